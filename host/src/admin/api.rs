@@ -1,0 +1,169 @@
+//! Broadcasts and calls in the operator's name.
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::{Admin, Answer, json_answer, problem};
+use crate::call::{
+    CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Receipt, Reply, RouteName, Target,
+};
+use crate::dispatch::Actor;
+
+pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Incoming>) -> Answer {
+    let query = Query::of(&request);
+    let payload = match body(admin, request).await {
+        Ok(payload) => payload,
+        Err(answer) => return answer,
+    };
+    let what = Emission { module: Some(decoded(module)), name: decoded(name), subdomain: query.get("subdomain") };
+    let timeout = admin.config.limits.max.timeout;
+    if query.get("gather").as_deref() == Some("true") {
+        return match admin.dispatch.gather(&Actor::Operator, what, payload, Some(timeout)).await {
+            Ok(entries) => json_answer(StatusCode::OK, &entries_json(entries)),
+            Err(error) => failed(&error),
+        };
+    }
+    match admin.dispatch.emit(&Actor::Operator, what, payload) {
+        Ok(receipt) => json_answer(StatusCode::ACCEPTED, &receipt_json(&receipt)),
+        Err(error) => failed(&error),
+    }
+}
+
+pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> Answer {
+    let query = Query::of(&request);
+    let payload = match body(admin, request).await {
+        Ok(payload) => payload,
+        Err(answer) => return answer,
+    };
+    let method = match query.get("method").map(|method| method.to_ascii_uppercase().parse::<Method>()) {
+        None => None,
+        Some(Ok(method)) => Some(method),
+        Some(Err(_)) => return problem(StatusCode::BAD_REQUEST, "invalid", "method: not an HTTP method"),
+    };
+    let path = query.get("path").unwrap_or_default();
+    let (path, search) = path.split_once('?').unwrap_or((&path, ""));
+    let path = path.trim_start_matches('/').to_owned();
+    let name = RouteName { method, module: Some(decoded(module)), path, query: search.to_owned() };
+    let options = CallOptions { timeout: None, subdomain: query.get("subdomain") };
+    match target(query.get("target").as_deref()) {
+        Ok(To::One(target)) => match admin.dispatch.call(&Actor::Operator, target, &name, payload, options).await {
+            Ok(reply) => json_answer(StatusCode::OK, &reply_json(reply)),
+            Err(error) => failed(&error),
+        },
+        Ok(To::Every(group)) => {
+            match admin.dispatch.call_every(&Actor::Operator, group, &name, payload, options).await {
+                Ok(entries) => json_answer(StatusCode::OK, &entries_json(entries)),
+                Err(error) => failed(&error),
+            }
+        }
+        Err(why) => problem(StatusCode::BAD_REQUEST, "invalid", &why),
+    }
+}
+
+enum To {
+    One(Target),
+    Every(Group),
+}
+
+fn target(text: Option<&str>) -> Result<To, String> {
+    let Some(text) = text else { return Ok(To::One(Target::Any)) };
+    let numbered = |prefix: &str| text.strip_prefix(prefix).and_then(|index| index.parse::<u32>().ok());
+    match text {
+        "any" => Ok(To::One(Target::Any)),
+        "master" => Ok(To::One(Target::Isolate(IsolateId::Master))),
+        "workers" => Ok(To::Every(Group::Workers)),
+        "brokers" => Ok(To::Every(Group::Brokers)),
+        _ => match (numbered("worker-"), numbered("broker-")) {
+            (Some(index), _) => Ok(To::One(Target::Isolate(IsolateId::Worker(index)))),
+            (_, Some(index)) => Ok(To::One(Target::Isolate(IsolateId::Broker(index)))),
+            _ => Err(format!("target: `{text}` is none of any, worker-<n>, broker-<n>, master, workers, brokers")),
+        },
+    }
+}
+
+/// The query's pairs, decoded.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(request: &Request<Incoming>) -> Query {
+        let query = request.uri().query().unwrap_or_default();
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(name), decoded(value))
+        });
+        Query(pairs.collect())
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+async fn body(admin: &Admin, request: Request<Incoming>) -> Result<Payload, Answer> {
+    let limit = usize::try_from(admin.config.http.max_body).unwrap_or(usize::MAX);
+    let read = Limited::new(request.into_body(), limit).collect();
+    match tokio::time::timeout(admin.config.http.body_timeout, read).await {
+        Ok(Ok(body)) => Ok(Payload::guess(Bytes::from(body.to_bytes()).into())),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload-too-large",
+            &format!("the body has more bytes than http.maxBody, {limit}"),
+        )),
+        Ok(Err(error)) => {
+            Err(problem(StatusCode::BAD_REQUEST, "invalid", &format!("the body did not arrive: {error}")))
+        }
+        Err(_) => {
+            Err(problem(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body took longer than http.bodyTimeout"))
+        }
+    }
+}
+
+fn failed(error: &CallError) -> Answer {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let code = match error {
+        CallError::Failure(failure) => failure.name.as_str(),
+        other => other.code(),
+    };
+    problem(status, code, &error.to_string())
+}
+
+fn receipt_json(receipt: &Receipt) -> Value {
+    let skipped = receipt
+        .skipped
+        .iter()
+        .map(|skipped| json!({ "isolate": skipped.isolate.to_string(), "reason": skipped.reason }));
+    json!({
+        "id": receipt.id,
+        "seq": receipt.seq,
+        "accepted": receipt.accepted,
+        "skipped": skipped.collect::<Vec<_>>(),
+    })
+}
+
+fn entries_json(entries: Vec<Entry>) -> Value {
+    let entry = |entry: Entry| match entry.outcome {
+        Ok(reply) => json!({ "isolate": entry.isolate.to_string(), "reply": reply_json(reply) }),
+        Err(error) => json!({
+            "isolate": entry.isolate.to_string(),
+            "error": { "code": error.code(), "detail": error.to_string() },
+        }),
+    };
+    entries.into_iter().map(entry).collect()
+}
+
+/// Bytes that are not UTF-8 are shown with replacement characters: this is for people.
+fn reply_json(reply: Reply) -> Value {
+    let status = reply.effective_status();
+    let payload = match reply.payload {
+        Payload::None => Value::Null,
+        other => Value::String(String::from_utf8_lossy(other.as_bytes()).into_owned()),
+    };
+    json!({ "status": status, "headers": reply.headers, "payload": payload })
+}

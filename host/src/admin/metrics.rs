@@ -1,0 +1,131 @@
+//! Metrics, read from every slot's own counters when they are asked for.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::Answer;
+use crate::call::TriggerKind;
+use crate::dispatch::Dispatch;
+use crate::isolate::Slot;
+
+pub fn answer(dispatch: &Arc<Dispatch>) -> Answer {
+    let slots = dispatch.workers().iter().flat_map(|isolate| isolate.slots()).collect();
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Slots(slots)));
+    let mut body = String::new();
+    match text::encode(&mut body, &registry) {
+        Ok(()) => super::answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
+        Err(error) => super::problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", &error.to_string()),
+    }
+}
+
+struct Slots(Vec<Arc<Slot>>);
+
+impl std::fmt::Debug for Slots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} slots", self.0.len())
+    }
+}
+
+impl Collector for Slots {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut calls = encoder.encode_descriptor(
+            "fanfare_calls",
+            "Calls that have ended for their caller, by how they ended",
+            None,
+            MetricType::Counter,
+        )?;
+        for (slot, trigger) in self.triggers() {
+            for (outcome, counter) in slot.stats.trigger(trigger).outcomes() {
+                let isolate = slot.isolate.to_string();
+                let mut labels = base(slot, &isolate, trigger);
+                labels.push(("outcome", outcome));
+                counter.encode(calls.encode_family(&labels)?)?;
+            }
+        }
+        let mut duration = encoder.encode_descriptor(
+            "fanfare_call_duration_seconds",
+            "From when a call is made until it has ended for its caller",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (slot, trigger) in self.triggers() {
+            if let Some(histogram) = slot.stats.trigger(trigger).duration() {
+                let isolate = slot.isolate.to_string();
+                let labels = base(slot, &isolate, trigger);
+                histogram.encode(duration.encode_family(&labels)?)?;
+            }
+        }
+        self.each(&mut encoder, "fanfare_restarts", "Instances made anew", MetricType::Counter, |slot, encoder| {
+            slot.stats.restarts.encode(encoder)
+        })?;
+        self.each(
+            &mut encoder,
+            "fanfare_log_lines_dropped",
+            "Lines over limits.logRate",
+            MetricType::Counter,
+            |slot, encoder| slot.stats.dropped_lines.encode(encoder),
+        )?;
+        self.each(&mut encoder, "fanfare_calls_in_flight", "Calls that run", MetricType::Gauge, |slot, encoder| {
+            slot.stats.in_flight.encode(encoder)
+        })?;
+        self.each(
+            &mut encoder,
+            "fanfare_calls_leaked",
+            "Calls that run on past their deadline",
+            MetricType::Gauge,
+            |slot, encoder| slot.stats.leaked.encode(encoder),
+        )?;
+        self.each(&mut encoder, "fanfare_mailbox_calls", "Calls that wait", MetricType::Gauge, |slot, mut encoder| {
+            encoder.encode_gauge(&(slot.mailbox.waiting().0 as i64))
+        })?;
+        self.each(
+            &mut encoder,
+            "fanfare_mailbox_broadcasts",
+            "Broadcasts that wait",
+            MetricType::Gauge,
+            |slot, mut encoder| encoder.encode_gauge(&(slot.mailbox.waiting().1 as i64)),
+        )?;
+        self.each(
+            &mut encoder,
+            "fanfare_slot_ready",
+            "Whether the module can take calls in the isolate",
+            MetricType::Gauge,
+            |slot, mut encoder| encoder.encode_gauge(&i64::from(slot.is_ready())),
+        )
+    }
+}
+
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
+fn base<'a>(slot: &'a Slot, isolate: &'a str, trigger: TriggerKind) -> Labels<'a> {
+    vec![("module", &*slot.module), ("isolate", isolate), ("trigger", trigger.as_str())]
+}
+
+impl Slots {
+    fn triggers(&self) -> impl Iterator<Item = (&Arc<Slot>, TriggerKind)> {
+        self.0.iter().flat_map(|slot| TriggerKind::ALL.map(|trigger| (slot, trigger)))
+    }
+
+    fn each(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        encode: impl Fn(&Slot, prometheus_client::encoding::MetricEncoder<'_>) -> Result<(), std::fmt::Error>,
+    ) -> Result<(), std::fmt::Error> {
+        let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+        for slot in &self.0 {
+            let isolate = slot.isolate.to_string();
+            let labels = [("module", &*slot.module), ("isolate", isolate.as_str())];
+            encode(slot, metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! What `fanfare status` shows.
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::dispatch::Dispatch;
+use crate::host::{ModuleState, Modules};
+use crate::isolate::Slot;
+
+pub fn status(config: &Config, dispatch: &Dispatch, modules: &Modules) -> Value {
+    let listed: Vec<Value> =
+        modules.states().into_iter().map(|(name, state)| module(&name, &state, dispatch)).collect();
+    json!({
+        "node": config.node.id,
+        "server": config.node.server,
+        "environment": config.environment,
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "workers": dispatch.workers().len(),
+        "ready": modules.is_ready(),
+        "modules": listed,
+    })
+}
+
+fn module(name: &str, state: &ModuleState, dispatch: &Dispatch) -> Value {
+    match state {
+        ModuleState::Loading => json!({ "name": name, "state": "loading", "isolates": [] }),
+        ModuleState::Waiting => {
+            json!({ "name": name, "state": "waiting", "reason": "the component is not there yet", "isolates": [] })
+        }
+        ModuleState::Refused(why) => json!({ "name": name, "state": "refused", "reason": why, "isolates": [] }),
+        ModuleState::Held(generation) => {
+            let slots: Vec<_> = dispatch.workers().iter().filter_map(|isolate| isolate.slot(name)).collect();
+            json!({
+                "name": name,
+                "generation": generation.digest,
+                "state": overall(&slots),
+                "serial": generation.is_serial(),
+                "isolates": slots.iter().map(|slot| isolate(slot)).collect::<Vec<_>>(),
+            })
+        }
+    }
+}
+
+/// `ready`, or the worst of its isolates' states.
+fn overall(slots: &[std::sync::Arc<Slot>]) -> &'static str {
+    let states: Vec<&'static str> = slots.iter().map(|slot| slot.state().as_str()).collect();
+    ["failed", "restarting", "starting"].into_iter().find(|state| states.contains(state)).unwrap_or("ready")
+}
+
+fn isolate(slot: &Slot) -> Value {
+    let state = slot.state();
+    let (calls, broadcasts) = slot.mailbox.waiting();
+    json!({
+        "isolate": slot.isolate.to_string(),
+        "state": state.as_str(),
+        "reason": state.why().or(slot.last_crash().as_deref()),
+        "restarts": slot.stats.restarts.get(),
+        "inFlight": slot.stats.in_flight.get(),
+        "waiting": calls,
+        "waitingBroadcasts": broadcasts,
+        "leaked": slot.stats.leaked.get(),
+    })
+}

@@ -1,0 +1,15 @@
+//! Generated from `wit/`, nothing else.
+#![allow(unsafe_code, missing_docs, clippy::all, clippy::restriction)]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "all",
+    imports: {
+        "fanfare:module/broadcast.gather": store | trappable,
+        "fanfare:module/rpc.call": store | trappable,
+        "fanfare:module/rpc.call-every": store | trappable,
+        "fanfare:module/broadcast-blocking.gather": async,
+        "fanfare:module/rpc-blocking.call": async,
+        "fanfare:module/rpc-blocking.call-every": async,
+    },
+});

@@ -1,0 +1,419 @@
+//! A call and how it ends: plain data that every part may use. Opens nothing, spawns nothing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+mod error;
+mod name;
+
+pub use error::{CallError, Failure, Fault};
+pub use name::{RouteName, RouteNameError};
+
+/// One of the places of a node that hold instances. Written `worker-0`, `broker-0`, `master`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IsolateId {
+    Worker(u32),
+    Broker(u32),
+    Master,
+}
+
+impl fmt::Display for IsolateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IsolateId::Worker(index) => write!(f, "worker-{index}"),
+            IsolateId::Broker(index) => write!(f, "broker-{index}"),
+            IsolateId::Master => f.write_str("master"),
+        }
+    }
+}
+
+/// What a call carries. Never re-serialised.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Payload {
+    #[default]
+    None,
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Payload {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Payload::None => 0,
+            Payload::Text(text) => text.len(),
+            Payload::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Text when the bytes are UTF-8, else bytes; `None` when there are none.
+    pub fn guess(bytes: Vec<u8>) -> Payload {
+        if bytes.is_empty() {
+            return Payload::None;
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Payload::Text(text),
+            Err(error) => Payload::Bytes(error.into_bytes()),
+        }
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Payload::None => Vec::new(),
+            Payload::Text(text) => text.into_bytes(),
+            Payload::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The bytes, whatever the kind.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Payload::None => &[],
+            Payload::Text(text) => text.as_bytes(),
+            Payload::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// Why a call is made.
+#[derive(Debug, Clone)]
+pub enum Trigger {
+    Http(http::Method),
+    Broadcast(Broadcast),
+    Rpc,
+    Startup { name: Arc<str>, reason: StartupReason },
+}
+
+impl Trigger {
+    /// Its name in metrics and logs.
+    pub fn kind(&self) -> TriggerKind {
+        match self {
+            Trigger::Http(_) => TriggerKind::Http,
+            Trigger::Broadcast(_) => TriggerKind::Broadcast,
+            Trigger::Rpc => TriggerKind::Rpc,
+            Trigger::Startup { .. } => TriggerKind::Startup,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TriggerKind {
+    Http,
+    Broadcast,
+    Rpc,
+    Startup,
+}
+
+impl TriggerKind {
+    pub const ALL: [TriggerKind; 4] =
+        [TriggerKind::Http, TriggerKind::Broadcast, TriggerKind::Rpc, TriggerKind::Startup];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TriggerKind::Http => "http",
+            TriggerKind::Broadcast => "broadcast",
+            TriggerKind::Rpc => "rpc",
+            TriggerKind::Startup => "startup",
+        }
+    }
+}
+
+/// Why there is a new instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartupReason {
+    Start,
+    Restart,
+}
+
+#[derive(Debug, Clone)]
+pub struct Broadcast {
+    pub name: Arc<str>,
+    pub id: u64,
+    /// The place in the module's order on this node, from 1.
+    pub seq: u64,
+    pub same_as_caller: bool,
+}
+
+/// Who made a call.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    Client,
+    Guest { module: Arc<str>, isolate: IsolateId },
+    Host,
+    Operator,
+}
+
+/// A route of one generation, as the calls to it carry it.
+#[derive(Debug)]
+pub struct Route {
+    pub handler: Arc<str>,
+    /// As in the manifest: `POST test/feat/emit`.
+    pub text: Arc<str>,
+}
+
+/// The parts of an HTTP request that a guest reads on demand.
+#[derive(Debug)]
+pub struct RequestHead {
+    pub headers: http::HeaderMap,
+    pub path: String,
+    pub authority: String,
+    pub peer: SocketAddr,
+}
+
+/// What a call takes along wherever it goes, and what calls made in its name inherit.
+#[derive(Debug)]
+pub struct Context {
+    pub id: u64,
+    pub trace: Trace,
+    pub module: Arc<str>,
+    /// Where it runs.
+    pub isolate: IsolateId,
+    pub origin: Origin,
+    pub subdomain: Option<Arc<str>>,
+    pub made: Instant,
+    pub deadline: Deadline,
+    /// Whether its instance takes no other call while this one runs.
+    pub exclusive: AtomicBool,
+    /// The call in whose name this one is made.
+    pub parent: Option<Arc<Context>>,
+    /// Whether that one waits for this one.
+    pub awaited: bool,
+    /// How many calls are above it.
+    pub depth: u32,
+    /// Whether it descends from a startup.
+    pub in_startup: bool,
+    pub http: Option<Box<RequestHead>>,
+    until: OnceLock<Instant>,
+    ended: AtomicBool,
+}
+
+impl Context {
+    /// A call that nobody asked for but the outside.
+    pub fn root(id: u64, module: Arc<str>, isolate: IsolateId, origin: Origin, deadline: Deadline) -> Context {
+        Context {
+            id,
+            trace: Trace::new(id),
+            module,
+            isolate,
+            origin,
+            subdomain: None,
+            made: Instant::now(),
+            deadline,
+            exclusive: AtomicBool::new(false),
+            parent: None,
+            awaited: false,
+            depth: 0,
+            in_startup: false,
+            http: None,
+            until: OnceLock::new(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// The calls that wait for this one, nearest first.
+    pub fn waiters(&self) -> impl Iterator<Item = &Arc<Context>> {
+        fn above(context: &Context) -> Option<&Arc<Context>> {
+            context.parent.as_ref().filter(|_| context.awaited)
+        }
+        std::iter::successors(above(self), |context| above(context))
+    }
+
+    /// Whether a call of the same module waits for it.
+    pub fn is_nested(&self) -> bool {
+        self.waiters().any(|above| above.module == self.module)
+    }
+
+    /// Notes that it starts now, and answers when its caller stops waiting.
+    pub fn start(&self) -> Instant {
+        *self.until.get_or_init(|| self.deadline.from(Instant::now()))
+    }
+
+    /// When its caller stops waiting, as far as that is known.
+    pub fn until(&self) -> Option<Instant> {
+        match self.deadline {
+            Deadline::At(at) => Some(at),
+            Deadline::AfterStart(_) => self.until.get().copied(),
+        }
+    }
+
+    /// True once: for whoever is first to tell the caller how the call ended.
+    pub fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// When the caller stops waiting.
+#[derive(Debug, Clone, Copy)]
+pub enum Deadline {
+    At(Instant),
+    /// Counted from when the call starts: for broadcasts, which wait in their lane as long as they must.
+    AfterStart(Duration),
+}
+
+impl Deadline {
+    /// The moment, for a call that starts at `now`.
+    pub fn from(self, now: Instant) -> Instant {
+        match self {
+            Deadline::At(at) => at,
+            Deadline::AfterStart(duration) => now + duration,
+        }
+    }
+}
+
+/// Names a call and everything done in its name, in logs and answers: 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace(u128);
+
+impl Trace {
+    fn new(id: u64) -> Trace {
+        use std::hash::{BuildHasher, RandomState};
+        use std::sync::LazyLock;
+        static NODE: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+        Trace((u128::from(*NODE) << 64) | u128::from(id))
+    }
+
+    /// From a `traceparent` header (W3C Trace Context), if that is what it is.
+    pub fn from_traceparent(value: &str) -> Option<Trace> {
+        let mut fields = value.split('-');
+        let (version, trace) = (fields.next()?, fields.next()?);
+        let well_formed = version.len() == 2 && version != "ff" && trace.len() == 32;
+        let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (well_formed && trace.bytes().all(lower))
+            .then(|| u128::from_str_radix(trace, 16).ok())
+            .flatten()
+            .filter(|trace| *trace != 0)
+            .map(Trace)
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A call on its way to a mailbox.
+#[derive(Debug)]
+pub struct Call {
+    pub context: Arc<Context>,
+    pub route: Arc<Route>,
+    pub trigger: Trigger,
+    pub params: Vec<(String, String)>,
+    pub query: String,
+    pub payload: Payload,
+}
+
+/// How a call ends well.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Reply(Reply),
+    /// Let it go on, with another payload if there is one.
+    Pass(Option<Payload>),
+}
+
+impl Outcome {
+    /// What the caller of a plain route gets: see `outcome` in `wit/types.wit`.
+    pub fn into_reply(self) -> Reply {
+        match self {
+            Outcome::Reply(reply) => reply,
+            Outcome::Pass(payload) => Reply { payload: payload.unwrap_or_default(), ..Reply::default() },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// 0 or 200 to 599.
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub payload: Payload,
+    pub extra: Vec<(String, String)>,
+}
+
+impl Reply {
+    /// The status with 0 resolved.
+    pub fn effective_status(&self) -> u16 {
+        match (self.status, &self.payload) {
+            (0, Payload::None) => 204,
+            (0, _) => 200,
+            (status, _) => status,
+        }
+    }
+}
+
+/// What the caller of a call gets in the end.
+pub type Ended = Result<Outcome, CallError>;
+
+/// One place's answer where several were asked.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub isolate: IsolateId,
+    pub outcome: Result<Reply, CallError>,
+}
+
+/// A place that was left out, and why.
+#[derive(Debug, Clone)]
+pub struct Skipped {
+    pub isolate: IsolateId,
+    pub reason: String,
+}
+
+/// Which broadcast to emit.
+#[derive(Debug, Clone)]
+pub struct Emission {
+    /// `None`: the caller's own module.
+    pub module: Option<String>,
+    pub name: String,
+    /// `None`: the caller's.
+    pub subdomain: Option<String>,
+}
+
+/// What emitting answers at once.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    pub id: u64,
+    pub seq: u64,
+    /// How many workers it was queued for.
+    pub accepted: u32,
+    pub skipped: Vec<Skipped>,
+}
+
+/// One place to call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Any,
+    Isolate(IsolateId),
+    Node(String),
+    Server(String),
+}
+
+/// Several places to call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Group {
+    Workers,
+    Brokers,
+    Servers(String),
+}
+
+/// One place or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    One(Target),
+    Every(Group),
+}
+
+/// How to make a call.
+#[derive(Debug, Clone, Default)]
+pub struct CallOptions {
+    /// At most what the caller has left, which is the default.
+    pub timeout: Option<Duration>,
+    /// `None`: the caller's.
+    pub subdomain: Option<String>,
+}

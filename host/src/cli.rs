@@ -1,0 +1,50 @@
+//! The command line. Every flag has a variable as its twin.
+
+pub mod check;
+pub mod config;
+pub mod grant;
+pub mod schema;
+pub mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A WebAssembly plugin host for broadcast handlers.
+#[derive(Debug, Parser)]
+#[command(name = "fanfare", version, propagate_version = true, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the modules.
+    Serve(serve::ServeArgs),
+    /// Check fanfare.json and every module, and print all faults at once.
+    Check(check::CheckArgs),
+    /// Print the effective settings and where each comes from.
+    Config(config::ConfigArgs),
+    /// Print the JSON Schema of module.json or fanfare.json.
+    Schema(schema::SchemaArgs),
+    /// Show and write what a module is granted.
+    Grant(grant::GrantArgs),
+    /// Compile one component: what `serve` starts as a child process.
+    #[command(hide = true)]
+    Compile(crate::engine::compile::CompileArgs),
+}
+
+/// Runs the command of this process's arguments.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args, &|_, _| Vec::new()),
+        Command::Config(args) => config::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Grant(args) => grant::run(&args),
+        Command::Compile(args) => {
+            u8::try_from(crate::engine::compile::run_child(&args)).map_or(ExitCode::FAILURE, ExitCode::from)
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `fanfare call`: a call of a route by the operator.
+
+use std::process::ExitCode;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::{self, AdminArgs, ClientError, Output, encoded, shown};
+
+/// Call a route of a module from inside, `inner` ones too, and print what it replies.
+#[derive(Debug, clap::Args)]
+pub struct CallArgs {
+    /// The method. Without it POST is meant, else the only one that the route has.
+    #[arg(short = 'X', long, env = "FANFARE_METHOD", value_name = "METHOD", value_parser = method)]
+    pub method: Option<Method>,
+    /// Where to call it: any, worker-0, master or workers.
+    #[arg(long, env = "FANFARE_TARGET", default_value = "any")]
+    pub target: String,
+    /// The module.
+    pub module: String,
+    /// The path of the route, with its query if it has one; an empty one is the root of the module.
+    pub path: String,
+    /// The payload: JSON, or `-` to read it from standard input. Without it there is none.
+    #[arg(value_name = "JSON")]
+    pub payload: Option<String>,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// What a route may have, written in any case.
+fn method(text: &str) -> Result<Method, String> {
+    let all = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let found = all.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| "a method is one of GET, POST, PUT, PATCH and DELETE".to_owned())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Replies {
+    One(Reply),
+    /// Of a target that is several places.
+    Several(Vec<Value>),
+}
+
+#[derive(Debug, Deserialize)]
+struct Reply {
+    status: u16,
+    #[serde(default)]
+    payload: Value,
+}
+
+pub fn run(args: &CallArgs) -> ExitCode {
+    client::run(args.output(), args.admin.json)
+}
+
+impl CallArgs {
+    async fn output(&self) -> Result<Output, ClientError> {
+        let payload = client::payload(self.payload.as_deref())?;
+        let method = self.method.as_ref().map(|method| format!("method={method}&")).unwrap_or_default();
+        let route = self.path.strip_prefix('/').unwrap_or(&self.path);
+        let (module, route, target) = (encoded(&self.module), encoded(route), encoded(&self.target));
+        let path = format!("/v1/modules/{module}/call?{method}path={route}&target={target}");
+        let answer = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
+        let output = match answer.parse()? {
+            Replies::One(Reply { status, payload }) => Output {
+                text: shown(&payload),
+                failure: (status >= 400).then(|| format!("the handler replied with status {status}")),
+            },
+            Replies::Several(entries) => several(&entries),
+        };
+        Ok(if self.admin.json { Output { text: answer.text(), ..output } } else { output })
+    }
+}
+
+/// One line of JSON for each place.
+fn several(entries: &[Value]) -> Output {
+    let failed = entries.iter().filter(|entry| entry.get("error").is_some_and(|error| !error.is_null())).count();
+    let failure = (failed > 0).then(|| format!("{failed} of {} calls failed", entries.len()));
+    Output { text: entries.iter().map(|entry| format!("{entry}\n")).collect(), failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::client::fake;
+
+    async fn output(
+        method: Option<Method>,
+        path: &str,
+        status: u16,
+        body: &str,
+    ) -> (Result<Output, ClientError>, fake::Asked) {
+        let (admin, mut asked) = fake::admin(status, body).await;
+        let (target, module, path) = ("any".into(), "flags".into(), path.into());
+        let output = CallArgs { method, target, module, path, payload: Some("1".into()), admin }.output().await;
+        (output, asked.recv().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_payload_is_printed() {
+        let (output, asked) =
+            output(Some(Method::GET), "/dark mode?x=1", 200, r#"{"status":200,"headers":[],"payload":"on"}"#).await;
+        assert_eq!(output.unwrap(), Output::of("on"));
+        let path = "/v1/modules/flags/call?method=GET&path=dark%20mode%3Fx%3D1&target=any";
+        assert_eq!(asked, ("POST".into(), path.into(), "1".into()));
+    }
+
+    #[tokio::test]
+    async fn without_a_method_the_host_chooses() {
+        let (output, asked) = output(None, "", 200, r#"{"status":204,"headers":[],"payload":null}"#).await;
+        assert_eq!(output.unwrap(), Output::default());
+        assert_eq!(asked.1, "/v1/modules/flags/call?path=&target=any");
+    }
+
+    #[tokio::test]
+    async fn an_error_status_is_a_failure() {
+        let (output, _) = output(None, "x", 200, r#"{"status":409,"payload":"no"}"#).await;
+        let failure = Some("the handler replied with status 409".to_owned());
+        assert_eq!(output.unwrap(), Output { text: "no".into(), failure });
+    }
+
+    #[tokio::test]
+    async fn a_refused_call_says_why() {
+        let problem = r#"{"status":404,"code":"not-found","detail":"no route `x`"}"#;
+        let (output, _) = output(None, "x", 404, problem).await;
+        assert_eq!(output.unwrap_err().to_string(), "not-found (404): no route `x`");
+    }
+
+    #[tokio::test]
+    async fn several_places_are_a_line_each() {
+        let (output, _) = output(
+            None,
+            "x",
+            200,
+            r#"[{"isolate":"worker-0","reply":{}},{"isolate":"worker-1","error":{"code":"timeout"}}]"#,
+        )
+        .await;
+        let output = output.unwrap();
+        assert_eq!(output.text.lines().count(), 2);
+        assert_eq!(output.failure.as_deref(), Some("1 of 2 calls failed"));
+    }
+}

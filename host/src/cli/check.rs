@@ -1,0 +1,301 @@
+//! `fanfare check`: every fault of `fanfare.json` and of all modules, at once.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use serde_json::json;
+
+use super::config::{SettingsArgs, print, warnings};
+use crate::config::shape::did_you_mean;
+use crate::config::{self, Config, Fault, Faults, KeyPath, Origin};
+use crate::registry::manifest::{self, Found, Manifest, Scanned, check_grants, effective_limits};
+
+/// Flags of `fanfare check`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CheckArgs {
+    /// The folder of fanfare.json, or that of one module [default: the current one].
+    #[arg(value_name = "DIR", env = "FANFARE_DIR")]
+    pub dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Print JSON.
+    #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// A further check of one module, for what only others can look into.
+pub type Extra<'a> = &'a dyn Fn(&Manifest, &Config) -> Vec<Fault>;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub faults: Vec<Fault>,
+    /// How many were not kept.
+    pub more: usize,
+    pub warnings: Vec<Fault>,
+    /// Each module with its state: `ready`, `waiting` or `refused`.
+    pub modules: Vec<(String, &'static str)>,
+}
+
+/// Prints the report; exits 1 if there is any fault. `extra` is asked about each module that is ready and has no fault.
+pub fn run(args: &CheckArgs, extra: Extra<'_>) -> ExitCode {
+    let dir = args.dir.clone().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
+    let report = check(&dir, args, extra);
+    print(&if args.json { report.as_json() } else { report.as_text() });
+    if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The same without printing.
+pub fn check(dir: &Path, args: &CheckArgs, extra: Extra<'_>) -> Report {
+    let mut report = Report::default();
+    let alone = dir.join(manifest::FILE_NAME).exists() && !dir.join(config::FILE_NAME).exists();
+    let project = if alone { project_of(dir) } else { dir.to_owned() };
+    if !dir.is_dir() {
+        let origin = Origin::start_of(&config::source::shown(dir));
+        report.faults.push(Fault::new(&origin, "", "is not a folder"));
+        return report;
+    }
+    let (config, faults) = Config::inspect(&args.settings.sources(project));
+    let scanned = if alone { vec![manifest::look(dir)] } else { scan(&config, &mut report) };
+    let judge = Judge { config: &config, fit: !faults.list().iter().any(concerns_modules), extra };
+    report.take(faults);
+    report.warnings.extend(config.warnings.iter().cloned());
+    if !alone {
+        report.warnings.extend(strangers(&config, &scanned));
+    }
+    for module in scanned {
+        let (state, faults) = judge.module(&module);
+        report.modules.push((module.name, state));
+        report.take(faults);
+    }
+    report
+}
+
+/// The folder above a module that has a `fanfare.json`, else the module's own.
+fn project_of(dir: &Path) -> PathBuf {
+    let full = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let found = full.ancestors().skip(1).find(|above| above.join(config::FILE_NAME).is_file());
+    found.map_or_else(|| dir.to_owned(), Path::to_owned)
+}
+
+fn scan(config: &Config, report: &mut Report) -> Vec<Scanned> {
+    let path = KeyPath::of(&["modulesDir"]);
+    let origin = config.origin(&path);
+    match manifest::scan(&config.modules_dir) {
+        Ok(scanned) => scanned,
+        // Nobody said that the default folder is there.
+        Err(error) if origin == Origin::Default && error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            let message = format!(
+                "cannot be read: {error}, found {}: make the folder or name another",
+                config.modules_dir.display()
+            );
+            report.faults.push(Fault::new(&origin, path, message));
+            Vec::new()
+        }
+    }
+}
+
+/// Whether a fault may have hidden what holds for modules.
+fn concerns_modules(fault: &Fault) -> bool {
+    let first = fault.key.split(['.', '[']).next().unwrap_or_default();
+    matches!(first, "" | "modules" | "limits" | "environments")
+}
+
+/// Sections for modules that are not there.
+fn strangers(config: &Config, scanned: &[Scanned]) -> Vec<Fault> {
+    let there: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
+    let missing = config.modules.keys().filter(|name| !there.contains(&name.as_str()));
+    let warning = |name: &String| {
+        let path = KeyPath::of(&["modules", name]);
+        let message =
+            format!("there is no such module in {}{}", config.modules_dir.display(), did_you_mean(name, &there));
+        Fault::new(&config.origin(&path), path, message)
+    };
+    missing.map(warning).collect()
+}
+
+struct Judge<'a> {
+    config: &'a Config,
+    /// Whether what the operator says about modules is free of faults.
+    fit: bool,
+    extra: Extra<'a>,
+}
+
+impl Judge<'_> {
+    fn module(&self, module: &Scanned) -> (&'static str, Faults) {
+        let (state, manifest) = match &module.found {
+            Found::Refused(error) => return ("refused", error.faults.clone()),
+            Found::Ready(manifest) => ("ready", manifest),
+            Found::Waiting(manifest) => ("waiting", manifest),
+        };
+        let mut faults = Faults::default();
+        if self.fit {
+            [check_grants(manifest, self.config).err(), effective_limits(manifest, self.config).err()]
+                .into_iter()
+                .flatten()
+                .for_each(|more| faults.extend(more));
+        }
+        if faults.is_empty() && state == "ready" {
+            (self.extra)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
+        }
+        (if faults.is_empty() { state } else { "refused" }, faults.sorted())
+    }
+}
+
+impl Report {
+    fn take(&mut self, faults: Faults) {
+        self.more += faults.more();
+        self.faults.extend(faults.list().iter().cloned());
+    }
+
+    fn as_text(&self) -> String {
+        let mut out = String::new();
+        for fault in &self.faults {
+            let _ = writeln!(out, "{fault}");
+        }
+        if self.more > 0 {
+            let _ = writeln!(out, "and {} more", self.more);
+        }
+        out.push_str(&warnings(&self.warnings));
+        for (name, _) in self.modules.iter().filter(|(_, state)| *state == "waiting") {
+            let _ = writeln!(out, "{name}: waiting: its component is not there yet, build it");
+        }
+        let modules = match self.modules.len() {
+            1 => "1 module".to_owned(),
+            count => format!("{count} modules"),
+        };
+        let _ = match self.faults.len() + self.more {
+            0 => writeln!(out, "{modules} checked, no faults"),
+            1 => writeln!(out, "{modules} checked, 1 fault"),
+            count => writeln!(out, "{modules} checked, {count} faults"),
+        };
+        out
+    }
+
+    fn as_json(&self) -> String {
+        let modules: Vec<_> =
+            self.modules.iter().map(|(name, state)| json!({ "name": name, "state": state })).collect();
+        let whole = json!({ "faults": self.faults, "more": self.more, "warnings": self.warnings, "modules": modules });
+        format!("{whole:#}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A project of its own, gone afterwards.
+    struct Project(PathBuf);
+
+    impl Project {
+        fn new(name: &str, files: &[(&str, &str)]) -> Project {
+            let root = std::env::temp_dir().join(format!("fanfare-check-{name}-{}", std::process::id()));
+            for (file, text) in files {
+                let file = root.join(file);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, text).unwrap();
+            }
+            Project(root)
+        }
+
+        fn check(&self, below: &str, extra: Extra<'_>) -> Report {
+            check(&self.0.join(below), &CheckArgs::default(), extra)
+        }
+    }
+
+    impl Drop for Project {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn none(_: &Manifest, _: &Config) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    fn keys(report: &Report) -> Vec<&str> {
+        report.faults.iter().map(|fault| fault.key.as_str()).collect()
+    }
+
+    const ASKS: &str = r#"{"component": "a.wasm", "capabilities": {"rpc": ["b"]}, "limits": {"memory": "1GiB"}}"#;
+
+    #[test]
+    fn all_files_are_checked_and_all_faults_reported() {
+        let project = Project::new(
+            "all",
+            &[
+                (
+                    "fanfare.json",
+                    r#"{"workers": 0, "modules": {"asks": {"grants": {"rpc": ["b"]}}, "good": {}, "goood": {}}}"#,
+                ),
+                ("modules/asks/module.json", ASKS),
+                ("modules/bad/module.json", r#"{"routes": 1}"#),
+                ("modules/good/module.json", r#"{"component": "a.wasm"}"#),
+                ("modules/good/a.wasm", ""),
+            ],
+        );
+        let report = project.check("", &none);
+        assert_eq!(keys(&report), ["workers", "limits.memory", "component", "routes"]);
+        assert_eq!(report.modules, [("asks".into(), "refused"), ("bad".into(), "refused"), ("good".into(), "ready")]);
+        assert!(
+            report.warnings[0].to_string().contains("modules.goood: there is no such module in")
+                && report.warnings[0].message.contains("did you mean \"good\"?")
+        );
+        assert!(report.as_text().ends_with("3 modules checked, 4 faults\n"), "{}", report.as_text());
+        let json: serde_json::Value = serde_json::from_str(&report.as_json()).unwrap();
+        assert_eq!((&json["faults"][0]["key"], &json["faults"][0]["line"]), (&json!("workers"), &json!(1)));
+    }
+
+    #[test]
+    fn grants_are_not_judged_by_a_faulty_section() {
+        let files = |modules: &'static str| [("fanfare.json", modules), ("modules/asks/module.json", ASKS)];
+        assert_eq!(keys(&Project::new("fit", &files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
+        assert_eq!(
+            keys(&Project::new("unfit", &files(r#"{"modules": {"asks": {"grants": 1}}}"#)).check("", &none)),
+            ["modules.asks.grants"]
+        );
+    }
+
+    #[test]
+    fn one_module_is_checked_alone_with_the_settings_above_it() {
+        let project = Project::new(
+            "one",
+            &[
+                ("fanfare.json", r#"{"modules": {"asks": {"grants": {"rpc": ["b"]}, "limits": {"memory": "1MiB"}}}}"#),
+                ("modules/asks/module.json", ASKS),
+                ("modules/bad/module.json", "{"),
+            ],
+        );
+        let report = project.check("modules/asks", &none);
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
+        assert_eq!(report.modules, [("asks".into(), "waiting")]);
+        assert!(report.as_text().contains("asks: waiting: its component is not there yet"));
+    }
+
+    #[test]
+    fn others_may_look_into_modules_that_are_ready() {
+        let project = Project::new(
+            "extra",
+            &[
+                ("modules/a/module.json", r#"{"component": "a.wasm"}"#),
+                ("modules/a/a.wasm", ""),
+                ("modules/b/module.json", r#"{"component": "a.wasm"}"#),
+            ],
+        );
+        let report =
+            project.check("", &|manifest, _| vec![Fault::new(&manifest.source.origin, "component", "exports nothing")]);
+        assert_eq!(keys(&report), ["component"]);
+        assert_eq!(report.modules, [("a".into(), "refused"), ("b".into(), "waiting")]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_a_fault_where_somebody_named_it() {
+        assert!(Project::new("empty", &[("x", "")]).check("", &none).faults.is_empty());
+        let report = Project::new("named", &[("fanfare.json", r#"{"modulesDir": "mods"}"#)]).check("", &none);
+        assert!(report.faults[0].to_string().contains("fanfare.json:1:16: modulesDir: cannot be read"));
+        assert!(Project::new("gone", &[]).check("none", &none).faults[0].to_string().contains("is not a folder"));
+    }
+}

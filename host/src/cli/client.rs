@@ -1,0 +1,412 @@
+//! The command line's way to a running host: its admin listener.
+
+use std::fmt::{self, Write as _};
+use std::future::Future;
+use std::io::{self, Read as _, Write as _};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longer than any call may take by default.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Where the host is, and how to print: what the commands share.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AdminArgs {
+    /// The admin listener of the host: `host:port` or a URL.
+    #[arg(long, env = "FANFARE_ADMIN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    pub admin: Endpoint,
+    /// Print the answer as JSON, as the host gave it.
+    #[arg(long, env = "FANFARE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// The address of an admin listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    authority: Authority,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an admin listener is `host:port`, or a URL such as `http://127.0.0.1:8081`")]
+pub struct EndpointError;
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Endpoint, EndpointError> {
+        let uri: Uri = match text.contains("://") {
+            true => text.parse(),
+            false => format!("http://{text}").parse(),
+        }
+        .map_err(|_| EndpointError)?;
+        let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(EndpointError)?;
+        // A URL has a default port, an address has not.
+        let named = authority.port_u16().is_some() || (text.contains("://") && authority.as_str() == authority.host());
+        if plain && named && !authority.host().is_empty() {
+            Ok(Endpoint { authority: authority.clone() })
+        } else {
+            Err(EndpointError)
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.authority.fmt(f)
+    }
+}
+
+/// Why a command brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(
+        "no host answers at {endpoint}: {error}; start one with `fanfare serve`, or say where it is with --admin or FANFARE_ADMIN"
+    )]
+    Unreachable { endpoint: Endpoint, error: io::Error },
+    #[error("the host at {endpoint} ended the connection: {error}")]
+    Broken { endpoint: Endpoint, error: hyper::Error },
+    #[error("the host at {endpoint} gave no answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Slow { endpoint: Endpoint },
+    #[error("{}", .0.sentence())]
+    Refused(Refusal),
+    #[error(
+        "{endpoint} answered {status} and not what was asked for: is it the admin listener of a host of this version?"
+    )]
+    Strange { endpoint: Endpoint, status: StatusCode },
+    #[error("the payload is not JSON: {0}; text needs its quotes, as in '\"text\"'")]
+    NotJson(serde_json::Error),
+    #[error("the payload cannot be read from standard input: {0}")]
+    Input(io::Error),
+    #[error("no runtime can be made: {0}")]
+    Runtime(io::Error),
+}
+
+/// What the host said in place of an answer: a problem document.
+#[derive(Debug)]
+pub struct Refusal {
+    problem: Problem,
+    /// As it came.
+    text: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Problem {
+    status: u16,
+    code: String,
+    #[serde(default)]
+    detail: String,
+    trace: Option<String>,
+}
+
+impl Refusal {
+    fn sentence(&self) -> String {
+        let Problem { status, code, detail, trace } = &self.problem;
+        let mut text = format!("{} ({status})", printable(code));
+        // Writing to a string cannot fail.
+        if !detail.is_empty() {
+            _ = write!(text, ": {}", printable(detail));
+        }
+        if let Some(trace) = trace {
+            _ = write!(text, " [trace {}]", printable(trace));
+        }
+        text
+    }
+}
+
+impl ClientError {
+    /// 2 when the command was written wrong, else 1.
+    fn exit_code(&self) -> u8 {
+        if matches!(self, ClientError::NotJson(_)) { 2 } else { 1 }
+    }
+}
+
+/// What the host answered.
+#[derive(Debug)]
+pub struct Answer {
+    endpoint: Endpoint,
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Answer {
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|_| ClientError::Strange { endpoint: self.endpoint.clone(), status: self.status })
+    }
+
+    /// As it came.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Asks for something. `path` and its segments are already encoded; `body` is JSON when there is one.
+pub async fn ask(endpoint: &Endpoint, method: Method, path: &str, body: Option<String>) -> Result<Answer, ClientError> {
+    let unreachable = |error| ClientError::Unreachable { endpoint: endpoint.clone(), error };
+    let broken = |error| ClientError::Broken { endpoint: endpoint.clone(), error };
+    let authority = &endpoint.authority;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
+    let connected = timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let stream = connected.map_err(unreachable)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let mut request = Request::new(Full::<Bytes>::from(body.clone().unwrap_or_default()));
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    if body.is_some() {
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    let asking = async {
+        let response = sender.send_request(request).await?;
+        let (head, body) = response.into_parts();
+        Ok((head.status, body.collect().await?.to_bytes()))
+    };
+    let asking = timeout(ANSWER_TIMEOUT, async {
+        let mut asking = std::pin::pin!(asking);
+        tokio::select! {
+            biased;
+            answer = &mut asking => answer,
+            // The connection ends when the answer is in, which may be in the buffer still.
+            _ = connection => asking.await,
+        }
+    });
+    match asking.await {
+        Ok(Ok((status, body))) => checked(Answer { endpoint: endpoint.clone(), status, body }),
+        Ok(Err(error)) => Err(broken(error)),
+        Err(_) => Err(ClientError::Slow { endpoint: endpoint.clone() }),
+    }
+}
+
+fn checked(answer: Answer) -> Result<Answer, ClientError> {
+    if answer.status.is_success() {
+        return Ok(answer);
+    }
+    let problem = answer.parse::<Problem>()?;
+    Err(ClientError::Refused(Refusal { problem, text: answer.text() }))
+}
+
+/// One segment of a path, or one value of a query.
+pub fn encoded(text: &str) -> impl fmt::Display + '_ {
+    utf8_percent_encode(text, UNRESERVED)
+}
+
+/// The payload as the command line has it: JSON, `-` for standard input, or none.
+pub fn payload(argument: Option<&str>) -> Result<Option<String>, ClientError> {
+    let text = match argument {
+        None => return Ok(None),
+        Some("-") => {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text).map_err(ClientError::Input)?;
+            text
+        }
+        Some(text) => text.to_owned(),
+    };
+    serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(ClientError::NotJson)?;
+    Ok(Some(text))
+}
+
+/// What a command prints, and how it ends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// For standard output.
+    pub text: String,
+    /// For standard error. With it the command has failed.
+    pub failure: Option<String>,
+}
+
+impl Output {
+    pub fn of(text: impl Into<String>) -> Output {
+        Output { text: text.into(), failure: None }
+    }
+}
+
+/// Runs a command to its end, and prints. `json`: problems go to standard output, as the host gave them.
+pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: bool) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime);
+    let (output, code) = match runtime.and_then(|runtime| runtime.block_on(command)) {
+        Ok(output) => {
+            let code = u8::from(output.failure.is_some());
+            (output, code)
+        }
+        Err(error) => {
+            let text = match &error {
+                ClientError::Refused(refusal) if json => refusal.text.clone(),
+                _ => String::new(),
+            };
+            (Output { text, failure: Some(error.to_string()) }, error.exit_code())
+        }
+    };
+    // Whoever reads may have left.
+    let mut text = output.text;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    _ = io::stdout().write_all(text.as_bytes());
+    if let Some(failure) = output.failure {
+        _ = writeln!(io::stderr(), "error: {failure}");
+    }
+    ExitCode::from(code)
+}
+
+/// Text from a host or a guest, on one line and unable to move the cursor.
+pub fn printable(text: &str) -> String {
+    let visible = |char: char| match char {
+        char if char.is_control() => char.escape_default().collect(),
+        char => String::from(char),
+    };
+    text.chars().map(visible).collect()
+}
+
+/// A payload in an answer: text as it is, none as nothing, anything else as JSON.
+pub fn shown(payload: &serde_json::Value) -> String {
+    match payload {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// An admin listener that is none, for the tests of the commands.
+#[cfg(test)]
+pub mod fake {
+    use super::*;
+    use hyper::service::service_fn;
+    use std::convert::Infallible;
+    use tokio::sync::mpsc;
+
+    /// What was asked: method, path with query, body.
+    pub type Asked = (String, String, String);
+
+    /// Answers every request alike.
+    pub async fn admin(status: u16, body: &str) -> (AdminArgs, mpsc::UnboundedReceiver<Asked>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let (send, asked) = mpsc::unbounded_channel();
+        let body = Bytes::from(body.to_owned());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (send, body) = (send.clone(), body.clone());
+                let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                    let (send, body) = (send.clone(), body.clone());
+                    async move {
+                        let (head, sent) = request.into_parts();
+                        let sent = String::from_utf8(sent.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+                        send.send((head.method.to_string(), head.uri.to_string(), sent)).unwrap();
+                        let response = http::Response::builder().status(status).body(Full::new(body)).unwrap();
+                        Ok::<_, Infallible>(response)
+                    }
+                });
+                let connection =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(connection);
+            }
+        });
+        (AdminArgs { admin, json: false }, asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, shown) in [
+            ("127.0.0.1:8081", "127.0.0.1:8081"),
+            ("localhost:1", "localhost:1"),
+            ("[::1]:8081", "[::1]:8081"),
+            ("http://127.0.0.1:8081", "127.0.0.1:8081"),
+            ("http://host.test:8081/", "host.test:8081"),
+            ("http://host.test", "host.test"),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().map(|endpoint| endpoint.to_string()).as_deref(), Ok(shown));
+        }
+        for text in [
+            "",
+            "localhost",
+            ":8081",
+            "host:",
+            "host:99999",
+            "https://h:1",
+            "http://h:1/x",
+            "http://h:1?x",
+            "u@h:1",
+            "a b:1",
+            "http://",
+            "http://h:",
+            "http://h:99999",
+        ] {
+            assert_eq!(text.parse::<Endpoint>(), Err(EndpointError), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_host_there_is_one_clear_line() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let error = ask(&free.parse().unwrap(), Method::GET, "/", None).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("no host answers at {free}: ")), "{text}");
+        assert!(
+            text.ends_with("start one with `fanfare serve`, or say where it is with --admin or FANFARE_ADMIN"),
+            "{text}"
+        );
+        assert!(!text.contains('\n'));
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_problem_is_one_sentence() {
+        let problem = r#"{"type":"x","status":404,"code":"not-found","detail":"no\u001bmodule","trace":"ab"}"#;
+        let (args, _asked) = fake::admin(404, problem).await;
+        let error = ask(&args.admin, Method::GET, "/", None).await.unwrap_err();
+        assert_eq!(error.to_string(), "not-found (404): no\\u{1b}module [trace ab]");
+    }
+
+    #[tokio::test]
+    async fn another_server_is_told_from_a_host() {
+        for (status, body) in [(404, "<html>"), (500, "")] {
+            let (args, _asked) = fake::admin(status, body).await;
+            let error = ask(&args.admin, Method::GET, "/", None).await.unwrap_err().to_string();
+            assert!(error.contains("is it the admin listener"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_hangs_up_is_told() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
+        tokio::spawn(async move { drop(listener.accept().await) });
+        let error = ask(&endpoint, Method::GET, "/", None).await.unwrap_err();
+        assert!(matches!(error, ClientError::Broken { .. }), "{error}");
+    }
+
+    #[test]
+    fn payloads_are_json() {
+        assert_eq!(payload(None).unwrap(), None);
+        assert_eq!(payload(Some("{\"a\": 1.0}")).unwrap().as_deref(), Some("{\"a\": 1.0}"));
+        let error = payload(Some("text")).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().ends_with("text needs its quotes, as in '\"text\"'"));
+    }
+}

@@ -1,0 +1,178 @@
+//! `fanfare config`: the effective values and where each comes from. Also the flags that choose settings, for all commands.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use serde_json::json;
+
+use crate::config::{Config, Fault, Flags, Origin, Sources};
+
+/// The flags that choose settings.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SettingsArgs {
+    /// The settings file [default: fanfare.json if it is there].
+    #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The environment whose section applies [default: development].
+    #[arg(long, value_name = "NAME", env = "FANFARE_ENV")]
+    pub env: Option<String>,
+    /// The folder of the modules, in place of `modulesDir`.
+    #[arg(long, value_name = "DIR", env = "FANFARE_MODULES_DIR")]
+    pub modules: Option<String>,
+    /// Threads that serve, or `auto`, in place of `workers`.
+    #[arg(long, value_name = "N", env = "FANFARE_WORKERS")]
+    pub workers: Option<String>,
+    /// The address for clients, in place of `http.listen`.
+    #[arg(long, value_name = "ADDRESS", env = "FANFARE_HTTP_LISTEN")]
+    pub listen: Option<String>,
+    /// The address for the operator, in place of `admin.listen`.
+    #[arg(long, value_name = "ADDRESS", env = "FANFARE_ADMIN_LISTEN")]
+    pub admin: Option<String>,
+}
+
+impl SettingsArgs {
+    /// With the variables of the process, and `dir` as the folder to look in.
+    pub fn sources(&self, dir: PathBuf) -> Sources {
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Sources {
+            config: self.config.clone().filter(|file| !file.as_os_str().is_empty()),
+            dir,
+            environment: given(&self.env),
+            variables: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+            flags: Flags {
+                modules: self.modules.clone(),
+                workers: self.workers.clone(),
+                listen: self.listen.clone(),
+                admin: self.admin.clone(),
+            },
+        }
+    }
+}
+
+/// Flags of `fanfare config`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ConfigArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Print JSON.
+    #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// Prints every effective value with its origin; the faults instead if there are any, and then exits 1.
+pub fn run(args: &ConfigArgs) -> ExitCode {
+    let config = match Config::load(args.settings.sources(PathBuf::new())) {
+        Ok(config) => config,
+        Err(faults) => {
+            complain(&format!("{faults}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    complain(&warnings(&config.warnings));
+    print(&if args.json { as_json(&config) } else { as_text(&config) });
+    ExitCode::SUCCESS
+}
+
+fn as_text(config: &Config) -> String {
+    let file = config.file.as_ref().map_or("none".to_owned(), |file| file.display().to_string());
+    let lines: Vec<(String, &Origin)> = config
+        .effective
+        .leaves()
+        .into_iter()
+        .map(|(path, node)| (format!("{path} = {}", node.to_json()), &node.origin))
+        .collect();
+    let width = lines.iter().map(|(text, _)| text.chars().count()).filter(|width| *width <= 60).max().unwrap_or(0);
+    let mut out = format!("file {file}\nenvironment {}\n\n", config.environment);
+    for (text, origin) in lines {
+        let _ = writeln!(out, "{text:width$}  {origin}");
+    }
+    out
+}
+
+fn as_json(config: &Config) -> String {
+    let values = config.effective.leaves().into_iter().map(
+        |(path, node)| json!({ "key": path.to_string(), "value": node.to_json(), "origin": origin(&node.origin) }),
+    );
+    let whole = json!({
+        "file": config.file,
+        "root": config.root,
+        "environment": config.environment,
+        "values": values.collect::<Vec<_>>(),
+        "warnings": config.warnings,
+    });
+    format!("{whole:#}\n")
+}
+
+fn origin(origin: &Origin) -> serde_json::Value {
+    match origin {
+        Origin::Default => json!({ "kind": "default" }),
+        Origin::File { file, line, column, environment } => json!({
+            "kind": if environment.is_some() { "environment" } else { "file" },
+            "file": &**file, "line": line, "column": column, "environment": environment.as_deref(),
+        }),
+        Origin::Variable(name) => json!({ "kind": "variable", "name": &**name }),
+        Origin::Flag(name) => json!({ "kind": "flag", "name": &**name }),
+    }
+}
+
+/// One line for each.
+pub(crate) fn warnings(warnings: &[Fault]) -> String {
+    warnings.iter().fold(String::new(), |mut text, warning| {
+        let _ = writeln!(text, "warning: {warning}");
+        text
+    })
+}
+
+/// To standard output. A reader that has gone away is no fault of ours.
+pub(crate) fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let _ = io::stdout().flush();
+}
+
+/// To standard error.
+pub(crate) fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn values_are_printed_with_their_origin() {
+        let text = "{\n  \"workers\": 3,\n  \"environments\": {\"development\": {\"brokers\": 2}}\n}";
+        let config = Config::from_text(text, Path::new("/srv")).unwrap();
+        let out = as_text(&config);
+        let line = |start: &str| {
+            out.lines().find(|line| line.starts_with(start)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("workers"), "workers = 3 fanfare.json:2:14");
+        assert_eq!(line("brokers"), "brokers = 2 environments.development fanfare.json:3:47");
+        assert_eq!(line("http.maxBody"), "http.maxBody = \"2MiB\" default");
+        assert_eq!(line("http.domain"), "http.domain = null default");
+        let json: serde_json::Value = serde_json::from_str(&as_json(&config)).unwrap();
+        let workers = json["values"].as_array().unwrap().iter().find(|value| value["key"] == "workers").unwrap();
+        assert_eq!(workers["origin"]["line"], 2);
+    }
+
+    #[test]
+    fn the_variable_of_every_flag_is_known() {
+        use crate::config::variables::{OTHERS, known};
+        use clap::{Args, Command};
+        let commands = [
+            ConfigArgs::augment_args(Command::new("config")),
+            crate::cli::check::CheckArgs::augment_args(Command::new("check")),
+            crate::cli::grant::GrantArgs::augment_args(Command::new("grant")),
+            crate::cli::schema::SchemaArgs::augment_args(Command::new("schema")),
+        ];
+        for flag in commands.iter().flat_map(Command::get_arguments) {
+            let variable = flag.get_env().unwrap_or_else(|| panic!("{flag} has no variable")).to_string_lossy();
+            assert!(OTHERS.contains(&&*variable) || known().contains_key(&*variable), "{variable}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `fanfare emit`: a broadcast by the operator.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::{self, AdminArgs, ClientError, Output, encoded, printable, shown};
+
+/// Emit a broadcast of a module, in every worker.
+#[derive(Debug, clap::Args)]
+pub struct EmitArgs {
+    /// The module.
+    pub module: String,
+    /// The name of the broadcast, as in the module's `broadcasts`.
+    pub name: String,
+    /// The payload: JSON, or `-` to read it from standard input. Without it there is none.
+    #[arg(value_name = "JSON")]
+    pub payload: Option<String>,
+    /// Wait for the handlers, and print what each worker answers.
+    #[arg(long, env = "FANFARE_GATHER", value_parser = clap::builder::FalseyValueParser::new())]
+    pub gather: bool,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+#[derive(Debug, Deserialize)]
+struct Receipt {
+    id: u64,
+    seq: u64,
+    accepted: u32,
+    #[serde(default)]
+    skipped: Vec<Skipped>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Skipped {
+    isolate: String,
+    reason: String,
+}
+
+/// What one worker answered: one of the two.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    isolate: String,
+    reply: Option<Reply>,
+    error: Option<Failed>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reply {
+    status: u16,
+    #[serde(default)]
+    payload: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Failed {
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+pub fn run(args: &EmitArgs) -> ExitCode {
+    client::run(args.output(), args.admin.json)
+}
+
+impl EmitArgs {
+    async fn output(&self) -> Result<Output, ClientError> {
+        let payload = client::payload(self.payload.as_deref())?;
+        let query = if self.gather { "?gather=true" } else { "" };
+        let path = format!("/v1/modules/{}/broadcasts/{}{query}", encoded(&self.module), encoded(&self.name));
+        let answer = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
+        let output = match self.gather {
+            true => of_entries(&answer.parse::<Vec<Entry>>()?),
+            false => of_receipt(&self.name, &answer.parse()?),
+        };
+        Ok(if self.admin.json { Output { text: answer.text(), ..output } } else { output })
+    }
+}
+
+fn of_receipt(name: &str, receipt: &Receipt) -> Output {
+    let Receipt { id, seq, accepted, skipped } = receipt;
+    let workers = if *accepted == 1 { "worker" } else { "workers" };
+    let mut text = format!("{name}: id {id}, seq {seq}, accepted by {accepted} {workers}\n");
+    for Skipped { isolate, reason } in skipped {
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "{} is skipped: {}", printable(isolate), printable(reason));
+    }
+    let failure = (*accepted == 0).then(|| "no worker took the broadcast".to_owned());
+    Output { text, failure }
+}
+
+fn of_entries(entries: &[Entry]) -> Output {
+    let mut text = String::new();
+    let mut failed = 0;
+    for Entry { isolate, reply, error } in entries {
+        let isolate = printable(isolate);
+        match (reply, error) {
+            (Some(Reply { status, payload }), None) => {
+                _ = writeln!(text, "{}", format!("{isolate}  {status}  {}", printable(&shown(payload))).trim_end());
+                failed += u32::from(*status >= 400);
+            }
+            (_, error) => {
+                let (code, detail) = error.as_ref().map_or(("no answer", ""), |error| (&error.code, &error.detail));
+                _ = writeln!(text, "{isolate}  {}: {}", printable(code), printable(detail));
+                failed += 1;
+            }
+        }
+    }
+    let failure = (failed > 0).then(|| format!("{failed} of {} workers failed", entries.len()));
+    Output { text, failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::client::fake;
+
+    async fn output(gather: bool, payload: Option<&str>, body: &str) -> (Output, fake::Asked) {
+        let (admin, mut asked) = fake::admin(200, body).await;
+        let (module, name, payload) = ("test-party".into(), "a/b".into(), payload.map(str::to_owned));
+        let output = EmitArgs { module, name, payload, gather, admin }.output().await.unwrap();
+        (output, asked.recv().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_receipt() {
+        let receipt = r#"{"id":7,"seq":3,"accepted":1,"skipped":[{"isolate":"worker-1","reason":"failed"}]}"#;
+        let (output, asked) = output(false, Some("{\"a\":1}"), receipt).await;
+        assert_eq!(output, Output::of("a/b: id 7, seq 3, accepted by 1 worker\nworker-1 is skipped: failed\n"));
+        assert_eq!(asked, ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb".into(), "{\"a\":1}".into()));
+    }
+
+    #[tokio::test]
+    async fn a_broadcast_that_nobody_takes_has_failed() {
+        let (output, _) = output(false, None, r#"{"id":7,"seq":3,"accepted":0,"skipped":[]}"#).await;
+        assert_eq!(output.failure.as_deref(), Some("no worker took the broadcast"));
+    }
+
+    #[tokio::test]
+    async fn gathered() {
+        let entries = r#"[{"isolate":"worker-0","reply":{"status":200,"payload":"{\"seen\":1}"}},
+            {"isolate":"worker-1","reply":{"status":204,"payload":null}},
+            {"isolate":"worker-2","error":{"code":"crashed","detail":"trapped"}}]"#;
+        let (output, asked) = output(true, None, entries).await;
+        assert_eq!(output.text, "worker-0  200  {\"seen\":1}\nworker-1  204\nworker-2  crashed: trapped\n");
+        assert_eq!(output.failure.as_deref(), Some("1 of 3 workers failed"));
+        assert_eq!(asked, ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb?gather=true".into(), String::new()));
+    }
+}

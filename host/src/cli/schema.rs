@@ -1,0 +1,84 @@
+//! `fanfare schema`: the JSON Schemas, for editors.
+
+use std::process::ExitCode;
+
+use super::config::print;
+use crate::config::schema;
+use crate::registry::manifest::raw;
+
+/// Flags of `fanfare schema`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SchemaArgs {
+    /// Which file it describes.
+    #[arg(value_enum, env = "FANFARE_SCHEMA")]
+    pub which: Which,
+}
+
+/// A file that has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    /// module.json
+    Module,
+    /// fanfare.json
+    Config,
+}
+
+impl Which {
+    /// The schema as text.
+    pub fn document(self) -> String {
+        match self {
+            Which::Module => schema::document(raw::schema().clone()),
+            Which::Config => schema::config_document(),
+        }
+    }
+}
+
+/// Prints it.
+pub fn run(args: &SchemaArgs) -> ExitCode {
+    print(&args.which.document());
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// `FANFARE_BLESS=1 cargo test` writes them anew.
+    #[test]
+    fn the_schemas_in_the_repository_are_those_of_the_types() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (which, name) in [(Which::Module, "module.schema.json"), (Which::Config, "fanfare.schema.json")] {
+            let file = root.join("schema").join(name);
+            if std::env::var_os("FANFARE_BLESS").is_some() {
+                std::fs::create_dir_all(root.join("schema")).unwrap();
+                std::fs::write(&file, which.document()).unwrap();
+            }
+            let there = std::fs::read_to_string(&file).unwrap_or_default();
+            assert!(
+                there == which.document(),
+                "schema/{name} is not that of the types: run FANFARE_BLESS=1 cargo test"
+            );
+        }
+    }
+
+    #[test]
+    fn every_key_is_described_and_none_of_our_own_keywords_is_shown() {
+        fn described(schema: &serde_json::Value, path: &str) {
+            for (name, value) in schema.as_object().into_iter().flatten() {
+                assert!(!name.starts_with("x-"), "{path}.{name}");
+                if name == "properties" {
+                    for (key, property) in value.as_object().unwrap() {
+                        assert!(property.get("description").is_some(), "{path}.{key} has no description");
+                        described(property, &format!("{path}.{key}"));
+                    }
+                } else {
+                    described(value, &format!("{path}.{name}"));
+                }
+            }
+        }
+        for which in [Which::Module, Which::Config] {
+            described(&serde_json::from_str(&which.document()).unwrap(), "");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `fanfare serve`.
+
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use tracing_subscriber::EnvFilter;
+
+use super::config::SettingsArgs;
+use crate::config::Config;
+use crate::host::{Host, ModuleState, RunningHost, StartError, Stopped};
+
+/// Flags of `fanfare serve`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Exit with status 1 when a module is refused or has failed.
+    #[arg(long, env = "FANFARE_STRICT", value_parser = FalseyValueParser::new())]
+    pub strict: bool,
+    /// What to log, such as `info`, `debug` or `fanfare=debug,guest=warn`.
+    #[arg(long, value_name = "FILTER", env = "FANFARE_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// Serves until a signal comes. The first one drains, the second one ends at once.
+pub fn run(args: &ServeArgs) -> ExitCode {
+    match serve(args) {
+        Ok(code) => code,
+        Err(message) => {
+            // When even standard error is gone there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "fanfare: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
+    start_log(&args.log)?;
+    let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string())?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let compiler = std::env::current_exe().map_err(|error| format!("the program does not find itself: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime does not start: {error}"))?;
+    runtime.block_on(async {
+        let mut signals = Signals::new().map_err(|error| format!("signals cannot be watched: {error}"))?;
+        let strict = args.strict;
+        let host = Host::bind(config, compiler).map_err(|error| error.to_string())?;
+        let start = async { host.start().await.and_then(|host| if strict { must_be_whole(host) } else { Ok(host) }) };
+        let host = tokio::select! {
+            host = start => host.map_err(|error| error.to_string())?,
+            code = signals.next() => return Ok(ExitCode::from(code)),
+        };
+        greet(&host);
+        let code = signals.next().await;
+        tracing::info!("draining; a second signal ends at once");
+        tokio::select! {
+            stopped = host.stop() => Ok(match stopped {
+                Stopped::Clean => ExitCode::SUCCESS,
+                Stopped::CutOff => {
+                    tracing::warn!("some calls were cut off at shutdown.drain");
+                    ExitCode::SUCCESS
+                }
+            }),
+            _ = signals.next() => Ok(ExitCode::from(code)),
+        }
+    })
+}
+
+fn must_be_whole(host: RunningHost) -> Result<RunningHost, StartError> {
+    let mut faults = host.modules.refused();
+    for slot in host.dispatch.workers().iter().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
+        let state = slot.state();
+        faults.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
+    }
+    if faults.is_empty() { Ok(host) } else { Err(StartError::Strict(format!("--strict: {}", faults.join("\n")))) }
+}
+
+/// Says what is served where.
+fn greet(host: &RunningHost) {
+    let mut text = format!("fanfare serves http://{}\n      operator http://{}\n", host.http, host.admin);
+    for (name, state) in host.modules.states() {
+        let line = match state {
+            ModuleState::Held(generation) => {
+                let routes = generation.manifest.routes.len();
+                format!("  {name:<20} /api/{name}/  {routes} routes, generation {}", generation.short_digest())
+            }
+            ModuleState::Loading => format!("  {name:<20} loading"),
+            ModuleState::Waiting => format!("  {name:<20} waiting for its component"),
+            ModuleState::Refused(why) => format!("  {name:<20} refused: {}", why.lines().next().unwrap_or_default()),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    // Only a courtesy: a closed standard output stops nothing.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Text on a terminal, else JSON, to standard error.
+fn start_log(filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
+    let terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if terminal {
+        log.init()
+    } else {
+        log.json().flatten_event(true).init()
+    }
+    Ok(())
+}
+
+/// The signals that end the program.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The exit code that a shell gives to a process ended by the signal that came.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
+}

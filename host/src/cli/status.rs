@@ -1,0 +1,191 @@
+//! `fanfare status`: what runs where, and how it is.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use http::Method;
+use serde::Deserialize;
+
+use super::client::{self, AdminArgs, ClientError, Output, printable};
+
+/// Characters of a generation's digest that are shown.
+const DIGEST: usize = 12;
+
+/// Show the modules of a running host: where they run, their state, and why they failed if they did.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+#[derive(Debug, Deserialize)]
+struct Status {
+    node: String,
+    environment: String,
+    modules: Vec<Module>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Module {
+    name: String,
+    generation: Option<String>,
+    state: String,
+    reason: Option<String>,
+    #[serde(default)]
+    isolates: Vec<Isolate>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Isolate {
+    isolate: String,
+    state: String,
+    reason: Option<String>,
+    #[serde(default)]
+    restarts: u64,
+    #[serde(default)]
+    in_flight: u64,
+    #[serde(default)]
+    waiting: u64,
+}
+
+pub fn run(args: &StatusArgs) -> ExitCode {
+    client::run(args.output(), args.admin.json)
+}
+
+impl StatusArgs {
+    async fn output(&self) -> Result<Output, ClientError> {
+        let answer = client::ask(&self.admin.admin, Method::GET, "/v1/status", None).await?;
+        let status: Status = answer.parse()?;
+        Ok(Output::of(if self.admin.json { answer.text() } else { readable(&status) }))
+    }
+}
+
+fn readable(status: &Status) -> String {
+    let mut text = format!("{} ({})\n\n", printable(&status.node), printable(&status.environment));
+    if status.modules.is_empty() {
+        text.push_str("no modules\n");
+        return text;
+    }
+    let head = ["MODULE", "STATE", "GENERATION", "ISOLATE", "STATE", "RESTARTS", "IN FLIGHT", "WAITING"];
+    let mut rows = vec![head.map(str::to_owned)];
+    for module in &status.modules {
+        rows.extend(rows_of(module));
+    }
+    text.push_str(&aligned(&rows));
+    for module in &status.modules {
+        reasons(module, &mut text);
+    }
+    text
+}
+
+/// A row per isolate; what is about the whole module stands in the first.
+fn rows_of(module: &Module) -> Vec<[String; 8]> {
+    let digest = module.generation.as_deref().unwrap_or("-").chars().take(DIGEST).collect::<String>();
+    let mut own = [printable(&module.name), printable(&module.state), printable(&digest)];
+    if module.isolates.is_empty() {
+        let [name, state, digest] = own;
+        return vec![[name, state, digest, "-".into(), String::new(), String::new(), String::new(), String::new()]];
+    }
+    let row = |isolate: &Isolate| {
+        let [name, state, digest] = std::mem::take(&mut own);
+        [
+            name,
+            state,
+            digest,
+            printable(&isolate.isolate),
+            printable(&isolate.state),
+            isolate.restarts.to_string(),
+            isolate.in_flight.to_string(),
+            isolate.waiting.to_string(),
+        ]
+    };
+    module.isolates.iter().map(row).collect()
+}
+
+fn reasons(module: &Module, text: &mut String) {
+    let of_isolates =
+        module.isolates.iter().filter_map(|isolate| Some((isolate.isolate.as_str(), isolate.reason.as_deref()?)));
+    let of_module = module.reason.as_deref().map(|reason| ("", reason));
+    for (place, reason) in of_module.into_iter().chain(of_isolates) {
+        let on = if place.is_empty() { String::new() } else { format!(" on {}", printable(place)) };
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "\n{}{on}:", printable(&module.name));
+        for line in reason.lines() {
+            _ = writeln!(text, "  {}", printable(line));
+        }
+    }
+}
+
+/// Columns two spaces apart, as wide as their widest cell.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let line: String = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::client::fake;
+
+    const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,"modules":[
+        {"name":"flags","generation":"0123456789abcdef0123","state":"ready","isolates":[
+            {"isolate":"worker-0","state":"ready","restarts":0,"in_flight":3,"waiting":0},
+            {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
+             "restarts":11,"in_flight":0,"waiting":0}]},
+        {"name":"new","generation":null,"state":"waiting","reason":"new.wasm is not there yet"}]}"#;
+
+    async fn output(status: u16, body: &str, json: bool) -> Result<Output, ClientError> {
+        let (mut admin, mut asked) = fake::admin(status, body).await;
+        admin.json = json;
+        let output = StatusArgs { admin }.output().await;
+        assert_eq!(asked.recv().await.unwrap(), ("GET".into(), "/v1/status".into(), String::new()));
+        output
+    }
+
+    #[tokio::test]
+    async fn a_table_and_the_reasons() {
+        let expected = "\
+node-1 (development)
+
+MODULE  STATE    GENERATION    ISOLATE   STATE   RESTARTS  IN FLIGHT  WAITING
+flags   ready    0123456789ab  worker-0  ready   0         3          0
+                               worker-1  failed  11        0          0
+new     waiting  -             -
+
+flags on worker-1:
+  11 restarts within 1m
+  wasm trap: unreachable\\u{1b}[2J
+
+new:
+  new.wasm is not there yet
+";
+        assert_eq!(output(200, STATUS, false).await.unwrap().text, expected);
+    }
+
+    #[tokio::test]
+    async fn as_json_it_is_what_came() {
+        assert_eq!(output(200, STATUS, true).await.unwrap(), Output::of(STATUS));
+    }
+
+    #[tokio::test]
+    async fn without_modules() {
+        let text = output(200, r#"{"node":"n","environment":"e","modules":[]}"#, false).await.unwrap().text;
+        assert_eq!(text, "n (e)\n\nno modules\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_status_is_told() {
+        assert!(matches!(output(200, "{}", false).await, Err(ClientError::Strange { .. })));
+    }
+}

@@ -1,0 +1,110 @@
+//! The settings of a host: `fanfare.json` read, merged with variables and flags, and checked.
+//!
+//! Order of values: defaults < file < `environments.<env>` in the file < variables such as
+//! `FANFARE_HTTP_LISTEN` < flags. Objects merge, arrays and scalars replace, `null` removes.
+//! [`Config::load`] gives either a wholly valid value or every fault at once. Nothing reads the
+//! process environment afterwards.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use capabilities::Capabilities;
+pub use fault::{Fault, Faults, Origin};
+pub use http::{CorsConfig, HttpConfig};
+pub use limits::{Limits, LimitsPatch};
+pub use load::{Flags, Sources};
+pub use module::{ModuleConfig, SubdomainConfig};
+pub use parts::{AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig};
+pub use tree::{Node, Path as KeyPath, Value};
+
+pub mod capabilities;
+pub mod fault;
+pub mod formats;
+pub mod http;
+pub mod limits;
+pub mod load;
+pub mod merge;
+pub mod module;
+pub mod parts;
+pub mod schema;
+pub mod settings;
+pub mod shape;
+pub mod source;
+pub mod tree;
+pub mod units;
+pub mod unserved;
+pub mod variables;
+
+#[cfg(test)]
+mod tests;
+
+/// The name of the file.
+pub const FILE_NAME: &str = "fanfare.json";
+
+/// The settings a host starts with, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder of `fanfare.json`, or the current one when there is no file. Absolute; relative paths start here.
+    pub root: PathBuf,
+    /// The file that was read, if there is one.
+    pub file: Option<PathBuf>,
+    /// Which `environments` section applies. Default `development`.
+    pub environment: String,
+    /// Who this node is.
+    pub node: NodeConfig,
+    /// Where modules are looked for, absolute. Default `modules`.
+    pub modules_dir: PathBuf,
+    /// Where the host keeps its own files, absolute. Default `.fanfare`.
+    pub state_dir: PathBuf,
+    /// Threads that serve. Default as many as there are cores.
+    pub workers: usize,
+    /// Threads that hold channels. Default 1.
+    pub brokers: usize,
+    pub http: HttpConfig,
+    pub admin: AdminConfig,
+    pub engine: EngineConfig,
+    pub isolate: IsolateConfig,
+    pub shutdown: ShutdownConfig,
+    pub calls: CallsConfig,
+    pub limits: LimitsConfig,
+    /// The operator's section of each module, by the module's name.
+    pub modules: BTreeMap<String, ModuleConfig>,
+    /// What is doubtful but no fault: variables that name no key, an environment without a section.
+    pub warnings: Vec<Fault>,
+    /// Every effective value with the place it comes from.
+    pub effective: Arc<Node>,
+}
+
+impl Config {
+    /// Reads, merges and checks. All faults are reported, not the first only.
+    pub fn load(sources: Sources) -> Result<Config, Faults> {
+        let (config, faults) = load::inspect(&sources);
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    /// For checks that go on in spite of faults: sections that have some hold their defaults. Never start a host with it.
+    pub fn inspect(sources: &Sources) -> (Config, Faults) {
+        load::inspect(sources)
+    }
+
+    /// The defaults, for a host whose files are in `root`.
+    pub fn defaults(root: &Path) -> Result<Config, Faults> {
+        load::from_text(None, root, &Sources::default())
+    }
+
+    /// From the text of a `fanfare.json` that would be in `root`, without variables or flags.
+    pub fn from_text(text: &str, root: &Path) -> Result<Config, Faults> {
+        load::from_text(Some(text), root, &Sources::default())
+    }
+
+    /// The operator's section of a module; an empty one when there is none.
+    pub fn module(&self, name: &str) -> ModuleConfig {
+        self.modules.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Where an effective value comes from.
+    pub fn origin(&self, path: &KeyPath) -> Origin {
+        self.effective.nearest(path).origin.clone()
+    }
+}

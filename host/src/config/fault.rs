@@ -1,0 +1,189 @@
+//! What is wrong with a file, a variable or a flag, and where.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::json;
+
+/// The most faults that are kept of one check; further ones are only counted.
+const MOST: usize = 100;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Origin {
+    #[default]
+    Default,
+    /// A place in a file, both numbers from 1, columns counted in characters.
+    File {
+        file: Arc<str>,
+        line: u32,
+        column: u32,
+        /// The section `environments.<name>` it stands in.
+        environment: Option<Arc<str>>,
+    },
+    /// A variable, by its name.
+    Variable(Arc<str>),
+    /// A flag, with its dashes.
+    Flag(Arc<str>),
+}
+
+impl Origin {
+    /// The file as a whole.
+    pub fn start_of(file: &Arc<str>) -> Origin {
+        Origin::File { file: file.clone(), line: 1, column: 1, environment: None }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File { file, line, column, environment: None } => write!(f, "{file}:{line}:{column}"),
+            Origin::File { file, line, column, environment: Some(name) } => {
+                write!(f, "environments.{name} {file}:{line}:{column}")
+            }
+            Origin::Variable(name) => write!(f, "variable {name}"),
+            Origin::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// One thing that is wrong: where, at which key, and which rule it breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub origin: Origin,
+    /// The path of the key, such as `routes[0].path`; empty for the whole.
+    pub key: String,
+    /// The rule, the value found and the way out.
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(origin: &Origin, key: impl fmt::Display, message: impl Into<String>) -> Fault {
+        Fault { origin: origin.clone(), key: key.to_string(), message: message.into() }
+    }
+}
+
+/// `fanfare.json:4:14: workers: must be at least 1, found 0`.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::Default => {}
+            Origin::File { file, line, column, .. } => write!(f, "{file}:{line}:{column}: ")?,
+            Origin::Variable(name) | Origin::Flag(name) => write!(f, "{name}: ")?,
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut value = match &self.origin {
+            Origin::Default => json!({}),
+            Origin::File { file, line, column, .. } => json!({ "file": &**file, "line": line, "column": column }),
+            Origin::Variable(name) => json!({ "variable": &**name }),
+            Origin::Flag(name) => json!({ "flag": &**name }),
+        };
+        if let Some(members) = value.as_object_mut() {
+            members.insert("key".to_owned(), self.key.clone().into());
+            members.insert("message".to_owned(), self.message.clone().into());
+        }
+        value.serialize(serializer)
+    }
+}
+
+/// All that is wrong, in the order of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    list: Vec<Fault>,
+    more: usize,
+}
+
+impl Faults {
+    /// One more; past a hundred it is only counted.
+    pub fn push(&mut self, fault: Fault) {
+        if self.is_full() {
+            self.more += 1;
+        } else {
+            self.list.push(fault);
+        }
+    }
+
+    pub fn extend(&mut self, other: Faults) {
+        self.more += other.more;
+        other.list.into_iter().for_each(|fault| self.push(fault));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether further faults are only counted.
+    pub fn is_full(&self) -> bool {
+        self.list.len() >= MOST
+    }
+
+    pub fn list(&self) -> &[Fault] {
+        &self.list
+    }
+
+    /// How many were not kept.
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
+    /// In the order of the file, variables and flags last.
+    #[must_use]
+    pub fn sorted(mut self) -> Faults {
+        let place = |fault: &Fault| match &fault.origin {
+            Origin::File { line, column, .. } => (0, *line, *column),
+            _ => (1, 0, 0),
+        };
+        self.list.sort_by_key(place);
+        self
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Faults {
+        Faults { list: vec![fault], more: 0 }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.list.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{fault}")?;
+        }
+        if self.more > 0 {
+            write!(f, "\nand {} more", self.more)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_faults_are_kept_and_the_rest_counted() {
+        let mut faults = Faults::default();
+        for index in 0..100 {
+            faults.push(Fault::new(&Origin::Default, index, "wrong"));
+        }
+        assert_eq!((faults.list().len(), faults.more()), (100, 0));
+        faults.push(Fault::new(&Origin::Default, 100, "wrong"));
+        assert_eq!((faults.list().len(), faults.more()), (100, 1));
+        assert!(faults.to_string().ends_with("\nand 1 more"));
+    }
+}

@@ -1,0 +1,194 @@
+//! Strings with a form of their own: addresses, names, origins. One check for each, and its face in the schemas.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::units::{Size, Time};
+
+macro_rules! formats {
+    ($($(#[$doc:meta])* $name:ident = $format:literal, $pattern:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern, "x-format": $format })
+            }
+        }
+    )*};
+}
+
+formats! {
+    /// An IP address and port.
+    Address = "address", r"^(\[[0-9a-fA-F:.%]+\]|[0-9.]+):[0-9]{1,5}$";
+    /// The name of a host, without scheme and port.
+    Domain = "domain", r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
+    /// An origin of web pages, or `*`.
+    CorsOrigin = "origin", r"^(\*|https?://[a-z0-9.:\[\]-]+)$";
+    /// The name of a header field.
+    HeaderName = "header", r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+    /// The name of a node or of a type of nodes.
+    NodeName = "node", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    /// The name of a module, or `*` for all.
+    ModuleOrAll = "module-or-all", r"^(\*|[a-z][a-z0-9-]{0,63})$";
+    /// A path of the file system.
+    FilePath = "file-path", r"^[^\u0000]+$";
+    /// The path of a route below its module.
+    RoutePath = "route-path", r"^([^/\s?#]+(/[^/\s?#]+)*)?$";
+    /// A route of the module: `[METHOD ]path`.
+    RouteRef = "route-ref", r"^(([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee]) )?([^/\s?#]+(/[^/\s?#]+)*)?$";
+    /// An HTTP method that a route may have, in any case.
+    MethodName = "method", r"^([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee])$";
+    /// A name of the author's choice.
+    Label = "label", r"^\S{1,128}$";
+    /// Something for the shell.
+    Command = "command", r"^[^\u0000]*[^\u0000\s][^\u0000]*$";
+}
+
+/// Whether `text` has the form; the number it stands for if it stands for one, else the rule it breaks.
+pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
+    let ok = |good: bool, rule: &str| if good { Ok(None) } else { Err(rule.to_owned()) };
+    match format {
+        "duration" => text.parse::<Time>().map(|time| Some(time.number())),
+        "size" => text.parse::<Size>().map(|size| Some(size.number())),
+        "workers" => ok(text == "auto", "\"auto\" or a whole number"),
+        "address" => ok(
+            text.parse::<SocketAddr>().is_ok(),
+            "an IP address and port such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+        ),
+        "domain" => ok(is_domain(text), "a host name in lower case without scheme and port, such as \"example.test\""),
+        "subdomain" => ok(is_domain(text), "a subdomain in lower case, such as \"acme\""),
+        "origin" => ok(
+            text == "*" || is_origin(text),
+            "\"*\" or an origin without a path, such as \"https://app.example.test\"",
+        ),
+        "header" => {
+            ok(http::HeaderName::from_bytes(text.as_bytes()).is_ok(), "the name of a header, such as \"x-token\"")
+        }
+        "node" => {
+            ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"chat-server-1\"")
+        }
+        "module" => ok(is_module(text), MODULE_RULE),
+        "module-or-all" => ok(
+            text == "*" || is_module(text),
+            "\"*\" for all or the name of a module: lower case letters, digits and `-`",
+        ),
+        "environment" => {
+            ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"production\"")
+        }
+        "file-path" => ok(!text.is_empty() && !text.contains('\0'), "a path"),
+        "label" => ok(is_label(text), "a name of 1 to 128 characters without spaces"),
+        "command" => ok(!text.trim().is_empty() && !text.contains('\0'), "a command such as \"cargo build --release\""),
+        "method" => ok(method(text).is_some(), METHOD_RULE),
+        _ => Ok(None),
+    }
+}
+
+/// What a module's name looks like.
+pub const MODULE_RULE: &str =
+    "the name of a module: a lower case letter, then lower case letters, digits and `-`, at most 64";
+
+/// Which methods a route may have.
+pub const METHOD_RULE: &str = "one of \"get\", \"post\", \"put\", \"patch\" and \"delete\"";
+
+/// A method a route may have, written in any case.
+pub fn method(text: &str) -> Option<http::Method> {
+    use http::Method;
+    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE]
+        .into_iter()
+        .find(|method| method.as_str().eq_ignore_ascii_case(text))
+}
+
+/// `[a-z][a-z0-9-]{0,63}`.
+pub fn is_module(text: &str) -> bool {
+    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(rest)
+}
+
+fn is_node(text: &str) -> bool {
+    let rest = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(rest)
+}
+
+fn is_label(text: &str) -> bool {
+    let count = text.chars().take(129).count();
+    (1..=128).contains(&count) && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+fn is_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let plain = authority.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:[]-".contains(&b));
+    let parsed = authority.parse::<http::uri::Authority>();
+    matches!(scheme, "http" | "https") && plain && parsed.is_ok_and(|parsed| !parsed.host().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    fn all(format: &str, good: &[&str], bad: &[&str]) {
+        good.iter().for_each(|text| assert!(check(format, text).is_ok(), "{format}: {text:?} should be good"));
+        bad.iter().for_each(|text| assert!(check(format, text).is_err(), "{format}: {text:?} should be bad"));
+    }
+
+    #[test]
+    fn names() {
+        let longest = format!("a{}", "b".repeat(63));
+        let longer = format!("{longest}b");
+        all("module", &["a", "test-party", "a1", &longest], &["", "1a", "-a", "A", "a_b", "a.b", "ä", &longer]);
+        all("module-or-all", &["*", "flags"], &["", "**", "Flags"]);
+        all("node", &["node-1", "N", "chat.1_a", &longest], &["", "-a", "a b", &longer]);
+        all("label", &["broadcastTest", "a/b", &"x".repeat(128)], &["", "a b", "a\n", &"x".repeat(129)]);
+        all("method", &["get", "POST", "Put", "patch", "delete"], &["", "head", "options", "post "]);
+        all("environment", &["production", "test"], &["", "a b"]);
+    }
+
+    #[test]
+    fn places() {
+        all(
+            "address",
+            &["127.0.0.1:0", "[::1]:8080", "0.0.0.0:80"],
+            &["", "localhost:80", "127.0.0.1", ":80", "127.0.0.1:65536"],
+        );
+        let label = "a".repeat(63);
+        all(
+            "domain",
+            &["example.test", "localhost", "a-b.c", &label],
+            &["", "a..b", "-a.b", "A.b", "a:80", "http://a", &format!("{label}a")],
+        );
+        all("subdomain", &["acme", "a.b"], &["", "a_b"]);
+        all(
+            "origin",
+            &["*", "https://a.test", "http://localhost:3000", "http://[::1]:80"],
+            &["", "a.test", "https://", "https://a.test/", "ftp://a", "https://A.test", "https://u@a.test"],
+        );
+        all("header", &["x-token", "Content-Type"], &["", "a b", "ä"]);
+        all("file-path", &["modules", "/a/b"], &["", "a\0b"]);
+    }
+
+    #[test]
+    fn others() {
+        all("workers", &["auto"], &["", "4", "all"]);
+        all("command", &["make"], &["", "  ", "a\0"]);
+        assert_eq!(check("duration", "2s"), Ok(Some(2000)));
+        assert_eq!(check("size", "2KiB"), Ok(Some(2048)));
+        all("duration", &["1ms"], &["", "2"]);
+    }
+}

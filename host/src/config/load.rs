@@ -1,0 +1,319 @@
+//! From the sources to a checked [`Config`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::fault::{Fault, Faults, Origin};
+use super::limits::Limits;
+use super::merge::overlay;
+use super::settings::Settings;
+use super::shape::{self, Nulls};
+use super::tree::{Member, Node, Path as KeyPath, Value, quoted};
+use super::units::Time;
+use super::{Config, FILE_NAME, formats, schema, source, variables};
+
+/// Where settings come from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file to read. `None`: `fanfare.json` in `dir` if it is there, else the defaults.
+    pub config: Option<PathBuf>,
+    /// The folder to look in; the current one when empty.
+    pub dir: PathBuf,
+    /// Which `environments` section applies. `None`: the variable `FANFARE_ENV`, else `development`.
+    pub environment: Option<String>,
+    /// The variables of the process; those that do not begin with `FANFARE_` do not matter.
+    pub variables: BTreeMap<String, String>,
+    pub flags: Flags,
+}
+
+/// Values from the command line, as they were written.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--modules`, for `modulesDir`. Relative to the current folder.
+    pub modules: Option<String>,
+    /// `--workers`.
+    pub workers: Option<String>,
+    /// `--listen`, for `http.listen`.
+    pub listen: Option<String>,
+    /// `--admin`, for `admin.listen`.
+    pub admin: Option<String>,
+}
+
+/// The environment when nothing names one.
+pub const DEFAULT_ENVIRONMENT: &str = "development";
+
+/// Finds and reads the file, then goes on as [`from_text`]. Sections with faults have their defaults.
+pub fn inspect(sources: &Sources) -> (Config, Faults) {
+    let dir = if sources.dir.as_os_str().is_empty() { Path::new(".") } else { &sources.dir };
+    let file = match &sources.config {
+        Some(file) => Some(file.clone()),
+        None => Some(dir.join(FILE_NAME)).filter(|file| file.exists()),
+    };
+    let (text, unread) = match file.as_deref().map(source::read).transpose() {
+        Ok(text) => (text, Faults::default()),
+        Err(fault) => (None, fault.into()),
+    };
+    let root = match file.as_deref().and_then(Path::parent) {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => dir,
+    };
+    let (mut config, mut faults) = assemble(text.as_deref(), file.as_deref(), root, sources);
+    config.file = file.map(|file| absolute(&file));
+    faults.extend(unread);
+    (config, faults)
+}
+
+/// The same from text in place of the file; `root` stands for its folder.
+pub fn from_text(text: Option<&str>, root: &Path, sources: &Sources) -> Result<Config, Faults> {
+    let (config, faults) = assemble(text, None, root, sources);
+    if faults.is_empty() { Ok(config) } else { Err(faults) }
+}
+
+fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sources) -> (Config, Faults) {
+    let shown = file.map_or_else(|| Arc::from(FILE_NAME), source::shown);
+    let (mut tree, mut faults) =
+        text.map_or_else(|| (Node::object(&Origin::Default), Faults::default()), |text| source::parse(text, &shown));
+    faults.extend(shape::check(&tree, &KeyPath::default(), schema::config(), Nulls::Remove));
+    let mut warnings = Vec::new();
+    let environment = environment(sources, &mut faults);
+    let section = take_section(&mut tree, &environment, &mut warnings);
+
+    let (overrides, unknown) = variables::read(&sources.variables);
+    warnings.extend(unknown);
+    let flags = flags(sources);
+    for layer in [&overrides, &flags] {
+        faults.extend(shape::check(layer, &KeyPath::default(), schema::config(), Nulls::Remove));
+    }
+    let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
+    let mut effective = Node::from_json(defaults, &Origin::Default);
+    // The layers of the user first: what a null removes there falls back to the default.
+    let mut user = Node::object(&Origin::Default);
+    for layer in [Some(tree), section, Some(overrides), Some(flags)].into_iter().flatten() {
+        overlay(&mut user, layer);
+    }
+    overlay(&mut effective, user);
+
+    let settings = settings(&effective);
+    relations(&settings, &effective, &mut faults);
+    if faults.is_empty() && effective.read::<Settings>().is_none() {
+        faults.push(Fault::new(
+            &Origin::start_of(&shown),
+            "",
+            "cannot be read, and no rule says why: please report this",
+        ));
+    }
+    (build(settings, absolute(root), environment, warnings, effective), faults.sorted())
+}
+
+fn build(settings: Settings, root: PathBuf, environment: String, warnings: Vec<Fault>, effective: Node) -> Config {
+    let modules_dir = match effective.at(&KeyPath::of(&["modulesDir"])).map(|node| &node.origin) {
+        // As everywhere on a command line, relative to where the user is.
+        Some(Origin::Flag(_)) => absolute(Path::new(&settings.modules_dir)),
+        _ => root.join(&settings.modules_dir).components().collect(),
+    };
+    Config {
+        modules_dir,
+        state_dir: root.join(&settings.state_dir).components().collect(),
+        root,
+        file: None,
+        environment,
+        node: settings.node,
+        workers: settings.workers.count(),
+        brokers: settings.brokers,
+        http: settings.http,
+        admin: settings.admin,
+        engine: settings.engine,
+        isolate: settings.isolate,
+        shutdown: settings.shutdown,
+        calls: settings.calls,
+        limits: settings.limits,
+        modules: settings.modules,
+        warnings,
+        effective: Arc::new(effective),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    // Component by component, so that `./a` is `a`.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
+}
+
+fn environment(sources: &Sources, faults: &mut Faults) -> String {
+    let variable = sources.variables.get("FANFARE_ENV").filter(|name| !name.is_empty());
+    let (name, origin) = match (&sources.environment, variable) {
+        (Some(name), Some(variable)) if name == variable => (name.clone(), Origin::Variable("FANFARE_ENV".into())),
+        (Some(name), _) => (name.clone(), Origin::Flag("--env".into())),
+        (None, Some(name)) => (name.clone(), Origin::Variable("FANFARE_ENV".into())),
+        (None, None) => (DEFAULT_ENVIRONMENT.to_owned(), Origin::Default),
+    };
+    if let Err(rule) = formats::check("environment", &name) {
+        faults.push(Fault::new(&origin, "", format!("must be {rule}, found {}", quoted(&name))));
+    }
+    name
+}
+
+/// Takes what is no setting out of the file, and gives the section that applies.
+fn take_section(tree: &mut Node, name: &str, warnings: &mut Vec<Fault>) -> Option<Node> {
+    tree.remove("$schema");
+    let mut environments = tree.remove("environments")?;
+    if let Some(mut section) = environments.remove(name) {
+        mark(&mut section, &Arc::from(name));
+        return Some(section).filter(|section| !section.is_null());
+    }
+    let names: Vec<&str> = environments.members().iter().map(|member| member.name.as_str()).collect();
+    if name != DEFAULT_ENVIRONMENT && !names.is_empty() {
+        let message = format!("no section for the environment {}{}", quoted(name), shape::did_you_mean(name, &names));
+        warnings.push(Fault::new(&environments.origin, "environments", message));
+    }
+    None
+}
+
+/// Notes the section in the origins.
+fn mark(node: &mut Node, name: &Arc<str>) {
+    if let Origin::File { environment, .. } = &mut node.origin {
+        *environment = Some(name.clone());
+    }
+    match &mut node.value {
+        Value::Object(members) => members.iter_mut().for_each(|Member { node, .. }| mark(node, name)),
+        Value::List(items) => items.iter_mut().for_each(|item| mark(item, name)),
+        _ => {}
+    }
+}
+
+fn flags(sources: &Sources) -> Node {
+    let Flags { modules, workers, listen, admin } = &sources.flags;
+    let given = [
+        ("--modules", "FANFARE_MODULES_DIR", modules),
+        ("--workers", "FANFARE_WORKERS", workers),
+        ("--listen", "FANFARE_HTTP_LISTEN", listen),
+        ("--admin", "FANFARE_ADMIN_LISTEN", admin),
+    ];
+    let mut tree = Node::object(&Origin::Default);
+    for (flag, variable, text) in given {
+        let (Some(text), Some(key)) = (text, variables::known().get(variable)) else { continue };
+        // The command line reads the variable too; then it is the variable that said so.
+        if sources.variables.get(variable) != Some(text) {
+            let origin = Origin::Flag(flag.into());
+            variables::insert(&mut tree, &key.path, Node::new(&origin, key.value(text)), &origin);
+        }
+    }
+    tree
+}
+
+/// Each section on its own, so that a fault in one does not hide those of another.
+fn settings(tree: &Node) -> Settings {
+    fn read<T: DeserializeOwned>(tree: &Node, key: &str, otherwise: T) -> T {
+        tree.get(key).and_then(Node::read).unwrap_or(otherwise)
+    }
+    let modules = tree.get("modules").map(Node::members).unwrap_or_default();
+    let defaults = Settings::default();
+    Settings {
+        node: read(tree, "node", defaults.node),
+        modules_dir: read(tree, "modulesDir", defaults.modules_dir),
+        state_dir: read(tree, "stateDir", defaults.state_dir),
+        workers: read(tree, "workers", defaults.workers),
+        brokers: read(tree, "brokers", defaults.brokers),
+        http: read(tree, "http", defaults.http),
+        admin: read(tree, "admin", defaults.admin),
+        engine: read(tree, "engine", defaults.engine),
+        isolate: read(tree, "isolate", defaults.isolate),
+        shutdown: read(tree, "shutdown", defaults.shutdown),
+        calls: read(tree, "calls", defaults.calls),
+        limits: read(tree, "limits", defaults.limits),
+        modules: modules.iter().filter_map(|module| Some((module.name.clone(), module.node.read()?))).collect(),
+    }
+}
+
+/// Rules about several values. Each value is looked up by itself, and one with a fault of its own is left out.
+fn relations(settings: &Settings, tree: &Node, faults: &mut Faults) {
+    let relation = Relation { tree, faulty: faults.list().iter().map(|fault| fault.key.clone()).collect() };
+    let found = [relation.listeners(), relation.credentials(), relation.backoff()].into_iter().flatten();
+    found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
+}
+
+struct Relation<'a> {
+    tree: &'a Node,
+    faulty: HashSet<String>,
+}
+
+impl Relation<'_> {
+    fn value<T: DeserializeOwned>(&self, path: &KeyPath) -> Option<T> {
+        let node = self.tree.at(path)?;
+        let sound = !self.faulty.contains(&path.to_string());
+        sound.then(|| node.read()).flatten()
+    }
+
+    fn fault(&self, path: &KeyPath, message: String) -> Fault {
+        Fault::new(&self.place(path), path, message)
+    }
+
+    fn place(&self, path: &KeyPath) -> Origin {
+        self.tree.nearest(path).origin.clone()
+    }
+
+    fn listeners(&self) -> Option<Fault> {
+        let (listen, admin) = (KeyPath::of(&["http", "listen"]), KeyPath::of(&["admin", "listen"]));
+        let (http, other): (SocketAddr, SocketAddr) = (self.value(&listen)?, self.value(&admin)?);
+        let all = http.is_ipv4() == other.is_ipv4() && (http.ip().is_unspecified() || other.ip().is_unspecified());
+        let same = http.port() != 0 && http.port() == other.port() && (all || http.ip() == other.ip());
+        let place = self.place(&listen);
+        same.then(|| {
+            self.fault(
+                &admin,
+                format!(
+                    "must be another address than http.listen ({http}, {place}), found {other}: give it another port"
+                ),
+            )
+        })
+    }
+
+    fn credentials(&self) -> Option<Fault> {
+        let path = KeyPath::of(&["http", "cors", "credentials"]);
+        let origins: Vec<String> = self.value(&KeyPath::of(&["http", "cors", "origins"]))?;
+        let both = self.value(&path)? && origins.iter().any(|origin| origin == "*");
+        both.then(|| {
+            self.fault(
+                &path,
+                "must be false while http.cors.origins has \"*\", found true: name the origins".to_owned(),
+            )
+        })
+    }
+
+    fn backoff(&self) -> Option<Fault> {
+        let (first, last) =
+            (KeyPath::of(&["isolate", "restartBackoff"]), KeyPath::of(&["isolate", "restartBackoffMax"]));
+        let (least, most): (Time, Time) = (self.value(&first)?, self.value(&last)?);
+        let place = self.place(&first);
+        (most < least).then(|| {
+            self.fault(&last, format!("must be at least isolate.restartBackoff ({least}, {place}), found {most}"))
+        })
+    }
+
+    /// The operator's limits for a module against his own ceiling.
+    fn ceilings(&self, settings: &Settings) -> Vec<Fault> {
+        let ceiling = &settings.limits.max;
+        let mut faults = Vec::new();
+        for Member { name, node, .. } in self.tree.get("modules").map(Node::members).unwrap_or_default() {
+            let Some(patch) = node.get("limits").and_then(Node::read) else { continue };
+            for above in Limits::default().capped(ceiling).with(&patch).above(ceiling) {
+                let highest = KeyPath::of(&["limits", "max", above.key]);
+                if self.faulty.contains(&highest.to_string()) {
+                    continue;
+                }
+                let message = format!(
+                    "must be at most {}, the ceiling {highest} ({}), found {}: give less, or raise the ceiling",
+                    above.ceiling,
+                    self.place(&highest),
+                    above.asked
+                );
+                faults.push(self.fault(&KeyPath::of(&["modules", name, "limits", above.key]), message));
+            }
+        }
+        faults
+    }
+}

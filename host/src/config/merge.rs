@@ -1,0 +1,118 @@
+//! Lays values over values: objects merge, arrays and scalars replace, `null` removes.
+
+use serde_json::{Map, Value as Json};
+
+use super::tree::{Member, Node, Value};
+
+/// Lays `over` on `base`. Below `modules.<name>.config` a `null` stays: it removes a value of `module.json` later.
+pub fn overlay(base: &mut Node, over: Node) {
+    overlay_at(base, over, &mut Vec::new());
+}
+
+fn overlay_at(base: &mut Node, over: Node, path: &mut Vec<String>) {
+    let Value::Object(members) = over.value else {
+        *base = over;
+        return;
+    };
+    if !matches!(base.value, Value::Object(_)) {
+        *base = Node::object(&over.origin);
+    }
+    for Member { name, origin, node } in members {
+        if node.is_null() && !is_free(path) {
+            base.remove(&name);
+            continue;
+        }
+        let Value::Object(present) = &mut base.value else { return };
+        let index = present.iter().position(|member| member.name == name).unwrap_or_else(|| {
+            present.push(Member { name: name.clone(), origin: origin.clone(), node: Node::object(&node.origin) });
+            present.len() - 1
+        });
+        let Some(member) = present.get_mut(index) else { return };
+        member.origin = origin;
+        path.push(name);
+        overlay_at(&mut member.node, node, path);
+        path.pop();
+    }
+}
+
+/// Whether what stands at the path is a module's own `config`, or below it.
+fn is_free(path: &[String]) -> bool {
+    let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(keys.as_slice(), ["modules", _, "config", ..] | ["modules", _, "subdomains", _, "config", ..])
+}
+
+/// Lays `over` on `base` where both are a module's own values. The result holds no `null` in objects that `over` gave.
+pub fn overlay_json(base: &mut Map<String, Json>, over: &Map<String, Json>) {
+    for (name, value) in over {
+        match value {
+            Json::Null => {
+                base.shift_remove(name);
+            }
+            Json::Object(members) => {
+                let present = base.entry(name.clone()).or_insert_with(|| Json::Object(Map::new()));
+                if !present.is_object() {
+                    *present = Json::Object(Map::new());
+                }
+                if let Json::Object(present) = present {
+                    overlay_json(present, members);
+                }
+            }
+            other => {
+                base.insert(name.clone(), other.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fault::Origin;
+    use serde_json::json;
+
+    fn laid(base: Json, over: Json) -> Json {
+        let mut base = Node::from_json(base, &Origin::Default);
+        overlay(&mut base, Node::from_json(over, &Origin::Flag("--x".into())));
+        base.to_json()
+    }
+
+    fn laid_json(base: Json, over: Json) -> Json {
+        let mut base = base.as_object().cloned().unwrap();
+        overlay_json(&mut base, over.as_object().unwrap());
+        base.into()
+    }
+
+    #[test]
+    fn objects_merge_arrays_and_scalars_replace_null_removes() {
+        let base = json!({"a": {"b": 1, "c": 2}, "d": [1, 2], "e": 1, "f": {"g": 1}, "h": 2});
+        let over = json!({"a": {"c": 3, "n": null}, "d": [3], "e": null, "f": 7, "h": {"i": {"j": null, "k": 1}}});
+        let want = json!({"a": {"b": 1, "c": 3}, "d": [3], "f": 7, "h": {"i": {"k": 1}}});
+        assert_eq!(laid(base.clone(), over.clone()), want);
+        assert_eq!(laid_json(base, over), want);
+    }
+
+    #[test]
+    fn a_null_in_a_modules_config_stays() {
+        let base = json!({"modules": {"m": {"config": {"a": 1}, "limits": {"memory": 1}}}});
+        let over = json!({"modules": {"m": {
+            "config": {"a": null, "b": {"c": null}}, "limits": {"memory": null},
+            "subdomains": {"s": {"config": {"d": null}}}
+        }}});
+        let want = json!({"modules": {"m": {
+            "config": {"a": null, "b": {"c": null}}, "limits": {}, "subdomains": {"s": {"config": {"d": null}}}
+        }}});
+        assert_eq!(laid(base, over), want);
+        assert_eq!(
+            laid(json!({"modules": {"m": {"config": {"a": 1}}}}), json!({"modules": {"m": {"config": null}}})),
+            json!({"modules": {"m": {}}})
+        );
+    }
+
+    #[test]
+    fn the_origin_is_that_of_the_last_layer() {
+        let mut base = Node::from_json(json!({"a": 1, "b": 2}), &Origin::Default);
+        overlay(&mut base, Node::from_json(json!({"a": 3}), &Origin::Flag("--a".into())));
+        assert_eq!(base.get("a").unwrap().origin, Origin::Flag("--a".into()));
+        assert_eq!(base.get("b").unwrap().origin, Origin::Default);
+    }
+}

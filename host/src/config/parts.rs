@@ -1,0 +1,160 @@
+//! The smaller sections.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::formats::{Address, NodeName};
+use super::limits::{Limits, LimitsPatch};
+use super::units::{GIB, MIB, Size, Time};
+
+/// Who this node is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Its own name. Default `node-1`.
+    #[schemars(with = "NodeName")]
+    pub id: String,
+    /// The type it shares with others that do the same work. Default `node`.
+    #[schemars(with = "NodeName")]
+    pub server: String,
+}
+
+impl Default for NodeConfig {
+    fn default() -> NodeConfig {
+        NodeConfig { id: "node-1".to_owned(), server: "node".to_owned() }
+    }
+}
+
+/// The operator's listener: readiness, metrics, control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// The address to listen on: IP address and port. Default `127.0.0.1:8081`.
+    #[schemars(with = "Address")]
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> AdminConfig {
+        AdminConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) }
+    }
+}
+
+/// How WebAssembly is compiled and run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// The longest turn of a handler that computes before others get theirs, 1 ms to 1 s. Default `10ms`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 1_000))]
+    pub tick: Duration,
+    /// The memory that compiling one component may take, 64 MiB to 1 TiB. Default `4GiB`.
+    #[serde(with = "super::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 64u64 << 20, "maximum" = 1u64 << 40))]
+    pub compile_memory: u64,
+    /// How long compiling one component may take, 1 s to 1 h. Default `2m`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 1_000, "maximum" = 3_600_000))]
+    pub compile_timeout: Duration,
+    /// The largest component file, 1 KiB to 1 GiB. Default `64MiB`.
+    #[serde(with = "super::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 1_024, "maximum" = 1u64 << 30))]
+    pub max_component: u64,
+    /// The most that compiled components kept on disk may take together, 1 MiB to 1 TiB. Default `1GiB`.
+    #[serde(with = "super::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 1u64 << 20, "maximum" = 1u64 << 40))]
+    pub cache_size: u64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> EngineConfig {
+        EngineConfig {
+            tick: Duration::from_millis(10),
+            compile_memory: 4 * GIB,
+            compile_timeout: Duration::from_secs(120),
+            max_component: 64 * MIB,
+            cache_size: GIB,
+        }
+    }
+}
+
+/// What happens when an instance crashes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct IsolateConfig {
+    /// The wait before the second restart; it doubles with each one. The first comes at once. 1 ms to 1 h. Default `100ms`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
+    pub restart_backoff: Duration,
+    /// The longest wait before a restart, at least `restartBackoff`, at most 1 h. Default `30s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
+    pub restart_backoff_max: Duration,
+    /// How many restarts within `restartWindow` are borne before the module is given up on that isolate, 0 to 10000. Default 10.
+    #[schemars(extend("minimum" = 0, "maximum" = 10_000))]
+    pub max_restarts: u32,
+    /// The time in which restarts are counted, 1 ms to 24 h. Default `1m`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 86_400_000))]
+    pub restart_window: Duration,
+}
+
+impl Default for IsolateConfig {
+    fn default() -> IsolateConfig {
+        IsolateConfig {
+            restart_backoff: Duration::from_millis(100),
+            restart_backoff_max: Duration::from_secs(30),
+            max_restarts: 10,
+            restart_window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How the host stops.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long calls in flight may take to end after the first signal, 0 to 1 h. Default `10s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
+    pub drain: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> ShutdownConfig {
+        ShutdownConfig { drain: Duration::from_secs(10) }
+    }
+}
+
+/// Calls that make calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct CallsConfig {
+    /// How deep calls may nest: rpc, gather and emit count. 1 to 256. Default 16.
+    #[schemars(extend("minimum" = 1, "maximum" = 256))]
+    pub max_depth: u32,
+}
+
+impl Default for CallsConfig {
+    fn default() -> CallsConfig {
+        CallsConfig { max_depth: 16 }
+    }
+}
+
+/// What modules may take at most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// The operator's ceiling: a module that asks for more is refused.
+    #[schemars(with = "LimitsPatch")]
+    pub max: Limits,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> LimitsConfig {
+        LimitsConfig { max: Limits::ceiling() }
+    }
+}

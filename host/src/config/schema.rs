@@ -1,0 +1,108 @@
+//! The JSON Schemas of both files, made from the types.
+
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value as Json, json};
+
+use super::settings::Settings;
+
+/// What `$schema` of our schemas says.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// The schema of `fanfare.json` with our own keywords in it, for [`super::shape`].
+pub fn config() -> &'static Json {
+    static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
+        let mut generator = SchemaSettings::draft2020_12().into_generator();
+        let mut root = plain::<Settings>(&mut generator, "fanfare.json");
+        let section = generator.subschema_for::<Settings>();
+        let environments = json!({
+            "description": "Settings that hold in one environment (`--env`), by its name, laid over those outside.",
+            "type": "object",
+            "x-names": "environment",
+            "additionalProperties": section,
+        });
+        if let Some(properties) = root.get_mut("properties").and_then(Json::as_object_mut) {
+            let schema = json!({ "description": "The schema of this file, for editors.", "type": "string" });
+            properties.insert("$schema".to_owned(), schema);
+            properties.insert("environments".to_owned(), environments);
+        }
+        root.insert("$defs".to_owned(), generator.take_definitions(true).into());
+        root.into()
+    });
+    &SCHEMA
+}
+
+/// The schema of any other file, with our own keywords in it.
+pub fn of<T: JsonSchema>(title: &str) -> Json {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let mut root = plain::<T>(&mut generator, title);
+    root.insert("$defs".to_owned(), generator.take_definitions(true).into());
+    root.into()
+}
+
+fn plain<T: JsonSchema>(generator: &mut SchemaGenerator, title: &str) -> Map<String, Json> {
+    let mut root = Map::new();
+    root.insert("$schema".to_owned(), DIALECT.into());
+    root.insert("title".to_owned(), title.into());
+    root.extend(T::json_schema(generator).to_value().as_object().cloned().unwrap_or_default());
+    root
+}
+
+/// The schema of `fanfare.json` as editors take it: there a `null` removes what a lower layer has.
+pub fn config_document() -> String {
+    let mut schema = config().clone();
+    allow_null(&mut schema);
+    document(schema)
+}
+
+/// A schema as text for editors: without our own keywords.
+pub fn document(mut schema: Json) -> String {
+    strip(&mut schema);
+    format!("{schema:#}\n")
+}
+
+fn strip(schema: &mut Json) {
+    match schema {
+        Json::Object(members) => {
+            members.retain(|name, _| !name.starts_with("x-"));
+            members.values_mut().for_each(strip);
+        }
+        Json::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+/// Lets every key of every object be `null`.
+fn allow_null(schema: &mut Json) {
+    let Some(members) = schema.as_object_mut() else { return };
+    for (name, value) in members.iter_mut() {
+        match name.as_str() {
+            "properties" => {
+                for property in value.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                    allow_null(property);
+                    nullable(property);
+                }
+            }
+            "$defs" => value.as_object_mut().into_iter().flat_map(Map::values_mut).for_each(allow_null),
+            "additionalProperties" if value.is_object() => {
+                allow_null(value);
+                nullable(value);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn nullable(schema: &mut Json) {
+    let Some(members) = schema.as_object_mut() else { return };
+    if let Some(target) = members.shift_remove("$ref") {
+        members.insert("anyOf".to_owned(), json!([{ "$ref": target }, { "type": "null" }]));
+    }
+    match members.get_mut("type") {
+        Some(Json::Array(kinds)) if !kinds.contains(&json!("null")) => kinds.push(json!("null")),
+        Some(kind @ Json::String(_)) => *kind = json!([kind.take(), "null"]),
+        _ => {}
+    }
+}

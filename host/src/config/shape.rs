@@ -1,0 +1,306 @@
+//! Checks values against the schema of the types they become: keys, kinds, bounds and forms, all faults at once.
+//!
+//! The schemas come from `schemars`, so there is one description of each file. Beside the usual keywords they hold
+//! `x-format` (see [`formats`]), `x-names` (the form of an object's own keys), `x-free` (any values below) and
+//! `x-unserved` (names to come). After a clean check the values fit the types.
+
+use serde_json::{Map, Value as Json};
+
+use super::fault::{Fault, Faults, Origin};
+use super::formats;
+use super::tree::{Member, Node, Path, Step, Value, quoted};
+use super::units::{Size, Time};
+use super::unserved;
+
+/// What a `null` stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// It takes away what a lower layer has, so it may stand anywhere.
+    Remove,
+    /// It is a value like others.
+    Plain,
+}
+
+/// Every way in which `node`, found at `path`, does not fit `schema`.
+pub fn check(node: &Node, path: &Path, schema: &Json, nulls: Nulls) -> Faults {
+    let mut shape = Shape { root: schema, nulls, path: path.clone(), faults: Faults::default() };
+    shape.visit(node, schema);
+    shape.faults
+}
+
+struct Shape<'a> {
+    root: &'a Json,
+    nulls: Nulls,
+    path: Path,
+    faults: Faults,
+}
+
+impl<'a> Shape<'a> {
+    fn fault(&mut self, origin: &Origin, message: String) {
+        let fault = Fault::new(origin, &self.path, message);
+        self.faults.push(fault);
+    }
+
+    fn visit(&mut self, node: &Node, schema: &'a Json) {
+        let rules = Rules::of(schema, self.root);
+        let free = rules.get("x-free").is_some();
+        match &node.value {
+            Value::Null if self.nulls == Nulls::Remove || rules.takes("null") => {}
+            Value::Text(text) if rules.takes("string") => self.text(node, text, &rules),
+            Value::Bool(_) if rules.takes("boolean") => {}
+            Value::Number(number) if rules.takes("integer") => match number.as_u64() {
+                Some(value) => self.bounds(node, value, &rules),
+                None if number.as_i64().is_some() && rules.number("minimum").is_some() => self.bounds(node, 0, &rules),
+                None => self.kind(node, &rules),
+            },
+            Value::List(items) if rules.takes("array") => {
+                if self.too_many(node, items.len(), rules.number("maxItems")) {
+                    return;
+                }
+                let Some(schema) = rules.get("items") else { return };
+                for (index, item) in items.iter().enumerate() {
+                    self.path.enter(Step::Index(index));
+                    // In an array a null would have nothing to remove.
+                    let nulls = std::mem::replace(&mut self.nulls, Nulls::Plain);
+                    self.visit(item, schema);
+                    self.nulls = nulls;
+                    self.path.leave();
+                }
+            }
+            Value::Object(_) if free => {}
+            Value::Object(members) if rules.takes("object") => {
+                if !self.too_many(node, members.len(), rules.number("maxProperties")) {
+                    self.members(node, members, &rules);
+                }
+            }
+            _ => self.kind(node, &rules),
+        }
+    }
+
+    fn too_many(&mut self, node: &Node, count: usize, most: Option<u64>) -> bool {
+        let Some(most) = most.filter(|most| count as u64 > *most) else { return false };
+        self.fault(&node.origin, format!("must have at most {most} entries, found {count}"));
+        true
+    }
+
+    fn kind(&mut self, node: &Node, rules: &Rules<'a>) {
+        self.fault(&node.origin, format!("must be {}, found {node}", rules.expected()));
+    }
+
+    fn text(&mut self, node: &Node, text: &str, rules: &Rules<'a>) {
+        let names = rules.names();
+        if !names.is_empty() && !names.contains(&text) {
+            if rules.unserved(text) {
+                return self.fault(&node.origin, format!("{}: {}", quoted(text), unserved::MESSAGE));
+            }
+            return self.fault(
+                &node.origin,
+                format!("must be one of {}, found {node}{}", list(&names), did_you_mean(text, &names)),
+            );
+        }
+        let Some(format) = rules.format() else { return };
+        match formats::check(format, text) {
+            Ok(Some(number)) => self.bounds(node, number, rules),
+            Ok(None) => {}
+            Err(rule) => self.fault(&node.origin, format!("must be {rule}, found {node}")),
+        }
+    }
+
+    fn bounds(&mut self, node: &Node, number: u64, rules: &Rules<'a>) {
+        let below = node_is_negative(node) || rules.number("minimum").is_some_and(|least| number < least);
+        if below {
+            let least = rules.number("minimum").unwrap_or(0);
+            self.fault(&node.origin, format!("must be at least {}, found {node}", rules.write(least)));
+        }
+        if let Some(most) = rules.number("maximum").filter(|most| number > *most) {
+            self.fault(&node.origin, format!("must be at most {}, found {node}", rules.write(most)));
+        }
+    }
+
+    fn members(&mut self, node: &Node, members: &[Member], rules: &Rules<'a>) {
+        let known = rules.get("properties").and_then(Json::as_object);
+        let others = rules.get("additionalProperties").filter(|schema| schema.is_object());
+        for member in members {
+            self.path.enter(Step::Key(member.name.clone()));
+            match (known.and_then(|known| known.get(&member.name)), others) {
+                (Some(schema), _) => self.visit(&member.node, schema),
+                (None, Some(schema)) => {
+                    let form = rules.get("x-names").and_then(Json::as_str);
+                    if let Some(Err(rule)) = form.map(|form| formats::check(form, &member.name)) {
+                        self.fault(&member.origin, format!("must be {rule}, found {}", quoted(&member.name)));
+                    }
+                    self.visit(&member.node, schema);
+                }
+                (None, None) => self.unknown(member, known, rules),
+            }
+            self.path.leave();
+        }
+        let required = rules.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+        for name in required.filter(|name| node.get(name).is_none()) {
+            let fault = Fault::new(&node.origin, self.path.key(name), "is required".to_owned());
+            self.faults.push(fault);
+        }
+    }
+
+    fn unknown(&mut self, member: &Member, known: Option<&Map<String, Json>>, rules: &Rules<'a>) {
+        if self.faults.is_full() {
+            // Only counted, so not worth looking for a near key.
+            return self.fault(&member.origin, "unknown key".to_owned());
+        }
+        if rules.unserved(&member.name) {
+            return self.fault(&member.origin, unserved::MESSAGE.to_owned());
+        }
+        let known: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        let way_out = match did_you_mean(&member.name, &known) {
+            hint if !hint.is_empty() => hint,
+            _ if known.is_empty() => "; there are none here".to_owned(),
+            _ => format!("; the keys here are {}", list(&known)),
+        };
+        self.fault(&member.origin, format!("unknown key{way_out}"));
+    }
+}
+
+fn node_is_negative(node: &Node) -> bool {
+    matches!(&node.value, Value::Number(number) if number.as_i64().is_some_and(|number| number < 0))
+}
+
+/// A schema seen through `$ref` and through the `anyOf` of something that may be absent.
+struct Rules<'a>(Vec<&'a Map<String, Json>>);
+
+impl<'a> Rules<'a> {
+    fn of(schema: &'a Json, root: &'a Json) -> Rules<'a> {
+        let mut views = Vec::new();
+        let mut next = schema.as_object();
+        while let Some(view) = next {
+            views.push(view);
+            let target =
+                view.get("$ref").and_then(Json::as_str).and_then(|target| root.pointer(target.strip_prefix('#')?));
+            let branches = view.get("anyOf").and_then(Json::as_array).into_iter().flatten();
+            let branch = branches.clone().find(|branch| branch.get("type").is_none_or(|kind| kind != "null"));
+            next = target.or(branch).and_then(Json::as_object).filter(|_| views.len() < 8);
+        }
+        Rules(views)
+    }
+
+    fn get(&self, keyword: &str) -> Option<&'a Json> {
+        self.0.iter().find_map(|view| view.get(keyword))
+    }
+
+    fn number(&self, keyword: &str) -> Option<u64> {
+        self.get(keyword).and_then(Json::as_u64)
+    }
+
+    fn format(&self) -> Option<&'a str> {
+        self.get("x-format").and_then(Json::as_str)
+    }
+
+    fn kinds(&self) -> Vec<&'a str> {
+        let kinds = self.get("type").into_iter().flat_map(|kinds| match kinds {
+            Json::Array(kinds) => kinds.iter().filter_map(Json::as_str).collect(),
+            kind => kind.as_str().into_iter().collect::<Vec<_>>(),
+        });
+        let mut kinds: Vec<&str> = kinds.collect();
+        if self.0.iter().any(|view| view.contains_key("anyOf")) {
+            kinds.push("null");
+        }
+        if kinds.is_empty() && !self.names().is_empty() {
+            kinds.push("string");
+        }
+        kinds
+    }
+
+    fn takes(&self, kind: &str) -> bool {
+        self.kinds().contains(&kind)
+    }
+
+    /// The strings allowed, when there are only a few.
+    fn names(&self) -> Vec<&'a str> {
+        let listed = self.get("enum").and_then(Json::as_array).into_iter().flatten();
+        let branches = self.get("oneOf").and_then(Json::as_array).into_iter().flatten();
+        listed.chain(branches.filter_map(|branch| branch.get("const"))).filter_map(Json::as_str).collect()
+    }
+
+    fn unserved(&self, name: &str) -> bool {
+        self.get("x-unserved").and_then(Json::as_array).is_some_and(|names| names.iter().any(|entry| entry == name))
+    }
+
+    /// A bound, in the unit of the value.
+    fn write(&self, number: u64) -> String {
+        match self.format() {
+            Some("duration") => Time::from_number(number).map_or(number.to_string(), |time| time.to_string()),
+            Some("size") => Size(number).to_string(),
+            _ => number.to_string(),
+        }
+    }
+
+    fn expected(&self) -> String {
+        match (self.names(), self.format()) {
+            (names, _) if !names.is_empty() => return format!("one of {}", list(&names)),
+            (_, Some(format)) => {
+                if let Err(rule) = formats::check(format, "\0") {
+                    return rule;
+                }
+            }
+            _ => {}
+        }
+        let kinds = self.kinds();
+        let words = kinds.iter().filter(|kind| **kind != "null").map(|kind| match *kind {
+            "integer" => "a whole number",
+            "boolean" => "true or false",
+            "array" => "an array",
+            "object" => "an object",
+            _ => "a string",
+        });
+        words.collect::<Vec<_>>().join(" or ")
+    }
+}
+
+/// `"a", "b" and "c"`.
+pub fn list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// `; did you mean "x"?` for the nearest of the known names, if one is near.
+pub fn did_you_mean(name: &str, known: &[&str]) -> String {
+    nearest(name, known).map_or(String::new(), |near| format!("; did you mean {}?", quoted(near)))
+}
+
+/// The known name that differs least, if it differs little.
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    if name.len() > 64 {
+        return None;
+    }
+    let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+    let name = plain(name);
+    let far = (name.chars().count() / 3).clamp(1, 3);
+    let short = known.iter().filter(|known| known.len() <= 128);
+    let distances = short.map(|known| (strsim::damerau_levenshtein(&name, &plain(known)), *known));
+    distances.filter(|(distance, _)| *distance <= far).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["listen", "domain", "maxBody", "cors"];
+        assert_eq!(nearest("listne", &known), Some("listen"));
+        assert_eq!(nearest("max_body", &known), Some("maxBody"));
+        assert_eq!(nearest("MAX-BODY", &known), Some("maxBody"));
+        assert_eq!(nearest("cor", &known), Some("cors"));
+        assert_eq!(nearest("zzz", &known), None);
+        assert_eq!(nearest(&"listen".repeat(100), &known), None);
+    }
+
+    #[test]
+    fn lists_read_as_a_sentence() {
+        assert_eq!(list(&["a"]), "\"a\"");
+        assert_eq!(list(&["a", "b", "c"]), "\"a\", \"b\" and \"c\"");
+    }
+}

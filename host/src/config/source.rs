@@ -1,0 +1,311 @@
+//! Reads JSON with comments and trailing commas, keeping the line and column of every key and value.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jsonc_parser::ast;
+use jsonc_parser::common::Ranged;
+use jsonc_parser::errors::{ParseError, ParseErrorKind};
+use jsonc_parser::{CollectOptions, ParseOptions};
+
+use super::fault::{Fault, Faults, Origin};
+use super::tree::{Member, Node, Path as KeyPath, Step, Value, printable, quoted};
+
+/// The largest file, in bytes: 1 MiB.
+pub const LARGEST: u64 = 1 << 20;
+
+/// How deep values may stand inside one another.
+pub const DEEPEST: usize = 64;
+
+/// JSON as the library takes it, without its other liberties.
+pub const OPTIONS: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_loose_object_property_names: false,
+    allow_trailing_commas: true,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+};
+
+/// The text of a file, at most [`LARGEST`] bytes of UTF-8.
+pub fn read(file: &Path) -> Result<String, Fault> {
+    let origin = Origin::start_of(&shown(file));
+    let fault = |message: String| Fault::new(&origin, "", message);
+    let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
+    // Asked first: opening a pipe would wait for its writer.
+    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(fault("is not a file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    File::open(file).and_then(|open| open.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(fault("must be at most 1MiB, found more: keep data out of it".to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        fault(format!("must be UTF-8, found something else at byte {}", error.utf8_error().valid_up_to()))
+    })
+}
+
+/// A path as messages show it: relative to the current folder when it is below it.
+pub fn shown(file: &Path) -> Arc<str> {
+    let current = std::env::current_dir().unwrap_or_default();
+    let short = file.strip_prefix(&current).unwrap_or(file);
+    let short = short.strip_prefix(".").unwrap_or(short);
+    Arc::from(printable(&short.to_string_lossy()))
+}
+
+/// The values of a text, and what is wrong with it as JSON: syntax, depth, a key given twice.
+/// The values are an object in any case.
+pub fn parse(text: &str, file: &Arc<str>) -> (Node, Faults) {
+    let start = Origin::start_of(file);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader =
+        Reader { text, file, at: 0, line: 1, column: 1, path: KeyPath::default(), faults: Faults::default() };
+    let node = match jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &OPTIONS) {
+        Ok(parsed) => parsed.value.map(|value| reader.node(&value, 1)),
+        Err(error) => {
+            reader.syntax(&error);
+            return (Node::object(&start), reader.faults);
+        }
+    };
+    match node {
+        Some(node @ Node { value: Value::Object(_), .. }) => (node, reader.faults),
+        Some(node) => {
+            reader.faults.push(Fault::new(&node.origin, "", format!("must be an object, found {node}")));
+            (Node::object(&start), reader.faults)
+        }
+        None => {
+            reader.faults.push(Fault::new(&start, "", "is empty: write at least {}"));
+            (Node::object(&start), reader.faults)
+        }
+    }
+}
+
+/// Turns what the library parsed into nodes. Values come in the order of the text, so counting lines takes one pass.
+struct Reader<'a> {
+    text: &'a str,
+    file: &'a Arc<str>,
+    at: usize,
+    line: u32,
+    column: u32,
+    path: KeyPath,
+    faults: Faults,
+}
+
+impl Reader<'_> {
+    fn origin(&mut self, offset: usize) -> Origin {
+        for c in self.text.get(self.at..offset).unwrap_or_default().chars() {
+            if c == '\n' {
+                self.line += 1;
+                self.column = 1;
+            } else {
+                self.column += 1;
+            }
+        }
+        self.at = self.at.max(offset);
+        Origin::File { file: self.file.clone(), line: self.line, column: self.column, environment: None }
+    }
+
+    fn fault(&mut self, origin: &Origin, message: impl Into<String>) {
+        let fault = Fault::new(origin, &self.path, message);
+        self.faults.push(fault);
+    }
+
+    fn syntax(&mut self, error: &ParseError) {
+        let origin = self.origin(error.range().start);
+        if matches!(error.kind(), ParseErrorKind::NestingDepthExceeded) {
+            return self.fault(&origin, too_deep());
+        }
+        let mut message = error.kind().to_string();
+        if let Some(first) = message.get_mut(..1) {
+            first.make_ascii_lowercase();
+        }
+        self.fault(&origin, format!("is not JSON: {message}"));
+    }
+
+    fn node(&mut self, value: &ast::Value<'_>, depth: usize) -> Node {
+        let origin = self.origin(value.range().start);
+        if depth > DEEPEST {
+            self.fault(&origin, too_deep());
+            return Node::new(&origin, Value::Null);
+        }
+        let value = match value {
+            ast::Value::NullKeyword(_) => Value::Null,
+            ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
+            ast::Value::StringLit(literal) => Value::Text(literal.value.to_string()),
+            ast::Value::NumberLit(literal) => match serde_json::Number::from_str(literal.value) {
+                Ok(number) => Value::Number(number),
+                Err(_) => {
+                    self.fault(&origin, format!("is not JSON: {} is no number", quoted(literal.value)));
+                    Value::Null
+                }
+            },
+            ast::Value::Array(array) => Value::List(self.items(array, depth)),
+            ast::Value::Object(object) => Value::Object(self.members(object, depth)),
+        };
+        Node::new(&origin, value)
+    }
+
+    fn items(&mut self, array: &ast::Array<'_>, depth: usize) -> Vec<Node> {
+        let mut items = Vec::with_capacity(array.elements.len());
+        let mut end = None;
+        for (index, element) in array.elements.iter().enumerate() {
+            self.path.enter(Step::Index(index));
+            let node = self.node(element, depth + 1);
+            // The library asks for commas between members only.
+            let between = end.map(|end| self.text.get(end..element.range().start).unwrap_or_default());
+            if between.is_some_and(|between| !has_comma(between)) {
+                self.fault(&node.origin, "is not JSON: expected comma");
+            }
+            end = Some(element.range().end);
+            items.push(node);
+            self.path.leave();
+        }
+        items
+    }
+
+    fn members(&mut self, object: &ast::Object<'_>, depth: usize) -> Vec<Member> {
+        let mut members = Vec::with_capacity(object.properties.len());
+        let mut seen = HashSet::new();
+        for property in &object.properties {
+            let name = property.name.as_str();
+            let origin = self.origin(property.range.start);
+            self.path.enter(Step::Key(name.to_owned()));
+            let node = self.node(&property.value, depth + 1);
+            if seen.insert(name) {
+                members.push(Member { name: name.to_owned(), origin, node });
+            } else {
+                self.fault(&origin, "is given twice: remove one of the two");
+            }
+            self.path.leave();
+        }
+        members
+    }
+}
+
+fn too_deep() -> String {
+    format!("must not stand deeper than {DEEPEST} levels")
+}
+
+/// Whether there is a comma outside comments in what stands between two values.
+fn has_comma(between: &str) -> bool {
+    let mut rest = between;
+    while let Some(c) = rest.chars().next() {
+        if c == ',' {
+            return true;
+        }
+        rest = if let Some(comment) = rest.strip_prefix("//") {
+            comment.split_once('\n').map_or("", |(_, after)| after)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map_or("", |(_, after)| after)
+        } else {
+            rest.get(c.len_utf8()..).unwrap_or_default()
+        };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> (serde_json::Value, Vec<String>) {
+        let (node, faults) = parse(text, &Arc::from("f.json"));
+        (node.to_json(), faults.list().iter().map(ToString::to_string).collect())
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        parsed(text).1
+    }
+
+    #[test]
+    fn comments_and_trailing_commas_are_taken() {
+        let (value, faults) = parsed("\u{feff}// one\n{ /* two */ \"a\": [1, 2,], \"b\": { \"c\": null, }, }");
+        assert_eq!(value, serde_json::json!({"a": [1, 2], "b": {"c": null}}));
+        assert!(faults.is_empty());
+    }
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        let (node, _) = parse("{\n  \"ä\": \"ö\", \"b\": 1\n}", &Arc::from("f.json"));
+        assert_eq!(node.members()[1].origin.to_string(), "f.json:2:13");
+        assert_eq!(node.members()[1].node.origin.to_string(), "f.json:2:18");
+        assert_eq!(node.origin.to_string(), "f.json:1:1");
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        assert_eq!(faults("{\n  \"a\": }"), ["f.json:2:8: is not JSON: unexpected close brace"]);
+        assert_eq!(faults("{ a: 1 }"), ["f.json:1:3: is not JSON: expected string for object property"]);
+        assert_eq!(faults("{ \"a\": 'x' }"), ["f.json:1:8: is not JSON: single-quoted strings are not allowed"]);
+        assert_eq!(faults("{ \"a\": 1 \"b\": 2 }").len(), 1);
+        assert_eq!(faults("{ \"a\": [1 /* , */ 2] }"), ["f.json:1:19: a[1]: is not JSON: expected comma"]);
+        assert!(faults("{ \"a\": [1 // ,\n , 2] }").is_empty());
+        assert_eq!(faults("{ \"a\": 01 }").len(), 1);
+        assert_eq!(faults("{ \"a\": 0x1 }").len(), 1);
+        assert_eq!(faults("{} {}").len(), 1);
+    }
+
+    #[test]
+    fn the_whole_is_an_object() {
+        assert_eq!(faults(""), ["f.json:1:1: is empty: write at least {}"]);
+        assert_eq!(faults("// nothing\n"), ["f.json:1:1: is empty: write at least {}"]);
+        assert_eq!(faults(" [1]"), ["f.json:1:2: must be an object, found an array"]);
+    }
+
+    #[test]
+    fn a_key_given_twice_is_a_fault_wherever_it_stands() {
+        assert_eq!(faults("{\"a\": 1,\n \"a\": 2}"), ["f.json:2:2: a: is given twice: remove one of the two"]);
+        assert_eq!(
+            faults("{\"x\": [{\"a\": 1, \"\\u0061\": 2}]}"),
+            ["f.json:1:17: x[0].a: is given twice: remove one of the two"]
+        );
+    }
+
+    #[test]
+    fn sixty_four_levels_are_taken_and_no_more() {
+        let nested = |levels: usize| format!("{{\"a\": {}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(faults(&nested(DEEPEST)).is_empty());
+        for levels in [DEEPEST + 1, 300, 100_000] {
+            let faults = faults(&nested(levels));
+            assert_eq!(faults.len(), 1, "{levels}");
+            assert!(faults[0].ends_with("must not stand deeper than 64 levels"), "{faults:?}");
+        }
+        assert_eq!(faults(&"{\"a\":".repeat(100_000)).len(), 1);
+    }
+
+    #[test]
+    fn a_mebibyte_is_read_and_no_more() {
+        let dir = std::env::temp_dir().join(format!("fanfare-source-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("f.json");
+        std::fs::write(&file, " ".repeat(LARGEST as usize)).unwrap();
+        assert!(read(&file).is_ok());
+        std::fs::write(&file, " ".repeat(LARGEST as usize + 1)).unwrap();
+        assert!(read(&file).unwrap_err().message.contains("at most 1MiB"));
+        std::fs::write(&file, b"{\"a\": \"\xff\"}").unwrap();
+        assert!(read(&file).unwrap_err().message.contains("at byte 7"));
+        assert!(read(&dir).unwrap_err().message.contains("is not a file"));
+        assert!(read(&dir.join("none")).unwrap_err().message.contains("cannot be read"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn no_cut_or_changed_text_panics() {
+        let text = "{ // c\n \"ä\\u00e9\": [1.5e3, -0, true, null, {\"b\": \"x\\\"\"},], /* d */ \"c\": {} }";
+        let bytes = text.as_bytes();
+        for at in 0..bytes.len() {
+            for with in [b'{', b'}', b'[', b'"', b'\\', b',', b'/', b'*', b'\'', b'-', b'e', b'u', b'\n', 0, 0xc3] {
+                let mut changed = bytes.to_vec();
+                changed[at] = with;
+                faults(&String::from_utf8_lossy(&changed));
+            }
+            faults(&String::from_utf8_lossy(&bytes[..at]));
+        }
+    }
+}

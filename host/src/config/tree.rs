@@ -1,0 +1,292 @@
+//! JSON in which every value knows where it comes from.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Number};
+
+use super::fault::Origin;
+
+/// A value and its origin.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Node {
+    pub origin: Origin,
+    pub value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Value {
+    #[default]
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Node>),
+    Object(Vec<Member>),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    pub name: String,
+    /// Where the key stands.
+    pub origin: Origin,
+    pub node: Node,
+}
+
+impl Node {
+    pub fn new(origin: &Origin, value: Value) -> Node {
+        Node { origin: origin.clone(), value }
+    }
+
+    /// An object without keys.
+    pub fn object(origin: &Origin) -> Node {
+        Node::new(origin, Value::Object(Vec::new()))
+    }
+
+    /// Plain JSON, all of it from one place.
+    pub fn from_json(json: serde_json::Value, origin: &Origin) -> Node {
+        let value = match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(value) => Value::Bool(value),
+            serde_json::Value::Number(value) => Value::Number(value),
+            serde_json::Value::String(value) => Value::Text(value),
+            serde_json::Value::Array(items) => {
+                Value::List(items.into_iter().map(|item| Node::from_json(item, origin)).collect())
+            }
+            serde_json::Value::Object(members) => Value::Object(
+                members
+                    .into_iter()
+                    .map(|(name, value)| Member { name, origin: origin.clone(), node: Node::from_json(value, origin) })
+                    .collect(),
+            ),
+        };
+        Node::new(origin, value)
+    }
+
+    /// Without the places.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Number(value) => value.clone().into(),
+            Value::Text(value) => value.as_str().into(),
+            Value::List(items) => items.iter().map(Node::to_json).collect(),
+            Value::Object(members) => {
+                let members = members.iter().map(|member| (member.name.clone(), member.node.to_json()));
+                members.collect::<Map<_, _>>().into()
+            }
+        }
+    }
+
+    /// As a plain type; `None` when it does not fit.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_value(self.to_json()).ok()
+    }
+
+    /// The value of a key of an object.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        self.members().iter().find(|member| member.name == name).map(|member| &member.node)
+    }
+
+    /// The keys of an object; none for anything else.
+    pub fn members(&self) -> &[Member] {
+        match &self.value {
+            Value::Object(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// The items of an array; none for anything else.
+    pub fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn is_null(&self) -> bool {
+        self.value == Value::Null
+    }
+
+    /// Takes a key out of an object.
+    pub fn remove(&mut self, name: &str) -> Option<Node> {
+        let Value::Object(members) = &mut self.value else { return None };
+        let index = members.iter().position(|member| member.name == name)?;
+        Some(members.remove(index).node)
+    }
+
+    /// The value at a path.
+    pub fn at(&self, path: &Path) -> Option<&Node> {
+        path.0.iter().try_fold(self, Node::step)
+    }
+
+    /// The value at a path, or the nearest one above it that is there.
+    pub fn nearest(&self, path: &Path) -> &Node {
+        let mut node = self;
+        for step in &path.0 {
+            match node.step(step) {
+                Some(next) => node = next,
+                None => break,
+            }
+        }
+        node
+    }
+
+    fn step(&self, step: &Step) -> Option<&Node> {
+        match step {
+            Step::Key(name) => self.get(name),
+            Step::Index(index) => self.items().get(*index),
+        }
+    }
+
+    /// Every value without values below it, with its path. An empty array counts, an empty object does not.
+    pub fn leaves(&self) -> Vec<(Path, &Node)> {
+        let mut leaves = Vec::new();
+        self.collect_leaves(&Path::default(), &mut leaves);
+        leaves
+    }
+
+    fn collect_leaves<'a>(&'a self, path: &Path, leaves: &mut Vec<(Path, &'a Node)>) {
+        match &self.value {
+            Value::Object(members) => {
+                members.iter().for_each(|member| member.node.collect_leaves(&path.key(&member.name), leaves));
+            }
+            _ => leaves.push((path.clone(), self)),
+        }
+    }
+}
+
+/// Where a value stands: written `routes[0].path`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Path(pub Vec<Step>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl Path {
+    /// From keys: `Path::of(&["http", "listen"])`.
+    pub fn of(keys: &[&str]) -> Path {
+        Path(keys.iter().map(|key| Step::Key((*key).to_owned())).collect())
+    }
+
+    /// One key further down.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Path {
+        self.with(Step::Key(name.to_owned()))
+    }
+
+    /// Goes one step down; [`Path::leave`] goes back.
+    pub fn enter(&mut self, step: Step) {
+        self.0.push(step);
+    }
+
+    /// Goes back up.
+    pub fn leave(&mut self) {
+        self.0.pop();
+    }
+
+    /// One item further down.
+    #[must_use]
+    pub fn index(&self, index: usize) -> Path {
+        self.with(Step::Index(index))
+    }
+
+    fn with(&self, step: Step) -> Path {
+        let mut path = self.clone();
+        path.0.push(step);
+        path
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Index(index) => write!(f, "[{index}]")?,
+                Step::Key(name) if is_plain(name) => {
+                    if position > 0 {
+                        f.write_str(".")?;
+                    }
+                    f.write_str(name)?;
+                }
+                Step::Key(name) => write!(f, "[{}]", quoted(name))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$' | '*' | '/');
+    !name.is_empty() && name.len() <= QUOTED && name.chars().all(plain)
+}
+
+/// The most characters of a value that a message repeats.
+const QUOTED: usize = 64;
+
+/// A string as JSON writes it, cut when it is long, and without what would play with a terminal.
+pub fn quoted(text: &str) -> String {
+    let mut cut: String = text.chars().take(QUOTED).collect();
+    if cut.len() < text.len() {
+        cut.push_str("..");
+    }
+    printable(&serde_json::Value::String(cut).to_string())
+}
+
+/// The text with a sign in place of each control character.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// What was found, for a message.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Value::Null => f.write_str("null"),
+            Value::Bool(value) => write!(f, "{value}"),
+            Value::Number(value) => write!(f, "{value}"),
+            Value::Text(value) => f.write_str(&quoted(value)),
+            Value::List(_) => f.write_str("an array"),
+            Value::Object(_) => f.write_str("an object"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_read_like_code_and_quote_what_is_odd() {
+        let path = Path::of(&["routes"]).index(0).key("path");
+        assert_eq!(path.to_string(), "routes[0].path");
+        assert_eq!(Path::of(&["modules", "test-party"]).to_string(), "modules.test-party");
+        assert_eq!(Path::of(&["a", "b.c\"", "d"]).to_string(), "a[\"b.c\\\"\"].d");
+    }
+
+    #[test]
+    fn values_in_messages_are_short_and_harmless() {
+        assert_eq!(quoted("a\u{1b}[2J\u{9b}\""), "\"a\\u001b[2J\u{fffd}\\\"\"");
+        assert_eq!(quoted(&"a".repeat(64)).len(), 66);
+        assert_eq!(quoted(&"a".repeat(65)).len(), 68);
+    }
+
+    #[test]
+    fn a_missing_value_is_reported_at_the_nearest_one() {
+        let mut node = Node::from_json(serde_json::json!({"a": {"b": [1]}}), &Origin::Default);
+        assert_eq!(node.nearest(&Path::of(&["a", "b"]).index(3)).to_string(), "an array");
+        assert!(node.at(&Path::of(&["a", "c"])).is_none());
+        assert_eq!(node.remove("a").map(|node| node.to_json()), Some(serde_json::json!({"b": [1]})));
+    }
+}

@@ -1,0 +1,211 @@
+//! Variables such as `FANFARE_HTTP_LISTEN` in place of keys such as `http.listen`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value as Json;
+
+use super::fault::{Fault, Origin};
+use super::schema;
+use super::shape::nearest;
+use super::tree::{Member, Node, Value};
+use super::unserved;
+
+/// What every variable of ours begins with.
+pub const PREFIX: &str = "FANFARE_";
+
+/// Variables that are no keys: they choose the file and the environment, stand for flags, or are for tests.
+pub const OTHERS: &[&str] = &[
+    "FANFARE_ADMIN",
+    "FANFARE_BLESS",
+    "FANFARE_CONFIG",
+    "FANFARE_DIR",
+    "FANFARE_ENV",
+    "FANFARE_JSON",
+    "FANFARE_LISTEN",
+    "FANFARE_LOG",
+    "FANFARE_METHOD",
+    "FANFARE_MODULE",
+    "FANFARE_MODULES",
+    "FANFARE_SCHEMA",
+    "FANFARE_STRICT",
+    "FANFARE_YES",
+];
+
+/// A key that a variable can stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub path: Vec<String>,
+    /// The kinds of JSON it takes.
+    kinds: Vec<String>,
+}
+
+/// Every variable that stands for a key: scalars in sections that are always there.
+pub fn known() -> &'static BTreeMap<String, Key> {
+    static KNOWN: LazyLock<BTreeMap<String, Key>> = LazyLock::new(|| {
+        let mut known = BTreeMap::new();
+        collect(schema::config(), &mut Vec::new(), &mut known);
+        known
+    });
+    &KNOWN
+}
+
+fn collect(schema: &Json, path: &mut Vec<String>, known: &mut BTreeMap<String, Key>) {
+    let target = schema.get("$ref").and_then(Json::as_str).and_then(|target| target.strip_prefix('#'));
+    let schema = target.and_then(|target| schema::config().pointer(target)).unwrap_or(schema);
+    for (name, property) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
+        if matches!(name.as_str(), "$schema" | "environments") {
+            continue;
+        }
+        path.push(name.clone());
+        let kinds: Vec<String> = match property.get("type") {
+            Some(Json::Array(kinds)) => kinds.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+            Some(Json::String(kind)) => vec![kind.clone()],
+            _ => Vec::new(),
+        };
+        if kinds.iter().any(|kind| matches!(kind.as_str(), "string" | "integer" | "boolean")) {
+            known.insert(variable(path), Key { path: path.clone(), kinds });
+        } else {
+            collect(property, path, known);
+        }
+        path.pop();
+    }
+}
+
+/// `http.maxBody` is `FANFARE_HTTP_MAX_BODY`.
+pub fn variable(path: &[String]) -> String {
+    let mut name = String::from("FANFARE");
+    for key in path {
+        name.push('_');
+        for c in key.chars() {
+            if c.is_ascii_uppercase() {
+                name.push('_');
+            }
+            name.push(c.to_ascii_uppercase());
+        }
+    }
+    name
+}
+
+/// The values that variables give, and a warning for each that names nothing. An empty one counts as not set.
+pub fn read(variables: &BTreeMap<String, String>) -> (Node, Vec<Fault>) {
+    let mut tree = Node::object(&Origin::Default);
+    let mut warnings = Vec::new();
+    for (name, text) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+        if OTHERS.contains(&name.as_str()) || name.starts_with("FANFARE_TEST_") {
+            continue;
+        }
+        let origin = Origin::Variable(Arc::from(name.as_str()));
+        match known().get(name) {
+            Some(_) if text.is_empty() => {}
+            Some(key) => insert(&mut tree, &key.path, Node::new(&origin, key.value(text)), &origin),
+            None => warnings.push(Fault::new(&origin, "", unknown(name))),
+        }
+    }
+    (tree, warnings)
+}
+
+impl Key {
+    /// The text as the kind of JSON the key takes.
+    pub fn value(&self, text: &str) -> Value {
+        let takes = |kind: &str| self.kinds.iter().any(|taken| taken == kind);
+        match (text, text.parse::<u64>()) {
+            ("true", _) if takes("boolean") => Value::Bool(true),
+            ("false", _) if takes("boolean") => Value::Bool(false),
+            (_, Ok(number)) if takes("integer") => Value::Number(number.into()),
+            _ => Value::Text(text.to_owned()),
+        }
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let section = name.strip_prefix(PREFIX).unwrap_or(name).split('_').next().unwrap_or_default();
+    if unserved::CONFIG.iter().any(|key| key.eq_ignore_ascii_case(section)) {
+        return format!("{} is {}, so the variable is ignored", section.to_ascii_lowercase(), unserved::MESSAGE);
+    }
+    let short = |name| str::strip_prefix(name, PREFIX).unwrap_or(name);
+    let names: Vec<&str> = known().keys().map(String::as_str).chain(OTHERS.iter().copied()).map(short).collect();
+    let near = nearest(short(name), &names).map(|near| format!("; did you mean {PREFIX}{near}?"));
+    format!("stands for no key and is ignored{}", near.unwrap_or_default())
+}
+
+/// Puts a value at a path of keys, making the objects on the way.
+pub fn insert(tree: &mut Node, path: &[String], value: Node, origin: &Origin) {
+    let Some((first, rest)) = path.split_first() else {
+        *tree = value;
+        return;
+    };
+    let Value::Object(members) = &mut tree.value else { return };
+    let index = members.iter().position(|member| member.name == *first).unwrap_or_else(|| {
+        members.push(Member { name: first.clone(), origin: origin.clone(), node: Node::object(origin) });
+        members.len() - 1
+    });
+    if let Some(member) = members.get_mut(index) {
+        insert(&mut member.node, rest, value, origin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_become_variables_in_capitals() {
+        let known = known();
+        for name in [
+            "FANFARE_HTTP_LISTEN",
+            "FANFARE_HTTP_MAX_BODY",
+            "FANFARE_HTTP_CORS_MAX_AGE",
+            "FANFARE_HTTP_DOMAIN",
+            "FANFARE_WORKERS",
+            "FANFARE_MODULES_DIR",
+            "FANFARE_LIMITS_MAX_HOSTCALL_FUEL",
+            "FANFARE_NODE_ID",
+            "FANFARE_HTTP_CORS_CREDENTIALS",
+        ] {
+            assert!(known.contains_key(name), "{name} in {:?}", known.keys());
+        }
+        assert!(!known.contains_key("FANFARE_HTTP_CORS_ORIGINS"), "arrays have no variable");
+        assert!(!known.contains_key("FANFARE_MODULES"), "maps have no variable");
+        assert!(OTHERS.iter().all(|name| !known.contains_key(*name)), "a variable must not mean two things");
+    }
+
+    #[test]
+    fn variables_that_name_nothing_are_warned_about() {
+        let given = [
+            ("FANFARE_HTTP_LISTEM", "x"),
+            ("FANFARE_ENV", "x"),
+            ("FANFARE_TEST_X", "x"),
+            ("FANFARE_SSE_PATH", "/x"),
+            ("PATH", "x"),
+            ("FANFARE_QQQQ", "1"),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let (tree, warnings) = read(&given);
+        assert!(tree.members().is_empty());
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "FANFARE_HTTP_LISTEM: stands for no key and is ignored; did you mean FANFARE_HTTP_LISTEN?",
+                "FANFARE_QQQQ: stands for no key and is ignored",
+                "FANFARE_SSE_PATH: sse is not served by this version yet, so the variable is ignored",
+            ]
+        );
+    }
+
+    #[test]
+    fn texts_become_the_kind_the_key_takes() {
+        let given = [
+            ("FANFARE_WORKERS", "3"),
+            ("FANFARE_NODE_ID", "7"),
+            ("FANFARE_HTTP_CORS_CREDENTIALS", "true"),
+            ("FANFARE_HTTP_MAX_BODY", "1KiB"),
+            ("FANFARE_BROKERS", ""),
+        ];
+        let (tree, warnings) = read(&given.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        assert!(warnings.is_empty());
+        let want = serde_json::json!({"http": {"cors": {"credentials": true}, "maxBody": "1KiB"}, "node": {"id": "7"}, "workers": 3});
+        assert_eq!(tree.to_json(), want);
+    }
+}

@@ -1,0 +1,219 @@
+//! Addresses, sequencing, fan-out and deadlines: every call goes through here.
+//!
+//! Knows slots and their mailboxes; neither wasm nor HTTP. A single node has no peers, and nothing here treats that as special.
+
+mod broadcasts;
+mod calls;
+mod choose;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+pub use broadcasts::Sequencer;
+pub use calls::{Answered, Request};
+
+use crate::call::{
+    Call, CallError, Context, Deadline, Ended, Origin, Payload, RequestHead, RouteName, Trace, Trigger, TriggerKind,
+};
+use crate::isolate::{Ids, Isolate, Lane, NodeFacts, Queued, Slot};
+use crate::ports::Caller;
+use crate::registry::{Access, Found, Matched};
+
+/// The one way to a route.
+pub struct Dispatch {
+    workers: Vec<Arc<Isolate>>,
+    node: Arc<NodeFacts>,
+    ids: Ids,
+    max_depth: u32,
+    /// Whether routes with the middleware `test` can be called.
+    test_routes: bool,
+    sequencers: ArcSwap<HashMap<Arc<str>, Arc<Sequencer>>>,
+}
+
+/// Who makes a call.
+#[derive(Debug, Clone)]
+pub enum Actor {
+    Guest(Caller),
+    /// The command line, the admin listener or the embedding program: may do everything.
+    Operator,
+}
+
+/// A call to be made, but for where it goes.
+pub struct Making {
+    pub trigger: Trigger,
+    pub origin: Origin,
+    pub deadline: Deadline,
+    pub parent: Option<Arc<Context>>,
+    /// Whether the parent waits for it.
+    pub awaited: bool,
+    pub subdomain: Option<Arc<str>>,
+    pub trace: Option<Trace>,
+    pub http: Option<Box<RequestHead>>,
+    pub query: String,
+    pub payload: Payload,
+}
+
+impl Dispatch {
+    pub fn new(
+        workers: Vec<Arc<Isolate>>,
+        node: Arc<NodeFacts>,
+        ids: Ids,
+        max_depth: u32,
+        test_routes: bool,
+    ) -> Dispatch {
+        Dispatch { workers, node, ids, max_depth, test_routes, sequencers: ArcSwap::default() }
+    }
+
+    /// Every worker's isolate, in index order.
+    pub fn workers(&self) -> &[Arc<Isolate>] {
+        &self.workers
+    }
+
+    pub fn worker(&self, index: u32) -> Option<&Arc<Isolate>> {
+        self.workers.get(index as usize)
+    }
+
+    /// Whether a route may be called by anyone inside.
+    fn admit(&self, module: &str, access: Access) -> Result<(), CallError> {
+        if access.test && !self.test_routes {
+            return Err(CallError::Forbidden(format!(
+                "the route of {module} has the middleware `test`: it is there only with --env development or --env test"
+            )));
+        }
+        Ok(())
+    }
+
+    /// A route in a slot, as callers inside name it.
+    fn find(&self, slot: &Slot, name: &RouteName) -> Result<Matched, CallError> {
+        let what = || format!("{}/{}", slot.module, name.path);
+        match slot.router.find_inside(name.method.as_ref(), &name.path) {
+            Found::Route(matched) => {
+                self.admit(&slot.module, matched.access)?;
+                Ok(matched)
+            }
+            Found::NotFound => Err(CallError::NotFound(format!("there is no route {}", what()))),
+            Found::BadPath => Err(CallError::Invalid(format!("{} has a percent escape that is none", what()))),
+            Found::MethodNotAllowed(methods) => {
+                let methods: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
+                Err(CallError::NotFound(format!("{} can be called as {}: name one", what(), methods.join(", "))))
+            }
+        }
+    }
+
+    /// A call for one slot, or why its chain may not go on.
+    fn make(&self, slot: &Slot, matched: Matched, making: Making) -> Result<Call, CallError> {
+        let depth = making.parent.as_ref().map_or(0, |parent| parent.depth + 1);
+        if depth > self.max_depth {
+            return Err(CallError::TooDeep(format!(
+                "a call of {} would be {depth} calls deep: calls.maxDepth allows {}",
+                slot.module, self.max_depth
+            )));
+        }
+        let limit = slot.generation.limits.payload;
+        if making.payload.len() as u64 > limit {
+            return Err(CallError::Invalid(format!(
+                "the payload has {} bytes: more than limits.payload of {}, {limit}",
+                making.payload.len(),
+                slot.module
+            )));
+        }
+        let mut context =
+            Context::root(self.ids.next(), slot.module.clone(), slot.isolate, making.origin, making.deadline);
+        if let Some(trace) = making.trace.or(making.parent.as_ref().map(|parent| parent.trace)) {
+            context.trace = trace;
+        }
+        context.in_startup = making.parent.as_ref().is_some_and(|parent| parent.in_startup);
+        context.subdomain = making.subdomain;
+        context.parent = making.parent;
+        context.awaited = making.awaited;
+        context.depth = depth;
+        context.http = making.http;
+        Ok(Call {
+            context: Arc::new(context),
+            route: matched.route,
+            trigger: making.trigger,
+            params: matched.params,
+            query: making.query,
+            payload: making.payload,
+        })
+    }
+
+    /// Makes a call in one slot and brings its end home, which is at its deadline at the latest.
+    fn ask(&self, slot: Arc<Slot>, matched: Matched, making: Making) -> impl Future<Output = Ended> + Send + use<> {
+        let kind = making.trigger.kind();
+        let placed = self.place(&slot, matched, making);
+        async move {
+            let placed = placed.inspect_err(|error| slot.refused(kind, error))?;
+            placed.wait(&slot).await
+        }
+    }
+
+    fn place(&self, slot: &Slot, matched: Matched, making: Making) -> Result<Placed, CallError> {
+        let kind = making.trigger.kind();
+        let call = self.make(slot, matched, making)?;
+        let context = call.context.clone();
+        let lane = if context.is_nested() { Lane::Nested } else { Lane::Calls };
+        let (reply, ended) = oneshot::channel();
+        slot.offer(lane, Queued::new(call, Some(reply))).map_err(|(error, _)| error)?;
+        Ok(Placed { context, kind, ended })
+    }
+
+    /// Why the call may not wait for a slot, if so: the slot takes no other call before the chain has ended.
+    fn deadlock(slot: &Slot, parent: Option<&Arc<Context>>) -> Option<CallError> {
+        let exclusive = |context: &Arc<Context>| {
+            context.module == slot.module
+                && context.isolate == slot.isolate
+                && context.exclusive.load(std::sync::atomic::Ordering::Acquire)
+        };
+        let parent = parent?;
+        let holder = std::iter::once(parent).chain(parent.waiters()).find(|context| exclusive(context))?;
+        Some(CallError::WouldDeadlock(format!(
+            "{} in {} runs call {} alone, which waits for this one",
+            slot.module, slot.isolate, holder.id
+        )))
+    }
+
+    /// When a call ends at the latest that says nothing else: what its caller has left, and no more than the target allows.
+    fn deadline(
+        &self,
+        slot: &Slot,
+        parent: Option<&Arc<Context>>,
+        given: Option<Duration>,
+        fallback: Duration,
+    ) -> Instant {
+        let now = Instant::now();
+        let left = parent.and_then(|parent| parent.until()).unwrap_or(now + fallback);
+        let asked = given.map_or(left, |given| left.min(now + given));
+        asked.min(now + slot.generation.limits.timeout)
+    }
+}
+
+/// A call that lies in a mailbox.
+struct Placed {
+    context: Arc<Context>,
+    kind: TriggerKind,
+    ended: oneshot::Receiver<Ended>,
+}
+
+impl Placed {
+    async fn wait(self, slot: &Slot) -> Ended {
+        let ended = match self.context.deadline {
+            Deadline::At(at) => tokio::time::timeout_at(at.into(), self.ended).await,
+            Deadline::AfterStart(_) => Ok(self.ended.await),
+        };
+        match ended {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(_)) => Err(CallError::Unavailable(format!("{} is being stopped in {}", slot.module, slot.isolate))),
+            Err(_) => {
+                if self.context.end() {
+                    slot.stats.ended(self.kind, &self.context, Some(&CallError::Timeout));
+                }
+                Err(CallError::Timeout)
+            }
+        }
+    }
+}

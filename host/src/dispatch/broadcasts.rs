@@ -1,0 +1,224 @@
+//! Broadcasts: one sequencer a module, places for all or for none.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::{Actor, Dispatch, Making};
+use crate::call::{
+    Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Payload, Receipt, Skipped,
+    Trigger, TriggerKind,
+};
+use crate::isolate::{Lane, Queued, Slot};
+use crate::registry::{Access, Matched};
+
+/// The order of a module's broadcasts on this node. Whoever holds the lock is the only one to fill its broadcast lanes.
+#[derive(Debug, Default)]
+pub struct Sequencer {
+    last: Mutex<u64>,
+}
+
+/// What became of a broadcast in one worker.
+struct Delivery {
+    isolate: IsolateId,
+    placed: Result<Waiting, CallError>,
+}
+
+enum Waiting {
+    /// Nobody waits for it.
+    Not,
+    For(oneshot::Receiver<Ended>),
+    /// It is queued, but cannot run before the call that gathers has ended.
+    Never(CallError),
+}
+
+/// A broadcast that has been queued.
+struct Emitted {
+    receipt: Receipt,
+    deliveries: Vec<Delivery>,
+}
+
+impl Delivery {
+    async fn wait(self, deadline: Instant) -> Entry {
+        let isolate = self.isolate;
+        let ended = match self.placed {
+            Err(error) | Ok(Waiting::Never(error)) => Err(error),
+            Ok(Waiting::Not) => Ok(Outcome::Pass(None)),
+            Ok(Waiting::For(ended)) => match tokio::time::timeout_at(deadline.into(), ended).await {
+                Ok(Ok(ended)) => ended,
+                Ok(Err(_)) => Err(CallError::Unavailable(format!("{isolate} is being stopped"))),
+                Err(_) => Err(CallError::Timeout),
+            },
+        };
+        Entry { isolate, outcome: ended.map(Outcome::into_reply) }
+    }
+}
+
+impl Dispatch {
+    fn sequencer(&self, module: &Arc<str>) -> Arc<Sequencer> {
+        if let Some(sequencer) = self.sequencers.load().get(module) {
+            return sequencer.clone();
+        }
+        let new = Arc::new(Sequencer::default());
+        self.sequencers.rcu(|all| {
+            let mut all = std::collections::HashMap::clone(all);
+            all.entry(module.clone()).or_insert_with(|| new.clone());
+            all
+        });
+        self.sequencers.load().get(module).cloned().unwrap_or(new)
+    }
+
+    /// Queues a broadcast in every worker, or in none.
+    pub fn emit(&self, actor: &Actor, what: Emission, payload: Payload) -> Result<Receipt, CallError> {
+        self.emit_to_all(actor, what, payload, false).map(|emitted| emitted.receipt)
+    }
+
+    /// Queues a broadcast and waits for every worker.
+    pub fn gather(
+        &self,
+        actor: &Actor,
+        what: Emission,
+        payload: Payload,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = Result<Vec<Entry>, CallError>> + Send + use<> {
+        let deadline = self.patience(actor, timeout);
+        let emitted = self.emit_to_all(actor, what, payload, true);
+        async move {
+            let waits = emitted?.deliveries.into_iter().map(|delivery| delivery.wait(deadline));
+            Ok(join_all(waits).await)
+        }
+    }
+
+    fn emit_to_all(&self, actor: &Actor, what: Emission, payload: Payload, gather: bool) -> Result<Emitted, CallError> {
+        let (module, parent) = self.whose_broadcast(actor, &what)?;
+        if let Actor::Guest(caller) = actor {
+            super::calls::within(caller, &payload)?;
+        }
+        let slots: Vec<Arc<Slot>> = self.workers().iter().filter_map(|isolate| isolate.slot(&module)).collect();
+        let Some(first) = slots.first() else {
+            return Err(CallError::NotFound(format!("there is no module {module}")));
+        };
+        let name: Arc<str> = what.name.as_str().into();
+        let Some(index) = first.generation.manifest.broadcasts.get(&*name).copied() else {
+            let known: Vec<&str> = first.generation.manifest.broadcasts.keys().map(String::as_str).collect();
+            return Err(CallError::NotFound(format!(
+                "{module} has no broadcast `{name}`; it has: {}",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            )));
+        };
+        let subdomain = super::calls::subdomain(what.subdomain, parent.as_ref());
+        let sequencer = self.sequencer(&first.module);
+        let mut last = sequencer.last.lock();
+        let full = slots.iter().find(|slot| slot.failed().is_none() && !slot.mailbox.has_broadcast_place());
+        if let Some(full) = full {
+            let error = CallError::Overloaded(format!(
+                "{} broadcasts wait for {module} in {} already: limits.broadcasts allows no more",
+                full.generation.limits.broadcasts, full.isolate
+            ));
+            full.refused(TriggerKind::Broadcast, &error);
+            return Err(error);
+        }
+        let (id, seq) = (self.ids.next(), *last + 1);
+        let from = match actor {
+            Actor::Guest(caller) => Some(caller.isolate),
+            Actor::Operator => None,
+        };
+        let mut payload = Some(payload);
+        let count = slots.len();
+        let mut deliveries = Vec::with_capacity(count);
+        for (place, slot) in slots.iter().enumerate() {
+            // The last one takes the payload itself.
+            let payload = if place + 1 == count { payload.take() } else { payload.clone() }.unwrap_or_default();
+            let broadcast = Broadcast { name: name.clone(), id, seq, same_as_caller: from == Some(slot.isolate) };
+            let making = Making {
+                trigger: Trigger::Broadcast(broadcast),
+                origin: actor.origin(),
+                deadline: Deadline::AfterStart(slot.generation.limits.timeout),
+                parent: parent.clone(),
+                awaited: gather,
+                subdomain: subdomain.clone(),
+                trace: None,
+                http: None,
+                query: String::new(),
+                payload,
+            };
+            let placed = self.deliver(slot, index, making, gather, parent.as_ref());
+            match &placed {
+                // The same for every worker, and before anything was queued.
+                Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) => return Err(error.clone()),
+                Err(error) => slot.refused(TriggerKind::Broadcast, error),
+                Ok(_) => {}
+            }
+            deliveries.push(Delivery { isolate: slot.isolate, placed });
+        }
+        *last = seq;
+        drop(last);
+        receipt(id, seq, &module, deliveries)
+    }
+
+    fn deliver(
+        &self,
+        slot: &Slot,
+        route: usize,
+        making: Making,
+        gather: bool,
+        parent: Option<&Arc<Context>>,
+    ) -> Result<Waiting, CallError> {
+        if let Some(error) = slot.failed() {
+            return Err(error);
+        }
+        let Some(route) = slot.route(route) else {
+            return Err(CallError::NotFound(format!("{} has no such route in {}", slot.module, slot.isolate)));
+        };
+        let stuck = if gather { Self::deadlock(slot, parent) } else { None };
+        let matched = Matched { route, access: Access::default(), params: Vec::new() };
+        let call = self.make(slot, matched, making)?;
+        let (reply, ended) = match gather && stuck.is_none() {
+            true => {
+                let (reply, ended) = oneshot::channel();
+                (Some(reply), Waiting::For(ended))
+            }
+            false => (None, stuck.map_or(Waiting::Not, Waiting::Never)),
+        };
+        slot.offer(Lane::Broadcasts, Queued::new(call, reply)).map_err(|(error, _)| error)?;
+        Ok(ended)
+    }
+
+    /// The module and the call it is emitted for, if the actor may.
+    fn whose_broadcast(&self, actor: &Actor, what: &Emission) -> Result<(String, Option<Arc<Context>>), CallError> {
+        match actor {
+            Actor::Operator => {
+                let module = what.module.clone();
+                Ok((module.ok_or_else(|| CallError::Invalid("name the module".to_owned()))?, None))
+            }
+            Actor::Guest(caller) => {
+                let module = what.module.as_deref().unwrap_or(&caller.module);
+                if module != &*caller.module && !caller.capabilities.allows_broadcast(module) {
+                    return Err(super::calls::ungranted(&caller.module, "broadcast", module));
+                }
+                Ok((module.to_owned(), caller.context.clone()))
+            }
+        }
+    }
+}
+
+fn receipt(id: u64, seq: u64, module: &str, deliveries: Vec<Delivery>) -> Result<Emitted, CallError> {
+    let skipped: Vec<Skipped> = deliveries
+        .iter()
+        .filter_map(|delivery| {
+            let reason = delivery.placed.as_ref().err()?.to_string();
+            Some(Skipped { isolate: delivery.isolate, reason })
+        })
+        .collect();
+    let accepted = deliveries.len() - skipped.len();
+    match (accepted, skipped.first()) {
+        (0, Some(first)) => Err(CallError::Unavailable(format!("no worker runs {module}: {}", first.reason))),
+        _ => {
+            let accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
+            Ok(Emitted { receipt: Receipt { id, seq, accepted, skipped }, deliveries })
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Calls to routes: from outside, from guests and from the operator.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::{Actor, Dispatch, Making};
+use crate::call::{
+    Address, CallError, CallOptions, Context, Deadline, Ended, Entry, Group, IsolateId, Origin, Outcome, Payload,
+    Receipt, Reply, RequestHead, RouteName, Target, Trace, Trigger, TriggerKind,
+};
+use crate::isolate::{Lane, Queued, Slot};
+use crate::ports::{BoxFuture, Caller, Calls};
+use crate::registry::Matched;
+
+/// How a request from outside ended, and under which name the log knows it.
+pub struct Answered {
+    pub ended: Ended,
+    pub trace: Option<Trace>,
+}
+
+/// A request from outside whose route is known.
+pub struct Request {
+    pub method: http::Method,
+    pub query: String,
+    pub payload: Payload,
+    pub head: Box<RequestHead>,
+    pub trace: Option<Trace>,
+    pub subdomain: Option<Arc<str>>,
+    /// Whether another worker may be better than the connection's own.
+    pub spill: bool,
+}
+
+impl Actor {
+    pub(super) fn origin(&self) -> Origin {
+        match self {
+            Actor::Operator => Origin::Operator,
+            Actor::Guest(caller) => Origin::Guest { module: caller.module.clone(), isolate: caller.isolate },
+        }
+    }
+
+    fn parent(&self) -> Option<&Arc<Context>> {
+        match self {
+            Actor::Operator => None,
+            Actor::Guest(caller) => caller.context.as_ref(),
+        }
+    }
+
+    fn here(&self) -> Option<IsolateId> {
+        match self {
+            Actor::Operator => None,
+            Actor::Guest(caller) => Some(caller.isolate),
+        }
+    }
+
+    /// How long it waits when nothing else is said. The operator has only the target's own limit.
+    fn timeout(&self) -> Duration {
+        match self {
+            Actor::Operator => Duration::from_secs(24 * 3600),
+            Actor::Guest(caller) => caller.timeout,
+        }
+    }
+}
+
+impl Dispatch {
+    /// A request that came in on worker `here`.
+    pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: Request) -> Answered {
+        let stays = here.is_ready() && !request.spill && (!here.generation.is_serial() || here.is_free());
+        let slot = match stays {
+            true => here.clone(),
+            false => match self.least_loaded(&here.module, None) {
+                Ok(slot) => slot,
+                Err(error) => {
+                    here.refused(TriggerKind::Http, &error);
+                    return Answered { ended: Err(error), trace: None };
+                }
+            },
+        };
+        let making = Making {
+            trigger: Trigger::Http(request.method),
+            origin: Origin::Client,
+            deadline: Deadline::At(Instant::now() + slot.generation.limits.timeout),
+            parent: None,
+            awaited: false,
+            subdomain: request.subdomain,
+            trace: request.trace,
+            http: Some(request.head),
+            query: request.query,
+            payload: request.payload,
+        };
+        match self.place(&slot, matched, making) {
+            Ok(placed) => {
+                let trace = Some(placed.context.trace);
+                Answered { ended: placed.wait(&slot).await, trace }
+            }
+            Err(error) => {
+                slot.refused(TriggerKind::Http, &error);
+                Answered { ended: Err(error), trace: None }
+            }
+        }
+    }
+
+    /// Calls one route in one place.
+    pub fn call(
+        &self,
+        actor: &Actor,
+        target: Target,
+        name: &RouteName,
+        payload: Payload,
+        options: CallOptions,
+    ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
+        let asked = self.prepare(actor, target, name, &payload).map(|(slot, matched)| {
+            let making = self.rpc(actor, &slot, name, payload, options, true);
+            self.ask(slot, matched, making)
+        });
+        async move { asked?.await.map(Outcome::into_reply) }
+    }
+
+    /// Calls one route in several places: one entry each, in index order.
+    pub fn call_every(
+        &self,
+        actor: &Actor,
+        group: Group,
+        name: &RouteName,
+        payload: Payload,
+        options: CallOptions,
+    ) -> impl Future<Output = Result<Vec<Entry>, CallError>> + Send + use<> {
+        let asked = self.members(group).map(|members| {
+            let ask = |isolate| {
+                let call = self.call(actor, Target::Isolate(isolate), name, payload.clone(), options.clone());
+                async move { Entry { isolate, outcome: call.await } }
+            };
+            members.into_iter().map(ask).collect::<Vec<_>>()
+        });
+        async move { Ok(join_all(asked?).await) }
+    }
+
+    /// Queues a call without waiting for it: in how many places.
+    pub fn notify(
+        &self,
+        actor: &Actor,
+        address: Address,
+        name: &RouteName,
+        payload: Payload,
+        options: CallOptions,
+    ) -> Result<u32, CallError> {
+        match address {
+            Address::One(target) => self.queue(actor, target, name, payload, options).map(|()| 1),
+            Address::Every(group) => {
+                let mut taken = 0;
+                let mut refusal = None;
+                for isolate in self.members(group)? {
+                    match self.queue(actor, Target::Isolate(isolate), name, payload.clone(), options.clone()) {
+                        Ok(()) => taken += 1,
+                        Err(error) => refusal = Some(error),
+                    }
+                }
+                refusal.filter(|_| taken == 0).map_or(Ok(taken), Err)
+            }
+        }
+    }
+
+    fn queue(
+        &self,
+        actor: &Actor,
+        target: Target,
+        name: &RouteName,
+        payload: Payload,
+        options: CallOptions,
+    ) -> Result<(), CallError> {
+        let (slot, matched) = self.prepare(actor, target, name, &payload)?;
+        let making = self.rpc(actor, &slot, name, payload, options, false);
+        let placed = self
+            .make(&slot, matched, making)
+            .and_then(|call| slot.offer(Lane::Calls, Queued::new(call, None)).map_err(|(error, _)| error));
+        placed.inspect_err(|error| slot.refused(TriggerKind::Rpc, error))
+    }
+
+    /// The slot and the route of an rpc, if the actor may call it.
+    fn prepare(
+        &self,
+        actor: &Actor,
+        target: Target,
+        name: &RouteName,
+        payload: &Payload,
+    ) -> Result<(Arc<Slot>, Matched), CallError> {
+        let module = match (&name.module, actor) {
+            (Some(module), _) => module.as_str(),
+            (None, Actor::Guest(caller)) => &caller.module,
+            (None, Actor::Operator) => return Err(CallError::Invalid("name the module".to_owned())),
+        };
+        if let Actor::Guest(caller) = actor {
+            within(caller, payload)?;
+            if module != &*caller.module && !caller.capabilities.allows_rpc(module) {
+                return Err(ungranted(&caller.module, "rpc", module));
+            }
+        }
+        let parent = actor.parent();
+        let slot = match self.isolate_of(target)? {
+            None => self.choose(module, actor.here(), parent)?,
+            Some(isolate) => {
+                let slot = self.slot_in(module, isolate)?;
+                let in_startup = parent.is_some_and(|parent| parent.in_startup);
+                match self.refusal(&slot, parent, in_startup) {
+                    Some(error) => {
+                        slot.refused(TriggerKind::Rpc, &error);
+                        return Err(error);
+                    }
+                    None => slot,
+                }
+            }
+        };
+        let matched = self.find(&slot, name)?;
+        Ok((slot, matched))
+    }
+
+    fn rpc(
+        &self,
+        actor: &Actor,
+        slot: &Slot,
+        name: &RouteName,
+        payload: Payload,
+        options: CallOptions,
+        awaited: bool,
+    ) -> Making {
+        let parent = actor.parent();
+        // What nobody waits for has a deadline of its own.
+        let above = parent.filter(|_| awaited);
+        Making {
+            trigger: Trigger::Rpc,
+            origin: actor.origin(),
+            deadline: Deadline::At(self.deadline(slot, above, options.timeout, actor.timeout())),
+            parent: parent.cloned(),
+            awaited,
+            subdomain: subdomain(options.subdomain, parent),
+            trace: None,
+            http: None,
+            query: name.query.clone(),
+            payload,
+        }
+    }
+
+    /// `None` is any worker of this node.
+    fn isolate_of(&self, target: Target) -> Result<Option<IsolateId>, CallError> {
+        match target {
+            Target::Any => Ok(None),
+            Target::Isolate(isolate) => Ok(Some(isolate)),
+            Target::Node(id) if id == self.node.id => Ok(None),
+            Target::Server(server) if server == self.node.server => Ok(None),
+            Target::Node(id) => Err(CallError::NotFound(format!("there is no node {id}"))),
+            Target::Server(server) => Err(CallError::NotFound(format!("there is no node of the type {server}"))),
+        }
+    }
+
+    fn members(&self, group: Group) -> Result<Vec<IsolateId>, CallError> {
+        match group {
+            Group::Workers => Ok(self.workers().iter().map(|isolate| isolate.id).collect()),
+            Group::Brokers => Err(CallError::NotFound("no module is held by brokers".to_owned())),
+            Group::Servers(server) => Err(CallError::NotFound(format!("there is no node of the type {server}"))),
+        }
+    }
+
+    /// Until when a gather waits.
+    pub(super) fn patience(&self, actor: &Actor, timeout: Option<Duration>) -> Instant {
+        let now = Instant::now();
+        let left = actor.parent().and_then(|parent| parent.until()).unwrap_or(now + actor.timeout());
+        timeout.map_or(left, |timeout| left.min(now + timeout))
+    }
+}
+
+/// Whether a payload is one that the caller may send.
+pub(super) fn within(caller: &Caller, payload: &Payload) -> Result<(), CallError> {
+    if payload.len() as u64 <= caller.payload {
+        return Ok(());
+    }
+    Err(CallError::Invalid(format!(
+        "the payload has {} bytes: more than limits.payload of {}, {}",
+        payload.len(),
+        caller.module,
+        caller.payload
+    )))
+}
+
+pub(super) fn ungranted(module: &str, kind: &str, target: &str) -> CallError {
+    CallError::Forbidden(format!(
+        "{module} may not use `{kind}` of {target}: name it in capabilities.{kind} of its module.json, then run `fanfare grant {module}`"
+    ))
+}
+
+/// The one given, else the caller's.
+pub(super) fn subdomain(given: Option<String>, parent: Option<&Arc<Context>>) -> Option<Arc<str>> {
+    given.map(Arc::from).or_else(|| parent.and_then(|parent| parent.subdomain.clone()))
+}
+
+fn parsed(route: &str) -> Result<RouteName, CallError> {
+    RouteName::parse(route).map_err(|error| CallError::Invalid(error.to_string()))
+}
+
+/// The way up for what guests import.
+impl Calls for Dispatch {
+    fn emit(&self, from: Caller, what: crate::call::Emission, payload: Payload) -> Result<Receipt, CallError> {
+        Dispatch::emit(self, &Actor::Guest(from), what, payload)
+    }
+
+    fn gather(
+        &self,
+        from: Caller,
+        what: crate::call::Emission,
+        payload: Payload,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<Result<Vec<Entry>, CallError>> {
+        Box::pin(Dispatch::gather(self, &Actor::Guest(from), what, payload, timeout))
+    }
+
+    fn call(
+        &self,
+        from: Caller,
+        target: Target,
+        route: String,
+        payload: Payload,
+        options: CallOptions,
+    ) -> BoxFuture<Result<Reply, CallError>> {
+        match parsed(&route) {
+            Ok(name) => Box::pin(Dispatch::call(self, &Actor::Guest(from), target, &name, payload, options)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn call_every(
+        &self,
+        from: Caller,
+        group: Group,
+        route: String,
+        payload: Payload,
+        options: CallOptions,
+    ) -> BoxFuture<Result<Vec<Entry>, CallError>> {
+        match parsed(&route) {
+            Ok(name) => Box::pin(Dispatch::call_every(self, &Actor::Guest(from), group, &name, payload, options)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn notify(
+        &self,
+        from: Caller,
+        address: Address,
+        route: String,
+        payload: Payload,
+        options: CallOptions,
+    ) -> Result<u32, CallError> {
+        Dispatch::notify(self, &Actor::Guest(from), address, &parsed(&route)?, payload, options)
+    }
+}

@@ -1,0 +1,72 @@
+//! Which worker takes a call to *any*: the nearest one when it can take it now, else the least loaded.
+
+use std::sync::Arc;
+
+use super::Dispatch;
+use crate::call::{CallError, Context, IsolateId};
+use crate::isolate::Slot;
+
+impl Dispatch {
+    /// The slot for a call that may run on any worker. `here` is the caller's, `near` whether it is preferred.
+    pub(super) fn choose(
+        &self,
+        module: &str,
+        here: Option<IsolateId>,
+        parent: Option<&Arc<Context>>,
+    ) -> Result<Arc<Slot>, CallError> {
+        if let Some(IsolateId::Worker(index)) = here
+            && let Some(slot) = self.worker(index).and_then(|isolate| isolate.slot(module))
+            && slot.is_ready()
+            && (!slot.generation.is_serial() || slot.is_free())
+            && Self::deadlock(&slot, parent).is_none()
+        {
+            return Ok(slot);
+        }
+        self.least_loaded(module, parent)
+    }
+
+    /// The worker with the fewest calls of a module, among those that are ready if there are any.
+    pub(super) fn least_loaded(&self, module: &str, parent: Option<&Arc<Context>>) -> Result<Arc<Slot>, CallError> {
+        let in_startup = parent.is_some_and(|parent| parent.in_startup);
+        let mut refusal = None;
+        let mut best: Option<((bool, usize, u64), Arc<Slot>)> = None;
+        for isolate in self.workers() {
+            let Some(slot) = isolate.slot(module) else { continue };
+            match self.refusal(&slot, parent, in_startup) {
+                Some(error) => refusal = Some(error),
+                None => {
+                    let rank = (!slot.is_ready(), slot.load(), slot.placed());
+                    if best.as_ref().is_none_or(|(other, _)| rank < *other) {
+                        best = Some((rank, slot));
+                    }
+                }
+            }
+        }
+        let missing = || CallError::NotFound(format!("there is no module {module}"));
+        best.map(|(_, slot)| slot).ok_or_else(|| refusal.unwrap_or_else(missing))
+    }
+
+    /// Why a slot cannot take a call, if so. A call that descends from a startup does not wait for an instance that
+    /// is not there yet: that one may be waiting for this very startup.
+    pub(super) fn refusal(&self, slot: &Slot, parent: Option<&Arc<Context>>, in_startup: bool) -> Option<CallError> {
+        if in_startup && !slot.is_ready() {
+            return Some(CallError::Unavailable(format!("{} is not ready in {}", slot.module, slot.isolate)));
+        }
+        slot.failed().or_else(|| Self::deadlock(slot, parent))
+    }
+
+    /// The slot of a module in one isolate.
+    pub(super) fn slot_in(&self, module: &str, isolate: IsolateId) -> Result<Arc<Slot>, CallError> {
+        let held = match isolate {
+            IsolateId::Worker(index) => {
+                let count = self.workers().len();
+                let worker = self.worker(index).ok_or_else(|| {
+                    CallError::NotFound(format!("there is no {isolate}: this node has {count} workers"))
+                })?;
+                worker.slot(module)
+            }
+            IsolateId::Broker(_) | IsolateId::Master => None,
+        };
+        held.ok_or_else(|| CallError::NotFound(format!("there is no module {module} in {isolate}")))
+    }
+}

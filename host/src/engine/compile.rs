@@ -1,0 +1,120 @@
+//! Compiling in a child process: low priority, with limits on memory, time and size.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+/// Starts the child processes that compile.
+#[derive(Debug, Clone)]
+pub struct Compiler {
+    /// A program that answers `compile <component> <artefact> ..`: this very binary.
+    pub program: PathBuf,
+    /// Bytes of address space that one child may use.
+    pub memory: u64,
+    /// How long one child may take.
+    pub timeout: Duration,
+    /// Bytes that a component may have.
+    pub max_component: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} has {size} bytes: more than engine.maxComponent, {max}")]
+    TooLarge { path: PathBuf, size: u64, max: u64 },
+    #[error("the compiler did not start: {0}")]
+    Spawn(io::Error),
+    #[error("compiling took longer than engine.compileTimeout, {0:?}")]
+    Timeout(Duration),
+    #[error("{0}")]
+    Refused(String),
+    #[error("the compiler ended with {status}; it may have reached engine.compileMemory: {output}")]
+    Died { status: std::process::ExitStatus, output: String },
+}
+
+impl Compiler {
+    /// Compiles a component file into an artefact, which appears whole or not at all.
+    pub async fn run(&self, component: &Path, artefact: &Path, threads: usize) -> Result<(), CompileError> {
+        let read = |source| CompileError::Read { path: component.to_owned(), source };
+        let size = fs::metadata(component).map_err(read)?.len();
+        if size > self.max_component {
+            return Err(CompileError::TooLarge { path: component.to_owned(), size, max: self.max_component });
+        }
+        let mut child = Command::new(&self.program)
+            .arg("compile")
+            .arg(component)
+            .arg(artefact)
+            .arg(format!("--memory={}", self.memory))
+            .arg(format!("--threads={threads}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(CompileError::Spawn)?;
+        let stderr = child.stderr.take();
+        let finish = async {
+            let mut output = Vec::new();
+            if let Some(stderr) = stderr {
+                stderr.take(16 * 1024).read_to_end(&mut output).await.map_err(CompileError::Spawn)?;
+            }
+            let status = child.wait().await.map_err(CompileError::Spawn)?;
+            Ok((status, String::from_utf8_lossy(&output).trim().to_owned()))
+        };
+        let (status, output) =
+            tokio::time::timeout(self.timeout, finish).await.map_err(|_| CompileError::Timeout(self.timeout))??;
+        match status.code() {
+            Some(0) => Ok(()),
+            Some(REFUSED) => Err(CompileError::Refused(output)),
+            _ => Err(CompileError::Died { status, output }),
+        }
+    }
+}
+
+/// The child's exit code when the component itself is at fault.
+const REFUSED: i32 = 3;
+
+/// The child's side: `fanfare compile <component> <artefact>`.
+#[derive(Debug, clap::Args)]
+pub struct CompileArgs {
+    /// The component to compile.
+    pub component: PathBuf,
+    /// Where the artefact goes, by rename.
+    pub artefact: PathBuf,
+    /// Bytes of address space to use at most.
+    #[arg(long, default_value_t = 4 << 30)]
+    pub memory: u64,
+    /// Threads to use.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+}
+
+/// Runs the child's side and answers its exit code.
+pub fn run_child(args: &CompileArgs) -> i32 {
+    let limit = rustix::process::Rlimit { current: Some(args.memory), maximum: Some(args.memory) };
+    // Without a limit compiling would still be right, only less guarded: a system may forbid setting it.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);
+    let _ = rustix::process::nice(10);
+    match compile(args) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error:#}");
+            REFUSED
+        }
+    }
+}
+
+fn compile(args: &CompileArgs) -> wasmtime::Result<()> {
+    let mut config = super::settings();
+    config.parallel_compilation(args.threads > 1);
+    let engine = wasmtime::Engine::new(&config)?;
+    let artefact = engine.precompile_component(&fs::read(&args.component)?)?;
+    super::cache::write_whole(&args.artefact, &artefact)?;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Composition: builds the parts, owns the order of start and stop.
+//!
+//! [`Host::bind`] has the ports, [`Host::start`] loads the modules and serves, [`RunningHost::stop`] drains. The binary
+//! and the tests use the same three.
+
+mod modules;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use modules::{ModuleState, Modules};
+
+use crate::admin::{self, Admin};
+use crate::config::Config;
+use crate::dispatch::Dispatch;
+use crate::engine::{Cache, CacheError, Compiler, Engine};
+use crate::isolate::{Environment, Ids, NodeFacts};
+use crate::registry::Loader;
+use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings};
+use crate::worker::Worker;
+
+/// A configured host that has its ports, and runs nothing yet.
+pub struct Host {
+    config: Arc<Config>,
+    http: TcpListener,
+    admin: TcpListener,
+    compiler: PathBuf,
+}
+
+/// A host that serves.
+pub struct RunningHost {
+    pub http: SocketAddr,
+    pub admin: SocketAddr,
+    pub dispatch: Arc<Dispatch>,
+    pub modules: Arc<Modules>,
+    workers: Vec<Worker>,
+    environment: Arc<Environment>,
+    /// No connection is accepted, and no request on an open one, after this.
+    closing: CancellationToken,
+    connections: TaskTracker,
+    listeners: TaskTracker,
+    admin_end: CancellationToken,
+    drain: Duration,
+}
+
+/// Why a host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("{path}: {source}")]
+    ModulesDir { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error("the engine does not start: {0:#}")]
+    Engine(wasmtime::Error),
+    #[error("a worker does not start: {0}")]
+    Worker(std::io::Error),
+    #[error("{0}")]
+    Strict(String),
+}
+
+/// How a host ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every call and connection had ended.
+    Clean,
+    /// Some were cut off at `shutdown.drain`.
+    CutOff,
+}
+
+impl Host {
+    /// Takes the ports. `compiler` is a program that answers `compile`, such as the `fanfare` binary.
+    pub fn bind(config: Config, compiler: PathBuf) -> Result<Host, StartError> {
+        let http = http_trigger::bind(config.http.listen, "http.listen", "--listen")?;
+        let admin = http_trigger::bind(config.admin.listen, "admin.listen", "--admin")?;
+        Ok(Host { config: Arc::new(config), http, admin, compiler })
+    }
+
+    /// The address of the HTTP listener.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.local_addr().ok()
+    }
+
+    /// The address of the admin listener.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.local_addr().ok()
+    }
+
+    /// Loads the modules and serves. The admin listener answers from the beginning; HTTP connections wait until
+    /// every module has had its first try.
+    pub async fn start(self) -> Result<RunningHost, StartError> {
+        let config = self.config;
+        let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Worker);
+        let (http_address, admin_address) = (address(&self.http)?, address(&self.admin)?);
+        let engine = Engine::start(config.engine.tick).map_err(StartError::Engine)?;
+        let mut workers = Vec::with_capacity(config.workers);
+        for index in 0..u32::try_from(config.workers).unwrap_or(u32::MAX) {
+            workers.push(Worker::start(index).map_err(StartError::Worker)?);
+        }
+        let node = Arc::new(NodeFacts {
+            id: config.node.id.clone(),
+            server: config.node.server.clone(),
+            workers: u32::try_from(workers.len()).unwrap_or(u32::MAX),
+        });
+        let ids = Ids::default();
+        let isolates = workers.iter().map(|worker| worker.isolate.clone()).collect();
+        let settings = Arc::new(Settings::new(&config.http, &config.environment));
+        let test_routes = matches!(config.environment.as_str(), "development" | "test");
+        let dispatch =
+            Arc::new(Dispatch::new(isolates, node.clone(), ids.clone(), config.calls.max_depth, test_routes));
+        let environment = Arc::new(Environment {
+            engine: engine.clone(),
+            node,
+            calls: dispatch.clone(),
+            restart: config.isolate.clone(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ids,
+        });
+        let modules = Arc::new(Modules::default());
+        let (closing, admin_end) = (CancellationToken::new(), CancellationToken::new());
+        let (connections, listeners) = (TaskTracker::new(), TaskTracker::new());
+
+        let admin = Admin::new(config.clone(), dispatch.clone(), modules.clone(), closing.clone());
+        listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
+
+        let loader = Loader {
+            engine,
+            cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,
+            compiler: Compiler {
+                program: self.compiler,
+                memory: config.engine.compile_memory,
+                timeout: config.engine.compile_timeout,
+                max_component: config.engine.max_component,
+            },
+        };
+        modules.load_all(&config, &loader, &dispatch, &environment).await?;
+
+        let hands: Vec<Hand> = workers.iter().map(|worker| worker.hand.clone()).collect();
+        for worker in &mut workers {
+            worker.serve(&dispatch, &settings, &closing, &connections);
+        }
+        let accept = http_trigger::accept(self.http, hands, config.http.max_connections, closing.clone());
+        listeners.spawn(async move {
+            if let Err(error) = accept.await {
+                tracing::error!(%error, "accepting connections ended");
+            }
+        });
+        modules.set_ready();
+        Ok(RunningHost {
+            http: http_address,
+            admin: admin_address,
+            dispatch,
+            modules,
+            workers,
+            environment,
+            closing,
+            connections,
+            listeners,
+            admin_end,
+            drain: config.shutdown.drain,
+        })
+    }
+}
+
+impl RunningHost {
+    /// Lets what runs end, within `shutdown.drain`, then ends the rest.
+    pub async fn stop(mut self) -> Stopped {
+        self.closing.cancel();
+        self.connections.close();
+        self.environment.tasks.close();
+        let drained = tokio::time::timeout(self.drain, async {
+            self.connections.wait().await;
+            self.environment.stop.cancel();
+            self.environment.tasks.wait().await;
+        })
+        .await;
+        self.environment.stop.cancel();
+        self.admin_end.cancel();
+        self.listeners.close();
+        // They only wait for the network, so they end at once.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.listeners.wait()).await;
+        for worker in &mut self.workers {
+            worker.end();
+        }
+        if drained.is_ok() { Stopped::Clean } else { Stopped::CutOff }
+    }
+}

@@ -1,0 +1,142 @@
+//! Where guests live: one isolate a thread, and in it a slot for each module.
+//!
+//! [`Slot`] is what dispatch sees: a mailbox, a state, a load. [`supervise`] keeps an instance behind it. [`instance`]
+//! drives one store. Knows nothing of HTTP; what guests import reaches up through `ports`.
+
+mod convert;
+mod imports;
+mod instance;
+mod limits;
+mod logs;
+mod mailbox;
+mod program;
+mod running;
+mod slot;
+mod state;
+mod stats;
+mod supervise;
+mod trap;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wasmtime::component::Linker;
+
+pub use mailbox::{Lane, Queued};
+pub use program::Program;
+pub use slot::{Slot, SlotState};
+pub use state::NodeFacts;
+pub use stats::Stats;
+
+use crate::call::IsolateId;
+use crate::config::IsolateConfig;
+use crate::engine::Engine;
+use crate::ports::Calls;
+
+/// What all isolates of a node share.
+pub struct Environment {
+    pub engine: Engine,
+    pub node: Arc<NodeFacts>,
+    /// The way up, for what guests import.
+    pub calls: Arc<dyn Calls>,
+    pub restart: IsolateConfig,
+    /// No instance is made anew after this.
+    pub stop: CancellationToken,
+    /// Everything that runs in isolates.
+    pub tasks: TaskTracker,
+    pub ids: Ids,
+}
+
+impl Environment {
+    pub fn next_id(&self) -> u64 {
+        self.ids.next()
+    }
+}
+
+/// Numbers for calls, from 1. Handed out in blocks, so that threads seldom meet.
+#[derive(Debug, Clone, Default)]
+pub struct Ids(Arc<AtomicU64>);
+
+impl Ids {
+    const BLOCK: u64 = 1 << 12;
+
+    pub fn next(&self) -> u64 {
+        use std::cell::Cell;
+        thread_local! {
+            static BLOCK: Cell<(usize, u64)> = const { Cell::new((0, 0)) };
+        }
+        let owner = Arc::as_ptr(&self.0) as usize;
+        let (of, next) = BLOCK.get();
+        let id = if of == owner && next % Self::BLOCK != 0 {
+            next
+        } else {
+            self.0.fetch_add(Self::BLOCK, Ordering::Relaxed) + 1
+        };
+        BLOCK.set((owner, id + 1));
+        id
+    }
+}
+
+/// One thread's guests.
+pub struct Isolate {
+    pub id: IsolateId,
+    /// The runtime of its thread.
+    runtime: tokio::runtime::Handle,
+    slots: ArcSwap<HashMap<Arc<str>, Arc<Slot>>>,
+}
+
+impl Isolate {
+    pub fn new(id: IsolateId, runtime: tokio::runtime::Handle) -> Isolate {
+        Isolate { id, runtime, slots: ArcSwap::default() }
+    }
+
+    pub fn slot(&self, module: &str) -> Option<Arc<Slot>> {
+        self.slots.load().get(module).cloned()
+    }
+
+    /// All its modules, by name.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        let mut slots: Vec<_> = self.slots.load().values().cloned().collect();
+        slots.sort_by(|a, b| a.module.cmp(&b.module));
+        slots
+    }
+
+    /// Takes a module in and starts its first instance.
+    pub fn hold(&self, program: &Arc<Program>, environment: &Arc<Environment>) -> Arc<Slot> {
+        let slot = Arc::new(Slot::new(self.id, program.generation.clone()));
+        self.slots.rcu(|slots| {
+            let mut slots = HashMap::clone(slots);
+            slots.insert(slot.module.clone(), slot.clone());
+            slots
+        });
+        let supervise = supervise::supervise(slot.clone(), program.clone(), environment.clone());
+        self.runtime.spawn(environment.tasks.track_future(supervise));
+        slot
+    }
+}
+
+/// Everything that components can be linked with.
+pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<state::State>> {
+    imports::linker(engine)
+}
+
+/// What a component says it handles, when it says so, within `limits.startup`.
+pub async fn handlers(program: &Program, environment: &Environment) -> Result<Option<Vec<String>>, String> {
+    let generation = &program.generation;
+    let stats = Arc::new(Stats::default());
+    let running = Arc::new(running::Running::new(stats.clone()));
+    let log = slot::log(generation, IsolateId::Master, &stats);
+    let mut store = state::store(environment, generation, IsolateId::Master, running, log);
+    match tokio::time::timeout(generation.limits.startup, program.handlers(&mut store)).await {
+        Ok(Ok(names)) => Ok(names),
+        Ok(Err(error)) => Err(trap::describe(&error, store.data(), &generation.limits)),
+        Err(_) => Err("describe took longer than limits.startup".to_owned()),
+    }
+}
+
+/// A linker for [`Program::link`].
+pub type GuestLinker = Linker<state::State>;

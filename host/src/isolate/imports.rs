@@ -1,0 +1,96 @@
+//! What guests import: each interface in the file of its name, and the one list of all that is linked.
+
+mod broadcast;
+mod config;
+mod host;
+mod http;
+mod rpc;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wasmtime::component::{Access, FutureReader, HasSelf, Lift, Linker, Lower};
+
+use super::state::{Guest, State};
+use crate::bindings::fanfare::module as wit;
+use crate::call::CallError;
+use crate::engine::Engine;
+
+/// Everything a component can be linked with. Interfaces of WASI that would reach outside are linked with
+/// nothing behind them: no file, no socket, no variable; their functions answer `access-denied`.
+pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine.wasmtime());
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wit::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::broadcast::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::broadcast_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::rpc::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::rpc_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::http::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::host::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::config::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+impl wit::types::Host for State {}
+
+/// A future for the guest, holding one of the places for imports that wait. Fails, which is a trap, when
+/// the guest holds as many handles as it may.
+fn waiting<F, V, W>(
+    mut access: Access<'_, State, HasSelf<State>>,
+    start: impl FnOnce(&Arc<Guest>) -> F,
+    finish: fn(V) -> W,
+) -> wasmtime::Result<FutureReader<Result<W, wit::types::CallError>>>
+where
+    F: Future<Output = Result<V, CallError>> + Send + 'static,
+    V: Send + 'static,
+    W: Lower + Lift + Send + Sync + 'static,
+{
+    let guest = access.get().guest.clone();
+    let started = match guest.waiting.clone().try_acquire_owned() {
+        Ok(place) => Ok((start(&guest), place)),
+        Err(_) => Err(too_many(&guest)),
+    };
+    FutureReader::new(&mut access, async move {
+        let ended = match started {
+            Ok((future, _place)) => future.await,
+            Err(error) => Err(error),
+        };
+        Ok::<_, wasmtime::Error>(ended.map(finish).map_err(Into::into))
+    })
+}
+
+/// The same for the blocking twins. The instance takes nothing else meanwhile, which is noted in the
+/// call, so that nothing below it waits for this instance.
+async fn blocking<F, V>(
+    guest: &Arc<Guest>,
+    caller: Option<u64>,
+    start: impl FnOnce(&Arc<Guest>) -> F,
+) -> Result<V, wit::types::CallError>
+where
+    F: Future<Output = Result<V, CallError>>,
+{
+    let Ok(_place) = guest.waiting.clone().try_acquire_owned() else {
+        return Err(too_many(guest).into());
+    };
+    let context = guest.context(caller);
+    let was = context.as_ref().map(|context| context.exclusive.swap(true, Ordering::AcqRel));
+    let ended = start(guest).await;
+    if let (Some(context), Some(was)) = (context, was) {
+        context.exclusive.store(was, Ordering::Release);
+    }
+    ended.map_err(Into::into)
+}
+
+fn too_many(guest: &Guest) -> CallError {
+    CallError::Overloaded(format!(
+        "{} imports of {} wait already: limits.background allows no more",
+        guest.generation.limits.background, guest.generation.module
+    ))
+}
+
+fn entries(entries: Vec<crate::call::Entry>) -> Vec<wit::types::Entry> {
+    entries.into_iter().map(Into::into).collect()
+}

@@ -1,0 +1,430 @@
+//! One instance: a task that owns a store and drives every call in it.
+//!
+//! The task ends when it was told to drain and its calls are done or too late, or when its store has failed: a trap, a
+//! limit, a host panic, or a guest that answers nothing past a deadline. Then every call still in it is ended as
+//! crashed. Calls that have not started stay in the mailbox, for the next instance.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::task::AtomicWaker;
+use futures_util::{FutureExt, future::poll_fn};
+use tokio::sync::Notify;
+use wasmtime::component::Accessor;
+
+use super::program::{Handler, Program};
+use super::running::Running;
+use super::slot::Slot;
+use super::state::{self, State};
+use super::{Environment, mailbox::Room};
+use crate::call::{CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger};
+use crate::isolate::mailbox::Queued;
+use crate::registry::{Generation, Isolation};
+
+/// How often deadlines are looked at while calls run.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// How an instance ended.
+#[derive(Debug)]
+pub enum End {
+    /// It was told to, and its calls are done.
+    Drained,
+    /// Its store is gone; why, for a person.
+    Crashed(String),
+}
+
+/// An instance that runs, as its supervisor holds it.
+pub struct Instance {
+    pub running: Arc<Running>,
+    pub control: Arc<Control>,
+    pub task: tokio::task::JoinHandle<End>,
+}
+
+/// How an instance and its supervisor talk.
+#[derive(Default)]
+pub struct Control {
+    draining: AtomicBool,
+    started: AtomicBool,
+    waker: AtomicWaker,
+    /// How often the driver has had its turn.
+    turns: AtomicU64,
+    /// Told when the startups are done.
+    pub ready: Notify,
+    /// Told when so many calls have leaked that the instance should be replaced.
+    pub worn: Notify,
+}
+
+impl Control {
+    fn set_ready(&self) {
+        self.started.store(true, Ordering::Release);
+        self.ready.notify_one();
+    }
+
+    /// Takes no further calls; ends when those it has are done.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// Everything the task of an instance needs.
+struct Drive {
+    slot: Arc<Slot>,
+    program: Arc<Program>,
+    environment: Arc<Environment>,
+    running: Arc<Running>,
+    control: Arc<Control>,
+    reason: StartupReason,
+}
+
+impl Instance {
+    /// Starts an instance on the current runtime. It takes calls once its startups are done.
+    pub fn spawn(
+        slot: &Arc<Slot>,
+        program: &Arc<Program>,
+        environment: &Arc<Environment>,
+        reason: StartupReason,
+    ) -> Instance {
+        let running = Arc::new(Running::new(slot.stats.clone()));
+        let control = Arc::new(Control::default());
+        let drive = Drive {
+            slot: slot.clone(),
+            program: program.clone(),
+            environment: environment.clone(),
+            running: running.clone(),
+            control: control.clone(),
+            reason,
+        };
+        Instance { running, control, task: tokio::spawn(drive.run()) }
+    }
+}
+
+impl Drive {
+    async fn run(self) -> End {
+        let generation = &self.program.generation;
+        let drive = async {
+            match generation.manifest.isolation {
+                Isolation::Resident => self.resident().await,
+                Isolation::Fresh => self.fresh().await,
+            }
+        };
+        let end = match AssertUnwindSafe(drive).catch_unwind().await {
+            Ok(end) => end,
+            Err(panic) => End::Crashed(format!("the host panicked: {}", panic_text(&*panic))),
+        };
+        let why = match &end {
+            End::Drained => "the instance was replaced before the call ended",
+            End::Crashed(why) => why.lines().next().unwrap_or_default(),
+        };
+        let handlers = self.running.crash(|handler| {
+            let short = generation.short_digest();
+            format!("{} ({short}) ended in {} while `{handler}` ran: {why}", generation.module, self.slot.isolate)
+        });
+        if let End::Crashed(why) = &end {
+            tracing::error!(
+                module = %generation.module, generation = generation.short_digest(), isolate = %self.slot.isolate,
+                failed = ?handlers, "the instance crashed: {why}"
+            );
+        }
+        end
+    }
+
+    /// One store for all calls.
+    async fn resident(&self) -> End {
+        let mut store = self.store();
+        let limits = &self.program.generation.limits;
+        let handler = match tokio::time::timeout(limits.startup, self.program.instantiate(&mut store)).await {
+            Ok(Ok(handler)) => handler,
+            Ok(Err(error)) => return End::Crashed(self.describe(&error, store.data())),
+            Err(_) => return End::Crashed("instantiating took longer than limits.startup".to_owned()),
+        };
+        let watched = {
+            let run = store.run_concurrent(async |accessor| self.serve(accessor, &handler).await);
+            tokio::select! {
+                biased;
+                end = self.watch() => Err(end),
+                ended = run => Ok(ended),
+            }
+        };
+        match watched {
+            Err(end) => end,
+            Ok(Ok(Ok(end))) => end,
+            Ok(Ok(Err(error)) | Err(error)) => End::Crashed(self.describe(&error, store.data())),
+        }
+    }
+
+    /// Runs the startups, then the mailbox's calls.
+    async fn serve(&self, accessor: &Accessor<State>, handler: &Handler) -> wasmtime::Result<End> {
+        if let Err(why) = self.startups(accessor, handler).await? {
+            return Ok(End::Crashed(why));
+        }
+        self.control.set_ready();
+        let mut calls = FuturesUnordered::new();
+        poll_fn(|cx| {
+            self.control.turns.fetch_add(1, Ordering::Relaxed);
+            self.control.waker.register(cx.waker());
+            loop {
+                while let Poll::Ready(Some(ended)) = calls.poll_next_unpin(cx) {
+                    if let Err(error) = ended {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                if self.control.draining.load(Ordering::Acquire) {
+                    return if calls.is_empty() { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
+                }
+                self.slot.mailbox.register(cx.waker());
+                let Some(queued) = self.slot.mailbox.take(self.room()) else { return Poll::Pending };
+                calls.push(self.start(accessor, handler, queued));
+                while let Some(queued) = self.slot.mailbox.take(self.room()) {
+                    calls.push(self.start(accessor, handler, queued));
+                }
+            }
+        })
+        .await
+    }
+
+    fn room(&self) -> Room {
+        let generation = &self.program.generation;
+        let (plain, nested) = self.running.counts();
+        if generation.is_serial() {
+            let idle = plain + nested == 0;
+            return Room { calls: idle, nested: idle };
+        }
+        let Generation { limits, .. } = &**generation;
+        Room { calls: plain < limits.concurrency as usize, nested: nested < limits.nested as usize }
+    }
+
+    /// Starts a call; the future ends with it. Its error is the end of the store.
+    fn start<'a>(
+        &'a self,
+        accessor: &'a Accessor<State>,
+        handler: &'a Handler,
+        queued: Queued,
+    ) -> impl Future<Output = wasmtime::Result<()>> + Send + 'a {
+        let begun = self.begin(queued);
+        async move {
+            let Some((id, record)) = begun else { return Ok(()) };
+            let started = accessor.with(|access| handler.start(access, record))?;
+            let task = started.task();
+            let outcome = handler.finish(accessor, started).await?;
+            accessor.with(|mut access| access.get().cpu.forget(task));
+            self.running.end(id, self.checked(outcome));
+            Ok(())
+        }
+    }
+
+    /// Notes that a call starts. `None` when its caller has already been told that it is too late.
+    fn begin(&self, queued: Queued) -> Option<(u64, crate::bindings::fanfare::module::types::Call)> {
+        let Queued { call, reply, nested } = queued;
+        let context = call.context.clone();
+        let trigger = call.trigger.kind();
+        if matches!(context.deadline, Deadline::At(at) if at <= Instant::now()) {
+            if context.end() {
+                self.slot.stats.ended(trigger, &context, Some(&CallError::Timeout));
+            }
+            if let Some(reply) = reply {
+                let _ = reply.send(Err(CallError::Timeout));
+            }
+            return None;
+        }
+        if self.program.generation.is_serial() {
+            context.exclusive.store(true, Ordering::Release);
+        }
+        let id = context.id;
+        let deadline = self.running.start(context, trigger, call.route.clone(), nested, reply);
+        Some((id, super::convert::call(call, deadline)))
+    }
+
+    /// What the guest answered, within `limits.payload`.
+    fn checked(&self, outcome: Result<Outcome, Failure>) -> Ended {
+        let size = match &outcome {
+            Ok(Outcome::Reply(reply)) => reply.payload.len(),
+            Ok(Outcome::Pass(payload)) => payload.as_ref().map_or(0, Payload::len),
+            Err(failure) => failure.data.len(),
+        };
+        let limit = self.program.generation.limits.payload;
+        if size as u64 > limit {
+            return Err(CallError::Failure(Failure {
+                name: "payload-too-large".to_owned(),
+                message: format!("the handler answered {size} bytes: more than limits.payload, {limit}"),
+                ..Failure::default()
+            }));
+        }
+        outcome.map_err(CallError::Failure)
+    }
+
+    async fn startups(&self, accessor: &Accessor<State>, handler: &Handler) -> wasmtime::Result<Result<(), String>> {
+        let generation = &self.program.generation;
+        for (name, startup) in &generation.manifest.startups {
+            if !startup.everywhere && self.slot.isolate != crate::call::IsolateId::Worker(0) {
+                continue;
+            }
+            let Some(route) = self.slot.route(startup.route) else { continue };
+            let deadline = Deadline::At(Instant::now() + generation.limits.startup);
+            let id = self.environment.next_id();
+            let mut context = Context::root(id, generation.module.clone(), self.slot.isolate, Origin::Host, deadline);
+            context.in_startup = true;
+            let (reply, ended) = tokio::sync::oneshot::channel();
+            let trigger = Trigger::Startup { name: name.as_str().into(), reason: self.reason };
+            let call = crate::call::Call {
+                context: Arc::new(context),
+                route,
+                trigger,
+                params: Vec::new(),
+                query: String::new(),
+                payload: Payload::None,
+            };
+            self.start(accessor, handler, Queued::new(call, Some(reply))).await?;
+            match ended.await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Ok(Err(format!("startup `{name}` failed: {error}"))),
+                Err(_) => return Ok(Err(format!("startup `{name}` was cut off"))),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Watches, from outside the store, over startups and deadlines. Ends when the store has to go.
+    async fn watch(&self) -> End {
+        let limits = &self.program.generation.limits;
+        let begun = Instant::now();
+        loop {
+            let starting = !self.control.started.load(Ordering::Acquire);
+            if !starting && self.running.is_empty() {
+                self.running.busy.notified().await;
+                continue;
+            }
+            tokio::time::sleep(WATCH).await;
+            if starting && begun.elapsed() >= limits.startup {
+                return End::Crashed(format!("startups took longer than limits.startup, {:?}", limits.startup));
+            }
+            self.running.expire();
+            let leaked = self.running.leaked(limits.abandon_after);
+            self.slot.stats.leaked.set(leaked as i64);
+            if leaked == 0 {
+                continue;
+            }
+            if !self.answers(limits.abandon_after).await {
+                return End::Crashed("the guest answered nothing past a deadline".to_owned());
+            }
+            if self.control.draining.load(Ordering::Acquire) && !self.running.awaited() {
+                return End::Drained;
+            }
+            if leaked > limits.max_leaked as usize {
+                self.control.worn.notify_one();
+            }
+        }
+    }
+
+    /// Whether the driver gets a turn within `grace`.
+    async fn answers(&self, grace: Duration) -> bool {
+        let before = self.control.turns.load(Ordering::Relaxed);
+        self.control.waker.wake();
+        let until = Instant::now() + grace;
+        while self.control.turns.load(Ordering::Relaxed) == before {
+            if Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(self.environment.engine.tick()).await;
+        }
+        true
+    }
+
+    /// A store for each call.
+    async fn fresh(&self) -> End {
+        self.control.set_ready();
+        let mut calls = FuturesUnordered::new();
+        poll_fn(|cx| {
+            self.control.waker.register(cx.waker());
+            loop {
+                while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
+                if self.control.draining.load(Ordering::Acquire) {
+                    return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
+                }
+                self.slot.mailbox.register(cx.waker());
+                let Some(queued) = self.slot.mailbox.take(self.room()) else { return Poll::Pending };
+                calls.push(self.fresh_call(queued));
+            }
+        })
+        .await;
+        End::Drained
+    }
+
+    fn fresh_call(&self, queued: Queued) -> impl Future<Output = ()> + Send + '_ {
+        // Each call has a place of its own, so that a crash ends just that one.
+        let alone = Drive {
+            slot: self.slot.clone(),
+            program: self.program.clone(),
+            environment: self.environment.clone(),
+            running: Arc::new(Running::new(self.slot.stats.clone())),
+            control: Arc::default(),
+            reason: self.reason,
+        };
+        let nested = queued.nested;
+        self.running.occupy(nested);
+        async move {
+            alone.single(queued).await;
+            self.running.vacate(nested);
+        }
+    }
+
+    async fn single(&self, queued: Queued) {
+        let begun = self.begin(queued);
+        let Some((id, record)) = begun else { return };
+        let mut store = self.store();
+        let grace = self.program.generation.limits.abandon_after;
+        let run = async {
+            let handler = self.program.instantiate(&mut store).await?;
+            store
+                .run_concurrent(async |accessor| {
+                    if let Err(why) = self.startups(accessor, &handler).await? {
+                        return Err(wasmtime::Error::msg(why));
+                    }
+                    let started = accessor.with(|access| handler.start(access, record))?;
+                    handler.finish(accessor, started).await
+                })
+                .await?
+        };
+        let late = async {
+            while self.running.leaked(grace) == 0 {
+                tokio::time::sleep(WATCH).await;
+                self.running.expire();
+            }
+        };
+        let ended = tokio::select! {
+            ended = AssertUnwindSafe(run).catch_unwind() => ended,
+            () = late => Ok(Err(wasmtime::Error::msg("the guest answered nothing past a deadline"))),
+        };
+        let why = match ended {
+            Ok(Ok(outcome)) => return self.running.end(id, self.checked(outcome)),
+            Ok(Err(error)) => self.describe(&error, store.data()),
+            Err(panic) => format!("the host panicked: {}", panic_text(&*panic)),
+        };
+        let generation = &self.program.generation;
+        let short = generation.short_digest();
+        tracing::error!(module = %generation.module, generation = short, isolate = %self.slot.isolate, "a fresh instance crashed: {why}");
+        let first = why.lines().next().unwrap_or_default();
+        self.running.crash(|handler| {
+            format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.slot.isolate)
+        });
+    }
+
+    fn store(&self) -> wasmtime::Store<State> {
+        let generation = &self.program.generation;
+        let log = self.slot.log(generation);
+        state::store(&self.environment, generation, self.slot.isolate, self.running.clone(), log)
+    }
+
+    fn describe(&self, error: &wasmtime::Error, state: &State) -> String {
+        super::trap::describe(error, state, &self.program.generation.limits)
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}

@@ -1,0 +1,113 @@
+//! The only place that knows ticks, fuel and bytes of a store.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use wasmtime::component::GuestTaskId;
+use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+
+use super::state::State;
+use crate::config::Limits;
+
+/// What a store has taken of memory and tables, and what it was refused.
+#[derive(Debug)]
+pub struct Taken {
+    memory: usize,
+    memory_limit: usize,
+    tables: usize,
+    tables_limit: usize,
+    refused: Option<&'static str>,
+}
+
+impl Taken {
+    pub fn new(limits: &Limits) -> Taken {
+        Taken {
+            memory: 0,
+            memory_limit: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+            tables: 0,
+            tables_limit: limits.tables as usize,
+            refused: None,
+        }
+    }
+
+    /// The limit that was reached, if one was: often the reason of the trap that follows.
+    pub fn refused(&self) -> Option<&'static str> {
+        self.refused
+    }
+
+    /// Bytes of all linear memories together.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+}
+
+impl ResourceLimiter for Taken {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory.saturating_add(desired.saturating_sub(current));
+        if total > self.memory_limit {
+            self.refused = Some("limits.memory");
+            return Ok(false);
+        }
+        self.memory = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.tables.saturating_add(desired.saturating_sub(current));
+        if total > self.tables_limit {
+            self.refused = Some("limits.tables");
+            return Ok(false);
+        }
+        self.tables = total;
+        Ok(true)
+    }
+}
+
+/// The processor time of calls, counted in epoch ticks: a call is charged with each tick that finds it running.
+#[derive(Debug)]
+pub struct Cpu {
+    budget: u32,
+    used: HashMap<Option<GuestTaskId>, u32>,
+    exceeded: bool,
+}
+
+impl Cpu {
+    /// `budget` is rounded up to whole ticks, plus the one that is under way when a call starts.
+    pub fn new(budget: Duration, tick: Duration) -> Cpu {
+        let ticks = budget.as_nanos().div_ceil(tick.as_nanos().max(1)) + 1;
+        Cpu { budget: u32::try_from(ticks).unwrap_or(u32::MAX), used: HashMap::new(), exceeded: false }
+    }
+
+    /// Whether some call used up its budget, so that the instance was interrupted.
+    pub fn exceeded(&self) -> bool {
+        self.exceeded
+    }
+
+    pub fn forget(&mut self, task: GuestTaskId) {
+        if !self.used.is_empty() {
+            self.used.remove(&Some(task));
+        }
+    }
+
+    fn charge(&mut self, task: Option<GuestTaskId>) -> UpdateDeadline {
+        let used = self.used.entry(task).or_default();
+        *used += 1;
+        if *used > self.budget {
+            self.exceeded = true;
+            return UpdateDeadline::Interrupt;
+        }
+        UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+    }
+}
+
+/// Puts all limits on a new store.
+pub fn apply(store: &mut wasmtime::Store<State>, limits: &Limits) {
+    store.limiter(|state| &mut state.taken);
+    store.set_hostcall_fuel(usize::try_from(limits.hostcall_fuel).unwrap_or(usize::MAX));
+    store.set_max_component_handles(limits.handles as usize);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut cx: StoreContextMut<'_, State>| {
+        let task = cx.async_call_stack().ok().and_then(|mut tasks| tasks.next());
+        Ok(cx.data_mut().cpu.charge(task))
+    });
+}

@@ -1,0 +1,248 @@
+//! What a guest prints and logs, as lines of the host's log: capped, escaped and rated.
+
+use std::fmt::Write as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+
+use super::running::Running;
+use crate::call::{IsolateId, Trace};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// The log of one instance.
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    module: Arc<str>,
+    generation: String,
+    isolate: IsolateId,
+    /// Bytes of one line.
+    line: usize,
+    /// Lines a second.
+    rate: u32,
+    window: Mutex<Window>,
+    dropped: prometheus_client::metrics::counter::Counter,
+}
+
+struct Window {
+    started: Instant,
+    lines: u32,
+    dropped: u64,
+}
+
+impl Log {
+    pub fn new(
+        module: Arc<str>,
+        generation: &str,
+        isolate: IsolateId,
+        line: u32,
+        rate: u32,
+        dropped: prometheus_client::metrics::counter::Counter,
+    ) -> Log {
+        let window = Mutex::new(Window { started: Instant::now(), lines: 0, dropped: 0 });
+        let generation = generation.chars().take(12).collect();
+        Log { inner: Arc::new(Inner { module, generation, isolate, line: line as usize, rate, window, dropped }) }
+    }
+
+    /// One line. Over the rate it is counted and dropped; the next second tells how many were.
+    pub fn line(&self, level: Level, stream: &str, trace: Option<Trace>, message: &str, fields: &[(String, String)]) {
+        let Inner { module, generation, isolate, .. } = &*self.inner;
+        let missed = match self.inner.admit() {
+            Admitted::No => return,
+            Admitted::Yes { missed } => missed,
+        };
+        if missed > 0 {
+            tracing::warn!(target: "guest", %module, %generation, %isolate, dropped = missed, "lines over limits.logRate were dropped");
+        }
+        let mut text = escaped(message, self.inner.line);
+        for (name, value) in fields {
+            if text.len() >= self.inner.line {
+                break;
+            }
+            let left = self.inner.line - text.len();
+            let _ = write!(text, " {}={}", escaped(name, left), escaped(value, left));
+        }
+        let trace = trace.map(|trace| trace.to_string()).unwrap_or_default();
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(target: "guest", %module, %generation, %isolate, %trace, stream, "{text}")
+            };
+        }
+        match level {
+            Level::Trace => event!(trace),
+            Level::Debug => event!(debug),
+            Level::Info => event!(info),
+            Level::Warn => event!(warn),
+            Level::Error => event!(error),
+        }
+    }
+}
+
+enum Admitted {
+    No,
+    Yes { missed: u64 },
+}
+
+impl Inner {
+    fn admit(&self) -> Admitted {
+        let mut window = self.window.lock();
+        let mut missed = 0;
+        if window.started.elapsed() >= Duration::from_secs(1) {
+            missed = std::mem::take(&mut window.dropped);
+            window.started = Instant::now();
+            window.lines = 0;
+        }
+        if window.lines >= self.rate {
+            window.dropped += 1;
+            self.dropped.inc();
+            return Admitted::No;
+        }
+        window.lines += 1;
+        Admitted::Yes { missed }
+    }
+}
+
+/// Text with control characters escaped, cut off after `limit` bytes.
+fn escaped(text: &str, limit: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(limit));
+    for c in text.chars() {
+        if out.len() + c.len_utf8() > limit {
+            out.push('…');
+            break;
+        }
+        if c.is_control() && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// A guest's standard output or error, cut into lines.
+#[derive(Clone)]
+pub struct Output {
+    log: Log,
+    running: Arc<Running>,
+    level: Level,
+    stream: &'static str,
+    partial: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Output {
+    pub fn new(log: Log, running: Arc<Running>, level: Level, stream: &'static str) -> Output {
+        Output { log, running, level, stream, partial: Arc::default() }
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        let mut partial = self.partial.lock();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let ends = piece.ends_with(b"\n");
+            let room = self.log.inner.line.saturating_sub(partial.len());
+            let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
+            // One more than fits, so that the cut shows.
+            partial.extend(piece.iter().take(room + 1));
+            if ends {
+                self.flush(&mut partial);
+            }
+        }
+    }
+
+    fn flush(&self, partial: &mut Vec<u8>) {
+        let line = String::from_utf8_lossy(partial);
+        self.log.line(self.level, self.stream, self.running.only_trace(), &line, &[]);
+        partial.clear();
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // The last clone: what stands without a line break is a line too.
+        if Arc::strong_count(&self.partial) == 1 {
+            let mut partial = self.partial.lock();
+            if !partial.is_empty() {
+                self.flush(&mut partial);
+            }
+        }
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn wasmtime_wasi::p2::OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl wasmtime_wasi::p2::Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+impl wasmtime_wasi::p2::OutputStream for Output {
+    fn write(&mut self, bytes: bytes::Bytes) -> wasmtime_wasi::p2::StreamResult<()> {
+        Output::write(self, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> wasmtime_wasi::p2::StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> wasmtime_wasi::p2::StreamResult<usize> {
+        Ok(64 * 1024)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn control_characters_never_reach_the_terminal() {
+        assert_eq!(escaped("a\x1b[31mb\r\nc", 100), "a\\u{1b}[31mb\\r\\nc");
+    }
+
+    #[test]
+    fn a_line_is_cut_at_its_limit_and_says_so() {
+        assert_eq!(escaped("abcd", 4), "abcd");
+        assert_eq!(escaped("abcde", 4), "abcd…");
+    }
+}

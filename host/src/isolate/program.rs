@@ -1,0 +1,82 @@
+//! A generation made ready to be instantiated: linked and looked up once, shared by all isolates.
+
+use std::sync::Arc;
+
+use wasmtime::component::{
+    Access, Accessor, ComponentExportIndex, HasSelf, InstancePre, Linker, TypedFunc, TypedFuncCallConcurrent,
+};
+
+use super::state::State;
+use crate::bindings::exports::fanfare::module::describe;
+use crate::bindings::fanfare::module::types as wit;
+use crate::call::{Failure, Outcome};
+use crate::registry::Generation;
+
+pub struct Program {
+    pub generation: Arc<Generation>,
+    instance: InstancePre<State>,
+    handle: ComponentExportIndex,
+    describe: Option<describe::GuestIndices>,
+}
+
+type Params = (wit::Call,);
+type Results = (Result<wit::Outcome, wit::Failure>,);
+
+/// The one export that runs calls, in one store.
+pub struct Handler(TypedFunc<Params, Results>);
+
+/// A call that has been handed to the guest.
+pub struct Handed(TypedFuncCallConcurrent<State, Params, Results>);
+
+impl Handed {
+    pub fn task(&self) -> wasmtime::component::GuestTaskId {
+        self.0.task()
+    }
+}
+
+impl Program {
+    /// Links a generation. Errors when its imports or exports do not have the types of `wit/`.
+    pub fn link(linker: &Linker<State>, generation: Arc<Generation>) -> wasmtime::Result<Program> {
+        let instance = linker.instantiate_pre(&generation.component)?;
+        let interface = if generation.exports.handler { "handler" } else { "handler-sync" };
+        let handle = generation
+            .component
+            .get_export_index(None, &format!("fanfare:module/{interface}@0.1.0"))
+            .and_then(|interface| generation.component.get_export_index(Some(&interface), "handle"))
+            .ok_or_else(|| wasmtime::Error::msg(format!("the interface {interface} has no function `handle`")))?;
+        let describe = match generation.exports.describe {
+            true => Some(describe::GuestIndices::new(&instance)?),
+            false => None,
+        };
+        Ok(Program { generation, instance, handle, describe })
+    }
+
+    pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Handler> {
+        let instance = self.instance.instantiate_async(&mut *store).await?;
+        Ok(Handler(instance.get_typed_func(&mut *store, self.handle)?))
+    }
+
+    /// The names that the component says it handles, when it says so.
+    pub async fn handlers(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Option<Vec<String>>> {
+        let Some(describe) = &self.describe else { return Ok(None) };
+        let instance = self.instance.instantiate_async(&mut *store).await?;
+        let handlers = describe.load(&mut *store, &instance)?.func_handlers();
+        let (names,) = handlers.call_async(&mut *store, ()).await?;
+        Ok(Some(names))
+    }
+}
+
+impl Handler {
+    pub fn start(&self, mut access: Access<'_, State, HasSelf<State>>, call: wit::Call) -> wasmtime::Result<Handed> {
+        Ok(Handed(self.0.start_call_concurrent(&mut access, (call,))?))
+    }
+
+    pub async fn finish(
+        &self,
+        accessor: &Accessor<State>,
+        handed: Handed,
+    ) -> wasmtime::Result<Result<Outcome, Failure>> {
+        let (outcome,) = self.0.finish_call_concurrent(accessor, handed.0).await?;
+        Ok(outcome.map(Into::into).map_err(Into::into))
+    }
+}

@@ -1,0 +1,157 @@
+//! The calls that run in one instance. Kept outside its store, so that they can be answered when the store is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::stats::Stats;
+use crate::call::{CallError, Context, Ended, Route, Trace, TriggerKind};
+
+/// One call that has started.
+struct Started {
+    context: Arc<Context>,
+    trigger: TriggerKind,
+    reply: Option<oneshot::Sender<Ended>>,
+    route: Arc<Route>,
+    deadline: Instant,
+    nested: bool,
+}
+
+/// All calls that have started and not ended.
+pub struct Running {
+    calls: Mutex<HashMap<u64, Started>>,
+    stats: Arc<Stats>,
+    nested: AtomicUsize,
+    count: AtomicUsize,
+    /// Told when the first call starts.
+    pub busy: Notify,
+}
+
+impl Running {
+    pub fn new(stats: Arc<Stats>) -> Running {
+        Running {
+            calls: Mutex::default(),
+            stats,
+            nested: AtomicUsize::new(0),
+            count: AtomicUsize::new(0),
+            busy: Notify::new(),
+        }
+    }
+
+    pub fn start(
+        &self,
+        context: Arc<Context>,
+        trigger: TriggerKind,
+        route: Arc<Route>,
+        nested: bool,
+        reply: Option<oneshot::Sender<Ended>>,
+    ) -> Instant {
+        let deadline = context.start();
+        let id = context.id;
+        self.calls.lock().insert(id, Started { context, trigger, reply, route, deadline, nested });
+        self.occupy(nested);
+        self.stats.in_flight.inc();
+        deadline
+    }
+
+    /// Counts a call that runs elsewhere, in an instance of its own.
+    pub fn occupy(&self, nested: bool) {
+        self.nested.fetch_add(usize::from(nested), Ordering::Relaxed);
+        if self.count.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.busy.notify_one();
+        }
+    }
+
+    /// The opposite of [`Running::occupy`].
+    pub fn vacate(&self, nested: bool) {
+        self.nested.fetch_sub(usize::from(nested), Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Ends a call and tells its caller, if that still waits.
+    pub fn end(&self, id: u64, ended: Ended) {
+        if let Some(started) = self.calls.lock().remove(&id) {
+            self.vacate(started.nested);
+            self.settle(started, ended);
+        }
+    }
+
+    /// Ends every call as crashed: their store is gone. Answers the handlers that ran.
+    pub fn crash(&self, message: impl Fn(&str) -> String) -> Vec<String> {
+        let calls = std::mem::take(&mut *self.calls.lock());
+        self.nested.store(0, Ordering::Relaxed);
+        self.count.store(0, Ordering::Relaxed);
+        let mut handlers = Vec::with_capacity(calls.len());
+        for started in calls.into_values() {
+            handlers.push(started.route.handler.as_ref().to_owned());
+            let error = CallError::Crashed(message(&started.route.handler));
+            self.settle(started, Err(error));
+        }
+        handlers.sort();
+        handlers.dedup();
+        handlers
+    }
+
+    fn settle(&self, started: Started, ended: Ended) {
+        self.stats.in_flight.dec();
+        if started.context.end() {
+            self.stats.ended(started.trigger, &started.context, ended.as_ref().err());
+        }
+        if let Some(reply) = started.reply {
+            // The caller may have left, which ends nothing.
+            let _ = reply.send(ended);
+        }
+    }
+
+    /// The calls in whose name an import may act.
+    pub fn context(&self, id: u64) -> Option<Arc<Context>> {
+        self.calls.lock().get(&id).map(|started| started.context.clone())
+    }
+
+    /// The trace of the running call, when there is just one.
+    pub fn only_trace(&self) -> Option<Trace> {
+        let calls = self.calls.lock();
+        let mut all = calls.values();
+        let first = all.next()?;
+        all.next().is_none().then_some(first.context.trace)
+    }
+
+    /// How many run, without the nested ones, and how many nested ones.
+    pub fn counts(&self) -> (usize, usize) {
+        let nested = self.nested.load(Ordering::Relaxed);
+        (self.count.load(Ordering::Relaxed).saturating_sub(nested), nested)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// How many have gone on for longer than `grace` after their deadline.
+    pub fn leaked(&self, grace: Duration) -> usize {
+        let now = Instant::now();
+        self.calls.lock().values().filter(|started| started.deadline + grace <= now).count()
+    }
+
+    /// Ends, for whoever waits, the calls whose deadline nobody else watches: broadcasts and calls without a waiting caller.
+    pub fn expire(&self) {
+        let now = Instant::now();
+        for started in self.calls.lock().values_mut().filter(|started| started.deadline <= now) {
+            if started.context.end() {
+                self.stats.ended(started.trigger, &started.context, Some(&CallError::Timeout));
+            }
+            if let Some(reply) = started.reply.take() {
+                let _ = reply.send(Err(CallError::Timeout));
+            }
+        }
+    }
+
+    /// Whether some call is not past its deadline.
+    pub fn awaited(&self) -> bool {
+        let now = Instant::now();
+        self.calls.lock().values().any(|started| started.deadline > now)
+    }
+}

@@ -1,0 +1,204 @@
+//! One module in one isolate: what dispatch sees of it, whichever instance serves just then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::logs::Log;
+use super::mailbox::{Lane, Mailbox, Offer, Queued};
+use super::running::Running;
+use super::stats::Stats;
+use crate::call::{CallError, IsolateId, Route, TriggerKind};
+use crate::config::Limits;
+use crate::registry::{Generation, Router};
+
+/// Whether a module can take calls in an isolate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SlotState {
+    /// Its first instance is being made. Calls wait.
+    Starting,
+    Ready,
+    /// An instance has ended and the next one is on its way. Calls wait.
+    Restarting {
+        why: String,
+    },
+    /// It crashed too often: nothing runs here until a reload.
+    Failed {
+        why: String,
+    },
+}
+
+impl SlotState {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            SlotState::Starting => "starting",
+            SlotState::Ready => "ready",
+            SlotState::Restarting { .. } => "restarting",
+            SlotState::Failed { .. } => "failed",
+        }
+    }
+
+    /// Why it is not ready, where there is more to say.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            SlotState::Restarting { why } | SlotState::Failed { why } => Some(why),
+            SlotState::Starting | SlotState::Ready => None,
+        }
+    }
+}
+
+pub struct Slot {
+    pub module: Arc<str>,
+    pub isolate: IsolateId,
+    pub mailbox: Mailbox,
+    pub stats: Arc<Stats>,
+    pub generation: Arc<Generation>,
+    /// A copy of its own, so that workers share no line that is written per call.
+    pub router: Router,
+    routes: Vec<Arc<Route>>,
+    state: watch::Sender<SlotState>,
+    running: ArcSwapOption<Running>,
+    /// Why the last instance ended.
+    last_crash: Mutex<Option<String>>,
+    /// Calls that dispatch has placed here since the start, to spread ties.
+    placed: AtomicU64,
+    /// Held while the state changes and while a call is placed, so that no call is left in a failed slot.
+    gate: Mutex<()>,
+}
+
+impl Slot {
+    pub fn new(isolate: IsolateId, generation: Arc<Generation>) -> Slot {
+        let Limits { mailbox, broadcasts, .. } = generation.limits;
+        let routes = generation.routes();
+        Slot {
+            module: generation.module.as_ref().into(),
+            isolate,
+            mailbox: Mailbox::new(mailbox as usize, broadcasts as usize),
+            stats: Arc::default(),
+            router: generation.router(&routes),
+            routes,
+            generation,
+            state: watch::Sender::new(SlotState::Starting),
+            running: ArcSwapOption::empty(),
+            last_crash: Mutex::new(None),
+            placed: AtomicU64::new(0),
+            gate: Mutex::new(()),
+        }
+    }
+
+    /// Puts a call into the mailbox, or says why not.
+    pub fn offer(&self, lane: Lane, queued: Queued) -> Result<(), (CallError, Box<Queued>)> {
+        let gate = self.gate.lock();
+        if let Some(error) = self.failed() {
+            return Err((error, Box::new(queued)));
+        }
+        let offer = self.mailbox.offer(lane, queued);
+        drop(gate);
+        match offer {
+            Offer::Taken => {
+                self.placed.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Offer::Full(queued) => Err((self.full(lane), queued)),
+        }
+    }
+
+    fn full(&self, lane: Lane) -> CallError {
+        let (limit, count) = match lane {
+            Lane::Broadcasts => ("limits.broadcasts", self.generation.limits.broadcasts),
+            Lane::Calls | Lane::Nested => ("limits.mailbox", self.generation.limits.mailbox),
+        };
+        CallError::Overloaded(format!(
+            "{count} calls wait for {} in {} already: {limit} allows no more",
+            self.module, self.isolate
+        ))
+    }
+
+    /// Counts a call that was refused before it was placed.
+    pub fn refused(&self, trigger: TriggerKind, error: &CallError) {
+        self.stats.refused(trigger, error);
+    }
+
+    /// Why nothing can be placed here, if so.
+    pub fn failed(&self) -> Option<CallError> {
+        match &*self.state.borrow() {
+            SlotState::Failed { why } => Some(CallError::Unavailable(format!(
+                "{} has failed in {}: {why}; it stays down until it is reloaded",
+                self.module,
+                self.isolate,
+                why = why.lines().next().unwrap_or_default()
+            ))),
+            _ => None,
+        }
+    }
+
+    pub fn state(&self) -> SlotState {
+        self.state.borrow().clone()
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(&*self.state.borrow(), SlotState::Ready)
+    }
+
+    /// Whether a call placed here now would start at once.
+    pub fn is_free(&self) -> bool {
+        let running = self.running.load();
+        let Some(running) = running.as_ref().filter(|_| self.is_ready()) else { return false };
+        let (plain, nested) = running.counts();
+        let limit = if self.generation.is_serial() { 1 } else { self.generation.limits.concurrency as usize };
+        plain + nested < limit && self.mailbox.waiting().0 == 0
+    }
+
+    /// The route at an index of the manifest.
+    pub fn route(&self, index: usize) -> Option<Arc<Route>> {
+        self.routes.get(index).cloned()
+    }
+
+    /// How many calls run and wait here.
+    pub fn load(&self) -> usize {
+        let running = self.running.load().as_ref().map_or((0, 0), |running| running.counts());
+        running.0 + running.1 + self.mailbox.waiting().0
+    }
+
+    pub fn placed(&self) -> u64 {
+        self.placed.load(Ordering::Relaxed)
+    }
+
+    /// Why the last instance that crashed did, in one line.
+    pub fn last_crash(&self) -> Option<String> {
+        self.last_crash.lock().clone()
+    }
+
+    pub(super) fn set(&self, state: SlotState) {
+        if let Some(why) = state.why() {
+            *self.last_crash.lock() = why.lines().next().map(str::to_owned);
+        }
+        let _gate = self.gate.lock();
+        self.state.send_replace(state);
+    }
+
+    pub(super) fn set_running(&self, running: Arc<Running>) {
+        self.running.store(Some(running));
+    }
+
+    /// Waits until the first instance is ready or has failed once.
+    pub async fn tried(&self) {
+        // The sender lives as long as the slot, so there is no other error.
+        let _ = self.state.subscribe().wait_for(|state| *state != SlotState::Starting).await;
+    }
+
+    /// The log of an instance that runs here.
+    pub fn log(&self, generation: &Generation) -> Log {
+        log(generation, self.isolate, &self.stats)
+    }
+}
+
+/// The log of an instance, with the generation's limits.
+pub(super) fn log(generation: &Generation, isolate: IsolateId, stats: &Stats) -> Log {
+    let Limits { log_line, log_rate, .. } = generation.limits;
+    let dropped = stats.dropped_lines.clone();
+    Log::new(generation.module.clone(), generation.short_digest(), isolate, log_line, log_rate, dropped)
+}

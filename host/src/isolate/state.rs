@@ -1,0 +1,104 @@
+//! What a store holds besides the guest.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::Environment;
+use super::limits::{self, Cpu, Taken};
+use super::logs::{Level, Log, Output};
+use super::running::Running;
+use crate::call::{Context, IsolateId};
+use crate::ports::{Caller, Calls};
+use crate::registry::Generation;
+
+/// The host's side of one store.
+pub struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub taken: Taken,
+    pub cpu: Cpu,
+    pub guest: Arc<Guest>,
+}
+
+/// What the imports of one instance know of it.
+pub struct Guest {
+    pub generation: Arc<Generation>,
+    pub isolate: IsolateId,
+    pub node: Arc<NodeFacts>,
+    pub calls: Arc<dyn Calls>,
+    pub running: Arc<Running>,
+    pub log: Log,
+    /// A place for each import that waits.
+    pub waiting: Arc<Semaphore>,
+}
+
+/// What every guest of a node may know of it.
+#[derive(Debug)]
+pub struct NodeFacts {
+    pub id: String,
+    pub server: String,
+    pub workers: u32,
+}
+
+impl State {
+    fn new(guest: Arc<Guest>, tick: std::time::Duration) -> State {
+        let limits = &guest.generation.limits;
+        let output = |level, stream| Output::new(guest.log.clone(), guest.running.clone(), level, stream);
+        let wasi =
+            WasiCtxBuilder::new().stdout(output(Level::Info, "stdout")).stderr(output(Level::Warn, "stderr")).build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
+        State { wasi, table, taken: Taken::new(limits), cpu: Cpu::new(limits.cpu, tick), guest }
+    }
+}
+
+/// A store for one instance, with all its limits on.
+pub fn store(
+    environment: &Environment,
+    generation: &Arc<Generation>,
+    isolate: IsolateId,
+    running: Arc<Running>,
+    log: Log,
+) -> wasmtime::Store<State> {
+    let guest = Guest {
+        generation: generation.clone(),
+        isolate,
+        node: environment.node.clone(),
+        calls: environment.calls.clone(),
+        running,
+        log,
+        waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
+    };
+    let state = State::new(Arc::new(guest), environment.engine.tick());
+    let mut store = wasmtime::Store::new(environment.engine.wasmtime(), state);
+    limits::apply(&mut store, &generation.limits);
+    store
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl Guest {
+    /// Who acts when a guest says that it acts for call `id`.
+    pub fn caller(&self, id: Option<u64>) -> Caller {
+        let generation = &self.generation;
+        Caller {
+            module: generation.module.clone(),
+            isolate: self.isolate,
+            capabilities: generation.capabilities.clone(),
+            timeout: generation.limits.timeout,
+            payload: generation.limits.payload,
+            context: id.and_then(|id| self.running.context(id)),
+        }
+    }
+
+    pub fn context(&self, id: Option<u64>) -> Option<Arc<Context>> {
+        id.and_then(|id| self.running.context(id))
+    }
+}

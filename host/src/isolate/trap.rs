@@ -1,0 +1,45 @@
+//! Says in words why a store is gone.
+
+use std::fmt::Write;
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use super::state::State;
+use crate::config::Limits;
+
+/// The reason in the first line, the guest's backtrace below it.
+pub fn describe(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
+    let mut text = reason(error, state, limits);
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };
+    for frame in backtrace.frames() {
+        let function = frame.func_name().map_or_else(
+            || format!("<wasm function {}>", frame.func_index()),
+            |name| format!("{:#}", rustc_demangle::demangle(name)),
+        );
+        let _ = write!(text, "\n    at {function}");
+        for symbol in frame.symbols() {
+            if let (Some(file), Some(line)) = (symbol.file(), symbol.line()) {
+                let _ = write!(text, " ({file}:{line})");
+            }
+        }
+    }
+    text
+}
+
+fn reason(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
+    if state.cpu.exceeded() {
+        return format!("a call used more processor time than limits.cpu, {:?}", limits.cpu);
+    }
+    let what = match (error.downcast_ref::<Trap>(), error.downcast_ref::<wasmtime_wasi::I32Exit>()) {
+        (_, Some(exit)) => format!("the guest called exit({})", exit.0),
+        (Some(trap), None) => trap.to_string(),
+        (None, None) => error.root_cause().to_string(),
+    };
+    match state.taken.refused() {
+        Some("limits.memory") => {
+            format!("{what}, after it was refused more than limits.memory, {} bytes", limits.memory)
+        }
+        Some(limit) => format!("{what}, after it reached {limit}, {}", limits.tables),
+        None => what,
+    }
+}

@@ -1,0 +1,27 @@
+//! Fanfare: a host for broadcast handlers compiled to WebAssembly components.
+//!
+//! The parts, from the top down; a part uses those below it only (`tests/architecture.rs` holds the table):
+//!
+//! - [`cli`]: the command line
+//! - [`host`]: composition, start and stop
+//! - [`worker`], [`admin`]: a thread with sockets and an isolate; the operator's side
+//! - [`triggers`]: what turns something that happens into a call
+//! - [`dispatch`]: addresses, sequencing, fan-out, deadlines
+//! - [`isolate`]: mailbox, instance, limits, restart, imports
+//! - [`registry`]: manifests, generations
+//! - [`engine`]: wasmtime, the cache of compiled components, the epoch ticker
+//! - [`call`], [`ports`], [`config`]: plain data and traits that all may use
+
+pub mod admin;
+pub mod bindings;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod dispatch;
+pub mod engine;
+pub mod host;
+pub mod isolate;
+pub mod ports;
+pub mod registry;
+pub mod triggers;
+pub mod worker;

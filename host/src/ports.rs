@@ -1,0 +1,67 @@
+//! The traits through which what a guest imports reaches the parts above: filled in when the host starts.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::{
+    Address, CallError, CallOptions, Context, Emission, Entry, Group, IsolateId, Payload, Receipt, Reply, Target,
+};
+use crate::config::Capabilities;
+
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Who uses an import, and what it may do.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub module: Arc<str>,
+    pub isolate: IsolateId,
+    pub capabilities: Arc<Capabilities>,
+    /// How long a call may take that says nothing else and has no call above it.
+    pub timeout: Duration,
+    /// Bytes a payload may have.
+    pub payload: u64,
+    /// The call in whose name it acts; `None` is background work.
+    pub context: Option<Arc<Context>>,
+}
+
+/// What the imports `broadcast` and `rpc` need of dispatch.
+pub trait Calls: Send + Sync {
+    fn emit(&self, from: Caller, what: Emission, payload: Payload) -> Result<Receipt, CallError>;
+
+    fn gather(
+        &self,
+        from: Caller,
+        what: Emission,
+        payload: Payload,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<Result<Vec<Entry>, CallError>>;
+
+    fn call(
+        &self,
+        from: Caller,
+        target: Target,
+        route: String,
+        payload: Payload,
+        options: CallOptions,
+    ) -> BoxFuture<Result<Reply, CallError>>;
+
+    fn call_every(
+        &self,
+        from: Caller,
+        group: Group,
+        route: String,
+        payload: Payload,
+        options: CallOptions,
+    ) -> BoxFuture<Result<Vec<Entry>, CallError>>;
+
+    fn notify(
+        &self,
+        from: Caller,
+        address: Address,
+        route: String,
+        payload: Payload,
+        options: CallOptions,
+    ) -> Result<u32, CallError>;
+}

@@ -1,0 +1,103 @@
+//! What a component exports and imports, checked against the contract before anything is linked.
+
+use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use crate::engine::Engine;
+
+/// The part of the contract that a component has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exports {
+    /// `handler`; else it is `handler-sync`.
+    pub handler: bool,
+    pub snapshot: bool,
+    pub describe: bool,
+    /// It takes one call at a time, by the way it is made.
+    pub serial: bool,
+}
+
+/// The package every version of the contract belongs to.
+const PACKAGE: &str = "fanfare:module/";
+/// The versions served, each with the interfaces it has. A later version adds a row, and an adapter beside it.
+const VERSIONS: &[(&str, &[&str])] =
+    &[("0.1.0", &["types", "broadcast", "broadcast-blocking", "rpc", "rpc-blocking", "http", "host", "config"])];
+
+/// Finds every fault in what a component imports and exports. `async_lifts` is [`async_lifts`] of its bytes.
+pub fn inspect(engine: &Engine, component: &Component, async_lifts: usize) -> Result<Exports, Vec<String>> {
+    let ty = component.component_type();
+    let engine = engine.wasmtime();
+    let mut faults: Vec<String> = ty.imports(engine).filter_map(|(name, _)| refuse_import(name)).collect();
+    let mut exports = Exports::default();
+    let mut handler_sync = false;
+    for (name, export) in ty.exports(engine) {
+        let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
+            continue;
+        };
+        if !VERSIONS.iter().any(|(served, _)| *served == version) {
+            faults.push(format!("exports {name}: this host serves {}", served_versions()));
+            continue;
+        }
+        if !matches!(export.ty, ComponentItem::ComponentInstance(_)) {
+            faults.push(format!("exports {name}, which is no interface: see wit/handler.wit"));
+            continue;
+        }
+        match interface {
+            "handler" => exports.handler = true,
+            "handler-sync" => handler_sync = true,
+            "snapshot" => exports.snapshot = true,
+            "describe" => exports.describe = true,
+            other => faults.push(format!("exports {PACKAGE}{other}, which the contract has no export of")),
+        }
+    }
+    match (exports.handler, handler_sync) {
+        (false, false) => faults.push(
+            "exports neither fanfare:module/handler@0.1.0 nor fanfare:module/handler-sync@0.1.0: build it for a world of wit/".to_owned(),
+        ),
+        (true, true) => faults.push("exports both handler and handler-sync: leave one out".to_owned()),
+        _ => {}
+    }
+    let expected = usize::from(exports.handler) + 2 * usize::from(exports.snapshot);
+    exports.serial = handler_sync || async_lifts < expected;
+    if faults.is_empty() { Ok(exports) } else { Err(faults) }
+}
+
+fn served_versions() -> String {
+    VERSIONS.iter().map(|(version, _)| *version).collect::<Vec<_>>().join(", ")
+}
+
+/// Why an import cannot be satisfied, if so. Whether its types fit is seen when it is linked.
+fn refuse_import(name: &str) -> Option<String> {
+    if let Some(rest) = name.strip_prefix(PACKAGE) {
+        let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
+        let served = VERSIONS.iter().find(|(served, _)| *served == version);
+        return match served {
+            None => Some(format!("imports {name}: this host serves {}", served_versions())),
+            Some((_, interfaces)) if !interfaces.contains(&interface) => {
+                Some(format!("imports {name}: there is no such interface; there are {}", interfaces.join(", ")))
+            }
+            Some(_) => None,
+        };
+    }
+    // All of WASI that a toolchain links on its own is there, with nothing behind it.
+    (!name.starts_with("wasi:")).then(|| format!("imports {name}: only fanfare:module and wasi interfaces are served"))
+}
+
+/// How many of a component's functions are lifted as `async`. Fewer than it exports as `async func` means that
+/// some block, so that the instance can take one call at a time only.
+pub fn async_lifts(component: &[u8]) -> usize {
+    let mut count = 0;
+    for payload in Parser::new(0).parse_all(component) {
+        // The engine has validated it already: what cannot be read here has no lift.
+        let Ok(Payload::ComponentCanonicalSection(section)) = payload else { continue };
+        count += section
+            .into_iter()
+            .flatten()
+            .filter(|function| match function {
+                CanonicalFunction::Lift { options, .. } => options.contains(&CanonicalOption::Async),
+                _ => false,
+            })
+            .count();
+    }
+    count
+}

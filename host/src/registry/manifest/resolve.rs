@@ -1,0 +1,72 @@
+//! A manifest together with what the operator says about the module.
+
+use serde_json::{Map, Value};
+
+use super::Manifest;
+use crate::config::fault::{Fault, Faults, Origin};
+use crate::config::merge::overlay_json;
+use crate::config::tree::{Node, Path as KeyPath};
+use crate::config::{Config, Limits, ModuleConfig};
+
+/// The values a guest sees: `module.json` < operator < subdomain. Objects merge, arrays and scalars replace, `null` removes.
+pub fn effective_config(manifest: &Manifest, operator: &ModuleConfig, subdomain: Option<&str>) -> Value {
+    let mut values = Map::new();
+    overlay_json(&mut values, &manifest.config);
+    overlay_json(&mut values, &operator.config);
+    if let Some(section) = subdomain.and_then(|name| operator.subdomains.get(name)) {
+        overlay_json(&mut values, &section.config);
+    }
+    values.into()
+}
+
+/// What an instance may take: defaults < `module.json` < operator, none above the ceiling `limits.max`.
+/// A default above the ceiling is lowered to it; what somebody wrote is refused.
+pub fn effective_limits(manifest: &Manifest, config: &Config) -> Result<Limits, Faults> {
+    let ceiling = &config.limits.max;
+    let operator = config.module(&manifest.name).limits;
+    let limits = Limits::default().capped(ceiling).with(&manifest.limits).with(&operator);
+    let mut faults = Faults::default();
+    for above in limits.above(ceiling) {
+        let own = KeyPath::of(&["limits", above.key]);
+        let over = KeyPath::of(&["modules", &manifest.name, "limits", above.key]);
+        let (node, path) = match config.effective.at(&over) {
+            Some(node) => (node, over),
+            None => (manifest.source.nearest(&own), own),
+        };
+        let highest = config.origin(&KeyPath::of(&["limits", "max", above.key]));
+        let message = format!(
+            "must be at most {}, the operator's ceiling limits.max.{} ({highest}), found {}: ask for less, or raise the ceiling",
+            above.ceiling, above.key, above.asked
+        );
+        faults.push(Fault::new(&node.origin, path, message));
+    }
+    if faults.is_empty() { Ok(limits) } else { Err(faults) }
+}
+
+/// Whether all that the module asks for is granted; else a fault for each ask, with the command that grants it.
+pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
+    let lacking = manifest.capabilities.lacking(&config.module(&manifest.name).grants);
+    let mut faults = Faults::default();
+    let mut fault = |origin: &Origin, path: KeyPath, what: String| {
+        let message = format!("asks to {what}, which is not granted: run `fanfare grant {}`", manifest.name);
+        faults.push(Fault::new(origin, path, message));
+    };
+    for (key, verb, modules) in
+        [("broadcast", "emit broadcasts of", lacking.broadcast), ("rpc", "call routes of", lacking.rpc)]
+    {
+        let list = KeyPath::of(&["capabilities", key]);
+        let items = manifest.source.at(&list).map(Node::items).unwrap_or_default();
+        for (index, item) in items.iter().enumerate() {
+            let Some(module) = item.as_text().filter(|text| modules.iter().any(|module| module == text)) else {
+                continue;
+            };
+            let module = if module == crate::config::capabilities::ALL { "every module" } else { module };
+            fault(&item.origin, list.index(index), format!("{verb} {module}"));
+        }
+    }
+    if lacking.reload {
+        let path = KeyPath::of(&["capabilities", "reload"]);
+        fault(&manifest.source.nearest(&path).origin, path, "reload modules".to_owned());
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}

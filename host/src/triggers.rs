@@ -1,0 +1,3 @@
+//! What turns something that happens into a call.
+
+pub mod http;

@@ -1,0 +1,235 @@
+//! The HTTP trigger: a request becomes a call of a module's route, and what the call brings becomes the answer.
+//!
+//! `/api/<module>/<path>` is all that is served, beside a page for developers. The trigger knows no isolates: it finds
+//! and runs routes through [`Serve`], on the worker that has the connection. Everything that a request costs beside
+//! hyper and the call is in `Gate::answer`.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONNECTION, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::call::RequestHead;
+use crate::registry::router::{Access, Found, Matched, decode_segment};
+use problem::Problem;
+use request::{Facts, strip_hop_by_hop, subdomain};
+
+pub use accept::{Accepted, BindError, Hand, Open, accept, bind};
+pub use connection::serve;
+pub use serve::{Answer, Asked, ListedModule, ListedRoute, Serve};
+pub use settings::Settings;
+
+mod accept;
+mod body;
+mod connection;
+mod cors;
+mod index;
+mod problem;
+mod rarely;
+mod reply;
+mod request;
+mod serve;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+type Answered = Response<Full<Bytes>>;
+
+/// What requests of one connection have in common.
+struct Gate<S> {
+    settings: Arc<Settings>,
+    serve: S,
+    peer: SocketAddr,
+}
+
+/// What is known before the body is read.
+enum Plan<'a> {
+    Call { module: Cow<'a, str>, matched: Matched },
+    Answer(Answered),
+}
+
+impl<S: Serve> Gate<S> {
+    /// Answers a request whatever happens: a panic below costs this request only.
+    async fn answer(&self, request: Request<Incoming>, spill: bool) -> Answered {
+        let (head, body) = request.into_parts();
+        let (is_head, version) = (head.method == Method::HEAD, head.version);
+        let cors = self.settings.cors.as_ref().map(|cors| (cors, cors.allows(&head.headers)));
+        let answered = AssertUnwindSafe(self.run(head, body, spill)).catch_unwind().await.unwrap_or_else(|panic| {
+            tracing::error!(panic = said(panic.as_ref()), "the host panicked while it answered a request");
+            Err(Problem::internal())
+        });
+        let mut response = answered.unwrap_or_else(|problem| {
+            let mut response = problem.into_response();
+            if version >= Version::HTTP_2 {
+                response.headers_mut().remove(CONNECTION);
+            }
+            response
+        });
+        if let Some((cors, allowed)) = cors {
+            cors.mark(allowed, response.headers_mut());
+        }
+        if is_head {
+            reply::without_body(&mut response);
+        }
+        response
+    }
+
+    async fn run(&self, head: Parts, body: Incoming, spill: bool) -> Result<Answered, Problem> {
+        let Parts { method, uri, version, mut headers, .. } = head;
+        let mut facts = Facts::of(&headers);
+        let linger = version < Version::HTTP_2 && !facts.expects_continue;
+        let Some(authority) = facts.take_authority(&uri, version) else {
+            body::discard(body, linger);
+            return Err(Problem::bad_request("a request has one `Host` header, neither none nor several"));
+        };
+        let (module, matched) = match self.plan(&method, &uri, &headers, &authority) {
+            Ok(Plan::Call { module, matched }) => (module, matched),
+            Ok(Plan::Answer(response)) => {
+                body::discard(body, linger);
+                return Ok(response);
+            }
+            Err(problem) => {
+                body::discard(body, linger);
+                return Err(problem);
+            }
+        };
+        let payload = body::payload(body, &headers, &self.settings, linger).await;
+        let payload = payload.map_err(|problem| problem.of(&module, facts.trace))?;
+        if facts.hop_by_hop {
+            strip_hop_by_hop(&mut headers);
+        }
+        let subdomain = self.settings.domain.as_ref().and_then(|domain| subdomain(&authority, domain));
+        let head = Box::new(RequestHead { headers, path: uri.path().to_owned(), authority, peer: self.peer });
+        let query = uri.query().unwrap_or_default().to_owned();
+        let asked = Asked { method, query, payload, head, trace: facts.trace, subdomain, spill };
+        let Answer { ended, trace } = self.serve.call(&module, matched, asked).await;
+        let replied = match ended {
+            Ok(outcome) => reply::response(outcome.into_reply()),
+            Err(error) => Err(Problem::of_call(error)),
+        };
+        replied.map_err(|problem| problem.of(&module, trace.or(facts.trace)))
+    }
+
+    /// Finds the route, or answers what needs none.
+    fn plan<'a>(&self, method: &Method, uri: &'a Uri, headers: &HeaderMap, host: &str) -> Result<Plan<'a>, Problem> {
+        if headers.len() > self.settings.max_headers {
+            return Err(Problem::many_headers(self.settings.max_headers));
+        }
+        let Some(rest) = uri.path().strip_prefix("/api/") else {
+            return self.elsewhere(method, uri, host).map(Plan::Answer);
+        };
+        let (module, path) = match rest.split_once('/') {
+            Some((module, path)) => (module, Some(path)),
+            None => (rest, None),
+        };
+        let module = match module.contains('%') {
+            true => decode_segment(module).ok_or_else(|| bad_path(uri))?,
+            false => Cow::Borrowed(module),
+        };
+        let Some(found) = self.serve.find(&module, method, path.unwrap_or_default()) else {
+            return Err(no_module(&module));
+        };
+        if path.is_none() {
+            return Ok(Plan::Answer(redirect(uri)));
+        }
+        match found {
+            Found::Route(matched) => match self.closed(matched.access) {
+                None => Ok(Plan::Call { module, matched }),
+                Some(why) => Err(Problem::forbidden(why).of(&module, None)),
+            },
+            Found::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
+                Ok(Plan::Answer(self.options(&methods, headers)))
+            }
+            Found::MethodNotAllowed(methods) => Err(Problem::method_not_allowed(method, &methods).of(&module, None)),
+            Found::NotFound => {
+                let detail = format!("the module has no route `{}`", path.unwrap_or_default());
+                Err(Problem::not_found(detail).of(&module, None))
+            }
+            Found::BadPath => Err(bad_path(uri).of(&module, None)),
+        }
+    }
+
+    /// Why a route is not open to requests.
+    fn closed(&self, access: Access) -> Option<&'static str> {
+        match access {
+            Access { inner: true, .. } => Some("the route is `inner`: only calls from inside reach it"),
+            Access { test: true, .. } if !self.settings.test_routes => {
+                Some("the route is `test`: it is open in the environments `development` and `test` only")
+            }
+            _ => None,
+        }
+    }
+
+    /// What is not below `/api/`.
+    fn elsewhere(&self, method: &Method, uri: &Uri, host: &str) -> Result<Answered, Problem> {
+        match uri.path() {
+            "/" if self.settings.index && matches!(*method, Method::GET | Method::HEAD) => {
+                Ok(index::page(&self.serve.modules(), host))
+            }
+            // `OPTIONS *` is about the whole server.
+            "*" => Ok(no_content(problem::allow(&EVERY_METHOD))),
+            path => Err(Problem::not_found(format!("`{path}` is not served: routes are at `/api/<module>/<path>`"))),
+        }
+    }
+
+    fn options(&self, methods: &[Method], headers: &HeaderMap) -> Answered {
+        let allow = problem::allow(methods);
+        let mut response = no_content(allow.clone());
+        if let Some(cors) = &self.settings.cors
+            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && cors.allows(headers).is_some()
+        {
+            cors.preflight(allow, response.headers_mut());
+        }
+        response
+    }
+}
+
+/// What a route may have.
+const EVERY_METHOD: [Method; 5] = [Method::DELETE, Method::GET, Method::PATCH, Method::POST, Method::PUT];
+
+fn no_content(allow: HeaderValue) -> Answered {
+    let mut response = Answered::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, allow);
+    response
+}
+
+/// To the root of the module, where relative links work.
+fn redirect(uri: &Uri) -> Answered {
+    let mut response = Answered::default();
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(location) = HeaderValue::try_from(format!("{}/{query}", uri.path())) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn no_module(module: &str) -> Problem {
+    match module {
+        "" => Problem::not_found("no module is named: routes are at `/api/<module>/<path>`"),
+        name => Problem::not_found(format!("there is no module `{name}`: routes are at `/api/<module>/<path>`")),
+    }
+}
+
+fn bad_path(uri: &Uri) -> Problem {
+    let rule = "`%` is followed by two hexadecimal digits, and what they stand for is UTF-8";
+    Problem::bad_request(format!("`{}` cannot be decoded: {rule}", uri.path()))
+}
+
+/// What a panic says.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}

@@ -1,0 +1,223 @@
+//! Reading a request's body whole, and telling text from bytes.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use super::settings::Settings;
+use crate::call::Payload;
+
+/// Room made for a body before its bytes are there.
+const FIRST_ROOM: u64 = 64 * 1024;
+
+/// What is read of a refused body, so that its sender gets to see why.
+const MOST_DISCARDED: u64 = 8 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The payload of a request. `linger`: whether a refused body is read a while longer, see [`discard`].
+pub(super) async fn payload(
+    mut body: Incoming,
+    headers: &HeaderMap,
+    settings: &Settings,
+    linger: bool,
+) -> Result<Payload, Problem> {
+    if body.is_end_stream() {
+        return Ok(Payload::None);
+    }
+    let announced = body.size_hint().lower();
+    if announced > settings.max_body || too_long(headers, settings.max_body) {
+        discard(body, linger);
+        return Err(Problem::too_large(settings.max_body));
+    }
+    let room = usize::try_from(announced.min(FIRST_ROOM)).unwrap_or_default();
+    let reading = read(&mut body, Vec::with_capacity(room), settings.max_body);
+    match timeout(settings.body_timeout, reading).await {
+        Ok(Ok(bytes)) => into_payload(bytes, headers),
+        Ok(Err(Unread::TooLarge)) => {
+            discard(body, linger);
+            Err(Problem::too_large(settings.max_body))
+        }
+        Ok(Err(Unread::Broken(error))) => Err(Problem::bad_request(format!("the body ended early: {error}"))),
+        Err(_) => Err(Problem::slow_body(settings.body_timeout)),
+    }
+}
+
+/// Whether the length that is announced is more than allowed.
+fn too_long(headers: &HeaderMap, max: u64) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    length.is_some_and(|length: u64| length > max)
+}
+
+enum Unread {
+    TooLarge,
+    Broken(hyper::Error),
+}
+
+async fn read(body: &mut Incoming, mut into: Vec<u8>, max: u64) -> Result<Vec<u8>, Unread> {
+    while let Some(frame) = body.frame().await {
+        // Trailers are dropped.
+        if let Ok(data) = frame.map_err(Unread::Broken)?.into_data() {
+            let total = into.len().saturating_add(data.len());
+            if u64::try_from(total).unwrap_or(u64::MAX) > max {
+                return Err(Unread::TooLarge);
+            }
+            into.extend_from_slice(&data);
+        }
+    }
+    Ok(into)
+}
+
+/// Lets go of a body that nobody reads. Over HTTP/1.1 closing at once would reset the connection, and a client that
+/// is still sending would not see the answer: so what comes is read a while longer. It ends with the connection.
+pub(super) fn discard(mut body: Incoming, linger: bool) {
+    if !linger || body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(timeout(DISCARD_TIMEOUT, async move {
+        let mut left = MOST_DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len());
+            match left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }));
+}
+
+fn into_payload(bytes: Vec<u8>, headers: &HeaderMap) -> Result<Payload, Problem> {
+    if bytes.is_empty() {
+        return Ok(Payload::None);
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(Payload::Bytes(bytes));
+    }
+    let content_type = headers.get(CONTENT_TYPE);
+    match Kind::of(content_type) {
+        Kind::Bytes => Ok(Payload::Bytes(bytes)),
+        Kind::Guess => Ok(Payload::guess(bytes)),
+        Kind::Text => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Payload::Text(text)),
+            Err(error) => {
+                let named = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let place = error.utf8_error().valid_up_to();
+                let way = "send UTF-8, or another content type such as application/octet-stream";
+                Err(Problem::bad_request(format!(
+                    "`{named}` is text, and byte {place} of the body is not UTF-8: {way}"
+                )))
+            }
+        },
+    }
+}
+
+/// What a content type says about a body.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Bytes,
+    /// Nothing: text when it is UTF-8.
+    Guess,
+}
+
+impl Kind {
+    fn of(content_type: Option<&HeaderValue>) -> Kind {
+        let Some(value) = content_type else {
+            return Kind::Guess;
+        };
+        if value.as_bytes() == b"application/json" {
+            return Kind::Text;
+        }
+        let Ok(text) = value.to_str() else {
+            return Kind::Bytes;
+        };
+        let mut fields = text.split(';').map(str::trim);
+        let essence = fields.next().unwrap_or_default().to_ascii_lowercase();
+        if essence.is_empty() {
+            return Kind::Guess;
+        }
+        if is_text(&essence) && fields.all(|field| charset(field).is_none_or(is_utf8)) {
+            Kind::Text
+        } else {
+            Kind::Bytes
+        }
+    }
+}
+
+fn is_text(essence: &str) -> bool {
+    let fixed = ["application/json", "application/xml", "application/x-www-form-urlencoded", "application/javascript"];
+    fixed.contains(&essence)
+        || essence.strip_prefix("text/").is_some_and(|rest| !rest.is_empty())
+        || (essence.contains('/') && (essence.ends_with("+json") || essence.ends_with("+xml")))
+}
+
+/// The value of a parameter when it is the charset.
+fn charset(field: &str) -> Option<&str> {
+    let (name, value) = field.split_once('=')?;
+    name.trim_end().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+}
+
+fn is_utf8(charset: &str) -> bool {
+    ["utf-8", "utf8", "us-ascii"].iter().any(|one| one.eq_ignore_ascii_case(charset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_type_decides() {
+        let kind = |text: &'static str| Kind::of(Some(&HeaderValue::from_static(text)));
+        for text in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "text/plain",
+            "text/html;charset=\"utf-8\"",
+            "text/csv; charset=us-ascii; header=present",
+            "application/problem+json",
+            "application/xml",
+            "image/svg+xml",
+            "application/x-www-form-urlencoded",
+            "application/javascript",
+        ] {
+            assert_eq!(kind(text), Kind::Text, "{text}");
+        }
+        for text in [
+            "text/plain; charset=iso-8859-1",
+            "application/json; charset = utf-16",
+            "application/octet-stream",
+            "image/png",
+            "multipart/form-data; boundary=x",
+            "application/jsonx",
+            "text/",
+            "+json",
+        ] {
+            assert_eq!(kind(text), Kind::Bytes, "{text}");
+        }
+        assert_eq!(kind(""), Kind::Guess);
+        assert_eq!(Kind::of(None), Kind::Guess);
+    }
+
+    #[test]
+    fn payloads() {
+        let payload = |content_type: Option<&'static str>, encoding: Option<&'static str>, bytes: &[u8]| {
+            let mut headers = HeaderMap::new();
+            content_type.map(|value| headers.insert(CONTENT_TYPE, HeaderValue::from_static(value)));
+            encoding.map(|value| headers.insert(CONTENT_ENCODING, HeaderValue::from_static(value)));
+            into_payload(bytes.to_vec(), &headers).ok()
+        };
+        let invalid = b"\xff\x00";
+        assert_eq!(payload(Some("text/plain"), None, b""), Some(Payload::None));
+        assert_eq!(payload(Some("text/plain"), None, b"a"), Some(Payload::Text("a".into())));
+        assert_eq!(payload(Some("text/plain"), None, invalid), None);
+        assert_eq!(payload(Some("text/plain"), Some("identity"), invalid), None);
+        assert_eq!(payload(Some("text/plain"), Some("gzip"), invalid), Some(Payload::Bytes(invalid.to_vec())));
+        assert_eq!(payload(None, None, b"a"), Some(Payload::Text("a".into())));
+        assert_eq!(payload(None, None, invalid), Some(Payload::Bytes(invalid.to_vec())));
+        assert_eq!(payload(Some("image/png"), None, b"a"), Some(Payload::Bytes(b"a".to_vec())));
+    }
+}

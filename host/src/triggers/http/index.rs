@@ -1,0 +1,154 @@
+//! The page for developers: modules, their routes, and a curl for each.
+
+use std::fmt::{self, Write as _};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Response};
+use http_body_util::Full;
+
+use super::serve::{ListedModule, ListedRoute};
+
+const HEAD: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Fanfare</title>
+<style>
+:root { color-scheme: light dark; --line: #8884; --soft: #8882 }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
+h2 small { font-weight: normal; opacity: .7 }
+table { border-collapse: collapse; width: 100% }
+td { border-top: 1px solid var(--line); padding: .4rem .5rem .4rem 0; vertical-align: top }
+td:first-child { width: 4.5rem; font-weight: 600 }
+code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere }
+code.copy { user-select: all; background: var(--soft); border-radius: 4px; padding: .1rem .4rem }
+.tag { font-size: .75rem; border: 1px solid var(--line); border-radius: 4px; padding: 0 .3rem }
+p { opacity: .7 }
+</style>
+<h1>Fanfare</h1>
+<p>What this host serves. A click selects a whole command. This page is there in the environment <code>development</code> only.</p>
+"#;
+
+/// The page. `host` is what the browser asked for.
+pub(super) fn page(modules: &[ListedModule], host: &str) -> Response<Full<Bytes>> {
+    let mut text = String::from(HEAD);
+    // Writing to a string cannot fail.
+    _ = write(&mut text, modules, host);
+    let mut response = Response::new(Full::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy =
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
+}
+
+fn write(text: &mut String, modules: &[ListedModule], host: &str) -> fmt::Result {
+    if modules.is_empty() {
+        text.push_str(
+            "<p>There are no modules yet: put a folder with a <code>module.json</code> into the modules folder.</p>\n",
+        );
+    }
+    for module in modules {
+        let (name, state) = (Html(&module.name), Html(&module.state));
+        write!(text, "<h2>{name} <small>{state}</small></h2>\n<table>\n")?;
+        for route in &module.routes {
+            row(text, &module.name, route, host)?;
+        }
+        text.push_str("</table>\n");
+    }
+    Ok(())
+}
+
+fn row(text: &mut String, module: &str, route: &ListedRoute, host: &str) -> fmt::Result {
+    let path = format!("/api/{module}/{}", route.path);
+    write!(text, "<tr><td>{}<td><code>{}</code>", Html(route.method.as_str()), Html(&path))?;
+    match route.inner {
+        true => text.push_str(" <span class=\"tag\">inner</span>\n"),
+        false => writeln!(text, "<br><code class=\"copy\">{}</code>", Html(&curl(&route.method, host, &path)))?,
+    }
+    Ok(())
+}
+
+/// A command that works when it is pasted into a shell. Params are filled with their own names.
+fn curl(method: &Method, host: &str, path: &str) -> String {
+    let url = format!("http://{host}{}", path.replace(['{', '}'], ""));
+    let quoted = format!("'{}'", url.replace('\'', r"'\''"));
+    match *method {
+        Method::GET => format!("curl {quoted}"),
+        Method::DELETE => format!("curl -X DELETE {quoted}"),
+        _ => format!("curl -X {method} {quoted} -H 'content-type: application/json' -d '{{}}'"),
+    }
+}
+
+/// Text between tags or in an attribute.
+struct Html<'a>(&'a str);
+
+impl fmt::Display for Html<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            match char {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(modules: &[ListedModule], host: &str) -> String {
+        let mut text = String::new();
+        write(&mut text, modules, host).unwrap();
+        text
+    }
+
+    fn module(routes: &[(Method, &str, bool)]) -> ListedModule {
+        let route = |(method, path, inner): &(Method, &str, bool)| ListedRoute {
+            method: method.clone(),
+            path: (*path).into(),
+            inner: *inner,
+        };
+        ListedModule { name: "flags".into(), state: "ready".into(), routes: routes.iter().map(route).collect() }
+    }
+
+    #[test]
+    fn every_open_route_has_a_command() {
+        let routes = [(Method::GET, "", false), (Method::PUT, "{name}", false), (Method::POST, "in", true)];
+        let text = shown(&[module(&routes)], "127.0.0.1:8080");
+        assert!(text.contains("<h2>flags <small>ready</small></h2>"), "{text}");
+        assert!(text.contains("curl &#39;http://127.0.0.1:8080/api/flags/&#39;"), "{text}");
+        assert!(text.contains("<code>/api/flags/{name}</code>"), "{text}");
+        assert!(text.contains("curl -X PUT &#39;http://127.0.0.1:8080/api/flags/name&#39; -H"), "{text}");
+        assert!(text.contains("<code>/api/flags/in</code> <span"), "{text}");
+        assert_eq!(text.matches("curl").count(), 2);
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_the_page_or_the_shell() {
+        let mut module = module(&[(Method::GET, "'; rm -rf ~ #<script>", false)]);
+        module.state = "failed: <script>alert(\"1\")</script>".into();
+        let text = shown(&[module], "x\"><script>'");
+        assert!(!text.contains("<script"), "{text}");
+        assert!(
+            text.contains(r"&#39;http://x&quot;&gt;&lt;script&gt;&#39;\&#39;&#39;/api/flags/&#39;\&#39;&#39;; rm"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn without_modules_it_says_what_to_do() {
+        assert!(shown(&[], "h").contains("There are no modules yet"));
+    }
+}

@@ -1,0 +1,163 @@
+//! A guest's reply as an HTTP response.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Body as _;
+
+use super::problem::Problem;
+use super::request::{is_hop_by_hop, named_by};
+use crate::call::{Payload, Reply};
+
+/// Checks what the guest wrote: nothing of it can break the connection.
+pub(super) fn response(reply: Reply) -> Result<Response<Full<Bytes>>, Problem> {
+    let number = reply.effective_status();
+    let status = StatusCode::from_u16(number).ok().filter(|_| (200..600).contains(&number)).ok_or_else(|| {
+        Problem::invalid_reply(format!("the handler replied with status {number}: it must be 0 or 200 to 599"))
+    })?;
+    let mut headers = fields(reply.headers)?;
+    let (body, content_type) = match reply.payload {
+        Payload::None => (Bytes::new(), None),
+        Payload::Text(text) => (Bytes::from(text), Some("text/plain; charset=utf-8")),
+        Payload::Bytes(bytes) => (Bytes::from(bytes), Some("application/octet-stream")),
+    };
+    // RFC 9110: these have no content.
+    let bare = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = if bare { Bytes::new() } else { body };
+    if let (Some(value), false) = (content_type, bare || headers.contains_key(CONTENT_TYPE)) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+    }
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+fn fields(list: Vec<(String, String)>) -> Result<HeaderMap, Problem> {
+    let mut headers = HeaderMap::with_capacity(list.len().min(64) + 1);
+    let mut connection = Vec::new();
+    for (name, value) in list {
+        let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+            let rule = "a name is made of letters, digits and some signs";
+            return Err(Problem::invalid_reply(format!("the handler replied with the header {name:?}: {rule}")));
+        };
+        let Ok(value) = HeaderValue::try_from(value) else {
+            let rule = "a value has no control characters";
+            return Err(Problem::invalid_reply(format!("the handler replied with a bad value for `{parsed}`: {rule}")));
+        };
+        if parsed == CONNECTION {
+            connection.extend(named_by(&value));
+        } else if parsed != CONTENT_LENGTH
+            && !is_hop_by_hop(parsed.as_str())
+            && headers.try_append(parsed, value).is_err()
+        {
+            return Err(Problem::invalid_reply("the handler replied with more headers than can be sent"));
+        }
+    }
+    for name in connection {
+        headers.remove(name);
+    }
+    Ok(headers)
+}
+
+/// What `HEAD` gets of what `GET` would: everything but the body.
+pub(super) fn without_body(response: &mut Response<Full<Bytes>>) {
+    let length = response.body().size_hint().exact().unwrap_or_default();
+    let bare = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    *response.body_mut() = Full::default();
+    if !bare {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, headers: &[(&str, &str)], payload: Payload) -> Result<Response<Full<Bytes>>, Problem> {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        response(Reply { status, headers, payload, extra: Vec::new() })
+    }
+
+    fn length(response: &Response<Full<Bytes>>) -> u64 {
+        response.body().size_hint().exact().unwrap()
+    }
+
+    #[test]
+    fn status() {
+        let status = |number, payload| reply(number, &[], payload).ok().map(|response| response.status().as_u16());
+        assert_eq!(status(0, Payload::None), Some(204));
+        assert_eq!(status(0, Payload::Text(String::new())), Some(200));
+        for number in [200, 299, 418, 599] {
+            assert_eq!(status(number, Payload::None), Some(number));
+        }
+        for number in [1, 99, 100, 101, 199, 600, 999, 1000, u16::MAX] {
+            assert_eq!(status(number, Payload::None), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn content_types_are_filled_in() {
+        let kind = |headers: &[(&str, &str)], payload| {
+            let response = reply(200, headers, payload).unwrap();
+            response.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(kind(&[], Payload::Text("a".into())).as_deref(), Some("text/plain; charset=utf-8"));
+        assert_eq!(kind(&[], Payload::Bytes(vec![1])).as_deref(), Some("application/octet-stream"));
+        assert_eq!(kind(&[], Payload::None), None);
+        assert_eq!(kind(&[("Content-Type", "a/b")], Payload::Text("a".into())).as_deref(), Some("a/b"));
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_content_length_are_dropped_and_repeated_ones_kept() {
+        let headers = [
+            ("X-Gone", "1"),
+            ("Connection", "x-gone, Keep-Alive"),
+            ("Keep-Alive", "timeout=1"),
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Length", "99"),
+            ("Upgrade", "x"),
+            ("Set-Cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            ("X-Grüße".trim_end_matches("rüße"), "ü"),
+        ];
+        let response = reply(200, &headers, Payload::Text("a".into())).unwrap();
+        let mut names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-type", "set-cookie", "x-g"]);
+        assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused() {
+        for (name, value) in
+            [("", "a"), ("a b", "a"), ("a:", "a"), ("ü", "a"), ("x\r\ny", "a"), ("x", "a\r\nb: c"), ("x", "\0")]
+        {
+            assert!(reply(200, &[(name, value)], Payload::None).is_err(), "{name:?}: {value:?}");
+        }
+        let many: Vec<String> = (0..40_000).map(|number| format!("x-{number}")).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "")).collect();
+        assert!(reply(200, &many, Payload::None).is_err());
+    }
+
+    #[test]
+    fn some_statuses_have_no_body() {
+        for status in [204, 205, 304] {
+            let response = reply(status, &[], Payload::Text("a".into())).unwrap();
+            assert_eq!(length(&response), 0);
+            assert!(!response.headers().contains_key(CONTENT_TYPE));
+        }
+    }
+
+    #[test]
+    fn head_keeps_the_length() {
+        let mut response = reply(200, &[], Payload::Text("four".into())).unwrap();
+        without_body(&mut response);
+        assert_eq!(length(&response), 0);
+        assert_eq!(response.headers().get(CONTENT_LENGTH).unwrap(), "4");
+        let mut response = reply(204, &[], Payload::None).unwrap();
+        without_body(&mut response);
+        assert!(!response.headers().contains_key(CONTENT_LENGTH));
+    }
+}

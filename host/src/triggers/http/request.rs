@@ -1,0 +1,187 @@
+//! What the headers of a request say that the host itself must know.
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::{Uri, Version};
+
+use crate::call::Trace;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// The fields that matter to one connection only (RFC 9110, 7.6.1), beside those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 7] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// Whether a field matters to one connection only. The name is in lower case.
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+    )
+}
+
+/// Removes the fields that matter to one connection only.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(named_by).collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// The fields that a `Connection` field names. `Host` and the fields of the body cannot be named away.
+pub(super) fn named_by(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let kept = |name: &HeaderName| {
+        !matches!(name.as_str(), "host" | "content-length" | "content-type" | "content-encoding" | "origin")
+    };
+    let text = connection.to_str().unwrap_or_default();
+    text.split(',').filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).filter(kept)
+}
+
+/// Gathered in one pass over the headers.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) trace: Option<Trace>,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub(super) expects_continue: bool,
+    /// Whether there are fields for [`strip_hop_by_hop`].
+    pub(super) hop_by_hop: bool,
+    host: Host,
+}
+
+#[derive(Debug, Default)]
+enum Host {
+    #[default]
+    Absent,
+    One(String),
+    /// Several, or not text.
+    Bad,
+}
+
+impl Facts {
+    pub(super) fn of(headers: &HeaderMap) -> Facts {
+        let mut facts = Facts::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "host" => {
+                    facts.host = match (facts.host, value.to_str()) {
+                        (Host::Absent, Ok(text)) => Host::One(text.to_owned()),
+                        _ => Host::Bad,
+                    }
+                }
+                "traceparent" => facts.trace = value.to_str().ok().and_then(Trace::from_traceparent),
+                "expect" => facts.expects_continue = true,
+                name if is_hop_by_hop(name) => facts.hop_by_hop = true,
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// Whom the request is for: `:authority`, or the URI's when that is absolute, else the `Host` field. `None` when
+    /// RFC 9112, 3.2 asks for a refusal.
+    pub(super) fn take_authority(&mut self, uri: &Uri, version: Version) -> Option<String> {
+        match (std::mem::take(&mut self.host), uri.authority()) {
+            (Host::Bad, _) => None,
+            (_, Some(authority)) => Some(authority.as_str().to_owned()),
+            (Host::One(host), None) => Some(host),
+            (Host::Absent, None) => (version != Version::HTTP_11).then(String::new),
+        }
+    }
+}
+
+/// `acme` for `acme.example.test:8080` under the domain `example.test`. The domain is in lower case.
+pub(super) fn subdomain(authority: &str, domain: &str) -> Option<Arc<str>> {
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let (left, right) = host.split_at_checked(host.len().checked_sub(domain.len())?)?;
+    let name = left.strip_suffix('.')?;
+    let label =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let matches = right.eq_ignore_ascii_case(domain) && name.split('.').all(label);
+    matches.then(|| name.to_ascii_lowercase().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subdomains() {
+        let of = |authority| subdomain(authority, "example.test").map(|name| name.to_string());
+        assert_eq!(of("acme.example.test").as_deref(), Some("acme"));
+        assert_eq!(of("ACME.Example.Test:8080").as_deref(), Some("acme"));
+        assert_eq!(of("acme.example.test.").as_deref(), Some("acme"));
+        assert_eq!(of("a.b.example.test").as_deref(), Some("a.b"));
+        assert_eq!(of("user@acme.example.test").as_deref(), Some("acme"));
+        for other in [
+            "",
+            "example.test",
+            "example.test:80",
+            ".example.test",
+            "..example.test",
+            "a..example.test",
+            "acmeexample.test",
+            "acme.example.test.evil",
+            "a b.example.test",
+            "<x>.example.test",
+            "[::1]:80",
+            "127.0.0.1:8080",
+            "übung.example.test",
+            "é",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_the_ones_connection_names_go() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, x-one"),
+            ("connection", "X-Two,, host, content-length, bad name"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("host", "h"),
+            ("content-length", "0"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        assert!(Facts::of(&headers).hop_by_hop);
+        strip_hop_by_hop(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "host", "x-three"]);
+        assert!(!Facts::of(&headers).hop_by_hop);
+    }
+
+    #[test]
+    fn the_authority_is_the_uris_else_the_only_host() {
+        let check = |hosts: &[&'static str], uri: &str, version, expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append("host", HeaderValue::from_static(host));
+            }
+            let found = Facts::of(&headers).take_authority(&uri.parse().unwrap(), version);
+            assert_eq!(found.as_deref(), expected, "{hosts:?} {uri}");
+        };
+        check(&["a"], "/", Version::HTTP_11, Some("a"));
+        check(&["a"], "http://b/", Version::HTTP_11, Some("b"));
+        check(&[], "http://b/", Version::HTTP_2, Some("b"));
+        check(&[], "/", Version::HTTP_11, None);
+        check(&[], "/", Version::HTTP_10, Some(""));
+        check(&["a", "a"], "/", Version::HTTP_11, None);
+        check(&["a", "a"], "http://b/", Version::HTTP_11, None);
+    }
+}

@@ -1,0 +1,70 @@
+//! What the HTTP trigger needs of the worker it runs on.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::call::{Ended, Payload, RequestHead, Trace};
+use crate::registry::router::{Found, Matched};
+
+/// Finds and runs the routes of a worker. Cloned once per connection.
+pub trait Serve: Clone + Send + Sync + 'static {
+    /// Looks a route up in the module's instance of this worker; `path` is what follows `/api/<module>/`, as it was
+    /// sent. `None`: no such module.
+    fn find(&self, module: &str, method: &Method, path: &str) -> Option<Found>;
+
+    /// Runs a route that [`Serve::find`] brought. Dropped when the client leaves, which must not end the call.
+    fn call(&self, module: &str, matched: Matched, asked: Asked) -> impl Future<Output = Answer> + Send;
+
+    /// What the page for developers lists.
+    fn modules(&self) -> Vec<ListedModule>;
+}
+
+/// A request whose route is found and whose body is read.
+#[derive(Debug)]
+pub struct Asked {
+    /// As it was sent: `HEAD` too.
+    pub method: Method,
+    /// Without `?`, not decoded.
+    pub query: String,
+    pub payload: Payload,
+    pub head: Box<RequestHead>,
+    /// From the header `traceparent`.
+    pub trace: Option<Trace>,
+    pub subdomain: Option<Arc<str>>,
+    /// The connection has many requests open: another worker may be better.
+    pub spill: bool,
+}
+
+/// How a call ended, and under which name the log knows it.
+#[derive(Debug)]
+pub struct Answer {
+    pub ended: Ended,
+    /// `None`: refused before it had one.
+    pub trace: Option<Trace>,
+}
+
+impl From<Ended> for Answer {
+    fn from(ended: Ended) -> Answer {
+        Answer { ended, trace: None }
+    }
+}
+
+/// A module on the page for developers.
+#[derive(Debug, Clone)]
+pub struct ListedModule {
+    pub name: String,
+    /// In words, such as `ready` or `failed: ..`.
+    pub state: String,
+    pub routes: Vec<ListedRoute>,
+}
+
+/// A route on the page for developers.
+#[derive(Debug, Clone)]
+pub struct ListedRoute {
+    pub method: Method,
+    /// As in the manifest, without a leading slash.
+    pub path: String,
+    pub inner: bool,
+}

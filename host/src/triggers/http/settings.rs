@@ -1,0 +1,45 @@
+//! What of the configuration matters to a request, in the form a request needs it in.
+
+use std::time::Duration;
+
+use super::cors::Cors;
+use crate::config::HttpConfig;
+
+/// The settings of the HTTP trigger. Made once, shared by all connections of a worker.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Under which subdomains are told apart, in lower case.
+    pub(super) domain: Option<String>,
+    pub(super) cors: Option<Cors>,
+    pub(super) max_body: u64,
+    pub(super) body_timeout: Duration,
+    pub(super) header_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) max_streams: u32,
+    pub(super) local_streams: usize,
+    pub(super) max_header_bytes: u32,
+    pub(super) max_headers: usize,
+    /// Whether `GET /` is the page for developers.
+    pub(super) index: bool,
+    /// Whether routes of the middleware `test` are open.
+    pub(super) test_routes: bool,
+}
+
+impl Settings {
+    pub fn new(config: &HttpConfig, environment: &str) -> Settings {
+        Settings {
+            domain: config.domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
+            cors: Cors::new(&config.cors),
+            max_body: config.max_body,
+            body_timeout: config.body_timeout,
+            header_timeout: config.header_timeout,
+            idle_timeout: config.idle_timeout,
+            max_streams: config.max_streams,
+            local_streams: usize::try_from(config.local_streams).unwrap_or(usize::MAX),
+            max_header_bytes: config.max_header_bytes,
+            max_headers: config.max_headers,
+            index: environment == "development",
+            test_routes: matches!(environment, "development" | "test"),
+        }
+    }
+}

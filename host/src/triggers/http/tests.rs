@@ -1,0 +1,257 @@
+//! The trigger over real sockets, with a worker that is none: handlers are closures.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::call::{self, Ended, Outcome, Payload, Reply, Trace};
+use crate::config::HttpConfig;
+use crate::registry::manifest::Segment;
+use crate::registry::router::{RouteSpec, Router};
+
+mod bodies;
+mod connections;
+mod errors;
+mod http2;
+mod requests;
+
+type Handler = Arc<dyn Fn(Vec<(String, String)>, Asked) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+/// One module named `m`.
+#[derive(Clone)]
+struct Fake {
+    router: Arc<Router>,
+    handlers: Arc<HashMap<String, Handler>>,
+}
+
+impl Serve for Fake {
+    fn find(&self, module: &str, method: &Method, path: &str) -> Option<Found> {
+        (module == "m").then(|| self.router.find(method, path))
+    }
+
+    async fn call(&self, module: &str, matched: Matched, asked: Asked) -> Answer {
+        assert_eq!(module, "m");
+        let handler = self.handlers[&*matched.route.handler].clone();
+        handler(matched.params, asked).await
+    }
+
+    fn modules(&self) -> Vec<ListedModule> {
+        let routes = vec![ListedRoute { method: Method::GET, path: "hello".into(), inner: false }];
+        vec![ListedModule { name: "m".into(), state: "ready".into(), routes }]
+    }
+}
+
+/// A host to be: `host().route("GET hello", ..).start()`.
+struct Builder {
+    config: HttpConfig,
+    environment: &'static str,
+    routes: Vec<RouteSpec>,
+    handlers: HashMap<String, Handler>,
+}
+
+fn host() -> Builder {
+    Builder { config: HttpConfig::default(), environment: "production", routes: Vec::new(), handlers: HashMap::new() }
+}
+
+impl Builder {
+    fn config(mut self, change: impl FnOnce(&mut HttpConfig)) -> Builder {
+        change(&mut self.config);
+        self
+    }
+
+    fn environment(self, environment: &'static str) -> Builder {
+        Builder { environment, ..self }
+    }
+
+    /// `METHOD path`, marked `inner` or `test` by how the path starts.
+    fn answers<F>(
+        mut self,
+        text: &str,
+        handler: impl Fn(Vec<(String, String)>, Asked) -> F + Send + Sync + 'static,
+    ) -> Builder
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let (method, path) = text.split_once(' ').unwrap();
+        let segment = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some(name) => Segment::Param(name.to_owned()),
+            None => Segment::Literal(text.to_owned()),
+        };
+        self.routes.push(RouteSpec {
+            method: method.parse().unwrap(),
+            path: path.split('/').filter(|text| !text.is_empty()).map(segment).collect(),
+            route: Arc::new(call::Route { handler: text.into(), text: text.into() }),
+            access: Access { inner: path.starts_with("inner"), test: path.starts_with("test") },
+        });
+        self.handlers.insert(text.to_owned(), Arc::new(move |params, asked| Box::pin(handler(params, asked))));
+        self
+    }
+
+    fn route(
+        self,
+        text: &str,
+        handler: impl Fn(Vec<(String, String)>, Asked) -> Ended + Send + Sync + 'static,
+    ) -> Builder {
+        self.answers(text, move |params, asked| std::future::ready(handler(params, asked).into()))
+    }
+
+    /// A route that tells what it was asked.
+    fn echo(self, text: &str) -> Builder {
+        self.route(text, |params, asked| {
+            let headers: Vec<String> =
+                asked.head.headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+            let (head, query, payload) = (&asked.head, &asked.query, &asked.payload);
+            ok(&format!(
+                "{} {} query={query} params={params:?} payload={payload:?} subdomain={:?} trace={:?} authority={} headers={}",
+                asked.method,
+                head.path,
+                asked.subdomain,
+                asked.trace.map(|trace| trace.to_string()),
+                head.authority,
+                headers.join("|"),
+            ))
+        })
+    }
+
+    async fn start(self) -> Host {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = Arc::new(Settings::new(&self.config, self.environment));
+        let fake = Fake { router: Arc::new(Router::new(self.routes.into_iter())), handlers: Arc::new(self.handlers) };
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (token, tracker) = (shutdown.clone(), tasks.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, peer)) = listener.accept().await {
+                tracker.spawn(serve(stream, peer, settings.clone(), fake.clone(), token.clone()));
+            }
+        });
+        Host { address, shutdown, tasks }
+    }
+}
+
+struct Host {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Host {
+    async fn connect(&self) -> Client {
+        Client { stream: TcpStream::connect(self.address).await.unwrap(), buffer: Vec::new() }
+    }
+
+    /// One request on a connection of its own: the status line and fields, and the body.
+    async fn ask(&self, request: &str) -> Got {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        client.receive().await
+    }
+
+    async fn get(&self, path: &str) -> Got {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n")).await
+    }
+}
+
+/// A connection that writes what it is told, byte for byte.
+struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+struct Got {
+    head: String,
+    body: String,
+}
+
+impl Got {
+    fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// All values of a field.
+    fn fields(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.filter(|(found, _)| *found == name).map(|(_, value)| value).collect()
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields(name).first().copied()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        assert_eq!(self.field("content-type"), Some("application/problem+json"), "{self:?}");
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status(), self.json()["code"].as_str()), (status, Some(code)), "{self:?}");
+        assert_eq!(self.json()["status"], status);
+        assert_eq!(self.json()["type"], format!("urn:fanfare:{code}"));
+    }
+}
+
+impl Client {
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// The next answer, of the length it says.
+    async fn receive(&mut self) -> Got {
+        self.receive_to(true).await
+    }
+
+    /// The next answer to a `HEAD`.
+    async fn receive_head(&mut self) -> Got {
+        self.receive_to(false).await
+    }
+
+    async fn receive_to(&mut self, with_body: bool) -> Got {
+        let end = loop {
+            match self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                Some(end) => break end,
+                None => assert!(self.more().await, "closed in a head: {:?}", String::from_utf8_lossy(&self.buffer)),
+            }
+        };
+        let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap().trim_end().to_owned();
+        let mut got = Got { head, body: String::new() };
+        let length: usize = got.field("content-length").unwrap_or("0").parse().unwrap();
+        if with_body {
+            while self.buffer.len() < length {
+                assert!(self.more().await, "closed in a body: {got:?}");
+            }
+            got.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
+        }
+        got
+    }
+
+    /// Reads once. False at the end.
+    async fn more(&mut self) -> bool {
+        let reading = tokio::time::timeout(Duration::from_secs(20), self.stream.read_buf(&mut self.buffer));
+        reading.await.expect("no answer").is_ok_and(|count| count > 0)
+    }
+
+    /// That the host closes, with nothing more said.
+    async fn is_closed(&mut self) {
+        while self.more().await {}
+        assert_eq!(String::from_utf8_lossy(&self.buffer), "");
+    }
+}
+
+fn ok(text: &str) -> Ended {
+    replied(0, &[], Payload::Text(text.to_owned()))
+}
+
+fn replied(status: u16, headers: &[(&str, &str)], payload: Payload) -> Ended {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Ok(Outcome::Reply(Reply { status, headers, payload, extra: Vec::new() }))
+}

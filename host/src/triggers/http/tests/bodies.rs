@@ -1,0 +1,100 @@
+use super::*;
+
+async fn small() -> Host {
+    host()
+        .config(|http| {
+            http.max_body = 10;
+            http.body_timeout = Duration::from_millis(50);
+        })
+        .echo("POST x")
+        .start()
+        .await
+}
+
+fn post(fields: &str, body: &str) -> String {
+    format!("POST /api/m/x HTTP/1.1\r\nhost: h\r\n{fields}\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn a_body_up_to_the_limit_is_taken_and_one_byte_more_is_not() {
+    let host = small().await;
+    let got = host.ask(&post("content-length: 10", "0123456789")).await;
+    assert!(got.body.contains("payload=Text(\"0123456789\")"), "{got:?}");
+    host.ask(&post("content-length: 11", "0123456789a")).await.is_problem(413, "payload-too-large");
+    let got = host.ask(&post("transfer-encoding: chunked", "5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n")).await;
+    assert!(got.body.contains("payload=Text(\"0123456789\")"), "{got:?}");
+    assert!(!got.body.contains("transfer-encoding"), "{got:?}");
+    let got = host.ask(&post("transfer-encoding: chunked", "5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n")).await;
+    got.is_problem(413, "payload-too-large");
+    assert_eq!(got.json()["module"], "m");
+}
+
+#[tokio::test]
+async fn a_length_that_is_too_large_is_refused_before_the_body_is_there() {
+    small().await.ask(&post("content-length: 1000000", "")).await.is_problem(413, "payload-too-large");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_on_still_sees_why_it_is_refused() {
+    let host = small().await;
+    let mut client = host.connect().await;
+    client.send(&post("content-length: 4000000", &"x".repeat(4_000_000))).await;
+    client.receive().await.is_problem(413, "payload-too-large");
+    // Its body was read to the end, so the connection serves on.
+    client.send(&post("content-length: 1", "a")).await;
+    assert_eq!(client.receive().await.status(), 200);
+    // The same where nobody wanted a body at all.
+    client
+        .send(&format!("POST /api/m/y HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n{}", "x".repeat(1_000_000)))
+        .await;
+    client.receive().await.is_problem(404, "not-found");
+    client.send(&post("content-length: 1", "a")).await;
+    assert_eq!(client.receive().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_slow_body_ends_the_connection() {
+    let host = small().await;
+    let mut client = host.connect().await;
+    client.send(&post("content-length: 5", "abc")).await;
+    let got = client.receive().await;
+    got.is_problem(408, "body-timeout");
+    assert_eq!(got.field("connection"), Some("close"));
+    client.is_closed().await;
+}
+
+#[tokio::test]
+async fn a_body_is_asked_for_only_when_it_is_wanted() {
+    let host = small().await;
+    let mut client = host.connect().await;
+    client.send(&post("expect: 100-continue\r\ncontent-length: 3", "")).await;
+    assert_eq!(client.receive().await.head, "HTTP/1.1 100 Continue");
+    client.send("abc").await;
+    assert!(client.receive().await.body.contains("payload=Text(\"abc\")"));
+    client.send(&post("expect: 100-continue\r\ncontent-length: 300", "")).await;
+    client.receive().await.is_problem(413, "payload-too-large");
+}
+
+#[tokio::test]
+async fn the_content_type_makes_the_payload() {
+    let host = host().echo("POST x").start().await;
+    let payload = async |fields: &str, body: &[u8]| {
+        let mut client = host.connect().await;
+        client
+            .send(&format!("POST /api/m/x HTTP/1.1\r\nhost: h\r\n{fields}content-length: {}\r\n\r\n", body.len()))
+            .await;
+        client.stream.write_all(body).await.unwrap();
+        let got = client.receive().await;
+        let shown = got.body.split("payload=").nth(1).and_then(|rest| rest.split(" subdomain").next());
+        shown.map_or_else(|| got.json()["detail"].as_str().unwrap().to_owned(), str::to_owned)
+    };
+    assert_eq!(payload("content-type: application/json\r\n", b"{}").await, "Text(\"{}\")");
+    assert_eq!(payload("content-type: application/octet-stream\r\n", b"a").await, "Bytes([97])");
+    assert_eq!(payload("content-type: text/plain; charset=latin1\r\n", b"\xfc").await, "Bytes([252])");
+    assert_eq!(payload("", b"a").await, "Text(\"a\")");
+    assert_eq!(payload("", b"\xfc").await, "Bytes([252])");
+    assert_eq!(payload("content-type: text/plain\r\n", b"").await, "None");
+    let expected = "`text/plain` is text, and byte 1 of the body is not UTF-8: send UTF-8, or another content type such as \
+                    application/octet-stream";
+    assert_eq!(payload("content-type: text/plain\r\n", b"a\xfc").await, expected);
+}

@@ -1,0 +1,247 @@
+//! Watches a connection for clients that hold it without using it.
+//!
+//! hyper has a timer for request heads, but it counts from the end of the last answer, so that it would also end
+//! connections which only wait for the next request; and it costs a timer per request. Here a request and a read cost
+//! a few plain writes to memory, and a slow tick, a few times per timeout, looks at them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How often a timeout is looked at before it is over. A connection ends at most one part later than it could.
+const PARTS: u32 = 4;
+
+/// What a connection does. Written by its own thread only.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// Requests that are not answered yet.
+    running: AtomicUsize,
+    /// Requests so far.
+    started: AtomicUsize,
+    /// Writes that moved bytes so far.
+    written: AtomicUsize,
+    /// Whether bytes came that belong to no request yet.
+    mid_head: AtomicBool,
+    http2: AtomicBool,
+}
+
+impl Activity {
+    /// Counts a request; how many there are now, and a guard that takes it off again.
+    pub(super) fn start(self: &Arc<Activity>) -> (usize, Running) {
+        self.started.store(self.started.load(Relaxed).wrapping_add(1), Relaxed);
+        self.mid_head.store(false, Relaxed);
+        (self.running.fetch_add(1, Relaxed).saturating_add(1), Running(self.clone()))
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        // The preface of HTTP/2; no method is called so.
+        if self.started.load(Relaxed) == 0 && bytes.starts_with(b"PRI") {
+            self.http2.store(true, Relaxed);
+        }
+        self.mid_head.store(true, Relaxed);
+    }
+}
+
+/// A request that is not answered yet.
+pub(super) struct Running(Arc<Activity>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Relaxed);
+        self.0.mid_head.store(false, Relaxed);
+    }
+}
+
+/// A socket that notes what it does.
+pub(super) struct Watched {
+    pub(super) stream: TcpStream,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+            self.activity.read(bytes);
+        }
+        polled
+    }
+}
+
+impl Watched {
+    fn note(&self, polled: &Poll<io::Result<usize>>) {
+        if matches!(polled, Poll::Ready(Ok(1..))) {
+            let written = &self.activity.written;
+            written.store(written.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(&polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note(&polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// What to do with a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Keep,
+    /// It has done nothing for too long: say goodbye.
+    Idle,
+    /// A head that does not end, or a goodbye that nobody takes.
+    Drop,
+}
+
+/// Judges a connection, tick by tick.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) tick: Duration,
+    head_ticks: u32,
+    idle_ticks: u32,
+    /// Ticks without a request or a write.
+    quiet: u32,
+    /// Ticks with a head that has not ended.
+    head: u32,
+    started: usize,
+    written: usize,
+    said_goodbye: bool,
+}
+
+impl Watch {
+    pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> Watch {
+        let tick = (header_timeout.min(idle_timeout) / PARTS).max(Duration::from_millis(1));
+        let ticks =
+            |timeout: Duration| u32::try_from(timeout.as_nanos().div_ceil(tick.as_nanos().max(1))).unwrap_or(u32::MAX);
+        Watch {
+            tick,
+            // The tick under way when a wait begins does not count for it.
+            head_ticks: ticks(header_timeout).saturating_add(1),
+            idle_ticks: ticks(idle_timeout).saturating_add(1),
+            quiet: 0,
+            head: 0,
+            started: 0,
+            written: 0,
+            said_goodbye: false,
+        }
+    }
+
+    pub(super) fn look(&mut self, activity: &Activity) -> Verdict {
+        let (started, written) = (activity.started.load(Relaxed), activity.written.load(Relaxed));
+        let running = activity.running.load(Relaxed) > 0;
+        let new_request = std::mem::replace(&mut self.started, started) != started;
+        let new_write = std::mem::replace(&mut self.written, written) != written;
+        let in_head = !activity.http2.load(Relaxed) && (activity.mid_head.load(Relaxed) || started == 0);
+        self.quiet = if running || new_request || new_write { 0 } else { self.quiet.saturating_add(1) };
+        self.head = if running || new_request || !in_head { 0 } else { self.head.saturating_add(1) };
+        if self.head >= self.head_ticks || (self.said_goodbye && self.quiet > self.idle_ticks) {
+            Verdict::Drop
+        } else if self.quiet >= self.idle_ticks && !std::mem::replace(&mut self.said_goodbye, true) {
+            Verdict::Idle
+        } else {
+            Verdict::Keep
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch() -> (Watch, Arc<Activity>) {
+        // Ticks of 1 s: a head may take 5 ticks, an idle connection 9.
+        (Watch::new(Duration::from_secs(4), Duration::from_secs(8)), Arc::default())
+    }
+
+    /// The first verdict that is not `Keep`, and after how many ticks.
+    fn first(watch: &mut Watch, activity: &Activity) -> (u32, Verdict) {
+        let mut ticks = 0;
+        loop {
+            ticks += 1;
+            match watch.look(activity) {
+                Verdict::Keep => assert!(ticks < 100, "kept for ever"),
+                verdict => return (ticks, verdict),
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_is_dropped_after_the_header_timeout() {
+        let (mut watch, activity) = watch();
+        assert_eq!(first(&mut watch, &activity), (5, Verdict::Drop));
+    }
+
+    #[test]
+    fn a_head_that_trickles_is_dropped_on_a_used_connection_too() {
+        let (mut watch, activity) = watch();
+        drop(activity.start());
+        assert_eq!(watch.look(&activity), Verdict::Keep);
+        activity.read(b"G");
+        assert_eq!(watch.look(&activity), Verdict::Keep);
+        activity.read(b"E");
+        assert_eq!(first(&mut watch, &activity), (4, Verdict::Drop));
+    }
+
+    #[test]
+    fn an_idle_connection_gets_a_goodbye_then_is_dropped() {
+        let (mut watch, activity) = watch();
+        drop(activity.start());
+        assert_eq!(watch.look(&activity), Verdict::Keep);
+        assert_eq!(first(&mut watch, &activity), (9, Verdict::Idle));
+        assert_eq!(first(&mut watch, &activity), (1, Verdict::Drop));
+    }
+
+    #[test]
+    fn requests_that_run_and_answers_that_move_keep_it() {
+        let (mut watch, activity) = watch();
+        let (open, guard) = activity.start();
+        assert_eq!(open, 1);
+        for _ in 0..50 {
+            assert_eq!(watch.look(&activity), Verdict::Keep);
+        }
+        drop(guard);
+        for _ in 0..50 {
+            activity.written.fetch_add(1, Relaxed);
+            assert_eq!(watch.look(&activity), Verdict::Keep);
+        }
+        assert_eq!(first(&mut watch, &activity).1, Verdict::Idle);
+    }
+
+    #[test]
+    fn http2_has_the_idle_timeout_only() {
+        let (mut watch, activity) = watch();
+        activity.read(b"PRI * HTTP/2.0\r\n");
+        assert_eq!(first(&mut watch, &activity), (9, Verdict::Idle));
+    }
+}

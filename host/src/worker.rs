@@ -1,0 +1,146 @@
+//! A thread with sockets and an isolate.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::call::{CallError, IsolateId};
+use crate::dispatch::{Dispatch, Request};
+use crate::isolate::{Isolate, Slot};
+use crate::registry::{Found, Matched};
+use crate::triggers::http::{
+    self as http_trigger, Accepted, Answer, Asked, Hand, ListedModule, ListedRoute, Serve, Settings,
+};
+
+/// Connections on their way from the acceptor to one worker.
+const HANDED: usize = 1_024;
+
+/// A worker's thread. Ends when `end` is cancelled, and not before.
+pub struct Worker {
+    pub isolate: Arc<Isolate>,
+    pub hand: Hand,
+    accepted: Option<mpsc::Receiver<Accepted>>,
+    runtime: Handle,
+    end: CancellationToken,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts the thread, which then waits for modules and connections.
+    pub fn start(index: u32) -> io::Result<Worker> {
+        let id = IsolateId::Worker(index);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let end = CancellationToken::new();
+        let ended = end.clone();
+        let thread = thread::Builder::new().name(id.to_string()).spawn(move || {
+            runtime.block_on(ended.cancelled());
+        })?;
+        let (send, accepted) = mpsc::channel(HANDED);
+        Ok(Worker {
+            isolate: Arc::new(Isolate::new(id, handle.clone())),
+            hand: Hand { open: Arc::new(AtomicUsize::new(0)), send },
+            accepted: Some(accepted),
+            runtime: handle,
+            end,
+            thread: Some(thread),
+        })
+    }
+
+    /// Serves the connections it is handed, until `shutdown`; `tasks` knows which are still open.
+    pub fn serve(
+        &mut self,
+        dispatch: &Arc<Dispatch>,
+        settings: &Arc<Settings>,
+        shutdown: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
+        let Some(mut accepted) = self.accepted.take() else { return };
+        let local = Local { dispatch: dispatch.clone(), isolate: self.isolate.clone() };
+        let (settings, shutdown, tasks) = (settings.clone(), shutdown.clone(), tasks.clone());
+        self.runtime.spawn(async move {
+            while let Some(Accepted { stream, peer, open }) = accepted.recv().await {
+                let stream = match tokio::net::TcpStream::from_std(stream) {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection was lost");
+                        continue;
+                    }
+                };
+                let serve = http_trigger::serve(stream, peer, settings.clone(), local.clone(), shutdown.clone());
+                tasks.spawn(async move {
+                    serve.await;
+                    drop(open);
+                });
+            }
+        });
+    }
+
+    /// Ends the thread, with whatever is still on it.
+    pub fn end(&mut self) {
+        self.end.cancel();
+        if let Some(thread) = self.thread.take() {
+            // A worker that panicked has been reported by the panic itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The HTTP trigger's way to the modules of its own worker.
+#[derive(Clone)]
+pub struct Local {
+    dispatch: Arc<Dispatch>,
+    isolate: Arc<Isolate>,
+}
+
+impl Serve for Local {
+    fn find(&self, module: &str, method: &http::Method, path: &str) -> Option<Found> {
+        self.isolate.slot(module).map(|slot| slot.router.find(method, path))
+    }
+
+    async fn call(&self, module: &str, matched: Matched, asked: Asked) -> Answer {
+        let Some(slot) = self.isolate.slot(module) else {
+            return Err(CallError::NotFound(format!("there is no module {module}"))).into();
+        };
+        let request = Request {
+            method: asked.method,
+            query: asked.query,
+            payload: asked.payload,
+            head: asked.head,
+            trace: asked.trace,
+            subdomain: asked.subdomain,
+            spill: asked.spill,
+        };
+        let answered = self.dispatch.serve(&slot, matched, request).await;
+        Answer { ended: answered.ended, trace: answered.trace }
+    }
+
+    fn modules(&self) -> Vec<ListedModule> {
+        let listed = |slot: Arc<Slot>| {
+            let state = slot.state();
+            let why = state.why().and_then(|why| why.lines().next());
+            ListedModule {
+                name: slot.module.as_ref().to_owned(),
+                state: why.map_or_else(|| state.as_str().to_owned(), |why| format!("{}: {why}", state.as_str())),
+                routes: slot
+                    .generation
+                    .manifest
+                    .routes
+                    .iter()
+                    .map(|route| ListedRoute {
+                        method: route.method.clone(),
+                        path: route.text.clone(),
+                        inner: route.middlewares.contains(&crate::registry::Middleware::Inner),
+                    })
+                    .collect(),
+            }
+        };
+        self.isolate.slots().into_iter().map(listed).collect()
+    }
+}

@@ -1,0 +1,69 @@
+//! The party: one broadcast, and what every worker saw of it.
+
+use std::cell::RefCell;
+
+use fanfare_sdk::prelude::*;
+use fanfare_sdk::types::Entry;
+
+/// What this worker has seen.
+#[derive(Default)]
+struct Party {
+    /// How many broadcasts ran here.
+    seen: u64,
+    /// How many of them a handler of this very worker had emitted.
+    own: u64,
+    /// The body of the latest.
+    last: Value,
+}
+
+thread_local! {
+    static PARTY: RefCell<Party> = RefCell::default();
+}
+
+/// `POST test/feat/emit`: tells every worker, and does not wait for them.
+#[handler]
+fn emit(body: Payload) -> Result<Json<Value>> {
+    let receipt = broadcast::emit("broadcastTest", body)?;
+    let skipped: Vec<Isolate> = receipt.skipped.iter().map(|skipped| skipped.isolate).collect();
+    Ok(Json(json!({"id": receipt.id, "seq": receipt.seq, "accepted": receipt.accepted, "skipped": skipped})))
+}
+
+/// `POST test/feat/gather`: tells every worker, and answers what each of them said.
+#[handler]
+async fn gather(body: Payload) -> Result<Json<Vec<Value>>> {
+    let entries = broadcast::gather("broadcastTest", body).await?;
+    Ok(Json(entries.into_iter().map(describe).collect()))
+}
+
+fn describe(entry: Entry) -> Value {
+    match entry.outcome {
+        Ok(reply) => json!({"isolate": entry.isolate, "reply": reply.json::<Value>().unwrap_or_default()}),
+        Err(error) => json!({"isolate": entry.isolate, "error": error.kind(), "message": error.to_string()}),
+    }
+}
+
+/// The inner `POST test/feat/broadcast`: runs in every worker for each broadcast.
+#[handler(name = "broadcast")]
+fn on_broadcast(body: Payload, cx: Context) -> Json<Value> {
+    let same_as_caller = cx.broadcast().is_some_and(|broadcast| broadcast.same_as_caller);
+    PARTY.with_borrow_mut(|party| {
+        party.seen += 1;
+        party.own += u64::from(same_as_caller);
+        party.last = body.json().unwrap_or_else(|_| body.as_text().map_or(Value::Null, Value::from));
+    });
+    Json(json!({"isolate": host::isolate(), "sameAsCaller": same_as_caller}))
+}
+
+/// `GET test/feat/seen`: what the worker that answers has seen.
+#[handler]
+fn seen() -> Json<Value> {
+    let isolate = host::isolate();
+    PARTY.with_borrow(|party| {
+        Json(json!({"isolate": isolate, "seen": party.seen, "own": party.own, "last": party.last}))
+    })
+}
+
+fanfare_sdk::module!(emit, gather, on_broadcast, seen);
+
+#[cfg(test)]
+mod tests;

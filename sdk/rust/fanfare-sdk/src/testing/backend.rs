@@ -1,0 +1,145 @@
+//! What carries out the imports in memory: the same functions as in the component.
+
+use super::dispatch::{into_reply, worker};
+use super::promise::Promise;
+use super::{LogLine, worker as place};
+use crate::failure::CallError;
+use crate::types::{Address, HeaderFields, Identity, Isolate, Level, Outcome, Receipt, Reply, RequestHead, Target};
+use crate::wit::types::{self as wit, CallId, CallOptions, Emission, Group, Payload};
+
+pub(crate) fn emit(
+    caller: Option<CallId>,
+    what: &Emission,
+    payload: &Payload,
+) -> Result<Receipt, wit::CallError> {
+    let (node, worker) = place::here();
+    let (receipt, _) = node.emit(Some((worker, caller)), what, payload).map_err(CallError::into_wit)?;
+    Ok(receipt)
+}
+
+pub(crate) async fn gather(
+    caller: Option<CallId>,
+    what: &Emission,
+    payload: &Payload,
+    _timeout_ms: Option<u32>,
+) -> Result<Vec<wit::Entry>, wit::CallError> {
+    let (node, worker) = place::here();
+    let (_, pending) = node.emit(Some((worker, caller)), what, payload).map_err(CallError::into_wit)?;
+    Ok(entries(pending).await)
+}
+
+async fn entries(pending: Vec<Promise<Result<Outcome, CallError>>>) -> Vec<wit::Entry> {
+    let mut entries = Vec::new();
+    for (index, promise) in pending.into_iter().enumerate() {
+        let outcome = promise.await.map(into_reply).map_err(CallError::into_wit);
+        entries.push(wit::Entry { isolate: worker(index), node: None, outcome });
+    }
+    entries
+}
+
+pub(crate) async fn call(
+    caller: Option<CallId>,
+    target: &Target,
+    route: &str,
+    payload: &Payload,
+    options: &CallOptions,
+) -> Result<Reply, wit::CallError> {
+    let (node, worker) = place::here();
+    let pending = node.rpc((worker, caller), target, route, payload, options).map_err(CallError::into_wit)?;
+    pending.await.map(into_reply).map_err(CallError::into_wit)
+}
+
+pub(crate) async fn call_every(
+    caller: Option<CallId>,
+    group: &Group,
+    route: &str,
+    payload: &Payload,
+    options: &CallOptions,
+) -> Result<Vec<wit::Entry>, wit::CallError> {
+    let (node, worker) = place::here();
+    let mut pending = Vec::new();
+    for target in targets(group)? {
+        pending.push(node.rpc((worker, caller), &target, route, payload, options).map_err(CallError::into_wit)?);
+    }
+    Ok(entries(pending).await)
+}
+
+pub(crate) fn notify(
+    caller: Option<CallId>,
+    address: &Address,
+    route: &str,
+    payload: &Payload,
+    options: &CallOptions,
+) -> Result<u32, wit::CallError> {
+    let (node, worker) = place::here();
+    let targets = match address {
+        Address::One(target) => vec![target.clone()],
+        Address::Every(group) => targets(group)?,
+    };
+    let mut count = 0;
+    for target in targets {
+        node.rpc((worker, caller), &target, route, payload, options).map_err(CallError::into_wit)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn targets(group: &Group) -> Result<Vec<Target>, wit::CallError> {
+    match group {
+        Group::Workers => Ok((0..place::here().0.workers()).map(Target::Worker).collect()),
+        Group::Brokers => Ok(Vec::new()),
+        Group::Servers(name) => Err(wit::CallError::NotFound(format!("there is no server `{name}` in a test"))),
+    }
+}
+
+fn http<T: Default>(call: CallId, read: impl FnOnce(&(HeaderFields, RequestHead)) -> T) -> T {
+    let (node, _) = place::here();
+    let state = node.state();
+    state.calls.get(&call).and_then(|running| running.http.as_ref()).map(read).unwrap_or_default()
+}
+
+pub(crate) fn header(call: CallId, name: &str) -> Vec<String> {
+    let named = |(other, _): &&(String, String)| other.eq_ignore_ascii_case(name);
+    http(call, |(headers, _)| headers.iter().filter(named).map(|(_, value)| value.clone()).collect())
+}
+
+pub(crate) fn headers(call: CallId) -> HeaderFields {
+    http(call, |(headers, _)| headers.clone())
+}
+
+pub(crate) fn head(call: CallId) -> Option<RequestHead> {
+    http(call, |(_, head)| Some(head.clone()))
+}
+
+pub(crate) fn whoami() -> Identity {
+    let (node, worker) = place::here();
+    Identity {
+        node: "test-1".to_owned(),
+        server: "test".to_owned(),
+        isolate: Isolate::Worker(worker),
+        workers: node.workers(),
+        module: node.name.clone(),
+        generation: "0".repeat(64),
+    }
+}
+
+pub(crate) fn isolate() -> Isolate {
+    Isolate::Worker(place::here().1)
+}
+
+pub(crate) fn log(caller: Option<CallId>, level: Level, message: &str, fields: &[(String, String)]) {
+    let (node, _) = place::here();
+    let line = LogLine { isolate: isolate(), caller, level, message: message.to_owned(), fields: fields.to_vec() };
+    node.state().logs.push(line);
+}
+
+pub(crate) fn config(_caller: Option<CallId>, pointer: &str) -> Option<String> {
+    let (node, _) = place::here();
+    let state = node.state();
+    state.config.pointer(pointer).map(ToString::to_string)
+}
+
+#[cfg(feature = "spawn")]
+pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) {
+    super::worker::spawn(Box::pin(future));
+}

@@ -1,0 +1,179 @@
+use std::collections::HashMap;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex};
+
+use serde_json::Value;
+
+use super::node::{Answer, ModuleFns, Node, State};
+use super::routes::{Manifest, Route, Target};
+use super::{Asked, PATIENCE, TestHost, jsonc, promise, worker};
+use crate::failure::CallError;
+use crate::types::{Reply, StartupReason};
+
+/// Says what a [`TestHost`] is to have.
+pub struct Builder {
+    module: ModuleFns,
+    name: String,
+    manifest: Manifest,
+    has_manifest: bool,
+    workers: u32,
+    config: Value,
+    answers: Vec<(String, Answer)>,
+}
+
+impl Builder {
+    pub(super) fn new<M: crate::Module + 'static>() -> Self {
+        Builder {
+            module: ModuleFns::of::<M>(),
+            name: "test".to_owned(),
+            manifest: Manifest::default(),
+            has_manifest: false,
+            workers: 1,
+            config: Value::Object(serde_json::Map::new()),
+            answers: Vec::new(),
+        }
+    }
+
+    /// The module's name; else it is `test`.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// The text of `module.json`: its routes, broadcasts, startups and config. Best by
+    /// `include_str!("../module.json")`. Without it, every handler is reachable by its name.
+    ///
+    /// # Panics
+    /// When it is not JSON (comments and trailing commas may stand in it).
+    #[must_use]
+    pub fn manifest(mut self, text: &str) -> Self {
+        match serde_json::from_str(&jsonc::to_json(text)) {
+            Ok(manifest) => self.manifest = manifest,
+            Err(error) => panic!("the manifest is not valid: {error}"),
+        }
+        self.has_manifest = true;
+        self
+    }
+
+    /// One more route, such as `GET {name}`.
+    #[must_use]
+    pub fn route(mut self, route: &str, handler: &str) -> Self {
+        let (method, path) = route.split_once(' ').unwrap_or(("post", route));
+        self.manifest.routes.push(Route {
+            method: Some(method.to_owned()),
+            path: path.to_owned(),
+            handler: handler.to_owned(),
+            middlewares: Vec::new(),
+        });
+        self
+    }
+
+    /// One more broadcast, and the handler that runs for it in every worker.
+    #[must_use]
+    pub fn broadcast(mut self, name: &str, handler: &str) -> Self {
+        let path = format!("broadcasts/{name}");
+        self.manifest.broadcasts.insert(name.to_owned(), Target { path: path.clone() });
+        self.route(&path, handler)
+    }
+
+    /// How many workers; else one.
+    #[must_use]
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Config over that of the manifest.
+    #[must_use]
+    pub fn config(mut self, config: Value) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Answers the module's calls to a route of another module, `other/path` or `other.path`.
+    #[must_use]
+    pub fn answer(
+        mut self,
+        route: &str,
+        answer: impl Fn(Asked) -> Result<Reply, CallError> + Send + Sync + 'static,
+    ) -> Self {
+        self.answers.push((route.to_owned(), Arc::new(answer)));
+        self
+    }
+
+    /// Starts it: every worker has an instance, and its startups are done.
+    ///
+    /// # Panics
+    /// When the manifest names a handler that the module has not, or a startup fails.
+    pub fn start(mut self) -> TestHost {
+        for route in &self.manifest.routes {
+            let known = self.module.handlers.contains(&route.handler.as_str());
+            assert!(known, "the route `{}` names the handler `{}`: the module has none", route.path, route.handler);
+        }
+        if !self.has_manifest {
+            let by_name = self.module.handlers.iter().map(|name| Route {
+                method: None,
+                path: (*name).to_owned(),
+                handler: (*name).to_owned(),
+                middlewares: Vec::new(),
+            });
+            self.manifest.routes.extend(by_name);
+        }
+        let mut config = Value::Object(std::mem::take(&mut self.manifest.config));
+        merge(&mut config, self.config);
+
+        let (senders, inboxes): (Vec<_>, Vec<_>) = (0..self.workers).map(|_| channel()).unzip();
+        let state = State {
+            next_call: 1,
+            next_broadcast: 1,
+            calls: HashMap::new(),
+            config,
+            logs: Vec::new(),
+            emitted: Vec::new(),
+        };
+        let node = Arc::new(Node {
+            module: self.module,
+            name: self.name,
+            manifest: self.manifest,
+            answers: self.answers,
+            senders: Mutex::new(senders),
+            state: Mutex::new(state),
+            idle: Condvar::new(),
+            sequencer: Mutex::new(()),
+        });
+        let (threads, starting): (Vec<_>, Vec<_>) = inboxes
+            .into_iter()
+            .zip(0..)
+            .map(|(inbox, index)| {
+                let (ready, waiting) = promise::promise();
+                (worker::supervise(&node, index, inbox, StartupReason::Start, ready), waiting)
+            })
+            .unzip();
+        let host = TestHost { node, threads };
+        for (index, waiting) in starting.into_iter().enumerate() {
+            match waiting.wait(PATIENCE) {
+                Some(Ok(())) => {}
+                Some(Err(error)) => panic!("worker-{index} did not start: {error}"),
+                None => panic!("worker-{index} does not get ready"),
+            }
+        }
+        host
+    }
+}
+
+/// Objects merge, everything else replaces, `null` removes.
+fn merge(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                if value.is_null() {
+                    under.remove(&key);
+                } else {
+                    merge(under.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (under, over) => *under = over,
+    }
+}

@@ -1,0 +1,103 @@
+//! What the workers share.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::promise::Resolver;
+use super::routes::Manifest;
+use super::worker::Message;
+use super::{Asked, Emitted, LogLine};
+use crate::failure::{CallError, Failure};
+use crate::module::{LocalFuture, SnapshotFns};
+use crate::types::{Call, CallId, HeaderFields, Outcome, Reply, RequestHead};
+
+pub(super) type Answer = Arc<dyn Fn(Asked) -> Result<Reply, CallError> + Send + Sync>;
+
+/// A module without its type.
+pub(super) struct ModuleFns {
+    pub handlers: &'static [&'static str],
+    pub handle: fn(Call) -> LocalFuture<Result<Outcome, Failure>>,
+    pub snapshot: Option<SnapshotFns>,
+}
+
+impl ModuleFns {
+    pub fn of<M: crate::Module + 'static>() -> Self {
+        ModuleFns {
+            handlers: M::HANDLERS,
+            handle: |call| Box::pin(async { crate::module::run::<M>(call).await.map_err(Failure::from_wit) }),
+            snapshot: M::snapshot(),
+        }
+    }
+}
+
+pub(super) struct Node {
+    pub module: ModuleFns,
+    pub name: String,
+    pub manifest: Manifest,
+    pub answers: Vec<(String, Answer)>,
+    pub senders: Mutex<Vec<Sender<Message>>>,
+    pub state: Mutex<State>,
+    pub idle: Condvar,
+    /// Held while a broadcast goes into the mailboxes: every worker has them in the same order.
+    pub sequencer: Mutex<()>,
+}
+
+pub(super) struct State {
+    pub next_call: CallId,
+    pub next_broadcast: u64,
+    /// Calls that run or are queued.
+    pub calls: HashMap<CallId, Running>,
+    pub config: Value,
+    pub logs: Vec<LogLine>,
+    pub emitted: Vec<Emitted>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Running {
+    pub worker: u32,
+    pub depth: u32,
+    pub subdomain: Option<String>,
+    pub http: Option<(HeaderFields, RequestHead)>,
+    pub resolver: Option<Resolver<Result<Outcome, CallError>>>,
+}
+
+impl Node {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn workers(&self) -> u32 {
+        let senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        u32::try_from(senders.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Puts a message into a worker's mailbox. One that has ended takes none.
+    pub fn send(&self, worker: u32, message: Message) {
+        let _ = self.sender(worker).send(message);
+    }
+
+    pub fn sender(&self, worker: u32) -> Sender<Message> {
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)[worker as usize].clone()
+    }
+
+    /// A call has ended.
+    pub fn end(&self, call: CallId, outcome: Result<Outcome, CallError>) {
+        let mut state = self.state();
+        if let Some(resolver) = state.calls.remove(&call).and_then(|running| running.resolver) {
+            resolver.resolve(outcome);
+        }
+        if state.calls.is_empty() {
+            self.idle.notify_all();
+        }
+    }
+
+    /// Waits until there are no calls; false when it takes too long.
+    pub fn settle(&self, timeout: Duration) -> bool {
+        let waited = self.idle.wait_timeout_while(self.state(), timeout, |state| !state.calls.is_empty());
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}

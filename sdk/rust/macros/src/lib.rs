@@ -1,0 +1,98 @@
+//! The attribute `#[handler]` of `fanfare-sdk`. Use it from there.
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, ItemFn, LitStr, Pat, ReturnType, parse_macro_input};
+
+/// Makes a function a handler: each argument is taken from the call, the result becomes its outcome.
+///
+/// The function, `async` or not, stays as it is and can be called from tests. Its name is the handler's name
+/// in the manifest, unless `#[handler(name = "..")]` gives another one. `fanfare_sdk::module!` lists it.
+#[proc_macro_attribute]
+pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let mut name: Option<LitStr> = None;
+    let parser = syn::meta::parser(|meta| {
+        if !meta.path.is_ident("name") {
+            return Err(meta.error("only `name = \"..\"` can stand here"));
+        }
+        name = Some(meta.value()?.parse()?);
+        Ok(())
+    });
+    parse_macro_input!(attribute with parser);
+    let function = parse_macro_input!(item as ItemFn);
+    match expand(&function, name) {
+        Ok(tokens) => tokens,
+        // The function stays, so that the error is the only one.
+        Err(error) => {
+            let error = error.into_compile_error();
+            quote!(#function #error)
+        }
+    }
+    .into()
+}
+
+fn expand(function: &ItemFn, name: Option<LitStr>) -> Result<Tokens, Error> {
+    let signature = &function.sig;
+    if let Some(parameter) = signature.generics.params.first() {
+        return Err(Error::new(parameter.span(), "a handler cannot be generic: the manifest names one function"));
+    }
+    if let Some(token) = &signature.unsafety {
+        return Err(Error::new(token.span(), "a handler cannot be unsafe"));
+    }
+    let identifier = &signature.ident;
+    let visibility = &function.vis;
+    let name = name.unwrap_or_else(|| LitStr::new(&identifier.to_string(), identifier.span()));
+
+    let mut extract = Vec::new();
+    let mut arguments = Vec::new();
+    for (index, input) in signature.inputs.iter().enumerate() {
+        let FnArg::Typed(argument) = input else {
+            return Err(Error::new(input.span(), "a handler is a plain function: it has no `self`"));
+        };
+        let ty = &argument.ty;
+        let label = argument_name(&argument.pat).unwrap_or_else(|| index.to_string());
+        let variable = format_ident!("argument_{index}", span = ty.span());
+        extract.push(quote_spanned! {ty.span()=>
+            let #variable = <#ty as ::fanfare_sdk::FromCall>::from_call(&mut incoming, #label)?;
+        });
+        arguments.push(variable);
+    }
+
+    let wait = signature.asyncness.map(|_| quote!(.await));
+    let result_span = match &signature.output {
+        ReturnType::Default => identifier.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
+    let outcome = quote_spanned!(result_span=> ::fanfare_sdk::IntoOutcome::into_outcome(result));
+
+    Ok(quote! {
+        #function
+
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        #visibility struct #identifier {}
+
+        impl ::fanfare_sdk::Handler for #identifier {
+            const NAME: &'static str = #name;
+
+            #[allow(unused_mut, unused_variables, clippy::let_unit_value)]
+            async fn call(mut incoming: ::fanfare_sdk::Incoming) -> ::fanfare_sdk::Result<::fanfare_sdk::Outcome> {
+                #(#extract)*
+                let result = #identifier(#(#arguments),*) #wait;
+                #outcome
+            }
+        }
+    })
+}
+
+/// The name by which a parameter is looked up: that of the argument, also inside a pattern such as `Path(name)`.
+fn argument_name(pattern: &Pat) -> Option<String> {
+    match pattern {
+        Pat::Ident(ident) => Some(ident.ident.to_string().trim_start_matches("r#").trim_start_matches('_').to_owned()),
+        Pat::TupleStruct(tuple) if tuple.elems.len() == 1 => argument_name(tuple.elems.first()?),
+        Pat::Paren(inner) => argument_name(&inner.pat),
+        _ => None,
+    }
+}

@@ -1,0 +1,80 @@
+//! Handlers that several guests have: they hold, let go, and call on as the body says.
+
+mod calls;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+use fanfare_sdk::prelude::*;
+
+pub use calls::{emit, every, gather, nested, notify, outcome};
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+    static GATE: RefCell<Gate> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Gate {
+    /// How often it has been opened.
+    opened: u64,
+    holding: u32,
+    wakers: Vec<Waker>,
+}
+
+/// Waits until another call of this instance releases it. Answers with the body that came.
+#[handler]
+pub async fn hold(body: Payload) -> Payload {
+    let opened = GATE.with_borrow_mut(|gate| {
+        gate.holding += 1;
+        gate.opened
+    });
+    poll_fn(|context| {
+        GATE.with_borrow_mut(|gate| {
+            if gate.opened > opened {
+                return Poll::Ready(());
+            }
+            gate.wakers.push(context.waker().clone());
+            Poll::Pending
+        })
+    })
+    .await;
+    body
+}
+
+/// Lets go all that this instance holds, and answers how many those are.
+#[handler]
+pub fn release() -> Json<u32> {
+    let (released, wakers) = GATE.with_borrow_mut(|gate| {
+        gate.opened += 1;
+        (std::mem::take(&mut gate.holding), std::mem::take(&mut gate.wakers))
+    });
+    wakers.into_iter().for_each(Waker::wake);
+    Json(released)
+}
+
+/// How many calls this instance holds.
+#[handler]
+pub fn holding() -> Json<u32> {
+    Json(GATE.with_borrow(|gate| gate.holding))
+}
+
+/// Where this instance is, and how often it has been asked: its memory.
+#[handler]
+pub fn who() -> Json<Value> {
+    COUNT.set(COUNT.get() + 1);
+    Json(json!({"isolate": host::isolate(), "count": COUNT.get()}))
+}
+
+#[handler]
+pub fn ok() -> &'static str {
+    "ok"
+}
+
+/// Blocks the whole instance for so many milliseconds, in a call of WASI.
+#[handler]
+pub fn block(ms: Json<u64>) -> &'static str {
+    std::thread::sleep(std::time::Duration::from_millis(*ms));
+    "ok"
+}

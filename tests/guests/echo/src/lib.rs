@@ -1,0 +1,102 @@
+//! Tells the caller what came in, and answers what it is told to.
+
+use std::cell::Cell;
+
+use fanfare_sdk::prelude::*;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The payload that came, of the same kind.
+#[handler]
+fn echo(body: Payload) -> Payload {
+    body
+}
+
+/// Where this instance is, and how often it has been asked.
+#[handler]
+fn who() -> Json<Value> {
+    COUNT.set(COUNT.get() + 1);
+    Json(json!({"isolate": host::isolate(), "count": COUNT.get()}))
+}
+
+#[handler]
+fn params(cx: Context) -> Json<Value> {
+    Json(json!({"params": cx.params(), "query": cx.query(), "pairs": cx.query_pairs()}))
+}
+
+#[handler]
+fn headers(cx: Context) -> Json<Value> {
+    let head = cx.head().map(|head| {
+        json!({"path": head.path, "scheme": head.scheme, "authority": head.authority, "peer": head.peer})
+    });
+    Json(json!({"headers": cx.headers(), "cookie": cx.header_values("Cookie"), "head": head}))
+}
+
+#[derive(Deserialize)]
+struct Status {
+    status: u16,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+}
+
+/// Status, header fields and text as the body says.
+#[handler]
+fn status(Json(wanted): Json<Status>) -> Reply {
+    let payload = wanted.body.map_or(Payload::None, Payload::Text);
+    Reply { status: wanted.status, headers: wanted.headers, payload, extra: Vec::new() }
+}
+
+#[derive(Deserialize)]
+struct Fail {
+    name: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    status: u16,
+    data: Option<Value>,
+}
+
+/// A failure as the body says.
+#[handler]
+fn fail(Json(wanted): Json<Fail>) -> Result<()> {
+    let failure = Failure::new(wanted.name, wanted.message).with_status(wanted.status);
+    Err(match wanted.data {
+        Some(data) => failure.with_data(data),
+        None => failure,
+    })
+}
+
+/// As many bytes as the body or `?bytes=` says.
+#[handler]
+fn big(bytes: Query<Option<usize>>, body: Option<Json<usize>>) -> Vec<u8> {
+    vec![b'x'; bytes.or(body.map(|body| *body)).unwrap_or_default()]
+}
+
+/// What is known about the call.
+#[handler]
+fn context(cx: Context) -> Json<Value> {
+    let whoami = host::whoami();
+    let broadcast = cx.broadcast().map(|broadcast| {
+        json!({"name": broadcast.name, "id": broadcast.id, "seq": broadcast.seq, "sameAsCaller": broadcast.same_as_caller})
+    });
+    Json(json!({
+        "id": cx.id(),
+        "handler": cx.handler(),
+        "trigger": cx.trigger().kind(),
+        "method": cx.method().map(|method| method.as_str().to_owned()),
+        "broadcast": broadcast,
+        "startup": cx.startup().map(|startup| format!("{:?}", startup.reason)),
+        "origin": format!("{:?}", cx.origin()),
+        "subdomain": cx.subdomain(),
+        "deadlineMs": cx.time_left().as_millis() as u64,
+        "whoami": {
+            "node": whoami.node, "server": whoami.server, "isolate": whoami.isolate, "workers": whoami.workers,
+            "module": whoami.module, "generation": whoami.generation,
+        },
+    }))
+}
+
+fanfare_sdk::module!(echo, who, params, headers, status, fail, big, context);

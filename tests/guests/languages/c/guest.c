@@ -1,0 +1,173 @@
+// The contract in C, one call at a time: no SDK, no import of WASI.
+#include "guest.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOW "echo/slow"
+
+static const char *const HANDLERS[] = { "echo", "wait", "emit", "charged" };
+
+static bool is(guest_string_t text, const char *name)
+{
+    return text.len == strlen(name) && memcmp(text.ptr, name, text.len) == 0;
+}
+
+// Decimal digits of `number`, appended at `at`; returns the end.
+static char *digits(char *at, uint64_t number)
+{
+    char turned[20];
+    int count = 0;
+    do {
+        turned[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    while (count > 0) *at++ = turned[--count];
+    return at;
+}
+
+static char *letters(char *at, const char *text)
+{
+    size_t len = strlen(text);
+    memcpy(at, text, len);
+    return at + len;
+}
+
+static fanfare_payload_t text(const char *start, size_t len)
+{
+    fanfare_payload_t payload = { .tag = FANFARE_PAYLOAD_TEXT };
+    guest_string_dup_n(&payload.val.text, start, len);
+    return payload;
+}
+
+// What the outcome holds is freed by the bindings once it has been read.
+static bool reply(fanfare_outcome_t *outcome, fanfare_payload_t payload)
+{
+    memset(outcome, 0, sizeof *outcome);
+    outcome->tag = FANFARE_OUTCOME_REPLY;
+    outcome->val.reply.payload = payload;
+    return true;
+}
+
+static bool fail(fanfare_failure_t *failure, const char *name, guest_string_t message)
+{
+    memset(failure, 0, sizeof *failure);
+    guest_string_dup(&failure->name, name);
+    failure->message = message;
+    return false;
+}
+
+// An error of an import becomes a failure of its kind's name.
+static bool refuse(fanfare_failure_t *failure, fanfare_call_error_t *error)
+{
+    static const char *const KINDS[] = {
+        "failure", "timeout", "not-found", "forbidden", "overloaded", "crashed",
+        "unavailable", "would-deadlock", "too-deep", "invalid", "other",
+    };
+    guest_string_t message = { 0 };
+    switch (error->tag) {
+    case FANFARE_CALL_ERROR_TIMEOUT:
+        break;
+    case FANFARE_CALL_ERROR_FAILURE:
+        guest_string_dup_n(&message, (const char *)error->val.failure.message.ptr, error->val.failure.message.len);
+        break;
+    case FANFARE_CALL_ERROR_OTHER:
+        guest_string_dup_n(&message, (const char *)error->val.other.f1.ptr, error->val.other.f1.len);
+        break;
+    default:
+        guest_string_dup_n(&message, (const char *)error->val.not_found.ptr, error->val.not_found.len);
+    }
+    fail(failure, KINDS[error->tag], message);
+    fanfare_call_error_free(error);
+    return false;
+}
+
+// Calls a route and holds the instance until the answer is there.
+static bool ask(uint64_t caller, guest_string_t route, fanfare_payload_t payload, fanfare_payload_t *answer,
+                fanfare_failure_t *failure)
+{
+    fanfare_target_t any = { .tag = FANFARE_TARGET_ANY };
+    fanfare_call_options_t options = { 0 };
+    fanfare_reply_t got;
+    fanfare_call_error_t error;
+    if (!rpc_call(&caller, &any, &route, &payload, &options, &got, &error)) return refuse(failure, &error);
+    *answer = got.payload;
+    memset(&got.payload, 0, sizeof got.payload);
+    fanfare_reply_free(&got);
+    return true;
+}
+
+static bool wait(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
+{
+    guest_string_t route;
+    if (call->payload.tag == FANFARE_PAYLOAD_TEXT) route = call->payload.val.text;
+    else guest_string_set(&route, SLOW);
+    fanfare_payload_t answer;
+    if (!ask(call->id, route, (fanfare_payload_t){ 0 }, &answer, failure)) return false;
+    return reply(outcome, answer);
+}
+
+static bool emit(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
+{
+    fanfare_emission_t what = { 0 };
+    guest_string_set(&what.name, "ping");
+    fanfare_receipt_t receipt;
+    fanfare_call_error_t error;
+    if (!broadcast_emit(&call->id, &what, &call->payload, &receipt, &error)) return refuse(failure, &error);
+    char json[96], *at = json;
+    at = digits(letters(at, "{\"id\":"), receipt.id);
+    at = digits(letters(at, ",\"seq\":"), receipt.seq);
+    at = digits(letters(at, ",\"accepted\":"), receipt.accepted);
+    at = letters(at, "}");
+    fanfare_receipt_free(&receipt);
+    return reply(outcome, text(json, (size_t)(at - json)));
+}
+
+static bool charged(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
+{
+    char id[20];
+    size_t len = (size_t)(digits(id, call->id) - id);
+    guest_string_t route, message;
+    guest_string_set(&route, SLOW);
+    for (int i = 0; i < 2; i++) {
+        fanfare_payload_t sent = text(id, len), answer;
+        bool ok = ask(call->id, route, sent, &answer, failure);
+        fanfare_payload_free(&sent);
+        if (!ok) return false;
+        fanfare_payload_free(&answer);
+    }
+    guest_list_tuple2_string_string_t fields = { 0 };
+    guest_string_set(&message, "charged");
+    host_log(&call->id, HOST_LEVEL_INFO, &message, &fields);
+    return reply(outcome, text(id, len));
+}
+
+bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome_t *outcome,
+                                           fanfare_failure_t *failure)
+{
+    bool ok;
+    if (is(call->handler, "echo")) {
+        ok = reply(outcome, call->payload);
+        memset(&call->payload, 0, sizeof call->payload);
+    } else if (is(call->handler, "wait")) {
+        ok = wait(call, outcome, failure);
+    } else if (is(call->handler, "emit")) {
+        ok = emit(call, outcome, failure);
+    } else if (is(call->handler, "charged")) {
+        ok = charged(call, outcome, failure);
+    } else {
+        guest_string_t message;
+        guest_string_dup(&message, "there is no such handler");
+        ok = fail(failure, "no-such-handler", message);
+    }
+    fanfare_call_free(call);
+    return ok;
+}
+
+void exports_fanfare_module_describe_handlers(guest_list_string_t *names)
+{
+    names->len = sizeof HANDLERS / sizeof *HANDLERS;
+    names->ptr = malloc(names->len * sizeof *names->ptr);
+    for (size_t i = 0; i < names->len; i++) guest_string_dup(&names->ptr[i], HANDLERS[i]);
+}

@@ -1,0 +1,103 @@
+// The contract in JavaScript on QuickJS: no SDK.
+import broadcast from "fanfare:module/broadcast@0.1.0";
+import host from "fanfare:module/host@0.1.0";
+import rpc from "fanfare:module/rpc@0.1.0";
+
+const SLOW = "echo/slow";
+const NONE = { tag: "none" };
+
+/** The calls that `hold` keeps until `release`. */
+let held = [];
+
+const handlers = {
+    async echo(call) {
+        return call.payload;
+    },
+
+    async wait(call) {
+        return ask(call.id, call.payload.tag === "text" ? call.payload.val : SLOW, NONE);
+    },
+
+    async emit(call) {
+        try {
+            const what = { module: null, name: "ping", subdomain: null, extra: [] };
+            const { id, seq, accepted } = broadcast.emit(call.id, what, call.payload);
+            return text(JSON.stringify({ id, seq, accepted }));
+        } catch (error) {
+            throw refused(error.payload);
+        }
+    },
+
+    async charged(call) {
+        for (let i = 0; i < 2; i++) await ask(call.id, SLOW, text(String(call.id)));
+        host.log(call.id, "info", "charged", []);
+        return text(String(call.id));
+    },
+
+    async hold() {
+        await new Promise((resolve) => held.push(resolve));
+        return text("released");
+    },
+
+    async release() {
+        const calls = held;
+        held = [];
+        for (const resolve of calls) resolve();
+        return text(String(calls.length));
+    },
+};
+
+/** Calls a route and waits; an error becomes a failure of its kind's name. */
+async function ask(caller, route, payload) {
+    const options = { timeoutMs: null, subdomain: null, extra: [] };
+    const answer = rpc.call(caller, { tag: "any" }, route, payload, options);
+    const result = await answer.read();
+    answer.drop();
+    if (result.tag === "err") throw refused(result.val);
+    return result.val.payload;
+}
+
+function text(val) {
+    return { tag: "text", val };
+}
+
+function failure(name, message) {
+    return { name, message, status: 0, data: NONE, extra: [] };
+}
+
+function refused({ tag, val }) {
+    switch (tag) {
+        case "failure": return failure(tag, val.message);
+        case "other": return failure(...val);
+        default: return failure(tag, val ?? "");
+    }
+}
+
+async function run(call) {
+    const known = handlers[call.handler];
+    if (!known) throw failure("no-such-handler", `there is no handler \`${call.handler}\``);
+    return { tag: "reply", val: { status: 0, headers: [], payload: await known(call), extra: [] } };
+}
+
+// A call's end must be given in the call's own turn. QuickJS runs every job that is ready in whichever call's turn it is, so a
+// call that awaits what another call resolves would end in that one's turn, and answer it; and a call that has nothing
+// of its own to wait for when its turn is over is a trap. So a call waits for a future of its own, which its end writes.
+export const handler = {
+    async handle(call) {
+        let end;
+        let writable;
+        run(call).then(
+            (value) => { end = () => value; },
+            (error) => { end = () => { throw error; }; },
+        ).then(() => writable?.write(0));
+        for (let i = 0; i < 8 && !end; i++) await null;
+        if (!end) {
+            const future = wit.Future(wit.Future.U8);
+            writable = future.writable;
+            await future.readable.read();
+            future.readable.drop();
+            writable.drop();
+        }
+        return end();
+    },
+};

@@ -1,0 +1,99 @@
+# The contract in Python: no SDK.
+import json
+
+from componentize_py_types import Err, Ok
+from wit_world import exports, u8_future
+from wit_world.imports import broadcast, host, rpc
+from wit_world.imports.types import (
+    Call, CallError_Failure, CallError_Other, CallOptions, Emission, Failure, Outcome_Reply, Payload_None_,
+    Payload_Text, Reply, Target_Any,
+)
+
+SLOW = "echo/slow"
+NONE = Payload_None_()
+
+KINDS = {
+    "Failure": "failure", "Timeout": "timeout", "NotFound": "not-found", "Forbidden": "forbidden",
+    "Overloaded": "overloaded", "Crashed": "crashed", "Unavailable": "unavailable",
+    "WouldDeadlock": "would-deadlock", "TooDeep": "too-deep", "Invalid": "invalid",
+}
+
+# The calls that `hold` keeps until `release`: each waits for a future of the component model, since an
+# `asyncio.Future` that another call resolves does not wake the call, and a call that waits for nothing else is a trap.
+held = []
+
+
+class Handler(exports.Handler):
+    async def handle(self, call: Call):
+        known = HANDLERS.get(call.handler)
+        if known is None:
+            raise failure("no-such-handler", f"there is no handler `{call.handler}`")
+        return Outcome_Reply(Reply(0, [], await known(call), []))
+
+
+async def echo(call):
+    return call.payload
+
+
+async def wait(call):
+    route = call.payload.value if isinstance(call.payload, Payload_Text) else SLOW
+    return await ask(call.id, route, NONE)
+
+
+async def emit(call):
+    try:
+        receipt = broadcast.emit(call.id, Emission(None, "ping", None, []), call.payload)
+    except Err as error:
+        raise refused(error.value)
+    return Payload_Text(json.dumps({"id": receipt.id, "seq": receipt.seq, "accepted": receipt.accepted}, separators=(",", ":")))
+
+
+async def charged(call):
+    for _ in range(2):
+        await ask(call.id, SLOW, Payload_Text(str(call.id)))
+    host.log(call.id, host.Level.INFO, "charged", [])
+    return Payload_Text(str(call.id))
+
+
+async def hold(call):
+    release, released = u8_future(lambda: 0)
+    held.append(release)
+    await released.read()
+    return Payload_Text("released")
+
+
+async def release(call):
+    calls = held.copy()
+    held.clear()
+    for one in calls:
+        await one.write(0)
+    return Payload_Text(str(len(calls)))
+
+
+HANDLERS = {f.__name__: f for f in (echo, wait, emit, charged, hold, release)}
+
+
+async def ask(caller, route, payload):
+    """Calls a route and waits; an error becomes a failure of its kind's name."""
+    answer = await rpc.call(caller, Target_Any(), route, payload, CallOptions(None, None, [])).read()
+    if isinstance(answer, Ok):
+        return answer.value.payload
+    raise refused(answer.value)
+
+
+def failure(name, message):
+    return Err(Failure(name, message, 0, NONE, []))
+
+
+def refused(error):
+    if isinstance(error, CallError_Other):
+        return failure(*error.value)
+    kind = KINDS[type(error).__name__.removeprefix("CallError_")]
+    if isinstance(error, CallError_Failure):
+        return failure(kind, error.value.message)
+    return failure(kind, getattr(error, "value", ""))
+
+
+class WitWorld:
+    def wake(self, wake):
+        raise NotImplementedError

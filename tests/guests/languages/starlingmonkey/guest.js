@@ -1,0 +1,65 @@
+// The contract in JavaScript on StarlingMonkey, one call at a time: no SDK.
+import * as broadcast from "fanfare:module/broadcast-blocking@0.1.0";
+import * as host from "fanfare:module/host@0.1.0";
+import * as rpc from "fanfare:module/rpc-blocking@0.1.0";
+
+const SLOW = "echo/slow";
+const NONE = { tag: "none" };
+
+const handlers = {
+    echo(call) {
+        return call.payload;
+    },
+
+    wait(call) {
+        return ask(call.id, call.payload.tag === "text" ? call.payload.val : SLOW, NONE);
+    },
+
+    emit(call) {
+        const what = { module: undefined, name: "ping", subdomain: undefined, extra: [] };
+        const { id, seq, accepted } = attempt(() => broadcast.emit(call.id, what, call.payload));
+        return text(`{"id":${id},"seq":${seq},"accepted":${accepted}}`);
+    },
+
+    charged(call) {
+        for (let i = 0; i < 2; i++) ask(call.id, SLOW, text(String(call.id)));
+        host.log(call.id, "info", "charged", []);
+        return text(String(call.id));
+    },
+};
+
+/** Calls a route and holds the instance until the answer is there. */
+function ask(caller, route, payload) {
+    const options = { timeoutMs: undefined, subdomain: undefined, extra: [] };
+    return attempt(() => rpc.call(caller, { tag: "any" }, route, payload, options)).payload;
+}
+
+/** An error of an import becomes a failure of its kind's name. */
+function attempt(work) {
+    try {
+        return work();
+    } catch (error) {
+        const { tag, val } = error.payload;
+        switch (tag) {
+            case "failure": throw failure(tag, val.message);
+            case "other": throw failure(...val);
+            default: throw failure(tag, val ?? "");
+        }
+    }
+}
+
+function text(val) {
+    return { tag: "text", val };
+}
+
+function failure(name, message) {
+    return { name, message, status: 0, data: NONE, extra: [] };
+}
+
+export const handlerSync = {
+    handle(call) {
+        const known = handlers[call.handler];
+        if (!known) throw failure("no-such-handler", `there is no handler \`${call.handler}\``);
+        return { tag: "reply", val: { status: 0, headers: [], payload: known(call), extra: [] } };
+    },
+};

@@ -1,0 +1,49 @@
+//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never", "ms": 100}`.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use fanfare_sdk::prelude::*;
+
+thread_local! {
+    static STARTED: RefCell<Vec<String>> = RefCell::default();
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    mode: String,
+    #[serde(default)]
+    ms: u64,
+    /// Only in this worker; without it in all.
+    worker: Option<u32>,
+}
+
+#[handler]
+async fn start(cx: Context) -> Result<()> {
+    let reason = cx.startup().map(|startup| format!("{} {:?}", startup.name, startup.reason));
+    STARTED.with_borrow_mut(|started| started.extend(reason));
+    let config: Config = config::all()?;
+    if config.worker.is_some_and(|worker| host::isolate() != Isolate::Worker(worker)) {
+        return Ok(());
+    }
+    match config.mode.as_str() {
+        "slow" => std::thread::sleep(Duration::from_millis(config.ms)),
+        "fails" => return Err(Failure::new("not-today", "the startup fails as configured")),
+        "traps" => panic!("the startup traps as configured"),
+        "spins" => loop {
+            std::hint::black_box(());
+        },
+        "never" => std::future::pending().await,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The startups that this instance has seen.
+#[handler]
+fn started() -> Json<Vec<String>> {
+    Json(STARTED.with_borrow(Clone::clone))
+}
+
+fanfare_sdk::module!(start, started);
