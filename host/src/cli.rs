@@ -1,10 +1,14 @@
 //! The command line. Every flag has a variable as its twin.
 
+pub mod call;
 pub mod check;
+pub mod client;
 pub mod config;
+pub mod emit;
 pub mod grant;
 pub mod schema;
 pub mod serve;
+pub mod status;
 
 use std::process::ExitCode;
 
@@ -30,6 +34,12 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Show and write what a module is granted.
     Grant(grant::GrantArgs),
+    /// Show a running host: its modules and how they are.
+    Status(status::StatusArgs),
+    /// Emit a broadcast of a module, through the admin listener.
+    Emit(emit::EmitArgs),
+    /// Call a route of a module, through the admin listener.
+    Call(call::CallArgs),
     /// Compile one component: what `serve` starts as a child process.
     #[command(hide = true)]
     Compile(crate::engine::compile::CompileArgs),
@@ -43,6 +53,9 @@ pub fn run() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Grant(args) => grant::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Emit(args) => emit::run(&args),
+        Command::Call(args) => call::run(&args),
         Command::Compile(args) => {
             u8::try_from(crate::engine::compile::run_child(&args)).map_or(ExitCode::FAILURE, ExitCode::from)
         }

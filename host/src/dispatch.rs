@@ -207,7 +207,9 @@ impl Placed {
         };
         match ended {
             Ok(Ok(ended)) => ended,
-            Ok(Err(_)) => Err(CallError::Unavailable(format!("{} is being stopped in {}", slot.module, slot.isolate))),
+            Ok(Err(_)) => {
+                Err(CallError::Crashed(format!("the host lost a call of {} in {}", slot.module, slot.isolate)))
+            }
             Err(_) => {
                 if self.context.end() {
                     slot.stats.ended(self.kind, &self.context, Some(&CallError::Timeout));

@@ -19,7 +19,7 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
-use crate::isolate::{Environment, Ids, NodeFacts};
+use crate::isolate::{Environment, Ids, NodeFacts, Probe};
 use crate::registry::Loader;
 use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings};
 use crate::worker::Worker;
@@ -30,6 +30,7 @@ pub struct Host {
     http: TcpListener,
     admin: TcpListener,
     compiler: PathBuf,
+    probe: Option<Probe>,
 }
 
 /// A host that serves.
@@ -79,7 +80,13 @@ impl Host {
     pub fn bind(config: Config, compiler: PathBuf) -> Result<Host, StartError> {
         let http = http_trigger::bind(config.http.listen, "http.listen", "--listen")?;
         let admin = http_trigger::bind(config.admin.listen, "admin.listen", "--admin")?;
-        Ok(Host { config: Arc::new(config), http, admin, compiler })
+        Ok(Host { config: Arc::new(config), http, admin, compiler, probe: None })
+    }
+
+    /// Shows every call to `probe` as it starts: see [`Environment::probe`].
+    #[must_use]
+    pub fn with_probe(self, probe: Probe) -> Host {
+        Host { probe: Some(probe), ..self }
     }
 
     /// The address of the HTTP listener.
@@ -122,6 +129,7 @@ impl Host {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ids,
+            probe: self.probe,
         });
         let modules = Arc::new(Modules::default());
         let (closing, admin_end) = (CancellationToken::new(), CancellationToken::new());
@@ -171,7 +179,7 @@ impl Host {
 
 impl RunningHost {
     /// Lets what runs end, within `shutdown.drain`, then ends the rest.
-    pub async fn stop(mut self) -> Stopped {
+    pub async fn stop(self) -> Stopped {
         self.closing.cancel();
         self.connections.close();
         self.environment.tasks.close();
@@ -186,9 +194,18 @@ impl RunningHost {
         self.listeners.close();
         // They only wait for the network, so they end at once.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.listeners.wait()).await;
+        if drained.is_ok() { Stopped::Clean } else { Stopped::CutOff }
+    }
+}
+
+/// Ends everything at once; [`RunningHost::stop`] is the gentle way.
+impl Drop for RunningHost {
+    fn drop(&mut self) {
+        self.closing.cancel();
+        self.environment.stop.cancel();
+        self.admin_end.cancel();
         for worker in &mut self.workers {
             worker.end();
         }
-        if drained.is_ok() { Stopped::Clean } else { Stopped::CutOff }
     }
 }

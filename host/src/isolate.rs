@@ -32,7 +32,7 @@ pub use slot::{Slot, SlotState};
 pub use state::NodeFacts;
 pub use stats::Stats;
 
-use crate::call::IsolateId;
+use crate::call::{Call, IsolateId};
 use crate::config::IsolateConfig;
 use crate::engine::Engine;
 use crate::ports::Calls;
@@ -49,7 +49,12 @@ pub struct Environment {
     /// Everything that runs in isolates.
     pub tasks: TaskTracker,
     pub ids: Ids,
+    /// Sees every call as it starts, in the task of its instance. For tests of what a panic there costs.
+    pub probe: Option<Probe>,
 }
+
+/// See [`Environment::probe`].
+pub type Probe = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl Environment {
     pub fn next_id(&self) -> u64 {

@@ -56,9 +56,9 @@ fn isolate(slot: &Slot) -> Value {
         "state": state.as_str(),
         "reason": state.why().or(slot.last_crash().as_deref()),
         "restarts": slot.stats.restarts.get(),
-        "inFlight": slot.stats.in_flight.get(),
+        "in_flight": slot.stats.in_flight.get(),
         "waiting": calls,
-        "waitingBroadcasts": broadcasts,
+        "waiting_broadcasts": broadcasts,
         "leaked": slot.stats.leaked.get(),
     })
 }

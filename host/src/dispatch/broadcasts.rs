@@ -49,7 +49,7 @@ impl Delivery {
             Ok(Waiting::Not) => Ok(Outcome::Pass(None)),
             Ok(Waiting::For(ended)) => match tokio::time::timeout_at(deadline.into(), ended).await {
                 Ok(Ok(ended)) => ended,
-                Ok(Err(_)) => Err(CallError::Unavailable(format!("{isolate} is being stopped"))),
+                Ok(Err(_)) => Err(CallError::Crashed(format!("the host lost a broadcast in {isolate}"))),
                 Err(_) => Err(CallError::Timeout),
             },
         };

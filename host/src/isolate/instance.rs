@@ -236,6 +236,9 @@ impl Drive {
         }
         let id = context.id;
         let deadline = self.running.start(context, trigger, call.route.clone(), nested, reply);
+        if let Some(probe) = &self.environment.probe {
+            probe(&call);
+        }
         Some((id, super::convert::call(call, deadline)))
     }
 

@@ -30,8 +30,11 @@ fn get(name: Path<String>) -> Result<Reply> {
 
 /// `PUT {name}`: sets the flag to any JSON value. Once answered, every worker has it.
 #[handler]
-async fn put(name: Path<String>, value: Json<Box<RawValue>>) -> Result<Json<Value>> {
-    change(Change { name: name.0, value: Some(value.0) }).await
+async fn put(name: Path<String>, value: Option<Json<Box<RawValue>>>) -> Result<Json<Value>> {
+    match value {
+        Some(Json(value)) => change(Change { name: name.0, value: Some(value) }).await,
+        None => Err(Failure::bad_request("invalid-body", "the body of a PUT is the flag's value, as JSON")),
+    }
 }
 
 /// `DELETE {name}`: takes the flag away. Once answered, no worker has it.

@@ -100,10 +100,12 @@ fn an_older_change_does_no_harm() {
 
 #[test]
 fn flags_outlive_a_swap() {
-    let host = flags(2);
-    host.call("PUT mode", json!(null)).unwrap();
-    host.swap();
-    for worker in 0..2 {
-        assert_eq!(get(&host, worker, "mode").unwrap(), "null");
+    for workers in [1, 2] {
+        let host = flags(workers);
+        host.call("PUT mode", json!(null)).unwrap();
+        host.swap();
+        for worker in 0..workers {
+            assert_eq!(get(&host, worker, "mode").unwrap(), "null");
+        }
     }
 }

@@ -38,7 +38,11 @@ fn gather_answers_one_entry_per_worker() {
 #[test]
 fn a_body_is_passed_on_as_it_came() {
     let host = party(1);
-    for (body, last) in [(Payload::None, Value::Null), (Payload::Text("{".into()), json!("{")), (Payload::Bytes(b"[1]".into()), json!([1]))] {
+    for (body, last) in [
+        (Payload::None, Value::Null),
+        (Payload::Text("{".into()), json!("{")),
+        (Payload::Bytes(b"[1]".into()), json!([1])),
+    ] {
         host.call("test/feat/emit", body.clone()).unwrap();
         host.settle();
         assert_eq!(host.emitted().last().unwrap().payload, body);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -29,8 +29,9 @@ pub(super) async fn payload(
     if body.is_end_stream() {
         return Ok(Payload::None);
     }
+    // What `Content-Length` says, if there is one.
     let announced = body.size_hint().lower();
-    if announced > settings.max_body || too_long(headers, settings.max_body) {
+    if announced > settings.max_body {
         discard(body, linger);
         return Err(Problem::too_large(settings.max_body));
     }
@@ -45,12 +46,6 @@ pub(super) async fn payload(
         Ok(Err(Unread::Broken(error))) => Err(Problem::bad_request(format!("the body ended early: {error}"))),
         Err(_) => Err(Problem::slow_body(settings.body_timeout)),
     }
-}
-
-/// Whether the length that is announced is more than allowed.
-fn too_long(headers: &HeaderMap, max: u64) -> bool {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    length.is_some_and(|length: u64| length > max)
 }
 
 enum Unread {

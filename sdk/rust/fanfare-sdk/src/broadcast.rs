@@ -36,20 +36,14 @@ pub fn emit(name: &str, payload: impl IntoPayload) -> Result<Receipt, CallError>
 }
 
 /// Emits, then waits for every worker: exactly one entry per worker, in index order.
-pub fn gather<P: IntoPayload>(
-    name: &str,
-    payload: P,
-) -> impl Future<Output = Result<Vec<Entry>, CallError>> + use<P> {
+pub fn gather<P: IntoPayload>(name: &str, payload: P) -> impl Future<Output = Result<Vec<Entry>, CallError>> + use<P> {
     named(name).gather(payload)
 }
 
 /// A broadcast with more said about it than its name.
 #[must_use = "nothing is sent before `emit` or `gather`"]
 pub fn named(name: &str) -> Emit {
-    Emit {
-        what: Emission { module: None, name: name.to_owned(), subdomain: None, extra: Vec::new() },
-        timeout: None,
-    }
+    Emit { what: Emission { module: None, name: name.to_owned(), subdomain: None, extra: Vec::new() }, timeout: None }
 }
 
 /// A broadcast to be sent; made by [`named`].
@@ -85,10 +79,7 @@ impl Emit {
     }
 
     /// Like [`gather`](fn@gather).
-    pub fn gather<P: IntoPayload>(
-        self,
-        payload: P,
-    ) -> impl Future<Output = Result<Vec<Entry>, CallError>> + use<P> {
+    pub fn gather<P: IntoPayload>(self, payload: P) -> impl Future<Output = Result<Vec<Entry>, CallError>> + use<P> {
         let caller = caller();
         let payload = payload.into_payload();
         async move {

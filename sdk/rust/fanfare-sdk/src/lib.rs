@@ -75,8 +75,8 @@ pub use context::Context;
 #[cfg(feature = "spawn")]
 pub use current::spawn;
 pub use current::{caller, carry, carry_as};
-pub use failure::{CallError, Failure, Result};
 pub use extract::{FromCall, Incoming, Path, Query};
+pub use failure::{CallError, Failure, Result};
 pub use fanfare_macros::handler;
 pub use module::{Handler, Module};
 pub use outcome::{IntoOutcome, Pass};

@@ -2,8 +2,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::current::carry_as;
-use crate::failure::{Failure, Result};
 use crate::extract::Incoming;
+use crate::failure::{Failure, Result};
 use crate::snapshot::Snapshot;
 use crate::types::{Call, Outcome, Payload};
 use crate::wit;

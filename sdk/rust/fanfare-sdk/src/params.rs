@@ -170,7 +170,7 @@ impl Value<'_> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Value<'_> {
+impl IntoDeserializer<'_, Error> for Value<'_> {
     type Deserializer = Self;
     fn into_deserializer(self) -> Self {
         self

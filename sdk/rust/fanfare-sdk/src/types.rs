@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-pub use crate::wit::http::RequestHead;
 pub use crate::wit::host::{Identity, Level};
+pub use crate::wit::http::RequestHead;
 pub use crate::wit::types::{
     Address, Broadcast, Call, CallId, CallOptions, ChannelAction, ChannelEvent, ClientMessage, Emission, Group,
     GuestOrigin, HeaderFields, Hook, HttpRequest, Isolate, Method, Origin, Outcome, Payload, Receipt, Reply, Schedule,

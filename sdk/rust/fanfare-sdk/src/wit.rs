@@ -2,7 +2,7 @@
 //!
 //! One world imports everything (what a module does not use is left out of its component); each export has
 //! a world of its own, so that a component exports only what its module declares.
-#![allow(missing_docs, unsafe_code, clippy::all)]
+#![allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic)]
 
 wit_bindgen::generate!({
     path: "../../../wit",

@@ -10,6 +10,9 @@ use syn::{Error, FnArg, ItemFn, LitStr, Pat, ReturnType, parse_macro_input};
 ///
 /// The function, `async` or not, stays as it is and can be called from tests. Its name is the handler's name
 /// in the manifest, unless `#[handler(name = "..")]` gives another one. `fanfare_sdk::module!` lists it.
+///
+/// A hidden type of the same name stands beside the function: a handler named `broadcast` would hide the module
+/// `broadcast` of the prelude, so give it another name in the source.
 #[proc_macro_attribute]
 pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let mut name: Option<LitStr> = None;

@@ -28,9 +28,9 @@ fn params(cx: Context) -> Json<Value> {
 
 #[handler]
 fn headers(cx: Context) -> Json<Value> {
-    let head = cx.head().map(|head| {
-        json!({"path": head.path, "scheme": head.scheme, "authority": head.authority, "peer": head.peer})
-    });
+    let head = cx
+        .head()
+        .map(|head| json!({"path": head.path, "scheme": head.scheme, "authority": head.authority, "peer": head.peer}));
     Json(json!({"headers": cx.headers(), "cookie": cx.header_values("Cookie"), "head": head}))
 }
 

@@ -1,14 +1,8 @@
 use super::*;
 
+/// Takes bodies of 10 bytes.
 async fn small() -> Host {
-    host()
-        .config(|http| {
-            http.max_body = 10;
-            http.body_timeout = Duration::from_millis(50);
-        })
-        .echo("POST x")
-        .start()
-        .await
+    host().config(|http| http.max_body = 10).echo("POST x").start().await
 }
 
 fn post(fields: &str, body: &str) -> String {
@@ -54,7 +48,7 @@ async fn a_client_that_sends_on_still_sees_why_it_is_refused() {
 
 #[tokio::test]
 async fn a_slow_body_ends_the_connection() {
-    let host = small().await;
+    let host = host().config(|http| http.body_timeout = Duration::from_millis(20)).echo("POST x").start().await;
     let mut client = host.connect().await;
     client.send(&post("content-length: 5", "abc")).await;
     let got = client.receive().await;

@@ -7,11 +7,7 @@ use crate::failure::CallError;
 use crate::types::{Address, HeaderFields, Identity, Isolate, Level, Outcome, Receipt, Reply, RequestHead, Target};
 use crate::wit::types::{self as wit, CallId, CallOptions, Emission, Group, Payload};
 
-pub(crate) fn emit(
-    caller: Option<CallId>,
-    what: &Emission,
-    payload: &Payload,
-) -> Result<Receipt, wit::CallError> {
+pub(crate) fn emit(caller: Option<CallId>, what: &Emission, payload: &Payload) -> Result<Receipt, wit::CallError> {
     let (node, worker) = place::here();
     let (receipt, _) = node.emit(Some((worker, caller)), what, payload).map_err(CallError::into_wit)?;
     Ok(receipt)

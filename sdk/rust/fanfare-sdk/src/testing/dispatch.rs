@@ -67,7 +67,7 @@ impl Node {
         state.calls.insert(id, Running { resolver: Some(resolver), ..start.running });
         self.send(
             worker,
-            Message::Call(Call {
+            Message::Call(Box::new(Call {
                 id,
                 handler: start.found.handler,
                 trigger: start.trigger,
@@ -78,7 +78,7 @@ impl Node {
                 query: start.query.to_owned(),
                 payload: start.payload,
                 extra: Vec::new(),
-            }),
+            })),
         );
         pending
     }

@@ -81,7 +81,12 @@ impl<'a> Request<'a> {
             (Trigger::Http(request), Origin::Client, Some((self.headers, head)))
         };
         let running = Running { worker: self.worker, subdomain: self.subdomain, http, ..Running::default() };
-        let (query, payload, timeout) = (wanted.query, self.body?, None);
+        let payload = match self.body? {
+            // Over HTTP an empty body is none.
+            body if !self.inside && body.as_bytes().is_empty() => Payload::None,
+            body => body,
+        };
+        let (query, timeout) = (wanted.query, None);
         let pending = self.node.start(Start { found, query, trigger, payload, timeout, running, origin });
         pending.wait(PATIENCE).unwrap_or(Err(CallError::Timeout))
     }

@@ -73,7 +73,8 @@ impl Manifest {
             self.routes.iter().filter_map(|route| Some((route, fit(&route.path, &segments)?))).collect();
         // Fewest parameters first, then those that begin latest: literals win from the left.
         fitting.sort_by_key(|(route, params)| (params.len(), !route.path.find('{').unwrap_or(usize::MAX)));
-        let has = |route: &Route, method: &str| route.method.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(method));
+        let has =
+            |route: &Route, method: &str| route.method.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(method));
         let shape = fitting.first().map(|(route, _)| shape(&route.path));
         fitting.retain(|(route, _)| Some(self::shape(&route.path)) == shape);
         let place = match wanted.method {
@@ -156,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_literal_beats_a_parameter_and_the_method_may_be_left_out() {
-        let manifest = manifest(&[("get", ""), ("get", "{a}"), ("post", "{a}"), ("get", "x"), ("get", "{a}/y"), ("get", "x/{b}")]);
+        let manifest =
+            manifest(&[("get", ""), ("get", "{a}"), ("post", "{a}"), ("get", "x"), ("get", "{a}/y"), ("get", "x/{b}")]);
         assert_eq!(find(&manifest, "GET "), "get  []");
         assert_eq!(find(&manifest, "GET x"), "get x []");
         assert_eq!(find(&manifest, "x"), "get x []");

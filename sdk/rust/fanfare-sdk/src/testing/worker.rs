@@ -18,7 +18,7 @@ use crate::module::LocalFuture;
 use crate::types::{Call, CallId, Origin, Outcome, Payload, Startup, StartupReason, Trigger};
 
 pub(super) enum Message {
-    Call(Call),
+    Call(Box<Call>),
     Wake(u64),
     Save(Resolver<Option<Payload>>),
     Renew { reason: StartupReason, state: Option<Payload>, ready: Ready },
@@ -176,7 +176,7 @@ impl Instance {
 
     /// Until all that was begun is done; calls other than the wanted ones wait.
     fn drive(&mut self, wanted: impl Fn(&Call) -> bool) -> Result<(), End> {
-        self.drain()?;
+        self.drain();
         while !self.tasks.is_empty() {
             match self.inbox.recv().map_err(|_| None)? {
                 Message::Call(call) if !wanted(&call) => self.waiting.push_back(Message::Call(call)),
@@ -191,7 +191,7 @@ impl Instance {
             Message::Call(call) => {
                 let id = call.id;
                 let node = Arc::clone(&self.node);
-                let run = (node.module.handle)(call);
+                let run = (node.module.handle)(*call);
                 let future = Box::pin(async move {
                     let outcome: Result<Outcome, _> = run.await;
                     node.end(id, outcome.map_err(CallError::Failure));
@@ -209,7 +209,8 @@ impl Instance {
             Message::Renew { reason, state, ready } => return Err(Some(Birth { reason, state, ready: Some(ready) })),
             Message::Stop => return Err(None),
         }
-        self.drain()
+        self.drain();
+        Ok(())
     }
 
     fn spawn(&mut self, call: Option<CallId>, future: LocalFuture<()>) {
@@ -220,11 +221,10 @@ impl Instance {
     }
 
     /// Takes up what handlers have spawned.
-    fn drain(&mut self) -> Result<(), End> {
+    fn drain(&mut self) {
         for future in SPAWNED.take() {
             self.spawn(None, future);
         }
-        Ok(())
     }
 
     fn poll(&mut self, id: u64) -> Result<(), End> {

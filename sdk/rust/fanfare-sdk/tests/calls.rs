@@ -1,0 +1,189 @@
+//! Many calls in one instance: whose they are, how they wait, what ends them.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use fanfare_sdk::prelude::*;
+use fanfare_sdk::types::{Group, Origin, Target};
+use fanfare_sdk::{caller, carry};
+
+type Left = Pin<Box<dyn Future<Output = Option<u64>>>>;
+
+thread_local! {
+    static OPEN: Cell<bool> = const { Cell::new(false) };
+    static WAITING: RefCell<Vec<Waker>> = RefCell::default();
+    static LEFT: RefCell<Option<Left>> = const { RefCell::new(None) };
+    static COUNT: Cell<u32> = const { Cell::new(0) };
+}
+
+async fn opened() {
+    poll_fn(|context| {
+        if OPEN.get() {
+            return Poll::Ready(());
+        }
+        WAITING.with_borrow_mut(|waiting| waiting.push(context.waker().clone()));
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Waits for `open`, and tells whether its call is still the current one.
+#[handler]
+async fn hold(cx: Context) -> Json<bool> {
+    let before = caller() == Some(cx.id());
+    opened().await;
+    Json(before && caller() == Some(cx.id()))
+}
+
+#[handler]
+fn open() {
+    OPEN.set(true);
+    WAITING.take().into_iter().for_each(Waker::wake);
+}
+
+/// Leaves a future of its own for another call to run.
+#[handler]
+fn leave(cx: Context) -> Json<u64> {
+    LEFT.set(Some(Box::pin(carry(async { caller() }))));
+    Json(cx.id())
+}
+
+#[handler]
+async fn run_left() -> Json<Option<u64>> {
+    let left = LEFT.take().unwrap();
+    Json(left.await)
+}
+
+#[handler]
+async fn dive(levels: Json<u32>) -> Result<Json<u32>> {
+    if *levels == 0 {
+        return Ok(Json(0));
+    }
+    let below: u32 = rpc::call("/dive", Json(*levels - 1)).await?.json()?;
+    Ok(Json(below + 1))
+}
+
+#[handler]
+fn panics() {
+    panic!("a test panics on purpose");
+}
+
+#[handler]
+fn count() -> Json<u32> {
+    COUNT.set(COUNT.get() + 1);
+    Json(COUNT.get())
+}
+
+#[handler]
+async fn impatient() -> Result<()> {
+    rpc::to(Target::Worker(0)).timeout(Duration::from_millis(20)).call("/hold", ()).await?;
+    Ok(())
+}
+
+#[handler]
+fn tell_all() -> Result<Json<u32>> {
+    Ok(Json(rpc::to(Group::Workers).subdomain("acme").notify("/told?x=1", "news")?))
+}
+
+#[handler]
+fn told(text: Text, cx: Context) {
+    let Origin::Guest(from) = cx.origin() else { panic!("nobody outside calls this") };
+    info!("{} for {:?} from {}/{}", *text, cx.subdomain(), from.module, from.isolate; "query" => cx.query());
+}
+
+fanfare_sdk::module!(hold, open, leave, run_left, dive, panics, count, impatient, tell_all, told);
+
+#[test]
+fn calls_interleave_and_keep_their_caller() {
+    let host = TestHost::new(Module);
+    std::thread::scope(|scope| {
+        let held: Vec<_> = (0..3).map(|_| scope.spawn(|| host.call("hold", ()).unwrap().text().to_owned())).collect();
+        std::thread::sleep(Duration::from_millis(30));
+        host.call("open", ()).unwrap();
+        for held in held {
+            assert_eq!(held.join().unwrap(), "true");
+        }
+    });
+}
+
+#[test]
+fn a_carried_future_stays_with_its_call() {
+    let host = TestHost::new(Module);
+    let left: u64 = host.call("leave", ()).unwrap().json().unwrap();
+    let ran_as: u64 = host.call("run_left", ()).unwrap().json().unwrap();
+    assert_eq!(left, ran_as);
+}
+
+#[test]
+fn a_chain_of_calls_has_an_end() {
+    let host = TestHost::new(Module);
+    assert_eq!(host.call("dive", json!(16)).unwrap().text(), "16");
+    assert_eq!(host.call("dive", json!(17)).unwrap_err().failure().unwrap().name, "too-deep");
+}
+
+#[test]
+fn a_panic_ends_the_instance_and_all_its_calls() {
+    let host = TestHost::builder(Module).workers(2).start();
+    host.call("count", ()).unwrap();
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| host.call("hold", ()));
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(host.call("panics", ()).unwrap_err().kind(), "crashed");
+        assert_eq!(held.join().unwrap().unwrap_err().kind(), "crashed");
+    });
+    assert_eq!(host.call("count", ()).unwrap().text(), "1");
+}
+
+#[test]
+fn a_call_that_takes_too_long_ends_by_timeout() {
+    let host = TestHost::builder(Module).workers(2).start();
+    let error = host.request("impatient").on(1).send().unwrap_err();
+    let failure = error.failure().unwrap();
+    assert_eq!((failure.name.as_str(), failure.status), ("timeout", 504));
+}
+
+#[test]
+fn a_notified_route_runs_everywhere_for_the_tenant() {
+    let host = TestHost::builder(Module).name("shop").workers(2).start();
+    assert_eq!(host.call("tell_all", ()).unwrap().text(), "2");
+    host.settle();
+    let mut logs = host.logs();
+    logs.sort_by_key(|line| line.isolate.to_string());
+    assert_eq!(logs.len(), 2);
+    assert_eq!(logs[1].isolate, Isolate::Worker(1));
+    assert_eq!(logs[1].message, r#"news for Some("acme") from shop/worker-0"#);
+    assert_eq!(logs[1].fields, [("query".to_owned(), "x=1".to_owned())]);
+}
+
+#[cfg(feature = "spawn")]
+mod spawning {
+    use super::*;
+
+    #[handler]
+    fn later(cx: Context) {
+        fanfare_sdk::spawn(async move {
+            opened().await;
+            info!("later"; "mine" => caller() == Some(cx.id()));
+        });
+    }
+
+    mod component {
+        fanfare_sdk::module!(super::later, crate::open);
+    }
+
+    #[test]
+    fn spawned_work_goes_on_after_the_answer_as_its_call() {
+        let host = TestHost::new(component::Module);
+        host.call("later", ()).unwrap();
+        assert!(host.logs().is_empty());
+        host.call("open", ()).unwrap();
+        let begin = std::time::Instant::now();
+        while host.logs().is_empty() && begin.elapsed() < Duration::from_secs(5) {
+            std::thread::yield_now();
+        }
+        assert_eq!(host.logs()[0].fields, [("mine".to_owned(), "true".to_owned())]);
+    }
+}

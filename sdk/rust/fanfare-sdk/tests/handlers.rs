@@ -1,0 +1,134 @@
+//! Arguments, results, failures.
+
+use std::collections::BTreeMap;
+
+use fanfare_sdk::prelude::*;
+
+#[handler]
+async fn body(text: Option<Text>, cx: Context) -> String {
+    format!("{:?} {}", text.map(|text| text.0), cx.handler())
+}
+
+#[handler(name = "renamed")]
+fn other_name(bytes: Bytes) -> Vec<u8> {
+    bytes.0
+}
+
+#[handler]
+fn order(
+    cx: Context,
+    limit: Query<Option<u8>>,
+    Json(list): Json<Vec<u8>>,
+    name: Path<String>,
+    all: Path<BTreeMap<String, String>>,
+) -> (u16, Json<Value>) {
+    (201, Json(json!({"limit": *limit, "list": list, "name": *name, "all": *all, "id": cx.id() > 0})))
+}
+
+#[handler]
+fn twice(_first: Text, _second: Bytes) {}
+
+#[derive(Debug)]
+struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the machine is broken")
+    }
+}
+
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&std::fmt::Error)
+    }
+}
+
+#[handler]
+async fn fails(how: Text) -> Result<()> {
+    match how.as_str() {
+        "std" => Err(Broken)?,
+        "text" => Err("just words")?,
+        "boxed" => Err(Box::<dyn std::error::Error + Send + Sync>::from(Broken))?,
+        "call" => {
+            rpc::call("other/route", ()).await?;
+        }
+        "nowhere" => {
+            rpc::call("nowhere/route", ()).await?;
+        }
+        _ => return Err(Failure::conflict("taken", "it is taken").with_data(json!({"by": "ada"}))),
+    }
+    Ok(())
+}
+
+#[handler]
+async fn own_error() -> Result<&'static str, Broken> {
+    Err(Broken)
+}
+
+fanfare_sdk::module!(body, other_name, order, twice, fails, own_error);
+
+fn failure(host: &TestHost, route: &str, body: &str) -> Failure {
+    host.call(route, body).unwrap_err().failure().unwrap().clone()
+}
+
+#[test]
+fn names_are_listed_for_describe() {
+    use fanfare_sdk::Module as _;
+    assert_eq!(Module::HANDLERS, ["body", "renamed", "order", "twice", "fails", "own_error"]);
+}
+
+#[test]
+fn a_body_may_be_missing_text_or_bytes() {
+    let host = TestHost::new(Module);
+    assert_eq!(host.call("body", ()).unwrap().text(), "None body");
+    assert_eq!(host.call("body", "x").unwrap().text(), "Some(\"x\") body");
+    assert_eq!(host.call("body", vec![0xff_u8]).unwrap_err().failure().unwrap().status, 400);
+    let reply = host.call("renamed", "text").unwrap();
+    assert_eq!(reply.payload, Payload::Bytes(b"text".to_vec()));
+}
+
+#[test]
+fn arguments_come_in_any_order() {
+    let host = TestHost::builder(Module).route("PUT {kind}/{name}", "order").start();
+    let reply = host.call("PUT a/b%20c?limit=7", json!([1, 2])).unwrap();
+    assert_eq!(reply.status, 201);
+    assert_eq!(reply.header("Content-Type"), Some("application/json"));
+    let expected = json!({"limit": 7, "list": [1, 2], "name": "b c", "all": {"kind": "a", "name": "b c"}, "id": true});
+    assert_eq!(reply.json::<Value>().unwrap(), expected);
+    assert_eq!(failure(&host, "PUT a/b?limit=x", "[]").name, "invalid-parameter");
+    assert_eq!(failure(&host, "PUT a/b", "{}").name, "invalid-body");
+    assert_eq!(failure(&host, "PUT a/b", "").message, "this route takes JSON, and there is no body");
+}
+
+#[test]
+fn only_one_argument_has_the_body() {
+    let host = TestHost::new(Module);
+    assert_eq!(failure(&host, "twice", "x").name, "invalid-handler");
+}
+
+#[test]
+fn every_error_becomes_a_failure() {
+    let host = TestHost::builder(Module)
+        .answer("other.route", |_| Err(Failure::new("theirs", "no").with_status(418).into()))
+        .start();
+    let of = |how: &str| {
+        let failure = failure(&host, "fails", how);
+        (failure.name.clone(), failure.message.clone(), failure.status)
+    };
+    let is = |name: &str, message: &str, status: u16| (name.to_owned(), message.to_owned(), status);
+    let broken = "the machine is broken: an error occurred when formatting an argument";
+    assert_eq!(of("std"), is("error", broken, 500));
+    assert_eq!(of("boxed"), is("error", broken, 500));
+    assert_eq!(of("text"), is("error", "just words", 500));
+    assert_eq!(of("call"), is("theirs", "no", 418));
+    assert_eq!((of("nowhere").0.as_str(), of("nowhere").2), ("not-found", 502));
+    assert_eq!(of("own"), is("taken", "it is taken", 409));
+    assert_eq!(failure(&host, "fails", "own").data, Payload::Text(r#"{"by":"ada"}"#.to_owned()));
+    assert_eq!(failure(&host, "own_error", "").message, broken);
+}
+
+#[test]
+fn a_handler_is_still_a_function() {
+    assert_eq!(fanfare_sdk::testing::block_on(own_error()).unwrap_err().to_string(), "the machine is broken");
+    assert_eq!(other_name(Bytes(vec![1])), [1]);
+}

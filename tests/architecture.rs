@@ -1,0 +1,110 @@
+//! Which part may use which: the whole table. A file of the host without a row fails.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::root;
+
+/// A part, and the parts below it that it may name. `call`, `config` and `ports` are plain data and traits for all.
+const TABLE: &[(&str, &[&str])] = &[
+    ("call", &[]),
+    ("config", &[]),
+    ("ports", &["call", "config"]),
+    ("bindings", &[]),
+    ("engine", &[]),
+    ("registry", &["call", "config", "engine"]),
+    ("isolate", &["bindings", "call", "config", "engine", "ports", "registry"]),
+    ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
+    ("triggers", &["call", "config", "registry"]),
+    ("worker", &["call", "config", "dispatch", "isolate", "registry", "triggers"]),
+    ("admin", &["call", "config", "dispatch", "host", "isolate", "registry"]),
+    ("host", &["admin", "call", "config", "dispatch", "engine", "isolate", "registry", "triggers", "worker"]),
+    ("cli", &["call", "config", "engine", "host", "registry"]),
+    ("main", &[]),
+    ("lib", &[]),
+];
+
+/// Crates that only some parts may know.
+const OUTSIDE: &[(&str, &[&str])] = &[
+    ("wasmtime", &["bindings", "engine", "registry", "isolate", "host"]),
+    ("wasmtime_wasi", &["isolate"]),
+    ("wasmparser", &["registry"]),
+    ("hyper", &["triggers", "admin", "cli"]),
+    ("clap", &["cli", "engine"]),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code of a file without comments and without its unit tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+fn part(source: &Path) -> String {
+    let first = source.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The parts that a file names with `crate::`.
+fn used(code: &str) -> Vec<String> {
+    let mut used = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let names = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap().split(',').map(|name| name.trim().to_owned()).collect(),
+            None => vec![rest.to_owned()],
+        };
+        let ident = |name: String| name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        used.extend(names.into_iter().map(ident).filter(|name| !name.is_empty()));
+    }
+    used
+}
+
+#[test]
+fn arrows_go_down_only() {
+    let table: BTreeMap<&str, &[&str]> = TABLE.iter().copied().collect();
+    let src = root().join("host/src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    assert!(files.len() > 30, "the sources are found");
+    let mut faults = Vec::new();
+    for file in files {
+        let relative = file.strip_prefix(&src).unwrap();
+        let part = part(relative);
+        let Some(allowed) = table.get(part.as_str()) else {
+            faults.push(format!("{} has no row in the table", relative.display()));
+            continue;
+        };
+        let code = code(&file);
+        for used in used(&code) {
+            if used != part && !allowed.contains(&used.as_str()) && table.contains_key(used.as_str()) {
+                faults.push(format!("{}: {part} may not use {used}", relative.display()));
+            }
+        }
+        for (outside, parts) in OUTSIDE {
+            let named = code.contains(&format!("{outside}::")) || code.contains(&format!("use {outside};"));
+            if named && !parts.contains(&part.as_str()) {
+                faults.push(format!("{}: {part} may not know {outside}", relative.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn dispatch_knows_neither_wasm_nor_http_servers() {
+    let row = |part: &str| OUTSIDE.iter().filter(move |(_, parts)| parts.contains(&part)).count();
+    assert_eq!(row("dispatch"), 0);
+}

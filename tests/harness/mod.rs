@@ -1,0 +1,276 @@
+//! What a test reads like: this module, this configuration, this request, this answer.
+//!
+//! ```ignore
+//! let host = TestHost::with("echo").start().await;
+//! let answer = host.post("/api/echo/echo", "hello").await;
+//! assert_eq!((answer.status, answer.text()), (200, "hello"));
+//! ```
+
+#![allow(dead_code)] // Not every test needs every word.
+
+mod client;
+mod log;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fanfare::config::Config;
+use fanfare::host::{Host, RunningHost, Stopped};
+use fanfare::isolate::Probe;
+use serde_json::{Value, json};
+
+pub use client::{Answer, Connection};
+pub use log::Log;
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    env!("CARGO_BIN_EXE_fanfare").into()
+}
+
+/// A folder of one test, gone with it.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> TempDir {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = root().join("target/tmp").join(format!("test-{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        TempDir(dir)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file, and the folders above it.
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Compiled components are shared by all tests.
+pub fn shared_state_dir() -> PathBuf {
+    root().join("target/tmp/shared-state")
+}
+
+/// A host to be.
+pub struct TestHost {
+    dir: TempDir,
+    config: Value,
+    probe: Option<Probe>,
+}
+
+impl TestHost {
+    /// With one of the test guests or example modules, under its own name.
+    pub fn with(module: &str) -> TestHost {
+        TestHost::empty().and(module)
+    }
+
+    pub fn empty() -> TestHost {
+        let config = json!({
+            "workers": 2,
+            "stateDir": shared_state_dir(),
+            "http": { "listen": "127.0.0.1:0" },
+            "admin": { "listen": "127.0.0.1:0" },
+            "shutdown": { "drain": "5s" },
+        });
+        TestHost { dir: TempDir::new(), config, probe: None }
+    }
+
+    /// One more module.
+    pub fn and(self, module: &str) -> TestHost {
+        self.and_as(module, module)
+    }
+
+    /// One more module under another name.
+    pub fn and_as(self, module: &str, name: &str) -> TestHost {
+        let from = source_of(module);
+        let to = self.dir.path().join("modules").join(name);
+        fs::create_dir_all(&to).unwrap();
+        for entry in fs::read_dir(&from).unwrap() {
+            let path = entry.unwrap().path();
+            let wanted = path.extension().is_some_and(|extension| extension == "wasm" || extension == "json");
+            if wanted {
+                fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        self
+    }
+
+    /// Changes a module's manifest.
+    pub fn manifest(self, name: &str, patch: Value) -> TestHost {
+        let file = self.dir.path().join("modules").join(name).join("module.json");
+        let mut manifest: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        merge(&mut manifest, patch);
+        fs::write(&file, manifest.to_string()).unwrap();
+        self
+    }
+
+    /// Sets a limit of a module, as the operator.
+    pub fn limit(self, module: &str, limit: &str, value: impl Into<Value>) -> TestHost {
+        let value = value.into();
+        self.config(json!({ "modules": { module: { "limits": { limit: value } } } }))
+    }
+
+    /// Grants a module something, as the operator.
+    pub fn grant(self, module: &str, grants: Value) -> TestHost {
+        self.config(json!({ "modules": { module: { "grants": grants } } }))
+    }
+
+    /// Changes `fanfare.json`: objects merge.
+    pub fn config(mut self, patch: Value) -> TestHost {
+        merge(&mut self.config, patch);
+        self
+    }
+
+    pub fn workers(self, count: u32) -> TestHost {
+        self.config(json!({ "workers": count }))
+    }
+
+    /// Writes a file below the host's folder.
+    pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> TestHost {
+        self.dir.write(name, text);
+        self
+    }
+
+    /// Sees every call as it starts.
+    pub fn probe(mut self, probe: Probe) -> TestHost {
+        self.probe = Some(probe);
+        self
+    }
+
+    pub async fn start(self) -> Started {
+        let log = Log::capture();
+        let config = Config::from_text(&self.config.to_string(), self.dir.path()).expect("the configuration is right");
+        let host = Host::bind(config, binary()).expect("free ports");
+        let host = match self.probe {
+            Some(probe) => host.with_probe(probe),
+            None => host,
+        };
+        let running = host.start().await.expect("the host starts");
+        Started { http: running.http, admin: running.admin, running: Some(running), dir: self.dir, log }
+    }
+}
+
+/// Where the module of a name has its folder.
+pub fn source_of(module: &str) -> PathBuf {
+    let candidates = [root().join("tests/guests").join(module), root().join("modules").join(module)];
+    candidates.into_iter().find(|dir| dir.join("module.json").exists()).unwrap_or_else(|| panic!("no module {module}"))
+}
+
+fn merge(into: &mut Value, patch: Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, patch) => *into = patch,
+    }
+}
+
+/// A host that serves.
+pub struct Started {
+    pub http: SocketAddr,
+    pub admin: SocketAddr,
+    pub log: Log,
+    pub dir: TempDir,
+    running: Option<RunningHost>,
+}
+
+impl Started {
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], "").await
+    }
+
+    pub async fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+        self.request("POST", path, &[], body).await
+    }
+
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        Connection::open(self.http).await.send(method, path, headers, body).await
+    }
+
+    /// The operator's listener.
+    pub async fn admin(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+        Connection::open(self.admin).await.send(method, path, &[], body).await
+    }
+
+    /// Calls an inner route in one isolate, or `any`: `{status, payload}` or `{code, detail}`.
+    pub async fn call(&self, target: &str, module: &str, path: &str, body: impl Into<Vec<u8>>) -> Value {
+        let url = format!("/v1/modules/{module}/call?target={target}&path={path}");
+        self.admin("POST", &url, body).await.json()
+    }
+
+    /// Gathers a broadcast: one entry per worker.
+    pub async fn gather(&self, module: &str, name: &str, body: impl Into<Vec<u8>>) -> Vec<Value> {
+        let url = format!("/v1/modules/{module}/broadcasts/{name}?gather=true");
+        let answer = self.admin("POST", &url, body).await;
+        answer.json().as_array().unwrap_or_else(|| panic!("no entries: {}", answer.text())).clone()
+    }
+
+    pub async fn status(&self) -> Value {
+        self.admin("GET", "/v1/status", "").await.json()
+    }
+
+    /// What the status says of a module in a worker.
+    pub async fn slot(&self, module: &str, worker: usize) -> Value {
+        let status = self.status().await;
+        let modules = status["modules"].as_array().unwrap();
+        modules.iter().find(|listed| listed["name"] == module).unwrap()["isolates"][worker].clone()
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.admin("GET", "/metrics", "").await.text().to_owned()
+    }
+
+    /// The sum of all samples of a metric whose labels contain every one of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let metrics = self.metrics().await;
+        let samples =
+            metrics.lines().filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    pub fn running(&self) -> &RunningHost {
+        self.running.as_ref().unwrap()
+    }
+
+    pub async fn stop(mut self) -> Stopped {
+        self.running.take().unwrap().stop().await
+    }
+}
+
+/// Waits until `condition` holds; fails after ten seconds with what it was.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
