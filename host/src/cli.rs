@@ -3,6 +3,7 @@
 pub mod call;
 pub mod check;
 pub mod client;
+mod component;
 pub mod config;
 pub mod emit;
 pub mod grant;
@@ -49,7 +50,7 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
-        Command::Check(args) => check::run(&args, &|_, _| Vec::new()),
+        Command::Check(args) => check::run(&args, &component::faults),
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Grant(args) => grant::run(&args),

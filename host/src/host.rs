@@ -3,6 +3,7 @@
 //! [`Host::bind`] has the ports, [`Host::start`] loads the modules and serves, [`RunningHost::stop`] drains. The binary
 //! and the tests use the same three.
 
+mod inspect;
 mod modules;
 
 use std::net::{SocketAddr, TcpListener};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use inspect::Inspector;
 pub use modules::{ModuleState, Modules};
 
 use crate::admin::{self, Admin};
@@ -105,7 +107,7 @@ impl Host {
         let config = self.config;
         let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Worker);
         let (http_address, admin_address) = (address(&self.http)?, address(&self.admin)?);
-        let engine = Engine::start(config.engine.tick).map_err(StartError::Engine)?;
+        let loader = loader(&config, self.compiler)?;
         let mut workers = Vec::with_capacity(config.workers);
         for index in 0..u32::try_from(config.workers).unwrap_or(u32::MAX) {
             workers.push(Worker::start(index).map_err(StartError::Worker)?);
@@ -122,7 +124,7 @@ impl Host {
         let dispatch =
             Arc::new(Dispatch::new(isolates, node.clone(), ids.clone(), config.calls.max_depth, test_routes));
         let environment = Arc::new(Environment {
-            engine: engine.clone(),
+            engine: loader.engine.clone(),
             node,
             calls: dispatch.clone(),
             restart: config.isolate.clone(),
@@ -138,16 +140,6 @@ impl Host {
         let admin = Admin::new(config.clone(), dispatch.clone(), modules.clone(), closing.clone());
         listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
 
-        let loader = Loader {
-            engine,
-            cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,
-            compiler: Compiler {
-                program: self.compiler,
-                memory: config.engine.compile_memory,
-                timeout: config.engine.compile_timeout,
-                max_component: config.engine.max_component,
-            },
-        };
         modules.load_all(&config, &loader, &dispatch, &environment).await?;
 
         let hands: Vec<Hand> = workers.iter().map(|worker| worker.hand.clone()).collect();
@@ -175,6 +167,20 @@ impl Host {
             drain: config.shutdown.drain,
         })
     }
+}
+
+/// What loads modules: the engine, the cache and the compiler.
+fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
+    Ok(Loader {
+        engine: Engine::start(config.engine.tick).map_err(StartError::Engine)?,
+        cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,
+        compiler: Compiler {
+            program: compiler,
+            memory: config.engine.compile_memory,
+            timeout: config.engine.compile_timeout,
+            max_component: config.engine.max_component,
+        },
+    })
 }
 
 impl RunningHost {

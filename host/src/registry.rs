@@ -21,7 +21,8 @@ pub use manifest::{Isolation, Manifest, Middleware};
 pub use router::{Access, Found, Matched, RouteSpec, Router};
 
 use crate::call::Route;
-use crate::config::{Capabilities, Config, Faults, Limits};
+use crate::config::shape::did_you_mean;
+use crate::config::{Capabilities, Config, Fault, Faults, KeyPath, Limits};
 use crate::engine::{Cache, CacheError, Compiler, Engine, cache};
 
 /// One loaded version of a module. Never changes.
@@ -147,18 +148,23 @@ impl Generation {
         }))
     }
 
-    /// The manifest's handlers that are not among `names`.
-    pub fn unknown_handlers(&self, names: &[String]) -> Vec<String> {
-        let mut unknown: Vec<String> = self
-            .manifest
-            .routes
-            .iter()
-            .filter(|route| !names.contains(&route.handler))
-            .map(|route| {
-                format!("routes: the handler `{}` is not one of the component's: {}", route.handler, names.join(", "))
-            })
-            .collect();
-        unknown.dedup();
-        unknown
+    /// A fault for each handler of the manifest that is not among `names`.
+    pub fn unknown_handlers(&self, names: &[String]) -> Faults {
+        let mut faults = Faults::default();
+        for (index, route) in self.manifest.routes.iter().enumerate() {
+            if names.contains(&route.handler) {
+                continue;
+            }
+            let key = KeyPath::of(&["routes"]).index(index).key("handler");
+            let known: Vec<&str> = names.iter().map(String::as_str).collect();
+            let near = did_you_mean(&route.handler, &known);
+            let rule = format!(
+                "must be a handler of the component, found `{}`{near}; it has {}",
+                route.handler,
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            );
+            faults.push(Fault::new(&self.manifest.source.nearest(&key).origin, key, rule));
+        }
+        faults
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
@@ -13,6 +13,9 @@ use crate::dispatch::Dispatch;
 use crate::isolate::{self, Environment, GuestLinker, Program};
 use crate::registry::manifest::{Found, Manifest, scan};
 use crate::registry::{Generation, Loader};
+
+/// How often a long compile is heard of.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 /// What became of one folder.
 #[derive(Clone)]
@@ -114,7 +117,7 @@ impl Modules {
 }
 
 /// One module, from its manifest to something that can be instantiated, or every reason why not.
-async fn load(
+pub(super) async fn load(
     manifest: Manifest,
     config: &Config,
     loader: &Loader,
@@ -122,21 +125,35 @@ async fn load(
     environment: &Environment,
 ) -> Result<Program, String> {
     let component = manifest.component.display().to_string();
-    let file = manifest.file.display().to_string();
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let loaded = loader.load(manifest, config, threads).await.map_err(|error| error.to_string())?;
+    let name = manifest.name.clone();
+    let loading = loader.load(manifest, config, threads);
+    let loaded = told(&name, begun, loading).await.map_err(|error| error.to_string())?;
     let generation = Arc::new(loaded.generation);
     if loaded.compiled {
         tracing::info!(module = %generation.module, took = ?begun.elapsed(), "compiled");
     }
     let program = Program::link(linker, generation.clone()).map_err(|error| format!("{component}: {error:#}"))?;
     match isolate::handlers(&program, environment).await {
-        Ok(Some(names)) => match generation.unknown_handlers(&names) {
-            unknown if unknown.is_empty() => Ok(program),
-            unknown => Err(unknown.iter().map(|fault| format!("{file}: {fault}")).collect::<Vec<_>>().join("\n")),
-        },
+        Ok(Some(names)) => {
+            let unknown = generation.unknown_handlers(&names);
+            if unknown.is_empty() { Ok(program) } else { Err(unknown.to_string()) }
+        }
         Ok(None) => Ok(program),
         Err(why) => Err(format!("{component}: `describe` failed: {why}")),
+    }
+}
+
+/// Says now and then that loading, which is compiling when it takes long, goes on.
+async fn told<T>(module: &str, begun: Instant, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(PROGRESS) => {
+                tracing::info!(module, "compiling, {} s so far", begun.elapsed().as_secs());
+            }
+        }
     }
 }

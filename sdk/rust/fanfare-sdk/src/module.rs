@@ -106,8 +106,8 @@ pub async fn run<M: Module>(call: Call) -> Result<Outcome, wit::types::Failure> 
 }
 
 /// What the export `save` does.
-pub async fn save<S: Snapshot>() -> Payload {
-    S::save().await
+pub async fn save<S: Snapshot>() -> Result<Payload, String> {
+    S::save().await.map_err(|failure| failure.to_string())
 }
 
 /// What the export `load` does.
@@ -129,7 +129,7 @@ pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotFns {
     /// [`Snapshot::save`]
-    pub save: fn() -> LocalFuture<Payload>,
+    pub save: fn() -> LocalFuture<Result<Payload, String>>,
     /// [`Snapshot::load`]
     pub load: fn(String, Payload) -> LocalFuture<Result<(), String>>,
 }

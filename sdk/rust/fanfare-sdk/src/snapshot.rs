@@ -12,8 +12,9 @@ use crate::types::Payload;
     note = "implement `fanfare_sdk::State` (by serde) or `fanfare_sdk::Snapshot` (any form) for it"
 )]
 pub trait Snapshot {
-    /// Called on the old instance once its calls have ended, or have taken too long.
-    fn save() -> impl Future<Output = Payload>;
+    /// Called on the old instance once its calls have ended, or have taken too long. A failure refuses the new
+    /// generation, in every worker.
+    fn save() -> impl Future<Output = Result<Payload>>;
 
     /// Called on the new instance, before its first call, with what `save` gave. `from` is the digest of the old
     /// generation. A failure refuses the new generation, in every worker.
@@ -33,12 +34,11 @@ pub trait State: Serialize + DeserializeOwned {
 }
 
 impl<S: State> Snapshot for S {
-    async fn save() -> Payload {
-        match serde_json::to_string(&<S as State>::save().await) {
-            Ok(text) => Payload::Text(text),
-            // `save` cannot say no, and state must not get lost unseen: a trap refuses the swap.
-            Err(error) => panic!("the module's state cannot be written as JSON: {error}"),
-        }
+    async fn save() -> Result<Payload> {
+        let state = <S as State>::save().await;
+        let text = serde_json::to_string(&state)
+            .map_err(|error| Failure::new("invalid-state", format!("the state cannot be written as JSON: {error}")))?;
+        Ok(Payload::Text(text))
     }
 
     async fn load(from: &str, state: Payload) -> Result<()> {

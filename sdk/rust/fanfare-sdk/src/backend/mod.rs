@@ -32,7 +32,7 @@ macro_rules! __export {
             $crate::wit::describe::__export_describe!($module with_types_in $crate::wit::describe);
             $(
                 impl $crate::wit::snapshot::Guest for $module {
-                    async fn save() -> $crate::Payload {
+                    async fn save() -> ::core::result::Result<$crate::Payload, ::std::string::String> {
                         $crate::private::save::<$state>().await
                     }
                     async fn load(

@@ -190,12 +190,16 @@ impl TestHost {
     /// Renews every worker's instance as a swap does, with the module's snapshot handed over.
     ///
     /// # Panics
-    /// When the new instances refuse the state.
+    /// When the state cannot be saved, or the new instances refuse it.
     pub fn swap(&self) {
         for worker in 0..self.node.workers() {
             let (saved, waiting) = promise::promise();
             self.node.send(worker, Message::Save(saved));
-            let state = waiting.wait(PATIENCE).flatten();
+            let state = match waiting.wait(PATIENCE).flatten() {
+                Some(Ok(state)) => Some(state),
+                Some(Err(error)) => panic!("worker-{worker} did not save its state: {error}"),
+                None => None,
+            };
             self.renew(worker, StartupReason::Swap, state);
         }
     }

@@ -20,7 +20,7 @@ use crate::types::{Call, CallId, Origin, Outcome, Payload, Startup, StartupReaso
 pub(super) enum Message {
     Call(Box<Call>),
     Wake(u64),
-    Save(Resolver<Option<Payload>>),
+    Save(Resolver<Option<Result<Payload, String>>>),
     Renew { reason: StartupReason, state: Option<Payload>, ready: Ready },
     Stop,
 }

@@ -1,0 +1,48 @@
+//! Loads modules without running a host: what `fanfare check` asks of their components.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{StartError, loader, modules};
+use crate::config::Config;
+use crate::dispatch::Dispatch;
+use crate::isolate::{self, Environment, GuestLinker, Ids, NodeFacts};
+use crate::registry::{Loader, Manifest};
+
+/// Everything that loading needs, and nothing that serves.
+pub struct Inspector {
+    config: Arc<Config>,
+    loader: Loader,
+    linker: GuestLinker,
+    environment: Environment,
+}
+
+impl Inspector {
+    /// `compiler` is a program that answers `compile`, such as the `fanfare` binary.
+    pub fn new(config: &Config, compiler: PathBuf) -> Result<Inspector, StartError> {
+        let loader = loader(config, compiler)?;
+        let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
+        let node = Arc::new(NodeFacts { id: config.node.id.clone(), server: config.node.server.clone(), workers: 0 });
+        let ids = Ids::default();
+        let nobody = Dispatch::new(Vec::new(), node.clone(), ids.clone(), config.calls.max_depth, true);
+        let environment = Environment {
+            engine: loader.engine.clone(),
+            node,
+            calls: Arc::new(nobody),
+            restart: config.isolate.clone(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ids,
+            probe: None,
+        };
+        Ok(Inspector { config: Arc::new(config.clone()), loader, linker, environment })
+    }
+
+    /// Every fault of a module's component, one a line: how it is compiled, what it exports, imports and handles.
+    pub async fn inspect(&self, manifest: Manifest) -> Result<(), String> {
+        modules::load(manifest, &self.config, &self.loader, &self.linker, &self.environment).await.map(drop)
+    }
+}
