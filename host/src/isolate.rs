@@ -132,7 +132,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<state::State>> {
 /// What a component says it handles, when it says so, within `limits.startup`.
 pub async fn handlers(program: &Program, environment: &Environment) -> Result<Option<Vec<String>>, String> {
     let generation = &program.generation;
-    let stats = Arc::new(Stats::default());
+    let stats = Arc::new(Stats::new(generation.module.clone(), IsolateId::Master));
     let running = Arc::new(running::Running::new(stats.clone()));
     let log = slot::log(generation, IsolateId::Master, &stats);
     let mut store = state::store(environment, generation, IsolateId::Master, running, log);

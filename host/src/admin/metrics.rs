@@ -61,6 +61,19 @@ impl Collector for Slots {
                 histogram.encode(duration.encode_family(&labels)?)?;
             }
         }
+        let mut faults = encoder.encode_descriptor(
+            "fanfare_call_faults",
+            "Calls that brought no reply, by whose fault it was",
+            None,
+            MetricType::Counter,
+        )?;
+        for slot in &self.0 {
+            let isolate = slot.isolate.to_string();
+            for (fault, counter) in slot.stats.faults() {
+                let labels = [("module", &*slot.module), ("isolate", isolate.as_str()), ("fault", fault)];
+                counter.encode(faults.encode_family(&labels)?)?;
+            }
+        }
         self.each(&mut encoder, "fanfare_restarts", "Instances made anew", MetricType::Counter, |slot, encoder| {
             slot.stats.restarts.encode(encoder)
         })?;

@@ -47,6 +47,17 @@ pub enum Fault {
 }
 
 impl Fault {
+    pub const ALL: [Fault; 5] = [Fault::Guest, Fault::Client, Fault::Peer, Fault::Operator, Fault::Host];
+
+    /// How loudly its errors are logged.
+    pub fn level(self) -> tracing::Level {
+        match self {
+            Fault::Client => tracing::Level::DEBUG,
+            Fault::Guest | Fault::Peer | Fault::Operator => tracing::Level::WARN,
+            Fault::Host => tracing::Level::ERROR,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Fault::Guest => "guest",

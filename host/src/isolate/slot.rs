@@ -77,7 +77,7 @@ impl Slot {
             module: generation.module.as_ref().into(),
             isolate,
             mailbox: Mailbox::new(mailbox as usize, broadcasts as usize),
-            stats: Arc::default(),
+            stats: Arc::new(Stats::new(generation.module.clone(), isolate)),
             router: generation.router(&routes),
             routes,
             generation,

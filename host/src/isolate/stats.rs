@@ -1,12 +1,14 @@
 //! What is counted of one module in one isolate. Each has its own, so that workers share no line that is written per call.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::call::{CallError, Context, TriggerKind};
+use crate::call::{CallError, Context, Fault, IsolateId, TriggerKind};
 
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -15,11 +17,17 @@ const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 pub const OUTCOMES: usize = 1 + CallError::CODES.len();
 
 pub struct Stats {
+    module: Arc<str>,
+    isolate: IsolateId,
     triggers: [TriggerStats; TriggerKind::ALL.len()],
+    faults: [Counter; Fault::ALL.len()],
     pub in_flight: Gauge,
     pub leaked: Gauge,
     pub restarts: Counter,
     pub dropped_lines: Counter,
+    /// The second, since `begun`, in which an error of each fault was last logged.
+    logged: [AtomicU64; Fault::ALL.len()],
+    begun: Instant,
 }
 
 #[derive(Default)]
@@ -28,19 +36,22 @@ pub struct TriggerStats {
     duration: OnceLock<Histogram>,
 }
 
-impl Default for Stats {
-    fn default() -> Stats {
+impl Stats {
+    pub fn new(module: Arc<str>, isolate: IsolateId) -> Stats {
         Stats {
+            module,
+            isolate,
             triggers: Default::default(),
+            faults: Default::default(),
             in_flight: Gauge::default(),
             leaked: Gauge::default(),
             restarts: Counter::default(),
             dropped_lines: Counter::default(),
+            logged: Default::default(),
+            begun: Instant::now(),
         }
     }
-}
 
-impl Stats {
     /// Counts a call that has ended for its caller.
     pub fn ended(&self, trigger: TriggerKind, context: &Context, error: Option<&CallError>) {
         let stats = self.trigger(trigger);
@@ -48,6 +59,9 @@ impl Stats {
             counter.inc();
         }
         stats.duration.get_or_init(|| Histogram::new(BUCKETS)).observe(context.made.elapsed().as_secs_f64());
+        if let Some(error) = error {
+            self.blame(trigger, error, Some(context));
+        }
     }
 
     /// Counts a call that was not started.
@@ -55,6 +69,38 @@ impl Stats {
         if let Some(counter) = self.trigger(trigger).outcomes.get(1 + error.index()) {
             counter.inc();
         }
+        self.blame(trigger, error, None);
+    }
+
+    /// Counts an error for whoever is at fault, and logs it as loudly as that asks for, but one a second at most.
+    fn blame(&self, trigger: TriggerKind, error: &CallError, context: Option<&Context>) {
+        let fault = error.fault();
+        let (Some(counter), Some(logged)) = (self.faults.get(fault as usize), self.logged.get(fault as usize)) else {
+            return;
+        };
+        counter.inc();
+        let second = self.begun.elapsed().as_secs() + 1;
+        if logged.swap(second, Ordering::Relaxed) == second {
+            return;
+        }
+        let (module, isolate, trigger, code, fault_name) =
+            (&self.module, self.isolate, trigger.as_str(), error.code(), fault.as_str());
+        let trace = context.map(|context| context.trace.to_string()).unwrap_or_default();
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(%module, %isolate, trigger, code, fault = fault_name, trace, "a call failed: {error}")
+            };
+        }
+        match fault.level() {
+            tracing::Level::ERROR => event!(error),
+            tracing::Level::WARN => event!(warn),
+            _ => event!(debug),
+        }
+    }
+
+    /// How many errors were whose fault.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
+        Fault::ALL.iter().map(|fault| fault.as_str()).zip(&self.faults).filter(|(_, counter)| counter.get() > 0)
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
