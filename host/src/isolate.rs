@@ -99,6 +99,11 @@ impl Isolate {
         Isolate { id, runtime, slots: ArcSwap::default() }
     }
 
+    /// Where its guests run.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
     pub fn slot(&self, module: &str) -> Option<Arc<Slot>> {
         self.slots.load().get(module).cloned()
     }

@@ -4,11 +4,14 @@
 //! limit, a host panic, or a guest that answers nothing past a deadline. Then every call still in it is ended as
 //! crashed. Calls that have not started stay in the mailbox, for the next instance.
 
+mod fresh;
+mod watch;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::task::AtomicWaker;
@@ -24,9 +27,6 @@ use super::{Environment, mailbox::Room};
 use crate::call::{CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger};
 use crate::isolate::mailbox::Queued;
 use crate::registry::{Generation, Isolation};
-
-/// How often deadlines are looked at while calls run.
-const WATCH: Duration = Duration::from_millis(50);
 
 /// How an instance ended.
 #[derive(Debug)]
@@ -289,131 +289,6 @@ impl Drive {
             }
         }
         Ok(Ok(()))
-    }
-
-    /// Watches, from outside the store, over startups and deadlines. Ends when the store has to go.
-    async fn watch(&self) -> End {
-        let limits = &self.program.generation.limits;
-        let begun = Instant::now();
-        loop {
-            let starting = !self.control.started.load(Ordering::Acquire);
-            if !starting && self.running.is_empty() {
-                self.running.busy.notified().await;
-                continue;
-            }
-            tokio::time::sleep(WATCH).await;
-            if starting && begun.elapsed() >= limits.startup {
-                return End::Crashed(format!("startups took longer than limits.startup, {:?}", limits.startup));
-            }
-            self.running.expire();
-            let leaked = self.running.leaked(limits.abandon_after);
-            self.slot.stats.leaked.set(leaked as i64);
-            if leaked == 0 {
-                continue;
-            }
-            if !self.answers(limits.abandon_after).await {
-                return End::Crashed("the guest answered nothing past a deadline".to_owned());
-            }
-            if self.control.draining.load(Ordering::Acquire) && !self.running.awaited() {
-                return End::Drained;
-            }
-            if leaked > limits.max_leaked as usize {
-                self.control.worn.notify_one();
-            }
-        }
-    }
-
-    /// Whether the driver gets a turn within `grace`.
-    async fn answers(&self, grace: Duration) -> bool {
-        let before = self.control.turns.load(Ordering::Relaxed);
-        self.control.waker.wake();
-        let until = Instant::now() + grace;
-        while self.control.turns.load(Ordering::Relaxed) == before {
-            if Instant::now() >= until {
-                return false;
-            }
-            tokio::time::sleep(self.environment.engine.tick()).await;
-        }
-        true
-    }
-
-    /// A store for each call.
-    async fn fresh(&self) -> End {
-        self.control.set_ready();
-        let mut calls = FuturesUnordered::new();
-        poll_fn(|cx| {
-            self.control.waker.register(cx.waker());
-            loop {
-                while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
-                if self.control.draining.load(Ordering::Acquire) {
-                    return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
-                }
-                self.slot.mailbox.register(cx.waker());
-                let Some(queued) = self.slot.mailbox.take(self.room()) else { return Poll::Pending };
-                calls.push(self.fresh_call(queued));
-            }
-        })
-        .await;
-        End::Drained
-    }
-
-    fn fresh_call(&self, queued: Queued) -> impl Future<Output = ()> + Send + '_ {
-        // Each call has a place of its own, so that a crash ends just that one.
-        let alone = Drive {
-            slot: self.slot.clone(),
-            program: self.program.clone(),
-            environment: self.environment.clone(),
-            running: Arc::new(Running::new(self.slot.stats.clone())),
-            control: Arc::default(),
-            reason: self.reason,
-        };
-        let nested = queued.nested;
-        self.running.occupy(nested);
-        async move {
-            alone.single(queued).await;
-            self.running.vacate(nested);
-        }
-    }
-
-    async fn single(&self, queued: Queued) {
-        let begun = self.begin(queued);
-        let Some((id, record)) = begun else { return };
-        let mut store = self.store();
-        let grace = self.program.generation.limits.abandon_after;
-        let run = async {
-            let handler = self.program.instantiate(&mut store).await?;
-            store
-                .run_concurrent(async |accessor| {
-                    if let Err(why) = self.startups(accessor, &handler).await? {
-                        return Err(wasmtime::Error::msg(why));
-                    }
-                    let started = accessor.with(|access| handler.start(access, record))?;
-                    handler.finish(accessor, started).await
-                })
-                .await?
-        };
-        let late = async {
-            while self.running.leaked(grace) == 0 {
-                tokio::time::sleep(WATCH).await;
-                self.running.expire();
-            }
-        };
-        let ended = tokio::select! {
-            ended = AssertUnwindSafe(run).catch_unwind() => ended,
-            () = late => Ok(Err(wasmtime::Error::msg("the guest answered nothing past a deadline"))),
-        };
-        let why = match ended {
-            Ok(Ok(outcome)) => return self.running.end(id, self.checked(outcome)),
-            Ok(Err(error)) => self.describe(&error, store.data()),
-            Err(panic) => format!("the host panicked: {}", panic_text(&*panic)),
-        };
-        let generation = &self.program.generation;
-        let short = generation.short_digest();
-        tracing::error!(module = %generation.module, generation = short, isolate = %self.slot.isolate, "a fresh instance crashed: {why}");
-        let first = why.lines().next().unwrap_or_default();
-        self.running.crash(|handler| {
-            format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.slot.isolate)
-        });
     }
 
     fn store(&self) -> wasmtime::Store<State> {

@@ -1,0 +1,148 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::{IsolateId, Origin};
+
+/// The parts of an HTTP request that a guest reads on demand.
+#[derive(Debug)]
+pub struct RequestHead {
+    pub headers: http::HeaderMap,
+    pub path: String,
+    pub authority: String,
+    pub peer: SocketAddr,
+}
+
+/// What a call takes along wherever it goes, and what calls made in its name inherit.
+#[derive(Debug)]
+pub struct Context {
+    pub id: u64,
+    pub trace: Trace,
+    pub module: Arc<str>,
+    /// Where it runs.
+    pub isolate: IsolateId,
+    pub origin: Origin,
+    pub subdomain: Option<Arc<str>>,
+    pub made: Instant,
+    pub deadline: Deadline,
+    /// Whether its instance takes no other call while this one runs.
+    pub exclusive: AtomicBool,
+    /// The call in whose name this one is made.
+    pub parent: Option<Arc<Context>>,
+    /// Whether that one waits for this one.
+    pub awaited: bool,
+    /// How many calls are above it.
+    pub depth: u32,
+    /// Whether it descends from a startup.
+    pub in_startup: bool,
+    pub http: Option<Box<RequestHead>>,
+    until: OnceLock<Instant>,
+    ended: AtomicBool,
+}
+
+impl Context {
+    /// A call that nobody asked for but the outside.
+    pub fn root(id: u64, module: Arc<str>, isolate: IsolateId, origin: Origin, deadline: Deadline) -> Context {
+        Context {
+            id,
+            trace: Trace::new(id),
+            module,
+            isolate,
+            origin,
+            subdomain: None,
+            made: Instant::now(),
+            deadline,
+            exclusive: AtomicBool::new(false),
+            parent: None,
+            awaited: false,
+            depth: 0,
+            in_startup: false,
+            http: None,
+            until: OnceLock::new(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// The calls that wait for this one, nearest first.
+    pub fn waiters(&self) -> impl Iterator<Item = &Arc<Context>> {
+        fn above(context: &Context) -> Option<&Arc<Context>> {
+            context.parent.as_ref().filter(|_| context.awaited)
+        }
+        std::iter::successors(above(self), |context| above(context))
+    }
+
+    /// Whether a call of the same module waits for it.
+    pub fn is_nested(&self) -> bool {
+        self.waiters().any(|above| above.module == self.module)
+    }
+
+    /// Notes that it starts now, and answers when its caller stops waiting.
+    pub fn start(&self) -> Instant {
+        *self.until.get_or_init(|| self.deadline.from(Instant::now()))
+    }
+
+    /// When its caller stops waiting, as far as that is known.
+    pub fn until(&self) -> Option<Instant> {
+        match self.deadline {
+            Deadline::At(at) => Some(at),
+            Deadline::AfterStart(_) => self.until.get().copied(),
+        }
+    }
+
+    /// True once: for whoever is first to tell the caller how the call ended.
+    pub fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// When the caller stops waiting.
+#[derive(Debug, Clone, Copy)]
+pub enum Deadline {
+    At(Instant),
+    /// Counted from when the call starts: for broadcasts, which wait in their lane as long as they must.
+    AfterStart(Duration),
+}
+
+impl Deadline {
+    /// The moment, for a call that starts at `now`.
+    pub fn from(self, now: Instant) -> Instant {
+        match self {
+            Deadline::At(at) => at,
+            Deadline::AfterStart(duration) => now + duration,
+        }
+    }
+}
+
+/// Names a call and everything done in its name, in logs and answers: 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace(u128);
+
+impl Trace {
+    fn new(id: u64) -> Trace {
+        use std::hash::{BuildHasher, RandomState};
+        use std::sync::LazyLock;
+        static NODE: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+        Trace((u128::from(*NODE) << 64) | u128::from(id))
+    }
+
+    /// From a `traceparent` header (W3C Trace Context), if that is what it is.
+    pub fn from_traceparent(value: &str) -> Option<Trace> {
+        let mut fields = value.split('-');
+        let (version, trace) = (fields.next()?, fields.next()?);
+        let well_formed = version.len() == 2 && version != "ff" && trace.len() == 32;
+        let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (well_formed && trace.bytes().all(lower))
+            .then(|| u128::from_str_radix(trace, 16).ok())
+            .flatten()
+            .filter(|trace| *trace != 0)
+            .map(Trace)
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}

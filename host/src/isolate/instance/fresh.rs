@@ -1,0 +1,95 @@
+//! `"isolation": "fresh"`: a store for each call.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use futures_util::future::{FutureExt, poll_fn};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::watch::WATCH;
+use super::{Drive, End, panic_text};
+use crate::isolate::mailbox::Queued;
+use crate::isolate::running::Running;
+
+impl Drive {
+    /// Runs the mailbox's calls, each in an instance of its own.
+    pub(super) async fn fresh(&self) -> End {
+        self.control.set_ready();
+        let mut calls = FuturesUnordered::new();
+        poll_fn(|cx| {
+            self.control.waker.register(cx.waker());
+            loop {
+                while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
+                if self.control.draining.load(Ordering::Acquire) {
+                    return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
+                }
+                self.slot.mailbox.register(cx.waker());
+                let Some(queued) = self.slot.mailbox.take(self.room()) else { return Poll::Pending };
+                calls.push(self.fresh_call(queued));
+            }
+        })
+        .await;
+        End::Drained
+    }
+
+    fn fresh_call(&self, queued: Queued) -> impl Future<Output = ()> + Send + '_ {
+        // Each call has a place of its own, so that a crash ends just that one.
+        let alone = Drive {
+            slot: self.slot.clone(),
+            program: self.program.clone(),
+            environment: self.environment.clone(),
+            running: Arc::new(Running::new(self.slot.stats.clone())),
+            control: Arc::default(),
+            reason: self.reason,
+        };
+        let nested = queued.nested;
+        self.running.occupy(nested);
+        async move {
+            alone.single(queued).await;
+            self.running.vacate(nested);
+        }
+    }
+
+    async fn single(&self, queued: Queued) {
+        let begun = self.begin(queued);
+        let Some((id, record)) = begun else { return };
+        let mut store = self.store();
+        let grace = self.program.generation.limits.abandon_after;
+        let run = async {
+            let handler = self.program.instantiate(&mut store).await?;
+            store
+                .run_concurrent(async |accessor| {
+                    if let Err(why) = self.startups(accessor, &handler).await? {
+                        return Err(wasmtime::Error::msg(why));
+                    }
+                    let started = accessor.with(|access| handler.start(access, record))?;
+                    handler.finish(accessor, started).await
+                })
+                .await?
+        };
+        let late = async {
+            while self.running.leaked(grace) == 0 {
+                tokio::time::sleep(WATCH).await;
+                self.running.expire();
+            }
+        };
+        let ended = tokio::select! {
+            ended = AssertUnwindSafe(run).catch_unwind() => ended,
+            () = late => Ok(Err(wasmtime::Error::msg("the guest answered nothing past a deadline"))),
+        };
+        let why = match ended {
+            Ok(Ok(outcome)) => return self.running.end(id, self.checked(outcome)),
+            Ok(Err(error)) => self.describe(&error, store.data()),
+            Err(panic) => format!("the host panicked: {}", panic_text(&*panic)),
+        };
+        let generation = &self.program.generation;
+        let short = generation.short_digest();
+        tracing::error!(module = %generation.module, generation = short, isolate = %self.slot.isolate, "a fresh instance crashed: {why}");
+        let first = why.lines().next().unwrap_or_default();
+        self.running.crash(|handler| {
+            format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.slot.isolate)
+        });
+    }
+}
