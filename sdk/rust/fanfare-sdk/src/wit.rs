@@ -23,6 +23,64 @@ pub mod handler {
         default_bindings_module: "fanfare_sdk::wit::handler",
     });
     pub use exports::fanfare::module::handler::Guest;
+
+    // The generated export leaks: an `async` export of wit-bindgen 0.63 never frees the record of its parameters, and
+    // the bytes of a `call` would fill the memory of an instance that stays. So the macro for the whole world, which
+    // also carries the world's description, is pointed at functions of ours that free it.
+
+    /// Stands where the generated macro looks for the functions of the interface.
+    #[cfg(target_family = "wasm")]
+    pub mod freeing {
+        pub mod exports {
+            pub mod fanfare {
+                pub mod module {
+                    pub mod handler {
+                        pub use crate::__export_freeing as __export_fanfare_module_handler_0_1_0_cabi;
+                    }
+                }
+            }
+        }
+    }
+
+    #[cfg(target_family = "wasm")]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __export_freeing {
+        ($module:ident with_types_in $($path:tt)*) => {
+            #[unsafe(export_name = "[async-lift]fanfare:module/handler@0.1.0#handle")]
+            unsafe extern "C" fn handle(call: *mut u8) -> i32 {
+                unsafe { $crate::wit::handler::start::<$module>(call) }
+            }
+            #[unsafe(export_name = "[callback][async-lift]fanfare:module/handler@0.1.0#handle")]
+            unsafe extern "C" fn resume(event: u32, first: u32, second: u32) -> u32 {
+                unsafe { $crate::wit::handler::resume(event, first, second) }
+            }
+        };
+    }
+
+    /// The size of a `call` in memory, as the canonical ABI lays it out.
+    #[cfg(target_family = "wasm")]
+    const CALL: std::alloc::Layout = match std::alloc::Layout::from_size_align(152, 8) {
+        Ok(layout) => layout,
+        Err(_) => panic!(),
+    };
+
+    /// Starts a call; what the export does.
+    ///
+    /// # Safety
+    /// `call` is the record that the host has just lowered.
+    #[cfg(target_family = "wasm")]
+    pub unsafe fn start<G: Guest>(call: *mut u8) -> i32 {
+        unsafe {
+            let code = exports::fanfare::module::handler::_export_handle_cabi::<G>(call);
+            // The first poll, which is over, has read it.
+            std::alloc::dealloc(call, CALL);
+            code
+        }
+    }
+
+    #[cfg(target_family = "wasm")]
+    pub use exports::fanfare::module::handler::__callback_handle as resume;
 }
 
 pub mod describe {

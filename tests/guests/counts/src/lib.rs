@@ -38,6 +38,17 @@ fn append(body: Payload, cx: Context) -> Result<()> {
     Ok(())
 }
 
+/// Emits, then waits for a call: how many broadcasts had run here before, right after and after the wait.
+#[handler]
+async fn look(body: Payload) -> Result<Json<Value>> {
+    let heard = || HEARD.with_borrow(Vec::len);
+    let before = heard();
+    broadcast::emit("append", body)?;
+    let emitted = heard();
+    let _ = rpc::call("/list", ()).await;
+    Ok(Json(json!({"before": before, "emitted": emitted, "waited": heard()})))
+}
+
 #[handler]
 fn list() -> Json<Value> {
     HEARD.with_borrow(|heard| Json(json!({"isolate": host::isolate(), "heard": heard})))
@@ -66,4 +77,4 @@ async fn misbehave(how: Json<Misbehave>) -> Result<&'static str> {
     }
 }
 
-fanfare_sdk::module!(emit, append, list, misbehave);
+fanfare_sdk::module!(emit, look, append, list, misbehave);

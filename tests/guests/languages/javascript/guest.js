@@ -52,7 +52,7 @@ async function ask(caller, route, payload) {
     const options = { timeoutMs: null, subdomain: null, extra: [] };
     const answer = rpc.call(caller, { tag: "any" }, route, payload, options);
     const result = await answer.read();
-    answer.drop();
+    answer.drop(); // Nothing else ever does: a handle for each call, until the table is full.
     if (result.tag === "err") throw refused(result.val);
     return result.val.payload;
 }
@@ -79,24 +79,25 @@ async function run(call) {
     return { tag: "reply", val: { status: 0, headers: [], payload: await known(call), extra: [] } };
 }
 
-// A call's end must be given in the call's own turn. QuickJS runs every job that is ready in whichever call's turn it is, so a
-// call that awaits what another call resolves would end in that one's turn, and answer it; and a call that has nothing
-// of its own to wait for when its turn is over is a trap. So a call waits for a future of its own, which its end writes.
+// A call must end in its own turn. QuickJS runs every job that is ready in whichever call's turn it is, and the end of a call
+// answers the call whose turn it is: a call that goes on because of another one would answer that one's caller. And a
+// call that waits for nothing of its own when its turn is over is a trap. So unless it ends at once, a call waits for a
+// future of its own, which its end writes, in whosever turn. Then a handler may await anything.
 export const handler = {
     async handle(call) {
         let end;
-        let writable;
+        let own;
         run(call).then(
             (value) => { end = () => value; },
             (error) => { end = () => { throw error; }; },
-        ).then(() => writable?.write(0));
+        ).then(() => own?.writable.write(0));
+        // These jobs are still in the call's first turn; a future costs more than they do.
         for (let i = 0; i < 8 && !end; i++) await null;
         if (!end) {
-            const future = wit.Future(wit.Future.U8);
-            writable = future.writable;
-            await future.readable.read();
-            future.readable.drop();
-            writable.drop();
+            own = wit.Future(wit.Future.U8);
+            await own.readable.read();
+            own.readable.drop();
+            own.writable.drop();
         }
         return end();
     },

@@ -1,6 +1,6 @@
 //! Never answers.
 
-use common::{ok, who};
+use common::{block, ok, who};
 use fanfare_sdk::prelude::*;
 
 /// Waits for nothing that will ever come.
@@ -17,4 +17,4 @@ async fn stubborn() {
     }
 }
 
-fanfare_sdk::module!(never, stubborn, who, ok);
+fanfare_sdk::module!(never, stubborn, block, who, ok);

@@ -1,4 +1,4 @@
-//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never", "ms": 100}`.
+//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never" | "calls" | "gathers", "ms": 100}`.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -35,6 +35,20 @@ async fn start(cx: Context) -> Result<()> {
             std::hint::black_box(());
         },
         "never" => std::future::pending().await,
+        // Every worker, and notes how each ended.
+        "gathers" => {
+            for entry in broadcast::gather("ping", ()).await? {
+                let end = entry.outcome.map_or_else(|error| error.kind().to_owned(), |_| "ok".to_owned());
+                STARTED.with_borrow_mut(|started| started.push(format!("{} {end}", entry.isolate)));
+            }
+        }
+        "calls" => {
+            for worker in (0..host::whoami().workers).map(Isolate::Worker) {
+                let called = rpc::to(worker.target()).call("/started", ()).await;
+                let end = called.map_or_else(|error| error.kind().to_owned(), |_| "ok".to_owned());
+                STARTED.with_borrow_mut(|started| started.push(format!("{worker} {end}")));
+            }
+        }
         _ => {}
     }
     Ok(())

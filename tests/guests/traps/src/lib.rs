@@ -2,6 +2,7 @@
 
 use common::{hold, holding, ok, release, who};
 use fanfare_sdk::prelude::*;
+use fanfare_sdk::types::Target;
 
 /// The instruction itself, without a word.
 #[handler]
@@ -39,4 +40,11 @@ async fn later() -> Result<()> {
     panic!("later");
 }
 
-fanfare_sdk::module!(trap, panics, recurse, later, hold, holding, release, who, ok);
+/// After it has been counted by `who` of worker 1.
+#[handler]
+async fn after_effect() -> Result<()> {
+    rpc::to(Target::Worker(1)).call("/who", ()).await?;
+    panic!("after its effect");
+}
+
+fanfare_sdk::module!(trap, panics, recurse, later, after_effect, hold, holding, release, who, ok);

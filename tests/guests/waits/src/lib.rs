@@ -32,6 +32,12 @@ async fn slow(ms: Json<u64>) -> Result<&'static str> {
     }
 }
 
+/// Sends the body on to `echo`, and answers what comes back.
+#[handler]
+async fn relay(body: Payload) -> Result<Payload> {
+    Ok(rpc::call("echo/echo", body).await?.payload)
+}
+
 /// Logs before and after a wait: both lines belong to this call.
 #[handler]
 async fn log_around(body: Text) -> &'static str {
@@ -42,5 +48,5 @@ async fn log_around(body: Text) -> &'static str {
 }
 
 fanfare_sdk::module!(
-    hold, release, holding, who, ok, block, nested, every, notify, emit, gather, hear, heard, slow, log_around
+    hold, release, holding, who, ok, block, nested, every, notify, emit, gather, hear, heard, slow, relay, log_around
 );

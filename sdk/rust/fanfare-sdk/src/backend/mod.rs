@@ -28,7 +28,7 @@ macro_rules! __export {
                     <$module as $crate::Module>::HANDLERS.iter().map(|name| (*name).into()).collect()
                 }
             }
-            $crate::wit::handler::__export_handler!($module with_types_in $crate::wit::handler);
+            $crate::wit::handler::__export_handler!($module with_types_in $crate::wit::handler::freeing);
             $crate::wit::describe::__export_describe!($module with_types_in $crate::wit::describe);
             $(
                 impl $crate::wit::snapshot::Guest for $module {
