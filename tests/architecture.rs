@@ -29,7 +29,7 @@ const TABLE: &[(&str, &[&str])] = &[
 const OUTSIDE: &[(&str, &[&str])] = &[
     ("wasmtime", &["bindings", "engine", "registry", "isolate", "host"]),
     ("wasmtime_wasi", &["isolate"]),
-    ("wasmparser", &["registry"]),
+    ("wasmparser", &["engine", "registry"]),
     ("hyper", &["triggers", "admin", "cli"]),
     ("clap", &["cli", "engine"]),
 ];

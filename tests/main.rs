@@ -4,5 +4,14 @@
 
 mod harness;
 
+mod admin;
 mod architecture;
+mod broadcasts;
+mod cli;
+mod failures;
+mod frozen;
+mod http;
+mod languages;
+mod limits;
 mod modules;
+mod rpc;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fanfare::call::IsolateId;
 use serde_json::json;
 
-use crate::harness::{TestHost, eventually};
+use crate::harness::{Connection, TestHost, eventually};
 
 #[tokio::test]
 async fn test_party_reaches_every_worker_and_names_the_one_that_emitted() {
@@ -61,4 +61,15 @@ async fn a_new_instance_of_flags_catches_up_from_another_worker() {
     eventually("worker-0 restarts", || async { host.slot("flags", 0).await["restarts"] == 1 }).await;
     let answer = host.call("worker-0", "flags", "dark&method=GET", "").await;
     assert_eq!(answer["payload"], r#"{"on":true}"#);
+}
+
+/// The bindings' own record of a call is freed: 152 bytes a call would be more than this instance may have.
+#[tokio::test]
+async fn an_instance_that_stays_does_not_grow_with_its_calls() {
+    let host = TestHost::with("flags").workers(1).limit("flags", "memory", "4MiB").start().await;
+    let mut connection = Connection::open(host.http).await;
+    for _ in 0..30_000 {
+        assert_eq!(connection.send("GET", "/api/flags/none", &[], "").await.status, 404);
+    }
+    assert_eq!(host.slot("flags", 0).await["restarts"], 0);
 }

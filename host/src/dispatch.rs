@@ -126,7 +126,7 @@ impl Dispatch {
         if let Some(trace) = making.trace.or(making.parent.as_ref().map(|parent| parent.trace)) {
             context.trace = trace;
         }
-        context.in_startup = making.parent.as_ref().is_some_and(|parent| parent.in_startup);
+        context.in_startup = making.awaited && making.parent.as_ref().is_some_and(|parent| parent.in_startup);
         context.subdomain = making.subdomain;
         context.parent = making.parent;
         context.awaited = making.awaited;

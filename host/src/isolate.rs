@@ -115,17 +115,21 @@ impl Isolate {
         slots
     }
 
-    /// Takes a module in and starts its first instance.
-    pub fn hold(&self, program: &Arc<Program>, environment: &Arc<Environment>) -> Arc<Slot> {
+    /// Takes a module in: from now on calls and broadcasts wait for its first instance, see [`Isolate::run`].
+    pub fn hold(&self, program: &Program) -> Arc<Slot> {
         let slot = Arc::new(Slot::new(self.id, program.generation.clone()));
         self.slots.rcu(|slots| {
             let mut slots = HashMap::clone(slots);
             slots.insert(slot.module.clone(), slot.clone());
             slots
         });
+        slot
+    }
+
+    /// Starts the first instance of a module that it holds.
+    pub fn run(&self, slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>) {
         let supervise = supervise::supervise(slot.clone(), program.clone(), environment.clone());
         self.runtime.spawn(environment.tasks.track_future(supervise));
-        slot
     }
 }
 

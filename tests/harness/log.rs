@@ -49,6 +49,14 @@ impl Log {
         text.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
     }
 
+    /// What comes after the first line that contains every one of `words`.
+    pub fn following(&self, words: &[&str]) -> Vec<String> {
+        let text = LINES.lock().unwrap();
+        let text = String::from_utf8_lossy(&text);
+        let from = text.lines().skip_while(|line| !words.iter().all(|word| line.contains(word)));
+        from.skip(1).take(40).map(str::to_owned).collect()
+    }
+
     pub fn contains(&self, words: &[&str]) -> bool {
         !self.lines(words).is_empty()
     }

@@ -9,6 +9,8 @@
 #![allow(dead_code)] // Not every test needs every word.
 
 mod client;
+mod gate;
+mod guests;
 mod log;
 
 use std::fs;
@@ -16,12 +18,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fanfare::config::Config;
+use fanfare::config::{Sources, load};
 use fanfare::host::{Host, RunningHost, Stopped};
 use fanfare::isolate::Probe;
 use serde_json::{Value, json};
 
 pub use client::{Answer, Connection};
+pub use gate::Gate;
+pub use guests::{by_worker, ends, json_of};
 pub use log::Log;
 
 /// The repository.
@@ -76,6 +80,7 @@ pub fn shared_state_dir() -> PathBuf {
 pub struct TestHost {
     dir: TempDir,
     config: Value,
+    environment: Option<String>,
     probe: Option<Probe>,
 }
 
@@ -93,7 +98,7 @@ impl TestHost {
             "admin": { "listen": "127.0.0.1:0" },
             "shutdown": { "drain": "5s" },
         });
-        TestHost { dir: TempDir::new(), config, probe: None }
+        TestHost { dir: TempDir::new(), config, environment: None, probe: None }
     }
 
     /// One more module.
@@ -125,6 +130,13 @@ impl TestHost {
         self
     }
 
+    /// Changes the text of a module's manifest.
+    pub fn manifest_text(self, name: &str, change: impl FnOnce(String) -> String) -> TestHost {
+        let file = self.dir.path().join("modules").join(name).join("module.json");
+        fs::write(&file, change(fs::read_to_string(&file).unwrap())).unwrap();
+        self
+    }
+
     /// Sets a limit of a module, as the operator.
     pub fn limit(self, module: &str, limit: &str, value: impl Into<Value>) -> TestHost {
         let value = value.into();
@@ -140,6 +152,11 @@ impl TestHost {
     pub fn config(mut self, patch: Value) -> TestHost {
         merge(&mut self.config, patch);
         self
+    }
+
+    /// As with `--env`.
+    pub fn environment(self, name: &str) -> TestHost {
+        TestHost { environment: Some(name.to_owned()), ..self }
     }
 
     pub fn workers(self, count: u32) -> TestHost {
@@ -160,7 +177,9 @@ impl TestHost {
 
     pub async fn start(self) -> Started {
         let log = Log::capture();
-        let config = Config::from_text(&self.config.to_string(), self.dir.path()).expect("the configuration is right");
+        let sources = Sources { environment: self.environment, ..Sources::default() };
+        let config = load::from_text(Some(&self.config.to_string()), self.dir.path(), &sources);
+        let config = config.expect("the configuration is right");
         let host = Host::bind(config, binary()).expect("free ports");
         let host = match self.probe {
             Some(probe) => host.with_probe(probe),
@@ -273,4 +292,10 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: imp
         assert!(begun.elapsed() < Duration::from_secs(10), "never came: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Says that a test does not run for want of something, or fails where everything must be there.
+pub fn not_run(what: &str) {
+    assert_ne!(std::env::var("FANFARE_TEST_REQUIRE").as_deref(), Ok("all"), "not run: {what}");
+    println!("not run: {what}");
 }

@@ -173,7 +173,7 @@ impl Dispatch {
         let Some(route) = slot.route(route) else {
             return Err(CallError::NotFound(format!("{} has no such route in {}", slot.module, slot.isolate)));
         };
-        let stuck = if gather { Self::deadlock(slot, parent) } else { None };
+        let stuck = if gather { self.refusal(slot, parent) } else { None };
         let matched = Matched { route, access: Access::default(), params: Vec::new() };
         let call = self.make(slot, matched, making)?;
         let (reply, ended) = match gather && stuck.is_none() {

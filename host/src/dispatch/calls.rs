@@ -110,7 +110,7 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
-        let asked = self.prepare(actor, target, name, &payload).map(|(slot, matched)| {
+        let asked = self.prepare(actor, target, name, &payload, true).map(|(slot, matched)| {
             let making = self.rpc(actor, &slot, name, payload, options, true);
             self.ask(slot, matched, making)
         });
@@ -169,7 +169,7 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> Result<(), CallError> {
-        let (slot, matched) = self.prepare(actor, target, name, &payload)?;
+        let (slot, matched) = self.prepare(actor, target, name, &payload, false)?;
         let making = self.rpc(actor, &slot, name, payload, options, false);
         let placed = self
             .make(&slot, matched, making)
@@ -177,13 +177,14 @@ impl Dispatch {
         placed.inspect_err(|error| slot.refused(TriggerKind::Rpc, error))
     }
 
-    /// The slot and the route of an rpc, if the actor may call it.
+    /// The slot and the route of an rpc, if the actor may call it. Only who waits for it can wait for himself.
     fn prepare(
         &self,
         actor: &Actor,
         target: Target,
         name: &RouteName,
         payload: &Payload,
+        awaited: bool,
     ) -> Result<(Arc<Slot>, Matched), CallError> {
         let module = match (&name.module, actor) {
             (Some(module), _) => module.as_str(),
@@ -196,13 +197,12 @@ impl Dispatch {
                 return Err(ungranted(&caller.module, "rpc", module));
             }
         }
-        let parent = actor.parent();
+        let parent = actor.parent().filter(|_| awaited);
         let slot = match self.isolate_of(target)? {
             None => self.choose(module, actor.here(), parent)?,
             Some(isolate) => {
                 let slot = self.slot_in(module, isolate)?;
-                let in_startup = parent.is_some_and(|parent| parent.in_startup);
-                match self.refusal(&slot, parent, in_startup) {
+                match self.refusal(&slot, parent) {
                     Some(error) => {
                         slot.refused(TriggerKind::Rpc, &error);
                         return Err(error);
@@ -226,11 +226,14 @@ impl Dispatch {
     ) -> Making {
         let parent = actor.parent();
         // What nobody waits for has a deadline of its own.
-        let above = parent.filter(|_| awaited);
+        let (above, fallback) = match awaited {
+            true => (parent, actor.timeout()),
+            false => (None, options.timeout.unwrap_or(slot.generation.limits.timeout)),
+        };
         Making {
             trigger: Trigger::Rpc,
             origin: actor.origin(),
-            deadline: Deadline::At(self.deadline(slot, above, options.timeout, actor.timeout())),
+            deadline: Deadline::At(self.deadline(slot, above, options.timeout, fallback)),
             parent: parent.cloned(),
             awaited,
             subdomain: subdomain(options.subdomain, parent),

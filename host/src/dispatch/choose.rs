@@ -27,12 +27,11 @@ impl Dispatch {
 
     /// The worker with the fewest calls of a module, among those that are ready if there are any.
     pub(super) fn least_loaded(&self, module: &str, parent: Option<&Arc<Context>>) -> Result<Arc<Slot>, CallError> {
-        let in_startup = parent.is_some_and(|parent| parent.in_startup);
         let mut refusal = None;
         let mut best: Option<((bool, usize, u64), Arc<Slot>)> = None;
         for isolate in self.workers() {
             let Some(slot) = isolate.slot(module) else { continue };
-            match self.refusal(&slot, parent, in_startup) {
+            match self.refusal(&slot, parent) {
                 Some(error) => refusal = Some(error),
                 None => {
                     let rank = (!slot.is_ready(), slot.load(), slot.placed());
@@ -46,10 +45,10 @@ impl Dispatch {
         best.map(|(_, slot)| slot).ok_or_else(|| refusal.unwrap_or_else(missing))
     }
 
-    /// Why a slot cannot take a call, if so. A call that descends from a startup does not wait for an instance that
+    /// Why a slot cannot take a call that `parent` waits for, if so. A call that descends from a startup does not wait for an instance that
     /// is not there yet: that one may be waiting for this very startup.
-    pub(super) fn refusal(&self, slot: &Slot, parent: Option<&Arc<Context>>, in_startup: bool) -> Option<CallError> {
-        if in_startup && !slot.is_ready() {
+    pub(super) fn refusal(&self, slot: &Slot, parent: Option<&Arc<Context>>) -> Option<CallError> {
+        if parent.is_some_and(|parent| parent.in_startup) && !slot.is_ready() {
             return Some(CallError::Unavailable(format!("{} is not ready in {}", slot.module, slot.isolate)));
         }
         slot.failed().or_else(|| Self::deadlock(slot, parent))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
+use wasmparser::Parser;
 
 /// Starts the child processes that compile.
 #[derive(Debug, Clone)]
@@ -32,8 +33,8 @@ pub enum CompileError {
     Spawn(io::Error),
     #[error("compiling took longer than engine.compileTimeout, {0:?}")]
     Timeout(Duration),
-    #[error("{0}")]
-    Refused(String),
+    #[error("{path}: {why}")]
+    Refused { path: PathBuf, why: String },
     #[error("the compiler ended with {status}; it may have reached engine.compileMemory: {output}")]
     Died { status: std::process::ExitStatus, output: String },
 }
@@ -71,7 +72,7 @@ impl Compiler {
             tokio::time::timeout(self.timeout, finish).await.map_err(|_| CompileError::Timeout(self.timeout))??;
         match status.code() {
             Some(0) => Ok(()),
-            Some(REFUSED) => Err(CompileError::Refused(output)),
+            Some(REFUSED) => Err(CompileError::Refused { path: component.to_owned(), why: output }),
             _ => Err(CompileError::Died { status, output }),
         }
     }
@@ -114,7 +115,22 @@ fn compile(args: &CompileArgs) -> wasmtime::Result<()> {
     let mut config = super::settings();
     config.parallel_compilation(args.threads > 1);
     let engine = wasmtime::Engine::new(&config)?;
-    let artefact = engine.precompile_component(&fs::read(&args.component)?)?;
+    let component = fs::read(&args.component)?;
+    if let Some(why) = no_component(&component) {
+        return Err(wasmtime::Error::msg(why));
+    }
+    let artefact = engine.precompile_component(&component)?;
     super::cache::write_whole(&args.artefact, &artefact)?;
     Ok(())
+}
+
+/// Why a file does not even begin as a component does.
+fn no_component(bytes: &[u8]) -> Option<&'static str> {
+    if Parser::is_component(bytes) {
+        None
+    } else if Parser::is_core_wasm(bytes) {
+        Some("it is a core module and no component: build it for wasm32-wasip2")
+    } else {
+        Some("it is no WebAssembly component")
+    }
 }

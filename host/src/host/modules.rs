@@ -97,7 +97,13 @@ impl Modules {
                         Ok(program) => {
                             self.set(&name, ModuleState::Held(program.generation.clone()));
                             let program = Arc::new(program);
-                            slots.extend(dispatch.workers().iter().map(|isolate| isolate.hold(&program, environment)));
+                            // All hold it before one runs, so that a startup already reaches every worker.
+                            let workers = dispatch.workers();
+                            let held: Vec<_> = workers.iter().map(|isolate| isolate.hold(&program)).collect();
+                            for (isolate, slot) in workers.iter().zip(&held) {
+                                isolate.run(slot, &program, environment);
+                            }
+                            slots.extend(held);
                         }
                         Err(why) => self.refuse(&name, why),
                     }

@@ -125,12 +125,20 @@ impl Drive {
             format!("{} ({short}) ended in {} while `{handler}` ran: {why}", generation.module, self.slot.isolate)
         });
         if let End::Crashed(why) = &end {
-            tracing::error!(
-                module = %generation.module, generation = generation.short_digest(), isolate = %self.slot.isolate,
-                failed = ?handlers, "the instance crashed: {why}"
-            );
+            self.report("the instance crashed", &handlers, why);
         }
         end
+    }
+
+    /// The reason and what it cost in the first line, the backtrace below it.
+    fn report(&self, what: &str, handlers: &[String], why: &str) {
+        let generation = &self.program.generation;
+        let (reason, backtrace) = why.split_once('\n').map_or((why, None), |(reason, rest)| (reason, Some(rest)));
+        tracing::error!(
+            module = %generation.module, generation = generation.short_digest(), isolate = %self.slot.isolate,
+            failed = ?handlers, backtrace = backtrace.map(|lines| tracing::field::display(format!("\n{lines}"))),
+            "{what}: {reason}"
+        );
     }
 
     /// One store for all calls.

@@ -1,6 +1,5 @@
 //! What a guest prints and logs, as lines of the host's log: capped, escaped and rated.
 
-use std::fmt::Write as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -71,14 +70,8 @@ impl Log {
         if missed > 0 {
             tracing::warn!(target: "guest", %module, %generation, %isolate, dropped = missed, "lines over limits.logRate were dropped");
         }
-        let mut text = escaped(message, self.inner.line);
-        for (name, value) in fields {
-            if text.len() >= self.inner.line {
-                break;
-            }
-            let left = self.inner.line - text.len();
-            let _ = write!(text, " {}={}", escaped(name, left), escaped(value, left));
-        }
+        let fields = fields.iter().flat_map(|(name, value)| [" ", name, "=", value]);
+        let text = escaped(std::iter::once(message).chain(fields), self.inner.line);
         let trace = trace.map(|trace| trace.to_string()).unwrap_or_default();
         macro_rules! event {
             ($level:ident) => {
@@ -120,14 +113,16 @@ impl Inner {
 }
 
 /// Text with control characters escaped, cut off after `limit` bytes.
-fn escaped(text: &str, limit: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(limit));
-    for c in text.chars() {
-        if out.len() + c.len_utf8() > limit {
+fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
+    let mut out = String::new();
+    for c in parts.into_iter().flat_map(str::chars) {
+        let escape = c.is_control() && c != '\t';
+        let width = if escape { c.escape_default().len() } else { c.len_utf8() };
+        if out.len() + width > limit {
             out.push('…');
             break;
         }
-        if c.is_control() && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
+        if escape { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }
@@ -151,10 +146,10 @@ impl Output {
         let mut partial = self.partial.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let ends = piece.ends_with(b"\n");
-            let room = self.log.inner.line.saturating_sub(partial.len());
-            let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
             // One more than fits, so that the cut shows.
-            partial.extend(piece.iter().take(room + 1));
+            let room = (self.log.inner.line + 1).saturating_sub(partial.len());
+            let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
+            partial.extend(piece.iter().take(room));
             if ends {
                 self.flush(&mut partial);
             }
@@ -233,16 +228,29 @@ impl wasmtime_wasi::p2::OutputStream for Output {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::*;
 
     #[test]
     fn control_characters_never_reach_the_terminal() {
-        assert_eq!(escaped("a\x1b[31mb\r\nc", 100), "a\\u{1b}[31mb\\r\\nc");
+        assert_eq!(escaped(["a\x1b[31mb\r\nc"], 100), "a\\u{1b}[31mb\\r\\nc");
     }
 
     #[test]
     fn a_line_is_cut_at_its_limit_and_says_so() {
-        assert_eq!(escaped("abcd", 4), "abcd");
-        assert_eq!(escaped("abcde", 4), "abcd…");
+        assert_eq!(escaped(["abcd"], 4), "abcd");
+        assert_eq!(escaped(["abcde"], 4), "abcd…");
+        assert_eq!(escaped(["ab", " ", "k", "=", "v"], 4), "ab k…");
+        assert_eq!(escaped(["abc", "ä"], 4), "abc…");
+        assert_eq!(escaped(["abc", "\r"], 4), "abc…");
+    }
+
+    #[test]
+    fn text_without_a_line_break_takes_no_more_than_a_line() {
+        let log = Log::new("m".into(), "g", IsolateId::Master, 4, 1, Default::default());
+        let output = Output::new(log, Arc::new(Running::new(Arc::default())), Level::Info, "stdout");
+        for _ in 0..100 {
+            output.write(b"x");
+        }
+        assert_eq!(output.partial.lock().len(), 5);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub struct Running {
     stats: Arc<Stats>,
     nested: AtomicUsize,
     count: AtomicUsize,
+    /// How many of these the gauge of leaked calls counts.
+    leaked: AtomicI64,
     /// Told when the first call starts.
     pub busy: Notify,
 }
@@ -38,6 +40,7 @@ impl Running {
             stats,
             nested: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
+            leaked: AtomicI64::new(0),
             busy: Notify::new(),
         }
     }
@@ -85,6 +88,7 @@ impl Running {
         let calls = std::mem::take(&mut *self.calls.lock());
         self.nested.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
+        self.show_leaked(0);
         let mut handlers = Vec::with_capacity(calls.len());
         for started in calls.into_values() {
             handlers.push(started.route.handler.as_ref().to_owned());
@@ -130,10 +134,19 @@ impl Running {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// How many have gone on for longer than `grace` after their deadline.
+    /// How many have gone on for longer than `grace` after their deadline. The gauge then shows it.
     pub fn leaked(&self, grace: Duration) -> usize {
         let now = Instant::now();
-        self.calls.lock().values().filter(|started| started.deadline + grace <= now).count()
+        let leaked = self.calls.lock().values().filter(|started| started.deadline + grace <= now).count();
+        self.show_leaked(leaked);
+        leaked
+    }
+
+    /// The gauge is the sum over the instances of a slot: a replaced one may still be ending.
+    fn show_leaked(&self, leaked: usize) {
+        let leaked = i64::try_from(leaked).unwrap_or(i64::MAX);
+        let shown = self.leaked.swap(leaked, Ordering::AcqRel);
+        self.stats.leaked.inc_by(leaked - shown);
     }
 
     /// Ends, for whoever waits, the calls whose deadline nobody else watches: broadcasts and calls without a waiting caller.

@@ -37,16 +37,19 @@ pub async fn supervise(slot: Arc<Slot>, program: Arc<Program>, environment: Arc<
             }
         };
         reason = StartupReason::Restart;
-        slot.stats.restarts.inc();
         let why = match ended {
             // It drains on its own; its successor takes over at once.
-            None => continue,
+            None => {
+                slot.stats.restarts.inc();
+                continue;
+            }
             Some(Ok(End::Drained)) => "it was drained".to_owned(),
             Some(Ok(End::Crashed(why))) => why,
             Some(Err(panic)) => format!("the host panicked: {panic}"),
         };
         match restarts.next(Instant::now()) {
             Some(delay) => {
+                slot.stats.restarts.inc();
                 slot.set(SlotState::Restarting { why });
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
@@ -65,7 +68,8 @@ pub async fn supervise(slot: Arc<Slot>, program: Arc<Program>, environment: Arc<
 fn fail(slot: &Slot, why: String, policy: &IsolateConfig) {
     tracing::error!(
         module = %slot.module, isolate = %slot.isolate,
-        "failed: more than {} restarts within {:?}; last: {why}", policy.max_restarts, policy.restart_window
+        "failed: more than {} restarts within {:?}; last: {}",
+        policy.max_restarts, policy.restart_window, why.lines().next().unwrap_or_default()
     );
     slot.set(SlotState::Failed { why });
     let Some(error) = slot.failed() else { return };

@@ -86,10 +86,10 @@ impl Drive {
         };
         let generation = &self.program.generation;
         let short = generation.short_digest();
-        tracing::error!(module = %generation.module, generation = short, isolate = %self.slot.isolate, "a fresh instance crashed: {why}");
         let first = why.lines().next().unwrap_or_default();
-        self.running.crash(|handler| {
+        let handlers = self.running.crash(|handler| {
             format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.slot.isolate)
         });
+        self.report("a fresh instance crashed", &handlers, &why);
     }
 }

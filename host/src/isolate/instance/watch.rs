@@ -16,6 +16,8 @@ impl Drive {
         loop {
             let starting = !self.control.started.load(Ordering::Acquire);
             if !starting && self.running.is_empty() {
+                // Those that were leaked have ended.
+                self.running.leaked(limits.abandon_after);
                 self.running.busy.notified().await;
                 continue;
             }
@@ -25,7 +27,6 @@ impl Drive {
             }
             self.running.expire();
             let leaked = self.running.leaked(limits.abandon_after);
-            self.slot.stats.leaked.set(leaked as i64);
             if leaked == 0 {
                 continue;
             }

@@ -1,0 +1,229 @@
+//! HTTP hello through a guest, on one core, beside other servers that answer the same.
+
+pub mod bare;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::report::{Report, Row, Target};
+use crate::{Effort, calls, machine};
+
+const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+const CONNECTIONS: &str = "32";
+
+/// A server under load.
+struct Server {
+    name: &'static str,
+    path: &'static str,
+    /// The program and its arguments, for a port.
+    start: Box<dyn Fn(u16) -> Command>,
+    requests: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+pub fn run(effort: Effort) -> Report {
+    let mut report = Report::new("http");
+    if !machine::has("wrk") {
+        report.not_run("HTTP hello", "wrk is not installed (Debian package wrk)");
+        return report;
+    }
+    if thread::available_parallelism().map_or(1, usize::from) < 2 {
+        report.not_run("HTTP hello", "it takes two cores: one for the server and one for the load");
+        return report;
+    }
+    let mut servers = vec![fanfare(), bare_hyper(), proxy("ProxyHandler, as `wasmtime serve` sets it", &[])];
+    servers.push(proxy("ProxyHandler, an instance for ever", &["1000000000", "64"]));
+    match machine::has("node") {
+        true => servers.push(node()),
+        false => report.not_run("node http", "node is not installed"),
+    }
+    match machine::has("wasmtime") {
+        true => servers.push(wasmtime_serve()),
+        false => report.not_run("`wasmtime serve`", "wasmtime is not installed"),
+    }
+    let guest = crate::bare::Guest::load(&machine::component("hello"));
+    let mut guest_calls = Vec::new();
+    for _ in 0..effort.rounds {
+        for server in &mut servers {
+            server.measure(effort);
+        }
+        guest_calls.push(calls::bare_resident(&guest, 200_000 / effort.less, 32));
+    }
+    tell(&mut report, &servers, guest_calls);
+    report
+}
+
+fn tell(report: &mut Report, servers: &[Server], guest_calls: Vec<f64>) {
+    let rows: Vec<(&str, Row)> = servers
+        .iter()
+        .map(|server| (server.name, report.row(server.name, "requests/s", server.requests.clone())))
+        .collect();
+    let of = |name: &str| rows.iter().find(|(known, _)| known.starts_with(name)).map(|(_, row)| row);
+    let (ours, hyper) = (of("fanfare").unwrap(), of("bare hyper").unwrap());
+    for (what, other, least) in [
+        ("beside ProxyHandler, as `wasmtime serve` sets it", of("ProxyHandler, as"), Some(3.5)),
+        ("beside ProxyHandler, an instance for ever", of("ProxyHandler, an"), None),
+        ("beside node http", of("node"), Some(1.4)),
+        ("beside `wasmtime serve`", of("`wasmtime"), None),
+        ("beside bare hyper (the stretch is 0.65)", Some(hyper), Some(0.55)),
+    ] {
+        if let Some(other) = other {
+            report.ratio(format!("fanfare {what}"), ours, other, least.map(Target::AtLeast));
+        }
+    }
+    let guest = report.row("bare guest call, 32 in flight", "us", guest_calls);
+    let above = |parts: &[f64]| 1e6 / parts[0] - 1e6 / parts[1] - parts[2];
+    report.derived("fanfare above (hyper + bare guest call)", "us", &[ours, hyper, &guest], above, None);
+    for server in servers {
+        report.row(format!("{}, latency p50", server.name), "us", server.p50.clone());
+        report.row(format!("{}, latency p99", server.name), "us", server.p99.clone());
+    }
+}
+
+fn fanfare() -> Server {
+    let dir = machine::empty_dir("http");
+    machine::guest(&dir.join("modules"), "hello", "hello");
+    let config = json!({ "stateDir": machine::state_dir(), "admin": { "listen": "127.0.0.1:0" } });
+    fs::write(dir.join("fanfare.json"), config.to_string()).unwrap();
+    let program = machine::fanfare();
+    Server::new("fanfare serve --workers 1", "/api/hello/", move |port| {
+        let mut command = pinned(&program);
+        command.current_dir(&dir).args(["serve", "--workers", "1", "--env", "production", "--listen"]);
+        command.arg(format!("127.0.0.1:{port}"));
+        command
+    })
+}
+
+fn bare_hyper() -> Server {
+    let program = std::env::current_exe().unwrap();
+    Server::new("bare hyper", "/", move |port| {
+        let mut command = pinned(&program);
+        command.args(["serve-bare", &port.to_string()]);
+        command
+    })
+}
+
+fn proxy(name: &'static str, reuse: &'static [&'static str]) -> Server {
+    let (program, component) = (machine::proxy(), machine::component("proxy-hello"));
+    Server::new(name, "/", move |port| {
+        let mut command = pinned(&program);
+        command.arg(&component).arg(format!("127.0.0.1:{port}")).args(reuse);
+        command
+    })
+}
+
+fn node() -> Server {
+    let script = machine::root().join("bench/servers/hello.mjs");
+    Server::new("node http", "/", move |port| {
+        let mut command = pinned(&PathBuf::from("node"));
+        command.arg(&script).arg(port.to_string());
+        command
+    })
+}
+
+fn wasmtime_serve() -> Server {
+    let component = machine::component("proxy-hello");
+    Server::new("`wasmtime serve`", "/", move |port| {
+        let mut command = pinned(&PathBuf::from("wasmtime"));
+        command.args(["serve", "-Sp3", "-Wcomponent-model-async", "--addr", &format!("127.0.0.1:{port}")]);
+        command.arg(&component);
+        command
+    })
+}
+
+/// A program on the server's core.
+fn pinned(program: &PathBuf) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", SERVER_CORE]).arg(program);
+    command
+}
+
+/// A server that ends with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    fn new(name: &'static str, path: &'static str, start: impl Fn(u16) -> Command + 'static) -> Server {
+        Server { name, path, start: Box::new(start), requests: Vec::new(), p50: Vec::new(), p99: Vec::new() }
+    }
+
+    /// Starts the server, puts load on it and ends it.
+    fn measure(&mut self, effort: Effort) {
+        let port = free_port();
+        let mut command = (self.start)(port);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+        let child = Running(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+        wait_for(port);
+        let seconds = if effort.less == 1 { "5s" } else { "1s" };
+        wrk(port, self.path, "1s");
+        let output = wrk(port, self.path, seconds);
+        drop(child);
+        let failed = output.contains("Non-2xx") || output.contains("Socket errors");
+        assert!(!failed, "{}: {output}", self.name);
+        self.requests.push(field(&output, "Requests/sec:").parse().unwrap());
+        self.p50.push(microseconds(field(&output, "50%")));
+        self.p99.push(microseconds(field(&output, "99%")));
+    }
+}
+
+fn wrk(port: u16, path: &str, seconds: &str) -> String {
+    let output = Command::new("taskset")
+        .args(["-c", LOAD_CORE, "wrk", "--latency", "-t1", "-c", CONNECTIONS, "-d", seconds])
+        .arg(format!("http://127.0.0.1:{port}{path}"))
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What follows a word in wrk's output.
+fn field<'a>(output: &'a str, word: &str) -> &'a str {
+    let mut words = output.split_whitespace();
+    words.find(|found| *found == word).and_then(|_| words.next()).unwrap_or_else(|| panic!("no {word} in {output}"))
+}
+
+fn microseconds(text: &str) -> f64 {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+    let value: f64 = text[..split].parse().unwrap();
+    value
+        * match &text[split..] {
+            "us" => 1.0,
+            "ms" => 1e3,
+            _ => 1e6,
+        }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn wait_for(port: u16) {
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no server on port {port}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    // A host that has its port may still be loading.
+    thread::sleep(Duration::from_millis(300));
+}
+
+/// The first line that a program prints, with its other output thrown away.
+pub fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    line
+}

@@ -1,0 +1,108 @@
+//! The machine, and the repository on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A folder below `target` for one benchmark, empty.
+pub fn empty_dir(name: &str) -> PathBuf {
+    let dir = root().join("target/tmp/bench").join(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Compiled components, kept from run to run.
+pub fn state_dir() -> PathBuf {
+    root().join("target/tmp/bench-state")
+}
+
+/// The `fanfare` binary, built if it is not up to date.
+pub fn fanfare() -> PathBuf {
+    use std::sync::OnceLock;
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            run(Command::new("cargo").current_dir(root()).args(["build", "--release", "--quiet"]));
+            root().join("target/release/fanfare")
+        })
+        .clone()
+}
+
+/// The baseline on `ProxyHandler`, built on demand: it has a wasmtime of its own, so this takes minutes once.
+pub fn proxy() -> PathBuf {
+    let target = root().join("target/bench-proxy");
+    let binary = target.join("release/bench-proxy");
+    if !binary.exists() {
+        println!("building bench/proxy, with a wasmtime of its own: some minutes, once");
+    }
+    run(Command::new("cargo")
+        .current_dir(root().join("bench/proxy"))
+        .args(["build", "--release", "--quiet", "--locked", "--target-dir"])
+        .arg(target));
+    binary
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// Whether a program can be run.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+pub fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// What a figure has to be read with.
+pub fn describe(rounds: usize) -> Value {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let said = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(root()).output().ok();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    json!({
+        "when": said("date", &["-u", "+%Y-%m-%d %H:%M"]),
+        "commit": said("git", &["describe", "--always", "--dirty"]),
+        "processor": processor.map_or("unknown", |(_, name)| name),
+        "cores": std::thread::available_parallelism().map_or(1, usize::from),
+        "kernel": kernel.trim(),
+        "rustc": said("rustc", &["-V"]),
+        "load": load(),
+        "rounds": rounds,
+    })
+}
+
+/// Puts a module into a folder of modules.
+pub fn module(modules: &Path, name: &str, manifest: &str, component: &Path) {
+    let dir = modules.join(name);
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("module.json"), manifest).unwrap();
+    fs::copy(component, dir.join(component.file_name().unwrap())).unwrap();
+}
+
+/// Puts one of `bench/guests` into a folder of modules under another name.
+pub fn guest(modules: &Path, guest: &str, name: &str) {
+    let dir = root().join("bench/guests").join(guest);
+    let manifest = fs::read_to_string(dir.join("module.json")).unwrap();
+    module(modules, name, &manifest, &component(guest));
+}
+
+/// The component of one of `bench/guests`.
+pub fn component(guest: &str) -> PathBuf {
+    root().join("bench/guests").join(guest).join(format!("{}.wasm", guest.replace('-', "_")))
+}

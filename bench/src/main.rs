@@ -1,0 +1,88 @@
+//! Measures Fanfare beside what it could be at best: see `bench/README.md`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bare;
+mod broadcast;
+mod calls;
+mod http;
+mod machine;
+mod node;
+mod readme;
+mod report;
+mod rpc;
+mod start;
+
+use report::Report;
+
+/// How thorough a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    pub rounds: usize,
+    /// Everything is done this many times less.
+    pub less: u32,
+}
+
+type Bench = fn(Effort) -> Report;
+
+const ALL: [(&str, Bench); 5] = [
+    ("calls", calls::run),
+    ("http", http::run),
+    ("broadcast", broadcast::run),
+    ("rpc", rpc::run),
+    ("start", start::run),
+];
+
+const USAGE: &str = "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--dry] [name..]
+  names: calls, http, broadcast, rpc, start; all of them without one
+  --quick: one short round, to see that it works; keeps no results
+  --dry: keeps no results";
+
+fn main() {
+    let mut effort = Effort { rounds: 5, less: 1 };
+    let (mut keep, mut names) = (true, Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            // The bare server of the benchmark `http`, in a process of its own.
+            "serve-bare" => return http::bare::serve(),
+            "--quick" => (effort, keep) = (Effort { rounds: 1, less: 20 }, false),
+            "--dry" => keep = false,
+            "--rounds" => {
+                effort.rounds = arguments.next().and_then(|text| text.parse().ok()).filter(|n| *n > 0).expect(USAGE);
+            }
+            name if ALL.iter().any(|(known, _)| *known == name) => names.push(name.to_owned()),
+            _ => {
+                eprintln!("{USAGE}");
+                std::process::exit(2);
+            }
+        }
+    }
+    for (name, bench) in ALL {
+        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        println!("\n{name}");
+        let machine = machine::describe(effort.rounds);
+        let report = bench(effort);
+        if keep {
+            readme::keep(&report, &machine);
+        }
+    }
+}
+
+/// Runs each once in every round, so that what else the machine does falls on all of them. One list of values for each.
+pub fn interleaved<const N: usize>(rounds: usize, mut each: [&mut dyn FnMut() -> f64; N]) -> [Vec<f64>; N] {
+    let mut values = [const { Vec::new() }; N];
+    for _ in 0..rounds {
+        for (values, run) in values.iter_mut().zip(&mut each) {
+            values.push(run());
+        }
+    }
+    values
+}
+
+/// The value that half are below.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

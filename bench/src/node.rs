@@ -1,0 +1,70 @@
+//! A host in this process, without its command line.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fanfare::call::{CallOptions, IsolateId, Payload, RouteName, Target};
+use fanfare::config::Config;
+use fanfare::dispatch::{Actor, Dispatch};
+use fanfare::host::{Host, RunningHost};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::{bare, machine};
+
+/// A host and the runtime its listeners are on, which runs only while something is waited for: workers have threads
+/// of their own.
+pub struct Node {
+    host: Option<RunningHost>,
+    pub runtime: Runtime,
+    pub dispatch: Arc<Dispatch>,
+}
+
+impl Node {
+    pub fn start(modules: &Path, workers: u32) -> Node {
+        let runtime = bare::runtime();
+        let config = json!({
+            "workers": workers,
+            "modulesDir": modules,
+            "stateDir": machine::state_dir(),
+            "http": { "listen": "127.0.0.1:0" },
+            "admin": { "listen": "127.0.0.1:0" },
+            "limits": { "max": { "memory": "1GiB" } },
+        });
+        let config = Config::from_text(&config.to_string(), modules).unwrap();
+        let host = runtime.block_on(async {
+            let host = Host::bind(config, machine::fanfare()).unwrap();
+            host.start().await.unwrap()
+        });
+        let refused = host.modules.refused();
+        assert!(refused.is_empty(), "{refused:?}");
+        Node { dispatch: host.dispatch.clone(), host: Some(host), runtime }
+    }
+
+    /// Runs something on a worker's thread, where its guests run.
+    pub fn on_worker<F>(&self, index: u32, work: F) -> F::Output
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let worker = self.dispatch.worker(index).unwrap();
+        self.runtime.block_on(worker.runtime().spawn(work)).unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(host) = self.host.take() {
+            self.runtime.block_on(host.stop());
+        }
+    }
+}
+
+/// Calls a route in one worker as the operator.
+pub async fn call(dispatch: &Dispatch, worker: u32, route: &RouteName, payload: Payload) -> Payload {
+    let target = Target::Isolate(IsolateId::Worker(worker));
+    dispatch.call(&Actor::Operator, target, route, payload, CallOptions::default()).await.unwrap().payload
+}
+
+pub fn route(text: &str) -> RouteName {
+    RouteName::parse(text).unwrap()
+}

@@ -1,0 +1,5 @@
+//! The operator's listener.
+
+mod guard;
+mod metrics;
+mod readiness;

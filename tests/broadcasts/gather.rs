@@ -1,0 +1,85 @@
+//! Gathering: one entry for each worker, in index order, whatever became of it there.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Started, TestHost, by_worker, ends, eventually};
+
+/// What `misbehave` is to do in worker 1; the others reply `fine`.
+fn in_worker_1(how: &str) -> String {
+    json!({ "worker": 1, "how": how }).to_string()
+}
+
+async fn misbehaving(host: &Started, how: &str) -> Value {
+    host.gather("counts", "misbehave", in_worker_1(how)).await.into()
+}
+
+#[tokio::test]
+async fn there_is_one_entry_for_each_worker_reply_or_failure() {
+    let host = TestHost::with("counts").workers(3).limit("counts", "timeout", "2s").start().await;
+    for (how, end) in [("fail", "failure"), ("trap", "crashed"), ("spin", "crashed"), ("never", "timeout")] {
+        let entries = misbehaving(&host, how).await;
+        assert_eq!(ends(&entries), by_worker(&["reply", end, "reply"]), "{how}: {entries}");
+        assert_eq!(entries[2]["reply"], json!({ "status": 200, "headers": [], "payload": "fine" }), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_gets_the_handlers_failure_as_it_was() {
+    let host = TestHost::waits_for(&["counts"]).start().await;
+    let gather = json!({ "module": "counts", "name": "misbehave", "payload": in_worker_1("fail") });
+    let entries = host.run(0, "waits", "gather", gather).await;
+    assert_eq!(ends(&entries), by_worker(&["reply", "failure"]));
+    let failure = &entries[1]["outcome"]["error"]["failure"];
+    assert_eq!((&failure["name"], &failure["status"]), (&json!("as-told"), &json!(409)));
+}
+
+#[tokio::test]
+async fn it_waits_no_longer_than_its_caller_says() {
+    // Without `timeoutMs` the caller itself would be out of time.
+    let host = TestHost::waits_for(&["counts"]).limit("waits", "timeout", "15s").limit("counts", "timeout", "1m");
+    let host = host.start().await;
+    let gather = json!({ "module": "counts", "name": "misbehave", "payload": in_worker_1("never"), "timeoutMs": 1000 });
+    let entries = host.run(0, "waits", "gather", gather).await;
+    assert_eq!(ends(&entries), by_worker(&["reply", "timeout"]));
+}
+
+#[tokio::test]
+async fn a_failed_worker_is_skipped_and_named() {
+    let host = TestHost::with("counts").workers(3).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
+    assert_eq!(ends(&misbehaving(&host, "trap").await), by_worker(&["reply", "crashed", "reply"]));
+    eventually("worker-1 has failed", || async { host.slot("counts", 1).await["state"] == "failed" }).await;
+
+    let receipt = host.emit("counts", "append", "x").await;
+    assert_eq!((&receipt["accepted"], &receipt["seq"]), (&json!(2), &json!(2)), "{receipt}");
+    let skipped = receipt["skipped"].as_array().unwrap();
+    assert_eq!((skipped.len(), &skipped[0]["isolate"]), (1, &json!("worker-1")));
+    assert!(skipped[0]["reason"].as_str().unwrap().contains("counts has failed in worker-1"), "{skipped:?}");
+    assert_eq!(ends(&misbehaving(&host, "fail").await), by_worker(&["reply", "unavailable", "reply"]));
+}
+
+#[tokio::test]
+async fn without_any_worker_there_is_no_receipt() {
+    let host = TestHost::with("counts").workers(1).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
+    host.emit("counts", "misbehave", json!({ "worker": 0, "how": "trap" }).to_string()).await;
+    eventually("it has failed", || async { host.slot("counts", 0).await["state"] == "failed" }).await;
+    let refused = host.emit("counts", "append", "x").await;
+    assert_eq!((&refused["code"], &refused["status"]), (&json!("unavailable"), &json!(503)), "{refused}");
+}
+
+#[tokio::test]
+async fn in_a_serial_guest_the_own_entry_would_deadlock_and_the_broadcast_runs_afterwards() {
+    let host = TestHost::with("serial").workers(3).start().await;
+    let entries = host.run(1, "serial", "gather", json!({ "name": "wave" })).await;
+    assert_eq!(ends(&entries), by_worker(&["reply", "would-deadlock", "reply"]), "{entries}");
+    eventually("it runs there too", || async { host.ended("serial", 1, "broadcast", "ok").await == 1.0 }).await;
+}
+
+#[tokio::test]
+async fn blocking_twins_answer_the_same_for_guests_that_are_lifted_synchronously() {
+    for module in ["sync-lifted", "handler-sync"] {
+        let host = TestHost::with(module).start().await;
+        assert_eq!(host.run(0, module, "gather", "x".into()).await, json!(["would-deadlock", "ok"]), "{module}");
+        eventually("it runs there too", || async { host.ended(module, 0, "broadcast", "ok").await == 1.0 }).await;
+        assert_eq!(host.run(1, module, "emit", "x".into()).await, json!(2), "{module}");
+    }
+}

@@ -1,0 +1,79 @@
+//! Compiled components, kept on disk between starts.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Project;
+
+/// What the folder of compiled components holds.
+fn artefacts(project: &Project) -> Vec<PathBuf> {
+    let entries = fs::read_dir(project.path().join(".fanfare/cache")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
+}
+
+/// Starts, looks, stops: the log, when `echo` answers.
+async fn start(project: &Project) -> String {
+    let serving = project.serve(&["--strict"]).await;
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    let log = serving.log();
+    assert_eq!(serving.stop().await.0, Some(0));
+    log
+}
+
+/// The log's lines that say that something was compiled.
+fn compiled(log: &str) -> usize {
+    log.lines().filter(|line| line.contains(r#""message":"compiled""#)).count()
+}
+
+#[tokio::test]
+async fn the_second_start_compiles_nothing() {
+    let project = Project::with(&["echo", "flags"]).own_state();
+    assert_eq!(compiled(&start(&project).await), 2);
+    assert_eq!(artefacts(&project).len(), 2);
+    assert_eq!(compiled(&start(&project).await), 0);
+    let mode = fs::metadata(project.path().join(".fanfare")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "nobody else can put machine code there");
+}
+
+#[tokio::test]
+async fn an_artefact_that_was_tampered_with_is_compiled_anew() {
+    let project = Project::with(&["echo"]).own_state();
+    start(&project).await;
+    let artefact = &artefacts(&project)[0];
+    let good = fs::read(artefact).unwrap();
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    for tampered in [bad, good[..middle].to_vec(), Vec::new()] {
+        fs::write(artefact, tampered).unwrap();
+        let log = start(&project).await;
+        assert_eq!(compiled(&log), 1, "{log}");
+        assert!(log.contains("not what was written"), "{log}");
+        assert_eq!(compiled(&start(&project).await), 0);
+    }
+    // Without its digest nobody knows what it is.
+    fs::remove_file(artefact.with_extension("sha256")).unwrap();
+    assert_eq!(compiled(&start(&project).await), 1);
+}
+
+#[tokio::test]
+async fn they_take_no_more_room_than_allowed() {
+    const ROOM: u64 = 1 << 20;
+    let modules = ["counts", "deep", "serial", "waits", "traps", "echo"];
+    let grants = json!({ "rpc": ["*"], "broadcast": ["*"] });
+    let modules_config = json!({ "waits": { "grants": grants } });
+    let project = Project::with(&modules).own_state().config(json!({ "modules": modules_config }));
+    let size = |project: &Project| artefacts(project).iter().map(|path| fs::metadata(path).unwrap().len()).sum::<u64>();
+    start(&project).await;
+    assert!(size(&project) > ROOM, "else this shows nothing: {}", size(&project));
+    fs::remove_dir_all(project.path().join(".fanfare")).unwrap();
+
+    let project = project.config(json!({ "engine": { "cacheSize": ROOM } }));
+    start(&project).await;
+    assert!((1..=ROOM).contains(&size(&project)), "{}", size(&project));
+    let digests = fs::read_dir(project.path().join(".fanfare/cache")).unwrap().count() - artefacts(&project).len();
+    assert_eq!(digests, artefacts(&project).len(), "nothing is left of those that went");
+}

@@ -1,0 +1,95 @@
+//! `status`, `emit` and `call`, against a running host.
+
+use serde_json::json;
+
+use super::project::Ran;
+use super::{Project, Serving};
+
+async fn running(modules: &[&str]) -> (Project, Serving) {
+    let project = Project::with(modules);
+    let serving = project.serve(&[]).await;
+    (project, serving)
+}
+
+#[tokio::test]
+async fn status_shows_what_runs_and_what_does_not() {
+    let project = Project::with(&["echo"])
+        .file("modules/broken/module.json", r#"{ "component": "broken.wasm" }"#)
+        .file("modules/broken/broken.wasm", "no component");
+    let serving = project.serve(&[]).await;
+    let shown = project.run(&["status", "--admin", &serving.admin()]).await;
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    let line = |words: &[&str]| shown.out.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(line(&["node-1", "development"]) && line(&["broken", "refused"]), "{}", shown.out);
+    assert!(line(&["echo", "ready", "worker-0"]) && line(&["worker-1", "ready"]), "{}", shown.out);
+    assert!(line(&["broken.wasm"]), "the reason: {}", shown.out);
+
+    let url = format!("http://{}", serving.admin());
+    let json = project.run(&["status", "--json", "--admin", &url]).await.json();
+    assert_eq!(json["modules"][1]["isolates"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn emit_prints_the_receipt_or_what_each_worker_answers() {
+    let (project, serving) = running(&["counts"]).await;
+    let admin = serving.admin();
+    let emit = async |more: &[&str]| {
+        let args = [&["emit", "counts"][..], more, &["--admin", &admin]].concat();
+        project.run(&args).await
+    };
+    let ran = emit(&["append", r#"{"n":1}"#]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.starts_with("append: id ") && ran.out.ends_with("seq 1, accepted by 2 workers\n"), "{}", ran.out);
+    let receipt = emit(&["append", "--json"]).await.json();
+    assert_eq!((&receipt["seq"], &receipt["accepted"]), (&json!(2), &json!(2)));
+
+    let gathered = emit(&["misbehave", r#"{"worker":1,"how":"fail"}"#, "--gather"]).await;
+    assert_eq!(gathered.code, 1);
+    assert_eq!(gathered.out, "worker-0  200  fine\nworker-1  failure: it fails as told\n");
+    assert!(gathered.err.contains("1 of 2 workers failed"), "{}", gathered.err);
+
+    let unknown = emit(&["apend"]).await;
+    assert_eq!((unknown.code, unknown.out.as_str()), (1, ""));
+    assert!(unknown.err.contains("it has: append, misbehave"), "{}", unknown.err);
+    assert_eq!(emit(&["append", "{not json"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn call_prints_what_the_route_replies() {
+    let (project, serving) = running(&["echo", "flags"]).await;
+    let admin = serving.admin();
+    let call = async |args: &[&str]| project.run(&[&["call"][..], args, &["--admin", &admin]].concat()).await;
+    let ran = call(&["echo", "echo", r#"{"as" : "it is"}"#]).await;
+    assert_eq!((ran.code, ran.out.trim_end()), (0, r#"{"as" : "it is"}"#), "{}", ran.err);
+    assert_eq!(call(&["-X", "put", "flags", "dark", "true"]).await.code, 0);
+    assert_eq!(call(&["-X", "GET", "flags", "dark"]).await.out.trim_end(), "true");
+    let json = call(&["echo", "who", "--json", "--target", "worker-1"]).await.json();
+    assert_eq!(json["status"], 200);
+    assert!(json["payload"].as_str().unwrap().contains("worker-1"), "{json}");
+    let inner = call(&["echo", "/inner", "1"]).await;
+    assert_eq!((inner.code, inner.out.trim_end()), (0, "1"), "{}", inner.err);
+
+    let failed = call(&["echo", "fail", r#"{"name":"out-of-tea","message":"There is none.","status":418}"#]).await;
+    assert_eq!((failed.code, failed.out.as_str()), (1, ""));
+    assert!(failed.err.contains("out-of-tea (418): There is none."), "{}", failed.err);
+    let missing = call(&["echo", "nothing"]).await;
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.contains("not-found (404)"), "{}", missing.err);
+}
+
+#[tokio::test]
+async fn where_no_host_answers_the_way_out_is_told() {
+    let project = Project::with(&[]);
+    // Nothing listens on the port of a socket that is only bound.
+    let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    bound.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let nobody = bound.local_addr().unwrap().as_socket().unwrap().to_string();
+    for args in [&["status"][..], &["emit", "counts", "append"], &["call", "echo", "who"]] {
+        let mut command = project.command(args);
+        command.env("FANFARE_ADMIN", &nobody);
+        let ran = Ran::of(command).await;
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}");
+        assert!(ran.err.contains(&nobody) && ran.err.contains("fanfare serve"), "{}", ran.err);
+    }
+    assert_eq!(project.run(&["status", "--admin", "not an address"]).await.code, 2);
+}

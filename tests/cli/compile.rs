@@ -1,0 +1,110 @@
+//! What cannot be compiled is refused with the reason, and the others are served.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use fanfare::config::Config;
+use fanfare::host::{Host, ModuleState};
+use serde_json::json;
+
+use super::Project;
+
+/// Why a module is refused while `echo` serves.
+async fn refused(project: &Project, module: &str) -> String {
+    let serving = project.serve(&[]).await;
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    assert_eq!(serving.get(&format!("/api/{module}/x")).await.status, 404);
+    let status = serving.status(module).await;
+    assert_eq!(status["state"], "refused", "{status}");
+    status["reason"].as_str().unwrap().to_owned()
+}
+
+fn with_component(bytes: &[u8]) -> Project {
+    Project::with(&["echo"])
+        .file("modules/odd/module.json", r#"{ "component": "odd.wasm" }"#)
+        .file("modules/odd/odd.wasm", bytes)
+}
+
+#[tokio::test]
+async fn garbage() {
+    for bytes in [&b"this is no component"[..], b"", b"\0asm\x0d\0\x01\0\xff\xff\xff"] {
+        let why = refused(&with_component(bytes), "odd").await;
+        assert!(why.contains("odd.wasm: ") && why.lines().count() == 1, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_plain_module_is_told_from_a_component() {
+    let why = refused(&with_component(b"\0asm\x01\0\0\0"), "odd").await;
+    assert!(why.contains("core module") && why.contains("wasm32-wasip2"), "{why}");
+}
+
+#[tokio::test]
+async fn one_that_is_too_large() {
+    let large = vec![0; 1 << 20];
+    let project = with_component(&large).config(json!({ "engine": { "maxComponent": large.len() - 1 } }));
+    let why = refused(&project, "odd").await;
+    assert!(why.contains("engine.maxComponent") && why.contains("1048576"), "{why}");
+}
+
+/// A component of one core module with so many functions that do nothing.
+fn component_of(functions: u32) -> Vec<u8> {
+    fn number(mut value: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+    let section = |id: u8, content: Vec<u8>| [vec![id], number(content.len() as u32), content].concat();
+    let many = |each: &[u8]| [number(functions), each.repeat(functions as usize)].concat();
+    let types = section(1, vec![1, 0x60, 0, 0]);
+    let module = [b"\0asm\x01\0\0\0".to_vec(), types, section(3, many(&[0])), section(10, many(&[2, 0, 0x0b]))];
+    [b"\0asm\x0d\0\x01\0".to_vec(), section(1, module.concat())].concat()
+}
+
+#[tokio::test]
+async fn one_that_takes_too_much_memory() {
+    let small = with_component(&component_of(10));
+    let engine = json!({ "engine": { "compileMemory": "96MiB" } });
+    let why = refused(&small.config(engine.clone()), "odd").await;
+    assert!(why.contains("exports neither"), "it is compiled: {why}");
+    let why = refused(&with_component(&component_of(500_000)).config(engine), "odd").await;
+    assert!(why.contains("engine.compileMemory"), "{why}");
+}
+
+/// A compiler of our own.
+fn script(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("compiler");
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn one_that_takes_too_long_and_its_compiler_is_gone() {
+    let project = Project::with(&["echo"]).own_state().config(json!({ "engine": { "compileTimeout": "1s" } }));
+    let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
+    let compiler = script(project.path(), "#!/bin/sh\necho $$ > \"${0%compiler}pid\"\nexec sleep 600\n");
+    let host = Host::bind(config, compiler).unwrap().start().await.unwrap();
+    let ModuleState::Refused(why) = &host.modules.states()["echo"] else { panic!("it is not refused") };
+    assert!(why.contains("engine.compileTimeout, 1s"), "{why}");
+    let pid = project.read("pid");
+    let gone = || async {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        state.is_err() || state.is_ok_and(|state| state.contains(") Z"))
+    };
+    crate::harness::eventually("the child has ended", gone).await;
+}
+
+#[tokio::test]
+async fn a_compiler_that_dies_takes_nothing_with_it() {
+    let project = Project::with(&["echo"]).own_state();
+    let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
+    let compiler = script(project.path(), "#!/bin/sh\necho 'out of luck' >&2\nkill -9 $$\n");
+    let host = Host::bind(config, compiler).unwrap().start().await.unwrap();
+    let ModuleState::Refused(why) = &host.modules.states()["echo"] else { panic!("it is not refused") };
+    assert!(why.contains("out of luck") && why.contains("signal"), "{why}");
+}

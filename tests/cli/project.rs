@@ -1,0 +1,182 @@
+//! A folder with a `fanfare.json`, and the program run in it.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::harness::{Answer, Connection, TempDir, binary, shared_state_dir, source_of};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Project {
+    pub dir: TempDir,
+    config: Value,
+}
+
+impl Project {
+    /// With test guests or example modules; compiled components are shared with the other tests.
+    pub fn with(modules: &[&str]) -> Project {
+        let config = json!({
+            "workers": 2,
+            "stateDir": shared_state_dir(),
+            "http": { "listen": "127.0.0.1:0" },
+            "admin": { "listen": "127.0.0.1:0" },
+        });
+        let project = Project { dir: TempDir::new(), config };
+        fs::create_dir(project.dir.path().join("modules")).unwrap();
+        for module in modules {
+            let manifest: Value =
+                serde_json::from_slice(&fs::read(source_of(module).join("module.json")).unwrap()).unwrap();
+            let component = manifest["component"].as_str().unwrap();
+            for file in ["module.json", component] {
+                project.dir.write(&format!("modules/{module}/{file}"), fs::read(source_of(module).join(file)).unwrap());
+            }
+        }
+        project.config(json!({}))
+    }
+
+    /// Sets keys of `fanfare.json`, each as a whole.
+    pub fn config(mut self, keys: Value) -> Project {
+        self.config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        self.dir.write("fanfare.json", format!("{:#}", self.config));
+        self
+    }
+
+    /// Without what other tests have compiled.
+    pub fn own_state(self) -> Project {
+        self.config(json!({ "stateDir": ".fanfare" }))
+    }
+
+    pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Project {
+        self.dir.write(name, text);
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).unwrap()
+    }
+
+    /// The program, here, with none of our own variables.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
+            command.env_remove(name);
+        }
+        command.args(args).current_dir(self.path()).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args)).await
+    }
+
+    /// Starts `serve`, and waits until it says where.
+    pub async fn serve(&self, args: &[&str]) -> Serving {
+        let mut command = self.command(&["serve"]);
+        command.args(args);
+        self.start(command).await
+    }
+
+    pub async fn start(&self, mut command: Command) -> Serving {
+        let log = self.path().join("log");
+        let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut addresses = Vec::new();
+        while addresses.len() < 2 {
+            let line = timeout(PATIENCE, lines.next_line()).await.expect("it starts").unwrap();
+            let line = line.unwrap_or_else(|| panic!("it ended: {}", fs::read_to_string(&log).unwrap()));
+            let (_, address) = line.rsplit_once("http://").expect("an address");
+            addresses.push(address.parse().unwrap());
+        }
+        Serving { http: addresses[0], admin: addresses[1], child, stdout: lines.into_inner(), log }
+    }
+}
+
+/// How a run of the program ended.
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    pub async fn of(mut command: Command) -> Ran {
+        let output = timeout(PATIENCE, command.output()).await.expect("it ends").unwrap();
+        let Output { status, stdout, stderr } = output;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("no JSON: {} {}", self.out, self.err))
+    }
+}
+
+/// A `fanfare serve`, ended with the test.
+pub struct Serving {
+    pub http: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    log: std::path::PathBuf,
+}
+
+impl Serving {
+    pub async fn get(&self, path: &str) -> Answer {
+        Connection::open(self.http).await.send("GET", path, &[], "").await
+    }
+
+    pub async fn operator(&self, method: &str, path: &str) -> Answer {
+        Connection::open(self.admin).await.send(method, path, &[], "").await
+    }
+
+    /// The address of the operator's listener, for `--admin`.
+    pub fn admin(&self) -> String {
+        self.admin.to_string()
+    }
+
+    pub async fn status(&self, module: &str) -> Value {
+        let status = self.operator("GET", "/v1/status").await.json();
+        let mut modules = status["modules"].as_array().unwrap().iter();
+        modules.find(|listed| listed["name"] == module).unwrap_or_else(|| panic!("no {module}: {status}")).clone()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Sends our own child a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it runs");
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap()
+    }
+
+    /// Ends it in the gentle way: its exit code and what else it printed.
+    pub async fn stop(mut self) -> (Option<i32>, String) {
+        self.signal(Signal::TERM);
+        let code = self.ended().await.code();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).await.unwrap();
+        (code, rest)
+    }
+}

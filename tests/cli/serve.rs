@@ -1,0 +1,163 @@
+//! `fanfare serve`: starting, serving, stopping.
+
+use std::net::{SocketAddr, TcpListener};
+
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{Project, Serving};
+use crate::harness::{Answer, Connection, eventually};
+
+#[tokio::test]
+async fn it_says_what_is_served_where() {
+    let project = Project::with(&["echo", "flags"])
+        .file("modules/unbuilt/module.json", r#"{ "component": "unbuilt.wasm" }"#)
+        .file("modules/broken/module.json", "{ not json")
+        .file("modules/_draft/module.json", "{ not json")
+        .file("modules/notes/README", "no module");
+    let serving = project.serve(&[]).await;
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    assert_eq!(serving.operator("GET", "/readyz").await.status, 200);
+    let (code, modules) = serving.stop().await;
+    assert_eq!(code, Some(0));
+    let lines: Vec<&str> = modules.lines().map(str::trim).collect();
+    let names: Vec<&str> = lines.iter().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["broken", "echo", "flags", "unbuilt"], "{modules}");
+    assert!(lines[0].contains("refused: "), "{modules}");
+    assert!(lines[1].contains("/api/echo/") && lines[1].contains("routes, generation "), "{modules}");
+    assert!(lines[3].contains("waiting for its component"), "{modules}");
+}
+
+#[tokio::test]
+async fn without_a_folder_of_modules_it_serves_none() {
+    let project = Project::with(&[]).config(json!({ "modulesDir": "nowhere" }));
+    let serving = project.serve(&[]).await;
+    assert!(serving.get("/").await.text().contains("There are no modules yet"));
+    assert!(serving.log().contains("nowhere"), "{}", serving.log());
+}
+
+#[tokio::test]
+async fn strict_exits_with_the_reason_where_else_the_rest_is_served() {
+    let broken = Project::with(&["echo"])
+        .file("modules/broken/module.json", r#"{ "component": "broken.wasm", "rotues": [] }"#)
+        .file("modules/broken/broken.wasm", "no component");
+    let serving = broken.serve(&[]).await;
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    let strict = broken.run(&["serve", "--strict", "--log=off"]).await;
+    assert_eq!((strict.code, strict.out.as_str()), (1, ""), "{}", strict.err);
+    assert!(strict.err.contains("broken: ") && strict.err.contains("rotues"), "{}", strict.err);
+
+    let failing =
+        Project::with(&["startup"]).config(json!({ "modules": { "startup": { "config": { "mode": "fails" } } } }));
+    let strict = failing.run(&["serve", "--strict", "--log=off"]).await;
+    assert_eq!(strict.code, 1);
+    assert!(strict.err.contains("startup `warm` failed: the startup fails as configured"), "{}", strict.err);
+
+    let whole = Project::with(&["echo"]).serve(&["--strict"]).await;
+    assert_eq!(whole.stop().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_busy_port_is_one_error_that_names_address_key_and_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let project = Project::with(&["echo"]);
+    for (flag, key) in [("--listen", "http.listen"), ("--admin", "admin.listen")] {
+        let ran = project.run(&["serve", flag, &address]).await;
+        assert_eq!((ran.code, ran.err.lines().count()), (1, 1), "{}", ran.err);
+        for word in [&address, key, flag] {
+            assert!(ran.err.contains(word), "{word} in {}", ran.err);
+        }
+    }
+}
+
+/// A request that ends when `waits` is told to release it, on its way.
+async fn held(serving: &Serving) -> JoinHandle<Answer> {
+    let mut connection = Connection::open(serving.http).await;
+    let held = tokio::spawn(async move { connection.send("POST", "/api/waits/hold", &[], "to the end").await });
+    let running = || async {
+        let status = serving.status("waits").await;
+        status["isolates"].as_array().unwrap().iter().any(|isolate| isolate["in_flight"] == 1)
+    };
+    eventually("it runs", running).await;
+    held
+}
+
+/// A host with a call that runs until it is released.
+async fn holding() -> (Project, Serving, JoinHandle<Answer>) {
+    let grants = json!({ "rpc": ["*"], "broadcast": ["*"] });
+    let project = Project::with(&["waits"]).config(json!({
+        "shutdown": { "drain": "1m" },
+        "modules": { "waits": { "grants": grants, "limits": { "timeout": "1m" } } },
+    }));
+    let serving = project.serve(&[]).await;
+    let held = held(&serving).await;
+    (project, serving, held)
+}
+
+async fn drains(admin: SocketAddr) {
+    let said =
+        || async { Connection::open(admin).await.send("GET", "/readyz", &[], "").await.text().trim() == "draining" };
+    eventually("it drains", said).await;
+}
+
+#[tokio::test]
+async fn the_first_signal_lets_running_calls_end() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let (_project, mut serving, held) = holding().await;
+        serving.signal(signal);
+        drains(serving.admin).await;
+        serving.operator("POST", "/v1/modules/waits/call?path=release&target=workers").await;
+        let answer = held.await.unwrap();
+        assert_eq!((answer.status, answer.text()), (200, "to the end"));
+        assert_eq!(serving.ended().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn the_second_one_ends_it_at_once() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let (_project, mut serving, held) = holding().await;
+        serving.signal(signal);
+        drains(serving.admin).await;
+        serving.signal(signal);
+        assert_eq!(serving.ended().await.code(), Some(code));
+        held.abort();
+    }
+}
+
+#[tokio::test]
+async fn calls_that_do_not_end_are_cut_off() {
+    let project = Project::with(&["never"]).config(json!({ "shutdown": { "drain": "300ms" } }));
+    let serving = project.serve(&[]).await;
+    let mut connection = Connection::open(serving.http).await;
+    tokio::spawn(async move { connection.send("POST", "/api/never/never", &[], "").await });
+    let running = || async {
+        let status = serving.status("never").await;
+        status["isolates"].as_array().unwrap().iter().any(|isolate| isolate["in_flight"] == 1)
+    };
+    eventually("it runs", running).await;
+    assert_eq!(serving.stop().await.0, Some(0));
+    assert!(project.read("log").contains("cut off"), "{}", project.read("log"));
+}
+
+#[tokio::test]
+async fn variables_do_what_flags_do() {
+    let project = Project::with(&[]).config(json!({ "workers": 1, "http": { "listen": "192.0.2.1:1" } }));
+    let elsewhere = Project::with(&["echo"]);
+    let mut command = project.command(&["serve"]);
+    let modules = elsewhere.path().join("modules");
+    command
+        .env("FANFARE_HTTP_LISTEN", "127.0.0.1:0")
+        .env("FANFARE_WORKERS", "3")
+        .env("FANFARE_MODULES_DIR", &modules)
+        .env("FANFARE_STRICT", "1")
+        .env("FANFARE_ENV", "production")
+        .env("FANFARE_LOG", "off");
+    let serving = project.start(command).await;
+    let status = serving.operator("GET", "/v1/status").await.json();
+    assert_eq!((&status["workers"], &status["environment"]), (&json!(3), &json!("production")));
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    assert_eq!(serving.log(), "");
+}

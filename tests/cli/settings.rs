@@ -1,0 +1,121 @@
+//! `check`, `config`, `schema` and `grant`: what needs no running host.
+
+use serde_json::{Value, json};
+
+use super::Project;
+use super::project::Ran;
+
+#[tokio::test]
+async fn check_prints_all_faults_at_once() {
+    let project = Project::with(&["echo"])
+        .file("fanfare.json", "{\n  \"wokers\": 2,\n  \"http\": { \"listen\": \"nowhere\" }\n}\n")
+        .file("modules/one/module.json", "{\n  \"component\": \"one.wasm\",\n  \"rotues\": []\n}\n")
+        .file(
+            "modules/two/module.json",
+            "{\n  \"component\": \"two.wasm\",\n  \"limits\": { \"memory\": \"1TiB\" }\n}\n",
+        );
+    let ran = project.run(&["check"]).await;
+    assert_eq!(ran.code, 1);
+    for words in [
+        ["fanfare.json:2", "wokers", "workers"],
+        ["fanfare.json:3", "http.listen", "nowhere"],
+        ["modules/one/module.json:3", "rotues", "routes"],
+        ["modules/two/module.json:3", "limits.memory", "1TiB"],
+    ] {
+        let line = |line: &&str| words.iter().all(|word| line.contains(word));
+        assert!(ran.out.lines().any(|text| line(&text)), "{words:?} in one line of:\n{}", ran.out);
+    }
+    let json = project.run(&["check", "--json"]).await;
+    assert_eq!(json.code, 1);
+    assert_eq!(json.json()["faults"].as_array().unwrap().len(), 4, "{}", json.out);
+}
+
+#[tokio::test]
+async fn check_is_content_with_what_is_right() {
+    let project = Project::with(&["echo", "flags"]);
+    let ran = project.run(&["check"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "2 modules checked, no faults\n"));
+    let elsewhere = Project::with(&[]).run(&["check", project.path().to_str().unwrap()]).await;
+    assert_eq!((elsewhere.code, elsewhere.out.as_str()), (0, "2 modules checked, no faults\n"));
+}
+
+#[tokio::test]
+async fn config_tells_where_each_value_comes_from() {
+    let project = Project::with(&[]).file(
+        "fanfare.json",
+        "{\n  \"workers\": 2,\n  \"environments\": { \"test\": { \"http\": { \"maxBody\": \"1MiB\" } } }\n}\n",
+    );
+    let args = ["config", "--env=test", "--admin=127.0.0.1:9"];
+    let mut command = project.command(&args);
+    command.env("FANFARE_HTTP_LISTEN", "127.0.0.1:7");
+    let ran = Ran::of(command).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for words in [
+        ["workers = 2", "fanfare.json:2"],
+        ["http.listen = \"127.0.0.1:7\"", "FANFARE_HTTP_LISTEN"],
+        ["admin.listen = \"127.0.0.1:9\"", "--admin"],
+        ["http.maxBody = \"1MiB\"", "environments.test"],
+        ["calls.maxDepth = 16", "default"],
+    ] {
+        let found = ran.out.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found, "{words:?} in one line of:\n{}", ran.out);
+    }
+    let mut command = project.command(&args);
+    command.env("FANFARE_JSON", "true").env("FANFARE_HTTP_LISTEN", "127.0.0.1:7");
+    let json = Ran::of(command).await.json();
+    let listen = json["values"].as_array().unwrap().iter().find(|value| value["key"] == "http.listen").unwrap();
+    assert_eq!(listen["value"], "127.0.0.1:7");
+    assert!(listen["origin"].to_string().contains("FANFARE_HTTP_LISTEN"), "{listen}");
+}
+
+#[tokio::test]
+async fn config_prints_the_faults_instead_when_there_are_any() {
+    let project = Project::with(&[]).config(json!({ "workers": 0 }));
+    let ran = project.run(&["config"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("workers"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn schema_prints_json_schemas() {
+    let project = Project::with(&[]);
+    for (which, key) in [("module", "component"), ("config", "modulesDir")] {
+        let schema = project.run(&["schema", which]).await.json();
+        assert!(schema["properties"][key].is_object(), "{which}");
+    }
+    assert_eq!(project.run(&["schema", "nothing"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn grant_writes_what_a_module_asks_for_and_then_it_loads() {
+    let project = Project::with(&["waits", "echo"]);
+    let check = project.run(&["check"]).await;
+    assert_eq!(check.code, 1);
+    assert!(check.out.contains("fanfare grant waits"), "it prints the way out: {}", check.out);
+
+    let before = project.read("fanfare.json");
+    let asked = project.run(&["grant", "waits"]).await;
+    assert_eq!(asked.code, 1, "without a terminal nobody can say yes");
+    assert!(asked.out.contains("rpc: echo") && asked.err.contains("--yes"), "{} {}", asked.out, asked.err);
+    assert_eq!(project.read("fanfare.json"), before);
+
+    let granted = project.run(&["grant", "waits", "--yes"]).await;
+    assert_eq!(granted.code, 0, "{}", granted.err);
+    let written: Value = serde_json::from_str(&project.read("fanfare.json")).unwrap();
+    assert_eq!(written["modules"]["waits"]["grants"]["broadcast"], json!(["counts"]));
+    assert_eq!(project.run(&["check"]).await.code, 0);
+    let serving = project.serve(&["--strict"]).await;
+    assert_eq!(serving.get("/api/waits/ok").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_written_wrong_exits_with_2() {
+    let project = Project::with(&[]);
+    for args in [&["serve", "--wokers=2"][..], &["sevre"], &["emit"], &["call", "-X", "FETCH", "echo", "who"], &[]] {
+        let ran = project.run(args).await;
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}");
+        assert!(!ran.err.is_empty());
+    }
+    let version = project.run(&["--version"]).await;
+    assert_eq!((version.code, version.out), (0, format!("fanfare {}\n", env!("CARGO_PKG_VERSION"))));
+}

@@ -1,0 +1,54 @@
+//! Handlers that compute.
+
+use super::steps::assert_names;
+use crate::harness::{Log, Started, TestHost};
+
+/// A host with one worker, whose module `loops` may compute for so long.
+async fn one_worker(module: &str, cpu: &str) -> Started {
+    TestHost::empty().and_as("loops", module).limit(module, "cpu", cpu).and("echo").workers(1).start().await
+}
+
+#[tokio::test]
+async fn a_guest_that_spins_is_interrupted() {
+    let host = one_worker("spinner", "50ms").await;
+    let answer = host.post("/api/spinner/spin", "").await;
+    assert_eq!((answer.status, answer.code()), (500, "crashed".to_owned()));
+    assert_names(&answer.json()["detail"], &["spinner", "`spin`", "limits.cpu, 50ms"]);
+    assert!(Log::capture().contains(&["the instance crashed", "limits.cpu", "spinner"]));
+    assert_eq!(host.get("/api/spinner/ok").await.text(), "ok");
+}
+
+#[tokio::test]
+async fn other_modules_on_the_worker_answer_while_a_guest_spins() {
+    let host = one_worker("loops", "1s").await;
+    let beside = async {
+        host.until_running("loops", 0, 1).await;
+        for _ in 0..5 {
+            assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello");
+        }
+        host.slot("loops", 0).await["in_flight"].clone()
+    };
+    let (spun, in_flight) = tokio::join!(host.post("/api/loops/spin", ""), beside);
+    assert_eq!(in_flight, 1, "it still spun when the others had been served");
+    assert_eq!(spun.code(), "crashed");
+}
+
+#[tokio::test]
+async fn calls_share_no_budget() {
+    let host = one_worker("loops", "200ms").await;
+    for _ in 0..8 {
+        assert_eq!(host.post("/api/loops/busy", "60").await.status, 200);
+    }
+    assert_eq!(host.slot("loops", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_guest_that_takes_no_notice_of_timeouts_is_interrupted() {
+    let host = TestHost::with("never").and("echo").limit("never", "timeout", "100ms").limit("never", "cpu", "100ms");
+    let host = host.workers(1).start().await;
+    assert_eq!(host.post("/api/never/stubborn", "").await.code(), "timeout");
+    host.until_restarted("never", 0, 1).await;
+    assert_names(&host.slot("never", 0).await["reason"], &["limits.cpu"]);
+    assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello");
+    assert_eq!(host.get("/api/never/ok").await.text(), "ok");
+}

@@ -1,0 +1,73 @@
+//! Deadlines of nested calls, and callers that leave.
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::harness::{Started, TestHost, eventually, json_of};
+
+/// What is left to `echo/context` when `waits` calls it with this much.
+async fn left(host: TestHost, timeout_ms: Option<u64>) -> u64 {
+    let host = host.start().await;
+    let body = json!({ "route": "echo/context", "timeoutMs": timeout_ms });
+    let nested = host.post("/api/waits/nested", body.to_string()).await.json();
+    json_of(&nested["ok"])["deadlineMs"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_nested_call_has_the_least_of_its_own_its_callers_and_its_targets_time() {
+    let minute = |host: TestHost, module| host.limit(module, "timeout", "60s");
+    let waits = || TestHost::waits_for(&["echo"]);
+    let caller = waits().limit("waits", "timeout", "20s");
+    let of_caller = left(minute(caller, "echo"), Some(50_000)).await;
+    assert!((10_000..=20_000).contains(&of_caller), "the caller's: {of_caller}");
+
+    let own = left(minute(minute(waits(), "waits"), "echo"), Some(20_000)).await;
+    assert!((10_000..=20_000).contains(&own), "its own: {own}");
+
+    let target = left(minute(waits(), "waits").limit("echo", "timeout", "20s"), None).await;
+    assert!((10_000..=20_000).contains(&target), "the target's: {target}");
+}
+
+/// Calls `hold` of another worker from worker 0, with so much time.
+async fn wait_for_worker_1(host: &Started, timeout_ms: Option<u64>) -> Value {
+    let body = json!({ "route": "/hold", "target": { "worker": 1 }, "timeoutMs": timeout_ms });
+    host.call("worker-0", "waits", "nested", body.to_string()).await
+}
+
+#[tokio::test]
+async fn an_import_that_waits_answers_timeout_in_time_for_the_guest_to_go_on() {
+    let host = TestHost::waits_for(&[]).start().await;
+    let ended = wait_for_worker_1(&host, Some(50)).await;
+    assert_eq!(json_of(&ended)["error"]["kind"], "timeout", "{ended}");
+}
+
+#[tokio::test]
+async fn a_guest_past_its_deadline_is_let_out_of_its_import_and_ends() {
+    let host =
+        TestHost::waits_for(&[]).limit("waits", "timeout", "100ms").limit("waits", "abandonAfter", "10s").start().await;
+    let ended = wait_for_worker_1(&host, None).await;
+    // Both have the same deadline, and the guest may be in time to say how its import ended.
+    assert!(ended["code"] == "timeout" || json_of(&ended)["error"]["kind"] == "timeout", "{ended}");
+    host.until_running("waits", 0, 0).await;
+    let slot = host.slot("waits", 0).await;
+    assert_eq!((&slot["leaked"], &slot["restarts"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_nothing() {
+    let host = TestHost::waits_for(&[]).workers(1).start().await;
+    let mut client = TcpStream::connect(host.http).await.unwrap();
+    client.write_all(b"POST /api/waits/hold HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    host.until_running("waits", 0, 1).await;
+    drop(client);
+    // The host has seen it leave when it has served one that came and left later.
+    assert_eq!(host.get("/api/waits/ok").await.text(), "ok");
+    assert_eq!(host.slot("waits", 0).await["in_flight"], 1);
+    assert_eq!(host.call("any", "waits", "release", "").await["payload"], "1");
+    eventually("both end well", || async {
+        host.metric("fanfare_calls_total", &["waits", "http", "\"ok\""]).await == 2.0
+    })
+    .await;
+    assert_eq!(host.slot("waits", 0).await["restarts"], 0);
+}

@@ -1,0 +1,70 @@
+//! `"isolation": "fresh"`: an instance for each call.
+
+use serde_json::json;
+
+use super::steps::assert_names;
+use crate::harness::{Started, TestHost, json_of};
+
+fn fresh(module: &str) -> TestHost {
+    TestHost::with(module).manifest(module, json!({ "isolation": "fresh" })).workers(1)
+}
+
+#[tokio::test]
+async fn every_call_has_new_memory() {
+    let host = fresh("echo").start().await;
+    for _ in 0..3 {
+        assert_eq!(host.get("/api/echo/who").await.json(), json!({ "isolate": "worker-0", "count": 1 }));
+    }
+}
+
+/// A held call, and beside it what `other` brings; then the held one ends at its deadline, and at nothing else.
+async fn beside_a_held_call(host: &Started, route: &str) -> serde_json::Value {
+    let other = async {
+        host.until_running("traps", 0, 1).await;
+        let ended = host.call("any", "traps", route, "").await;
+        host.until_running("traps", 0, 1).await;
+        ended
+    };
+    let (held, ended) = tokio::join!(host.call("any", "traps", "hold", ""), other);
+    assert_eq!(held["code"], "timeout", "{held}");
+    ended
+}
+
+#[tokio::test]
+async fn a_crash_ends_that_call_only() {
+    let host = fresh("traps").limit("traps", "timeout", "1s").start().await;
+    let crashed = beside_a_held_call(&host, "trap").await;
+    assert_eq!((&crashed["code"], &crashed["status"]), (&json!("crashed"), &json!(500)));
+    let generation = host.generation("traps").await;
+    assert_names(&crashed["detail"], &["traps", &generation, "worker-0", "`trap`", "unreachable"]);
+    let slot = host.slot("traps", 0).await;
+    assert_eq!((&slot["state"], &slot["restarts"]), (&json!("ready"), &json!(0)));
+    assert!(host.log.contains(&["a fresh instance crashed", "unreachable", "module=traps", &generation]));
+}
+
+#[tokio::test]
+async fn no_more_calls_run_at_once_than_allowed() {
+    let host = fresh("traps").limit("traps", "concurrency", 2).limit("traps", "timeout", "1s").start().await;
+    let hold = || host.call("any", "traps", "hold", "");
+    let full = async {
+        host.until_running("traps", 0, 2).await;
+        host.until_waiting("traps", 0, 1).await;
+    };
+    let (first, second, third, ()) = tokio::join!(hold(), hold(), hold(), full);
+    for ended in [first, second, third] {
+        assert_eq!(ended["code"], "timeout");
+    }
+}
+
+#[tokio::test]
+async fn one_that_goes_on_past_its_deadline_is_dropped_and_gives_its_place_back() {
+    for (module, route, body) in [("never", "never", ""), ("never", "block", "3600000"), ("loops", "spin", "")] {
+        let host = fresh(module).limit(module, "concurrency", 1);
+        let host = host.limit(module, "timeout", "100ms").limit(module, "abandonAfter", "50ms");
+        let host = host.limit(module, "cpu", "5s").start().await;
+        assert_eq!(host.call("any", module, route, body).await["code"], "timeout", "{module}");
+        host.until_running(module, 0, 0).await;
+        assert_eq!(json_of(&host.call("any", module, "who", "").await)["count"], 1, "{module}");
+        assert_eq!(host.slot(module, 0).await["restarts"], 0);
+    }
+}

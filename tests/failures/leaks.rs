@@ -1,0 +1,74 @@
+//! Calls that go on past their deadline, and guests that answer nothing any more.
+
+use super::steps::assert_names;
+use crate::harness::{Started, TestHost};
+
+/// Gives up on calls of a module soon.
+fn impatient(module: &str, host: TestHost) -> TestHost {
+    let (timeout, grace) = ("100ms", "50ms");
+    host.workers(1).limit(module, "timeout", timeout).limit(module, "abandonAfter", grace)
+}
+
+async fn times_out(host: &Started, path: &str, body: &str) {
+    let answer = host.post(path, body).await;
+    assert_eq!((answer.status, answer.code()), (504, "timeout".to_owned()), "{}", answer.text());
+    assert_names(&answer.json()["detail"], &["no answer by the deadline"]);
+}
+
+#[tokio::test]
+async fn a_handler_that_never_answers_is_a_504_and_leaks_its_call() {
+    let host = impatient("never", TestHost::with("never")).start().await;
+    times_out(&host, "/api/never/never", "").await;
+    host.until("never", 0, "leaked", 1).await;
+    assert_eq!(host.metric("fanfare_calls_leaked", &["never"]).await, 1.0);
+    assert_eq!(host.metric("fanfare_calls_total", &["never", "timeout"]).await, 1.0);
+    assert_eq!(host.get("/api/never/ok").await.text(), "ok", "the instance serves on");
+    assert_eq!(host.slot("never", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn an_instance_with_too_many_leaked_calls_is_replaced() {
+    let host = impatient("never", TestHost::with("never")).limit("never", "maxLeaked", 2).start().await;
+    assert_eq!((host.count("any", "never").await, host.count("any", "never").await), (1, 2));
+    for _ in 0..3 {
+        times_out(&host, "/api/never/never", "").await;
+    }
+    host.until_restarted("never", 0, 1).await;
+    assert_eq!(host.count("any", "never").await, 1, "its memory is new");
+    assert!(host.log.contains(&["replacing an instance", "limits.maxLeaked", "module=never"]));
+    host.until("never", 0, "leaked", 0).await;
+    host.until_running("never", 0, 0).await;
+}
+
+#[tokio::test]
+async fn a_leaked_call_that_ends_after_all_is_leaked_no_more() {
+    let host = impatient("waits", TestHost::waits_for(&[])).start().await;
+    times_out(&host, "/api/waits/hold", "").await;
+    host.until("waits", 0, "leaked", 1).await;
+    assert_eq!(host.call("any", "waits", "release", "").await["payload"], "1");
+    host.until("waits", 0, "leaked", 0).await;
+    assert_eq!(host.slot("waits", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_leaked_call_keeps_its_place() {
+    let host = impatient("never", TestHost::with("never")).limit("never", "concurrency", 2).start().await;
+    times_out(&host, "/api/never/never", "").await;
+    times_out(&host, "/api/never/never", "").await;
+    // Both places are taken, so this one waits until its own deadline.
+    times_out(&host, "/api/never/who", "").await;
+    assert_eq!(host.slot("never", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_guest_that_blocks_its_store_past_a_deadline_is_dropped() {
+    let host = impatient("waits", TestHost::waits_for(&["echo"])).start().await;
+    assert_eq!(host.count("any", "waits").await, 1);
+    times_out(&host, "/api/waits/block", "3600000").await;
+    assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "other modules go on");
+    host.until_restarted("waits", 0, 1).await;
+    assert_names(&host.slot("waits", 0).await["reason"], &["answered nothing past a deadline"]);
+    host.until("waits", 0, "state", "ready").await;
+    assert_eq!(host.count("any", "waits").await, 1);
+    host.until("waits", 0, "leaked", 0).await;
+}

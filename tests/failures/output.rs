@@ -1,0 +1,75 @@
+//! What guests print and log, as lines of the host's log.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Log, Started, TestHost, eventually};
+
+/// A guest under a name that no other test has: they all share one log.
+fn floods(name: &str) -> TestHost {
+    TestHost::empty().and_as("floods", name).workers(1)
+}
+
+async fn write(host: &Started, module: &str, route: &str, flood: Value) {
+    assert_eq!(host.post(&format!("/api/{module}/{route}"), flood.to_string()).await.text(), "ok");
+}
+
+fn lines_of(module: &str) -> Vec<String> {
+    Log::capture().lines(&["guest: ", &format!("module={module} ")])
+}
+
+#[tokio::test]
+async fn a_line_names_its_module_generation_worker_and_call() {
+    let host = floods("floods-named").start().await;
+    let generation = format!("generation={}", host.generation("floods-named").await);
+    for (stderr, stream, level) in [(false, "stdout", "INFO"), (true, "stderr", "WARN")] {
+        let flood = json!({ "text": "hello from the guest", "stderr": stderr });
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+        let path = "/api/floods-named/print";
+        host.request("POST", path, &[("traceparent", &parent)], flood.to_string()).await;
+        let fields = [level, "hello from the guest", "module=floods-named", &generation, "isolate=worker-0", trace];
+        let lines = Log::capture().lines(&fields);
+        assert_eq!(lines.iter().filter(|line| line.contains(stream)).count(), 1, "{stream}: {lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn control_characters_are_escaped() {
+    let host = floods("floods-control").start().await;
+    let flood = json!({ "text": "evil", "control": true });
+    for route in ["print", "log"] {
+        write(&host, "floods-control", route, flood.clone()).await;
+    }
+    let lines = lines_of("floods-control");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for line in &lines {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        assert!(line.contains(r"\u{1b}[31m\u{7}\u{0}evil\r\u{1b}[2J\u{9b}"), "{line}");
+    }
+    assert!(lines[1].contains(r"\n1 k\ney="), "a message and its fields are one line: {}", lines[1]);
+}
+
+#[tokio::test]
+async fn text_without_a_line_break_is_a_line_when_the_break_comes() {
+    let host = floods("floods-unbroken").start().await;
+    write(&host, "floods-unbroken", "print", json!({ "text": "abc", "lines": 3, "unbroken": true })).await;
+    assert_eq!(lines_of("floods-unbroken"), [""; 0]);
+    write(&host, "floods-unbroken", "print", json!({ "text": "!" })).await;
+    let lines = lines_of("floods-unbroken");
+    assert!(lines.len() == 1 && lines[0].contains("guest: abcabcabc! "), "{lines:?}");
+}
+
+#[tokio::test]
+async fn lines_over_the_rate_are_counted_and_the_count_is_told() {
+    let host = floods("floods-rated").limit("floods-rated", "logRate", 10).start().await;
+    write(&host, "floods-rated", "print", json!({ "text": "line", "lines": 500 })).await;
+    let dropped = host.metric("fanfare_log_lines_dropped_total", &["floods-rated"]).await;
+    assert_eq!(dropped as usize + lines_of("floods-rated").len(), 500);
+    eventually("the count is told", || async {
+        write(&host, "floods-rated", "print", json!({ "text": "later" })).await;
+        let told = Log::capture().lines(&["limits.logRate", "module=floods-rated"]);
+        let counts = told.iter().map(|line| line.split_once("dropped=").unwrap().1.parse::<f64>().unwrap());
+        counts.sum::<f64>() >= dropped
+    })
+    .await;
+}

@@ -1,0 +1,82 @@
+//! Modules that are not taken, and imports that are not granted.
+
+use serde_json::{Value, json};
+
+use super::steps::assert_names;
+use crate::harness::{Started, TestHost, json_of};
+
+/// A host that serves `echo` beside a refused module, and why that is refused.
+async fn refused(module: &str, host: TestHost) -> (Started, Value) {
+    let host = host.and("echo").start().await;
+    let listed = host.module(module).await;
+    assert_eq!((&listed["state"], &listed["isolates"]), (&json!("refused"), &json!([])), "{listed}");
+    assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "the others are served");
+    assert_eq!(host.post(&format!("/api/{module}/ok"), "").await.status, 404);
+    assert!(host.log.contains(&["refused:", module]));
+    (host, listed["reason"].clone())
+}
+
+#[tokio::test]
+async fn a_component_without_a_handler() {
+    let (_host, why) = refused("wrong-exports", TestHost::with("wrong-exports")).await;
+    assert_names(&why, &["wrong_exports.wasm", "exports neither", "fanfare:module/handler@0.1.0", "wit/"]);
+}
+
+#[tokio::test]
+async fn a_manifest_with_a_handler_that_is_not_there() {
+    let (_host, why) = refused("describe-missing", TestHost::with("describe-missing")).await;
+    assert_names(&why, &["describe-missing/module.json", "routes", "`gone`", "ok"]);
+}
+
+#[tokio::test]
+async fn asks_that_are_not_granted() {
+    let asks = json!({ "capabilities": { "rpc": ["echo"], "broadcast": ["counts"] } });
+    let (_host, why) = refused("ungranted", TestHost::with("ungranted").manifest("ungranted", asks)).await;
+    let words = ["ungranted/module.json", "capabilities.rpc", "call routes of echo", "`fanfare grant ungranted`"];
+    assert_names(&why, &words);
+    assert_names(&why, &["capabilities.broadcast", "emit broadcasts of counts"]);
+}
+
+#[tokio::test]
+async fn asks_for_more_than_the_ceiling() {
+    let limits = json!({ "limits": { "memory": "512MiB" } });
+    let (_host, why) = refused("loops", TestHost::with("loops").manifest("loops", limits)).await;
+    assert_names(&why, &["loops/module.json", "limits.memory", "256MiB", "512MiB", "limits.max.memory"]);
+}
+
+#[tokio::test]
+async fn what_is_imported_and_not_asked_for_answers_forbidden() {
+    let host = TestHost::with("ungranted").and("echo").and("counts").start().await;
+    let tries = [
+        ("nested", json!({ "route": "echo/who" }), "rpc"),
+        ("notify", json!({ "route": "echo/who" }), "rpc"),
+        ("emit", json!({ "name": "append", "module": "counts" }), "broadcast"),
+        ("gather", json!({ "name": "append", "module": "counts" }), "broadcast"),
+    ];
+    for (route, body, capability) in tries {
+        let answer = host.post(&format!("/api/ungranted/{route}"), body.to_string()).await.json();
+        assert_eq!(answer["error"]["kind"], "forbidden", "{route}: {answer}");
+        assert_names(&answer["error"]["message"], &["ungranted", capability, "fanfare grant ungranted"]);
+    }
+    let everywhere = host.call("any", "ungranted", "every", json!({ "route": "echo/who" }).to_string()).await;
+    for entry in json_of(&everywhere).as_array().unwrap() {
+        assert_eq!(entry["outcome"]["error"]["kind"], "forbidden");
+    }
+    assert_eq!(host.count("worker-0", "echo").await, 1, "nothing got through");
+}
+
+#[tokio::test]
+async fn what_a_module_does_with_itself_needs_no_grant() {
+    let host = TestHost::with("ungranted").start().await;
+    let own = host.post("/api/ungranted/own", "").await.json();
+    assert_eq!((&own["module"], &own["head"]), (&json!("ungranted"), &json!(true)));
+    let nested = host.post("/api/ungranted/nested", json!({ "route": "/own" }).to_string()).await.json();
+    assert!(nested["ok"].is_object(), "{nested}");
+}
+
+#[tokio::test]
+async fn a_grant_opens_what_was_asked_for() {
+    let host = TestHost::with("ungranted").and("echo").may_call("ungranted", "echo").start().await;
+    let nested = host.post("/api/ungranted/nested", json!({ "route": "echo/who" }).to_string()).await.json();
+    assert!(nested["ok"].is_object(), "{nested}");
+}

@@ -1,0 +1,60 @@
+//! When a new instance comes, and when none comes any more.
+
+use serde_json::json;
+
+use super::steps::{assert_names, gate_before};
+use crate::harness::{Started, TestHost};
+
+async fn trap(host: &Started, worker: &str) {
+    assert_eq!(host.call(worker, "traps", "trap", "").await["code"], "crashed");
+}
+
+#[tokio::test]
+async fn the_first_restart_is_immediate_and_the_second_one_backs_off() {
+    let host = TestHost::with("traps").one_restart().limit("traps", "timeout", "500ms").start().await;
+    trap(&host, "worker-0").await;
+    assert_eq!(host.count("worker-0", "traps").await, 1);
+    trap(&host, "worker-0").await;
+    host.until("traps", 0, "state", "restarting").await;
+    assert_names(&host.slot("traps", 0).await["reason"], &["unreachable"]);
+    assert_eq!(host.metric("fanfare_slot_ready", &["traps", "worker-0"]).await, 0.0);
+    for _ in 0..4 {
+        assert_eq!(host.get("/api/traps/ok").await.text(), "ok", "the other worker takes the calls");
+    }
+    assert_eq!(host.call("worker-0", "traps", "ok", "").await["code"], "timeout", "here they wait");
+    assert_eq!(host.slot("traps", 0).await["state"], "restarting");
+}
+
+#[tokio::test]
+async fn as_many_restarts_as_allowed_are_borne_and_not_one_more() {
+    let host = TestHost::with("traps").and("echo").max_restarts(3).workers(1).start().await;
+    for _ in 0..3 {
+        trap(&host, "any").await;
+        assert_eq!(host.count("any", "traps").await, 1);
+    }
+    trap(&host, "any").await;
+    host.until("traps", 0, "state", "failed").await;
+    assert_eq!(host.slot("traps", 0).await["restarts"], 3);
+    let answer = host.get("/api/traps/ok").await;
+    assert_eq!((answer.status, answer.code()), (503, "unavailable".to_owned()));
+    assert_names(&answer.json()["detail"], &["traps", "worker-0", "unreachable", "reload"]);
+    assert!(host.log.contains(&["failed: more than 3 restarts", "module=traps"]));
+    assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn calls_that_wait_when_a_module_is_given_up_are_answered() {
+    let gate = gate_before("trap");
+    let host = TestHost::with("traps").max_restarts(0).limit("traps", "concurrency", 1).workers(1);
+    let host = host.probe(gate.probe()).start().await;
+    let behind = async {
+        host.until_running("traps", 0, 1).await;
+        let open = async {
+            host.until_waiting("traps", 0, 1).await;
+            gate.open();
+        };
+        tokio::join!(host.call("any", "traps", "who", ""), open).0
+    };
+    let (_, waited) = tokio::join!(host.call("any", "traps", "trap", ""), behind);
+    assert_eq!((&waited["code"], &waited["status"]), (&json!("unavailable"), &json!(503)), "{waited}");
+}

@@ -1,0 +1,77 @@
+//! Startups: slow, failing, trapping, and what callers get meanwhile.
+
+use serde_json::{Value, json};
+
+use super::steps::assert_names;
+use crate::harness::TestHost;
+
+/// A module with this startup, beside one that is well.
+fn starting(config: Value) -> TestHost {
+    TestHost::with("startup").manifest("startup", json!({ "config": config })).and("echo").workers(1)
+}
+
+#[tokio::test]
+async fn a_startup_runs_in_every_worker_before_the_first_call() {
+    let host = TestHost::with("startup").start().await;
+    for worker in ["worker-0", "worker-1"] {
+        let started = host.call(worker, "startup", "started&method=GET", "").await;
+        assert_eq!(started["payload"], r#"["warm StartupReason::Start"]"#, "{worker}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_startup_within_its_limit_is_waited_for() {
+    let host = starting(json!({ "mode": "slow", "ms": 50 })).start().await;
+    assert_eq!(host.slot("startup", 0).await["state"], "ready");
+    assert_eq!(host.get("/api/startup/started").await.json(), json!(["warm StartupReason::Start"]));
+}
+
+#[tokio::test]
+async fn startups_that_go_wrong_are_tried_again_and_then_given_up() {
+    let ways = [
+        (json!({ "mode": "fails" }), "startup `warm` failed: the startup fails as configured"),
+        (json!({ "mode": "traps" }), "unreachable"),
+        (json!({ "mode": "spins" }), "limits.cpu"),
+        (json!({ "mode": "never" }), "startups took longer than limits.startup"),
+        (json!({ "mode": "slow", "ms": 3_600_000 }), "startups took longer than limits.startup"),
+    ];
+    for (config, reason) in ways {
+        let host = starting(config).limit("startup", "startup", "200ms").limit("startup", "cpu", "50ms");
+        let host = host.max_restarts(2).start().await;
+        host.until("startup", 0, "state", "failed").await;
+        let slot = host.slot("startup", 0).await;
+        assert_names(&slot["reason"], &[reason]);
+        assert_eq!(slot["restarts"], 2, "as many as are allowed");
+        assert_eq!(host.module("startup").await["state"], "failed");
+
+        let answer = host.get("/api/startup/started").await;
+        assert_eq!((answer.status, answer.code()), (503, "unavailable".to_owned()));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_names(&answer.json()["detail"], &["startup has failed in worker-0", reason]);
+        assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "other modules serve");
+    }
+}
+
+#[tokio::test]
+async fn a_startup_that_fails_in_one_worker_leaves_the_other_one_serving() {
+    let host = starting(json!({ "mode": "fails", "worker": 1 })).workers(2).max_restarts(1).start().await;
+    host.until("startup", 1, "state", "failed").await;
+    // More connections than workers, so that some come in where it has failed.
+    for _ in 0..4 {
+        assert_eq!(host.get("/api/startup/started").await.status, 200);
+    }
+    let there = host.call("worker-1", "startup", "started&method=GET", "").await;
+    assert_eq!((&there["code"], &there["status"]), (&json!("unavailable"), &json!(503)));
+    assert_eq!(host.slot("startup", 0).await["state"], "ready");
+}
+
+#[tokio::test]
+async fn calls_wait_for_a_restart_up_to_their_deadline() {
+    let host = starting(json!({ "mode": "fails" })).one_restart().limit("startup", "timeout", "100ms").start().await;
+    host.until_restarted("startup", 0, 2).await;
+    let slot = host.slot("startup", 0).await;
+    assert_eq!(slot["state"], "restarting");
+    assert_names(&slot["reason"], &["the startup fails as configured"]);
+    let answer = host.get("/api/startup/started").await;
+    assert_eq!((answer.status, answer.code()), (504, "timeout".to_owned()));
+}

@@ -1,0 +1,51 @@
+//! The end of a host.
+
+use fanfare::host::Stopped;
+use serde_json::json;
+
+use crate::harness::{Connection, TestHost};
+
+fn held(drain: &str) -> TestHost {
+    TestHost::waits_for(&[]).workers(1).config(json!({ "shutdown": { "drain": drain } }))
+}
+
+#[tokio::test]
+async fn a_host_with_nothing_to_do_stops_clean() {
+    assert_eq!(TestHost::with("echo").start().await.stop().await, Stopped::Clean);
+}
+
+#[tokio::test]
+async fn calls_in_flight_end_before_a_host_stops() {
+    let host = held("10s").start().await;
+    let (http, admin) = (host.http, host.admin);
+    let mut client = Connection::open(http).await;
+    let mut operator = Connection::open(admin).await;
+    let request = tokio::spawn(async move { client.send("POST", "/api/waits/hold", &[], "kept").await });
+    host.until_running("waits", 0, 1).await;
+    let release = async {
+        let released = operator.send("POST", "/v1/modules/waits/call?path=release", &[], "").await;
+        assert_eq!(released.json()["payload"], "1", "{}", released.text());
+    };
+    let (stopped, ()) = tokio::join!(host.stop(), release);
+    assert_eq!(stopped, Stopped::Clean);
+    assert_eq!(request.await.unwrap().text(), "kept");
+}
+
+#[tokio::test]
+async fn calls_that_go_on_are_cut_off_after_the_drain() {
+    let host = held("100ms").limit("waits", "timeout", "60s").start().await;
+    let mut client = Connection::open(host.http).await;
+    let request = tokio::spawn(async move { client.send("POST", "/api/waits/hold", &[], "").await });
+    host.until_running("waits", 0, 1).await;
+    assert_eq!(host.stop().await, Stopped::CutOff);
+    assert!(request.await.is_err(), "there is no answer");
+}
+
+#[tokio::test]
+async fn calls_that_nobody_waits_for_are_drained_too() {
+    let host = held("100ms").limit("waits", "timeout", "60s").start().await;
+    let body = json!({ "route": "/hold" });
+    assert_eq!(host.post("/api/waits/notify", body.to_string()).await.json()["ok"], 1);
+    host.until_running("waits", 0, 1).await;
+    assert_eq!(host.stop().await, Stopped::CutOff);
+}

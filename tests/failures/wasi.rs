@@ -1,0 +1,59 @@
+//! What guests reach through WASI: clocks, random numbers, and nothing else.
+
+use std::net::TcpListener;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Started, TestHost};
+
+async fn wasi() -> Started {
+    TestHost::with("wasi").start().await
+}
+
+/// That each try was answered with an error, and that the instance has outlived it.
+async fn all_refused(host: &Started, tries: &Value) {
+    for (what, error) in tries.as_object().unwrap() {
+        assert!(error.is_string(), "{what} was let through: {tries}");
+    }
+    assert_eq!(host.metric("fanfare_restarts_total", &["wasi"]).await, 0.0);
+}
+
+#[tokio::test]
+async fn there_are_no_files() {
+    let host = wasi().await;
+    let secret = host.dir.write("secret", "x");
+    all_refused(&host, &host.post("/api/wasi/files", secret.to_str().unwrap()).await.json()).await;
+    assert!(secret.exists() && !secret.with_extension("new").exists());
+}
+
+#[tokio::test]
+async fn there_are_no_variables_and_no_arguments() {
+    let seen = wasi().await.post("/api/wasi/environment", "").await.json();
+    assert_eq!(seen, json!({ "variables": 0, "path": null, "arguments": 0 }));
+}
+
+#[tokio::test]
+async fn there_are_no_sockets() {
+    let host = wasi().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    all_refused(&host, &host.post("/api/wasi/sockets", address).await.json()).await;
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody has connected");
+}
+
+#[tokio::test]
+async fn clocks_go() {
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let clocks = wasi().await.post("/api/wasi/clocks", "").await.json();
+    assert!(u128::from(clocks["now"].as_u64().unwrap()) >= begun, "{clocks}");
+    assert_eq!(clocks["slept"], true);
+}
+
+#[tokio::test]
+async fn every_instance_has_random_numbers_of_its_own() {
+    let host = wasi().await;
+    let draw = async |worker| host.call(worker, "wasi", "random", "").await["payload"].clone();
+    assert_ne!(draw("worker-0").await, draw("worker-1").await);
+}

@@ -1,0 +1,6 @@
+//! HTTP end to end: from a client's bytes to a guest and back.
+
+mod connections;
+mod errors;
+mod http2;
+mod requests;

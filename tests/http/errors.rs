@@ -1,0 +1,98 @@
+//! Errors, as problem documents.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Connection, TestHost, eventually};
+
+fn problem(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.code())
+}
+
+/// What every problem document of a call has.
+fn well_formed(answer: &Answer, module: &str) -> Value {
+    let document = answer.json();
+    assert_eq!(document["status"], answer.status);
+    assert_eq!(document["type"], format!("urn:fanfare:{}", answer.code()));
+    assert_eq!(document["module"], module);
+    assert!(!document["title"].as_str().unwrap().is_empty() && !document["detail"].as_str().unwrap().is_empty());
+    let trace = document["trace"].as_str().unwrap();
+    assert!(trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit()), "{trace}");
+    document
+}
+
+#[tokio::test]
+async fn a_guests_failure_is_mapped_one_to_one() {
+    let host = TestHost::with("echo").start().await;
+    let fail =
+        json!({ "name": "out-of-tea", "message": "There is none.", "status": 418, "data": { "pots": [1, 2.50] } });
+    let answer = host.post("/api/echo/fail", fail.to_string()).await;
+    assert_eq!(problem(&answer), (418, "out-of-tea".to_owned()));
+    let document = well_formed(&answer, "echo");
+    assert_eq!(document["detail"], "There is none.");
+    assert_eq!(document["data"], json!({ "pots": [1, 2.5] }), "{document}");
+
+    let answer = host.post("/api/echo/fail", json!({ "name": "x", "message": "y" }).to_string()).await;
+    assert_eq!(problem(&answer), (500, "x".to_owned()), "without a status");
+}
+
+#[tokio::test]
+async fn the_trace_is_the_clients_when_it_gives_one_and_stands_in_the_log() {
+    let host = TestHost::with("traps").start().await;
+    let trace = format!("{:032x}", 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128);
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let answer = host.request("POST", "/api/traps/panics", &[("traceparent", &parent)], "so it says").await;
+    assert_eq!(problem(&answer), (500, "crashed".to_owned()));
+    assert_eq!(well_formed(&answer, "traps")["trace"], trace);
+    assert!(host.log.contains(&["so it says", &trace]), "what the guest printed has it too");
+}
+
+#[tokio::test]
+async fn a_call_past_its_time_is_504() {
+    let host = TestHost::with("never").limit("never", "timeout", "200ms").start().await;
+    let answer = host.post("/api/never/never", "").await;
+    assert_eq!(problem(&answer), (504, "timeout".to_owned()));
+    well_formed(&answer, "never");
+}
+
+#[tokio::test]
+async fn an_overloaded_or_failed_module_says_when_to_come_again() {
+    let host = TestHost::with("serial").and("traps").workers(1).limit("serial", "mailbox", 1);
+    let host = host.config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
+    for status in ["in_flight", "waiting"] {
+        let mut connection = Connection::open(host.http).await;
+        tokio::spawn(async move { connection.send("POST", "/api/serial/hold", &[], "").await });
+        eventually(status, || async { host.slot("serial", 0).await[status] == 1 }).await;
+    }
+    let answer = host.get("/api/serial/ok").await;
+    assert_eq!(problem(&answer), (503, "overloaded".to_owned()));
+    assert!(answer.header("retry-after").is_some());
+
+    host.post("/api/traps/trap", "").await;
+    eventually("it has failed", || async { host.slot("traps", 0).await["state"] == "failed" }).await;
+    let answer = host.get("/api/traps/ok").await;
+    assert_eq!(problem(&answer), (503, "unavailable".to_owned()));
+    assert!(answer.header("retry-after").is_some());
+    assert!(answer.json()["detail"].as_str().unwrap().contains("unreachable"), "the reason: {}", answer.text());
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_told_apart() {
+    let host = TestHost::with("echo").start().await;
+    for path in ["/nothing", "/api/", "/api/nobody/x", "/api/echo/nothing"] {
+        assert_eq!(problem(&host.get(path).await), (404, "not-found".to_owned()), "{path}");
+    }
+    let answer = host.request("PUT", "/api/echo/who", &[], "").await;
+    assert_eq!(problem(&answer), (405, "method-not-allowed".to_owned()));
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, OPTIONS"));
+    assert_eq!(problem(&host.post("/api/echo/inner", "x").await), (403, "forbidden".to_owned()));
+}
+
+#[tokio::test]
+async fn a_body_as_large_as_allowed_comes_through_and_a_larger_one_is_413() {
+    let host = TestHost::with("echo").config(json!({ "http": { "maxBody": 100_000 } })).start().await;
+    let answer = host.post("/api/echo/echo", "x".repeat(100_000)).await;
+    assert_eq!((answer.status, answer.body.len()), (200, 100_000));
+    let answer = host.post("/api/echo/echo", "x".repeat(100_001)).await;
+    assert_eq!(problem(&answer), (413, "payload-too-large".to_owned()));
+    assert!(answer.json()["detail"].as_str().unwrap().contains("http.maxBody"));
+}

@@ -1,0 +1,167 @@
+//! The contract in each language, without an SDK: see `tests/guests/languages`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Connection, Started, TestHost, eventually, not_run, root};
+
+/// A language, and whether its calls run side by side in one instance.
+struct Language {
+    name: &'static str,
+    concurrent: bool,
+}
+
+const RUST: Language = Language { name: "rust", concurrent: true };
+const C: Language = Language { name: "c", concurrent: false };
+const JAVASCRIPT: Language = Language { name: "javascript", concurrent: true };
+const PYTHON: Language = Language { name: "python", concurrent: true };
+const STARLINGMONKEY: Language = Language { name: "starlingmonkey", concurrent: false };
+
+impl Language {
+    fn component(&self) -> Option<PathBuf> {
+        let name = self.name;
+        let places =
+            [format!("tests/guests/languages/{name}/{name}.wasm"), format!("target/languages/{name}/{name}.wasm")];
+        places.into_iter().map(|place| root().join(place)).find(|path| path.exists())
+    }
+
+    /// A host with this guest on one worker, beside `waits` under the name `echo`. `None` when it is not built.
+    async fn start(&self) -> Option<Started> {
+        let name = self.name;
+        let Some(component) = self.component() else {
+            not_run(&format!("{name}: build it with tests/guests/languages/build {name}"));
+            return None;
+        };
+        let manifest = fs::read(root().join(format!("tests/guests/languages/{name}/module.json"))).unwrap();
+        let folder = format!("modules/{name}");
+        let host = TestHost::empty()
+            .workers(1)
+            .and_as("waits", "echo")
+            .manifest("echo", json!({ "capabilities": { "rpc": [], "broadcast": [] } }))
+            .file(&format!("{folder}/module.json"), manifest)
+            .file(&format!("{folder}/guest.wasm"), fs::read(component).unwrap())
+            .manifest_text(name, |text| {
+                let line = text.lines().find(|line| line.contains("\"component\"")).unwrap().to_owned();
+                text.replace(&line, "\"component\": \"guest.wasm\",")
+            })
+            .grant(name, json!({ "rpc": ["echo"] }))
+            .config(json!({ "limits": { "max": { "timeout": "60s", "startup": "60s" } } }))
+            .limit(name, "memory", "128MiB")
+            .limit(name, "timeout", "15s")
+            .start()
+            .await;
+        assert_eq!(host.slot(name, 0).await["state"], "ready", "{:?}", host.slot(name, 0).await);
+        Some(host)
+    }
+
+    fn path(&self, handler: &str) -> String {
+        format!("/api/{}/{handler}", self.name)
+    }
+
+    async fn keeps_the_contract(&self) {
+        let Some(host) = self.start().await else { return };
+        self.echoes(&host).await;
+        self.waits(&host).await;
+        self.emits(&host).await;
+        self.is_charged(&host).await;
+        if self.concurrent {
+            self.holds_until_another_call_releases(&host).await;
+        }
+        assert_eq!(host.slot(self.name, 0).await["restarts"], 0, "it lived through all of it");
+    }
+
+    async fn echoes(&self, host: &Started) {
+        let text = host.post(&self.path("echo"), "grüße").await;
+        assert_eq!((text.status, text.text()), (200, "grüße"));
+        let bytes = host.request("POST", &self.path("echo"), &[("content-type", "image/png")], [0xff, 0, 1]).await;
+        assert_eq!((bytes.status, &bytes.body[..]), (200, &[0xff, 0, 1][..]));
+        assert_eq!(host.post(&self.path("echo"), "").await.status, 204);
+    }
+
+    async fn waits(&self, host: &Started) {
+        let waited = host.post(&self.path("wait"), "echo/ok").await;
+        assert_eq!(waited.status, 200, "{}", waited.text());
+        let refused = host.post(&self.path("wait"), "echo/nothing").await;
+        assert_eq!(refused.code(), "not-found");
+        let forbidden = host.post(&self.path("wait"), "flags/all").await;
+        assert_eq!(forbidden.code(), "forbidden");
+    }
+
+    async fn emits(&self, host: &Started) {
+        let receipt = host.post(&self.path("emit"), "ping").await.json();
+        assert_eq!((&receipt["seq"], &receipt["accepted"]), (&json!(1), &json!(1)), "{receipt}");
+        let arrived = || async { host.ended(self.name, 0, "broadcast", "ok").await == 1.0 };
+        eventually("the broadcast runs", arrived).await;
+    }
+
+    /// Two calls in flight, each of which waits twice: what they import carries their own id.
+    async fn is_charged(&self, host: &Started) {
+        let call = || async { host.post(&self.path("charged"), "").await };
+        let (one, other) = tokio::join!(call(), call());
+        for answer in [&one, &other] {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        assert_ne!(one.text(), other.text(), "each call has its own id");
+        let module = format!("module={}", self.name);
+        for answer in [&one, &other] {
+            // A trace ends in the id of the call it names.
+            let trace = format!("{:016x}", answer.text().parse::<u64>().unwrap());
+            let logged = || async { host.log.contains(&[&module, "charged", &trace]) };
+            eventually("the call's own log line", logged).await;
+        }
+    }
+
+    async fn holds_until_another_call_releases(&self, host: &Started) {
+        const HELD: usize = 3;
+        let path = self.path("hold");
+        let mut held = tokio::task::JoinSet::new();
+        for _ in 0..HELD {
+            let (address, path) = (host.http, path.clone());
+            held.spawn(async move { Connection::open(address).await.send("POST", &path, &[], "").await });
+        }
+        let holding = || async { host.slot(self.name, 0).await["in_flight"] == Value::from(HELD) };
+        eventually("the calls are held", holding).await;
+        assert_eq!(host.post(&self.path("release"), "").await.text(), HELD.to_string());
+        while let Some(answer) = held.join_next().await {
+            assert_eq!(answer.unwrap().status, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn rust_keeps_the_contract() {
+    RUST.keeps_the_contract().await;
+}
+
+#[tokio::test]
+async fn c_keeps_the_contract() {
+    C.keeps_the_contract().await;
+}
+
+#[tokio::test]
+async fn javascript_keeps_the_contract() {
+    JAVASCRIPT.keeps_the_contract().await;
+}
+
+#[tokio::test]
+async fn python_keeps_the_contract() {
+    PYTHON.keeps_the_contract().await;
+}
+
+#[tokio::test]
+async fn starlingmonkey_keeps_the_contract() {
+    STARLINGMONKEY.keeps_the_contract().await;
+}
+
+#[tokio::test]
+async fn guests_that_block_are_known_to_be_serial() {
+    for language in [C, RUST] {
+        let host = language.start().await.expect("checked in");
+        let status = host.status().await;
+        let listed =
+            status["modules"].as_array().unwrap().iter().find(|module| module["name"] == language.name).unwrap();
+        assert_eq!(listed["serial"], json!(!language.concurrent), "{}", language.name);
+    }
+}

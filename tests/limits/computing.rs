@@ -1,0 +1,39 @@
+//! What a call may use: time on the processor, bytes in and out.
+
+use crate::failures::steps::assert_names;
+use crate::harness::{Started, TestHost};
+
+pub async fn cpu() {
+    let host = TestHost::with("loops").limit("loops", "cpu", "100ms").limit("loops", "timeout", "20s").start().await;
+    let under = host.call("any", "loops", "busy", "100").await;
+    assert_eq!(under["status"], 200, "{under}");
+    let over = host.call("any", "loops", "busy", "15000").await;
+    assert_eq!(over["code"], "crashed");
+    assert_names(&over["detail"], &["limits.cpu, 100ms"]);
+}
+
+async fn echo(limit: &str, value: u64) -> Started {
+    TestHost::with("echo").limit("echo", limit, value).workers(1).start().await
+}
+
+pub async fn payload() {
+    let host = echo("payload", 1_000).await;
+    assert_eq!(host.post("/api/echo/echo", [b'x'; 1_000]).await.status, 200);
+    let over = host.post("/api/echo/echo", [b'x'; 1_001]).await;
+    assert_eq!((over.status, over.code()), (400, "invalid".to_owned()));
+    assert_names(&over.json()["detail"], &["1001 bytes", "limits.payload of echo, 1000"]);
+
+    assert_eq!(host.get("/api/echo/big?bytes=1000").await.body.len(), 1_000);
+    let over = host.get("/api/echo/big?bytes=1001").await;
+    assert_eq!((over.status, over.code()), (500, "payload-too-large".to_owned()));
+    assert_names(&over.json()["detail"], &["1001 bytes", "limits.payload, 1000"]);
+}
+
+pub async fn hostcall_fuel() {
+    let limit = 1 << 20;
+    let host = echo("hostcallFuel", limit).await;
+    let big = async |bytes: u64| host.get(&format!("/api/echo/big?bytes={bytes}")).await;
+    assert_eq!(big(limit - 1_024).await.body.len() as u64, limit - 1_024, "with little beside the payload");
+    let over = big(limit + 1).await;
+    assert_eq!((over.status, over.code()), (500, "crashed".to_owned()), "limits.payload would allow it");
+}

@@ -1,0 +1,69 @@
+//! How long calls, startups and patience last.
+
+use serde_json::{Value, json};
+
+use crate::failures::steps::assert_names;
+use crate::harness::{Started, TestHost, json_of};
+
+pub async fn timeout() {
+    let host = TestHost::waits_for(&["echo"]).workers(1).limit("waits", "timeout", "60s");
+    let host = host.limit("echo", "timeout", "30s").start().await;
+    let left = host.get("/api/echo/context").await.json()["deadlineMs"].as_u64().unwrap();
+    assert!((20_000..=30_000).contains(&left), "{left}");
+    let release = async {
+        host.until_running("waits", 0, 1).await;
+        host.call("any", "waits", "release", "").await
+    };
+    let (under, _) = tokio::join!(host.post("/api/waits/hold", "kept"), release);
+    assert_eq!(under.text(), "kept");
+
+    let host = TestHost::waits_for(&[]).limit("waits", "timeout", "50ms").start().await;
+    let over = host.post("/api/waits/hold", "").await;
+    assert_eq!((over.status, over.code()), (504, "timeout".to_owned()));
+}
+
+pub async fn startup() {
+    let starting = |config: Value, limit: &str| {
+        let host = TestHost::with("startup").manifest("startup", json!({ "config": config })).workers(1);
+        host.limit("startup", "startup", limit).max_restarts(0).start()
+    };
+    let under = starting(json!({ "mode": "slow", "ms": 100 }), "20s").await;
+    assert_eq!(under.slot("startup", 0).await["state"], "ready");
+    let over = starting(json!({ "mode": "slow", "ms": 30_000 }), "100ms").await;
+    over.until("startup", 0, "state", "failed").await;
+    assert_names(&over.slot("startup", 0).await["reason"], &["limits.startup, 100ms"]);
+}
+
+/// A guest whose calls time out, and are leaked after this grace.
+async fn never(grace: &str) -> Started {
+    let host = TestHost::with("never").workers(1).limit("never", "timeout", "50ms");
+    host.limit("never", "abandonAfter", grace).limit("never", "maxLeaked", 2).start().await
+}
+
+async fn leak(host: &Started) {
+    assert_eq!(host.post("/api/never/never", "").await.code(), "timeout");
+}
+
+pub async fn abandon_after() {
+    let under = never("60s").await;
+    for _ in 0..5 {
+        leak(&under).await;
+    }
+    let slot = under.slot("never", 0).await;
+    assert_eq!((&slot["leaked"], &slot["in_flight"]), (&json!(0), &json!(5)));
+
+    let over = never("50ms").await;
+    leak(&over).await;
+    over.until("never", 0, "leaked", 1).await;
+}
+
+pub async fn max_leaked() {
+    let host = never("50ms").await;
+    leak(&host).await;
+    leak(&host).await;
+    host.until("never", 0, "leaked", 2).await;
+    assert_eq!(json_of(&host.call("any", "never", "who", "").await)["count"], 1);
+    assert_eq!(host.slot("never", 0).await["restarts"], 0);
+    leak(&host).await;
+    host.until_restarted("never", 0, 1).await;
+}

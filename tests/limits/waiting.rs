@@ -1,0 +1,133 @@
+//! How many calls, broadcasts and imports run and wait at once.
+
+use serde_json::{Value, json};
+
+use crate::failures::steps::assert_names;
+use crate::harness::{Started, TestHost};
+
+/// `waits` in one worker. A broadcast lets go what it holds, since that needs no place among the calls.
+fn waits() -> TestHost {
+    let release = json!({ "broadcasts": { "release": { "path": "release" } } });
+    TestHost::waits_for(&[]).manifest("waits", release).limit("waits", "timeout", "60s").workers(1)
+}
+
+async fn release(host: &Started) {
+    assert_eq!(host.emit("waits", "release", "").await["accepted"], 1);
+}
+
+async fn hold(host: &Started) -> Value {
+    host.call("any", "waits", "hold", "").await
+}
+
+/// A call that waits for `hold` of its own module: how that ended.
+async fn hold_nested(host: &Started) -> Value {
+    host.nested(0, json!({ "route": "/hold", "payload": "kept" })).await
+}
+
+/// That `hold` let these go.
+#[track_caller]
+fn assert_kept(ended: &[Value]) {
+    assert!(ended.iter().all(|ended| ended["ok"]["payload"] == "kept"), "{ended:?}");
+}
+
+/// What `check` brings, while calls go on that do not end.
+async fn beside<T>(calls: impl Future, check: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        checked = check => checked,
+        _ = calls => panic!("the calls have ended"),
+    }
+}
+
+pub async fn concurrency() {
+    let host = waits().limit("waits", "concurrency", 2).start().await;
+    let check = async {
+        host.until_running("waits", 0, 2).await;
+        host.until_waiting("waits", 0, 1).await;
+        assert_eq!(host.slot("waits", 0).await["in_flight"], 2, "the third one has to wait");
+        release(&host).await;
+        host.until_waiting("waits", 0, 0).await;
+        host.until_running("waits", 0, 1).await;
+        release(&host).await;
+    };
+    let (first, second, third, ()) = tokio::join!(hold(&host), hold(&host), hold(&host), check);
+    assert_eq!([&first["status"], &second["status"], &third["status"]], [204; 3]);
+}
+
+pub async fn nested() {
+    let host = waits().limit("waits", "concurrency", 4).limit("waits", "nested", 1).start().await;
+    let check = async {
+        host.until_running("waits", 0, 3).await;
+        host.until_waiting("waits", 0, 1).await;
+        assert_eq!(host.slot("waits", 0).await["in_flight"], 3, "two that wait, and what one of them waits for");
+        release(&host).await;
+        host.until_waiting("waits", 0, 0).await;
+        host.until_running("waits", 0, 2).await;
+        release(&host).await;
+    };
+    let (first, second, ()) = tokio::join!(hold_nested(&host), hold_nested(&host), check);
+    assert_kept(&[first, second]);
+
+    let host = waits().limit("waits", "concurrency", 4).limit("waits", "nested", 2).start().await;
+    let both = async {
+        host.until_running("waits", 0, 4).await;
+        release(&host).await;
+    };
+    let (first, second, ()) = tokio::join!(hold_nested(&host), hold_nested(&host), both);
+    assert_kept(&[first, second]);
+}
+
+/// A serial module with a call that does not end.
+async fn occupied(limit: &str) -> Started {
+    TestHost::with("serial").limit("serial", limit, 2).limit("serial", "timeout", "60s").workers(1).start().await
+}
+
+pub async fn mailbox() {
+    let host = occupied("mailbox").await;
+    let ok = || host.call("any", "serial", "ok", "");
+    let check = async {
+        host.until_running("serial", 0, 1).await;
+        beside(async { tokio::join!(ok(), ok()) }, async {
+            host.until_waiting("serial", 0, 2).await;
+            let over = host.get("/api/serial/ok").await;
+            assert_eq!((over.status, over.code()), (503, "overloaded".to_owned()));
+            assert_eq!(over.header("retry-after"), Some("1"));
+            assert_names(&over.json()["detail"], &["2 calls wait for serial in worker-0", "limits.mailbox"]);
+            assert_eq!(host.emit("serial", "wave", "").await["accepted"], 1, "broadcasts have a lane of their own");
+        })
+        .await;
+    };
+    beside(host.call("any", "serial", "hold", ""), check).await;
+}
+
+pub async fn broadcasts() {
+    let host = occupied("broadcasts").await;
+    let check = async {
+        host.until_running("serial", 0, 1).await;
+        for _ in 0..2 {
+            assert_eq!(host.emit("serial", "wave", "").await["accepted"], 1);
+        }
+        let over = host.emit("serial", "wave", "").await;
+        assert_eq!((&over["code"], &over["status"]), (&json!("overloaded"), &json!(503)));
+        assert_names(&over["detail"], &["2 broadcasts wait for serial in worker-0", "limits.broadcasts"]);
+    };
+    beside(host.call("any", "serial", "hold", ""), check).await;
+}
+
+pub async fn background() {
+    let host = waits().limit("waits", "background", 2).start().await;
+    let check = async {
+        host.until_running("waits", 0, 4).await;
+        let over = hold_nested(&host).await;
+        assert_eq!(over["error"]["kind"], "overloaded", "{over}");
+        assert_names(&over["error"]["message"], &["2 imports of waits wait already", "limits.background"]);
+        release(&host).await;
+    };
+    let (first, second, ()) = tokio::join!(hold_nested(&host), hold_nested(&host), check);
+    assert_kept(&[first, second]);
+    let (again, ()) = tokio::join!(hold_nested(&host), async {
+        host.until_running("waits", 0, 2).await;
+        release(&host).await;
+    });
+    assert_kept(&[again]);
+}

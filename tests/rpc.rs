@@ -1,0 +1,30 @@
+//! RPC between guests: where calls go, what they are named, how they end.
+
+mod deadlines;
+mod outcomes;
+mod payloads;
+mod places;
+mod routes;
+mod serial;
+
+use serde_json::Value;
+
+use crate::harness::json_of;
+
+/// The kind of a nested call's error, or `ok`.
+fn end(ended: &Value) -> &str {
+    match ended.get("ok") {
+        Some(_) => "ok",
+        None => ended["error"]["kind"].as_str().unwrap_or_else(|| panic!("no outcome: {ended}")),
+    }
+}
+
+/// What the error of a nested call says.
+fn message(ended: &Value) -> &str {
+    ended["error"]["message"].as_str().unwrap_or_else(|| panic!("no error: {ended}"))
+}
+
+/// The JSON that a nested call replied with.
+fn replied(ended: &Value) -> Value {
+    json_of(&ended["ok"])
+}

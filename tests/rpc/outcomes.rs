@@ -1,0 +1,132 @@
+//! Every way in which a call ends, as the calling guest sees it.
+
+use serde_json::{Value, json};
+
+use super::{end, message, replied};
+use crate::harness::{Connection, Started, TestHost, eventually};
+
+async fn to(host: &Started, worker: u32, route: &str) -> Value {
+    host.nested(0, json!({ "route": route, "target": { "worker": worker } })).await
+}
+
+#[tokio::test]
+async fn reply() {
+    let host = TestHost::waits_for(&["traps"]).start().await;
+    let ended = to(&host, 1, "traps/ok").await;
+    assert_eq!(ended["ok"]["payload"], "ok");
+}
+
+#[tokio::test]
+async fn crashed() {
+    let host = TestHost::waits_for(&["traps"]).start().await;
+    for route in ["traps/trap", "traps/later"] {
+        let ended = to(&host, 1, route).await;
+        assert_eq!(end(&ended), "crashed");
+        let message = message(&ended);
+        assert!(message.starts_with("traps (") && message.contains("ended in worker-1 while `"), "{message}");
+        assert_eq!(end(&to(&host, 1, "traps/ok").await), "ok", "the next instance answers");
+    }
+    assert_eq!(host.slot("waits", 0).await["restarts"], 0, "the caller does not go down with it");
+}
+
+#[tokio::test]
+async fn unavailable() {
+    let host = TestHost::waits_for(&["traps"]).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
+    to(&host, 1, "traps/trap").await;
+    eventually("it has failed there", || async { host.slot("traps", 1).await["state"] == "failed" }).await;
+    let ended = to(&host, 1, "traps/ok").await;
+    assert_eq!(end(&ended), "unavailable");
+    assert!(message(&ended).starts_with("traps has failed in worker-1: "), "{}", message(&ended));
+}
+
+#[tokio::test]
+async fn timeout() {
+    let host = TestHost::waits_for(&["never"]).limit("never", "timeout", "300ms").start().await;
+    assert_eq!(end(&to(&host, 1, "never/never").await), "timeout");
+    assert_eq!(end(&to(&host, 1, "never/ok").await), "ok");
+}
+
+#[tokio::test]
+async fn forbidden() {
+    let host = TestHost::with("ungranted").and("echo").start().await;
+    for (handler, ended) in [
+        ("nested", host.run(0, "ungranted", "nested", json!({ "route": "echo/echo" })).await),
+        ("notify", host.run(0, "ungranted", "notify", json!({ "route": "echo/echo" })).await),
+    ] {
+        assert_eq!(end(&ended), "forbidden", "{handler}");
+        assert!(message(&ended).contains("`fanfare grant ungranted`"), "{}", message(&ended));
+    }
+    let own = host.run(0, "ungranted", "nested", json!({ "route": "/own" })).await;
+    assert_eq!(end(&own), "ok", "the own module needs no grant");
+}
+
+#[tokio::test]
+async fn overloaded() {
+    let host = TestHost::waits_for(&["serial"]).limit("serial", "mailbox", 1).start().await;
+    let hold = async || {
+        let mut connection = Connection::open(host.admin).await;
+        let path = "/v1/modules/serial/call?target=worker-1&path=hold";
+        tokio::spawn(async move { connection.send("POST", path, &[], "").await });
+    };
+    hold().await;
+    eventually("one runs", || async { host.slot("serial", 1).await["in_flight"] == 1 }).await;
+    hold().await;
+    eventually("one waits", || async { host.slot("serial", 1).await["waiting"] == 1 }).await;
+    let ended = to(&host, 1, "serial/ok").await;
+    assert_eq!(end(&ended), "overloaded");
+    assert!(message(&ended).contains("limits.mailbox"), "{}", message(&ended));
+    let notify = json!({ "route": "serial/ok", "target": { "worker": 1 } });
+    assert_eq!(end(&host.run(0, "waits", "notify", notify).await), "overloaded");
+    assert_eq!(end(&to(&host, 0, "serial/ok").await), "ok");
+}
+
+#[tokio::test]
+async fn too_deep() {
+    let host = TestHost::with("deep").config(json!({ "calls": { "maxDepth": 5 } })).start().await;
+    let under = host.run(0, "deep", "dive", json!(5)).await;
+    assert_eq!(under, json!({ "reached": 5, "end": null }));
+    let over = host.run(0, "deep", "dive", json!(6)).await;
+    assert_eq!((&over["reached"], end(&over["end"])), (&json!(5), "too-deep"), "{over}");
+    assert!(message(&over["end"]).contains("calls.maxDepth"), "{over}");
+}
+
+#[tokio::test]
+async fn sixteen_levels_are_the_default() {
+    let host = TestHost::with("deep").start().await;
+    assert_eq!(host.run(0, "deep", "dive", json!(16)).await["end"], Value::Null);
+    let over = host.run(0, "deep", "dive", json!(17)).await;
+    assert_eq!((&over["reached"], end(&over["end"])), (&json!(16), "too-deep"));
+}
+
+#[tokio::test]
+async fn calls_that_a_startup_makes_do_not_wait_for_instances_that_are_not_ready() {
+    let host = TestHost::with("startup").manifest("startup", json!({ "config": { "mode": "calls" } })).start().await;
+    for worker in [0, 1] {
+        let started = host.run(worker, "startup", "started&method=GET", Value::Null).await;
+        let own = format!("worker-{worker} unavailable");
+        assert!(started.as_array().unwrap().contains(&json!(own)), "{started}");
+        assert_eq!(host.slot("startup", worker as usize).await["restarts"], 0);
+    }
+}
+
+#[tokio::test]
+async fn nor_does_a_gather_that_a_startup_makes_though_it_reaches_every_worker() {
+    const WORKERS: u32 = 6;
+    let host = TestHost::with("startup").manifest("startup", json!({ "config": { "mode": "gathers" } }));
+    let host = host.workers(WORKERS).start().await;
+    for worker in 0..WORKERS {
+        let started = host.run(worker, "startup", "started&method=GET", Value::Null).await;
+        let noted = started.as_array().unwrap();
+        assert_eq!(noted.len(), 1 + WORKERS as usize, "an entry for each worker: {started}");
+        assert!(noted.contains(&json!(format!("worker-{worker} unavailable"))), "{started}");
+        assert_eq!(host.slot("startup", worker as usize).await["restarts"], 0);
+        let run = || async { host.ended("startup", worker, "broadcast", "ok").await == f64::from(WORKERS) };
+        eventually("the broadcasts of all run there", run).await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_its_own_module_answers_while_the_caller_waits() {
+    let host = TestHost::waits_for(&[]).start().await;
+    assert_eq!(replied(&host.nested(0, json!({ "route": "/who" })).await)["isolate"], "worker-0");
+}

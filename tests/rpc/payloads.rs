@@ -1,0 +1,68 @@
+//! What a call carries arrives as it was sent, and so does what comes back.
+
+use serde_json::json;
+
+use super::{end, replied};
+use crate::harness::TestHost;
+
+#[tokio::test]
+async fn the_kind_of_a_payload_is_kept_between_guests() {
+    let host = TestHost::waits_for(&["echo"]).start().await;
+    // `relay` sends it to `echo` and replies with what comes back; the content type tells the kind.
+    let kinds: [(&str, &[u8], Option<&str>, u16); 4] = [
+        ("text/plain", b"{ \"as\":  \"it\" , \"was\": 1.0e0 }", Some("text/plain; charset=utf-8"), 200),
+        ("application/octet-stream", b"bytes that would be text", Some("application/octet-stream"), 200),
+        ("application/octet-stream", b"\xff\0\xfe", Some("application/octet-stream"), 200),
+        ("text/plain", b"", None, 204),
+    ];
+    for (sent, body, kind, status) in kinds {
+        let answer = host.request("POST", "/api/waits/relay", &[("content-type", sent)], body).await;
+        assert_eq!((answer.status, answer.header("content-type"), &*answer.body), (status, kind, body));
+    }
+}
+
+#[tokio::test]
+async fn status_and_payload_of_a_reply_are_kept() {
+    let host = TestHost::waits_for(&["echo"]).start().await;
+    let wanted = json!({ "status": 299, "body": "made" });
+    let ended = host.nested(0, json!({ "route": "echo/status", "payload": wanted })).await;
+    assert_eq!(ended["ok"], json!({ "status": 299, "payload": "made" }));
+    let ended = host.nested(0, json!({ "route": "echo/echo" })).await;
+    assert_eq!(ended["ok"], json!({ "status": 0, "payload": null }), "what was left out stays out");
+}
+
+#[tokio::test]
+async fn name_status_and_data_of_a_failure_are_kept() {
+    let host = TestHost::waits_for(&["echo"]).start().await;
+    let fail = json!({ "name": "out-of-tea", "message": "There is none.", "status": 418, "data": { "pots": 0 } });
+    let ended = host.nested(0, json!({ "route": "echo/fail", "payload": fail })).await;
+    let failure = &ended["error"]["failure"];
+    assert_eq!(end(&ended), "failure");
+    assert_eq!(*failure, json!({ "name": "out-of-tea", "status": 418, "data": r#"{"pots":0}"# }));
+}
+
+#[tokio::test]
+async fn a_payload_as_large_as_allowed_goes_through_and_a_larger_one_is_invalid() {
+    let host = TestHost::waits_for(&["echo"]).limit("echo", "payload", 100).start().await;
+    let send = async |size: usize| {
+        let ended = host.nested(0, json!({ "route": "echo/echo", "payload": "x".repeat(size) })).await;
+        end(&ended).to_owned()
+    };
+    assert_eq!((send(100).await.as_str(), send(101).await.as_str()), ("ok", "invalid"));
+}
+
+#[tokio::test]
+async fn the_called_one_knows_who_calls_for_whom() {
+    let host = TestHost::waits_for(&["echo"]).config(json!({ "http": { "domain": "example.test" } })).start().await;
+    let context = async |wanted: serde_json::Value| {
+        let headers = [("host", "acme.example.test"), ("content-type", "application/json")];
+        let answer = host.request("POST", "/api/waits/nested", &headers, wanted.to_string()).await;
+        replied(&answer.json())
+    };
+    let there = context(json!({ "route": "echo/context", "target": { "worker": 1 } })).await;
+    assert_eq!((&there["trigger"], &there["subdomain"]), (&json!("rpc"), &json!("acme")));
+    let origin = there["origin"].as_str().unwrap();
+    assert!(origin.contains("Guest") && origin.contains("waits"), "{origin}");
+    let other = context(json!({ "route": "echo/context", "subdomain": "other" })).await;
+    assert_eq!(other["subdomain"], "other");
+}

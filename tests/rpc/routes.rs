@@ -1,0 +1,103 @@
+//! How the route of a call is named.
+
+use serde_json::{Value, json};
+
+use super::{end, message, replied};
+use crate::harness::{Started, TestHost};
+
+async fn called(host: &Started, route: &str) -> Value {
+    host.nested(0, json!({ "route": route, "payload": "sent" })).await
+}
+
+#[tokio::test]
+async fn dots_and_slashes_name_the_same_route() {
+    let host = TestHost::waits_for(&["echo"]).start().await;
+    for route in ["echo/echo", "echo.echo", "POST echo/echo", "POST echo.echo"] {
+        assert_eq!(called(&host, route).await["ok"]["payload"], "sent", "{route}");
+    }
+    for route in ["echo/params/1/2?a=b&a=c", "echo.params.1.2?a=b&a=c", "GET echo/params/1/2?a=b&a=c"] {
+        let replied = replied(&called(&host, route).await);
+        assert_eq!(replied["params"], json!([["one", "1"], ["two", "2"]]), "{route}");
+        assert_eq!(replied["query"], "a=b&a=c", "{route}");
+    }
+    let with_dot = replied(&called(&host, "echo/params/v1.2/a%2Fb").await);
+    assert_eq!(with_dot["params"], json!([["one", "v1.2"], ["two", "a/b"]]));
+}
+
+#[tokio::test]
+async fn a_leading_slash_is_the_own_module() {
+    let host = TestHost::waits_for(&[]).start().await;
+    assert_eq!(called(&host, "/ok").await["ok"]["payload"], "ok");
+    assert_eq!(called(&host, "waits/ok").await["ok"]["payload"], "ok", "its name needs no grant either");
+}
+
+#[tokio::test]
+async fn without_a_method_post_is_meant_or_else_the_only_one() {
+    let both = json!({ "routes": [
+        { "method": "get", "path": "both", "handler": "headers" },
+        { "path": "both", "handler": "echo" },
+        { "method": "delete", "path": "only", "handler": "echo" },
+        { "method": "get", "path": "neither", "handler": "echo" },
+        { "method": "put", "path": "neither", "handler": "echo" },
+    ] });
+    let host = TestHost::waits_for(&["echo"]).manifest("echo", both).start().await;
+    assert_eq!(called(&host, "echo/both").await["ok"]["payload"], "sent", "POST");
+    assert_eq!(called(&host, "echo/only").await["ok"]["payload"], "sent", "DELETE");
+    assert_eq!(called(&host, "PUT echo/neither").await["ok"]["payload"], "sent");
+    let ended = called(&host, "echo/neither").await;
+    assert_eq!(end(&ended), "not-found");
+    assert_eq!(message(&ended), "echo/neither can be called as GET, PUT: name one");
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_told_apart() {
+    let host = TestHost::waits_for(&["echo"]).start().await;
+    let cases = [
+        ("", "invalid"),
+        ("put echo/echo", "invalid"),
+        ("echo/params/%zz/2", "invalid"),
+        ("echo/nothing", "not-found"),
+        ("PUT echo/echo", "not-found"),
+        ("echo", "not-found"),
+        ("/nothing", "not-found"),
+    ];
+    for (route, kind) in cases {
+        assert_eq!(end(&called(&host, route).await), kind, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn a_module_that_is_not_there_is_not_found() {
+    let rights = json!({ "rpc": ["*"] });
+    let host = TestHost::waits_for(&[])
+        .manifest("waits", json!({ "capabilities": rights }))
+        .grant("waits", rights)
+        .start()
+        .await;
+    let ended = called(&host, "ghost/echo").await;
+    assert_eq!((end(&ended), message(&ended)), ("not-found", "there is no module ghost"));
+}
+
+#[tokio::test]
+async fn inner_routes_are_open_from_inside_and_closed_outside() {
+    let host = TestHost::waits_for(&["echo"]).start().await;
+    assert_eq!(called(&host, "echo/inner").await["ok"]["payload"], "sent");
+    assert_eq!(host.call("any", "echo", "inner", "sent").await["payload"], "sent");
+    assert_eq!(host.post("/api/echo/inner", "sent").await.status, 403);
+}
+
+#[tokio::test]
+async fn test_routes_are_there_in_development_and_test_only() {
+    for (environment, open) in [("development", true), ("test", true), ("production", false), ("staging", false)] {
+        let host = TestHost::waits_for(&["echo"]).environment(environment).start().await;
+        let ended = called(&host, "echo/test").await;
+        let outside = host.post("/api/echo/test", "sent").await;
+        match open {
+            true => assert_eq!((end(&ended), outside.status), ("ok", 200), "{environment}"),
+            false => {
+                assert_eq!((end(&ended), outside.status), ("forbidden", 403), "{environment}");
+                assert!(message(&ended).contains("--env"), "{}", message(&ended));
+            }
+        }
+    }
+}
