@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Connection, Started, TestHost, eventually, not_run, root};
 
@@ -121,7 +121,7 @@ impl Language {
             let (address, path) = (host.http, path.clone());
             held.spawn(async move { Connection::open(address).await.send("POST", &path, &[], "").await });
         }
-        let holding = || async { host.slot(self.name, 0).await["in_flight"] == Value::from(HELD) };
+        let holding = || async { host.slot(self.name, 0).await["in_flight"] == HELD };
         eventually("the calls are held", holding).await;
         assert_eq!(host.post(&self.path("release"), "").await.text(), HELD.to_string());
         while let Some(answer) = held.join_next().await {

@@ -40,8 +40,9 @@ async fn when_it_is_full_in_one_worker_no_worker_gets_the_broadcast() {
     let host = TestHost::with("counts").limit("counts", "broadcasts", 2).probe(gate.probe()).start().await;
     host.emit("counts", "append", "runs").await;
     eventually("worker-1 is held up", || async { gate.reached() == 1 }).await;
-    for seq in [2, 3] {
+    for seq in [2_u64, 3] {
         assert_eq!(host.emit("counts", "append", "waits in worker-1").await["seq"], seq);
+        heard_all(&host, 0, seq as usize).await;
     }
     for _ in 0..3 {
         let refused = host.emit("counts", "append", "for nobody").await;

@@ -1,6 +1,5 @@
 //! Broadcasts and calls in the operator's name.
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -110,7 +109,7 @@ async fn body(admin: &Admin, request: Request<Incoming>) -> Result<Payload, Answ
     let limit = usize::try_from(admin.config.http.max_body).unwrap_or(usize::MAX);
     let read = Limited::new(request.into_body(), limit).collect();
     match tokio::time::timeout(admin.config.http.body_timeout, read).await {
-        Ok(Ok(body)) => Ok(Payload::guess(Bytes::from(body.to_bytes()).into())),
+        Ok(Ok(body)) => Ok(Payload::guess(body.to_bytes().into())),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(problem(
             StatusCode::PAYLOAD_TOO_LARGE,
             "payload-too-large",

@@ -228,6 +228,7 @@ impl wasmtime_wasi::p2::OutputStream for Output {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stats::Stats;
     use super::*;
 
     #[test]
@@ -247,7 +248,12 @@ mod tests {
     #[test]
     fn text_without_a_line_break_takes_no_more_than_a_line() {
         let log = Log::new("m".into(), "g", IsolateId::Master, 4, 1, Default::default());
-        let output = Output::new(log, Arc::new(Running::new(Arc::default())), Level::Info, "stdout");
+        let output = Output::new(
+            log,
+            Arc::new(Running::new(Arc::new(Stats::new("m".into(), IsolateId::Master)))),
+            Level::Info,
+            "stdout",
+        );
         for _ in 0..100 {
             output.write(b"x");
         }

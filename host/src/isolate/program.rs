@@ -41,7 +41,7 @@ impl Program {
         let interface = if generation.exports.handler { "handler" } else { "handler-sync" };
         let handle = generation
             .component
-            .get_export_index(None, &format!("fanfare:module/{interface}@0.1.0"))
+            .get_export_index(None, format!("fanfare:module/{interface}@0.1.0"))
             .and_then(|interface| generation.component.get_export_index(Some(&interface), "handle"))
             .ok_or_else(|| wasmtime::Error::msg(format!("the interface {interface} has no function `handle`")))?;
         let describe = match generation.exports.describe {
