@@ -1,8 +1,9 @@
 //! Where guests live: one isolate a thread, and in it a slot for each module.
 //!
-//! [`Slot`] is what dispatch sees: a mailbox, a state, a load. [`supervise`] keeps an instance behind it. [`instance`]
+//! [`Slot`] is what dispatch sees: a mailbox, a state, a load. `supervise` keeps an instance behind it. `instance`
 //! drives one store. Knows nothing of HTTP; what guests import reaches up through `ports`.
 
+mod bell;
 mod convert;
 mod imports;
 mod instance;

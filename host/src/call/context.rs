@@ -78,9 +78,9 @@ impl Context {
         self.waiters().any(|above| above.module == self.module)
     }
 
-    /// Notes that it starts now, and answers when its caller stops waiting.
-    pub fn start(&self) -> Instant {
-        *self.until.get_or_init(|| self.deadline.from(Instant::now()))
+    /// Notes that it starts, and answers when its caller stops waiting.
+    pub fn start(&self, now: Instant) -> Instant {
+        *self.until.get_or_init(|| self.deadline.from(now))
     }
 
     /// When its caller stops waiting, as far as that is known.

@@ -1,6 +1,6 @@
 //! Between the plain data of `call` and the generated types.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{
@@ -86,16 +86,15 @@ impl From<&Origin> for wit::Origin {
     }
 }
 
-/// The record of a call that starts now.
-pub fn call(call: Call, deadline: Instant) -> wit::Call {
-    let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+/// The record of a call that starts now and has so much time left.
+pub fn call(call: Call, left: Duration) -> wit::Call {
     let context = &call.context;
     wit::Call {
         id: context.id,
         handler: call.route.handler.as_ref().to_owned(),
         origin: (&context.origin).into(),
         subdomain: context.subdomain.as_deref().map(str::to_owned),
-        deadline_ms: u32::try_from(left).unwrap_or(u32::MAX),
+        deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
         trigger: call.trigger.into(),
         params: call.params,
         query: call.query,

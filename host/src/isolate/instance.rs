@@ -15,10 +15,11 @@ use std::time::Instant;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::task::AtomicWaker;
-use futures_util::{FutureExt, future::poll_fn};
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use wasmtime::component::Accessor;
 
+use super::bell::when_woken;
 use super::program::{Handler, Program};
 use super::running::Running;
 use super::slot::Slot;
@@ -172,7 +173,7 @@ impl Drive {
         }
         self.control.set_ready();
         let mut calls = FuturesUnordered::new();
-        poll_fn(|cx| {
+        when_woken(|cx| {
             self.control.turns.fetch_add(1, Ordering::Relaxed);
             self.control.waker.register(cx.waker());
             loop {
@@ -230,7 +231,8 @@ impl Drive {
         let Queued { call, reply, nested } = queued;
         let context = call.context.clone();
         let trigger = call.trigger.kind();
-        if matches!(context.deadline, Deadline::At(at) if at <= Instant::now()) {
+        let now = Instant::now();
+        if matches!(context.deadline, Deadline::At(at) if at <= now) {
             if context.end() {
                 self.slot.stats.ended(trigger, &context, Some(&CallError::Timeout));
             }
@@ -243,11 +245,11 @@ impl Drive {
             context.exclusive.store(true, Ordering::Release);
         }
         let id = context.id;
-        let deadline = self.running.start(context, trigger, call.route.clone(), nested, reply);
+        let deadline = self.running.start(context, now, trigger, call.route.clone(), nested, reply);
         if let Some(probe) = &self.environment.probe {
             probe(&call);
         }
-        Some((id, super::convert::call(call, deadline)))
+        Some((id, super::convert::call(call, deadline.saturating_duration_since(now))))
     }
 
     /// What the guest answered, within `limits.payload`.

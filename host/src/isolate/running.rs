@@ -1,6 +1,7 @@
 //! The calls that run in one instance. Kept outside its store, so that they can be answered when the store is gone.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,9 +22,30 @@ struct Started {
     nested: bool,
 }
 
+/// Spreads ids, which nobody outside chooses, over a map.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // By the golden ratio (Knuth, 6.4).
+        self.0 = (self.0 ^ id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
 /// All calls that have started and not ended.
 pub struct Running {
-    calls: Mutex<HashMap<u64, Started>>,
+    calls: Mutex<HashMap<u64, Started, BuildHasherDefault<Spread>>>,
     stats: Arc<Stats>,
     nested: AtomicUsize,
     count: AtomicUsize,
@@ -48,12 +70,13 @@ impl Running {
     pub fn start(
         &self,
         context: Arc<Context>,
+        now: Instant,
         trigger: TriggerKind,
         route: Arc<Route>,
         nested: bool,
         reply: Option<oneshot::Sender<Ended>>,
     ) -> Instant {
-        let deadline = context.start();
+        let deadline = context.start(now);
         let id = context.id;
         self.calls.lock().insert(id, Started { context, trigger, reply, route, deadline, nested });
         self.occupy(nested);
