@@ -53,8 +53,8 @@ pub fn when_woken<T>(mut work: impl FnMut(&mut Context<'_>) -> Poll<T>) -> impl 
 mod tests {
     use std::cell::Cell;
 
-    use futures_util::task::AtomicWaker;
     use futures_util::FutureExt;
+    use futures_util::task::AtomicWaker;
 
     use super::*;
 
