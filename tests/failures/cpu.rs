@@ -44,7 +44,7 @@ async fn calls_share_no_budget() {
 
 #[tokio::test]
 async fn a_guest_that_takes_no_notice_of_timeouts_is_interrupted() {
-    let host = TestHost::with("never").and("echo").limit("never", "timeout", "100ms").limit("never", "cpu", "100ms");
+    let host = TestHost::with("never").and("echo").limit("never", "timeout", "500ms").limit("never", "cpu", "100ms");
     let host = host.workers(1).start().await;
     assert_eq!(host.post("/api/never/stubborn", "").await.code(), "timeout");
     host.until_restarted("never", 0, 1).await;

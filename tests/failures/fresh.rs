@@ -32,7 +32,7 @@ async fn beside_a_held_call(host: &Started, route: &str) -> serde_json::Value {
 
 #[tokio::test]
 async fn a_crash_ends_that_call_only() {
-    let host = fresh("traps").limit("traps", "timeout", "1s").start().await;
+    let host = fresh("traps").limit("traps", "timeout", "3s").start().await;
     let crashed = beside_a_held_call(&host, "trap").await;
     assert_eq!((&crashed["code"], &crashed["status"]), (&json!("crashed"), &json!(500)));
     let generation = host.generation("traps").await;
@@ -44,7 +44,7 @@ async fn a_crash_ends_that_call_only() {
 
 #[tokio::test]
 async fn no_more_calls_run_at_once_than_allowed() {
-    let host = fresh("traps").limit("traps", "concurrency", 2).limit("traps", "timeout", "1s").start().await;
+    let host = fresh("traps").limit("traps", "concurrency", 2).limit("traps", "timeout", "3s").start().await;
     let hold = || host.call("any", "traps", "hold", "");
     let full = async {
         host.until_running("traps", 0, 2).await;
@@ -60,7 +60,7 @@ async fn no_more_calls_run_at_once_than_allowed() {
 async fn one_that_goes_on_past_its_deadline_is_dropped_and_gives_its_place_back() {
     for (module, route, body) in [("never", "never", ""), ("never", "block", "3600000"), ("loops", "spin", "")] {
         let host = fresh(module).limit(module, "concurrency", 1);
-        let host = host.limit(module, "timeout", "100ms").limit(module, "abandonAfter", "50ms");
+        let host = host.limit(module, "timeout", "500ms").limit(module, "abandonAfter", "50ms");
         let host = host.limit(module, "cpu", "5s").start().await;
         assert_eq!(host.call("any", module, route, body).await["code"], "timeout", "{module}");
         host.until_running(module, 0, 0).await;

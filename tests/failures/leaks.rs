@@ -5,7 +5,7 @@ use crate::harness::{Started, TestHost};
 
 /// Gives up on calls of a module soon.
 fn impatient(module: &str, host: TestHost) -> TestHost {
-    let (timeout, grace) = ("100ms", "50ms");
+    let (timeout, grace) = ("500ms", "50ms");
     host.workers(1).limit(module, "timeout", timeout).limit(module, "abandonAfter", grace)
 }
 

@@ -11,7 +11,7 @@ async fn trap(host: &Started, worker: &str) {
 
 #[tokio::test]
 async fn the_first_restart_is_immediate_and_the_second_one_backs_off() {
-    let host = TestHost::with("traps").one_restart().limit("traps", "timeout", "500ms").start().await;
+    let host = TestHost::with("traps").one_restart().limit("traps", "timeout", "1s").start().await;
     trap(&host, "worker-0").await;
     assert_eq!(host.count("worker-0", "traps").await, 1);
     trap(&host, "worker-0").await;

@@ -29,14 +29,15 @@ async fn a_slow_startup_within_its_limit_is_waited_for() {
 #[tokio::test]
 async fn startups_that_go_wrong_are_tried_again_and_then_given_up() {
     let ways = [
-        (json!({ "mode": "fails" }), "startup `warm` failed: the startup fails as configured"),
-        (json!({ "mode": "traps" }), "unreachable"),
-        (json!({ "mode": "spins" }), "limits.cpu"),
-        (json!({ "mode": "never" }), "startups took longer than limits.startup"),
-        (json!({ "mode": "slow", "ms": 3_600_000 }), "startups took longer than limits.startup"),
+        // Each has one limit that can end it, so that none of them races another.
+        (json!({ "mode": "fails" }), "30s", "startup `warm` failed: the startup fails as configured"),
+        (json!({ "mode": "traps" }), "30s", "unreachable"),
+        (json!({ "mode": "spins" }), "30s", "limits.cpu"),
+        (json!({ "mode": "never" }), "200ms", "startups took longer than limits.startup"),
+        (json!({ "mode": "slow", "ms": 3_600_000 }), "200ms", "startups took longer than limits.startup"),
     ];
-    for (config, reason) in ways {
-        let host = starting(config).limit("startup", "startup", "200ms").limit("startup", "cpu", "50ms");
+    for (config, patience, reason) in ways {
+        let host = starting(config).limit("startup", "startup", patience).limit("startup", "cpu", "50ms");
         let host = host.max_restarts(2).start().await;
         host.until("startup", 0, "state", "failed").await;
         let slot = host.slot("startup", 0).await;

@@ -5,7 +5,7 @@ use crate::harness::{Started, TestHost};
 
 pub async fn cpu() {
     let host = TestHost::with("loops").limit("loops", "cpu", "100ms").limit("loops", "timeout", "20s").start().await;
-    let under = host.call("any", "loops", "busy", "100").await;
+    let under = host.call("any", "loops", "busy", "60").await;
     assert_eq!(under["status"], 200, "{under}");
     let over = host.call("any", "loops", "busy", "15000").await;
     assert_eq!(over["code"], "crashed");
