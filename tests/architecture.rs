@@ -18,7 +18,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("triggers", &["call", "config", "registry"]),
     ("worker", &["call", "config", "dispatch", "isolate", "registry", "triggers"]),
-    ("admin", &["call", "config", "dispatch", "host", "isolate", "registry"]),
+    ("admin", &["call", "config", "dispatch", "isolate", "registry"]),
     ("host", &["admin", "call", "config", "dispatch", "engine", "isolate", "registry", "triggers", "worker"]),
     ("cli", &["call", "config", "engine", "host", "registry"]),
     ("main", &[]),

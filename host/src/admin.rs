@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::dispatch::Dispatch;
-use crate::host::Modules;
+use crate::registry::Roster;
 
 /// Connections that the admin listener has at once.
 const CONNECTIONS: usize = 64;
@@ -41,20 +41,15 @@ const CONNECTIONS: usize = 64;
 pub struct Admin {
     config: Arc<Config>,
     dispatch: Arc<Dispatch>,
-    modules: Arc<Modules>,
+    roster: Arc<Roster>,
     closing: CancellationToken,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
-    pub fn new(
-        config: Arc<Config>,
-        dispatch: Arc<Dispatch>,
-        modules: Arc<Modules>,
-        closing: CancellationToken,
-    ) -> Admin {
-        Admin { config, dispatch, modules, closing }
+    pub fn new(config: Arc<Config>, dispatch: Arc<Dispatch>, roster: Arc<Roster>, closing: CancellationToken) -> Admin {
+        Admin { config, dispatch, roster, closing }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
@@ -69,7 +64,7 @@ impl Admin {
             ["readyz"] if get => self.readiness(),
             ["metrics"] if get => metrics::answer(&self.dispatch),
             ["v1", "status"] if get => {
-                json_answer(StatusCode::OK, &status::status(&self.config, &self.dispatch, &self.modules))
+                json_answer(StatusCode::OK, &status::status(&self.config, &self.dispatch, &self.roster))
             }
             ["v1", "modules", module, "broadcasts", name] if *request.method() == Method::POST => {
                 api::emit(self, module, name, request).await
@@ -84,7 +79,7 @@ impl Admin {
     }
 
     fn readiness(&self) -> Answer {
-        match (self.closing.is_cancelled(), self.modules.is_ready()) {
+        match (self.closing.is_cancelled(), self.roster.is_ready()) {
             (true, _) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             (false, false) => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             (false, true) => text(StatusCode::OK, "ready\n"),

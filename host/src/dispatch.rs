@@ -21,11 +21,12 @@ use crate::call::{
 };
 use crate::isolate::{Ids, Isolate, Lane, NodeFacts, Queued, Slot};
 use crate::ports::Caller;
-use crate::registry::{Access, Found, Matched};
+use crate::registry::{Access, Found, Matched, Roster};
 
 /// The one way to a route.
 pub struct Dispatch {
     workers: Vec<Arc<Isolate>>,
+    roster: Arc<Roster>,
     node: Arc<NodeFacts>,
     ids: Ids,
     max_depth: u32,
@@ -60,12 +61,13 @@ pub struct Making {
 impl Dispatch {
     pub fn new(
         workers: Vec<Arc<Isolate>>,
+        roster: Arc<Roster>,
         node: Arc<NodeFacts>,
         ids: Ids,
         max_depth: u32,
         test_routes: bool,
     ) -> Dispatch {
-        Dispatch { workers, node, ids, max_depth, test_routes, sequencers: ArcSwap::default() }
+        Dispatch { workers, roster, node, ids, max_depth, test_routes, sequencers: ArcSwap::default() }
     }
 
     /// Every worker's isolate, in index order.
@@ -75,6 +77,17 @@ impl Dispatch {
 
     pub fn worker(&self, index: u32) -> Option<&Arc<Isolate>> {
         self.workers.get(index as usize)
+    }
+
+    /// Why a module that no worker holds cannot be called.
+    pub fn missing(&self, module: &str) -> CallError {
+        self.roster.missing(module)
+    }
+
+    /// The modules that no worker holds, and what became of each.
+    pub fn absent(&self) -> Vec<(String, String)> {
+        let states = self.roster.states().into_iter();
+        states.filter_map(|(name, state)| state.absent().map(|state| (name, state))).collect()
     }
 
     /// Whether a route may be called by anyone inside.

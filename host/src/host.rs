@@ -15,14 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use inspect::Inspector;
-pub use modules::{ModuleState, Modules};
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{Environment, Ids, NodeFacts, Probe};
-use crate::registry::Loader;
+use crate::registry::{Loader, Roster};
 use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings};
 use crate::worker::Worker;
 
@@ -40,7 +39,7 @@ pub struct RunningHost {
     pub http: SocketAddr,
     pub admin: SocketAddr,
     pub dispatch: Arc<Dispatch>,
-    pub modules: Arc<Modules>,
+    pub modules: Arc<Roster>,
     workers: Vec<Worker>,
     environment: Arc<Environment>,
     /// No connection is accepted, and no request on an open one, after this.
@@ -121,8 +120,10 @@ impl Host {
         let isolates = workers.iter().map(|worker| worker.isolate.clone()).collect();
         let settings = Arc::new(Settings::new(&config.http, &config.environment));
         let test_routes = matches!(config.environment.as_str(), "development" | "test");
+        let modules = Arc::new(Roster::default());
+        let max_depth = config.calls.max_depth;
         let dispatch =
-            Arc::new(Dispatch::new(isolates, node.clone(), ids.clone(), config.calls.max_depth, test_routes));
+            Arc::new(Dispatch::new(isolates, modules.clone(), node.clone(), ids.clone(), max_depth, test_routes));
         let environment = Arc::new(Environment {
             engine: loader.engine.clone(),
             node,
@@ -133,14 +134,13 @@ impl Host {
             ids,
             probe: self.probe,
         });
-        let modules = Arc::new(Modules::default());
         let (closing, admin_end) = (CancellationToken::new(), CancellationToken::new());
         let (connections, listeners) = (TaskTracker::new(), TaskTracker::new());
 
         let admin = Admin::new(config.clone(), dispatch.clone(), modules.clone(), closing.clone());
         listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
 
-        modules.load_all(&config, &loader, &dispatch, &environment).await?;
+        modules::load_all(&modules, &config, &loader, &dispatch, &environment).await?;
 
         let hands: Vec<Hand> = workers.iter().map(|worker| worker.hand.clone()).collect();
         for worker in &mut workers {

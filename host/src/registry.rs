@@ -4,6 +4,7 @@
 
 pub mod component;
 pub mod manifest;
+mod roster;
 pub mod router;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use wasmtime::component::Component;
 
 pub use component::Exports;
 pub use manifest::{Isolation, Manifest, Middleware};
+pub use roster::{ModuleState, Roster};
 pub use router::{Access, Found, Matched, RouteSpec, Router};
 
 use crate::call::Route;

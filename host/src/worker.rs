@@ -100,14 +100,21 @@ pub struct Local {
 }
 
 impl Serve for Local {
-    fn find(&self, module: &str, method: &http::Method, path: &str) -> Option<Found> {
-        self.isolate.slot(module).map(|slot| slot.router.find(method, path))
+    type Module = Arc<Slot>;
+
+    fn module(&self, name: &str) -> Result<Arc<Slot>, CallError> {
+        self.isolate.slot(name).ok_or_else(|| self.dispatch.missing(name))
     }
 
-    async fn call(&self, module: &str, matched: Matched, asked: Asked) -> Answer {
-        let Some(slot) = self.isolate.slot(module) else {
-            return Err(CallError::NotFound(format!("there is no module {module}"))).into();
-        };
+    fn find(&self, module: &Arc<Slot>, method: &http::Method, path: &str) -> Found {
+        module.router.find(method, path)
+    }
+
+    fn max_payload(&self, module: &Arc<Slot>) -> u64 {
+        module.generation.limits.payload
+    }
+
+    async fn call(&self, module: &Arc<Slot>, matched: Matched, asked: Asked) -> Answer {
         let request = Request {
             method: asked.method,
             query: asked.query,
@@ -117,7 +124,7 @@ impl Serve for Local {
             subdomain: asked.subdomain,
             spill: asked.spill,
         };
-        let answered = self.dispatch.serve(&slot, matched, request).await;
+        let answered = self.dispatch.serve(module, matched, request).await;
         Answer { ended: answered.ended, trace: answered.trace }
     }
 
@@ -141,6 +148,8 @@ impl Serve for Local {
                     .collect(),
             }
         };
-        self.isolate.slots().into_iter().map(listed).collect()
+        let absent = self.dispatch.absent().into_iter();
+        let absent = absent.map(|(name, state)| ListedModule { name, state, routes: Vec::new() });
+        self.isolate.slots().into_iter().map(listed).chain(absent).collect()
     }
 }

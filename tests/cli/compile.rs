@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fanfare::config::Config;
-use fanfare::host::{Host, ModuleState};
+use fanfare::host::Host;
+use fanfare::registry::ModuleState;
 use serde_json::json;
 
 use super::Project;
@@ -13,7 +14,7 @@ use super::Project;
 async fn refused(project: &Project, module: &str) -> String {
     let serving = project.serve(&[]).await;
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
-    assert_eq!(serving.get(&format!("/api/{module}/x")).await.status, 404);
+    assert_eq!(serving.get(&format!("/api/{module}/x")).await.status, 503);
     let status = serving.status(module).await;
     assert_eq!(status["state"], "refused", "{status}");
     status["reason"].as_str().unwrap().to_owned()

@@ -11,7 +11,9 @@ async fn refused(module: &str, host: TestHost) -> (Started, Value) {
     let listed = host.module(module).await;
     assert_eq!((&listed["state"], &listed["isolates"]), (&json!("refused"), &json!([])), "{listed}");
     assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "the others are served");
-    assert_eq!(host.post(&format!("/api/{module}/ok"), "").await.status, 404);
+    let answer = host.post(&format!("/api/{module}/ok"), "").await;
+    assert_eq!((answer.status, answer.code()), (503, "unavailable".to_owned()));
+    assert_names(&answer.json()["detail"], &[module, "is refused", "`fanfare status`"]);
     assert!(host.log.contains(&["refused:", module]));
     (host, listed["reason"].clone())
 }
@@ -42,6 +44,31 @@ async fn asks_for_more_than_the_ceiling() {
     let limits = json!({ "limits": { "memory": "512MiB" } });
     let (_host, why) = refused("loops", TestHost::with("loops").manifest("loops", limits)).await;
     assert_names(&why, &["loops/module.json", "limits.memory", "256MiB", "512MiB", "limits.max.memory"]);
+}
+
+#[tokio::test]
+async fn who_calls_a_module_that_is_not_held_hears_that_it_is_known() {
+    let rights = json!({ "rpc": ["wrong-exports", "unbuilt"], "broadcast": [] });
+    let host = TestHost::with("waits")
+        .and("wrong-exports")
+        .manifest("waits", json!({ "capabilities": rights }))
+        .grant("waits", rights)
+        .file("modules/unbuilt/module.json", r#"{ "component": "unbuilt.wasm" }"#)
+        .environment("development")
+        .start()
+        .await;
+    for (module, why) in [("wrong-exports", "is refused"), ("unbuilt", "waits for its component")] {
+        let error = host.nested(0, json!({ "route": format!("{module}/ok") })).await["error"].clone();
+        assert_eq!(error["kind"], "unavailable", "{error}");
+        assert_names(&error["message"], &[module, why]);
+        let there = host.call("worker-1", module, "ok", "").await;
+        assert_eq!(there["code"], "unavailable", "{there}");
+        let emitted = host.admin("POST", &format!("/v1/modules/{module}/broadcasts/x"), "").await;
+        assert_eq!((emitted.status, emitted.code()), (503, "unavailable".to_owned()));
+    }
+    let page = host.get("/").await;
+    let page = page.text();
+    assert!(page.contains("waiting for its component") && page.contains("exports neither"), "{page}");
 }
 
 #[tokio::test]

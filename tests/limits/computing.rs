@@ -20,8 +20,11 @@ pub async fn payload() {
     let host = echo("payload", 1_000).await;
     assert_eq!(host.post("/api/echo/echo", [b'x'; 1_000]).await.status, 200);
     let over = host.post("/api/echo/echo", [b'x'; 1_001]).await;
-    assert_eq!((over.status, over.code()), (400, "invalid".to_owned()));
-    assert_names(&over.json()["detail"], &["1001 bytes", "limits.payload of echo, 1000"]);
+    assert_eq!((over.status, over.code()), (413, "payload-too-large".to_owned()));
+    assert_names(&over.json()["detail"], &["1000 bytes", "`limits.payload`"]);
+    let over = host.call("any", "echo", "echo", "x".repeat(1_001)).await;
+    assert_eq!(over["code"], "invalid");
+    assert_names(&over["detail"], &["1001 bytes", "limits.payload of echo, 1000"]);
 
     assert_eq!(host.get("/api/echo/big?bytes=1000").await.body.len(), 1_000);
     let over = host.get("/api/echo/big?bytes=1001").await;

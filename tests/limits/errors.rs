@@ -102,7 +102,9 @@ pub async fn too_deep() {
 
 pub async fn invalid() {
     let host = TestHost::waits_for(&["echo"]).limit("echo", "payload", 10).start().await;
-    let answer = host.post("/api/echo/echo", "12345678901").await;
+    let call = "/v1/modules/echo/call?path=echo";
+    assert_eq!(host.admin("POST", call, "1234567890").await.status, 200);
+    let answer = host.admin("POST", call, "12345678901").await;
     assert_problem(&answer, 400, "invalid", &["11 bytes", "limits.payload of echo, 10"]);
     let error = host.nested(0, json!({ "route": "echo/%zz" })).await["error"].clone();
     assert_error(&error, "invalid", &["percent escape"]);

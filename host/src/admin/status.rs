@@ -4,12 +4,11 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::dispatch::Dispatch;
-use crate::host::{ModuleState, Modules};
 use crate::isolate::Slot;
+use crate::registry::{ModuleState, Roster};
 
-pub fn status(config: &Config, dispatch: &Dispatch, modules: &Modules) -> Value {
-    let listed: Vec<Value> =
-        modules.states().into_iter().map(|(name, state)| module(&name, &state, dispatch)).collect();
+pub fn status(config: &Config, dispatch: &Dispatch, roster: &Roster) -> Value {
+    let listed: Vec<Value> = roster.states().into_iter().map(|(name, state)| module(&name, &state, dispatch)).collect();
     json!({
         "node": config.node.id,
         "server": config.node.server,
@@ -17,7 +16,7 @@ pub fn status(config: &Config, dispatch: &Dispatch, modules: &Modules) -> Value 
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "workers": dispatch.workers().len(),
-        "ready": modules.is_ready(),
+        "ready": roster.is_ready(),
         "modules": listed,
     })
 }

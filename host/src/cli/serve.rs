@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::config::SettingsArgs;
 use crate::config::Config;
-use crate::host::{Host, ModuleState, RunningHost, StartError, Stopped};
+use crate::host::{Host, RunningHost, StartError, Stopped};
+use crate::registry::ModuleState;
 
 /// Flags of `fanfare serve`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -85,14 +86,12 @@ fn must_be_whole(host: RunningHost) -> Result<RunningHost, StartError> {
 fn greet(host: &RunningHost) {
     let mut text = format!("fanfare serves http://{}\n      operator http://{}\n", host.http, host.admin);
     for (name, state) in host.modules.states() {
-        let line = match state {
-            ModuleState::Held(generation) => {
+        let line = match (&state, state.absent()) {
+            (ModuleState::Held(generation), _) => {
                 let routes = generation.manifest.routes.len();
                 format!("  {name:<20} /api/{name}/  {routes} routes, generation {}", generation.short_digest())
             }
-            ModuleState::Loading => format!("  {name:<20} loading"),
-            ModuleState::Waiting => format!("  {name:<20} waiting for its component"),
-            ModuleState::Refused(why) => format!("  {name:<20} refused: {}", why.lines().next().unwrap_or_default()),
+            (_, absent) => format!("  {name:<20} {}", absent.unwrap_or_default()),
         };
         text.push_str(&line);
         text.push('\n');

@@ -99,7 +99,7 @@ impl Dispatch {
         }
         let slots: Vec<Arc<Slot>> = self.workers().iter().filter_map(|isolate| isolate.slot(&module)).collect();
         let Some(first) = slots.first() else {
-            return Err(CallError::NotFound(format!("there is no module {module}")));
+            return Err(self.missing(&module));
         };
         let name: Arc<str> = what.name.as_str().into();
         let Some(index) = first.generation.manifest.broadcasts.get(&*name).copied() else {

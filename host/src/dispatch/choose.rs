@@ -41,8 +41,7 @@ impl Dispatch {
                 }
             }
         }
-        let missing = || CallError::NotFound(format!("there is no module {module}"));
-        best.map(|(_, slot)| slot).ok_or_else(|| refusal.unwrap_or_else(missing))
+        best.map(|(_, slot)| slot).ok_or_else(|| refusal.unwrap_or_else(|| self.missing(module)))
     }
 
     /// Why a slot cannot take a call that `parent` waits for, if so. A call that descends from a startup does not wait for an instance that
@@ -66,6 +65,9 @@ impl Dispatch {
             }
             IsolateId::Broker(_) | IsolateId::Master => None,
         };
-        held.ok_or_else(|| CallError::NotFound(format!("there is no module {module} in {isolate}")))
+        held.ok_or_else(|| match self.missing(module) {
+            CallError::NotFound(why) => CallError::NotFound(format!("{why} in {isolate}")),
+            other => other,
+        })
     }
 }

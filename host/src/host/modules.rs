@@ -1,125 +1,77 @@
-//! The modules of a host, whatever became of each.
+//! Loading the modules of a host.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-use parking_lot::RwLock;
 
 use super::StartError;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::isolate::{self, Environment, GuestLinker, Program};
 use crate::registry::manifest::{Found, Manifest, scan};
-use crate::registry::{Generation, Loader};
+use crate::registry::{Loader, ModuleState, Roster};
 
 /// How often a long compile is heard of.
 const PROGRESS: Duration = Duration::from_secs(2);
 
-/// What became of one folder.
-#[derive(Clone)]
-pub enum ModuleState {
-    /// Its component is being compiled or loaded.
-    Loading,
-    /// It is held by the workers.
-    Held(Arc<Generation>),
-    /// Its component is not there yet.
-    Waiting,
-    /// It cannot be loaded; why, one fault a line.
-    Refused(String),
-}
-
-/// All of them, by name.
-#[derive(Default)]
-pub struct Modules {
-    states: RwLock<BTreeMap<String, ModuleState>>,
-    ready: AtomicBool,
-}
-
-impl Modules {
-    pub fn states(&self) -> BTreeMap<String, ModuleState> {
-        self.states.read().clone()
+/// Loads every module of `modulesDir` and waits until each has had its first try in every worker.
+pub(super) async fn load_all(
+    roster: &Roster,
+    config: &Config,
+    loader: &Loader,
+    dispatch: &Dispatch,
+    environment: &Arc<Environment>,
+) -> Result<(), StartError> {
+    let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
+    let path = &config.modules_dir;
+    let found = match scan(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            tracing::warn!(dir = %path.display(), "there is no such folder, so there are no modules: see modulesDir");
+            Vec::new()
+        }
+        Err(source) => return Err(StartError::ModulesDir { path: path.clone(), source }),
+    };
+    for folder in &found {
+        if matches!(folder.found, Found::Ready(_)) {
+            roster.set(&folder.name, ModuleState::Loading);
+        }
     }
-
-    /// Whether every module has had its first try.
-    pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
-    }
-
-    /// What is refused, one line each.
-    pub fn refused(&self) -> Vec<String> {
-        let refused = |(name, state): (&String, &ModuleState)| match state {
-            ModuleState::Refused(why) => Some(format!("{name}: {why}")),
-            _ => None,
-        };
-        self.states.read().iter().filter_map(refused).collect()
-    }
-
-    fn set(&self, name: &str, state: ModuleState) {
-        self.states.write().insert(name.to_owned(), state);
-    }
-
-    /// Loads every module of `modulesDir` and waits until each has had its first try in every worker.
-    pub(super) async fn load_all(
-        &self,
-        config: &Config,
-        loader: &Loader,
-        dispatch: &Dispatch,
-        environment: &Arc<Environment>,
-    ) -> Result<(), StartError> {
-        let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
-        let path = &config.modules_dir;
-        let found = match scan(path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                tracing::warn!(dir = %path.display(), "there is no such folder, so there are no modules: see modulesDir");
-                Vec::new()
+    let mut slots = Vec::new();
+    for folder in found {
+        let name = folder.name;
+        match folder.found {
+            Found::Refused(error) => refuse(roster, &name, error.to_string()),
+            Found::Waiting(manifest) => {
+                tracing::warn!(module = %name, component = %manifest.component.display(), "waiting for the component: it is not built yet");
+                roster.set(&name, ModuleState::Waiting);
             }
-            Err(source) => return Err(StartError::ModulesDir { path: path.clone(), source }),
-        };
-        let mut slots = Vec::new();
-        for folder in found {
-            let name = folder.name;
-            match folder.found {
-                Found::Refused(error) => self.refuse(&name, error.to_string()),
-                Found::Waiting(manifest) => {
-                    tracing::warn!(module = %name, component = %manifest.component.display(), "waiting for the component: it is not built yet");
-                    self.set(&name, ModuleState::Waiting);
-                }
-                Found::Ready(manifest) => {
-                    self.set(&name, ModuleState::Loading);
-                    match load(*manifest, config, loader, &linker, environment).await {
-                        Ok(program) => {
-                            self.set(&name, ModuleState::Held(program.generation.clone()));
-                            let program = Arc::new(program);
-                            // All hold it before one runs, so that a startup already reaches every worker.
-                            let workers = dispatch.workers();
-                            let held: Vec<_> = workers.iter().map(|isolate| isolate.hold(&program)).collect();
-                            for (isolate, slot) in workers.iter().zip(&held) {
-                                isolate.run(slot, &program, environment);
-                            }
-                            slots.extend(held);
+            Found::Ready(manifest) => {
+                match load(*manifest, config, loader, &linker, environment).await {
+                    Ok(program) => {
+                        roster.set(&name, ModuleState::Held(program.generation.clone()));
+                        let program = Arc::new(program);
+                        // All hold it before one runs, so that a startup already reaches every worker.
+                        let workers = dispatch.workers();
+                        let held: Vec<_> = workers.iter().map(|isolate| isolate.hold(&program)).collect();
+                        for (isolate, slot) in workers.iter().zip(&held) {
+                            isolate.run(slot, &program, environment);
                         }
-                        Err(why) => self.refuse(&name, why),
+                        slots.extend(held);
                     }
+                    Err(why) => refuse(roster, &name, why),
                 }
             }
         }
-        for slot in slots {
-            slot.tried().await;
-        }
-        Ok(())
     }
+    for slot in slots {
+        slot.tried().await;
+    }
+    Ok(())
+}
 
-    fn refuse(&self, name: &str, why: String) {
-        tracing::error!(module = %name, "refused: {why}");
-        self.set(name, ModuleState::Refused(why));
-    }
+fn refuse(roster: &Roster, name: &str, why: String) {
+    tracing::error!(module = %name, "refused: {why}");
+    roster.set(name, ModuleState::Refused(why));
 }
 
 /// One module, from its manifest to something that can be instantiated, or every reason why not.

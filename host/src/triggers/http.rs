@@ -18,8 +18,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::call::RequestHead;
+use crate::call::{CallError, RequestHead};
 use crate::registry::router::{Access, Found, Matched, decode_segment};
+use body::MaxBody;
 use problem::Problem;
 use request::{Facts, strip_hop_by_hop, subdomain};
 
@@ -53,8 +54,8 @@ struct Gate<S> {
 }
 
 /// What is known before the body is read.
-enum Plan<'a> {
-    Call { module: Cow<'a, str>, matched: Matched },
+enum Plan<'a, M> {
+    Call { name: Cow<'a, str>, module: M, matched: Matched },
     Answer(Answered),
 }
 
@@ -92,8 +93,8 @@ impl<S: Serve> Gate<S> {
             body::discard(body, linger);
             return Err(Problem::bad_request("a request has one `Host` header, neither none nor several"));
         };
-        let (module, matched) = match self.plan(&method, &uri, &headers, &authority) {
-            Ok(Plan::Call { module, matched }) => (module, matched),
+        let (name, module, matched) = match self.plan(&method, &uri, &headers, &authority) {
+            Ok(Plan::Call { name, module, matched }) => (name, module, matched),
             Ok(Plan::Answer(response)) => {
                 body::discard(body, linger);
                 return Ok(response);
@@ -103,8 +104,9 @@ impl<S: Serve> Gate<S> {
                 return Err(problem);
             }
         };
-        let payload = body::payload(body, &headers, &self.settings, linger).await;
-        let payload = payload.map_err(|problem| problem.of(&module, facts.trace))?;
+        let max = MaxBody::of(self.settings.max_body, self.serve.max_payload(&module));
+        let payload = body::payload(body, &headers, max, self.settings.body_timeout, linger).await;
+        let payload = payload.map_err(|problem| problem.of(&name, facts.trace))?;
         if facts.hop_by_hop {
             strip_hop_by_hop(&mut headers);
         }
@@ -117,45 +119,50 @@ impl<S: Serve> Gate<S> {
             Ok(outcome) => reply::response(outcome.into_reply()),
             Err(error) => Err(Problem::of_call(error)),
         };
-        replied.map_err(|problem| problem.of(&module, trace.or(facts.trace)))
+        replied.map_err(|problem| problem.of(&name, trace.or(facts.trace)))
     }
 
     /// Finds the route, or answers what needs none.
-    fn plan<'a>(&self, method: &Method, uri: &'a Uri, headers: &HeaderMap, host: &str) -> Result<Plan<'a>, Problem> {
+    fn plan<'a>(
+        &self,
+        method: &Method,
+        uri: &'a Uri,
+        headers: &HeaderMap,
+        host: &str,
+    ) -> Result<Plan<'a, S::Module>, Problem> {
         if headers.len() > self.settings.max_headers {
             return Err(Problem::many_headers(self.settings.max_headers));
         }
         let Some(rest) = uri.path().strip_prefix("/api/") else {
             return self.elsewhere(method, uri, host).map(Plan::Answer);
         };
-        let (module, path) = match rest.split_once('/') {
-            Some((module, path)) => (module, Some(path)),
+        let (name, path) = match rest.split_once('/') {
+            Some((name, path)) => (name, Some(path)),
             None => (rest, None),
         };
-        let module = match module.contains('%') {
-            true => decode_segment(module).ok_or_else(|| bad_path(uri))?,
-            false => Cow::Borrowed(module),
+        let name = match name.contains('%') {
+            true => decode_segment(name).ok_or_else(|| bad_path(uri))?,
+            false => Cow::Borrowed(name),
         };
-        let Some(found) = self.serve.find(&module, method, path.unwrap_or_default()) else {
-            return Err(no_module(&module));
-        };
+        let module = self.serve.module(&name).map_err(|error| no_module(&name, error))?;
+        let found = self.serve.find(&module, method, path.unwrap_or_default());
         if path.is_none() {
             return Ok(Plan::Answer(redirect(uri)));
         }
         match found {
             Found::Route(matched) => match self.closed(matched.access) {
-                None => Ok(Plan::Call { module, matched }),
-                Some(why) => Err(Problem::forbidden(why).of(&module, None)),
+                None => Ok(Plan::Call { name, module, matched }),
+                Some(why) => Err(Problem::forbidden(why).of(&name, None)),
             },
             Found::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
                 Ok(Plan::Answer(self.options(&methods, headers)))
             }
-            Found::MethodNotAllowed(methods) => Err(Problem::method_not_allowed(method, &methods).of(&module, None)),
+            Found::MethodNotAllowed(methods) => Err(Problem::method_not_allowed(method, &methods).of(&name, None)),
             Found::NotFound => {
                 let detail = format!("the module has no route `{}`", path.unwrap_or_default());
-                Err(Problem::not_found(detail).of(&module, None))
+                Err(Problem::not_found(detail).of(&name, None))
             }
-            Found::BadPath => Err(bad_path(uri).of(&module, None)),
+            Found::BadPath => Err(bad_path(uri).of(&name, None)),
         }
     }
 
@@ -216,10 +223,11 @@ fn redirect(uri: &Uri) -> Answered {
     response
 }
 
-fn no_module(module: &str) -> Problem {
-    match module {
-        "" => Problem::not_found("no module is named: routes are at `/api/<module>/<path>`"),
-        name => Problem::not_found(format!("there is no module `{name}`: routes are at `/api/<module>/<path>`")),
+fn no_module(name: &str, error: CallError) -> Problem {
+    match (name, error) {
+        ("", _) => Problem::not_found("no module is named: routes are at `/api/<module>/<path>`"),
+        (_, CallError::NotFound(why)) => Problem::not_found(format!("{why}: routes are at `/api/<module>/<path>`")),
+        (name, error) => Problem::of_call(error).of(name, None),
     }
 }
 

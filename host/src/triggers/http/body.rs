@@ -9,7 +9,6 @@ use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::settings::Settings;
 use crate::call::Payload;
 
 /// Room made for a body before its bytes are there.
@@ -19,11 +18,29 @@ const FIRST_ROOM: u64 = 64 * 1024;
 const MOST_DISCARDED: u64 = 8 * 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a body may be, and which key says so.
+#[derive(Clone, Copy)]
+pub(super) struct MaxBody {
+    bytes: u64,
+    key: &'static str,
+}
+
+impl MaxBody {
+    /// The smaller of the server's limit and the module's.
+    pub(super) fn of(server: u64, module: u64) -> MaxBody {
+        match module < server {
+            true => MaxBody { bytes: module, key: "limits.payload" },
+            false => MaxBody { bytes: server, key: "http.maxBody" },
+        }
+    }
+}
+
 /// The payload of a request. `linger`: whether a refused body is read a while longer, see [`discard`].
 pub(super) async fn payload(
     mut body: Incoming,
     headers: &HeaderMap,
-    settings: &Settings,
+    max: MaxBody,
+    within: Duration,
     linger: bool,
 ) -> Result<Payload, Problem> {
     if body.is_end_stream() {
@@ -31,20 +48,20 @@ pub(super) async fn payload(
     }
     // What `Content-Length` says, if there is one.
     let announced = body.size_hint().lower();
-    if announced > settings.max_body {
+    if announced > max.bytes {
         discard(body, linger);
-        return Err(Problem::too_large(settings.max_body));
+        return Err(Problem::too_large(max.bytes, max.key));
     }
     let room = usize::try_from(announced.min(FIRST_ROOM)).unwrap_or_default();
-    let reading = read(&mut body, Vec::with_capacity(room), settings.max_body);
-    match timeout(settings.body_timeout, reading).await {
+    let reading = read(&mut body, Vec::with_capacity(room), max.bytes);
+    match timeout(within, reading).await {
         Ok(Ok(bytes)) => into_payload(bytes, headers),
         Ok(Err(Unread::TooLarge)) => {
             discard(body, linger);
-            Err(Problem::too_large(settings.max_body))
+            Err(Problem::too_large(max.bytes, max.key))
         }
         Ok(Err(Unread::Broken(error))) => Err(Problem::bad_request(format!("the body ended early: {error}"))),
-        Err(_) => Err(Problem::slow_body(settings.body_timeout)),
+        Err(_) => Err(Problem::slow_body(within)),
     }
 }
 

@@ -77,8 +77,8 @@ impl Problem {
         problem
     }
 
-    pub(super) fn too_large(max: u64) -> Problem {
-        let detail = format!("a body may have {max} bytes at most (`http.maxBody`)");
+    pub(super) fn too_large(max: u64, key: &str) -> Problem {
+        let detail = format!("a body may have {max} bytes at most (`{key}`)");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "the body is too large", detail)
     }
 

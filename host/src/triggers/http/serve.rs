@@ -5,17 +5,25 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::call::{Ended, Payload, RequestHead, Trace};
+use crate::call::{CallError, Ended, Payload, RequestHead, Trace};
 use crate::registry::router::{Found, Matched};
 
 /// Finds and runs the routes of a worker. Cloned once per connection.
 pub trait Serve: Clone + Send + Sync + 'static {
-    /// Looks a route up in the module's instance of this worker; `path` is what follows `/api/<module>/`, as it was
-    /// sent. `None`: no such module.
-    fn find(&self, module: &str, method: &Method, path: &str) -> Option<Found>;
+    /// A module as the worker holds it.
+    type Module: Send + Sync;
+
+    /// A module by its name, or why it cannot be called.
+    fn module(&self, name: &str) -> Result<Self::Module, CallError>;
+
+    /// Looks a route up; `path` is what follows `/api/<module>/`, as it was sent.
+    fn find(&self, module: &Self::Module, method: &Method, path: &str) -> Found;
+
+    /// Bytes that the payload of a call may have.
+    fn max_payload(&self, module: &Self::Module) -> u64;
 
     /// Runs a route that [`Serve::find`] brought. Dropped when the client leaves, which must not end the call.
-    fn call(&self, module: &str, matched: Matched, asked: Asked) -> impl Future<Output = Answer> + Send;
+    fn call(&self, module: &Self::Module, matched: Matched, asked: Asked) -> impl Future<Output = Answer> + Send;
 
     /// What the page for developers lists.
     fn modules(&self) -> Vec<ListedModule>;

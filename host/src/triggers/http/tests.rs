@@ -24,6 +24,9 @@ mod requests;
 
 type Handler = Arc<dyn Fn(Vec<(String, String)>, Asked) -> BoxFuture<'static, Answer> + Send + Sync>;
 
+/// What the module takes.
+const MAX_PAYLOAD: u64 = 1 << 20;
+
 /// One module named `m`.
 #[derive(Clone)]
 struct Fake {
@@ -32,12 +35,25 @@ struct Fake {
 }
 
 impl Serve for Fake {
-    fn find(&self, module: &str, method: &Method, path: &str) -> Option<Found> {
-        (module == "m").then(|| self.router.find(method, path))
+    type Module = ();
+
+    fn module(&self, name: &str) -> Result<(), CallError> {
+        match name {
+            "m" => Ok(()),
+            "absent" => Err(CallError::Unavailable("absent is refused".to_owned())),
+            name => Err(CallError::NotFound(format!("there is no module {name}"))),
+        }
     }
 
-    async fn call(&self, module: &str, matched: Matched, asked: Asked) -> Answer {
-        assert_eq!(module, "m");
+    fn find(&self, (): &(), method: &Method, path: &str) -> Found {
+        self.router.find(method, path)
+    }
+
+    fn max_payload(&self, (): &()) -> u64 {
+        MAX_PAYLOAD
+    }
+
+    async fn call(&self, (): &(), matched: Matched, asked: Asked) -> Answer {
         let handler = self.handlers[&*matched.route.handler].clone();
         handler(matched.params, asked).await
     }

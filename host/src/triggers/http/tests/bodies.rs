@@ -24,6 +24,16 @@ async fn a_body_up_to_the_limit_is_taken_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
+async fn the_smaller_limit_of_server_and_module_holds() {
+    let host = host().config(|http| http.max_body = MAX_PAYLOAD + 1).route("POST x", |_, _| ok("taken")).start().await;
+    let body = |length: u64| post(&format!("content-length: {length}"), &"x".repeat(length as usize));
+    assert_eq!(host.ask(&body(MAX_PAYLOAD)).await.status(), 200);
+    let over = host.ask(&body(MAX_PAYLOAD + 1)).await;
+    over.is_problem(413, "payload-too-large");
+    assert!(over.json()["detail"].as_str().unwrap().contains("`limits.payload`"), "{over:?}");
+}
+
+#[tokio::test]
 async fn a_length_that_is_too_large_is_refused_before_the_body_is_there() {
     small().await.ask(&post("content-length: 1000000", "")).await.is_problem(413, "payload-too-large");
 }

@@ -12,6 +12,7 @@ async fn paths_that_lead_nowhere() {
     let detail = host.get("/x").await.json()["detail"].as_str().unwrap().to_owned();
     assert_eq!(detail, "`/x` is not served: routes are at `/api/<module>/<path>`");
     assert_eq!(host.get("/api/m/y").await.json()["module"], "m");
+    host.get("/api/absent/x").await.is_problem(503, "unavailable");
     for path in ["/api/m/%", "/api/m/%zz", "/api/m/%ff"] {
         host.get(path).await.is_problem(400, "bad-request");
     }

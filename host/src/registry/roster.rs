@@ -1,0 +1,84 @@
+//! What became of every folder of `modulesDir`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+
+use super::Generation;
+use crate::call::CallError;
+
+/// What became of one folder.
+#[derive(Clone)]
+pub enum ModuleState {
+    /// Its component is being compiled or loaded.
+    Loading,
+    /// It is held by the workers.
+    Held(Arc<Generation>),
+    /// Its component is not there yet.
+    Waiting,
+    /// It cannot be loaded; why, one fault a line.
+    Refused(String),
+}
+
+impl ModuleState {
+    /// In words, with the first reason, when no worker holds it.
+    pub fn absent(&self) -> Option<String> {
+        match self {
+            ModuleState::Held(_) => None,
+            ModuleState::Loading => Some("loading".to_owned()),
+            ModuleState::Waiting => Some("waiting for its component".to_owned()),
+            ModuleState::Refused(why) => Some(format!("refused: {}", why.lines().next().unwrap_or_default())),
+        }
+    }
+}
+
+/// All modules, by name.
+#[derive(Default)]
+pub struct Roster {
+    states: RwLock<BTreeMap<String, ModuleState>>,
+    ready: AtomicBool,
+}
+
+impl Roster {
+    pub fn states(&self) -> BTreeMap<String, ModuleState> {
+        self.states.read().clone()
+    }
+
+    pub fn set(&self, module: &str, state: ModuleState) {
+        self.states.write().insert(module.to_owned(), state);
+    }
+
+    /// Whether every module has had its first try.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// What is refused, one line each.
+    pub fn refused(&self) -> Vec<String> {
+        let refused = |(name, state): (&String, &ModuleState)| match state {
+            ModuleState::Refused(why) => Some(format!("{name}: {why}")),
+            _ => None,
+        };
+        self.states.read().iter().filter_map(refused).collect()
+    }
+
+    /// Why a module that no worker holds cannot be called. The faults of one that is refused name files of the
+    /// operator's machine, so a caller hears only where to look.
+    pub fn missing(&self, module: &str) -> CallError {
+        let unavailable = |what: &str| CallError::Unavailable(format!("{module} {what}"));
+        match self.states.read().get(module) {
+            None | Some(ModuleState::Held(_)) => CallError::NotFound(format!("there is no module {module}")),
+            Some(ModuleState::Loading) => unavailable("is still being loaded"),
+            Some(ModuleState::Waiting) => unavailable("waits for its component, which is not built yet"),
+            Some(ModuleState::Refused(_)) => {
+                unavailable("is refused: the host's log, `fanfare status` and `fanfare check` say why")
+            }
+        }
+    }
+}
