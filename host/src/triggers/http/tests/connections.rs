@@ -100,3 +100,30 @@ async fn a_connection_serves_many_requests_and_pipelined_ones_in_order() {
         assert!(got.body.starts_with(&format!("GET /api/m/{number} ")), "{got:?}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_has_said_all_it_will_still_gets_its_answer() {
+    let (begun, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, wait) = (begun.clone(), release.clone());
+    let host = host()
+        .answers("GET x", move |_, _| {
+            let (tell, wait) = (tell.clone(), wait.clone());
+            async move {
+                tell.notify_one();
+                wait.notified().await;
+                ok("late").into()
+            }
+        })
+        .echo("GET y")
+        .start()
+        .await;
+    let mut client = host.connect().await;
+    client.send("GET /api/m/x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    begun.notified().await;
+    client.stream.shutdown().await.unwrap();
+    // By the time that another connection is answered, this end has been seen.
+    assert_eq!(host.get("/api/m/y").await.status(), 200);
+    release.notify_one();
+    assert_eq!(client.receive().await.body, "late");
+    client.is_closed().await;
+}
