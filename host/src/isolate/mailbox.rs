@@ -57,6 +57,8 @@ struct Lanes {
     broadcasts: VecDeque<Queued>,
     calls_limit: usize,
     broadcasts_limit: usize,
+    /// Whether nothing is let in.
+    closed: bool,
     /// Whether a broadcast goes before a plain call next time.
     broadcast_next: bool,
 }
@@ -66,6 +68,7 @@ struct Lanes {
 pub enum Offer {
     Taken,
     Full(Box<Queued>),
+    Closed(Box<Queued>),
 }
 
 impl Mailbox {
@@ -77,6 +80,7 @@ impl Mailbox {
                 broadcasts: VecDeque::new(),
                 calls_limit,
                 broadcasts_limit,
+                closed: false,
                 broadcast_next: false,
             }),
             taker: AtomicWaker::new(),
@@ -86,6 +90,9 @@ impl Mailbox {
     /// Puts a call into a lane, or gives it back.
     pub fn offer(&self, lane: Lane, queued: Queued) -> Offer {
         let mut lanes = self.lanes.lock();
+        if lanes.closed {
+            return Offer::Closed(Box::new(queued));
+        }
         let (limit, lane) = match lane {
             Lane::Calls => (lanes.calls_limit, &mut lanes.calls),
             Lane::Nested => (lanes.calls_limit, &mut lanes.nested),
@@ -116,9 +123,10 @@ impl Mailbox {
         self.lanes.lock().take(room)
     }
 
-    /// Takes everything that waits.
-    pub fn drain(&self) -> Vec<Queued> {
+    /// Lets nothing in from now on, and takes everything that waits.
+    pub fn close(&self) -> Vec<Queued> {
         let mut lanes = self.lanes.lock();
+        lanes.closed = true;
         let Lanes { calls, nested, broadcasts, .. } = &mut *lanes;
         nested.drain(..).chain(calls.drain(..)).chain(broadcasts.drain(..)).collect()
     }
@@ -193,6 +201,19 @@ mod tests {
         assert!(offer(&mailbox, Lane::Broadcasts, 4), "calls do not fill the lane of broadcasts");
         assert!(!mailbox.has_broadcast_place());
         assert!(!offer(&mailbox, Lane::Broadcasts, 5));
+    }
+
+    #[test]
+    fn closing_gives_back_what_waits_and_lets_nothing_in() {
+        let mailbox = Mailbox::new(8, 8);
+        for (id, lane) in [(1, Lane::Calls), (2, Lane::Nested), (3, Lane::Broadcasts)] {
+            offer(&mailbox, lane, id);
+        }
+        assert_eq!(mailbox.close().iter().map(|queued| queued.call.context.id).collect::<Vec<_>>(), [2, 1, 3]);
+        for lane in [Lane::Calls, Lane::Nested, Lane::Broadcasts] {
+            assert!(matches!(mailbox.offer(lane, queued(4)), Offer::Closed(_)), "{lane:?}");
+        }
+        assert_eq!(taken(&mailbox, ALL), [] as [u64; 0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One module in one isolate: what dispatch sees of it, whichever instance serves just then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -60,13 +60,13 @@ pub struct Slot {
     pub router: Router,
     routes: Vec<Arc<Route>>,
     state: watch::Sender<SlotState>,
+    /// Whether the state is `Ready`, to be read at every call.
+    ready: AtomicBool,
     running: ArcSwapOption<Running>,
     /// Why the last instance ended.
     last_crash: Mutex<Option<String>>,
     /// Calls that dispatch has placed here since the start, to spread ties.
     placed: AtomicU64,
-    /// Held while the state changes and while a call is placed, so that no call is left in a failed slot.
-    gate: Mutex<()>,
 }
 
 impl Slot {
@@ -82,27 +82,22 @@ impl Slot {
             routes,
             generation,
             state: watch::Sender::new(SlotState::Starting),
+            ready: AtomicBool::new(false),
             running: ArcSwapOption::empty(),
             last_crash: Mutex::new(None),
             placed: AtomicU64::new(0),
-            gate: Mutex::new(()),
         }
     }
 
     /// Puts a call into the mailbox, or says why not.
     pub fn offer(&self, lane: Lane, queued: Queued) -> Result<(), (CallError, Box<Queued>)> {
-        let gate = self.gate.lock();
-        if let Some(error) = self.failed() {
-            return Err((error, Box::new(queued)));
-        }
-        let offer = self.mailbox.offer(lane, queued);
-        drop(gate);
-        match offer {
+        match self.mailbox.offer(lane, queued) {
             Offer::Taken => {
                 self.placed.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Offer::Full(queued) => Err((self.full(lane), queued)),
+            Offer::Closed(queued) => Err((self.failed().unwrap_or_else(|| self.gone()), queued)),
         }
     }
 
@@ -115,6 +110,10 @@ impl Slot {
             "{count} calls wait for {} in {} already: {limit} allows no more",
             self.module, self.isolate
         ))
+    }
+
+    fn gone(&self) -> CallError {
+        CallError::Unavailable(format!("{} takes no calls in {} any more", self.module, self.isolate))
     }
 
     /// Counts a call that was refused before it was placed.
@@ -140,7 +139,7 @@ impl Slot {
     }
 
     pub fn is_ready(&self) -> bool {
-        matches!(&*self.state.borrow(), SlotState::Ready)
+        self.ready.load(Ordering::Acquire)
     }
 
     /// Whether a call placed here now would start at once.
@@ -176,7 +175,7 @@ impl Slot {
         if let Some(why) = state.why() {
             *self.last_crash.lock() = why.lines().next().map(str::to_owned);
         }
-        let _gate = self.gate.lock();
+        self.ready.store(state == SlotState::Ready, Ordering::Release);
         self.state.send_replace(state);
     }
 

@@ -71,9 +71,10 @@ fn fail(slot: &Slot, why: String, policy: &IsolateConfig) {
         "failed: more than {} restarts within {:?}; last: {}",
         policy.max_restarts, policy.restart_window, why.lines().next().unwrap_or_default()
     );
+    // In this order: who finds the mailbox closed finds the reason.
     slot.set(SlotState::Failed { why });
     let Some(error) = slot.failed() else { return };
-    for queued in slot.mailbox.drain() {
+    for queued in slot.mailbox.close() {
         if queued.call.context.end() {
             slot.stats.refused(queued.call.trigger.kind(), &error);
         }
