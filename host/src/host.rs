@@ -20,7 +20,7 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
-use crate::isolate::{Environment, Ids, NodeFacts, Probe};
+use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
 use crate::registry::{Loader, Roster};
 use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings};
 use crate::worker::Worker;
@@ -139,6 +139,11 @@ impl Host {
 
         let admin = Admin::new(config.clone(), dispatch.clone(), modules.clone(), closing.clone());
         listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
+
+        for worker in &workers {
+            let watch = isolate::watch(worker.isolate.clone(), config.isolate.blocked_after);
+            listeners.spawn(admin_end.clone().run_until_cancelled_owned(watch));
+        }
 
         modules::load_all(&modules, &config, &loader, &dispatch, &environment).await?;
 

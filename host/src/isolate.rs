@@ -5,6 +5,7 @@
 
 mod bell;
 mod convert;
+mod heartbeat;
 mod imports;
 mod instance;
 mod limits;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::component::Linker;
 
+pub use heartbeat::{Heartbeat, watch};
 pub use mailbox::{Lane, Queued};
 pub use program::Program;
 pub use slot::{Slot, SlotState};
@@ -92,12 +94,13 @@ pub struct Isolate {
     pub id: IsolateId,
     /// The runtime of its thread.
     runtime: tokio::runtime::Handle,
+    pub heartbeat: Heartbeat,
     slots: ArcSwap<HashMap<Arc<str>, Arc<Slot>>>,
 }
 
 impl Isolate {
     pub fn new(id: IsolateId, runtime: tokio::runtime::Handle) -> Isolate {
-        Isolate { id, runtime, slots: ArcSwap::default() }
+        Isolate { id, runtime, heartbeat: Heartbeat::default(), slots: ArcSwap::default() }
     }
 
     /// Where its guests run.

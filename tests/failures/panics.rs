@@ -1,10 +1,13 @@
-//! The host's own panics.
+//! The host's own faults: panics, and threads that stand still.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fanfare::call::IsolateId;
+use serde_json::json;
+
 use super::steps::assert_names;
-use crate::harness::TestHost;
+use crate::harness::{Gate, TestHost, eventually};
 
 #[tokio::test]
 async fn a_panic_of_the_host_costs_one_instance_and_is_reported() {
@@ -34,4 +37,25 @@ async fn a_panic_of_the_host_costs_one_instance_and_is_reported() {
     assert_eq!(host.get("/api/panicked/ok").await.text(), "ok");
     assert_eq!(host.count("any", "panicked").await, 1, "a new instance");
     assert_eq!(host.count("any", "echo").await, 2, "the same one");
+}
+
+#[tokio::test]
+async fn a_thread_that_host_code_blocks_is_reported_and_the_others_serve() {
+    let gate = Gate::before(|call| &*call.route.handler == "who" && call.context.isolate == IsolateId::Worker(0));
+    let config = json!({ "isolate": { "blockedAfter": "50ms" } });
+    let host = TestHost::with("echo").config(config).probe(gate.probe()).start().await;
+    let blocked =
+        async |worker: u32| host.metric("fanfare_isolate_blocked", &[&format!("isolate=\"worker-{worker}\"")]).await;
+    assert_eq!((blocked(0).await, blocked(1).await), (0.0, 0.0));
+    let stands = async {
+        eventually("it is reported", || async { blocked(0).await == 1.0 }).await;
+        assert!(host.log.contains(&["worker-0", "has done nothing for 50ms", "isolate.blockedAfter"]));
+        assert_eq!(blocked(1).await, 0.0);
+        assert_eq!(host.count("worker-1", "echo").await, 1, "the other thread serves");
+        gate.open();
+    };
+    let (waited, ()) = tokio::join!(host.count("worker-0", "echo"), stands);
+    assert_eq!(waited, 1);
+    eventually("it goes on", || async { blocked(0).await == 0.0 }).await;
+    assert!(host.log.contains(&["worker-0", "goes on after"]));
 }

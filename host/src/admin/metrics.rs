@@ -11,12 +11,12 @@ use prometheus_client::registry::Registry;
 use super::Answer;
 use crate::call::TriggerKind;
 use crate::dispatch::Dispatch;
-use crate::isolate::Slot;
+use crate::isolate::{Isolate, Slot};
 
 pub fn answer(dispatch: &Arc<Dispatch>) -> Answer {
     let slots = dispatch.workers().iter().flat_map(|isolate| isolate.slots()).collect();
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Slots(slots)));
+    registry.register_collector(Box::new(Slots { slots, isolates: dispatch.workers().to_vec() }));
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
         Ok(()) => super::answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
@@ -24,11 +24,14 @@ pub fn answer(dispatch: &Arc<Dispatch>) -> Answer {
     }
 }
 
-struct Slots(Vec<Arc<Slot>>);
+struct Slots {
+    slots: Vec<Arc<Slot>>,
+    isolates: Vec<Arc<Isolate>>,
+}
 
 impl std::fmt::Debug for Slots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} slots", self.0.len())
+        write!(f, "{} slots", self.slots.len())
     }
 }
 
@@ -67,7 +70,7 @@ impl Collector for Slots {
             None,
             MetricType::Counter,
         )?;
-        for slot in &self.0 {
+        for slot in &self.slots {
             let isolate = slot.isolate.to_string();
             for (fault, counter) in slot.stats.faults() {
                 let labels = [("module", &*slot.module), ("isolate", isolate.as_str()), ("fault", fault)];
@@ -110,7 +113,18 @@ impl Collector for Slots {
             "Whether the module can take calls in the isolate",
             MetricType::Gauge,
             |slot, mut encoder| encoder.encode_gauge(&i64::from(slot.is_ready())),
-        )
+        )?;
+        let mut blocked = encoder.encode_descriptor(
+            "fanfare_isolate_blocked",
+            "Whether the isolate's thread has done nothing for isolate.blockedAfter",
+            None,
+            MetricType::Gauge,
+        )?;
+        for isolate in &self.isolates {
+            let labels = [("isolate", isolate.id.to_string())];
+            blocked.encode_family(&labels)?.encode_gauge(&i64::from(isolate.heartbeat.is_blocked()))?;
+        }
+        Ok(())
     }
 }
 
@@ -122,7 +136,7 @@ fn base<'a>(slot: &'a Slot, isolate: &'a str, trigger: TriggerKind) -> Labels<'a
 
 impl Slots {
     fn triggers(&self) -> impl Iterator<Item = (&Arc<Slot>, TriggerKind)> {
-        self.0.iter().flat_map(|slot| TriggerKind::ALL.map(|trigger| (slot, trigger)))
+        self.slots.iter().flat_map(|slot| TriggerKind::ALL.map(|trigger| (slot, trigger)))
     }
 
     fn each(
@@ -134,7 +148,7 @@ impl Slots {
         encode: impl Fn(&Slot, prometheus_client::encoding::MetricEncoder<'_>) -> Result<(), std::fmt::Error>,
     ) -> Result<(), std::fmt::Error> {
         let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
-        for slot in &self.0 {
+        for slot in &self.slots {
             let isolate = slot.isolate.to_string();
             let labels = [("module", &*slot.module), ("isolate", isolate.as_str())];
             encode(slot, metric.encode_family(&labels)?)?;

@@ -81,7 +81,7 @@ impl Default for EngineConfig {
     }
 }
 
-/// What happens when an instance crashes.
+/// What happens when an instance crashes, or its thread is blocked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct IsolateConfig {
@@ -100,6 +100,10 @@ pub struct IsolateConfig {
     #[serde(with = "super::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 86_400_000))]
     pub restart_window: Duration,
+    /// How long an isolate's thread may do nothing before it is reported as blocked by host code, 10 ms to 1 h. Default `5s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 10, "maximum" = 3_600_000))]
+    pub blocked_after: Duration,
 }
 
 impl Default for IsolateConfig {
@@ -109,6 +113,7 @@ impl Default for IsolateConfig {
             restart_backoff_max: Duration::from_secs(30),
             max_restarts: 10,
             restart_window: Duration::from_secs(60),
+            blocked_after: Duration::from_secs(5),
         }
     }
 }

@@ -148,6 +148,7 @@ fn every_bound_holds_just_under_and_just_over() {
         ("isolate.restartBackoffMax", "0", "100", "\"1h\"", "3600001"),
         ("isolate.maxRestarts", "-1", "0", "10000", "10001"),
         ("isolate.restartWindow", "0", "1", "\"24h\"", "86400001"),
+        ("isolate.blockedAfter", "9", "10", "\"1h\"", "3600001"),
         ("shutdown.drain", "-1", "0", "\"1h\"", "3600001"),
         ("calls.maxDepth", "0", "1", "256", "257"),
     ] {

@@ -121,6 +121,7 @@ mod tests {
             restart_backoff_max: Duration::from_millis(250),
             max_restarts,
             restart_window: Duration::from_secs(60),
+            ..IsolateConfig::default()
         })
     }
 
