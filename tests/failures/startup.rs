@@ -1,9 +1,11 @@
 //! Startups: slow, failing, trapping, and what callers get meanwhile.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 
 use super::steps::assert_names;
-use crate::harness::TestHost;
+use crate::harness::{TestHost, eventually};
 
 /// A module with this startup, beside one that is well.
 fn starting(config: Value) -> TestHost {
@@ -75,4 +77,18 @@ async fn calls_wait_for_a_restart_up_to_their_deadline() {
     assert_names(&slot["reason"], &["the startup fails as configured"]);
     let answer = host.get("/api/startup/started").await;
     assert_eq!((answer.status, answer.code()), (504, "timeout".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_startup_leaves_behind_is_a_call_like_any_other() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = seen.clone();
+    let host = starting(json!({ "mode": "notifies" })).probe(Arc::new(move |call| {
+        if &*call.route.handler == "started" {
+            notes.lock().unwrap().push((call.context.depth, call.context.in_startup));
+        }
+    }));
+    let _host = host.start().await;
+    eventually("it is called", || async { !seen.lock().unwrap().is_empty() }).await;
+    assert_eq!(*seen.lock().unwrap(), [(1, false)], "it may wait for instances that are not there yet");
 }

@@ -1,4 +1,4 @@
-//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never" | "calls" | "gathers", "ms": 100}`.
+//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never" | "calls" | "notifies" | "gathers", "ms": 100}`.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -42,6 +42,7 @@ async fn start(cx: Context) -> Result<()> {
                 STARTED.with_borrow_mut(|started| started.push(format!("{} {end}", entry.isolate)));
             }
         }
+        "notifies" => drop(rpc::notify("/started", ())?),
         "calls" => {
             for worker in (0..host::whoami().workers).map(Isolate::Worker) {
                 let called = rpc::to(worker.target()).call("/started", ()).await;
