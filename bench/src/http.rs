@@ -26,6 +26,8 @@ struct Server {
     /// The program and its arguments, for a port.
     start: Box<dyn Fn(u16) -> Command>,
     requests: Vec<f64>,
+    /// Processor time of the server for each request, which other work on its core does not change much.
+    processor: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
 }
@@ -40,8 +42,13 @@ pub fn run(effort: Effort) -> Report {
         report.not_run("HTTP hello", "it takes two cores: one for the server and one for the load");
         return report;
     }
-    let mut servers = vec![fanfare(), bare_hyper(), proxy("ProxyHandler, as `wasmtime serve` sets it", &[])];
-    servers.push(proxy("ProxyHandler, an instance for ever", &["1000000000", "64"]));
+    let mut servers = vec![
+        fanfare(),
+        bare_hyper(),
+        proxy("ProxyHandler, wasi:http 0.2, an instance a request", "proxy-hello-p2", &[]),
+        proxy("ProxyHandler, wasi:http 0.3, as `wasmtime serve` sets it", "proxy-hello", &[]),
+        proxy("ProxyHandler, wasi:http 0.3, an instance for 10,000 requests", "proxy-hello", &["10000", "64"]),
+    ];
     match machine::has("node") {
         true => servers.push(node()),
         false => report.not_run("node http", "node is not installed"),
@@ -68,21 +75,35 @@ fn tell(report: &mut Report, servers: &[Server], guest_calls: Vec<f64>) {
         .map(|server| (server.name, report.row(server.name, "requests/s", server.requests.clone())))
         .collect();
     let of = |name: &str| rows.iter().find(|(known, _)| known.starts_with(name)).map(|(_, row)| row);
-    let (ours, hyper) = (of("fanfare").unwrap(), of("bare hyper").unwrap());
-    for (what, other, least) in [
-        ("beside ProxyHandler, as `wasmtime serve` sets it", of("ProxyHandler, as"), Some(3.5)),
-        ("beside ProxyHandler, an instance for ever", of("ProxyHandler, an"), None),
-        ("beside node http", of("node"), Some(1.4)),
-        ("beside `wasmtime serve`", of("`wasmtime"), None),
-        ("beside bare hyper (the stretch is 0.65)", Some(hyper), Some(0.55)),
+    let ours = of("fanfare").unwrap();
+    for (server, target) in [
+        ("ProxyHandler, wasi:http 0.2, an instance a request", Some(3.5)),
+        ("ProxyHandler, wasi:http 0.3, as `wasmtime serve` sets it", Some(3.5)),
+        ("ProxyHandler, wasi:http 0.3, an instance for 10,000 requests", None),
+        ("node http", Some(1.4)),
+        ("`wasmtime serve`", None),
+        ("bare hyper", Some(0.55)),
     ] {
-        if let Some(other) = other {
-            report.ratio(format!("fanfare {what}"), ours, other, least.map(Target::AtLeast));
+        if let Some(other) = of(server) {
+            report.ratio(format!("fanfare beside {server}"), ours, other, target.map(Target::AtLeast));
         }
     }
+    let processor: Vec<Row> = servers
+        .iter()
+        .map(|server| report.row(format!("{}, processor time a request", server.name), "us", server.processor.clone()))
+        .collect();
+    for (server, other) in servers.iter().zip(&processor).skip(1) {
+        report.ratio(format!("fanfare beside {}, by processor time", server.name), other, &processor[0], None);
+    }
     let guest = report.row("bare guest call, 32 in flight", "us", guest_calls);
-    let above = |parts: &[f64]| 1e6 / parts[0] - 1e6 / parts[1] - parts[2];
-    report.derived("fanfare above (hyper + bare guest call)", "us", &[ours, hyper, &guest], above, None);
+    let above = |parts: &[f64]| parts[0] - parts[1] - parts[2];
+    report.derived(
+        "fanfare above (hyper + bare guest call), processor time",
+        "us",
+        &[&processor[0], &processor[1], &guest],
+        above,
+        None,
+    );
     for server in servers {
         report.row(format!("{}, latency p50", server.name), "us", server.p50.clone());
         report.row(format!("{}, latency p99", server.name), "us", server.p99.clone());
@@ -112,8 +133,8 @@ fn bare_hyper() -> Server {
     })
 }
 
-fn proxy(name: &'static str, reuse: &'static [&'static str]) -> Server {
-    let (program, component) = (machine::proxy(), machine::component("proxy-hello"));
+fn proxy(name: &'static str, guest: &str, reuse: &'static [&'static str]) -> Server {
+    let (program, component) = (machine::proxy(), machine::component(guest));
     Server::new(name, "/", move |port| {
         let mut command = pinned(&program);
         command.arg(&component).arg(format!("127.0.0.1:{port}")).args(reuse);
@@ -159,7 +180,15 @@ impl Drop for Running {
 
 impl Server {
     fn new(name: &'static str, path: &'static str, start: impl Fn(u16) -> Command + 'static) -> Server {
-        Server { name, path, start: Box::new(start), requests: Vec::new(), p50: Vec::new(), p99: Vec::new() }
+        Server {
+            name,
+            path,
+            start: Box::new(start),
+            requests: Vec::new(),
+            processor: Vec::new(),
+            p50: Vec::new(),
+            p99: Vec::new(),
+        }
     }
 
     /// Starts the server, puts load on it and ends it.
@@ -171,11 +200,16 @@ impl Server {
         wait_for(port);
         let seconds = if effort.less == 1 { "5s" } else { "1s" };
         wrk(port, self.path, "1s");
+        let before = processor_time(child.0.id());
         let output = wrk(port, self.path, seconds);
+        let spent = processor_time(child.0.id()) - before;
         drop(child);
         let failed = output.contains("Non-2xx") || output.contains("Socket errors");
         assert!(!failed, "{}: {output}", self.name);
         self.requests.push(field(&output, "Requests/sec:").parse().unwrap());
+        let count: f64 =
+            output.split(" requests in").next().unwrap().split_whitespace().next_back().unwrap().parse().unwrap();
+        self.processor.push(spent / count);
         self.p50.push(microseconds(field(&output, "50%")));
         self.p99.push(microseconds(field(&output, "99%")));
     }
@@ -188,6 +222,14 @@ fn wrk(port: u16, path: &str, seconds: &str) -> String {
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Microseconds that a process has had of its core, in steps of a hundredth of a second.
+fn processor_time(id: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = |place: usize| fields[place].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) * 1e4
 }
 
 /// What follows a word in wrk's output.

@@ -55,6 +55,16 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
+/// Waits until no other benchmark runs on this machine; none begins before the file is closed.
+pub fn alone() -> fs::File {
+    let lock = fs::File::create(std::env::temp_dir().join("fanfare-bench.lock")).unwrap();
+    if lock.try_lock().is_err() {
+        println!("waiting for another run to end");
+        lock.lock().unwrap();
+    }
+    lock
+}
+
 /// Whether a program can be run.
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

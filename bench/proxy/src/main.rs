@@ -1,7 +1,7 @@
-//! `bench-proxy <component> <address> [reuse [concurrent]]`: serves a `wasi:http/service@0.3` component on one thread.
+//! `bench-proxy <component> <address> [reuse [concurrent]]`: serves a `wasi:http` component on one thread.
 //!
-//! Without the last two it keeps to what `wasmtime serve` does on its own: the pooling allocator, no epochs, an
-//! instance for 128 requests, 16 of them at a time.
+//! Without the last two it keeps to what `wasmtime serve` does on its own: the pooling allocator, no epochs; for
+//! `wasi:http@0.2` an instance for each request, for 0.3 one for 128 requests, 16 of them at a time.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -132,7 +132,6 @@ fn main() -> wasmtime::Result<()> {
         wasmtime::bail!("usage: bench-proxy <component> <address> [reuse [concurrent]]");
     };
     let number = |place: usize, default: usize| rest.get(place).map_or(Ok(default), |text| text.parse());
-    let reuse = Reuse { total: number(0, 128)?, concurrent: number(1, 16)? };
     let address: SocketAddr = address.parse()?;
 
     let mut config = Config::new();
@@ -142,9 +141,14 @@ fn main() -> wasmtime::Result<()> {
     let mut linker = Linker::<Data>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     let instance = linker.instantiate_pre(&Component::from_file(&engine, component)?)?;
-    let pre = ProxyPre::P3(wasmtime_wasi_http::p3::bindings::ServicePre::new(instance)?);
+    let (pre, total, concurrent) = match wasmtime_wasi_http::p2::bindings::ProxyPre::new(instance.clone()) {
+        Ok(pre) => (ProxyPre::P2(pre), 1, 1),
+        Err(_) => (ProxyPre::P3(wasmtime_wasi_http::p3::bindings::ServicePre::new(instance)?), 128, 16),
+    };
+    let reuse = Reuse { total: number(0, total)?, concurrent: number(1, concurrent)? };
     let handler = ProxyHandler::new(Server { engine, pre, reuse });
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
