@@ -29,6 +29,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::dispatch::Dispatch;
@@ -87,7 +88,7 @@ impl Admin {
     }
 }
 
-/// Serves until `end`.
+/// Takes requests until `end`, and returns when those are answered.
 pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -97,10 +98,11 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
         }
     };
     let admin = Arc::new(admin);
+    let connections = TaskTracker::new();
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {
-            () = end.cancelled() => return,
+            () = end.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "an admin connection was lost"))
@@ -111,7 +113,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         let admin = admin.clone();
         let end = end.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let service = service_fn(move |request| {
                 let admin = admin.clone();
                 async move { Ok::<_, Infallible>(admin.answer(request).await) }
@@ -120,14 +122,21 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
                 .timer(TokioTimer::new())
                 .header_read_timeout(std::time::Duration::from_secs(10))
                 .serve_connection(TokioIo::new(stream), service);
+            let mut connection = std::pin::pin!(connection);
+            // A client that breaks off is no event.
             tokio::select! {
-                // A client that breaks off is no event.
-                _ = connection => {}
-                () = end.cancelled() => {}
+                _ = &mut connection => {}
+                () = end.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    _ = connection.await;
+                }
             }
             drop(place);
         });
     }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {

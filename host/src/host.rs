@@ -67,6 +67,9 @@ pub enum StartError {
     Strict(String),
 }
 
+/// How long answers to the operator may take after everything else has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How a host ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -203,8 +206,8 @@ impl RunningHost {
         self.environment.stop.cancel();
         self.admin_end.cancel();
         self.listeners.close();
-        // They only wait for the network, so they end at once.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.listeners.wait()).await;
+        // What the operator has asked is answered.
+        let _ = tokio::time::timeout(LAST_WORDS, self.listeners.wait()).await;
         if drained.is_ok() { Stopped::Clean } else { Stopped::CutOff }
     }
 }

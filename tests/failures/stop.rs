@@ -2,8 +2,10 @@
 
 use fanfare::host::Stopped;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::harness::{Connection, TestHost};
+use crate::harness::{Connection, TestHost, eventually};
 
 fn held(drain: &str) -> TestHost {
     TestHost::waits_for(&[]).workers(1).config(json!({ "shutdown": { "drain": drain } }))
@@ -48,4 +50,24 @@ async fn calls_that_nobody_waits_for_are_drained_too() {
     assert_eq!(host.post("/api/waits/notify", body.to_string()).await.json()["ok"], 1);
     host.until_running("waits", 0, 1).await;
     assert_eq!(host.stop().await, Stopped::CutOff);
+}
+
+#[tokio::test]
+async fn what_the_operator_asked_is_answered_before_the_end() {
+    let host = TestHost::with("echo").start().await;
+    let admin = host.admin;
+    let mut operator = TcpStream::connect(admin).await.unwrap();
+    let head = format!("POST /v1/modules/ghost/broadcasts/x HTTP/1.1\r\nhost: {admin}\r\ncontent-length: 4\r\n\r\n");
+    operator.write_all(format!("{head}so").as_bytes()).await.unwrap();
+    // By the time that another connection is answered, this request has begun.
+    assert_eq!(host.admin("GET", "/livez", "").await.status, 200);
+    let asked = async {
+        eventually("the listener is closed", || async { TcpStream::connect(admin).await.is_err() }).await;
+        operator.write_all(b"me").await.unwrap();
+        let mut answer = String::new();
+        operator.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("ghost"), "{answer}");
+    };
+    let (stopped, ()) = tokio::join!(host.stop(), asked);
+    assert_eq!(stopped, Stopped::Clean);
 }
