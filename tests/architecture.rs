@@ -29,6 +29,7 @@ const TABLE: &[(&str, &[&str])] = &[
 const OUTSIDE: &[(&str, &[&str])] = &[
     ("wasmtime", &["bindings", "engine", "registry", "isolate", "host"]),
     ("wasmtime_wasi", &["isolate"]),
+    ("wasmtime_wasi_http", &["isolate"]),
     ("wasmparser", &["engine", "registry"]),
     ("hyper", &["triggers", "admin", "cli"]),
     ("clap", &["cli", "engine"]),

@@ -35,6 +35,7 @@ tests_of! {
     "nested" => waiting::nested,
     "mailbox" => waiting::mailbox,
     "broadcasts" => waiting::broadcasts,
+    "queued" => waiting::queued,
     "payload" => computing::payload,
     "hostcallFuel" => computing::hostcall_fuel,
     "tables" => holding::tables,

@@ -197,6 +197,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Bytes of all that goes beside the payload.
+    fn beside(&self) -> usize {
+        pairs(&self.headers) + pairs(&self.extra)
+    }
+
     /// The status with 0 resolved.
     pub fn effective_status(&self) -> u16 {
         match (self.status, &self.payload) {
@@ -204,6 +209,20 @@ impl Reply {
             (0, _) => 200,
             (status, _) => status,
         }
+    }
+}
+
+/// Bytes of names and values.
+fn pairs(list: &[(String, String)]) -> usize {
+    list.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// The sizes in bytes of what a handler answered: of the payload, and of all that goes beside it.
+pub fn sizes(answered: &Result<Outcome, Failure>) -> (usize, usize) {
+    match answered {
+        Ok(Outcome::Reply(reply)) => (reply.payload.len(), reply.beside()),
+        Ok(Outcome::Pass(payload)) => (payload.as_ref().map_or(0, Payload::len), 0),
+        Err(failure) => (failure.data.len(), failure.name.len() + failure.message.len() + pairs(&failure.extra)),
     }
 }
 

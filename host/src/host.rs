@@ -204,11 +204,26 @@ impl RunningHost {
         })
         .await;
         self.environment.stop.cancel();
+        self.tell_what_is_left();
         self.admin_end.cancel();
         self.listeners.close();
         // What the operator has asked is answered.
         let _ = tokio::time::timeout(LAST_WORDS, self.listeners.wait()).await;
         if drained.is_ok() { Stopped::Clean } else { Stopped::CutOff }
+    }
+
+    /// Names the modules whose calls end with the host.
+    fn tell_what_is_left(&self) {
+        for slot in self.dispatch.workers().iter().flat_map(|isolate| isolate.slots()) {
+            let (calls, broadcasts) = slot.mailbox.waiting();
+            let running = slot.stats.in_flight.get();
+            if calls + broadcasts > 0 || running > 0 {
+                tracing::warn!(
+                    module = %slot.module, isolate = %slot.isolate, running, calls, broadcasts,
+                    "cut off: calls that run, and calls and broadcasts that have not started, are lost"
+                );
+            }
+        }
     }
 }
 
@@ -218,6 +233,9 @@ impl Drop for RunningHost {
         self.closing.cancel();
         self.environment.stop.cancel();
         self.admin_end.cancel();
+        for worker in &self.workers {
+            worker.cancel();
+        }
         for worker in &mut self.workers {
             worker.end();
         }

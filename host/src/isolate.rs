@@ -11,6 +11,7 @@ mod instance;
 mod limits;
 mod logs;
 mod mailbox;
+mod no_requests;
 mod program;
 mod running;
 mod slot;
@@ -142,17 +143,17 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<state::State>> {
     imports::linker(engine)
 }
 
-/// What a component says it handles, when it says so, within `limits.startup`.
-pub async fn handlers(program: &Program, environment: &Environment) -> Result<Option<Vec<String>>, String> {
+/// See [`Program::check`]; within `limits.startup`.
+pub async fn check(program: &Program, environment: &Environment) -> Result<Option<Vec<String>>, String> {
     let generation = &program.generation;
     let stats = Arc::new(Stats::new(generation.module.clone(), IsolateId::Master));
     let running = Arc::new(running::Running::new(stats.clone()));
     let log = slot::log(generation, IsolateId::Master, &stats);
     let mut store = state::store(environment, generation, IsolateId::Master, running, log);
-    match tokio::time::timeout(generation.limits.startup, program.handlers(&mut store)).await {
+    match tokio::time::timeout(generation.limits.startup, program.check(&mut store)).await {
         Ok(Ok(names)) => Ok(names),
         Ok(Err(error)) => Err(trap::describe(&error, store.data(), &generation.limits)),
-        Err(_) => Err("describe took longer than limits.startup".to_owned()),
+        Err(_) => Err("instantiating took longer than limits.startup".to_owned()),
     }
 }
 

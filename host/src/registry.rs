@@ -8,8 +8,6 @@ mod roster;
 pub mod router;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -42,13 +40,14 @@ pub struct Generation {
     subdomains: BTreeMap<String, Value>,
 }
 
+/// How many of a component's handlers an error names.
+const SHOWN: usize = 32;
+
 /// Why a module cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("{0}")]
     Refused(Faults),
-    #[error("{path}: {source}")]
-    Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error("{path}: {faults}", faults = .faults.join("; "))]
@@ -86,12 +85,16 @@ impl Loader {
             return Err(LoadError::Refused(faults));
         }
         let path = manifest.component.clone();
-        let read = |source| LoadError::Read { path: path.clone(), source };
-        let component_digest = cache::digest_of(&mut File::open(&path).map_err(read)?).map_err(read)?;
+        let bytes = self.compiler.read(&path).map_err(CacheError::from)?;
+        let component_digest = cache::hex(&Sha256::digest(&bytes));
         let loaded = self.cache.load(&self.engine, &self.compiler, &path, &component_digest, threads).await?;
-        let async_lifts = component::async_lifts(&std::fs::read(&path).map_err(read)?);
-        let exports = component::inspect(&self.engine, &loaded.component, async_lifts)
-            .map_err(|faults| LoadError::Component { path: path.clone(), faults })?;
+        let refused = |faults| LoadError::Component { path: path.clone(), faults };
+        let exports =
+            component::inspect(&self.engine, &loaded.component, component::async_lifts(&bytes)).map_err(refused)?;
+        if exports.snapshot && manifest.isolation == Isolation::Fresh {
+            let fault = "exports snapshot beside `\"isolation\": \"fresh\"` in module.json: an instance that stays for one call has nothing to hand over";
+            return Err(refused(vec![fault.to_owned()]));
+        }
         let digest = Sha256::new().chain_update(&component_digest).chain_update(&manifest.digest_bytes).finalize();
         let operator = config.module(&manifest.name);
         let subdomains = operator.subdomains.keys();
@@ -118,6 +121,22 @@ impl Generation {
         self.digest.get(..12).unwrap_or(&self.digest)
     }
 
+    /// What its component imports and its manifest does not ask for, by the key of `capabilities`.
+    pub fn unasked(&self) -> Vec<&'static str> {
+        let asked = |key: &str| match key {
+            "broadcast" => !self.capabilities.broadcast.is_empty(),
+            "rpc" => !self.capabilities.rpc.is_empty(),
+            _ => false,
+        };
+        self.exports.imports.iter().copied().filter(|key| !asked(key)).collect()
+    }
+
+    /// Who may call the route at an index of the manifest.
+    pub fn access(&self, index: usize) -> Access {
+        let middlewares = self.manifest.routes.get(index).map(|route| route.middlewares.as_slice()).unwrap_or_default();
+        Access { inner: middlewares.contains(&Middleware::Inner), test: middlewares.contains(&Middleware::Test) }
+    }
+
     /// Whether an instance takes one call at a time: asked for, or because the component blocks.
     pub fn is_serial(&self) -> bool {
         self.limits.concurrency == 1 || self.exports.serial
@@ -139,14 +158,11 @@ impl Generation {
 
     /// A router over what [`Generation::routes`] gave.
     pub fn router(&self, routes: &[Arc<Route>]) -> Router {
-        Router::new(self.manifest.routes.iter().zip(routes).map(|(spec, route)| RouteSpec {
+        Router::new(self.manifest.routes.iter().zip(routes).enumerate().map(|(index, (spec, route))| RouteSpec {
             method: spec.method.clone(),
             path: spec.path.clone(),
             route: route.clone(),
-            access: Access {
-                inner: spec.middlewares.contains(&Middleware::Inner),
-                test: spec.middlewares.contains(&Middleware::Test),
-            },
+            access: self.access(index),
         }))
     }
 
@@ -160,10 +176,15 @@ impl Generation {
             let key = KeyPath::of(&["routes"]).index(index).key("handler");
             let known: Vec<&str> = names.iter().map(String::as_str).collect();
             let near = did_you_mean(&route.handler, &known);
+            let shown: Vec<String> = names.iter().take(SHOWN).map(|name| name.escape_debug().to_string()).collect();
             let rule = format!(
                 "must be a handler of the component, found `{}`{near}; it has {}",
                 route.handler,
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                match shown.len() {
+                    0 => "none".to_owned(),
+                    SHOWN => format!("{}, ..", shown.join(", ")),
+                    _ => shown.join(", "),
+                }
             );
             faults.push(Fault::new(&self.manifest.source.nearest(&key).origin, key, rule));
         }

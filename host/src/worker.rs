@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
@@ -18,6 +20,9 @@ use crate::triggers::http::{
     self as http_trigger, Accepted, Answer, Asked, Hand, ListedModule, ListedRoute, Serve, Settings,
 };
 
+/// How long a thread may take to end before it is left behind.
+const LAST_TURN: Duration = Duration::from_secs(2);
+
 /// Connections on their way from the acceptor to one worker.
 const HANDED: usize = 1_024;
 
@@ -28,7 +33,8 @@ pub struct Worker {
     accepted: Option<mpsc::Receiver<Accepted>>,
     runtime: Handle,
     end: CancellationToken,
-    thread: Option<thread::JoinHandle<()>>,
+    /// Closed by the thread when it ends.
+    ended: std::sync::mpsc::Receiver<()>,
 }
 
 impl Worker {
@@ -38,9 +44,12 @@ impl Worker {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let end = CancellationToken::new();
-        let ended = end.clone();
-        let thread = thread::Builder::new().name(id.to_string()).spawn(move || {
-            runtime.block_on(ended.cancelled());
+        let ending = end.clone();
+        let (alive, ended) = std::sync::mpsc::channel();
+        thread::Builder::new().name(id.to_string()).spawn(move || {
+            runtime.block_on(ending.cancelled());
+            drop(runtime);
+            drop(alive);
         })?;
         let (send, accepted) = mpsc::channel(HANDED);
         Ok(Worker {
@@ -49,7 +58,7 @@ impl Worker {
             accepted: Some(accepted),
             runtime: handle,
             end,
-            thread: Some(thread),
+            ended,
         })
     }
 
@@ -82,12 +91,16 @@ impl Worker {
         });
     }
 
-    /// Ends the thread, with whatever is still on it.
-    pub fn end(&mut self) {
+    /// Tells the thread to end.
+    pub fn cancel(&self) {
         self.end.cancel();
-        if let Some(thread) = self.thread.take() {
-            // A worker that panicked has been reported by the panic itself.
-            let _ = thread.join();
+    }
+
+    /// Ends the thread, with whatever is still on it. One that host code blocks is left behind.
+    pub fn end(&mut self) {
+        self.cancel();
+        if self.ended.recv_timeout(LAST_TURN) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!(isolate = %self.isolate.id, "the thread does not end: host code blocks it");
         }
     }
 }

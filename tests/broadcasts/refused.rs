@@ -40,6 +40,20 @@ async fn another_modules_broadcast_without_a_grant_is_forbidden() {
 }
 
 #[tokio::test]
+async fn a_test_route_is_reached_in_development_and_test_only() {
+    for (environment, code) in [("production", "forbidden"), ("development", ""), ("test", "")] {
+        let route = json!([{ "path": "who", "handler": "who", "middlewares": ["inner", "test"] }]);
+        let host = TestHost::with("echo")
+            .manifest("echo", json!({ "routes": route, "broadcasts": { "hear": { "path": "who" } } }))
+            .environment(environment)
+            .start()
+            .await;
+        let emitted = host.emit("echo", "hear", "").await;
+        assert_eq!(emitted["code"].as_str().unwrap_or_default(), code, "{environment}: {emitted}");
+    }
+}
+
+#[tokio::test]
 async fn a_payload_over_the_limit_is_invalid() {
     let host = TestHost::with("counts").limit("counts", "payload", 16).start().await;
     let refused = host.emit("counts", "append", "x".repeat(17)).await;

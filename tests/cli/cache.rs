@@ -39,6 +39,23 @@ async fn the_second_start_compiles_nothing() {
 }
 
 #[tokio::test]
+async fn a_folder_that_others_can_write_is_refused() {
+    let project = Project::with(&["echo"]).own_state();
+    let cache = project.path().join(".fanfare/cache");
+    fs::create_dir_all(&cache).unwrap();
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = project.run(&["serve"]).await;
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains(".fanfare/cache: others can write this folder") && ran.err.contains("chmod"),
+        "{}",
+        ran.err
+    );
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(compiled(&start(&project).await), 1);
+}
+
+#[tokio::test]
 async fn an_artefact_that_was_tampered_with_is_compiled_anew() {
     let project = Project::with(&["echo"]).own_state();
     start(&project).await;

@@ -109,3 +109,20 @@ async fn a_compiler_that_dies_takes_nothing_with_it() {
     let ModuleState::Refused(why) = &host.modules.states()["echo"] else { panic!("it is not refused") };
     assert!(why.contains("out of luck") && why.contains("signal"), "{why}");
 }
+
+#[tokio::test]
+async fn a_component_that_was_replaced_meanwhile_is_not_compiled() {
+    let project = Project::with(&["echo"]);
+    let compile = |digest: &str| format!("--digest={digest}");
+    let run = |digest: String| {
+        let project = &project;
+        async move { project.run(&["compile", "modules/echo/echo.wasm", "out.cwasm", &digest]).await }
+    };
+    let other = run(compile(&"0".repeat(64))).await;
+    assert!(other.code == 3 && other.err.contains("it was replaced while it was being loaded"), "{}", other.err);
+    assert!(!project.path().join("out.cwasm").exists());
+    let bytes = std::fs::read(project.path().join("modules/echo/echo.wasm")).unwrap();
+    let same = run(compile(&fanfare::engine::cache::digest_of(&mut bytes.as_slice()).unwrap())).await;
+    assert_eq!(same.code, 0, "{}", same.err);
+    assert!(project.path().join("out.cwasm").exists());
+}

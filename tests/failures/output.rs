@@ -50,6 +50,37 @@ async fn control_characters_are_escaped() {
 }
 
 #[tokio::test]
+async fn what_a_failure_says_is_escaped_and_cut_off() {
+    let host = TestHost::empty().and_as("echo", "echo-forging").workers(1).start().await;
+    let message = format!("sold out\nINFO forged \u{1b}[2J{}", "x".repeat(2_000));
+    let failure = json!({ "name": "n", "message": message, "status": 500 });
+    assert_eq!(host.post("/api/echo-forging/fail", failure.to_string()).await.status, 500);
+    let lines = Log::capture().lines(&["a call failed", "module=echo-forging"]);
+    assert!(lines.len() == 1 && lines[0].contains(r"sold out\nINFO forged \u{1b}[2Jxxx"), "{lines:?}");
+    assert!(lines[0].len() < 1_500 && lines[0].contains('…'), "{lines:?}");
+}
+
+#[tokio::test]
+async fn fresh_instances_share_the_rate() {
+    let fresh = json!({ "isolation": "fresh", "limits": { "logRate": 3 } });
+    let host = floods("floods-fresh").manifest("floods-fresh", fresh.clone()).start().await;
+    for _ in 0..5 {
+        write(&host, "floods-fresh", "print", json!({ "text": "one line" })).await;
+    }
+    let dropped = host.metric("fanfare_log_lines_dropped_total", &["module=\"floods-fresh\""]).await;
+    // All in one second, or in two.
+    assert!(dropped == 2.0 || lines_of("floods-fresh").len() > 3, "{dropped}");
+
+    let traps =
+        TestHost::empty().and_as("traps", "traps-fresh").manifest("traps-fresh", fresh).workers(1).start().await;
+    for _ in 0..10 {
+        assert_eq!(traps.post("/api/traps-fresh/trap", "").await.code(), "crashed");
+    }
+    let told = Log::capture().lines(&["a fresh instance crashed", "traps-fresh"]).len();
+    assert!((1..10).contains(&told), "any client can make one crash: {told}");
+}
+
+#[tokio::test]
 async fn text_without_a_line_break_is_a_line_when_the_break_comes() {
     let host = floods("floods-unbroken").start().await;
     write(&host, "floods-unbroken", "print", json!({ "text": "abc", "lines": 3, "unbroken": true })).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::steps::assert_names;
-use crate::harness::{Started, TestHost, json_of};
+use crate::harness::{Log, Started, TestHost, json_of};
 
 /// A host that serves `echo` beside a refused module, and why that is refused.
 async fn refused(module: &str, host: TestHost) -> (Started, Value) {
@@ -22,6 +22,30 @@ async fn refused(module: &str, host: TestHost) -> (Started, Value) {
 async fn a_component_without_a_handler() {
     let (_host, why) = refused("wrong-exports", TestHost::with("wrong-exports")).await;
     assert_names(&why, &["wrong_exports.wasm", "exports neither", "fanfare:module/handler@0.1.0", "wit/"]);
+}
+
+#[tokio::test]
+async fn a_component_whose_handler_has_another_type() {
+    let (_host, why) = refused("wrong-types", TestHost::with("wrong-types")).await;
+    assert_names(&why, &["wrong_types.wasm", "an export does not have the types of wit/"]);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_instances_that_do_not_stay() {
+    let fresh = TestHost::with("snapshot").manifest("snapshot", json!({ "isolation": "fresh" }));
+    let (_host, why) = refused("snapshot", fresh).await;
+    assert_names(&why, &["snapshot.wasm", "exports snapshot", "\"isolation\": \"fresh\""]);
+}
+
+#[tokio::test]
+async fn what_is_imported_and_not_asked_for_is_said_once() {
+    let _host = TestHost::empty().and_as("ungranted", "unasking").workers(2).start().await;
+    let lines = Log::capture().lines(&["unasking", "imports broadcast, rpc and asks for nothing there"]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let rights = json!({ "rpc": ["unasking-too"], "broadcast": ["unasking-too"] });
+    let asks = TestHost::empty().and_as("ungranted", "asking").manifest("asking", json!({ "capabilities": rights }));
+    let _host = asks.grant("asking", rights).start().await;
+    assert_eq!(Log::capture().lines(&["module=asking", "asks for nothing there"]), [""; 0]);
 }
 
 #[tokio::test]

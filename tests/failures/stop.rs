@@ -1,11 +1,14 @@
 //! The end of a host.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use fanfare::host::Stopped;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Connection, TestHost, eventually};
+use crate::harness::{Connection, Log, TestHost, eventually};
 
 fn held(drain: &str) -> TestHost {
     TestHost::waits_for(&[]).workers(1).config(json!({ "shutdown": { "drain": drain } }))
@@ -50,6 +53,39 @@ async fn calls_that_nobody_waits_for_are_drained_too() {
     assert_eq!(host.post("/api/waits/notify", body.to_string()).await.json()["ok"], 1);
     host.until_running("waits", 0, 1).await;
     assert_eq!(host.stop().await, Stopped::CutOff);
+}
+
+#[tokio::test]
+async fn broadcasts_that_wait_run_before_the_end() {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let count = heard.clone();
+    let host = TestHost::with("serial").workers(1).config(json!({ "shutdown": { "drain": "10s" } }));
+    let host = host.probe(Arc::new(move |call| {
+        count.fetch_add(usize::from(&*call.route.handler == "hear"), Ordering::AcqRel);
+    }));
+    let host = host.start().await;
+    let (admin, mut client) = (host.admin, Connection::open(host.http).await);
+    let slow = tokio::spawn(async move { client.send("POST", "/api/serial/block", &[], "300").await });
+    host.until_running("serial", 0, 1).await;
+    for _ in 0..3 {
+        assert_eq!(host.emit("serial", "wave", "").await["accepted"], 1);
+    }
+    assert_eq!((host.stop().await, heard.load(Ordering::Acquire)), (Stopped::Clean, 3));
+    assert_eq!(slow.await.unwrap().status, 200);
+    assert!(TcpStream::connect(admin).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_lost_at_the_end_is_said() {
+    let host = TestHost::empty().and_as("serial", "serial-lost").workers(1).limit("serial-lost", "timeout", "60s");
+    let host = host.config(json!({ "shutdown": { "drain": "50ms" } })).start().await;
+    let mut client = Connection::open(host.http).await;
+    tokio::spawn(async move { client.send("POST", "/api/serial-lost/hold", &[], "").await });
+    host.until_running("serial-lost", 0, 1).await;
+    host.emit("serial-lost", "wave", "").await;
+    assert_eq!(host.stop().await, Stopped::CutOff);
+    let said = ["cut off: ", "module=serial-lost", "isolate=worker-0", "running=1", "calls=0", "broadcasts=1"];
+    assert_eq!(Log::capture().lines(&said).len(), 1);
 }
 
 #[tokio::test]

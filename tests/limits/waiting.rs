@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::failures::steps::assert_names;
-use crate::harness::{Started, TestHost};
+use crate::harness::{Started, TestHost, eventually};
 
 /// `waits` in one worker. A broadcast lets go what it holds, since that needs no place among the calls.
 fn waits() -> TestHost {
@@ -55,26 +55,41 @@ pub async fn concurrency() {
 }
 
 pub async fn nested() {
-    let host = waits().limit("waits", "concurrency", 4).limit("waits", "nested", 1).start().await;
+    let host = waits().limit("waits", "concurrency", 4).limit("waits", "nested", 2).start().await;
     let check = async {
-        host.until_running("waits", 0, 3).await;
+        host.until_running("waits", 0, 5).await;
         host.until_waiting("waits", 0, 1).await;
-        assert_eq!(host.slot("waits", 0).await["in_flight"], 3, "two that wait, and what one of them waits for");
+        assert_eq!(host.slot("waits", 0).await["in_flight"], 5, "three that wait, and what two of them wait for");
         release(&host).await;
         host.until_waiting("waits", 0, 0).await;
         host.until_running("waits", 0, 2).await;
         release(&host).await;
     };
-    let (first, second, ()) = tokio::join!(hold_nested(&host), hold_nested(&host), check);
-    assert_kept(&[first, second]);
+    let three = async |host: &Started| tokio::join!(hold_nested(host), hold_nested(host), hold_nested(host));
+    let ((first, second, third), ()) = tokio::join!(three(&host), check);
+    assert_kept(&[first, second, third]);
 
-    let host = waits().limit("waits", "concurrency", 4).limit("waits", "nested", 2).start().await;
-    let both = async {
-        host.until_running("waits", 0, 4).await;
+    let host = waits().limit("waits", "concurrency", 4).limit("waits", "nested", 3).start().await;
+    let all = async {
+        host.until_running("waits", 0, 6).await;
         release(&host).await;
     };
-    let (first, second, ()) = tokio::join!(hold_nested(&host), hold_nested(&host), both);
-    assert_kept(&[first, second]);
+    let ((first, second, third), ()) = tokio::join!(three(&host), all);
+    assert_kept(&[first, second, third]);
+
+    // Broadcasts that find no place among the calls leave one to what they wait for.
+    let host = waits().manifest("waits", json!({ "broadcasts": { "hold": { "path": "hold" } } }));
+    let host = host.limit("waits", "concurrency", 2).limit("waits", "nested", 2).start().await;
+    let check = async {
+        host.until_running("waits", 0, 2).await;
+        for _ in 0..2 {
+            assert_eq!(host.emit("waits", "hold", "").await["accepted"], 1);
+        }
+        host.until_running("waits", 0, 3).await;
+        let waiting = || async { host.slot("waits", 0).await["waiting_broadcasts"] == 1 };
+        eventually("one broadcast waits", waiting).await;
+    };
+    beside(async { tokio::join!(hold(&host), hold(&host)) }, check).await;
 }
 
 /// A serial module with a call that does not end.
@@ -110,6 +125,41 @@ pub async fn broadcasts() {
         let over = host.emit("serial", "wave", "").await;
         assert_eq!((&over["code"], &over["status"]), (&json!("overloaded"), &json!(503)));
         assert_names(&over["detail"], &["2 broadcasts wait for serial in worker-0", "limits.broadcasts"]);
+    };
+    beside(host.call("any", "serial", "hold", ""), check).await;
+}
+
+pub async fn queued() {
+    let host = TestHost::with("serial").limit("serial", "queued", 1_000).limit("serial", "timeout", "60s").workers(1);
+    let host = host.start().await;
+    let ok = |bytes: usize| host.call("any", "serial", "ok", "x".repeat(bytes));
+    let check = async {
+        host.until_running("serial", 0, 1).await;
+        beside(async { tokio::join!(ok(600), ok(400)) }, async {
+            host.until_waiting("serial", 0, 2).await;
+            let over = ok(1).await;
+            assert_eq!(over["code"], "overloaded", "{over}");
+            assert_names(&over["detail"], &["1000 bytes wait for serial in worker-0", "limits.queued"]);
+        })
+        .await;
+        let emit = |bytes: usize| host.emit("serial", "wave", "x".repeat(bytes));
+        assert_eq!(emit(2_000).await["accepted"], 1, "an empty lane takes any one");
+        assert_eq!(emit(1).await["code"], "overloaded", "and then no more");
+    };
+    beside(host.call("any", "serial", "hold", ""), check).await;
+}
+
+#[tokio::test]
+async fn calls_that_are_too_late_make_room() {
+    let host = TestHost::waits_for(&["serial"]).limit("serial", "mailbox", 1).limit("serial", "timeout", "60s");
+    let host = host.workers(1).start().await;
+    let check = async {
+        host.until_running("serial", 0, 1).await;
+        for _ in 0..3 {
+            let late = host.nested(0, json!({ "route": "serial/ok", "timeoutMs": 20 })).await;
+            assert_eq!(late["error"]["kind"], "timeout", "the one before it holds no place any more: {late}");
+        }
+        assert_eq!(host.ended("serial", 0, "rpc", "timeout").await, 3.0, "each is counted once");
     };
     beside(host.call("any", "serial", "hold", ""), check).await;
 }

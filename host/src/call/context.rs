@@ -91,6 +91,11 @@ impl Context {
         }
     }
 
+    /// Whether nobody can be told any more how it ended.
+    pub fn is_late(&self, now: Instant) -> bool {
+        self.ended.load(Ordering::Acquire) || self.until().is_some_and(|until| until <= now)
+    }
+
     /// True once: for whoever is first to tell the caller how the call ended.
     pub fn end(&self) -> bool {
         !self.ended.swap(true, Ordering::AcqRel)

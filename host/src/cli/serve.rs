@@ -68,7 +68,8 @@ fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
                     ExitCode::SUCCESS
                 }
             }),
-            _ = signals.next() => Ok(ExitCode::from(code)),
+            // At once, whatever the threads are at.
+            _ = signals.next() => std::process::exit(i32::from(code)),
         }
     })
 }

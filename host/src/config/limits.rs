@@ -100,15 +100,20 @@ limits! {
     timeout / "timeout": Time as Duration = Duration::from_secs(5), ceiling Duration::from_secs(60), from 1 to YEAR;
     /// The time of a call on the processor, at least 1 ms. Default `500ms`, ceiling `5s`.
     cpu / "cpu": Time as Duration = Duration::from_millis(500), ceiling Duration::from_secs(5), from 1 to YEAR;
-    /// Calls that run at once in an instance, at least 1; 1 makes the module serial. Default 64, ceiling 256.
+    /// Calls that run at once in an instance, at least 1; 1 makes the module serial. Others run beside them within `nested`.
+    /// Default 64, ceiling 256.
     concurrency / "concurrency": Count as u32 = 64, ceiling 256, from 1 to u32::MAX;
-    /// Calls beyond `concurrency` that descend from a call of the same module, at least 1. Default 16, ceiling 64.
-    nested / "nested": Count as u32 = 16, ceiling 64, from 1 to u32::MAX;
+    /// Calls beyond `concurrency`, at least 2: those that descend from a call of the same module, and broadcasts, which leave
+    /// them one place. Default 16, ceiling 64.
+    nested / "nested": Count as u32 = 16, ceiling 64, from 2 to u32::MAX;
     /// Calls that wait for an instance, at least 1. Default 1024, ceiling 16384.
     mailbox / "mailbox": Count as u32 = 1_024, ceiling 16_384, from 1 to u32::MAX;
     /// Places in the broadcast lane of an instance, at least 1. Default 1024, ceiling 16384.
     broadcasts / "broadcasts": Count as u32 = 1_024, ceiling 16_384, from 1 to u32::MAX;
-    /// The largest payload in or out, at least 1 byte. Default `2MiB`, ceiling `16MiB`.
+    /// Bytes of the payloads that wait in each lane, at least 1; a lane that is empty takes any one. Default `64MiB`, ceiling `1GiB`.
+    queued / "queued": Size as u64 = 64 * MIB, ceiling GIB, from 1 to TIB;
+    /// The largest payload in or out, and as much for what goes beside it (headers, names, messages), at least 1 byte. Default
+    /// `2MiB`, ceiling `16MiB`.
     payload / "payload": Size as u64 = 2 * MIB, ceiling 16 * MIB, from 1 to TIB;
     /// Bytes that one call of an import or export may move between host and guest, at least 1 KiB. Default `64MiB`, ceiling `512MiB`.
     hostcall_fuel / "hostcallFuel": Size as u64 = 64 * MIB, ceiling 512 * MIB, from 1_024 to TIB;

@@ -95,7 +95,8 @@ impl Dispatch {
     fn emit_to_all(&self, actor: &Actor, what: Emission, payload: Payload, gather: bool) -> Result<Emitted, CallError> {
         let (module, parent) = self.whose_broadcast(actor, &what)?;
         if let Actor::Guest(caller) = actor {
-            super::calls::within(caller, &payload)?;
+            let beside = what.name.len() + what.subdomain.as_ref().map_or(0, String::len);
+            super::calls::within(caller, &payload, beside)?;
         }
         let slots: Vec<Arc<Slot>> = self.workers().iter().filter_map(|isolate| isolate.slot(&module)).collect();
         let Some(first) = slots.first() else {
@@ -109,16 +110,16 @@ impl Dispatch {
                 if known.is_empty() { "none".to_owned() } else { known.join(", ") }
             )));
         };
+        self.admit(&first.module, first.generation.access(index))?;
         let subdomain = super::calls::subdomain(what.subdomain, parent.as_ref());
         let sequencer = self.sequencer(&first.module);
         let mut last = sequencer.last.lock();
-        let full = slots.iter().find(|slot| slot.failed().is_none() && !slot.mailbox.has_broadcast_place());
-        if let Some(full) = full {
-            let error = CallError::Overloaded(format!(
-                "{} broadcasts wait for {module} in {} already: limits.broadcasts allows no more",
-                full.generation.limits.broadcasts, full.isolate
-            ));
-            full.refused(TriggerKind::Broadcast, &error);
+        let full = |slot: &&Arc<Slot>| {
+            let limit = slot.mailbox.refuses_broadcast(payload.len()).filter(|_| slot.failed().is_none());
+            limit.map(|limit| (slot.full(limit), Arc::clone(slot)))
+        };
+        if let Some((error, slot)) = slots.iter().find_map(|slot| full(&slot)) {
+            slot.refused(TriggerKind::Broadcast, &error);
             return Err(error);
         }
         let (id, seq) = (self.ids.next(), *last + 1);

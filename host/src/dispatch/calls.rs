@@ -192,7 +192,7 @@ impl Dispatch {
             (None, Actor::Operator) => return Err(CallError::Invalid("name the module".to_owned())),
         };
         if let Actor::Guest(caller) = actor {
-            within(caller, payload)?;
+            within(caller, payload, name.path.len() + name.query.len())?;
             if module != &*caller.module && !caller.capabilities.allows_rpc(module) {
                 return Err(ungranted(&caller.module, "rpc", module));
             }
@@ -272,17 +272,17 @@ impl Dispatch {
     }
 }
 
-/// Whether a payload is one that the caller may send.
-pub(super) fn within(caller: &Caller, payload: &Payload) -> Result<(), CallError> {
-    if payload.len() as u64 <= caller.payload {
-        return Ok(());
+/// Whether the caller may send so much: the payload, and the bytes of names that go beside it.
+pub(super) fn within(caller: &Caller, payload: &Payload, beside: usize) -> Result<(), CallError> {
+    for (what, size) in [("payload has", payload.len()), ("names beside the payload have", beside)] {
+        if size as u64 > caller.payload {
+            let (module, limit) = (&caller.module, caller.payload);
+            return Err(CallError::Invalid(format!(
+                "the {what} {size} bytes: more than limits.payload of {module}, {limit}"
+            )));
+        }
     }
-    Err(CallError::Invalid(format!(
-        "the payload has {} bytes: more than limits.payload of {}, {}",
-        payload.len(),
-        caller.module,
-        caller.payload
-    )))
+    Ok(())
 }
 
 pub(super) fn ungranted(module: &str, kind: &str, target: &str) -> CallError {
@@ -353,5 +353,26 @@ impl Calls for Dispatch {
         options: CallOptions,
     ) -> Result<u32, CallError> {
         Dispatch::notify(self, &Actor::Guest(from), address, &parsed(&route)?, payload, options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beside_the_payload_have_its_limit_too() {
+        let caller = Caller {
+            module: "m".into(),
+            isolate: IsolateId::Worker(0),
+            capabilities: Arc::default(),
+            timeout: Duration::ZERO,
+            payload: 3,
+            context: None,
+        };
+        assert_eq!(within(&caller, &Payload::Text("abc".into()), 3), Ok(()));
+        let over = within(&caller, &Payload::None, 4).unwrap_err();
+        assert_eq!(over.to_string(), "the names beside the payload have 4 bytes: more than limits.payload of m, 3");
+        assert!(within(&caller, &Payload::Text("abcd".into()), 0).is_err());
     }
 }

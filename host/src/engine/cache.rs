@@ -6,15 +6,18 @@
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 use super::{CompileError, Compiler, Engine};
+
+/// The age at which a file that is not whole belongs to no compiler any more: the most that `engine.compileTimeout` allows, twice.
+const ABANDONED: Duration = Duration::from_secs(2 * 3600);
 
 /// The folder of artefacts.
 #[derive(Debug, Clone)]
@@ -30,6 +33,10 @@ pub enum CacheError {
     Compile(#[from] CompileError),
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
+    #[error(
+        "{path}: others can write this folder, and machine code is loaded from it: run `chmod go-w` and `chown` on it, or set stateDir"
+    )]
+    Shared { path: PathBuf },
     #[error("the compiled artefact does not load: {0:#}")]
     Load(wasmtime::Error),
 }
@@ -41,13 +48,14 @@ pub struct Loaded {
 }
 
 impl Cache {
-    /// Opens the folder, making it (mode 0700) when it is not there.
+    /// Opens the folder, making it (mode 0700) when it is not there. One that others can write is refused.
     pub fn open(dir: &Path, size: u64) -> Result<Cache, CacheError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|source| CacheError::File { path: dir.to_owned(), source })?;
+        let file = |source| CacheError::File { path: dir.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file)?;
+        let meta = fs::metadata(dir).map_err(file)?;
+        if meta.mode() & 0o022 != 0 || meta.uid() != rustix::process::geteuid().as_raw() {
+            return Err(CacheError::Shared { path: dir.to_owned() });
+        }
         Ok(Cache { dir: dir.to_owned(), size })
     }
 
@@ -64,7 +72,7 @@ impl Cache {
         if let Some(component) = self.open_artefact(engine, &artefact) {
             return Ok(Loaded { component, compiled: false });
         }
-        compiler.run(component, &artefact, threads).await?;
+        compiler.run(component, digest, &artefact, threads).await?;
         let file = |source| CacheError::File { path: artefact.clone(), source };
         let sum = digest_of(&mut File::open(&artefact).map_err(file)?).map_err(file)?;
         write_whole(&sum_path(&artefact), sum.as_bytes()).map_err(file)?;
@@ -88,7 +96,7 @@ impl Cache {
         Some(component)
     }
 
-    /// Removes the least recently used artefacts until the rest fits, but never `keep`.
+    /// Removes the least recently used artefacts until the rest fits, but never `keep`, and what killed compilers left.
     fn trim(&self, keep: &Path) -> io::Result<()> {
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -96,6 +104,11 @@ impl Cache {
             if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
                 let meta = entry.metadata()?;
                 files.push((meta.modified()?, meta.len(), entry.path()));
+            } else if entry.path().extension().is_some_and(|extension| extension == "tmp") {
+                let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+                if age > ABANDONED {
+                    let _ = fs::remove_file(entry.path());
+                }
             }
         }
         files.sort();

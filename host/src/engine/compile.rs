@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use wasmparser::Parser;
@@ -40,17 +41,29 @@ pub enum CompileError {
 }
 
 impl Compiler {
-    /// Compiles a component file into an artefact, which appears whole or not at all.
-    pub async fn run(&self, component: &Path, artefact: &Path, threads: usize) -> Result<(), CompileError> {
+    /// The bytes of a component, if they are not too many.
+    pub fn read(&self, component: &Path) -> Result<Vec<u8>, CompileError> {
         let read = |source| CompileError::Read { path: component.to_owned(), source };
         let size = fs::metadata(component).map_err(read)?.len();
         if size > self.max_component {
             return Err(CompileError::TooLarge { path: component.to_owned(), size, max: self.max_component });
         }
+        fs::read(component).map_err(read)
+    }
+
+    /// Compiles a component file that still has this digest into an artefact, which appears whole or not at all.
+    pub async fn run(
+        &self,
+        component: &Path,
+        digest: &str,
+        artefact: &Path,
+        threads: usize,
+    ) -> Result<(), CompileError> {
         let mut child = Command::new(&self.program)
             .arg("compile")
             .arg(component)
             .arg(artefact)
+            .arg(format!("--digest={digest}"))
             .arg(format!("--memory={}", self.memory))
             .arg(format!("--threads={threads}"))
             .stdin(Stdio::null())
@@ -88,6 +101,9 @@ pub struct CompileArgs {
     pub component: PathBuf,
     /// Where the artefact goes, by rename.
     pub artefact: PathBuf,
+    /// The SHA-256 that the component must have, in hexadecimal.
+    #[arg(long)]
+    pub digest: Option<String>,
     /// Bytes of address space to use at most.
     #[arg(long, default_value_t = 4 << 30)]
     pub memory: u64,
@@ -118,6 +134,10 @@ fn compile(args: &CompileArgs) -> wasmtime::Result<()> {
     let component = fs::read(&args.component)?;
     if let Some(why) = no_component(&component) {
         return Err(wasmtime::Error::msg(why));
+    }
+    let changed = |digest: &String| *digest != super::cache::hex(&Sha256::digest(&component));
+    if args.digest.as_ref().is_some_and(changed) {
+        return Err(wasmtime::Error::msg("it was replaced while it was being loaded: load it again"));
     }
     let artefact = engine.precompile_component(&component)?;
     super::cache::write_whole(&args.artefact, &artefact)?;

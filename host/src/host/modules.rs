@@ -92,14 +92,22 @@ pub(super) async fn load(
     if loaded.compiled {
         tracing::info!(module = %generation.module, took = ?begun.elapsed(), "compiled");
     }
+    let unasked = generation.unasked();
+    if !unasked.is_empty() {
+        tracing::info!(
+            module = %generation.module,
+            "imports {} and asks for nothing there (capabilities of module.json): beyond the module itself it answers `forbidden`",
+            unasked.join(", ")
+        );
+    }
     let program = Program::link(linker, generation.clone()).map_err(|error| format!("{component}: {error:#}"))?;
-    match isolate::handlers(&program, environment).await {
+    match isolate::check(&program, environment).await {
         Ok(Some(names)) => {
             let unknown = generation.unknown_handlers(&names);
             if unknown.is_empty() { Ok(program) } else { Err(unknown.to_string()) }
         }
         Ok(None) => Ok(program),
-        Err(why) => Err(format!("{component}: `describe` failed: {why}")),
+        Err(why) => Err(format!("{component}: {why}")),
     }
 }
 

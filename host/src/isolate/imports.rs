@@ -18,11 +18,14 @@ use crate::call::CallError;
 use crate::engine::Engine;
 
 /// Everything a component can be linked with. Interfaces of WASI that would reach outside are linked with
-/// nothing behind them: no file, no socket, no variable; their functions answer `access-denied`.
+/// nothing behind them: no file, no socket, no variable, no server; their functions answer `access-denied`, or
+/// `HTTP-request-denied`.
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.wasmtime());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     wit::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;

@@ -49,6 +49,7 @@ pub struct Instance {
 #[derive(Default)]
 pub struct Control {
     draining: AtomicBool,
+    finishing: AtomicBool,
     started: AtomicBool,
     waker: AtomicWaker,
     /// How often the driver has had its turn.
@@ -69,6 +70,17 @@ impl Control {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Ends when no call waits any more and those it has are done.
+    pub fn finish(&self) {
+        self.finishing.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it ends for want of calls that wait.
+    fn is_finished(&self, idle: bool) -> bool {
+        idle && self.finishing.load(Ordering::Acquire)
     }
 }
 
@@ -100,7 +112,7 @@ impl Instance {
             control: control.clone(),
             reason,
         };
-        Instance { running, control, task: tokio::spawn(drive.run()) }
+        Instance { running, control, task: environment.tasks.spawn(drive.run()) }
     }
 }
 
@@ -186,7 +198,10 @@ impl Drive {
                     return if calls.is_empty() { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 }
                 self.slot.mailbox.register(cx.waker());
-                let Some(queued) = self.slot.mailbox.take(self.room()) else { return Poll::Pending };
+                let Some(queued) = self.slot.mailbox.take(self.room()) else {
+                    let finished = self.control.is_finished(calls.is_empty());
+                    return if finished { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
+                };
                 calls.push(self.start(accessor, handler, queued));
                 while let Some(queued) = self.slot.mailbox.take(self.room()) {
                     calls.push(self.start(accessor, handler, queued));
@@ -201,10 +216,11 @@ impl Drive {
         let (plain, nested) = self.running.counts();
         if generation.is_serial() {
             let idle = plain + nested == 0;
-            return Room { calls: idle, nested: idle };
+            return Room { calls: idle, nested: u32::from(idle) };
         }
         let Generation { limits, .. } = &**generation;
-        Room { calls: plain < limits.concurrency as usize, nested: nested < limits.nested as usize }
+        let nested = u32::try_from(nested).unwrap_or(u32::MAX);
+        Room { calls: plain < limits.concurrency as usize, nested: limits.nested.saturating_sub(nested) }
     }
 
     /// Starts a call; the future ends with it. Its error is the end of the store.
@@ -219,6 +235,8 @@ impl Drive {
             let Some((id, record)) = begun else { return Ok(()) };
             let started = accessor.with(|access| handler.start(access, record))?;
             let task = started.task();
+            // Its number may have been another call's before.
+            accessor.with(|mut access| access.get().cpu.forget(task));
             let outcome = handler.finish(accessor, started).await?;
             accessor.with(|mut access| access.get().cpu.forget(task));
             self.running.end(id, self.checked(outcome));
@@ -228,19 +246,14 @@ impl Drive {
 
     /// Notes that a call starts. `None` when its caller has already been told that it is too late.
     fn begin(&self, queued: Queued) -> Option<(u64, crate::bindings::fanfare::module::types::Call)> {
+        let now = Instant::now();
+        if queued.call.context.is_late(now) {
+            self.slot.too_late(queued);
+            return None;
+        }
         let Queued { call, reply, nested } = queued;
         let context = call.context.clone();
         let trigger = call.trigger.kind();
-        let now = Instant::now();
-        if matches!(context.deadline, Deadline::At(at) if at <= now) {
-            if context.end() {
-                self.slot.stats.ended(trigger, &context, Some(&CallError::Timeout));
-            }
-            if let Some(reply) = reply {
-                let _ = reply.send(Err(CallError::Timeout));
-            }
-            return None;
-        }
         if self.program.generation.is_serial() {
             context.exclusive.store(true, Ordering::Release);
         }
@@ -254,20 +267,19 @@ impl Drive {
 
     /// What the guest answered, within `limits.payload`.
     fn checked(&self, outcome: Result<Outcome, Failure>) -> Ended {
-        let size = match &outcome {
-            Ok(Outcome::Reply(reply)) => reply.payload.len(),
-            Ok(Outcome::Pass(payload)) => payload.as_ref().map_or(0, Payload::len),
-            Err(failure) => failure.data.len(),
-        };
         let limit = self.program.generation.limits.payload;
-        if size as u64 > limit {
-            return Err(CallError::Failure(Failure {
+        let (payload, beside) = crate::call::sizes(&outcome);
+        let too_large = |size: usize, what: &str| {
+            (size as u64 > limit).then(|| Failure {
                 name: "payload-too-large".to_owned(),
-                message: format!("the handler answered {size} bytes: more than limits.payload, {limit}"),
+                message: format!("the handler answered {size} bytes{what}: more than limits.payload, {limit}"),
                 ..Failure::default()
-            }));
+            })
+        };
+        match too_large(payload, "").or_else(|| too_large(beside, " beside the payload")) {
+            Some(failure) => Err(CallError::Failure(failure)),
+            None => outcome.map_err(CallError::Failure),
         }
-        outcome.map_err(CallError::Failure)
     }
 
     async fn startups(&self, accessor: &Accessor<State>, handler: &Handler) -> wasmtime::Result<Result<(), String>> {
@@ -303,7 +315,7 @@ impl Drive {
 
     fn store(&self) -> wasmtime::Store<State> {
         let generation = &self.program.generation;
-        let log = self.slot.log(generation);
+        let log = self.slot.log.clone();
         state::store(&self.environment, generation, self.slot.isolate, self.running.clone(), log)
     }
 

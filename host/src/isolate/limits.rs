@@ -107,7 +107,8 @@ pub fn apply(store: &mut wasmtime::Store<State>, limits: &Limits) {
     store.set_max_component_handles(limits.handles as usize);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut cx: StoreContextMut<'_, State>| {
-        let task = cx.async_call_stack().ok().and_then(|mut tasks| tasks.next());
+        // The last one is the call that the host made; those before it are of components within the component.
+        let task = cx.async_call_stack().ok().and_then(Iterator::last);
         Ok(cx.data_mut().cpu.charge(task))
     });
 }

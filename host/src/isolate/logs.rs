@@ -60,6 +60,11 @@ impl Log {
         Log { inner: Arc::new(Inner { module, generation, isolate, line: line as usize, rate, window, dropped }) }
     }
 
+    /// Whether one more line is within the rate; else it is counted as dropped.
+    pub fn admits(&self) -> bool {
+        matches!(self.inner.admit(), Admitted::Yes { .. })
+    }
+
     /// One line. Over the rate it is counted and dropped; the next second tells how many were.
     pub fn line(&self, level: Level, stream: &str, trace: Option<Trace>, message: &str, fields: &[(String, String)]) {
         let Inner { module, generation, isolate, .. } = &*self.inner;
@@ -113,7 +118,7 @@ impl Inner {
 }
 
 /// Text with control characters escaped, cut off after `limit` bytes.
-fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
+pub fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
     let mut out = String::new();
     for c in parts.into_iter().flat_map(str::chars) {
         let escape = c.is_control() && c != '\t';

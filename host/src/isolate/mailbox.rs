@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::call::{Call, Ended};
+use crate::config::Limits;
 
 /// A call and whoever waits for its end.
 #[derive(Debug)]
@@ -39,7 +41,8 @@ pub enum Lane {
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
     pub calls: bool,
-    pub nested: bool,
+    /// Places beside those of `calls`.
+    pub nested: u32,
 }
 
 /// The bounded lanes of one module in one isolate.
@@ -52,34 +55,43 @@ pub struct Mailbox {
 
 #[derive(Debug)]
 struct Lanes {
-    calls: VecDeque<Queued>,
-    nested: VecDeque<Queued>,
-    broadcasts: VecDeque<Queued>,
-    calls_limit: usize,
-    broadcasts_limit: usize,
+    calls: Waiting,
+    nested: Waiting,
+    broadcasts: Waiting,
     /// Whether nothing is let in.
     closed: bool,
     /// Whether a broadcast goes before a plain call next time.
     broadcast_next: bool,
 }
 
+/// One lane.
+#[derive(Debug)]
+struct Waiting {
+    queue: VecDeque<Queued>,
+    /// Of all payloads in it.
+    bytes: u64,
+    most: usize,
+    most_bytes: u64,
+}
+
 /// How an offer ended.
 #[derive(Debug)]
 pub enum Offer {
     Taken,
-    Full(Box<Queued>),
+    /// The limit that is reached.
+    Full(&'static str, Box<Queued>),
     Closed(Box<Queued>),
 }
 
 impl Mailbox {
-    pub fn new(calls_limit: usize, broadcasts_limit: usize) -> Mailbox {
+    pub fn new(limits: &Limits) -> Mailbox {
+        let lane =
+            |most: u32| Waiting { queue: VecDeque::new(), bytes: 0, most: most as usize, most_bytes: limits.queued };
         Mailbox {
             lanes: Mutex::new(Lanes {
-                calls: VecDeque::new(),
-                nested: VecDeque::new(),
-                broadcasts: VecDeque::new(),
-                calls_limit,
-                broadcasts_limit,
+                calls: lane(limits.mailbox),
+                nested: lane(limits.mailbox),
+                broadcasts: lane(limits.broadcasts),
                 closed: false,
                 broadcast_next: false,
             }),
@@ -93,24 +105,25 @@ impl Mailbox {
         if lanes.closed {
             return Offer::Closed(Box::new(queued));
         }
-        let (limit, lane) = match lane {
-            Lane::Calls => (lanes.calls_limit, &mut lanes.calls),
-            Lane::Nested => (lanes.calls_limit, &mut lanes.nested),
-            Lane::Broadcasts => (lanes.broadcasts_limit, &mut lanes.broadcasts),
-        };
-        if lane.len() >= limit {
-            return Offer::Full(Box::new(queued));
+        let waiting = lanes.lane(lane);
+        if let Some(limit) = waiting.full(queued.call.payload.len(), lane) {
+            return Offer::Full(limit, Box::new(queued));
         }
-        lane.push_back(queued);
+        waiting.push(queued);
         drop(lanes);
         self.taker.wake();
         Offer::Taken
     }
 
-    /// Whether the broadcast lane has a place. Only the sequencer fills it, so a place seen stays.
-    pub fn has_broadcast_place(&self) -> bool {
-        let lanes = self.lanes.lock();
-        lanes.broadcasts.len() < lanes.broadcasts_limit
+    /// The limit that keeps a broadcast of so many bytes out, if one does. Only the sequencer fills the lane, so a place seen
+    /// stays.
+    pub fn refuses_broadcast(&self, bytes: usize) -> Option<&'static str> {
+        self.lanes.lock().broadcasts.full(bytes, Lane::Broadcasts)
+    }
+
+    /// Takes out the calls of a lane that are too late to start.
+    pub fn take_late(&self, lane: Lane) -> Vec<Queued> {
+        self.lanes.lock().lane(lane).take_late(Instant::now())
     }
 
     /// Wakes `waker`, and nobody else, when something arrives.
@@ -128,34 +141,82 @@ impl Mailbox {
         let mut lanes = self.lanes.lock();
         lanes.closed = true;
         let Lanes { calls, nested, broadcasts, .. } = &mut *lanes;
-        nested.drain(..).chain(calls.drain(..)).chain(broadcasts.drain(..)).collect()
+        nested.drain().chain(calls.drain()).chain(broadcasts.drain()).collect()
     }
 
     /// How many calls and how many broadcasts wait.
     pub fn waiting(&self) -> (usize, usize) {
         let lanes = self.lanes.lock();
-        (lanes.calls.len() + lanes.nested.len(), lanes.broadcasts.len())
+        (lanes.calls.queue.len() + lanes.nested.queue.len(), lanes.broadcasts.queue.len())
     }
 }
 
 impl Lanes {
+    fn lane(&mut self, lane: Lane) -> &mut Waiting {
+        match lane {
+            Lane::Calls => &mut self.calls,
+            Lane::Nested => &mut self.nested,
+            Lane::Broadcasts => &mut self.broadcasts,
+        }
+    }
+
     fn take(&mut self, room: Room) -> Option<Queued> {
-        if room.nested
-            && let Some(queued) = self.nested.pop_front()
+        if room.nested > 0
+            && let Some(queued) = self.nested.pop()
         {
             return Some(Queued { nested: true, ..queued });
         }
         if !room.calls {
-            // A call that gathers may wait for just this broadcast, so the lane never stands still for want of room.
-            let broadcast = if room.nested { self.broadcasts.pop_front() } else { None };
+            // A call that gathers may wait for just this broadcast, so the lane does not stand still for want of room. One
+            // place is left to nested calls, for which such broadcasts may wait in turn.
+            let broadcast = if room.nested > 1 { self.broadcasts.pop() } else { None };
             return broadcast.map(|queued| Queued { nested: true, ..queued });
         }
-        let broadcast_first = self.broadcast_next || self.calls.is_empty();
+        let broadcast_first = self.broadcast_next || self.calls.queue.is_empty();
         self.broadcast_next = !broadcast_first;
-        if broadcast_first && !self.broadcasts.is_empty() {
-            return self.broadcasts.pop_front();
+        if broadcast_first && let Some(broadcast) = self.broadcasts.pop() {
+            return Some(broadcast);
         }
-        self.calls.pop_front().or_else(|| self.broadcasts.pop_front())
+        self.calls.pop().or_else(|| self.broadcasts.pop())
+    }
+}
+
+impl Waiting {
+    /// The limit that keeps one more call out, if one does.
+    fn full(&self, bytes: usize, lane: Lane) -> Option<&'static str> {
+        if self.queue.len() >= self.most {
+            return Some(if lane == Lane::Broadcasts { "limits.broadcasts" } else { "limits.mailbox" });
+        }
+        let too_much = !self.queue.is_empty() && self.bytes.saturating_add(bytes as u64) > self.most_bytes;
+        too_much.then_some("limits.queued")
+    }
+
+    fn push(&mut self, queued: Queued) {
+        self.bytes = self.bytes.saturating_add(queued.call.payload.len() as u64);
+        self.queue.push_back(queued);
+    }
+
+    fn pop(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(queued.call.payload.len() as u64);
+        Some(queued)
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Queued> {
+        self.bytes = 0;
+        self.queue.drain(..)
+    }
+
+    fn take_late(&mut self, now: Instant) -> Vec<Queued> {
+        let late = |queued: &Queued| queued.call.context.is_late(now);
+        if !self.queue.iter().any(late) {
+            return Vec::new();
+        }
+        let (gone, kept) = self.drain().partition(late);
+        for queued in Vec::from(kept) {
+            self.push(queued);
+        }
+        gone
     }
 }
 
@@ -167,7 +228,11 @@ mod tests {
     use super::*;
     use crate::call::{Context, Deadline, IsolateId, Origin, Payload, Route, Trigger};
 
-    const ALL: Room = Room { calls: true, nested: true };
+    const ALL: Room = Room { calls: true, nested: 16 };
+
+    fn mailbox(mailbox: u32, broadcasts: u32) -> Mailbox {
+        Mailbox::new(&Limits { mailbox, broadcasts, ..Limits::default() })
+    }
 
     fn queued(id: u64) -> Queued {
         let deadline = Deadline::AfterStart(Duration::from_secs(1));
@@ -194,18 +259,18 @@ mod tests {
 
     #[test]
     fn a_lane_takes_as_many_as_its_limit_and_gives_the_next_one_back() {
-        let mailbox = Mailbox::new(2, 1);
+        let mailbox = mailbox(2, 1);
         assert!(offer(&mailbox, Lane::Calls, 1) && offer(&mailbox, Lane::Calls, 2));
         assert!(!offer(&mailbox, Lane::Calls, 3));
-        assert!(mailbox.has_broadcast_place());
+        assert_eq!(mailbox.refuses_broadcast(0), None);
         assert!(offer(&mailbox, Lane::Broadcasts, 4), "calls do not fill the lane of broadcasts");
-        assert!(!mailbox.has_broadcast_place());
+        assert_eq!(mailbox.refuses_broadcast(0), Some("limits.broadcasts"));
         assert!(!offer(&mailbox, Lane::Broadcasts, 5));
     }
 
     #[test]
     fn closing_gives_back_what_waits_and_lets_nothing_in() {
-        let mailbox = Mailbox::new(8, 8);
+        let mailbox = mailbox(8, 8);
         for (id, lane) in [(1, Lane::Calls), (2, Lane::Nested), (3, Lane::Broadcasts)] {
             offer(&mailbox, lane, id);
         }
@@ -218,7 +283,7 @@ mod tests {
 
     #[test]
     fn broadcasts_and_calls_take_turns_and_keep_their_order() {
-        let mailbox = Mailbox::new(8, 8);
+        let mailbox = mailbox(8, 8);
         for id in 1..=3 {
             offer(&mailbox, Lane::Calls, id);
             offer(&mailbox, Lane::Broadcasts, id + 10);
@@ -228,11 +293,11 @@ mod tests {
 
     #[test]
     fn nested_calls_go_first_and_alone_when_there_is_only_room_for_them() {
-        let mailbox = Mailbox::new(8, 8);
+        let mailbox = mailbox(8, 8);
         offer(&mailbox, Lane::Calls, 1);
         offer(&mailbox, Lane::Nested, 2);
-        assert_eq!(taken(&mailbox, Room { calls: false, nested: true }), [2]);
-        assert_eq!(taken(&mailbox, Room { calls: false, nested: false }), [] as [u64; 0]);
+        assert_eq!(taken(&mailbox, Room { calls: false, nested: 1 }), [2]);
+        assert_eq!(taken(&mailbox, Room { calls: false, nested: 0 }), [] as [u64; 0]);
         assert_eq!(taken(&mailbox, ALL), [1]);
     }
 }

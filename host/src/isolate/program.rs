@@ -7,7 +7,7 @@ use wasmtime::component::{
 };
 
 use super::state::State;
-use crate::bindings::exports::fanfare::module::describe;
+use crate::bindings::exports::fanfare::module::{describe, snapshot};
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{Failure, Outcome};
 use crate::registry::Generation;
@@ -17,6 +17,7 @@ pub struct Program {
     instance: InstancePre<State>,
     handle: ComponentExportIndex,
     describe: Option<describe::GuestIndices>,
+    snapshot: Option<snapshot::GuestIndices>,
 }
 
 type Params = (wit::Call,);
@@ -35,7 +36,7 @@ impl Handed {
 }
 
 impl Program {
-    /// Links a generation. Errors when its imports or exports do not have the types of `wit/`.
+    /// Links a generation. Errors when its imports do not have the types of `wit/`; [`Program::check`] looks at the exports.
     pub fn link(linker: &Linker<State>, generation: Arc<Generation>) -> wasmtime::Result<Program> {
         let instance = linker.instantiate_pre(&generation.component)?;
         let interface = if generation.exports.handler { "handler" } else { "handler-sync" };
@@ -48,7 +49,11 @@ impl Program {
             true => Some(describe::GuestIndices::new(&instance)?),
             false => None,
         };
-        Ok(Program { generation, instance, handle, describe })
+        let snapshot = match generation.exports.snapshot {
+            true => Some(snapshot::GuestIndices::new(&instance)?),
+            false => None,
+        };
+        Ok(Program { generation, instance, handle, describe, snapshot })
     }
 
     pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Handler> {
@@ -56,11 +61,18 @@ impl Program {
         Ok(Handler(instance.get_typed_func(&mut *store, self.handle)?))
     }
 
-    /// The names that the component says it handles, when it says so.
-    pub async fn handlers(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Option<Vec<String>>> {
-        let Some(describe) = &self.describe else { return Ok(None) };
+    /// Makes an instance to see that its exports have the types of `wit/`, and asks it which handlers it has. `None`: it
+    /// does not say.
+    pub async fn check(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Option<Vec<String>>> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
-        let handlers = describe.load(&mut *store, &instance)?.func_handlers();
+        let other_types =
+            |error: wasmtime::Error| wasmtime::format_err!("an export does not have the types of wit/: {error:#}");
+        instance.get_typed_func::<Params, Results>(&mut *store, self.handle).map_err(other_types)?;
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.load(&mut *store, &instance).map_err(other_types)?;
+        }
+        let Some(describe) = &self.describe else { return Ok(None) };
+        let handlers = describe.load(&mut *store, &instance).map_err(other_types)?.func_handlers();
         let (names,) = handlers.call_async(&mut *store, ()).await?;
         Ok(Some(names))
     }

@@ -59,6 +59,8 @@ pub struct Slot {
     /// A copy of its own, so that workers share no line that is written per call.
     pub router: Router,
     routes: Vec<Arc<Route>>,
+    /// One for all its instances, so that they share the rate.
+    pub log: Log,
     state: watch::Sender<SlotState>,
     /// Whether the state is `Ready`, to be read at every call.
     ready: AtomicBool,
@@ -71,13 +73,14 @@ pub struct Slot {
 
 impl Slot {
     pub fn new(isolate: IsolateId, generation: Arc<Generation>) -> Slot {
-        let Limits { mailbox, broadcasts, .. } = generation.limits;
         let routes = generation.routes();
+        let stats = Arc::new(Stats::new(generation.module.clone(), isolate));
         Slot {
             module: generation.module.as_ref().into(),
             isolate,
-            mailbox: Mailbox::new(mailbox as usize, broadcasts as usize),
-            stats: Arc::new(Stats::new(generation.module.clone(), isolate)),
+            mailbox: Mailbox::new(&generation.limits),
+            log: log(&generation, isolate, &stats),
+            stats,
             router: generation.router(&routes),
             routes,
             generation,
@@ -96,20 +99,42 @@ impl Slot {
                 self.placed.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
-            Offer::Full(queued) => Err((self.full(lane), queued)),
+            Offer::Full(limit, queued) => {
+                let late = self.mailbox.take_late(lane);
+                if late.is_empty() {
+                    return Err((self.full(limit), queued));
+                }
+                late.into_iter().for_each(|queued| self.too_late(queued));
+                self.offer(lane, *queued)
+            }
             Offer::Closed(queued) => Err((self.failed().unwrap_or_else(|| self.gone()), queued)),
         }
     }
 
-    fn full(&self, lane: Lane) -> CallError {
-        let (limit, count) = match lane {
-            Lane::Broadcasts => ("limits.broadcasts", self.generation.limits.broadcasts),
-            Lane::Calls | Lane::Nested => ("limits.mailbox", self.generation.limits.mailbox),
+    /// The error of a call or broadcast that a limit of the mailbox keeps out.
+    pub fn full(&self, limit: &str) -> CallError {
+        let Limits { broadcasts, mailbox, queued, .. } = &self.generation.limits;
+        let most = match limit {
+            "limits.broadcasts" => format!("{broadcasts} broadcasts"),
+            "limits.mailbox" => format!("{mailbox} calls"),
+            _ => format!("payloads of {queued} bytes"),
         };
         CallError::Overloaded(format!(
-            "{count} calls wait for {} in {} already: {limit} allows no more",
+            "{most} wait for {} in {} already: {limit} allows no more",
             self.module, self.isolate
         ))
+    }
+
+    /// Ends a call whose deadline has passed before it could start.
+    pub(super) fn too_late(&self, queued: Queued) {
+        let Queued { call, reply, .. } = queued;
+        if call.context.end() {
+            self.stats.ended(call.trigger.kind(), &call.context, Some(&CallError::Timeout));
+        }
+        if let Some(reply) = reply {
+            // The caller may have left, which ends nothing.
+            let _ = reply.send(Err(CallError::Timeout));
+        }
     }
 
     fn gone(&self) -> CallError {
@@ -173,10 +198,15 @@ impl Slot {
 
     pub(super) fn set(&self, state: SlotState) {
         if let Some(why) = state.why() {
-            *self.last_crash.lock() = why.lines().next().map(str::to_owned);
+            self.note(why);
         }
         self.ready.store(state == SlotState::Ready, Ordering::Release);
         self.state.send_replace(state);
+    }
+
+    /// Why the last instance ended, or was replaced.
+    pub(super) fn note(&self, why: &str) {
+        *self.last_crash.lock() = why.lines().next().map(str::to_owned);
     }
 
     pub(super) fn set_running(&self, running: Arc<Running>) {
@@ -188,14 +218,9 @@ impl Slot {
         // The sender lives as long as the slot, so there is no other error.
         let _ = self.state.subscribe().wait_for(|state| *state != SlotState::Starting).await;
     }
-
-    /// The log of an instance that runs here.
-    pub fn log(&self, generation: &Generation) -> Log {
-        log(generation, self.isolate, &self.stats)
-    }
 }
 
-/// The log of an instance, with the generation's limits.
+/// The log of a generation's instances, with its limits.
 pub(super) fn log(generation: &Generation, isolate: IsolateId, stats: &Stats) -> Log {
     let Limits { log_line, log_rate, .. } = generation.limits;
     let dropped = stats.dropped_lines.clone();

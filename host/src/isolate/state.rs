@@ -5,18 +5,23 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::Environment;
 use super::limits::{self, Cpu, Taken};
 use super::logs::{Level, Log, Output};
+use super::no_requests::NoRequests;
 use super::running::Running;
 use crate::call::{Context, IsolateId};
+use crate::config::Capabilities;
 use crate::ports::{Caller, Calls};
 use crate::registry::Generation;
 
 /// The host's side of one store.
 pub struct State {
     wasi: WasiCtx,
+    http: WasiHttpCtx,
+    no_requests: NoRequests,
     table: ResourceTable,
     pub taken: Taken,
     pub cpu: Cpu,
@@ -25,6 +30,9 @@ pub struct State {
 
 /// What the imports of one instance know of it.
 pub struct Guest {
+    /// Copies of its own, so that instances do not count in one place.
+    module: Arc<str>,
+    capabilities: Arc<Capabilities>,
     pub generation: Arc<Generation>,
     pub isolate: IsolateId,
     pub node: Arc<NodeFacts>,
@@ -51,7 +59,16 @@ impl State {
             WasiCtxBuilder::new().stdout(output(Level::Info, "stdout")).stderr(output(Level::Warn, "stderr")).build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
-        State { wasi, table, taken: Taken::new(limits), cpu: Cpu::new(limits.cpu, tick), guest }
+        let http = WasiHttpCtx::new();
+        State {
+            wasi,
+            http,
+            no_requests: NoRequests,
+            table,
+            taken: Taken::new(limits),
+            cpu: Cpu::new(limits.cpu, tick),
+            guest,
+        }
     }
 }
 
@@ -64,6 +81,8 @@ pub fn store(
     log: Log,
 ) -> wasmtime::Store<State> {
     let guest = Guest {
+        module: generation.module.as_ref().into(),
+        capabilities: Arc::new(Capabilities::clone(&generation.capabilities)),
         generation: generation.clone(),
         isolate,
         node: environment.node.clone(),
@@ -84,14 +103,20 @@ impl WasiView for State {
     }
 }
 
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.no_requests }
+    }
+}
+
 impl Guest {
     /// Who acts when a guest says that it acts for call `id`.
     pub fn caller(&self, id: Option<u64>) -> Caller {
         let generation = &self.generation;
         Caller {
-            module: generation.module.clone(),
+            module: self.module.clone(),
             isolate: self.isolate,
-            capabilities: generation.capabilities.clone(),
+            capabilities: self.capabilities.clone(),
             timeout: generation.limits.timeout,
             payload: generation.limits.payload,
             context: id.and_then(|id| self.running.context(id)),

@@ -8,10 +8,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::logs::escaped;
 use crate::call::{CallError, Context, Fault, IsolateId, TriggerKind};
 
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Bytes of an error's text in the log: a guest may have written it.
+const MESSAGE: usize = 1_024;
 
 /// How a call may end, as a label: `ok` and every error's code.
 pub const OUTCOMES: usize = 1 + CallError::CODES.len();
@@ -85,6 +89,7 @@ impl Stats {
         }
         let (module, isolate, trigger, code, fault_name) =
             (&self.module, self.isolate, trigger.as_str(), error.code(), fault.as_str());
+        let error = escaped([error.to_string().as_str()], MESSAGE);
         let trace = context.map(|context| context.trace.to_string()).unwrap_or_default();
         macro_rules! event {
             ($level:ident) => {

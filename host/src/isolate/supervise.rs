@@ -26,11 +26,12 @@ pub async fn supervise(slot: Arc<Slot>, program: Arc<Program>, environment: Arc<
                 }
                 () = instance.control.worn.notified() => {
                     tracing::warn!(module = %slot.module, isolate = %slot.isolate, "replacing an instance with more leaked calls than limits.maxLeaked");
+                    slot.note("replaced: more leaked calls than limits.maxLeaked");
                     instance.control.drain();
                     break None;
                 }
                 () = environment.stop.cancelled() => {
-                    instance.control.drain();
+                    instance.control.finish();
                     let _ = (&mut instance.task).await;
                     return;
                 }

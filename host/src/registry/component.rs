@@ -1,5 +1,7 @@
 //! What a component exports and imports, checked against the contract before anything is linked.
 
+use std::collections::BTreeSet;
+
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -7,7 +9,7 @@ use wasmtime::component::types::ComponentItem;
 use crate::engine::Engine;
 
 /// The part of the contract that a component has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exports {
     /// `handler`; else it is `handler-sync`.
     pub handler: bool,
@@ -15,7 +17,18 @@ pub struct Exports {
     pub describe: bool,
     /// It takes one call at a time, by the way it is made.
     pub serial: bool,
+    /// What it imports that the operator grants, as keys of `capabilities`, or of none.
+    pub imports: BTreeSet<&'static str>,
 }
+
+/// Imports whose use, or whose use beyond the module itself, is granted.
+const GRANTED: &[(&str, &str)] = &[
+    ("fanfare:module/broadcast", "broadcast"),
+    ("fanfare:module/rpc", "rpc"),
+    ("wasi:http/outgoing-handler", "http"),
+    ("wasi:http/client", "http"),
+    ("wasi:sockets/", "network"),
+];
 
 /// The package every version of the contract belongs to.
 const PACKAGE: &str = "fanfare:module/";
@@ -28,7 +41,9 @@ pub fn inspect(engine: &Engine, component: &Component, async_lifts: usize) -> Re
     let ty = component.component_type();
     let engine = engine.wasmtime();
     let mut faults: Vec<String> = ty.imports(engine).filter_map(|(name, _)| refuse_import(name)).collect();
-    let mut exports = Exports::default();
+    let granted = |name: &str| GRANTED.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, key)| *key);
+    let imports = ty.imports(engine).filter_map(|(name, _)| granted(name)).collect();
+    let mut exports = Exports { imports, ..Exports::default() };
     let mut handler_sync = false;
     for (name, export) in ty.exports(engine) {
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {

@@ -163,6 +163,12 @@ impl<'a> Check<'a> {
         let mut startups = BTreeMap::new();
         for member in self.members("startups") {
             let route = self.reference(routes, "startups", member);
+            let found = route.and_then(|index| routes.get(index)?.as_ref());
+            if found.is_some_and(|route| route.middlewares.contains(&raw::Middleware::Test)) {
+                let path = KeyPath::of(&["startups", &member.name, "path"]);
+                let rule = "must be a route without the middleware `test`: a startup runs in every environment";
+                self.fault(&member.node.origin, &path, rule.to_owned());
+            }
             if let (Some(route), Some(RawStartup { place, .. })) = (route, member.node.read()) {
                 startups.insert(member.name.clone(), Startup { route, everywhere: place == Place::All });
             }

@@ -51,9 +51,10 @@ fn the_file_of_the_design_is_read() {
         { "method": "post", "path": "test/feat/broadcast", "handler": "broadcast", "middlewares": ["inner"] },
         { "path": "test/feat/emit", "handler": "emit" },
         { "method": "GET", "path": "{name}/a%20b", "handler": "get", "middlewares": ["inner", "test"] },
+        { "method": "GET", "path": "{name}/lead", "handler": "get" },
       ],
       "broadcasts":    { "broadcastTest": { "path": "test/feat/broadcast" } },
-      "startups":      { "warm":  { "type": "all", "path": "test/feat/emit" }, "lead": { "type": "worker", "path": "GET {name}/a%20b" }, "x": { "path": "test/feat/emit" } },
+      "startups":      { "warm":  { "type": "all", "path": "test/feat/emit" }, "lead": { "type": "worker", "path": "GET {name}/lead" }, "x": { "path": "test/feat/emit" } },
       "build":         { "command": "cargo build --release --target wasm32-wasip2", "watch": ["src"] },
       "config":        { "greeting": "hello" },
       "capabilities":  { "broadcast": ["flags", "test-party"], "rpc": ["chat"], "reload": true },
@@ -69,7 +70,7 @@ fn the_file_of_the_design_is_read() {
     assert_eq!(manifest.routes[2].middlewares, [Middleware::Inner, Middleware::Test]);
     assert_eq!(manifest.broadcasts["broadcastTest"], 0);
     assert_eq!(manifest.startups["warm"], Startup { route: 1, everywhere: true });
-    assert_eq!(manifest.startups["lead"], Startup { route: 2, everywhere: false });
+    assert_eq!(manifest.startups["lead"], Startup { route: 3, everywhere: false });
     assert!(manifest.startups["x"].everywhere);
     assert_eq!(manifest.build.as_ref().unwrap().watch, [Path::new("src")]);
     assert_eq!(manifest.capabilities.broadcast, ["flags"], "its own name needs no grant");
@@ -237,6 +238,17 @@ fn a_reference_means_post_or_the_only_one() {
 }
 
 #[test]
+fn startups_take_no_routes_that_are_closed_in_some_environments() {
+    let text = |startup: &str| {
+        let routes = r#"[{ "path": "a", "handler": "h" }, { "path": "b", "handler": "h", "middlewares": ["test"] }]"#;
+        with(&format!("\"routes\": {routes}, \"startups\": {{\"s\": {{\"path\": \"{startup}\"}}}}"))
+    };
+    assert!(load(&text("a")).is_ok());
+    let fault = &faults(&text("b"))[0];
+    assert!(fault.contains("startups.s.path: must be a route without the middleware `test`"), "{fault}");
+}
+
+#[test]
 fn fresh_instances_take_no_broadcasts() {
     let text = |more: &str| routed(&["post a"], &format!("\"isolation\": \"fresh\", \"broadcasts\": {{{more}}}"));
     assert_eq!(load(&text("")).unwrap().isolation, Isolation::Fresh);
@@ -252,6 +264,7 @@ fn every_limit_can_be_asked_for_down_to_its_minimum() {
         let least = match *key {
             "memory" => 65_536,
             "hostcallFuel" => 1_024,
+            "nested" => 2,
             _ => 1,
         };
         assert!(load(&with(&format!("\"limits\": {{\"{key}\": {least}}}"))).is_ok(), "{key}");

@@ -69,10 +69,12 @@ fn fail(Json(wanted): Json<Fail>) -> Result<()> {
     })
 }
 
-/// As many bytes as the body or `?bytes=` says.
+/// As many bytes as the body or `?bytes=` says, and a header field of as many as `?beside=` says.
 #[handler]
-fn big(bytes: Query<Option<usize>>, body: Option<Json<usize>>) -> Vec<u8> {
-    vec![b'x'; bytes.or(body.map(|body| *body)).unwrap_or_default()]
+fn big(bytes: Query<Option<usize>>, beside: Query<Option<usize>>, body: Option<Json<usize>>) -> Reply {
+    let bytes = vec![b'x'; bytes.or(body.map(|body| *body)).unwrap_or_default()];
+    let headers = beside.map(|length| ("x".to_owned(), "x".repeat(length))).into_iter().collect();
+    Reply { status: 0, headers, payload: Payload::Bytes(bytes), extra: Vec::new() }
 }
 
 /// What is known about the call.
