@@ -44,6 +44,17 @@ async fn there_are_no_sockets() {
 }
 
 #[tokio::test]
+async fn there_are_no_requests() {
+    let host = wasi().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let ended = host.post("/api/wasi/requests", address).await.json();
+    assert_eq!(ended, "Some(ErrorCode::HttpRequestDenied)");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody has connected");
+}
+
+#[tokio::test]
 async fn clocks_go() {
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let clocks = wasi().await.post("/api/wasi/clocks", "").await.json();

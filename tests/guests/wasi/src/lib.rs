@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, io};
 
 use fanfare_sdk::prelude::*;
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{Fields, OutgoingRequest, Scheme};
 
 /// `null`, or the error.
 fn refused<T>(tried: io::Result<T>) -> Value {
@@ -45,6 +47,22 @@ fn sockets(address: Text) -> Json<Value> {
     }))
 }
 
+/// The body is an address that somebody listens at: `null`, or the error of a request to it.
+#[handler]
+fn requests(address: Text) -> Json<Value> {
+    let request = OutgoingRequest::new(Fields::new());
+    let set = request
+        .set_scheme(Some(&Scheme::Http))
+        .and_then(|()| request.set_authority(Some(&*address)))
+        .and_then(|()| request.set_path_with_query(Some("/")));
+    let sent = set.map_err(|()| None).and_then(|()| outgoing_handler::handle(request, None).map_err(Some));
+    let answered = sent.and_then(|response| {
+        response.subscribe().block();
+        response.get().and_then(Result::ok).map_or(Err(None), |answered| answered.map_err(Some))
+    });
+    Json(answered.err().map_or(Value::Null, |error| format!("{error:?}").into()))
+}
+
 /// Milliseconds since 1970, and whether the monotonic clock goes on.
 #[handler]
 fn clocks() -> Json<Value> {
@@ -60,4 +78,4 @@ fn random() -> Json<String> {
     Json(RandomState::new().hash_one(0).to_string())
 }
 
-fanfare_sdk::module!(files, environment, sockets, clocks, random);
+fanfare_sdk::module!(files, environment, sockets, requests, clocks, random);
