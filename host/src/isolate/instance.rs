@@ -86,6 +86,8 @@ impl Control {
 
 /// Everything the task of an instance needs.
 struct Drive {
+    /// Names the instance to its mailbox.
+    number: u64,
     slot: Arc<Slot>,
     program: Arc<Program>,
     environment: Arc<Environment>,
@@ -105,6 +107,7 @@ impl Instance {
         let running = Arc::new(Running::new(slot.stats.clone()));
         let control = Arc::new(Control::default());
         let drive = Drive {
+            number: environment.next_id(),
             slot: slot.clone(),
             program: program.clone(),
             environment: environment.clone(),
@@ -183,7 +186,7 @@ impl Drive {
         if let Err(why) = self.startups(accessor, handler).await? {
             return Ok(End::Crashed(why));
         }
-        self.control.set_ready();
+        self.enter();
         let mut calls = FuturesUnordered::new();
         when_woken(|cx| {
             self.control.turns.fetch_add(1, Ordering::Relaxed);
@@ -198,17 +201,23 @@ impl Drive {
                     return if calls.is_empty() { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 }
                 self.slot.mailbox.register(cx.waker());
-                let Some(queued) = self.slot.mailbox.take(self.room()) else {
+                let Some(queued) = self.slot.mailbox.take(self.number, self.room()) else {
                     let finished = self.control.is_finished(calls.is_empty());
                     return if finished { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 };
                 calls.push(self.start(accessor, handler, queued));
-                while let Some(queued) = self.slot.mailbox.take(self.room()) {
+                while let Some(queued) = self.slot.mailbox.take(self.number, self.room()) {
                     calls.push(self.start(accessor, handler, queued));
                 }
             }
         })
         .await
+    }
+
+    /// Takes calls from now on.
+    fn enter(&self) {
+        self.slot.mailbox.appoint(self.number);
+        self.control.set_ready();
     }
 
     fn room(&self) -> Room {

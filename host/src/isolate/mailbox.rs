@@ -60,6 +60,10 @@ struct Lanes {
     broadcasts: Waiting,
     /// Whether nothing is let in.
     closed: bool,
+    /// The instance that takes from it, by its number.
+    taker: u64,
+    /// Whether calls are held, and then how many broadcasts may start nevertheless: those that lay here before the mark.
+    held: Option<usize>,
     /// Whether a broadcast goes before a plain call next time.
     broadcast_next: bool,
 }
@@ -93,6 +97,8 @@ impl Mailbox {
                 nested: lane(limits.mailbox),
                 broadcasts: lane(limits.broadcasts),
                 closed: false,
+                taker: 0,
+                held: None,
                 broadcast_next: false,
             }),
             taker: AtomicWaker::new(),
@@ -126,14 +132,62 @@ impl Mailbox {
         self.lanes.lock().lane(lane).take_late(Instant::now())
     }
 
+    /// Lets the instance of this number take from now on, and no other.
+    pub fn appoint(&self, taker: u64) {
+        self.lanes.lock().taker = taker;
+    }
+
+    pub fn is_taker(&self, instance: u64) -> bool {
+        self.lanes.lock().taker == instance
+    }
+
+    /// Puts a mark into the lanes: what comes after it waits, but for what a running call waits for. Broadcasts before the
+    /// mark still start, since they may have started elsewhere.
+    pub fn hold(&self) {
+        let mut lanes = self.lanes.lock();
+        lanes.held = Some(lanes.broadcasts.queue.len());
+    }
+
+    /// Moves the mark behind all broadcasts: a running call waits for the last one.
+    pub fn pass_broadcasts(&self) {
+        let mut lanes = self.lanes.lock();
+        lanes.held = lanes.held.map(|_| lanes.broadcasts.queue.len());
+        drop(lanes);
+        self.taker.wake();
+    }
+
+    /// Whether nothing is left that starts before [`Mailbox::release`].
+    pub fn is_quiet(&self) -> bool {
+        let lanes = self.lanes.lock();
+        lanes.nested.queue.is_empty() && lanes.held.is_none_or(|passing| passing == 0)
+    }
+
+    /// Takes the mark away.
+    pub fn release(&self) {
+        self.lanes.lock().held = None;
+        self.taker.wake();
+    }
+
+    /// Gives the lanes to another instance, with its generation's limits and without a mark. It has to be woken.
+    pub fn hand_over(&self, taker: u64, limits: &Limits) {
+        let mut lanes = self.lanes.lock();
+        let Lanes { calls, nested, broadcasts, .. } = &mut *lanes;
+        for (lane, most) in [(calls, limits.mailbox), (nested, limits.mailbox), (broadcasts, limits.broadcasts)] {
+            lane.most = most as usize;
+            lane.most_bytes = limits.queued;
+        }
+        (lanes.taker, lanes.held, lanes.closed) = (taker, None, false);
+    }
+
     /// Wakes `waker`, and nobody else, when something arrives.
     pub fn register(&self, waker: &Waker) {
         self.taker.register(waker);
     }
 
-    /// Takes what may start now.
-    pub fn take(&self, room: Room) -> Option<Queued> {
-        self.lanes.lock().take(room)
+    /// Takes what may start now in the instance of this number.
+    pub fn take(&self, instance: u64, room: Room) -> Option<Queued> {
+        let mut lanes = self.lanes.lock();
+        if lanes.taker == instance { lanes.take(room) } else { None }
     }
 
     /// Lets nothing in from now on, and takes everything that waits.
@@ -165,6 +219,11 @@ impl Lanes {
             && let Some(queued) = self.nested.pop()
         {
             return Some(Queued { nested: true, ..queued });
+        }
+        if let Some(passing) = self.held {
+            let room = passing > 0 && (room.calls || room.nested > 1);
+            self.held = Some(passing.saturating_sub(usize::from(room)));
+            return if room { self.broadcasts.pop() } else { None };
         }
         if !room.calls {
             // A call that gathers may wait for just this broadcast, so the lane does not stand still for want of room. One
@@ -250,7 +309,7 @@ mod tests {
     }
 
     fn taken(mailbox: &Mailbox, room: Room) -> Vec<u64> {
-        std::iter::from_fn(|| mailbox.take(room)).map(|queued| queued.call.context.id).collect()
+        std::iter::from_fn(|| mailbox.take(0, room)).map(|queued| queued.call.context.id).collect()
     }
 
     fn offer(mailbox: &Mailbox, lane: Lane, id: u64) -> bool {
@@ -279,6 +338,43 @@ mod tests {
             assert!(matches!(mailbox.offer(lane, queued(4)), Offer::Closed(_)), "{lane:?}");
         }
         assert_eq!(taken(&mailbox, ALL), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_mark_holds_calls_but_not_what_runs_before_it_or_for_a_running_call() {
+        let mailbox = mailbox(8, 8);
+        for (id, lane) in [(1, Lane::Calls), (2, Lane::Broadcasts), (3, Lane::Broadcasts)] {
+            offer(&mailbox, lane, id);
+        }
+        mailbox.hold();
+        for (id, lane) in [(4, Lane::Calls), (5, Lane::Nested), (6, Lane::Broadcasts)] {
+            offer(&mailbox, lane, id);
+        }
+        assert!(!mailbox.is_quiet());
+        assert_eq!(taken(&mailbox, ALL), [5, 2, 3]);
+        assert!(mailbox.is_quiet());
+        // A gather of a running call takes along what lies before it.
+        offer(&mailbox, Lane::Broadcasts, 7);
+        mailbox.pass_broadcasts();
+        offer(&mailbox, Lane::Broadcasts, 8);
+        assert_eq!(taken(&mailbox, ALL), [6, 7]);
+        mailbox.release();
+        assert_eq!(taken(&mailbox, ALL), [1, 8, 4]);
+    }
+
+    #[test]
+    fn only_the_appointed_instance_takes() {
+        let mailbox = mailbox(8, 8);
+        mailbox.appoint(1);
+        mailbox.hold();
+        (1..=3).for_each(|id| assert!(offer(&mailbox, Lane::Calls, id)));
+        mailbox.close();
+        (4..=5).for_each(|id| assert!(!offer(&mailbox, Lane::Calls, id)));
+        mailbox.hand_over(2, &Limits { mailbox: 1, ..Limits::default() });
+        assert!(offer(&mailbox, Lane::Calls, 6), "it is open again");
+        assert!(!offer(&mailbox, Lane::Calls, 7), "with the new limits");
+        assert!(mailbox.take(1, ALL).is_none() && !mailbox.is_taker(1));
+        assert_eq!(mailbox.take(2, ALL).map(|queued| queued.call.context.id), Some(6), "and without a mark");
     }
 
     #[test]

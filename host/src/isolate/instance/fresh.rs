@@ -16,7 +16,7 @@ use crate::isolate::running::Running;
 impl Drive {
     /// Runs the mailbox's calls, each in an instance of its own.
     pub(super) async fn fresh(&self) -> End {
-        self.control.set_ready();
+        self.enter();
         let mut calls = FuturesUnordered::new();
         poll_fn(|cx| {
             self.control.waker.register(cx.waker());
@@ -26,7 +26,7 @@ impl Drive {
                     return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
                 }
                 self.slot.mailbox.register(cx.waker());
-                let Some(queued) = self.slot.mailbox.take(self.room()) else {
+                let Some(queued) = self.slot.mailbox.take(self.number, self.room()) else {
                     return if self.control.is_finished(calls.is_empty()) { Poll::Ready(()) } else { Poll::Pending };
                 };
                 calls.push(self.fresh_call(queued));
@@ -39,6 +39,7 @@ impl Drive {
     fn fresh_call(&self, queued: Queued) -> impl Future<Output = ()> + Send + '_ {
         // Each call has a place of its own, so that a crash ends just that one.
         let alone = Drive {
+            number: self.number,
             slot: self.slot.clone(),
             program: self.program.clone(),
             environment: self.environment.clone(),
