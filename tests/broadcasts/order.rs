@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use fanfare::call::{Emission, Payload};
+use fanfare::dispatch::Actor;
 use fanfare::isolate::Probe;
 use futures_util::future::{join, join_all};
 use serde_json::json;
@@ -71,6 +73,36 @@ async fn every_worker_starts_them_in_one_order_whoever_emits() {
     .into_iter()
     .collect();
     assert!(!emitters.contains(&0), "every worker emitted some: {emitters:?}");
+}
+
+#[tokio::test]
+async fn emitters_on_several_threads_do_not_overtake_one_another() {
+    const THREADS: u64 = 4;
+    const TURNS: u64 = 2_000;
+    let starts = Starts::default();
+    let host = TestHost::with("counts").workers(WORKERS).limit("counts", "broadcasts", THREADS * TURNS);
+    let host = host.probe(noting(&starts, |_, _| false)).start().await;
+    // From threads of their own, without a socket between one and the next, so that they meet in the sequencer.
+    let emitters: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let dispatch = host.running().dispatch.clone();
+            std::thread::spawn(move || {
+                for _ in 0..TURNS {
+                    let what =
+                        Emission { module: Some("counts".to_owned()), name: "append".to_owned(), subdomain: None };
+                    assert_eq!(dispatch.emit(&Actor::Operator, what, Payload::None).unwrap().accepted, WORKERS);
+                }
+            })
+        })
+        .collect();
+    for emitter in emitters {
+        emitter.join().unwrap();
+    }
+    let all = || starts.lock().unwrap().values().map(|seqs| seqs.len() as u64).sum::<u64>();
+    eventually("all have started", || async { all() == THREADS * TURNS * u64::from(WORKERS) }).await;
+    for (worker, seqs) in &*starts.lock().unwrap() {
+        assert!(seqs.iter().copied().eq(1..=THREADS * TURNS), "worker-{worker}");
+    }
 }
 
 /// Which broadcasts have started in each worker, in order.

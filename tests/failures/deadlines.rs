@@ -55,6 +55,37 @@ async fn a_guest_past_its_deadline_is_let_out_of_its_import_and_ends() {
 }
 
 #[tokio::test]
+async fn so_it_is_let_out_of_a_gather() {
+    let host = TestHost::waits_for(&["counts"]).limit("waits", "timeout", "60s").limit("waits", "abandonAfter", "60s");
+    let host = host.limit("counts", "timeout", "60s").start().await;
+    let never = json!({ "worker": 1, "how": "never" });
+    let gather = json!({ "module": "counts", "name": "misbehave", "payload": never });
+    // The call that gathers has less time than its module allows.
+    let ended = host.nested(0, json!({ "route": "/gather", "payload": gather, "timeoutMs": 500 })).await;
+    assert!(ended.to_string().contains("timeout"), "{ended}");
+    host.until_running("waits", 0, 0).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_deadline_has_passed_while_it_waited_is_not_started() {
+    // A broadcast lets go what runs, since that needs no place among the calls.
+    let release = json!({ "broadcasts": { "release": { "path": "release" } } });
+    let host = TestHost::waits_for(&[]).manifest("waits", release).workers(1).limit("waits", "concurrency", 2);
+    let host = host.limit("waits", "timeout", "500ms").limit("waits", "abandonAfter", "60s").start().await;
+    let hold = || host.call("any", "waits", "hold", "");
+    let late = async {
+        host.until_running("waits", 0, 2).await;
+        let late = host.call("any", "waits", "who", "").await;
+        host.emit("waits", "release", "").await;
+        late
+    };
+    let (_, _, late) = tokio::join!(hold(), hold(), late);
+    assert_eq!(late["code"], "timeout");
+    host.until_waiting("waits", 0, 0).await;
+    assert_eq!(host.count("any", "waits").await, 1, "the first one to run");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_nothing() {
     let host = TestHost::waits_for(&[]).workers(1).start().await;
     let mut client = TcpStream::connect(host.http).await.unwrap();

@@ -1,5 +1,7 @@
 //! `"isolation": "fresh"`: an instance for each call.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::steps::assert_names;
@@ -40,6 +42,17 @@ async fn a_crash_ends_that_call_only() {
     let slot = host.slot("traps", 0).await;
     assert_eq!((&slot["state"], &slot["restarts"]), (&json!("ready"), &json!(0)));
     assert!(host.log.contains(&["a fresh instance crashed", "unreachable", "module=traps", &generation]));
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_ends_that_call_only() {
+    let host = fresh("traps").limit("traps", "timeout", "3s");
+    let host = host.probe(Arc::new(|call| assert!(&*call.route.handler != "ok", "the fault of the host")));
+    let host = host.start().await;
+    let panicked = beside_a_held_call(&host, "ok").await;
+    assert_eq!(panicked["code"], "crashed");
+    assert_names(&panicked["detail"], &["traps", "`ok`", "the host panicked: the fault of the host"]);
+    assert_eq!(host.slot("traps", 0).await["restarts"], 0);
 }
 
 #[tokio::test]

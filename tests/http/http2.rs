@@ -92,6 +92,23 @@ async fn as_many_as_are_local_stay_with_the_connections_worker() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_ends_nothing() {
+    let host = TestHost::waits_for(&[]).start().await;
+    let client = Client::connect(&host).await;
+    let left = client.send("/api/waits/hold", String::new());
+    eventually("it runs", || async { running(&host).await.iter().sum::<u64>() == 1 }).await;
+    left.abort();
+    // The host has seen the reset when it has answered what came after it.
+    assert_eq!(text(client.send("/api/waits/ok", String::new())).await, (200, "ok".to_owned()));
+    assert_eq!(running(&host).await.iter().sum::<u64>(), 1);
+    release(&host).await;
+    eventually("both end well", || async {
+        host.metric("fanfare_calls_total", &["waits", "http", "\"ok\""]).await == 2.0
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_error_on_one_stream_leaves_the_others() {
     let host = TestHost::waits_for(&["traps"]).start().await;
     let client = Client::connect(&host).await;

@@ -36,6 +36,11 @@ pub async fn max_headers() {
     assert_eq!(under.json()["headers"].as_array().unwrap().len(), 20, "{}", under.text());
     let over = with_headers(&host, 20, "x").await;
     assert_eq!(over.status, 431);
+
+    // More than the 100 that hyper takes by itself.
+    let host = echo("maxHeaders", 150).await;
+    assert_eq!(with_headers(&host, 149, "x").await.status, 200);
+    assert_eq!(with_headers(&host, 150, "x").await.status, 431);
 }
 
 pub async fn max_header_bytes() {

@@ -126,6 +126,23 @@ async fn nor_does_a_gather_that_a_startup_makes_though_it_reaches_every_worker()
 }
 
 #[tokio::test]
+async fn nor_do_calls_further_down_from_a_startup() {
+    let rights = json!({ "rpc": ["warms"], "broadcast": [] });
+    let host = TestHost::with("waits")
+        .manifest("waits", json!({ "capabilities": rights }))
+        .grant("waits", rights)
+        .and_as("startup", "warms")
+        .manifest("warms", json!({ "config": { "mode": "relays" }, "capabilities": { "rpc": ["waits"] } }))
+        .grant("warms", json!({ "rpc": ["waits"] }));
+    let host = host.start().await;
+    for worker in [0, 1] {
+        let started = host.run(worker, "warms", "started&method=GET", Value::Null).await;
+        assert!(started.as_array().unwrap().contains(&json!("\"unavailable\"")), "{started}");
+        assert_eq!(host.slot("warms", worker as usize).await["restarts"], 0);
+    }
+}
+
+#[tokio::test]
 async fn a_call_of_its_own_module_answers_while_the_caller_waits() {
     let host = TestHost::waits_for(&[]).start().await;
     assert_eq!(replied(&host.nested(0, json!({ "route": "/who" })).await)["isolate"], "worker-0");

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{end, replied};
-use crate::harness::TestHost;
+use super::{end, message, replied};
+use crate::harness::{TestHost, json_of};
 
 #[tokio::test]
 async fn the_kind_of_a_payload_is_kept_between_guests() {
@@ -49,6 +49,23 @@ async fn a_payload_as_large_as_allowed_goes_through_and_a_larger_one_is_invalid(
         end(&ended).to_owned()
     };
     assert_eq!((send(100).await.as_str(), send(101).await.as_str()), ("ok", "invalid"));
+}
+
+#[tokio::test]
+async fn a_caller_sends_no_more_than_its_own_limit() {
+    let host = TestHost::waits_for(&["echo", "counts"]).limit("waits", "payload", 1_000).start().await;
+    // In the body `1e9` is short; what is sent of it is not.
+    let send = async |handler: &str, what: &str, count: usize| {
+        let body = format!(r#"{{{what},"payload":[{}]}}"#, vec!["1e9"; count].join(","));
+        json_of(&host.call("worker-0", "waits", handler, body).await)
+    };
+    let (route, name) = (r#""route":"echo/who""#, r#""module":"counts","name":"append""#);
+    for (handler, what) in [("nested", route), ("notify", route), ("emit", name), ("gather", name)] {
+        let (under, over) = (send(handler, what, 50).await, send(handler, what, 100).await);
+        assert!(under.get("error").is_none(), "{handler}: {under}");
+        assert_eq!(end(&over), "invalid", "{handler}: {over}");
+        assert!(message(&over).contains("limits.payload of waits, 1000"), "{handler}: {over}");
+    }
 }
 
 #[tokio::test]

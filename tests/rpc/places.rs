@@ -28,6 +28,17 @@ async fn any_is_another_worker_when_the_own_one_has_failed() {
 }
 
 #[tokio::test]
+async fn any_is_another_worker_while_the_own_one_is_serial_and_busy() {
+    let host = TestHost::waits_for(&["serial"]).start().await;
+    let mut operator = Connection::open(host.admin).await;
+    let hold = "/v1/modules/serial/call?target=worker-0&path=hold";
+    tokio::spawn(async move { operator.send("POST", hold, &[], "").await });
+    eventually("it is busy", || async { host.slot("serial", 0).await["in_flight"] == 1 }).await;
+    let ended = host.nested(0, json!({ "route": "serial/who" })).await;
+    assert_eq!(replied(&ended)["isolate"], "worker-1");
+}
+
+#[tokio::test]
 async fn a_worker_is_that_worker() {
     let host = TestHost::waits_for(&[]).workers(3).start().await;
     for to in [0, 1, 2] {

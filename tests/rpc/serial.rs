@@ -110,6 +110,17 @@ async fn they_count_against_nested() {
 }
 
 #[tokio::test]
+async fn a_call_that_blocks_its_instance_goes_to_another_worker_and_the_next_one_need_not() {
+    let host = TestHost::with("blocks").start().await;
+    assert_eq!(host.status().await["modules"][0]["serial"], false);
+    let ended = host.run(0, "blocks", "twice", Value::Null).await;
+    assert_eq!(ended["blocked"], r#"{"count":1,"isolate":"worker-1"}"#, "{ended}");
+    assert_eq!(end(&ended["then"]), "ok", "it does not block any more: {ended}");
+    let alone = TestHost::with("blocks").workers(1).start().await;
+    assert_eq!(alone.run(0, "blocks", "twice", Value::Null).await["blocked"], "would-deadlock");
+}
+
+#[tokio::test]
 async fn blocking_calls_of_guests_lifted_synchronously_go_to_another_worker() {
     for module in ["sync-lifted", "handler-sync"] {
         let host = TestHost::with(module).start().await;

@@ -112,3 +112,31 @@ pub fn apply(store: &mut wasmtime::Store<State>, limits: &Limits) {
         Ok(cx.data_mut().cpu.charge(task))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken() -> Taken {
+        Taken::new(&Limits { memory: 100, tables: 10, ..Limits::default() })
+    }
+
+    #[test]
+    fn all_memories_count_together() {
+        let mut taken = taken();
+        assert!(taken.memory_growing(0, 60, None).unwrap());
+        assert!(taken.memory_growing(0, 30, None).unwrap());
+        assert!(taken.memory_growing(30, 40, None).unwrap());
+        assert_eq!((taken.memory(), taken.refused()), (100, None));
+        assert!(!taken.memory_growing(40, 41, None).unwrap());
+        assert_eq!((taken.memory(), taken.refused()), (100, Some("limits.memory")));
+    }
+
+    #[test]
+    fn all_tables_count_together() {
+        let mut taken = taken();
+        assert!(taken.table_growing(0, 6, None).unwrap() && taken.table_growing(0, 4, None).unwrap());
+        assert!(!taken.table_growing(0, 1, None).unwrap());
+        assert_eq!(taken.refused(), Some("limits.tables"));
+    }
+}

@@ -378,6 +378,16 @@ mod tests {
     }
 
     #[test]
+    fn no_lane_fills_another_one() {
+        let mailbox = mailbox(1, 4);
+        for id in 1..=4 {
+            assert!(offer(&mailbox, Lane::Broadcasts, id));
+        }
+        assert!(offer(&mailbox, Lane::Calls, 5) && offer(&mailbox, Lane::Nested, 6));
+        assert!(!offer(&mailbox, Lane::Calls, 7) && !offer(&mailbox, Lane::Nested, 8));
+    }
+
+    #[test]
     fn broadcasts_and_calls_take_turns_and_keep_their_order() {
         let mailbox = mailbox(8, 8);
         for id in 1..=3 {

@@ -56,13 +56,13 @@ impl Drive {
     }
 
     async fn single(&self, queued: Queued) {
-        let begun = self.begin(queued);
-        let Some((id, record)) = begun else { return };
         let mut store = self.store();
         let grace = self.program.generation.limits.abandon_after;
         let run = async {
+            // In here, where a panic is caught.
+            let Some((id, record)) = self.begin(queued) else { return Ok(None) };
             let handler = self.program.instantiate(&mut store).await?;
-            store
+            let outcome = store
                 .run_concurrent(async |accessor| {
                     if let Err(why) = self.startups(accessor, &handler).await? {
                         return Err(wasmtime::Error::msg(why));
@@ -70,7 +70,8 @@ impl Drive {
                     let started = accessor.with(|access| handler.start(access, record))?;
                     handler.finish(accessor, started).await
                 })
-                .await?
+                .await??;
+            Ok(Some((id, outcome)))
         };
         let late = async {
             while self.running.leaked(grace) == 0 {
@@ -83,7 +84,8 @@ impl Drive {
             () = late => Ok(Err(wasmtime::Error::msg("the guest answered nothing past a deadline"))),
         };
         let why = match ended {
-            Ok(Ok(outcome)) => return self.running.end(id, self.checked(outcome)),
+            Ok(Ok(None)) => return,
+            Ok(Ok(Some((id, outcome)))) => return self.running.end(id, self.checked(outcome)),
             Ok(Err(error)) => self.describe(&error, store.data()),
             Err(panic) => format!("the host panicked: {}", panic_text(&*panic)),
         };

@@ -1,4 +1,4 @@
-//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never" | "calls" | "notifies" | "gathers", "ms": 100}`.
+//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never" | "calls" | "notifies" | "gathers" | "relays", "ms": 100}`.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -49,6 +49,20 @@ async fn start(cx: Context) -> Result<()> {
                 let end = called.map_or_else(|error| error.kind().to_owned(), |_| "ok".to_owned());
                 STARTED.with_borrow_mut(|started| started.push(format!("{worker} {end}")));
             }
+        }
+        // Through `waits`, once that is there.
+        "relays" => {
+            let module = host::whoami().module;
+            let Isolate::Worker(own) = host::isolate() else { return Ok(()) };
+            let wanted = json!({"route": format!("{module}/started"), "target": {"worker": own}});
+            let relayed = loop {
+                match rpc::call("waits/nested", Json(wanted.clone())).await {
+                    Err(error) if error.kind() == "unavailable" => std::thread::sleep(Duration::from_millis(10)),
+                    ended => break ended?,
+                }
+            };
+            let ended: Value = relayed.json()?;
+            STARTED.with_borrow_mut(|started| started.push(ended["error"]["kind"].to_string()));
         }
         _ => {}
     }

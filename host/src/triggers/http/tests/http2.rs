@@ -68,6 +68,17 @@ async fn many_headers_are_refused() {
 }
 
 #[tokio::test]
+async fn large_heads_are_refused() {
+    let host = host().config(|http| http.max_header_bytes = 8_192).echo("GET x").start().await;
+    let (mut sender, _task) = connect(&host).await;
+    for (size, status) in [(7_000, StatusCode::OK), (9_000, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)] {
+        let mut request = request(Method::GET, "/api/m/x", "");
+        request.headers_mut().append("x", "v".repeat(size).parse().unwrap());
+        assert_eq!(ask(&mut sender, request).await.0.status, status);
+    }
+}
+
+#[tokio::test]
 async fn beyond_the_local_streams_a_call_may_go_elsewhere() {
     let (send, mut spills) = mpsc::unbounded_channel();
     let go = Arc::new(Semaphore::new(0));

@@ -1,0 +1,34 @@
+//! Lifted as `async`, and yet blocks its instance for a while, in an import's blocking twin.
+
+use common::{outcome, who};
+use fanfare_sdk::prelude::*;
+
+mod blocking {
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        inline: "package test:blocks; world blocks { import fanfare:module/rpc-blocking@0.1.0; }",
+        world: "test:blocks/blocks",
+        generate_all,
+    });
+}
+
+use blocking::fanfare::module::rpc_blocking;
+use blocking::fanfare::module::types::{CallError, CallOptions, Payload as Sent, Target};
+
+/// Calls `who` of any worker and blocks meanwhile, then calls the one of its own worker without blocking.
+#[handler]
+async fn twice(cx: Context) -> Json<Value> {
+    let options = CallOptions { timeout_ms: None, subdomain: None, extra: Vec::new() };
+    let blocked = match rpc_blocking::call(Some(cx.id()), &Target::Any, "/who", &Sent::None, &options) {
+        Ok(reply) => match reply.payload {
+            Sent::Text(text) => text,
+            _ => "no text".to_owned(),
+        },
+        Err(CallError::WouldDeadlock(_)) => "would-deadlock".to_owned(),
+        Err(error) => format!("{error:?}"),
+    };
+    let then = rpc::to(host::isolate().target()).call("/who", ()).await;
+    Json(json!({"blocked": blocked, "then": outcome(then)}))
+}
+
+fanfare_sdk::module!(twice, who);
