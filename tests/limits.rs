@@ -5,6 +5,7 @@ mod errors;
 mod holding;
 mod http;
 mod lines;
+mod second;
 mod time;
 mod waiting;
 

@@ -9,6 +9,7 @@ use fanfare::registry::ModuleState;
 use serde_json::json;
 
 use super::Project;
+use crate::harness::{section, vector};
 
 /// Why a module is refused while `echo` serves.
 async fn refused(project: &Project, module: &str) -> String {
@@ -50,18 +51,8 @@ async fn one_that_is_too_large() {
 
 /// A component of one core module with so many functions that do nothing.
 fn component_of(functions: u32) -> Vec<u8> {
-    fn number(mut value: u32) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        while value >= 0x80 {
-            bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        bytes.push(value as u8);
-        bytes
-    }
-    let section = |id: u8, content: Vec<u8>| [vec![id], number(content.len() as u32), content].concat();
-    let many = |each: &[u8]| [number(functions), each.repeat(functions as usize)].concat();
-    let types = section(1, vec![1, 0x60, 0, 0]);
+    let many = |each: &'static [u8]| vector((0..functions).map(|_| each));
+    let types = section(1, vector([[0x60, 0, 0]]));
     let module = [b"\0asm\x01\0\0\0".to_vec(), types, section(3, many(&[0])), section(10, many(&[2, 0, 0x0b]))];
     [b"\0asm\x0d\0\x01\0".to_vec(), section(1, module.concat())].concat()
 }

@@ -8,6 +8,7 @@
 
 #![allow(dead_code)] // Not every test needs every word.
 
+mod binary;
 mod client;
 mod gate;
 mod guests;
@@ -23,6 +24,7 @@ use fanfare::host::{Host, RunningHost, Stopped};
 use fanfare::isolate::Probe;
 use serde_json::{Value, json};
 
+pub use binary::{section, vector};
 pub use client::{Answer, Connection};
 pub use gate::Gate;
 pub use guests::{by_worker, ends, json_of};

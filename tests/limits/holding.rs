@@ -25,10 +25,12 @@ pub async fn memory() {
     let host = allocates("18MiB").await;
     let eaten = host.call("any", "allocates", "eat", (most + 1).to_string()).await;
     assert_eq!(json_of(&eaten), most + 1, "more when more is allowed");
+
+    super::second::memories().await;
 }
 
 /// The elements of all tables that a component brings along.
-fn elements(component: &[u8]) -> u64 {
+pub fn elements(component: &[u8]) -> u64 {
     let sections = Parser::new(0).parse_all(component).map(Result::unwrap);
     let tables = sections.filter_map(|section| match section {
         Payload::TableSection(tables) => Some(tables),
@@ -45,6 +47,8 @@ pub async fn tables() {
     let host = echo(brought - 1).await.module("echo").await;
     assert_eq!(host["state"], "refused");
     assert_names(&host["reason"], &[&format!("limits.tables, {}", brought - 1)]);
+
+    super::second::tables().await;
 }
 
 /// How many handles the guest had when it wanted one too many.

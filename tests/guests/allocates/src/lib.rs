@@ -1,6 +1,6 @@
 //! Eats memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use common::{ok, who};
 use fanfare_sdk::prelude::*;
@@ -9,6 +9,34 @@ const MIB: usize = 1 << 20;
 
 thread_local! {
     static EATEN: RefCell<Vec<Vec<u8>>> = RefCell::default();
+    static GROW: Cell<Option<Grow>> = const { Cell::new(None) };
+}
+
+/// Grows the memory or, when `table`, the table of a second core module by so much: what it had, or -1.
+type Grow = extern "C" fn(table: bool, by: u32) -> i32;
+
+/// Called by a second core module of the component as it starts: the host's tests put one behind this.
+#[unsafe(no_mangle)]
+extern "C" fn second(grow: Grow) {
+    GROW.set(Some(grow));
+}
+
+fn grow(table: bool, by: u32) -> Json<i32> {
+    let had = GROW.get().expect("a second core module")(table, by);
+    assert_ne!(had, -1, "it does not grow");
+    Json(had)
+}
+
+/// So many pages more for the memory of the second core module: how many it had. When it does not get them it traps.
+#[handler]
+fn grow_memory(pages: Json<u32>) -> Json<i32> {
+    grow(false, *pages)
+}
+
+/// So many elements more for its table: how many it had. When it does not get them it traps.
+#[handler]
+fn grow_table(elements: Json<u32>) -> Json<i32> {
+    grow(true, *elements)
 }
 
 /// One mebibyte that is really used; `None` when there is no more.
@@ -60,4 +88,4 @@ fn reserve(mib: Json<usize>) -> Json<bool> {
     Json(Vec::<u8>::new().try_reserve_exact(*mib * MIB).is_ok())
 }
 
-fanfare_sdk::module!(eat, forever, measure, reserve, who, ok);
+fanfare_sdk::module!(eat, forever, measure, reserve, grow_memory, grow_table, who, ok);
