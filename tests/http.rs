@@ -4,3 +4,4 @@ mod connections;
 mod errors;
 mod http2;
 mod requests;
+mod tenants;

@@ -101,4 +101,10 @@ fn context(cx: Context) -> Json<Value> {
     }))
 }
 
-fanfare_sdk::module!(echo, who, params, headers, status, fail, big, context);
+/// All that the module is configured with, for this caller.
+#[handler]
+fn settings() -> Result<Json<Value>> {
+    Ok(Json(config::all()?))
+}
+
+fanfare_sdk::module!(echo, who, params, headers, status, fail, big, context, settings);
