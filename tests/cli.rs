@@ -1,8 +1,8 @@
 //! The program itself, as its users run it.
 
-mod cache;
+pub mod cache;
 mod client;
-mod compile;
+pub mod compile;
 mod project;
 mod serve;
 mod settings;

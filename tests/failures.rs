@@ -7,7 +7,7 @@ mod fresh;
 mod leaks;
 mod output;
 mod panics;
-mod refused;
+pub mod refused;
 mod restarts;
 mod serial;
 mod startup;

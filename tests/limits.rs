@@ -6,11 +6,18 @@ mod holding;
 mod http;
 mod lines;
 mod second;
+mod settings;
 mod time;
 mod waiting;
 
+use std::fs;
+
 use fanfare::call::CallError;
-use fanfare::config::{HttpConfig, Limits};
+use fanfare::config::Limits;
+use serde_json::Value;
+
+use crate::harness::root;
+use crate::{cli, failures};
 
 /// A test for each name, and all the names.
 macro_rules! tests_of {
@@ -50,14 +57,40 @@ tests_of! {
 }
 
 tests_of! {
-    /// `http.max*`.
-    HTTP:
-    "maxBody" => http::max_body,
-    "maxConnections" => http::max_connections,
-    "maxStreams" => http::max_streams,
-    "maxHeaderBytes" => http::max_header_bytes,
-    "maxHeaders" => http::max_headers,
+    /// What else bounds something in `fanfare.json`.
+    SETTINGS:
+    "workers" => settings::workers,
+    "http.cors.maxAge" => http::cors_max_age,
+    "http.maxBody" => http::max_body,
+    "http.maxConnections" => http::max_connections,
+    "http.maxStreams" => http::max_streams,
+    "http.localStreams" => http::local_streams,
+    "http.maxHeaderBytes" => http::max_header_bytes,
+    "http.maxHeaders" => http::max_headers,
+    "http.bodyTimeout" => http::body_timeout,
+    "http.headerTimeout" => http::header_timeout,
+    "http.idleTimeout" => http::idle_timeout,
+    "engine.tick" => settings::tick,
+    "isolate.restartBackoff" => settings::restart_backoff,
+    "isolate.restartBackoffMax" => settings::restart_backoff_max,
+    "isolate.maxRestarts" => settings::max_restarts,
+    "isolate.restartWindow" => settings::restart_window,
+    "isolate.blockedAfter" => settings::blocked_after,
+    "shutdown.drain" => settings::drain,
 }
+
+/// The same, with a test that stands elsewhere.
+const ELSEWHERE: &[(&str, fn())] = &[
+    ("engine.compileMemory", cli::compile::one_that_takes_too_much_memory),
+    ("engine.compileTimeout", cli::compile::one_that_takes_too_long_and_its_compiler_is_gone),
+    ("engine.maxComponent", cli::compile::one_that_is_too_large),
+    ("engine.cacheSize", cli::cache::they_take_no_more_room_than_allowed),
+    ("calls.maxDepth", too_deep),
+    ("limits.max", failures::refused::asks_for_more_than_the_ceiling),
+];
+
+/// What bounds nothing yet: nothing has channels.
+const UNUSED: &[&str] = &["brokers"];
 
 tests_of! {
     /// The codes of errors.
@@ -87,11 +120,30 @@ fn every_limit_has_a_test() {
     assert_same(LIMITS, Limits::KEYS.iter().copied());
 }
 
+/// The keys below this part of a schema whose values have a largest one, with all of `limits.max` as one.
+fn bounds(schema: &Value, part: &Value, path: &str, found: &mut Vec<String>) {
+    let part = part.get("anyOf").map_or(part, |either| &either[0]);
+    let target = part.get("$ref").and_then(|target| target.as_str()?.strip_prefix('#'));
+    let part = target.map_or(part, |target| schema.pointer(target).unwrap());
+    if part.get("maximum").is_some() || path == "limits.max" {
+        found.push(path.to_owned());
+        return;
+    }
+    for (key, property) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        bounds(schema, property, &path, found);
+    }
+}
+
 #[test]
-fn every_limit_of_http_has_a_test() {
-    let section = serde_json::to_value(HttpConfig::default()).unwrap();
-    let keys = section.as_object().unwrap().keys().map(String::as_str);
-    assert_same(HTTP, keys.filter(|key| key.starts_with("max")));
+fn every_bound_of_the_settings_has_a_test() {
+    let schema = fs::read(root().join("schema/fanfare.schema.json")).unwrap();
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
+    let mut found = Vec::new();
+    bounds(&schema, &schema, "", &mut found);
+    let elsewhere = ELSEWHERE.iter().map(|(key, _)| *key);
+    let tested: Vec<&str> = SETTINGS.iter().copied().chain(elsewhere).chain(UNUSED.iter().copied()).collect();
+    assert_same(&tested, found.iter().map(String::as_str));
 }
 
 #[test]

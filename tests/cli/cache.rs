@@ -77,7 +77,7 @@ async fn an_artefact_that_was_tampered_with_is_compiled_anew() {
 }
 
 #[tokio::test]
-async fn they_take_no_more_room_than_allowed() {
+pub async fn they_take_no_more_room_than_allowed() {
     const ROOM: u64 = 1 << 20;
     let modules = ["counts", "deep", "serial", "waits", "traps", "echo"];
     let grants = json!({ "rpc": ["*"], "broadcast": ["*"] });

@@ -42,10 +42,12 @@ async fn a_plain_module_is_told_from_a_component() {
 }
 
 #[tokio::test]
-async fn one_that_is_too_large() {
+pub async fn one_that_is_too_large() {
     let large = vec![0; 1 << 20];
-    let project = with_component(&large).config(json!({ "engine": { "maxComponent": large.len() - 1 } }));
-    let why = refused(&project, "odd").await;
+    let allowing = |bytes: usize| with_component(&large).config(json!({ "engine": { "maxComponent": bytes } }));
+    let why = refused(&allowing(large.len()), "odd").await;
+    assert!(!why.contains("engine.maxComponent"), "{why}");
+    let why = refused(&allowing(large.len() - 1), "odd").await;
     assert!(why.contains("engine.maxComponent") && why.contains("1048576"), "{why}");
 }
 
@@ -58,7 +60,7 @@ fn component_of(functions: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn one_that_takes_too_much_memory() {
+pub async fn one_that_takes_too_much_memory() {
     let small = with_component(&component_of(10));
     let engine = json!({ "engine": { "compileMemory": "96MiB" } });
     let why = refused(&small.config(engine.clone()), "odd").await;
@@ -76,7 +78,7 @@ fn script(dir: &Path, text: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn one_that_takes_too_long_and_its_compiler_is_gone() {
+pub async fn one_that_takes_too_long_and_its_compiler_is_gone() {
     let project = Project::with(&["echo"]).own_state().config(json!({ "engine": { "compileTimeout": "1s" } }));
     let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
     let compiler = script(project.path(), "#!/bin/sh\necho $$ > \"${0%compiler}pid\"\nexec sleep 600\n");

@@ -64,7 +64,7 @@ async fn asks_that_are_not_granted() {
 }
 
 #[tokio::test]
-async fn asks_for_more_than_the_ceiling() {
+pub async fn asks_for_more_than_the_ceiling() {
     let limits = json!({ "limits": { "memory": "512MiB" } });
     let (_host, why) = refused("loops", TestHost::with("loops").manifest("loops", limits)).await;
     assert_names(&why, &["loops/module.json", "limits.memory", "256MiB", "512MiB", "limits.max.memory"]);

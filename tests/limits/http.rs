@@ -1,15 +1,17 @@
 //! What the HTTP listener takes.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::failures::steps::assert_names;
-use crate::harness::{Connection, Started, TestHost, json_of};
+use crate::harness::{Connection, Started, TestHost, eventually, json_of};
 
 async fn echo(limit: &str, value: impl Into<Value>) -> Started {
     TestHost::with("echo").config(json!({ "http": { limit: value.into() } })).start().await
@@ -83,11 +85,17 @@ fn hold(
     async move { answer.await.unwrap().status().as_u16() }
 }
 
-pub async fn max_streams() {
-    let host = TestHost::waits_for(&[]).workers(1).config(json!({ "http": { "maxStreams": 2 } })).start().await;
+/// An HTTP/2 connection.
+async fn http2(host: &Started) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
     let stream = TokioIo::new(TcpStream::connect(host.http).await.unwrap());
     let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
+    sender
+}
+
+pub async fn max_streams() {
+    let host = TestHost::waits_for(&[]).workers(1).config(json!({ "http": { "maxStreams": 2 } })).start().await;
+    let sender = http2(&host).await;
     // With its answer come the settings of the host.
     let first = hold(&host, &sender);
     let release = || host.call("any", "waits", "release", "");
@@ -104,4 +112,118 @@ pub async fn max_streams() {
     let calls = (hold(&host, &sender), hold(&host, &sender), hold(&host, &sender));
     let (first, second, third, ()) = tokio::join!(calls.0, calls.1, calls.2, check);
     assert_eq!([first, second, third], [204; 3]);
+}
+
+pub async fn local_streams() {
+    let host = TestHost::waits_for(&[]).config(json!({ "http": { "localStreams": 2 } })).start().await;
+    let running = async || {
+        let count = async |worker| host.slot("waits", worker).await["in_flight"].as_u64().unwrap();
+        let mut counts = [count(0).await, count(1).await];
+        counts.sort_unstable();
+        counts
+    };
+    let release = async || {
+        for worker in ["worker-0", "worker-1"] {
+            host.call(worker, "waits", "release", "").await;
+        }
+    };
+    let sender = http2(&host).await;
+    let under = async {
+        eventually("both run in one worker", || async { running().await == [0, 2] }).await;
+        release().await;
+    };
+    tokio::join!(hold(&host, &sender), hold(&host, &sender), under);
+    let over = async {
+        eventually("the third one runs in the other", || async { running().await == [1, 2] }).await;
+        release().await;
+    };
+    tokio::join!(hold(&host, &sender), hold(&host, &sender), hold(&host, &sender), over);
+}
+
+pub async fn cors_max_age() {
+    let origin = "https://app.example.test";
+    let host = echo("cors", json!({ "origins": [origin], "maxAge": "90s" })).await;
+    let preflight = [("origin", origin), ("access-control-request-method", "POST")];
+    let answer = host.request("OPTIONS", "/api/echo/echo", &preflight, "").await;
+    assert_eq!(answer.header("access-control-max-age"), Some("90"));
+}
+
+/// A client that says what it is told, byte for byte.
+struct Client(TcpStream);
+
+impl Client {
+    async fn of(host: &Started) -> Client {
+        Client(TcpStream::connect(host.http).await.unwrap())
+    }
+
+    async fn says(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// What comes back, until it ends in this.
+    async fn hears(&mut self, end: &str) {
+        let mut heard = Vec::new();
+        while !heard.ends_with(end.as_bytes()) {
+            let more = self.0.read_buf(&mut heard).await.unwrap();
+            assert!(more > 0, "closed after {}", String::from_utf8_lossy(&heard));
+        }
+    }
+
+    /// What else comes back until the host closes.
+    async fn hears_the_end(mut self) -> String {
+        let mut rest = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(20), self.0.read_to_end(&mut rest)).await;
+        // A connection that is reset is closed too.
+        drop(closed.expect("the host closes"));
+        String::from_utf8(rest).unwrap()
+    }
+}
+
+const HEAD: &str = "POST /api/echo/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n";
+
+pub async fn body_timeout() {
+    let host = echo("bodyTimeout", "30s").await;
+    let mut under = Client::of(&host).await;
+    under.says(&format!("{HEAD}so")).await;
+    assert_eq!(host.get("/api/echo/who").await.status, 200);
+    under.says("me").await;
+    under.hears("some").await;
+
+    let host = echo("bodyTimeout", "50ms").await;
+    let mut over = Client::of(&host).await;
+    over.says(&format!("{HEAD}so")).await;
+    let answer = over.hears_the_end().await;
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body-timeout"), "{answer}");
+}
+
+pub async fn header_timeout() {
+    let (begin, end) = HEAD.split_at(10);
+    let host = echo("headerTimeout", "30s").await;
+    let mut under = Client::of(&host).await;
+    under.says(begin).await;
+    assert_eq!(host.get("/api/echo/who").await.status, 200);
+    under.says(&format!("{end}some")).await;
+    under.hears("some").await;
+
+    let host = echo("headerTimeout", "50ms").await;
+    let mut over = Client::of(&host).await;
+    over.says(begin).await;
+    assert_eq!(over.hears_the_end().await, "");
+}
+
+pub async fn idle_timeout() {
+    let idle = async |timeout: &str| {
+        let host = echo("idleTimeout", timeout).await;
+        let mut client = Client::of(&host).await;
+        client.says(&format!("{HEAD}some")).await;
+        client.hears("some").await;
+        (host, client)
+    };
+    let (host, mut under) = idle("30s").await;
+    assert_eq!(host.get("/api/echo/who").await.status, 200);
+    under.says(&format!("{HEAD}more")).await;
+    under.hears("more").await;
+
+    let (_host, over) = idle("50ms").await;
+    assert_eq!(over.hears_the_end().await, "");
 }
