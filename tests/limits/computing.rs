@@ -1,5 +1,7 @@
 //! What a call may use: time on the processor, bytes in and out.
 
+use serde_json::json;
+
 use crate::failures::steps::assert_names;
 use crate::harness::{Started, TestHost};
 
@@ -46,4 +48,15 @@ pub async fn hostcall_fuel() {
     assert_eq!(big(limit - 1_024).await.body.len() as u64, limit - 1_024, "with little beside the payload");
     let over = big(limit + 1).await;
     assert_eq!((over.status, over.code()), (500, "crashed".to_owned()), "limits.payload would allow it");
+
+    let host = TestHost::with("floods").limit("floods", "hostcallFuel", limit).workers(1).start().await;
+    // Each line is an argument twice: as the message and as a field.
+    let log = async |length: u64| {
+        let flood = json!({ "length": length, "unbroken": true }).to_string();
+        host.post("/api/floods/log", flood).await
+    };
+    assert_eq!(log(limit / 2 - 1_024).await.text(), "ok");
+    let over = log(limit / 2 + 1).await;
+    assert_eq!((over.status, over.code()), (500, "crashed".to_owned()), "limits.logLine would cut it off");
+    assert_names(&over.json()["detail"], &["floods", "`log`"]);
 }
