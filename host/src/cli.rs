@@ -62,3 +62,48 @@ pub fn run() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::variables::{OTHERS, known};
+
+    /// Of every command that people use: its flags and arguments, under the command's name.
+    fn arguments() -> Vec<(String, clap::Arg)> {
+        let cli = Cli::command();
+        let commands = cli.get_subcommands().filter(|command| !command.is_hide_set());
+        let of = |command: &clap::Command| -> Vec<_> {
+            command.get_arguments().map(|argument| (command.get_name().to_owned(), argument.clone())).collect()
+        };
+        commands.flat_map(of).collect()
+    }
+
+    fn variable(argument: &clap::Arg) -> Option<String> {
+        argument.get_env().map(|name| name.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn every_flag_has_a_variable() {
+        let commands: BTreeSet<_> = arguments().into_iter().map(|(command, _)| command).collect();
+        assert!(commands.iter().any(|name| name == "serve") && commands.len() >= 8, "{commands:?}");
+        for (command, flag) in arguments().into_iter().filter(|(_, argument)| !argument.is_positional()) {
+            assert!(variable(&flag).is_some(), "{command} {flag}");
+        }
+    }
+
+    #[test]
+    fn the_variable_of_every_flag_is_known_and_no_other_one() {
+        let read: BTreeSet<String> = arguments().iter().filter_map(|(_, argument)| variable(argument)).collect();
+        for name in &read {
+            assert!(OTHERS.contains(&name.as_str()) || known().contains_key(name), "{name}");
+        }
+        // The one that no flag stands for makes a test write the schemas.
+        for name in OTHERS.iter().filter(|name| **name != "FANFARE_BLESS") {
+            assert!(read.contains(*name), "nothing reads {name}");
+        }
+    }
+}

@@ -159,20 +159,4 @@ mod tests {
         let workers = json["values"].as_array().unwrap().iter().find(|value| value["key"] == "workers").unwrap();
         assert_eq!(workers["origin"]["line"], 2);
     }
-
-    #[test]
-    fn the_variable_of_every_flag_is_known() {
-        use crate::config::variables::{OTHERS, known};
-        use clap::{Args, Command};
-        let commands = [
-            ConfigArgs::augment_args(Command::new("config")),
-            crate::cli::check::CheckArgs::augment_args(Command::new("check")),
-            crate::cli::grant::GrantArgs::augment_args(Command::new("grant")),
-            crate::cli::schema::SchemaArgs::augment_args(Command::new("schema")),
-        ];
-        for flag in commands.iter().flat_map(Command::get_arguments) {
-            let variable = flag.get_env().unwrap_or_else(|| panic!("{flag} has no variable")).to_string_lossy();
-            assert!(OTHERS.contains(&&*variable) || known().contains_key(&*variable), "{variable}");
-        }
-    }
 }
