@@ -1,4 +1,7 @@
 //! Feature flags in every worker's memory: reading asks nobody, writing tells everybody.
+//!
+//! There is room for [`store::MOST`] names. Deleted ones count, for they are remembered until the module has stopped
+//! everywhere; they can be set again. A `PUT` of one more name fails with `too-many-flags`, status 507, in every worker alike.
 
 mod store;
 
@@ -8,10 +11,13 @@ use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::StartupReason;
 use serde_json::value::RawValue;
 
-use store::{Change, Flags, STORE};
+use store::{Change, Flags, MOST, STORE};
 
 /// How long a new instance waits for each of the others.
 const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// The name of the failure when there is no room for another flag.
+const TOO_MANY: &str = "too-many-flags";
 
 /// `GET ""`: all flags.
 #[handler]
@@ -49,6 +55,10 @@ async fn delete(name: Path<String>) -> Result<Json<Value>> {
 /// Tells every worker, and waits until each has done it.
 async fn change(change: Change) -> Result<Json<Value>> {
     let entries = broadcast::gather("set", Json(&change)).await?;
+    let mut failures = entries.iter().filter_map(|entry| entry.outcome.as_ref().err()?.failure());
+    if let Some(full) = failures.find(|failure| failure.name == TOO_MANY) {
+        return Err(full.clone());
+    }
     let workers = entries.len();
     let missing: Vec<Value> = entries
         .into_iter()
@@ -68,8 +78,15 @@ fn set(change: Json<Change>, cx: Context) -> Result<()> {
     let Some(broadcast) = cx.broadcast() else {
         return Err(Failure::bad_request("not-a-broadcast", "flags change by broadcast: PUT or DELETE one"));
     };
-    STORE.with_borrow_mut(|flags| flags.apply(change.0, broadcast.seq));
-    Ok(())
+    // All workers take the changes in the same order, and so refuse the same ones.
+    STORE.with_borrow_mut(|flags| {
+        if !flags.has_room_for(&change.name) {
+            let message = format!("there is no room for `{}`: {MOST} names have been set", change.name);
+            return Err(Failure::new(TOO_MANY, message).with_status(507));
+        }
+        flags.apply(change.0, broadcast.seq);
+        Ok(())
+    })
 }
 
 /// All flags with the `seq` of their last change, for an instance that catches up.

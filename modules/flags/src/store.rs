@@ -11,6 +11,9 @@ thread_local! {
     pub static STORE: RefCell<Flags> = RefCell::default();
 }
 
+/// The most names, with those of deleted flags.
+pub const MOST: usize = 1_000;
+
 /// What a broadcast says: a new value, or none any more.
 #[derive(Serialize, Deserialize)]
 pub struct Change {
@@ -43,6 +46,11 @@ impl Flags {
 
     pub fn values(&self) -> BTreeMap<&str, &RawValue> {
         self.0.iter().filter_map(|(name, flag)| Some((name.as_str(), flag.value.as_deref()?))).collect()
+    }
+
+    /// Whether the name is known, or there is room for another one.
+    pub fn has_room_for(&self, name: &str) -> bool {
+        self.0.len() < MOST || self.0.contains_key(name)
     }
 
     /// Takes a change, unless a later one is known.

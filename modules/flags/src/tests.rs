@@ -57,6 +57,28 @@ fn what_is_no_json_is_refused() {
 }
 
 #[test]
+fn there_is_room_for_so_many_names_deleted_ones_included() {
+    use crate::store::MOST;
+    let host = flags(2);
+    for number in 0..MOST {
+        host.call(&format!("PUT {number}"), "true").unwrap();
+    }
+    host.call("DELETE 0", ()).unwrap();
+    let error = host.call("PUT more", "true").unwrap_err();
+    let failure = error.failure().unwrap();
+    assert_eq!((failure.name.as_str(), failure.status), ("too-many-flags", 507));
+    assert!(failure.message.contains("`more`: 1000 names"), "{}", failure.message);
+    for worker in 0..2 {
+        assert!(get(&host, worker, "more").is_err());
+    }
+    host.call("PUT 0", "1").unwrap();
+    host.call("PUT 1", "2").unwrap();
+    assert_eq!(get(&host, 1, "0").unwrap(), "1", "known names can be set");
+    host.restart(1);
+    assert!(host.call("PUT more", "true").is_err(), "it has caught up with the names too");
+}
+
+#[test]
 fn a_new_instance_catches_up_from_the_others() {
     let host = flags(3);
     host.call("PUT kept", json!(1)).unwrap();
