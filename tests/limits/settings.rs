@@ -97,7 +97,7 @@ pub async fn restart_window() {
 }
 
 pub async fn blocked_after() {
-    for (after, reported) in [("50ms", true), ("1m", false)] {
+    for (after, reported) in [("60ms", true), ("1m", false)] {
         let gate = Gate::before(|call| &*call.route.handler == "who" && call.context.isolate == IsolateId::Worker(0));
         let config = json!({ "isolate": { "blockedAfter": after } });
         let host = TestHost::with("echo").config(config).probe(gate.probe()).start().await;
@@ -105,12 +105,14 @@ pub async fn blocked_after() {
         let begun = Instant::now();
         let stands = async {
             eventually("it stands", || async { gate.reached() == 1 }).await;
-            let long = async || begun.elapsed() > Duration::from_millis(500);
-            eventually("it is reported, or not", || async { blocked().await || (!reported && long().await) }).await;
+            let long = || !reported && begun.elapsed() > Duration::from_millis(500);
+            eventually("it is reported, or not", || async { blocked().await || long() }).await;
             assert_eq!(blocked().await, reported, "{after}");
             gate.open();
         };
         tokio::join!(host.count("worker-0", "echo"), stands);
+        let line = format!("has done nothing for {after} (isolate.blockedAfter)");
+        assert_eq!(host.log.contains(&[&line]), reported);
     }
 }
 
@@ -126,8 +128,10 @@ pub async fn drain() {
                 operator.send("POST", "/v1/modules/waits/call?path=release", &[], "").await;
             }
         };
+        let begun = Instant::now();
         let (ended, ()) = tokio::join!(host.stop(), release);
         assert_eq!(ended, stopped, "{drain}");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{drain}: long before the default");
         assert_eq!(held.await.is_ok(), stopped == Stopped::Clean);
     }
 }
