@@ -91,7 +91,7 @@ mod tests {
         let commands: BTreeSet<_> = arguments().into_iter().map(|(command, _)| command).collect();
         assert!(commands.iter().any(|name| name == "serve") && commands.len() >= 8, "{commands:?}");
         for (command, flag) in arguments().into_iter().filter(|(_, argument)| !argument.is_positional()) {
-            assert!(variable(&flag).is_some(), "{command} {flag}");
+            assert!(variable(&flag).is_some(), "{command} --{}", flag.get_id());
         }
     }
 
