@@ -117,6 +117,13 @@ fn unknown_keys_name_the_nearest_or_all() {
 }
 
 #[test]
+fn keys_to_come_are_refused_by_name() {
+    for key in unserved::CONFIG {
+        assert_eq!(fault_of(key, "{}").unwrap(), format!("{key}: not served by this version yet"));
+    }
+}
+
+#[test]
 fn capabilities_to_come_cannot_be_granted() {
     for key in unserved::CAPABILITIES {
         let fault = fault_of(&format!("modules.m.grants.{key}"), "[]").unwrap();

@@ -1,10 +1,10 @@
 //! Keys and names that the design has and this version does not serve yet. Each part, when it comes, takes its own out.
 
 /// Keys of `module.json`.
-pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels"];
+pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels", "rollout"];
 
 /// Keys of `fanfare.json`.
-pub const CONFIG: &[&str] = &["events", "sse", "websocket", "cluster", "redis"];
+pub const CONFIG: &[&str] = &["events", "sse", "websocket", "cluster", "redis", "swap"];
 
 /// Keys of `capabilities` and of `grants`.
 pub const CAPABILITIES: &[&str] = &["http", "files", "environment", "secrets"];
