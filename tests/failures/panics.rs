@@ -46,16 +46,18 @@ async fn a_thread_that_host_code_blocks_is_reported_and_the_others_serve() {
     let host = TestHost::with("echo").config(config).probe(gate.probe()).start().await;
     let blocked =
         async |worker: u32| host.metric("fanfare_isolate_blocked", &[&format!("isolate=\"worker-{worker}\"")]).await;
-    assert_eq!((blocked(0).await, blocked(1).await), (0.0, 0.0));
+    let listed = async || host.status().await["blocked"].clone();
+    assert_eq!((blocked(0).await, blocked(1).await, listed().await), (0.0, 0.0, json!([])));
     let stands = async {
         eventually("it is reported", || async { blocked(0).await == 1.0 }).await;
         assert!(host.log.contains(&["worker-0", "has done nothing for 50ms", "isolate.blockedAfter"]));
-        assert_eq!(blocked(1).await, 0.0);
+        assert_eq!((blocked(1).await, listed().await), (0.0, json!(["worker-0"])));
         assert_eq!(host.count("worker-1", "echo").await, 1, "the other thread serves");
         gate.open();
     };
     let (waited, ()) = tokio::join!(host.count("worker-0", "echo"), stands);
     assert_eq!(waited, 1);
     eventually("it goes on", || async { blocked(0).await == 0.0 }).await;
+    assert_eq!(listed().await, json!([]));
     assert!(host.log.contains(&["worker-0", "goes on after"]));
 }

@@ -9,6 +9,7 @@ use crate::registry::{ModuleState, Roster};
 
 pub fn status(config: &Config, dispatch: &Dispatch, roster: &Roster) -> Value {
     let listed: Vec<Value> = roster.states().into_iter().map(|(name, state)| module(&name, &state, dispatch)).collect();
+    let blocked = dispatch.workers().iter().filter(|isolate| isolate.heartbeat.is_blocked());
     json!({
         "node": config.node.id,
         "server": config.node.server,
@@ -17,6 +18,7 @@ pub fn status(config: &Config, dispatch: &Dispatch, roster: &Roster) -> Value {
         "pid": std::process::id(),
         "workers": dispatch.workers().len(),
         "ready": roster.is_ready(),
+        "blocked": blocked.map(|isolate| isolate.id.to_string()).collect::<Vec<_>>(),
         "modules": listed,
     })
 }

@@ -22,6 +22,9 @@ pub struct StatusArgs {
 struct Status {
     node: String,
     environment: String,
+    /// The isolates whose thread stands still.
+    #[serde(default)]
+    blocked: Vec<String>,
     modules: Vec<Module>,
 }
 
@@ -45,7 +48,11 @@ struct Isolate {
     #[serde(default)]
     in_flight: u64,
     #[serde(default)]
+    leaked: u64,
+    #[serde(default)]
     waiting: u64,
+    #[serde(default)]
+    waiting_broadcasts: u64,
 }
 
 pub fn run(args: &StatusArgs) -> ExitCode {
@@ -69,9 +76,14 @@ fn readable(status: &Status) -> String {
     let head = ["MODULE", "STATE", "GENERATION", "ISOLATE", "STATE", "RESTARTS", "IN FLIGHT", "WAITING"];
     let mut rows = vec![head.map(str::to_owned)];
     for module in &status.modules {
-        rows.extend(rows_of(module));
+        rows.extend(rows_of(module, &status.blocked));
     }
     text.push_str(&aligned(&rows));
+    for isolate in &status.blocked {
+        let isolate = printable(isolate);
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "\n{isolate} is blocked: host code holds its thread, so its connections and modules wait");
+    }
     for module in &status.modules {
         reasons(module, &mut text);
     }
@@ -79,7 +91,7 @@ fn readable(status: &Status) -> String {
 }
 
 /// A row per isolate; what is about the whole module stands in the first.
-fn rows_of(module: &Module) -> Vec<[String; 8]> {
+fn rows_of(module: &Module, blocked: &[String]) -> Vec<[String; 8]> {
     let digest = module.generation.as_deref().unwrap_or("-").chars().take(DIGEST).collect::<String>();
     let mut own = [printable(&module.name), printable(&module.state), printable(&digest)];
     if module.isolates.is_empty() {
@@ -88,18 +100,24 @@ fn rows_of(module: &Module) -> Vec<[String; 8]> {
     }
     let row = |isolate: &Isolate| {
         let [name, state, digest] = std::mem::take(&mut own);
+        let is_blocked = blocked.contains(&isolate.isolate);
         [
             name,
             state,
             digest,
             printable(&isolate.isolate),
-            printable(&isolate.state),
+            if is_blocked { "blocked".to_owned() } else { printable(&isolate.state) },
             isolate.restarts.to_string(),
-            isolate.in_flight.to_string(),
-            isolate.waiting.to_string(),
+            with_more(isolate.in_flight, ",", isolate.leaked, "leaked"),
+            with_more(isolate.waiting, " +", isolate.waiting_broadcasts, "broadcasts"),
         ]
     };
     module.isolates.iter().map(row).collect()
+}
+
+/// `3, 2 leaked`: the second number only when there is something to tell.
+fn with_more(count: u64, joint: &str, more: u64, what: &str) -> String {
+    if more == 0 { count.to_string() } else { format!("{count}{joint} {more} {what}") }
 }
 
 fn reasons(module: &Module, text: &mut String) {
@@ -138,11 +156,12 @@ mod tests {
     use super::*;
     use crate::cli::client::fake;
 
-    const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,"modules":[
+    const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,"blocked":["worker-2"],"modules":[
         {"name":"flags","generation":"0123456789abcdef0123","state":"ready","isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"in_flight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
-             "restarts":11,"in_flight":0,"waiting":0}]},
+             "restarts":11,"in_flight":0,"waiting":0,"leaked":0,"waiting_broadcasts":0},
+            {"isolate":"worker-2","state":"ready","in_flight":3,"leaked":2,"waiting":4,"waiting_broadcasts":1024}]},
         {"name":"new","generation":null,"state":"waiting","reason":"new.wasm is not there yet"}]}"#;
 
     async fn output(status: u16, body: &str, json: bool) -> Result<Output, ClientError> {
@@ -158,10 +177,13 @@ mod tests {
         let expected = "\
 node-1 (development)
 
-MODULE  STATE    GENERATION    ISOLATE   STATE   RESTARTS  IN FLIGHT  WAITING
-flags   ready    0123456789ab  worker-0  ready   0         3          0
-                               worker-1  failed  11        0          0
+MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
+flags   ready    0123456789ab  worker-0  ready    0         3            0
+                               worker-1  failed   11        0            0
+                               worker-2  blocked  0         3, 2 leaked  4 + 1024 broadcasts
 new     waiting  -             -
+
+worker-2 is blocked: host code holds its thread, so its connections and modules wait
 
 flags on worker-1:
   11 restarts within 1m
