@@ -109,6 +109,25 @@ async fn grant_writes_what_a_module_asks_for_and_then_it_loads() {
 }
 
 #[tokio::test]
+async fn grant_prints_json() {
+    let project = Project::with(&["waits", "echo"]);
+    let asked = project.run(&["grant", "waits", "--json"]).await;
+    assert_eq!(asked.code, 1);
+    let (json, before) = (asked.json(), project.read("fanfare.json"));
+    assert_eq!((&json["module"], &json["written"]), (&json!("waits"), &json!(false)), "{json}");
+    assert_eq!((&json["granted"]["rpc"], &json["missing"]["broadcast"]), (&json!([]), &json!(["counts"])), "{json}");
+    assert_eq!(json["asked"]["broadcast"], json["missing"]["broadcast"]);
+
+    let written = project.run(&["grant", "waits", "--json", "--yes"]).await;
+    assert_eq!(written.code, 0, "{}", written.err);
+    assert_eq!((&written.json()["written"], &written.json()["missing"]), (&json!(true), &json["missing"]));
+    assert_ne!(project.read("fanfare.json"), before);
+    let again = project.run(&["grant", "waits", "--json"]).await;
+    assert_eq!((again.code, &again.json()["written"]), (0, &json!(false)));
+    assert_eq!(again.json()["granted"], json["missing"]);
+}
+
+#[tokio::test]
 async fn what_is_written_wrong_exits_with_2() {
     let project = Project::with(&[]);
     for args in [&["serve", "--wokers=2"][..], &["sevre"], &["emit"], &["call", "-X", "FETCH", "echo", "who"], &[]] {

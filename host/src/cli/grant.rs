@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
+use serde_json::json;
 
 use super::config::{SettingsArgs, complain, print};
 use crate::config::{self, Capabilities, Config, KeyPath, Sources, formats, source};
@@ -23,6 +24,9 @@ pub struct GrantArgs {
     /// Write without asking.
     #[arg(long, visible_alias = "write", env = "FANFARE_YES", value_parser = FalseyValueParser::new())]
     pub yes: bool,
+    /// Print JSON.
+    #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
 }
 
 /// Shows, asks on a terminal, writes. Exits 1 if something stays ungranted.
@@ -46,20 +50,33 @@ fn grant(args: &GrantArgs) -> Result<(), String> {
     let manifest = Manifest::load(&dir).map_err(|error| error.to_string())?;
     let granted = config.module(&args.module).grants;
     let lacking = manifest.capabilities.lacking(&granted);
-    print(&format!("{} asks for {}\n", args.module, words(&manifest.capabilities)));
-    print(&format!("granted: {}\n", words(&granted)));
-    if lacking.is_empty() {
-        print("nothing is missing\n");
-        return Ok(());
-    }
-    print(&format!("missing: {}\n", words(&lacking)));
     let file = config.file.clone().unwrap_or_else(|| config.root.join(config::FILE_NAME));
-    if !args.yes {
-        confirm(&file)?;
+    let say = |text: String| {
+        if !args.json {
+            print(&text)
+        }
+    };
+    say(format!("{} asks for {}\n", args.module, words(&manifest.capabilities)));
+    say(format!("granted: {}\n", words(&granted)));
+    let written = if lacking.is_empty() {
+        say("nothing is missing\n".to_owned());
+        Ok(false)
+    } else {
+        say(format!("missing: {}\n", words(&lacking)));
+        let agreed = if args.yes { Ok(()) } else { confirm(&file) };
+        agreed.and_then(|()| write_grants(&file, &args.module, &lacking, &sources)).map(|()| true)
+    };
+    if written == Ok(true) {
+        say(format!("written to {}\n", source::shown(&file)));
     }
-    write_grants(&file, &args.module, &lacking, &sources)?;
-    print(&format!("written to {}\n", source::shown(&file)));
-    Ok(())
+    if args.json {
+        let whole = json!({
+            "module": args.module, "asked": manifest.capabilities, "granted": granted, "missing": lacking,
+            "file": &*source::shown(&file), "written": written == Ok(true),
+        });
+        print(&format!("{whole:#}\n"));
+    }
+    written.map(drop)
 }
 
 fn words(capabilities: &Capabilities) -> String {
@@ -71,7 +88,7 @@ fn confirm(file: &Path) -> Result<(), String> {
     if !io::stdin().is_terminal() {
         return Err("nothing is written: there is no terminal to ask on; run it with --yes".to_owned());
     }
-    print(&format!("write it to {}? [y/N] ", source::shown(file)));
+    complain(&format!("write it to {}? [y/N] ", source::shown(file)));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(|error| format!("cannot read the answer: {error}"))?;
     match answer.trim().to_lowercase().as_str() {
