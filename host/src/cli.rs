@@ -7,6 +7,7 @@ mod component;
 pub mod config;
 pub mod emit;
 pub mod grant;
+mod progress;
 pub mod schema;
 pub mod serve;
 pub mod status;

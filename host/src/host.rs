@@ -5,6 +5,7 @@
 
 mod inspect;
 mod modules;
+mod progress;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use inspect::Inspector;
+pub use progress::{Compiling, Logged, Progress};
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
@@ -32,6 +34,7 @@ pub struct Host {
     admin: TcpListener,
     compiler: PathBuf,
     probe: Option<Probe>,
+    progress: Arc<dyn Progress>,
 }
 
 /// A host that serves.
@@ -84,13 +87,19 @@ impl Host {
     pub fn bind(config: Config, compiler: PathBuf) -> Result<Host, StartError> {
         let http = http_trigger::bind(config.http.listen, "http.listen", "--listen")?;
         let admin = http_trigger::bind(config.admin.listen, "admin.listen", "--admin")?;
-        Ok(Host { config: Arc::new(config), http, admin, compiler, probe: None })
+        Ok(Host { config: Arc::new(config), http, admin, compiler, probe: None, progress: Arc::new(Logged) })
     }
 
     /// Shows every call to `probe` as it starts: see [`Environment::probe`].
     #[must_use]
     pub fn with_probe(self, probe: Probe) -> Host {
         Host { probe: Some(probe), ..self }
+    }
+
+    /// Tells it what is being compiled, in place of the log.
+    #[must_use]
+    pub fn with_progress(self, progress: Arc<dyn Progress>) -> Host {
+        Host { progress, ..self }
     }
 
     /// The address of the HTTP listener.
@@ -148,7 +157,7 @@ impl Host {
             listeners.spawn(admin_end.clone().run_until_cancelled_owned(watch));
         }
 
-        modules::load_all(&modules, &config, &loader, &dispatch, &environment).await?;
+        modules::load_all(&modules, &config, &loader, &dispatch, &environment, &*self.progress).await?;
 
         let hands: Vec<Hand> = workers.iter().map(|worker| worker.hand.clone()).collect();
         for worker in &mut workers {

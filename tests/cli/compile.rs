@@ -2,14 +2,16 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fanfare::config::Config;
-use fanfare::host::Host;
+use fanfare::host::{Compiling, Host, Progress};
 use fanfare::registry::ModuleState;
 use serde_json::json;
 
 use super::Project;
-use crate::harness::{section, vector};
+use crate::harness::{Log, binary, eventually, section, source_of, vector};
 
 /// Why a module is refused while `echo` serves.
 async fn refused(project: &Project, module: &str) -> String {
@@ -90,7 +92,7 @@ pub async fn one_that_takes_too_long_and_its_compiler_is_gone() {
         let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
         state.is_err() || state.is_ok_and(|state| state.contains(") Z"))
     };
-    crate::harness::eventually("the child has ended", gone).await;
+    eventually("the child has ended", gone).await;
 }
 
 #[tokio::test]
@@ -118,4 +120,67 @@ async fn a_component_that_was_replaced_meanwhile_is_not_compiled() {
     let same = run(compile(&fanfare::engine::cache::digest_of(&mut bytes.as_slice()).unwrap())).await;
     assert_eq!(same.code, 0, "{}", same.err);
     assert!(project.path().join("out.cwasm").exists());
+}
+
+/// Whoever is told of progress, and lets the compiler begin then.
+struct Witness {
+    go: PathBuf,
+    heard: Mutex<Vec<String>>,
+}
+
+impl Progress for Witness {
+    fn every(&self) -> Duration {
+        Duration::from_millis(10)
+    }
+
+    fn tell(&self, compiling: &Compiling<'_>) {
+        let Compiling { module, place, of, .. } = compiling;
+        self.heard.lock().unwrap().push(format!("{module}, {place} of {of}"));
+        std::fs::write(&self.go, "").unwrap();
+    }
+
+    fn ended(&self) {
+        self.heard.lock().unwrap().push("ended".to_owned());
+    }
+}
+
+/// A host whose compiler waits for a file, and that file. The names of its modules are the test's own.
+fn slow(module: &str) -> (Project, Host, PathBuf) {
+    let echo = source_of("echo");
+    let read = |name: &str| std::fs::read(echo.join(name)).unwrap();
+    let project = Project::with(&[])
+        .own_state()
+        .file(&format!("modules/{module}/module.json"), read("module.json"))
+        .file(&format!("modules/{module}/echo.wasm"), read("echo.wasm"))
+        .file("modules/unbuilt/module.json", r#"{ "component": "unbuilt.wasm" }"#);
+    let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
+    let wait = "until [ -e \"${0%compiler}go\" ]; do sleep 0.01; done";
+    let compiler = script(project.path(), &format!("#!/bin/sh\n{wait}\nexec '{}' \"$@\"\n", binary().display()));
+    let (host, go) = (Host::bind(config, compiler).unwrap(), project.path().join("go"));
+    (project, host, go)
+}
+
+#[tokio::test]
+async fn one_that_takes_long_is_told_until_it_has_ended() {
+    let (_project, host, go) = slow("slow-told");
+    let witness = Arc::new(Witness { go, heard: Mutex::default() });
+    let running = host.with_progress(witness.clone()).start().await.unwrap();
+    assert!(matches!(running.modules.states()["slow-told"], ModuleState::Held(_)));
+    let heard = witness.heard.lock().unwrap().clone();
+    let (last, told) = heard.split_last().unwrap();
+    assert!(!told.is_empty() && told.iter().all(|told| told == "slow-told, 1 of 2"), "{heard:?}");
+    assert_eq!(last, "ended");
+}
+
+#[tokio::test]
+async fn one_that_takes_long_is_logged() {
+    let log = Log::capture();
+    let (_project, host, go) = slow("slow-logged");
+    let looking = async {
+        eventually("it is logged", || async { log.contains(&["compiling module 1 of 2, 2 s so far", "slow-logged"]) })
+            .await;
+        std::fs::write(go, "").unwrap();
+    };
+    let (running, ()) = tokio::join!(host.start(), looking);
+    assert!(matches!(running.unwrap().modules.states()["slow-logged"], ModuleState::Held(_)));
 }

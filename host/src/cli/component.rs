@@ -1,5 +1,6 @@
 //! What `fanfare check` finds in a module's component.
 
+use super::progress::{Line, progress};
 use crate::config::{Config, Fault, Origin, source};
 use crate::host::Inspector;
 use crate::registry::Manifest;
@@ -13,7 +14,8 @@ pub fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
             .enable_all()
             .build()
             .map_err(|error| format!("the runtime does not start: {error}"))?;
-        let inspector = Inspector::new(config, compiler).map_err(|error| error.to_string())?;
+        let inspector =
+            Inspector::new(config, compiler, progress(Line::on_terminal())).map_err(|error| error.to_string())?;
         runtime.block_on(inspector.inspect(manifest.clone()))
     };
     inspect().err().map(|why| why.lines().map(fault).collect()).unwrap_or_default()

@@ -1,6 +1,6 @@
 //! `fanfare serve`.
 
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use tracing_subscriber::EnvFilter;
 
 use super::config::SettingsArgs;
+use super::progress::{Line, progress};
 use crate::config::Config;
 use crate::host::{Host, RunningHost, StartError, Stopped};
 use crate::registry::ModuleState;
@@ -38,7 +39,8 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
-    start_log(&args.log)?;
+    let line = Line::on_terminal();
+    start_log(&args.log, line.clone())?;
     let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -51,7 +53,7 @@ fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(|error| format!("signals cannot be watched: {error}"))?;
         let strict = args.strict;
-        let host = Host::bind(config, compiler).map_err(|error| error.to_string())?;
+        let host = Host::bind(config, compiler).map_err(|error| error.to_string())?.with_progress(progress(line));
         let start = async { host.start().await.and_then(|host| if strict { must_be_whole(host) } else { Ok(host) }) };
         let host = tokio::select! {
             host = start => host.map_err(|error| error.to_string())?,
@@ -102,14 +104,12 @@ fn greet(host: &RunningHost) {
 }
 
 /// Text on a terminal, else JSON, to standard error.
-fn start_log(filter: &str) -> Result<(), String> {
+fn start_log(filter: &str, terminal: Option<Line>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
-    let terminal = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if terminal {
-        log.init()
-    } else {
-        log.json().flatten_event(true).init()
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    match terminal {
+        Some(line) => log.with_writer(line).init(),
+        None => log.with_writer(std::io::stderr).json().flatten_event(true).init(),
     }
     Ok(())
 }

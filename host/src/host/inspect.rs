@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::progress::{Progress, Turn};
 use super::{StartError, loader, modules};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
@@ -18,11 +19,12 @@ pub struct Inspector {
     loader: Loader,
     linker: GuestLinker,
     environment: Environment,
+    progress: Arc<dyn Progress>,
 }
 
 impl Inspector {
     /// `compiler` is a program that answers `compile`, such as the `fanfare` binary.
-    pub fn new(config: &Config, compiler: PathBuf) -> Result<Inspector, StartError> {
+    pub fn new(config: &Config, compiler: PathBuf, progress: Arc<dyn Progress>) -> Result<Inspector, StartError> {
         let loader = loader(config, compiler)?;
         let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
         let node = Arc::new(NodeFacts { id: config.node.id.clone(), server: config.node.server.clone(), workers: 0 });
@@ -38,11 +40,12 @@ impl Inspector {
             ids,
             probe: None,
         };
-        Ok(Inspector { config: Arc::new(config.clone()), loader, linker, environment })
+        Ok(Inspector { config: Arc::new(config.clone()), loader, linker, environment, progress })
     }
 
     /// Every fault of a module's component, one a line: how it is compiled, what it exports, imports and handles.
     pub async fn inspect(&self, manifest: Manifest) -> Result<(), String> {
-        modules::load(manifest, &self.config, &self.loader, &self.linker, &self.environment).await.map(drop)
+        let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
+        modules::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await.map(drop)
     }
 }

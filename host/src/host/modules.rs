@@ -1,17 +1,15 @@
 //! Loading the modules of a host.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::StartError;
+use super::progress::{Progress, Turn};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::isolate::{self, Environment, GuestLinker, Program};
 use crate::registry::manifest::{Found, Manifest, scan};
 use crate::registry::{Loader, ModuleState, Roster};
-
-/// How often a long compile is heard of.
-const PROGRESS: Duration = Duration::from_secs(2);
 
 /// Loads every module of `modulesDir` and waits until each has had its first try in every worker.
 pub(super) async fn load_all(
@@ -20,6 +18,7 @@ pub(super) async fn load_all(
     loader: &Loader,
     dispatch: &Dispatch,
     environment: &Arc<Environment>,
+    progress: &dyn Progress,
 ) -> Result<(), StartError> {
     let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
     let path = &config.modules_dir;
@@ -37,7 +36,9 @@ pub(super) async fn load_all(
         }
     }
     let mut slots = Vec::new();
-    for folder in found {
+    let of = found.len();
+    for (index, folder) in found.into_iter().enumerate() {
+        let turn = Turn { progress, place: index + 1, of };
         let name = folder.name;
         match folder.found {
             Found::Refused(error) => refuse(roster, &name, error.to_string()),
@@ -46,7 +47,7 @@ pub(super) async fn load_all(
                 roster.set(&name, ModuleState::Waiting);
             }
             Found::Ready(manifest) => {
-                match load(*manifest, config, loader, &linker, environment).await {
+                match load(*manifest, config, loader, &linker, environment, &turn).await {
                     Ok(program) => {
                         roster.set(&name, ModuleState::Held(program.generation.clone()));
                         let program = Arc::new(program);
@@ -81,13 +82,14 @@ pub(super) async fn load(
     loader: &Loader,
     linker: &GuestLinker,
     environment: &Environment,
+    turn: &Turn<'_>,
 ) -> Result<Program, String> {
     let component = manifest.component.display().to_string();
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let name = manifest.name.clone();
     let loading = loader.load(manifest, config, threads);
-    let loaded = told(&name, begun, loading).await.map_err(|error| error.to_string())?;
+    let loaded = turn.during(&name, loading).await.map_err(|error| error.to_string())?;
     let generation = Arc::new(loaded.generation);
     if loaded.compiled {
         tracing::info!(module = %generation.module, took = ?begun.elapsed(), "compiled");
@@ -108,18 +110,5 @@ pub(super) async fn load(
         }
         Ok(None) => Ok(program),
         Err(why) => Err(format!("{component}: {why}")),
-    }
-}
-
-/// Says now and then that loading, which is compiling when it takes long, goes on.
-async fn told<T>(module: &str, begun: Instant, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = tokio::time::sleep(PROGRESS) => {
-                tracing::info!(module, "compiling, {} s so far", begun.elapsed().as_secs());
-            }
-        }
     }
 }
