@@ -9,7 +9,7 @@ use crate::harness::root;
 /// A part, and the parts below it that it may name. `call`, `config` and `ports` are plain data and traits for all.
 const TABLE: &[(&str, &[&str])] = &[
     ("call", &[]),
-    ("config", &[]),
+    ("config", &["call"]),
     ("ports", &["call", "config"]),
     ("bindings", &[]),
     ("engine", &[]),

@@ -7,10 +7,12 @@ use std::time::Duration;
 mod context;
 mod error;
 mod name;
+mod panic;
 
 pub use context::{Context, Deadline, RequestHead, Trace};
 pub use error::{CallError, Failure, Fault};
-pub use name::{RouteName, RouteNameError};
+pub use name::{METHODS, RouteName, RouteNameError};
+pub use panic::panic_text;
 
 /// One of the places of a node that hold instances. Written `worker-0`, `broker-0`, `master`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -42,6 +42,11 @@ mod tests;
 /// The name of the file.
 pub const FILE_NAME: &str = "fanfare.json";
 
+/// Whether routes with the middleware `test` are open in an environment.
+pub fn opens_test_routes(environment: &str) -> bool {
+    matches!(environment, "development" | "test")
+}
+
 /// The settings a host starts with, checked.
 #[derive(Debug, Clone)]
 pub struct Config {

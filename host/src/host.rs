@@ -19,7 +19,7 @@ pub use inspect::Inspector;
 pub use progress::{Compiling, Logged, Progress};
 
 use crate::admin::{self, Admin};
-use crate::config::Config;
+use crate::config::{Config, opens_test_routes};
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
@@ -131,7 +131,7 @@ impl Host {
         let ids = Ids::default();
         let isolates = workers.iter().map(|worker| worker.isolate.clone()).collect();
         let settings = Arc::new(Settings::new(&config.http, &config.environment));
-        let test_routes = matches!(config.environment.as_str(), "development" | "test");
+        let test_routes = opens_test_routes(&config.environment);
         let modules = Arc::new(Roster::default());
         let max_depth = config.calls.max_depth;
         let dispatch =

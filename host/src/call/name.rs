@@ -1,5 +1,8 @@
 use http::Method;
 
+/// What a route may have, by name.
+pub const METHODS: [Method; 5] = [Method::DELETE, Method::GET, Method::PATCH, Method::POST, Method::PUT];
+
 /// A route as callers inside write it: `[METHOD ]module/path[?query]`, or `[METHOD ]module.path`, or, for the
 /// caller's own module, `[METHOD ]/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +47,8 @@ fn split_method(text: &str) -> Result<(Option<Method>, &str), RouteNameError> {
     let Some((word, rest)) = text.split_once(' ') else {
         return Ok((None, text));
     };
-    let method = match word {
-        "GET" => Method::GET,
-        "POST" => Method::POST,
-        "PUT" => Method::PUT,
-        "PATCH" => Method::PATCH,
-        "DELETE" => Method::DELETE,
-        other => return Err(RouteNameError::Method(other.to_owned())),
-    };
-    Ok((Some(method), rest))
+    let method = METHODS.into_iter().find(|method| method.as_str() == word);
+    Ok((Some(method.ok_or_else(|| RouteNameError::Method(word.to_owned()))?), rest))
 }
 
 #[cfg(test)]

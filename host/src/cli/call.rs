@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded, shown};
+use crate::config::formats;
 
 /// Call a route of a module from inside, `inner` ones too, and print what it replies.
 #[derive(Debug, clap::Args)]
@@ -30,9 +31,7 @@ pub struct CallArgs {
 
 /// What a route may have, written in any case.
 fn method(text: &str) -> Result<Method, String> {
-    let all = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-    let found = all.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text));
-    found.ok_or_else(|| "a method is one of GET, POST, PUT, PATCH and DELETE".to_owned())
+    formats::method(text).ok_or_else(|| format!("a method is {}", formats::METHOD_RULE))
 }
 
 #[derive(Debug, Deserialize)]

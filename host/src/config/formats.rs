@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::units::{Size, Time};
+use crate::call::METHODS;
 
 macro_rules! formats {
     ($($(#[$doc:meta])* $name:ident = $format:literal, $pattern:literal;)*) => {$(
@@ -102,10 +103,7 @@ pub const METHOD_RULE: &str = "one of \"get\", \"post\", \"put\", \"patch\" and 
 
 /// A method a route may have, written in any case.
 pub fn method(text: &str) -> Option<http::Method> {
-    use http::Method;
-    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE]
-        .into_iter()
-        .find(|method| method.as_str().eq_ignore_ascii_case(text))
+    METHODS.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text))
 }
 
 /// `[a-z][a-z0-9-]{0,63}`.

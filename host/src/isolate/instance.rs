@@ -25,7 +25,9 @@ use super::running::Running;
 use super::slot::Slot;
 use super::state::{self, State};
 use super::{Environment, mailbox::Room};
-use crate::call::{CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger};
+use crate::call::{
+    CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger, panic_text,
+};
 use crate::isolate::mailbox::Queued;
 use crate::registry::{Generation, Isolation};
 
@@ -331,9 +333,4 @@ impl Drive {
     fn describe(&self, error: &wasmtime::Error, state: &State) -> String {
         super::trap::describe(error, state, &self.program.generation.limits)
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

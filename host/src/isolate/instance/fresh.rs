@@ -9,7 +9,8 @@ use futures_util::future::{FutureExt, poll_fn};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::watch::WATCH;
-use super::{Drive, End, panic_text};
+use super::{Drive, End};
+use crate::call::panic_text;
 use crate::isolate::mailbox::Queued;
 use crate::isolate::running::Running;
 

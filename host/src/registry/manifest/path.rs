@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
 use http::Method;
-use percent_encoding::percent_decode_str;
 
 use super::Segment;
 use crate::config::formats;
 use crate::config::tree::quoted;
+use crate::registry::router::decode_segment;
 
 /// A path as it is written, decoded into segments; else the rule it breaks.
 pub fn parse(text: &str) -> Result<Vec<Segment>, String> {
@@ -53,21 +53,11 @@ fn segment(part: &str) -> Result<Segment, String> {
             None => Err("must have parameters that take a whole segment, such as a/{name}".to_owned()),
         };
     }
-    let literal = decode(part).ok_or("must have `%` only before two hexadecimal digits that make UTF-8")?;
-    if matches!(literal.as_str(), "." | "..") {
+    let literal = decode_segment(part).ok_or("must have `%` only before two hexadecimal digits that make UTF-8")?;
+    if matches!(&*literal, "." | "..") {
         return Err("must have no segment `.` or `..`".to_owned());
     }
-    Ok(Segment::Literal(literal))
-}
-
-/// Percent-decoded; `None` for a bad escape or what is no UTF-8 then.
-fn decode(part: &str) -> Option<String> {
-    let escapes = part.split('%').skip(1);
-    let is_good = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
-    if !escapes.clone().all(is_good) {
-        return None;
-    }
-    percent_decode_str(part).decode_utf8().ok().map(|text| text.into_owned())
+    Ok(Segment::Literal(literal.into_owned()))
 }
 
 fn is_param(name: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cors::Cors;
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, opens_test_routes};
 
 /// The settings of the HTTP trigger. Made once, shared by all connections of a worker.
 #[derive(Debug, Clone)]
@@ -26,20 +26,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn new(config: &HttpConfig, environment: &str) -> Settings {
+    pub fn new(http: &HttpConfig, environment: &str) -> Settings {
         Settings {
-            domain: config.domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
-            cors: Cors::new(&config.cors),
-            max_body: config.max_body,
-            body_timeout: config.body_timeout,
-            header_timeout: config.header_timeout,
-            idle_timeout: config.idle_timeout,
-            max_streams: config.max_streams,
-            local_streams: usize::try_from(config.local_streams).unwrap_or(usize::MAX),
-            max_header_bytes: config.max_header_bytes,
-            max_headers: config.max_headers,
+            domain: http.domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
+            cors: Cors::new(&http.cors),
+            max_body: http.max_body,
+            body_timeout: http.body_timeout,
+            header_timeout: http.header_timeout,
+            idle_timeout: http.idle_timeout,
+            max_streams: http.max_streams,
+            local_streams: usize::try_from(http.local_streams).unwrap_or(usize::MAX),
+            max_header_bytes: http.max_header_bytes,
+            max_headers: http.max_headers,
             index: environment == "development",
-            test_routes: matches!(environment, "development" | "test"),
+            test_routes: opens_test_routes(environment),
         }
     }
 }
