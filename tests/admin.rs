@@ -2,4 +2,5 @@
 
 mod guard;
 mod metrics;
+mod problems;
 mod readiness;

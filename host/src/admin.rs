@@ -27,10 +27,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::call::Problem;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::registry::Roster;
@@ -55,7 +55,7 @@ impl Admin {
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         if let Err(why) = guard::check(request.headers(), request.uri()) {
-            return problem(StatusCode::FORBIDDEN, "forbidden", &why);
+            return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "not open to you", why));
         }
         let path = request.uri().path().to_owned();
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -75,7 +75,10 @@ impl Admin {
             }
             ["livez" | "readyz" | "metrics"] | ["v1", "status"] => not_allowed("GET, HEAD"),
             ["v1", "modules", _, "broadcasts", _] | ["v1", "modules", _, "call"] => not_allowed("POST"),
-            _ => problem(StatusCode::NOT_FOUND, "not-found", &format!("the admin listener has nothing at {path}")),
+            _ => {
+                let detail = format!("the admin listener has nothing at {path}");
+                problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "nothing is served here", detail))
+            }
         }
     }
 
@@ -151,22 +154,21 @@ fn text(status: StatusCode, body: &str) -> Answer {
 }
 
 fn json_answer(status: StatusCode, body: &serde_json::Value) -> Answer {
-    answer(status, "application/json", format!("{body}\n"))
+    json_text(status, body.to_string())
 }
 
-fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
-    let body = json!({
-        "type": format!("urn:fanfare:{code}"),
-        "title": status.canonical_reason().unwrap_or_default(),
-        "status": status.as_u16(),
-        "detail": detail,
-        "code": code,
-    });
-    answer(status, "application/problem+json", format!("{body}\n"))
+fn json_text(status: StatusCode, body: String) -> Answer {
+    answer(status, "application/json", body + "\n")
+}
+
+fn problem(problem: Problem) -> Answer {
+    answer(problem.status, "application/problem+json", format!("{}\n", problem.document()))
 }
 
 fn not_allowed(methods: &'static str) -> Answer {
-    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", &format!("allowed: {methods}"));
+    let (title, detail) = ("the path has other methods", format!("use one of {methods}"));
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let mut answer = problem(Problem::new(status, "method-not-allowed", title, detail));
     answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(methods));
     answer
 }

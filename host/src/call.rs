@@ -8,11 +8,13 @@ mod context;
 mod error;
 mod name;
 mod panic;
+mod problem;
 
 pub use context::{Context, Deadline, RequestHead, Trace};
 pub use error::{CallError, Failure, Fault};
 pub use name::{METHODS, RouteName, RouteNameError};
 pub use panic::panic_text;
+pub use problem::Problem;
 
 /// One of the places of a node that hold instances. Written `worker-0`, `broker-0`, `master`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,6 +6,7 @@ pub mod client;
 mod component;
 pub mod config;
 pub mod emit;
+mod entries;
 pub mod grant;
 mod progress;
 pub mod schema;

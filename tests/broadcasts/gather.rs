@@ -16,7 +16,7 @@ async fn misbehaving(host: &Started, how: &str) -> Value {
 #[tokio::test]
 async fn there_is_one_entry_for_each_worker_reply_or_failure() {
     let host = TestHost::with("counts").workers(3).limit("counts", "timeout", "2s").start().await;
-    for (how, end) in [("fail", "failure"), ("trap", "crashed"), ("spin", "crashed"), ("never", "timeout")] {
+    for (how, end) in [("fail", "as-told"), ("trap", "crashed"), ("spin", "crashed"), ("never", "timeout")] {
         let entries = misbehaving(&host, how).await;
         assert_eq!(ends(&entries), by_worker(&["reply", end, "reply"]), "{how}: {entries}");
         assert_eq!(entries[2]["reply"], json!({ "status": 200, "headers": [], "payload": "fine" }), "{how}");

@@ -45,7 +45,7 @@ async fn emit_prints_the_receipt_or_what_each_worker_answers() {
 
     let gathered = emit(&["misbehave", r#"{"worker":1,"how":"fail"}"#, "--gather"]).await;
     assert_eq!(gathered.code, 1);
-    assert_eq!(gathered.out, "worker-0  200  fine\nworker-1  failure: it fails as told\n");
+    assert_eq!(gathered.out, "worker-0  200  fine\nworker-1  as-told (409): it fails as told\n");
     assert!(gathered.err.contains("1 of 2 workers failed"), "{}", gathered.err);
 
     let unknown = emit(&["apend"]).await;
@@ -69,9 +69,13 @@ async fn call_prints_what_the_route_replies() {
     let inner = call(&["echo", "/inner", "1"]).await;
     assert_eq!((inner.code, inner.out.trim_end()), (0, "1"), "{}", inner.err);
 
-    let failed = call(&["echo", "fail", r#"{"name":"out-of-tea","message":"There is none.","status":418}"#]).await;
+    let fail = r#"{"name":"out-of-tea","message":"There is none.","status":418,"data":{"pots":1}}"#;
+    let failed = call(&["echo", "fail", fail]).await;
     assert_eq!((failed.code, failed.out.as_str()), (1, ""));
-    assert!(failed.err.contains("out-of-tea (418): There is none."), "{}", failed.err);
+    assert_eq!(failed.err, "error: out-of-tea (418): There is none.\n  data: {\"pots\":1}\n");
+    let everywhere = call(&["echo", "fail", fail, "--target", "workers"]).await;
+    let entry = |worker| format!("worker-{worker}  out-of-tea (418): There is none.\n  data: {{\"pots\":1}}\n");
+    assert_eq!((everywhere.code, everywhere.out), (1, entry(0) + &entry(1)), "{}", everywhere.err);
     let missing = call(&["echo", "nothing"]).await;
     assert_eq!(missing.code, 1);
     assert!(missing.err.contains("not-found (404)"), "{}", missing.err);

@@ -5,9 +5,9 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, json_answer, problem};
+use super::{Admin, Answer, json_answer, json_text, problem};
 use crate::call::{
-    CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Receipt, Reply, RouteName, Target,
+    CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Problem, Receipt, Reply, RouteName, Target,
 };
 use crate::dispatch::Actor;
 
@@ -21,13 +21,13 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
     let timeout = admin.config.limits.max.timeout;
     if query.get("gather").as_deref() == Some("true") {
         return match admin.dispatch.gather(&Actor::Operator, what, payload, Some(timeout)).await {
-            Ok(entries) => json_answer(StatusCode::OK, &entries_json(entries)),
-            Err(error) => failed(&error),
+            Ok(entries) => json_text(StatusCode::OK, entries_json(entries)),
+            Err(error) => problem(error.into()),
         };
     }
     match admin.dispatch.emit(&Actor::Operator, what, payload) {
         Ok(receipt) => json_answer(StatusCode::ACCEPTED, &receipt_json(&receipt)),
-        Err(error) => failed(&error),
+        Err(error) => problem(error.into()),
     }
 }
 
@@ -40,7 +40,7 @@ pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> An
     let method = match query.get("method").map(|method| method.to_ascii_uppercase().parse::<Method>()) {
         None => None,
         Some(Ok(method)) => Some(method),
-        Some(Err(_)) => return problem(StatusCode::BAD_REQUEST, "invalid", "method: not an HTTP method"),
+        Some(Err(_)) => return invalid("method: not an HTTP method"),
     };
     let path = query.get("path").unwrap_or_default();
     let (path, search) = path.split_once('?').unwrap_or((&path, ""));
@@ -50,15 +50,15 @@ pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> An
     match target(query.get("target").as_deref()) {
         Ok(To::One(target)) => match admin.dispatch.call(&Actor::Operator, target, &name, payload, options).await {
             Ok(reply) => json_answer(StatusCode::OK, &reply_json(reply)),
-            Err(error) => failed(&error),
+            Err(error) => problem(error.into()),
         },
         Ok(To::Every(group)) => {
             match admin.dispatch.call_every(&Actor::Operator, group, &name, payload, options).await {
-                Ok(entries) => json_answer(StatusCode::OK, &entries_json(entries)),
-                Err(error) => failed(&error),
+                Ok(entries) => json_text(StatusCode::OK, entries_json(entries)),
+                Err(error) => problem(error.into()),
             }
         }
-        Err(why) => problem(StatusCode::BAD_REQUEST, "invalid", &why),
+        Err(why) => invalid(why),
     }
 }
 
@@ -110,27 +110,22 @@ async fn body(admin: &Admin, request: Request<Incoming>) -> Result<Payload, Answ
     let read = Limited::new(request.into_body(), limit).collect();
     match tokio::time::timeout(admin.config.http.body_timeout, read).await {
         Ok(Ok(body)) => Ok(Payload::guess(body.to_bytes().into())),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload-too-large",
-            &format!("the body has more bytes than http.maxBody, {limit}"),
-        )),
-        Ok(Err(error)) => {
-            Err(problem(StatusCode::BAD_REQUEST, "invalid", &format!("the body did not arrive: {error}")))
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let detail = format!("the body has more bytes than http.maxBody, {limit}");
+            let title = "the body is too large";
+            Err(problem(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", title, detail)))
         }
+        Ok(Err(error)) => Err(invalid(format!("the body did not arrive: {error}"))),
         Err(_) => {
-            Err(problem(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body took longer than http.bodyTimeout"))
+            let detail = "the body took longer than http.bodyTimeout";
+            let title = "the body came too slowly";
+            Err(problem(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", title, detail)))
         }
     }
 }
 
-fn failed(error: &CallError) -> Answer {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let code = match error {
-        CallError::Failure(failure) => failure.name.as_str(),
-        other => other.code(),
-    };
-    problem(status, code, &error.to_string())
+fn invalid(why: impl Into<String>) -> Answer {
+    problem(CallError::Invalid(why.into()).into())
 }
 
 fn receipt_json(receipt: &Receipt) -> Value {
@@ -146,15 +141,13 @@ fn receipt_json(receipt: &Receipt) -> Value {
     })
 }
 
-fn entries_json(entries: Vec<Entry>) -> Value {
-    let entry = |entry: Entry| match entry.outcome {
-        Ok(reply) => json!({ "isolate": entry.isolate.to_string(), "reply": reply_json(reply) }),
-        Err(error) => json!({
-            "isolate": entry.isolate.to_string(),
-            "error": { "code": error.code(), "detail": error.to_string() },
-        }),
+/// Text, for what a guest's problem has beside it goes out as it is.
+fn entries_json(entries: Vec<Entry>) -> String {
+    let entry = |Entry { isolate, outcome }| match outcome {
+        Ok(reply) => format!(r#"{{"isolate":"{isolate}","reply":{}}}"#, reply_json(reply)),
+        Err(error) => format!(r#"{{"isolate":"{isolate}","error":{}}}"#, Problem::from(error).document()),
     };
-    entries.into_iter().map(entry).collect()
+    format!("[{}]", entries.into_iter().map(entry).collect::<Vec<_>>().join(","))
 }
 
 /// Bytes that are not UTF-8 are shown with replacement characters: this is for people.

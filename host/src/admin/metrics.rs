@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Answer;
-use crate::call::TriggerKind;
+use crate::call::{Problem, TriggerKind};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot};
 
@@ -20,7 +20,10 @@ pub fn answer(dispatch: &Arc<Dispatch>) -> Answer {
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
         Ok(()) => super::answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
-        Err(error) => super::problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", &error.to_string()),
+        Err(error) => {
+            let title = "the metrics cannot be written";
+            super::problem(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, error.to_string()))
+        },
     }
 }
 

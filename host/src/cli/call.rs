@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use http::Method;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded, shown};
+use super::entries::{self, Entry, Reply};
 use crate::config::formats;
 
 /// Call a route of a module from inside, `inner` ones too, and print what it replies.
@@ -39,14 +39,7 @@ fn method(text: &str) -> Result<Method, String> {
 enum Replies {
     One(Reply),
     /// Of a target that is several places.
-    Several(Vec<Value>),
-}
-
-#[derive(Debug, Deserialize)]
-struct Reply {
-    status: u16,
-    #[serde(default)]
-    payload: Value,
+    Several(Vec<Entry>),
 }
 
 pub fn run(args: &CallArgs) -> ExitCode {
@@ -66,17 +59,10 @@ impl CallArgs {
                 text: shown(&payload),
                 failure: (status >= 400).then(|| format!("the handler replied with status {status}")),
             },
-            Replies::Several(entries) => several(&entries),
+            Replies::Several(entries) => entries::output(&entries),
         };
         Ok(if self.admin.json { Output { text: answer.text(), ..output } } else { output })
     }
-}
-
-/// One line of JSON for each place.
-fn several(entries: &[Value]) -> Output {
-    let failed = entries.iter().filter(|entry| entry.get("error").is_some_and(|error| !error.is_null())).count();
-    let failure = (failed > 0).then(|| format!("{failed} of {} calls failed", entries.len()));
-    Output { text: entries.iter().map(|entry| format!("{entry}\n")).collect(), failure }
 }
 
 #[cfg(test)]
@@ -132,11 +118,11 @@ mod tests {
             None,
             "x",
             200,
-            r#"[{"isolate":"worker-0","reply":{}},{"isolate":"worker-1","error":{"code":"timeout"}}]"#,
+            r#"[{"isolate":"worker-0","reply":{"status":204}},{"isolate":"worker-1","error":{"status":504,"code":"timeout"}}]"#,
         )
         .await;
         let output = output.unwrap();
-        assert_eq!(output.text.lines().count(), 2);
-        assert_eq!(output.failure.as_deref(), Some("1 of 2 calls failed"));
+        assert_eq!(output.text, "worker-0  204\nworker-1  timeout (504)\n");
+        assert_eq!(output.failure.as_deref(), Some("1 of 2 workers failed"));
     }
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use http::Method;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::client::{self, AdminArgs, ClientError, Output, encoded, printable, shown};
+use super::client::{self, AdminArgs, ClientError, Output, encoded, printable};
+use super::entries::{self, Entry};
 
 /// Emit a broadcast of a module, in every worker.
 #[derive(Debug, clap::Args)]
@@ -41,28 +41,6 @@ struct Skipped {
     reason: String,
 }
 
-/// What one worker answered: one of the two.
-#[derive(Debug, Deserialize)]
-struct Entry {
-    isolate: String,
-    reply: Option<Reply>,
-    error: Option<Failed>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Reply {
-    status: u16,
-    #[serde(default)]
-    payload: Value,
-}
-
-#[derive(Debug, Deserialize)]
-struct Failed {
-    code: String,
-    #[serde(default)]
-    detail: String,
-}
-
 pub fn run(args: &EmitArgs) -> ExitCode {
     client::run(args.output(), args.admin.json)
 }
@@ -74,7 +52,7 @@ impl EmitArgs {
         let path = format!("/v1/modules/{}/broadcasts/{}{query}", encoded(&self.module), encoded(&self.name));
         let answer = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
         let output = match self.gather {
-            true => of_entries(&answer.parse::<Vec<Entry>>()?),
+            true => entries::output(&answer.parse::<Vec<Entry>>()?),
             false => of_receipt(&self.name, &answer.parse()?),
         };
         Ok(if self.admin.json { Output { text: answer.text(), ..output } } else { output })
@@ -90,27 +68,6 @@ fn of_receipt(name: &str, receipt: &Receipt) -> Output {
         _ = writeln!(text, "{} is skipped: {}", printable(isolate), printable(reason));
     }
     let failure = (*accepted == 0).then(|| "no worker took the broadcast".to_owned());
-    Output { text, failure }
-}
-
-fn of_entries(entries: &[Entry]) -> Output {
-    let mut text = String::new();
-    let mut failed = 0;
-    for Entry { isolate, reply, error } in entries {
-        let isolate = printable(isolate);
-        match (reply, error) {
-            (Some(Reply { status, payload }), None) => {
-                _ = writeln!(text, "{}", format!("{isolate}  {status}  {}", printable(&shown(payload))).trim_end());
-                failed += u32::from(*status >= 400);
-            }
-            (_, error) => {
-                let (code, detail) = error.as_ref().map_or(("no answer", ""), |error| (&error.code, &error.detail));
-                _ = writeln!(text, "{isolate}  {}: {}", printable(code), printable(detail));
-                failed += 1;
-            }
-        }
-    }
-    let failure = (failed > 0).then(|| format!("{failed} of {} workers failed", entries.len()));
     Output { text, failure }
 }
 
@@ -144,9 +101,9 @@ mod tests {
     async fn gathered() {
         let entries = r#"[{"isolate":"worker-0","reply":{"status":200,"payload":"{\"seen\":1}"}},
             {"isolate":"worker-1","reply":{"status":204,"payload":null}},
-            {"isolate":"worker-2","error":{"code":"crashed","detail":"trapped"}}]"#;
+            {"isolate":"worker-2","error":{"status":500,"code":"crashed","detail":"trapped"}}]"#;
         let (output, asked) = output(true, None, entries).await;
-        assert_eq!(output.text, "worker-0  200  {\"seen\":1}\nworker-1  204\nworker-2  crashed: trapped\n");
+        assert_eq!(output.text, "worker-0  200  {\"seen\":1}\nworker-1  204\nworker-2  crashed (500): trapped\n");
         assert_eq!(output.failure.as_deref(), Some("1 of 3 workers failed"));
         assert_eq!(asked, ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb?gather=true".into(), String::new()));
     }

@@ -1,0 +1,152 @@
+//! Problem documents (RFC 9457): how every listener says no.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use http::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::IgnoredAny;
+
+use super::{CallError, Payload, Trace};
+
+/// What may stand unescaped in a URN after its namespace.
+const URN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+
+/// Why something was not done, for whoever asked for it.
+#[derive(Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    pub code: Cow<'static, str>,
+    pub title: &'static str,
+    pub detail: String,
+    /// The module it is about.
+    pub module: Option<String>,
+    /// Under which name the log knows it.
+    pub trace: Option<Trace>,
+    /// What the guest says beside it.
+    pub data: Payload,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+        Problem {
+            status,
+            code: Cow::Borrowed(code),
+            title,
+            detail: detail.into(),
+            module: None,
+            trace: None,
+            data: Payload::None,
+        }
+    }
+
+    /// The document, as JSON.
+    pub fn document(&self) -> String {
+        let document = Document {
+            kind: format!("urn:fanfare:{}", utf8_percent_encode(&self.code, URN)),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: &self.code,
+            module: self.module.as_deref(),
+            trace: self.trace.map(|trace| trace.to_string()),
+        };
+        // Strings, numbers and plain fields: nothing of it can fail.
+        let mut text = serde_json::to_string(&document).unwrap_or_else(|_| "{}".to_owned());
+        if let (Payload::Text(data), true) = (&self.data, text.ends_with('}')) {
+            text.pop();
+            // JSON goes out as it is, never re-serialised; any other text as a string.
+            match serde_json::from_str::<IgnoredAny>(data) {
+                Ok(_) => _ = write!(text, ",\"data\":{data}}}"),
+                Err(_) => _ = write!(text, ",\"data\":{}}}", serde_json::Value::from(data.as_str())),
+            }
+        }
+        text
+    }
+}
+
+/// What the guest says goes out as it is.
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Problem {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let (code, title) = (error.code(), title(&error));
+        match error {
+            CallError::Failure(failure) => {
+                let title = status.canonical_reason().unwrap_or(title);
+                let mut problem = Problem::new(status, code, title, failure.message);
+                if !failure.name.is_empty() {
+                    problem.code = failure.name.into();
+                }
+                problem.data = failure.data;
+                problem
+            }
+            other => Problem::new(status, code, title, other.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+}
+
+fn title(error: &CallError) -> &'static str {
+    match error {
+        CallError::Failure(_) => "the handler said no",
+        CallError::Timeout => "no answer in time",
+        CallError::NotFound(_) => "nothing is served here",
+        CallError::Forbidden(_) => "not open to you",
+        CallError::Overloaded(_) => "too much to do",
+        CallError::Crashed(_) => "the module crashed",
+        CallError::Unavailable(_) => "the module is not available",
+        CallError::WouldDeadlock(_) => "the call would wait for itself",
+        CallError::TooDeep(_) => "calls are nested too deep",
+        CallError::Invalid(_) => "the call is invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Failure;
+
+    fn failure(name: &str, data: Payload) -> String {
+        let failure = Failure { name: name.into(), message: "no".into(), status: 409, data, ..Failure::default() };
+        Problem::from(CallError::Failure(failure)).document()
+    }
+
+    #[test]
+    fn a_failure_maps_one_to_one() {
+        let expected = r#"{"type":"urn:fanfare:no-such-flag","title":"Conflict","status":409,"detail":"no","code":"no-such-flag"}"#;
+        assert_eq!(failure("no-such-flag", Payload::None), expected);
+        assert_eq!(failure("no-such-flag", Payload::Bytes(vec![1])), expected);
+        assert!(failure("", Payload::None).contains(r#""code":"failure""#));
+    }
+
+    #[test]
+    fn json_goes_out_as_it_is_and_other_text_as_a_string() {
+        let data = |text: &str| failure("x", Payload::Text(text.into()));
+        assert!(data("{\"n\": 1.00, \"n\":2}").ends_with(r#","data":{"n": 1.00, "n":2}}"#));
+        assert!(data("say \"no\"").ends_with(r#","data":"say \"no\""}"#));
+        assert!(data("1} ,\"x\":{").ends_with(r#","data":"1} ,\"x\":{"}"#));
+        assert!(data("").ends_with(r#","data":""}"#));
+        let deep = "[".repeat(10_000);
+        assert!(data(&deep).contains("[[["));
+    }
+
+    #[test]
+    fn any_name_makes_a_urn() {
+        let text = failure("no such <flag>\n", Payload::None);
+        assert!(text.starts_with(r#"{"type":"urn:fanfare:no%20such%20%3Cflag%3E%0A""#), "{text}");
+    }
+}

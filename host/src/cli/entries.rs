@@ -1,0 +1,71 @@
+//! What several places answered.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::{Output, Problem, printable, shown};
+
+/// What one place answered: one of the two.
+#[derive(Debug, Deserialize)]
+pub struct Entry {
+    isolate: String,
+    reply: Option<Reply>,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Reply {
+    pub status: u16,
+    #[serde(default)]
+    pub payload: Value,
+}
+
+/// A line for each place. It has failed when one of them has.
+pub fn output(entries: &[Entry]) -> Output {
+    let mut text = String::new();
+    let mut failed = 0;
+    for Entry { isolate, reply, error } in entries {
+        let isolate = printable(isolate);
+        // Writing to a string cannot fail.
+        match (reply, error) {
+            (Some(Reply { status, payload }), None) => {
+                _ = writeln!(text, "{}", format!("{isolate}  {status}  {}", printable(&shown(payload))).trim_end());
+                failed += u32::from(*status >= 400);
+            }
+            (_, error) => {
+                let why = error.as_ref().map_or_else(|| "no answer".to_owned(), Problem::sentence);
+                _ = writeln!(text, "{isolate}  {why}");
+                failed += 1;
+            }
+        }
+    }
+    let failure = (failed > 0).then(|| format!("{failed} of {} workers failed", entries.len()));
+    Output { text, failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_and_problems_have_a_line_each() {
+        let entries = r#"[{"isolate":"worker-0","reply":{"status":200,"payload":"{\"seen\":1}"}},
+            {"isolate":"worker-1","reply":{"status":204,"payload":null}},
+            {"isolate":"worker-2","error":{"status":500,"code":"crashed","detail":"trapped"}},
+            {"isolate":"worker-3","error":{"status":409,"code":"full","detail":"no","data":{"max":3}}},
+            {"isolate":"worker-4"}]"#;
+        let output = output(&serde_json::from_str::<Vec<Entry>>(entries).unwrap());
+        let expected = "\
+worker-0  200  {\"seen\":1}
+worker-1  204
+worker-2  crashed (500): trapped
+worker-3  full (409): no
+  data: {\"max\":3}
+worker-4  no answer
+";
+        assert_eq!(output.text, expected);
+        assert_eq!(output.failure.as_deref(), Some("3 of 5 workers failed"));
+    }
+}
