@@ -98,17 +98,19 @@ impl Language {
 
     /// Two calls in flight, each of which waits twice: what they import carries their own id.
     async fn is_charged(&self, host: &Started) {
-        let call = || async { host.post(&self.path("charged"), "").await };
-        let (one, other) = tokio::join!(call(), call());
+        let traces = [1, 2].map(|number: u32| format!("{number:08x}{:024x}", std::process::id()));
+        let call = async |trace: &str| {
+            let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+            host.request("POST", &self.path("charged"), &[("traceparent", &parent)], "").await
+        };
+        let (one, other) = tokio::join!(call(&traces[0]), call(&traces[1]));
         for answer in [&one, &other] {
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
         assert_ne!(one.text(), other.text(), "each call has its own id");
         let module = format!("module={}", self.name);
-        for answer in [&one, &other] {
-            // A trace ends in the id of the call it names.
-            let trace = format!("{:016x}", answer.text().parse::<u64>().unwrap());
-            let logged = || async { host.log.contains(&[&module, "charged", &trace]) };
+        for trace in &traces {
+            let logged = || async { host.log.contains(&[&module, "charged", trace]) };
             eventually("the call's own log line", logged).await;
         }
     }

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 pub use broadcasts::Sequencer;
-pub use calls::{Answered, Request};
+pub use calls::Request;
 
 use crate::call::{
     Call, CallError, Context, Deadline, Ended, Origin, Payload, RequestHead, RouteName, Trace, Trigger, TriggerKind,
@@ -56,6 +56,13 @@ pub struct Making {
     pub http: Option<Box<RequestHead>>,
     pub query: String,
     pub payload: Payload,
+}
+
+impl Making {
+    /// Its own, else that of the call above it.
+    fn trace(&self) -> Option<Trace> {
+        self.trace.or(self.parent.as_ref().map(|parent| parent.trace))
+    }
 }
 
 impl Dispatch {
@@ -134,9 +141,10 @@ impl Dispatch {
                 slot.module
             )));
         }
+        let trace = making.trace();
         let mut context =
             Context::root(self.ids.next(), slot.module.clone(), slot.isolate, making.origin, making.deadline);
-        if let Some(trace) = making.trace.or(making.parent.as_ref().map(|parent| parent.trace)) {
+        if let Some(trace) = trace {
             context.trace = trace;
         }
         context.in_startup = making.awaited && making.parent.as_ref().is_some_and(|parent| parent.in_startup);
@@ -157,10 +165,10 @@ impl Dispatch {
 
     /// Makes a call in one slot and brings its end home, which is at its deadline at the latest.
     fn ask(&self, slot: Arc<Slot>, matched: Matched, making: Making) -> impl Future<Output = Ended> + Send + use<> {
-        let kind = making.trigger.kind();
+        let (kind, trace) = (making.trigger.kind(), making.trace());
         let placed = self.place(&slot, matched, making);
         async move {
-            let placed = placed.inspect_err(|error| slot.refused(kind, error))?;
+            let placed = placed.inspect_err(|error| slot.refused(kind, error, trace))?;
             placed.wait(&slot).await
         }
     }

@@ -12,13 +12,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::call::{CallError, IsolateId};
+use crate::call::{CallError, Ended, IsolateId};
 use crate::dispatch::{Dispatch, Request};
 use crate::isolate::{Isolate, Slot};
 use crate::registry::{Found, Matched};
-use crate::triggers::http::{
-    self as http_trigger, Accepted, Answer, Asked, Hand, ListedModule, ListedRoute, Serve, Settings,
-};
+use crate::triggers::http::{self as http_trigger, Accepted, Asked, Hand, ListedModule, ListedRoute, Serve, Settings};
 
 /// How long a thread may take to end before it is left behind.
 const LAST_TURN: Duration = Duration::from_secs(2);
@@ -127,7 +125,7 @@ impl Serve for Local {
         module.generation.limits.payload
     }
 
-    async fn call(&self, module: &Arc<Slot>, matched: Matched, asked: Asked) -> Answer {
+    async fn call(&self, module: &Arc<Slot>, matched: Matched, asked: Asked) -> Ended {
         let request = Request {
             method: asked.method,
             query: asked.query,
@@ -137,8 +135,7 @@ impl Serve for Local {
             subdomain: asked.subdomain,
             spill: asked.spill,
         };
-        let answered = self.dispatch.serve(module, matched, request).await;
-        Answer { ended: answered.ended, trace: answered.trace }
+        self.dispatch.serve(module, matched, request).await
     }
 
     fn modules(&self) -> Vec<ListedModule> {

@@ -47,6 +47,46 @@ async fn the_trace_is_the_clients_when_it_gives_one_and_stands_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_request_that_becomes_no_call_has_a_trace_too() {
+    let host = TestHost::with("echo").config(json!({ "http": { "maxBody": 9 } }));
+    let host = host.file("modules/broken/module.json", "{ not json").start().await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    for (method, path, status) in [
+        ("POST", "/api/echo/inner", 403),
+        ("GET", "/api/nobody/x", 404),
+        ("GET", "/api/echo/nothing", 404),
+        ("GET", "/api/echo/%zz", 400),
+        ("PUT", "/api/echo/who", 405),
+        ("POST", "/api/echo/echo", 413),
+        ("GET", "/api/broken/x", 503),
+    ] {
+        let answer = host.request(method, path, &[("traceparent", &parent)], "ten bytes.").await;
+        assert_eq!((answer.status, &answer.json()["trace"]), (status, &json!(trace)), "{path}");
+        let own = host.request(method, path, &[], "ten bytes.").await.json()["trace"].clone();
+        assert!(own.as_str().is_some_and(|own| own.len() == 32 && own != trace), "{path}: {own}");
+    }
+}
+
+#[tokio::test]
+async fn the_trace_of_a_refused_call_stands_in_the_log() {
+    let host = TestHost::with("traps").workers(1).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
+    host.post("/api/traps/trap", "").await;
+    eventually("it has failed", || async { host.slot("traps", 0).await["state"] == "failed" }).await;
+    let trace = "0af7651916cd43dd8448eb211c80319d";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    // One line a second at most.
+    eventually("it is logged", || async {
+        let answer = host.request("GET", "/api/traps/ok", &[("traceparent", &parent)], "").await;
+        assert_eq!((answer.status, &answer.json()["trace"]), (503, &json!(trace)));
+        host.log.contains(&["a call failed", "unavailable", trace])
+    })
+    .await;
+    let answer = host.get("/api/traps/ok").await;
+    well_formed(&answer, "traps");
+}
+
+#[tokio::test]
 async fn a_call_past_its_time_is_504() {
     let host = TestHost::with("never").limit("never", "timeout", "200ms").start().await;
     let answer = host.post("/api/never/never", "").await;

@@ -1,4 +1,6 @@
+use std::cell::Cell;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -47,7 +49,7 @@ impl Context {
     pub fn root(id: u64, module: Arc<str>, isolate: IsolateId, origin: Origin, deadline: Deadline) -> Context {
         Context {
             id,
-            trace: Trace::new(id),
+            trace: Trace::fresh(),
             module,
             isolate,
             origin,
@@ -120,16 +122,22 @@ impl Deadline {
     }
 }
 
+fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
 /// Names a call and everything done in its name, in logs and answers: 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace(u128);
 
 impl Trace {
-    fn new(id: u64) -> Trace {
-        use std::hash::{BuildHasher, RandomState};
-        use std::sync::LazyLock;
-        static NODE: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
-        Trace((u128::from(*NODE) << 64) | u128::from(id))
+    /// One that nothing has had yet. Threads count on their own, each from a random number.
+    pub fn fresh() -> Trace {
+        thread_local! {
+            static NEXT: Cell<u128> = Cell::new((u128::from(random()) << 64) | u128::from(random()));
+        }
+        // 0 is none.
+        Trace(NEXT.replace(NEXT.get().wrapping_add(1)).max(1))
     }
 
     /// From a `traceparent` header (W3C Trace Context), if that is what it is.

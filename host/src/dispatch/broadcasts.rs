@@ -119,7 +119,7 @@ impl Dispatch {
             limit.map(|limit| (slot.full(limit), Arc::clone(slot)))
         };
         if let Some((error, slot)) = slots.iter().find_map(|slot| full(&slot)) {
-            slot.refused(TriggerKind::Broadcast, &error);
+            slot.refused(TriggerKind::Broadcast, &error, parent.as_ref().map(|parent| parent.trace));
             return Err(error);
         }
         let (id, seq) = (self.ids.next(), *last + 1);
@@ -150,7 +150,7 @@ impl Dispatch {
             match &placed {
                 // The same for every worker, and before anything was queued.
                 Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) => return Err(error.clone()),
-                Err(error) => slot.refused(TriggerKind::Broadcast, error),
+                Err(error) => slot.refused(TriggerKind::Broadcast, error, parent.as_ref().map(|parent| parent.trace)),
                 Ok(_) => {}
             }
             deliveries.push(Delivery { isolate: slot.isolate, placed });

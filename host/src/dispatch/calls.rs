@@ -14,19 +14,13 @@ use crate::isolate::{Lane, Queued, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
 use crate::registry::Matched;
 
-/// How a request from outside ended, and under which name the log knows it.
-pub struct Answered {
-    pub ended: Ended,
-    pub trace: Option<Trace>,
-}
-
 /// A request from outside whose route is known.
 pub struct Request {
     pub method: http::Method,
     pub query: String,
     pub payload: Payload,
     pub head: Box<RequestHead>,
-    pub trace: Option<Trace>,
+    pub trace: Trace,
     pub subdomain: Option<Arc<str>>,
     /// Whether another worker may be better than the connection's own.
     pub spill: bool,
@@ -65,15 +59,15 @@ impl Actor {
 
 impl Dispatch {
     /// A request that came in on worker `here`.
-    pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: Request) -> Answered {
+    pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: Request) -> Ended {
         let stays = here.is_ready() && !request.spill && (!here.generation.is_serial() || here.is_free());
         let slot = match stays {
             true => here.clone(),
             false => match self.least_loaded(&here.module, None) {
                 Ok(slot) => slot,
                 Err(error) => {
-                    here.refused(TriggerKind::Http, &error);
-                    return Answered { ended: Err(error), trace: None };
+                    here.refused(TriggerKind::Http, &error, Some(request.trace));
+                    return Err(error);
                 }
             },
         };
@@ -84,21 +78,12 @@ impl Dispatch {
             parent: None,
             awaited: false,
             subdomain: request.subdomain,
-            trace: request.trace,
+            trace: Some(request.trace),
             http: Some(request.head),
             query: request.query,
             payload: request.payload,
         };
-        match self.place(&slot, matched, making) {
-            Ok(placed) => {
-                let trace = Some(placed.context.trace);
-                Answered { ended: placed.wait(&slot).await, trace }
-            }
-            Err(error) => {
-                slot.refused(TriggerKind::Http, &error);
-                Answered { ended: Err(error), trace: None }
-            }
-        }
+        self.ask(slot, matched, making).await
     }
 
     /// Calls one route in one place.
@@ -171,10 +156,11 @@ impl Dispatch {
     ) -> Result<(), CallError> {
         let (slot, matched) = self.prepare(actor, target, name, &payload, false)?;
         let making = self.rpc(actor, &slot, name, payload, options, false);
+        let trace = making.trace();
         let placed = self
             .make(&slot, matched, making)
             .and_then(|call| slot.offer(Lane::Calls, Queued::new(call, None)).map_err(|(error, _)| error));
-        placed.inspect_err(|error| slot.refused(TriggerKind::Rpc, error))
+        placed.inspect_err(|error| slot.refused(TriggerKind::Rpc, error, trace))
     }
 
     /// The slot and the route of an rpc, if the actor may call it. Only who waits for it can wait for himself.
@@ -204,7 +190,7 @@ impl Dispatch {
                 let slot = self.slot_in(module, isolate)?;
                 match self.refusal(&slot, parent) {
                     Some(error) => {
-                        slot.refused(TriggerKind::Rpc, &error);
+                        slot.refused(TriggerKind::Rpc, &error, parent.map(|parent| parent.trace));
                         return Err(error);
                     }
                     None => slot,

@@ -11,7 +11,7 @@ use super::logs::Log;
 use super::mailbox::{Lane, Mailbox, Offer, Queued};
 use super::running::Running;
 use super::stats::Stats;
-use crate::call::{CallError, IsolateId, Route, TriggerKind};
+use crate::call::{CallError, IsolateId, Route, Trace, TriggerKind};
 use crate::config::Limits;
 use crate::registry::{Generation, Router};
 
@@ -142,8 +142,8 @@ impl Slot {
     }
 
     /// Counts a call that was refused before it was placed.
-    pub fn refused(&self, trigger: TriggerKind, error: &CallError) {
-        self.stats.refused(trigger, error);
+    pub fn refused(&self, trigger: TriggerKind, error: &CallError, trace: Option<Trace>) {
+        self.stats.refused(trigger, error, trace);
     }
 
     /// Why nothing can be placed here, if so.

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::logs::escaped;
-use crate::call::{CallError, Context, Fault, IsolateId, TriggerKind};
+use crate::call::{CallError, Context, Fault, IsolateId, Trace, TriggerKind};
 
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -64,20 +64,20 @@ impl Stats {
         }
         stats.duration.get_or_init(|| Histogram::new(BUCKETS)).observe(context.made.elapsed().as_secs_f64());
         if let Some(error) = error {
-            self.blame(trigger, error, Some(context));
+            self.blame(trigger, error, Some(context.trace));
         }
     }
 
     /// Counts a call that was not started.
-    pub fn refused(&self, trigger: TriggerKind, error: &CallError) {
+    pub fn refused(&self, trigger: TriggerKind, error: &CallError, trace: Option<Trace>) {
         if let Some(counter) = self.trigger(trigger).outcomes.get(1 + error.index()) {
             counter.inc();
         }
-        self.blame(trigger, error, None);
+        self.blame(trigger, error, trace);
     }
 
     /// Counts an error for whoever is at fault, and logs it as loudly as that asks for, but one a second at most.
-    fn blame(&self, trigger: TriggerKind, error: &CallError, context: Option<&Context>) {
+    fn blame(&self, trigger: TriggerKind, error: &CallError, trace: Option<Trace>) {
         let fault = error.fault();
         let (Some(counter), Some(logged)) = (self.faults.get(fault as usize), self.logged.get(fault as usize)) else {
             return;
@@ -90,7 +90,7 @@ impl Stats {
         let (module, isolate, trigger, code, fault_name) =
             (&self.module, self.isolate, trigger.as_str(), error.code(), fault.as_str());
         let error = escaped([error.to_string().as_str()], MESSAGE);
-        let trace = context.map(|context| context.trace.to_string()).unwrap_or_default();
+        let trace = trace.map(|trace| trace.to_string()).unwrap_or_default();
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(%module, %isolate, trigger, code, fault = fault_name, trace, "a call failed: {error}")

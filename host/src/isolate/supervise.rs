@@ -77,7 +77,7 @@ fn fail(slot: &Slot, why: String, policy: &IsolateConfig) {
     let Some(error) = slot.failed() else { return };
     for queued in slot.mailbox.close() {
         if queued.call.context.end() {
-            slot.stats.refused(queued.call.trigger.kind(), &error);
+            slot.stats.refused(queued.call.trigger.kind(), &error, Some(queued.call.context.trace));
         }
         if let Some(reply) = queued.reply {
             let _ = reply.send(Err(error.clone()));

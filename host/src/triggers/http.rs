@@ -4,7 +4,6 @@
 //! and runs routes through [`Serve`], on the worker that has the connection. Everything that a request costs beside
 //! hyper and the call is in `Gate::answer`.
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -18,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::call::{CallError, RequestHead};
+use crate::call::{CallError, METHODS, RequestHead, panic_text};
 use crate::registry::router::{Access, Found, Matched, decode_segment};
 use body::MaxBody;
 use problem::Problem;
@@ -26,7 +25,7 @@ use request::{Facts, strip_hop_by_hop, subdomain};
 
 pub use accept::{Accepted, BindError, Hand, Open, accept, bind};
 pub use connection::serve;
-pub use serve::{Answer, Asked, ListedModule, ListedRoute, Serve};
+pub use serve::{Asked, ListedModule, ListedRoute, Serve};
 pub use settings::Settings;
 
 mod accept;
@@ -64,13 +63,16 @@ impl<S: Serve> Gate<S> {
     async fn answer(&self, request: Request<Incoming>, spill: bool) -> Answered {
         let (head, body) = request.into_parts();
         let (is_head, version) = (head.method == Method::HEAD, head.version);
+        let facts = Facts::of(&head.headers);
+        let trace = facts.trace;
         let cors = self.settings.cors.as_ref().map(|cors| (cors, cors.allows(&head.headers)));
-        let answered = AssertUnwindSafe(self.run(head, body, spill)).catch_unwind().await.unwrap_or_else(|panic| {
-            tracing::error!(panic = said(panic.as_ref()), "the host panicked while it answered a request");
+        let answered = AssertUnwindSafe(self.run(head, facts, body, spill)).catch_unwind().await;
+        let answered = answered.unwrap_or_else(|panic| {
+            tracing::error!(panic = panic_text(panic.as_ref()), %trace, "the host panicked while it answered a request");
             Err(Problem::internal())
         });
         let mut response = answered.unwrap_or_else(|problem| {
-            let mut response = problem.into_response();
+            let mut response = problem.traced(trace).into_response();
             if version >= Version::HTTP_2 {
                 response.headers_mut().remove(CONNECTION);
             }
@@ -85,9 +87,8 @@ impl<S: Serve> Gate<S> {
         response
     }
 
-    async fn run(&self, head: Parts, body: Incoming, spill: bool) -> Result<Answered, Problem> {
+    async fn run(&self, head: Parts, mut facts: Facts, body: Incoming, spill: bool) -> Result<Answered, Problem> {
         let Parts { method, uri, version, mut headers, .. } = head;
-        let mut facts = Facts::of(&headers);
         let linger = version < Version::HTTP_2 && !facts.expects_continue;
         let Some(authority) = facts.take_authority(&uri, version) else {
             body::discard(body, linger);
@@ -106,7 +107,7 @@ impl<S: Serve> Gate<S> {
         };
         let max = MaxBody::of(self.settings.max_body, self.serve.max_payload(&module));
         let payload = body::payload(body, &headers, max, self.settings.body_timeout, linger).await;
-        let payload = payload.map_err(|problem| problem.of(&name, facts.trace))?;
+        let payload = payload.map_err(|problem| problem.of(&name))?;
         if facts.hop_by_hop {
             strip_hop_by_hop(&mut headers);
         }
@@ -114,12 +115,11 @@ impl<S: Serve> Gate<S> {
         let head = Box::new(RequestHead { headers, path: uri.path().to_owned(), authority, peer: self.peer });
         let query = uri.query().unwrap_or_default().to_owned();
         let asked = Asked { method, query, payload, head, trace: facts.trace, subdomain, spill };
-        let Answer { ended, trace } = self.serve.call(&module, matched, asked).await;
-        let replied = match ended {
+        let replied = match self.serve.call(&module, matched, asked).await {
             Ok(outcome) => reply::response(outcome.into_reply()),
             Err(error) => Err(Problem::of_call(error)),
         };
-        replied.map_err(|problem| problem.of(&name, trace.or(facts.trace)))
+        replied.map_err(|problem| problem.of(&name))
     }
 
     /// Finds the route, or answers what needs none.
@@ -152,17 +152,17 @@ impl<S: Serve> Gate<S> {
         match found {
             Found::Route(matched) => match self.closed(matched.access) {
                 None => Ok(Plan::Call { name, module, matched }),
-                Some(why) => Err(Problem::forbidden(why).of(&name, None)),
+                Some(why) => Err(Problem::forbidden(why).of(&name)),
             },
             Found::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
                 Ok(Plan::Answer(self.options(&methods, headers)))
             }
-            Found::MethodNotAllowed(methods) => Err(Problem::method_not_allowed(method, &methods).of(&name, None)),
+            Found::MethodNotAllowed(methods) => Err(Problem::method_not_allowed(method, &methods).of(&name)),
             Found::NotFound => {
                 let detail = format!("the module has no route `{}`", path.unwrap_or_default());
-                Err(Problem::not_found(detail).of(&name, None))
+                Err(Problem::not_found(detail).of(&name))
             }
-            Found::BadPath => Err(bad_path(uri).of(&name, None)),
+            Found::BadPath => Err(bad_path(uri).of(&name)),
         }
     }
 
@@ -184,7 +184,7 @@ impl<S: Serve> Gate<S> {
                 Ok(index::page(&self.serve.modules(), host))
             }
             // `OPTIONS *` is about the whole server.
-            "*" => Ok(no_content(problem::allow(&EVERY_METHOD))),
+            "*" => Ok(no_content(problem::allow(&METHODS))),
             path => Err(Problem::not_found(format!("`{path}` is not served: routes are at `/api/<module>/<path>`"))),
         }
     }
@@ -201,9 +201,6 @@ impl<S: Serve> Gate<S> {
         response
     }
 }
-
-/// What a route may have.
-const EVERY_METHOD: [Method; 5] = [Method::DELETE, Method::GET, Method::PATCH, Method::POST, Method::PUT];
 
 fn no_content(allow: HeaderValue) -> Answered {
     let mut response = Answered::default();
@@ -227,17 +224,11 @@ fn no_module(name: &str, error: CallError) -> Problem {
     match (name, error) {
         ("", _) => Problem::not_found("no module is named: routes are at `/api/<module>/<path>`"),
         (_, CallError::NotFound(why)) => Problem::not_found(format!("{why}: routes are at `/api/<module>/<path>`")),
-        (name, error) => Problem::of_call(error).of(name, None),
+        (name, error) => Problem::of_call(error).of(name),
     }
 }
 
 fn bad_path(uri: &Uri) -> Problem {
     let rule = "`%` is followed by two hexadecimal digits, and what they stand for is UTF-8";
     Problem::bad_request(format!("`{}` cannot be decoded: {rule}", uri.path()))
-}
-
-/// What a panic says.
-fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -96,10 +96,15 @@ impl Problem {
         problem
     }
 
-    /// Says which module it is about, and under which name the log knows it.
-    pub(super) fn of(mut self, module: &str, trace: Option<Trace>) -> Problem {
+    /// Says which module it is about.
+    pub(super) fn of(mut self, module: &str) -> Problem {
         self.0.what.module = Some(module.to_owned());
-        self.0.what.trace = trace;
+        self
+    }
+
+    /// Says under which name the log knows it.
+    pub(super) fn traced(mut self, trace: Trace) -> Problem {
+        self.0.what.trace = Some(trace);
         self
     }
 

@@ -39,9 +39,10 @@ pub(super) fn named_by(connection: &HeaderValue) -> impl Iterator<Item = HeaderN
 }
 
 /// Gathered in one pass over the headers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Facts {
-    pub(super) trace: Option<Trace>,
+    /// The client's, else a new one.
+    pub(super) trace: Trace,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
     /// Whether there are fields for [`strip_hop_by_hop`].
@@ -60,7 +61,7 @@ enum Host {
 
 impl Facts {
     pub(super) fn of(headers: &HeaderMap) -> Facts {
-        let mut facts = Facts::default();
+        let mut facts = Facts { trace: Trace::fresh(), expects_continue: false, hop_by_hop: false, host: Host::Absent };
         for (name, value) in headers {
             match name.as_str() {
                 "host" => {
@@ -69,7 +70,10 @@ impl Facts {
                         _ => Host::Bad,
                     }
                 }
-                "traceparent" => facts.trace = value.to_str().ok().and_then(Trace::from_traceparent),
+                "traceparent" => {
+                    let given = value.to_str().ok().and_then(Trace::from_traceparent);
+                    facts.trace = given.unwrap_or(facts.trace);
+                }
                 "expect" => facts.expects_continue = true,
                 name if is_hop_by_hop(name) => facts.hop_by_hop = true,
                 _ => {}

@@ -23,7 +23,7 @@ pub trait Serve: Clone + Send + Sync + 'static {
     fn max_payload(&self, module: &Self::Module) -> u64;
 
     /// Runs a route that [`Serve::find`] brought. Dropped when the client leaves, which must not end the call.
-    fn call(&self, module: &Self::Module, matched: Matched, asked: Asked) -> impl Future<Output = Answer> + Send;
+    fn call(&self, module: &Self::Module, matched: Matched, asked: Asked) -> impl Future<Output = Ended> + Send;
 
     /// What the page for developers lists.
     fn modules(&self) -> Vec<ListedModule>;
@@ -38,25 +38,10 @@ pub struct Asked {
     pub query: String,
     pub payload: Payload,
     pub head: Box<RequestHead>,
-    /// From the header `traceparent`.
-    pub trace: Option<Trace>,
+    pub trace: Trace,
     pub subdomain: Option<Arc<str>>,
     /// The connection has many requests open: another worker may be better.
     pub spill: bool,
-}
-
-/// How a call ended, and under which name the log knows it.
-#[derive(Debug)]
-pub struct Answer {
-    pub ended: Ended,
-    /// `None`: refused before it had one.
-    pub trace: Option<Trace>,
-}
-
-impl From<Ended> for Answer {
-    fn from(ended: Ended) -> Answer {
-        Answer { ended, trace: None }
-    }
 }
 
 /// A module on the page for developers.

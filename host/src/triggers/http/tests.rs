@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::call::{self, Ended, Outcome, Payload, Reply, Trace};
+use crate::call::{self, Ended, Outcome, Payload, Reply};
 use crate::config::HttpConfig;
 use crate::registry::manifest::Segment;
 use crate::registry::router::{RouteSpec, Router};
@@ -22,7 +22,7 @@ mod errors;
 mod http2;
 mod requests;
 
-type Handler = Arc<dyn Fn(Vec<(String, String)>, Asked) -> BoxFuture<'static, Answer> + Send + Sync>;
+type Handler = Arc<dyn Fn(Vec<(String, String)>, Asked) -> BoxFuture<'static, Ended> + Send + Sync>;
 
 /// What the module takes.
 const MAX_PAYLOAD: u64 = 1 << 20;
@@ -53,7 +53,7 @@ impl Serve for Fake {
         MAX_PAYLOAD
     }
 
-    async fn call(&self, (): &(), matched: Matched, asked: Asked) -> Answer {
+    async fn call(&self, (): &(), matched: Matched, asked: Asked) -> Ended {
         let handler = self.handlers[&*matched.route.handler].clone();
         handler(matched.params, asked).await
     }
@@ -93,7 +93,7 @@ impl Builder {
         handler: impl Fn(Vec<(String, String)>, Asked) -> F + Send + Sync + 'static,
     ) -> Builder
     where
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = Ended> + Send + 'static,
     {
         let (method, path) = text.split_once(' ').unwrap();
         let segment = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
@@ -115,7 +115,7 @@ impl Builder {
         text: &str,
         handler: impl Fn(Vec<(String, String)>, Asked) -> Ended + Send + Sync + 'static,
     ) -> Builder {
-        self.answers(text, move |params, asked| std::future::ready(handler(params, asked).into()))
+        self.answers(text, move |params, asked| std::future::ready(handler(params, asked)))
     }
 
     /// A route that tells what it was asked.
@@ -124,12 +124,12 @@ impl Builder {
             let headers: Vec<String> =
                 asked.head.headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
             let (head, query, payload) = (&asked.head, &asked.query, &asked.payload);
+            let trace = head.headers.contains_key("traceparent").then(|| asked.trace.to_string());
             ok(&format!(
-                "{} {} query={query} params={params:?} payload={payload:?} subdomain={:?} trace={:?} authority={} headers={}",
+                "{} {} query={query} params={params:?} payload={payload:?} subdomain={:?} trace={trace:?} authority={} headers={}",
                 asked.method,
                 head.path,
                 asked.subdomain,
-                asked.trace.map(|trace| trace.to_string()),
                 head.authority,
                 headers.join("|"),
             ))

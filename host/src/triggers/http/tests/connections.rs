@@ -40,7 +40,7 @@ async fn an_idle_connection_is_closed_later_than_a_slow_head() {
 async fn a_request_that_runs_keeps_its_connection() {
     let builder = quick(host()).answers("GET x", |_, _| async {
         tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await.unwrap_err();
-        ok("late").into()
+        ok("late")
     });
     assert_eq!(builder.start().await.get("/api/m/x").await.body, "late");
 }
@@ -56,7 +56,7 @@ async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
             async move {
                 says.notify_one();
                 waits.acquire().await.unwrap().forget();
-                ok("done").into()
+                ok("done")
             }
         })
         .start()
@@ -112,7 +112,7 @@ async fn a_client_that_has_said_all_it_will_still_gets_its_answer() {
             async move {
                 tell.notify_one();
                 wait.notified().await;
-                ok("late").into()
+                ok("late")
             }
         })
         .echo("GET y")

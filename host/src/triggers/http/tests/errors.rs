@@ -54,18 +54,13 @@ async fn a_failure_goes_out_as_it_is() {
         data: Payload::Text(r#"{"flag":"x"}"#.into()),
         extra: Vec::new(),
     };
-    let host = host()
-        .answers("GET x", move |_, _| {
-            let trace = Trace::from_traceparent("00-0000000000000000000000000000002a-1-01");
-            std::future::ready(Answer { ended: Err(CallError::Failure(failure.clone())), trace })
-        })
-        .start()
-        .await;
-    let got = host.get("/api/m/x").await;
+    let host = host().route("GET x", move |_, _| Err(CallError::Failure(failure.clone()))).start().await;
+    let trace = "0000000000000000000000000000002a";
+    let got = host.ask(&format!("GET /api/m/x HTTP/1.1\r\nhost: h\r\ntraceparent: 00-{trace}-1-01\r\n\r\n")).await;
     got.is_problem(404, "no-such-flag");
     let expected = serde_json::json!({
         "type": "urn:fanfare:no-such-flag", "title": "Not Found", "status": 404, "detail": "there is no flag `x`",
-        "code": "no-such-flag", "module": "m", "trace": "0000000000000000000000000000002a", "data": {"flag": "x"},
+        "code": "no-such-flag", "module": "m", "trace": trace, "data": {"flag": "x"},
     });
     assert_eq!(got.json(), expected);
 }
@@ -100,7 +95,9 @@ async fn a_panic_costs_its_request_only() {
     let host = host().route("GET x", |_, _| panic!("host bug")).echo("GET y").start().await;
     let mut client = host.connect().await;
     client.send("GET /api/m/x HTTP/1.1\r\nhost: h\r\n\r\n").await;
-    client.receive().await.is_problem(500, "internal");
+    let got = client.receive().await;
+    got.is_problem(500, "internal");
+    assert!(got.json()["trace"].is_string(), "{got:?}");
     client.send("GET /api/m/y HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(client.receive().await.status(), 200);
 }

@@ -90,7 +90,7 @@ async fn beyond_the_local_streams_a_call_may_go_elsewhere() {
             send.send(asked.spill).unwrap();
             async move {
                 waits.acquire().await.unwrap().forget();
-                ok("").into()
+                ok("")
             }
         })
         .start()
@@ -121,7 +121,7 @@ async fn shutdown_says_goodbye_and_lets_requests_finish() {
             send.send(()).unwrap();
             async move {
                 waits.acquire().await.unwrap().forget();
-                ok("done").into()
+                ok("done")
             }
         })
         .start()
