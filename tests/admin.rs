@@ -1,5 +1,6 @@
 //! The operator's listener.
 
+mod connections;
 mod guard;
 mod metrics;
 mod problems;

@@ -9,34 +9,34 @@
 //! | `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]` | emits the body; a receipt, or one entry per worker |
 //! | `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]` | calls a route with the body |
 //!
+//! Past so many connections only `/livez` is answered, and everything else with 503. A client that sends or takes nothing is
+//! not waited for.
+//!
 //! It is open to whoever reaches it, so a browser must not be made to: a foreign `Host`, `Origin` or
 //! `Sec-Fetch-Site` is refused.
 
+mod accept;
 mod api;
 mod guard;
 mod metrics;
+mod patient;
 mod status;
 
-use std::convert::Infallible;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+
+pub use accept::serve;
 
 use crate::call::Problem;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::registry::Roster;
-
-/// Connections that the admin listener has at once.
-const CONNECTIONS: usize = 64;
 
 /// What the admin listener answers from.
 pub struct Admin {
@@ -44,13 +44,15 @@ pub struct Admin {
     dispatch: Arc<Dispatch>,
     roster: Arc<Roster>,
     closing: CancellationToken,
+    /// Connections beyond those that are served.
+    refused: Counter,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
     pub fn new(config: Arc<Config>, dispatch: Arc<Dispatch>, roster: Arc<Roster>, closing: CancellationToken) -> Admin {
-        Admin { config, dispatch, roster, closing }
+        Admin { config, dispatch, roster, closing, refused: Counter::default() }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
@@ -63,7 +65,7 @@ impl Admin {
         match segments.as_slice() {
             ["livez"] if get => text(StatusCode::OK, "ok\n"),
             ["readyz"] if get => self.readiness(),
-            ["metrics"] if get => metrics::answer(&self.dispatch),
+            ["metrics"] if get => metrics::answer(&self.dispatch, &self.refused),
             ["v1", "status"] if get => {
                 json_answer(StatusCode::OK, &status::status(&self.config, &self.dispatch, &self.roster))
             }
@@ -89,57 +91,6 @@ impl Admin {
             (false, true) => text(StatusCode::OK, "ready\n"),
         }
     }
-}
-
-/// Takes requests until `end`, and returns when those are answered.
-pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the admin listener does not start");
-            return;
-        }
-    };
-    let admin = Arc::new(admin);
-    let connections = TaskTracker::new();
-    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = end.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "an admin connection was lost"))
-        else {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let admin = admin.clone();
-        let end = end.clone();
-        connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let admin = admin.clone();
-                async move { Ok::<_, Infallible>(admin.answer(request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(std::time::Duration::from_secs(10))
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            // A client that breaks off is no event.
-            tokio::select! {
-                _ = &mut connection => {}
-                () = end.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    _ = connection.await;
-                }
-            }
-            drop(place);
-        });
-    }
-    drop(listener);
-    connections.close();
-    connections.wait().await;
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {

@@ -6,6 +6,7 @@ use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
 use super::Answer;
@@ -13,9 +14,14 @@ use crate::call::{Problem, TriggerKind};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot};
 
-pub fn answer(dispatch: &Arc<Dispatch>) -> Answer {
+pub fn answer(dispatch: &Arc<Dispatch>, refused: &Counter) -> Answer {
     let slots = dispatch.workers().iter().flat_map(|isolate| isolate.slots()).collect();
     let mut registry = Registry::default();
+    registry.register(
+        "fanfare_admin_connections_refused",
+        "Connections beyond those that the admin listener serves",
+        refused.clone(),
+    );
     registry.register_collector(Box::new(Slots { slots, isolates: dispatch.workers().to_vec() }));
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
@@ -23,7 +29,7 @@ pub fn answer(dispatch: &Arc<Dispatch>) -> Answer {
         Err(error) => {
             let title = "the metrics cannot be written";
             super::problem(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, error.to_string()))
-        },
+        }
     }
 }
 

@@ -1,0 +1,108 @@
+//! Accepting the operator's connections: so many at once, and none that is held without being used.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::patient::Patient;
+use super::{Admin, Answer, problem};
+use crate::call::Problem;
+
+/// Connections that are served at once.
+const CONNECTIONS: usize = 64;
+
+/// Connections beyond those that hear so at once; any more are closed without a word.
+const REFUSALS: usize = 64;
+
+/// How long a client may take for the head of a request, and how long it may take nothing of an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes requests until `end`, and returns when those are answered.
+pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the admin listener does not start");
+            return;
+        }
+    };
+    let admin = Arc::new(admin);
+    let connections = TaskTracker::new();
+    let (places, refusals) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(REFUSALS)));
+    let mut logged: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            () = end.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "an admin connection was lost"))
+        else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let place = places.clone().try_acquire_owned();
+        let is_served = place.is_ok();
+        if !is_served {
+            admin.refused.inc();
+            if logged.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+                tracing::warn!("the admin listener has {CONNECTIONS} connections, and serves no more");
+                logged = Some(Instant::now());
+            }
+        }
+        let Ok(place) = place.or_else(|_| refusals.clone().try_acquire_owned()) else { continue };
+        let connection = connection(stream, admin.clone(), is_served, end.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(stream: TcpStream, admin: Arc<Admin>, is_served: bool, end: CancellationToken) {
+    let service = service_fn(move |request| {
+        let admin = admin.clone();
+        async move {
+            Ok::<_, Infallible>(if is_served { admin.answer(request).await } else { refusal(&admin, request).await })
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .keep_alive(is_served)
+        .serve_connection(TokioIo::new(Patient::new(stream, PATIENCE)), service);
+    let mut connection = std::pin::pin!(connection);
+    // A client that breaks off is no event.
+    tokio::select! {
+        _ = &mut connection => {}
+        () = end.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            _ = connection.await;
+        }
+    }
+}
+
+/// Whether the host lives is told nevertheless.
+async fn refusal(admin: &Admin, request: Request<Incoming>) -> Answer {
+    if request.uri().path() == "/livez" {
+        return admin.answer(request).await;
+    }
+    let detail = format!("the admin listener serves {CONNECTIONS} connections at once, and has them");
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut answer = problem(Problem::new(status, "overloaded", "too much to do", detail));
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}

@@ -1,0 +1,29 @@
+//! How many the listener serves at once.
+
+use crate::harness::{Connection, TestHost, eventually};
+
+/// As many as `admin` says.
+const MOST: usize = 64;
+
+#[tokio::test]
+async fn it_serves_64_and_says_no_to_more_but_lives() {
+    let host = TestHost::empty().start().await;
+    let mut open = Vec::new();
+    for number in 1..=MOST {
+        let mut connection = Connection::open(host.admin).await;
+        assert_eq!(connection.send("GET", "/readyz", &[], "").await.status, 200, "connection {number}");
+        open.push(connection);
+    }
+    let refused = host.admin("GET", "/readyz", "").await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"));
+    assert_eq!(refused.header("connection"), Some("close"));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(host.admin("GET", "/livez", "").await.status, 200);
+
+    let metrics = open[0].send("GET", "/metrics", &[], "").await;
+    assert!(metrics.text().contains("\nfanfare_admin_connections_refused_total 2\n"), "{}", metrics.text());
+    assert!(host.log.contains(&["the admin listener has 64 connections"]));
+
+    open.pop();
+    eventually("there is a place again", || async { host.admin("GET", "/readyz", "").await.status == 200 }).await;
+}
