@@ -46,13 +46,23 @@ pub struct Admin {
     closing: CancellationToken,
     /// Connections beyond those that are served.
     refused: Counter,
+    lost_lines: LostLines,
 }
+
+/// How many lines of the log had no room.
+pub type LostLines = Arc<dyn Fn() -> usize + Send + Sync>;
 
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
-    pub fn new(config: Arc<Config>, dispatch: Arc<Dispatch>, roster: Arc<Roster>, closing: CancellationToken) -> Admin {
-        Admin { config, dispatch, roster, closing, refused: Counter::default() }
+    pub fn new(
+        config: Arc<Config>,
+        dispatch: Arc<Dispatch>,
+        roster: Arc<Roster>,
+        closing: CancellationToken,
+        lost_lines: LostLines,
+    ) -> Admin {
+        Admin { config, dispatch, roster, closing, refused: Counter::default(), lost_lines }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
@@ -65,7 +75,7 @@ impl Admin {
         match segments.as_slice() {
             ["livez"] if get => text(StatusCode::OK, "ok\n"),
             ["readyz"] if get => self.readiness(),
-            ["metrics"] if get => metrics::answer(&self.dispatch, &self.refused),
+            ["metrics"] if get => metrics::answer(&self.dispatch, &self.refused, (self.lost_lines)()),
             ["v1", "status"] if get => {
                 json_answer(StatusCode::OK, &status::status(&self.config, &self.dispatch, &self.roster))
             }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 pub use inspect::Inspector;
 pub use progress::{Compiling, Logged, Progress};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, LostLines};
 use crate::config::{Config, opens_test_routes};
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
@@ -35,6 +35,7 @@ pub struct Host {
     compiler: PathBuf,
     probe: Option<Probe>,
     progress: Arc<dyn Progress>,
+    lost_lines: LostLines,
 }
 
 /// A host that serves.
@@ -87,7 +88,15 @@ impl Host {
     pub fn bind(config: Config, compiler: PathBuf) -> Result<Host, StartError> {
         let http = http_trigger::bind(config.http.listen, "http.listen", "--listen")?;
         let admin = http_trigger::bind(config.admin.listen, "admin.listen", "--admin")?;
-        Ok(Host { config: Arc::new(config), http, admin, compiler, probe: None, progress: Arc::new(Logged) })
+        Ok(Host {
+            config: Arc::new(config),
+            http,
+            admin,
+            compiler,
+            probe: None,
+            progress: Arc::new(Logged),
+            lost_lines: Arc::new(|| 0),
+        })
     }
 
     /// Shows every call to `probe` as it starts: see [`Environment::probe`].
@@ -100,6 +109,12 @@ impl Host {
     #[must_use]
     pub fn with_progress(self, progress: Arc<dyn Progress>) -> Host {
         Host { progress, ..self }
+    }
+
+    /// Shows how many lines of the log had no room, in `fanfare_log_lines_lost`.
+    #[must_use]
+    pub fn with_lost_lines(self, lost_lines: LostLines) -> Host {
+        Host { lost_lines, ..self }
     }
 
     /// The address of the HTTP listener.
@@ -149,7 +164,7 @@ impl Host {
         let (closing, admin_end) = (CancellationToken::new(), CancellationToken::new());
         let (connections, listeners) = (TaskTracker::new(), TaskTracker::new());
 
-        let admin = Admin::new(config.clone(), dispatch.clone(), modules.clone(), closing.clone());
+        let admin = Admin::new(config.clone(), dispatch.clone(), modules.clone(), closing.clone(), self.lost_lines);
         listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
 
         for worker in &workers {

@@ -91,14 +91,20 @@ impl Project {
         self.start(command).await
     }
 
-    pub async fn start(&self, mut command: Command) -> Serving {
+    pub async fn start(&self, command: Command) -> Serving {
+        let log = File::create(self.path().join("log")).unwrap();
+        self.start_with(command, log.into()).await
+    }
+
+    /// With a standard error of its own.
+    pub async fn start_with(&self, mut command: Command, stderr: Stdio) -> Serving {
         let log = self.path().join("log");
-        let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut addresses = Vec::new();
         while addresses.len() < 2 {
             let line = timeout(PATIENCE, lines.next_line()).await.expect("it starts").unwrap();
-            let line = line.unwrap_or_else(|| panic!("it ended: {}", fs::read_to_string(&log).unwrap()));
+            let line = line.unwrap_or_else(|| panic!("it ended: {}", fs::read_to_string(&log).unwrap_or_default()));
             let (_, address) = line.rsplit_once("http://").expect("an address");
             addresses.push(address.parse().unwrap());
         }

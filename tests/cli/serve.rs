@@ -1,6 +1,7 @@
 //! `fanfare serve`: starting, serving, stopping.
 
 use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -125,6 +126,29 @@ async fn the_second_one_ends_it_at_once() {
         assert_eq!(serving.ended().await.code(), Some(code));
         held.abort();
     }
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let limits = json!({ "logRate": 1_000_000 });
+    let project = Project::with(&["floods", "echo"])
+        .config(json!({ "limits": { "max": limits }, "modules": { "floods": { "limits": limits } } }));
+    let mut serving = project.start_with(project.command(&["serve"]), Stdio::piped()).await;
+    let lost = async || {
+        let metrics = serving.operator("GET", "/metrics").await;
+        let value = metrics.text().lines().find_map(|line| line.strip_prefix("fanfare_log_lines_lost_total "));
+        value.unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(lost().await, 0);
+    let flood = json!({ "lines": 5_000, "length": 200 }).to_string();
+    for _ in 0..3 {
+        let mut connection = Connection::open(serving.http).await;
+        assert_eq!(connection.send("POST", "/api/floods/print", &[], flood.as_str()).await.text(), "ok");
+    }
+    assert!(lost().await > 0, "more than wait");
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    serving.signal(Signal::TERM);
+    assert_eq!(serving.ended().await.code(), Some(0));
 }
 
 #[tokio::test]

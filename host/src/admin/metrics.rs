@@ -14,7 +14,7 @@ use crate::call::{Problem, TriggerKind};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot};
 
-pub fn answer(dispatch: &Arc<Dispatch>, refused: &Counter) -> Answer {
+pub fn answer(dispatch: &Arc<Dispatch>, refused: &Counter, lost_lines: usize) -> Answer {
     let slots = dispatch.workers().iter().flat_map(|isolate| isolate.slots()).collect();
     let mut registry = Registry::default();
     registry.register(
@@ -22,6 +22,9 @@ pub fn answer(dispatch: &Arc<Dispatch>, refused: &Counter) -> Answer {
         "Connections beyond those that the admin listener serves",
         refused.clone(),
     );
+    let lost = Counter::<u64>::default();
+    lost.inc_by(lost_lines as u64);
+    registry.register("fanfare_log_lines_lost", "Lines of the log that had no room", lost);
     registry.register_collector(Box::new(Slots { slots, isolates: dispatch.workers().to_vec() }));
     let mut body = String::new();
     match text::encode(&mut body, &registry) {

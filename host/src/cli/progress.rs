@@ -4,8 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
-use tracing_subscriber::fmt::MakeWriter;
+use parking_lot::Mutex;
 
 use crate::host::{Compiling, Logged, Progress};
 
@@ -67,26 +66,16 @@ impl Terminal {
     }
 }
 
-/// A line of the log. The line of progress is gone until it is told next.
-pub struct Above<'a>(MutexGuard<'a, Terminal>);
-
-impl Write for Above<'_> {
+/// For the log: the line of progress is gone until it is told next.
+impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.out.write(bytes)
+        let mut terminal = self.0.lock();
+        terminal.erase();
+        terminal.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.out.flush()
-    }
-}
-
-impl<'a> MakeWriter<'a> for Line {
-    type Writer = Above<'a>;
-
-    fn make_writer(&'a self) -> Above<'a> {
-        let mut terminal = self.0.lock();
-        terminal.erase();
-        Above(terminal)
+        self.0.lock().out.flush()
     }
 }
 
@@ -111,16 +100,16 @@ mod tests {
     #[test]
     fn it_is_drawn_in_place_and_gives_way_to_the_log() {
         let kept = Kept::default();
-        let line = Line::on(kept.clone());
-        let tell = |tenths: u64| {
+        let mut line = Line::on(kept.clone());
+        let tell = |line: &Line, tenths: u64| {
             line.tell(&Compiling { module: "flags", so_far: Duration::from_millis(tenths * 100), place: 2, of: 5 });
         };
-        line.make_writer().write_all(b"before\n").unwrap();
-        tell(1);
-        tell(12);
-        line.make_writer().write_all(b"log\n").unwrap();
-        line.make_writer().write_all(b"more\n").unwrap();
-        tell(13);
+        line.write_all(b"before\n").unwrap();
+        tell(&line, 1);
+        tell(&line, 12);
+        line.write_all(b"log\n").unwrap();
+        line.write_all(b"more\n").unwrap();
+        tell(&line, 13);
         line.ended();
         line.ended();
         let drawn = |time| format!("{ERASE}\x1b[?7lcompiling flags, module 2 of 5: {time} s\x1b[?7h");

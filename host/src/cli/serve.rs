@@ -3,8 +3,10 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::builder::FalseyValueParser;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::config::SettingsArgs;
@@ -40,7 +42,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 
 fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
     let line = Line::on_terminal();
-    start_log(&args.log, line.clone())?;
+    let (log, lost) = start_log(&args.log, line.clone())?;
     let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -54,6 +56,7 @@ fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
         let mut signals = Signals::new().map_err(|error| format!("signals cannot be watched: {error}"))?;
         let strict = args.strict;
         let host = Host::bind(config, compiler).map_err(|error| error.to_string())?.with_progress(progress(line));
+        let host = host.with_lost_lines(Arc::new(move || lost.dropped_lines()));
         let start = async { host.start().await.and_then(|host| if strict { must_be_whole(host) } else { Ok(host) }) };
         let host = tokio::select! {
             host = start => host.map_err(|error| error.to_string())?,
@@ -71,7 +74,10 @@ fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
                 }
             }),
             // At once, whatever the threads are at.
-            _ = signals.next() => std::process::exit(i32::from(code)),
+            _ = signals.next() => {
+                drop(log);
+                std::process::exit(i32::from(code))
+            }
         }
     })
 }
@@ -103,15 +109,26 @@ fn greet(host: &RunningHost) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Text on a terminal, else JSON, to standard error.
-fn start_log(filter: &str, terminal: Option<Line>) -> Result<(), String> {
+/// Lines of the log that wait for whoever reads standard error. Beyond these they are lost and counted: a reader that stands
+/// still stops nothing else.
+const WAITING_LINES: usize = 8_192;
+
+/// Text on a terminal, else JSON, to standard error. The guard writes what waits when it goes.
+fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, ErrorCounter), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
-    match terminal {
-        Some(line) => log.with_writer(line).init(),
-        None => log.with_writer(std::io::stderr).json().flatten_event(true).init(),
+    let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
+    let is_terminal = terminal.is_some();
+    let (writer, guard) = match terminal {
+        Some(line) => queue.finish(line),
+        None => queue.finish(std::io::stderr()),
+    };
+    let lost = writer.error_counter();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match is_terminal {
+        true => log.with_ansi(true).init(),
+        false => log.json().flatten_event(true).init(),
     }
-    Ok(())
+    Ok((guard, lost))
 }
 
 /// The signals that end the program.

@@ -271,8 +271,8 @@ impl Waiting {
         if !self.queue.iter().any(late) {
             return Vec::new();
         }
-        let (gone, kept) = self.drain().partition(late);
-        for queued in Vec::from(kept) {
+        let (gone, kept): (Vec<_>, Vec<_>) = self.drain().partition(late);
+        for queued in kept {
             self.push(queued);
         }
         gone
