@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fanfare::call::IsolateId;
+use fanfare::host::Stopped;
 use serde_json::json;
 
 use super::steps::assert_names;
-use crate::harness::{Gate, TestHost, eventually};
+use crate::harness::{Connection, Gate, Log, TestHost, eventually};
 
 #[tokio::test]
 async fn a_panic_of_the_host_costs_one_instance_and_is_reported() {
@@ -60,4 +61,18 @@ async fn a_thread_that_host_code_blocks_is_reported_and_the_others_serve() {
     eventually("it goes on", || async { blocked(0).await == 0.0 }).await;
     assert_eq!(listed().await, json!([]));
     assert!(host.log.contains(&["worker-0", "goes on after"]));
+}
+
+#[tokio::test]
+async fn a_thread_that_host_code_blocks_does_not_keep_the_host() {
+    let gate = Gate::before(|call| &*call.route.handler == "who");
+    let host = TestHost::with("echo").workers(1).config(json!({ "shutdown": { "drain": "50ms" } }));
+    let host = host.probe(gate.probe()).start().await;
+    let mut client = Connection::open(host.http).await;
+    tokio::spawn(async move { client.send("GET", "/api/echo/who", &[], "").await });
+    eventually("it is blocked", || async { gate.reached() == 1 }).await;
+    let ended = ["the thread does not end: host code blocks it", "worker-0"];
+    assert_eq!(host.stop().await, Stopped::CutOff);
+    assert!(Log::capture().contains(&ended));
+    gate.open();
 }
