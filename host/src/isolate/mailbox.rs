@@ -296,7 +296,7 @@ mod tests {
     fn queued(id: u64) -> Queued {
         let deadline = Deadline::AfterStart(Duration::from_secs(1));
         let context = Arc::new(Context::root(id, "m".into(), IsolateId::Worker(0), Origin::Host, deadline));
-        let route = Arc::new(Route { handler: "h".into(), text: "POST h".into() });
+        let route = Arc::new(Route { version: 0, handler: "h".into(), text: "POST h".into() });
         let call = Call {
             context,
             route,
