@@ -213,11 +213,12 @@ async fn a_failed_module_serves_again() {
 
 #[tokio::test]
 async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
-    let seen: Arc<Mutex<BTreeMap<IsolateId, Vec<u64>>>> = Arc::default();
+    let seen: Arc<Mutex<BTreeMap<IsolateId, Vec<(u64, String)>>>> = Arc::default();
     let notes = seen.clone();
     let host = TestHost::with("counts").and("echo").probe(Arc::new(move |call| {
         if let Trigger::Broadcast(broadcast) = &call.trigger {
-            notes.lock().unwrap().entry(call.context.isolate).or_default().push(broadcast.seq);
+            let note = (broadcast.seq, call.route.handler.to_string());
+            notes.lock().unwrap().entry(call.context.isolate).or_default().push(note);
         }
     }));
     let host = host.start().await;
@@ -243,7 +244,12 @@ async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
     };
     let reloading = async {
         for round in 0..25 {
-            host.rewrite("counts", json!({ "config": { "round": round } }));
+            // Which generation runs a broadcast shows in the handler.
+            let handler = if round % 2 == 0 { "list" } else { "append" };
+            let append = json!({ "path": "append", "handler": handler, "middlewares": ["inner"] });
+            let list = json!({ "method": "get", "path": "list", "handler": "list" });
+            let broadcasts = json!({ "append": { "path": "append" } });
+            host.rewrite("counts", json!({ "routes": [append, list], "broadcasts": broadcasts }));
             assert_eq!(host.reload("counts").await["outcome"], "swapped");
         }
         stop.store(true, Ordering::Release);
@@ -256,12 +262,49 @@ async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
     let last = host.emit("counts", "append", "x").await["seq"].as_u64().unwrap();
     assert_eq!(last, emitted + 1, "every one has a number");
     eventually("the last one is there", || async {
-        seen.lock().unwrap().values().all(|seqs| seqs.last() == Some(&last))
+        seen.lock().unwrap().values().all(|notes| notes.last().is_some_and(|(seq, _)| *seq == last))
     })
     .await;
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 2);
-    for (isolate, seqs) in &*seen {
-        assert_eq!(*seqs, (1..=last).collect::<Vec<_>>(), "{isolate}");
+    for (isolate, notes) in &*seen {
+        let seqs: Vec<u64> = notes.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(seqs, (1..=last).collect::<Vec<_>>(), "{isolate}");
     }
+    let mut all = seen.values();
+    assert_eq!(all.next(), all.next(), "each one runs in one generation everywhere");
+}
+
+#[tokio::test]
+async fn every_answered_call_is_in_the_state_that_goes_over() {
+    let host = TestHost::with("snapshot").start().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients = (0..6).map(|_| {
+        let (http, stop) = (host.http, stop.clone());
+        tokio::spawn(async move {
+            let (mut client, mut answered) = (Connection::open(http).await, 0);
+            while !stop.load(Ordering::Acquire) {
+                let answer = client.send("POST", "/api/snapshot/count", &[], "").await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                answered += 1;
+            }
+            answered
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for _ in 0..25 {
+        let swapped = host.reload("snapshot").await;
+        assert_eq!((&swapped["outcome"], &swapped["running"]), (&json!("swapped"), &json!(0)), "{swapped}");
+    }
+    stop.store(true, Ordering::Release);
+    let mut answered = 0;
+    for client in clients {
+        answered += client.await.unwrap();
+    }
+    let mut counted = 0;
+    for worker in ["worker-0", "worker-1"] {
+        counted += json_of(&host.call(worker, "snapshot", "count", "").await)["count"].as_u64().unwrap() - 1;
+    }
+    assert_eq!(counted, answered);
+    assert!(answered > 100, "{answered}");
 }

@@ -24,7 +24,7 @@ use crate::config::{Config, SwapConfig};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Environment, Former, GuestLinker, Old, Prepared, Program, Slot};
 use crate::registry::manifest::{self, Found};
-use crate::registry::{Loader, ModuleState, Roster};
+use crate::registry::{Generation, Loader, ModuleState, Roster};
 
 /// Generations of a module that may drain at once; a further swap waits.
 const DRAINING: usize = 2;
@@ -102,7 +102,7 @@ impl Swapper {
             let _ = oldest.await;
         }
         let begun = Instant::now();
-        let (running, drain) = self.swap(&program, &held.digest).await.map_err(SwapError::Refused)?;
+        let (running, drain) = self.swap(&program, &held).await.map_err(SwapError::Refused)?;
         drains.push(drain);
         let from = held.short_digest().to_owned();
         self.roster.set(module, ModuleState::Held(program.generation.clone()));
@@ -150,15 +150,16 @@ impl Swapper {
 
     /// Prepares, holds and switches; the error leaves everything as it was. Answers how many calls ran on when their state was
     /// saved, and the end of the old instances.
-    async fn swap(&self, program: &Arc<Program>, from: &str) -> Result<(usize, JoinHandle<()>), String> {
+    async fn swap(&self, program: &Arc<Program>, from: &Generation) -> Result<(usize, JoinHandle<()>), String> {
         let module = &program.generation.module;
         let slots: Vec<_> = self.dispatch.workers().iter().filter_map(|isolate| isolate.slot(module)).collect();
         let mut prepared: Vec<_> = slots.iter().map(|slot| Prepared::start(slot, program, &self.environment)).collect();
         try_join_all(prepared.iter_mut().map(Prepared::ready)).await?;
 
         let held = Held::new(&self.dispatch, module, &slots);
-        let running = match program.generation.exports.snapshot {
-            true => self.hand_over(&slots, &mut prepared, from).await?,
+        self.reach_the_mark(&slots).await?;
+        let running = match from.exports.snapshot && program.generation.exports.snapshot {
+            true => self.hand_over(&slots, &mut prepared, &from.digest).await?,
             false => 0,
         };
         let former = self.dispatch.between_broadcasts(module, || {
@@ -172,14 +173,19 @@ impl Swapper {
         Ok((running, drain))
     }
 
+    /// Waits until the broadcasts before the mark have started everywhere, so that each runs in one generation.
+    async fn reach_the_mark(&self, slots: &[Arc<Slot>]) -> Result<(), String> {
+        let quiesce = self.config.swap.quiesce;
+        let reached = until(|| slots.iter().all(|slot| slot.is_past_mark()));
+        tokio::time::timeout(quiesce, reached).await.map_err(|_| {
+            format!("broadcasts that have started in some workers have not in others within swap.quiesce, {quiesce:?}: reload again")
+        })
+    }
+
     /// Lets what runs end, within `swap.quiesce`, then brings each worker's state to its next instance.
     async fn hand_over(&self, slots: &[Arc<Slot>], prepared: &mut [Prepared], from: &str) -> Result<usize, String> {
         let SwapConfig { quiesce, timeout, state } = self.config.swap;
-        let quiet = async {
-            while !slots.iter().all(|slot| slot.is_quiet()) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
+        let quiet = until(|| slots.iter().all(|slot| slot.is_quiet()));
         // What runs on after this may change state that is not handed over: it is counted.
         let _ = tokio::time::timeout(quiesce, quiet).await;
         let running = slots.iter().map(|slot| slot.running()).sum();
@@ -188,6 +194,12 @@ impl Swapper {
         let loads = loads.map(|(prepared, state)| prepared.load(from.to_owned(), state));
         bounded(timeout, "load", try_join_all(loads)).await?;
         Ok(running)
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -156,6 +156,11 @@ impl Mailbox {
         self.taker.wake();
     }
 
+    /// Whether all broadcasts before the mark have started.
+    pub fn is_past_mark(&self) -> bool {
+        self.lanes.lock().held.is_none_or(|passing| passing == 0)
+    }
+
     /// Whether nothing is left that starts before [`Mailbox::release`].
     pub fn is_quiet(&self) -> bool {
         let lanes = self.lanes.lock();

@@ -251,6 +251,11 @@ impl Slot {
         self.mailbox.release();
     }
 
+    /// Whether what may have started elsewhere has started here too, or cannot: then it waits for whatever serves next.
+    pub fn is_past_mark(&self) -> bool {
+        !self.is_ready() || self.mailbox.is_past_mark()
+    }
+
     /// Whether a held slot has nothing left that runs or may start.
     pub fn is_quiet(&self) -> bool {
         self.serving.load().as_ref().is_none_or(|serving| serving.running.is_empty()) && self.mailbox.is_quiet()
