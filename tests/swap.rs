@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use crate::failures::steps::assert_names;
 use crate::harness::{Connection, Started, TestHost, eventually, json_of};
 
+/// What each worker started: number and handler.
+type Seen = BTreeMap<IsolateId, Vec<(u64, String)>>;
+
 impl Started {
     async fn reload(&self, module: &str) -> Value {
         self.admin("POST", &format!("/v1/modules/{module}/reload"), "").await.json()
@@ -138,6 +141,27 @@ pub async fn quiesce() {
 }
 
 #[tokio::test]
+async fn what_waits_is_run_by_the_new_generations_handler() {
+    let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
+    let late = async {
+        host.until_running("snapshot", 0, 1).await;
+        // `count` is `release` from now on, and `hold` is gone.
+        let block = json!({ "path": "block", "handler": "block" });
+        host.rewrite("snapshot", json!({ "routes": [block, { "path": "count", "handler": "release" }] }));
+        let swap = host.reload("snapshot");
+        let changed = host.call("any", "snapshot", "count", "");
+        let gone = host.call("any", "snapshot", "hold", "");
+        let (swapped, changed, gone) = tokio::join!(swap, changed, gone);
+        assert_eq!(swapped["outcome"], "swapped", "{swapped}");
+        assert_eq!(changed["payload"], "0", "{changed}");
+        assert_eq!(gone["code"], "not-found", "{gone}");
+        assert_names(&gone["detail"], &["snapshot has no `POST hold` any more"]);
+    };
+    let (blocked, ()) = tokio::join!(host.call("any", "snapshot", "block", "300"), late);
+    assert_eq!(blocked["status"], 200, "{blocked}");
+}
+
+#[tokio::test]
 pub async fn timeout() {
     for (which, config) in [("save", json!({ "save": "never" })), ("load", json!({ "load": "never" }))] {
         let host = swapping(json!({ "timeout": "50ms" }), config).start().await;
@@ -213,7 +237,7 @@ async fn a_failed_module_serves_again() {
 
 #[tokio::test]
 async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
-    let seen: Arc<Mutex<BTreeMap<IsolateId, Vec<(u64, String)>>>> = Arc::default();
+    let seen = Arc::new(Mutex::new(Seen::new()));
     let notes = seen.clone();
     let host = TestHost::with("counts").and("echo").probe(Arc::new(move |call| {
         if let Trigger::Broadcast(broadcast) = &call.trigger {
