@@ -86,6 +86,9 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("engine.maxComponent", cli::compile::one_that_is_too_large),
     ("engine.cacheSize", cli::cache::they_take_no_more_room_than_allowed),
     ("calls.maxDepth", too_deep),
+    ("swap.quiesce", crate::swap::quiesce),
+    ("swap.timeout", crate::swap::timeout),
+    ("swap.state", crate::swap::state),
     ("limits.max", failures::refused::asks_for_more_than_the_ceiling),
 ];
 

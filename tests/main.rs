@@ -15,3 +15,4 @@ mod languages;
 mod limits;
 mod modules;
 mod rpc;
+mod swap;

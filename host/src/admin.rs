@@ -7,6 +7,7 @@
 //! | `GET /metrics` | OpenMetrics text |
 //! | `GET /v1/status` | the node and its modules, as JSON |
 //! | `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]` | emits the body; a receipt, or one entry per worker |
+//! | `POST /v1/modules/<module>/reload` | reads the folder again and swaps; what it came to |
 //! | `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]` | calls a route with the body |
 //!
 //! Past so many connections only `/livez` is answered, and everything else with 503. A client that sends or takes nothing is
@@ -37,12 +38,14 @@ use crate::call::Problem;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::registry::Roster;
+use crate::swap::Swapper;
 
 /// What the admin listener answers from.
 pub struct Admin {
     config: Arc<Config>,
     dispatch: Arc<Dispatch>,
     roster: Arc<Roster>,
+    swapper: Arc<Swapper>,
     closing: CancellationToken,
     /// Connections beyond those that are served.
     refused: Counter,
@@ -55,14 +58,16 @@ pub type LostLines = Arc<dyn Fn() -> usize + Send + Sync>;
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
-    pub fn new(
-        config: Arc<Config>,
-        dispatch: Arc<Dispatch>,
-        roster: Arc<Roster>,
-        closing: CancellationToken,
-        lost_lines: LostLines,
-    ) -> Admin {
-        Admin { config, dispatch, roster, closing, refused: Counter::default(), lost_lines }
+    pub fn new(swapper: Arc<Swapper>, closing: CancellationToken, lost_lines: LostLines) -> Admin {
+        Admin {
+            config: swapper.config.clone(),
+            dispatch: swapper.dispatch.clone(),
+            roster: swapper.roster.clone(),
+            swapper,
+            closing,
+            refused: Counter::default(),
+            lost_lines,
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
@@ -85,8 +90,9 @@ impl Admin {
             ["v1", "modules", module, "call"] if *request.method() == Method::POST => {
                 api::call(self, module, request).await
             }
+            ["v1", "modules", module, "reload"] if *request.method() == Method::POST => api::reload(self, module).await,
             ["livez" | "readyz" | "metrics"] | ["v1", "status"] => not_allowed("GET, HEAD"),
-            ["v1", "modules", _, "broadcasts", _] | ["v1", "modules", _, "call"] => not_allowed("POST"),
+            ["v1", "modules", _, "broadcasts", _] | ["v1", "modules", _, "call" | "reload"] => not_allowed("POST"),
             _ => {
                 let detail = format!("the admin listener has nothing at {path}");
                 problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "nothing is served here", detail))

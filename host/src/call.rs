@@ -133,6 +133,8 @@ impl TriggerKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartupReason {
     Start,
+    /// A new generation takes over, or a reload renews the instance.
+    Swap,
     Restart,
 }
 
@@ -157,6 +159,8 @@ pub enum Origin {
 /// A route of one generation, as the calls to it carry it.
 #[derive(Debug)]
 pub struct Route {
+    /// The one of the generations in its isolate that it belongs to.
+    pub version: u64,
     pub handler: Arc<str>,
     /// As in the manifest: `POST test/feat/emit`.
     pub text: Arc<str>,

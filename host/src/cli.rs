@@ -9,6 +9,7 @@ pub mod emit;
 mod entries;
 pub mod grant;
 mod progress;
+pub mod reload;
 pub mod schema;
 pub mod serve;
 pub mod status;
@@ -43,6 +44,8 @@ enum Command {
     Emit(emit::EmitArgs),
     /// Call a route of a module, through the admin listener.
     Call(call::CallArgs),
+    /// Read a module's folder again, and let what is there take over, through the admin listener.
+    Reload(reload::ReloadArgs),
     /// Compile one component: what `serve` starts as a child process.
     #[command(hide = true)]
     Compile(crate::engine::compile::CompileArgs),
@@ -59,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Emit(args) => emit::run(&args),
         Command::Call(args) => call::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Compile(args) => {
             u8::try_from(crate::engine::compile::run_child(&args)).map_or(ExitCode::FAILURE, ExitCode::from)
         }

@@ -15,7 +15,9 @@ pub use http::{CorsConfig, HttpConfig};
 pub use limits::{Limits, LimitsPatch};
 pub use load::{Flags, Sources};
 pub use module::{ModuleConfig, SubdomainConfig};
-pub use parts::{AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig};
+pub use parts::{
+    AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
+};
 pub use tree::{Node, Path as KeyPath, Value};
 
 pub mod capabilities;
@@ -70,6 +72,7 @@ pub struct Config {
     pub admin: AdminConfig,
     pub engine: EngineConfig,
     pub isolate: IsolateConfig,
+    pub swap: SwapConfig,
     pub shutdown: ShutdownConfig,
     pub calls: CallsConfig,
     pub limits: LimitsConfig,

@@ -86,6 +86,11 @@ impl Dispatch {
         self.workers.get(index as usize)
     }
 
+    /// What became of every folder.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
     /// Why a module that no worker holds cannot be called.
     pub fn missing(&self, module: &str) -> CallError {
         self.roster.missing(module)
@@ -110,7 +115,7 @@ impl Dispatch {
     /// A route in a slot, as callers inside name it.
     fn find(&self, slot: &Slot, name: &RouteName) -> Result<Matched, CallError> {
         let what = || format!("{}/{}", slot.module, name.path);
-        match slot.router.find_inside(name.method.as_ref(), &name.path) {
+        match slot.version().router.find_inside(name.method.as_ref(), &name.path) {
             Found::Route(matched) => {
                 self.admit(&slot.module, matched.access)?;
                 Ok(matched)
@@ -133,7 +138,7 @@ impl Dispatch {
                 slot.module, self.max_depth
             )));
         }
-        let limit = slot.generation.limits.payload;
+        let limit = slot.version().generation.limits.payload;
         if making.payload.len() as u64 > limit {
             return Err(CallError::Invalid(format!(
                 "the payload has {} bytes: more than limits.payload of {}, {limit}",
@@ -209,7 +214,7 @@ impl Dispatch {
         let now = Instant::now();
         let left = parent.and_then(|parent| parent.until()).unwrap_or(now + fallback);
         let asked = given.map_or(left, |given| left.min(now + given));
-        asked.min(now + slot.generation.limits.timeout)
+        asked.min(now + slot.version().generation.limits.timeout)
     }
 }
 

@@ -4,8 +4,6 @@
 //! and the tests use the same three.
 
 mod inspect;
-mod modules;
-mod progress;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -16,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use inspect::Inspector;
-pub use progress::{Compiling, Logged, Progress};
+
+pub use crate::swap::{Compiling, Logged, Progress};
 
 use crate::admin::{self, Admin, LostLines};
 use crate::config::{Config, opens_test_routes};
@@ -24,6 +23,7 @@ use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
 use crate::registry::{Loader, Roster};
+use crate::swap::Swapper;
 use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings};
 use crate::worker::Worker;
 
@@ -44,6 +44,7 @@ pub struct RunningHost {
     pub admin: SocketAddr,
     pub dispatch: Arc<Dispatch>,
     pub modules: Arc<Roster>,
+    pub swapper: Arc<Swapper>,
     workers: Vec<Worker>,
     environment: Arc<Environment>,
     /// No connection is accepted, and no request on an open one, after this.
@@ -161,10 +162,14 @@ impl Host {
             ids,
             probe: self.probe,
         });
+        let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
+        let swapper =
+            Swapper::new(config.clone(), loader, linker, dispatch.clone(), environment.clone(), self.progress);
+        let swapper = Arc::new(swapper);
         let (closing, admin_end) = (CancellationToken::new(), CancellationToken::new());
         let (connections, listeners) = (TaskTracker::new(), TaskTracker::new());
 
-        let admin = Admin::new(config.clone(), dispatch.clone(), modules.clone(), closing.clone(), self.lost_lines);
+        let admin = Admin::new(swapper.clone(), closing.clone(), self.lost_lines);
         listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
 
         for worker in &workers {
@@ -172,7 +177,8 @@ impl Host {
             listeners.spawn(admin_end.clone().run_until_cancelled_owned(watch));
         }
 
-        modules::load_all(&modules, &config, &loader, &dispatch, &environment, &*self.progress).await?;
+        let modules_dir = |source| StartError::ModulesDir { path: config.modules_dir.clone(), source };
+        swapper.load_all().await.map_err(modules_dir)?;
 
         let hands: Vec<Hand> = workers.iter().map(|worker| worker.hand.clone()).collect();
         for worker in &mut workers {
@@ -190,6 +196,7 @@ impl Host {
             admin: admin_address,
             dispatch,
             modules,
+            swapper,
             workers,
             environment,
             closing,

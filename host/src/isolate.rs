@@ -12,6 +12,7 @@ mod limits;
 mod logs;
 mod mailbox;
 mod no_requests;
+mod prepared;
 mod program;
 mod running;
 mod slot;
@@ -19,22 +20,26 @@ mod state;
 mod stats;
 mod supervise;
 mod trap;
+mod version;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use supervise::Supervisor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::component::Linker;
 
 pub use heartbeat::{Heartbeat, watch};
 pub use mailbox::{Lane, Queued};
+pub use prepared::{Former, Old, Prepared};
 pub use program::Program;
 pub use slot::{Slot, SlotState};
 pub use state::NodeFacts;
 pub use stats::Stats;
+pub use version::Version;
 
 use crate::call::{Call, IsolateId};
 use crate::config::IsolateConfig;
@@ -122,7 +127,7 @@ impl Isolate {
 
     /// Takes a module in: from now on calls and broadcasts wait for its first instance, see [`Isolate::run`].
     pub fn hold(&self, program: &Program) -> Arc<Slot> {
-        let slot = Arc::new(Slot::new(self.id, program.generation.clone()));
+        let slot = Arc::new(Slot::new(self.id, self.runtime.clone(), program.generation.clone()));
         self.slots.rcu(|slots| {
             let mut slots = HashMap::clone(slots);
             slots.insert(slot.module.clone(), slot.clone());
@@ -133,8 +138,9 @@ impl Isolate {
 
     /// Starts the first instance of a module that it holds.
     pub fn run(&self, slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>) {
-        let supervise = supervise::supervise(slot.clone(), program.clone(), environment.clone());
-        self.runtime.spawn(environment.tasks.track_future(supervise));
+        let Some(adoptions) = slot.adoptions() else { return };
+        let supervisor = Supervisor::new(slot.clone(), program.clone(), environment.clone(), adoptions);
+        environment.tasks.spawn_on(supervisor.run(), &self.runtime);
     }
 }
 
@@ -148,7 +154,7 @@ pub async fn check(program: &Program, environment: &Environment) -> Result<Optio
     let generation = &program.generation;
     let stats = Arc::new(Stats::new(generation.module.clone(), IsolateId::Master));
     let running = Arc::new(running::Running::new(stats.clone()));
-    let log = slot::log(generation, IsolateId::Master, &stats);
+    let log = version::log(generation, IsolateId::Master, &stats);
     let mut store = state::store(environment, generation, IsolateId::Master, running, log);
     match tokio::time::timeout(generation.limits.startup, program.check(&mut store)).await {
         Ok(Ok(names)) => Ok(names),

@@ -6,6 +6,7 @@
 //! - [`host`]: composition, start and stop
 //! - [`worker`], [`admin`]: a thread with sockets and an isolate; the operator's side
 //! - [`triggers`]: what turns something that happens into a call
+//! - [`swap`]: loading modules, and another generation in the place of one that serves
 //! - [`dispatch`]: addresses, sequencing, fan-out, deadlines
 //! - [`isolate`]: mailbox, instance, limits, restart, imports
 //! - [`registry`]: manifests, generations
@@ -23,5 +24,6 @@ pub mod host;
 pub mod isolate;
 pub mod ports;
 pub mod registry;
+pub mod swap;
 pub mod triggers;
 pub mod worker;

@@ -148,8 +148,9 @@ impl Generation {
     }
 
     /// The routes in the manifest's order, as `Arc`s of its own for each isolate, so that workers do not count in one place.
-    pub fn routes(&self) -> Vec<Arc<Route>> {
+    pub fn routes(&self, version: u64) -> Vec<Arc<Route>> {
         let route = |route: &manifest::Route| Route {
+            version,
             handler: route.handler.as_str().into(),
             text: format!("{} {}", route.method, route.text).into(),
         };

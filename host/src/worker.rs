@@ -118,11 +118,11 @@ impl Serve for Local {
     }
 
     fn find(&self, module: &Arc<Slot>, method: &http::Method, path: &str) -> Found {
-        module.router.find(method, path)
+        module.version().router.find(method, path)
     }
 
     fn max_payload(&self, module: &Arc<Slot>) -> u64 {
-        module.generation.limits.payload
+        module.version().generation.limits.payload
     }
 
     async fn call(&self, module: &Arc<Slot>, matched: Matched, asked: Asked) -> Ended {
@@ -146,6 +146,7 @@ impl Serve for Local {
                 name: slot.module.as_ref().to_owned(),
                 state: why.map_or_else(|| state.as_str().to_owned(), |why| format!("{}: {why}", state.as_str())),
                 routes: slot
+                    .version()
                     .generation
                     .manifest
                     .routes

@@ -18,9 +18,8 @@ fn artefacts(project: &Project) -> Vec<PathBuf> {
 async fn start(project: &Project) -> String {
     let serving = project.serve(&["--strict"]).await;
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
-    let log = serving.log();
     assert_eq!(serving.stop().await.0, Some(0));
-    log
+    project.read("log")
 }
 
 /// The log's lines that say that something was compiled.

@@ -97,3 +97,23 @@ async fn where_no_host_answers_the_way_out_is_told() {
     }
     assert_eq!(project.run(&["status", "--admin", "not an address"]).await.code, 2);
 }
+
+#[tokio::test]
+async fn reload_says_what_took_over() {
+    let (project, serving) = running(&["echo"]).await;
+    let admin = serving.admin();
+    let reload = async |module: &str| project.run(&["reload", "--admin", &admin, module]).await;
+    let renewed = reload("echo").await;
+    assert_eq!(renewed.code, 0, "{}", renewed.err);
+    assert!(renewed.out.starts_with("echo: renewed, generation "), "{}", renewed.out);
+    let manifest = project.read("modules/echo/module.json").replace("\"who\", \"handler\"", "\"whoever\", \"handler\"");
+    std::fs::write(project.path().join("modules/echo/module.json"), manifest).unwrap();
+    let swapped = reload("echo").await;
+    assert!(swapped.code == 0 && swapped.out.contains(" in the place of "), "{}{}", swapped.out, swapped.err);
+    assert_eq!(serving.get("/api/echo/whoever").await.status, 200);
+    std::fs::write(project.path().join("modules/echo/module.json"), "{").unwrap();
+    let refused = reload("echo").await;
+    assert!(refused.code == 1 && refused.err.contains("modules/echo/module.json:1:"), "{}", refused.err);
+    assert_eq!(serving.get("/api/echo/whoever").await.status, 200);
+    assert_eq!(reload("ghost").await.code, 1);
+}

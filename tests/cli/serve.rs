@@ -35,7 +35,7 @@ async fn without_a_folder_of_modules_it_serves_none() {
     let project = Project::with(&[]).config(json!({ "modulesDir": "nowhere" }));
     let serving = project.serve(&[]).await;
     assert!(serving.get("/").await.text().contains("There are no modules yet"));
-    assert!(serving.log().contains("nowhere"), "{}", serving.log());
+    eventually("the log names the folder", || async { serving.log().contains("nowhere") }).await;
 }
 
 #[tokio::test]

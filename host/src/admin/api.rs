@@ -10,6 +10,7 @@ use crate::call::{
     CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Problem, Receipt, Reply, RouteName, Target,
 };
 use crate::dispatch::Actor;
+use crate::swap::{SwapError, Swapped};
 
 pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Incoming>) -> Answer {
     let query = Query::of(&request);
@@ -28,6 +29,29 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
     match admin.dispatch.emit(&Actor::Operator, what, payload) {
         Ok(receipt) => json_answer(StatusCode::ACCEPTED, &receipt_json(&receipt)),
         Err(error) => problem(error.into()),
+    }
+}
+
+/// `{"module", "outcome": "started" | "swapped", "generation", "from", "running"}`, or a problem.
+pub async fn reload(admin: &Admin, module: &str) -> Answer {
+    let module = decoded(module);
+    match admin.swapper.reload(&module).await {
+        Ok(Swapped::Started { generation }) => {
+            json_answer(StatusCode::OK, &json!({ "module": module, "outcome": "started", "generation": generation }))
+        }
+        Ok(Swapped::Renewed { generation, from, running }) => {
+            let swapped = json!({
+                "module": module, "outcome": "swapped", "generation": generation, "from": from, "running": running,
+            });
+            json_answer(StatusCode::OK, &swapped)
+        }
+        Err(error @ SwapError::NotFound(_)) => {
+            problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such module", error.to_string()))
+        }
+        Err(error @ SwapError::Refused(_)) => {
+            let title = "the module is not taken: what served before serves on";
+            problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", title, error.to_string()))
+        }
     }
 }
 

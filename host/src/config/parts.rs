@@ -118,6 +118,30 @@ impl Default for IsolateConfig {
     }
 }
 
+/// How another generation of a module takes over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SwapConfig {
+    /// How long running calls may take to end before a `snapshot` is taken beside them, 0 to 1 h. Default `5s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
+    pub quiesce: Duration,
+    /// How long `save` and `load` of `snapshot` may take, each in all workers together, 1 ms to 1 h. Default `5s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
+    pub timeout: Duration,
+    /// Bytes that one `save` may give, 1 B to 1 TiB. Default `64MiB`.
+    #[serde(with = "super::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 1, "maximum" = 1_099_511_627_776_u64))]
+    pub state: u64,
+}
+
+impl Default for SwapConfig {
+    fn default() -> SwapConfig {
+        SwapConfig { quiesce: Duration::from_secs(5), timeout: Duration::from_secs(5), state: 64 << 20 }
+    }
+}
+
 /// How the host stops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::formats::FilePath;
 use super::http::HttpConfig;
 use super::module::ModuleConfig;
-use super::parts::{AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig};
+use super::parts::{
+    AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
+};
 use super::unserved;
 
 /// The settings of a host. Every key is optional.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub engine: EngineConfig,
     /// What happens when an instance crashes.
     pub isolate: IsolateConfig,
+    /// How another generation of a module takes over.
+    pub swap: SwapConfig,
     /// How the host stops.
     pub shutdown: ShutdownConfig,
     /// Calls that make calls.
@@ -61,6 +65,7 @@ impl Default for Settings {
             admin: AdminConfig::default(),
             engine: EngineConfig::default(),
             isolate: IsolateConfig::default(),
+            swap: SwapConfig::default(),
             shutdown: ShutdownConfig::default(),
             calls: CallsConfig::default(),
             limits: LimitsConfig::default(),

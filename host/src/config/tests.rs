@@ -156,6 +156,9 @@ fn every_bound_holds_just_under_and_just_over() {
         ("isolate.maxRestarts", "-1", "0", "10000", "10001"),
         ("isolate.restartWindow", "0", "1", "\"24h\"", "86400001"),
         ("isolate.blockedAfter", "9", "10", "\"1h\"", "3600001"),
+        ("swap.quiesce", "-1", "0", "\"1h\"", "3600001"),
+        ("swap.timeout", "0", "1", "\"1h\"", "3600001"),
+        ("swap.state", "0", "1", "\"1TiB\"", "1099511627777"),
         ("shutdown.drain", "-1", "0", "\"1h\"", "3600001"),
         ("calls.maxDepth", "0", "1", "256", "257"),
     ] {

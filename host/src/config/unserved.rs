@@ -4,7 +4,7 @@
 pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels", "rollout"];
 
 /// Keys of `fanfare.json`.
-pub const CONFIG: &[&str] = &["events", "sse", "websocket", "cluster", "redis", "swap"];
+pub const CONFIG: &[&str] = &["events", "sse", "websocket", "cluster", "redis"];
 
 /// Keys of `capabilities` and of `grants`.
 pub const CAPABILITIES: &[&str] = &["http", "files", "environment", "secrets"];

@@ -71,6 +71,13 @@ impl Dispatch {
         self.sequencers.load().get(module).cloned().unwrap_or(new)
     }
 
+    /// Does something to all slots of a module between two of its broadcasts.
+    pub fn between_broadcasts<T>(&self, module: &Arc<str>, work: impl FnOnce() -> T) -> T {
+        let sequencer = self.sequencer(module);
+        let _order = sequencer.last.lock();
+        work()
+    }
+
     /// Queues a broadcast in every worker, or in none.
     pub fn emit(&self, actor: &Actor, what: Emission, payload: Payload) -> Result<Receipt, CallError> {
         self.emit_to_all(actor, what, payload, false).map(|emitted| emitted.receipt)
@@ -103,14 +110,16 @@ impl Dispatch {
             return Err(self.missing(&module));
         };
         let name: Arc<str> = what.name.as_str().into();
-        let Some(index) = first.generation.manifest.broadcasts.get(&*name).copied() else {
-            let known: Vec<&str> = first.generation.manifest.broadcasts.keys().map(String::as_str).collect();
+        let version = Arc::clone(&first.version());
+        let generation = &version.generation;
+        let Some(index) = generation.manifest.broadcasts.get(&*name).copied() else {
+            let known: Vec<&str> = generation.manifest.broadcasts.keys().map(String::as_str).collect();
             return Err(CallError::NotFound(format!(
                 "{module} has no broadcast `{name}`; it has: {}",
                 if known.is_empty() { "none".to_owned() } else { known.join(", ") }
             )));
         };
-        self.admit(&first.module, first.generation.access(index))?;
+        self.admit(&first.module, generation.access(index))?;
         let subdomain = super::calls::subdomain(what.subdomain, parent.as_ref());
         let sequencer = self.sequencer(&first.module);
         let mut last = sequencer.last.lock();
@@ -137,7 +146,7 @@ impl Dispatch {
             let making = Making {
                 trigger: Trigger::Broadcast(broadcast),
                 origin: actor.origin(),
-                deadline: Deadline::AfterStart(slot.generation.limits.timeout),
+                deadline: Deadline::AfterStart(slot.version().generation.limits.timeout),
                 parent: parent.clone(),
                 awaited: gather,
                 subdomain: subdomain.clone(),
@@ -156,6 +165,13 @@ impl Dispatch {
             deliveries.push(Delivery { isolate: slot.isolate, placed });
         }
         *last = seq;
+        // A running call of the module waits for it, so that a hold must let it pass, and what lies before it.
+        let descends = |parent: &Arc<Context>| {
+            parent.module == first.module || parent.waiters().any(|above| above.module == first.module)
+        };
+        if gather && parent.as_ref().is_some_and(descends) {
+            slots.iter().for_each(|slot| slot.mailbox.pass_broadcasts());
+        }
         drop(last);
         receipt(id, seq, &module, deliveries)
     }
@@ -171,7 +187,7 @@ impl Dispatch {
         if let Some(error) = slot.failed() {
             return Err(error);
         }
-        let Some(route) = slot.route(route) else {
+        let Some(route) = slot.version().route(route) else {
             return Err(CallError::NotFound(format!("{} has no such route in {}", slot.module, slot.isolate)));
         };
         let stuck = if gather { self.refusal(slot, parent) } else { None };

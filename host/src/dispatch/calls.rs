@@ -60,7 +60,7 @@ impl Actor {
 impl Dispatch {
     /// A request that came in on worker `here`.
     pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: Request) -> Ended {
-        let stays = here.is_ready() && !request.spill && (!here.generation.is_serial() || here.is_free());
+        let stays = here.is_ready() && !request.spill && (!here.version().generation.is_serial() || here.is_free());
         let slot = match stays {
             true => here.clone(),
             false => match self.least_loaded(&here.module, None) {
@@ -74,7 +74,7 @@ impl Dispatch {
         let making = Making {
             trigger: Trigger::Http(request.method),
             origin: Origin::Client,
-            deadline: Deadline::At(Instant::now() + slot.generation.limits.timeout),
+            deadline: Deadline::At(Instant::now() + slot.version().generation.limits.timeout),
             parent: None,
             awaited: false,
             subdomain: request.subdomain,
@@ -214,7 +214,7 @@ impl Dispatch {
         // What nobody waits for has a deadline of its own.
         let (above, fallback) = match awaited {
             true => (parent, actor.timeout()),
-            false => (None, options.timeout.unwrap_or(slot.generation.limits.timeout)),
+            false => (None, options.timeout.unwrap_or(slot.version().generation.limits.timeout)),
         };
         Making {
             trigger: Trigger::Rpc,

@@ -17,7 +17,7 @@ impl Dispatch {
         if let Some(IsolateId::Worker(index)) = here
             && let Some(slot) = self.worker(index).and_then(|isolate| isolate.slot(module))
             && slot.is_ready()
-            && (!slot.generation.is_serial() || slot.is_free())
+            && (!slot.version().generation.is_serial() || slot.is_free())
             && Self::deadlock(&slot, parent).is_none()
         {
             return Ok(slot);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::progress::{Progress, Turn};
-use super::{StartError, loader, modules};
+use super::{StartError, loader};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::isolate::{self, Environment, GuestLinker, Ids, NodeFacts};
 use crate::registry::{Loader, Manifest};
+use crate::swap::{self, Progress, Turn};
 
 /// Everything that loading needs, and nothing that serves.
 pub struct Inspector {
@@ -46,6 +46,6 @@ impl Inspector {
     /// Every fault of a module's component, one a line: how it is compiled, what it exports, imports and handles.
     pub async fn inspect(&self, manifest: Manifest) -> Result<(), String> {
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
-        modules::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await.map(drop)
+        swap::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await.map(drop)
     }
 }

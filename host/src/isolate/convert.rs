@@ -53,6 +53,7 @@ impl From<Trigger> for wit::Trigger {
                 name: name.as_ref().to_owned(),
                 reason: match reason {
                     StartupReason::Start => wit::StartupReason::Start,
+                    StartupReason::Swap => wit::StartupReason::Swap,
                     StartupReason::Restart => wit::StartupReason::Restart,
                 },
             }),

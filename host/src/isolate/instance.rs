@@ -5,6 +5,7 @@
 //! crashed. Calls that have not started stay in the mailbox, for the next instance.
 
 mod fresh;
+mod snapshot;
 mod watch;
 
 use std::panic::AssertUnwindSafe;
@@ -19,14 +20,17 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use wasmtime::component::Accessor;
 
+pub use self::snapshot::Ask;
+use self::snapshot::Asks;
 use super::bell::when_woken;
 use super::program::{Handler, Program};
 use super::running::Running;
 use super::slot::Slot;
 use super::state::{self, State};
+use super::version::Version;
 use super::{Environment, mailbox::Room};
 use crate::call::{
-    CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger, panic_text,
+    Call, CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger, panic_text,
 };
 use crate::isolate::mailbox::Queued;
 use crate::registry::{Generation, Isolation};
@@ -40,8 +44,20 @@ pub enum End {
     Crashed(String),
 }
 
+impl End {
+    /// For a person.
+    pub fn why(self) -> String {
+        match self {
+            End::Drained => "it was drained".to_owned(),
+            End::Crashed(why) => why,
+        }
+    }
+}
+
 /// An instance that runs, as its supervisor holds it.
 pub struct Instance {
+    /// Names it to its mailbox.
+    pub number: u64,
     pub running: Arc<Running>,
     pub control: Arc<Control>,
     pub task: tokio::task::JoinHandle<End>,
@@ -54,6 +70,7 @@ pub struct Control {
     finishing: AtomicBool,
     started: AtomicBool,
     waker: AtomicWaker,
+    asks: Asks,
     /// How often the driver has had its turn.
     turns: AtomicU64,
     /// Told when the startups are done.
@@ -66,6 +83,17 @@ impl Control {
     fn set_ready(&self) {
         self.started.store(true, Ordering::Release);
         self.ready.notify_one();
+    }
+
+    /// Asks for its state, or to take one.
+    pub fn ask(&self, ask: Ask) {
+        self.asks.push(ask);
+        self.waker.wake();
+    }
+
+    /// It has been appointed by its mailbox.
+    pub fn wake(&self) {
+        self.waker.wake();
     }
 
     /// Takes no further calls; ends when those it has are done.
@@ -91,33 +119,48 @@ struct Drive {
     /// Names the instance to its mailbox.
     number: u64,
     slot: Arc<Slot>,
+    version: Arc<Version>,
     program: Arc<Program>,
     environment: Arc<Environment>,
     running: Arc<Running>,
     control: Arc<Control>,
     reason: StartupReason,
+    entry: Entry,
+}
+
+/// When an instance whose startups are done takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    AtOnce,
+    /// When the mailbox is handed over to it.
+    WhenAppointed,
 }
 
 impl Instance {
-    /// Starts an instance on the current runtime. It takes calls once its startups are done.
+    /// Starts an instance on the runtime of its isolate's thread.
     pub fn spawn(
         slot: &Arc<Slot>,
+        version: &Arc<Version>,
         program: &Arc<Program>,
         environment: &Arc<Environment>,
-        reason: StartupReason,
+        (reason, entry): (StartupReason, Entry),
     ) -> Instance {
+        let number = environment.next_id();
         let running = Arc::new(Running::new(slot.stats.clone()));
         let control = Arc::new(Control::default());
         let drive = Drive {
-            number: environment.next_id(),
+            number,
             slot: slot.clone(),
+            version: version.clone(),
             program: program.clone(),
             environment: environment.clone(),
             running: running.clone(),
             control: control.clone(),
             reason,
+            entry,
         };
-        Instance { running, control, task: environment.tasks.spawn(drive.run()) }
+        let task = environment.tasks.spawn_on(drive.run(), &slot.runtime);
+        Instance { number, running, control, task }
     }
 }
 
@@ -189,7 +232,7 @@ impl Drive {
             return Ok(End::Crashed(why));
         }
         self.enter();
-        let mut calls = FuturesUnordered::new();
+        let (mut calls, mut asks) = (FuturesUnordered::new(), FuturesUnordered::new());
         when_woken(|cx| {
             self.control.turns.fetch_add(1, Ordering::Relaxed);
             self.control.waker.register(cx.waker());
@@ -199,8 +242,19 @@ impl Drive {
                         return Poll::Ready(Err(error));
                     }
                 }
+                while let Some(ask) = self.control.asks.pop() {
+                    asks.push(self.answer(accessor, handler, ask));
+                }
+                while let Poll::Ready(Some(answered)) = asks.poll_next_unpin(cx) {
+                    if let Err(error) = answered {
+                        return Poll::Ready(Err(error));
+                    }
+                }
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
+                }
+                if !self.slot.mailbox.is_taker(self.number) {
+                    return Poll::Pending;
                 }
                 self.slot.mailbox.register(cx.waker());
                 let Some(queued) = self.slot.mailbox.take(self.number, self.room()) else {
@@ -216,9 +270,11 @@ impl Drive {
         .await
     }
 
-    /// Takes calls from now on.
+    /// Takes calls from now on, or when it may.
     fn enter(&self) {
-        self.slot.mailbox.appoint(self.number);
+        if self.entry == Entry::AtOnce {
+            self.slot.mailbox.appoint(self.number);
+        }
         self.control.set_ready();
     }
 
@@ -259,10 +315,16 @@ impl Drive {
     fn begin(&self, queued: Queued) -> Option<(u64, crate::bindings::fanfare::module::types::Call)> {
         let now = Instant::now();
         if queued.call.context.is_late(now) {
-            self.slot.too_late(queued);
+            self.slot.end(queued, &CallError::Timeout);
             return None;
         }
+        let Some(route) = self.version.route_of(&queued.call) else {
+            let gone = format!("{} has no `{}` any more", self.slot.module, queued.call.route.text);
+            self.slot.end(queued, &CallError::NotFound(gone));
+            return None;
+        };
         let Queued { call, reply, nested } = queued;
+        let call = Call { route, ..call };
         let context = call.context.clone();
         let trigger = call.trigger.kind();
         if self.program.generation.is_serial() {
@@ -299,7 +361,7 @@ impl Drive {
             if !startup.everywhere && self.slot.isolate != crate::call::IsolateId::Worker(0) {
                 continue;
             }
-            let Some(route) = self.slot.route(startup.route) else { continue };
+            let Some(route) = self.version.route(startup.route) else { continue };
             let deadline = Deadline::At(Instant::now() + generation.limits.startup);
             let id = self.environment.next_id();
             let mut context = Context::root(id, generation.module.clone(), self.slot.isolate, Origin::Host, deadline);
@@ -326,7 +388,7 @@ impl Drive {
 
     fn store(&self) -> wasmtime::Store<State> {
         let generation = &self.program.generation;
-        let log = self.slot.log.clone();
+        let log = self.version.log.clone();
         state::store(&self.environment, generation, self.slot.isolate, self.running.clone(), log)
     }
 

@@ -156,6 +156,11 @@ impl Mailbox {
         self.taker.wake();
     }
 
+    /// Whether all broadcasts before the mark have started.
+    pub fn is_past_mark(&self) -> bool {
+        self.lanes.lock().held.is_none_or(|passing| passing == 0)
+    }
+
     /// Whether nothing is left that starts before [`Mailbox::release`].
     pub fn is_quiet(&self) -> bool {
         let lanes = self.lanes.lock();
@@ -296,7 +301,7 @@ mod tests {
     fn queued(id: u64) -> Queued {
         let deadline = Deadline::AfterStart(Duration::from_secs(1));
         let context = Arc::new(Context::root(id, "m".into(), IsolateId::Worker(0), Origin::Host, deadline));
-        let route = Arc::new(Route { handler: "h".into(), text: "POST h".into() });
+        let route = Arc::new(Route { version: 0, handler: "h".into(), text: "POST h".into() });
         let call = Call {
             context,
             route,

@@ -9,7 +9,7 @@ use wasmtime::component::{
 use super::state::State;
 use crate::bindings::exports::fanfare::module::{describe, snapshot};
 use crate::bindings::fanfare::module::types as wit;
-use crate::call::{Failure, Outcome};
+use crate::call::{Failure, Outcome, Payload};
 use crate::registry::Generation;
 
 pub struct Program {
@@ -23,8 +23,11 @@ pub struct Program {
 type Params = (wit::Call,);
 type Results = (Result<wit::Outcome, wit::Failure>,);
 
-/// The one export that runs calls, in one store.
-pub struct Handler(TypedFunc<Params, Results>);
+/// The exports of one instance.
+pub struct Handler {
+    handle: TypedFunc<Params, Results>,
+    snapshot: Option<snapshot::Guest>,
+}
 
 /// A call that has been handed to the guest.
 pub struct Handed(TypedFuncCallConcurrent<State, Params, Results>);
@@ -58,7 +61,9 @@ impl Program {
 
     pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Handler> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
-        Ok(Handler(instance.get_typed_func(&mut *store, self.handle)?))
+        let handle = instance.get_typed_func(&mut *store, self.handle)?;
+        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.load(&mut *store, &instance)).transpose()?;
+        Ok(Handler { handle, snapshot })
     }
 
     /// Makes an instance to see that its exports have the types of `wit/`, and asks it which handlers it has. `None`: it
@@ -80,7 +85,7 @@ impl Program {
 
 impl Handler {
     pub fn start(&self, mut access: Access<'_, State, HasSelf<State>>, call: wit::Call) -> wasmtime::Result<Handed> {
-        Ok(Handed(self.0.start_call_concurrent(&mut access, (call,))?))
+        Ok(Handed(self.handle.start_call_concurrent(&mut access, (call,))?))
     }
 
     pub async fn finish(
@@ -88,7 +93,28 @@ impl Handler {
         accessor: &Accessor<State>,
         handed: Handed,
     ) -> wasmtime::Result<Result<Outcome, Failure>> {
-        let (outcome,) = self.0.finish_call_concurrent(accessor, handed.0).await?;
+        let (outcome,) = self.handle.finish_call_concurrent(accessor, handed.0).await?;
         Ok(outcome.map(Into::into).map_err(Into::into))
+    }
+
+    /// The state of a guest that exports `snapshot`.
+    pub async fn save(&self, accessor: &Accessor<State>) -> wasmtime::Result<Result<Payload, String>> {
+        match &self.snapshot {
+            Some(snapshot) => Ok(snapshot.call_save(accessor).await?.map(Into::into)),
+            None => Ok(Ok(Payload::None)),
+        }
+    }
+
+    /// Gives it the state that the generation `from` has saved.
+    pub async fn load(
+        &self,
+        accessor: &Accessor<State>,
+        from: String,
+        state: Payload,
+    ) -> wasmtime::Result<Result<(), String>> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.call_load(accessor, from, state.into()).await,
+            None => Ok(Ok(())),
+        }
     }
 }

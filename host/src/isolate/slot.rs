@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::logs::Log;
+use super::instance::{Ask, Control, Instance};
 use super::mailbox::{Lane, Mailbox, Offer, Queued};
 use super::running::Running;
 use super::stats::Stats;
-use crate::call::{CallError, IsolateId, Route, Trace, TriggerKind};
+use super::supervise::Adoption;
+use super::version::Version;
+use crate::call::{CallError, IsolateId, Payload, Trace, TriggerKind};
 use crate::config::Limits;
-use crate::registry::{Generation, Router};
+use crate::registry::Generation;
 
 /// Whether a module can take calls in an isolate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,21 +53,27 @@ impl SlotState {
     }
 }
 
+/// The instance that serves.
+struct Serving {
+    running: Arc<Running>,
+    control: Arc<Control>,
+}
+
 pub struct Slot {
     pub module: Arc<str>,
     pub isolate: IsolateId,
     pub mailbox: Mailbox,
     pub stats: Arc<Stats>,
-    pub generation: Arc<Generation>,
-    /// A copy of its own, so that workers share no line that is written per call.
-    pub router: Router,
-    routes: Vec<Arc<Route>>,
-    /// One for all its instances, so that they share the rate.
-    pub log: Log,
+    /// Of its isolate's thread.
+    pub(super) runtime: Handle,
+    version: ArcSwap<Version>,
+    /// The way to its supervisor, and the supervisor's end until that takes it.
+    adopt: mpsc::Sender<Adoption>,
+    adoptions: Mutex<Option<mpsc::Receiver<Adoption>>>,
     state: watch::Sender<SlotState>,
     /// Whether the state is `Ready`, to be read at every call.
     ready: AtomicBool,
-    running: ArcSwapOption<Running>,
+    serving: ArcSwapOption<Serving>,
     /// Why the last instance ended.
     last_crash: Mutex<Option<String>>,
     /// Calls that dispatch has placed here since the start, to spread ties.
@@ -72,24 +81,35 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub fn new(isolate: IsolateId, generation: Arc<Generation>) -> Slot {
-        let routes = generation.routes();
+    pub fn new(isolate: IsolateId, runtime: Handle, generation: Arc<Generation>) -> Slot {
+        // One swap at a time.
+        let (adopt, adoptions) = mpsc::channel(1);
         let stats = Arc::new(Stats::new(generation.module.clone(), isolate));
         Slot {
             module: generation.module.as_ref().into(),
             isolate,
             mailbox: Mailbox::new(&generation.limits),
-            log: log(&generation, isolate, &stats),
+            runtime,
+            adopt,
+            adoptions: Mutex::new(Some(adoptions)),
+            version: ArcSwap::from_pointee(Version::new(generation, isolate, &stats)),
             stats,
-            router: generation.router(&routes),
-            routes,
-            generation,
             state: watch::Sender::new(SlotState::Starting),
             ready: AtomicBool::new(false),
-            running: ArcSwapOption::empty(),
+            serving: ArcSwapOption::empty(),
             last_crash: Mutex::new(None),
             placed: AtomicU64::new(0),
         }
+    }
+
+    /// The generation that serves now.
+    pub fn version(&self) -> arc_swap::Guard<Arc<Version>> {
+        self.version.load()
+    }
+
+    /// What its supervisor is to take over. `None` the second time.
+    pub(super) fn adoptions(&self) -> Option<mpsc::Receiver<Adoption>> {
+        self.adoptions.lock().take()
     }
 
     /// Puts a call into the mailbox, or says why not.
@@ -104,7 +124,7 @@ impl Slot {
                 if late.is_empty() {
                     return Err((self.full(limit), queued));
                 }
-                late.into_iter().for_each(|queued| self.too_late(queued));
+                late.into_iter().for_each(|queued| self.end(queued, &CallError::Timeout));
                 self.offer(lane, *queued)
             }
             Offer::Closed(queued) => Err((self.failed().unwrap_or_else(|| self.gone()), queued)),
@@ -113,7 +133,7 @@ impl Slot {
 
     /// The error of a call or broadcast that a limit of the mailbox keeps out.
     pub fn full(&self, limit: &str) -> CallError {
-        let Limits { broadcasts, mailbox, queued, .. } = &self.generation.limits;
+        let Limits { broadcasts, mailbox, queued, .. } = &self.version().generation.limits;
         let most = match limit {
             "limits.broadcasts" => format!("{broadcasts} broadcasts"),
             "limits.mailbox" => format!("{mailbox} calls"),
@@ -125,15 +145,15 @@ impl Slot {
         ))
     }
 
-    /// Ends a call whose deadline has passed before it could start.
-    pub(super) fn too_late(&self, queued: Queued) {
+    /// Ends a call that has not started.
+    pub(super) fn end(&self, queued: Queued, error: &CallError) {
         let Queued { call, reply, .. } = queued;
         if call.context.end() {
-            self.stats.ended(call.trigger.kind(), &call.context, Some(&CallError::Timeout));
+            self.stats.ended(call.trigger.kind(), &call.context, Some(error));
         }
         if let Some(reply) = reply {
             // The caller may have left, which ends nothing.
-            let _ = reply.send(Err(CallError::Timeout));
+            let _ = reply.send(Err(error.clone()));
         }
     }
 
@@ -169,21 +189,17 @@ impl Slot {
 
     /// Whether a call placed here now would start at once.
     pub fn is_free(&self) -> bool {
-        let running = self.running.load();
-        let Some(running) = running.as_ref().filter(|_| self.is_ready()) else { return false };
-        let (plain, nested) = running.counts();
-        let limit = if self.generation.is_serial() { 1 } else { self.generation.limits.concurrency as usize };
+        let serving = self.serving.load();
+        let Some(serving) = serving.as_ref().filter(|_| self.is_ready()) else { return false };
+        let (plain, nested) = serving.running.counts();
+        let generation = &self.version().generation;
+        let limit = if generation.is_serial() { 1 } else { generation.limits.concurrency as usize };
         plain + nested < limit && self.mailbox.waiting().0 == 0
-    }
-
-    /// The route at an index of the manifest.
-    pub fn route(&self, index: usize) -> Option<Arc<Route>> {
-        self.routes.get(index).cloned()
     }
 
     /// How many calls run and wait here.
     pub fn load(&self) -> usize {
-        let running = self.running.load().as_ref().map_or((0, 0), |running| running.counts());
+        let running = self.serving.load().as_ref().map_or((0, 0), |serving| serving.running.counts());
         running.0 + running.1 + self.mailbox.waiting().0
     }
 
@@ -209,8 +225,56 @@ impl Slot {
         *self.last_crash.lock() = why.lines().next().map(str::to_owned);
     }
 
-    pub(super) fn set_running(&self, running: Arc<Running>) {
-        self.running.store(Some(running));
+    pub(super) fn set_serving(&self, instance: &Instance) {
+        let Instance { running, control, .. } = instance;
+        self.serving.store(Some(Arc::new(Serving { running: running.clone(), control: control.clone() })));
+    }
+
+    /// Lets another generation serve, whose instance is ready.
+    pub(super) fn switch(&self, version: Arc<Version>, adoption: Adoption) {
+        let (number, control) = (adoption.instance.number, adoption.instance.control.clone());
+        let limits = version.generation.limits.clone();
+        self.version.store(version);
+        self.mailbox.hand_over(number, &limits);
+        control.wake();
+        // There is one swap at a time, and the supervisor lives as long as the node.
+        let _ = self.adopt.try_send(adoption);
+    }
+
+    /// Holds what comes from now on, but for what running calls wait for.
+    pub fn hold(&self) {
+        self.mailbox.hold();
+    }
+
+    /// Lets it go on in the instance that serves.
+    pub fn release(&self) {
+        self.mailbox.release();
+    }
+
+    /// Whether what may have started elsewhere has started here too, or cannot: then it waits for whatever serves next.
+    pub fn is_past_mark(&self) -> bool {
+        !self.is_ready() || self.mailbox.is_past_mark()
+    }
+
+    /// Whether a held slot has nothing left that runs or may start.
+    pub fn is_quiet(&self) -> bool {
+        self.serving.load().as_ref().is_none_or(|serving| serving.running.is_empty()) && self.mailbox.is_quiet()
+    }
+
+    /// How many calls run in the instance that serves.
+    pub fn running(&self) -> usize {
+        self.serving.load().as_ref().map_or(0, |serving| {
+            let (plain, nested) = serving.running.counts();
+            plain + nested
+        })
+    }
+
+    /// The state of the instance that serves; `None` when none does.
+    pub async fn save(&self) -> Option<Result<Payload, String>> {
+        let serving = self.serving.load_full().filter(|_| self.is_ready())?;
+        let (saved, done) = oneshot::channel();
+        serving.control.ask(Ask::Save(saved));
+        Some(done.await.unwrap_or_else(|_| Err("the instance ended while it saved its state".to_owned())))
     }
 
     /// Waits until the first instance is ready or has failed once.
@@ -218,11 +282,4 @@ impl Slot {
         // The sender lives as long as the slot, so there is no other error.
         let _ = self.state.subscribe().wait_for(|state| *state != SlotState::Starting).await;
     }
-}
-
-/// The log of a generation's instances, with its limits.
-pub(super) fn log(generation: &Generation, isolate: IsolateId, stats: &Stats) -> Log {
-    let Limits { log_line, log_rate, .. } = generation.limits;
-    let dropped = stats.dropped_lines.clone();
-    Log::new(generation.module.clone(), generation.short_digest(), isolate, log_line, log_rate, dropped)
 }

@@ -4,63 +4,155 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{mpsc, oneshot};
+
 use super::Environment;
-use super::instance::{End, Instance};
+use super::instance::{Entry, Instance};
 use super::program::Program;
 use super::slot::{Slot, SlotState};
 use crate::call::StartupReason;
 use crate::config::IsolateConfig;
 
-/// Runs until `environment.stop`, then lets the running calls end.
-pub async fn supervise(slot: Arc<Slot>, program: Arc<Program>, environment: Arc<Environment>) {
-    let mut restarts = Restarts::new(environment.restart.clone());
-    let mut reason = StartupReason::Start;
-    loop {
-        let mut instance = Instance::spawn(&slot, &program, &environment, reason);
-        let ended = loop {
+/// An instance that has been prepared, for the supervisor of its slot to take over.
+pub struct Adoption {
+    pub instance: Instance,
+    pub program: Arc<Program>,
+    /// Told of the one that it follows, which drains.
+    pub old: oneshot::Sender<Option<Instance>>,
+}
+
+/// Keeps an instance behind a slot.
+pub struct Supervisor {
+    slot: Arc<Slot>,
+    program: Arc<Program>,
+    environment: Arc<Environment>,
+    adoptions: mpsc::Receiver<Adoption>,
+    restarts: Restarts,
+}
+
+/// What happens to an instance that runs.
+enum Event {
+    Ended(String),
+    /// It drains on its own; its successor takes over at once.
+    Worn,
+    Stop,
+}
+
+impl Supervisor {
+    pub fn new(
+        slot: Arc<Slot>,
+        program: Arc<Program>,
+        environment: Arc<Environment>,
+        adoptions: mpsc::Receiver<Adoption>,
+    ) -> Supervisor {
+        let restarts = Restarts::new(environment.restart.clone());
+        Supervisor { slot, program, environment, adoptions, restarts }
+    }
+
+    /// Runs until `environment.stop`, then lets what runs and waits end.
+    pub async fn run(mut self) {
+        let mut instance = Some(self.spawn(StartupReason::Start));
+        loop {
+            let why = match &mut instance {
+                None => None,
+                Some(running) => match self.watch(running).await {
+                    Event::Stop => return,
+                    Event::Worn => {
+                        self.slot.stats.restarts.inc();
+                        instance = Some(self.spawn(StartupReason::Restart));
+                        continue;
+                    }
+                    Event::Ended(why) => Some(why),
+                },
+            };
+            let delay = why.and_then(|why| self.ended(why));
+            let Some(next) = self.rest(delay).await else { return };
+            instance = Some(next);
+        }
+    }
+
+    fn spawn(&self, reason: StartupReason) -> Instance {
+        let version = Arc::clone(&self.slot.version());
+        Instance::spawn(&self.slot, &version, &self.program, &self.environment, (reason, Entry::AtOnce))
+    }
+
+    /// Waits for what happens to an instance; another one may take its place meanwhile.
+    async fn watch(&mut self, instance: &mut Instance) -> Event {
+        let stop = self.environment.stop.clone();
+        loop {
             tokio::select! {
-                end = &mut instance.task => break Some(end),
+                end = &mut instance.task => return Event::Ended(match end {
+                    Ok(end) => end.why(),
+                    Err(panic) => format!("the host panicked: {panic}"),
+                }),
                 () = instance.control.ready.notified() => {
-                    slot.set_running(instance.running.clone());
-                    slot.set(SlotState::Ready);
+                    self.slot.set_serving(instance);
+                    self.slot.set(SlotState::Ready);
                 }
                 () = instance.control.worn.notified() => {
-                    tracing::warn!(module = %slot.module, isolate = %slot.isolate, "replacing an instance with more leaked calls than limits.maxLeaked");
-                    slot.note("replaced: more leaked calls than limits.maxLeaked");
+                    let (module, isolate) = (&self.slot.module, self.slot.isolate);
+                    tracing::warn!(%module, %isolate, "replacing an instance with more leaked calls than limits.maxLeaked");
+                    self.slot.note("replaced: more leaked calls than limits.maxLeaked");
                     instance.control.drain();
-                    break None;
+                    return Event::Worn;
                 }
-                () = environment.stop.cancelled() => {
+                Some(adoption) = self.adoptions.recv() => {
+                    let (next, told) = self.adopt(adoption);
+                    let old = std::mem::replace(instance, next);
+                    old.control.drain();
+                    // Whoever swaps may have left: it drains nevertheless.
+                    let _ = told.send(Some(old));
+                }
+                () = stop.cancelled() => {
                     instance.control.finish();
                     let _ = (&mut instance.task).await;
-                    return;
+                    return Event::Stop;
                 }
             }
+        }
+    }
+
+    /// Takes over an instance that is ready and appointed.
+    fn adopt(&mut self, adoption: Adoption) -> (Instance, oneshot::Sender<Option<Instance>>) {
+        let Adoption { instance, program, old } = adoption;
+        self.program = program;
+        self.restarts = Restarts::new(self.environment.restart.clone());
+        self.slot.set_serving(&instance);
+        self.slot.set(SlotState::Ready);
+        (instance, old)
+    }
+
+    /// Notes an end, and answers how long to wait; `None` when there were too many.
+    fn ended(&mut self, why: String) -> Option<Duration> {
+        let delay = self.restarts.next(Instant::now());
+        match delay {
+            Some(_) => {
+                self.slot.stats.restarts.inc();
+                self.slot.set(SlotState::Restarting { why });
+            }
+            None => fail(&self.slot, why, &self.environment.restart),
+        }
+        delay
+    }
+
+    /// Waits for the next instance: after a delay, or for ever until one is brought. `None`: there is none before the stop.
+    async fn rest(&mut self, delay: Option<Duration>) -> Option<Instance> {
+        let stop = self.environment.stop.clone();
+        let over = async {
+            match delay {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => std::future::pending().await,
+            }
         };
-        reason = StartupReason::Restart;
-        let why = match ended {
-            // It drains on its own; its successor takes over at once.
-            None => {
-                slot.stats.restarts.inc();
-                continue;
+        tokio::select! {
+            () = over => Some(self.spawn(StartupReason::Restart)),
+            Some(adoption) = self.adoptions.recv() => {
+                let (next, told) = self.adopt(adoption);
+                // Whoever swaps may have left.
+                let _ = told.send(None);
+                Some(next)
             }
-            Some(Ok(End::Drained)) => "it was drained".to_owned(),
-            Some(Ok(End::Crashed(why))) => why,
-            Some(Err(panic)) => format!("the host panicked: {panic}"),
-        };
-        match restarts.next(Instant::now()) {
-            Some(delay) => {
-                slot.stats.restarts.inc();
-                slot.set(SlotState::Restarting { why });
-                tokio::select! {
-                    () = tokio::time::sleep(delay) => {}
-                    () = environment.stop.cancelled() => return,
-                }
-            }
-            None => {
-                fail(&slot, why, &environment.restart);
-                return;
-            }
+            () = stop.cancelled() => None,
         }
     }
 }
@@ -76,12 +168,7 @@ fn fail(slot: &Slot, why: String, policy: &IsolateConfig) {
     slot.set(SlotState::Failed { why });
     let Some(error) = slot.failed() else { return };
     for queued in slot.mailbox.close() {
-        if queued.call.context.end() {
-            slot.stats.refused(queued.call.trigger.kind(), &error, Some(queued.call.context.trace));
-        }
-        if let Some(reply) = queued.reply {
-            let _ = reply.send(Err(error.clone()));
-        }
+        slot.end(queued, &error);
     }
 }
 

@@ -256,7 +256,7 @@ mod tests {
             RouteSpec {
                 method: method.parse().unwrap(),
                 path: segments(path),
-                route: Arc::new(call::Route { handler: (*text).into(), text: (*text).into() }),
+                route: Arc::new(call::Route { version: 0, handler: (*text).into(), text: (*text).into() }),
                 access: Access { inner: path.starts_with("inner"), test: false },
             }
         }))

@@ -26,6 +26,9 @@ impl Drive {
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
                 }
+                if !self.slot.mailbox.is_taker(self.number) {
+                    return Poll::Pending;
+                }
                 self.slot.mailbox.register(cx.waker());
                 let Some(queued) = self.slot.mailbox.take(self.number, self.room()) else {
                     return if self.control.is_finished(calls.is_empty()) { Poll::Ready(()) } else { Poll::Pending };
@@ -42,11 +45,13 @@ impl Drive {
         let alone = Drive {
             number: self.number,
             slot: self.slot.clone(),
+            version: self.version.clone(),
             program: self.program.clone(),
             environment: self.environment.clone(),
             running: Arc::new(Running::new(self.slot.stats.clone())),
             control: Arc::default(),
             reason: self.reason,
+            entry: self.entry,
         };
         let nested = queued.nested;
         self.running.occupy(nested);
@@ -97,7 +102,7 @@ impl Drive {
             format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.slot.isolate)
         });
         // Any client can make one crash, call by call: the module's rate of lines holds for it.
-        if self.slot.log.admits() {
+        if self.version.log.admits() {
             self.report("a fresh instance crashed", &handlers, &why);
         }
     }

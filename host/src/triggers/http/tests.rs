@@ -103,7 +103,7 @@ impl Builder {
         self.routes.push(RouteSpec {
             method: method.parse().unwrap(),
             path: path.split('/').filter(|text| !text.is_empty()).map(segment).collect(),
-            route: Arc::new(call::Route { handler: text.into(), text: text.into() }),
+            route: Arc::new(call::Route { version: 0, handler: text.into(), text: text.into() }),
             access: Access { inner: path.starts_with("inner"), test: path.starts_with("test") },
         });
         self.handlers.insert(text.to_owned(), Arc::new(move |params, asked| Box::pin(handler(params, asked))));

@@ -1,7 +1,10 @@
-//! Counts, and hands the count over at a swap. Config: `{"load": "ok" | "fails" | "traps", "save": "ok" | "traps"}`.
+//! Counts, and hands the count over at a swap.
+//!
+//! Config: `{"load": "ok" | "fails" | "traps" | "never", "save": "ok" | "traps" | "never", "padding": 100}`.
 
 use std::cell::{Cell, RefCell};
 
+use common::{block, hold, release};
 use fanfare_sdk::prelude::*;
 
 thread_local! {
@@ -18,6 +21,7 @@ fn count() -> Json<Value> {
 #[derive(Serialize, Deserialize)]
 struct Saved {
     count: u64,
+    padding: String,
 }
 
 fn mode(of: &str) -> Result<String> {
@@ -26,14 +30,20 @@ fn mode(of: &str) -> Result<String> {
 
 impl State for Saved {
     async fn save() -> Self {
-        assert_ne!(mode("/save").unwrap_or_default(), "traps", "save traps as configured");
-        Saved { count: COUNT.get() }
+        match mode("/save").unwrap_or_default().as_str() {
+            "traps" => panic!("save traps as configured"),
+            "never" => std::future::pending().await,
+            _ => {}
+        }
+        let padding = config::get::<usize>("/padding").unwrap_or_default().unwrap_or_default();
+        Saved { count: COUNT.get(), padding: "x".repeat(padding) }
     }
 
     async fn load(self, from: &str) -> Result<()> {
         match mode("/load")?.as_str() {
             "fails" => return Err(Failure::new("not-today", "load fails as configured")),
             "traps" => panic!("load traps as configured"),
+            "never" => std::future::pending().await,
             _ => {}
         }
         COUNT.set(self.count);
@@ -43,6 +53,6 @@ impl State for Saved {
 }
 
 fanfare_sdk::module! {
-    handlers: [count],
+    handlers: [count, block, hold, release],
     snapshot: Saved,
 }

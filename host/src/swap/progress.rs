@@ -40,7 +40,7 @@ impl Progress for Logged {
 }
 
 /// One module's turn.
-pub(super) struct Turn<'a> {
+pub struct Turn<'a> {
     pub progress: &'a dyn Progress,
     pub place: usize,
     pub of: usize,
@@ -48,7 +48,7 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Tells now and then that the work, which is compiling when it takes long, goes on.
-    pub(super) async fn during<T>(&self, module: &str, work: impl Future<Output = T>) -> T {
+    pub async fn during<T>(&self, module: &str, work: impl Future<Output = T>) -> T {
         let begun = Instant::now();
         let mut work = std::pin::pin!(work);
         let mut told = Told { progress: self.progress, any: false };

@@ -1,0 +1,58 @@
+//! One generation in one isolate: what is looked up there for every call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::logs::Log;
+use super::stats::Stats;
+use crate::call::{Call, IsolateId, Route, Trigger};
+use crate::config::Limits;
+use crate::registry::{Generation, Router};
+
+pub struct Version {
+    /// Tells its routes from those of another one.
+    number: u64,
+    pub generation: Arc<Generation>,
+    /// A copy of its own, so that workers share no line that is written per call.
+    pub router: Router,
+    /// One for all its instances, so that they share the rate.
+    pub log: Log,
+    routes: Vec<Arc<Route>>,
+}
+
+impl Version {
+    pub fn new(generation: Arc<Generation>, isolate: IsolateId, stats: &Stats) -> Version {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let routes = generation.routes(number);
+        Version {
+            number,
+            router: generation.router(&routes),
+            log: log(&generation, isolate, stats),
+            routes,
+            generation,
+        }
+    }
+
+    /// The route at an index of the manifest.
+    pub fn route(&self, index: usize) -> Option<Arc<Route>> {
+        self.routes.get(index).cloned()
+    }
+
+    /// What a call means here, which may have been made for another generation: the route of the same method and path, or of
+    /// the broadcast of the same name. `None`: there is none any more.
+    pub fn route_of(&self, call: &Call) -> Option<Arc<Route>> {
+        match &call.trigger {
+            _ if call.route.version == self.number => Some(call.route.clone()),
+            Trigger::Broadcast(broadcast) => self.route(*self.generation.manifest.broadcasts.get(&*broadcast.name)?),
+            _ => self.routes.iter().find(|route| route.text == call.route.text).cloned(),
+        }
+    }
+}
+
+/// The log of a generation's instances, with its limits.
+pub fn log(generation: &Generation, isolate: IsolateId, stats: &Stats) -> Log {
+    let Limits { log_line, log_rate, .. } = generation.limits;
+    let dropped = stats.dropped_lines.clone();
+    Log::new(generation.module.clone(), generation.short_digest(), isolate, log_line, log_rate, dropped)
+}
