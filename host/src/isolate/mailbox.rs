@@ -11,6 +11,9 @@ use tokio::sync::oneshot;
 use crate::call::{Call, Ended};
 use crate::config::Limits;
 
+#[cfg(test)]
+mod tests;
+
 /// A call and whoever waits for its end.
 #[derive(Debug)]
 pub struct Queued {
@@ -281,134 +284,5 @@ impl Waiting {
             self.push(queued);
         }
         gone
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::call::{Context, Deadline, IsolateId, Origin, Payload, Route, Trigger};
-
-    const ALL: Room = Room { calls: true, nested: 16 };
-
-    fn mailbox(mailbox: u32, broadcasts: u32) -> Mailbox {
-        Mailbox::new(&Limits { mailbox, broadcasts, ..Limits::default() })
-    }
-
-    fn queued(id: u64) -> Queued {
-        let deadline = Deadline::AfterStart(Duration::from_secs(1));
-        let context = Arc::new(Context::root(id, "m".into(), IsolateId::Worker(0), Origin::Host, deadline));
-        let route = Arc::new(Route { version: 0, handler: "h".into(), text: "POST h".into() });
-        let call = Call {
-            context,
-            route,
-            trigger: Trigger::Rpc,
-            params: vec![],
-            query: String::new(),
-            payload: Payload::None,
-        };
-        Queued::new(call, None)
-    }
-
-    fn taken(mailbox: &Mailbox, room: Room) -> Vec<u64> {
-        std::iter::from_fn(|| mailbox.take(0, room)).map(|queued| queued.call.context.id).collect()
-    }
-
-    fn offer(mailbox: &Mailbox, lane: Lane, id: u64) -> bool {
-        matches!(mailbox.offer(lane, queued(id)), Offer::Taken)
-    }
-
-    #[test]
-    fn a_lane_takes_as_many_as_its_limit_and_gives_the_next_one_back() {
-        let mailbox = mailbox(2, 1);
-        assert!(offer(&mailbox, Lane::Calls, 1) && offer(&mailbox, Lane::Calls, 2));
-        assert!(!offer(&mailbox, Lane::Calls, 3));
-        assert_eq!(mailbox.refuses_broadcast(0), None);
-        assert!(offer(&mailbox, Lane::Broadcasts, 4), "calls do not fill the lane of broadcasts");
-        assert_eq!(mailbox.refuses_broadcast(0), Some("limits.broadcasts"));
-        assert!(!offer(&mailbox, Lane::Broadcasts, 5));
-    }
-
-    #[test]
-    fn closing_gives_back_what_waits_and_lets_nothing_in() {
-        let mailbox = mailbox(8, 8);
-        for (id, lane) in [(1, Lane::Calls), (2, Lane::Nested), (3, Lane::Broadcasts)] {
-            offer(&mailbox, lane, id);
-        }
-        assert_eq!(mailbox.close().iter().map(|queued| queued.call.context.id).collect::<Vec<_>>(), [2, 1, 3]);
-        for lane in [Lane::Calls, Lane::Nested, Lane::Broadcasts] {
-            assert!(matches!(mailbox.offer(lane, queued(4)), Offer::Closed(_)), "{lane:?}");
-        }
-        assert_eq!(taken(&mailbox, ALL), [] as [u64; 0]);
-    }
-
-    #[test]
-    fn a_mark_holds_calls_but_not_what_runs_before_it_or_for_a_running_call() {
-        let mailbox = mailbox(8, 8);
-        for (id, lane) in [(1, Lane::Calls), (2, Lane::Broadcasts), (3, Lane::Broadcasts)] {
-            offer(&mailbox, lane, id);
-        }
-        mailbox.hold();
-        for (id, lane) in [(4, Lane::Calls), (5, Lane::Nested), (6, Lane::Broadcasts)] {
-            offer(&mailbox, lane, id);
-        }
-        assert!(!mailbox.is_quiet());
-        assert_eq!(taken(&mailbox, ALL), [5, 2, 3]);
-        assert!(mailbox.is_quiet());
-        // A gather of a running call takes along what lies before it.
-        offer(&mailbox, Lane::Broadcasts, 7);
-        mailbox.pass_broadcasts();
-        offer(&mailbox, Lane::Broadcasts, 8);
-        assert_eq!(taken(&mailbox, ALL), [6, 7]);
-        mailbox.release();
-        assert_eq!(taken(&mailbox, ALL), [1, 8, 4]);
-    }
-
-    #[test]
-    fn only_the_appointed_instance_takes() {
-        let mailbox = mailbox(8, 8);
-        mailbox.appoint(1);
-        mailbox.hold();
-        (1..=3).for_each(|id| assert!(offer(&mailbox, Lane::Calls, id)));
-        mailbox.close();
-        (4..=5).for_each(|id| assert!(!offer(&mailbox, Lane::Calls, id)));
-        mailbox.hand_over(2, &Limits { mailbox: 1, ..Limits::default() });
-        assert!(offer(&mailbox, Lane::Calls, 6), "it is open again");
-        assert!(!offer(&mailbox, Lane::Calls, 7), "with the new limits");
-        assert!(mailbox.take(1, ALL).is_none() && !mailbox.is_taker(1));
-        assert_eq!(mailbox.take(2, ALL).map(|queued| queued.call.context.id), Some(6), "and without a mark");
-    }
-
-    #[test]
-    fn no_lane_fills_another_one() {
-        let mailbox = mailbox(1, 4);
-        for id in 1..=4 {
-            assert!(offer(&mailbox, Lane::Broadcasts, id));
-        }
-        assert!(offer(&mailbox, Lane::Calls, 5) && offer(&mailbox, Lane::Nested, 6));
-        assert!(!offer(&mailbox, Lane::Calls, 7) && !offer(&mailbox, Lane::Nested, 8));
-    }
-
-    #[test]
-    fn broadcasts_and_calls_take_turns_and_keep_their_order() {
-        let mailbox = mailbox(8, 8);
-        for id in 1..=3 {
-            offer(&mailbox, Lane::Calls, id);
-            offer(&mailbox, Lane::Broadcasts, id + 10);
-        }
-        assert_eq!(taken(&mailbox, ALL), [1, 11, 2, 12, 3, 13]);
-    }
-
-    #[test]
-    fn nested_calls_go_first_and_alone_when_there_is_only_room_for_them() {
-        let mailbox = mailbox(8, 8);
-        offer(&mailbox, Lane::Calls, 1);
-        offer(&mailbox, Lane::Nested, 2);
-        assert_eq!(taken(&mailbox, Room { calls: false, nested: 1 }), [2]);
-        assert_eq!(taken(&mailbox, Room { calls: false, nested: 0 }), [] as [u64; 0]);
-        assert_eq!(taken(&mailbox, ALL), [1]);
     }
 }
