@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fanfare::call::{IsolateId, Trigger};
+use fanfare::host::Stopped;
 use serde_json::{Value, json};
 
 use crate::failures::steps::assert_names;
@@ -331,4 +332,17 @@ async fn every_answered_call_is_in_the_state_that_goes_over() {
     }
     assert_eq!(counted, answered);
     assert!(answered > 100, "{answered}");
+}
+
+#[tokio::test]
+async fn a_host_that_stops_in_the_middle_of_a_swap_ends() {
+    for _ in 0..12 {
+        let host = TestHost::with("echo").config(json!({ "shutdown": { "drain": "15s" } })).start().await;
+        let mut operator = Connection::open(host.admin).await;
+        let reload = tokio::spawn(async move { operator.send("POST", "/v1/modules/echo/reload", &[], "").await });
+        // However far it has come.
+        tokio::task::yield_now().await;
+        assert_eq!(host.stop().await, Stopped::Clean);
+        reload.abort();
+    }
 }

@@ -63,6 +63,13 @@ pub struct Instance {
     pub task: tokio::task::JoinHandle<End>,
 }
 
+/// One that nobody holds any more takes no further calls.
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.control.drain();
+    }
+}
+
 /// How an instance and its supervisor talk.
 #[derive(Default)]
 pub struct Control {

@@ -84,9 +84,9 @@ impl Former {
 impl Old {
     /// Waits for its end.
     pub async fn ended(self) {
-        if let Some(instance) = self.0 {
+        if let Some(mut instance) = self.0 {
             // A panic has been reported by itself.
-            let _ = instance.task.await;
+            let _ = (&mut instance.task).await;
         }
     }
 }
