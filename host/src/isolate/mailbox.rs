@@ -1,6 +1,7 @@
 //! Where calls wait for an instance. It outlives instances: what has not started is not lost with one.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -52,7 +53,9 @@ pub struct Room {
 #[derive(Debug)]
 pub struct Mailbox {
     lanes: Mutex<Lanes>,
-    /// The instance that takes from it now.
+    /// The instance that takes from it, by its number. Written under the lock, so that who finds itself there inside it is.
+    appointed: AtomicU64,
+    /// Wakes that instance.
     taker: AtomicWaker,
 }
 
@@ -63,8 +66,6 @@ struct Lanes {
     broadcasts: Waiting,
     /// Whether nothing is let in.
     closed: bool,
-    /// The instance that takes from it, by its number.
-    taker: u64,
     /// Whether calls are held, and then how many broadcasts may start nevertheless: those that lay here before the mark.
     held: Option<usize>,
     /// Whether a broadcast goes before a plain call next time.
@@ -100,10 +101,10 @@ impl Mailbox {
                 nested: lane(limits.mailbox),
                 broadcasts: lane(limits.broadcasts),
                 closed: false,
-                taker: 0,
                 held: None,
                 broadcast_next: false,
             }),
+            appointed: AtomicU64::new(0),
             taker: AtomicWaker::new(),
         }
     }
@@ -137,11 +138,12 @@ impl Mailbox {
 
     /// Lets the instance of this number take from now on, and no other.
     pub fn appoint(&self, taker: u64) {
-        self.lanes.lock().taker = taker;
+        let _lanes = self.lanes.lock();
+        self.appointed.store(taker, Ordering::Release);
     }
 
     pub fn is_taker(&self, instance: u64) -> bool {
-        self.lanes.lock().taker == instance
+        self.appointed.load(Ordering::Acquire) == instance
     }
 
     /// Puts a mark into the lanes: what comes after it waits, but for what a running call waits for. Broadcasts before the
@@ -184,7 +186,8 @@ impl Mailbox {
             lane.most = most as usize;
             lane.most_bytes = limits.queued;
         }
-        (lanes.taker, lanes.held, lanes.closed) = (taker, None, false);
+        (lanes.held, lanes.closed) = (None, false);
+        self.appointed.store(taker, Ordering::Release);
     }
 
     /// Wakes `waker`, and nobody else, when something arrives.
@@ -195,7 +198,7 @@ impl Mailbox {
     /// Takes what may start now in the instance of this number.
     pub fn take(&self, instance: u64, room: Room) -> Option<Queued> {
         let mut lanes = self.lanes.lock();
-        if lanes.taker == instance { lanes.take(room) } else { None }
+        if self.is_taker(instance) { lanes.take(room) } else { None }
     }
 
     /// Lets nothing in from now on, and takes everything that waits.
