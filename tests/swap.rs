@@ -67,6 +67,42 @@ async fn a_bare_reload_renews_and_a_new_folder_starts() {
 }
 
 #[tokio::test]
+async fn a_name_that_leads_elsewhere_is_no_module() {
+    let host = TestHost::with("echo").start().await;
+    let outside = host.dir.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    for file in ["module.json", "echo.wasm"] {
+        std::fs::copy(host.dir.path().join("modules/echo").join(file), outside.join(file)).unwrap();
+    }
+    for name in ["..%2Foutside", ".", "echo%2F..%2Fecho", &outside.to_str().unwrap().replace('/', "%2F")] {
+        let answer = host.admin("POST", &format!("/v1/modules/{name}/reload"), "").await;
+        assert_eq!(answer.status, 404, "{name}: {}", answer.text());
+    }
+    assert_eq!(host.status().await["modules"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_end_the_swap() {
+    let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
+    assert_eq!(count(&host).await, 1);
+    let admin = host.admin;
+    let leaves = async {
+        host.until_running("snapshot", 0, 1).await;
+        let mut operator = Connection::open(admin).await;
+        let reload = tokio::spawn(async move { operator.send("POST", "/v1/modules/snapshot/reload", &[], "").await });
+        // By the time that another connection is answered, the request has come.
+        tokio::task::yield_now().await;
+        assert_eq!(host.admin("GET", "/livez", "").await.status, 200);
+        reload.abort();
+    };
+    tokio::join!(host.call("any", "snapshot", "block", "200"), leaves);
+    eventually("it has swapped", || async {
+        json_of(&host.call("any", "snapshot", "count", "").await)["from"].is_string()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_running_call_ends_in_its_old_instance() {
     let host = TestHost::waits_for(&[]).workers(1).start().await;
     let mut client = Connection::open(host.http).await;

@@ -112,7 +112,9 @@ impl Swapper {
 
     async fn program(&self, module: &str) -> Result<Program, SwapError> {
         let folder: PathBuf = self.config.modules_dir.join(module);
-        if !folder.join(manifest::FILE_NAME).exists() {
+        // A name, and no path that leads elsewhere.
+        let is_name = module.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        if !is_name || !folder.join(manifest::FILE_NAME).exists() {
             return Err(SwapError::NotFound(module.to_owned()));
         }
         match manifest::look(&folder).found {

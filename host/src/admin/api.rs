@@ -35,7 +35,11 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
 /// `{"module", "outcome": "started" | "swapped", "generation", "from", "running"}`, or a problem.
 pub async fn reload(admin: &Admin, module: &str) -> Answer {
     let module = decoded(module);
-    match admin.swapper.reload(&module).await {
+    let (swapper, name) = (admin.swapper.clone(), module.clone());
+    // A client that leaves in the middle ends nothing.
+    let reloaded = tokio::spawn(async move { swapper.reload(&name).await }).await;
+    let reloaded = reloaded.unwrap_or_else(|error| Err(SwapError::Refused(format!("the host panicked: {error}"))));
+    match reloaded {
         Ok(Swapped::Started { generation }) => {
             json_answer(StatusCode::OK, &json!({ "module": module, "outcome": "started", "generation": generation }))
         }
