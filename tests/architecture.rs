@@ -18,9 +18,15 @@ const TABLE: &[(&str, &[&str])] = &[
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("triggers", &["call", "config", "registry"]),
     ("worker", &["call", "config", "dispatch", "isolate", "registry", "triggers"]),
-    ("swap", &["call", "config", "dispatch", "isolate", "registry"]),
+    ("swap", &["call", "config", "dispatch", "isolate", "ports", "registry"]),
     ("admin", &["call", "config", "dispatch", "isolate", "registry", "swap"]),
-    ("host", &["admin", "call", "config", "dispatch", "engine", "isolate", "registry", "swap", "triggers", "worker"]),
+    (
+        "host",
+        &[
+            "admin", "call", "config", "dispatch", "engine", "isolate", "ports", "registry", "swap", "triggers",
+            "worker",
+        ],
+    ),
     ("cli", &["call", "config", "engine", "host", "registry"]),
     ("main", &[]),
     ("lib", &[]),

@@ -14,5 +14,6 @@ mod http;
 mod languages;
 mod limits;
 mod modules;
+mod reload;
 mod rpc;
 mod swap;

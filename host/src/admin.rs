@@ -7,7 +7,9 @@
 //! | `GET /metrics` | OpenMetrics text |
 //! | `GET /v1/status` | the node and its modules, as JSON |
 //! | `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]` | emits the body; a receipt, or one entry per worker |
-//! | `POST /v1/modules/<module>/reload` | reads the folder again and swaps; what it came to |
+//! | `POST /v1/modules/<module>/reload[?force=true]` | reads `fanfare.json` and the folder again and swaps; what it came to |
+//! | `POST /v1/modules/<module>/rollback[?to=<generation>]` | goes back to a generation that served before, and pins it |
+//! | `POST /v1/reload[?force=true]` | the same for every module: one entry each |
 //! | `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]` | calls a route with the body |
 //!
 //! Past so many connections only `/livez` is answered, and everything else with 503. A client that sends or takes nothing is
@@ -76,7 +78,9 @@ impl Admin {
         }
         let path = request.uri().path().to_owned();
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let query = request.uri().query().unwrap_or_default().to_owned();
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        let post = *request.method() == Method::POST;
         match segments.as_slice() {
             ["livez"] if get => text(StatusCode::OK, "ok\n"),
             ["readyz"] if get => self.readiness(),
@@ -84,15 +88,15 @@ impl Admin {
             ["v1", "status"] if get => {
                 json_answer(StatusCode::OK, &status::status(&self.config, &self.dispatch, &self.roster))
             }
-            ["v1", "modules", module, "broadcasts", name] if *request.method() == Method::POST => {
-                api::emit(self, module, name, request).await
-            }
-            ["v1", "modules", module, "call"] if *request.method() == Method::POST => {
-                api::call(self, module, request).await
-            }
-            ["v1", "modules", module, "reload"] if *request.method() == Method::POST => api::reload(self, module).await,
+            ["v1", "modules", module, "broadcasts", name] if post => api::emit(self, module, name, request).await,
+            ["v1", "modules", module, "call"] if post => api::call(self, module, request).await,
+            ["v1", "modules", module, "reload"] if post => api::reload(self, module, &query).await,
+            ["v1", "modules", module, "rollback"] if post => api::rollback(self, module, &query).await,
+            ["v1", "reload"] if post => api::reload_all(self, &query).await,
             ["livez" | "readyz" | "metrics"] | ["v1", "status"] => not_allowed("GET, HEAD"),
-            ["v1", "modules", _, "broadcasts", _] | ["v1", "modules", _, "call" | "reload"] => not_allowed("POST"),
+            ["v1", "modules", _, "broadcasts", _]
+            | ["v1", "modules", _, "call" | "reload" | "rollback"]
+            | ["v1", "reload"] => not_allowed("POST"),
             _ => {
                 let detail = format!("the admin listener has nothing at {path}");
                 problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "nothing is served here", detail))

@@ -44,8 +44,10 @@ enum Command {
     Emit(emit::EmitArgs),
     /// Call a route of a module, through the admin listener.
     Call(call::CallArgs),
-    /// Read a module's folder again, and let what is there take over, through the admin listener.
+    /// Read fanfare.json and the modules' folders again, and let what is there take over, through the admin listener.
     Reload(reload::ReloadArgs),
+    /// Go back to a generation of a module that served before, through the admin listener.
+    Rollback(reload::RollbackArgs),
     /// Compile one component: what `serve` starts as a child process.
     #[command(hide = true)]
     Compile(crate::engine::compile::CompileArgs),
@@ -63,6 +65,7 @@ pub fn run() -> ExitCode {
         Command::Emit(args) => emit::run(&args),
         Command::Call(args) => call::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Rollback(args) => reload::roll_back(&args),
         Command::Compile(args) => {
             u8::try_from(crate::engine::compile::run_child(&args)).map_or(ExitCode::FAILURE, ExitCode::from)
         }

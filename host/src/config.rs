@@ -25,6 +25,7 @@ pub mod fault;
 pub mod formats;
 pub mod http;
 pub mod limits;
+mod live;
 pub mod load;
 pub mod merge;
 pub mod module;
@@ -78,6 +79,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The operator's section of each module, by the module's name.
     pub modules: BTreeMap<String, ModuleConfig>,
+    /// Where all of this was read from. None when it was made from a text.
+    pub sources: Option<Sources>,
     /// What is doubtful but no fault: variables that name no key, an environment without a section.
     pub warnings: Vec<Fault>,
     /// Every effective value with the place it comes from.

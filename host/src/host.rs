@@ -7,7 +7,7 @@ mod inspect;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -15,15 +15,16 @@ use tokio_util::task::TaskTracker;
 
 pub use inspect::Inspector;
 
-pub use crate::swap::{Compiling, Logged, Progress};
+pub use crate::swap::{Compiling, Logged, Outcome, Progress, Reloaded};
 
 use crate::admin::{self, Admin, LostLines};
 use crate::config::{Config, opens_test_routes};
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
+use crate::ports::Reloads;
 use crate::registry::{Loader, Roster};
-use crate::swap::Swapper;
+use crate::swap::{Swapper, Watcher};
 use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings};
 use crate::worker::Worker;
 
@@ -156,6 +157,7 @@ impl Host {
             engine: loader.engine.clone(),
             node,
             calls: dispatch.clone(),
+            reloads: OnceLock::new(),
             restart: config.isolate.clone(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -165,7 +167,8 @@ impl Host {
         let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
         let swapper =
             Swapper::new(config.clone(), loader, linker, dispatch.clone(), environment.clone(), self.progress);
-        let swapper = Arc::new(swapper);
+        let reloads: Weak<dyn Reloads> = Arc::downgrade(&swapper) as _;
+        let _ = environment.reloads.set(reloads);
         let (closing, admin_end) = (CancellationToken::new(), CancellationToken::new());
         let (connections, listeners) = (TaskTracker::new(), TaskTracker::new());
 
@@ -177,6 +180,7 @@ impl Host {
             listeners.spawn(admin_end.clone().run_until_cancelled_owned(watch));
         }
 
+        let watcher = config.swap.watch.then(|| Watcher::start(&swapper)).flatten();
         let modules_dir = |source| StartError::ModulesDir { path: config.modules_dir.clone(), source };
         swapper.load_all().await.map_err(modules_dir)?;
 
@@ -191,6 +195,9 @@ impl Host {
             }
         });
         modules.set_ready();
+        if let Some(watcher) = watcher {
+            listeners.spawn(admin_end.clone().run_until_cancelled_owned(watcher.run()));
+        }
         Ok(RunningHost {
             http: http_address,
             admin: admin_address,

@@ -23,8 +23,8 @@ mod trap;
 mod version;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use supervise::Supervisor;
@@ -44,7 +44,7 @@ pub use version::Version;
 use crate::call::{Call, IsolateId};
 use crate::config::IsolateConfig;
 use crate::engine::Engine;
-use crate::ports::Calls;
+use crate::ports::{Calls, Reloads};
 
 /// What all isolates of a node share.
 pub struct Environment {
@@ -52,6 +52,8 @@ pub struct Environment {
     pub node: Arc<NodeFacts>,
     /// The way up, for what guests import.
     pub calls: Arc<dyn Calls>,
+    /// The same for reloads. Empty where nothing is swapped.
+    pub reloads: OnceLock<Weak<dyn Reloads>>,
     pub restart: IsolateConfig,
     /// No instance is made anew after this.
     pub stop: CancellationToken,
@@ -126,14 +128,27 @@ impl Isolate {
     }
 
     /// Takes a module in: from now on calls and broadcasts wait for its first instance, see [`Isolate::run`].
-    pub fn hold(&self, program: &Program) -> Arc<Slot> {
-        let slot = Arc::new(Slot::new(self.id, self.runtime.clone(), program.generation.clone()));
+    pub fn hold(&self, program: &Program, environment: &Environment) -> Arc<Slot> {
+        let stop = environment.stop.child_token();
+        let slot = Arc::new(Slot::new(self.id, self.runtime.clone(), program.generation.clone(), stop));
         self.slots.rcu(|slots| {
             let mut slots = HashMap::clone(slots);
             slots.insert(slot.module.clone(), slot.clone());
             slots
         });
         slot
+    }
+
+    /// Holds a module no longer: what is in its mailbox is run out, then it ends.
+    pub fn let_go(&self, module: &str) {
+        if let Some(slot) = self.slot(module) {
+            self.slots.rcu(|slots| {
+                let mut slots = HashMap::clone(slots);
+                slots.remove(module);
+                slots
+            });
+            slot.retire();
+        }
     }
 
     /// Starts the first instance of a module that it holds.
@@ -153,7 +168,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<state::State>> {
 pub async fn check(program: &Program, environment: &Environment) -> Result<Option<Vec<String>>, String> {
     let generation = &program.generation;
     let stats = Arc::new(Stats::new(generation.module.clone(), IsolateId::Master));
-    let running = Arc::new(running::Running::new(stats.clone()));
+    let running = Arc::new(running::Running::new(stats.clone(), Arc::default()));
     let log = version::log(generation, IsolateId::Master, &stats);
     let mut store = state::store(environment, generation, IsolateId::Master, running, log);
     match tokio::time::timeout(generation.limits.startup, program.check(&mut store)).await {

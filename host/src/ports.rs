@@ -26,6 +26,12 @@ pub struct Caller {
     pub context: Option<Arc<Context>>,
 }
 
+/// What the import `broadcast.reload` needs of the swap.
+pub trait Reloads: Send + Sync {
+    /// Asks for a reload of one module, or of all. Answers at once.
+    fn request(&self, module: Option<&str>) -> Result<Receipt, CallError>;
+}
+
 /// What the imports `broadcast` and `rpc` need of dispatch.
 pub trait Calls: Send + Sync {
     fn emit(&self, from: Caller, what: Emission, payload: Payload) -> Result<Receipt, CallError>;

@@ -3,27 +3,28 @@
 //! It loads, and never commands: who runs a generation, and when, is for others to say.
 
 pub mod component;
+mod kept;
+mod loader;
 pub mod manifest;
 mod roster;
 pub mod router;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 pub use component::Exports;
-pub use manifest::{Isolation, Manifest, Middleware};
+pub use kept::{Kept, Pin, folder_digest};
+pub use loader::{Candidate, LoadError, Loader};
+pub use manifest::{Isolation, Manifest, Middleware, Rollout};
 pub use roster::{ModuleState, Roster};
 pub use router::{Access, Found, Matched, RouteSpec, Router};
 
 use crate::call::Route;
 use crate::config::shape::did_you_mean;
-use crate::config::{Capabilities, Config, Fault, Faults, KeyPath, Limits};
-use crate::engine::{Cache, CacheError, Compiler, Engine, cache};
+use crate::config::{Capabilities, Fault, Faults, KeyPath, Limits};
 
 /// One loaded version of a module. Never changes.
 pub struct Generation {
@@ -43,82 +44,15 @@ pub struct Generation {
 /// How many of a component's handlers an error names.
 const SHOWN: usize = 32;
 
-/// Why a module cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("{0}")]
-    Refused(Faults),
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-    #[error("{path}: {faults}", faults = .faults.join("; "))]
-    Component { path: PathBuf, faults: Vec<String> },
-}
-
-/// Turns manifests into generations.
-pub struct Loader {
-    pub engine: Engine,
-    pub cache: Cache,
-    pub compiler: Compiler,
-}
-
-/// A generation, and whether its component had to be compiled first.
-pub struct Loaded {
-    pub generation: Generation,
-    pub compiled: bool,
-}
-
-impl Loader {
-    /// Reads and, when needed, compiles a module's component, and checks it against the manifest and the operator's word.
-    pub async fn load(&self, manifest: Manifest, config: &Config, threads: usize) -> Result<Loaded, LoadError> {
-        let mut faults = Faults::default();
-        if let Err(missing) = manifest::check_grants(&manifest, config) {
-            faults.extend(missing);
-        }
-        let limits = match manifest::effective_limits(&manifest, config) {
-            Ok(limits) => limits,
-            Err(above) => {
-                faults.extend(above);
-                Limits::default()
-            }
-        };
-        if !faults.is_empty() {
-            return Err(LoadError::Refused(faults));
-        }
-        let path = manifest.component.clone();
-        let bytes = self.compiler.read(&path).map_err(CacheError::from)?;
-        let component_digest = cache::hex(&Sha256::digest(&bytes));
-        let loaded = self.cache.load(&self.engine, &self.compiler, &path, &component_digest, threads).await?;
-        let refused = |faults| LoadError::Component { path: path.clone(), faults };
-        let exports =
-            component::inspect(&self.engine, &loaded.component, component::async_lifts(&bytes)).map_err(refused)?;
-        if exports.snapshot && manifest.isolation == Isolation::Fresh {
-            let fault = "exports snapshot beside `\"isolation\": \"fresh\"` in module.json: an instance that stays for one call has nothing to hand over";
-            return Err(refused(vec![fault.to_owned()]));
-        }
-        let digest = Sha256::new().chain_update(&component_digest).chain_update(&manifest.digest_bytes).finalize();
-        let operator = config.module(&manifest.name);
-        let subdomains = operator.subdomains.keys();
-        let generation = Generation {
-            module: manifest.name.as_str().into(),
-            digest: cache::hex(&digest),
-            limits,
-            capabilities: Arc::new(manifest.capabilities.clone()),
-            component: loaded.component,
-            exports,
-            config: manifest::effective_config(&manifest, &operator, None),
-            subdomains: subdomains
-                .map(|name| (name.clone(), manifest::effective_config(&manifest, &operator, Some(name))))
-                .collect(),
-            manifest,
-        };
-        Ok(Loaded { generation, compiled: loaded.compiled })
-    }
+/// Enough of a digest to tell generations apart.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
 }
 
 impl Generation {
     /// Enough of the digest to tell generations apart.
     pub fn short_digest(&self) -> &str {
-        self.digest.get(..12).unwrap_or(&self.digest)
+        short(&self.digest)
     }
 
     /// What its component imports and its manifest does not ask for, by the key of `capabilities`.

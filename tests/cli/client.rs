@@ -117,3 +117,41 @@ async fn reload_says_what_took_over() {
     assert_eq!(serving.get("/api/echo/whoever").await.status, 200);
     assert_eq!(reload("ghost").await.code, 1);
 }
+
+#[tokio::test]
+async fn reload_without_a_name_is_of_all_and_says_what_is_refused() {
+    let (project, serving) = running(&["echo", "counts"]).await;
+    let admin = serving.admin();
+    let all = project.run(&["reload", "--admin", &admin]).await;
+    assert_eq!(all.code, 0, "{}", all.err);
+    let lines: Vec<&str> = all.out.lines().collect();
+    assert!(lines[0].starts_with("counts: renewed") && lines[1].starts_with("echo: renewed"), "{}", all.out);
+    std::fs::write(project.path().join("modules/echo/module.json"), "{").unwrap();
+    let refused = project.run(&["reload", "--admin", &admin]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.out.contains("echo: refused: modules/echo/module.json:1:"), "{}", refused.out);
+    assert!(refused.err.contains("1 of 2 modules are refused"), "{}", refused.err);
+    let json = project.run(&["reload", "--json", "--admin", &admin]).await;
+    assert_eq!((json.code, &json.json()[1]["outcome"]), (1, &json!("refused")));
+    let status = project.run(&["status", "--admin", &admin]).await;
+    assert!(status.out.contains("what is on disk is refused: modules/echo/module.json:1:"), "{}", status.out);
+}
+
+#[tokio::test]
+async fn rollback_goes_back_and_says_until_when() {
+    let (project, serving) = running(&["echo"]).await;
+    let admin = serving.admin();
+    let file = project.path().join("modules/echo/module.json");
+    let manifest = project.read("modules/echo/module.json").replace("\"who\", \"handler\"", "\"whoever\", \"handler\"");
+    std::fs::write(file, manifest).unwrap();
+    assert_eq!(project.run(&["reload", "echo", "--admin", &admin]).await.code, 0);
+    let back = project.run(&["rollback", "echo", "--admin", &admin]).await;
+    assert_eq!(back.code, 0, "{}", back.err);
+    assert!(back.out.contains("pinned until the folder changes, or `fanfare reload --force`"), "{}", back.out);
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    let none = project.run(&["rollback", "echo", "--admin", &admin, "--to", "zzz"]).await;
+    assert!(none.code == 1 && none.err.contains("no zzz; kept are"), "{}", none.err);
+    let forced = project.run(&["reload", "echo", "--force", "--admin", &admin]).await;
+    assert_eq!(forced.code, 0, "{}", forced.err);
+    assert_eq!(serving.get("/api/echo/whoever").await.status, 200);
+}

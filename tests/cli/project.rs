@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::harness::{Answer, Connection, TempDir, binary, shared_state_dir, source_of};
+use crate::harness::{Answer, Connection, TempDir, binary, source_of};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,11 +27,13 @@ impl Project {
     pub fn with(modules: &[&str]) -> Project {
         let config = json!({
             "workers": 2,
-            "stateDir": shared_state_dir(),
+            "stateDir": TempDir::STATE,
+            "swap": { "watch": false },
             "http": { "listen": "127.0.0.1:0" },
             "admin": { "listen": "127.0.0.1:0" },
         });
         let project = Project { dir: TempDir::new(), config };
+        project.dir.make_state_dir();
         fs::create_dir(project.dir.path().join("modules")).unwrap();
         for module in modules {
             let manifest: Value =
@@ -41,7 +43,12 @@ impl Project {
                 project.dir.write(&format!("modules/{module}/{file}"), fs::read(source_of(module).join(file)).unwrap());
             }
         }
-        project.config(json!({}))
+        let asks = modules.contains(&"test-party");
+        project.config(if asks {
+            json!({ "modules": { "test-party": { "grants": { "reload": true } } } })
+        } else {
+            json!({})
+        })
     }
 
     /// Sets keys of `fanfare.json`, each as a whole.

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fanfare::config::{Sources, load};
+use fanfare::config::{Config, Sources, load};
 use fanfare::host::{Host, RunningHost, Stopped};
 use fanfare::isolate::Probe;
 use serde_json::{Value, json};
@@ -58,6 +58,17 @@ impl TempDir {
         &self.0
     }
 
+    /// The host's own folder.
+    pub const STATE: &str = "state";
+
+    /// Makes that: compiled components are shared by all tests, what a test's modules have been is not.
+    pub fn make_state_dir(&self) {
+        let (shared, own) = (shared_state_dir().join("cache"), self.0.join(TempDir::STATE));
+        fs::create_dir_all(&own).unwrap();
+        fs::create_dir_all(&shared).unwrap();
+        std::os::unix::fs::symlink(shared, own.join("cache")).unwrap();
+    }
+
     /// Writes a file, and the folders above it.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
@@ -84,6 +95,7 @@ pub struct TestHost {
     config: Value,
     environment: Option<String>,
     probe: Option<Probe>,
+    watched: bool,
 }
 
 impl TestHost {
@@ -95,12 +107,16 @@ impl TestHost {
     pub fn empty() -> TestHost {
         let config = json!({
             "workers": 2,
-            "stateDir": shared_state_dir(),
+            "stateDir": TempDir::STATE,
+            "swap": { "watch": false },
+            "modules": { "test-party": { "grants": { "reload": true } } },
             "http": { "listen": "127.0.0.1:0" },
             "admin": { "listen": "127.0.0.1:0" },
             "shutdown": { "drain": "5s" },
         });
-        TestHost { dir: TempDir::new(), config, environment: None, probe: None }
+        let dir = TempDir::new();
+        dir.make_state_dir();
+        TestHost { dir, config, environment: None, probe: None, watched: false }
     }
 
     /// One more module.
@@ -171,6 +187,16 @@ impl TestHost {
         self
     }
 
+    /// Takes up what changes on disk by itself, `fanfare.json` too.
+    pub fn watched(self) -> TestHost {
+        TestHost { watched: true, ..self.config(json!({ "swap": { "watch": true } })) }
+    }
+
+    /// The same folder once more, with the modules and the state that another host has left.
+    pub fn again(self, before: TempDir) -> TestHost {
+        TestHost { dir: before, ..self }
+    }
+
     /// Sees every call as it starts.
     pub fn probe(mut self, probe: Probe) -> TestHost {
         self.probe = Some(probe);
@@ -179,8 +205,15 @@ impl TestHost {
 
     pub async fn start(self) -> Started {
         let log = Log::capture();
-        let sources = Sources { environment: self.environment, ..Sources::default() };
-        let config = load::from_text(Some(&self.config.to_string()), self.dir.path(), &sources);
+        let sources = Sources { environment: self.environment, dir: self.dir.path().to_owned(), ..Sources::default() };
+        let text = self.config.to_string();
+        let config = match self.watched {
+            true => {
+                self.dir.write("fanfare.json", text);
+                Config::load(sources)
+            }
+            false => load::from_text(Some(&text), self.dir.path(), &sources),
+        };
         let config = config.expect("the configuration is right");
         let host = Host::bind(config, binary()).expect("free ports");
         let host = match self.probe {
@@ -188,7 +221,8 @@ impl TestHost {
             None => host,
         };
         let running = host.start().await.expect("the host starts");
-        Started { http: running.http, admin: running.admin, running: Some(running), dir: self.dir, log }
+        let settings = self.config;
+        Started { http: running.http, admin: running.admin, running: Some(running), dir: self.dir, log, settings }
     }
 }
 
@@ -215,6 +249,8 @@ pub struct Started {
     pub admin: SocketAddr,
     pub log: Log,
     pub dir: TempDir,
+    /// What its `fanfare.json` has.
+    pub settings: Value,
     running: Option<RunningHost>,
 }
 
@@ -284,6 +320,12 @@ impl Started {
 
     pub async fn stop(mut self) -> Stopped {
         self.running.take().unwrap().stop().await
+    }
+
+    /// Stops it, and leaves its folder for [`TestHost::again`].
+    pub async fn leave(mut self) -> TempDir {
+        self.running.take().unwrap().stop().await;
+        self.dir
     }
 }
 

@@ -10,10 +10,10 @@ use crate::call::{
     CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Problem, Receipt, Reply, RouteName, Target,
 };
 use crate::dispatch::Actor;
-use crate::swap::{SwapError, Swapped};
+use crate::swap::{SwapError, Want};
 
 pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Incoming>) -> Answer {
-    let query = Query::of(&request);
+    let query = Query::of(request.uri().query().unwrap_or_default());
     let payload = match body(admin, request).await {
         Ok(payload) => payload,
         Err(answer) => return answer,
@@ -32,35 +32,58 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
     }
 }
 
-/// `{"module", "outcome": "started" | "swapped", "generation", "from", "running"}`, or a problem.
-pub async fn reload(admin: &Admin, module: &str) -> Answer {
-    let module = decoded(module);
-    let (swapper, name) = (admin.swapper.clone(), module.clone());
-    // A client that leaves in the middle ends nothing.
-    let reloaded = tokio::spawn(async move { swapper.reload(&name).await }).await;
-    let reloaded = reloaded.unwrap_or_else(|error| Err(SwapError::Refused(format!("the host panicked: {error}"))));
-    match reloaded {
-        Ok(Swapped::Started { generation }) => {
-            json_answer(StatusCode::OK, &json!({ "module": module, "outcome": "started", "generation": generation }))
-        }
-        Ok(Swapped::Renewed { generation, from, running }) => {
-            let swapped = json!({
-                "module": module, "outcome": "swapped", "generation": generation, "from": from, "running": running,
-            });
-            json_answer(StatusCode::OK, &swapped)
-        }
-        Err(error @ SwapError::NotFound(_)) => {
-            problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such module", error.to_string()))
-        }
-        Err(error @ SwapError::Refused(_)) => {
-            let title = "the module is not taken: what served before serves on";
-            problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", title, error.to_string()))
-        }
+/// [`Reloaded`], or a problem. `force=true`: even when a rollback has pinned another generation.
+pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
+    if let Err(faults) = admin.swapper.reconfigure() {
+        return refused(&faults.to_string());
+    }
+    match admin.swapper.reload(&decoded(module), want(query)).await {
+        Ok(reloaded) => json_answer(StatusCode::OK, &json!(reloaded)),
+        Err(error) => swap_error(&error),
     }
 }
 
+/// [`Reloaded`], or a problem. `to`: the beginning of a generation's digest; else the one before that which serves.
+pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
+    match admin.swapper.rollback(&decoded(module), Query::of(query).get("to").as_deref()).await {
+        Ok(reloaded) => json_answer(StatusCode::OK, &json!(reloaded)),
+        Err(error) => swap_error(&error),
+    }
+}
+
+/// One entry for each module: [`Reloaded`], or `{"module", "outcome": "refused", "reason"}`.
+pub async fn reload_all(admin: &Admin, query: &str) -> Answer {
+    if let Err(faults) = admin.swapper.reconfigure() {
+        return refused(&faults.to_string());
+    }
+    let ends = admin.swapper.reload_all(want(query)).await;
+    let entries = ends.into_iter().map(|(module, end)| match end {
+        Ok(reloaded) => json!(reloaded),
+        Err(error) => json!({ "module": module, "outcome": "refused", "reason": error.to_string() }),
+    });
+    json_answer(StatusCode::OK, &entries.collect())
+}
+
+fn want(query: &str) -> Want {
+    Want { force: Query::of(query).get("force").as_deref() == Some("true"), ..Want::RENEW }
+}
+
+fn swap_error(error: &SwapError) -> Answer {
+    match error {
+        SwapError::NotFound(_) => {
+            problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such module", error.to_string()))
+        }
+        SwapError::Refused(why) => refused(why),
+    }
+}
+
+fn refused(why: &str) -> Answer {
+    let title = "nothing is taken up: what served before serves on";
+    problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", title, why.to_owned()))
+}
+
 pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> Answer {
-    let query = Query::of(&request);
+    let query = Query::of(request.uri().query().unwrap_or_default());
     let payload = match body(admin, request).await {
         Ok(payload) => payload,
         Err(answer) => return answer,
@@ -115,8 +138,7 @@ fn target(text: Option<&str>) -> Result<To, String> {
 struct Query(Vec<(String, String)>);
 
 impl Query {
-    fn of(request: &Request<Incoming>) -> Query {
-        let query = request.uri().query().unwrap_or_default();
+    fn of(query: &str) -> Query {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decoded(name), decoded(value))

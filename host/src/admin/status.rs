@@ -8,7 +8,8 @@ use crate::isolate::Slot;
 use crate::registry::{ModuleState, Roster};
 
 pub fn status(config: &Config, dispatch: &Dispatch, roster: &Roster) -> Value {
-    let listed: Vec<Value> = roster.states().into_iter().map(|(name, state)| module(&name, &state, dispatch)).collect();
+    let listed: Vec<Value> =
+        roster.states().into_iter().map(|(name, state)| module(&name, &state, dispatch, roster)).collect();
     let blocked = dispatch.workers().iter().filter(|isolate| isolate.heartbeat.is_blocked());
     json!({
         "node": config.node.id,
@@ -23,7 +24,7 @@ pub fn status(config: &Config, dispatch: &Dispatch, roster: &Roster) -> Value {
     })
 }
 
-fn module(name: &str, state: &ModuleState, dispatch: &Dispatch) -> Value {
+fn module(name: &str, state: &ModuleState, dispatch: &Dispatch, roster: &Roster) -> Value {
     match state {
         ModuleState::Loading => json!({ "name": name, "state": "loading", "isolates": [] }),
         ModuleState::Waiting => {
@@ -37,6 +38,7 @@ fn module(name: &str, state: &ModuleState, dispatch: &Dispatch) -> Value {
                 "generation": generation.digest,
                 "state": overall(&slots),
                 "serial": generation.is_serial(),
+                "note": roster.note(name),
                 "isolates": slots.iter().map(|slot| isolate(slot)).collect::<Vec<_>>(),
             })
         }
@@ -55,6 +57,7 @@ fn isolate(slot: &Slot) -> Value {
     json!({
         "isolate": slot.isolate.to_string(),
         "state": state.as_str(),
+        "generation": slot.version().generation.short_digest(),
         "reason": state.why().or(slot.last_crash().as_deref()),
         "restarts": slot.stats.restarts.get(),
         "in_flight": slot.stats.in_flight.get(),

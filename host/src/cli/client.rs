@@ -27,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than any call may take by default.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Longer than the longest trial.
+const SWAP_TIMEOUT: Duration = Duration::from_secs(25 * 3600);
+
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where the host is, and how to print: what the commands share.
@@ -86,8 +89,8 @@ pub enum ClientError {
     Unreachable { endpoint: Endpoint, error: io::Error },
     #[error("the host at {endpoint} ended the connection: {error}")]
     Broken { endpoint: Endpoint, error: hyper::Error },
-    #[error("the host at {endpoint} gave no answer within {} s", ANSWER_TIMEOUT.as_secs())]
-    Slow { endpoint: Endpoint },
+    #[error("the host at {endpoint} gave no answer within {} s", .within.as_secs())]
+    Slow { endpoint: Endpoint, within: Duration },
     #[error("{}", .0.problem.sentence())]
     Refused(Refusal),
     #[error(
@@ -139,6 +142,21 @@ impl Answer {
 
 /// Asks for something. `path` and its segments are already encoded; `body` is JSON when there is one.
 pub async fn ask(endpoint: &Endpoint, method: Method, path: &str, body: Option<String>) -> Result<Answer, ClientError> {
+    ask_within(ANSWER_TIMEOUT, endpoint, method, path, body).await
+}
+
+/// Asks for a swap, which may have a trial before it.
+pub async fn ask_for_a_swap(endpoint: &Endpoint, path: &str) -> Result<Answer, ClientError> {
+    ask_within(SWAP_TIMEOUT, endpoint, Method::POST, path, None).await
+}
+
+async fn ask_within(
+    within: Duration,
+    endpoint: &Endpoint,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+) -> Result<Answer, ClientError> {
     let unreachable = |error| ClientError::Unreachable { endpoint: endpoint.clone(), error };
     let broken = |error| ClientError::Broken { endpoint: endpoint.clone(), error };
     let authority = &endpoint.authority;
@@ -161,7 +179,7 @@ pub async fn ask(endpoint: &Endpoint, method: Method, path: &str, body: Option<S
         let (head, body) = response.into_parts();
         Ok((head.status, body.collect().await?.to_bytes()))
     };
-    let asking = timeout(ANSWER_TIMEOUT, async {
+    let asking = timeout(within, async {
         let mut asking = std::pin::pin!(asking);
         tokio::select! {
             biased;
@@ -173,7 +191,7 @@ pub async fn ask(endpoint: &Endpoint, method: Method, path: &str, body: Option<S
     match asking.await {
         Ok(Ok((status, body))) => checked(Answer { endpoint: endpoint.clone(), status, body }),
         Ok(Err(error)) => Err(broken(error)),
-        Err(_) => Err(ClientError::Slow { endpoint: endpoint.clone() }),
+        Err(_) => Err(ClientError::Slow { endpoint: endpoint.clone(), within }),
     }
 }
 

@@ -1,56 +1,101 @@
-//! `fanfare reload`: a module's folder is read again, and what is there takes over.
+//! `fanfare reload` and `fanfare rollback`: another generation takes over.
 
 use std::process::ExitCode;
 
-use http::Method;
+use clap::builder::FalseyValueParser;
 use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded};
+use crate::host::{Outcome, Reloaded};
 
-/// Read a module's folder again, and let what is there take over in every worker.
+/// Read fanfare.json and a module's folder again, or all of them, and let what is there take over in every worker.
 #[derive(Debug, clap::Args)]
 pub struct ReloadArgs {
-    /// The module.
-    pub module: String,
+    /// The module. Without one, every module.
+    pub module: Option<String>,
+    /// What is in the folder even when a rollback has pinned another generation.
+    #[arg(long, env = "FANFARE_FORCE", value_parser = FalseyValueParser::new())]
+    pub force: bool,
     #[command(flatten)]
     pub admin: AdminArgs,
 }
 
-#[derive(Debug, Deserialize)]
-struct Reloaded {
-    module: String,
-    generation: String,
-    /// The generation before, if one was served.
-    from: Option<String>,
-    #[serde(default)]
-    running: usize,
+/// Go back to a generation that served before. It stays, across restarts, until the module's folder changes.
+#[derive(Debug, clap::Args)]
+pub struct RollbackArgs {
+    /// The module.
+    pub module: String,
+    /// The generation, by the beginning of its digest. Default the one before that which serves.
+    #[arg(long, value_name = "GENERATION", env = "FANFARE_TO")]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
 pub fn run(args: &ReloadArgs) -> ExitCode {
     client::run(args.output(), args.admin.json)
 }
 
+pub fn roll_back(args: &RollbackArgs) -> ExitCode {
+    client::run(args.output(), args.admin.json)
+}
+
+impl RollbackArgs {
+    async fn output(&self) -> Result<Output, ClientError> {
+        let to = self.to.as_ref().map(|to| format!("?to={}", encoded(to))).unwrap_or_default();
+        let path = format!("/v1/modules/{}/rollback{to}", encoded(&self.module));
+        let answer = client::ask_for_a_swap(&self.admin.admin, &path).await?;
+        Ok(Output::of(if self.admin.json { answer.text() } else { told(&answer.parse()?) }))
+    }
+}
+
+/// One entry of the reload of all modules.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Reloaded(Reloaded),
+    Refused { module: String, reason: String },
+}
+
 impl ReloadArgs {
     async fn output(&self) -> Result<Output, ClientError> {
-        let path = format!("/v1/modules/{}/reload", encoded(&self.module));
-        let answer = client::ask(&self.admin.admin, Method::POST, &path, None).await?;
-        let text = match self.admin.json {
-            true => answer.text(),
-            false => told(&answer.parse()?),
+        let force = if self.force { "?force=true" } else { "" };
+        let Some(module) = &self.module else { return self.all(force).await };
+        let path = format!("/v1/modules/{}/reload{force}", encoded(module));
+        let answer = client::ask_for_a_swap(&self.admin.admin, &path).await?;
+        Ok(Output::of(if self.admin.json { answer.text() } else { told(&answer.parse()?) }))
+    }
+
+    async fn all(&self, force: &str) -> Result<Output, ClientError> {
+        let answer = client::ask_for_a_swap(&self.admin.admin, &format!("/v1/reload{force}")).await?;
+        let entries: Vec<Entry> = answer.parse()?;
+        let refused = entries.iter().filter(|entry| matches!(entry, Entry::Refused { .. })).count();
+        let line = |entry: &Entry| match entry {
+            Entry::Reloaded(reloaded) => told(reloaded),
+            Entry::Refused { module, reason } => format!("{module}: refused: {reason}\n"),
         };
-        Ok(Output::of(text))
+        let text = if self.admin.json { answer.text() } else { entries.iter().map(line).collect() };
+        let failure = (refused > 0).then(|| format!("{refused} of {} modules are refused", entries.len()));
+        Ok(Output { text, failure })
     }
 }
 
 fn told(reloaded: &Reloaded) -> String {
-    let Reloaded { module, generation, from, running } = reloaded;
+    let Reloaded { module, outcome, generation, from, running, pinned } = reloaded;
+    let generation = generation.as_deref().unwrap_or_default();
+    let what = match (outcome, from.as_deref()) {
+        (Outcome::Started, _) => format!("serves, generation {generation}"),
+        (Outcome::Unchanged, _) => format!("unchanged, generation {generation}"),
+        (Outcome::Removed, _) => "its folder is gone, not served any more".to_owned(),
+        (Outcome::Swapped, Some(from)) if from != generation => {
+            format!("generation {generation} in the place of {from}")
+        }
+        (Outcome::Swapped, _) => format!("renewed, generation {generation}"),
+    };
     let ran_on = match running {
         0 => String::new(),
         count => format!("; {count} calls ran on in the old instances when their state was saved"),
     };
-    match from {
-        Some(from) if from == generation => format!("{module}: renewed, generation {generation}{ran_on}\n"),
-        Some(from) => format!("{module}: generation {generation} in the place of {from}{ran_on}\n"),
-        None => format!("{module}: serves, generation {generation}\n"),
-    }
+    let pinned = if *pinned { "; pinned until the folder changes, or `fanfare reload --force`" } else { "" };
+    format!("{module}: {what}{ran_on}{pinned}\n")
 }

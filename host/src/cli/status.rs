@@ -34,6 +34,8 @@ struct Module {
     generation: Option<String>,
     state: String,
     reason: Option<String>,
+    /// What the operator should know of it although it serves.
+    note: Option<String>,
     #[serde(default)]
     isolates: Vec<Isolate>,
 }
@@ -42,6 +44,7 @@ struct Module {
 struct Isolate {
     isolate: String,
     state: String,
+    generation: Option<String>,
     reason: Option<String>,
     #[serde(default)]
     restarts: u64,
@@ -99,12 +102,16 @@ fn rows_of(module: &Module, blocked: &[String]) -> Vec<[String; 8]> {
         return vec![[name, state, digest, "-".into(), String::new(), String::new(), String::new(), String::new()]];
     }
     let row = |isolate: &Isolate| {
-        let [name, state, digest] = std::mem::take(&mut own);
+        let [name, state, mut shown] = std::mem::take(&mut own);
+        // One on trial.
+        if let Some(other) = isolate.generation.as_deref().filter(|own| !digest.starts_with(own)) {
+            shown = printable(other);
+        }
         let is_blocked = blocked.contains(&isolate.isolate);
         [
             name,
             state,
-            digest,
+            shown,
             printable(&isolate.isolate),
             if is_blocked { "blocked".to_owned() } else { printable(&isolate.state) },
             isolate.restarts.to_string(),
@@ -123,8 +130,8 @@ fn with_more(count: u64, joint: &str, more: u64, what: &str) -> String {
 fn reasons(module: &Module, text: &mut String) {
     let of_isolates =
         module.isolates.iter().filter_map(|isolate| Some((isolate.isolate.as_str(), isolate.reason.as_deref()?)));
-    let of_module = module.reason.as_deref().map(|reason| ("", reason));
-    for (place, reason) in of_module.into_iter().chain(of_isolates) {
+    let of_module = [&module.reason, &module.note].into_iter().flatten().map(|reason| ("", reason.as_str()));
+    for (place, reason) in of_module.chain(of_isolates) {
         let on = if place.is_empty() { String::new() } else { format!(" on {}", printable(place)) };
         // Writing to a string cannot fail.
         _ = writeln!(text, "\n{}{on}:", printable(&module.name));
@@ -157,11 +164,11 @@ mod tests {
     use crate::cli::client::fake;
 
     const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,"blocked":["worker-2"],"modules":[
-        {"name":"flags","generation":"0123456789abcdef0123","state":"ready","isolates":[
+        {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"on trial","isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"in_flight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
              "restarts":11,"in_flight":0,"waiting":0,"leaked":0,"waiting_broadcasts":0},
-            {"isolate":"worker-2","state":"ready","in_flight":3,"leaked":2,"waiting":4,"waiting_broadcasts":1024}]},
+            {"isolate":"worker-2","state":"ready","generation":"fedcba987654","in_flight":3,"leaked":2,"waiting":4,"waiting_broadcasts":1024}]},
         {"name":"new","generation":null,"state":"waiting","reason":"new.wasm is not there yet"}]}"#;
 
     async fn output(status: u16, body: &str, json: bool) -> Result<Output, ClientError> {
@@ -180,10 +187,13 @@ node-1 (development)
 MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
 flags   ready    0123456789ab  worker-0  ready    0         3            0
                                worker-1  failed   11        0            0
-                               worker-2  blocked  0         3, 2 leaked  4 + 1024 broadcasts
+                 fedcba987654  worker-2  blocked  0         3, 2 leaked  4 + 1024 broadcasts
 new     waiting  -             -
 
 worker-2 is blocked: host code holds its thread, so its connections and modules wait
+
+flags:
+  on trial
 
 flags on worker-1:
   11 restarts within 1m

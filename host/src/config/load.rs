@@ -64,6 +64,7 @@ pub fn inspect(sources: &Sources) -> (Config, Faults) {
     };
     let (mut config, mut faults) = assemble(text.as_deref(), file.as_deref(), root, sources);
     config.file = file.map(|file| absolute(&file));
+    config.sources = Some(sources.clone());
     faults.extend(unread);
     (config, faults)
 }
@@ -134,6 +135,7 @@ fn build(settings: Settings, root: PathBuf, environment: String, warnings: Vec<F
         calls: settings.calls,
         limits: settings.limits,
         modules: settings.modules,
+        sources: None,
         warnings,
         effective: Arc::new(effective),
     }

@@ -122,6 +122,21 @@ impl Default for IsolateConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct SwapConfig {
+    /// Whether changes of `modulesDir` and of this file are taken up by themselves; else `fanfare reload` does. Default true.
+    pub watch: bool,
+    /// How long nobody may have written to a module's files before they are read, 0 to 1 m. Default `50ms`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 60_000))]
+    pub settle: Duration,
+    /// How long a folder that is gone may take to come back before its module is let go, and a file that ends in the middle to
+    /// become whole before it is refused. 0 to 1 m. Default `2s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 60_000))]
+    pub removal: Duration,
+    /// How long files may go on changing before a reload gives up waiting for them, 1 s to 1 h. Default `30s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 1_000, "maximum" = 3_600_000))]
+    pub patience: Duration,
     /// How long running calls may take to end before a `snapshot` is taken beside them, 0 to 1 h. Default `5s`.
     #[serde(with = "super::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
@@ -138,7 +153,15 @@ pub struct SwapConfig {
 
 impl Default for SwapConfig {
     fn default() -> SwapConfig {
-        SwapConfig { quiesce: Duration::from_secs(5), timeout: Duration::from_secs(5), state: 64 << 20 }
+        SwapConfig {
+            watch: true,
+            settle: Duration::from_millis(50),
+            removal: Duration::from_secs(2),
+            patience: Duration::from_secs(30),
+            quiesce: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
+            state: 64 << 20,
+        }
     }
 }
 

@@ -51,6 +51,11 @@ pub fn read(file: &Path) -> Result<String, Fault> {
     })
 }
 
+/// Whether a file is one whole JSON text: one that is being written is not.
+pub fn is_whole(file: &Path) -> bool {
+    read(file).is_ok_and(|text| parse(&text, &shown(file)).1.is_empty())
+}
+
 /// A path as messages show it: relative to the current folder when it is below it.
 pub fn shown(file: &Path) -> Arc<str> {
     let current = std::env::current_dir().unwrap_or_default();

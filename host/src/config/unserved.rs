@@ -1,7 +1,7 @@
 //! Keys and names that the design has and this version does not serve yet. Each part, when it comes, takes its own out.
 
 /// Keys of `module.json`.
-pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels", "rollout"];
+pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels"];
 
 /// Keys of `fanfare.json`.
 pub const CONFIG: &[&str] = &["events", "sse", "websocket", "cluster", "redis"];

@@ -21,6 +21,7 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_CONFIG",
     "FANFARE_DIR",
     "FANFARE_ENV",
+    "FANFARE_FORCE",
     "FANFARE_GATHER",
     "FANFARE_JSON",
     "FANFARE_LOG",
@@ -29,6 +30,7 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_SCHEMA",
     "FANFARE_STRICT",
     "FANFARE_TARGET",
+    "FANFARE_TO",
     "FANFARE_YES",
 ];
 

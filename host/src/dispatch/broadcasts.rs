@@ -110,16 +110,19 @@ impl Dispatch {
             return Err(self.missing(&module));
         };
         let name: Arc<str> = what.name.as_str().into();
-        let version = Arc::clone(&first.version());
-        let generation = &version.generation;
-        let Some(index) = generation.manifest.broadcasts.get(&*name).copied() else {
-            let known: Vec<&str> = generation.manifest.broadcasts.keys().map(String::as_str).collect();
+        let access = slots.iter().find_map(|slot| {
+            let generation = &slot.version().generation;
+            Some(generation.access(*generation.manifest.broadcasts.get(&*name)?))
+        });
+        let Some(access) = access else {
+            let version = first.version();
+            let known: Vec<&str> = version.generation.manifest.broadcasts.keys().map(String::as_str).collect();
             return Err(CallError::NotFound(format!(
                 "{module} has no broadcast `{name}`; it has: {}",
                 if known.is_empty() { "none".to_owned() } else { known.join(", ") }
             )));
         };
-        self.admit(&first.module, generation.access(index))?;
+        self.admit(&first.module, access)?;
         let subdomain = super::calls::subdomain(what.subdomain, parent.as_ref());
         let sequencer = self.sequencer(&first.module);
         let mut last = sequencer.last.lock();
@@ -155,10 +158,10 @@ impl Dispatch {
                 query: String::new(),
                 payload,
             };
-            let placed = self.deliver(slot, index, making, gather, parent.as_ref());
+            let placed = self.deliver(slot, &name, making, gather, parent.as_ref());
             match &placed {
-                // The same for every worker, and before anything was queued.
-                Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) => return Err(error.clone()),
+                // Before anything was queued.
+                Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) if place == 0 => return Err(error.clone()),
                 Err(error) => slot.refused(TriggerKind::Broadcast, error, parent.as_ref().map(|parent| parent.trace)),
                 Ok(_) => {}
             }
@@ -179,7 +182,7 @@ impl Dispatch {
     fn deliver(
         &self,
         slot: &Slot,
-        route: usize,
+        name: &str,
         making: Making,
         gather: bool,
         parent: Option<&Arc<Context>>,
@@ -187,8 +190,11 @@ impl Dispatch {
         if let Some(error) = slot.failed() {
             return Err(error);
         }
-        let Some(route) = slot.version().route(route) else {
-            return Err(CallError::NotFound(format!("{} has no such route in {}", slot.module, slot.isolate)));
+        // Of the generation that serves here, which is another one where a canary does.
+        let version = slot.version();
+        let Some(route) = version.generation.manifest.broadcasts.get(name).and_then(|index| version.route(*index))
+        else {
+            return Err(CallError::NotFound(format!("{} has no broadcast `{name}` in {}", slot.module, slot.isolate)));
         };
         let stuck = if gather { self.refusal(slot, parent) } else { None };
         let matched = Matched { route, access: Access::default(), params: Vec::new() };

@@ -51,7 +51,7 @@ impl Cache {
     /// Opens the folder, making it (mode 0700) when it is not there. One that others can write is refused.
     pub fn open(dir: &Path, size: u64) -> Result<Cache, CacheError> {
         let file = |source| CacheError::File { path: dir.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file)?;
+        make_private(dir).map_err(file)?;
         let meta = fs::metadata(dir).map_err(file)?;
         if meta.mode() & 0o022 != 0 || meta.uid() != rustix::process::geteuid().as_raw() {
             return Err(CacheError::Shared { path: dir.to_owned() });
@@ -167,6 +167,11 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Makes a folder, and those above it, that only we can read when it is not there.
+pub fn make_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Writes a file that appears whole or not at all.

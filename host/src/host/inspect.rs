@@ -1,7 +1,7 @@
 //! Loads modules without running a host: what `fanfare check` asks of their components.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +34,7 @@ impl Inspector {
             engine: loader.engine.clone(),
             node,
             calls: Arc::new(nobody),
+            reloads: OnceLock::new(),
             restart: config.isolate.clone(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -153,7 +153,7 @@ impl Instance {
         (reason, entry): (StartupReason, Entry),
     ) -> Instance {
         let number = environment.next_id();
-        let running = Arc::new(Running::new(slot.stats.clone()));
+        let running = Arc::new(Running::new(slot.stats.clone(), version.failed.clone()));
         let control = Arc::new(Control::default());
         let drive = Drive {
             number,

@@ -255,7 +255,7 @@ mod tests {
         let log = Log::new("m".into(), "g", IsolateId::Master, 4, 1, Default::default());
         let output = Output::new(
             log,
-            Arc::new(Running::new(Arc::new(Stats::new("m".into(), IsolateId::Master)))),
+            Arc::new(Running::new(Arc::new(Stats::new("m".into(), IsolateId::Master)), Arc::default())),
             Level::Info,
             "stdout",
         );

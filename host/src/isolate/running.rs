@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::stats::Stats;
-use crate::call::{CallError, Context, Ended, Route, Trace, TriggerKind};
+use crate::call::{CallError, Context, Ended, Outcome, Route, Trace, TriggerKind};
 
 /// One call that has started.
 struct Started {
@@ -20,6 +20,8 @@ struct Started {
     route: Arc<Route>,
     deadline: Instant,
     nested: bool,
+    /// Whether it has been counted as a failure, for being late.
+    late: bool,
 }
 
 /// Spreads ids, which nobody outside chooses, over a map.
@@ -43,10 +45,22 @@ impl Hasher for Spread {
     }
 }
 
+/// Whether a call's end speaks against the generation it ran in: a crash, a timeout, a status of 500 and above.
+fn is_failure(ended: &Ended) -> bool {
+    match ended {
+        Ok(Outcome::Reply(reply)) => reply.effective_status() >= 500,
+        Ok(Outcome::Pass(_)) => false,
+        Err(CallError::Failure(failure)) => failure.effective_status() >= 500,
+        Err(error) => matches!(error, CallError::Crashed(_) | CallError::Timeout),
+    }
+}
+
 /// All calls that have started and not ended.
 pub struct Running {
     calls: Mutex<HashMap<u64, Started, BuildHasherDefault<Spread>>>,
     stats: Arc<Stats>,
+    /// Of the version, to judge it by.
+    failures: Arc<AtomicU64>,
     nested: AtomicUsize,
     count: AtomicUsize,
     /// How many of these the gauge of leaked calls counts.
@@ -56,10 +70,11 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn new(stats: Arc<Stats>) -> Running {
+    pub fn new(stats: Arc<Stats>, failures: Arc<AtomicU64>) -> Running {
         Running {
             calls: Mutex::default(),
             stats,
+            failures,
             nested: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             leaked: AtomicI64::new(0),
@@ -78,7 +93,7 @@ impl Running {
     ) -> Instant {
         let deadline = context.start(now);
         let id = context.id;
-        self.calls.lock().insert(id, Started { context, trigger, reply, route, deadline, nested });
+        self.calls.lock().insert(id, Started { context, trigger, reply, route, deadline, nested, late: false });
         self.occupy(nested);
         self.stats.in_flight.inc();
         deadline
@@ -125,8 +140,12 @@ impl Running {
 
     fn settle(&self, started: Started, ended: Ended) {
         self.stats.in_flight.dec();
-        if started.context.end() {
+        let in_time = started.context.end();
+        if in_time {
             self.stats.ended(started.trigger, &started.context, ended.as_ref().err());
+        }
+        if !started.late && (!in_time || is_failure(&ended)) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(reply) = started.reply {
             // The caller may have left, which ends nothing.
@@ -176,6 +195,9 @@ impl Running {
     pub fn expire(&self) {
         let now = Instant::now();
         for started in self.calls.lock().values_mut().filter(|started| started.deadline <= now) {
+            if !std::mem::replace(&mut started.late, true) {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+            }
             if started.context.end() {
                 self.stats.ended(started.trigger, &started.context, Some(&CallError::Timeout));
             }

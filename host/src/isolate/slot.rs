@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::instance::{Ask, Control, Instance};
 use super::mailbox::{Lane, Mailbox, Offer, Queued};
@@ -76,12 +77,14 @@ pub struct Slot {
     serving: ArcSwapOption<Serving>,
     /// Why the last instance ended.
     last_crash: Mutex<Option<String>>,
+    /// Told when its module is let go, or the host stops.
+    pub(super) stop: CancellationToken,
     /// Calls that dispatch has placed here since the start, to spread ties.
     placed: AtomicU64,
 }
 
 impl Slot {
-    pub fn new(isolate: IsolateId, runtime: Handle, generation: Arc<Generation>) -> Slot {
+    pub fn new(isolate: IsolateId, runtime: Handle, generation: Arc<Generation>, stop: CancellationToken) -> Slot {
         // One swap at a time.
         let (adopt, adoptions) = mpsc::channel(1);
         let stats = Arc::new(Stats::new(generation.module.clone(), isolate));
@@ -98,6 +101,7 @@ impl Slot {
             ready: AtomicBool::new(false),
             serving: ArcSwapOption::empty(),
             last_crash: Mutex::new(None),
+            stop,
             placed: AtomicU64::new(0),
         }
     }
@@ -157,7 +161,7 @@ impl Slot {
         }
     }
 
-    fn gone(&self) -> CallError {
+    pub(super) fn gone(&self) -> CallError {
         CallError::Unavailable(format!("{} takes no calls in {} any more", self.module, self.isolate))
     }
 
@@ -275,6 +279,18 @@ impl Slot {
         let (saved, done) = oneshot::channel();
         serving.control.ask(Ask::Save(saved));
         Some(done.await.unwrap_or_else(|_| Err("the instance ended while it saved its state".to_owned())))
+    }
+
+    /// Lets what runs and waits end, and nothing else begin.
+    pub(super) fn retire(&self) {
+        self.stop.cancel();
+    }
+
+    /// Lets nothing in from now on, and answers what still waits.
+    pub(super) fn close(&self, error: &CallError) {
+        for queued in self.mailbox.close() {
+            self.end(queued, error);
+        }
     }
 
     /// Waits until the first instance is ready or has failed once.

@@ -1,6 +1,6 @@
 //! What a store holds besides the guest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
@@ -14,7 +14,7 @@ use super::no_requests::NoRequests;
 use super::running::Running;
 use crate::call::{Context, IsolateId};
 use crate::config::Capabilities;
-use crate::ports::{Caller, Calls};
+use crate::ports::{Caller, Calls, Reloads};
 use crate::registry::Generation;
 
 /// The host's side of one store.
@@ -37,6 +37,7 @@ pub struct Guest {
     pub isolate: IsolateId,
     pub node: Arc<NodeFacts>,
     pub calls: Arc<dyn Calls>,
+    pub reloads: Option<Weak<dyn Reloads>>,
     pub running: Arc<Running>,
     pub log: Log,
     /// A place for each import that waits.
@@ -87,6 +88,7 @@ pub fn store(
         isolate,
         node: environment.node.clone(),
         calls: environment.calls.clone(),
+        reloads: environment.reloads.get().cloned(),
         running,
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),

@@ -49,8 +49,15 @@ impl Supervisor {
         Supervisor { slot, program, environment, adoptions, restarts }
     }
 
-    /// Runs until `environment.stop`, then lets what runs and waits end.
+    /// Runs until the host stops or the module is let go, then lets what runs and waits end.
     pub async fn run(mut self) {
+        self.supervise().await;
+        if !self.environment.stop.is_cancelled() {
+            self.slot.close(&self.slot.gone());
+        }
+    }
+
+    async fn supervise(&mut self) {
         let mut instance = Some(self.spawn(StartupReason::Start));
         loop {
             let why = match &mut instance {
@@ -78,7 +85,7 @@ impl Supervisor {
 
     /// Waits for what happens to an instance; another one may take its place meanwhile.
     async fn watch(&mut self, instance: &mut Instance) -> Event {
-        let stop = self.environment.stop.clone();
+        let stop = self.slot.stop.clone();
         loop {
             tokio::select! {
                 end = &mut instance.task => return Event::Ended(match end {
@@ -137,7 +144,7 @@ impl Supervisor {
 
     /// Waits for the next instance: after a delay, or for ever until one is brought. `None`: there is none before the stop.
     async fn rest(&mut self, delay: Option<Duration>) -> Option<Instance> {
-        let stop = self.environment.stop.clone();
+        let stop = self.slot.stop.clone();
         let over = async {
             match delay {
                 Some(delay) => tokio::time::sleep(delay).await,
@@ -166,9 +173,8 @@ fn fail(slot: &Slot, why: String, policy: &IsolateConfig) {
     );
     // In this order: who finds the mailbox closed finds the reason.
     slot.set(SlotState::Failed { why });
-    let Some(error) = slot.failed() else { return };
-    for queued in slot.mailbox.close() {
-        slot.end(queued, &error);
+    if let Some(error) = slot.failed() {
+        slot.close(&error);
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Version {
     pub router: Router,
     /// One for all its instances, so that they share the rate.
     pub log: Log,
+    /// Calls that have ended badly here: see [`Version::failures`].
+    pub(super) failed: Arc<AtomicU64>,
     routes: Vec<Arc<Route>>,
 }
 
@@ -29,9 +31,15 @@ impl Version {
             number,
             router: generation.router(&routes),
             log: log(&generation, isolate, stats),
+            failed: Arc::default(),
             routes,
             generation,
         }
+    }
+
+    /// How many calls have crashed, were late or ended with a status of 500 and above.
+    pub fn failures(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// The route at an index of the manifest.

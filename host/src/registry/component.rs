@@ -36,6 +36,11 @@ const PACKAGE: &str = "fanfare:module/";
 const VERSIONS: &[(&str, &[&str])] =
     &[("0.1.0", &["types", "broadcast", "broadcast-blocking", "rpc", "rpc-blocking", "http", "host", "config"])];
 
+/// Whether the bytes end where the component does, and not before: a file that is being written does.
+pub fn is_whole(bytes: &[u8]) -> bool {
+    Parser::new(0).parse_all(bytes).all(|payload| payload.is_ok())
+}
+
 /// Finds every fault in what a component imports and exports. `async_lifts` is [`async_lifts`] of its bytes.
 pub fn inspect(engine: &Engine, component: &Component, async_lifts: usize) -> Result<Exports, Vec<String>> {
     let ty = component.component_type();

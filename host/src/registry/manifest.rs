@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 
 pub use crate::config::{Capabilities, Limits, LimitsPatch};
 use crate::config::{Faults, Node};
-pub use raw::{Isolation, Middleware};
+pub use raw::{Isolation, Middleware, Rollout};
 pub use resolve::{check_grants, effective_config, effective_limits};
-pub use scan::{Found, Scanned, look, scan};
+pub use scan::{Found, Scanned, folders, look, scan};
 
 mod check;
 mod path;
@@ -52,6 +52,8 @@ pub struct Manifest {
     pub limits: LimitsPatch,
     /// Whether instances stay between calls. Default they do.
     pub isolation: Isolation,
+    /// How a changed generation is tried out first.
+    pub rollout: Option<Rollout>,
     /// The bytes of the file, for the digest of a generation.
     pub digest_bytes: Arc<[u8]>,
     /// The file with the place of every key.

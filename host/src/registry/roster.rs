@@ -38,6 +38,7 @@ impl ModuleState {
 #[derive(Default)]
 pub struct Roster {
     states: RwLock<BTreeMap<String, ModuleState>>,
+    notes: RwLock<BTreeMap<String, String>>,
     ready: AtomicBool,
 }
 
@@ -46,8 +47,31 @@ impl Roster {
         self.states.read().clone()
     }
 
+    pub fn state(&self, module: &str) -> Option<ModuleState> {
+        self.states.read().get(module).cloned()
+    }
+
     pub fn set(&self, module: &str, state: ModuleState) {
         self.states.write().insert(module.to_owned(), state);
+    }
+
+    /// Forgets a module whose folder is gone.
+    pub fn remove(&self, module: &str) {
+        self.states.write().remove(module);
+        self.notes.write().remove(module);
+    }
+
+    /// What the operator should know of a module that serves: that it is pinned, on trial, or not what is on disk, and why.
+    pub fn note(&self, module: &str) -> Option<String> {
+        self.notes.read().get(module).cloned()
+    }
+
+    pub fn set_note(&self, module: &str, note: Option<String>) {
+        let mut notes = self.notes.write();
+        match note {
+            Some(note) => drop(notes.insert(module.to_owned(), note)),
+            None => drop(notes.remove(module)),
+        }
     }
 
     /// Whether every module has had its first try.

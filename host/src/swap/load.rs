@@ -4,59 +4,117 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Swapper;
+use super::disk::{Choice, Unread};
 use super::progress::Turn;
+use super::run::pinned_note;
+use super::{Holding, Modules, Swapper};
 use crate::config::Config;
-use crate::isolate::{self, Environment, GuestLinker, Program};
-use crate::registry::manifest::{Found, Manifest, scan};
-use crate::registry::{Loader, ModuleState};
+use crate::isolate::{self, Environment, GuestLinker, Program, Slot};
+use crate::registry::manifest::{Manifest, folders};
+use crate::registry::{Candidate, Loader, ModuleState, short};
+
+/// What a module is served from after a start.
+struct First {
+    program: Program,
+    /// What is in its folder, to be kept when it serves.
+    candidate: Option<Candidate>,
+    note: Option<String>,
+}
 
 impl Swapper {
     /// Loads every module of `modulesDir` and waits until each has had its first try in every worker.
     pub async fn load_all(&self) -> io::Result<()> {
         let path = &self.config.modules_dir;
-        let found = match scan(path) {
-            Ok(found) => found,
+        let names = match folders(path) {
+            Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 tracing::warn!(dir = %path.display(), "there is no such folder, so there are no modules: see modulesDir");
                 Vec::new()
             }
             Err(error) => return Err(error),
         };
-        for folder in &found {
-            if matches!(folder.found, Found::Ready(_)) {
-                self.roster.set(&folder.name, ModuleState::Loading);
-            }
+        let mut held = self.held.lock().await;
+        for name in &names {
+            self.roster.set(name, ModuleState::Loading);
         }
-        let mut slots = Vec::new();
-        let of = found.len();
-        for (index, folder) in found.into_iter().enumerate() {
-            let turn = Turn { progress: &*self.progress, place: index + 1, of };
-            let name = folder.name;
-            match folder.found {
-                Found::Refused(error) => self.refuse(&name, error.to_string()),
-                Found::Waiting(manifest) => {
-                    tracing::warn!(module = %name, component = %manifest.component.display(), "waiting for the component: it is not built yet");
-                    self.roster.set(&name, ModuleState::Waiting);
+        let mut tried = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let turn = Turn { progress: &*self.progress, place: index + 1, of: names.len() };
+            match self.first(name, &turn).await {
+                Ok(First { program, candidate, note }) => {
+                    self.roster.set_note(name, note);
+                    tried.push((self.hold(&mut held, Arc::new(program)), candidate));
                 }
-                Found::Ready(manifest) => {
-                    let loading = load(*manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn);
-                    match loading.await {
-                        Ok(program) => slots.extend(self.hold(&Arc::new(program))),
-                        Err(why) => self.refuse(&name, why),
-                    }
+                Err(Unread::Waiting(component)) => {
+                    tracing::warn!(module = %name, component = %component.display(), "waiting for the component: it is not built yet");
+                    self.roster.set(name, ModuleState::Waiting);
+                }
+                Err(unread) => {
+                    let why = unread.why();
+                    tracing::error!(module = %name, "refused: {why}");
+                    self.roster.set(name, ModuleState::Refused(why));
                 }
             }
         }
-        for slot in slots {
-            slot.tried().await;
+        for (slots, candidate) in tried {
+            for slot in &slots {
+                slot.tried().await;
+            }
+            if let Some(candidate) = candidate.filter(|_| slots.iter().all(|slot| slot.is_ready())) {
+                self.keep(&candidate);
+            }
         }
         Ok(())
     }
 
-    fn refuse(&self, name: &str, why: String) {
-        tracing::error!(module = %name, "refused: {why}");
-        self.roster.set(name, ModuleState::Refused(why));
+    /// What is in a module's folder; or, when that cannot be loaded, the last generation that could.
+    async fn first(&self, module: &str, turn: &Turn<'_>) -> Result<First, Unread> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let unread = match self.choose(module, &self.config, false, true) {
+            Ok(Choice { candidate, pinned }) => match self.load(&candidate, threads, turn).await {
+                Ok(program) => {
+                    let note = pinned.then(|| pinned_note(&candidate.digest));
+                    return Ok(First { program, candidate: Some(candidate).filter(|_| !pinned), note });
+                }
+                Err(why) => Unread::Refused(why),
+            },
+            Err(unread) => unread,
+        };
+        for digest in self.kept.generations(module) {
+            let loaded = match self.kept(module, &digest, &self.config) {
+                Ok(candidate) => self.load(&candidate, threads, turn).await,
+                Err(why) => Err(why),
+            };
+            let generation = short(&digest);
+            match loaded {
+                Ok(program) => {
+                    let why = unread.why();
+                    tracing::warn!(%module, %generation, "what is on disk cannot be loaded, the last good generation serves: {why}");
+                    let why = why.lines().next().unwrap_or_default();
+                    let note = format!("what is on disk cannot be loaded, the last good generation serves: {why}");
+                    return Ok(First { program, candidate: None, note: Some(note) });
+                }
+                Err(why) => tracing::warn!(%module, %generation, "nor does a kept generation: {why}"),
+            }
+        }
+        Err(unread)
+    }
+
+    pub(super) async fn load(&self, candidate: &Candidate, threads: usize, turn: &Turn<'_>) -> Result<Program, String> {
+        load_candidate(candidate, threads, &self.loader, &self.linker, &self.environment, turn).await
+    }
+
+    /// Lets every worker hold a module that none has held, and starts the instances.
+    pub(super) fn hold(&self, held: &mut Modules, program: Arc<Program>) -> Vec<Arc<Slot>> {
+        let workers = self.dispatch.workers();
+        // All hold it before one runs, so that a startup already reaches every worker.
+        let slots: Vec<_> = workers.iter().map(|isolate| isolate.hold(&program, &self.environment)).collect();
+        self.roster.set(&program.generation.module, ModuleState::Held(program.generation.clone()));
+        for (isolate, slot) in workers.iter().zip(&slots) {
+            isolate.run(slot, &program, &self.environment);
+        }
+        held.insert(program.generation.module.to_string(), Holding::new(program));
+        slots
     }
 }
 
@@ -69,14 +127,26 @@ pub async fn load(
     environment: &Environment,
     turn: &Turn<'_>,
 ) -> Result<Program, String> {
-    let component = manifest.component.display().to_string();
-    let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let name = manifest.name.clone();
-    let loading = loader.load(manifest, config, threads);
-    let loaded = turn.during(&name, loading).await.map_err(|error| error.to_string())?;
-    let generation = Arc::new(loaded.generation);
-    if loaded.compiled {
+    let candidate = loader.read(manifest, config).map_err(|error| error.to_string())?;
+    load_candidate(&candidate, threads, loader, linker, environment, turn).await
+}
+
+async fn load_candidate(
+    candidate: &Candidate,
+    threads: usize,
+    loader: &Loader,
+    linker: &GuestLinker,
+    environment: &Environment,
+    turn: &Turn<'_>,
+) -> Result<Program, String> {
+    let component = candidate.manifest.component.display();
+    let begun = Instant::now();
+    let name = candidate.manifest.name.clone();
+    let loading = loader.load(candidate, threads);
+    let (generation, compiled) = turn.during(&name, loading).await.map_err(|error| error.to_string())?;
+    let generation = Arc::new(generation);
+    if compiled {
         tracing::info!(module = %generation.module, took = ?begun.elapsed(), "compiled");
     }
     let unasked = generation.unasked();

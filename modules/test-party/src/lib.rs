@@ -63,7 +63,14 @@ fn seen() -> Json<Value> {
     })
 }
 
-fanfare_sdk::module!(emit, gather, on_broadcast, seen);
+/// `POST test/feat/reload`: asks for the reload of this module, and does not wait for it.
+#[handler]
+fn reload() -> Result<Json<Value>> {
+    let receipt = broadcast::reload("test-party")?;
+    Ok(Json(json!({"id": receipt.id, "seq": receipt.seq, "accepted": receipt.accepted})))
+}
+
+fanfare_sdk::module!(emit, gather, on_broadcast, seen, reload);
 
 #[cfg(test)]
 mod tests;

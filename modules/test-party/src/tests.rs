@@ -36,6 +36,14 @@ fn gather_answers_one_entry_per_worker() {
 }
 
 #[test]
+fn reload_asks_for_this_module() {
+    let host = party(2);
+    let receipt: Value = host.call("test/feat/reload", "").unwrap().json().unwrap();
+    assert_eq!(receipt, json!({"id": 1, "seq": 1, "accepted": 2}));
+    assert_eq!(host.reloads(), [Some("test-party".to_owned())]);
+}
+
+#[test]
 fn a_body_is_passed_on_as_it_came() {
     let host = party(1);
     for (body, last) in [

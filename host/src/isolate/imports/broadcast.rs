@@ -1,10 +1,13 @@
 //! `fanfare:module/broadcast` and its blocking twin.
 
+use std::sync::Weak;
+
 use wasmtime::component::{Access, FutureReader, HasSelf};
 
 use super::{blocking, waiting};
 use crate::bindings::fanfare::module::types::{CallError, Emission, Entry, Payload, Receipt};
 use crate::bindings::fanfare::module::{broadcast, broadcast_blocking};
+use crate::call;
 use crate::isolate::convert::milliseconds;
 use crate::isolate::state::State;
 
@@ -13,11 +16,32 @@ impl State {
         let guest = &self.guest;
         guest.calls.emit(guest.caller(caller), what.into(), payload.into()).map(Into::into).map_err(Into::into)
     }
+
+    fn reload_now(&self, caller: Option<u64>, module: Option<&str>) -> Result<Receipt, CallError> {
+        let caller = self.guest.caller(caller);
+        let reloads = self.guest.reloads.as_ref().and_then(Weak::upgrade);
+        let asked = if !caller.capabilities.reload {
+            Err(call::CallError::Forbidden(format!(
+                "{0} may not reload modules: write `\"reload\": true` in capabilities of its module.json, then run `fanfare grant {0}`",
+                caller.module
+            )))
+        } else if caller.context.is_some_and(|context| context.in_startup) {
+            Err(call::CallError::Invalid("a startup cannot ask for a reload, which would run it again".to_owned()))
+        } else {
+            let gone = || call::CallError::Unavailable("the host reloads nothing any more".to_owned());
+            reloads.ok_or_else(gone).and_then(|reloads| reloads.request(module))
+        };
+        asked.map(Into::into).map_err(Into::into)
+    }
 }
 
 impl broadcast::Host for State {
     fn emit(&mut self, caller: Option<u64>, what: Emission, payload: Payload) -> Result<Receipt, CallError> {
         self.emit_now(caller, what, payload)
+    }
+
+    fn reload(&mut self, caller: Option<u64>, module: Option<String>) -> Result<Receipt, CallError> {
+        self.reload_now(caller, module.as_deref())
     }
 }
 
@@ -53,5 +77,9 @@ impl broadcast_blocking::Host for State {
             guest.calls.gather(guest.caller(caller), what.into(), payload.into(), milliseconds(timeout_ms))
         });
         gather.await.map(super::entries)
+    }
+
+    fn reload(&mut self, caller: Option<u64>, module: Option<String>) -> Result<Receipt, CallError> {
+        self.reload_now(caller, module.as_deref())
     }
 }

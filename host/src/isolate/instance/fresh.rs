@@ -48,7 +48,7 @@ impl Drive {
             version: self.version.clone(),
             program: self.program.clone(),
             environment: self.environment.clone(),
-            running: Arc::new(Running::new(self.slot.stats.clone())),
+            running: Arc::new(Running::new(self.slot.stats.clone(), self.version.failed.clone())),
             control: Arc::default(),
             reason: self.reason,
             entry: self.entry,

@@ -55,6 +55,7 @@ pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             config: of("config").and_then(Node::read).unwrap_or_default(),
             limits: of("limits").and_then(Node::read).unwrap_or_default(),
             isolation,
+            rollout: of("rollout").and_then(Node::read),
             digest_bytes: Arc::from(text.as_bytes()),
             name,
             dir,

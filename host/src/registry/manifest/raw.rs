@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -52,6 +53,9 @@ pub struct RawManifest {
     /// Whether instances stay between calls. Default `resident`.
     #[serde(default)]
     pub isolation: Isolation,
+    /// How a changed generation is tried out before every worker serves it. Default not at all.
+    #[serde(default)]
+    pub rollout: Option<Rollout>,
 }
 
 /// An entry that calls can reach.
@@ -134,6 +138,29 @@ pub enum Place {
     All,
     /// In one: the lead worker, `worker-0`.
     Worker,
+}
+
+/// A trial in some workers, which ends by itself: every worker takes the generation up, or those go back.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Rollout {
+    /// How many workers try it, 1 to 1024. With no more workers than these there is no trial. Default 1.
+    #[schemars(extend("minimum" = 1, "maximum" = 1024))]
+    pub canary: usize,
+    /// For how long, 10 ms to 24 h. Default `30s`.
+    #[serde(with = "crate::config::units::duration")]
+    #[schemars(with = "crate::config::units::Time", extend("minimum" = 10, "maximum" = 86_400_000))]
+    pub r#for: Duration,
+    /// How many of their calls may crash, time out or end with a status of 500 and above, 0 to 1000000. Default 0.
+    #[schemars(extend("minimum" = 0, "maximum" = 1_000_000))]
+    pub max_failures: u64,
+}
+
+impl Default for Rollout {
+    fn default() -> Rollout {
+        Rollout { canary: 1, r#for: Duration::from_secs(30), max_failures: 0 }
+    }
 }
 
 /// How the module is built.

@@ -25,18 +25,24 @@ pub enum Found {
     Refused(ManifestError),
 }
 
-/// Every module below `modules_dir`, by name. Folders without `module.json`, or whose name starts with `.` or `_`, are none.
-pub fn scan(modules_dir: &Path) -> io::Result<Vec<Scanned>> {
-    let mut scanned = Vec::new();
+/// The name of every module below `modules_dir`, sorted. Folders without `module.json`, or whose name starts with `.` or `_`, are
+/// none.
+pub fn folders(modules_dir: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
     for entry in std::fs::read_dir(modules_dir)? {
         let dir = entry?.path();
-        let skipped = name_of(&dir).starts_with(['.', '_']) || !dir.join(FILE_NAME).exists();
-        if !skipped {
-            scanned.push(look(&dir));
+        let name = name_of(&dir);
+        if !name.starts_with(['.', '_']) && dir.join(FILE_NAME).exists() {
+            names.push(name);
         }
     }
-    scanned.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(scanned)
+    names.sort();
+    Ok(names)
+}
+
+/// Every module below `modules_dir`, by name.
+pub fn scan(modules_dir: &Path) -> io::Result<Vec<Scanned>> {
+    Ok(folders(modules_dir)?.iter().map(|name| look(&modules_dir.join(name))).collect())
 }
 
 /// One folder, whatever its name.

@@ -40,6 +40,17 @@ pub fn gather<P: IntoPayload>(name: &str, payload: P) -> impl Future<Output = Re
     named(name).gather(payload)
 }
 
+/// Asks for new instances of a module from what is in its folder now, as in `fanfare reload`. Does not wait for it: what it comes
+/// to is in the host's log. Needs the grant `reload`; a startup cannot ask.
+pub fn reload(module: &str) -> Result<Receipt, CallError> {
+    Ok(backend::reload(caller(), Some(module))?)
+}
+
+/// The same for every module.
+pub fn reload_all() -> Result<Receipt, CallError> {
+    Ok(backend::reload(caller(), None)?)
+}
+
 /// A broadcast with more said about it than its name.
 #[must_use = "nothing is sent before `emit` or `gather`"]
 pub fn named(name: &str) -> Emit {

@@ -1,4 +1,4 @@
-//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never" | "calls" | "notifies" | "gathers" | "relays", "ms": 100}`.
+//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never" | "calls" | "notifies" | "gathers" | "relays" | "reloads", "ms": 100}`.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -41,6 +41,10 @@ async fn start(cx: Context) -> Result<()> {
                 let end = entry.outcome.map_or_else(|error| error.kind().to_owned(), |_| "ok".to_owned());
                 STARTED.with_borrow_mut(|started| started.push(format!("{} {end}", entry.isolate)));
             }
+        }
+        "reloads" => {
+            let asked = broadcast::reload(&host::whoami().module);
+            STARTED.with_borrow_mut(|started| started.push(asked.map_or_else(|error| error.to_string(), |_| "asked".to_owned())));
         }
         "notifies" => drop(rpc::notify("/started", ())?),
         "calls" => {

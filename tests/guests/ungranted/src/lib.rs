@@ -12,4 +12,14 @@ fn own(cx: Context) -> Result<Json<Value>> {
     Ok(Json(json!({"module": module, "config": config, "headers": cx.headers().len(), "head": cx.head().is_some()})))
 }
 
-fanfare_sdk::module!(own, nested, every, notify, emit, gather);
+/// Renews itself and all others, or hears why not.
+#[handler]
+fn reload(module: Json<Option<String>>) -> Result<Json<u64>> {
+    let receipt = match &*module {
+        Some(module) => broadcast::reload(module)?,
+        None => broadcast::reload_all()?,
+    };
+    Ok(Json(receipt.seq))
+}
+
+fanfare_sdk::module!(reload, own, nested, every, notify, emit, gather);

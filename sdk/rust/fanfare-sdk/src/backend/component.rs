@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::types::{Identity, Isolate};
-pub(crate) use crate::wit::broadcast::emit;
+pub(crate) use crate::wit::broadcast::{emit, reload};
 pub(crate) use crate::wit::config::get as config;
 pub(crate) use crate::wit::host::{log, whoami};
 pub(crate) use crate::wit::http::{head, header, headers};

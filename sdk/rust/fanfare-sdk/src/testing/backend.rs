@@ -13,6 +13,11 @@ pub(crate) fn emit(caller: Option<CallId>, what: &Emission, payload: &Payload) -
     Ok(receipt)
 }
 
+pub(crate) fn reload(_caller: Option<CallId>, module: Option<&str>) -> Result<Receipt, wit::CallError> {
+    let (node, _) = place::here();
+    Ok(node.reload(module))
+}
+
 pub(crate) async fn gather(
     caller: Option<CallId>,
     what: &Emission,

@@ -131,6 +131,7 @@ impl Builder {
             config,
             logs: Vec::new(),
             emitted: Vec::new(),
+            reloads: Vec::new(),
         };
         let node = Arc::new(Node {
             module: self.module,

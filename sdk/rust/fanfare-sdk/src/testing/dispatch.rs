@@ -95,6 +95,15 @@ impl Node {
         Ok(Running { depth, subdomain, ..Running::default() })
     }
 
+    /// Notes that a reload was asked for. Nothing is reloaded here.
+    pub fn reload(&self, module: Option<&str>) -> Receipt {
+        let mut state = self.state();
+        state.reloads.push(module.map(str::to_owned));
+        let seq = state.reloads.len() as u64;
+        drop(state);
+        Receipt { id: seq, seq, accepted: self.workers(), skipped: Vec::new() }
+    }
+
     /// `from` is the worker and the call that emit; `None` is the operator.
     pub fn emit(
         &self,

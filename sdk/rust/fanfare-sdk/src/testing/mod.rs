@@ -172,6 +172,11 @@ impl TestHost {
         self.node.state().emitted.clone()
     }
 
+    /// What was asked to be reloaded so far, in order: a module, or `None` for all.
+    pub fn reloads(&self) -> Vec<Option<String>> {
+        self.node.state().reloads.clone()
+    }
+
     /// All lines logged so far.
     pub fn logs(&self) -> Vec<LogLine> {
         self.node.state().logs.clone()

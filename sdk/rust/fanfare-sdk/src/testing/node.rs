@@ -54,6 +54,8 @@ pub(super) struct State {
     pub config: Value,
     pub logs: Vec<LogLine>,
     pub emitted: Vec<Emitted>,
+    /// The module named, or none for all.
+    pub reloads: Vec<Option<String>>,
 }
 
 #[derive(Clone, Default)]

@@ -1,0 +1,45 @@
+//! What a change of `fanfare.json` means for a host that runs.
+
+use std::collections::BTreeSet;
+
+use super::fault::{Fault, Faults, Origin};
+use super::{Config, Node, load, source};
+
+/// The parts that are taken up while the host runs.
+const LIVE: &[&str] = &["modules", "limits"];
+
+impl Config {
+    /// Reads the sources again. Answers this configuration with what they say now of `modules` and `limits`, and the other keys
+    /// that have changed: those need a restart.
+    pub fn reread(&self) -> Result<(Config, Vec<String>), Faults> {
+        if let Some(file) = self.file.as_deref().filter(|file| !file.exists()) {
+            let message = "is not there any more: the settings before stay";
+            return Err(Fault::new(&Origin::start_of(&source::shown(file)), "", message.to_owned()).into());
+        }
+        let Some(sources) = &self.sources else { return Ok((self.clone(), Vec::new())) };
+        let (new, faults) = load::inspect(sources);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let restart = different(&self.effective, &new.effective);
+        let live = Config {
+            limits: new.limits,
+            modules: new.modules,
+            effective: new.effective,
+            warnings: new.warnings,
+            ..self.clone()
+        };
+        Ok((live, restart))
+    }
+}
+
+/// The keys outside of [`LIVE`] that have not the same value in both.
+fn different(a: &Node, b: &Node) -> Vec<String> {
+    let fixed = |node: &Node| -> BTreeSet<(String, String)> {
+        let leaves = node.leaves().into_iter().map(|(path, value)| (path.to_string(), value.to_json().to_string()));
+        leaves.filter(|(path, _)| !LIVE.iter().any(|part| path.starts_with(&format!("{part}.")))).collect()
+    };
+    let (a, b) = (fixed(a), fixed(b));
+    let keys: BTreeSet<String> = a.symmetric_difference(&b).map(|(key, _)| key.clone()).collect();
+    keys.into_iter().collect()
+}

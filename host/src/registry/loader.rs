@@ -1,0 +1,117 @@
+//! From a folder to a generation: first read and checked, then compiled.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Generation, Isolation, Manifest, component, manifest};
+use crate::config::{Config, Faults, Limits};
+use crate::engine::{Cache, CacheError, Compiler, Engine, cache};
+
+/// Why a module cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{0}")]
+    Refused(Faults),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error("{path}: {faults}", faults = .faults.join("; "))]
+    Component { path: PathBuf, faults: Vec<String> },
+}
+
+/// Turns manifests into generations.
+pub struct Loader {
+    pub engine: Engine,
+    pub cache: Cache,
+    pub compiler: Compiler,
+}
+
+/// A module as it is on disk and in the operator's configuration, not compiled yet.
+pub struct Candidate {
+    pub manifest: Manifest,
+    /// The bytes of the component.
+    pub component: Vec<u8>,
+    /// What its generation will be called.
+    pub digest: String,
+    component_digest: String,
+    limits: Limits,
+    config: Value,
+    subdomains: BTreeMap<String, Value>,
+}
+
+impl Candidate {
+    /// Whether nothing would be different.
+    pub fn is(&self, generation: &Generation) -> bool {
+        (&self.digest, &self.limits, &self.config, &self.subdomains)
+            == (&generation.digest, &generation.limits, &generation.config, &generation.subdomains)
+    }
+}
+
+/// The digest of a generation: of its component's digest and its manifest's bytes.
+pub fn digest(component_digest: &str, manifest: &[u8]) -> String {
+    cache::hex(&Sha256::new().chain_update(component_digest).chain_update(manifest).finalize())
+}
+
+impl Loader {
+    /// Reads a module's component, and checks the manifest against the operator's word.
+    pub fn read(&self, manifest: Manifest, config: &Config) -> Result<Candidate, LoadError> {
+        let mut faults = Faults::default();
+        if let Err(missing) = manifest::check_grants(&manifest, config) {
+            faults.extend(missing);
+        }
+        let limits = match manifest::effective_limits(&manifest, config) {
+            Ok(limits) => limits,
+            Err(above) => {
+                faults.extend(above);
+                Limits::default()
+            }
+        };
+        if !faults.is_empty() {
+            return Err(LoadError::Refused(faults));
+        }
+        let component = self.compiler.read(&manifest.component).map_err(CacheError::from)?;
+        let component_digest = cache::hex(&Sha256::digest(&component));
+        let operator = config.module(&manifest.name);
+        let subdomains = operator.subdomains.keys();
+        Ok(Candidate {
+            digest: digest(&component_digest, &manifest.digest_bytes),
+            component_digest,
+            component,
+            limits,
+            config: manifest::effective_config(&manifest, &operator, None),
+            subdomains: subdomains
+                .map(|name| (name.clone(), manifest::effective_config(&manifest, &operator, Some(name))))
+                .collect(),
+            manifest,
+        })
+    }
+
+    /// Its generation, and whether the component had to be compiled first.
+    pub async fn load(&self, candidate: &Candidate, threads: usize) -> Result<(Generation, bool), LoadError> {
+        let Candidate { manifest, component, component_digest, .. } = candidate;
+        let path = &manifest.component;
+        let loaded = self.cache.load(&self.engine, &self.compiler, path, component_digest, threads).await?;
+        let refused = |faults| LoadError::Component { path: path.clone(), faults };
+        let exports = component::inspect(&self.engine, &loaded.component, component::async_lifts(component));
+        let exports = exports.map_err(refused)?;
+        if exports.snapshot && manifest.isolation == Isolation::Fresh {
+            let fault = "exports snapshot beside `\"isolation\": \"fresh\"` in module.json: an instance that stays for one call has nothing to hand over";
+            return Err(refused(vec![fault.to_owned()]));
+        }
+        let generation = Generation {
+            module: manifest.name.as_str().into(),
+            digest: candidate.digest.clone(),
+            limits: candidate.limits.clone(),
+            capabilities: Arc::new(manifest.capabilities.clone()),
+            component: loaded.component,
+            exports,
+            config: candidate.config.clone(),
+            subdomains: candidate.subdomains.clone(),
+            manifest: manifest.clone(),
+        };
+        Ok((generation, loaded.compiled))
+    }
+}

@@ -1,0 +1,192 @@
+//! A generation on trial: some workers serve it, the others the one before, until it has stood its time or failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::oneshot;
+
+use super::outcome::Ended;
+use super::run::Run;
+use super::{Holding, Outcome, Reloaded, SwapError, Swapper, Want};
+use crate::isolate::{Program, Slot};
+use crate::registry::{Candidate, ModuleState, Pin, Rollout, folder_digest};
+
+/// How often a trial is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A trial that goes on. Whoever takes it out of its [`Holding`] ends it.
+pub(super) struct Canary {
+    number: u64,
+    program: Arc<Program>,
+    candidate: Candidate,
+    slots: Vec<Arc<Slot>>,
+    rollout: Rollout,
+    begun: Instant,
+    /// Calls that ran on when the state of these workers was saved.
+    running: usize,
+    tell: oneshot::Sender<Ended>,
+    pub ended: Trial,
+}
+
+/// How a trial ends, for all who wait.
+pub(super) type Trial = Shared<BoxFuture<'static, Ended>>;
+
+impl Canary {
+    /// Whether this is what is on trial.
+    pub fn is(&self, candidate: &Candidate) -> bool {
+        candidate.is(&self.program.generation)
+    }
+
+    fn failures(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.version().failures()).sum()
+    }
+
+    /// Why it has failed, if it has.
+    fn verdict(&self) -> Option<String> {
+        let (failures, most) = (self.failures(), self.rollout.max_failures);
+        let down = self.slots.iter().find_map(|slot| slot.failed());
+        let after = self.begun.elapsed();
+        match down {
+            Some(error) => Some(format!("rolled back after {after:.1?}: {error}")),
+            None if failures > most => Some(format!(
+                "rolled back after {after:.1?}: {failures} calls failed in {}, rollout.maxFailures allows {most}",
+                places(&self.slots)
+            )),
+            None => None,
+        }
+    }
+}
+
+fn places(slots: &[Arc<Slot>]) -> String {
+    slots.iter().map(|slot| slot.isolate.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+impl Run<'_> {
+    /// Lets some workers take the program up, and watches them. The error leaves everything as it was.
+    pub(super) async fn try_out(
+        &self,
+        holding: &mut Holding,
+        program: Arc<Program>,
+        candidate: Candidate,
+        rollout: Rollout,
+    ) -> Result<Trial, String> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let mut slots = self.slots();
+        slots.truncate(rollout.canary);
+        let from = holding.program.generation.clone();
+        let (places, lasts) = (places(&slots), rollout.r#for);
+        let generation = program.generation.short_digest().to_owned();
+        let note = format!("generation {generation} is on trial in {places} for {lasts:?}");
+        self.swapper.roster.set_note(self.module, Some(note));
+        let (running, drain) = self.swapper.switch(&program, &from, &slots, true).await?;
+        holding.draining.push(drain);
+        let (tell, told) = oneshot::channel();
+        let lost = |_| Err(SwapError::Refused("the host stopped during the trial".to_owned()));
+        let ended = told.map(move |ended: Result<Ended, _>| ended.unwrap_or_else(lost)).boxed().shared();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (begun, trial) = (Instant::now(), ended.clone());
+        let canary = Canary { number, program, candidate, slots, rollout, begun, running, tell, ended };
+        let module = self.module.to_owned();
+        tracing::info!(%module, %generation, workers = places, "on trial for {lasts:?}");
+        holding.canary = Some(canary);
+        let swapper = self.swapper.clone();
+        tokio::spawn(async move { swapper.watch_trial(&module, number).await });
+        Ok(trial)
+    }
+}
+
+impl Swapper {
+    /// Ends a trial when it has stood its time or failed, unless somebody else does.
+    async fn watch_trial(self: &Arc<Swapper>, module: &str, number: u64) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let mut held = self.held.lock().await;
+            let Some(holding) = held.get_mut(module) else { return };
+            let Some(canary) = holding.canary.as_ref().filter(|canary| canary.number == number) else { return };
+            let verdict = match canary.verdict() {
+                None if canary.begun.elapsed() < canary.rollout.r#for => continue,
+                None => Ok(()),
+                Some(why) => Err(why),
+            };
+            let Some(canary) = holding.canary.take() else { return };
+            match verdict {
+                Ok(()) => self.promote(module, holding, canary).await,
+                Err(why) => {
+                    self.pin_before(module, holding, &canary);
+                    self.roll_back(module, holding, canary, &why).await;
+                }
+            }
+            return;
+        }
+    }
+
+    /// Ends a trial for something else that is to be done.
+    pub(super) async fn end_trial(self: &Arc<Swapper>, module: &str, holding: &mut Holding) {
+        if let Some(canary) = holding.canary.take() {
+            self.roll_back(module, holding, canary, "rolled back: another reload came before the trial had ended")
+                .await;
+        }
+    }
+
+    /// Every worker takes it up.
+    async fn promote(self: &Arc<Swapper>, module: &str, holding: &mut Holding, canary: Canary) {
+        let mut rest = self.slots(module);
+        rest.retain(|slot| !canary.slots.iter().any(|tried| tried.isolate == slot.isolate));
+        let from = holding.program.generation.clone();
+        match self.switch(&canary.program, &from, &rest, true).await {
+            Err(why) => {
+                self.pin_before(module, holding, &canary);
+                self.roll_back(module, holding, canary, &format!("rolled back: {why}")).await;
+            }
+            Ok((running, drain)) => {
+                holding.draining.push(drain);
+                holding.program = canary.program.clone();
+                let generation = &canary.program.generation;
+                self.roster.set(module, ModuleState::Held(generation.clone()));
+                self.roster.set_note(module, None);
+                self.keep(&canary.candidate);
+                let (short, before) = (generation.short_digest(), from.short_digest());
+                tracing::info!(%module, generation = %short, from = %before, "the trial is over, every worker serves it");
+                let run = Run { swapper: self, module, want: Want::CHANGE };
+                let swapped = run.outcome(Outcome::Swapped, &generation.digest);
+                let running = running + canary.running;
+                let swapped = Reloaded { from: Some(before.to_owned()), running, ..swapped };
+                // Nobody may wait for it.
+                let _ = canary.tell.send(Ok(swapped));
+            }
+        }
+    }
+
+    /// What has failed is not tried again before the folder changes.
+    fn pin_before(&self, module: &str, holding: &Holding, canary: &Canary) {
+        let folder = folder_digest(&self.config.modules_dir.join(module));
+        if folder == canary.candidate.digest {
+            self.set_pin(module, Some(Pin { generation: holding.program.generation.digest.clone(), folder }));
+        }
+    }
+
+    /// The workers that tried it go back to the generation before: with the state they have, if that takes it.
+    async fn roll_back(self: &Arc<Swapper>, module: &str, holding: &mut Holding, canary: Canary, why: &str) {
+        let Canary { program, slots, .. } = &canary;
+        let (tried, back) = (program.generation.clone(), holding.program.clone());
+        let generation = tried.short_digest();
+        tracing::error!(%module, %generation, "{why}");
+        let mut switched = self.switch(&back, &tried, slots, true).await;
+        if let Err(why) = &switched {
+            tracing::warn!(%module, "the generation before begins without the state of the trial: {why}");
+            switched = self.switch(&back, &tried, slots, false).await;
+        }
+        match switched {
+            Ok((_, drain)) => holding.draining.push(drain),
+            Err(why) => {
+                tracing::error!(%module, %generation, "{} cannot go back, and serves what was on trial: {why}", places(slots))
+            }
+        }
+        self.roster.set_note(module, Some(format!("generation {generation} was {why}")));
+        // Nobody may wait for it.
+        let _ = canary.tell.send(Err(SwapError::Refused(why.to_owned())));
+    }
+}

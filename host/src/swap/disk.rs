@@ -1,0 +1,179 @@
+//! A module's folder as it is just now: whether it is there, still being written, and what is in it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{LOOK, Swapper};
+use crate::config::{Config, source};
+use crate::registry::manifest::{self, FILE_NAME, Found, Manifest};
+use crate::registry::{Candidate, Pin, component, folder_digest};
+
+/// What a module's files look like from outside: enough to tell that one was written or replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Print {
+    manifest: Option<Stat>,
+    /// Where `module.json` says the component is.
+    pub component: Option<PathBuf>,
+    bytes: Option<Stat>,
+}
+
+/// What one file looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// When the file, or its name, was last changed: no writer can set it.
+    changed: (i64, i64),
+}
+
+impl Stat {
+    pub fn of(path: &Path) -> Option<Stat> {
+        let meta = fs::metadata(path).ok()?;
+        let changed = (meta.ctime(), meta.ctime_nsec());
+        Some(Stat { device: meta.dev(), inode: meta.ino(), size: meta.size(), changed })
+    }
+
+    /// How long it has been like this.
+    pub fn age(&self) -> Duration {
+        let (seconds, nanos) = self.changed;
+        let changed = Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
+        // One from the future, on another machine's clock, is old enough.
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed).unwrap_or(Duration::MAX)
+    }
+}
+
+impl Print {
+    /// Of a folder, whose manifest is read only when it differs from the one in `known`.
+    pub fn of(dir: &Path, known: Option<&Print>) -> Print {
+        let manifest = Stat::of(&dir.join(FILE_NAME));
+        let component = match known.filter(|known| manifest.is_some() && known.manifest == manifest) {
+            Some(known) => known.component.clone(),
+            None => manifest.and_then(|_| Manifest::load(dir).ok()).map(|manifest| manifest.component),
+        };
+        Print { manifest, bytes: component.as_deref().and_then(Stat::of), component }
+    }
+
+    /// Whether there is no module here.
+    pub fn is_missing(&self) -> bool {
+        self.manifest.is_none()
+    }
+
+    /// Whether a file is not there that may come back in a moment: some writers delete first.
+    fn is_away(&self) -> bool {
+        self.is_missing() || (self.component.is_some() && self.bytes.is_none())
+    }
+
+    /// How long nothing has been written.
+    pub fn age(&self) -> Duration {
+        let ages = [self.manifest, self.bytes].into_iter().flatten().map(|stat| stat.age());
+        ages.min().unwrap_or(Duration::MAX)
+    }
+}
+
+/// What a module is to be served from.
+pub struct Choice {
+    pub candidate: Candidate,
+    /// It is what a rollback pinned, and not what is in the folder.
+    pub pinned: bool,
+}
+
+/// Why there is nothing to serve.
+pub enum Unread {
+    /// There is no `module.json`.
+    Missing,
+    /// It is still being written.
+    Unsettled,
+    /// The component is not there.
+    Waiting(PathBuf),
+    Refused(String),
+}
+
+impl Unread {
+    /// For the operator.
+    pub fn why(&self) -> String {
+        match self {
+            Unread::Missing => "there is no module.json".to_owned(),
+            Unread::Unsettled => "its files are being written".to_owned(),
+            Unread::Waiting(component) => format!("{}: the component is not there", component.display()),
+            Unread::Refused(why) => why.clone(),
+        }
+    }
+}
+
+impl Swapper {
+    /// What a module is to be served from now: its folder, or what a rollback has pinned until that changes or `force` undoes
+    /// it. `as_it_is`: even a folder that is being written to.
+    pub(super) fn choose(&self, module: &str, config: &Config, force: bool, as_it_is: bool) -> Result<Choice, Unread> {
+        let dir = config.modules_dir.join(module);
+        if Print::of(&dir, None).is_missing() {
+            return Err(Unread::Missing);
+        }
+        if let Some(pin) = self.kept.pin(module) {
+            if !force && folder_digest(&dir) == pin.folder {
+                match self.kept(module, &pin.generation, config) {
+                    Ok(candidate) => return Ok(Choice { candidate, pinned: true }),
+                    Err(why) => tracing::error!(%module, "the rollback is over: {why}"),
+                }
+            } else {
+                tracing::info!(%module, "the rollback is over");
+            }
+            self.set_pin(module, None);
+        }
+        self.read(&dir, config, as_it_is).map(|candidate| Choice { candidate, pinned: false })
+    }
+
+    /// A generation that was kept.
+    pub(super) fn kept(&self, module: &str, generation: &str, config: &Config) -> Result<Candidate, String> {
+        let manifest = self.kept.manifest(&config.modules_dir.join(module), module, generation)?;
+        self.loader.read(manifest, config).map_err(|error| error.to_string())
+    }
+
+    /// What is in a folder. Not while it is being written to, unless `as_it_is`.
+    fn read(&self, dir: &Path, config: &Config, as_it_is: bool) -> Result<Candidate, Unread> {
+        let before = Print::of(dir, None);
+        let read = match manifest::look(dir).found {
+            Found::Refused(error) => Err(Unread::Refused(error.to_string())),
+            Found::Waiting(manifest) => Err(Unread::Waiting(manifest.component)),
+            Found::Ready(manifest) => {
+                self.loader.read(*manifest, config).map_err(|error| Unread::Refused(error.to_string()))
+            }
+        };
+        let written = Print::of(dir, None) != before;
+        // Half of a file is not taken for the whole of it, unless it stays so.
+        let half = before.age() < config.swap.removal
+            && match &read {
+                Ok(candidate) => !component::is_whole(&candidate.component),
+                Err(Unread::Refused(_)) => !source::is_whole(&dir.join(FILE_NAME)),
+                Err(_) => true,
+            };
+        if !as_it_is && (written || half) { Err(Unread::Unsettled) } else { read }
+    }
+
+    /// Waits until a module's files are there, or stay away, and nobody has written to them for a moment.
+    pub(super) async fn settle(&self, module: &str) {
+        let dir = self.config.modules_dir.join(module);
+        let gone = Instant::now() + self.config.swap.removal;
+        let mut print = Print::of(&dir, None);
+        loop {
+            let rest = match print.is_away() {
+                true if Instant::now() < gone => LOOK,
+                true => Duration::ZERO,
+                false => self.config.swap.settle.saturating_sub(print.age()),
+            };
+            if rest.is_zero() {
+                return;
+            }
+            tokio::time::sleep(rest).await;
+            print = Print::of(&dir, Some(&print));
+        }
+    }
+
+    pub(super) fn set_pin(&self, module: &str, pin: Option<Pin>) {
+        if let Err(error) = self.kept.set_pin(module, pin) {
+            tracing::error!(%module, %error, "what a rollback pins cannot be written to stateDir: it does not outlive this process");
+        }
+    }
+}

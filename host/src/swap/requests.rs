@@ -1,0 +1,193 @@
+//! Who asks for a reload, and when it runs: requests that wait for the same module share one run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join_all};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::disk::Unread;
+use super::outcome::Ended;
+use super::run::{Ran, Run};
+use super::{Holding, SwapError, Swapper};
+use crate::call::{CallError, Receipt};
+use crate::config::formats;
+use crate::ports::Reloads;
+use crate::registry::manifest::{FILE_NAME, folders};
+
+impl Reloads for Swapper {
+    fn request(&self, module: Option<&str>) -> Result<Receipt, CallError> {
+        let swapper = self.me.upgrade().ok_or_else(|| CallError::Unavailable("the host stops".to_owned()))?;
+        match module {
+            Some(module) if !self.knows(module) => {
+                return Err(CallError::NotFound(format!("there is no module {module}")));
+            }
+            // Each logs what it comes to.
+            Some(module) => drop(swapper.reload(module, Want::RENEW)),
+            None => drop(self.runtime.spawn(async move { swapper.reload_all(Want::RENEW).await })),
+        }
+        Ok(Receipt {
+            id: self.environment.next_id(),
+            seq: self.requests.asked_by_guests.fetch_add(1, Ordering::Relaxed) + 1,
+            accepted: u32::try_from(self.dispatch.workers().len()).unwrap_or(u32::MAX),
+            skipped: Vec::new(),
+        })
+    }
+}
+
+/// What a reload is to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Want {
+    /// New instances even when nothing has changed.
+    pub renew: bool,
+    /// What is in the folder even when a rollback has pinned another generation.
+    pub force: bool,
+}
+
+impl Want {
+    /// For a change that was noticed.
+    pub const CHANGE: Want = Want { renew: false, force: false };
+    /// For somebody who asks.
+    pub const RENEW: Want = Want { renew: true, force: false };
+
+    fn and(self, other: Want) -> Want {
+        Want { renew: self.renew || other.renew, force: self.force || other.force }
+    }
+}
+
+/// How long files that are being written are left alone before they are read again.
+const REREAD: Duration = Duration::from_millis(20);
+
+/// Reloads that have not begun, by module: at most one for each module there is.
+#[derive(Default)]
+pub(super) struct Requests {
+    waiting: Mutex<HashMap<String, Request>>,
+    asked_by_guests: AtomicU64,
+}
+
+struct Request {
+    want: Want,
+    /// How many ask for it.
+    asked: u64,
+    ended: Shared<BoxFuture<'static, Ended>>,
+}
+
+/// The task that is to run a request. What it leaves behind is taken away.
+struct Claim<'a> {
+    requests: &'a Requests,
+    module: &'a str,
+    begun: bool,
+}
+
+impl Claim<'_> {
+    /// What is asked for, and how often.
+    fn asked(&self) -> (Want, u64) {
+        let requests = self.requests.waiting.lock();
+        requests.get(self.module).map_or((Want::CHANGE, 0), |request| (request.want, request.asked))
+    }
+
+    /// Who asks from here on asks for the next run. `false`: somebody has asked since, and it begins only when it `must`.
+    fn begin(&mut self, asked: u64, must: bool) -> bool {
+        let mut requests = self.requests.waiting.lock();
+        let up_to_date = requests.get(self.module).is_none_or(|request| request.asked == asked);
+        self.begun = up_to_date || must;
+        if self.begun {
+            requests.remove(self.module);
+        }
+        up_to_date
+    }
+}
+
+impl Swapper {
+    /// Reads a module's folder again, and lets what is there take over in every worker. Who asks while it runs gets
+    /// the outcome of the next run. The reload goes on when the future is dropped.
+    pub fn reload(self: &Arc<Swapper>, module: &str, want: Want) -> impl Future<Output = Ended> + Send + use<> {
+        if !self.knows(module) {
+            return std::future::ready(Err(SwapError::NotFound(module.to_owned()))).left_future();
+        }
+        let mut requests = self.requests.waiting.lock();
+        if let Some(request) = requests.get_mut(module) {
+            request.want = request.want.and(want);
+            request.asked += 1;
+            return request.ended.clone().right_future();
+        }
+        let (tell, told) = oneshot::channel();
+        let lost = |_| Err(SwapError::Refused("the host lost the reload: its log says why".to_owned()));
+        let ended = told.map(move |ended: Result<Ended, _>| ended.unwrap_or_else(lost)).boxed().shared();
+        requests.insert(module.to_owned(), Request { want, asked: 1, ended: ended.clone() });
+        let (swapper, module) = (self.clone(), module.to_owned());
+        self.runtime.spawn(async move {
+            let ended = swapper.run_request(&module).await;
+            // Nobody may wait for it.
+            let _ = tell.send(ended);
+        });
+        ended.right_future()
+    }
+
+    /// The same for every module there is or was.
+    pub async fn reload_all(self: &Arc<Swapper>, want: Want) -> Vec<(String, Ended)> {
+        let folders = folders(&self.config.modules_dir).unwrap_or_default().into_iter();
+        let mut names: Vec<String> = folders.chain(self.roster.states().into_keys()).collect();
+        names.sort();
+        names.dedup();
+        let reloads = names.into_iter().map(|name| {
+            let ended = self.reload(&name, want);
+            async move { (name, ended.await) }
+        });
+        join_all(reloads).await
+    }
+
+    /// Whether there is such a module, or was one. The name leads nowhere else.
+    pub(super) fn knows(&self, module: &str) -> bool {
+        let folder = || formats::is_module(module) && self.config.modules_dir.join(module).join(FILE_NAME).exists();
+        self.roster.state(module).is_some() || folder()
+    }
+
+    /// Runs one request when its module's files have come to rest and no other module is being swapped.
+    async fn run_request(self: &Arc<Swapper>, module: &str) -> Ended {
+        let mut claim = Claim { requests: &self.requests, module, begun: false };
+        let until = Instant::now() + self.config.swap.patience;
+        loop {
+            // Past the limit it is read as it is.
+            let must = tokio::time::timeout_at(until.into(), self.settle(module)).await.is_err();
+            let mut held = self.held.lock().await;
+            if let Some(oldest) = held.get_mut(module).and_then(Holding::oldest_of_too_many) {
+                drop(held);
+                // A panic there has been reported by itself.
+                let _ = oldest.await;
+                continue;
+            }
+            let (want, asked) = claim.asked();
+            let config = self.live.load_full();
+            let chosen = self.choose(module, &config, want.force, must);
+            let up_to_date = !matches!(chosen, Err(Unread::Unsettled)) && claim.begin(asked, must);
+            if !claim.begun {
+                drop(held);
+                tokio::time::sleep(REREAD).await;
+                continue;
+            }
+            let ran = Run { swapper: self, module, want }.run(&mut held, chosen).await;
+            drop(held);
+            if !up_to_date {
+                // What was written since it was read; it logs what it comes to.
+                let _ = self.reload(module, Want::CHANGE);
+            }
+            return match ran? {
+                Ran::Done(reloaded) => Ok(reloaded),
+                Ran::OnTrial(trial) => trial.await,
+            };
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if !self.begun {
+            self.requests.waiting.lock().remove(self.module);
+        }
+    }
+}

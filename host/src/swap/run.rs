@@ -1,0 +1,185 @@
+//! One reload of one module: what is to be done, and what came of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::canary::Trial;
+use super::disk::{Choice, Unread};
+use super::progress::Turn;
+use super::{Holding, Modules, Outcome, Reloaded, SwapError, Swapper, Want};
+use crate::isolate::{Program, Slot};
+use crate::registry::{Candidate, ModuleState, short};
+
+pub(super) struct Run<'a> {
+    pub swapper: &'a Arc<Swapper>,
+    pub module: &'a str,
+    pub want: Want,
+}
+
+/// How far a run has come.
+pub(super) enum Ran {
+    Done(Reloaded),
+    /// Some workers serve it, and it is watched.
+    OnTrial(Trial),
+}
+
+impl Run<'_> {
+    pub async fn run(self, held: &mut Modules, chosen: Result<Choice, Unread>) -> Result<Ran, SwapError> {
+        let Choice { candidate, pinned } = match chosen {
+            Ok(choice) => choice,
+            Err(Unread::Missing) => return self.let_go(held).await.map(Ran::Done),
+            Err(unread) => return Err(self.refuse(held, unread.why())),
+        };
+        let digest = candidate.digest.clone();
+        let ran = match held.get_mut(self.module) {
+            Some(holding) => self.replace(holding, candidate, pinned).await,
+            None => self.start(held, candidate).await.map(Ran::Done),
+        };
+        let mut ran = ran.map_err(|why| self.refuse(held, why))?;
+        if let Ran::Done(reloaded) = &mut ran {
+            reloaded.pinned = pinned;
+            self.swapper.roster.set_note(self.module, pinned.then(|| pinned_note(&digest)));
+        }
+        Ok(ran)
+    }
+
+    /// Brings a module that is served to what it is to be served from.
+    async fn replace(&self, holding: &mut Holding, candidate: Candidate, pinned: bool) -> Result<Ran, String> {
+        if let Some(canary) = holding.canary.as_ref().filter(|canary| !self.want.renew && canary.is(&candidate)) {
+            return Ok(Ran::OnTrial(canary.ended.clone()));
+        }
+        self.swapper.end_trial(self.module, holding).await;
+        let same = candidate.is(&holding.program.generation);
+        if same && !self.want.renew && self.is_ready() {
+            return Ok(Ran::Done(self.outcome(Outcome::Unchanged, &candidate.digest)));
+        }
+        let program = Arc::new(self.load(&candidate).await?);
+        let rollout = candidate.manifest.rollout.clone();
+        match rollout.filter(|rollout| !same && !pinned && rollout.canary < self.slots().len()) {
+            Some(rollout) => self.try_out(holding, program, candidate, rollout).await.map(Ran::OnTrial),
+            None => self.swap(holding, program, &candidate, pinned).await.map(Ran::Done),
+        }
+    }
+
+    pub fn outcome(&self, outcome: Outcome, digest: &str) -> Reloaded {
+        Reloaded {
+            module: self.module.to_owned(),
+            outcome,
+            generation: Some(short(digest).to_owned()),
+            from: None,
+            running: 0,
+            pinned: false,
+        }
+    }
+
+    /// Where the module is served.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        self.swapper.slots(self.module)
+    }
+
+    /// Whether every worker serves it. One that has failed gets a new instance even when nothing has changed.
+    fn is_ready(&self) -> bool {
+        self.slots().iter().all(|slot| slot.is_ready())
+    }
+
+    /// Nothing changes, and the operator is told why.
+    fn refuse(&self, held: &Modules, why: String) -> SwapError {
+        let roster = &self.swapper.roster;
+        match held.get(self.module) {
+            Some(holding) => {
+                let generation = holding.program.generation.short_digest();
+                tracing::error!(module = %self.module, %generation, "a reload is refused, what served serves on: {why}");
+                let first = why.lines().next().unwrap_or_default();
+                roster.set_note(self.module, Some(format!("what is on disk is refused: {first}")));
+            }
+            None => {
+                tracing::error!(module = %self.module, "refused: {why}");
+                roster.set(self.module, ModuleState::Refused(why.clone()));
+            }
+        }
+        SwapError::Refused(why)
+    }
+
+    /// Lets every worker take it up at once.
+    async fn swap(
+        &self,
+        holding: &mut Holding,
+        program: Arc<Program>,
+        candidate: &Candidate,
+        pinned: bool,
+    ) -> Result<Reloaded, String> {
+        let begun = Instant::now();
+        let from = holding.program.generation.clone();
+        let (running, drain) = self.swapper.switch(&program, &from, &self.slots(), true).await?;
+        holding.draining.push(drain);
+        holding.program = program.clone();
+        self.swapper.roster.set(self.module, ModuleState::Held(program.generation.clone()));
+        if !pinned {
+            self.swapper.keep(candidate);
+        }
+        let (generation, from) = (program.generation.short_digest(), from.short_digest());
+        tracing::info!(module = %self.module, %generation, %from, took = ?begun.elapsed(), running, "swapped");
+        let swapped = self.outcome(Outcome::Swapped, &candidate.digest);
+        Ok(Reloaded { from: Some(from.to_owned()), running, ..swapped })
+    }
+
+    async fn start(&self, held: &mut Modules, candidate: Candidate) -> Result<Reloaded, String> {
+        let program = Arc::new(self.load(&candidate).await?);
+        for slot in self.swapper.hold(held, program) {
+            slot.tried().await;
+        }
+        if self.is_ready() {
+            self.swapper.keep(&candidate);
+        }
+        let started = self.outcome(Outcome::Started, &candidate.digest);
+        tracing::info!(module = %self.module, generation = started.generation, "serves");
+        Ok(started)
+    }
+
+    async fn load(&self, candidate: &Candidate) -> Result<Program, String> {
+        let turn = Turn { progress: &*self.swapper.progress, place: 1, of: 1 };
+        self.swapper.load(candidate, WHILE_SERVING, &turn).await
+    }
+
+    /// The folder is gone: calls that are there already are run out, and then the module is not served any more.
+    async fn let_go(&self, held: &mut Modules) -> Result<Reloaded, SwapError> {
+        let known = self.swapper.roster.state(self.module).is_some();
+        if let Some(holding) = held.get_mut(self.module) {
+            self.swapper.end_trial(self.module, holding).await;
+        }
+        held.remove(self.module);
+        self.swapper.roster.remove(self.module);
+        for isolate in self.swapper.dispatch.workers() {
+            isolate.let_go(self.module);
+        }
+        if !known {
+            return Err(SwapError::NotFound(self.module.to_owned()));
+        }
+        tracing::info!(module = %self.module, "its folder is gone: not served any more");
+        Ok(Reloaded { generation: None, ..self.outcome(Outcome::Removed, "") })
+    }
+}
+
+/// Threads that compile while others serve.
+const WHILE_SERVING: usize = 1;
+
+pub(super) fn pinned_note(digest: &str) -> String {
+    format!(
+        "pinned by a rollback to generation {}: what is in the folder is not served until it changes, or `fanfare reload --force`",
+        short(digest)
+    )
+}
+
+impl Swapper {
+    pub(super) fn slots(&self, module: &str) -> Vec<Arc<Slot>> {
+        self.dispatch.workers().iter().filter_map(|isolate| isolate.slot(module)).collect()
+    }
+
+    /// Keeps what serves for a rollback.
+    pub(super) fn keep(&self, candidate: &Candidate) {
+        if let Err(error) = self.kept.keep(candidate) {
+            let module = &candidate.manifest.name;
+            tracing::warn!(%module, %error, "the generation cannot be kept in stateDir: no rollback leads to it");
+        }
+    }
+}

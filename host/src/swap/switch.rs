@@ -1,0 +1,126 @@
+//! One swap: prepare, hold, then switch or release.
+//!
+//! Everyone serves while the startups of the next instances run. Then a mark goes into every mailbox: calls that come
+//! after it wait, none is refused. State goes over, and every worker switches between the same two broadcasts; or, when
+//! anything fails in any of them, all go on as they were.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use tokio::task::JoinHandle;
+
+use super::{LOOK, Swapper};
+use crate::call::Payload;
+use crate::config::SwapConfig;
+use crate::dispatch::Dispatch;
+use crate::isolate::{Former, Old, Prepared, Program, Slot};
+use crate::registry::Generation;
+
+impl Swapper {
+    /// Lets a program take over in slots that `from` serves, with their state when `keep_state`; the error leaves everything as it
+    /// was. Answers how many calls ran on when their state was saved, and the end of the old instances.
+    pub(super) async fn switch(
+        &self,
+        program: &Arc<Program>,
+        from: &Generation,
+        slots: &[Arc<Slot>],
+        keep_state: bool,
+    ) -> Result<(usize, JoinHandle<()>), String> {
+        let module = &program.generation.module;
+        let mut prepared: Vec<_> = slots.iter().map(|slot| Prepared::start(slot, program, &self.environment)).collect();
+        try_join_all(prepared.iter_mut().map(Prepared::ready)).await?;
+
+        let held = Held::new(&self.dispatch, module, slots);
+        self.reach_the_mark(slots).await?;
+        let running = match keep_state && from.exports.snapshot && program.generation.exports.snapshot {
+            true => self.hand_over(slots, &mut prepared, &from.digest).await?,
+            false => 0,
+        };
+        let former = self.dispatch.between_broadcasts(module, || {
+            held.keep();
+            prepared.into_iter().map(Prepared::switch).collect::<Vec<_>>()
+        });
+        let old = join_all(former.into_iter().map(Former::adopted)).await;
+        let drain = tokio::spawn(async move {
+            join_all(old.into_iter().map(Old::ended)).await;
+        });
+        Ok((running, drain))
+    }
+
+    /// Waits until the broadcasts before the mark have started everywhere, so that each runs in one generation.
+    async fn reach_the_mark(&self, slots: &[Arc<Slot>]) -> Result<(), String> {
+        let quiesce = self.config.swap.quiesce;
+        let reached = until(|| slots.iter().all(|slot| slot.is_past_mark()));
+        tokio::time::timeout(quiesce, reached).await.map_err(|_| {
+            format!("broadcasts that have started in some workers have not in others within swap.quiesce, {quiesce:?}: reload again")
+        })
+    }
+
+    /// Lets what runs end, within `swap.quiesce`, then brings each worker's state to its next instance.
+    async fn hand_over(&self, slots: &[Arc<Slot>], prepared: &mut [Prepared], from: &str) -> Result<usize, String> {
+        let SwapConfig { quiesce, timeout, state, .. } = self.config.swap;
+        let quiet = until(|| slots.iter().all(|slot| slot.is_quiet()));
+        // What runs on after this may change state that is not handed over: it is counted.
+        let _ = tokio::time::timeout(quiesce, quiet).await;
+        let running = slots.iter().map(|slot| slot.running()).sum();
+        let states = bounded(timeout, "save", try_join_all(slots.iter().map(|slot| save(slot, state)))).await?;
+        let loads = prepared.iter_mut().zip(states).filter_map(|(prepared, state)| Some((prepared, state?)));
+        let loads = loads.map(|(prepared, state)| prepared.load(from.to_owned(), state));
+        bounded(timeout, "load", try_join_all(loads)).await?;
+        Ok(running)
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn save(slot: &Slot, most: u64) -> Result<Option<Payload>, String> {
+    // No instance, no state: the next one begins anew.
+    let Some(saved) = slot.save().await else { return Ok(None) };
+    let state = saved.map_err(|why| format!("{} in {}: save failed: {why}", slot.module, slot.isolate))?;
+    match state.len() as u64 > most {
+        true => Err(format!(
+            "{} in {}: save gave {} bytes: swap.state allows {most}",
+            slot.module,
+            slot.isolate,
+            state.len()
+        )),
+        false => Ok(Some(state)),
+    }
+}
+
+async fn bounded<T>(timeout: Duration, what: &str, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let late = |_| Err(format!("{what} took longer than swap.timeout, {timeout:?}"));
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(late)
+}
+
+/// The slots of a module that are held, and released again unless it is kept.
+struct Held<'a> {
+    slots: &'a [Arc<Slot>],
+    released: bool,
+}
+
+impl<'a> Held<'a> {
+    /// All in the same place of the order of broadcasts.
+    fn new(dispatch: &Dispatch, module: &Arc<str>, slots: &'a [Arc<Slot>]) -> Held<'a> {
+        dispatch.between_broadcasts(module, || slots.iter().for_each(|slot| slot.hold()));
+        Held { slots, released: false }
+    }
+
+    /// Switching releases them.
+    fn keep(mut self) {
+        self.released = true;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if !self.released {
+            self.slots.iter().for_each(|slot| slot.release());
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Generations on trial.
+
+use fanfare::call::{IsolateId, Trigger};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+/// `counts` and `echo` have two workers, one of which tries.
+fn rollout(lasts: &str, max_failures: u64) -> Value {
+    json!({ "canary": 1, "for": lasts, "maxFailures": max_failures })
+}
+
+/// `echo` with a trial.
+fn on_trial(path: &str, lasts: &str, max_failures: u64) -> Value {
+    let mut manifest = with_route(path);
+    manifest["routes"]
+        .as_array_mut()
+        .unwrap()
+        .extend([json!({ "path": "fail", "handler": "fail" }), json!({ "path": "status", "handler": "status" })]);
+    manifest["rollout"] = rollout(lasts, max_failures);
+    manifest
+}
+
+impl Started {
+    /// Begins a reload, and waits until one worker has what is on disk.
+    async fn try_out(&self, module: &str) -> tokio::task::JoinHandle<Result<Reloaded, SwapError>> {
+        let reload = tokio::spawn(self.running().swapper.reload(module, Want::CHANGE));
+        eventually("the trial has begun", || async {
+            let generations = self.generations(module).await;
+            generations[0] != generations[1]
+        })
+        .await;
+        reload
+    }
+
+    async fn fail(&self, worker: u32, module: &str) {
+        let failure = json!({ "name": "no", "status": 500 }).to_string();
+        self.call(&format!("worker-{worker}"), module, "fail", failure).await;
+    }
+}
+
+#[tokio::test]
+async fn what_stands_its_time_is_taken_up_everywhere() {
+    let host = TestHost::with("echo").start().await;
+    host.put_manifest("echo", &on_trial("new", "500ms", 0));
+    let reload = host.try_out("echo").await;
+    assert!(host.note("echo").await.contains("is on trial in worker-0 for 500ms"));
+    for (worker, found) in [("worker-0", true), ("worker-1", false)] {
+        let answer = host.call(worker, "echo", "new&method=GET", "").await;
+        assert_eq!(answer["code"].is_null(), found, "{worker}: {answer}");
+    }
+    let swapped = reload.await.unwrap().unwrap();
+    assert_eq!(host.generations("echo").await, vec![json!(swapped.generation); 2]);
+    assert_eq!(host.note("echo").await, "");
+    let call = host.call("worker-1", "echo", "new&method=GET", "").await;
+    assert_eq!(json_of(&call)["count"], 1);
+    assert_eq!(host.operate("modules/echo/rollback").await["from"], json!(swapped.generation), "it is kept");
+}
+
+#[tokio::test]
+async fn what_fails_goes_back_by_itself_and_is_not_tried_again() {
+    let host = TestHost::with("echo").start().await;
+    let before = host.generations("echo").await;
+    host.put_manifest("echo", &on_trial("new", "1m", 1));
+    let reload = host.try_out("echo").await;
+    host.fail(1, "echo").await;
+    host.fail(1, "echo").await;
+    host.fail(0, "echo").await;
+    // A client's mistake does not count.
+    let refused = json!({ "name": "no", "status": 404 }).to_string();
+    host.call("worker-0", "echo", "fail", refused).await;
+    assert_ne!(host.generations("echo").await, before, "one failure is allowed, and others' do not count");
+    host.fail(0, "echo").await;
+    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("2 calls failed in worker-0, rollout.maxFailures allows 1"), "{why}");
+    assert_eq!(host.generations("echo").await, before);
+    assert!(host.note("echo").await.contains("was rolled back after"), "{}", host.note("echo").await);
+    let again = host.operate("modules/echo/reload").await;
+    assert_eq!((&again["generation"], &again["pinned"]), (&before[0], &json!(true)), "{again}");
+}
+
+#[tokio::test]
+async fn a_status_a_crash_and_a_timeout_are_failures() {
+    let manifest = |handler: &str| {
+        json!({
+            "component": "traps.wasm",
+            "routes": [{ "path": "go", "handler": handler }],
+            "limits": { "timeout": "200ms" },
+            "rollout": rollout("1m", 0),
+        })
+    };
+    let host = TestHost::with("traps").and("never").and("echo").start().await;
+    host.put_manifest("traps", &manifest("trap"));
+    let reload = host.try_out("traps").await;
+    host.call("worker-0", "traps", "go", "").await;
+    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("1 calls failed"), "a crash: {why}");
+
+    host.put_manifest("echo", &on_trial("new", "1m", 0));
+    let reload = host.try_out("echo").await;
+    host.call("worker-0", "echo", "status", json!({ "status": 503 }).to_string()).await;
+    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("1 calls failed"), "a status: {why}");
+
+    let mut never: Value =
+        serde_json::from_slice(&std::fs::read(host.folder("never").join("module.json")).unwrap()).unwrap();
+    never["limits"] = json!({ "timeout": "100ms" });
+    never["rollout"] = rollout("1m", 0);
+    let path = never["routes"][0]["path"].as_str().unwrap().to_owned();
+    host.put_manifest("never", &never);
+    let reload = host.try_out("never").await;
+    host.call("worker-0", "never", &path, "").await;
+    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("1 calls failed"), "a timeout: {why}");
+}
+
+#[tokio::test]
+async fn another_reload_and_a_rollback_end_it_first() {
+    let host = TestHost::with("echo").start().await;
+    let before = host.generations("echo").await;
+    host.put_manifest("echo", &on_trial("new", "1m", 0));
+    let first = host.try_out("echo").await;
+    let same = tokio::spawn(host.running().swapper.reload("echo", Want::CHANGE));
+    host.put_manifest("echo", &with_route("newer"));
+    let second = host.reload_with("echo", Want::CHANGE).await.unwrap();
+    assert_eq!(json!(second.from), before[0], "from what served before the trial");
+    for ended in [first, same] {
+        let Err(SwapError::Refused(why)) = ended.await.unwrap() else { continue };
+        assert!(why.contains("another reload came before the trial had ended"), "{why}");
+    }
+    assert_eq!(host.generations("echo").await, vec![json!(second.generation); 2]);
+
+    host.put_manifest("echo", &on_trial("newest", "1m", 0));
+    let trial = host.try_out("echo").await;
+    let back = host.operate("modules/echo/rollback").await;
+    assert_eq!(back["generation"], before[0], "{back}");
+    assert!(trial.await.unwrap().is_err());
+    assert_eq!(host.generations("echo").await, before);
+}
+
+#[tokio::test]
+async fn state_goes_there_and_back() {
+    let host = TestHost::with("snapshot").start().await;
+    for _ in 0..3 {
+        host.call("worker-0", "snapshot", "count", "").await;
+    }
+    let file = host.folder("snapshot").join("module.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    manifest["rollout"] = rollout("1m", 0);
+    host.put_manifest("snapshot", &manifest);
+    let trial = host.try_out("snapshot").await;
+    let counted = json_of(&host.call("worker-0", "snapshot", "count", "").await);
+    assert_eq!(counted["count"], 4, "it came along");
+    host.operate("modules/snapshot/rollback").await;
+    assert!(trial.await.unwrap().is_err());
+    let counted = json_of(&host.call("worker-0", "snapshot", "count", "").await);
+    assert_eq!(counted["count"], 5, "and went back");
+}
+
+#[tokio::test]
+async fn a_broadcast_reaches_every_worker_during_it() {
+    let seen: Arc<Mutex<BTreeMap<IsolateId, Vec<String>>>> = Arc::default();
+    let notes = seen.clone();
+    let host = TestHost::with("counts").probe(Arc::new(move |call| {
+        if let Trigger::Broadcast(_) = &call.trigger {
+            let mut notes = notes.lock().unwrap();
+            notes.entry(call.context.isolate).or_default().push(call.route.handler.to_string());
+        }
+    }));
+    let host = host.start().await;
+    // The broadcast's route stands elsewhere in the new manifest.
+    host.put_manifest(
+        "counts",
+        &json!({
+            "component": "counts.wasm",
+            "routes": [
+                { "method": "get", "path": "first", "handler": "append" },
+                { "path": "append", "handler": "list", "middlewares": ["inner"] },
+            ],
+            "broadcasts": { "append": { "path": "append" } },
+            "rollout": rollout("1m", 0),
+        }),
+    );
+    let trial = host.try_out("counts").await;
+    let entries = host.gather("counts", "append", "x").await;
+    assert!(entries.iter().all(|entry| entry["error"].is_null()), "{entries:?}");
+    let seen = seen.lock().unwrap();
+    let handlers: Vec<&Vec<String>> = seen.values().collect();
+    assert_eq!(handlers, [&["list"], &["append"]], "each worker's own generation runs it");
+    trial.abort();
+}
+
+#[tokio::test]
+async fn with_no_worker_left_over_there_is_no_trial() {
+    let host = TestHost::with("echo").workers(1).start().await;
+    host.put_manifest("echo", &on_trial("new", "1m", 0));
+    let swapped = host.operate("modules/echo/reload").await;
+    assert_eq!(swapped["outcome"], "swapped");
+    assert_eq!(host.get("/api/echo/new").await.status, 200);
+}

@@ -1,0 +1,98 @@
+//! Changes of `fanfare.json` while the host runs.
+
+use std::fs;
+
+use super::*;
+
+impl Started {
+    /// Writes `fanfare.json` with other keys, each as a whole.
+    fn configure(&self, keys: Value) {
+        let mut settings = self.settings.clone();
+        settings.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        self.rename_in(&self.dir.path().join("fanfare.json"), settings.to_string());
+    }
+}
+
+#[tokio::test]
+async fn the_operators_section_of_a_module_is_taken_up() {
+    let host = TestHost::empty().and_as("echo", "section").and_as("echo", "section-beside").watched().start().await;
+    assert_eq!(host.count("worker-0", "section-beside").await, 1);
+    host.configure(
+        json!({ "modules": { "section": { "config": { "greeting": "hi" }, "limits": { "payload": "1KiB" } } } }),
+    );
+    eventually("the value is there", || async {
+        host.run(0, "section", "settings", Value::Null).await == json!({ "greeting": "hi" })
+    })
+    .await;
+    assert_eq!(host.post("/api/section/echo", vec![b'x'; 2000]).await.status, 413, "the limit too");
+    assert_eq!(host.count("worker-0", "section-beside").await, 2, "a module that has not changed is not renewed");
+}
+
+#[tokio::test]
+async fn a_module_that_lacked_a_grant_starts_when_it_is_given() {
+    let ask = json!({ "capabilities": { "broadcast": ["flags"] } });
+    let host = TestHost::empty().and_as("echo", "asks").manifest("asks", ask).watched().start().await;
+    assert_eq!(host.get("/api/asks/who").await.status, 503);
+    host.configure(json!({ "modules": { "asks": { "grants": { "broadcast": ["flags"] } } } }));
+    host.until_served("/api/asks/who").await;
+    // What is taken away is refused, and serves on.
+    host.configure(json!({ "modules": {} }));
+    eventually("it is refused", || async { host.note("asks").await.contains("fanfare grant asks") }).await;
+    assert_eq!(host.get("/api/asks/who").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_ceiling_is_taken_up() {
+    let host =
+        TestHost::empty().and_as("echo", "ceiling").manifest("ceiling", json!({ "limits": { "timeout": "50s" } }));
+    let host = host.watched().start().await;
+    host.configure(json!({ "limits": { "max": { "timeout": "40s" } } }));
+    eventually("it is refused", || async { host.note("ceiling").await.contains("limits.max.timeout") }).await;
+}
+
+#[tokio::test]
+async fn other_keys_are_named_and_wait_for_a_restart() {
+    let host = TestHost::empty().and_as("echo", "named").watched().start().await;
+    host.configure(json!({
+        "calls": { "maxDepth": 7 },
+        "modules": { "named": { "config": { "greeting": "hi" } } },
+    }));
+    eventually("it is said", || async { host.log.contains(&["not taken up before a restart: calls.maxDepth"]) }).await;
+    eventually("the rest is taken up", || async {
+        host.run(0, "named", "settings", Value::Null).await == json!({ "greeting": "hi" })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_faults_the_settings_before_stay() {
+    let host = TestHost::empty().and_as("echo", "faulty").watched().start().await;
+    let file = host.dir.path().join("fanfare.json");
+    host.rename_in(&file, r#"{ "modules": { "faulty": { "confg": {} } } }"#);
+    eventually("the fault is told", || async {
+        host.log.contains(&["the settings before stay", "fanfare.json:1:", "confg", "config"])
+    })
+    .await;
+    let refused = host.admin("POST", "/v1/modules/faulty/reload", "").await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert_eq!(host.get("/api/faulty/who").await.status, 200);
+    fs::remove_file(&file).unwrap();
+    let refused = host.operate("modules/faulty/reload").await;
+    assert!(refused["detail"].as_str().unwrap().contains("is not there any more"), "{refused}");
+}
+
+#[tokio::test]
+async fn half_of_it_is_not_taken_for_the_whole() {
+    let host = TestHost::empty().and_as("echo", "half-config").and_as("echo", "half-beside").watched();
+    let host = host.config(json!({ "swap": { "removal": "1m" } })).start().await;
+    fs::write(host.dir.path().join("fanfare.json"), r#"{ "modules": { "half-config": { "config": { "gree"#).unwrap();
+    for path in ["one", "two"] {
+        host.put_manifest("half-beside", &with_route(path));
+        host.until_served(&format!("/api/half-beside/{path}")).await;
+    }
+    host.configure(json!({ "modules": { "half-config": { "config": { "greeting": "hi" } } } }));
+    eventually("the whole of it is", || async {
+        host.run(0, "half-config", "settings", Value::Null).await == json!({ "greeting": "hi" })
+    })
+    .await;
+}

@@ -1,0 +1,100 @@
+//! What a reload comes to.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fanfare::call::Trigger;
+use fanfare::host::Outcome;
+
+use super::*;
+use crate::harness::{Connection, Gate};
+
+#[tokio::test]
+async fn what_is_there_already_is_unchanged() {
+    let host = TestHost::with("echo").start().await;
+    assert_eq!(host.count("worker-0", "echo").await, 1);
+    let unchanged = host.reload_with("echo", Want::CHANGE).await.unwrap();
+    assert_eq!((unchanged.outcome, unchanged.from), (Outcome::Unchanged, None));
+    assert_eq!(host.count("worker-0", "echo").await, 2, "the same instance");
+    let renewed = host.reload_with("echo", Want::RENEW).await.unwrap();
+    assert_eq!((renewed.outcome, renewed.from), (Outcome::Swapped, renewed.generation));
+    assert_eq!(host.count("worker-0", "echo").await, 1, "a new one");
+}
+
+#[tokio::test]
+async fn who_asks_during_a_run_shares_the_next() {
+    let starts = Arc::new(AtomicUsize::new(0));
+    let startup = |call: &fanfare::call::Call| {
+        matches!(&call.trigger, Trigger::Startup { reason: fanfare::call::StartupReason::Swap, .. })
+    };
+    let (gate, counted) = (Gate::before(startup), starts.clone());
+    let closed = gate.probe();
+    let probe = Arc::new(move |call: &fanfare::call::Call| {
+        if startup(call) {
+            counted.fetch_add(1, Ordering::AcqRel);
+            closed(call);
+        }
+    });
+    let host = TestHost::with("startup").workers(1).probe(probe).start().await;
+    let swapper = &host.running().swapper;
+    let first = tokio::spawn(swapper.reload("startup", Want::RENEW));
+    eventually("the first run has begun", || async { gate.reached() == 1 }).await;
+    let mut manifest: Value =
+        serde_json::from_slice(&fs::read(host.folder("startup").join("module.json")).unwrap()).unwrap();
+    manifest["config"] = json!({ "other": 1 });
+    host.put_manifest("startup", &manifest);
+    let rest: Vec<_> = (0..5).map(|_| tokio::spawn(swapper.reload("startup", Want::RENEW))).collect();
+    gate.open();
+    let first = first.await.unwrap().unwrap();
+    assert_eq!(first.from, first.generation, "what was there when it began");
+    for ended in rest {
+        let ended = ended.await.unwrap().unwrap();
+        assert_eq!((&ended.from, ended.generation != first.generation), (&first.generation, true));
+    }
+    assert_eq!(starts.load(Ordering::Acquire), 2, "two runs for six who asked");
+}
+
+#[tokio::test]
+async fn a_bare_reload_is_of_every_module() {
+    let host = TestHost::with("echo").and_as("echo", "second").and_as("echo", "broken").start().await;
+    for module in ["echo", "second", "broken"] {
+        assert_eq!(host.count("worker-0", module).await, 1);
+    }
+    host.put_manifest("broken", &json!({ "component": "echo.wasm", "rutes": [] }));
+    let ends = host.operate("reload").await;
+    let outcomes: Vec<(&str, &str)> = ends
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|end| (end["module"].as_str().unwrap(), end["outcome"].as_str().unwrap()))
+        .collect();
+    assert_eq!(outcomes, [("broken", "refused"), ("echo", "swapped"), ("second", "swapped")]);
+    assert!(ends[0]["reason"].as_str().unwrap().contains("did you mean \"routes\""), "{ends}");
+    assert_eq!(host.count("worker-0", "echo").await, 1, "renewed");
+    assert_eq!(host.count("worker-0", "broken").await, 2, "served on");
+}
+
+#[tokio::test]
+pub async fn the_folder_that_is_gone_is_let_go_after_what_waits() {
+    let host = TestHost::with("snapshot").config(json!({ "swap": { "removal": "0ms" } })).start().await;
+    let admin = host.admin;
+    let url = "/v1/modules/snapshot/call?target=worker-0&path=block";
+    let running = tokio::spawn(async move { Connection::open(admin).await.send("POST", url, &[], "300").await });
+    eventually("it runs", || async { host.slot("snapshot", 0).await["in_flight"] == 1 }).await;
+    fs::remove_dir_all(host.folder("snapshot")).unwrap();
+    assert_eq!(host.operate("modules/snapshot/reload").await["outcome"], "removed");
+    assert_eq!(host.get("/api/snapshot/count").await.status, 404);
+    assert_eq!(running.await.unwrap().status, 200, "what ran has its answer");
+    assert_eq!(host.admin("POST", "/v1/modules/snapshot/reload", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_module_that_has_failed_is_renewed_even_when_nothing_has_changed() {
+    let host = TestHost::with("traps").config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
+    host.call("worker-0", "traps", "trap", "").await;
+    eventually("it has failed", || async { host.slot("traps", 0).await["state"] == "failed" }).await;
+    let renewed = host.reload_with("traps", Want::CHANGE).await.unwrap();
+    assert_eq!(renewed.outcome, Outcome::Swapped);
+    assert_eq!(host.slot("traps", 0).await["state"], "ready");
+}

@@ -1,0 +1,126 @@
+//! Generations that are kept, and the way back to them.
+
+use std::fs;
+
+use super::*;
+
+const NEVER: &str = "/api/echo/who";
+
+/// A host that has served the routes `one` and then `two` of `echo`.
+async fn two_generations() -> Started {
+    let host = TestHost::with("echo").start().await;
+    for path in ["one", "two"] {
+        host.put_manifest("echo", &with_route(path));
+        host.operate("modules/echo/reload").await;
+        host.until_served(&format!("/api/echo/{path}")).await;
+    }
+    host
+}
+
+#[tokio::test]
+async fn it_goes_to_the_one_before_and_stays_there_until_the_folder_changes() {
+    let host = two_generations().await;
+    let back = host.operate("modules/echo/rollback").await;
+    assert_eq!((&back["outcome"], &back["pinned"]), (&json!("swapped"), &json!(true)), "{back}");
+    assert_eq!(host.get("/api/echo/one").await.status, 200);
+    assert_eq!(host.get("/api/echo/two").await.status, 404);
+    assert!(host.note("echo").await.contains("pinned by a rollback"));
+    let renewed = host.operate("modules/echo/reload").await;
+    assert_eq!((&renewed["generation"], &renewed["pinned"]), (&back["generation"], &json!(true)));
+
+    let host = TestHost::empty().again(host.leave().await).start().await;
+    assert_eq!(host.get("/api/echo/one").await.status, 200, "across a restart");
+    assert!(host.note("echo").await.contains("pinned by a rollback"));
+
+    host.put_manifest("echo", &with_route("three"));
+    let changed = host.operate("modules/echo/reload").await;
+    assert_eq!(changed["pinned"], json!(false), "{changed}");
+    assert_eq!(host.get("/api/echo/three").await.status, 200);
+    assert_eq!(host.note("echo").await, "");
+}
+
+#[tokio::test]
+async fn force_takes_the_folder_again() {
+    let host = two_generations().await;
+    host.operate("modules/echo/rollback").await;
+    let forced = host.operate("modules/echo/reload?force=true").await;
+    assert_eq!(forced["pinned"], json!(false), "{forced}");
+    assert_eq!(host.get("/api/echo/two").await.status, 200);
+    assert_eq!(host.operate("modules/echo/reload").await["generation"], forced["generation"]);
+}
+
+#[tokio::test]
+async fn three_are_kept_and_each_can_be_named() {
+    let host = two_generations().await;
+    let first = host.operate("modules/echo/rollback").await;
+    let further = host.operate("modules/echo/rollback").await;
+    assert_ne!(first["generation"], further["generation"], "one further back");
+    assert_eq!(host.get("/api/echo/echo").await.status, 405, "the one of the start");
+    let none = host.operate("modules/echo/rollback").await;
+    assert!(
+        none["detail"].as_str().unwrap().contains("none before the one that serves; kept are, the newest first: "),
+        "{none}"
+    );
+    let to = first["generation"].as_str().unwrap();
+    let named = host.operate(&format!("modules/echo/rollback?to={to}")).await;
+    assert_eq!(named["generation"], first["generation"]);
+    let unknown = host.operate("modules/echo/rollback?to=zzz").await;
+    assert!(unknown["detail"].as_str().unwrap().contains("no zzz"), "{unknown}");
+
+    host.put_manifest("echo", &with_route("three"));
+    host.operate("modules/echo/reload").await;
+    let kept = fs::read_dir(host.dir.path().join("state/generations/echo")).unwrap().count();
+    assert_eq!(kept, 1 + 2 * 3, "the index, three manifests and three components");
+    assert_eq!(host.admin("POST", "/v1/modules/ghost/rollback", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn one_that_was_tampered_with_is_not_taken() {
+    let host = two_generations().await;
+    let folder = host.dir.path().join("state/generations/echo");
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            fs::write(path, fs::read(crate::harness::source_of("flags").join("flags.wasm")).unwrap()).unwrap();
+        }
+    }
+    let refused = host.operate("modules/echo/rollback").await;
+    assert!(refused["detail"].as_str().unwrap().contains("is not what was kept"), "{refused}");
+    assert_eq!(host.get("/api/echo/two").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_start_with_something_broken_serves_the_last_good_one() {
+    let host = two_generations().await;
+    let dir = host.leave().await;
+    dir.write("modules/echo/module.json", "{ broken");
+    let host = TestHost::empty().again(dir).start().await;
+    assert_eq!(host.get("/api/echo/two").await.status, 200);
+    let note = host.note("echo").await;
+    assert!(
+        note.contains("what is on disk cannot be loaded, the last good generation serves")
+            && note.contains("module.json:1:"),
+        "{note}"
+    );
+
+    let dir = host.leave().await;
+    dir.write("modules/echo/module.json", with_route("two").to_string());
+    fs::remove_file(dir.path().join("modules/echo/echo.wasm")).unwrap();
+    let host = TestHost::empty().again(dir).start().await;
+    assert_eq!(host.get("/api/echo/two").await.status, 200, "without its component too");
+    host.put_manifest("echo", &with_route("three"));
+    fs::copy(crate::harness::source_of("echo").join("echo.wasm"), host.folder("echo").join("echo.wasm")).unwrap();
+    host.operate("modules/echo/reload").await;
+    assert_eq!(host.get("/api/echo/three").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_not_kept() {
+    let host = two_generations().await;
+    host.put_manifest("echo", &json!({ "component": "echo.wasm", "routes": [{ "path": "x", "handler": "nothing" }] }));
+    assert_eq!(host.operate("modules/echo/reload").await["code"], "refused");
+    let back = host.operate("modules/echo/rollback").await;
+    assert_eq!(back["outcome"], "swapped");
+    assert_eq!(host.get("/api/echo/one").await.status, 200);
+    assert_eq!(host.get(NEVER).await.status, 200);
+}

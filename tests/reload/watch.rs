@@ -1,0 +1,198 @@
+//! Changes on disk, however they are made.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::harness::source_of;
+
+async fn watched(name: &str) -> Started {
+    TestHost::empty().and_as("echo", name).watched().start().await
+}
+
+#[tokio::test]
+async fn a_file_written_in_place_is_taken_up() {
+    let host = watched("in-place").await;
+    fs::write(host.folder("in-place").join("module.json"), with_route("new").to_string()).unwrap();
+    host.until_served("/api/in-place/new").await;
+    assert_eq!(host.get("/api/in-place/echo").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_file_renamed_over_another_is_taken_up() {
+    let host = watched("renamed").await;
+    let flags = fs::read(source_of("flags").join("flags.wasm")).unwrap();
+    host.rename_in(&host.folder("renamed").join("echo.wasm"), flags);
+    eventually("a component without these handlers is refused", || async {
+        host.note("renamed").await.contains("must be a handler of the component")
+    })
+    .await;
+    assert_eq!(host.get("/api/renamed/who").await.status, 200, "what served serves on");
+    host.put_manifest(
+        "renamed",
+        &json!({
+            "component": "echo.wasm",
+            "routes": [{ "method": "get", "path": "", "handler": "all" }],
+        }),
+    );
+    host.until_served("/api/renamed/").await;
+    assert_eq!(host.note("renamed").await, "");
+}
+
+#[tokio::test]
+async fn half_a_file_is_not_taken_for_the_whole() {
+    let host = TestHost::empty().and_as("echo", "halves").and_as("echo", "beside").watched();
+    let host = host.config(json!({ "swap": { "settle": "0ms", "removal": "1m" } })).start().await;
+    let before = host.generation("halves").await;
+    let component = fs::read(source_of("flags").join("flags.wasm")).unwrap();
+    let (first, second) = component.split_at(component.len() / 2);
+    let mut file = File::create(host.folder("halves").join("echo.wasm")).unwrap();
+    file.write_all(first).unwrap();
+    fs::write(host.folder("halves").join("module.json"), r#"{ "component": "echo.wasm", "ro"#).unwrap();
+    // What is changed later is taken up, so this has been looked at.
+    for path in ["one", "two"] {
+        host.put_manifest("beside", &with_route(path));
+        host.until_served(&format!("/api/beside/{path}")).await;
+    }
+    assert_eq!(host.generation("halves").await, before);
+    assert_eq!(host.get("/api/halves/who").await.status, 200);
+    file.write_all(second).unwrap();
+    let manifest =
+        json!({ "component": "echo.wasm", "routes": [{ "method": "get", "path": "all", "handler": "all" }] });
+    fs::write(host.folder("halves").join("module.json"), manifest.to_string()).unwrap();
+    host.until_served("/api/halves/all").await;
+    assert!(host.log.lines(&["halves", "refused"]).is_empty(), "{:?}", host.log.lines(&["halves", "refused"]));
+}
+
+#[tokio::test]
+async fn a_folder_that_appears_is_served_and_one_that_goes_is_let_go() {
+    let host = watched("stays").await;
+    let new = host.folder("appears");
+    fs::create_dir(&new).unwrap();
+    fs::copy(source_of("echo").join("echo.wasm"), new.join("echo.wasm")).unwrap();
+    fs::copy(source_of("echo").join("module.json"), new.join("module.json")).unwrap();
+    host.until_served("/api/appears/who").await;
+    fs::remove_dir_all(&new).unwrap();
+    eventually("it is gone", || async { host.get("/api/appears/who").await.status == 404 }).await;
+    let status = host.status().await;
+    assert_eq!(status["modules"].as_array().unwrap().len(), 1, "{status}");
+    assert_eq!(host.get("/api/stays/who").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_folder_deleted_and_made_again_is_never_let_go() {
+    let host = TestHost::empty().and_as("echo", "reborn").watched();
+    let host = host.config(json!({ "swap": { "removal": "1m" } })).start().await;
+    let folder = host.folder("reborn");
+    fs::remove_dir_all(&folder).unwrap();
+    for _ in 0..20 {
+        assert_eq!(host.get("/api/reborn/who").await.status, 200);
+    }
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("module.json"), with_route("new").to_string()).unwrap();
+    fs::copy(source_of("echo").join("echo.wasm"), folder.join("echo.wasm")).unwrap();
+    host.until_served("/api/reborn/new").await;
+    assert!(!host.log.contains(&["reborn", "not served any more"]));
+}
+
+#[tokio::test]
+async fn a_link_that_is_switched_is_followed() {
+    let host = watched("other").await;
+    for (version, path) in [("v1", "one"), ("v2", "two")] {
+        let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
+        host.dir.write(&format!("versions/{version}/echo.wasm"), component);
+        host.dir.write(&format!("versions/{version}/module.json"), with_route(path).to_string());
+    }
+    let link = |version: &str| {
+        let beside = host.dir.path().join("beside");
+        symlink(host.dir.path().join("versions").join(version), &beside).unwrap();
+        fs::rename(beside, host.folder("linked")).unwrap();
+    };
+    link("v1");
+    host.until_served("/api/linked/one").await;
+    link("v2");
+    host.until_served("/api/linked/two").await;
+    // What the link points to is watched now.
+    host.dir.write("versions/v2/module.json", with_route("three").to_string());
+    host.until_served("/api/linked/three").await;
+}
+
+#[tokio::test]
+async fn a_component_that_is_a_link_is_followed_to_where_it_is() {
+    let host = TestHost::empty().and_as("echo", "linked-component").watched();
+    let host = host.config(json!({ "swap": { "settle": "0ms" } })).start().await;
+    let component = host.folder("linked-component").join("echo.wasm");
+    let target = host.dir.write("builds/echo.wasm", fs::read(&component).unwrap());
+    let beside = host.dir.path().join("beside");
+    symlink(&target, &beside).unwrap();
+    fs::rename(beside, &component).unwrap();
+    let flags = fs::read(source_of("flags").join("flags.wasm")).unwrap();
+    eventually("the file behind the link counts", || async {
+        fs::write(&target, &flags).unwrap();
+        host.note("linked-component").await.contains("must be a handler")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_component_that_is_built_later_is_served_then() {
+    let host = watched("other").await;
+    let manifest = json!({
+        "component": "target/out/echo.wasm",
+        "routes": [{ "method": "get", "path": "who", "handler": "who" }],
+    });
+    host.dir.write("modules/later/module.json", manifest.to_string());
+    eventually("it waits", || async { host.get("/api/later/who").await.status == 503 }).await;
+    let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
+    host.dir.write("modules/later/target/out/echo.wasm", component);
+    host.until_served("/api/later/who").await;
+}
+
+#[tokio::test]
+async fn a_startup_that_traps_refuses_the_generation() {
+    let host = TestHost::empty().and_as("startup", "trapping").watched().start().await;
+    let manifest = fs::read_to_string(host.folder("trapping").join("module.json")).unwrap();
+    let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+    manifest["config"] = json!({ "mode": "traps", "worker": 1 });
+    host.put_manifest("trapping", &manifest);
+    eventually("it is refused", || async { host.note("trapping").await.contains("what is on disk is refused") }).await;
+    for worker in [0, 1] {
+        let started = host.run(worker, "trapping", "started&method=GET", Value::Null).await;
+        assert_eq!(started, json!(["warm StartupReason::Start"]), "the old instance, with its memory");
+    }
+}
+
+/// `swap.patience`.
+#[tokio::test]
+pub async fn files_that_keep_changing_are_read_in_the_end() {
+    let host = TestHost::empty().and_as("echo", "restless").watched();
+    let host = host.config(json!({ "swap": { "patience": "1s", "settle": "1m" } })).start().await;
+    let (stop, file) = (Arc::new(AtomicBool::new(false)), host.folder("restless").join("module.json"));
+    let (stopping, text) = (stop.clone(), with_route("new").to_string());
+    let writer = std::thread::spawn(move || {
+        while !stopping.load(Ordering::Acquire) {
+            let beside = file.with_extension("beside");
+            fs::write(&beside, &text).unwrap();
+            fs::rename(&beside, &file).unwrap();
+        }
+    });
+    host.until_served("/api/restless/new").await;
+    stop.store(true, Ordering::Release);
+    writer.join().unwrap();
+}
+
+/// `swap.settle`.
+#[tokio::test]
+pub async fn files_are_read_when_nobody_writes_to_them() {
+    let host = TestHost::empty().and_as("echo", "settling").and_as("echo", "beside").watched();
+    let host = host.config(json!({ "swap": { "settle": "1m" } })).start().await;
+    host.put_manifest("settling", &with_route("new"));
+    let reload = tokio::spawn(host.running().swapper.reload("settling", Want::CHANGE));
+    host.put_manifest("beside", &with_route("new"));
+    assert_eq!(host.get("/api/settling/new").await.status, 404);
+    assert!(!reload.is_finished());
+    reload.abort();
+}
