@@ -174,7 +174,7 @@ impl Swapper {
             drop(held);
             if !up_to_date {
                 // What was written since it was read; it logs what it comes to.
-                let _ = self.reload(module, Want::CHANGE);
+                drop(self.reload(module, Want::CHANGE));
             }
             return match ran? {
                 Ran::Done(reloaded) => Ok(reloaded),

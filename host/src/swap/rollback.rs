@@ -35,7 +35,7 @@ impl Swapper {
         let serves = held.get(module).map(|holding| holding.program.generation.digest.clone());
         let generation = self.before(module, serves.as_deref(), to).map_err(SwapError::Refused)?;
         let candidate = self.kept(module, &generation, &self.live.load()).map_err(SwapError::Refused)?;
-        let pin = (generation != folder).then(|| Pin { generation, folder });
+        let pin = (generation != folder).then_some(Pin { generation, folder });
         let choice = Choice { candidate, pinned: pin.is_some() };
         let ran = Run { swapper: self, module, want: Want::RENEW }.run(&mut held, Ok(choice)).await?;
         self.set_pin(module, pin);

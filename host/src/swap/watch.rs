@@ -93,7 +93,7 @@ impl Watcher {
             }
             for module in self.look() {
                 // It logs what it comes to.
-                let _ = self.swapper.reload(&module, Want::CHANGE);
+                drop(self.swapper.reload(&module, Want::CHANGE));
             }
             self.watch();
             again = self.look_at_config();
