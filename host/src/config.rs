@@ -67,8 +67,6 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Threads that serve. Default as many as there are cores.
     pub workers: usize,
-    /// Threads that hold channels. Default 1.
-    pub brokers: usize,
     pub http: HttpConfig,
     pub admin: AdminConfig,
     pub engine: EngineConfig,

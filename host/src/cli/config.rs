@@ -145,14 +145,14 @@ mod tests {
 
     #[test]
     fn values_are_printed_with_their_origin() {
-        let text = "{\n  \"workers\": 3,\n  \"environments\": {\"development\": {\"brokers\": 2}}\n}";
+        let text = "{\n  \"workers\": 3,\n  \"environments\": {\"development\": {\"http\": {\"maxHeaders\": 2}}}\n}";
         let config = Config::from_text(text, Path::new("/srv")).unwrap();
         let out = as_text(&config);
         let line = |start: &str| {
             out.lines().find(|line| line.starts_with(start)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(line("workers"), "workers = 3 fanfare.json:2:14");
-        assert_eq!(line("brokers"), "brokers = 2 environments.development fanfare.json:3:47");
+        assert_eq!(line("http.maxHeaders"), "http.maxHeaders = 2 environments.development fanfare.json:3:59");
         assert_eq!(line("http.maxBody"), "http.maxBody = \"2MiB\" default");
         assert_eq!(line("http.domain"), "http.domain = null default");
         let json: serde_json::Value = serde_json::from_str(&as_json(&config)).unwrap();

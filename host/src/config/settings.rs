@@ -29,9 +29,6 @@ pub struct Settings {
     pub state_dir: String,
     /// Threads that serve, 1 to 1024, or `auto`: as many as there are cores. Default `auto`.
     pub workers: Workers,
-    /// Threads that hold channels, 0 to 64. Default 1.
-    #[schemars(extend("minimum" = 0, "maximum" = 64))]
-    pub brokers: usize,
     /// The listener that clients reach.
     pub http: HttpConfig,
     /// The operator's listener.
@@ -60,7 +57,6 @@ impl Default for Settings {
             modules_dir: "modules".to_owned(),
             state_dir: ".fanfare".to_owned(),
             workers: Workers::Auto,
-            brokers: 1,
             http: HttpConfig::default(),
             admin: AdminConfig::default(),
             engine: EngineConfig::default(),

@@ -41,7 +41,7 @@ fn without_a_file_the_defaults_hold() {
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
     assert_eq!(config.modules_dir, Path::new("/srv/app/modules"));
     assert_eq!(config.state_dir, Path::new("/srv/app/.fanfare"));
-    assert_eq!((config.environment.as_str(), config.brokers, config.http.max_body), ("development", 1, 2 * MIB));
+    assert_eq!((config.environment.as_str(), config.http.max_body), ("development", 2 * MIB));
     assert_eq!((config.node.id.as_str(), config.node.server.as_str()), ("node-1", "node"));
     assert_eq!((config.limits.max.memory, config.engine.compile_memory), (256 * MIB, 4 * GIB));
     assert_eq!(config.workers, std::thread::available_parallelism().map_or(1, usize::from));
@@ -66,8 +66,9 @@ fn the_file_of_the_design_is_read_but_for_what_is_not_served_yet() {
       "redis": { "url": "redis://127.0.0.1:6379" },
     }"#;
     let list = faults(text);
-    assert_eq!(list.len(), 5, "{list:?}");
-    assert_eq!(list[0], "fanfare.json:5:7: events: not served by this version yet");
+    assert_eq!(list.len(), 6, "{list:?}");
+    assert_eq!(list[0], "fanfare.json:2:51: brokers: not served by this version yet");
+    assert_eq!(list[1], "fanfare.json:5:7: events: not served by this version yet");
     assert!(list.iter().all(|fault| fault.ends_with("not served by this version yet")));
 }
 
@@ -81,7 +82,7 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
     let text = r#"{ "workers": 0, "htp": {}, "workers": 2,
       "http": { "listen": "localhost:80", "maxBody": "2MB", "cors": { "origins": ["x", null], "credentials": 1 } },
       "modules": { "Bad": {}, "m": { "limits": { "memory": "1GiB" }, "grants": { "http": ["x"], "rpc": ["A"] } } },
-      "environments": { "production": { "brokers": 65, "environments": {} }, "a b": {} } }"#;
+      "environments": { "production": { "workers": 1025, "environments": {} }, "a b": {} } }"#;
     let list = faults(text);
     let keys: Vec<&str> = list.iter().map(|fault| fault.split(':').nth(3).unwrap_or_default().trim()).collect();
     assert_eq!(
@@ -99,7 +100,7 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
             "modules.m.limits.memory",
             "modules.m.grants.http",
             "modules.m.grants.rpc[0]",
-            "environments.production.brokers",
+            "environments.production.workers",
             "environments.production.environments",
             "environments[\"a b\"]",
         ]
@@ -135,7 +136,6 @@ fn capabilities_to_come_cannot_be_granted() {
 fn every_bound_holds_just_under_and_just_over() {
     for (key, under, least, most, over) in [
         ("workers", "0", "1", "1024", "1025"),
-        ("brokers", "-1", "0", "64", "65"),
         ("http.maxBody", "0", "1", "\"1GiB\"", "1073741825"),
         ("http.bodyTimeout", "\"0ms\"", "1", "\"1h\"", "3600001"),
         ("http.headerTimeout", "0", "1", "\"1h\"", "3600001"),
@@ -242,7 +242,7 @@ fn values_of_another_kind_are_refused_with_the_right_one() {
         ("workers", "true", "\"auto\" or a whole number"),
         ("workers", "1.5", "\"auto\" or a whole number"),
         ("workers", "\"4\"", "\"auto\" or a whole number"),
-        ("brokers", "\"1\"", "a whole number"),
+        ("http.maxHeaders", "\"1\"", "a whole number"),
         ("http", "[]", "an object"),
         ("http.cors.origins", "{}", "an array"),
         ("http.cors.credentials", "\"yes\"", "true or false"),
@@ -282,8 +282,7 @@ fn relations_between_values_are_checked() {
 
 #[test]
 fn each_layer_lies_on_the_one_before() {
-    let text =
-        r#"{"workers": 2, "environments": {"production": {"workers": 3, "brokers": 3}, "other": {"workers": 9}}}"#;
+    let text = r#"{"workers": 2, "environments": {"production": {"workers": 3, "http": {"maxHeaders": 3}}, "other": {"workers": 9}}}"#;
     let mut with = Sources::default();
     let seen = |with: &Sources| {
         let config = load_with(text, with).unwrap();
@@ -298,7 +297,7 @@ fn each_layer_lies_on_the_one_before() {
     assert_eq!(seen(&with), (4, "variable FANFARE_WORKERS".into()), "the command line has read the variable");
     with.flags.workers = Some("5".into());
     assert_eq!(seen(&with), (5, "flag --workers".into()));
-    assert_eq!(load_with(text, &with).unwrap().brokers, 3);
+    assert_eq!(load_with(text, &with).unwrap().http.max_headers, 3);
 }
 
 #[test]

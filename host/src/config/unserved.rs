@@ -4,7 +4,7 @@
 pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels"];
 
 /// Keys of `fanfare.json`.
-pub const CONFIG: &[&str] = &["events", "sse", "websocket", "cluster", "redis"];
+pub const CONFIG: &[&str] = &["brokers", "events", "sse", "websocket", "cluster", "redis"];
 
 /// Keys of `capabilities` and of `grants`.
 pub const CAPABILITIES: &[&str] = &["http", "files", "environment", "secrets"];

@@ -179,6 +179,7 @@ mod tests {
             ("FANFARE_ENV", "x"),
             ("FANFARE_TEST_X", "x"),
             ("FANFARE_SSE_PATH", "/x"),
+            ("FANFARE_BROKERS", "1"),
             ("PATH", "x"),
             ("FANFARE_QQQQ", "1"),
         ];
@@ -189,6 +190,7 @@ mod tests {
         assert_eq!(
             warnings,
             [
+                "FANFARE_BROKERS: brokers is not served by this version yet, so the variable is ignored",
                 "FANFARE_HTTP_LISTEM: stands for no key and is ignored; did you mean FANFARE_HTTP_LISTEN?",
                 "FANFARE_QQQQ: stands for no key and is ignored",
                 "FANFARE_SSE_PATH: sse is not served by this version yet, so the variable is ignored",
@@ -203,7 +205,7 @@ mod tests {
             ("FANFARE_NODE_ID", "7"),
             ("FANFARE_HTTP_CORS_CREDENTIALS", "true"),
             ("FANFARE_HTTP_MAX_BODY", "1KiB"),
-            ("FANFARE_BROKERS", ""),
+            ("FANFARE_STATE_DIR", ""),
         ];
         let (tree, warnings) = read(&given.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
         assert!(warnings.is_empty());
