@@ -37,7 +37,8 @@ pub async fn max_headers() {
     let under = with_headers(&host, 19, "x").await;
     assert_eq!(under.json()["headers"].as_array().unwrap().len(), 20, "{}", under.text());
     let over = with_headers(&host, 20, "x").await;
-    assert_eq!(over.status, 431);
+    assert_eq!((over.status, over.code()), (431, "headers-too-large".to_owned()));
+    assert_names(&over.json()["detail"], &["20 header fields", "http.maxHeaders"]);
 
     // More than the 100 that hyper takes by itself.
     let host = echo("maxHeaders", 150).await;
@@ -48,7 +49,9 @@ pub async fn max_headers() {
 pub async fn max_header_bytes() {
     let host = echo("maxHeaderBytes", "8KiB").await;
     assert_eq!(with_headers(&host, 1, &"x".repeat(7 << 10)).await.status, 200);
-    assert_eq!(with_headers(&host, 1, &"x".repeat(9 << 10)).await.status, 431);
+    let over = with_headers(&host, 1, &"x".repeat(9 << 10)).await;
+    assert_eq!((over.status, over.code()), (431, "headers-too-large".to_owned()));
+    assert_names(&over.json()["detail"], &["8192 bytes", "http.maxHeaderBytes"]);
 }
 
 async fn answers(connection: &mut Connection) -> bool {

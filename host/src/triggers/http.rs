@@ -35,6 +35,7 @@ mod cors;
 mod index;
 mod problem;
 mod rarely;
+mod refusal;
 mod reply;
 mod request;
 mod serve;

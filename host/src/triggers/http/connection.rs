@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -15,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::rarely::Rarely;
+use super::refusal::Told;
 use super::watch::{Activity, Verdict, Watch, Watched};
 use super::{Gate, Serve, Settings};
 
@@ -39,16 +42,19 @@ pub async fn serve<S: Serve>(
     let activity = Arc::<Activity>::default();
     let mut watch = Watch::new(settings.header_timeout, settings.idle_timeout);
     let builder = builder(&settings);
-    let io = TokioIo::new(Watched { stream, activity: activity.clone() });
+    let io = TokioIo::new(Watched::new(stream, activity.clone(), settings.clone()));
     let gate = Arc::new(Gate { settings, serve, peer });
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
         let gate = gate.clone();
-        let (open, running) = activity.start();
+        let (open, mut running) = activity.start();
+        if request.version() == Version::HTTP_2 {
+            activity.is_http2();
+        }
         async move {
             let spill = open > gate.settings.local_streams;
             let response = gate.answer(request, spill).await;
-            drop(running);
-            Ok::<_, Infallible>(response)
+            running.end();
+            Ok::<_, Infallible>(response.map(|body| Told { body, _running: running }))
         }
     });
     let mut connection = pin!(builder.serve_connection(io, service));
@@ -66,7 +72,7 @@ pub async fn serve<S: Serve>(
                 Signal::Tick => watch.look(&activity),
                 Signal::Stop => {
                     stopping = true;
-                    Verdict::Idle
+                    if activity.lingers() { Verdict::Drop } else { Verdict::Idle }
                 }
             };
             match verdict {

@@ -8,7 +8,11 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
+use super::Settings;
 use crate::call::{self, CallError, Trace};
+
+/// The type of a problem document.
+pub(super) const TYPE: &str = "application/problem+json";
 
 /// An answer that says no. Small, because it travels beside every good one.
 #[derive(Debug)]
@@ -70,6 +74,29 @@ impl Problem {
         Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", title, detail)
     }
 
+    /// About a head that never became a request.
+    pub(super) fn of_head(status: StatusCode, settings: &Settings) -> Option<Problem> {
+        let (fields, bytes) = (settings.max_headers, settings.max_header_bytes);
+        match status {
+            StatusCode::BAD_REQUEST => Some(Problem::bad_request(
+                "the head cannot be read as HTTP/1.1: a first line `<method> <path> HTTP/1.1`, then fields `<name>: <value>`, \
+                 one length, and an empty line",
+            )),
+            StatusCode::URI_TOO_LONG => {
+                let detail = "a request's path and query may have 65534 bytes at most";
+                Some(Problem::new(status, "uri-too-long", "the path is too long", detail))
+            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                let detail = format!(
+                    "the head of a request may have {fields} header fields (`http.maxHeaders`) and {bytes} bytes \
+                     (`http.maxHeaderBytes`) at most"
+                );
+                Some(Problem::new(status, "headers-too-large", "the head is too large", detail))
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn slow_body(limit: Duration) -> Problem {
         let detail = format!("the body did not arrive whole within {limit:?} (`http.bodyTimeout`)");
         let mut problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body came too slowly", detail);
@@ -108,11 +135,15 @@ impl Problem {
         self
     }
 
+    pub(super) fn document(&self) -> String {
+        self.0.what.document()
+    }
+
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.0.what.document().into()));
+        let mut response = Response::new(Full::new(self.document().into()));
         *response.status_mut() = self.0.what.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
         if let Some(allow) = self.0.allow {
             headers.insert(ALLOW, allow);
         }

@@ -19,6 +19,7 @@ use crate::registry::router::{RouteSpec, Router};
 mod bodies;
 mod connections;
 mod errors;
+mod heads;
 mod http2;
 mod requests;
 

@@ -1,4 +1,4 @@
-//! Watches a connection for clients that hold it without using it.
+//! Watches a connection for clients that hold it without using it, and for what hyper says by itself.
 //!
 //! hyper has a timer for request heads, but it counts from the end of the last answer, so that it would also end
 //! connections which only wait for the next request; and it costs a timer per request. Here a request and a read cost
@@ -7,15 +7,25 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::Settings;
+use super::refusal::{self, Refusal};
+
 /// How often a timeout is looked at before it is over. A connection ends at most one part later than it could.
 const PARTS: u32 = 4;
+
+/// No answer is on its way: what is written now belongs to no request.
+const NOTHING: u8 = 0;
+/// A request runs, or hyper has not taken all of its answer.
+const ANSWER: u8 = 1;
+/// hyper has all of the answer, and writes it.
+const FLUSH: u8 = 2;
 
 /// What a connection does. Written by its own thread only.
 #[derive(Debug, Default)]
@@ -29,6 +39,10 @@ pub(super) struct Activity {
     /// Whether bytes came that belong to no request yet.
     mid_head: AtomicBool,
     http2: AtomicBool,
+    /// `NOTHING`, `ANSWER` or `FLUSH`. Of HTTP/1.1 only, where one request comes after another.
+    owed: AtomicU8,
+    /// Whether a refusal was sent, and all that is waited for is that the client closes.
+    lingers: AtomicBool,
 }
 
 impl Activity {
@@ -36,7 +50,20 @@ impl Activity {
     pub(super) fn start(self: &Arc<Activity>) -> (usize, Running) {
         self.started.store(self.started.load(Relaxed).wrapping_add(1), Relaxed);
         self.mid_head.store(false, Relaxed);
-        (self.running.fetch_add(1, Relaxed).saturating_add(1), Running(self.clone()))
+        self.owed.store(ANSWER, Relaxed);
+        (self.running.fetch_add(1, Relaxed).saturating_add(1), Running { activity: self.clone(), runs: true })
+    }
+
+    pub(super) fn is_http2(&self) {
+        self.http2.store(true, Relaxed);
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.lingers.load(Relaxed)
+    }
+
+    fn wrote(&self) {
+        self.written.store(self.written.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     fn read(&self, bytes: &[u8]) {
@@ -48,20 +75,35 @@ impl Activity {
     }
 }
 
-/// A request that is not answered yet.
-pub(super) struct Running(Arc<Activity>);
+/// A request whose answer hyper has not taken yet.
+pub(super) struct Running {
+    activity: Arc<Activity>,
+    runs: bool,
+}
+
+impl Running {
+    /// The answer is there. From now on it counts whether the client takes it.
+    pub(super) fn end(&mut self) {
+        if std::mem::replace(&mut self.runs, false) {
+            self.activity.running.fetch_sub(1, Relaxed);
+            self.activity.mid_head.store(false, Relaxed);
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Relaxed);
-        self.0.mid_head.store(false, Relaxed);
+        self.end();
+        self.activity.owed.store(FLUSH, Relaxed);
     }
 }
 
 /// A socket that notes what it does.
 pub(super) struct Watched {
-    pub(super) stream: TcpStream,
-    pub(super) activity: Arc<Activity>,
+    stream: TcpStream,
+    activity: Arc<Activity>,
+    settings: Arc<Settings>,
+    refusal: Option<Refusal>,
 }
 
 impl AsyncRead for Watched {
@@ -76,16 +118,44 @@ impl AsyncRead for Watched {
 }
 
 impl Watched {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, settings: Arc<Settings>) -> Watched {
+        Watched { stream, activity, settings, refusal: None }
+    }
+
     fn note(&self, polled: &Poll<io::Result<usize>>) {
         if matches!(polled, Poll::Ready(Ok(1..))) {
-            let written = &self.activity.written;
-            written.store(written.load(Relaxed).wrapping_add(1), Relaxed);
+            self.activity.wrote();
+        }
+    }
+
+    /// Takes what hyper says by itself, to send a whole answer in its place. hyper writes such an answer in one piece, as
+    /// the last of a connection, and flushes what it wrote before it reads the next head; where it reads on before (a body that ends after
+    /// its answer) its own answer goes out as it is.
+    fn refuse(&mut self, bytes: &[u8]) -> Option<usize> {
+        let is_ours = self.activity.owed.load(Relaxed) != NOTHING || self.activity.http2.load(Relaxed);
+        if is_ours {
+            return None;
+        }
+        self.refusal = Some(refusal::instead(bytes, &self.settings)?);
+        // From now on the client has as long as it would for a head.
+        self.activity.mid_head.store(true, Relaxed);
+        self.activity.owed.store(ANSWER, Relaxed);
+        Some(bytes.len())
+    }
+
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.refusal {
+            None => Poll::Ready(Ok(())),
+            Some(refusal) => refusal.poll_send(cx, &mut self.stream, || self.activity.wrote()),
         }
     }
 }
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(taken) = self.refuse(buf) {
+            return Poll::Ready(Ok(taken));
+        }
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note(&polled);
         polled
@@ -96,6 +166,11 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [only] = bufs
+            && let Some(taken) = self.refuse(only)
+        {
+            return Poll::Ready(Ok(taken));
+        }
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note(&polled);
         polled
@@ -106,11 +181,24 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes when it has written all it had.
+        if self.activity.owed.load(Relaxed) == FLUSH {
+            self.activity.owed.store(NOTHING, Relaxed);
+        }
+        ready!(self.poll_refusal(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(self.poll_refusal(cx))?;
+        let Watched { stream, activity, refusal, .. } = &mut *self;
+        match refusal {
+            None => Pin::new(stream).poll_shutdown(cx),
+            Some(refusal) => {
+                activity.lingers.store(true, Relaxed);
+                refusal.poll_close(cx, stream)
+            }
+        }
     }
 }
 

@@ -1,0 +1,114 @@
+//! A problem document for the answers that hyper gives by itself.
+//!
+//! A request over HTTP/1.1 whose head hyper cannot take never reaches us: hyper writes a status and an empty body, and
+//! ends the connection. The socket knows when what hyper writes belongs to no request ([`super::watch`]); what it sends
+//! in its place is made here and sent here.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Settings;
+use super::problem::{Problem, TYPE};
+use super::watch::Running;
+use crate::call::Trace;
+
+/// What is read of a refused client that goes on sending, so that it gets to see why.
+const MOST_DISCARDED: usize = 1024 * 1024;
+
+/// How hyper says that there is no body.
+const NO_BODY: &str = "content-length: 0\r\n";
+
+/// A whole answer in the place of hyper's, if that is what these bytes are.
+pub(super) fn instead(bare: &[u8], settings: &Settings) -> Option<Refusal> {
+    let bare =
+        std::str::from_utf8(bare).ok().filter(|bare| bare.starts_with("HTTP/1.") && bare.ends_with("\r\n\r\n"))?;
+    let (line, _) = bare.split_once("\r\n")?;
+    let status: StatusCode = line.split(' ').nth(1)?.parse().ok()?;
+    let (before, after) = bare.split_once(NO_BODY)?;
+    let trace = Trace::fresh();
+    let document = Problem::of_head(status, settings)?.traced(trace).document();
+    tracing::debug!(%trace, status = status.as_u16(), "the head of a request was refused");
+    let length = document.len();
+    let text = format!("{before}content-type: {TYPE}\r\ncontent-length: {length}\r\n{after}{document}");
+    Some(Refusal { text: text.into_bytes(), sent: 0, closed: false, discarded: 0 })
+}
+
+/// The last that a connection says.
+pub(super) struct Refusal {
+    text: Vec<u8>,
+    sent: usize,
+    closed: bool,
+    discarded: usize,
+}
+
+impl Refusal {
+    /// Sends what is left of it. `moved` hears of each write.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+        moved: impl Fn(),
+    ) -> Poll<io::Result<()>> {
+        while let Some(left) = self.text.get(self.sent..).filter(|left| !left.is_empty()) {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, left))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.sent = self.sent.saturating_add(count),
+            }
+            moved();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes our side and reads until the client closes its own: a socket closed with bytes unread is reset, and the client might not see
+    /// the answer. The head timeout of the connection ends this wait.
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+        if !self.closed {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            self.closed = true;
+        }
+        let mut room = [0; 4096];
+        while self.discarded < MOST_DISCARDED {
+            let mut buf = ReadBuf::new(&mut room);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
+            match buf.filled().len() {
+                0 => break,
+                count => self.discarded = self.discarded.saturating_add(count),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The body of an answer, which tells the socket when hyper has taken all of it.
+pub(super) struct Told {
+    pub(super) body: Full<Bytes>,
+    pub(super) _running: Running,
+}
+
+impl Body for Told {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
