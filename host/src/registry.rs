@@ -4,6 +4,7 @@
 
 pub mod component;
 mod kept;
+mod lifts;
 mod loader;
 pub mod manifest;
 mod roster;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Started, TestHost, json_of};
+use crate::harness::{Started, TestHost, json_of, section, source_of};
 
 const BLOCKING: [&str; 2] = ["sync-lifted", "handler-sync"];
 
@@ -20,6 +20,23 @@ async fn they_serve_and_are_known_as_serial() {
         assert_eq!(host.module("echo").await["serial"], false);
         assert_eq!((host.count("worker-0", module).await, host.count("worker-0", module).await), (1, 2), "resident");
     }
+}
+
+/// A component that nothing instantiates, with an `async` lift.
+const ELSEWHERE: &str = r#"(component
+  (core module $m
+    (func (export "start") (result i32) unreachable)
+    (func (export "callback") (param i32 i32 i32) (result i32) unreachable))
+  (core instance $i (instantiate $m))
+  (func (export "f") async (canon lift (core func $i "start") async (callback (core func $i "callback")))))"#;
+
+#[tokio::test]
+async fn an_async_lift_elsewhere_in_the_component_makes_it_no_less_serial() {
+    let component = std::fs::read(source_of("sync-lifted").join("sync_lifted.wasm")).unwrap();
+    let component = [component, section(4, wat::parse_str(ELSEWHERE).unwrap())].concat();
+    let host = TestHost::with("sync-lifted").file("modules/sync-lifted/sync_lifted.wasm", component).start().await;
+    assert_eq!(host.post("/api/sync-lifted/echo", "hello").await.text(), "hello");
+    assert_eq!(host.module("sync-lifted").await["serial"], true);
 }
 
 #[tokio::test]

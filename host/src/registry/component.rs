@@ -1,8 +1,8 @@
 //! What a component exports and imports, checked against the contract before anything is linked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
+use wasmparser::Parser;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
@@ -41,15 +41,23 @@ pub fn is_whole(bytes: &[u8]) -> bool {
     Parser::new(0).parse_all(bytes).all(|payload| payload.is_ok())
 }
 
-/// Finds every fault in what a component imports and exports. `async_lifts` is [`async_lifts`] of its bytes.
-pub fn inspect(engine: &Engine, component: &Component, async_lifts: usize) -> Result<Exports, Vec<String>> {
+/// Finds every fault in what a component imports and exports. `async_exports` are those of its bytes
+/// ([`super::lifts::async_exports`]).
+pub fn inspect(
+    engine: &Engine,
+    component: &Component,
+    async_exports: &HashSet<String>,
+) -> Result<Exports, Vec<String>> {
     let ty = component.component_type();
     let engine = engine.wasmtime();
     let mut faults: Vec<String> = ty.imports(engine).filter_map(|(name, _)| refuse_import(name)).collect();
     let granted = |name: &str| GRANTED.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, key)| *key);
     let imports = ty.imports(engine).filter_map(|(name, _)| granted(name)).collect();
     let mut exports = Exports { imports, ..Exports::default() };
-    let mut handler_sync = false;
+    let (mut handler_sync, mut blocks) = (false, false);
+    let blocking = |interface: &str, functions: &[&str]| {
+        functions.iter().any(|function| !async_exports.contains(&format!("{interface}#{function}")))
+    };
     for (name, export) in ty.exports(engine) {
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
             continue;
@@ -63,9 +71,15 @@ pub fn inspect(engine: &Engine, component: &Component, async_lifts: usize) -> Re
             continue;
         }
         match interface {
-            "handler" => exports.handler = true,
+            "handler" => {
+                exports.handler = true;
+                blocks |= blocking(name, &["handle"]);
+            }
             "handler-sync" => handler_sync = true,
-            "snapshot" => exports.snapshot = true,
+            "snapshot" => {
+                exports.snapshot = true;
+                blocks |= blocking(name, &["save", "load"]);
+            }
             "describe" => exports.describe = true,
             other => faults.push(format!("exports {PACKAGE}{other}, which the contract has no export of")),
         }
@@ -77,8 +91,7 @@ pub fn inspect(engine: &Engine, component: &Component, async_lifts: usize) -> Re
         (true, true) => faults.push("exports both handler and handler-sync: leave one out".to_owned()),
         _ => {}
     }
-    let expected = usize::from(exports.handler) + 2 * usize::from(exports.snapshot);
-    exports.serial = handler_sync || async_lifts < expected;
+    exports.serial = handler_sync || blocks;
     if faults.is_empty() { Ok(exports) } else { Err(faults) }
 }
 
@@ -101,23 +114,4 @@ fn refuse_import(name: &str) -> Option<String> {
     }
     // All of WASI that a toolchain links on its own is there, with nothing behind it.
     (!name.starts_with("wasi:")).then(|| format!("imports {name}: only fanfare:module and wasi interfaces are served"))
-}
-
-/// How many of a component's functions are lifted as `async`. Fewer than it exports as `async func` means that
-/// some block, so that the instance can take one call at a time only.
-pub fn async_lifts(component: &[u8]) -> usize {
-    let mut count = 0;
-    for payload in Parser::new(0).parse_all(component) {
-        // The engine has validated it already: what cannot be read here has no lift.
-        let Ok(Payload::ComponentCanonicalSection(section)) = payload else { continue };
-        count += section
-            .into_iter()
-            .flatten()
-            .filter(|function| match function {
-                CanonicalFunction::Lift { options, .. } => options.contains(&CanonicalOption::Async),
-                _ => false,
-            })
-            .count();
-    }
-    count
 }

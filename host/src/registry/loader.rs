@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Generation, Isolation, Manifest, component, manifest};
+use super::{Generation, Isolation, Manifest, component, lifts, manifest};
 use crate::config::{Config, Faults, Limits};
 use crate::engine::{Cache, CacheError, Compiler, Engine, cache};
 
@@ -95,7 +95,7 @@ impl Loader {
         let path = &manifest.component;
         let loaded = self.cache.load(&self.engine, &self.compiler, path, component_digest, threads).await?;
         let refused = |faults| LoadError::Component { path: path.clone(), faults };
-        let exports = component::inspect(&self.engine, &loaded.component, component::async_lifts(component));
+        let exports = component::inspect(&self.engine, &loaded.component, &lifts::async_exports(component));
         let exports = exports.map_err(refused)?;
         if exports.snapshot && manifest.isolation == Isolation::Fresh {
             let fault = "exports snapshot beside `\"isolation\": \"fresh\"` in module.json: an instance that stays for one call has nothing to hand over";
