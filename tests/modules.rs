@@ -1,7 +1,7 @@
 //! The example modules, as their users call them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fanfare::call::IsolateId;
 use serde_json::json;
@@ -72,4 +72,43 @@ async fn an_instance_that_stays_does_not_grow_with_its_calls() {
         assert_eq!(connection.send("GET", "/api/flags/none", &[], "").await.status, 404);
     }
     assert_eq!(host.slot("flags", 0).await["restarts"], 0);
+}
+
+/// The sum of what the clients were answered is what the workers have, however often the module was renewed meanwhile.
+#[tokio::test]
+async fn totals_of_counter_lose_nothing_over_swaps() {
+    let host = TestHost::with("counter").start().await;
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let clients = (1..=4).map(|more| {
+        let (http, stop, answered) = (host.http, stop.clone(), answered.clone());
+        tokio::spawn(async move {
+            let (mut client, mut added) = (Connection::open(http).await, 0);
+            while !stop.load(Ordering::Acquire) {
+                let answer = client.send("POST", "/api/counter/visits", &[], more.to_string()).await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                added += more;
+                answered.fetch_add(1, Ordering::AcqRel);
+            }
+            added
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for round in 1..=5 {
+        let so_far = answered.load(Ordering::Acquire);
+        eventually("calls between swaps", || async { answered.load(Ordering::Acquire) >= so_far + 20 }).await;
+        let swapped = host.admin("POST", "/v1/modules/counter/reload", "").await.json();
+        assert_eq!(swapped["outcome"], "swapped", "{round}: {swapped}");
+    }
+    stop.store(true, Ordering::Release);
+    let mut added: u64 = 0;
+    for client in clients {
+        added += client.await.unwrap();
+    }
+    let total = host.get("/api/counter/visits").await.json();
+    assert_eq!(total["total"], json!(added), "{total}");
+    let workers: Vec<u64> =
+        total["workers"].as_array().unwrap().iter().map(|worker| worker["count"].as_u64().unwrap()).collect();
+    assert!(workers.len() == 2 && workers.iter().all(|count| *count > 0), "both have counted: {total}");
+    assert_eq!(host.get("/api/counter/").await.json(), json!({ "visits": added }));
+    assert_eq!(host.post("/api/counter/inner/counts", "").await.status, 403);
 }
