@@ -1,8 +1,10 @@
 //! The program itself, as its users run it.
 
+mod build;
 pub mod cache;
 mod client;
 pub mod compile;
+mod inspect;
 mod project;
 mod serve;
 mod settings;

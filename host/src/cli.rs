@@ -1,5 +1,6 @@
 //! The command line. Every flag has a variable as its twin.
 
+pub mod build;
 pub mod call;
 pub mod check;
 pub mod client;
@@ -7,13 +8,18 @@ mod component;
 pub mod config;
 pub mod emit;
 mod entries;
+mod files;
 pub mod grant;
+pub mod inspect;
 mod progress;
+mod project;
 pub mod reload;
 pub mod schema;
 pub mod serve;
 pub mod status;
+mod temp;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,10 +38,14 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Check fanfare.json and every module, and print all faults at once.
     Check(check::CheckArgs),
+    /// Build modules with the commands of their module.json, and check what came out.
+    Build(build::BuildArgs),
     /// Print the effective settings and where each comes from.
     Config(config::ConfigArgs),
     /// Print the JSON Schema of module.json or fanfare.json.
     Schema(schema::SchemaArgs),
+    /// Show what a component imports, exports and handles, and who made it.
+    Inspect(inspect::InspectArgs),
     /// Show and write what a module is granted.
     Grant(grant::GrantArgs),
     /// Show a running host: its modules and how they are.
@@ -58,8 +68,10 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args, &component::faults),
+        Command::Build(args) => build::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Grant(args) => grant::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Emit(args) => emit::run(&args),
@@ -70,6 +82,17 @@ pub fn run() -> ExitCode {
             u8::try_from(crate::engine::compile::run_child(&args)).map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
+}
+
+/// This program, which is its own compiler.
+fn program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| format!("the program does not find itself: {error}"))
+}
+
+/// For a command that waits in one thread.
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("the runtime does not start: {error}"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use inspect::Inspector;
+pub use inspect::{Inspector, Seen};
 
 pub use crate::swap::{Compiling, Logged, Outcome, Progress, Reloaded};
 

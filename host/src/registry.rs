@@ -2,6 +2,7 @@
 //!
 //! It loads, and never commands: who runs a generation, and when, is for others to say.
 
+mod anatomy;
 pub mod component;
 mod kept;
 mod lifts;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use wasmtime::component::Component;
 
+pub use anatomy::{Anatomy, Producer, anatomy};
 pub use component::Exports;
 pub use kept::{Kept, Pin, folder_digest};
 pub use loader::{Candidate, LoadError, Loader};

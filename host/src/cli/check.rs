@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::config::{SettingsArgs, print, warnings};
+use super::project;
 use crate::config::shape::did_you_mean;
 use crate::config::{self, Config, Fault, Faults, KeyPath, Origin};
 use crate::registry::manifest::{self, Found, Manifest, Scanned, check_grants, effective_limits};
@@ -50,8 +51,8 @@ pub fn run(args: &CheckArgs, extra: Extra<'_>) -> ExitCode {
 /// The same without printing.
 pub fn check(dir: &Path, args: &CheckArgs, extra: Extra<'_>) -> Report {
     let mut report = Report::default();
-    let alone = dir.join(manifest::FILE_NAME).exists() && !dir.join(config::FILE_NAME).exists();
-    let project = if alone { project_of(dir) } else { dir.to_owned() };
+    let alone = project::is_module(dir);
+    let project = if alone { project::of(dir) } else { dir.to_owned() };
     if !dir.is_dir() {
         let origin = Origin::start_of(&config::source::shown(dir));
         report.faults.push(Fault::new(&origin, "", "is not a folder"));
@@ -71,13 +72,6 @@ pub fn check(dir: &Path, args: &CheckArgs, extra: Extra<'_>) -> Report {
         report.take(faults);
     }
     report
-}
-
-/// The folder above a module that has a `fanfare.json`, else the module's own.
-fn project_of(dir: &Path) -> PathBuf {
-    let full = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let found = full.ancestors().skip(1).find(|above| above.join(config::FILE_NAME).is_file());
-    found.map_or_else(|| dir.to_owned(), Path::to_owned)
 }
 
 fn scan(config: &Config, report: &mut Report) -> Vec<Scanned> {
@@ -117,6 +111,14 @@ fn strangers(config: &Config, scanned: &[Scanned]) -> Vec<Fault> {
     missing.map(warning).collect()
 }
 
+/// What a module asks for and the operator does not allow.
+pub(super) fn operators(manifest: &Manifest, config: &Config) -> Faults {
+    let mut faults = Faults::default();
+    let refused = [check_grants(manifest, config).err(), effective_limits(manifest, config).err()];
+    refused.into_iter().flatten().for_each(|more| faults.extend(more));
+    faults
+}
+
 struct Judge<'a> {
     config: &'a Config,
     /// Whether what the operator says about modules is free of faults.
@@ -131,13 +133,7 @@ impl Judge<'_> {
             Found::Ready(manifest) => ("ready", manifest),
             Found::Waiting(manifest) => ("waiting", manifest),
         };
-        let mut faults = Faults::default();
-        if self.fit {
-            [check_grants(manifest, self.config).err(), effective_limits(manifest, self.config).err()]
-                .into_iter()
-                .flatten()
-                .for_each(|more| faults.extend(more));
-        }
+        let mut faults = if self.fit { operators(manifest, self.config) } else { Faults::default() };
         if faults.is_empty() && state == "ready" {
             (self.extra)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
         }

@@ -1,4 +1,4 @@
-//! What `fanfare check` finds in a module's component.
+//! What `fanfare check` and `fanfare build` find in a module's component.
 
 use super::progress::{Line, progress};
 use crate::config::{Config, Fault, Origin, source};
@@ -7,16 +7,27 @@ use crate::registry::Manifest;
 
 /// Compiles and links the component, and asks it which handlers it has.
 pub fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
-    let fault = |message: &str| Fault::new(&Origin::start_of(&source::shown(&manifest.file)), "component", message);
-    let inspect = || -> Result<(), String> {
-        let compiler = std::env::current_exe().map_err(|error| format!("the program does not find itself: {error}"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| format!("the runtime does not start: {error}"))?;
-        let inspector =
-            Inspector::new(config, compiler, progress(Line::on_terminal())).map_err(|error| error.to_string())?;
-        runtime.block_on(inspector.inspect(manifest.clone()))
+    match super::runtime() {
+        Ok(runtime) => runtime.block_on(inspect(manifest, config)),
+        Err(why) => vec![fault(manifest, &why)],
+    }
+}
+
+/// The same for those who wait already.
+pub async fn inspect(manifest: &Manifest, config: &Config) -> Vec<Fault> {
+    let inspected = match inspector(config) {
+        Ok(inspector) => inspector.inspect(manifest.clone()).await,
+        Err(why) => Err(why),
     };
-    inspect().err().map(|why| why.lines().map(fault).collect()).unwrap_or_default()
+    inspected.err().map(|why| why.lines().map(|line| fault(manifest, line)).collect()).unwrap_or_default()
+}
+
+/// With the line of progress, if there is a terminal.
+pub fn inspector(config: &Config) -> Result<Inspector, String> {
+    let compiler = super::program()?;
+    Inspector::new(config, compiler, progress(Line::on_terminal())).map_err(|error| error.to_string())
+}
+
+fn fault(manifest: &Manifest, message: &str) -> Fault {
+    Fault::new(&Origin::start_of(&source::shown(&manifest.file)), "component", message)
 }

@@ -18,6 +18,7 @@ pub const PREFIX: &str = "FANFARE_";
 pub const OTHERS: &[&str] = &[
     "FANFARE_ADMIN",
     "FANFARE_BLESS",
+    "FANFARE_COMPONENT",
     "FANFARE_CONFIG",
     "FANFARE_DIR",
     "FANFARE_ENV",

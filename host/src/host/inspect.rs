@@ -1,16 +1,16 @@
 //! Loads modules without running a host: what `fanfare check` asks of their components.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{StartError, loader};
-use crate::config::Config;
+use crate::config::{Config, LimitsPatch};
 use crate::dispatch::Dispatch;
 use crate::isolate::{self, Environment, GuestLinker, Ids, NodeFacts};
-use crate::registry::{Loader, Manifest};
+use crate::registry::{Exports, Loader, Manifest};
 use crate::swap::{self, Progress, Turn};
 
 /// Everything that loading needs, and nothing that serves.
@@ -20,6 +20,14 @@ pub struct Inspector {
     linker: GuestLinker,
     environment: Environment,
     progress: Arc<dyn Progress>,
+}
+
+/// What a component turned out to be.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub exports: Exports,
+    /// `None`: it does not say.
+    pub handlers: Option<Vec<String>>,
 }
 
 impl Inspector {
@@ -48,5 +56,17 @@ impl Inspector {
     pub async fn inspect(&self, manifest: Manifest) -> Result<(), String> {
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
         swap::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await.map(drop)
+    }
+
+    /// The same of a component without a module around it, with all that the operator's ceiling allows.
+    pub async fn component(&self, file: &Path) -> Result<Seen, String> {
+        let mut manifest = Manifest::from_text(Path::new("/component"), r#"{ "component": "file.wasm" }"#)
+            .map_err(|error| error.to_string())?;
+        manifest.component = file.to_owned();
+        manifest.limits = LimitsPatch::from(self.config.limits.max.clone());
+        let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
+        let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await?;
+        let handlers = isolate::check(&program, &self.environment).await?;
+        Ok(Seen { exports: program.generation.exports.clone(), handlers })
     }
 }

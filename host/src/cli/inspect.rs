@@ -1,0 +1,158 @@
+//! `fanfare inspect`: what a component is, and what it says of itself.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use serde_json::json;
+
+use super::client::printable;
+use super::component::inspector;
+use super::config::{SettingsArgs, complain, print};
+use super::project;
+use super::temp::Temp;
+use crate::config::{Config, source};
+use crate::host::Seen;
+use crate::registry::{Anatomy, anatomy};
+
+/// Flags of `fanfare inspect`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct InspectArgs {
+    /// The component.
+    #[arg(value_name = "WASM", env = "FANFARE_COMPONENT")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Print JSON.
+    #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// Prints what it is; exits 1, with the reasons, when a host would refuse it.
+pub fn run(args: &InspectArgs) -> ExitCode {
+    let inspected = look(args);
+    let (text, faults) = match inspected {
+        Ok(report) if args.json => (report.as_json(), report.faults()),
+        Ok(report) => (report.as_text(), report.faults()),
+        Err(why) => (String::new(), vec![format!("{}: {why}", source::shown(&args.file))]),
+    };
+    print(&text);
+    faults.iter().for_each(|fault| complain(&format!("fanfare: {fault}\n")));
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A component from without and from within.
+struct Report {
+    file: String,
+    anatomy: Anatomy,
+    seen: Result<Seen, String>,
+}
+
+fn look(args: &InspectArgs) -> Result<Report, String> {
+    let (config, _temp) = settings(args)?;
+    let size = std::fs::metadata(&args.file).map_err(|error| format!("cannot be read: {error}"))?.len();
+    let most = config.engine.max_component;
+    if size > most {
+        return Err(format!("has {size} bytes: more than engine.maxComponent, {most}"));
+    }
+    let bytes = std::fs::read(&args.file).map_err(|error| format!("cannot be read: {error}"))?;
+    let anatomy = anatomy(&bytes)?;
+    let seen = inspector(&config)?;
+    let seen = super::runtime()?.block_on(seen.component(&args.file));
+    Ok(Report { file: source::shown(&args.file).to_string(), anatomy, seen })
+}
+
+/// Those of the project that the file is in. What is compiled is kept there, if there is one; else nowhere.
+fn settings(args: &InspectArgs) -> Result<(Config, Option<Temp>), String> {
+    let dir = args.file.parent().unwrap_or(Path::new("."));
+    let mut config = Config::load(args.settings.sources(project::of(dir))).map_err(|faults| faults.to_string())?;
+    if config.file.is_some() || config.state_dir.is_dir() {
+        return Ok((config, None));
+    }
+    let temp = Temp::new()?;
+    config.state_dir = temp.path().to_owned();
+    Ok((config, Some(temp)))
+}
+
+impl Report {
+    fn faults(&self) -> Vec<String> {
+        self.seen.as_ref().err().map(|why| why.lines().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    /// The version of the contract that it exports.
+    fn contract(&self) -> Option<&str> {
+        self.anatomy.exports.iter().find_map(|name| Some(name.strip_prefix("fanfare:module/")?.split_once('@')?.1))
+    }
+
+    fn as_text(&self) -> String {
+        let Anatomy { size, core_modules, imports, exports, producers } = &self.anatomy;
+        let mut out = format!("{}: a component of {}\n", self.file, Bytes(*size));
+        let mut line = |name: &str, value: &str| _ = writeln!(out, "  {name:<12} {value}");
+        let sizes: Vec<_> = core_modules.iter().map(|size| Bytes(*size).to_string()).collect();
+        line("core modules", &listed(&sizes));
+        line("contract", self.contract().unwrap_or("none of fanfare:module"));
+        if let Ok(Seen { exports, handlers }) = &self.seen {
+            line("calls", if exports.serial { "one at a time (sync)" } else { "many at once (async)" });
+            line("snapshot", if exports.snapshot { "yes: its state goes over in a swap" } else { "no" });
+            let handlers = handlers.as_ref().map(|names| names.iter().map(|name| printable(name)).collect::<Vec<_>>());
+            line("handlers", &handlers.map_or("it does not say (no describe)".to_owned(), |names| listed(&names)));
+        }
+        for producer in producers {
+            let made = format!("{} {}", printable(&producer.name), printable(&producer.version));
+            line(&producer.field, made.trim_end());
+        }
+        for (title, names) in [("exports", exports), ("imports", imports)] {
+            let _ = writeln!(out, "  {title}");
+            names.iter().for_each(|name| _ = writeln!(out, "    {}", printable(name)));
+        }
+        out
+    }
+
+    fn as_json(&self) -> String {
+        let seen = self.seen.as_ref().ok();
+        let whole = json!({
+            "file": self.file,
+            "size": self.anatomy.size,
+            "coreModules": self.anatomy.core_modules,
+            "contract": self.contract(),
+            "serial": seen.map(|seen| seen.exports.serial),
+            "snapshot": seen.map(|seen| seen.exports.snapshot),
+            "handlers": seen.and_then(|seen| seen.handlers.as_ref()),
+            "exports": self.anatomy.exports,
+            "imports": self.anatomy.imports,
+            "producers": self.anatomy.producers,
+            "faults": self.faults(),
+        });
+        format!("{whole:#}\n")
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// A size as people say it.
+pub struct Bytes(pub usize);
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let size = self.0 as f64;
+        match self.0 {
+            bytes if bytes < 1 << 10 => write!(f, "{bytes} bytes"),
+            bytes if bytes < 1 << 20 => write!(f, "{:.1} KiB", size / 1_024.0),
+            _ => write!(f, "{:.1} MiB", size / 1_048_576.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        let all: Vec<String> = [0, 1_023, 1_024, 1_536, 1 << 20].iter().map(|size| Bytes(*size).to_string()).collect();
+        assert_eq!(all, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "1.0 MiB"]);
+    }
+}

@@ -1,0 +1,70 @@
+//! Which project a folder belongs to, and which modules a command without a name means.
+
+use std::path::{Path, PathBuf};
+
+use super::config::SettingsArgs;
+use crate::config::{self, Config};
+use crate::registry::manifest;
+
+/// The folder of the project that a module's folder is in: the nearest one above with a `fanfare.json`, else the one above
+/// `modules`, else the module's own.
+pub fn of(module: &Path) -> PathBuf {
+    let full: PathBuf = std::path::absolute(module).unwrap_or_else(|_| module.to_owned()).components().collect();
+    let named = full.ancestors().skip(1).find(|above| above.join(config::FILE_NAME).is_file());
+    let usual = full.parent().filter(|parent| parent.ends_with("modules")).and_then(Path::parent);
+    named.or(usual).unwrap_or(&full).to_owned()
+}
+
+/// Whether it is a module's folder and no project's.
+pub fn is_module(dir: &Path) -> bool {
+    dir.join(manifest::FILE_NAME).exists() && !dir.join(config::FILE_NAME).exists()
+}
+
+/// What a command is asked to work on.
+pub struct Wanted {
+    pub config: Config,
+    /// The folders of modules, in the order of their names.
+    pub modules: Vec<PathBuf>,
+    /// Whether one module was named.
+    pub alone: bool,
+}
+
+impl Wanted {
+    /// That of a module's folder; else all modules of the project that `dir` is.
+    pub fn new(dir: Option<&Path>, settings: &SettingsArgs) -> Result<Wanted, String> {
+        let dir = dir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !dir.is_dir() {
+            return Err(format!("{}: is not a folder", config::source::shown(dir)));
+        }
+        let alone = is_module(dir);
+        let project = if alone { of(dir) } else { dir.to_owned() };
+        let config = Config::load(settings.sources(project)).map_err(|faults| faults.to_string())?;
+        if alone {
+            return Ok(Wanted { config, modules: vec![dir.to_owned()], alone });
+        }
+        let modules_dir = &config.modules_dir;
+        let scanned = manifest::scan(modules_dir)
+            .map_err(|error| format!("{}: {error}: name the folder of a module", config::source::shown(modules_dir)))?;
+        let modules = scanned.into_iter().map(|module| module.dir).collect();
+        Ok(Wanted { config, modules, alone })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::temp::Temp;
+    use super::*;
+
+    #[test]
+    fn the_project_of_a_module_is_above_it() {
+        let temp = Temp::new().unwrap();
+        let root = temp.path();
+        let module = root.join("a/modules/m");
+        std::fs::create_dir_all(&module).unwrap();
+        assert_eq!(of(&module), root.join("a"));
+        assert_eq!(of(&root.join("a")), root.join("a"), "nothing says more");
+        std::fs::write(root.join("fanfare.json"), "{}").unwrap();
+        assert_eq!(of(&module), root);
+        assert_eq!(of(&module.join(".")), root);
+    }
+}

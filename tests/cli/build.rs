@@ -1,0 +1,183 @@
+//! `fanfare build`: running `build.command`, and checking what comes out.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Project;
+use super::project::Ran;
+use crate::harness::source_of;
+
+/// `echo` as a module whose component comes out of a command.
+fn with_command(command: &str, component: &str) -> Project {
+    let manifest: Value = serde_json::from_slice(&fs::read(source_of("echo").join("module.json")).unwrap()).unwrap();
+    let mut manifest = manifest;
+    manifest["component"] = component.into();
+    manifest["build"] = json!({ "command": command });
+    Project::with(&[])
+        .file("modules/made/module.json", manifest.to_string())
+        .file("modules/made/source.wasm", fs::read(source_of("echo").join("echo.wasm")).unwrap())
+}
+
+#[tokio::test]
+async fn the_command_runs_in_the_modules_folder_and_its_component_is_checked() {
+    let project = with_command("mkdir -p out && cp source.wasm out/made.wasm && echo said", "out/made.wasm");
+    let ran = project.run(&["build", "modules/made"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(lines[0], "said", "what it prints is passed on");
+    assert!(
+        lines[1].starts_with("made: built in ") && lines[1].contains("modules/made/out/made.wasm, "),
+        "{}",
+        ran.out
+    );
+}
+
+#[tokio::test]
+async fn what_fails_exits_1_with_the_reason_last() {
+    for (command, component, why) in [
+        ("echo first; exit 7", "made.wasm", "`echo first; exit 7` ended with exit status: 7"),
+        ("no-such-program", "made.wasm", "127: install the program that the shell does not find"),
+        (
+            "true",
+            "gone.wasm",
+            "gone.wasm is not there after `true`: name in `component` what it builds; there is modules/made/source.wasm",
+        ),
+        (
+            "printf '\\0asm\\1\\0\\0\\0' > core.wasm",
+            "core.wasm",
+            "core module and no component: build it for wasm32-wasip2",
+        ),
+        ("true", "source.wasm", ""),
+    ] {
+        let project = with_command(command, component);
+        if why.is_empty() {
+            // It has a component, and asks for what nobody granted.
+            let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
+            manifest["capabilities"] = json!({ "rpc": ["flags"] });
+            fs::write(project.path().join("modules/made/module.json"), manifest.to_string()).unwrap();
+        }
+        let why = if why.is_empty() { "fanfare grant made" } else { why };
+        let ran = project.run(&["build", "modules/made"]).await;
+        let last = ran.err.lines().last().unwrap_or_default();
+        assert!(ran.code == 1 && last.contains(why), "{why}: {}", ran.err);
+    }
+    let ran = with_command("true", "source.wasm").run(&["build", "modules/none"]).await;
+    assert!(ran.code == 1 && ran.err.contains("modules/none: is not a folder"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn without_a_name_all_modules_with_a_command_are_built() {
+    let project = with_command("cp source.wasm made.wasm", "made.wasm")
+        .file("modules/fails/module.json", r#"{ "component": "a.wasm", "build": { "command": "exit 3" } }"#)
+        .file("modules/other/module.json", r#"{ "component": "a.wasm" }"#);
+    let ran = project.run(&["build"]).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.starts_with("made: built in "), "those after one that fails too: {}", ran.out);
+    assert_eq!(ran.err, "fanfare: `exit 3` ended with exit status: 3\n");
+
+    let ran = project.run(&["build", "modules/other"]).await;
+    assert!(
+        ran.code == 1 && ran.err.contains("modules/other/module.json: it has no build.command: say how"),
+        "{}",
+        ran.err
+    );
+    let none = Project::with(&["echo"]).run(&["build"]).await;
+    assert!(none.code == 1 && none.err.contains("no module there has a build.command"), "{}", none.err);
+}
+
+/// Programs in place of Rust's.
+fn programs(project: &Project, scripts: &[(&str, &str)]) {
+    let bin = project.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    for (name, script) in scripts {
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for tool in ["sh", "cp", "mkdir", "cat"] {
+        let found = std::env::var("PATH").unwrap();
+        let found = found.split(':').map(|dir| Path::new(dir).join(tool)).find(|path| path.exists()).unwrap();
+        let _ = symlink(found, bin.join(tool));
+    }
+}
+
+async fn build_with_programs(project: &Project) -> Ran {
+    let mut command = project.command(&["build", "modules/made"]);
+    command.env("PATH", project.path().join("bin")).env_remove("RUSTUP_TOOLCHAIN");
+    Ran::of(command).await
+}
+
+const CARGO: &str = r#"case $1 in
+    --version) echo cargo 1 ;;
+    metadata) cat "$PWD/metadata.json" ;;
+    build) echo "toolchain ${RUSTUP_TOOLCHAIN-none}"; mkdir -p target/wasm32-wasip2/release; cp source.wasm target/wasm32-wasip2/release/made_here.wasm ;;
+esac"#;
+
+/// Says that the library of the target is in a folder of the test.
+fn libraries(dir: &str) -> String {
+    format!("echo {dir}")
+}
+
+#[tokio::test]
+async fn a_component_outside_of_target_is_replaced_whole_and_only_when_it_differs() {
+    let project = with_command("cargo build --release --target wasm32-wasip2", "made.wasm");
+    let root = project.path().to_owned();
+    let module = root.join("modules/made");
+    let manifest = module.join("Cargo.toml");
+    let targets = json!([{ "name": "made-here", "crate_types": ["cdylib"] }]);
+    let packages = json!([{ "manifest_path": manifest, "targets": targets }]);
+    let metadata = json!({ "target_directory": module.join("target"), "packages": packages });
+    fs::write(&manifest, "").unwrap();
+    fs::write(module.join("metadata.json"), metadata.to_string()).unwrap();
+    fs::create_dir(root.join("lib")).unwrap();
+    fs::write(root.join("lib/libcore-1.rlib"), "").unwrap();
+    programs(&project, &[("cargo", CARGO), ("rustc", &libraries(root.join("lib").to_str().unwrap()))]);
+    fs::write(module.join("made.wasm"), "an older one").unwrap();
+    let place = |file: &str| fs::metadata(module.join(file)).unwrap().ino();
+    let older = place("made.wasm");
+    let ran = build_with_programs(&project).await;
+    assert_eq!((ran.code, ran.out.lines().next()), (0, Some("toolchain none")), "{}", ran.err);
+    assert_eq!(fs::read(module.join("made.wasm")).unwrap(), fs::read(module.join("source.wasm")).unwrap());
+    let newer = place("made.wasm");
+    assert_ne!(newer, older, "by rename");
+    assert_eq!(build_with_programs(&project).await.code, 0);
+    assert_eq!(place("made.wasm"), newer, "the same bytes stay");
+    let left: Vec<_> = fs::read_dir(&module).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!left.iter().any(|path| path.extension().is_some_and(|extension| extension == "tmp")), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_toolchain_with_the_target_is_taken_else_it_says_what_to_install() {
+    let project =
+        with_command("cargo build --release --target wasm32-wasip2", "target/wasm32-wasip2/release/made_here.wasm");
+    let root = project.path().to_owned();
+    let (empty, full) = (root.join("empty"), root.join("full"));
+    fs::create_dir(&empty).unwrap();
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("libcore-1.rlib"), "").unwrap();
+
+    programs(&project, &[]);
+    let ran = build_with_programs(&project).await;
+    assert!(ran.code == 1 && ran.err.contains("cargo does not run: install Rust with rustup"), "{}", ran.err);
+
+    programs(&project, &[("cargo", CARGO), ("rustc", &libraries(empty.to_str().unwrap()))]);
+    let ran = build_with_programs(&project).await;
+    assert!(ran.code == 1 && ran.err.contains("has no target wasm32-wasip2, and there is no rustup"), "{}", ran.err);
+
+    let rustup = |dir: &Path| {
+        format!(
+            "case $1 in toolchain) echo 'stable (default)'; echo other ;; run) [ $2 = other ] && echo {} ;; esac",
+            dir.display()
+        )
+    };
+    programs(&project, &[("rustup", &rustup(&empty))]);
+    let ran = build_with_programs(&project).await;
+    assert!(ran.code == 1 && ran.err.contains("run `rustup target add wasm32-wasip2`"), "{}", ran.err);
+
+    programs(&project, &[("rustup", &rustup(&full))]);
+    let ran = build_with_programs(&project).await;
+    assert_eq!((ran.code, ran.out.lines().next()), (0, Some("toolchain other")), "{}", ran.err);
+    assert!(ran.err.contains("made: built with the toolchain other"), "{}", ran.err);
+}
