@@ -12,6 +12,7 @@ mod binary;
 mod client;
 mod gate;
 mod guests;
+mod http2;
 mod log;
 
 use std::fs;
@@ -28,6 +29,7 @@ pub use binary::{section, vector};
 pub use client::{Answer, Connection};
 pub use gate::Gate;
 pub use guests::{by_worker, ends, json_of};
+pub use http2::{Http2, Stream};
 pub use log::Log;
 
 /// The repository.

@@ -61,6 +61,7 @@ fn isolate(slot: &Slot) -> Value {
         "reason": state.why().or(slot.last_crash().as_deref()),
         "restarts": slot.stats.restarts.get(),
         "in_flight": slot.stats.in_flight.get(),
+        "held": slot.mailbox.is_held(),
         "waiting": calls,
         "waiting_broadcasts": broadcasts,
         "leaked": slot.stats.leaked.get(),

@@ -110,6 +110,9 @@ impl Dispatch {
             return Err(self.missing(&module));
         };
         let name: Arc<str> = what.name.as_str().into();
+        // From here on no other generation takes over, so that what is looked up in one is what is queued.
+        let sequencer = self.sequencer(&first.module);
+        let mut last = sequencer.last.lock();
         let access = slots.iter().find_map(|slot| {
             let generation = &slot.version().generation;
             Some(generation.access(*generation.manifest.broadcasts.get(&*name)?))
@@ -124,8 +127,6 @@ impl Dispatch {
         };
         self.admit(&first.module, access)?;
         let subdomain = super::calls::subdomain(what.subdomain, parent.as_ref());
-        let sequencer = self.sequencer(&first.module);
-        let mut last = sequencer.last.lock();
         let full = |slot: &&Arc<Slot>| {
             let limit = slot.mailbox.refuses_broadcast(payload.len()).filter(|_| slot.failed().is_none());
             limit.map(|limit| (slot.full(limit), Arc::clone(slot)))

@@ -138,7 +138,8 @@ struct Drive {
 /// When an instance whose startups are done takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    AtOnce,
+    /// Unless its mailbox has been handed over since this era.
+    AtOnce { era: u64 },
     /// When the mailbox is handed over to it.
     WhenAppointed,
 }
@@ -184,6 +185,7 @@ impl Drive {
             Ok(end) => end,
             Err(panic) => End::Crashed(format!("the host panicked: {}", panic_text(&*panic))),
         };
+        self.control.asks.close();
         let why = match &end {
             End::Drained => "the instance was replaced before the call ended",
             End::Crashed(why) => why.lines().next().unwrap_or_default(),
@@ -279,8 +281,8 @@ impl Drive {
 
     /// Takes calls from now on, or when it may.
     fn enter(&self) {
-        if self.entry == Entry::AtOnce {
-            self.slot.mailbox.appoint(self.number);
+        if let Entry::AtOnce { era } = self.entry {
+            self.slot.mailbox.appoint(self.number, era);
         }
         self.control.set_ready();
     }

@@ -66,6 +66,8 @@ struct Lanes {
     broadcasts: Waiting,
     /// Whether nothing is let in.
     closed: bool,
+    /// How often they have been handed over. What belongs to an earlier generation has no say any more.
+    era: u64,
     /// Whether calls are held, and then how many broadcasts may start nevertheless: those that lay here before the mark.
     held: Option<usize>,
     /// Whether a broadcast goes before a plain call next time.
@@ -101,6 +103,7 @@ impl Mailbox {
                 nested: lane(limits.mailbox),
                 broadcasts: lane(limits.broadcasts),
                 closed: false,
+                era: 0,
                 held: None,
                 broadcast_next: false,
             }),
@@ -136,10 +139,12 @@ impl Mailbox {
         self.lanes.lock().lane(lane).take_late(Instant::now())
     }
 
-    /// Lets the instance of this number take from now on, and no other.
-    pub fn appoint(&self, taker: u64) {
-        let _lanes = self.lanes.lock();
-        self.appointed.store(taker, Ordering::Release);
+    /// Lets the instance of this number take from now on, and no other, unless the lanes have been handed over since `era`.
+    pub fn appoint(&self, taker: u64, era: u64) {
+        let lanes = self.lanes.lock();
+        if lanes.era == era {
+            self.appointed.store(taker, Ordering::Release);
+        }
     }
 
     pub fn is_taker(&self, instance: u64) -> bool {
@@ -161,6 +166,11 @@ impl Mailbox {
         self.taker.wake();
     }
 
+    /// Whether there is a mark.
+    pub fn is_held(&self) -> bool {
+        self.lanes.lock().held.is_some()
+    }
+
     /// Whether all broadcasts before the mark have started.
     pub fn is_past_mark(&self) -> bool {
         self.lanes.lock().held.is_none_or(|passing| passing == 0)
@@ -179,7 +189,8 @@ impl Mailbox {
     }
 
     /// Gives the lanes to another instance, with its generation's limits and without a mark. It has to be woken.
-    pub fn hand_over(&self, taker: u64, limits: &Limits) {
+    /// Answers the era that begins, from 1.
+    pub fn hand_over(&self, taker: u64, limits: &Limits) -> u64 {
         let mut lanes = self.lanes.lock();
         let Lanes { calls, nested, broadcasts, .. } = &mut *lanes;
         for (lane, most) in [(calls, limits.mailbox), (nested, limits.mailbox), (broadcasts, limits.broadcasts)] {
@@ -187,7 +198,9 @@ impl Mailbox {
             lane.most_bytes = limits.queued;
         }
         (lanes.held, lanes.closed) = (None, false);
+        lanes.era += 1;
         self.appointed.store(taker, Ordering::Release);
+        lanes.era
     }
 
     /// Wakes `waker`, and nobody else, when something arrives.
@@ -201,9 +214,12 @@ impl Mailbox {
         if self.is_taker(instance) { lanes.take(room) } else { None }
     }
 
-    /// Lets nothing in from now on, and takes everything that waits.
-    pub fn close(&self) -> Vec<Queued> {
+    /// Lets nothing in from now on, and takes everything that waits, unless the lanes have been handed over since `era`.
+    pub fn close(&self, era: u64) -> Vec<Queued> {
         let mut lanes = self.lanes.lock();
+        if lanes.era != era {
+            return Vec::new();
+        }
         lanes.closed = true;
         let Lanes { calls, nested, broadcasts, .. } = &mut *lanes;
         nested.drain().chain(calls.drain()).chain(broadcasts.drain()).collect()

@@ -8,7 +8,6 @@ use super::Environment;
 use super::instance::{Ask, Entry, Instance};
 use super::program::Program;
 use super::slot::Slot;
-use super::supervise::Adoption;
 use super::version::Version;
 use crate::call::{Payload, StartupReason};
 
@@ -60,7 +59,7 @@ impl Prepared {
     pub fn switch(mut self) -> Former {
         let (old, former) = oneshot::channel();
         if let Some(instance) = self.instance.take() {
-            self.slot.switch(self.version.clone(), Adoption { instance, program: self.program.clone(), old });
+            self.slot.switch(self.version.clone(), self.program.clone(), instance, old);
         }
         Former(former)
     }

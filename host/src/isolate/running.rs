@@ -55,6 +55,15 @@ fn is_failure(ended: &Ended) -> bool {
     }
 }
 
+/// Counts something that runs and nobody waits for, until it is dropped.
+pub struct GivenUp<'a>(&'a Running);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        self.0.given_up.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// All calls that have started and not ended.
 pub struct Running {
     calls: Mutex<HashMap<u64, Started, BuildHasherDefault<Spread>>>,
@@ -65,6 +74,8 @@ pub struct Running {
     count: AtomicUsize,
     /// How many of these the gauge of leaked calls counts.
     leaked: AtomicI64,
+    /// What else runs and nobody waits for.
+    given_up: AtomicUsize,
     /// Told when the first call starts.
     pub busy: Notify,
 }
@@ -78,6 +89,7 @@ impl Running {
             nested: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             leaked: AtomicI64::new(0),
+            given_up: AtomicUsize::new(0),
             busy: Notify::new(),
         }
     }
@@ -176,10 +188,23 @@ impl Running {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// How many have gone on for longer than `grace` after their deadline. The gauge then shows it.
+    /// Counts something that is no call, and that nobody waits for any more, as leaked.
+    pub fn give_up(&self) -> GivenUp<'_> {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+        self.busy.notify_one();
+        GivenUp(self)
+    }
+
+    /// Whether nothing runs that has to be watched.
+    pub fn is_idle(&self) -> bool {
+        self.is_empty() && self.given_up.load(Ordering::Relaxed) == 0
+    }
+
+    /// How many have gone on for longer than `grace` after their deadline, or were given up. The gauge then shows it.
     pub fn leaked(&self, grace: Duration) -> usize {
         let now = Instant::now();
-        let leaked = self.calls.lock().values().filter(|started| started.deadline + grace <= now).count();
+        let late = self.calls.lock().values().filter(|started| started.deadline + grace <= now).count();
+        let leaked = late + self.given_up.load(Ordering::Relaxed);
         self.show_leaked(leaked);
         leaked
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::instance::{Ask, Control, Instance};
 use super::mailbox::{Lane, Mailbox, Offer, Queued};
+use super::program::Program;
 use super::running::Running;
 use super::stats::Stats;
 use super::supervise::Adoption;
@@ -234,13 +235,18 @@ impl Slot {
         self.serving.store(Some(Arc::new(Serving { running: running.clone(), control: control.clone() })));
     }
 
-    /// Lets another generation serve, whose instance is ready.
-    pub(super) fn switch(&self, version: Arc<Version>, adoption: Adoption) {
-        let (number, control) = (adoption.instance.number, adoption.instance.control.clone());
-        let limits = version.generation.limits.clone();
-        self.version.store(version);
-        self.mailbox.hand_over(number, &limits);
-        control.wake();
+    /// Lets another generation serve, whose instance is ready. `old` is told of the one that it follows.
+    pub(super) fn switch(
+        &self,
+        version: Arc<Version>,
+        program: Arc<Program>,
+        instance: Instance,
+        old: oneshot::Sender<Option<Instance>>,
+    ) {
+        self.version.store(version.clone());
+        let era = self.mailbox.hand_over(instance.number, &version.generation.limits);
+        instance.control.wake();
+        let adoption = Adoption { instance, version, program, era, old };
         // There is one swap at a time, and the supervisor lives as long as the node.
         let _ = self.adopt.try_send(adoption);
     }
@@ -278,7 +284,7 @@ impl Slot {
         let serving = self.serving.load_full().filter(|_| self.is_ready())?;
         let (saved, done) = oneshot::channel();
         serving.control.ask(Ask::Save(saved));
-        Some(done.await.unwrap_or_else(|_| Err("the instance ended while it saved its state".to_owned())))
+        done.await.unwrap_or_else(|_| Err("the instance ended while it saved its state".to_owned())).transpose()
     }
 
     /// Lets what runs and waits end, and nothing else begin.
@@ -287,8 +293,8 @@ impl Slot {
     }
 
     /// Lets nothing in from now on, and answers what still waits.
-    pub(super) fn close(&self, error: &CallError) {
-        for queued in self.mailbox.close() {
+    pub(super) fn close(&self, era: u64, error: &CallError) {
+        for queued in self.mailbox.close(era) {
             self.end(queued, error);
         }
     }

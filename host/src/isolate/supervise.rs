@@ -10,13 +10,17 @@ use super::Environment;
 use super::instance::{Entry, Instance};
 use super::program::Program;
 use super::slot::{Slot, SlotState};
+use super::version::Version;
 use crate::call::StartupReason;
 use crate::config::IsolateConfig;
 
 /// An instance that has been prepared, for the supervisor of its slot to take over.
 pub struct Adoption {
     pub instance: Instance,
+    pub version: Arc<Version>,
     pub program: Arc<Program>,
+    /// See [`Mailbox::hand_over`](super::mailbox::Mailbox::hand_over).
+    pub era: u64,
     /// Told of the one that it follows, which drains.
     pub old: oneshot::Sender<Option<Instance>>,
 }
@@ -24,7 +28,10 @@ pub struct Adoption {
 /// Keeps an instance behind a slot.
 pub struct Supervisor {
     slot: Arc<Slot>,
+    /// Of the generation whose instances it makes, which may not serve any more when another one waits in `adoptions`.
+    version: Arc<Version>,
     program: Arc<Program>,
+    era: u64,
     environment: Arc<Environment>,
     adoptions: mpsc::Receiver<Adoption>,
     restarts: Restarts,
@@ -46,14 +53,15 @@ impl Supervisor {
         adoptions: mpsc::Receiver<Adoption>,
     ) -> Supervisor {
         let restarts = Restarts::new(environment.restart.clone());
-        Supervisor { slot, program, environment, adoptions, restarts }
+        let version = Arc::clone(&slot.version());
+        Supervisor { slot, version, program, era: 0, environment, adoptions, restarts }
     }
 
     /// Runs until the host stops or the module is let go, then lets what runs and waits end.
     pub async fn run(mut self) {
         self.supervise().await;
         if !self.environment.stop.is_cancelled() {
-            self.slot.close(&self.slot.gone());
+            self.slot.close(self.era, &self.slot.gone());
         }
     }
 
@@ -79,8 +87,8 @@ impl Supervisor {
     }
 
     fn spawn(&self, reason: StartupReason) -> Instance {
-        let version = Arc::clone(&self.slot.version());
-        Instance::spawn(&self.slot, &version, &self.program, &self.environment, (reason, Entry::AtOnce))
+        let how = (reason, Entry::AtOnce { era: self.era });
+        Instance::spawn(&self.slot, &self.version, &self.program, &self.environment, how)
     }
 
     /// Waits for what happens to an instance; another one may take its place meanwhile.
@@ -88,6 +96,14 @@ impl Supervisor {
         let stop = self.slot.stop.clone();
         loop {
             tokio::select! {
+                biased;
+                Some(adoption) = self.adoptions.recv() => {
+                    let (next, told) = self.adopt(adoption);
+                    let old = std::mem::replace(instance, next);
+                    old.control.drain();
+                    // Whoever swaps may have left: it drains nevertheless.
+                    let _ = told.send(Some(old));
+                }
                 end = &mut instance.task => return Event::Ended(match end {
                     Ok(end) => end.why(),
                     Err(panic) => format!("the host panicked: {panic}"),
@@ -103,13 +119,6 @@ impl Supervisor {
                     instance.control.drain();
                     return Event::Worn;
                 }
-                Some(adoption) = self.adoptions.recv() => {
-                    let (next, told) = self.adopt(adoption);
-                    let old = std::mem::replace(instance, next);
-                    old.control.drain();
-                    // Whoever swaps may have left: it drains nevertheless.
-                    let _ = told.send(Some(old));
-                }
                 () = stop.cancelled() => {
                     instance.control.finish();
                     let _ = (&mut instance.task).await;
@@ -121,8 +130,8 @@ impl Supervisor {
 
     /// Takes over an instance that is ready and appointed.
     fn adopt(&mut self, adoption: Adoption) -> (Instance, oneshot::Sender<Option<Instance>>) {
-        let Adoption { instance, program, old } = adoption;
-        self.program = program;
+        let Adoption { instance, version, program, era, old } = adoption;
+        (self.version, self.program, self.era) = (version, program, era);
         self.restarts = Restarts::new(self.environment.restart.clone());
         self.slot.set_serving(&instance);
         self.slot.set(SlotState::Ready);
@@ -137,7 +146,7 @@ impl Supervisor {
                 self.slot.stats.restarts.inc();
                 self.slot.set(SlotState::Restarting { why });
             }
-            None => fail(&self.slot, why, &self.environment.restart),
+            None => fail(&self.slot, why, self.era, &self.environment.restart),
         }
         delay
     }
@@ -165,7 +174,7 @@ impl Supervisor {
 }
 
 /// Gives up: whatever waits is answered, and nothing more is let in.
-fn fail(slot: &Slot, why: String, policy: &IsolateConfig) {
+fn fail(slot: &Slot, why: String, era: u64, policy: &IsolateConfig) {
     tracing::error!(
         module = %slot.module, isolate = %slot.isolate,
         "failed: more than {} restarts within {:?}; last: {}",
@@ -174,7 +183,7 @@ fn fail(slot: &Slot, why: String, policy: &IsolateConfig) {
     // In this order: who finds the mailbox closed finds the reason.
     slot.set(SlotState::Failed { why });
     if let Some(error) = slot.failed() {
-        slot.close(&error);
+        slot.close(era, &error);
     }
 }
 

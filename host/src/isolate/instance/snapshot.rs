@@ -1,6 +1,7 @@
 //! State that goes from one instance to the next.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -13,21 +14,49 @@ use crate::isolate::state::State;
 
 /// What a swap asks of an instance; the error is why not, for a person.
 pub enum Ask {
-    Save(oneshot::Sender<Result<Payload, String>>),
-    Load { from: String, state: Payload, loaded: oneshot::Sender<Result<(), String>> },
+    /// `None`: it ended before it could begin.
+    Save(oneshot::Sender<Result<Option<Payload>, String>>),
+    Load {
+        from: String,
+        state: Payload,
+        loaded: oneshot::Sender<Result<(), String>>,
+    },
 }
 
-/// What has been asked and not begun.
-#[derive(Default)]
-pub struct Asks(Mutex<VecDeque<Ask>>);
+/// What has been asked and not begun. `None`: the instance has ended.
+pub struct Asks(Mutex<Option<VecDeque<Ask>>>);
+
+impl Default for Asks {
+    fn default() -> Self {
+        Asks(Mutex::new(Some(VecDeque::new())))
+    }
+}
 
 impl Asks {
     pub fn push(&self, ask: Ask) {
-        self.0.lock().push_back(ask);
+        match &mut *self.0.lock() {
+            Some(asks) => asks.push_back(ask),
+            None => ask.too_late(),
+        }
     }
 
     pub fn pop(&self) -> Option<Ask> {
-        self.0.lock().pop_front()
+        self.0.lock().as_mut()?.pop_front()
+    }
+
+    /// Nobody answers any more.
+    pub fn close(&self) {
+        let asked = self.0.lock().take();
+        asked.into_iter().flatten().for_each(Ask::too_late);
+    }
+}
+
+impl Ask {
+    /// Whoever asked to load hears of it by the end of the sender.
+    fn too_late(self) {
+        if let Ask::Save(saved) = self {
+            let _ = saved.send(Ok(None));
+        }
     }
 }
 
@@ -35,7 +64,21 @@ impl Drive {
     /// Does what was asked. The error is the end of the store; whoever asked hears of it by the end of the sender.
     pub(super) async fn answer(&self, accessor: &Accessor<State>, handler: &Handler, ask: Ask) -> wasmtime::Result<()> {
         match ask {
-            Ask::Save(saved) => _ = saved.send(handler.save(accessor).await?),
+            Ask::Save(saved) if saved.is_closed() => {}
+            Ask::Save(mut saved) => {
+                let mut saving = pin!(handler.save(accessor));
+                let state = tokio::select! {
+                    biased;
+                    state = &mut saving => state?,
+                    () = saved.closed() => {
+                        // A guest's task cannot be ended from here.
+                        let _leaks = self.running.give_up();
+                        saving.await?
+                    }
+                };
+                // The swap may have been given up.
+                let _ = saved.send(state.map(Some));
+            }
             Ask::Load { from, state, loaded } => _ = loaded.send(handler.load(accessor, from, state).await?),
         }
         Ok(())

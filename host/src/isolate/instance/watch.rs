@@ -15,7 +15,7 @@ impl Drive {
         let begun = Instant::now();
         loop {
             let starting = !self.control.started.load(Ordering::Acquire);
-            if !starting && self.running.is_empty() {
+            if !starting && self.running.is_idle() {
                 // Those that were leaked have ended.
                 self.running.leaked(limits.abandon_after);
                 self.running.busy.notified().await;

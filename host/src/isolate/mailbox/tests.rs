@@ -44,7 +44,7 @@ fn closing_gives_back_what_waits_and_lets_nothing_in() {
     for (id, lane) in [(1, Lane::Calls), (2, Lane::Nested), (3, Lane::Broadcasts)] {
         offer(&mailbox, lane, id);
     }
-    assert_eq!(mailbox.close().iter().map(|queued| queued.call.context.id).collect::<Vec<_>>(), [2, 1, 3]);
+    assert_eq!(mailbox.close(0).iter().map(|queued| queued.call.context.id).collect::<Vec<_>>(), [2, 1, 3]);
     for lane in [Lane::Calls, Lane::Nested, Lane::Broadcasts] {
         assert!(matches!(mailbox.offer(lane, queued(4)), Offer::Closed(_)), "{lane:?}");
     }
@@ -76,16 +76,22 @@ fn a_mark_holds_calls_but_not_what_runs_before_it_or_for_a_running_call() {
 #[test]
 fn only_the_appointed_instance_takes() {
     let mailbox = mailbox(8, 8);
-    mailbox.appoint(1);
+    mailbox.appoint(1, 0);
     mailbox.hold();
     (1..=3).for_each(|id| assert!(offer(&mailbox, Lane::Calls, id)));
-    mailbox.close();
+    mailbox.close(0);
     (4..=5).for_each(|id| assert!(!offer(&mailbox, Lane::Calls, id)));
     mailbox.hand_over(2, &Limits { mailbox: 1, ..Limits::default() });
     assert!(offer(&mailbox, Lane::Calls, 6), "it is open again");
     assert!(!offer(&mailbox, Lane::Calls, 7), "with the new limits");
     assert!(mailbox.take(1, ALL).is_none() && !mailbox.is_taker(1));
     assert_eq!(mailbox.take(2, ALL).map(|queued| queued.call.context.id), Some(6), "and without a mark");
+    // Whoever belongs to the generation before notices late.
+    mailbox.appoint(1, 0);
+    assert!(mailbox.close(0).is_empty() && mailbox.is_taker(2));
+    assert!(offer(&mailbox, Lane::Calls, 8), "it stays open");
+    mailbox.appoint(3, 1);
+    assert_eq!(mailbox.take(3, ALL).map(|queued| queued.call.context.id), Some(8));
 }
 
 #[test]

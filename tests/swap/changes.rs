@@ -1,0 +1,127 @@
+//! Calls and broadcasts that wait for a generation which is made otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use fanfare::call::{CallError, Emission, Payload, Trigger};
+use fanfare::dispatch::Actor;
+use serde_json::json;
+
+use super::{patient, swapping};
+use crate::failures::steps::assert_names;
+use crate::harness::{TestHost, by_worker, ends, eventually, json_of};
+
+#[tokio::test]
+async fn what_waits_is_run_by_the_new_generations_handler() {
+    let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
+    let late = async {
+        host.until_running("snapshot", 0, 1).await;
+        // `count` is `release` from now on, and `hold` is gone.
+        let block = json!({ "path": "block", "handler": "block" });
+        let routes = json!([block, { "path": "count", "handler": "release" }]);
+        host.rewrite("snapshot", json!({ "routes": routes, "broadcasts": {}, "startups": {} }));
+        let swap = host.reload("snapshot");
+        let changed = host.call("any", "snapshot", "count", "");
+        let gone = host.call("any", "snapshot", "hold", "");
+        let (swapped, changed, gone) = tokio::join!(swap, changed, gone);
+        assert_eq!(swapped["outcome"], "swapped", "{swapped}");
+        assert_eq!(changed["payload"], "0", "{changed}");
+        assert_eq!(gone["code"], "not-found", "{gone}");
+        assert_names(&gone["detail"], &["snapshot has no `POST hold` any more"]);
+    };
+    let (blocked, ()) = tokio::join!(host.call("any", "snapshot", "block", "300"), late);
+    assert_eq!(blocked["status"], 200, "{blocked}");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_broadcast_that_is_gone_is_told_so() {
+    let host = patient(json!({})).start().await;
+    host.rewrite("snapshot", json!({ "broadcasts": {}, "config": { "load": "waits" } }));
+    let reload = host.reloading("snapshot");
+    for worker in [0, 1] {
+        host.until_held(worker).await;
+    }
+    let gathered = host.asking("/v1/modules/snapshot/broadcasts/mark?gather=true".to_owned(), "");
+    for worker in [0, 1] {
+        host.until("snapshot", worker, "waiting_broadcasts", 1).await;
+        host.let_go(worker as u32).await;
+    }
+    assert_eq!(reload.await.unwrap()["outcome"], "swapped");
+    let entries = gathered.await.unwrap();
+    assert_eq!(ends(&entries), by_worker(&["not-found", "not-found"]), "{entries}");
+    assert_names(&entries[0]["error"]["detail"], &["snapshot has no `POST hear` any more"]);
+    assert_eq!(host.emit("snapshot", "mark", "").await["code"], "not-found");
+}
+
+#[tokio::test]
+async fn what_waits_is_kept_when_the_next_generation_lets_less_wait() {
+    let host = patient(json!({})).workers(1).start().await;
+    host.rewrite(
+        "snapshot",
+        json!({ "limits": { "mailbox": 1, "broadcasts": 1, "concurrency": 1 }, "config": { "load": "waits" } }),
+    );
+    let reload = host.reloading("snapshot");
+    host.until_held(0).await;
+    let calls: Vec<_> = (0..5).map(|_| host.calling(0, "snapshot", "count", "")).collect();
+    host.until_waiting("snapshot", 0, 5).await;
+    for _ in 0..3 {
+        assert_eq!(host.emit("snapshot", "mark", "").await["accepted"], 1);
+    }
+    host.let_go(0).await;
+    assert_eq!(reload.await.unwrap()["outcome"], "swapped");
+    let mut counts = Vec::new();
+    for call in calls {
+        counts.push(json_of(&call.await.unwrap())["count"].as_u64().unwrap());
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2, 3, 4, 5]);
+    eventually("the broadcasts run", || async { host.look(0).await["heard"] == 3 }).await;
+    // From now on the lower limits hold.
+    let running = host.calling(0, "snapshot", "hold", "");
+    host.until_running("snapshot", 0, 1).await;
+    let waits = host.calling(0, "snapshot", "look", "");
+    host.until_waiting("snapshot", 0, 1).await;
+    let full = host.call("worker-0", "snapshot", "look", "").await;
+    assert_eq!(full["code"], "overloaded", "{full}");
+    running.abort();
+    waits.abort();
+}
+
+#[tokio::test]
+async fn a_broadcast_is_looked_up_in_the_generation_that_it_is_queued_for() {
+    let wrong = Arc::new(AtomicU64::new(0));
+    let notes = wrong.clone();
+    let host = TestHost::with("counts").probe(Arc::new(move |call| {
+        if matches!(call.trigger, Trigger::Broadcast(_)) && &*call.route.handler != "append" {
+            notes.fetch_add(1, Ordering::AcqRel);
+        }
+    }));
+    let host = host.limit("counts", "broadcasts", 64).start().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (dispatch, ended) = (host.running().dispatch.clone(), stop.clone());
+    let emitter = std::thread::spawn(move || {
+        let mut emitted = 0;
+        while !ended.load(Ordering::Acquire) {
+            let what = Emission { module: Some("counts".to_owned()), name: "append".to_owned(), subdomain: None };
+            match dispatch.emit(&Actor::Operator, what, Payload::None) {
+                Ok(_) => emitted += 1,
+                Err(CallError::Overloaded(_)) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        emitted
+    });
+    let (append, list) = (
+        json!({ "path": "append", "handler": "append", "middlewares": ["inner"] }),
+        json!({ "method": "get", "path": "list", "handler": "list" }),
+    );
+    for round in 0..30 {
+        // The route of the broadcast is another one in number.
+        let routes = if round % 2 == 0 { [&list, &append] } else { [&append, &list] };
+        host.rewrite("counts", json!({ "routes": routes, "broadcasts": { "append": { "path": "append" } } }));
+        assert_eq!(host.reload("counts").await["outcome"], "swapped");
+    }
+    stop.store(true, Ordering::Release);
+    assert!(emitter.join().unwrap() > 30);
+    assert_eq!(wrong.load(Ordering::Acquire), 0);
+}

@@ -1,0 +1,117 @@
+//! What a reload comes to.
+
+use serde_json::json;
+
+use super::{count, swapping};
+use crate::harness::{Connection, TestHost, eventually, json_of};
+use fanfare::host::Stopped;
+
+#[tokio::test]
+async fn what_the_folder_has_takes_over() {
+    let host = TestHost::with("echo").start().await;
+    assert_eq!(host.count("worker-0", "echo").await, 1);
+    assert_eq!(host.get("/api/echo/whoever").await.status, 404);
+    let before = host.generation("echo").await;
+    host.rewrite("echo", json!({ "routes": [{ "method": "get", "path": "whoever", "handler": "who" }] }));
+    let swapped = host.reload("echo").await;
+    assert_eq!((&swapped["outcome"], &swapped["from"]), (&json!("swapped"), &json!(before)), "{swapped}");
+    assert_eq!(swapped["generation"], host.generation("echo").await);
+    for worker in ["worker-0", "worker-1"] {
+        let answer = host.call(worker, "echo", "whoever&method=GET", "").await;
+        assert_eq!(json_of(&answer)["count"], 1, "a new instance: {answer}");
+    }
+    assert_eq!(host.get("/api/echo/who").await.status, 404);
+    assert_eq!(host.get("/api/echo/whoever").await.status, 200);
+    assert_eq!(host.slot("echo", 0).await["restarts"], 0);
+    assert_eq!(host.admin("POST", "/v1/modules/ghost/reload", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_bare_reload_renews_and_a_new_folder_starts() {
+    let host = TestHost::with("echo").start().await;
+    assert_eq!(host.count("worker-0", "echo").await, 1);
+    let renewed = host.reload("echo").await;
+    assert_eq!(renewed["from"], renewed["generation"], "{renewed}");
+    assert_eq!(host.count("worker-0", "echo").await, 1, "a new instance");
+    let new = host.dir.path().join("modules/again");
+    std::fs::create_dir(&new).unwrap();
+    for file in ["module.json", "echo.wasm"] {
+        std::fs::copy(host.dir.path().join("modules/echo").join(file), new.join(file)).unwrap();
+    }
+    assert_eq!(host.reload("again").await["outcome"], "started");
+    assert_eq!(host.get("/api/again/who").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_is_no_module() {
+    let host = TestHost::with("echo").start().await;
+    let outside = host.dir.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    for file in ["module.json", "echo.wasm"] {
+        std::fs::copy(host.dir.path().join("modules/echo").join(file), outside.join(file)).unwrap();
+    }
+    for name in ["..%2Foutside", ".", "echo%2F..%2Fecho", &outside.to_str().unwrap().replace('/', "%2F")] {
+        let answer = host.admin("POST", &format!("/v1/modules/{name}/reload"), "").await;
+        assert_eq!(answer.status, 404, "{name}: {}", answer.text());
+    }
+    assert_eq!(host.status().await["modules"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_end_the_swap() {
+    let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
+    assert_eq!(count(&host).await, 1);
+    let admin = host.admin;
+    let leaves = async {
+        host.until_running("snapshot", 0, 1).await;
+        let mut operator = Connection::open(admin).await;
+        let reload = tokio::spawn(async move { operator.send("POST", "/v1/modules/snapshot/reload", &[], "").await });
+        // By the time that another connection is answered, the request has come.
+        tokio::task::yield_now().await;
+        assert_eq!(host.admin("GET", "/livez", "").await.status, 200);
+        reload.abort();
+    };
+    tokio::join!(host.call("any", "snapshot", "block", "200"), leaves);
+    eventually("it has swapped", || async {
+        json_of(&host.call("any", "snapshot", "count", "").await)["from"].is_string()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_running_call_ends_in_its_old_instance() {
+    let host = TestHost::waits_for(&[]).workers(1).start().await;
+    let mut client = Connection::open(host.http).await;
+    let running = tokio::spawn(async move { client.send("POST", "/api/waits/block", &[], "300").await });
+    host.until_running("waits", 0, 1).await;
+    assert_eq!(host.reload("waits").await["outcome"], "swapped");
+    assert_eq!(host.count("any", "waits").await, 1);
+    let answer = running.await.unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "ok"));
+}
+
+#[tokio::test]
+async fn a_failed_module_serves_again() {
+    let host = TestHost::with("startup").manifest("startup", json!({ "config": { "mode": "fails" } }));
+    let host = host.max_restarts(1).start().await;
+    host.until("startup", 0, "state", "failed").await;
+    host.until("startup", 1, "state", "failed").await;
+    assert_eq!(host.get("/api/startup/started").await.status, 503);
+    host.rewrite("startup", json!({ "config": { "mode": "ok" } }));
+    assert_eq!(host.reload("startup").await["outcome"], "swapped");
+    host.until("startup", 0, "state", "ready").await;
+    assert_eq!(host.get("/api/startup/started").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_host_that_stops_in_the_middle_of_a_swap_ends() {
+    for _ in 0..12 {
+        let host = TestHost::with("echo").config(json!({ "shutdown": { "drain": "15s" } })).start().await;
+        let mut operator = Connection::open(host.admin).await;
+        let reload = tokio::spawn(async move { operator.send("POST", "/v1/modules/echo/reload", &[], "").await });
+        // However far it has come.
+        tokio::task::yield_now().await;
+        assert_eq!(host.stop().await, Stopped::Clean);
+        reload.abort();
+    }
+}

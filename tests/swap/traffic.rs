@@ -1,0 +1,235 @@
+//! Swaps under load: nothing fails, nothing is lost or doubled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use fanfare::call::{IsolateId, Trigger};
+use serde_json::json;
+
+use crate::harness::{Connection, Http2, TestHost, by_worker, ends, eventually, json_of};
+
+/// What each worker started: number and handler.
+type Seen = BTreeMap<IsolateId, Vec<(u64, String)>>;
+
+#[tokio::test]
+async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
+    let seen = Arc::new(Mutex::new(Seen::new()));
+    let notes = seen.clone();
+    let host = TestHost::with("counts").and("echo").probe(Arc::new(move |call| {
+        if let Trigger::Broadcast(broadcast) = &call.trigger {
+            let note = (broadcast.seq, call.route.handler.to_string());
+            notes.lock().unwrap().entry(call.context.isolate).or_default().push(note);
+        }
+    }));
+    let host = host.start().await;
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let clients = (0..4).map(|_| {
+        let (http, stop, answered) = (host.http, stop.clone(), answered.clone());
+        tokio::spawn(async move {
+            let mut client = Connection::open(http).await;
+            while !stop.load(Ordering::Acquire) {
+                assert_eq!(client.send("GET", "/api/counts/list", &[], "").await.status, 200);
+                answered.fetch_add(1, Ordering::AcqRel);
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let emitting = async {
+        let mut count = 0;
+        while !stop.load(Ordering::Acquire) {
+            assert_eq!(host.emit("counts", "append", "x").await["accepted"], 2);
+            count += 1;
+        }
+        count
+    };
+    let reloading = async {
+        for round in 0..25 {
+            // Which generation runs a broadcast shows in the handler.
+            let handler = if round % 2 == 0 { "list" } else { "append" };
+            let append = json!({ "path": "append", "handler": handler, "middlewares": ["inner"] });
+            let list = json!({ "method": "get", "path": "list", "handler": "list" });
+            let broadcasts = json!({ "append": { "path": "append" } });
+            host.rewrite("counts", json!({ "routes": [append, list], "broadcasts": broadcasts }));
+            assert_eq!(host.reload("counts").await["outcome"], "swapped");
+        }
+        stop.store(true, Ordering::Release);
+    };
+    let (emitted, ()) = tokio::join!(emitting, reloading);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(answered.load(Ordering::Acquire) > 0);
+    let last = host.emit("counts", "append", "x").await["seq"].as_u64().unwrap();
+    assert_eq!(last, emitted + 1, "every one has a number");
+    eventually("the last one is there", || async {
+        seen.lock().unwrap().values().all(|notes| notes.last().is_some_and(|(seq, _)| *seq == last))
+    })
+    .await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    for (isolate, notes) in &*seen {
+        let seqs: Vec<u64> = notes.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(seqs, (1..=last).collect::<Vec<_>>(), "{isolate}");
+    }
+    let mut all = seen.values();
+    assert_eq!(all.next(), all.next(), "each one runs in one generation everywhere");
+}
+
+#[tokio::test]
+async fn every_answered_call_is_in_the_state_that_goes_over() {
+    let host = TestHost::with("snapshot").start().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients = (0..6).map(|_| {
+        let (http, stop) = (host.http, stop.clone());
+        tokio::spawn(async move {
+            let (mut client, mut answered) = (Connection::open(http).await, 0);
+            while !stop.load(Ordering::Acquire) {
+                let answer = client.send("POST", "/api/snapshot/count", &[], "").await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                answered += 1;
+            }
+            answered
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for _ in 0..25 {
+        let swapped = host.reload("snapshot").await;
+        assert_eq!((&swapped["outcome"], &swapped["running"]), (&json!("swapped"), &json!(0)), "{swapped}");
+    }
+    stop.store(true, Ordering::Release);
+    let mut answered = 0;
+    for client in clients {
+        answered += client.await.unwrap();
+    }
+    let mut counted = 0;
+    for worker in ["worker-0", "worker-1"] {
+        counted += json_of(&host.call(worker, "snapshot", "count", "").await)["count"].as_u64().unwrap() - 1;
+    }
+    assert_eq!(counted, answered);
+    assert!(answered > 100, "{answered}");
+}
+
+/// What clients of one kind have had answered, by the worker that answered.
+type Answered = Arc<Mutex<BTreeMap<String, u64>>>;
+
+fn note(answered: &Answered, told: &serde_json::Value) {
+    let isolate = told["isolate"].as_str().unwrap().to_owned();
+    *answered.lock().unwrap().entry(isolate).or_default() += 1;
+}
+
+/// Everything at once, over two components of which each takes up what the other one saved: connections that stay, fresh
+/// ones, streams of HTTP/2, RPC and broadcasts.
+#[tokio::test]
+async fn two_components_take_turns_under_load_and_every_call_counts_once() {
+    const SWAPS: usize = 60;
+    let order = Arc::new(Mutex::new(BTreeMap::<IsolateId, Vec<u64>>::new()));
+    let notes = order.clone();
+    let host = TestHost::waits_for(&["snapshot"]).probe(Arc::new(move |call| {
+        if let Trigger::Broadcast(broadcast) = &call.trigger {
+            notes.lock().unwrap().entry(call.context.isolate).or_default().push(broadcast.seq);
+        }
+    }));
+    // How long a call waits is the machine's to say.
+    let host = host.limit("snapshot", "timeout", "60s").limit("waits", "timeout", "60s");
+    let host = host.config(json!({ "swap": { "quiesce": "20s", "timeout": "20s" } })).start().await;
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Answered::default());
+    let goes_on = || {
+        let stop = stop.clone();
+        move || !stop.load(Ordering::Acquire)
+    };
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let (address, goes_on, answered) = (host.http, goes_on(), answered.clone());
+        clients.push(tokio::spawn(async move {
+            let mut client = Connection::open(address).await;
+            while goes_on() {
+                let answer = client.send("POST", "/api/snapshot/count", &[], "").await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                note(&answered, &answer.json());
+            }
+        }));
+    }
+    for _ in 0..2 {
+        let (address, goes_on, answered) = (host.http, goes_on(), answered.clone());
+        clients.push(tokio::spawn(async move {
+            while goes_on() {
+                let answer = Connection::open(address).await.send("GET", "/api/snapshot/count", &[], "").await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                note(&answered, &answer.json());
+            }
+        }));
+    }
+    let streams = Http2::connect(host.http).await;
+    for _ in 0..4 {
+        let (streams, goes_on, answered) = (streams.clone(), goes_on(), answered.clone());
+        clients.push(tokio::spawn(async move {
+            while goes_on() {
+                let (status, body) = streams.send("/api/snapshot/count", String::new()).answer().await;
+                assert_eq!(status, 200, "{body}");
+                note(&answered, &serde_json::from_str(&body).unwrap());
+            }
+        }));
+    }
+    for worker in [0_u32, 1] {
+        let (address, goes_on, answered) = (host.admin, goes_on(), answered.clone());
+        clients.push(tokio::spawn(async move {
+            let mut operator = Connection::open(address).await;
+            let url = format!("/v1/modules/waits/call?target=worker-{worker}&path=nested");
+            let other = json!({ "route": "snapshot/count", "target": { "worker": 1 - worker } }).to_string();
+            while goes_on() {
+                let told = json_of(&operator.send("POST", &url, &[], other.as_str()).await.json());
+                let payload = told["ok"]["payload"].as_str().unwrap_or_else(|| panic!("{told}"));
+                note(&answered, &serde_json::from_str(payload).unwrap());
+            }
+        }));
+    }
+    let (address, goes_on) = (host.admin, goes_on());
+    let emitter = tokio::spawn(async move {
+        let mut operator = Connection::open(address).await;
+        let mut emitted = 0_u64;
+        while goes_on() {
+            let gather = if emitted % 2 == 0 { "?gather=true" } else { "" };
+            let url = format!("/v1/modules/snapshot/broadcasts/mark{gather}");
+            let told = operator.send("POST", &url, &[], "").await.json();
+            emitted += 1;
+            match told.as_array() {
+                Some(_) => assert_eq!(ends(&told), by_worker(&["reply", "reply"]), "{told}"),
+                None => assert_eq!((&told["accepted"], &told["seq"]), (&json!(2), &json!(emitted)), "{told}"),
+            }
+        }
+        emitted
+    });
+
+    let components = ["snapshot-next", "snapshot"].map(super::component);
+    let mut generations = BTreeSet::new();
+    for round in 0..SWAPS {
+        host.put("snapshot", "snapshot.wasm", &components[round % 2]);
+        let swapped = host.reload("snapshot").await;
+        assert_eq!((&swapped["outcome"], &swapped["running"]), (&json!("swapped"), &json!(0)), "{swapped}");
+        generations.insert(swapped["generation"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(generations.len(), 2);
+    stop.store(true, Ordering::Release);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let emitted = emitter.await.unwrap();
+    let answered = answered.lock().unwrap().clone();
+    for worker in [0, 1] {
+        eventually("all broadcasts have run", || async { host.look(worker).await["heard"] == emitted }).await;
+        let look = host.look(worker).await;
+        let isolate = format!("worker-{worker}");
+        assert_eq!(look["count"], answered[&isolate], "{look} {answered:?}");
+        assert_eq!((&look["build"], &look["loaded"]), (&json!("first"), &json!(1)));
+        let slot = host.slot("snapshot", worker as usize).await;
+        assert_eq!((&slot["restarts"], &slot["leaked"]), (&json!(0), &json!(0)));
+    }
+    for (isolate, seqs) in &*order.lock().unwrap() {
+        assert_eq!(*seqs, (1..=emitted).collect::<Vec<_>>(), "{isolate}");
+    }
+    assert!(answered.values().sum::<u64>() > 500 && emitted > 50, "{answered:?} {emitted}");
+    assert_eq!(host.metric("fanfare_calls_total", &["module=\"snapshot\""]).await, {
+        host.metric("fanfare_calls_total", &["module=\"snapshot\"", "outcome=\"ok\""]).await
+    });
+}
