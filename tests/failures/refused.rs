@@ -32,9 +32,9 @@ async fn a_component_whose_handler_has_another_type() {
 
 #[tokio::test]
 async fn a_snapshot_of_instances_that_do_not_stay() {
-    let fresh = TestHost::with("snapshot").manifest("snapshot", json!({ "isolation": "fresh" }));
-    let (_host, why) = refused("snapshot", fresh).await;
-    assert_names(&why, &["snapshot.wasm", "exports snapshot", "\"isolation\": \"fresh\""]);
+    let fresh = TestHost::with("counter").manifest("counter", json!({ "isolation": "fresh" }));
+    let (_host, why) = refused("counter", fresh).await;
+    assert_names(&why, &["counter.wasm", "exports snapshot", "\"isolation\": \"fresh\""]);
 }
 
 #[tokio::test]
