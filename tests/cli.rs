@@ -4,6 +4,7 @@ mod build;
 pub mod cache;
 mod client;
 pub mod compile;
+mod dev;
 mod inspect;
 mod project;
 mod serve;

@@ -6,6 +6,7 @@ pub mod check;
 pub mod client;
 mod component;
 pub mod config;
+pub mod dev;
 pub mod emit;
 mod entries;
 mod files;
@@ -36,6 +37,8 @@ pub struct Cli {
 enum Command {
     /// Serve the modules.
     Serve(serve::ServeArgs),
+    /// Serve the modules, and build and swap one whenever its sources are saved.
+    Dev(dev::DevArgs),
     /// Check fanfare.json and every module, and print all faults at once.
     Check(check::CheckArgs),
     /// Build modules with the commands of their module.json, and check what came out.
@@ -67,6 +70,7 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Dev(args) => dev::run(&args),
         Command::Check(args) => check::run(&args, &component::faults),
         Command::Build(args) => build::run(&args),
         Command::Config(args) => config::run(&args),

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 pub use inspect::{Inspector, Seen};
 
-pub use crate::swap::{Compiling, Logged, Outcome, Progress, Reloaded};
+pub use crate::swap::{Compiling, Logged, Outcome, Progress, Reloaded, Want};
 
 use crate::admin::{self, Admin, LostLines};
 use crate::config::{Config, opens_test_routes};

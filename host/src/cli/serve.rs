@@ -1,5 +1,6 @@
 //! `fanfare serve`.
 
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,9 +29,35 @@ pub struct ServeArgs {
     pub log: String,
 }
 
+/// What a command does beside the host that it runs.
+pub trait Companion {
+    /// When the host has its ports, and has loaded nothing yet.
+    fn before(&self) -> impl Future<Output = ()>;
+
+    /// As long as it serves.
+    fn beside(&self, host: &RunningHost) -> impl Future<Output = Infallible>;
+}
+
+/// Nothing.
+struct Alone;
+
+impl Companion for Alone {
+    async fn before(&self) {}
+
+    async fn beside(&self, _: &RunningHost) -> Infallible {
+        std::future::pending().await
+    }
+}
+
 /// Serves until a signal comes. The first one drains, the second one ends at once.
 pub fn run(args: &ServeArgs) -> ExitCode {
-    match serve(args) {
+    let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string());
+    exit(config.and_then(|config| serve(args, config, Alone)))
+}
+
+/// The exit code of a command that has served, with the reason when it could not.
+pub fn exit(served: Result<ExitCode, String>) -> ExitCode {
+    match served {
         Ok(code) => code,
         Err(message) => {
             // When even standard error is gone there is nobody to tell.
@@ -40,10 +67,10 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
-fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
+/// Serves until a signal comes.
+pub fn serve(args: &ServeArgs, config: Config, companion: impl Companion) -> Result<ExitCode, String> {
     let line = Line::on_terminal();
     let (log, lost) = start_log(&args.log, line.clone())?;
-    let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -57,13 +84,19 @@ fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
         let strict = args.strict;
         let host = Host::bind(config, compiler).map_err(|error| error.to_string())?.with_progress(progress(line));
         let host = host.with_lost_lines(Arc::new(move || lost.dropped_lines()));
-        let start = async { host.start().await.and_then(|host| if strict { must_be_whole(host) } else { Ok(host) }) };
+        let start = async {
+            companion.before().await;
+            host.start().await.and_then(|host| if strict { must_be_whole(host) } else { Ok(host) })
+        };
         let host = tokio::select! {
             host = start => host.map_err(|error| error.to_string())?,
             code = signals.next() => return Ok(ExitCode::from(code)),
         };
         greet(&host);
-        let code = signals.next().await;
+        let code = tokio::select! {
+            code = signals.next() => code,
+            never = companion.beside(&host) => match never {},
+        };
         tracing::info!("draining; a second signal ends at once");
         tokio::select! {
             stopped = host.stop() => Ok(match stopped {
