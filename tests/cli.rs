@@ -9,5 +9,6 @@ mod inspect;
 mod project;
 mod serve;
 mod settings;
+mod test;
 
 use project::{Project, Serving};

@@ -19,6 +19,7 @@ pub mod schema;
 pub mod serve;
 pub mod status;
 mod temp;
+pub mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,9 +44,11 @@ enum Command {
     Check(check::CheckArgs),
     /// Build modules with the commands of their module.json, and check what came out.
     Build(build::BuildArgs),
+    /// Run a module's cases, its files `*.test.json`, in a host that is gone afterwards.
+    Test(test::TestArgs),
     /// Print the effective settings and where each comes from.
     Config(config::ConfigArgs),
-    /// Print the JSON Schema of module.json or fanfare.json.
+    /// Print the JSON Schema of module.json, fanfare.json or *.test.json.
     Schema(schema::SchemaArgs),
     /// Show what a component imports, exports and handles, and who made it.
     Inspect(inspect::InspectArgs),
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Dev(args) => dev::run(&args),
         Command::Check(args) => check::run(&args, &component::faults),
         Command::Build(args) => build::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Inspect(args) => inspect::run(&args),

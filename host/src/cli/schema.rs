@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::config::print;
+use super::test::file;
 use crate::config::schema;
 use crate::registry::manifest::raw;
 
@@ -21,6 +22,8 @@ pub enum Which {
     Module,
     /// fanfare.json
     Config,
+    /// *.test.json
+    Test,
 }
 
 impl Which {
@@ -29,6 +32,7 @@ impl Which {
         match self {
             Which::Module => schema::document(raw::schema().clone()),
             Which::Config => schema::config_document(),
+            Which::Test => schema::document(file::schema().clone()),
         }
     }
 }
@@ -48,7 +52,11 @@ mod tests {
     #[test]
     fn the_schemas_in_the_repository_are_those_of_the_types() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for (which, name) in [(Which::Module, "module.schema.json"), (Which::Config, "fanfare.schema.json")] {
+        for (which, name) in [
+            (Which::Module, "module.schema.json"),
+            (Which::Config, "fanfare.schema.json"),
+            (Which::Test, "test.schema.json"),
+        ] {
             let file = root.join("schema").join(name);
             if std::env::var_os("FANFARE_BLESS").is_some() {
                 std::fs::create_dir_all(root.join("schema")).unwrap();
@@ -77,7 +85,7 @@ mod tests {
                 }
             }
         }
-        for which in [Which::Module, Which::Config] {
+        for which in [Which::Module, Which::Config, Which::Test] {
             described(&serde_json::from_str(&which.document()).unwrap(), "");
         }
     }

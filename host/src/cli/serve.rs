@@ -115,7 +115,8 @@ pub fn serve(args: &ServeArgs, config: Config, companion: impl Companion) -> Res
     })
 }
 
-fn must_be_whole(host: RunningHost) -> Result<RunningHost, StartError> {
+/// The host, unless a module of it is refused or not ready.
+pub(super) fn must_be_whole(host: RunningHost) -> Result<RunningHost, StartError> {
     let mut faults = host.modules.refused();
     for slot in host.dispatch.workers().iter().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
         let state = slot.state();

@@ -1,0 +1,173 @@
+//! Calls to the host of a test: as its clients make them, and as its operator does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::super::client::encoded;
+use super::expect::Answer;
+use super::file::{Broadcast, Call, From, body};
+use crate::call::Route;
+use crate::host::RunningHost;
+use crate::registry::{Found, Manifest, RouteSpec, Router};
+
+/// Longer than the module's own deadline, which is a minute at most unless the operator says more.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What cannot stand in the target of a request as it is.
+const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#').add(b'\\').add(b'^');
+
+pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Result<Answer, String> {
+    let path = call.path.strip_prefix('/').unwrap_or(&call.path);
+    match call.from {
+        From::Http => {
+            let method = call.method().unwrap_or_else(|| usual(manifest, path));
+            let target = format!("/api/{}/{}", manifest.name, utf8_percent_encode(path, TARGET));
+            let mut headers = HeaderMap::new();
+            match &call.body {
+                None => {}
+                Some(Value::String(_)) => _ = headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain")),
+                Some(_) => _ = headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            }
+            for (name, value) in &call.headers {
+                let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is no name of a header"))?;
+                let value = value.parse().map_err(|_| format!("{value:?} is no value of a header"))?;
+                headers.insert(name, value);
+            }
+            ask(host.http, method, &target, headers, call.body.as_ref()).await
+        }
+        From::Inside => {
+            let method = call.method().map(|method| format!("method={method}&")).unwrap_or_default();
+            let target = format!("/v1/modules/{}/call?{method}path={}", manifest.name, encoded(path));
+            let answer = ask(host.admin, Method::POST, &target, HeaderMap::new(), call.body.as_ref()).await?;
+            if answer.code.is_some() {
+                return Ok(answer);
+            }
+            let reply: Reply = serde_json::from_str(&answer.body).map_err(|error| strange(&error))?;
+            Ok(reply.into())
+        }
+    }
+}
+
+pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) -> Result<Vec<Answer>, String> {
+    let target = format!("/v1/modules/{module}/broadcasts/{}?gather=true", encoded(&broadcast.name));
+    let answer = ask(host.admin, Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
+    if answer.code.is_some() {
+        return Ok(vec![answer]);
+    }
+    let entries: Vec<Entry> = serde_json::from_str(&answer.body).map_err(|error| strange(&error))?;
+    Ok(entries.into_iter().map(Entry::answer).collect())
+}
+
+/// The method of a route that a call means without naming one.
+fn usual(manifest: &Manifest, path: &str) -> Method {
+    let path = path.split('?').next().unwrap_or_default();
+    let specs = manifest.routes.iter().map(|route| RouteSpec {
+        method: route.method.clone(),
+        path: route.path.clone(),
+        route: Arc::new(Route { version: 0, handler: Arc::from(""), text: Arc::from(route.method.as_str()) }),
+        access: crate::registry::Access::default(),
+    });
+    match Router::new(specs).find_inside(None, path) {
+        Found::Route(matched) => matched.route.text.parse().unwrap_or(Method::POST),
+        _ => Method::POST,
+    }
+}
+
+/// A reply as the operator gets it.
+#[derive(Deserialize)]
+struct Reply {
+    status: u16,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    payload: Option<String>,
+}
+
+impl std::convert::From<Reply> for Answer {
+    fn from(reply: Reply) -> Answer {
+        let Reply { status, headers, payload } = reply;
+        Answer { isolate: None, status, headers, body: payload.unwrap_or_default(), code: None }
+    }
+}
+
+/// What one worker answered: one of the two.
+#[derive(Deserialize)]
+struct Entry {
+    isolate: String,
+    reply: Option<Reply>,
+    error: Option<Value>,
+}
+
+impl Entry {
+    fn answer(self) -> Answer {
+        let answer = match (self.reply, self.error) {
+            (Some(reply), _) => reply.into(),
+            (None, problem) => problem_of(&problem.unwrap_or_default()),
+        };
+        Answer { isolate: Some(self.isolate), ..answer }
+    }
+}
+
+fn problem_of(problem: &Value) -> Answer {
+    let status = problem.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    Answer {
+        status: status.unwrap_or(500),
+        body: problem.to_string(),
+        code: problem.get("code").and_then(Value::as_str).map(str::to_owned),
+        ..Answer::default()
+    }
+}
+
+fn strange(error: &serde_json::Error) -> String {
+    format!("the host gave no answer of its kind, please report this: {error}")
+}
+
+/// One request on a connection of its own.
+async fn ask(
+    address: SocketAddr,
+    method: Method,
+    target: &str,
+    headers: HeaderMap,
+    payload: Option<&Value>,
+) -> Result<Answer, String> {
+    let target: Uri = target.parse().map_err(|_| format!("{target:?} is no target of a request"))?;
+    let mut request = Request::new(Full::<Bytes>::from(payload.map(body).unwrap_or_default()));
+    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
+    if !request.headers().contains_key(HOST) {
+        let host = HeaderValue::try_from(address.to_string()).map_err(|error| error.to_string())?;
+        request.headers_mut().insert(HOST, host);
+    }
+    let exchange = async {
+        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok((head, body))
+    };
+    let exchanged = tokio::time::timeout(PATIENCE, exchange).await;
+    let (head, body) = exchanged.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let is_problem = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
+    let problem: Option<Value> = is_problem.then(|| serde_json::from_str(&body).ok()).flatten();
+    Ok(Answer {
+        isolate: None,
+        status: head.status.as_u16(),
+        headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        code: problem.and_then(|problem| problem.get("code")?.as_str().map(str::to_owned)),
+        body,
+    })
+}

@@ -1,0 +1,146 @@
+//! `fanfare test`: a module's cases in a host of their own.
+
+use serde_json::{Value, json};
+
+use super::Project;
+use crate::harness::source_of;
+
+/// A project with `echo` and `waits`, and these cases of one of them.
+fn project(module: &str, cases: Value) -> Project {
+    let file = format!("modules/{module}/{module}.test.json");
+    Project::with(&["echo", "flags", "waits", "traps"]).file(&file, json!({ "cases": cases }).to_string())
+}
+
+#[tokio::test]
+async fn cases_run_in_order_in_one_host_and_every_way_to_call_is_there() {
+    let cases = json!([
+        { "name": "nothing yet", "call": { "path": "" }, "expect": { "json": {} } },
+        { "name": "set", "call": { "method": "put", "path": "dark mode", "body": { "on": [1, null] } },
+          "expect": { "status": 200, "has": { "name": "dark mode" } } },
+        { "name": "kept", "call": { "method": "get", "path": "dark%20mode" },
+          "expect": { "json": { "on": [1, null] }, "headers": { "content-type": "application/json" } } },
+        { "name": "a failure has a code", "call": { "method": "get", "path": "none" },
+          "expect": { "status": 404, "code": "no-such-flag", "contains": "no flag" } },
+        { "name": "closed from outside", "call": { "path": "inner/dump" }, "expect": { "code": "forbidden" } },
+        { "name": "open inside", "call": { "path": "inner/dump", "from": "inside" },
+          "expect": { "has": { "dark mode": { "seq": 1 } } } },
+        { "name": "a failure inside", "call": { "method": "get", "path": "none", "from": "inside" },
+          "expect": { "code": "no-such-flag" } },
+        { "name": "a broadcast", "broadcast": { "name": "set", "body": { "name": "b", "value": 2 } } },
+        { "name": "reached all", "call": { "method": "get", "path": "b" }, "expect": { "text": "2" } },
+        { "name": "no such broadcast", "broadcast": { "name": "none" }, "expect": { "code": "not-found" } },
+        { "name": "what is no JSON", "call": { "method": "put", "path": "x", "body": "{" },
+          "expect": { "status": 400, "code": "invalid-body" } },
+    ]);
+    let project = project("flags", cases.clone());
+    let ran = project.run(&["test", "modules/flags"]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    let names: Vec<String> = cases
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|case| format!("ok    flags: {}", case["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(&lines[..lines.len() - 1], names);
+    assert!(lines[lines.len() - 1].starts_with("11 cases, 0 failed, in "), "{}", ran.out);
+    assert!(!project.path().join("modules/flags/.fanfare").exists());
+}
+
+#[tokio::test]
+async fn a_failure_shows_what_was_expected_what_came_and_what_was_logged() {
+    let cases = json!([
+        { "name": "wrong", "call": { "path": "who" }, "expect": { "json": { "count": 2 } } },
+        { "name": "right", "call": { "path": "who" }, "expect": { "has": { "count": 2 } } },
+    ]);
+    let project = project("echo", cases);
+    let ran = project.run(&["test", "modules/echo"]).await;
+    assert_eq!(ran.code, 1);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert!(lines[0].starts_with("FAIL  echo: wrong (modules/echo/echo.test.json:1:"), "{}", ran.out);
+    assert_eq!(lines[1].trim(), "json.count: expected 2, found 1");
+    assert!(lines[2].trim().starts_with("the answer: 200 {"), "{}", ran.out);
+    assert!(ran.out.contains("ok    echo: right\n2 cases, 1 failed, in "), "the same instance: {}", ran.out);
+
+    let json = project.run(&["test", "modules/echo", "--json"]).await;
+    let report = json.json();
+    assert_eq!((json.code, &report["passed"], &report["failed"]), (1, &json!(1), &json!(1)));
+    assert_eq!(report["cases"][0]["faults"][0], "json.count: expected 2, found 1");
+    assert_eq!(report["cases"][1]["passed"], true);
+}
+
+#[tokio::test]
+async fn the_log_of_a_failed_case_is_shown_and_no_other() {
+    let print = |expect: Value, text: &str| json!({ "name": text, "call": { "path": "print", "body": { "lines": 1, "length": 5, "text": text } }, "expect": expect });
+    let cases = json!([print(json!({}), "quiet"), print(json!({ "status": 500 }), "loud"),]);
+    let project = Project::with(&["floods"]).file("modules/floods/a.test.json", json!({ "cases": cases }).to_string());
+    let ran = project.run(&["test", "modules/floods"]).await;
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    let logged: Vec<&str> = ran.out.lines().filter(|line| line.contains("log: worker-0 info: ")).collect();
+    assert_eq!(logged.len(), 1, "{}", ran.out);
+}
+
+#[tokio::test]
+async fn every_worker_must_answer_a_broadcast_as_expected() {
+    let cases = json!([
+        { "name": "set", "broadcast": { "name": "set", "body": { "name": "b" } }, "expect": { "status": 201 } },
+    ]);
+    let project = project("flags", cases);
+    let ran = project.run(&["test", "modules/flags", "--workers", "3"]).await;
+    assert_eq!(ran.code, 1);
+    for worker in ["worker-0", "worker-1", "worker-2"] {
+        assert!(ran.out.contains(&format!("{worker}: status: expected 201, found 204")), "{}", ran.out);
+    }
+}
+
+#[tokio::test]
+async fn what_it_asks_for_is_granted_and_its_config_laid_over() {
+    let tests = json!({
+        "config": { "mode": "ok", "greeting": "from the test" },
+        "cases": [{ "name": "runs", "call": { "path": "who" } }],
+    });
+    let project = Project::with(&["echo"]).file("modules/echo/echo.test.json", tests.to_string());
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/echo/module.json")).unwrap();
+    manifest["capabilities"] = json!({ "rpc": ["flags"], "broadcast": ["flags"] });
+    let project = project.file("modules/echo/module.json", manifest.to_string());
+    assert_eq!(project.run(&["check"]).await.code, 1, "not granted in the project");
+    let ran = project.run(&["test"]).await;
+    assert_eq!(ran.code, 0, "all modules with cases, without a name: {}{}", ran.out, ran.err);
+
+    let startup = Project::with(&["startup"]);
+    let tests =
+        |mode: &str| json!({ "config": { "mode": mode }, "cases": [{ "name": "up", "call": { "path": "started" } }] });
+    let startup = startup.file("modules/startup/a.test.json", tests("fails").to_string());
+    let ran = startup.run(&["test", "modules/startup"]).await;
+    assert!(ran.code == 1 && ran.err.contains("the startup fails as configured"), "{}{}", ran.out, ran.err);
+    let startup = startup.file("modules/startup/a.test.json", tests("ok").to_string());
+    assert_eq!(startup.run(&["test", "modules/startup"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_says_what_to_do() {
+    let none = Project::with(&["echo"]);
+    for args in [&["test", "modules/echo"][..], &["test"]] {
+        let ran = none.run(args).await;
+        assert!(ran.code == 1 && ran.err.contains("there are no cases: write modules/"), "{}", ran.err);
+        assert!(ran.err.contains(".test.json with { \"cases\": [{ \"name\""), "{}", ran.err);
+    }
+    let wrong = project("echo", json!([{ "name": "a", "call": { "path": "who" }, "expct": {} }]));
+    let ran = wrong.run(&["test", "modules/echo"]).await;
+    assert!(ran.code == 1 && ran.err.contains("modules/echo/echo.test.json:1:"), "{}", ran.err);
+    assert!(ran.err.contains("cases[0].expct: unknown key; did you mean \"expect\"?"), "{}", ran.err);
+
+    let unbuilt = project("echo", json!([{ "name": "a", "call": { "path": "who" } }]));
+    std::fs::remove_file(unbuilt.path().join("modules/echo/echo.wasm")).unwrap();
+    let ran = unbuilt.run(&["test", "modules/echo"]).await;
+    let why = "modules/echo/echo.wasm is not there yet: run `fanfare build modules/echo`";
+    assert!(ran.code == 1 && ran.err.contains(why), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn the_cases_of_the_example_are_right() {
+    let cases = std::fs::read(source_of("counter").join("counter.test.json")).unwrap();
+    let project = Project::with(&["counter"]).file("modules/counter/counter.test.json", cases);
+    let ran = project.run(&["test", "modules/counter"]).await;
+    assert!(ran.code == 0 && ran.out.contains("7 cases, 0 failed, in "), "{}{}", ran.out, ran.err);
+}
