@@ -6,6 +6,7 @@ mod client;
 pub mod compile;
 mod dev;
 mod inspect;
+mod new;
 mod project;
 mod serve;
 mod settings;

@@ -12,6 +12,7 @@ mod entries;
 mod files;
 pub mod grant;
 pub mod inspect;
+pub mod new;
 mod progress;
 mod project;
 pub mod reload;
@@ -42,6 +43,8 @@ enum Command {
     Dev(dev::DevArgs),
     /// Check fanfare.json and every module, and print all faults at once.
     Check(check::CheckArgs),
+    /// Make a module in Rust that builds and passes its tests.
+    New(new::NewArgs),
     /// Build modules with the commands of their module.json, and check what came out.
     Build(build::BuildArgs),
     /// Run a module's cases, its files `*.test.json`, in a host that is gone afterwards.
@@ -75,6 +78,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Check(args) => check::run(&args, &component::faults),
+        Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Config(args) => config::run(&args),

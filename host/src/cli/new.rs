@@ -1,0 +1,212 @@
+//! `fanfare new`: a module that builds and passes its tests.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::config::{SettingsArgs, complain, print};
+use super::project;
+use crate::config::{Config, formats, source};
+use sdk::{LOCK, Placed};
+
+mod sdk;
+
+/// Flags of `fanfare new`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct NewArgs {
+    /// The name of the module, which is that of its folder.
+    #[arg(env = "FANFARE_MODULE")]
+    pub name: String,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// What is put where: the file's name, and its text with what is to be filled in.
+const TEMPLATE: &[(&str, &str)] = &[
+    ("module.json", include_str!("new/template/module.json")),
+    ("Cargo.toml", include_str!("new/template/Cargo.toml.txt")),
+    ("Cargo.lock", LOCK),
+    ("src/lib.rs", include_str!("new/template/lib.rs.txt")),
+    ("{{name}}.test.json", include_str!("new/template/test.json")),
+    (".gitignore", "target/\n"),
+];
+
+/// Names of crates that a module's own would hide, or that the language has.
+const TAKEN: &[&str] = &[
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "union",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
+];
+
+/// Makes the module, and says what to do next.
+pub fn run(args: &NewArgs) -> ExitCode {
+    match new(args) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            complain(&format!("fanfare: {why}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn new(args: &NewArgs) -> Result<String, String> {
+    let name = &args.name;
+    if !formats::is_module(name) {
+        return Err(format!("{name:?} is not {}", formats::MODULE_RULE));
+    }
+    let here = Path::new(".");
+    if args.settings.config.is_none() && args.settings.modules.is_none() && project::is_module(here) {
+        let project = project::of(here);
+        return Err(format!("this is the folder of a module: go to that of its project, {}", project.display()));
+    }
+    let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string())?;
+    let dir = config.modules_dir.join(name);
+    let shown = source::shown(&dir);
+    if dir.symlink_metadata().is_ok() {
+        return Err(format!("{shown} is there already: take another name, or remove it"));
+    }
+    std::fs::create_dir_all(&config.modules_dir)
+        .map_err(|error| format!("{}: {error}", source::shown(&config.modules_dir)))?;
+    let (sdk, note) = find_sdk(&config.modules_dir)?;
+    write(&dir, name, &sdk).map_err(|error| format!("{shown}: {error}"))?;
+    let listen = config.http.listen;
+    Ok(format!(
+        "made {shown}: module.json, Cargo.toml, src/lib.rs, {name}.test.json\n{note}\nnext:\n  fanfare build {shown}\n  \
+         fanfare test {shown}\n  fanfare serve\n  curl http://{listen}/api/{name}/Ada\n"
+    ))
+}
+
+/// Where things are, seen from the module's folder.
+struct Sdk {
+    crates: &'static str,
+    schemas: &'static str,
+}
+
+/// That of the checkout of Fanfare that the modules are in; else one beside the modules, which is written when it is not there.
+fn find_sdk(modules_dir: &Path) -> Result<(Sdk, String), String> {
+    let checkout = modules_dir.parent().filter(|above| {
+        ["sdk/rust/fanfare-sdk/Cargo.toml", "wit/worlds.wit", "schema/test.schema.json"]
+            .iter()
+            .all(|file| above.join(file).is_file())
+    });
+    if checkout.is_some() {
+        return Ok((Sdk { crates: "../../sdk/rust", schemas: "../../schema" }, String::new()));
+    }
+    let dir = modules_dir.join("_sdk");
+    let shown = source::shown(&dir);
+    let note = match sdk::place(&dir)? {
+        Placed::Written => format!("made {shown}: the SDK, which all modules here use\n"),
+        Placed::Replaced => format!("replaced {shown}: it was the SDK of another fanfare\n"),
+        Placed::Changed => {
+            format!("left {shown} as it is: it is the SDK of another fanfare, and was changed since it was written\n")
+        }
+        Placed::Kept => String::new(),
+    };
+    Ok((Sdk { crates: "../_sdk", schemas: "../_sdk/schema" }, note))
+}
+
+/// The folder appears whole or not at all.
+fn write(dir: &Path, name: &str, sdk: &Sdk) -> std::io::Result<()> {
+    let crate_name = crate_of(name);
+    let filled = |text: &str| {
+        let pairs = [("name", name), ("crate", &crate_name), ("sdk", sdk.crates), ("schema", sdk.schemas)];
+        let file = crate_name.replace('-', "_");
+        let pairs = pairs.into_iter().chain([("file", file.as_str())]);
+        pairs.fold(text.to_owned(), |text, (key, value)| text.replace(&format!("{{{{{key}}}}}"), value))
+    };
+    let files = TEMPLATE.iter().map(|(file, text)| (filled(file), filled(text)));
+    sdk::write_folder(dir, files, None)
+}
+
+/// The name of the module's crate: the module's own, unless another crate has it.
+fn crate_of(name: &str) -> String {
+    let locked = format!("name = \"{name}\"");
+    let taken = TAKEN.contains(&name) || LOCK.lines().any(|line| line == locked);
+    if taken { format!("{name}-module") } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_has_the_modules_name_unless_it_is_taken() {
+        for (name, crate_name) in [
+            ("hello", "hello"),
+            ("my-module", "my-module"),
+            ("test", "test-module"),
+            ("async", "async-module"),
+            ("serde", "serde-module"),
+            ("fanfare-sdk", "fanfare-sdk-module"),
+        ] {
+            assert_eq!(crate_of(name), crate_name);
+        }
+    }
+
+    #[test]
+    fn the_first_module_of_the_docs_is_this_one() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/first-module.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for (file, text) in [("module.json", TEMPLATE[0].1), ("src/lib.rs", TEMPLATE[3].1)] {
+            let text = text.replace("{{schema}}", "../../schema").replace("{{file}}", "hello");
+            let shown = text.split("\n#[cfg(test)]").next().unwrap().trim_end();
+            assert!(page.contains(shown), "{file} on docs/first-module.md is not what `fanfare new` writes");
+        }
+    }
+}

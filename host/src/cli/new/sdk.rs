@@ -1,0 +1,242 @@
+//! The Rust SDK within this program, for modules outside of a checkout: it is not published.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use sha2::{Digest, Sha256};
+
+use super::super::schema::Which;
+use crate::engine::cache::hex;
+
+/// What the SDK's own tests run with: modules begin with the same versions.
+pub const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/rust/Cargo.lock"));
+
+macro_rules! embedded {
+    ($($path:literal)*) => {
+        &[$(($path, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../", $path)))),*]
+    };
+}
+
+/// Files of the checkout, by their paths there.
+const FILES: &[(&str, &str)] = embedded![
+    "LICENSE"
+    "sdk/rust/Cargo.toml"
+    "sdk/rust/fanfare-sdk/Cargo.toml"
+    "sdk/rust/fanfare-sdk/src/backend/component.rs"
+    "sdk/rust/fanfare-sdk/src/backend/mod.rs"
+    "sdk/rust/fanfare-sdk/src/broadcast.rs"
+    "sdk/rust/fanfare-sdk/src/config.rs"
+    "sdk/rust/fanfare-sdk/src/context.rs"
+    "sdk/rust/fanfare-sdk/src/current.rs"
+    "sdk/rust/fanfare-sdk/src/extract.rs"
+    "sdk/rust/fanfare-sdk/src/failure.rs"
+    "sdk/rust/fanfare-sdk/src/host.rs"
+    "sdk/rust/fanfare-sdk/src/http.rs"
+    "sdk/rust/fanfare-sdk/src/lib.rs"
+    "sdk/rust/fanfare-sdk/src/module.rs"
+    "sdk/rust/fanfare-sdk/src/outcome.rs"
+    "sdk/rust/fanfare-sdk/src/params.rs"
+    "sdk/rust/fanfare-sdk/src/payload.rs"
+    "sdk/rust/fanfare-sdk/src/rpc.rs"
+    "sdk/rust/fanfare-sdk/src/snapshot.rs"
+    "sdk/rust/fanfare-sdk/src/testing/backend.rs"
+    "sdk/rust/fanfare-sdk/src/testing/builder.rs"
+    "sdk/rust/fanfare-sdk/src/testing/dispatch.rs"
+    "sdk/rust/fanfare-sdk/src/testing/jsonc.rs"
+    "sdk/rust/fanfare-sdk/src/testing/mod.rs"
+    "sdk/rust/fanfare-sdk/src/testing/node.rs"
+    "sdk/rust/fanfare-sdk/src/testing/promise.rs"
+    "sdk/rust/fanfare-sdk/src/testing/request.rs"
+    "sdk/rust/fanfare-sdk/src/testing/routes.rs"
+    "sdk/rust/fanfare-sdk/src/testing/worker.rs"
+    "sdk/rust/fanfare-sdk/src/types.rs"
+    "sdk/rust/fanfare-sdk/src/wit.rs"
+    "sdk/rust/macros/Cargo.toml"
+    "sdk/rust/macros/src/lib.rs"
+    "wit/README.md"
+    "wit/broadcast.wit"
+    "wit/handler.wit"
+    "wit/host.wit"
+    "wit/http.wit"
+    "wit/rpc.wit"
+    "wit/types.wit"
+    "wit/worlds.wit"
+];
+
+/// The file that says which SDK it is.
+const VERSION: &str = "VERSION";
+
+/// What became of the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    Written,
+    /// It is this one already.
+    Kept,
+    /// It was another one.
+    Replaced,
+    /// It is another one, and somebody has changed it: it stays.
+    Changed,
+}
+
+/// Writes the SDK to a folder, unless it is there.
+pub fn place(dir: &Path) -> Result<Placed, String> {
+    let failed = |error: io::Error| format!("{}: {error}", dir.display());
+    let files = files();
+    let digest = digest_of(&files);
+    if !dir.exists() {
+        write_folder(dir, with_version(files, &digest), None).map_err(failed)?;
+        return Ok(Placed::Written);
+    }
+    let Ok(version) = fs::read_to_string(dir.join(VERSION)) else {
+        return Err(format!(
+            "{} is there and was not written by `fanfare new`, which keeps the SDK there: move it away",
+            dir.display()
+        ));
+    };
+    let written = version.split_whitespace().nth(2).unwrap_or_default();
+    if written == digest {
+        return Ok(Placed::Kept);
+    }
+    if digest_of(&read(dir).map_err(failed)?) != written {
+        return Ok(Placed::Changed);
+    }
+    write_folder(dir, with_version(files, &digest), Some(written)).map_err(failed)?;
+    Ok(Placed::Replaced)
+}
+
+/// What the folder holds, by path and in its order.
+fn files() -> Vec<(String, String)> {
+    let place = |path: &str| path.strip_prefix("sdk/rust/").unwrap_or(path).to_owned();
+    // There it is two folders nearer.
+    let text = |text: &str| text.replace("\"../../../wit\"", "\"../wit\"");
+    let embedded = FILES.iter().map(|(path, content)| (place(path), text(content)));
+    let schemas = [(Which::Module, "module"), (Which::Config, "fanfare"), (Which::Test, "test")];
+    let schemas = schemas.into_iter().map(|(which, name)| (format!("schema/{name}.schema.json"), which.document()));
+    let mut files: Vec<(String, String)> = embedded.chain(schemas).collect();
+    files.sort();
+    files
+}
+
+fn with_version(mut files: Vec<(String, String)>, digest: &str) -> Vec<(String, String)> {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = format!(
+        "fanfare {version} {digest}\n\nThe Rust SDK of this fanfare, and the contract it is made from. `fanfare new` of another \
+         one replaces it,\nunless something in it was changed.\n"
+    );
+    files.push((VERSION.to_owned(), text));
+    files
+}
+
+fn digest_of(files: &[(String, String)]) -> String {
+    let mut hasher = Sha256::new();
+    for (path, text) in files {
+        for part in [path, text] {
+            hasher.update(part.len().to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hex(&hasher.finalize())
+}
+
+/// What is in a folder, without what cargo makes there.
+fn read(dir: &Path) -> io::Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let place = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
+            match place.as_str() {
+                "target" | "Cargo.lock" | VERSION => {}
+                _ if path.is_dir() => folders.push(path),
+                _ => files.push((place, String::from_utf8_lossy(&fs::read(&path)?).into_owned())),
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Writes a folder beside its place, then renames: it appears whole or not at all. `old` names what is there already, and goes.
+pub fn write_folder(
+    dir: &Path,
+    files: impl IntoIterator<Item = (String, String)>,
+    old: Option<&str>,
+) -> io::Result<()> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    // A host passes over what begins with a dot.
+    let beside = |what: &str| dir.with_file_name(format!(".{name}.{what}.{}", std::process::id()));
+    let new = beside("new");
+    let written = files.into_iter().try_for_each(|(path, text)| {
+        let file: PathBuf = new.join(path);
+        fs::create_dir_all(file.parent().unwrap_or(&new))?;
+        fs::write(file, text)
+    });
+    let placed = written.and_then(|()| match old {
+        None => fs::rename(&new, dir),
+        Some(_) => {
+            let gone = beside("old");
+            fs::rename(dir, &gone)?;
+            fs::rename(&new, dir).and_then(|()| fs::remove_dir_all(gone))
+        }
+    });
+    if placed.is_err() {
+        let _ = fs::remove_dir_all(&new);
+    }
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::temp::Temp;
+    use super::*;
+
+    #[test]
+    fn all_that_the_sdk_is_made_of_is_embedded() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut there = vec!["LICENSE".to_owned(), "sdk/rust/Cargo.toml".to_owned()];
+        for folder in ["sdk/rust/fanfare-sdk", "sdk/rust/macros", "wit"] {
+            let files = read(&root.join(folder)).unwrap().into_iter().map(|(path, _)| format!("{folder}/{path}"));
+            there.extend(files.filter(|path| !path.starts_with("sdk/rust/fanfare-sdk/tests/")));
+        }
+        there.sort();
+        let mut embedded: Vec<String> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
+        embedded.sort();
+        assert_eq!(embedded, there, "list them in host/src/cli/new/sdk.rs");
+    }
+
+    #[test]
+    fn nothing_in_it_points_out_of_it() {
+        let files = files();
+        for (path, text) in &files {
+            assert!(!text.contains("../../.."), "{path}");
+        }
+        let wit = &files.iter().find(|(path, _)| path == "fanfare-sdk/src/wit.rs").unwrap().1;
+        assert_eq!(wit.matches("path: \"../wit\"").count(), 4, "each of its bindings");
+    }
+
+    #[test]
+    fn it_is_written_once_and_replaced_when_it_is_an_unchanged_other_one() {
+        let temp = Temp::new().unwrap();
+        let dir = temp.path().join("_sdk");
+        assert_eq!(place(&dir), Ok(Placed::Written));
+        fs::create_dir(dir.join("target")).unwrap();
+        assert_eq!(place(&dir), Ok(Placed::Kept));
+
+        let other = vec![("a/b".to_owned(), "c".to_owned())];
+        let digest = digest_of(&other);
+        fs::remove_dir_all(&dir).unwrap();
+        write_folder(&dir, with_version(other, &digest), None).unwrap();
+        fs::write(dir.join("a/b"), "changed").unwrap();
+        assert_eq!(place(&dir), Ok(Placed::Changed));
+        assert_eq!(fs::read_to_string(dir.join("a/b")).unwrap(), "changed");
+        fs::write(dir.join("a/b"), "c").unwrap();
+        assert_eq!(place(&dir), Ok(Placed::Replaced));
+        assert!(!dir.join("a").exists() && dir.join("wit/worlds.wit").exists());
+        assert_eq!(place(&dir), Ok(Placed::Kept));
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left beside it");
+
+        fs::remove_file(dir.join(VERSION)).unwrap();
+        assert!(place(&dir).unwrap_err().contains("was not written by `fanfare new`"));
+    }
+}

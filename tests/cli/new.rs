@@ -1,0 +1,93 @@
+//! `fanfare new`: a module to begin with. That it builds and passes its tests is seen in `.ci/run`, which has the time for it.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::Project;
+use super::project::Ran;
+
+#[tokio::test]
+async fn a_module_is_made_that_waits_for_its_component() {
+    let project = Project::with(&[]);
+    fs::remove_file(project.path().join("fanfare.json")).unwrap();
+    fs::remove_dir(project.path().join("modules")).unwrap();
+    let ran = project.run(&["new", "hello"]).await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    for line in [
+        "made modules/hello: module.json, Cargo.toml, src/lib.rs, hello.test.json",
+        "made modules/_sdk: the SDK, which all modules here use",
+        "  fanfare build modules/hello",
+        "  fanfare test modules/hello",
+        "  curl http://127.0.0.1:8080/api/hello/Ada",
+    ] {
+        assert!(ran.out.lines().any(|printed| printed == line), "{line} in {}", ran.out);
+    }
+    let module = project.path().join("modules/hello");
+    let mut files: Vec<_> = fs::read_dir(&module).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, [".gitignore", "Cargo.lock", "Cargo.toml", "hello.test.json", "module.json", "src"]);
+    for file in ["module.json", "Cargo.toml", "hello.test.json", "src/lib.rs"] {
+        assert!(!project.read(&format!("modules/hello/{file}")).contains("{{"), "{file} is filled in");
+    }
+    let schema = "../_sdk/schema/module.schema.json";
+    assert!(project.read("modules/hello/module.json").contains(schema) && module.join(schema).is_file());
+    assert!(module.join("../_sdk/fanfare-sdk/src/lib.rs").is_file());
+
+    let check = project.run(&["check"]).await;
+    assert_eq!(check.code, 0, "{}", check.out);
+    assert!(check.out.contains("hello: waiting: its component is not there yet"), "{}", check.out);
+    assert!(check.out.contains("1 module checked, no faults"), "the SDK is none: {}", check.out);
+    let test = project.run(&["test", "modules/hello"]).await;
+    assert!(test.err.contains("hello.wasm is not there yet: run `fanfare build modules/hello`"), "{}", test.err);
+
+    let second = project.run(&["new", "test"]).await;
+    assert_eq!(second.code, 0, "{}", second.err);
+    assert!(!second.out.contains("_sdk"), "it is there already: {}", second.out);
+    assert!(project.read("modules/test/Cargo.toml").contains("name = \"test-module\""));
+    assert!(project.read("modules/test/module.json").contains("release/test_module.wasm"));
+}
+
+#[tokio::test]
+async fn modules_dir_is_where_it_goes_and_a_checkout_has_the_sdk() {
+    let project = Project::with(&[]).config(json!({ "modulesDir": "mods", "http": { "listen": "127.0.0.1:7" } }));
+    let ran = project.run(&["new", "hello"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("curl http://127.0.0.1:7/api/hello/Ada"), "{}", ran.out);
+    assert!(project.path().join("mods/hello/module.json").is_file() && project.path().join("mods/_sdk").is_dir());
+
+    let checkout = Project::with(&[])
+        .file("sdk/rust/fanfare-sdk/Cargo.toml", "")
+        .file("wit/worlds.wit", "")
+        .file("schema/test.schema.json", "{}");
+    assert_eq!(checkout.run(&["new", "hello"]).await.code, 0);
+    assert!(checkout.read("modules/hello/Cargo.toml").contains("path = \"../../sdk/rust/fanfare-sdk\""));
+    assert!(checkout.read("modules/hello/module.json").contains("\"../../schema/module.schema.json\""));
+    assert!(!checkout.path().join("modules/_sdk").exists());
+}
+
+#[tokio::test]
+async fn what_is_no_name_or_is_there_is_refused_and_nothing_made() {
+    let project = Project::with(&["echo"]).file("modules/_sdk/mine", "").file("modules/file", "");
+    for (name, why) in [
+        ("Hello", "\"Hello\" is not the name of a module: a lower case letter, then"),
+        ("../out", "\"../out\" is not the name of a module"),
+        ("", "\"\" is not the name of a module"),
+        ("echo", "modules/echo is there already: take another name, or remove it"),
+        ("file", "modules/file is there already"),
+        ("hello", "modules/_sdk is there and was not written by `fanfare new`"),
+    ] {
+        let ran = project.run(&["new", name]).await;
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{name}");
+        assert!(ran.err.contains(why), "{why}: {}", ran.err);
+    }
+    let mut inside = project.command(&["new", "hello"]);
+    inside.current_dir(project.path().join("modules/echo"));
+    let ran = Ran::of(inside).await;
+    let why = format!("this is the folder of a module: go to that of its project, {}", project.path().display());
+    assert!(ran.code == 1 && ran.err.contains(&why), "{}", ran.err);
+    let mut left: Vec<_> =
+        fs::read_dir(project.path().join("modules")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["_sdk", "echo", "file"]);
+}
