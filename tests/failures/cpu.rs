@@ -43,6 +43,16 @@ async fn calls_share_no_budget() {
 }
 
 #[tokio::test]
+async fn what_is_computed_after_an_answer_is_charged_to_no_later_call() {
+    let host = one_worker("loops", "200ms").await;
+    for _ in 0..3 {
+        assert_eq!(host.post("/api/loops/busy-after", "150").await.status, 200);
+    }
+    assert_eq!(host.get("/api/loops/ok").await.text(), "ok");
+    assert_eq!(host.slot("loops", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
 async fn a_guest_that_takes_no_notice_of_timeouts_is_interrupted() {
     let host = TestHost::with("never").and("echo").limit("never", "timeout", "500ms").limit("never", "cpu", "100ms");
     let host = host.workers(1).start().await;

@@ -311,7 +311,7 @@ impl Drive {
             let Some((id, record)) = begun else { return Ok(()) };
             let started = accessor.with(|access| handler.start(access, record))?;
             let task = started.task();
-            // Its number may have been another call's before.
+            // Its number may have been that of a call which computed on after its answer.
             accessor.with(|mut access| access.get().cpu.forget(task));
             let outcome = handler.finish(accessor, started).await?;
             accessor.with(|mut access| access.get().cpu.forget(task));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::{hold, ok, release, who};
 use fanfare_sdk::prelude::*;
+use fanfare_sdk::spawn;
 
 /// For ever.
 #[handler]
@@ -15,14 +16,28 @@ fn spin() {
     }
 }
 
+fn compute(ms: u64) -> u64 {
+    let (begin, mut turns) = (Instant::now(), 0_u64);
+    while begin.elapsed() < Duration::from_millis(ms) {
+        turns = black_box(turns + 1);
+    }
+    turns
+}
+
 /// So many milliseconds by the clock.
 #[handler]
 fn busy(ms: Json<u64>) -> Json<u64> {
-    let (begin, mut turns) = (Instant::now(), 0_u64);
-    while begin.elapsed() < Duration::from_millis(*ms) {
-        turns = black_box(turns + 1);
-    }
-    Json(turns)
+    Json(compute(*ms))
 }
 
-fanfare_sdk::module!(spin, busy, hold, release, who, ok);
+/// The same before the answer, and once more when the host has it.
+#[handler]
+fn busy_after(ms: Json<u64>) -> Json<u64> {
+    spawn(async move {
+        _ = rpc::call("/ok", ()).await;
+        compute(*ms);
+    });
+    Json(compute(*ms))
+}
+
+fanfare_sdk::module!(spin, busy, busy_after, hold, release, who, ok);
