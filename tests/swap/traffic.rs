@@ -189,7 +189,7 @@ async fn two_components_take_turns_under_load_and_every_call_counts_once() {
         let mut operator = Connection::open(address).await;
         let mut emitted = 0_u64;
         while goes_on() {
-            let gather = if emitted % 2 == 0 { "?gather=true" } else { "" };
+            let gather = if emitted.is_multiple_of(2) { "?gather=true" } else { "" };
             let url = format!("/v1/modules/snapshot/broadcasts/mark{gather}");
             let told = operator.send("POST", &url, &[], "").await.json();
             emitted += 1;

@@ -33,7 +33,7 @@ pub fn run(args: &DevArgs) -> ExitCode {
     serve::exit(wanted.and_then(|wanted| {
         let config = wanted.config.clone();
         let only = wanted.alone.then_some(wanted.modules);
-        serve::serve(&args.serve, config, Dev { modules_dir: wanted.config.modules_dir, only })
+        serve::serve(&args.serve, config, Dev { modules_dir: wanted.config.modules_dir, only, sources: None })
     }))
 }
 
@@ -42,11 +42,17 @@ struct Dev {
     modules_dir: PathBuf,
     /// The modules to build; else all that say how.
     only: Option<Vec<PathBuf>>,
+    sources: Option<Sources>,
 }
 
 impl Companion for Dev {
     /// What has no component yet is built, and what cargo would build anew.
-    async fn before(&self) {
+    async fn before(&mut self) {
+        // What is saved from now on is built, even if a build is on.
+        match Sources::watch(self.modules_dir.clone(), self.modules()) {
+            Ok(sources) => self.sources = Some(sources),
+            Err(error) => complain(&format!("sources cannot be watched: {error}\n")),
+        }
         for manifest in self.modules() {
             if sources::is_stale(&manifest) {
                 complain(&format!("{}: building\n", manifest.name));
@@ -57,15 +63,9 @@ impl Companion for Dev {
         }
     }
 
-    async fn beside(&self, host: &RunningHost) -> Infallible {
+    async fn beside(&mut self, host: &RunningHost) -> Infallible {
         let swapper = host.swapper.clone();
-        let mut sources = match Sources::watch(self.modules_dir.clone(), self.modules()) {
-            Ok(sources) => sources,
-            Err(error) => {
-                complain(&format!("sources cannot be watched: {error}\n"));
-                return std::future::pending().await;
-            }
-        };
+        let Some(mut sources) = self.sources.take() else { return std::future::pending().await };
         loop {
             let saved = sources.saved().await;
             for manifest in sources.changed(self.modules()) {

@@ -32,19 +32,19 @@ pub struct ServeArgs {
 /// What a command does beside the host that it runs.
 pub trait Companion {
     /// When the host has its ports, and has loaded nothing yet.
-    fn before(&self) -> impl Future<Output = ()>;
+    fn before(&mut self) -> impl Future<Output = ()>;
 
     /// As long as it serves.
-    fn beside(&self, host: &RunningHost) -> impl Future<Output = Infallible>;
+    fn beside(&mut self, host: &RunningHost) -> impl Future<Output = Infallible>;
 }
 
 /// Nothing.
 struct Alone;
 
 impl Companion for Alone {
-    async fn before(&self) {}
+    async fn before(&mut self) {}
 
-    async fn beside(&self, _: &RunningHost) -> Infallible {
+    async fn beside(&mut self, _: &RunningHost) -> Infallible {
         std::future::pending().await
     }
 }
@@ -68,7 +68,7 @@ pub fn exit(served: Result<ExitCode, String>) -> ExitCode {
 }
 
 /// Serves until a signal comes.
-pub fn serve(args: &ServeArgs, config: Config, companion: impl Companion) -> Result<ExitCode, String> {
+pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) -> Result<ExitCode, String> {
     let line = Line::on_terminal();
     let (log, lost) = start_log(&args.log, line.clone())?;
     for warning in &config.warnings {
