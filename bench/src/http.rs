@@ -249,7 +249,7 @@ fn microseconds(text: &str) -> f64 {
         }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

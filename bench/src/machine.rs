@@ -112,6 +112,17 @@ pub fn guest(modules: &Path, guest: &str, name: &str) {
     module(modules, name, &manifest, &component(guest));
 }
 
+/// Puts one of `tests/guests` into a folder of modules.
+pub fn test_guest(modules: &Path, guest: &str) {
+    let manifest = fs::read_to_string(root().join("tests/guests").join(guest).join("module.json")).unwrap();
+    module(modules, guest, &manifest, &test_component(guest));
+}
+
+/// The component of one of `tests/guests`.
+pub fn test_component(guest: &str) -> PathBuf {
+    root().join("tests/guests").join(guest).join(format!("{}.wasm", guest.replace('-', "_")))
+}
+
 /// The component of one of `bench/guests`.
 pub fn component(guest: &str) -> PathBuf {
     root().join("bench/guests").join(guest).join(format!("{}.wasm", guest.replace('-', "_")))

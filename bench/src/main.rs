@@ -7,10 +7,14 @@ mod calls;
 mod http;
 mod machine;
 mod node;
+mod paced;
 mod readme;
 mod report;
 mod rpc;
+mod served;
+mod soak;
 mod start;
+mod swap;
 
 use report::Report;
 
@@ -20,35 +24,48 @@ pub struct Effort {
     pub rounds: usize,
     /// Everything is done this many times less.
     pub less: u32,
+    /// How many swaps the benchmark `soak` makes.
+    pub swaps: u32,
 }
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 5] = [
+const ALL: [(&str, Bench); 7] = [
     ("calls", calls::run),
     ("http", http::run),
     ("broadcast", broadcast::run),
     ("rpc", rpc::run),
     ("start", start::run),
+    ("swap", swap::run),
+    (SOAK, soak::run),
 ];
 
-const USAGE: &str = "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, start; all of them without one
+/// Runs only when it is named: it takes many minutes.
+const SOAK: &str = "soak";
+
+const USAGE: &str = "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--dry] [name..]
+  names: calls, http, broadcast, rpc, start, swap, soak; all of them but soak without one
+  --swaps: how many the benchmark soak makes; 10000 without it
   --quick: one short round, to see that it works; keeps no results
   --dry: keeps no results";
 
 fn main() {
-    let mut effort = Effort { rounds: 5, less: 1 };
+    let mut effort = Effort { rounds: 5, less: 1, swaps: 10_000 };
     let (mut keep, mut names) = (true, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // The bare server of the benchmark `http`, in a process of its own.
             "serve-bare" => return http::bare::serve(),
-            "--quick" => (effort, keep) = (Effort { rounds: 1, less: 20 }, false),
+            // The client of the benchmarks `swap` and `soak`, the same way.
+            "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
+            "--quick" => (effort, keep) = (Effort { rounds: 1, less: 20, ..effort }, false),
             "--dry" => keep = false,
             "--rounds" => {
                 effort.rounds = arguments.next().and_then(|text| text.parse().ok()).filter(|n| *n > 0).expect(USAGE);
+            }
+            "--swaps" => {
+                effort.swaps = arguments.next().and_then(|text| text.parse().ok()).filter(|n| *n >= 10).expect(USAGE);
             }
             name if ALL.iter().any(|(known, _)| *known == name) => names.push(name.to_owned()),
             _ => {
@@ -59,7 +76,8 @@ fn main() {
     }
     let _alone = machine::alone();
     for (name, bench) in ALL {
-        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+        let wanted = if names.is_empty() { name != SOAK } else { names.iter().any(|wanted| wanted == name) };
+        if !wanted {
             continue;
         }
         println!("\n{name}");
