@@ -21,7 +21,9 @@ pub struct Served {
 impl Served {
     /// Serves what is in `modules` of a folder, with two workers.
     pub fn start(dir: &Path, core: Option<&str>) -> Served {
-        fs::write(dir.join("fanfare.json"), json!({ "workers": 2 }).to_string()).unwrap();
+        // A swap begins when it is asked for, and at once.
+        let swap = json!({ "watch": false, "settle": "0ms", "removal": "0ms" });
+        fs::write(dir.join("fanfare.json"), json!({ "workers": 2, "swap": swap }).to_string()).unwrap();
         let [http, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", http::free_port()));
         let mut command = match core {
             Some(core) => {
