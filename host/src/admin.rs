@@ -84,7 +84,7 @@ impl Admin {
         match segments.as_slice() {
             ["livez"] if get => text(StatusCode::OK, "ok\n"),
             ["readyz"] if get => self.readiness(),
-            ["metrics"] if get => metrics::answer(&self.dispatch, &self.refused, (self.lost_lines)()),
+            ["metrics"] if get => metrics::answer(&self.swapper, &self.refused, (self.lost_lines)()),
             ["v1", "status"] if get => {
                 json_answer(StatusCode::OK, &status::status(&self.config, &self.dispatch, &self.roster))
             }

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 pub use load::load;
-pub use outcome::{Ended, Outcome, Reloaded, SwapError};
+pub use outcome::{Ended, Ends, Outcome, Reloaded, SwapError};
 pub use progress::{Compiling, Logged, Progress, Turn};
 pub use requests::Want;
 pub use watch::Watcher;
@@ -58,6 +58,7 @@ pub struct Swapper {
     /// Where reloads run, whoever asks for them.
     runtime: Handle,
     requests: requests::Requests,
+    pub ends: Ends,
     /// What the workers hold, by module. Whoever has it locked is the one that swaps.
     held: Mutex<Modules>,
 }
@@ -108,6 +109,7 @@ impl Swapper {
             progress,
             runtime: Handle::current(),
             requests: requests::Requests::default(),
+            ends: Ends::default(),
             held: Mutex::default(),
         })
     }

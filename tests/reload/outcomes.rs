@@ -73,6 +73,10 @@ async fn a_bare_reload_is_of_every_module() {
     assert!(ends[0]["reason"].as_str().unwrap().contains("did you mean \"routes\""), "{ends}");
     assert_eq!(host.count("worker-0", "echo").await, 1, "renewed");
     assert_eq!(host.count("worker-0", "broken").await, 2, "served on");
+    for (outcome, count) in [("swapped", 2.0), ("refused", 1.0), ("unchanged", 0.0), ("rolledBack", 0.0)] {
+        let label = format!("outcome=\"{outcome}\"");
+        assert_eq!(host.metric("fanfare_reloads_total", &[&label]).await, count, "{outcome}");
+    }
 }
 
 #[tokio::test]

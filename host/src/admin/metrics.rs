@@ -11,10 +11,11 @@ use prometheus_client::registry::Registry;
 
 use super::Answer;
 use crate::call::{Problem, TriggerKind};
-use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot};
+use crate::swap::Swapper;
 
-pub fn answer(dispatch: &Arc<Dispatch>, refused: &Counter, lost_lines: usize) -> Answer {
+pub fn answer(swapper: &Arc<Swapper>, refused: &Counter, lost_lines: usize) -> Answer {
+    let dispatch = &swapper.dispatch;
     let slots = dispatch.workers().iter().flat_map(|isolate| isolate.slots()).collect();
     let mut registry = Registry::default();
     registry.register(
@@ -26,6 +27,7 @@ pub fn answer(dispatch: &Arc<Dispatch>, refused: &Counter, lost_lines: usize) ->
     lost.inc_by(lost_lines as u64);
     registry.register("fanfare_log_lines_lost", "Lines of the log that had no room", lost);
     registry.register_collector(Box::new(Slots { slots, isolates: dispatch.workers().to_vec() }));
+    registry.register_collector(Box::new(Reloads(swapper.clone())));
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
         Ok(()) => super::answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
@@ -135,6 +137,25 @@ impl Collector for Slots {
         for isolate in &self.isolates {
             let labels = [("isolate", isolate.id.to_string())];
             blocked.encode_family(&labels)?.encode_gauge(&i64::from(isolate.heartbeat.is_blocked()))?;
+        }
+        Ok(())
+    }
+}
+
+struct Reloads(Arc<Swapper>);
+
+impl std::fmt::Debug for Reloads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("reloads")
+    }
+}
+
+impl Collector for Reloads {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Reloads that have ended, by what they came to";
+        let mut reloads = encoder.encode_descriptor("fanfare_reloads", help, None, MetricType::Counter)?;
+        for (outcome, counter) in self.0.ends.all() {
+            counter.encode(reloads.encode_family(&[("outcome", outcome)])?)?;
         }
         Ok(())
     }

@@ -128,7 +128,7 @@ fn new(args: &NewArgs) -> Result<String, String> {
     let listen = config.http.listen;
     Ok(format!(
         "made {shown}: module.json, Cargo.toml, src/lib.rs, {name}.test.json\n{note}\nnext:\n  fanfare build {shown}\n  \
-         fanfare test {shown}\n  fanfare serve\n  curl http://{listen}/api/{name}/Ada\n"
+         fanfare test {shown}\n  fanfare dev\n  curl http://{listen}/api/{name}/Ada\n"
     ))
 }
 

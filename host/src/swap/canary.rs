@@ -174,6 +174,7 @@ impl Swapper {
         let (tried, back) = (program.generation.clone(), holding.program.clone());
         let generation = tried.short_digest();
         tracing::error!(%module, %generation, "{why}");
+        self.ends.rolled_back.inc();
         let mut switched = self.switch(&back, &tried, slots, true).await;
         if let Err(why) = &switched {
             tracing::warn!(%module, "the generation before begins without the state of the trial: {why}");

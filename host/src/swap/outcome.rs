@@ -1,5 +1,6 @@
 //! How a reload ends.
 
+use prometheus_client::metrics::counter::Counter;
 use serde::{Deserialize, Serialize};
 
 /// What a reload came to.
@@ -33,6 +34,31 @@ pub enum Outcome {
     Unchanged,
     /// Its folder is gone, and it is served no more.
     Removed,
+}
+
+/// Reloads that have ended, by what they came to.
+#[derive(Debug, Default)]
+pub struct Ends {
+    outcomes: [Counter; 4],
+    pub refused: Counter,
+    /// Trials that went back.
+    pub rolled_back: Counter,
+}
+
+impl Ends {
+    pub fn count(&self, ended: &Ended) {
+        match ended {
+            Ok(reloaded) => drop(self.outcomes.get(reloaded.outcome as usize).map(Counter::inc)),
+            Err(SwapError::Refused(_)) => drop(self.refused.inc()),
+            Err(SwapError::NotFound(_)) => {}
+        }
+    }
+
+    /// By label.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
+        let names = ["started", "swapped", "unchanged", "removed"];
+        names.into_iter().zip(&self.outcomes).chain([("refused", &self.refused), ("rolledBack", &self.rolled_back)])
+    }
 }
 
 /// How a reload ends.

@@ -122,6 +122,7 @@ impl Swapper {
         let (swapper, module) = (self.clone(), module.to_owned());
         self.runtime.spawn(async move {
             let ended = swapper.run_request(&module).await;
+            swapper.ends.count(&ended);
             // Nobody may wait for it.
             let _ = tell.send(ended);
         });
