@@ -26,10 +26,13 @@ pub struct Caller {
     pub context: Option<Arc<Context>>,
 }
 
-/// What the import `broadcast.reload` needs of the swap.
+/// What the import `broadcast.reload`, and an instance that is worn, need of the swap.
 pub trait Reloads: Send + Sync {
     /// Asks for a reload of one module, or of all. Answers at once.
     fn request(&self, module: Option<&str>) -> Result<Receipt, CallError>;
+
+    /// Puts a new instance in the place of a worn one, with its state. Does nothing when that does not serve any more.
+    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), String>>;
 }
 
 /// What the imports `broadcast` and `rpc` need of dispatch.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 
 pub use load::load;
@@ -112,6 +112,17 @@ impl Swapper {
             ends: Ends::default(),
             held: Mutex::default(),
         })
+    }
+
+    /// Waits until nothing is swapped, and the module can be: too many of its generations may still drain.
+    async fn turn(&self, module: &str) -> MutexGuard<'_, Modules> {
+        loop {
+            let mut held = self.held.lock().await;
+            let Some(oldest) = held.get_mut(module).and_then(Holding::oldest_of_too_many) else { return held };
+            drop(held);
+            // A panic there has been reported by itself.
+            let _ = oldest.await;
+        }
     }
 
     /// Reads `fanfare.json` again, for whatever is loaded from now on. Faults leave everything as it was.

@@ -1,7 +1,7 @@
 //! Calls that go on past their deadline, and guests that answer nothing any more.
 
 use super::steps::assert_names;
-use crate::harness::{Started, TestHost};
+use crate::harness::{Started, TestHost, json_of};
 
 /// Gives up on calls of a module soon.
 fn impatient(module: &str, host: TestHost) -> TestHost {
@@ -38,6 +38,21 @@ async fn an_instance_with_too_many_leaked_calls_is_replaced() {
     assert!(host.log.contains(&["replacing an instance", "limits.maxLeaked", "module=never"]));
     host.until("never", 0, "leaked", 0).await;
     host.until_running("never", 0, 0).await;
+}
+
+#[tokio::test]
+async fn its_state_goes_over() {
+    let host = impatient("snapshot", TestHost::with("snapshot")).limit("snapshot", "maxLeaked", 1).start().await;
+    for count in 1..=3 {
+        assert_eq!(json_of(&host.call("any", "snapshot", "count", "").await)["count"], count);
+    }
+    for _ in 0..2 {
+        times_out(&host, "/api/snapshot/hold", "").await;
+    }
+    host.until_restarted("snapshot", 0, 1).await;
+    let counted = json_of(&host.call("any", "snapshot", "count", "").await);
+    assert_eq!(counted["count"], 4, "{counted}");
+    host.until("snapshot", 0, "leaked", 0).await;
 }
 
 #[tokio::test]

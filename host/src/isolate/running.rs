@@ -188,6 +188,12 @@ impl Running {
         self.count.load(Ordering::Relaxed) == 0
     }
 
+    /// Whether whatever runs has leaked: nobody waits for it.
+    pub fn is_quiet(&self) -> bool {
+        let leaked = self.leaked.load(Ordering::Relaxed) - self.given_up.load(Ordering::Relaxed) as i64;
+        self.count.load(Ordering::Relaxed) as i64 <= leaked
+    }
+
     /// Counts something that is no call, and that nobody waits for any more, as leaked.
     pub fn give_up(&self) -> GivenUp<'_> {
         self.given_up.fetch_add(1, Ordering::Relaxed);

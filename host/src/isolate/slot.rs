@@ -266,9 +266,9 @@ impl Slot {
         !self.is_ready() || self.mailbox.is_past_mark()
     }
 
-    /// Whether a held slot has nothing left that runs or may start.
+    /// Whether a held slot has nothing left that may start, or that runs and that somebody waits for.
     pub fn is_quiet(&self) -> bool {
-        self.serving.load().as_ref().is_none_or(|serving| serving.running.is_empty()) && self.mailbox.is_quiet()
+        self.serving.load().as_ref().is_none_or(|serving| serving.running.is_quiet()) && self.mailbox.is_quiet()
     }
 
     /// How many calls run in the instance that serves.

@@ -1,7 +1,7 @@
 //! Keeps a module running in an isolate: makes the first instance and, when one ends, the next.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +13,7 @@ use super::slot::{Slot, SlotState};
 use super::version::Version;
 use crate::call::StartupReason;
 use crate::config::IsolateConfig;
+use crate::ports::BoxFuture;
 
 /// An instance that has been prepared, for the supervisor of its slot to take over.
 pub struct Adoption {
@@ -94,6 +95,7 @@ impl Supervisor {
     /// Waits for what happens to an instance; another one may take its place meanwhile.
     async fn watch(&mut self, instance: &mut Instance) -> Event {
         let stop = self.slot.stop.clone();
+        let mut renewal: Option<BoxFuture<Result<(), String>>> = None;
         loop {
             tokio::select! {
                 biased;
@@ -112,12 +114,23 @@ impl Supervisor {
                     self.slot.set_serving(instance);
                     self.slot.set(SlotState::Ready);
                 }
-                () = instance.control.worn.notified() => {
+                () = instance.control.worn.notified(), if renewal.is_none() => {
                     let (module, isolate) = (&self.slot.module, self.slot.isolate);
                     tracing::warn!(%module, %isolate, "replacing an instance with more leaked calls than limits.maxLeaked");
                     self.slot.note("replaced: more leaked calls than limits.maxLeaked");
-                    instance.control.drain();
-                    return Event::Worn;
+                    renewal = Some(self.renew(instance.number));
+                }
+                renewed = async { match &mut renewal {
+                    Some(renewal) => renewal.await,
+                    None => std::future::pending().await,
+                } } => {
+                    renewal = None;
+                    if let Err(why) = renewed {
+                        tracing::warn!(module = %self.slot.module, isolate = %self.slot.isolate, "its state is lost: {why}");
+                        instance.control.drain();
+                        return Event::Worn;
+                    }
+                    self.slot.stats.restarts.inc();
                 }
                 () = stop.cancelled() => {
                     instance.control.finish();
@@ -125,6 +138,14 @@ impl Supervisor {
                     return Event::Stop;
                 }
             }
+        }
+    }
+
+    /// A swap in this isolate only.
+    fn renew(&self, instance: u64) -> BoxFuture<Result<(), String>> {
+        match self.environment.reloads.get().and_then(Weak::upgrade) {
+            Some(reloads) => reloads.renew(&self.slot.module, self.slot.isolate, instance),
+            None => Box::pin(std::future::ready(Err("nothing is swapped here".to_owned()))),
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::outcome::Ended;
 use super::run::Run;
 use super::{Holding, Outcome, Reloaded, SwapError, Swapper, Want};
+use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, Pin, Rollout, folder_digest};
 
@@ -38,6 +39,11 @@ impl Canary {
     /// Whether this is what is on trial.
     pub fn is(&self, candidate: &Candidate) -> bool {
         candidate.is(&self.program.generation)
+    }
+
+    /// What serves in an isolate, if that tries it.
+    pub fn in_place(&self, isolate: IsolateId) -> Option<&Arc<Program>> {
+        self.slots.iter().any(|slot| slot.isolate == isolate).then_some(&self.program)
     }
 
     fn failures(&self) -> u64 {

@@ -13,13 +13,22 @@ use tokio::sync::oneshot;
 use super::disk::Unread;
 use super::outcome::Ended;
 use super::run::{Ran, Run};
-use super::{Holding, SwapError, Swapper};
-use crate::call::{CallError, Receipt};
+use super::{SwapError, Swapper};
+use crate::call::{CallError, IsolateId, Receipt};
 use crate::config::formats;
-use crate::ports::Reloads;
+use crate::ports::{BoxFuture as Boxed, Reloads};
 use crate::registry::manifest::{FILE_NAME, folders};
 
 impl Reloads for Swapper {
+    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> Boxed<Result<(), String>> {
+        let Some(swapper) = self.me.upgrade() else {
+            return Box::pin(std::future::ready(Err("the host stops".to_owned())));
+        };
+        let module = module.to_owned();
+        let renewed = self.runtime.spawn(async move { swapper.renew_one(&module, isolate, instance).await });
+        Box::pin(async { renewed.await.unwrap_or_else(|error| Err(format!("the host panicked: {error}"))) })
+    }
+
     fn request(&self, module: Option<&str>) -> Result<Receipt, CallError> {
         let swapper = self.me.upgrade().ok_or_else(|| CallError::Unavailable("the host stops".to_owned()))?;
         match module {
@@ -155,13 +164,7 @@ impl Swapper {
         loop {
             // Past the limit it is read as it is.
             let must = tokio::time::timeout_at(until.into(), self.settle(module)).await.is_err();
-            let mut held = self.held.lock().await;
-            if let Some(oldest) = held.get_mut(module).and_then(Holding::oldest_of_too_many) {
-                drop(held);
-                // A panic there has been reported by itself.
-                let _ = oldest.await;
-                continue;
-            }
+            let mut held = self.turn(module).await;
             let (want, asked) = claim.asked();
             let config = self.live.load_full();
             let chosen = self.choose(module, &config, want.force, must);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::disk::Choice;
 use super::outcome::Ended;
 use super::run::{Ran, Run};
-use super::{Holding, SwapError, Swapper, Want};
+use super::{SwapError, Swapper, Want};
 use crate::registry::{Pin, folder_digest, short};
 
 impl Swapper {
@@ -25,13 +25,7 @@ impl Swapper {
         if !self.knows(module) {
             return Err(SwapError::NotFound(module.to_owned()));
         }
-        let mut held = loop {
-            let mut held = self.held.lock().await;
-            let Some(oldest) = held.get_mut(module).and_then(Holding::oldest_of_too_many) else { break held };
-            drop(held);
-            // A panic there has been reported by itself.
-            let _ = oldest.await;
-        };
+        let mut held = self.turn(module).await;
         if let Some(holding) = held.get_mut(module) {
             self.end_trial(module, holding).await;
         }

@@ -7,6 +7,7 @@ use super::canary::Trial;
 use super::disk::{Choice, Unread};
 use super::progress::Turn;
 use super::{Holding, Modules, Outcome, Reloaded, SwapError, Swapper, Want};
+use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, short};
 
@@ -173,6 +174,19 @@ pub(super) fn pinned_note(digest: &str) -> String {
 impl Swapper {
     pub(super) fn slots(&self, module: &str) -> Vec<Arc<Slot>> {
         self.dispatch.workers().iter().filter_map(|isolate| isolate.slot(module)).collect()
+    }
+
+    /// Puts another instance of what serves in an isolate in the place of this one, if that is still there.
+    pub(super) async fn renew_one(&self, module: &str, isolate: IsolateId, instance: u64) -> Result<(), String> {
+        let mut held = self.turn(module).await;
+        let slot = self.slots(module).into_iter().find(|slot| slot.isolate == isolate);
+        let serves = slot.filter(|slot| slot.mailbox.is_taker(instance));
+        let (Some(slot), Some(holding)) = (serves, held.get_mut(module)) else { return Ok(()) };
+        let tried = holding.canary.as_ref().and_then(|canary| canary.in_place(isolate));
+        let program = tried.unwrap_or(&holding.program).clone();
+        let (_, drain) = self.switch(&program, &program.generation, &[slot], true).await?;
+        holding.draining.push(drain);
+        Ok(())
     }
 
     /// Keeps what serves for a rollback.
