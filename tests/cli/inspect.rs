@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::Project;
+use super::project::Ran;
 use crate::harness::{section, source_of, vector};
 
 fn component(module: &str) -> String {
@@ -67,9 +68,14 @@ async fn what_is_no_component_is_named() {
 /// Looking at a file somewhere leaves nothing beside it.
 #[tokio::test]
 async fn outside_of_a_project_nothing_is_kept() {
-    let project = Project::with(&[]).file("alone/a.wasm", std::fs::read(component("echo")).unwrap());
-    std::fs::remove_file(project.path().join("fanfare.json")).unwrap();
-    let ran = project.run(&["inspect", "alone/a.wasm"]).await;
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(!project.path().join(".fanfare").exists() && !project.path().join("alone/.fanfare").exists());
+    // The other folders of tests are in a checkout, which is a project.
+    let alone = std::env::temp_dir().join(format!("fanfare-inspect-{}", std::process::id()));
+    std::fs::create_dir_all(&alone).unwrap();
+    std::fs::copy(component("echo"), alone.join("a.wasm")).unwrap();
+    let mut command = Project::with(&[]).command(&["inspect", "a.wasm"]);
+    command.current_dir(&alone);
+    let ran = Ran::of(command).await;
+    let left: Vec<_> = std::fs::read_dir(&alone).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    std::fs::remove_dir_all(&alone).unwrap();
+    assert_eq!((ran.code, left), (0, vec!["a.wasm".into()]), "{}", ran.err);
 }
