@@ -1,9 +1,10 @@
 //! Calls and broadcasts that wait for a generation which is made otherwise.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use fanfare::call::{CallError, Emission, Payload, Trigger};
+use fanfare::call::{CallError, Emission, IsolateId, Payload, Trigger};
 use fanfare::dispatch::Actor;
 use serde_json::json;
 
@@ -88,14 +89,16 @@ async fn what_waits_is_kept_when_the_next_generation_lets_less_wait() {
 }
 
 #[tokio::test]
-async fn a_broadcast_is_looked_up_in_the_generation_that_it_is_queued_for() {
-    let wrong = Arc::new(AtomicU64::new(0));
-    let notes = wrong.clone();
+async fn a_flood_of_broadcasts_is_queued_for_the_generation_in_which_each_is_looked_up() {
+    let seen = Arc::new(Mutex::new(BTreeMap::<IsolateId, Vec<(u64, String)>>::new()));
+    let notes = seen.clone();
     let host = TestHost::with("counts").probe(Arc::new(move |call| {
-        if matches!(call.trigger, Trigger::Broadcast(_)) && &*call.route.handler != "append" {
-            notes.fetch_add(1, Ordering::AcqRel);
+        if let Trigger::Broadcast(broadcast) = &call.trigger {
+            let note = (broadcast.seq, call.route.text.to_string());
+            notes.lock().unwrap().entry(call.context.isolate).or_default().push(note);
         }
     }));
+    // So that some lie before the mark, and a swap does not wait long for them.
     let host = host.limit("counts", "broadcasts", 64).start().await;
     let stop = Arc::new(AtomicBool::new(false));
     let (dispatch, ended) = (host.running().dispatch.clone(), stop.clone());
@@ -111,17 +114,27 @@ async fn a_broadcast_is_looked_up_in_the_generation_that_it_is_queued_for() {
         }
         emitted
     });
-    let (append, list) = (
-        json!({ "path": "append", "handler": "append", "middlewares": ["inner"] }),
-        json!({ "method": "get", "path": "list", "handler": "list" }),
-    );
     for round in 0..30 {
-        // The route of the broadcast is another one in number.
-        let routes = if round % 2 == 0 { [&list, &append] } else { [&append, &list] };
-        host.rewrite("counts", json!({ "routes": routes, "broadcasts": { "append": { "path": "append" } } }));
+        // The route of the broadcast is another one in number and in name, so that the generation shows.
+        let path = ["even", "odd"][round % 2];
+        let append = json!({ "path": path, "handler": "append", "middlewares": ["inner"] });
+        let list = json!({ "method": "get", "path": "list", "handler": "list" });
+        let routes = if round % 2 == 0 { [list, append] } else { [append, list] };
+        host.rewrite("counts", json!({ "routes": routes, "broadcasts": { "append": { "path": path } } }));
         assert_eq!(host.reload("counts").await["outcome"], "swapped");
     }
     stop.store(true, Ordering::Release);
-    assert!(emitter.join().unwrap() > 30);
-    assert_eq!(wrong.load(Ordering::Acquire), 0);
+    let emitted: u64 = emitter.join().unwrap();
+    eventually("the last one is there", || async {
+        seen.lock().unwrap().values().all(|notes| notes.last().is_some_and(|(seq, _)| *seq >= emitted))
+    })
+    .await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    for (isolate, notes) in &*seen {
+        let wrong = notes.iter().find(|(_, route)| !["POST append", "POST even", "POST odd"].contains(&route.as_str()));
+        assert_eq!(wrong, None, "{isolate}");
+        assert!(notes.iter().map(|(seq, _)| *seq).eq(1..=emitted), "{isolate}: each once, in order");
+    }
+    assert!(seen.values().next() == seen.values().last(), "each one runs in one generation everywhere");
 }
