@@ -165,6 +165,8 @@ fn throw_away(config: &Config, manifest: &Manifest, tests: &Tests, temp: &Temp) 
     (config.modules_dir, config.state_dir) = (modules, state);
     let any_port = ([127, 0, 0, 1], 0).into();
     (config.http.listen, config.admin.listen) = (any_port, any_port);
+    // What is tested is what is there now.
+    (config.swap.watch, config.sources) = (false, None);
     Ok(config)
 }
 
