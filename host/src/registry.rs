@@ -22,7 +22,7 @@ pub use component::Exports;
 pub use kept::{Kept, Pin, folder_digest};
 pub use loader::{Candidate, LoadError, Loader};
 pub use manifest::{Isolation, Manifest, Middleware, Rollout};
-pub use roster::{ModuleState, Roster};
+pub use roster::{ModuleState, Note, Roster};
 pub use router::{Access, Found, Matched, RouteSpec, Router};
 
 use crate::call::Route;

@@ -55,8 +55,12 @@ async fn strict_exits_with_the_reason_where_else_the_rest_is_served() {
     assert_eq!(strict.code, 1);
     assert!(strict.err.contains("startup `warm` failed: the startup fails as configured"), "{}", strict.err);
 
-    let whole = Project::with(&["echo"]).serve(&["--strict"]).await;
-    assert_eq!(whole.stop().await.0, Some(0));
+    let whole = Project::with(&["echo"]);
+    assert_eq!(whole.serve(&["--strict"]).await.stop().await.0, Some(0));
+    // The last good generation would serve.
+    let worse = whole.file("modules/echo/module.json", "{");
+    let strict = worse.run(&["serve", "--strict", "--log=off"]).await;
+    assert!(strict.code == 1 && strict.err.contains("echo: what is on disk cannot be loaded"), "{}", strict.err);
 }
 
 #[tokio::test]

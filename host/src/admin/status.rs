@@ -38,7 +38,7 @@ fn module(name: &str, state: &ModuleState, dispatch: &Dispatch, roster: &Roster)
                 "generation": generation.digest,
                 "state": overall(&slots),
                 "serial": generation.is_serial(),
-                "note": roster.note(name),
+                "note": roster.note(name).map(|note| note.to_string()),
                 "isolates": slots.iter().map(|slot| isolate(slot)).collect::<Vec<_>>(),
             })
         }

@@ -4,24 +4,23 @@
 //! limit, a host panic, or a guest that answers nothing past a deadline. Then every call still in it is ended as
 //! crashed. Calls that have not started stay in the mailbox, for the next instance.
 
+mod control;
 mod fresh;
 mod snapshot;
 mod watch;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::task::AtomicWaker;
-use tokio::sync::Notify;
 use wasmtime::component::Accessor;
 
+pub use self::control::Control;
 pub use self::snapshot::Ask;
-use self::snapshot::Asks;
 use super::bell::when_woken;
 use super::program::{Handler, Program};
 use super::running::Running;
@@ -67,57 +66,6 @@ pub struct Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         self.control.drain();
-    }
-}
-
-/// How an instance and its supervisor talk.
-#[derive(Default)]
-pub struct Control {
-    draining: AtomicBool,
-    finishing: AtomicBool,
-    started: AtomicBool,
-    waker: AtomicWaker,
-    asks: Asks,
-    /// How often the driver has had its turn.
-    turns: AtomicU64,
-    /// Told when the startups are done.
-    pub ready: Notify,
-    /// Told when so many calls have leaked that the instance should be replaced.
-    pub worn: Notify,
-}
-
-impl Control {
-    fn set_ready(&self) {
-        self.started.store(true, Ordering::Release);
-        self.ready.notify_one();
-    }
-
-    /// Asks for its state, or to take one.
-    pub fn ask(&self, ask: Ask) {
-        self.asks.push(ask);
-        self.waker.wake();
-    }
-
-    /// It has been appointed by its mailbox.
-    pub fn wake(&self) {
-        self.waker.wake();
-    }
-
-    /// Takes no further calls; ends when those it has are done.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    /// Ends when no call waits any more and those it has are done.
-    pub fn finish(&self) {
-        self.finishing.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    /// Whether it ends for want of calls that wait.
-    fn is_finished(&self, idle: bool) -> bool {
-        idle && self.finishing.load(Ordering::Acquire)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -34,11 +35,28 @@ impl ModuleState {
     }
 }
 
+/// What the operator should know of a module although it serves.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Note {
+    #[error(
+        "pinned by a rollback to generation {generation}: what is in the folder is not served until it changes, or `fanfare reload --force`"
+    )]
+    Pinned { generation: String },
+    #[error("generation {generation} is on trial in {places} for {lasts:?}")]
+    OnTrial { generation: String, places: String, lasts: Duration },
+    #[error("generation {generation} was {why}")]
+    RolledBack { generation: String, why: String },
+    #[error("what is on disk is refused: {why}")]
+    Refused { why: String },
+    #[error("what is on disk cannot be loaded, the last good generation serves: {why}")]
+    LastGood { why: String },
+}
+
 /// All modules, by name.
 #[derive(Default)]
 pub struct Roster {
     states: RwLock<BTreeMap<String, ModuleState>>,
-    notes: RwLock<BTreeMap<String, String>>,
+    notes: RwLock<BTreeMap<String, Note>>,
     ready: AtomicBool,
 }
 
@@ -61,12 +79,12 @@ impl Roster {
         self.notes.write().remove(module);
     }
 
-    /// What the operator should know of a module that serves: that it is pinned, on trial, or not what is on disk, and why.
-    pub fn note(&self, module: &str) -> Option<String> {
+    /// What is noted of a module that serves.
+    pub fn note(&self, module: &str) -> Option<Note> {
         self.notes.read().get(module).cloned()
     }
 
-    pub fn set_note(&self, module: &str, note: Option<String>) {
+    pub fn set_note(&self, module: &str, note: Option<Note>) {
         let mut notes = self.notes.write();
         match note {
             Some(note) => drop(notes.insert(module.to_owned(), note)),
@@ -83,13 +101,18 @@ impl Roster {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// What is refused, one line each.
+    /// What is on disk and refused, one line each, even where something else serves.
     pub fn refused(&self) -> Vec<String> {
         let refused = |(name, state): (&String, &ModuleState)| match state {
             ModuleState::Refused(why) => Some(format!("{name}: {why}")),
             _ => None,
         };
-        self.states.read().iter().filter_map(refused).collect()
+        let instead = |(name, note): (&String, &Note)| match note {
+            Note::Refused { .. } | Note::LastGood { .. } => Some(format!("{name}: {note}")),
+            _ => None,
+        };
+        let notes = self.notes.read();
+        self.states.read().iter().filter_map(refused).chain(notes.iter().filter_map(instead)).collect()
     }
 
     /// Why a module that no worker holds cannot be called. The faults of one that is refused name files of the

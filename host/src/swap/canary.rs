@@ -13,7 +13,7 @@ use super::run::Run;
 use super::{Holding, Outcome, Reloaded, SwapError, Swapper, Want};
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
-use crate::registry::{Candidate, ModuleState, Pin, Rollout, folder_digest};
+use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout, folder_digest};
 
 /// How often a trial is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -85,7 +85,7 @@ impl Run<'_> {
         let from = holding.program.generation.clone();
         let (places, lasts) = (places(&slots), rollout.r#for);
         let generation = program.generation.short_digest().to_owned();
-        let note = format!("generation {generation} is on trial in {places} for {lasts:?}");
+        let note = Note::OnTrial { generation: generation.clone(), places: places.clone(), lasts };
         self.swapper.roster.set_note(self.module, Some(note));
         let (running, drain) = self.swapper.switch(&program, &from, &slots, true).await?;
         holding.draining.push(drain);
@@ -192,7 +192,8 @@ impl Swapper {
                 tracing::error!(%module, %generation, "{} cannot go back, and serves what was on trial: {why}", places(slots))
             }
         }
-        self.roster.set_note(module, Some(format!("generation {generation} was {why}")));
+        let note = Note::RolledBack { generation: generation.to_owned(), why: why.to_owned() };
+        self.roster.set_note(module, Some(note));
         // Nobody may wait for it.
         let _ = canary.tell.send(Err(SwapError::Refused(why.to_owned())));
     }

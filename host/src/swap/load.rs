@@ -6,19 +6,18 @@ use std::time::Instant;
 
 use super::disk::{Choice, Unread};
 use super::progress::Turn;
-use super::run::pinned_note;
 use super::{Holding, Modules, Swapper};
 use crate::config::Config;
 use crate::isolate::{self, Environment, GuestLinker, Program, Slot};
 use crate::registry::manifest::{Manifest, folders};
-use crate::registry::{Candidate, Loader, ModuleState, short};
+use crate::registry::{Candidate, Loader, ModuleState, Note, short};
 
 /// What a module is served from after a start.
 struct First {
     program: Program,
     /// What is in its folder, to be kept when it serves.
     candidate: Option<Candidate>,
-    note: Option<String>,
+    note: Option<Note>,
 }
 
 impl Swapper {
@@ -73,7 +72,7 @@ impl Swapper {
         let unread = match self.choose(module, &self.config, false, true) {
             Ok(Choice { candidate, pinned }) => match self.load(&candidate, threads, turn).await {
                 Ok(program) => {
-                    let note = pinned.then(|| pinned_note(&candidate.digest));
+                    let note = pinned.then(|| Note::Pinned { generation: short(&candidate.digest).to_owned() });
                     return Ok(First { program, candidate: Some(candidate).filter(|_| !pinned), note });
                 }
                 Err(why) => Unread::Refused(why),
@@ -90,9 +89,8 @@ impl Swapper {
                 Ok(program) => {
                     let why = unread.why();
                     tracing::warn!(%module, %generation, "what is on disk cannot be loaded, the last good generation serves: {why}");
-                    let why = why.lines().next().unwrap_or_default();
-                    let note = format!("what is on disk cannot be loaded, the last good generation serves: {why}");
-                    return Ok(First { program, candidate: None, note: Some(note) });
+                    let why = why.lines().next().unwrap_or_default().to_owned();
+                    return Ok(First { program, candidate: None, note: Some(Note::LastGood { why }) });
                 }
                 Err(why) => tracing::warn!(%module, %generation, "nor does a kept generation: {why}"),
             }

@@ -9,7 +9,7 @@ use super::progress::Turn;
 use super::{Holding, Modules, Outcome, Reloaded, SwapError, Swapper, Want};
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
-use crate::registry::{Candidate, ModuleState, short};
+use crate::registry::{Candidate, ModuleState, Note, short};
 
 pub(super) struct Run<'a> {
     pub swapper: &'a Arc<Swapper>,
@@ -39,7 +39,9 @@ impl Run<'_> {
         let mut ran = ran.map_err(|why| self.refuse(held, why))?;
         if let Ran::Done(reloaded) = &mut ran {
             reloaded.pinned = pinned;
-            self.swapper.roster.set_note(self.module, pinned.then(|| pinned_note(&digest)));
+            self.swapper
+                .roster
+                .set_note(self.module, pinned.then(|| Note::Pinned { generation: short(&digest).to_owned() }));
         }
         Ok(ran)
     }
@@ -91,7 +93,7 @@ impl Run<'_> {
                 let generation = holding.program.generation.short_digest();
                 tracing::error!(module = %self.module, %generation, "a reload is refused, what served serves on: {why}");
                 let first = why.lines().next().unwrap_or_default();
-                roster.set_note(self.module, Some(format!("what is on disk is refused: {first}")));
+                roster.set_note(self.module, Some(Note::Refused { why: first.to_owned() }));
             }
             None => {
                 tracing::error!(module = %self.module, "refused: {why}");
@@ -163,13 +165,6 @@ impl Run<'_> {
 
 /// Threads that compile while others serve.
 const WHILE_SERVING: usize = 1;
-
-pub(super) fn pinned_note(digest: &str) -> String {
-    format!(
-        "pinned by a rollback to generation {}: what is in the folder is not served until it changes, or `fanfare reload --force`",
-        short(digest)
-    )
-}
 
 impl Swapper {
     pub(super) fn slots(&self, module: &str) -> Vec<Arc<Slot>> {
