@@ -6,7 +6,7 @@ use super::*;
 
 impl Started {
     /// Writes `fanfare.json` with other keys, each as a whole.
-    fn configure(&self, keys: Value) {
+    pub fn configure(&self, keys: Value) {
         let mut settings = self.settings.clone();
         settings.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         self.rename_in(&self.dir.path().join("fanfare.json"), settings.to_string());

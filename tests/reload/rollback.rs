@@ -50,6 +50,43 @@ async fn force_takes_the_folder_again() {
 }
 
 #[tokio::test]
+async fn a_pin_outlives_what_writers_do_for_a_moment() {
+    let host = two_generations().await;
+    let back = host.operate("modules/echo/rollback").await;
+    let component = host.folder("echo").join("echo.wasm");
+    let bytes = fs::read(&component).unwrap();
+    fs::write(&component, &bytes[..bytes.len() / 2]).unwrap();
+    let reload = tokio::spawn(host.running().swapper.reload("echo", Want::RENEW));
+    // It has been looked at when a later one of another module is over.
+    fs::create_dir(host.folder("beside")).unwrap();
+    for file in ["module.json", "echo.wasm"] {
+        fs::copy(crate::harness::source_of("echo").join(file), host.folder("beside").join(file)).unwrap();
+    }
+    host.operate("modules/beside/reload").await;
+    fs::write(&component, &bytes).unwrap();
+    let reloaded = reload.await.unwrap().unwrap();
+    assert_eq!((json!(reloaded.generation), reloaded.pinned), (back["generation"].clone(), true));
+}
+
+#[tokio::test]
+async fn a_pinned_generation_that_the_operator_refuses_is_not_left_for_the_folder() {
+    let host = TestHost::empty().and_as("echo", "pinned").watched();
+    let host = host.config(json!({ "modules": { "pinned": { "grants": { "rpc": ["flags"] } } } })).start().await;
+    let mut asking = with_route("asking");
+    asking["capabilities"] = json!({ "rpc": ["flags"] });
+    host.put_manifest("pinned", &asking);
+    host.until_served("/api/pinned/asking").await;
+    host.put_manifest("pinned", &with_route("plain"));
+    host.until_served("/api/pinned/plain").await;
+    host.operate("modules/pinned/rollback").await;
+    host.configure(json!({ "modules": {} }));
+    eventually("it is refused", || async { host.note("pinned").await.contains("fanfare grant pinned") }).await;
+    assert!(host.note("pinned").await.contains("`fanfare reload --force` takes what is in the folder"));
+    assert_eq!(host.get("/api/pinned/asking").await.status, 200);
+    assert_eq!(host.get("/api/pinned/plain").await.status, 404);
+}
+
+#[tokio::test]
 async fn three_are_kept_and_each_can_be_named() {
     let host = two_generations().await;
     let first = host.operate("modules/echo/rollback").await;

@@ -111,18 +111,20 @@ impl Swapper {
         if Print::of(&dir, None).is_missing() {
             return Err(Unread::Missing);
         }
-        if let Some(pin) = self.kept.pin(module) {
-            if !force && folder_digest(&dir) == pin.folder {
-                match self.kept(module, &pin.generation, config) {
-                    Ok(candidate) => return Ok(Choice { candidate, pinned: true }),
-                    Err(why) => tracing::error!(%module, "the rollback is over: {why}"),
-                }
-            } else {
-                tracing::info!(%module, "the rollback is over");
-            }
+        let read = self.read(&dir, config, as_it_is);
+        let pin = self.kept.pin(module).filter(|_| !matches!(read, Err(Unread::Unsettled)));
+        let Some(pin) = pin else { return read.map(|candidate| Choice { candidate, pinned: false }) };
+        if force || folder_digest(&dir) != pin.folder {
+            tracing::info!(%module, "the rollback is over");
             self.set_pin(module, None);
+            return read.map(|candidate| Choice { candidate, pinned: false });
         }
-        self.read(&dir, config, as_it_is).map(|candidate| Choice { candidate, pinned: false })
+        match self.kept(module, &pin.generation, config) {
+            Ok(candidate) => Ok(Choice { candidate, pinned: true }),
+            Err(why) => Err(Unread::Refused(format!(
+                "{why}: a rollback has pinned this generation, `fanfare reload --force` takes what is in the folder"
+            ))),
+        }
     }
 
     /// A generation that was kept.
