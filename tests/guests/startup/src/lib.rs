@@ -44,7 +44,9 @@ async fn start(cx: Context) -> Result<()> {
         }
         "reloads" => {
             let asked = broadcast::reload(&host::whoami().module);
-            STARTED.with_borrow_mut(|started| started.push(asked.map_or_else(|error| error.to_string(), |_| "asked".to_owned())));
+            STARTED.with_borrow_mut(|started| {
+                started.push(asked.map_or_else(|error| error.to_string(), |_| "asked".to_owned()))
+            });
         }
         "notifies" => drop(rpc::notify("/started", ())?),
         "calls" => {
