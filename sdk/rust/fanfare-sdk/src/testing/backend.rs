@@ -13,6 +13,8 @@ pub(crate) fn emit(caller: Option<CallId>, what: &Emission, payload: &Payload) -
     Ok(receipt)
 }
 
+// As in the component, where it can fail.
+#[allow(clippy::unnecessary_wraps)]
 pub(crate) fn reload(_caller: Option<CallId>, module: Option<&str>) -> Result<Receipt, wit::CallError> {
     let (node, _) = place::here();
     Ok(node.reload(module))
