@@ -199,3 +199,23 @@ async fn with_no_worker_left_over_there_is_no_trial() {
     assert_eq!(swapped["outcome"], "swapped");
     assert_eq!(host.get("/api/echo/new").await.status, 200);
 }
+
+#[tokio::test]
+async fn its_numbers_have_bounds() {
+    let host = TestHost::with("echo").start().await;
+    for (key, value, rule) in [
+        ("canary", json!(0), "rollout.canary: must be at least 1, found 0"),
+        ("canary", json!(1025), "rollout.canary: must be at most 1024, found 1025"),
+        ("for", json!("9ms"), "rollout.for: must be at least 10ms, found \"9ms\""),
+        ("for", json!("25h"), "rollout.for: must be at most 24h, found \"25h\""),
+        ("maxFailures", json!(1_000_001), "rollout.maxFailures: must be at most 1000000, found 1000001"),
+        ("fro", json!(1), "did you mean \"for\"?"),
+    ] {
+        let mut manifest = with_route("new");
+        manifest["rollout"] = json!({ key: value });
+        host.put_manifest("echo", &manifest);
+        let refused = host.operate("modules/echo/reload").await;
+        assert!(refused["detail"].as_str().unwrap().contains(rule), "{rule}: {refused}");
+    }
+    assert_eq!(host.get("/api/echo/who").await.status, 200);
+}
