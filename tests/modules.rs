@@ -112,3 +112,39 @@ async fn totals_of_counter_lose_nothing_over_swaps() {
     assert_eq!(host.get("/api/counter/").await.json(), json!({ "visits": added }));
     assert_eq!(host.post("/api/counter/inner/counts", "").await.status, 403);
 }
+
+/// What a PUT was answered for is there in every worker, however often the module was renewed meanwhile.
+#[tokio::test]
+async fn flags_keep_over_swaps() {
+    let host = TestHost::with("flags").start().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = |name: &'static str| {
+        let (http, stop) = (host.http, stop.clone());
+        tokio::spawn(async move {
+            let (mut client, mut last) = (Connection::open(http).await, 0);
+            while !stop.load(Ordering::Acquire) {
+                let url = format!("/api/flags/{name}");
+                let put = client.send("PUT", &url, &[], (last + 1).to_string()).await;
+                assert_eq!(put.status, 200, "{}", put.text());
+                last += 1;
+                let got = client.send("GET", &url, &[], "").await;
+                assert_eq!((got.status, got.text()), (200, last.to_string().as_str()));
+            }
+            last
+        })
+    };
+    let writers = ["one", "two"].map(|name| (name, writer(name)));
+    for _ in 0..10 {
+        let swapped = host.admin("POST", "/v1/modules/flags/reload", "").await.json();
+        assert_eq!(swapped["outcome"], "swapped", "{swapped}");
+    }
+    stop.store(true, Ordering::Release);
+    for (name, writer) in writers {
+        let last = writer.await.unwrap();
+        assert!(last > 0);
+        for worker in ["worker-0", "worker-1"] {
+            let answer = host.call(worker, "flags", &format!("{name}&method=GET"), "").await;
+            assert_eq!(answer["payload"], last.to_string(), "{worker}");
+        }
+    }
+}
