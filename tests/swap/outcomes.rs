@@ -1,5 +1,7 @@
 //! What a reload comes to.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{count, swapping};
@@ -114,4 +116,15 @@ async fn a_host_that_stops_in_the_middle_of_a_swap_ends() {
         assert_eq!(host.stop().await, Stopped::Clean);
         reload.abort();
     }
+}
+
+#[tokio::test]
+async fn an_old_instance_that_has_nothing_to_do_ends() {
+    let host = TestHost::with("echo").start().await;
+    // Two may drain at once, so that a third swap would wait for one that does not end.
+    for _ in 0..4 {
+        let reload = tokio::time::timeout(Duration::from_secs(10), host.reload("echo"));
+        assert_eq!(reload.await.expect("the old ones end")["outcome"], "swapped");
+    }
+    assert_eq!(host.stop().await, Stopped::Clean);
 }

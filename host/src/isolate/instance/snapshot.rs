@@ -84,3 +84,22 @@ impl Drive {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_asked_of_an_instance_that_has_ended_is_answered() {
+        let asks = Asks::default();
+        let (saved, before) = oneshot::channel();
+        asks.push(Ask::Save(saved));
+        asks.close();
+        let (saved, after) = oneshot::channel();
+        asks.push(Ask::Save(saved));
+        assert_eq!((before.await.unwrap(), after.await.unwrap()), (Ok(None), Ok(None)));
+        let (loaded, gone) = oneshot::channel();
+        asks.push(Ask::Load { from: String::new(), state: Payload::None, loaded });
+        assert!(gone.await.is_err() && asks.pop().is_none());
+    }
+}
