@@ -29,6 +29,19 @@ async fn a_save_that_never_returns_counts_as_leaked_until_the_instance_is_replac
 }
 
 #[tokio::test]
+async fn a_forced_reload_goes_on_without_the_state() {
+    let host = swapping(json!({ "timeout": "20ms" }), json!({ "save": "never" })).start().await;
+    assert_eq!(super::count(&host).await, 1);
+    let refused = host.reload("snapshot").await;
+    assert_names(&refused["detail"], &["`fanfare reload --force` goes on without the state"]);
+    assert_eq!(super::count(&host).await, 2);
+    let forced = host.admin("POST", "/v1/modules/snapshot/reload?force=true", "").await.json();
+    assert_eq!(forced["outcome"], "swapped", "{forced}");
+    assert_eq!(super::count(&host).await, 1, "it is lost, as was asked for");
+    assert!(host.log.contains(&["forced to go on without the state", "save took longer than swap.timeout"]));
+}
+
+#[tokio::test]
 async fn a_save_that_returns_after_all_is_leaked_no_more() {
     let host = patient(json!({ "save": "waits" })).config(json!({ "swap": { "timeout": "20ms" } })).workers(1);
     let host = host.start().await;

@@ -32,7 +32,7 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
     }
 }
 
-/// [`Reloaded`], or a problem. `force=true`: even when a rollback has pinned another generation.
+/// [`Reloaded`], or a problem. `force=true`: even when a rollback has pinned another generation, or the state cannot go over.
 pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
     if let Err(faults) = admin.swapper.reconfigure() {
         return refused(&faults.to_string());

@@ -13,7 +13,7 @@ use crate::host::{Outcome, Reloaded};
 pub struct ReloadArgs {
     /// The module. Without one, every module.
     pub module: Option<String>,
-    /// What is in the folder even when a rollback has pinned another generation.
+    /// What is in the folder even when a rollback has pinned another generation, or the state cannot go over: it is lost then.
     #[arg(long, env = "FANFARE_FORCE", value_parser = FalseyValueParser::new())]
     pub force: bool,
     #[command(flatten)]

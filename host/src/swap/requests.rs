@@ -53,7 +53,7 @@ impl Reloads for Swapper {
 pub struct Want {
     /// New instances even when nothing has changed.
     pub renew: bool,
-    /// What is in the folder even when a rollback has pinned another generation.
+    /// What is in the folder even when a rollback has pinned another generation, or the state cannot go over.
     pub force: bool,
 }
 

@@ -113,7 +113,15 @@ impl Run<'_> {
     ) -> Result<Reloaded, String> {
         let begun = Instant::now();
         let from = holding.program.generation.clone();
-        let (running, drain) = self.swapper.switch(&program, &from, &self.slots(), true).await?;
+        let mut switched = self.swapper.switch(&program, &from, &self.slots(), true).await;
+        if let Err(why) = &switched
+            && self.want.force
+            && from.exports.snapshot
+        {
+            tracing::warn!(module = %self.module, "forced to go on without the state: {why}");
+            switched = self.swapper.switch(&program, &from, &self.slots(), false).await;
+        }
+        let (running, drain) = switched?;
         holding.draining.push(drain);
         holding.program = program.clone();
         self.swapper.roster.set(self.module, ModuleState::Held(program.generation.clone()));

@@ -64,7 +64,8 @@ impl Swapper {
         // What runs on after this may change state that is not handed over: it is counted.
         let _ = tokio::time::timeout(quiesce, quiet).await;
         let running = slots.iter().map(|slot| slot.running()).sum();
-        let states = bounded(timeout, "save", try_join_all(slots.iter().map(|slot| save(slot, state)))).await?;
+        let states = bounded(timeout, "save", try_join_all(slots.iter().map(|slot| save(slot, state)))).await;
+        let states = states.map_err(|why| format!("{why}; `fanfare reload --force` goes on without the state"))?;
         let loads = prepared.iter_mut().zip(states).filter_map(|(prepared, state)| Some((prepared, state?)));
         let loads = loads.map(|(prepared, state)| prepared.load(from.to_owned(), state));
         bounded(timeout, "load", try_join_all(loads)).await?;
