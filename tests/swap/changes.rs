@@ -35,6 +35,28 @@ async fn what_waits_is_run_by_the_new_generations_handler() {
 }
 
 #[tokio::test]
+async fn a_client_that_waits_for_a_route_which_is_closed_meanwhile_is_refused() {
+    let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
+    let late = async {
+        host.until_running("snapshot", 0, 1).await;
+        let block = json!({ "path": "block", "handler": "block" });
+        let count = json!({ "path": "count", "handler": "count", "middlewares": ["inner"] });
+        host.rewrite("snapshot", json!({ "routes": [block, count], "broadcasts": {}, "startups": {} }));
+        let swap = host.reload("snapshot");
+        let waits = async {
+            host.until_held(0).await;
+            tokio::join!(host.post("/api/snapshot/count", ""), host.call("any", "snapshot", "count", ""))
+        };
+        let (swapped, (client, operator)) = tokio::join!(swap, waits);
+        assert_eq!(swapped["outcome"], "swapped", "{swapped}");
+        assert_eq!((client.status, client.code()), (403, "forbidden".to_owned()), "{}", client.text());
+        assert_eq!(operator["status"], 200, "{operator}");
+    };
+    let (blocked, ()) = tokio::join!(host.call("any", "snapshot", "block", "300"), late);
+    assert_eq!(blocked["status"], 200, "{blocked}");
+}
+
+#[tokio::test]
 async fn what_waits_for_a_broadcast_that_is_gone_is_told_so() {
     let host = patient(json!({})).start().await;
     host.rewrite("snapshot", json!({ "broadcasts": {}, "config": { "load": "waits" } }));

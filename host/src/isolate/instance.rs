@@ -275,10 +275,12 @@ impl Drive {
             self.slot.end(queued, &CallError::Timeout);
             return None;
         }
-        let Some(route) = self.version.route_of(&queued.call) else {
-            let gone = format!("{} has no `{}` any more", self.slot.module, queued.call.route.text);
-            self.slot.end(queued, &CallError::NotFound(gone));
-            return None;
+        let route = match self.version.route_of(&queued.call) {
+            Ok(route) => route,
+            Err(error) => {
+                self.slot.end(queued, &error);
+                return None;
+            }
         };
         let Queued { call, reply, nested } = queued;
         let call = Call { route, ..call };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::logs::Log;
 use super::stats::Stats;
-use crate::call::{Call, IsolateId, Route, Trigger};
+use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
 use crate::registry::{Generation, Router};
 
@@ -48,12 +48,23 @@ impl Version {
     }
 
     /// What a call means here, which may have been made for another generation: the route of the same method and path, or of
-    /// the broadcast of the same name. `None`: there is none any more.
-    pub fn route_of(&self, call: &Call) -> Option<Arc<Route>> {
-        match &call.trigger {
-            _ if call.route.version == self.number => Some(call.route.clone()),
-            Trigger::Broadcast(broadcast) => self.route(*self.generation.manifest.broadcasts.get(&*broadcast.name)?),
-            _ => self.routes.iter().find(|route| route.text == call.route.text).cloned(),
+    /// the broadcast of the same name. What is gone is not found, and what was closed meanwhile is closed to a client that waited.
+    pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
+        if call.route.version == self.number {
+            return Ok(call.route.clone());
+        }
+        let index = match &call.trigger {
+            Trigger::Broadcast(broadcast) => self.generation.manifest.broadcasts.get(&*broadcast.name).copied(),
+            _ => self.routes.iter().position(|route| route.text == call.route.text),
+        };
+        let (module, text) = (&self.generation.module, &call.route.text);
+        let found = index.and_then(|index| Some((self.generation.access(index), self.route(index)?)));
+        match found {
+            Some((access, _)) if access.inner && matches!(call.trigger, Trigger::Http(_)) => {
+                Err(CallError::Forbidden(format!("`{text}` of {module} is open to calls from inside only")))
+            }
+            Some((_, route)) => Ok(route),
+            None => Err(CallError::NotFound(format!("{module} has no `{text}` any more"))),
         }
     }
 }
