@@ -187,3 +187,34 @@ pub async fn files_are_read_when_nobody_writes_to_them() {
     assert!(!reload.is_finished());
     reload.abort();
 }
+
+#[tokio::test]
+async fn a_folder_that_is_filled_later_is_served() {
+    let host = watched("beside").await;
+    let folder = host.folder("filled");
+    fs::create_dir(&folder).unwrap();
+    // What is changed later is taken up, so the empty folder has been looked at.
+    for path in ["one", "two"] {
+        host.put_manifest("beside", &with_route(path));
+        host.until_served(&format!("/api/beside/{path}")).await;
+    }
+    for file in ["echo.wasm", "module.json"] {
+        fs::copy(source_of("echo").join(file), folder.join(file)).unwrap();
+    }
+    host.until_served("/api/filled/who").await;
+}
+
+#[tokio::test]
+async fn a_folder_made_anew_is_watched_like_the_one_before() {
+    let host = watched("anew").await;
+    let folder = host.folder("anew");
+    let component = fs::read(folder.join("echo.wasm")).unwrap();
+    // Some file systems give it the number of the one before.
+    fs::remove_dir_all(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("echo.wasm"), component).unwrap();
+    fs::write(folder.join("module.json"), with_route("one").to_string()).unwrap();
+    host.until_served("/api/anew/one").await;
+    fs::write(folder.join("module.json"), with_route("two").to_string()).unwrap();
+    host.until_served("/api/anew/two").await;
+}

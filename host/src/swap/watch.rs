@@ -1,6 +1,6 @@
 //! Notices what changes in `modulesDir` and `fanfare.json`, and asks for reloads.
 //!
-//! Watched are folders, never what is below them: `modulesDir`, each module's own, the one its component is in, and that of
+//! Watched are folders, never what is below them: `modulesDir`, each one in it, those that components are in, and that of
 //! `fanfare.json`. What has happened is not taken from the events, which tell only that it is time to look: files that
 //! are written in place, renamed, linked anew or deleted and made again all look different afterwards.
 
@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify_debouncer_full::notify::{Config as NotifyConfig, EventKind, RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::disk::{Print, Stat};
 use super::{Swapper, Want};
-use crate::config::{FILE_NAME, source};
+use crate::config::{FILE_NAME, formats, source};
 use crate::registry::manifest::folders;
 
 /// Events that come within it are looked into once.
@@ -30,8 +30,8 @@ pub struct Watcher {
     swapper: Arc<Swapper>,
     notifier: Notifier,
     happened: mpsc::Receiver<()>,
-    /// The folders that are watched, by device and inode: a folder that takes another one's place is another one.
-    watched: HashMap<(u64, u64), PathBuf>,
+    /// The folders that are watched.
+    watched: HashMap<Folder, PathBuf>,
     /// What every module looked like.
     prints: BTreeMap<String, Print>,
     /// `fanfare.json`.
@@ -73,7 +73,9 @@ impl Watcher {
             config_due: false,
         };
         watcher.look();
-        watcher.watch();
+        while watcher.watch() {
+            watcher.look();
+        }
         Some(watcher)
     }
 
@@ -91,12 +93,20 @@ impl Watcher {
                 Some(()) = self.happened.recv() => {}
                 () = wake => {}
             }
-            for module in self.look() {
-                // It logs what it comes to.
-                drop(self.swapper.reload(&module, Want::CHANGE));
+            self.ask();
+            while self.watch() {
+                // What was written before it was watched.
+                self.ask();
             }
-            self.watch();
             again = self.look_at_config();
+        }
+    }
+
+    /// Asks for reloads of what has changed since the last look.
+    fn ask(&mut self) {
+        for module in self.look() {
+            // It logs what it comes to.
+            drop(self.swapper.reload(&module, Want::CHANGE));
         }
     }
 
@@ -142,25 +152,28 @@ impl Watcher {
         None
     }
 
-    /// Watches the folders that matter now, and no others.
-    fn watch(&mut self) {
+    /// Watches the folders that matter now, and no others. Answers whether there is one that was not watched before.
+    fn watch(&mut self) -> bool {
         let config = &self.swapper.config;
         let components = self.prints.values().filter_map(|print| print.component.as_deref());
         let mut folders: Vec<PathBuf> = vec![config.modules_dir.clone()];
         folders.extend(self.config.parent().map(Path::to_owned));
-        folders.extend(self.prints.keys().map(|name| config.modules_dir.join(name)));
+        // An empty one too: it may become a module.
+        let beside = fs::read_dir(&config.modules_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        folders.extend(beside.filter(|path| is_folder_of_a_module(path)));
         for component in components {
             folders.extend(component.parent().map(Path::to_owned));
             // Where it really is, when it is a link.
             let target = component.canonicalize().ok();
             folders.extend(target.as_deref().and_then(Path::parent).map(Path::to_owned));
         }
-        let wanted: HashMap<(u64, u64), PathBuf> = folders.into_iter().filter_map(nearest).collect();
+        let wanted: HashMap<Folder, PathBuf> = folders.into_iter().filter_map(nearest).collect();
         let gone: Vec<_> = self.watched.extract_if(|folder, _| !wanted.contains_key(folder)).collect();
         for (_, path) in gone {
             // It may be gone by itself.
             let _ = self.notifier.unwatch(&path);
         }
+        let before = self.watched.len();
         for (folder, path) in wanted {
             if self.watched.contains_key(&folder) {
                 continue;
@@ -170,14 +183,23 @@ impl Watcher {
             }
             self.watched.insert(folder, path);
         }
+        self.watched.len() > before
     }
 }
 
+/// What tells a folder from the one that takes its place: device, inode, and when it was made, where that is known, for the
+/// inode may be that of one which was deleted.
+type Folder = (u64, u64, Option<SystemTime>);
+
+fn is_folder_of_a_module(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(formats::is_module) && path.is_dir()
+}
+
 /// The folder, or the nearest one above it that is there.
-fn nearest(mut folder: PathBuf) -> Option<((u64, u64), PathBuf)> {
+fn nearest(mut folder: PathBuf) -> Option<(Folder, PathBuf)> {
     loop {
         match fs::metadata(&folder) {
-            Ok(meta) if meta.is_dir() => return Some(((meta.dev(), meta.ino()), folder)),
+            Ok(meta) if meta.is_dir() => return Some(((meta.dev(), meta.ino(), meta.created().ok()), folder)),
             _ if !folder.pop() => return None,
             _ => {}
         }
