@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{count, swapping};
-use crate::harness::{Connection, TestHost, eventually, json_of};
+use crate::harness::{Connection, Gate, TestHost, eventually, json_of};
+use fanfare::call::{IsolateId, StartupReason, Trigger};
 use fanfare::host::Stopped;
 
 #[tokio::test]
@@ -126,5 +127,40 @@ async fn an_old_instance_that_has_nothing_to_do_ends() {
         let reload = tokio::time::timeout(Duration::from_secs(10), host.reload("echo"));
         assert_eq!(reload.await.expect("the old ones end")["outcome"], "swapped");
     }
+    assert_eq!(host.stop().await, Stopped::Clean);
+}
+
+#[tokio::test]
+async fn a_host_that_stops_during_a_swap_lets_running_calls_end() {
+    let gate = Gate::before(|call| {
+        let swap = matches!(&call.trigger, Trigger::Startup { reason: StartupReason::Swap, .. });
+        swap && call.context.isolate == IsolateId::Worker(0)
+    });
+    let startups = json!({ "warm": { "type": "all", "path": "ok" } });
+    let host = TestHost::waits_for(&[]).manifest("waits", json!({ "startups": startups })).probe(gate.probe());
+    let host = host.start().await;
+    let call = host.calling(1, "waits", "block", "1000");
+    host.until_running("waits", 1, 1).await;
+    let reload = host.reloading("waits");
+    eventually("the next one starts", || async { gate.reached() == 1 }).await;
+    let stopping = tokio::spawn(host.stop());
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    gate.open();
+    assert_eq!(stopping.await.unwrap(), Stopped::Clean);
+    assert_eq!(call.await.unwrap()["status"], 200);
+    reload.abort();
+}
+
+#[tokio::test]
+async fn a_leaked_call_does_not_keep_what_is_to_end() {
+    let host =
+        TestHost::waits_for(&[]).workers(1).limit("waits", "timeout", "50ms").limit("waits", "abandonAfter", "10ms");
+    let host = host.config(json!({ "swap": { "removal": "0ms" } })).start().await;
+    assert_eq!(host.call("any", "waits", "hold", "").await["code"], "timeout");
+    host.until("waits", 0, "leaked", 1).await;
+    std::fs::remove_dir_all(host.dir.path().join("modules/waits")).unwrap();
+    assert_eq!(host.reload("waits").await["outcome"], "removed");
     assert_eq!(host.stop().await, Stopped::Clean);
 }

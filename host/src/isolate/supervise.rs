@@ -96,6 +96,7 @@ impl Supervisor {
     async fn watch(&mut self, instance: &mut Instance) -> Event {
         let stop = self.slot.stop.clone();
         let mut renewal: Option<BoxFuture<Result<(), String>>> = None;
+        let mut stopping = false;
         loop {
             tokio::select! {
                 biased;
@@ -103,18 +104,22 @@ impl Supervisor {
                     let (next, told) = self.adopt(adoption);
                     let old = std::mem::replace(instance, next);
                     old.control.drain();
+                    if stopping {
+                        instance.control.finish();
+                    }
                     // Whoever swaps may have left: it drains nevertheless.
                     let _ = told.send(Some(old));
                 }
-                end = &mut instance.task => return Event::Ended(match end {
-                    Ok(end) => end.why(),
-                    Err(panic) => format!("the host panicked: {panic}"),
-                }),
+                end = &mut instance.task => return match end {
+                    _ if stopping => Event::Stop,
+                    Ok(end) => Event::Ended(end.why()),
+                    Err(panic) => Event::Ended(format!("the host panicked: {panic}")),
+                },
                 () = instance.control.ready.notified() => {
                     self.slot.set_serving(instance);
                     self.slot.set(SlotState::Ready);
                 }
-                () = instance.control.worn.notified(), if renewal.is_none() => {
+                () = instance.control.worn.notified(), if renewal.is_none() && !stopping => {
                     let (module, isolate) = (&self.slot.module, self.slot.isolate);
                     tracing::warn!(%module, %isolate, "replacing an instance with more leaked calls than limits.maxLeaked");
                     self.slot.note("replaced: more leaked calls than limits.maxLeaked");
@@ -128,14 +133,15 @@ impl Supervisor {
                     if let Err(why) = renewed {
                         tracing::warn!(module = %self.slot.module, isolate = %self.slot.isolate, "its state is lost: {why}");
                         instance.control.drain();
-                        return Event::Worn;
+                        if !stopping {
+                            return Event::Worn;
+                        }
                     }
                     self.slot.stats.restarts.inc();
                 }
-                () = stop.cancelled() => {
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
                     instance.control.finish();
-                    let _ = (&mut instance.task).await;
-                    return Event::Stop;
                 }
             }
         }

@@ -33,13 +33,19 @@ impl Drive {
             if !self.answers(limits.abandon_after).await {
                 return End::Crashed("the guest answered nothing past a deadline".to_owned());
             }
-            if self.control.draining.load(Ordering::Acquire) && !self.running.awaited() {
+            if self.takes_no_more() && !self.running.awaited() {
                 return End::Drained;
             }
             if leaked > limits.max_leaked as usize {
                 self.control.worn.notify_one();
             }
         }
+    }
+
+    /// Whether there is nothing but the calls that it has.
+    fn takes_no_more(&self) -> bool {
+        let finishing = || self.control.finishing.load(Ordering::Acquire) && self.slot.mailbox.waiting() == (0, 0);
+        self.control.draining.load(Ordering::Acquire) || finishing()
     }
 
     /// Whether the driver gets a turn within `grace`.
