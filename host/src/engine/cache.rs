@@ -177,12 +177,37 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
 /// Writes a file that appears whole or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let temporary = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let (mut file, temporary) = loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
+            // Of a process that was killed and had the same number, as in containers.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => break (opened?, temporary),
+        }
+    };
     let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_of_the_same_number_left_is_in_nobodys_way() {
+        let dir = std::env::temp_dir().join(format!("fanfare-write-whole-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        for number in 0..200 {
+            fs::write(dir.join(format!("file.{}-{number}.tmp", std::process::id())), "half").unwrap();
+        }
+        let written = write_whole(&dir.join("file.wasm"), b"whole");
+        let found = fs::read(dir.join("file.wasm"));
+        fs::remove_dir_all(&dir).unwrap();
+        written.unwrap();
+        assert_eq!(found.unwrap(), b"whole");
+    }
 }
