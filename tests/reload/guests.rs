@@ -53,3 +53,16 @@ async fn a_startup_cannot_ask() {
     let started = host.run(0, "startup", "started&method=GET", Value::Null).await;
     assert!(started[1].as_str().unwrap().contains("a startup cannot ask for a reload"), "{started}");
 }
+
+#[tokio::test]
+async fn what_guests_ask_for_does_not_pile_up() {
+    use fanfare::ports::Reloads as _;
+    let host = TestHost::with("echo").start().await;
+    let swapper = &host.running().swapper;
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    for _ in 0..1_000 {
+        swapper.request(None).unwrap();
+    }
+    assert!(alive() < before + 20, "{} tasks", alive() - before);
+}

@@ -1,6 +1,6 @@
 //! Who asks for a reload, and when it runs: requests that wait for the same module share one run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ impl Reloads for Swapper {
             }
             // Each logs what it comes to.
             Some(module) => drop(swapper.reload(module, Want::RENEW)),
-            None => drop(self.runtime.spawn(async move { swapper.reload_all(Want::RENEW).await })),
+            None => self.names().iter().for_each(|module| drop(swapper.reload(module, Want::RENEW))),
         }
         Ok(Receipt {
             id: self.environment.next_id(),
@@ -140,15 +140,17 @@ impl Swapper {
 
     /// The same for every module there is or was.
     pub async fn reload_all(self: &Arc<Swapper>, want: Want) -> Vec<(String, Ended)> {
-        let folders = folders(&self.config.modules_dir).unwrap_or_default().into_iter();
-        let mut names: Vec<String> = folders.chain(self.roster.states().into_keys()).collect();
-        names.sort();
-        names.dedup();
-        let reloads = names.into_iter().map(|name| {
+        let reloads = self.names().into_iter().map(|name| {
             let ended = self.reload(&name, want);
             async move { (name, ended.await) }
         });
         join_all(reloads).await
+    }
+
+    /// Every module there is or was.
+    fn names(&self) -> BTreeSet<String> {
+        let folders = folders(&self.config.modules_dir).unwrap_or_default().into_iter();
+        folders.chain(self.roster.states().into_keys()).collect()
     }
 
     /// Whether there is such a module, or was one. The name leads nowhere else.
