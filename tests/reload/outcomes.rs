@@ -102,3 +102,37 @@ async fn a_module_that_has_failed_is_renewed_even_when_nothing_has_changed() {
     assert_eq!(renewed.outcome, Outcome::Swapped);
     assert_eq!(host.slot("traps", 0).await["state"], "ready");
 }
+
+/// `startup` in one worker, whose next generation stops in its startup until the gate opens.
+async fn gated() -> (Started, Gate) {
+    let gate = Gate::before(is_swap);
+    let host = TestHost::with("startup").and("echo").workers(1).probe(gate.probe());
+    (host.config(json!({ "swap": { "settle": "0ms", "removal": "1m" } })).start().await, gate)
+}
+
+fn is_swap(call: &fanfare::call::Call) -> bool {
+    matches!(&call.trigger, Trigger::Startup { reason: fanfare::call::StartupReason::Swap, .. })
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_while_its_reload_waits_for_another_module_may_come_back() {
+    let (host, gate) = gated().await;
+    let swapper = &host.running().swapper;
+    let other = tokio::spawn(swapper.reload("startup", Want::RENEW));
+    eventually("the other one has begun", || async { gate.reached() == 1 }).await;
+    let reload = tokio::spawn(swapper.reload("echo", Want::CHANGE));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    fs::remove_dir_all(host.folder("echo")).unwrap();
+    gate.open();
+    other.await.unwrap().unwrap();
+    for _ in 0..20 {
+        assert_eq!(host.get("/api/startup/started").await.status, 200);
+    }
+    fs::create_dir(host.folder("echo")).unwrap();
+    fs::copy(crate::harness::source_of("echo").join("echo.wasm"), host.folder("echo").join("echo.wasm")).unwrap();
+    fs::write(host.folder("echo").join("module.json"), with_route("back").to_string()).unwrap();
+    assert_eq!(reload.await.unwrap().unwrap().outcome, Outcome::Swapped);
+    assert_eq!(host.get("/api/echo/back").await.status, 200);
+}

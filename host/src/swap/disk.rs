@@ -154,8 +154,9 @@ impl Swapper {
         if !as_it_is && (written || half) { Err(Unread::Unsettled) } else { read }
     }
 
-    /// Waits until a module's files are there, or stay away, and nobody has written to them for a moment.
-    pub(super) async fn settle(&self, module: &str) {
+    /// Waits until a module's files are there, or stay away, and nobody has written to them for a moment. Answers whether
+    /// they are there.
+    pub(super) async fn settle(&self, module: &str) -> bool {
         let dir = self.config.modules_dir.join(module);
         let gone = Instant::now() + self.config.swap.removal;
         let mut print = Print::of(&dir, None);
@@ -166,7 +167,7 @@ impl Swapper {
                 false => self.config.swap.settle.saturating_sub(print.age()),
             };
             if rest.is_zero() {
-                return;
+                return !print.is_away();
             }
             tokio::time::sleep(rest).await;
             print = Print::of(&dir, Some(&print));

@@ -165,12 +165,19 @@ impl Swapper {
         let until = Instant::now() + self.config.swap.patience;
         loop {
             // Past the limit it is read as it is.
-            let must = tokio::time::timeout_at(until.into(), self.settle(module)).await.is_err();
+            let settled = tokio::time::timeout_at(until.into(), self.settle(module)).await;
+            let must = settled.is_err();
             let mut held = self.turn(module).await;
             let (want, asked) = claim.asked();
             let config = self.live.load_full();
             let chosen = self.choose(module, &config, want.force, must);
-            let up_to_date = !matches!(chosen, Err(Unread::Unsettled)) && claim.begin(asked, must);
+            let unsettled = match &chosen {
+                Err(Unread::Unsettled) => true,
+                // They were there before another module's run.
+                Err(Unread::Missing | Unread::Waiting(_)) => settled == Ok(true),
+                _ => false,
+            };
+            let up_to_date = !unsettled && claim.begin(asked, must);
             if !claim.begun {
                 drop(held);
                 tokio::time::sleep(REREAD).await;
