@@ -161,3 +161,14 @@ async fn what_was_refused_is_not_kept() {
     assert_eq!(host.get("/api/echo/one").await.status, 200);
     assert_eq!(host.get(NEVER).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_folder_that_is_refused_does_not_end_it() {
+    let host = two_generations().await;
+    host.operate("modules/echo/rollback").await;
+    host.rename_in(&host.folder("echo").join("module.json"), "{ broken");
+    assert_eq!(host.operate("modules/echo/reload?force=true").await["code"], "refused");
+    let host = TestHost::empty().again(host.leave().await).start().await;
+    assert_eq!(host.get("/api/echo/one").await.status, 200, "what served before the restart");
+    assert_eq!(host.get("/api/echo/two").await.status, 404);
+}

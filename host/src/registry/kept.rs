@@ -70,6 +70,14 @@ impl Kept {
         self.index(module).good
     }
 
+    /// The same with the pinned one before all others: it has served after them.
+    pub fn last_served(&self, module: &str) -> Vec<String> {
+        let Index { good, pinned } = self.index(module);
+        let pinned = pinned.map(|pin| pin.generation);
+        let others = good.into_iter().filter(|digest| Some(digest) != pinned.as_ref());
+        pinned.iter().cloned().chain(others).collect()
+    }
+
     /// Puts a generation that serves before the others, and drops the oldest beyond [`KEPT`] but for the pinned one.
     pub fn keep(&self, candidate: &Candidate) -> io::Result<()> {
         let module = &candidate.manifest.name;
@@ -131,7 +139,10 @@ impl Kept {
             return Ok(());
         }
         make_private(&self.of(module))?;
-        self.write(module, &Index { pinned: pin, ..index })
+        let index = Index { pinned: pin, ..index };
+        self.write(module, &index)?;
+        self.trim(module, &index);
+        Ok(())
     }
 }
 

@@ -105,20 +105,16 @@ impl Unread {
 
 impl Swapper {
     /// What a module is to be served from now: its folder, or what a rollback has pinned until that changes or `force` undoes
-    /// it. `as_it_is`: even a folder that is being written to.
+    /// it. The pin goes when what is in the folder has been taken. `as_it_is`: even a folder that is being written to.
     pub(super) fn choose(&self, module: &str, config: &Config, force: bool, as_it_is: bool) -> Result<Choice, Unread> {
         let dir = config.modules_dir.join(module);
         if Print::of(&dir, None).is_missing() {
             return Err(Unread::Missing);
         }
         let read = self.read(&dir, config, as_it_is);
-        let pin = self.kept.pin(module).filter(|_| !matches!(read, Err(Unread::Unsettled)));
+        let unsettled = matches!(read, Err(Unread::Unsettled));
+        let pin = self.kept.pin(module).filter(|pin| !force && !unsettled && folder_digest(&dir) == pin.folder);
         let Some(pin) = pin else { return read.map(|candidate| Choice { candidate, pinned: false }) };
-        if force || folder_digest(&dir) != pin.folder {
-            tracing::info!(%module, "the rollback is over");
-            self.set_pin(module, None);
-            return read.map(|candidate| Choice { candidate, pinned: false });
-        }
         match self.kept(module, &pin.generation, config) {
             Ok(candidate) => Ok(Choice { candidate, pinned: true }),
             Err(why) => Err(Unread::Refused(format!(

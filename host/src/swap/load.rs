@@ -73,13 +73,16 @@ impl Swapper {
             Ok(Choice { candidate, pinned }) => match self.load(&candidate, threads, turn).await {
                 Ok(program) => {
                     let note = pinned.then(|| Note::Pinned { generation: short(&candidate.digest).to_owned() });
+                    if !pinned {
+                        self.set_pin(module, None);
+                    }
                     return Ok(First { program, candidate: Some(candidate).filter(|_| !pinned), note });
                 }
                 Err(why) => Unread::Refused(why),
             },
             Err(unread) => unread,
         };
-        for digest in self.kept.generations(module) {
+        for digest in self.kept.last_served(module) {
             let loaded = match self.kept(module, &digest, &self.config) {
                 Ok(candidate) => self.load(&candidate, threads, turn).await,
                 Err(why) => Err(why),

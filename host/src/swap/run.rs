@@ -37,6 +37,9 @@ impl Run<'_> {
             None => self.start(held, candidate).await.map(Ran::Done),
         };
         let mut ran = ran.map_err(|why| self.refuse(held, why))?;
+        if !pinned {
+            self.swapper.set_pin(self.module, None);
+        }
         if let Ran::Done(reloaded) = &mut ran {
             reloaded.pinned = pinned;
             self.swapper
