@@ -125,6 +125,17 @@ impl Swapper {
         }
     }
 
+    /// Does something that ends, wherever it is, when the host stops, and counts how.
+    async fn until_stop(&self, work: impl Future<Output = Ended>) -> Ended {
+        let ended = tokio::select! {
+            biased;
+            () = self.environment.stop.cancelled() => Err(SwapError::Refused("the host stops".to_owned())),
+            ended = work => ended,
+        };
+        self.ends.count(&ended);
+        ended
+    }
+
     /// Reads `fanfare.json` again, for whatever is loaded from now on. Faults leave everything as it was.
     pub fn reconfigure(&self) -> Result<(), Faults> {
         let (config, restart) = self.config.reread()?;

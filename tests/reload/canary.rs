@@ -2,6 +2,7 @@
 
 use fanfare::call::{IsolateId, Trigger};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -218,4 +219,51 @@ async fn its_numbers_have_bounds() {
         assert!(refused["detail"].as_str().unwrap().contains(rule), "{rule}: {refused}");
     }
     assert_eq!(host.get("/api/echo/who").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_host_that_stops_ends_it() {
+    let host = TestHost::with("echo").start().await;
+    host.put_manifest("echo", &on_trial("new", "1m", 0));
+    let admin = host.admin;
+    let operator = tokio::spawn(async move {
+        let mut connection = crate::harness::Connection::open(admin).await;
+        connection.send("POST", "/v1/modules/echo/reload", &[], "").await.json()
+    });
+    eventually("the trial has begun", || async {
+        let generations = host.generations("echo").await;
+        generations[0] != generations[1]
+    })
+    .await;
+    let swapper = Arc::downgrade(&host.running().swapper);
+    assert_eq!(host.stop().await, fanfare::host::Stopped::Clean);
+    let told = operator.await.unwrap();
+    assert!(told["detail"].as_str().unwrap().contains("the host stops"), "{told}");
+    eventually("nothing is left of it", || async { swapper.strong_count() == 0 }).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_go_back_is_not_taken_for_unchanged() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let now = broken.clone();
+    let host = TestHost::with("startup").probe(Arc::new(move |call| {
+        let swap = matches!(call.trigger, Trigger::Startup { .. });
+        assert!(!(swap && now.load(Ordering::Acquire)), "no startup ends well for now");
+    }));
+    let host = host.start().await;
+    let before = host.generations("startup").await;
+    let file = host.folder("startup").join("module.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut manifest: Value = serde_json::from_str(&text).unwrap();
+    manifest["rollout"] = rollout("1m", 0);
+    host.put_manifest("startup", &manifest);
+    let trial = host.try_out("startup").await;
+    broken.store(true, Ordering::Release);
+    host.rename_in(&file, &text);
+    let refused = host.reload_with("startup", Want::CHANGE).await;
+    assert!(trial.await.unwrap().is_err());
+    assert!(matches!(refused, Err(SwapError::Refused(_))), "{refused:?}");
+    broken.store(false, Ordering::Release);
+    host.reload_with("startup", Want::CHANGE).await.unwrap();
+    assert_eq!(host.generations("startup").await, before);
 }

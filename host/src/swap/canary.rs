@@ -90,7 +90,7 @@ impl Run<'_> {
         let (running, drain) = self.swapper.switch(&program, &from, &slots, true).await?;
         holding.draining.push(drain);
         let (tell, told) = oneshot::channel();
-        let lost = |_| Err(SwapError::Refused("the host stopped during the trial".to_owned()));
+        let lost = |_| Err(SwapError::Refused("the host lost the trial: its log says why".to_owned()));
         let ended = told.map(move |ended: Result<Ended, _>| ended.unwrap_or_else(lost)).boxed().shared();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (begun, trial) = (Instant::now(), ended.clone());
@@ -98,8 +98,9 @@ impl Run<'_> {
         let module = self.module.to_owned();
         tracing::info!(%module, %generation, workers = places, "on trial for {lasts:?}");
         holding.canary = Some(canary);
-        let swapper = self.swapper.clone();
-        tokio::spawn(async move { swapper.watch_trial(&module, number).await });
+        let (swapper, stop) = (self.swapper.clone(), self.swapper.environment.stop.clone());
+        let watch = async move { swapper.watch_trial(&module, number).await };
+        tokio::spawn(stop.run_until_cancelled_owned(watch));
         Ok(trial)
     }
 }

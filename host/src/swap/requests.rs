@@ -130,8 +130,7 @@ impl Swapper {
         requests.insert(module.to_owned(), Request { want, asked: 1, ended: ended.clone() });
         let (swapper, module) = (self.clone(), module.to_owned());
         self.runtime.spawn(async move {
-            let ended = swapper.run_request(&module).await;
-            swapper.ends.count(&ended);
+            let ended = swapper.until_stop(swapper.run_request(&module)).await;
             // Nobody may wait for it.
             let _ = tell.send(ended);
         });

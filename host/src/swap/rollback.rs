@@ -13,11 +13,8 @@ impl Swapper {
     /// begins with `to`. It goes on when the future is dropped.
     pub fn rollback(self: &Arc<Swapper>, module: &str, to: Option<&str>) -> impl Future<Output = Ended> + Send + use<> {
         let (swapper, module, to) = (self.clone(), module.to_owned(), to.map(str::to_owned));
-        let running = self.runtime.spawn(async move {
-            let ended = swapper.roll_back_to(&module, to.as_deref()).await;
-            swapper.ends.count(&ended);
-            ended
-        });
+        let running =
+            self.runtime.spawn(async move { swapper.until_stop(swapper.roll_back_to(&module, to.as_deref())).await });
         async { running.await.unwrap_or_else(|error| Err(SwapError::Refused(format!("the host panicked: {error}")))) }
     }
 

@@ -56,7 +56,7 @@ impl Run<'_> {
         }
         self.swapper.end_trial(self.module, holding).await;
         let same = candidate.is(&holding.program.generation);
-        if same && !self.want.renew && self.is_ready() {
+        if same && !self.want.renew && self.is_served(&holding.program) {
             return Ok(Ran::Done(self.outcome(Outcome::Unchanged, &candidate.digest)));
         }
         let program = Arc::new(self.load(&candidate).await?);
@@ -83,9 +83,11 @@ impl Run<'_> {
         self.swapper.slots(self.module)
     }
 
-    /// Whether every worker serves it. One that has failed gets a new instance even when nothing has changed.
-    fn is_ready(&self) -> bool {
-        self.slots().iter().all(|slot| slot.is_ready())
+    /// Whether every worker serves it. One that has failed, or could not go back after a trial, gets a new instance even when
+    /// nothing has changed.
+    fn is_served(&self, program: &Program) -> bool {
+        let serves = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.version().generation, &program.generation);
+        self.slots().iter().all(|slot| slot.is_ready() && serves(slot))
     }
 
     /// Nothing changes, and the operator is told why.
@@ -139,10 +141,10 @@ impl Run<'_> {
 
     async fn start(&self, held: &mut Modules, candidate: Candidate) -> Result<Reloaded, String> {
         let program = Arc::new(self.load(&candidate).await?);
-        for slot in self.swapper.hold(held, program) {
+        for slot in self.swapper.hold(held, program.clone()) {
             slot.tried().await;
         }
-        if self.is_ready() {
+        if self.is_served(&program) {
             self.swapper.keep(&candidate);
         }
         let started = self.outcome(Outcome::Started, &candidate.digest);
