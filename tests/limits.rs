@@ -86,6 +86,7 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("engine.maxComponent", cli::compile::one_that_is_too_large),
     ("engine.cacheSize", cli::cache::they_take_no_more_room_than_allowed),
     ("calls.maxDepth", too_deep),
+    ("swap.poll", crate::reload::watch::files_that_keep_changing_are_read_in_the_end),
     ("swap.settle", crate::reload::watch::files_are_read_when_nobody_writes_to_them),
     ("swap.removal", crate::reload::outcomes::the_folder_that_is_gone_is_let_go_after_what_waits),
     ("swap.patience", crate::reload::watch::files_that_keep_changing_are_read_in_the_end),

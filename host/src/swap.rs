@@ -136,8 +136,9 @@ impl Swapper {
         ended
     }
 
-    /// Reads `fanfare.json` again, for whatever is loaded from now on. Faults leave everything as it was.
-    pub fn reconfigure(&self) -> Result<(), Faults> {
+    /// Reads `fanfare.json` again, for whatever is loaded from now on. Answers the keys that have changed and wait for a restart;
+    /// faults leave everything as it was.
+    pub fn reconfigure(&self) -> Result<Vec<String>, Faults> {
         let (config, restart) = self.config.reread()?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -146,6 +147,6 @@ impl Swapper {
             tracing::warn!("not taken up before a restart: {}", restart.join(", "));
         }
         self.live.store(Arc::new(config));
-        Ok(())
+        Ok(restart)
     }
 }

@@ -131,6 +131,14 @@ async fn reload_without_a_name_is_of_all_and_says_what_is_refused() {
     assert_eq!(refused.code, 1);
     assert!(refused.out.contains("echo: refused: modules/echo/module.json:1:"), "{}", refused.out);
     assert!(refused.err.contains("1 of 2 modules are refused"), "{}", refused.err);
+    assert!(!refused.err.contains("restart"), "{}", refused.err);
+    let mut settings: serde_json::Value = serde_json::from_str(&project.read("fanfare.json")).unwrap();
+    settings["calls"] = json!({ "maxDepth": 7 });
+    std::fs::write(project.path().join("fanfare.json"), settings.to_string()).unwrap();
+    for args in [&["reload"][..], &["reload", "counts"]] {
+        let warned = project.run(&[args, &["--admin", &admin]].concat()).await;
+        assert!(warned.err.contains("not taken up before a restart: calls.maxDepth"), "{}", warned.err);
+    }
     let json = project.run(&["reload", "--json", "--admin", &admin]).await;
     assert_eq!((json.code, &json.json()[1]["outcome"]), (1, &json!("refused")));
     let status = project.run(&["status", "--admin", &admin]).await;

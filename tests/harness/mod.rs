@@ -191,7 +191,8 @@ impl TestHost {
 
     /// Takes up what changes on disk by itself, `fanfare.json` too.
     pub fn watched(self) -> TestHost {
-        TestHost { watched: true, ..self.config(json!({ "swap": { "watch": true } })) }
+        // What a test sees is what the system has told.
+        TestHost { watched: true, ..self.config(json!({ "swap": { "watch": true, "poll": "1h" } })) }
     }
 
     /// The same folder once more, with the modules and the state that another host has left.

@@ -163,11 +163,11 @@ async fn a_startup_that_traps_refuses_the_generation() {
     }
 }
 
-/// `swap.patience`.
+/// `swap.patience`, and `swap.poll`: of changes that come one after another the system tells late.
 #[tokio::test]
 pub async fn files_that_keep_changing_are_read_in_the_end() {
     let host = TestHost::empty().and_as("echo", "restless").watched();
-    let host = host.config(json!({ "swap": { "patience": "1s", "settle": "1m" } })).start().await;
+    let host = host.config(json!({ "swap": { "patience": "1s", "settle": "1m", "poll": "50ms" } })).start().await;
     eventually("it is read as it is", || async {
         host.put_manifest("restless", &with_route("new"));
         host.get("/api/restless/new").await.status == 200

@@ -10,7 +10,7 @@ use crate::call::{
     CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Problem, Receipt, Reply, RouteName, Target,
 };
 use crate::dispatch::Actor;
-use crate::swap::{SwapError, Want};
+use crate::swap::{Reloaded, SwapError, Want};
 
 pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Incoming>) -> Answer {
     let query = Query::of(request.uri().query().unwrap_or_default());
@@ -34,11 +34,12 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
 
 /// [`Reloaded`], or a problem. `force=true`: even when a rollback has pinned another generation, or the state cannot go over.
 pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
-    if let Err(faults) = admin.swapper.reconfigure() {
-        return refused(&faults.to_string());
-    }
+    let restart = match admin.swapper.reconfigure() {
+        Ok(restart) => restart,
+        Err(faults) => return refused(&faults.to_string()),
+    };
     match admin.swapper.reload(&decoded(module), want(query)).await {
-        Ok(reloaded) => json_answer(StatusCode::OK, &json!(reloaded)),
+        Ok(reloaded) => json_answer(StatusCode::OK, &json!(Reloaded { restart, ..reloaded })),
         Err(error) => swap_error(&error),
     }
 }
@@ -53,12 +54,13 @@ pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
 
 /// One entry for each module: [`Reloaded`], or `{"module", "outcome": "refused", "reason"}`.
 pub async fn reload_all(admin: &Admin, query: &str) -> Answer {
-    if let Err(faults) = admin.swapper.reconfigure() {
-        return refused(&faults.to_string());
-    }
+    let restart = match admin.swapper.reconfigure() {
+        Ok(restart) => restart,
+        Err(faults) => return refused(&faults.to_string()),
+    };
     let ends = admin.swapper.reload_all(want(query)).await;
     let entries = ends.into_iter().map(|(module, end)| match end {
-        Ok(reloaded) => json!(reloaded),
+        Ok(reloaded) => json!(Reloaded { restart: restart.clone(), ..reloaded }),
         Err(error) => json!({ "module": module, "outcome": "refused", "reason": error.to_string() }),
     });
     json_answer(StatusCode::OK, &entries.collect())

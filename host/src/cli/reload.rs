@@ -6,6 +6,7 @@ use clap::builder::FalseyValueParser;
 use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded};
+use super::config::complain;
 use crate::host::{Outcome, Reloaded};
 
 /// Read fanfare.json and a module's folder again, or all of them, and let what is there take over in every worker.
@@ -63,12 +64,19 @@ impl ReloadArgs {
         let Some(module) = &self.module else { return self.all(force).await };
         let path = format!("/v1/modules/{}/reload{force}", encoded(module));
         let answer = client::ask_for_a_swap(&self.admin.admin, &path).await?;
-        Ok(Output::of(if self.admin.json { answer.text() } else { told(&answer.parse()?) }))
+        let reloaded: Reloaded = answer.parse()?;
+        warn_of_restart(&reloaded.restart);
+        Ok(Output::of(if self.admin.json { answer.text() } else { told(&reloaded) }))
     }
 
     async fn all(&self, force: &str) -> Result<Output, ClientError> {
         let answer = client::ask_for_a_swap(&self.admin.admin, &format!("/v1/reload{force}")).await?;
         let entries: Vec<Entry> = answer.parse()?;
+        let restart = entries.iter().find_map(|entry| match entry {
+            Entry::Reloaded(reloaded) => Some(&reloaded.restart),
+            Entry::Refused { .. } => None,
+        });
+        warn_of_restart(restart.map_or(&[], Vec::as_slice));
         let refused = entries.iter().filter(|entry| matches!(entry, Entry::Refused { .. })).count();
         let line = |entry: &Entry| match entry {
             Entry::Reloaded(reloaded) => told(reloaded),
@@ -80,8 +88,17 @@ impl ReloadArgs {
     }
 }
 
+fn warn_of_restart(keys: &[String]) {
+    if !keys.is_empty() {
+        complain(&format!(
+            "warning: changed in fanfare.json, and not taken up before a restart: {}\n",
+            keys.join(", ")
+        ));
+    }
+}
+
 fn told(reloaded: &Reloaded) -> String {
-    let Reloaded { module, outcome, generation, from, running, pinned } = reloaded;
+    let Reloaded { module, outcome, generation, from, running, pinned, restart: _ } = reloaded;
     let generation = generation.as_deref().unwrap_or_default();
     let what = match (outcome, from.as_deref()) {
         (Outcome::Started, _) => format!("serves, generation {generation}"),

@@ -124,6 +124,11 @@ impl Default for IsolateConfig {
 pub struct SwapConfig {
     /// Whether changes of `modulesDir` and of this file are taken up by themselves; else `fanfare reload` does. Default true.
     pub watch: bool,
+    /// How often the folders are looked at although the system tells of no change: some file systems never do, and with many
+    /// changes one after another it tells late. 50 ms to 1 h. Default `2s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 50, "maximum" = 3_600_000))]
+    pub poll: Duration,
     /// How long nobody may have written to a module's files before they are read, 0 to 1 m. Default `50ms`.
     #[serde(with = "super::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 60_000))]
@@ -155,6 +160,7 @@ impl Default for SwapConfig {
     fn default() -> SwapConfig {
         SwapConfig {
             watch: true,
+            poll: Duration::from_secs(2),
             settle: Duration::from_millis(50),
             removal: Duration::from_secs(2),
             patience: Duration::from_secs(30),

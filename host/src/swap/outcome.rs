@@ -21,6 +21,9 @@ pub struct Reloaded {
     /// Whether a rollback's generation serves, and not what is in the folder.
     #[serde(default)]
     pub pinned: bool,
+    /// Keys of `fanfare.json` that have changed and wait for a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

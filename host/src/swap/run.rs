@@ -75,6 +75,7 @@ impl Run<'_> {
             from: None,
             running: 0,
             pinned: false,
+            restart: Vec::new(),
         }
     }
 

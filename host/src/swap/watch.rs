@@ -81,24 +81,19 @@ impl Watcher {
 
     /// Asks for reloads as things change, for ever.
     pub async fn run(mut self) {
-        let mut again = None;
+        let poll = self.swapper.config.swap.poll;
+        let mut rest = poll;
         loop {
-            let wake = async {
-                match again {
-                    Some(rest) => tokio::time::sleep(rest).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 Some(()) = self.happened.recv() => {}
-                () = wake => {}
+                () = tokio::time::sleep(rest) => {}
             }
             self.ask();
             while self.watch() {
                 // What was written before it was watched.
                 self.ask();
             }
-            again = self.look_at_config();
+            rest = self.look_at_config().unwrap_or(poll);
         }
     }
 
@@ -142,7 +137,7 @@ impl Watcher {
         }
         self.config_due = false;
         match self.swapper.reconfigure() {
-            Ok(()) => {
+            Ok(_) => {
                 let swapper = self.swapper.clone();
                 // Each logs what it comes to.
                 tokio::spawn(async move { swapper.reload_all(Want::CHANGE).await });
