@@ -2,6 +2,7 @@
 
 mod changes;
 mod crashes;
+mod flat;
 mod handover;
 mod outcomes;
 mod phases;
