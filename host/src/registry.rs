@@ -19,7 +19,7 @@ use wasmtime::component::Component;
 
 pub use anatomy::{Anatomy, Producer, anatomy};
 pub use component::Exports;
-pub use kept::{Kept, Pin, folder_digest};
+pub use kept::{KEPT, Kept, Pin, folder_digest};
 pub use loader::{Candidate, LoadError, Loader};
 pub use manifest::{Isolation, Manifest, Middleware, Rollout};
 pub use roster::{ModuleState, Note, Roster};

@@ -42,7 +42,7 @@ pub fn is_whole(bytes: &[u8]) -> bool {
 }
 
 /// Finds every fault in what a component imports and exports. `async_exports` are those of its bytes
-/// ([`super::lifts::async_exports`]).
+/// (`super::lifts`).
 pub fn inspect(
     engine: &Engine,
     component: &Component,
