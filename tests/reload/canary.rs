@@ -56,7 +56,12 @@ async fn what_stands_its_time_is_taken_up_everywhere() {
     eventually("nothing is left to note", || async { host.note("echo").await.is_empty() }).await;
     let call = host.call("worker-1", "echo", "new&method=GET", "").await;
     assert_eq!(json_of(&call)["count"], 1);
-    assert_eq!(host.operate("modules/echo/rollback").await["from"], json!(swapped.generation), "it is kept");
+    let call = host.call("worker-0", "echo", "new&method=GET", "").await;
+    assert_eq!(json_of(&call)["count"], 2, "the first worker's instance stays");
+    let back = host.operate("modules/echo/rollback").await;
+    assert_eq!(back["from"], json!(swapped.generation));
+    let to = swapped.generation.unwrap();
+    assert_eq!(host.operate(&format!("modules/echo/rollback?to={to}")).await["generation"], json!(to), "it is kept");
 }
 
 #[tokio::test]
@@ -266,4 +271,69 @@ async fn a_worker_that_cannot_go_back_is_not_taken_for_unchanged() {
     broken.store(false, Ordering::Release);
     host.reload_with("startup", Want::CHANGE).await.unwrap();
     assert_eq!(host.generations("startup").await, before);
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_for_good_ends_it() {
+    let host = TestHost::with("traps").config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
+    let mut manifest = json!({ "component": "traps.wasm", "routes": [{ "path": "go", "handler": "trap" }] });
+    manifest["rollout"] = rollout("1m", 100);
+    host.put_manifest("traps", &manifest);
+    let reload = host.try_out("traps").await;
+    host.call("worker-0", "traps", "go", "").await;
+    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("traps has failed in worker-0"), "{why}");
+    assert_eq!(host.slot("traps", 0).await["state"], "ready", "the generation before serves");
+}
+
+#[tokio::test]
+async fn who_goes_back_without_the_state_that_is_refused_begins_anew() {
+    let host = TestHost::with("snapshot").manifest("snapshot", json!({ "config": { "load": "fails" } })).start().await;
+    let before = host.generations("snapshot").await;
+    let file = host.folder("snapshot").join("module.json");
+    let text = std::fs::read(&file).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&text).unwrap();
+    manifest["config"] = json!({});
+    manifest["rollout"] = rollout("1m", 0);
+    host.put_manifest("snapshot", &manifest);
+    let trial = host.try_out("snapshot").await;
+    assert_eq!(json_of(&host.call("worker-0", "snapshot", "count", "").await)["count"], 1);
+    host.rename_in(&file, text);
+    host.reload_with("snapshot", Want::CHANGE).await.unwrap();
+    assert!(trial.await.unwrap().is_err());
+    assert_eq!(host.generations("snapshot").await, before);
+    assert_eq!(json_of(&host.call("worker-0", "snapshot", "count", "").await)["count"], 1);
+}
+
+#[tokio::test]
+async fn a_change_that_is_on_trial_already_joins_it_and_who_asks_ends_it() {
+    let host = TestHost::with("echo").start().await;
+    host.put_manifest("echo", &on_trial("new", "500ms", 0));
+    let trial = host.try_out("echo").await;
+    let joined = host.reload_with("echo", Want::CHANGE).await;
+    assert_eq!(joined, trial.await.unwrap());
+    assert_eq!(joined.unwrap().outcome, fanfare::host::Outcome::Swapped);
+
+    host.put_manifest("echo", &on_trial("newer", "1m", 0));
+    let trial = host.try_out("echo").await;
+    let renewed = tokio::spawn(host.running().swapper.reload("echo", Want::RENEW));
+    let Err(SwapError::Refused(why)) = trial.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("another reload came before the trial had ended"), "{why}");
+    renewed.abort();
+}
+
+#[tokio::test]
+async fn only_a_change_is_tried_out() {
+    let host = TestHost::empty()
+        .and_as("echo", "tried")
+        .manifest("tried", json!({ "rollout": rollout("300ms", 0) }))
+        .start()
+        .await;
+    let first = host.generation("tried").await;
+    assert_eq!(host.operate("modules/tried/reload").await["outcome"], "swapped");
+    host.put_manifest("tried", &with_route("two"));
+    host.operate("modules/tried/reload").await;
+    let back = host.operate("modules/tried/rollback").await;
+    assert_eq!((&back["generation"], &back["pinned"]), (&json!(first), &json!(true)), "{back}");
+    assert!(host.log.lines(&["module=tried", "on trial"]).is_empty());
 }

@@ -55,9 +55,13 @@ async fn other_keys_are_named_and_wait_for_a_restart() {
     let host = TestHost::empty().and_as("echo", "named").watched().start().await;
     host.configure(json!({
         "calls": { "maxDepth": 7 },
+        "modulesDir": "elsewhere",
         "modules": { "named": { "config": { "greeting": "hi" } } },
     }));
-    eventually("it is said", || async { host.log.contains(&["not taken up before a restart: calls.maxDepth"]) }).await;
+    eventually("it is said", || async {
+        host.log.contains(&["not taken up before a restart: calls.maxDepth, modulesDir"])
+    })
+    .await;
     eventually("the rest is taken up", || async {
         host.run(0, "named", "settings", Value::Null).await == json!({ "greeting": "hi" })
     })
@@ -90,6 +94,7 @@ async fn half_of_it_is_not_taken_for_the_whole() {
         host.put_manifest("half-beside", &with_route(path));
         host.until_served(&format!("/api/half-beside/{path}")).await;
     }
+    assert!(!host.log.contains(&["the settings before stay", "half-config"]), "it is not read yet");
     host.configure(json!({ "modules": { "half-config": { "config": { "greeting": "hi" } } } }));
     eventually("the whole of it is", || async {
         host.run(0, "half-config", "settings", Value::Null).await == json!({ "greeting": "hi" })

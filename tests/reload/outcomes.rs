@@ -84,12 +84,16 @@ pub async fn the_folder_that_is_gone_is_let_go_after_what_waits() {
     let host = TestHost::with("snapshot").config(json!({ "swap": { "removal": "0ms" } })).start().await;
     let admin = host.admin;
     let url = "/v1/modules/snapshot/call?target=worker-0&path=block";
-    let running = tokio::spawn(async move { Connection::open(admin).await.send("POST", url, &[], "300").await });
+    let running = tokio::spawn(async move { Connection::open(admin).await.send("POST", url, &[], "1500").await });
     eventually("it runs", || async { host.slot("snapshot", 0).await["in_flight"] == 1 }).await;
+    let url = "/v1/modules/snapshot/call?target=worker-0&path=count";
+    let waiting = tokio::spawn(async move { Connection::open(admin).await.send("POST", url, &[], "").await.json() });
+    host.until_waiting("snapshot", 0, 1).await;
     fs::remove_dir_all(host.folder("snapshot")).unwrap();
     assert_eq!(host.operate("modules/snapshot/reload").await["outcome"], "removed");
     assert_eq!(host.get("/api/snapshot/count").await.status, 404);
     assert_eq!(running.await.unwrap().status, 200, "what ran has its answer");
+    assert_eq!(json_of(&waiting.await.unwrap())["count"], 1, "and what waited");
     assert_eq!(host.admin("POST", "/v1/modules/snapshot/reload", "").await.status, 404);
 }
 
@@ -135,4 +139,51 @@ async fn a_folder_that_goes_while_its_reload_waits_for_another_module_may_come_b
     fs::write(host.folder("echo").join("module.json"), with_route("back").to_string()).unwrap();
     assert_eq!(reload.await.unwrap().unwrap().outcome, Outcome::Swapped);
     assert_eq!(host.get("/api/echo/back").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_asks_for_more_gets_it_from_the_run_that_waits() {
+    let (host, gate) = gated().await;
+    assert_eq!(host.count("worker-0", "echo").await, 1);
+    let swapper = &host.running().swapper;
+    let other = tokio::spawn(swapper.reload("startup", Want::RENEW));
+    eventually("the other one has begun", || async { gate.reached() == 1 }).await;
+    let (change, renew) = (swapper.reload("echo", Want::CHANGE), swapper.reload("echo", Want::RENEW));
+    gate.open();
+    other.await.unwrap().unwrap();
+    assert_eq!(renew.await.unwrap().outcome, Outcome::Swapped);
+    assert_eq!(change.await.unwrap().outcome, Outcome::Swapped, "they share it");
+    assert_eq!(host.count("worker-0", "echo").await, 1, "a new instance");
+}
+
+#[tokio::test]
+async fn a_folder_that_comes_back_after_its_module_was_let_go_is_served_again() {
+    let host = TestHost::with("echo").config(json!({ "swap": { "removal": "0ms" } })).start().await;
+    let away = host.dir.path().join("away");
+    fs::rename(host.folder("echo"), &away).unwrap();
+    assert_eq!(host.operate("modules/echo/reload").await["outcome"], "removed");
+    fs::rename(&away, host.folder("echo")).unwrap();
+    assert_eq!(host.operate("modules/echo/reload").await["outcome"], "started");
+    assert_eq!(host.get("/api/echo/who").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_waits_where_no_instance_is_left_is_answered_when_the_module_is_let_go() {
+    let host = TestHost::with("traps").workers(1).limit("traps", "timeout", "50s");
+    let host = host.config(
+        json!({ "swap": { "removal": "0ms" }, "isolate": { "restartBackoff": "1m", "restartBackoffMax": "1m" } }),
+    );
+    let host = host.start().await;
+    for _ in 0..2 {
+        assert_eq!(host.call("any", "traps", "trap", "").await["code"], "crashed");
+    }
+    eventually("it waits for the next one", || async { host.slot("traps", 0).await["state"] == "restarting" }).await;
+    let admin = host.admin;
+    let url = "/v1/modules/traps/call?target=worker-0&path=trap";
+    let waiting = tokio::spawn(async move { Connection::open(admin).await.send("POST", url, &[], "").await.json() });
+    host.until_waiting("traps", 0, 1).await;
+    fs::remove_dir_all(host.folder("traps")).unwrap();
+    assert_eq!(host.operate("modules/traps/reload").await["outcome"], "removed");
+    let told = waiting.await.unwrap();
+    assert!(told["detail"].as_str().unwrap().contains("takes no calls in worker-0 any more"), "{told}");
 }

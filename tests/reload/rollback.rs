@@ -47,6 +47,12 @@ async fn force_takes_the_folder_again() {
     assert_eq!(forced["pinned"], json!(false), "{forced}");
     assert_eq!(host.get("/api/echo/two").await.status, 200);
     assert_eq!(host.operate("modules/echo/reload").await["generation"], forced["generation"]);
+    host.operate("modules/echo/rollback").await;
+    let to = forced["generation"].as_str().unwrap();
+    let there = host.operate(&format!("modules/echo/rollback?to={to}")).await;
+    assert_eq!(there["pinned"], json!(false), "it is what the folder has: {there}");
+    host.put_manifest("echo", &with_route("three"));
+    assert_eq!(host.operate("modules/echo/reload").await["outcome"], "swapped");
 }
 
 #[tokio::test]
@@ -171,4 +177,40 @@ async fn a_folder_that_is_refused_does_not_end_it() {
     let host = TestHost::empty().again(host.leave().await).start().await;
     assert_eq!(host.get("/api/echo/one").await.status, 200, "what served before the restart");
     assert_eq!(host.get("/api/echo/two").await.status, 404);
+}
+
+#[tokio::test]
+async fn what_starts_later_is_kept_and_what_never_served_is_not() {
+    let failing = json!({ "config": { "mode": "fails" } });
+    let host = TestHost::empty().and_as("startup", "first").manifest("first", failing.clone());
+    let host =
+        host.and_as("startup", "next").manifest("next", failing).and_as("echo", "last").max_restarts(0).start().await;
+    let away = |module: &str| host.dir.path().join("away").join(module);
+    fs::create_dir(host.dir.path().join("away")).unwrap();
+    for module in ["next", "last"] {
+        fs::rename(host.folder(module), away(module)).unwrap();
+        fs::remove_dir_all(host.dir.path().join("state/generations").join(module)).ok();
+        assert_eq!(host.operate(&format!("modules/{module}/reload")).await["outcome"], "removed");
+        fs::rename(away(module), host.folder(module)).unwrap();
+        assert_eq!(host.operate(&format!("modules/{module}/reload")).await["outcome"], "started");
+    }
+    for module in ["first", "next"] {
+        let none = host.operate(&format!("modules/{module}/rollback")).await;
+        assert!(none["detail"].as_str().unwrap().contains("kept are, the newest first: none"), "{none}");
+    }
+    host.put_manifest("last", &with_route("two"));
+    let swapped = host.operate("modules/last/reload").await;
+    let back = host.operate("modules/last/rollback").await;
+    assert_eq!((&back["generation"], &back["from"]), (&swapped["from"], &swapped["generation"]), "{back}");
+}
+
+#[tokio::test]
+async fn it_holds_when_the_folder_is_again_what_it_was() {
+    let host = two_generations().await;
+    let back = host.operate("modules/echo/rollback").await;
+    host.put_manifest("echo", &json!({ "component": "echo.wasm", "routes": [{ "path": "x", "handler": "nothing" }] }));
+    assert_eq!(host.operate("modules/echo/reload").await["code"], "refused");
+    host.put_manifest("echo", &with_route("two"));
+    let again = host.operate("modules/echo/reload").await;
+    assert_eq!((&again["generation"], &again["pinned"]), (&back["generation"], &json!(true)), "{again}");
 }

@@ -11,6 +11,19 @@ async fn watched(name: &str) -> Started {
     TestHost::empty().and_as("echo", name).watched().start().await
 }
 
+/// `echo` once more, for [`look_around`].
+fn and_beside(host: TestHost) -> TestHost {
+    host.and_as("echo", "beside")
+}
+
+/// Waits until the watcher has looked after all that was done so far: what is changed later is taken up, twice.
+async fn look_around(host: &Started) {
+    for path in ["one", "two"] {
+        host.put_manifest("beside", &with_route(path));
+        host.until_served(&format!("/api/beside/{path}")).await;
+    }
+}
+
 #[tokio::test]
 async fn a_file_written_in_place_is_taken_up() {
     let host = watched("in-place").await;
@@ -42,7 +55,7 @@ async fn a_file_renamed_over_another_is_taken_up() {
 
 #[tokio::test]
 async fn half_a_file_is_not_taken_for_the_whole() {
-    let host = TestHost::empty().and_as("echo", "halves").and_as("echo", "beside").watched();
+    let host = and_beside(TestHost::empty().and_as("echo", "halves")).watched();
     let host = host.config(json!({ "swap": { "settle": "0ms", "removal": "1m" } })).start().await;
     let before = host.generation("halves").await;
     let component = fs::read(source_of("flags").join("flags.wasm")).unwrap();
@@ -50,11 +63,7 @@ async fn half_a_file_is_not_taken_for_the_whole() {
     let mut file = File::create(host.folder("halves").join("echo.wasm")).unwrap();
     file.write_all(first).unwrap();
     fs::write(host.folder("halves").join("module.json"), r#"{ "component": "echo.wasm", "ro"#).unwrap();
-    // What is changed later is taken up, so this has been looked at.
-    for path in ["one", "two"] {
-        host.put_manifest("beside", &with_route(path));
-        host.until_served(&format!("/api/beside/{path}")).await;
-    }
+    look_around(&host).await;
     assert_eq!(host.generation("halves").await, before);
     assert_eq!(host.get("/api/halves/who").await.status, 200);
     file.write_all(second).unwrap();
@@ -98,11 +107,16 @@ async fn a_folder_deleted_and_made_again_is_never_let_go() {
 
 #[tokio::test]
 async fn a_link_that_is_switched_is_followed() {
-    let host = watched("other").await;
+    let in_bin = |path: &str| {
+        let mut manifest = with_route(path);
+        manifest["component"] = json!("bin/echo.wasm");
+        manifest.to_string()
+    };
+    let host = watched("beside").await;
     for (version, path) in [("v1", "one"), ("v2", "two")] {
         let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
-        host.dir.write(&format!("versions/{version}/echo.wasm"), component);
-        host.dir.write(&format!("versions/{version}/module.json"), with_route(path).to_string());
+        host.dir.write(&format!("versions/{version}/bin/echo.wasm"), component);
+        host.dir.write(&format!("versions/{version}/module.json"), in_bin(path));
     }
     let link = |version: &str| {
         let beside = host.dir.path().join("beside");
@@ -113,23 +127,24 @@ async fn a_link_that_is_switched_is_followed() {
     host.until_served("/api/linked/one").await;
     link("v2");
     host.until_served("/api/linked/two").await;
+    look_around(&host).await;
     // What the link points to is watched now.
-    host.dir.write("versions/v2/module.json", with_route("three").to_string());
+    host.dir.write("versions/v2/module.json", in_bin("three"));
     host.until_served("/api/linked/three").await;
 }
 
 #[tokio::test]
 async fn a_component_that_is_a_link_is_followed_to_where_it_is() {
-    let host = TestHost::empty().and_as("echo", "linked-component").watched();
+    let host = and_beside(TestHost::empty().and_as("echo", "linked-component")).watched();
     let host = host.config(json!({ "swap": { "settle": "0ms" } })).start().await;
     let component = host.folder("linked-component").join("echo.wasm");
     let target = host.dir.write("builds/echo.wasm", fs::read(&component).unwrap());
     let beside = host.dir.path().join("beside");
     symlink(&target, &beside).unwrap();
     fs::rename(beside, &component).unwrap();
-    let flags = fs::read(source_of("flags").join("flags.wasm")).unwrap();
+    look_around(&host).await;
+    fs::write(&target, fs::read(source_of("flags").join("flags.wasm")).unwrap()).unwrap();
     eventually("the file behind the link counts", || async {
-        fs::write(&target, &flags).unwrap();
         host.note("linked-component").await.contains("must be a handler")
     })
     .await;
@@ -137,7 +152,7 @@ async fn a_component_that_is_a_link_is_followed_to_where_it_is() {
 
 #[tokio::test]
 async fn a_component_that_is_built_later_is_served_then() {
-    let host = watched("other").await;
+    let host = watched("beside").await;
     let manifest = json!({
         "component": "target/out/echo.wasm",
         "routes": [{ "method": "get", "path": "who", "handler": "who" }],
@@ -145,6 +160,8 @@ async fn a_component_that_is_built_later_is_served_then() {
     host.dir.write("modules/later/module.json", manifest.to_string());
     eventually("it waits", || async { host.get("/api/later/who").await.status == 503 }).await;
     let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
+    fs::create_dir_all(host.folder("later").join("target/out")).unwrap();
+    look_around(&host).await;
     host.dir.write("modules/later/target/out/echo.wasm", component);
     host.until_served("/api/later/who").await;
 }
@@ -193,11 +210,7 @@ async fn a_folder_that_is_filled_later_is_served() {
     let host = watched("beside").await;
     let folder = host.folder("filled");
     fs::create_dir(&folder).unwrap();
-    // What is changed later is taken up, so the empty folder has been looked at.
-    for path in ["one", "two"] {
-        host.put_manifest("beside", &with_route(path));
-        host.until_served(&format!("/api/beside/{path}")).await;
-    }
+    look_around(&host).await;
     for file in ["echo.wasm", "module.json"] {
         fs::copy(source_of("echo").join(file), folder.join(file)).unwrap();
     }
@@ -217,4 +230,14 @@ async fn a_folder_made_anew_is_watched_like_the_one_before() {
     host.until_served("/api/anew/one").await;
     fs::write(folder.join("module.json"), with_route("two").to_string()).unwrap();
     host.until_served("/api/anew/two").await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_again_as_it_was_renews_nothing() {
+    let host = and_beside(TestHost::empty().and_as("echo", "same")).watched().start().await;
+    assert_eq!(host.count("worker-0", "same").await, 1);
+    let file = host.folder("same").join("module.json");
+    host.rename_in(&file, fs::read(&file).unwrap());
+    look_around(&host).await;
+    assert_eq!(host.count("worker-0", "same").await, 2, "the same instance");
 }
