@@ -69,18 +69,51 @@ async fn what_is_saved_is_built_and_live() {
     assert_eq!(serving.stop().await.0, Some(0));
 }
 
+/// [`project`] with a second such module.
+fn two() -> Project {
+    let project = project();
+    let manifest = project.read("modules/made/module.json");
+    project.file("modules/other/module.json", manifest).file("modules/other/src/next.wasm", component("echo", "one"))
+}
+
 #[tokio::test]
 async fn what_editors_leave_beside_a_file_asks_for_no_build() {
-    let project = project();
-    let serving = dev(&project, &["modules/made"]).await;
-    let built = serving.log().matches("\nbuilt").count();
     for name in [".next.wasm.swp", "next.wasm~"] {
+        let project = two();
+        let serving = dev(&project, &[]).await;
         project.dir.write(&format!("modules/made/src/{name}"), "");
+        project.dir.write("modules/other/src/next.wasm", component("echo", "two"));
+        eventually("the other one is live", || async { serving.log().contains("other: live ") }).await;
+        assert_eq!(serving.log().matches("made: building").count(), 1, "at the start: {}", serving.log());
     }
+}
+
+#[tokio::test]
+async fn in_the_folder_of_a_module_no_other_is_built() {
+    let project = two();
+    let serving = dev(&project, &["modules/made"]).await;
+    project.dir.write("modules/other/src/next.wasm", component("echo", "two"));
     project.dir.write("modules/made/src/next.wasm", component("echo", "two"));
-    eventually("the file itself does", || async { serving.log().matches("\nbuilt").count() > built }).await;
-    eventually("it is told", || async { serving.log().contains("made: ") }).await;
-    assert_eq!(serving.log().matches("made: building").count(), 1 + 1, "{}", serving.log());
+    eventually("it is live", || async { serving.log().contains("made: live ") }).await;
+    assert!(!serving.log().contains("other: building"), "{}", serving.log());
+}
+
+#[tokio::test]
+async fn a_folder_that_is_filled_later_is_built_too() {
+    let project = project().config(json!({ "swap": { "watch": true } }));
+    let serving = dev(&project, &[]).await;
+    fs::create_dir(project.path().join("modules/other")).unwrap();
+    // What is saved later is built, so the empty folder has been looked at.
+    project.dir.write("modules/made/src/next.wasm", component("echo", "two"));
+    eventually("it is live", || async { serving.log().contains("made: live ") }).await;
+    fs::create_dir(project.path().join("modules/other/src")).unwrap();
+    project.dir.write("modules/other/module.json", project.read("modules/made/module.json"));
+    eventually("it is known", || async { serving.operator("GET", "/v1/status").await.text().contains("other") }).await;
+    eventually("a save builds it", || async {
+        project.dir.write("modules/other/src/next.wasm", component("echo", "two"));
+        serving.get("/api/other/who").await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ type Print = Vec<(PathBuf, SystemTime, u64)>;
 pub struct Sources {
     notifier: Debouncer<RecommendedWatcher, NoCache>,
     happened: mpsc::Receiver<()>,
+    /// Asks for another look.
+    again: mpsc::Sender<()>,
     modules_dir: PathBuf,
     /// The paths that are watched, and whether with all below them.
     watched: HashMap<PathBuf, RecursiveMode>,
@@ -36,6 +38,7 @@ pub struct Sources {
 impl Sources {
     pub fn watch(modules_dir: PathBuf, modules: Vec<Arc<Manifest>>) -> Result<Sources, notify::Error> {
         let (tell, happened) = mpsc::channel(1);
+        let again = tell.clone();
         let told = move |result: DebounceEventResult| {
             let looked = |events: &Vec<_>| {
                 events
@@ -48,7 +51,8 @@ impl Sources {
             }
         };
         let notifier = new_debouncer_opt(DEBOUNCE, None, told, NoCache, Config::default())?;
-        let mut sources = Sources { notifier, happened, modules_dir, watched: HashMap::new(), prints: HashMap::new() };
+        let mut sources =
+            Sources { notifier, happened, again, modules_dir, watched: HashMap::new(), prints: HashMap::new() };
         sources.changed(modules);
         Ok(sources)
     }
@@ -64,6 +68,9 @@ impl Sources {
     /// Those of the modules whose sources have changed since the last time. New ones are watched from now on.
     pub fn changed(&mut self, modules: Vec<Arc<Manifest>>) -> Vec<Arc<Manifest>> {
         let mut wanted = HashMap::from([(self.modules_dir.clone(), RecursiveMode::NonRecursive)]);
+        // An empty folder may become a module.
+        let beside = fs::read_dir(&self.modules_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        wanted.extend(beside.filter(|path| path.is_dir()).map(|path| (path, RecursiveMode::NonRecursive)));
         let mut changed = Vec::new();
         for manifest in modules {
             wanted.insert(manifest.dir.clone(), RecursiveMode::NonRecursive);
@@ -85,7 +92,11 @@ impl Sources {
                 continue;
             }
             match self.notifier.watch(&path, mode) {
-                Ok(()) => drop(self.watched.insert(path, mode)),
+                Ok(()) => {
+                    self.watched.insert(path, mode);
+                    // For what was saved before it was watched.
+                    let _ = self.again.try_send(());
+                }
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "not watched: build by hand what changes here")
                 }
