@@ -94,7 +94,8 @@ async fn half_of_it_is_not_taken_for_the_whole() {
         host.put_manifest("half-beside", &with_route(path));
         host.until_served(&format!("/api/half-beside/{path}")).await;
     }
-    assert!(!host.log.contains(&["the settings before stay", "half-config"]), "it is not read yet");
+    let file = host.dir.path().join("fanfare.json");
+    assert!(!host.log.contains(&["the settings before stay", file.to_str().unwrap()]), "it is not read yet");
     host.configure(json!({ "modules": { "half-config": { "config": { "greeting": "hi" } } } }));
     eventually("the whole of it is", || async {
         host.run(0, "half-config", "settings", Value::Null).await == json!({ "greeting": "hi" })

@@ -164,3 +164,23 @@ async fn a_leaked_call_does_not_keep_what_is_to_end() {
     assert_eq!(host.reload("waits").await["outcome"], "removed");
     assert_eq!(host.stop().await, Stopped::Clean);
 }
+
+#[tokio::test]
+async fn a_third_generation_waits_for_the_first_of_two_that_drain() {
+    for what in ["reload", "rollback"] {
+        let host = TestHost::waits_for(&[]).workers(1).start().await;
+        let mut running = Vec::new();
+        for round in 1..=2 {
+            running.push(host.calling(0, "waits", "block", "1500"));
+            host.until_running("waits", 0, round).await;
+            host.rewrite("waits", json!({ "config": { "round": round } }));
+            assert_eq!(host.reload("waits").await["outcome"], "swapped");
+        }
+        let third = host.admin("POST", &format!("/v1/modules/waits/{what}"), "").await.json();
+        assert_eq!(third["outcome"], "swapped", "{third}");
+        assert!(host.slot("waits", 0).await["in_flight"].as_u64().unwrap() < 2, "the first call has ended");
+        for call in running {
+            assert_eq!(call.await.unwrap()["status"], 200);
+        }
+    }
+}
