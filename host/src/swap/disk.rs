@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{LOOK, Swapper};
@@ -121,6 +122,19 @@ impl Swapper {
                 "{why}: a rollback has pinned this generation, `fanfare reload --force` takes what is in the folder"
             ))),
         }
+    }
+
+    /// The same on another thread: to read and hash a large component takes longer than connections should wait.
+    pub(super) async fn choose_aside(
+        self: &Arc<Swapper>,
+        module: &str,
+        config: Arc<Config>,
+        force: bool,
+        as_it_is: bool,
+    ) -> Result<Choice, Unread> {
+        let (swapper, module) = (self.clone(), module.to_owned());
+        let reading = tokio::task::spawn_blocking(move || swapper.choose(&module, &config, force, as_it_is));
+        reading.await.unwrap_or_else(|error| Err(Unread::Refused(format!("the host panicked: {error}"))))
     }
 
     /// A generation that was kept.

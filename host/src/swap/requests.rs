@@ -169,7 +169,7 @@ impl Swapper {
             let mut held = self.turn(module).await;
             let (want, asked) = claim.asked();
             let config = self.live.load_full();
-            let chosen = self.choose(module, &config, want.force, must);
+            let chosen = self.choose_aside(module, config, want.force, must).await;
             let unsettled = match &chosen {
                 Err(Unread::Unsettled) => true,
                 // They were there before another module's run.
