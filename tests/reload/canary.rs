@@ -337,3 +337,26 @@ async fn only_a_change_is_tried_out() {
     assert_eq!((&back["generation"], &back["pinned"]), (&json!(first), &json!(true)), "{back}");
     assert!(host.log.lines(&["module=tried", "on trial"]).is_empty());
 }
+
+#[tokio::test]
+async fn a_folder_that_has_changed_since_is_not_pinned_away() {
+    let host = TestHost::with("echo").start().await;
+    host.put_manifest("echo", &on_trial("new", "1m", 0));
+    let trial = host.try_out("echo").await;
+    host.put_manifest("echo", &with_route("next"));
+    host.fail(0, "echo").await;
+    assert!(trial.await.unwrap().is_err());
+    assert!(!host.reload_with("echo", Want::CHANGE).await.unwrap().pinned);
+    assert_eq!(host.get("/api/echo/next").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_ends_it() {
+    let host = TestHost::with("echo").config(json!({ "swap": { "removal": "0ms" } })).start().await;
+    host.put_manifest("echo", &on_trial("new", "1m", 0));
+    let trial = host.try_out("echo").await;
+    std::fs::remove_dir_all(host.folder("echo")).unwrap();
+    assert_eq!(host.operate("modules/echo/reload").await["outcome"], "removed");
+    let Err(SwapError::Refused(why)) = trial.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("another reload came before the trial had ended"), "{why}");
+}
