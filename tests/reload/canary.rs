@@ -133,16 +133,18 @@ async fn another_reload_and_a_rollback_end_it_first() {
     assert_eq!(json!(second.from), before[0], "from what served before the trial");
     for ended in [first, same] {
         let Err(SwapError::Refused(why)) = ended.await.unwrap() else { continue };
-        assert!(why.contains("another reload came before the trial had ended"), "{why}");
+        assert!(why.contains("another reload or a rollback came before the trial had ended"), "{why}");
     }
     assert_eq!(host.generations("echo").await, vec![json!(second.generation); 2]);
 
     host.put_manifest("echo", &on_trial("newest", "1m", 0));
     let trial = host.try_out("echo").await;
     let back = host.operate("modules/echo/rollback").await;
-    assert_eq!(back["generation"], before[0], "{back}");
+    assert_eq!((&back["generation"], &back["pinned"]), (&json!(second.generation), &json!(true)), "{back}");
     assert!(trial.await.unwrap().is_err());
-    assert_eq!(host.generations("echo").await, before);
+    assert_eq!(host.generations("echo").await, vec![json!(second.generation); 2], "what served before the trial");
+    let back = host.operate("modules/echo/rollback").await;
+    assert_eq!(back["generation"], before[0], "{back}");
 }
 
 #[tokio::test]
@@ -318,7 +320,7 @@ async fn a_change_that_is_on_trial_already_joins_it_and_who_asks_ends_it() {
     let trial = host.try_out("echo").await;
     let renewed = tokio::spawn(host.running().swapper.reload("echo", Want::RENEW));
     let Err(SwapError::Refused(why)) = trial.await.unwrap() else { panic!("it was taken") };
-    assert!(why.contains("another reload came before the trial had ended"), "{why}");
+    assert!(why.contains("another reload or a rollback came before the trial had ended"), "{why}");
     renewed.abort();
 }
 
@@ -358,5 +360,5 @@ async fn a_folder_that_goes_ends_it() {
     std::fs::remove_dir_all(host.folder("echo")).unwrap();
     assert_eq!(host.operate("modules/echo/reload").await["outcome"], "removed");
     let Err(SwapError::Refused(why)) = trial.await.unwrap() else { panic!("it was taken") };
-    assert!(why.contains("another reload came before the trial had ended"), "{why}");
+    assert!(why.contains("another reload or a rollback came before the trial had ended"), "{why}");
 }

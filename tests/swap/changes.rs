@@ -30,7 +30,7 @@ async fn what_waits_is_run_by_the_new_generations_handler() {
         assert_eq!(gone["code"], "not-found", "{gone}");
         assert_names(&gone["detail"], &["snapshot has no `POST hold` any more"]);
     };
-    let (blocked, ()) = tokio::join!(host.call("any", "snapshot", "block", "300"), late);
+    let (blocked, ()) = tokio::join!(host.call("any", "snapshot", "block", "1500"), late);
     assert_eq!(blocked["status"], 200, "{blocked}");
 }
 
@@ -52,7 +52,7 @@ async fn a_client_that_waits_for_a_route_which_is_closed_meanwhile_is_refused() 
         assert_eq!((client.status, client.code()), (403, "forbidden".to_owned()), "{}", client.text());
         assert_eq!(operator["status"], 200, "{operator}");
     };
-    let (blocked, ()) = tokio::join!(host.call("any", "snapshot", "block", "300"), late);
+    let (blocked, ()) = tokio::join!(host.call("any", "snapshot", "block", "1500"), late);
     assert_eq!(blocked["status"], 200, "{blocked}");
 }
 

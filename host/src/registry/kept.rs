@@ -148,7 +148,9 @@ impl Kept {
 
 /// What is in a module's folder, whether it can be loaded or not.
 pub fn folder_digest(dir: &Path) -> String {
-    let text = fs::read(dir.join(FILE_NAME)).unwrap_or_default();
-    let component = Manifest::load(dir).ok().and_then(|manifest| fs::read(manifest.component).ok());
+    // A pipe would wait for its writer.
+    let read = |path: &Path| if path.is_file() { fs::read(path).ok() } else { None };
+    let text = read(&dir.join(FILE_NAME)).unwrap_or_default();
+    let component = Manifest::load(dir).ok().and_then(|manifest| read(&manifest.component));
     digest(&component.map(|bytes| hex(&Sha256::digest(&bytes))).unwrap_or_default(), &text)
 }

@@ -133,8 +133,13 @@ impl Swapper {
     /// Ends a trial for something else that is to be done.
     pub(super) async fn end_trial(self: &Arc<Swapper>, module: &str, holding: &mut Holding) {
         if let Some(canary) = holding.canary.take() {
-            self.roll_back(module, holding, canary, "rolled back: another reload came before the trial had ended")
-                .await;
+            self.roll_back(
+                module,
+                holding,
+                canary,
+                "rolled back: another reload or a rollback came before the trial had ended",
+            )
+            .await;
         }
     }
 

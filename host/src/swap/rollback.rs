@@ -10,7 +10,7 @@ use crate::registry::{Pin, folder_digest, short};
 
 impl Swapper {
     /// Lets a kept generation take over in every worker and pins it: the one before that which serves, or the one whose digest
-    /// begins with `to`. It goes on when the future is dropped.
+    /// begins with `to`. During a trial it is the one that served before that. It goes on when the future is dropped.
     pub fn rollback(self: &Arc<Swapper>, module: &str, to: Option<&str>) -> impl Future<Output = Ended> + Send + use<> {
         let (swapper, module, to) = (self.clone(), module.to_owned(), to.map(str::to_owned));
         let running =
@@ -23,16 +23,22 @@ impl Swapper {
             return Err(SwapError::NotFound(module.to_owned()));
         }
         let mut held = self.turn(module).await;
+        let mut tried = false;
         if let Some(holding) = held.get_mut(module) {
+            tried = holding.canary.is_some();
             self.end_trial(module, holding).await;
         }
         let folder = folder_digest(&self.config.modules_dir.join(module));
         let serves = held.get(module).map(|holding| holding.program.generation.digest.clone());
-        let generation = self.before(module, serves.as_deref(), to).map_err(SwapError::Refused)?;
+        let (generation, want) = match (serves, to) {
+            // What served before the trial serves again.
+            (Some(serves), None) if tried => (serves, Want::CHANGE),
+            (serves, to) => (self.before(module, serves.as_deref(), to).map_err(SwapError::Refused)?, Want::RENEW),
+        };
         let candidate = self.kept(module, &generation, &self.live.load()).map_err(SwapError::Refused)?;
         let pin = (generation != folder).then_some(Pin { generation, folder });
         let choice = Choice { candidate, pinned: pin.is_some() };
-        let ran = Run { swapper: self, module, want: Want::RENEW }.run(&mut held, Ok(choice)).await?;
+        let ran = Run { swapper: self, module, want }.run(&mut held, Ok(choice)).await?;
         self.set_pin(module, pin);
         drop(held);
         match ran {

@@ -65,7 +65,8 @@ impl Sources {
         Instant::now().checked_sub(DEBOUNCE).unwrap_or_else(Instant::now)
     }
 
-    /// Those of the modules whose sources have changed since the last time. New ones are watched from now on.
+    /// Those of the modules whose sources have changed since the last time, and new ones that are to be built. All are watched
+    /// from now on.
     pub fn changed(&mut self, modules: Vec<Arc<Manifest>>) -> Vec<Arc<Manifest>> {
         let mut wanted = HashMap::from([(self.modules_dir.clone(), RecursiveMode::NonRecursive)]);
         // An empty folder may become a module.
@@ -78,7 +79,8 @@ impl Sources {
                 wanted.insert(path, RecursiveMode::Recursive);
             }
             let print = print(&manifest);
-            if self.prints.insert(manifest.name.clone(), print.clone()).is_some_and(|before| before != print) {
+            let before = self.prints.insert(manifest.name.clone(), print.clone());
+            if before.map_or_else(|| is_stale(&manifest), |before| before != print) {
                 changed.push(manifest);
             }
         }
