@@ -109,7 +109,7 @@ impl Swapper {
     /// it. The pin goes when what is in the folder has been taken. `as_it_is`: even a folder that is being written to.
     pub(super) fn choose(&self, module: &str, config: &Config, force: bool, as_it_is: bool) -> Result<Choice, Unread> {
         let dir = config.modules_dir.join(module);
-        if Print::of(&dir, None).is_missing() {
+        if !dir.join(FILE_NAME).exists() {
             return Err(Unread::Missing);
         }
         let read = self.read(&dir, config, as_it_is);
@@ -153,7 +153,7 @@ impl Swapper {
                 self.loader.read(*manifest, config).map_err(|error| Unread::Refused(error.to_string()))
             }
         };
-        let written = Print::of(dir, None) != before;
+        let written = Print::of(dir, Some(&before)) != before;
         // Half of a file is not taken for the whole of it, unless it stays so.
         let half = before.age() < config.swap.removal
             && match &read {
