@@ -22,9 +22,11 @@ async fn what_waits_is_run_by_the_new_generations_handler() {
         let routes = json!([block, { "path": "count", "handler": "release" }]);
         host.rewrite("snapshot", json!({ "routes": routes, "broadcasts": {}, "startups": {} }));
         let swap = host.reload("snapshot");
-        let changed = host.call("any", "snapshot", "count", "");
-        let gone = host.call("any", "snapshot", "hold", "");
-        let (swapped, changed, gone) = tokio::join!(swap, changed, gone);
+        let wait = async {
+            host.until_held(0).await;
+            tokio::join!(host.call("any", "snapshot", "count", ""), host.call("any", "snapshot", "hold", ""))
+        };
+        let (swapped, (changed, gone)) = tokio::join!(swap, wait);
         assert_eq!(swapped["outcome"], "swapped", "{swapped}");
         assert_eq!(changed["payload"], "0", "{changed}");
         assert_eq!(gone["code"], "not-found", "{gone}");
