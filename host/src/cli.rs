@@ -9,7 +9,6 @@ pub mod config;
 pub mod dev;
 pub mod emit;
 mod entries;
-mod files;
 pub mod grant;
 pub mod inspect;
 pub mod new;

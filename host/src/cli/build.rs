@@ -9,8 +9,9 @@ use tokio::process::Command;
 use super::config::{SettingsArgs, complain, print};
 use super::inspect::Bytes;
 use super::project::Wanted;
-use super::{check, component, files};
+use super::{check, component};
 use crate::config::{Config, source};
+use crate::engine::cache;
 use crate::registry::Manifest;
 use crate::registry::manifest::ManifestError;
 use cargo::Cargo;
@@ -149,7 +150,7 @@ fn put(made: &Path, component: &Path) -> Result<(), BuildError> {
     if let Some(above) = component.parent() {
         std::fs::create_dir_all(above).map_err(failed)?;
     }
-    files::write_whole(component, &bytes).map_err(failed)
+    cache::write_whole(component, &bytes, cache::PUBLIC).map_err(failed)
 }
 
 fn missing(manifest: &Manifest, command: &str) -> BuildError {

@@ -75,7 +75,7 @@ impl Cache {
         compiler.run(component, digest, &artefact, threads).await?;
         let file = |source| CacheError::File { path: artefact.clone(), source };
         let sum = digest_of(&mut File::open(&artefact).map_err(file)?).map_err(file)?;
-        write_whole(&sum_path(&artefact), sum.as_bytes()).map_err(file)?;
+        write_whole(&sum_path(&artefact), sum.as_bytes(), PRIVATE).map_err(file)?;
         let component = deserialize(engine, &artefact).map_err(CacheError::Load)?;
         self.trim(&artefact).map_err(|source| CacheError::File { path: self.dir.clone(), source })?;
         Ok(Loaded { component, compiled: true })
@@ -174,13 +174,19 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Writes a file that appears whole or not at all.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Only we can read it.
+pub const PRIVATE: u32 = 0o600;
+
+/// As the process's mask has it.
+pub const PUBLIC: u32 = 0o666;
+
+/// Writes a file that appears whole or not at all, with this mode.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let (mut file, temporary) = loop {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
+        match fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary) {
             // Of a process that was killed and had the same number, as in containers.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             opened => break (opened?, temporary),
@@ -204,7 +210,7 @@ mod tests {
         for number in 0..200 {
             fs::write(dir.join(format!("file.{}-{number}.tmp", std::process::id())), "half").unwrap();
         }
-        let written = write_whole(&dir.join("file.wasm"), b"whole");
+        let written = write_whole(&dir.join("file.wasm"), b"whole", PRIVATE);
         let found = fs::read(dir.join("file.wasm"));
         fs::remove_dir_all(&dir).unwrap();
         written.unwrap();

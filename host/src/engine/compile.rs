@@ -140,7 +140,7 @@ fn compile(args: &CompileArgs) -> wasmtime::Result<()> {
         return Err(wasmtime::Error::msg("it was replaced while it was being loaded: load it again"));
     }
     let artefact = engine.precompile_component(&component)?;
-    super::cache::write_whole(&args.artefact, &artefact)?;
+    super::cache::write_whole(&args.artefact, &artefact, super::cache::PRIVATE)?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::loader::digest;
 use super::manifest::{FILE_NAME, Manifest};
 use super::{Candidate, short};
-use crate::engine::cache::{hex, make_private, write_whole};
+use crate::engine::cache::{PRIVATE, hex, make_private, write_whole};
 
 /// How many generations of a module are kept, with the one that serves.
 pub const KEPT: usize = 3;
@@ -62,7 +62,7 @@ impl Kept {
 
     fn write(&self, module: &str, index: &Index) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(index).map_err(io::Error::other)?;
-        write_whole(&self.of(module).join(INDEX), &text)
+        write_whole(&self.of(module).join(INDEX), &text, PRIVATE)
     }
 
     /// The digests of a module's kept generations, the one that served last first.
@@ -87,8 +87,8 @@ impl Kept {
         }
         make_private(&self.of(module))?;
         let (manifest, component) = self.files(module, &candidate.digest);
-        write_whole(&component, &candidate.component)?;
-        write_whole(&manifest, &candidate.manifest.digest_bytes)?;
+        write_whole(&component, &candidate.component, PRIVATE)?;
+        write_whole(&manifest, &candidate.manifest.digest_bytes, PRIVATE)?;
         index.good.retain(|digest| *digest != candidate.digest);
         index.good.insert(0, candidate.digest.clone());
         index.good.truncate(KEPT);
