@@ -127,6 +127,20 @@ async fn a_module_made_meanwhile_is_built_too() {
 }
 
 #[tokio::test]
+async fn a_trial_holds_up_no_build() {
+    let project = project();
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
+    manifest["rollout"] = json!({ "for": "1h" });
+    let project = project.file("modules/made/module.json", manifest.to_string());
+    let serving = dev(&project, &[]).await;
+    for (variant, builds) in [("two", 2), ("six", 3)] {
+        project.dir.write("modules/made/src/next.wasm", component("echo", variant));
+        eventually("it is built", || async { serving.log().matches("\nbuilt").count() == builds }).await;
+        eventually("it is on trial", || async { serving.log().matches("on trial for").count() == builds - 1 }).await;
+    }
+}
+
+#[tokio::test]
 async fn a_folder_that_is_none_is_refused() {
     let ran = Project::with(&[]).run(&["dev", "nowhere"]).await;
     assert!(ran.code == 1 && ran.err.contains("nowhere: is not a folder"), "{}", ran.err);

@@ -14,7 +14,7 @@ use super::project::Wanted;
 use super::serve::{self, Companion, ServeArgs};
 use crate::config::source::shown;
 use crate::host::{RunningHost, Want};
-use crate::registry::{Manifest, ModuleState};
+use crate::registry::{Manifest, ModuleState, Roster};
 use sources::Sources;
 
 /// Serve the modules, and build and swap one whenever its sources are saved.
@@ -64,33 +64,35 @@ impl Companion for Dev {
     }
 
     async fn beside(&mut self, host: &RunningHost) -> Infallible {
-        let swapper = host.swapper.clone();
         let Some(mut sources) = self.sources.take() else { return std::future::pending().await };
         loop {
             let saved = sources.saved().await;
             for manifest in sources.changed(self.modules()) {
                 let name = &manifest.name;
                 complain(&format!("{name}: building\n"));
-                let (begun, before) = (Instant::now(), generation(host, name));
+                let (begun, before) = (Instant::now(), generation(&host.modules, name));
                 if let Err(error) = build::make(&manifest).await {
                     complain(&format!("{name}: {error}\n{name}: what served serves on\n"));
                     continue;
                 }
                 let built = begun.elapsed();
-                // A refusal is in the log, with its reasons.
-                if swapper.reload(name, Want::CHANGE).await.is_ok() {
-                    // Whoever took it up: the host watches the component too.
-                    let live = generation(host, name) != before;
-                    complain(&told(name, live, saved.elapsed(), built));
-                }
+                let (reload, modules) = (host.swapper.reload(name, Want::CHANGE), host.modules.clone());
+                // Beside the next build: there may be a trial first. A refusal is in the log, with its reasons.
+                tokio::spawn(async move {
+                    if reload.await.is_ok() {
+                        // Whoever took it up: the host watches the component too.
+                        let live = generation(&modules, &manifest.name) != before;
+                        complain(&told(&manifest.name, live, saved.elapsed(), built));
+                    }
+                });
             }
         }
     }
 }
 
 /// The digest of what is served.
-fn generation(host: &RunningHost, module: &str) -> Option<String> {
-    match host.modules.state(module)? {
+fn generation(modules: &Roster, module: &str) -> Option<String> {
+    match modules.state(module)? {
         ModuleState::Held(generation) => Some(generation.digest.clone()),
         _ => None,
     }
