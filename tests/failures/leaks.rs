@@ -1,5 +1,8 @@
 //! Calls that go on past their deadline, and guests that answer nothing any more.
 
+use futures_util::future::join_all;
+use serde_json::json;
+
 use super::steps::assert_names;
 use crate::harness::{Started, TestHost, json_of};
 
@@ -66,13 +69,53 @@ async fn a_leaked_call_that_ends_after_all_is_leaked_no_more() {
 }
 
 #[tokio::test]
-async fn a_leaked_call_keeps_its_place() {
-    let host = impatient("never", TestHost::with("never")).limit("never", "concurrency", 2).start().await;
+async fn a_call_past_its_deadline_keeps_its_place() {
+    let host = TestHost::with("never").workers(1).limit("never", "timeout", "500ms").limit("never", "abandonAfter", "60s");
+    let host = host.limit("never", "concurrency", 2).start().await;
     times_out(&host, "/api/never/never", "").await;
     times_out(&host, "/api/never/never", "").await;
     // Both places are taken, so this one waits until its own deadline.
     times_out(&host, "/api/never/who", "").await;
     assert_eq!(host.slot("never", 0).await["restarts"], 0);
+}
+
+/// The log and the status name this reason for the only replacement of an instance.
+async fn assert_replaced(host: &Started, module: &str, why: &str) {
+    host.until_restarted(module, 0, 1).await;
+    assert_names(&host.slot(module, 0).await["reason"], &["replaced", why]);
+    assert!(host.log.contains(&["replacing an instance", why, &format!("module={module}")]));
+    host.until(module, 0, "leaked", 0).await;
+}
+
+#[tokio::test]
+async fn a_serial_instance_is_replaced_when_its_only_place_has_leaked() {
+    let host = impatient("serial", TestHost::with("serial")).start().await;
+    assert_eq!(host.count("any", "serial").await, 1);
+    times_out(&host, "/api/serial/hold", "").await;
+    assert_replaced(&host, "serial", "the only place of a serial module").await;
+    assert_eq!(host.count("any", "serial").await, 1, "its memory is new");
+}
+
+#[tokio::test]
+async fn an_instance_is_replaced_when_leaked_calls_hold_every_place() {
+    let host = impatient("never", TestHost::with("never")).limit("never", "concurrency", 2).start().await;
+    times_out(&host, "/api/never/never", "").await;
+    host.until("never", 0, "leaked", 1).await;
+    assert_eq!(host.slot("never", 0).await["restarts"], 0, "one place is left");
+    times_out(&host, "/api/never/never", "").await;
+    assert_replaced(&host, "never", "limits.concurrency").await;
+    assert_eq!(host.get("/api/never/ok").await.text(), "ok");
+}
+
+#[tokio::test]
+async fn an_instance_is_replaced_when_hung_calls_to_itself_hold_every_nested_place() {
+    let host = impatient("waits", TestHost::waits_for(&[])).start().await;
+    let hang = || host.nested(0, json!({ "route": "/hold" }));
+    for hung in join_all((0..16).map(|_| hang())).await {
+        assert_eq!(hung["error"]["kind"], "timeout", "{hung}");
+    }
+    assert_replaced(&host, "waits", "limits.nested").await;
+    assert_eq!(host.nested(0, json!({ "route": "/ok" })).await["ok"]["payload"], "ok");
 }
 
 #[tokio::test]

@@ -129,7 +129,8 @@ limits! {
     startup / "startup": Time as Duration = Duration::from_secs(10), ceiling Duration::from_secs(60), from 1 to YEAR;
     /// How long after its deadline a call may go on before it counts as leaked, at least 1 ms. Default `1s`, ceiling `1m`.
     abandon_after / "abandonAfter": Time as Duration = Duration::from_secs(1), ceiling Duration::from_secs(60), from 1 to YEAR;
-    /// Leaked calls that are borne before the instance is replaced, at least 1. Default 16, ceiling 256.
+    /// Leaked calls after which the instance is replaced when one more leaks, at least 1. It is replaced earlier when leaked calls hold
+    /// every place of `concurrency` or of `nested`. Default 16, ceiling 256.
     max_leaked / "maxLeaked": Count as u32 = 16, ceiling 256, from 1 to u32::MAX;
     /// Imports of an instance that wait at once, at least 1. Default 256, ceiling 4096.
     background / "background": Count as u32 = 256, ceiling 4_096, from 1 to u32::MAX;

@@ -55,6 +55,23 @@ fn is_failure(ended: &Ended) -> bool {
     }
 }
 
+/// What runs in an instance although nobody waits for it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Leaked {
+    /// Calls that hold a place of `limits.concurrency`.
+    pub plain: usize,
+    /// Calls that hold a place of `limits.nested`.
+    pub nested: usize,
+    /// Work that holds no place of a call: see [`Running::give_up`].
+    pub given_up: usize,
+}
+
+impl Leaked {
+    pub fn total(self) -> usize {
+        self.plain + self.nested + self.given_up
+    }
+}
+
 /// Counts something that runs and nobody waits for, until it is dropped.
 pub struct GivenUp<'a>(&'a Running);
 
@@ -206,12 +223,18 @@ impl Running {
         self.is_empty() && self.given_up.load(Ordering::Relaxed) == 0
     }
 
-    /// How many have gone on for longer than `grace` after their deadline, or were given up. The gauge then shows it.
-    pub fn leaked(&self, grace: Duration) -> usize {
+    /// Counts the calls that still run when `grace` has passed since their deadline, and what was given up. The gauge then
+    /// shows the sum.
+    pub fn leaked(&self, grace: Duration) -> Leaked {
         let now = Instant::now();
-        let late = self.calls.lock().values().filter(|started| started.deadline + grace <= now).count();
-        let leaked = late + self.given_up.load(Ordering::Relaxed);
-        self.show_leaked(leaked);
+        let mut leaked = Leaked { given_up: self.given_up.load(Ordering::Relaxed), ..Leaked::default() };
+        for started in self.calls.lock().values().filter(|started| started.deadline + grace <= now) {
+            match started.nested {
+                true => leaked.nested += 1,
+                false => leaked.plain += 1,
+            }
+        }
+        self.show_leaked(leaked.total());
         leaked
     }
 

@@ -121,8 +121,9 @@ impl Supervisor {
                 }
                 () = instance.control.worn.notified(), if renewal.is_none() && !stopping => {
                     let (module, isolate) = (&self.slot.module, self.slot.isolate);
-                    tracing::warn!(%module, %isolate, "replacing an instance with more leaked calls than limits.maxLeaked");
-                    self.slot.note("replaced: more leaked calls than limits.maxLeaked");
+                    let why = instance.control.why_worn();
+                    tracing::warn!(%module, %isolate, "replacing an instance: {why}");
+                    self.slot.note(&format!("replaced: {why}"));
                     renewal = Some(self.renew(instance.number));
                 }
                 renewed = async { match &mut renewal {

@@ -1,5 +1,6 @@
 //! The line between an instance and its supervisor.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::task::AtomicWaker;
@@ -19,14 +20,26 @@ pub struct Control {
     pub(super) turns: AtomicU64,
     /// Told when the startups are done.
     pub ready: Notify,
-    /// Told when so many calls have leaked that the instance should be replaced.
+    /// Notified when leaked calls make the instance unfit: see [`Control::why_worn`].
     pub worn: Notify,
+    why_worn: OnceLock<&'static str>,
 }
 
 impl Control {
     pub(super) fn set_ready(&self) {
         self.started.store(true, Ordering::Release);
         self.ready.notify_one();
+    }
+
+    /// Notes why the instance should be replaced; the first reason stays.
+    pub(super) fn wear_out(&self, why: &'static str) {
+        self.why_worn.get_or_init(|| why);
+        self.worn.notify_one();
+    }
+
+    /// Why the instance should be replaced; empty unless [`Control::worn`] was notified.
+    pub fn why_worn(&self) -> &'static str {
+        self.why_worn.get().copied().unwrap_or_default()
     }
 
     /// Asks for its state, or to take one.

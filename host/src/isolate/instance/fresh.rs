@@ -80,7 +80,7 @@ impl Drive {
             Ok(Some((id, outcome)))
         };
         let late = async {
-            while self.running.leaked(grace) == 0 {
+            while self.running.leaked(grace).total() == 0 {
                 tokio::time::sleep(WATCH).await;
                 self.running.expire();
             }
