@@ -24,6 +24,36 @@ pub enum IsolateId {
     Master,
 }
 
+impl Target {
+    /// Bytes of its name.
+    pub fn names(&self) -> usize {
+        match self {
+            Target::Node(name) | Target::Server(name) => name.len(),
+            Target::Any | Target::Isolate(_) => 0,
+        }
+    }
+}
+
+impl Group {
+    /// Bytes of its name.
+    pub fn names(&self) -> usize {
+        match self {
+            Group::Servers(name) => name.len(),
+            Group::Workers | Group::Brokers => 0,
+        }
+    }
+}
+
+impl Address {
+    /// Bytes of its name.
+    pub fn names(&self) -> usize {
+        match self {
+            Address::One(target) => target.names(),
+            Address::Every(group) => group.names(),
+        }
+    }
+}
+
 impl fmt::Display for IsolateId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,6 +126,16 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// The name that it carries: of the broadcast or the startup.
+    fn name(&self) -> &str {
+        match self {
+            Trigger::Broadcast(broadcast) => &broadcast.name,
+            Trigger::Startup { name, .. } => name,
+            Trigger::Http(method) => method.as_str(),
+            Trigger::Rpc => "",
+        }
+    }
+
     /// Its name in metrics and logs.
     pub fn kind(&self) -> TriggerKind {
         match self {
@@ -175,6 +215,25 @@ pub struct Call {
     pub params: Vec<(String, String)>,
     pub query: String,
     pub payload: Payload,
+}
+
+/// Bytes that every call costs the host besides the text it carries: its record, its context, its place in a lane and its reply.
+const FIXED: usize = 1_024;
+
+/// Bytes that a header, or a pair of parameters, costs besides its text.
+const ENTRY: usize = 104;
+
+impl Call {
+    /// Bytes of the text that goes with the payload: parameters, query, names and the subdomain.
+    pub fn beside(&self) -> usize {
+        pairs(&self.params) + self.query.len() + self.trigger.name().len() + self.context.subdomain_len()
+    }
+
+    /// Bytes that the call holds while it waits: everything it carries, and the calls that wait for it.
+    pub fn weight(&self) -> u64 {
+        let params = pairs(&self.params) + ENTRY * self.params.len();
+        (self.context.weight() + params + self.query.len() + self.trigger.name().len() + self.payload.len()) as u64
+    }
 }
 
 /// How a call ends well.
@@ -259,6 +318,19 @@ pub struct Emission {
     pub name: String,
     /// `None`: the caller's.
     pub subdomain: Option<String>,
+}
+
+impl Emission {
+    /// Bytes of its names.
+    pub fn names(&self) -> usize {
+        self.module.as_ref().map_or(0, String::len) + self.name.len() + self.subdomain.as_ref().map_or(0, String::len)
+    }
+}
+
+/// The [`weight`](Call::weight) of a broadcast in each worker, known before it is queued in any.
+pub fn weight_of_broadcast(name: &str, subdomain: Option<&str>, waits: Option<&Context>, payload: &Payload) -> u64 {
+    let above = waits.map_or(0, Context::weight);
+    (FIXED + subdomain.map_or(0, str::len) + above + name.len() + payload.len()) as u64
 }
 
 /// What emitting answers at once.

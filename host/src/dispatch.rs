@@ -138,14 +138,7 @@ impl Dispatch {
                 slot.module, self.max_depth
             )));
         }
-        let limit = slot.version().generation.limits.payload;
-        if making.payload.len() as u64 > limit {
-            return Err(CallError::Invalid(format!(
-                "the payload has {} bytes: more than limits.payload of {}, {limit}",
-                making.payload.len(),
-                slot.module
-            )));
-        }
+        let from_client = making.http.is_some();
         let trace = making.trace();
         let mut context =
             Context::root(self.ids.next(), slot.module.clone(), slot.isolate, making.origin, making.deadline);
@@ -154,18 +147,21 @@ impl Dispatch {
         }
         context.in_startup = making.awaited && making.parent.as_ref().is_some_and(|parent| parent.in_startup);
         context.subdomain = making.subdomain;
-        context.parent = making.parent;
-        context.awaited = making.awaited;
+        context.parent = making.parent.filter(|_| making.awaited);
         context.depth = depth;
         context.http = making.http;
-        Ok(Call {
+        let call = Call {
             context: Arc::new(context),
             route: matched.route,
             trigger: making.trigger,
             params: matched.params,
             query: making.query,
             payload: making.payload,
-        })
+        };
+        // `http.maxHeaderBytes` bounds what a request has besides its payload.
+        let beside = if from_client { 0 } else { call.beside() };
+        let limit = slot.version().generation.limits.payload;
+        within(limit, &slot.module, call.payload.len(), beside).map(|()| call)
     }
 
     /// Makes a call in one slot and brings its end home, which is at its deadline at the latest.
@@ -216,6 +212,18 @@ impl Dispatch {
         let asked = given.map_or(left, |given| left.min(now + given));
         asked.min(now + slot.version().generation.limits.timeout)
     }
+}
+
+/// Checks that a payload, and the text that goes with it, are each within the `limits.payload` of a module.
+fn within(limit: u64, module: &str, payload: usize, beside: usize) -> Result<(), CallError> {
+    for (what, size) in [("payload has", payload), ("names beside the payload have", beside)] {
+        if size as u64 > limit {
+            return Err(CallError::Invalid(format!(
+                "the {what} {size} bytes: more than limits.payload of {module}, {limit}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A call that lies in a mailbox.

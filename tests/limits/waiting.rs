@@ -130,7 +130,8 @@ pub async fn broadcasts() {
 }
 
 pub async fn queued() {
-    let host = TestHost::with("serial").limit("serial", "queued", 1_000).limit("serial", "timeout", "60s").workers(1);
+    // Two calls cost 1 KiB each besides their payloads.
+    let host = TestHost::with("serial").limit("serial", "queued", 3_048).limit("serial", "timeout", "60s").workers(1);
     let host = host.start().await;
     let ok = |bytes: usize| host.call("any", "serial", "ok", "x".repeat(bytes));
     let check = async {
@@ -139,12 +140,59 @@ pub async fn queued() {
             host.until_waiting("serial", 0, 2).await;
             let over = ok(1).await;
             assert_eq!(over["code"], "overloaded", "{over}");
-            assert_names(&over["detail"], &["1000 bytes wait for serial in worker-0", "limits.queued"]);
+            assert_names(&over["detail"], &["3048 bytes wait for serial in worker-0", "limits.queued"]);
         })
         .await;
         let emit = |bytes: usize| host.emit("serial", "wave", "x".repeat(bytes));
-        assert_eq!(emit(2_000).await["accepted"], 1, "an empty lane takes any one");
+        assert_eq!(emit(5_000).await["accepted"], 1, "an empty lane takes any one");
         assert_eq!(emit(1).await["code"], "overloaded", "and then no more");
+    };
+    beside(host.call("any", "serial", "hold", ""), check).await;
+}
+
+/// What one kind of call answers when it carries this number of bytes beside its payload.
+async fn beside_the_payload(host: &Started, kind: &str, bytes: usize) -> Value {
+    let text = "x".repeat(bytes);
+    match kind {
+        "subdomain" => host.run(0, "waits", "notify", json!({ "route": "serial/ok", "subdomain": text })).await,
+        "query" => host.run(0, "waits", "notify", json!({ "route": format!("serial/ok?{text}") })).await,
+        _ => host.run(0, "waits", "emit", json!({ "module": "serial", "name": "wave", "subdomain": text })).await,
+    }
+}
+
+#[tokio::test]
+async fn what_goes_beside_the_payload_counts_too() {
+    for kind in ["subdomain", "query", "emit"] {
+        let host =
+            TestHost::waits_for(&["serial"]).limit("serial", "queued", 100_000).limit("serial", "timeout", "60s");
+        let host = host.workers(1).start().await;
+        let check = async {
+            host.until_running("serial", 0, 1).await;
+            let first = beside_the_payload(&host, kind, 60_000).await;
+            assert!(first["ok"].is_number() || first["ok"]["accepted"] == 1, "{kind}: {first}");
+            let second = beside_the_payload(&host, kind, 60_000).await;
+            assert_eq!(second["error"]["kind"], "overloaded", "{kind}: {second}");
+            assert_names(&second["error"]["message"], &["100000 bytes wait for serial", "limits.queued"]);
+        };
+        beside(host.call("any", "serial", "hold", ""), check).await;
+    }
+}
+
+#[tokio::test]
+async fn the_head_of_a_request_counts_too() {
+    let host = TestHost::with("serial").limit("serial", "queued", 50_000).limit("serial", "timeout", "60s").workers(1);
+    let host = host.start().await;
+    let padding = "x".repeat(30_000);
+    let get = async || host.request("GET", "/api/serial/ok", &[("x-padding", padding.as_str())], "").await;
+    let check = async {
+        host.until_running("serial", 0, 1).await;
+        beside(get(), async {
+            host.until_waiting("serial", 0, 1).await;
+            let over = get().await;
+            assert_eq!((over.status, over.code()), (503, "overloaded".to_owned()), "{}", over.text());
+            assert_names(&over.json()["detail"], &["limits.queued"]);
+        })
+        .await;
     };
     beside(host.call("any", "serial", "hold", ""), check).await;
 }

@@ -17,6 +17,14 @@ pub struct RequestHead {
     pub peer: SocketAddr,
 }
 
+impl RequestHead {
+    /// Bytes that it holds. The text is within `http.maxHeaderBytes`.
+    fn held(&self) -> usize {
+        let text: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        size_of::<RequestHead>() + text + super::ENTRY * self.headers.len() + self.path.len() + self.authority.len()
+    }
+}
+
 /// What a call takes along wherever it goes, and what calls made in its name inherit.
 #[derive(Debug)]
 pub struct Context {
@@ -31,10 +39,8 @@ pub struct Context {
     pub deadline: Deadline,
     /// Whether its instance takes no other call while this one runs.
     pub exclusive: AtomicBool,
-    /// The call in whose name this one is made.
+    /// The call that waits for this one. A call that nobody waits for keeps none alive.
     pub parent: Option<Arc<Context>>,
-    /// Whether that one waits for this one.
-    pub awaited: bool,
     /// How many calls are above it.
     pub depth: u32,
     /// Whether it descends from a startup.
@@ -58,7 +64,6 @@ impl Context {
             deadline,
             exclusive: AtomicBool::new(false),
             parent: None,
-            awaited: false,
             depth: 0,
             in_startup: false,
             http: None,
@@ -69,15 +74,23 @@ impl Context {
 
     /// The calls that wait for this one, nearest first.
     pub fn waiters(&self) -> impl Iterator<Item = &Arc<Context>> {
-        fn above(context: &Context) -> Option<&Arc<Context>> {
-            context.parent.as_ref().filter(|_| context.awaited)
-        }
-        std::iter::successors(above(self), |context| above(context))
+        std::iter::successors(self.parent.as_ref(), |context| context.parent.as_ref())
     }
 
     /// Whether a call of the same module waits for it.
     pub fn is_nested(&self) -> bool {
         self.waiters().any(|above| above.module == self.module)
+    }
+
+    pub(super) fn subdomain_len(&self) -> usize {
+        self.subdomain.as_ref().map_or(0, |subdomain| subdomain.len())
+    }
+
+    /// Bytes that it holds, and those of the calls that wait for it, which it keeps alive.
+    pub(super) fn weight(&self) -> usize {
+        let head = |context: &Context| context.http.as_ref().map_or(0, |head| head.held());
+        let own = |context: &Context| super::FIXED + context.subdomain_len() + head(context);
+        own(self) + self.waiters().map(|context| own(context)).sum::<usize>()
     }
 
     /// Notes that it starts, and answers when its caller stops waiting.

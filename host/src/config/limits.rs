@@ -110,7 +110,8 @@ limits! {
     mailbox / "mailbox": Count as u32 = 1_024, ceiling 16_384, from 1 to u32::MAX;
     /// Places in the broadcast lane of an instance, at least 1. Default 1024, ceiling 16384.
     broadcasts / "broadcasts": Count as u32 = 1_024, ceiling 16_384, from 1 to u32::MAX;
-    /// Bytes of the payloads that wait in each lane, at least 1; a lane that is empty takes any one. Default `64MiB`, ceiling `1GiB`.
+    /// Bytes that the calls waiting in each lane hold: payload, parameters, query, names, headers and 1 KiB a call, at least 1. A lane that
+    /// is empty takes any call. Default `64MiB`, ceiling `1GiB`.
     queued / "queued": Size as u64 = 64 * MIB, ceiling GIB, from 1 to TIB;
     /// The largest payload in or out, and as much for what goes beside it (headers, names, messages), at least 1 byte. Default
     /// `2MiB`, ceiling `16MiB`.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{Actor, Dispatch, Making};
 use crate::call::{
     Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Payload, Receipt, Skipped,
-    Trigger, TriggerKind,
+    Trigger, TriggerKind, weight_of_broadcast,
 };
 use crate::isolate::{Lane, Queued, Slot};
 use crate::registry::{Access, Matched};
@@ -100,11 +100,10 @@ impl Dispatch {
     }
 
     fn emit_to_all(&self, actor: &Actor, what: Emission, payload: Payload, gather: bool) -> Result<Emitted, CallError> {
-        let (module, parent) = self.whose_broadcast(actor, &what)?;
         if let Actor::Guest(caller) = actor {
-            let beside = what.name.len() + what.subdomain.as_ref().map_or(0, String::len);
-            super::calls::within(caller, &payload, beside)?;
+            super::calls::within(caller, &payload, what.names())?;
         }
+        let (module, parent) = self.whose_broadcast(actor, &what)?;
         let slots: Vec<Arc<Slot>> = self.workers().iter().filter_map(|isolate| isolate.slot(&module)).collect();
         let Some(first) = slots.first() else {
             return Err(self.missing(&module));
@@ -127,8 +126,10 @@ impl Dispatch {
         };
         self.admit(&first.module, access)?;
         let subdomain = super::calls::subdomain(what.subdomain, parent.as_ref());
+        let waits = parent.as_deref().filter(|_| gather);
+        let weight = weight_of_broadcast(&name, subdomain.as_deref(), waits, &payload);
         let full = |slot: &&Arc<Slot>| {
-            let limit = slot.mailbox.refuses_broadcast(payload.len()).filter(|_| slot.failed().is_none());
+            let limit = slot.mailbox.refuses_broadcast(weight).filter(|_| slot.failed().is_none());
             limit.map(|limit| (slot.full(limit), Arc::clone(slot)))
         };
         if let Some((error, slot)) = slots.iter().find_map(|slot| full(&slot)) {
@@ -159,7 +160,7 @@ impl Dispatch {
                 query: String::new(),
                 payload,
             };
-            let placed = self.deliver(slot, &name, making, gather, parent.as_ref());
+            let placed = self.deliver(slot, &name, making, (gather, weight), parent.as_ref());
             match &placed {
                 // Before anything was queued.
                 Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) if place == 0 => return Err(error.clone()),
@@ -185,7 +186,7 @@ impl Dispatch {
         slot: &Slot,
         name: &str,
         making: Making,
-        gather: bool,
+        (gather, weight): (bool, u64),
         parent: Option<&Arc<Context>>,
     ) -> Result<Waiting, CallError> {
         if let Some(error) = slot.failed() {
@@ -207,7 +208,7 @@ impl Dispatch {
             }
             false => (None, stuck.map_or(Waiting::Not, Waiting::Never)),
         };
-        slot.offer(Lane::Broadcasts, Queued::new(call, reply)).map_err(|(error, _)| error)?;
+        slot.offer(Lane::Broadcasts, Queued::weighed(call, reply, weight)).map_err(|(error, _)| error)?;
         Ok(ended)
     }
 

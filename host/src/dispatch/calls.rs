@@ -95,7 +95,7 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
-        let asked = self.prepare(actor, target, name, &payload, true).map(|(slot, matched)| {
+        let asked = self.prepare(actor, target, name, true).map(|(slot, matched)| {
             let making = self.rpc(actor, &slot, name, payload, options, true);
             self.ask(slot, matched, making)
         });
@@ -154,7 +154,7 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> Result<(), CallError> {
-        let (slot, matched) = self.prepare(actor, target, name, &payload, false)?;
+        let (slot, matched) = self.prepare(actor, target, name, false)?;
         let making = self.rpc(actor, &slot, name, payload, options, false);
         let trace = making.trace();
         let placed = self
@@ -169,7 +169,6 @@ impl Dispatch {
         actor: &Actor,
         target: Target,
         name: &RouteName,
-        payload: &Payload,
         awaited: bool,
     ) -> Result<(Arc<Slot>, Matched), CallError> {
         let module = match (&name.module, actor) {
@@ -178,7 +177,6 @@ impl Dispatch {
             (None, Actor::Operator) => return Err(CallError::Invalid("name the module".to_owned())),
         };
         if let Actor::Guest(caller) = actor {
-            within(caller, payload, name.path.len() + name.query.len())?;
             if module != &*caller.module && !caller.capabilities.allows_rpc(module) {
                 return Err(ungranted(&caller.module, "rpc", module));
             }
@@ -258,17 +256,21 @@ impl Dispatch {
     }
 }
 
-/// Whether the caller may send so much: the payload, and the bytes of names that go beside it.
+/// Whether the caller may send so much: the payload, and the bytes of names that go beside it. Nothing is copied before.
 pub(super) fn within(caller: &Caller, payload: &Payload, beside: usize) -> Result<(), CallError> {
-    for (what, size) in [("payload has", payload.len()), ("names beside the payload have", beside)] {
-        if size as u64 > caller.payload {
-            let (module, limit) = (&caller.module, caller.payload);
-            return Err(CallError::Invalid(format!(
-                "the {what} {size} bytes: more than limits.payload of {module}, {limit}"
-            )));
-        }
-    }
-    Ok(())
+    super::within(caller.payload, &caller.module, payload.len(), beside)
+}
+
+/// The route that a guest names, when that and everything else it sends are within its limits.
+fn asked(
+    caller: &Caller,
+    place: usize,
+    route: &str,
+    payload: &Payload,
+    options: &CallOptions,
+) -> Result<RouteName, CallError> {
+    within(caller, payload, place + route.len() + options.subdomain.as_ref().map_or(0, String::len))?;
+    RouteName::parse(route).map_err(|error| CallError::Invalid(error.to_string()))
 }
 
 pub(super) fn ungranted(module: &str, kind: &str, target: &str) -> CallError {
@@ -280,10 +282,6 @@ pub(super) fn ungranted(module: &str, kind: &str, target: &str) -> CallError {
 /// The one given, else the caller's.
 pub(super) fn subdomain(given: Option<String>, parent: Option<&Arc<Context>>) -> Option<Arc<str>> {
     given.map(Arc::from).or_else(|| parent.and_then(|parent| parent.subdomain.clone()))
-}
-
-fn parsed(route: &str) -> Result<RouteName, CallError> {
-    RouteName::parse(route).map_err(|error| CallError::Invalid(error.to_string()))
 }
 
 /// The way up for what guests import.
@@ -310,7 +308,7 @@ impl Calls for Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> BoxFuture<Result<Reply, CallError>> {
-        match parsed(&route) {
+        match asked(&from, target.names(), &route, &payload, &options) {
             Ok(name) => Box::pin(Dispatch::call(self, &Actor::Guest(from), target, &name, payload, options)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -324,7 +322,7 @@ impl Calls for Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> BoxFuture<Result<Vec<Entry>, CallError>> {
-        match parsed(&route) {
+        match asked(&from, group.names(), &route, &payload, &options) {
             Ok(name) => Box::pin(Dispatch::call_every(self, &Actor::Guest(from), group, &name, payload, options)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -338,7 +336,8 @@ impl Calls for Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> Result<u32, CallError> {
-        Dispatch::notify(self, &Actor::Guest(from), address, &parsed(&route)?, payload, options)
+        let name = asked(&from, address.names(), &route, &payload, &options)?;
+        Dispatch::notify(self, &Actor::Guest(from), address, &name, payload, options)
     }
 }
 
@@ -360,5 +359,14 @@ mod tests {
         let over = within(&caller, &Payload::None, 4).unwrap_err();
         assert_eq!(over.to_string(), "the names beside the payload have 4 bytes: more than limits.payload of m, 3");
         assert!(within(&caller, &Payload::Text("abcd".into()), 0).is_err());
+
+        let ask = |place, route, subdomain: Option<&str>| {
+            let options = CallOptions { timeout: None, subdomain: subdomain.map(str::to_owned) };
+            asked(&caller, place, route, &Payload::None, &options)
+        };
+        assert!(ask(0, "a/b", None).is_ok() && ask(1, "/b", None).is_ok() && ask(0, "/b", Some("s")).is_ok());
+        for over in [ask(0, "a/bc", None), ask(1, "a/b", None), ask(0, "a?q=", None), ask(0, "/b", Some("ss"))] {
+            assert!(over.unwrap_err().to_string().contains("limits.payload of m, 3"));
+        }
     }
 }

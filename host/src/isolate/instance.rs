@@ -282,7 +282,7 @@ impl Drive {
                 return None;
             }
         };
-        let Queued { call, reply, nested } = queued;
+        let Queued { call, reply, nested, .. } = queued;
         let call = Call { route, ..call };
         let context = call.context.clone();
         let trigger = call.trigger.kind();

@@ -23,11 +23,25 @@ pub struct Queued {
     pub reply: Option<oneshot::Sender<Ended>>,
     /// Set when it is taken: whether it counts against `limits.nested` in place of `limits.concurrency`.
     pub nested: bool,
+    /// See [`Call::weight`]. 0 until it is needed, which it is not for a call that waits alone.
+    weight: u64,
 }
 
 impl Queued {
     pub fn new(call: Call, reply: Option<oneshot::Sender<Ended>>) -> Queued {
-        Queued { call, reply, nested: false }
+        Queued::weighed(call, reply, 0)
+    }
+
+    /// The same for a call whose weight is known.
+    pub fn weighed(call: Call, reply: Option<oneshot::Sender<Ended>>, weight: u64) -> Queued {
+        Queued { call, reply, nested: false, weight }
+    }
+
+    fn weigh(&mut self) -> u64 {
+        if self.weight == 0 {
+            self.weight = self.call.weight();
+        }
+        self.weight
     }
 }
 
@@ -78,7 +92,7 @@ struct Lanes {
 #[derive(Debug)]
 struct Waiting {
     queue: VecDeque<Queued>,
-    /// Of all payloads in it.
+    /// The weight of all calls in it; of one that waits alone only when that is known.
     bytes: u64,
     most: usize,
     most_bytes: u64,
@@ -113,13 +127,13 @@ impl Mailbox {
     }
 
     /// Puts a call into a lane, or gives it back.
-    pub fn offer(&self, lane: Lane, queued: Queued) -> Offer {
+    pub fn offer(&self, lane: Lane, mut queued: Queued) -> Offer {
         let mut lanes = self.lanes.lock();
         if lanes.closed {
             return Offer::Closed(Box::new(queued));
         }
         let waiting = lanes.lane(lane);
-        if let Some(limit) = waiting.full(queued.call.payload.len(), lane) {
+        if let Some(limit) = waiting.full(|| queued.weigh(), lane) {
             return Offer::Full(limit, Box::new(queued));
         }
         waiting.push(queued);
@@ -128,10 +142,9 @@ impl Mailbox {
         Offer::Taken
     }
 
-    /// The limit that keeps a broadcast of so many bytes out, if one does. Only the sequencer fills the lane, so a place seen
-    /// stays.
-    pub fn refuses_broadcast(&self, bytes: usize) -> Option<&'static str> {
-        self.lanes.lock().broadcasts.full(bytes, Lane::Broadcasts)
+    /// The limit that keeps a broadcast of this weight out, if one does. Only the sequencer fills the lane, so a place seen stays.
+    pub fn refuses_broadcast(&self, weight: u64) -> Option<&'static str> {
+        self.lanes.lock().broadcasts.full(|| weight, Lane::Broadcasts)
     }
 
     /// Takes out the calls of a lane that are too late to start.
@@ -268,23 +281,27 @@ impl Lanes {
 }
 
 impl Waiting {
-    /// The limit that keeps one more call out, if one does.
-    fn full(&self, bytes: usize, lane: Lane) -> Option<&'static str> {
+    /// The limit that keeps one more call out, if one does. An empty lane takes any call, so that the weight of a call that finds it
+    /// empty is not asked for before another one comes.
+    fn full(&mut self, weight: impl FnOnce() -> u64, lane: Lane) -> Option<&'static str> {
         if self.queue.len() >= self.most {
             return Some(if lane == Lane::Broadcasts { "limits.broadcasts" } else { "limits.mailbox" });
         }
-        let too_much = !self.queue.is_empty() && self.bytes.saturating_add(bytes as u64) > self.most_bytes;
-        too_much.then_some("limits.queued")
+        let Some(first) = self.queue.front_mut() else { return None };
+        if first.weight == 0 {
+            self.bytes = self.bytes.saturating_add(first.weigh());
+        }
+        (self.bytes.saturating_add(weight()) > self.most_bytes).then_some("limits.queued")
     }
 
     fn push(&mut self, queued: Queued) {
-        self.bytes = self.bytes.saturating_add(queued.call.payload.len() as u64);
+        self.bytes = self.bytes.saturating_add(queued.weight);
         self.queue.push_back(queued);
     }
 
     fn pop(&mut self) -> Option<Queued> {
         let queued = self.queue.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(queued.call.payload.len() as u64);
+        self.bytes = self.bytes.saturating_sub(queued.weight);
         Some(queued)
     }
 

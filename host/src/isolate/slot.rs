@@ -142,7 +142,7 @@ impl Slot {
         let most = match limit {
             "limits.broadcasts" => format!("{broadcasts} broadcasts"),
             "limits.mailbox" => format!("{mailbox} calls"),
-            _ => format!("payloads of {queued} bytes"),
+            _ => format!("calls of {queued} bytes"),
         };
         CallError::Overloaded(format!(
             "{most} wait for {} in {} already: {limit} allows no more",

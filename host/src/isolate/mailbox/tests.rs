@@ -38,6 +38,61 @@ fn a_lane_takes_as_many_as_its_limit_and_gives_the_next_one_back() {
     assert!(!offer(&mailbox, Lane::Broadcasts, 5));
 }
 
+/// A call that carries this payload, and `beside` bytes of everything else that it can carry.
+fn heavy(payload: usize, beside: usize) -> Queued {
+    let text = || "x".repeat(beside);
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-header", text().try_into().unwrap());
+    let peer = ([127, 0, 0, 1], 1).into();
+    let head = crate::call::RequestHead { headers, path: text(), authority: text(), peer };
+    let deadline = Deadline::AfterStart(Duration::from_secs(1));
+    let root = || Context::root(1, "m".into(), IsolateId::Worker(0), Origin::Host, deadline);
+    let (mut parent, mut context) = (root(), root());
+    parent.subdomain = Some(text().into());
+    context.subdomain = Some(text().into());
+    context.http = Some(Box::new(head));
+    context.parent = Some(Arc::new(parent));
+    let name = text().into();
+    let broadcast = crate::call::Broadcast { name, id: 1, seq: 1, same_as_caller: false };
+    let call = Call {
+        context: Arc::new(context),
+        route: Arc::new(Route { version: 0, handler: "h".into(), text: "POST h".into() }),
+        trigger: Trigger::Broadcast(broadcast),
+        params: vec![(text(), text())],
+        query: text(),
+        payload: Payload::Text("x".repeat(payload)),
+    };
+    Queued::new(call, None)
+}
+
+#[test]
+fn everything_that_a_call_carries_has_weight() {
+    let bare = heavy(0, 0).call.weight();
+    assert_eq!(heavy(10_000, 0).call.weight(), bare + 10_000);
+    let parts = ["header", "path", "authority", "subdomain", "parent's subdomain", "name", "key", "value", "query"];
+    assert_eq!(heavy(0, 10_000).call.weight(), bare + 10_000 * parts.len() as u64);
+    let fixed = size_of::<Queued>() + size_of::<Context>() + 16;
+    assert!(queued(1).call.weight() >= 2 * fixed as u64, "twice, since a full lane has grown to twice its size");
+}
+
+#[test]
+fn a_lane_holds_calls_up_to_their_weight_and_an_empty_one_any_call() {
+    let (first, second) = (heavy(500, 0), heavy(500, 10));
+    let limits = Limits { queued: first.call.weight() + second.call.weight(), ..Limits::default() };
+    let mailbox = Mailbox::new(&limits);
+    let offer = |queued| matches!(mailbox.offer(Lane::Calls, queued), Offer::Taken);
+    assert!(offer(first) && offer(second), "just as much as the limit allows");
+    assert!(matches!(mailbox.offer(Lane::Calls, queued(3)), Offer::Full("limits.queued", _)));
+    assert!(mailbox.take(0, ALL).is_some());
+    assert!(!offer(heavy(501, 0)), "what was taken makes room for as much and no more");
+    assert!(offer(heavy(500, 0)));
+    assert_eq!(taken(&mailbox, ALL).len(), 2);
+    assert!(offer(heavy(10_000, 10_000)), "an empty lane takes any call");
+    assert!(!offer(queued(4)), "which is weighed when the next one comes");
+    assert!(mailbox.take_late(Lane::Calls).is_empty() && mailbox.take(0, ALL).is_some());
+    assert!(offer(heavy(500, 0)) && offer(heavy(500, 10)), "no weight is left behind");
+}
+
 #[test]
 fn closing_gives_back_what_waits_and_lets_nothing_in() {
     let mailbox = mailbox(8, 8);
