@@ -4,6 +4,7 @@ mod build;
 pub mod cache;
 mod client;
 pub mod compile;
+mod descriptors;
 mod dev;
 mod inspect;
 mod new;

@@ -26,6 +26,7 @@ mod patient;
 mod status;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -39,6 +40,7 @@ pub use accept::serve;
 use crate::call::Problem;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
+use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
 
@@ -52,6 +54,9 @@ pub struct Admin {
     /// Connections beyond those that are served.
     refused: Counter,
     lost_lines: LostLines,
+    sockets: Arc<Sockets>,
+    /// Open HTTP connections, by worker.
+    open: Vec<Arc<AtomicUsize>>,
 }
 
 /// How many lines of the log had no room.
@@ -60,7 +65,13 @@ pub type LostLines = Arc<dyn Fn() -> usize + Send + Sync>;
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
-    pub fn new(swapper: Arc<Swapper>, closing: CancellationToken, lost_lines: LostLines) -> Admin {
+    pub fn new(
+        swapper: Arc<Swapper>,
+        closing: CancellationToken,
+        lost_lines: LostLines,
+        sockets: Arc<Sockets>,
+        open: Vec<Arc<AtomicUsize>>,
+    ) -> Admin {
         Admin {
             config: swapper.config.clone(),
             dispatch: swapper.dispatch.clone(),
@@ -69,7 +80,14 @@ impl Admin {
             closing,
             refused: Counter::default(),
             lost_lines,
+            sockets,
+            open,
         }
+    }
+
+    /// How many HTTP connections are open.
+    fn connections(&self) -> usize {
+        self.open.iter().map(|open| open.load(Relaxed)).sum()
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
@@ -84,10 +102,8 @@ impl Admin {
         match segments.as_slice() {
             ["livez"] if get => text(StatusCode::OK, "ok\n"),
             ["readyz"] if get => self.readiness(),
-            ["metrics"] if get => metrics::answer(&self.swapper, &self.refused, (self.lost_lines)()),
-            ["v1", "status"] if get => {
-                json_answer(StatusCode::OK, &status::status(&self.config, &self.dispatch, &self.roster))
-            }
+            ["metrics"] if get => metrics::answer(self),
+            ["v1", "status"] if get => json_answer(StatusCode::OK, &status::status(self)),
             ["v1", "modules", module, "broadcasts", name] if post => api::emit(self, module, name, request).await,
             ["v1", "modules", module, "call"] if post => api::call(self, module, request).await,
             ["v1", "modules", module, "reload"] if post => api::reload(self, module, &query).await,

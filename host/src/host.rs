@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 pub use inspect::{Inspector, Seen};
 
+pub use crate::net::{original_limit, raise_limit};
 pub use crate::swap::{Compiling, Logged, Outcome, Progress, Reloaded, Want};
 
 use crate::admin::{self, Admin, LostLines};
@@ -22,6 +23,7 @@ use crate::config::{Config, opens_test_routes};
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
+use crate::net::{Descriptors, Sockets};
 use crate::ports::Reloads;
 use crate::registry::{Loader, Roster};
 use crate::swap::{Swapper, Watcher};
@@ -172,7 +174,9 @@ impl Host {
         let (closing, admin_end) = (CancellationToken::new(), CancellationToken::new());
         let (connections, listeners) = (TaskTracker::new(), TaskTracker::new());
 
-        let admin = Admin::new(swapper.clone(), closing.clone(), self.lost_lines);
+        let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections));
+        let open = workers.iter().map(|worker| worker.hand.open.clone()).collect();
+        let admin = Admin::new(swapper.clone(), closing.clone(), self.lost_lines, sockets.clone(), open);
         listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
 
         for worker in &workers {
@@ -188,7 +192,8 @@ impl Host {
         for worker in &mut workers {
             worker.serve(&dispatch, &settings, &closing, &connections);
         }
-        let accept = http_trigger::accept(self.http, hands, config.http.max_connections, closing.clone());
+        sockets.settle();
+        let accept = http_trigger::accept(self.http, hands, sockets, closing.clone());
         listeners.spawn(async move {
             if let Err(error) = accept.await {
                 tracing::error!(%error, "accepting connections ended");

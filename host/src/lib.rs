@@ -11,6 +11,7 @@
 //! - [`isolate`]: mailbox, instance, limits, restart, imports
 //! - [`registry`]: manifests, generations
 //! - [`engine`]: wasmtime, the cache of compiled components, the epoch ticker
+//! - [`net`]: what sockets cost: file descriptors, errors of `accept`
 //! - [`call`], [`ports`], [`config`]: plain data and traits that all may use
 
 pub mod admin;
@@ -22,6 +23,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod host;
 pub mod isolate;
+pub mod net;
 pub mod ports;
 pub mod registry;
 pub mod swap;

@@ -78,7 +78,19 @@ impl Project {
 
     /// The program, here, with none of our own variables.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        self.with_args(Command::new(binary()), args)
+    }
+
+    /// The same with limits of open files, such as `-S -n 64`; the last one holds.
+    pub fn command_with_files(&self, limits: &[&str], args: &[&str]) -> Command {
+        let mut script: String = limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+        script.push_str("exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).arg(binary());
+        self.with_args(command, args)
+    }
+
+    fn with_args(&self, mut command: Command, args: &[&str]) -> Command {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
             command.env_remove(name);
         }

@@ -18,12 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::patient::Patient;
 use super::{Admin, Answer, problem};
 use crate::call::Problem;
-
-/// Connections that are served at once.
-const CONNECTIONS: usize = 64;
-
-/// Connections beyond those that hear so at once; any more are closed without a word.
-const REFUSALS: usize = 64;
+use crate::net::{Trouble, of_one_connection};
 
 /// How long a client may take for the head of a request, and how long it may take nothing of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,24 +34,31 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
     };
     let admin = Arc::new(admin);
     let connections = TaskTracker::new();
-    let (places, refusals) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(REFUSALS)));
+    // Connections that are served at once, and as many beyond them that are refused in words; any more are closed.
+    let most = admin.sockets.descriptors.admin_places();
+    let (places, refusals) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(most)));
+    let mut trouble = Trouble::new("admin.listen", admin.sockets.accept_failures.clone());
     let mut logged: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = end.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "an admin connection was lost"))
-        else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if of_one_connection(&error) => continue,
+            Err(error) => {
+                trouble.wait(&error).await;
+                continue;
+            }
         };
+        trouble.is_over();
         let place = places.clone().try_acquire_owned();
         let is_served = place.is_ok();
         if !is_served {
             admin.refused.inc();
             if logged.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
-                tracing::warn!("the admin listener has {CONNECTIONS} connections, and serves no more");
+                tracing::warn!("the admin listener has {most} connections, and serves no more");
                 logged = Some(Instant::now());
             }
         }
@@ -100,7 +102,8 @@ async fn refusal(admin: &Admin, request: Request<Incoming>) -> Answer {
     if request.uri().path() == "/livez" {
         return admin.answer(request).await;
     }
-    let detail = format!("the admin listener serves {CONNECTIONS} connections at once, and has them");
+    let most = admin.sockets.descriptors.admin_places();
+    let detail = format!("the admin listener serves {most} connections at once, and has them");
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let mut answer = problem(Problem::new(status, "overloaded", "too much to do", detail));
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

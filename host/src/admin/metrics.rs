@@ -7,27 +7,29 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Answer;
+use super::{Admin, Answer};
 use crate::call::{Problem, TriggerKind};
 use crate::isolate::{Isolate, Slot};
 use crate::swap::Swapper;
 
-pub fn answer(swapper: &Arc<Swapper>, refused: &Counter, lost_lines: usize) -> Answer {
-    let dispatch = &swapper.dispatch;
+pub fn answer(admin: &Admin) -> Answer {
+    let dispatch = &admin.dispatch;
     let slots = dispatch.workers().iter().flat_map(|isolate| isolate.slots()).collect();
     let mut registry = Registry::default();
     registry.register(
         "fanfare_admin_connections_refused",
         "Connections beyond those that the admin listener serves",
-        refused.clone(),
+        admin.refused.clone(),
     );
     let lost = Counter::<u64>::default();
-    lost.inc_by(lost_lines as u64);
+    lost.inc_by((admin.lost_lines)() as u64);
     registry.register("fanfare_log_lines_lost", "Lines of the log that had no room", lost);
+    sockets(admin, &mut registry);
     registry.register_collector(Box::new(Slots { slots, isolates: dispatch.workers().to_vec() }));
-    registry.register_collector(Box::new(Reloads(swapper.clone())));
+    registry.register_collector(Box::new(Reloads(admin.swapper.clone())));
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
         Ok(()) => super::answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
@@ -36,6 +38,23 @@ pub fn answer(swapper: &Arc<Swapper>, refused: &Counter, lost_lines: usize) -> A
             super::problem(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, error.to_string()))
         }
     }
+}
+
+fn sockets(admin: &Admin, registry: &mut Registry) {
+    let sockets = &admin.sockets;
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    };
+    gauge("fanfare_http_connections", "Open HTTP connections", admin.connections() as u64);
+    let max = sockets.max_connections() as u64;
+    gauge("fanfare_http_connections_max", "http.maxConnections, or fewer where descriptors do not suffice", max);
+    gauge("fanfare_descriptors_max", "The limit of file descriptors of the process", sockets.descriptors.limit);
+    let (refused, failures) = (sockets.refused.clone(), sockets.accept_failures.clone());
+    let help = "Connections closed at once because they would have used reserved file descriptors";
+    registry.register("fanfare_http_connections_refused", help, refused);
+    registry.register("fanfare_accept_failures", "Attempts to accept a connection that failed", failures);
 }
 
 struct Slots {

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use super::Admin;
 use crate::dispatch::Dispatch;
 use crate::isolate::Slot;
 use crate::registry::{ModuleState, Roster};
 
-pub fn status(config: &Config, dispatch: &Dispatch, roster: &Roster) -> Value {
+pub fn status(admin: &Admin) -> Value {
+    let (config, dispatch, roster, sockets) = (&admin.config, &admin.dispatch, &admin.roster, &admin.sockets);
     let listed: Vec<Value> =
         roster.states().into_iter().map(|(name, state)| module(&name, &state, dispatch, roster)).collect();
     let blocked = dispatch.workers().iter().filter(|isolate| isolate.heartbeat.is_blocked());
@@ -20,6 +21,12 @@ pub fn status(config: &Config, dispatch: &Dispatch, roster: &Roster) -> Value {
         "workers": dispatch.workers().len(),
         "ready": roster.is_ready(),
         "blocked": blocked.map(|isolate| isolate.id.to_string()).collect::<Vec<_>>(),
+        "connections": {
+            "open": admin.connections(),
+            "max": sockets.max_connections(),
+            "configured": config.http.max_connections,
+        },
+        "descriptors": { "max": sockets.descriptors.limit, "reserved": sockets.descriptors.reserved },
         "modules": listed,
     })
 }

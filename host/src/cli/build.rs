@@ -12,6 +12,7 @@ use super::project::Wanted;
 use super::{check, component};
 use crate::config::{Config, source};
 use crate::engine::cache;
+use crate::host;
 use crate::registry::Manifest;
 use crate::registry::manifest::ManifestError;
 use cargo::Cargo;
@@ -117,7 +118,9 @@ pub async fn make(manifest: &Manifest) -> Result<(), BuildError> {
     };
     let cargo = Cargo::of(&build.command);
     let mut command = Command::new("sh");
-    command.arg("-c").arg(&build.command).current_dir(&manifest.dir).stdin(Stdio::null()).kill_on_drop(true);
+    // `fanfare dev` has raised its limit of open files; programs that use `select` need the usual one.
+    let limit = host::original_limit().map(|limit| format!("ulimit -S -n {limit}\n")).unwrap_or_default();
+    command.arg("-c").arg(limit + &build.command).current_dir(&manifest.dir).stdin(Stdio::null()).kill_on_drop(true);
     if let Some(cargo) = &cargo
         && let Some(toolchain) = cargo.toolchain(&manifest.dir).await.map_err(BuildError::Lacking)?
     {

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::config::SettingsArgs;
 use super::progress::{Line, progress};
 use crate::config::Config;
-use crate::host::{Host, RunningHost, StartError, Stopped};
+use crate::host::{self, Host, RunningHost, StartError, Stopped};
 use crate::registry::ModuleState;
 
 /// Flags of `fanfare serve`.
@@ -71,6 +71,7 @@ pub fn exit(served: Result<ExitCode, String>) -> ExitCode {
 pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) -> Result<ExitCode, String> {
     let line = Line::on_terminal();
     let (log, lost) = start_log(&args.log, line.clone())?;
+    host::raise_limit();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

@@ -25,7 +25,15 @@ struct Status {
     /// The isolates whose thread stands still.
     #[serde(default)]
     blocked: Vec<String>,
+    connections: Option<Connections>,
     modules: Vec<Module>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Connections {
+    open: usize,
+    max: usize,
+    configured: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,7 +79,15 @@ impl StatusArgs {
 }
 
 fn readable(status: &Status) -> String {
-    let mut text = format!("{} ({})\n\n", printable(&status.node), printable(&status.environment));
+    let mut text = format!("{} ({})\n", printable(&status.node), printable(&status.environment));
+    if let Some(Connections { open, max, configured }) = status.connections {
+        _ = write!(text, "{open} of {max} connections");
+        if max < configured {
+            _ = write!(text, "; `ulimit -n` allows no more, http.maxConnections is {configured}");
+        }
+        text.push('\n');
+    }
+    text.push('\n');
     if status.modules.is_empty() {
         text.push_str("no modules\n");
         return text;
@@ -163,7 +179,8 @@ mod tests {
     use super::*;
     use crate::cli::client::fake;
 
-    const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,"blocked":["worker-2"],"modules":[
+    const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,
+        "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"modules":[
         {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"on trial","isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"in_flight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
@@ -183,6 +200,7 @@ mod tests {
     async fn a_table_and_the_reasons() {
         let expected = "\
 node-1 (development)
+7 of 800 connections; `ulimit -n` allows no more, http.maxConnections is 10000
 
 MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
 flags   ready    0123456789ab  worker-0  ready    0         3            0

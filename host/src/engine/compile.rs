@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Rlimit;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -91,6 +92,9 @@ impl Compiler {
     }
 }
 
+/// Files that the child may have open.
+const FILES: u64 = 256;
+
 /// The child's exit code when the component itself is at fault.
 const REFUSED: i32 = 3;
 
@@ -114,10 +118,14 @@ pub struct CompileArgs {
 
 /// Runs the child's side and answers its exit code.
 pub fn run_child(args: &CompileArgs) -> i32 {
-    let limit = rustix::process::Rlimit { current: Some(args.memory), maximum: Some(args.memory) };
+    let limit = Rlimit { current: Some(args.memory), maximum: Some(args.memory) };
     // Without a limit compiling would still be right, only less guarded: a system may forbid setting it.
     let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);
     let _ = rustix::process::nice(10);
+    // The host has raised its own limit for its connections; a compiler opens a handful of files.
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let current = files.current.map(|limit| limit.min(FILES));
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, Rlimit { current, ..files });
     match compile(args) {
         Ok(()) => 0,
         Err(error) => {

@@ -4,19 +4,17 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::net::{Sockets, Trouble, of_one_connection};
+
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: i32 = 1_024;
-
-/// Waits after an error of `accept`, which is most often a lack of file descriptors.
-const FIRST_BACKOFF: Duration = Duration::from_millis(10);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
@@ -88,16 +86,16 @@ impl Drop for Open {
     }
 }
 
-/// Accepts until `shutdown`. Each connection goes to the worker with the fewest. At `max_connections` the next ones
-/// wait in the system's queue. An error of `accept` is logged, and accepting goes on.
+/// Accepts until `shutdown`. Each connection goes to the worker with the fewest. At [`Sockets::max_connections`] the next
+/// ones wait in the system's queue. Accepting continues after an error.
 pub async fn accept(
     listener: TcpListener,
     hands: Vec<Hand>,
-    max_connections: usize,
+    sockets: Arc<Sockets>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let work = Acceptor { hands, turn: 0 }.run(listener, max_connections);
+    let work = Acceptor::new(hands, sockets).run(listener);
     tokio::select! {
         biased;
         () = shutdown.cancelled() => {}
@@ -120,29 +118,38 @@ impl Source for tokio::net::TcpListener {
 
 struct Acceptor {
     hands: Vec<Hand>,
+    sockets: Arc<Sockets>,
+    trouble: Trouble,
     /// Who is first among equals.
     turn: usize,
 }
 
 impl Acceptor {
-    async fn run(mut self, mut source: impl Source, max: usize) {
+    fn new(hands: Vec<Hand>, sockets: Arc<Sockets>) -> Acceptor {
+        let trouble = Trouble::new("http.listen", sockets.accept_failures.clone());
+        Acceptor { hands, sockets, trouble, turn: 0 }
+    }
+
+    async fn run(mut self, mut source: impl Source) {
+        let max = self.sockets.max_connections();
         let permits = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        let mut backoff = FIRST_BACKOFF;
         // It is never closed.
         while let Ok(permit) = permits.clone().acquire_owned().await {
             match source.next().await {
+                // Modules that were added since the start use descriptors too. A client that is closed at once tries again.
+                Ok((stream, _)) if self.sockets.descriptors.is_reserved(&stream) => {
+                    drop(stream);
+                    self.sockets.refused.inc();
+                    self.trouble.wait(&Errno::MFILE.into()).await;
+                }
                 Ok((stream, peer)) => {
-                    backoff = FIRST_BACKOFF;
+                    self.trouble.is_over();
                     self.give(stream, peer, permit).await;
                 }
                 Err(error) if of_one_connection(&error) => {
                     tracing::debug!(%error, "a connection ended before it was accepted");
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "no connection can be accepted; trying again in {backoff:?}");
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                }
+                Err(error) => self.trouble.wait(&error).await,
             }
         }
     }
@@ -181,17 +188,13 @@ impl Acceptor {
     }
 }
 
-/// Errors that say nothing about the next connection.
-fn of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Descriptors;
     use std::collections::VecDeque;
     use std::net::Ipv4Addr;
+    use tokio::io::AsyncReadExt;
 
     const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -208,11 +211,15 @@ mod tests {
         hands.iter().map(|hand| hand.open.load(Ordering::Relaxed)).collect()
     }
 
+    fn sockets(max: usize) -> Arc<Sockets> {
+        Arc::new(Sockets::new(Descriptors::read(), max))
+    }
+
     /// An acceptor under test: its address, and what ends it.
     fn start(hands: &[Hand], max: usize) -> (SocketAddr, CancellationToken) {
         let listener = bind(ANY, "http.listen", "--listen").unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-        tokio::spawn(accept(listener, hands.to_vec(), max, shutdown.clone()));
+        tokio::spawn(accept(listener, hands.to_vec(), sockets(max), shutdown.clone()));
         (address, shutdown)
     }
 
@@ -319,11 +326,28 @@ mod tests {
             Err(io::ErrorKind::ConnectionAborted.into()),
             listener.accept(),
         ]));
-        let acceptor = Acceptor { hands, turn: 0 };
+        let sockets = sockets(10);
+        let acceptor = Acceptor::new(hands, sockets.clone());
         tokio::select! {
-            () = acceptor.run(script, 10) => panic!("ended"),
+            () = acceptor.run(script) => panic!("ended"),
             taken = workers[0].recv() => assert!(taken.is_some()),
         }
+        assert_eq!(sockets.accept_failures.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_would_use_a_reserved_descriptor_is_closed_at_once() {
+        let (hands, mut workers) = hands(1, 16);
+        let listener = std::net::TcpListener::bind(ANY).unwrap();
+        let mut refused = connect(listener.local_addr().unwrap()).await;
+        let script = Script(VecDeque::from([listener.accept()]));
+        let sockets = Arc::new(Sockets::new(Descriptors { limit: 64, reserved: 64 }, 10));
+        tokio::select! {
+            () = Acceptor::new(hands, sockets.clone()).run(script) => panic!("ended"),
+            _ = workers[0].recv() => panic!("accepted"),
+            read = refused.read_u8() => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof),
+        }
+        assert_eq!(sockets.refused.get(), 1);
     }
 
     #[tokio::test]

@@ -1,0 +1,62 @@
+//! What sockets cost the process: file descriptors and errors of `accept`. Both listeners share it.
+
+mod descriptors;
+mod trouble;
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use prometheus_client::metrics::counter::Counter;
+
+pub use descriptors::{Descriptors, original_limit, raise_limit};
+pub use trouble::{Trouble, of_one_connection};
+
+/// The sockets of a node, as status and metrics show them.
+#[derive(Debug)]
+pub struct Sockets {
+    pub descriptors: Descriptors,
+    /// `http.maxConnections`, or fewer where descriptors do not suffice.
+    max_connections: AtomicUsize,
+    /// Connections that were closed at once, because they would have used reserved descriptors.
+    pub refused: Counter,
+    /// Calls of `accept` that failed, on either listener.
+    pub accept_failures: Counter,
+}
+
+impl Sockets {
+    pub fn new(descriptors: Descriptors, max_connections: usize) -> Sockets {
+        Sockets {
+            descriptors,
+            max_connections: AtomicUsize::new(max_connections),
+            refused: Counter::default(),
+            accept_failures: Counter::default(),
+        }
+    }
+
+    /// Lowers the number of HTTP connections to what the descriptors allow, and logs what came of it. The host calls it
+    /// when the modules are loaded, because each of them keeps a descriptor.
+    pub fn settle(&self) -> usize {
+        let Descriptors { limit, reserved, .. } = self.descriptors;
+        let (wanted, in_use) = (self.max_connections(), Descriptors::in_use());
+        let connections = self.descriptors.connections(wanted, in_use);
+        self.max_connections.store(connections, Relaxed);
+        if connections < wanted {
+            let enough = wanted.saturating_add(in_use).saturating_add(reserved);
+            tracing::warn!(
+                limit,
+                reserved,
+                in_use,
+                connections,
+                "file descriptors allow fewer connections than http.maxConnections, {wanted}: \
+                 raise the hard limit to {enough} (`ulimit -n`), or lower http.maxConnections"
+            );
+        } else {
+            tracing::info!(limit, reserved, in_use, connections, "file descriptors suffice for http.maxConnections");
+        }
+        connections
+    }
+
+    /// The most HTTP connections at once.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections.load(Relaxed)
+    }
+}

@@ -1,0 +1,69 @@
+//! File descriptors: connections leave enough of them for everything else.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::{Project, Serving};
+use crate::harness::{eventually, source_of};
+
+async fn status(serving: &Serving) -> Value {
+    serving.operator("GET", "/v1/status").await.json()
+}
+
+#[tokio::test]
+async fn the_soft_limit_is_raised_to_the_hard_one() {
+    let project = Project::with(&["echo"]);
+    let serving = project.start(project.command_with_files(&["-n 900", "-S -n 64"], &["serve"])).await;
+    assert_eq!(status(&serving).await["descriptors"], json!({ "max": 900, "reserved": 192 }));
+}
+
+#[tokio::test]
+async fn more_connections_than_descriptors_stop_neither_the_operator_nor_a_reload_nor_compiling() {
+    let project = Project::with(&["echo"]).own_state();
+    let mut serving = project.start(project.command_with_files(&["-n 256"], &["serve"])).await;
+    let max = status(&serving).await["connections"]["max"].as_u64().unwrap();
+    assert!((32..128).contains(&max), "half of 256 is reserved: {max}");
+
+    let mut clients = Vec::new();
+    for _ in 0..300 {
+        clients.push(TcpStream::connect(serving.http).await.unwrap());
+    }
+    eventually("all that are allowed are open", || async {
+        status(&serving).await["connections"] == json!({ "open": max, "max": max, "configured": 10_000 })
+    })
+    .await;
+
+    assert_eq!(serving.operator("GET", "/readyz").await.status, 200);
+    let reloaded = serving.operator("POST", "/v1/modules/echo/reload?force=true").await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    for file in ["module.json", "flags.wasm"] {
+        project.dir.write(&format!("modules/flags/{file}"), fs::read(source_of("flags").join(file)).unwrap());
+    }
+    let compiled = serving.operator("POST", "/v1/modules/flags/reload").await;
+    assert_eq!(compiled.status, 200, "{}", compiled.text());
+    assert_eq!(serving.status("flags").await["state"], "ready");
+
+    let metrics = serving.operator("GET", "/metrics").await;
+    for line in [
+        format!("fanfare_http_connections {max}"),
+        format!("fanfare_http_connections_max {max}"),
+        "fanfare_descriptors_max 256".to_owned(),
+        "fanfare_accept_failures_total 0".to_owned(),
+    ] {
+        assert!(metrics.text().lines().any(|found| found == line), "{line} in {}", metrics.text());
+    }
+    let readable = project.run(&["status", "--admin", &serving.admin()]).await;
+    assert!(readable.out.contains(&format!("{max} of {max} connections; `ulimit -n`")), "{}", readable.out);
+
+    // Those that waited are served when others leave.
+    drop(clients);
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    serving.signal(Signal::TERM);
+    assert_eq!(serving.ended().await.code(), Some(0));
+    let log = project.read("log");
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("http.maxConnections, 10000"), "{warnings:?}");
+}
