@@ -76,6 +76,7 @@ tests_of! {
     "isolate.maxRestarts" => settings::max_restarts,
     "isolate.restartWindow" => settings::restart_window,
     "isolate.blockedAfter" => settings::blocked_after,
+    "isolate.turnCalls" => settings::turn_calls,
     "shutdown.drain" => settings::drain,
 }
 

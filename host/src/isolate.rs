@@ -20,6 +20,7 @@ mod state;
 mod stats;
 mod supervise;
 mod trap;
+mod turn;
 mod version;
 
 use std::collections::HashMap;

@@ -1,9 +1,12 @@
 //! What bounds the host itself.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fanfare::call::IsolateId;
+use fanfare::call::{Call, IsolateId};
 use fanfare::host::Stopped;
+use fanfare::isolate::Probe;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::failures::steps::assert_names;
@@ -134,4 +137,42 @@ pub async fn drain() {
         assert!(begun.elapsed() < Duration::from_secs(8), "{drain}: long before the default");
         assert_eq!(held.await.is_ok(), stopped == Stopped::Clean);
     }
+}
+
+/// Calls wait in `never`, and then one in `echo` on the same thread: the number of the former that start before the latter.
+async fn starts_before_its_neighbour(isolation: &str, turn_calls: u32) -> usize {
+    const CALLS: u32 = 20;
+    let gate = Gate::before(|call| &*call.route.handler == "ok");
+    let (order, seen) = (Arc::new(Mutex::new(Vec::new())), gate.clone());
+    let record = order.clone();
+    let probe: Probe = Arc::new(move |call: &Call| {
+        record.lock().unwrap().push(call.context.module.to_string());
+        seen.pass(call);
+    });
+    let host = TestHost::with("never").and("echo").manifest("never", json!({ "isolation": isolation })).workers(1);
+    let host = host.limit("never", "timeout", "60s").limit("echo", "timeout", "60s").probe(probe);
+    let host = host.config(json!({ "isolate": { "turnCalls": turn_calls } })).start().await;
+    let storm = join_all((0..CALLS).map(|_| host.call("any", "never", "ok", "")));
+    let neighbour = async {
+        host.until_waiting("never", 0, CALLS - 1).await;
+        let opens = async {
+            host.until_waiting("echo", 0, 1).await;
+            gate.open();
+        };
+        tokio::join!(host.call("any", "echo", "echo", "hello"), opens).0
+    };
+    let (storm, neighbour) = tokio::join!(storm, neighbour);
+    assert!(storm.iter().chain([&neighbour]).all(|ended| ended["status"] == 200), "{storm:?}, {neighbour}");
+    let full = host.metric("fanfare_turns_full_total", &["never"]).await;
+    assert_eq!(full > 0.0, turn_calls < CALLS, "{full} full turns");
+    let order = order.lock().unwrap();
+    order.iter().take_while(|module| *module == "never").count()
+}
+
+pub async fn turn_calls() {
+    assert_eq!(starts_before_its_neighbour("resident", 5).await, 5, "the calls of one turn");
+    assert_eq!(starts_before_its_neighbour("resident", 100).await, 20, "all of them in one turn");
+    // There the time that a turn takes, at the gate for example, ends it too.
+    let fresh = starts_before_its_neighbour("fresh", 5).await;
+    assert!((1..=5).contains(&fresh), "{fresh}");
 }

@@ -120,6 +120,13 @@ impl Collector for Slots {
             MetricType::Counter,
             |slot, encoder| slot.stats.dropped_lines.encode(encoder),
         )?;
+        self.each(
+            &mut encoder,
+            "fanfare_turns_full",
+            "Turns of an instance that ended because isolate.turnCalls calls had started in them",
+            MetricType::Counter,
+            |slot, encoder| slot.stats.full_turns.encode(encoder),
+        )?;
         self.each(&mut encoder, "fanfare_calls_in_flight", "Calls that run", MetricType::Gauge, |slot, encoder| {
             slot.stats.in_flight.encode(encoder)
         })?;

@@ -104,6 +104,9 @@ pub struct IsolateConfig {
     #[serde(with = "super::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 10, "maximum" = 3_600_000))]
     pub blocked_after: Duration,
+    /// Calls that an instance starts before its thread's other instances and connections get their turn, 1 to 65536. Default 64.
+    #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
+    pub turn_calls: u32,
 }
 
 impl Default for IsolateConfig {
@@ -114,6 +117,7 @@ impl Default for IsolateConfig {
             max_restarts: 10,
             restart_window: Duration::from_secs(60),
             blocked_after: Duration::from_secs(5),
+            turn_calls: 64,
         }
     }
 }

@@ -156,6 +156,7 @@ fn every_bound_holds_just_under_and_just_over() {
         ("isolate.maxRestarts", "-1", "0", "10000", "10001"),
         ("isolate.restartWindow", "0", "1", "\"24h\"", "86400001"),
         ("isolate.blockedAfter", "9", "10", "\"1h\"", "3600001"),
+        ("isolate.turnCalls", "0", "1", "65536", "65537"),
         ("swap.poll", "49", "50", "\"1h\"", "3600001"),
         ("swap.settle", "-1", "0", "\"1m\"", "60001"),
         ("swap.removal", "-1", "0", "\"1m\"", "60001"),

@@ -9,7 +9,9 @@ mod fresh;
 mod snapshot;
 mod watch;
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -26,6 +28,7 @@ use super::program::{Handler, Program};
 use super::running::Running;
 use super::slot::Slot;
 use super::state::{self, State};
+use super::turn::Turns;
 use super::version::Version;
 use super::{Environment, mailbox::Room};
 use crate::call::{
@@ -169,11 +172,12 @@ impl Drive {
             Err(_) => return End::Crashed("instantiating took longer than limits.startup".to_owned()),
         };
         let watched = {
-            let run = store.run_concurrent(async |accessor| self.serve(accessor, &handler).await);
+            let turns = self.turns();
+            let run = store.run_concurrent(async |accessor| self.serve(accessor, &handler, &turns).await);
             tokio::select! {
                 biased;
                 end = self.watch() => Err(end),
-                ended = run => Ok(ended),
+                ended = turns.run(run) => Ok(ended),
             }
         };
         match watched {
@@ -184,13 +188,13 @@ impl Drive {
     }
 
     /// Runs the startups, then the mailbox's calls.
-    async fn serve(&self, accessor: &Accessor<State>, handler: &Handler) -> wasmtime::Result<End> {
+    async fn serve(&self, accessor: &Accessor<State>, handler: &Handler, turns: &Turns) -> wasmtime::Result<End> {
         if let Err(why) = self.startups(accessor, handler).await? {
             return Ok(End::Crashed(why));
         }
         self.enter();
         let (mut calls, mut asks) = (FuturesUnordered::new(), FuturesUnordered::new());
-        when_woken(|cx| {
+        let mut driven = pin!(when_woken(|cx| {
             self.control.turns.fetch_add(1, Ordering::Relaxed);
             self.control.waker.register(cx.waker());
             loop {
@@ -213,18 +217,35 @@ impl Drive {
                 if !self.slot.mailbox.is_taker(self.number) {
                     return Poll::Pending;
                 }
+                if !turns.has_room() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 self.slot.mailbox.register(cx.waker());
                 let Some(queued) = self.slot.mailbox.take(self.number, self.room()) else {
                     let finished = self.control.is_finished(calls.is_empty());
                     return if finished { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 };
+                turns.count();
                 calls.push(self.start(accessor, handler, queued));
-                while let Some(queued) = self.slot.mailbox.take(self.number, self.room()) {
+                while turns.has_room()
+                    && let Some(queued) = self.slot.mailbox.take(self.number, self.room())
+                {
+                    turns.count();
                     calls.push(self.start(accessor, handler, queued));
                 }
             }
+        }));
+        poll_fn(|cx| {
+            // wasmtime polls its own futures after this one.
+            turns.look();
+            driven.as_mut().poll(cx)
         })
         .await
+    }
+
+    fn turns(&self) -> Arc<Turns> {
+        Turns::new(self.environment.restart.turn_calls, self.slot.stats.full_turns.clone())
     }
 
     /// Takes calls from now on, or when it may.

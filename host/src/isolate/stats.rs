@@ -29,6 +29,8 @@ pub struct Stats {
     pub leaked: Gauge,
     pub restarts: Counter,
     pub dropped_lines: Counter,
+    /// Turns that ended because `isolate.turnCalls` calls had started in them.
+    pub full_turns: Counter,
     /// The second, since `begun`, in which an error of each fault was last logged.
     logged: [AtomicU64; Fault::ALL.len()],
     begun: Instant,
@@ -51,6 +53,7 @@ impl Stats {
             leaked: Gauge::default(),
             restarts: Counter::default(),
             dropped_lines: Counter::default(),
+            full_turns: Counter::default(),
             logged: Default::default(),
             begun: Instant::now(),
         }

@@ -1,12 +1,15 @@
 //! `"isolation": "fresh"`: a store for each call.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{FutureExt, poll_fn};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
 
 use super::watch::WATCH;
 use super::{Drive, End};
@@ -14,12 +17,28 @@ use crate::call::panic_text;
 use crate::isolate::mailbox::Queued;
 use crate::isolate::running::Running;
 
+/// The turn that is under way. Each instance computes until the next tick, and in one turn all of them together do not take many.
+struct Turn {
+    began: Mutex<Instant>,
+    lasts: Duration,
+}
+
+impl Turn {
+    /// Whether what has not run in it waits for the next one.
+    fn is_over(&self) -> bool {
+        self.began.lock().elapsed() >= self.lasts
+    }
+}
+
 impl Drive {
     /// Runs the mailbox's calls, each in an instance of its own.
     pub(super) async fn fresh(&self) -> End {
         self.enter();
+        let turns = self.turns();
+        let turn = Turn { began: Mutex::new(Instant::now()), lasts: self.environment.engine.tick() / 2 };
         let mut calls = FuturesUnordered::new();
-        poll_fn(|cx| {
+        let work = poll_fn(|cx| {
+            *turn.began.lock() = Instant::now();
             self.control.waker.register(cx.waker());
             loop {
                 while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
@@ -29,18 +48,23 @@ impl Drive {
                 if !self.slot.mailbox.is_taker(self.number) {
                     return Poll::Pending;
                 }
+                if turn.is_over() || !turns.has_room() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 self.slot.mailbox.register(cx.waker());
                 let Some(queued) = self.slot.mailbox.take(self.number, self.room()) else {
                     return if self.control.is_finished(calls.is_empty()) { Poll::Ready(()) } else { Poll::Pending };
                 };
-                calls.push(self.fresh_call(queued));
+                turns.count();
+                calls.push(self.fresh_call(queued, &turn));
             }
-        })
-        .await;
+        });
+        turns.run(work).await;
         End::Drained
     }
 
-    fn fresh_call(&self, queued: Queued) -> impl Future<Output = ()> + Send + '_ {
+    fn fresh_call<'a>(&'a self, queued: Queued, turn: &'a Turn) -> impl Future<Output = ()> + Send + 'a {
         // Each call has a place of its own, so that a crash ends just that one.
         let alone = Drive {
             number: self.number,
@@ -56,7 +80,15 @@ impl Drive {
         let nested = queued.nested;
         self.running.occupy(nested);
         async move {
-            alone.single(queued).await;
+            let mut single = pin!(alone.single(queued));
+            poll_fn(|cx| {
+                if turn.is_over() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                single.as_mut().poll(cx)
+            })
+            .await;
             self.running.vacate(nested);
         }
     }
