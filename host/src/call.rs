@@ -12,7 +12,7 @@ mod problem;
 
 pub use context::{Context, Deadline, RequestHead, Trace};
 pub use error::{CallError, Failure, Fault};
-pub use name::{METHODS, RouteName, RouteNameError};
+pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName, RouteNameError};
 pub use panic::panic_text;
 pub use problem::Problem;
 

@@ -55,6 +55,18 @@ async fn a_manifest_with_a_handler_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn a_route_that_is_too_deep_or_too_long() {
+    for (path, rule) in [
+        (vec!["a"; 2_000].join("/"), "must have at most 64 segments and has 2000"),
+        (vec!["{a}"; 480_000].join("/"), "must have at most 4096 bytes and has 1919999"),
+    ] {
+        let routes = json!({ "routes": [{ "path": path, "handler": "ok" }] });
+        let (_host, why) = refused("loops", TestHost::with("loops").manifest("loops", routes)).await;
+        assert_names(&why, &["loops/module.json:", "routes[0].path", rule]);
+    }
+}
+
+#[tokio::test]
 async fn asks_that_are_not_granted() {
     let asks = json!({ "capabilities": { "rpc": ["echo"], "broadcast": ["counts"] } });
     let (_host, why) = refused("ungranted", TestHost::with("ungranted").manifest("ungranted", asks)).await;

@@ -47,6 +47,20 @@ async fn the_trace_is_the_clients_when_it_gives_one_and_stands_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_path_beyond_every_route_is_refused() {
+    let host = TestHost::with("echo").start().await;
+    let deep = |segments: usize| format!("/api/echo/{}", vec!["a"; segments].join("/"));
+    let answer = host.get(&deep(65)).await;
+    assert_eq!(problem(&answer), (404, "not-found".to_owned()), "it can be asked for, and is no route's");
+    let answer = host.get(&deep(31_000)).await;
+    assert_eq!(problem(&answer), (414, "uri-too-long".to_owned()));
+    let expected = "the path below the module has 61999 bytes: at most 4096 are served";
+    assert_eq!(well_formed(&answer, "echo")["detail"], expected);
+    assert_eq!(host.get(&format!("/api/echo/params/1/{}", "2".repeat(4_087))).await.status, 200);
+    assert_eq!(host.get(&format!("/api/echo/params/1/{}", "2".repeat(4_088))).await.status, 414);
+}
+
+#[tokio::test]
 async fn a_request_that_becomes_no_call_has_a_trace_too() {
     let host = TestHost::with("echo").config(json!({ "http": { "maxBody": 9 } }));
     let host = host.file("modules/broken/module.json", "{ not json").start().await;

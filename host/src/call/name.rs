@@ -1,5 +1,12 @@
 use http::Method;
 
+/// The most bytes of a path below its module, in manifests, requests and calls.
+pub const MAX_PATH: usize = 4_096;
+
+/// The most segments of such a path. A router is never deeper than this, because every lookup recurses
+/// once per segment.
+pub const MAX_SEGMENTS: usize = 64;
+
 /// What a route may have, by name.
 pub const METHODS: [Method; 5] = [Method::DELETE, Method::GET, Method::PATCH, Method::POST, Method::PUT];
 
@@ -21,19 +28,29 @@ pub enum RouteNameError {
     NoModule(String),
     #[error("`{0}` is not a method: one of GET, POST, PUT, PATCH and DELETE, in capitals")]
     Method(String),
+    #[error("the path has {0} bytes: a route's path has at most {MAX_PATH}")]
+    Long(usize),
+    #[error("the path has {0} segments: a route's path has at most {MAX_SEGMENTS}")]
+    Deep(usize),
 }
 
 impl RouteName {
     pub fn parse(text: &str) -> Result<RouteName, RouteNameError> {
         let (method, rest) = split_method(text)?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (module, path) = match path.split_once('/') {
-            Some((module, path)) => (module, path.to_owned()),
-            None => match path.split_once('.') {
-                Some((module, path)) => (module, path.replace('.', "/")),
-                None => (path, String::new()),
-            },
+        let (module, path, separator) = match (path.split_once('/'), path.split_once('.')) {
+            (Some((module, path)), _) => (module, path, '/'),
+            (None, Some((module, path))) => (module, path, '.'),
+            (None, None) => (path, "", '/'),
         };
+        if path.len() > MAX_PATH {
+            return Err(RouteNameError::Long(path.len()));
+        }
+        let segments = path.split(separator).count();
+        if segments > MAX_SEGMENTS {
+            return Err(RouteNameError::Deep(segments));
+        }
+        let path = path.replace(separator, "/");
         if module.is_empty() && !rest.starts_with('/') {
             return Err(RouteNameError::NoModule(text.to_owned()));
         }
@@ -74,6 +91,19 @@ mod tests {
     fn a_leading_slash_is_the_own_module() {
         assert_eq!(parsed("/main/offline"), (None, None, "main/offline".into(), String::new()));
         assert_eq!(parsed("PUT /"), (Some(Method::PUT), None, String::new(), String::new()));
+    }
+
+    #[test]
+    fn paths_have_a_largest_length_and_depth() {
+        let long = "a".repeat(MAX_PATH);
+        assert!(RouteName::parse(&format!("chat/{long}?{long}")).is_ok());
+        assert_eq!(RouteName::parse(&format!("chat/{long}a")), Err(RouteNameError::Long(MAX_PATH + 1)));
+        for separator in ["/", "."] {
+            let deep = vec!["a"; MAX_SEGMENTS].join(separator);
+            assert!(RouteName::parse(&format!("chat{separator}{deep}")).is_ok());
+            let deeper = RouteName::parse(&format!("chat{separator}{deep}{separator}a"));
+            assert_eq!(deeper, Err(RouteNameError::Deep(MAX_SEGMENTS + 1)));
+        }
     }
 
     #[test]

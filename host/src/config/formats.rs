@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::units::{Size, Time};
-use crate::call::METHODS;
+use crate::call::{MAX_PATH, METHODS};
 
 macro_rules! formats {
-    ($($(#[$doc:meta])* $name:ident = $format:literal, $pattern:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $format:literal, $pattern:literal $(, at most $most:expr)?;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name;
@@ -22,7 +22,7 @@ macro_rules! formats {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "x-format": $format })
+                json_schema!({ "type": "string", $("maxLength": $most,)? "pattern": $pattern, "x-format": $format })
             }
         }
     )*};
@@ -44,9 +44,9 @@ formats! {
     /// A path of the file system.
     FilePath = "file-path", r"^[^\u0000]+$";
     /// The path of a route below its module.
-    RoutePath = "route-path", r"^([^/\s?#]+(/[^/\s?#]+)*)?$";
+    RoutePath = "route-path", r"^([^/\s?#]+(/[^/\s?#]+){0,63})?$", at most MAX_PATH;
     /// A route of the module: `[METHOD ]path`.
-    RouteRef = "route-ref", r"^(([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee]) )?([^/\s?#]+(/[^/\s?#]+)*)?$";
+    RouteRef = "route-ref", r"^(([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee]) )?([^/\s?#]+(/[^/\s?#]+){0,63})?$", at most MAX_PATH + "DELETE ".len();
     /// An HTTP method that a route may have, in any case.
     MethodName = "method", r"^([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee])$";
     /// A name of the author's choice.

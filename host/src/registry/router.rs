@@ -15,7 +15,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::manifest::Segment;
-use crate::call;
+use crate::call::{self, MAX_SEGMENTS};
 
 /// A route as the router takes it.
 #[derive(Debug, Clone)]
@@ -83,10 +83,11 @@ struct End {
 }
 
 impl Router {
-    /// Of two routes of the same method and shape the first one counts; the manifest refuses such.
+    /// Of two routes of the same method and shape the first one counts, and one of more than
+    /// [`MAX_SEGMENTS`] is left out, because it would make the tree as deep; the manifest refuses both.
     pub fn new(routes: impl Iterator<Item = RouteSpec>) -> Router {
         let mut router = Router::default();
-        for spec in routes {
+        for spec in routes.filter(|spec| spec.path.len() <= MAX_SEGMENTS) {
             router.add(spec);
         }
         router
@@ -167,7 +168,8 @@ struct Candidate<'a> {
 }
 
 impl Node {
-    /// Every node is visited at most once, so the cost is bounded by the number of routes.
+    /// Every node is visited at most once, so the cost is bounded by the number of routes, and the depth
+    /// by [`MAX_SEGMENTS`].
     fn collect<'a>(&'a self, segments: &'a [Cow<'_, str>], values: &mut Vec<&'a str>, into: &mut Vec<Candidate<'a>>) {
         let Some((segment, rest)) = segments.split_first() else {
             into.extend(self.ends.iter().map(|end| Candidate { end, values: values.clone() }));
@@ -351,6 +353,17 @@ mod tests {
         assert_eq!(inside(Some(Method::PUT), "a"), "405 [GET, POST]");
         assert_eq!(inside(None, "z/z"), "404");
         assert_eq!(inside(None, "%"), "400");
+    }
+
+    #[test]
+    fn no_path_makes_the_router_deep() {
+        let of = |segments: usize| vec!["{a}"; segments].join("/");
+        let deep = of(MAX_SEGMENTS);
+        let routes = router(&[&format!("GET {deep}"), &format!("GET {}", of(480_000))]);
+        assert_eq!(shown(routes.find(&Method::GET, &vec!["x"; 480_000].join("/"))), "404");
+        assert!(
+            shown(routes.find(&Method::GET, &vec!["x"; MAX_SEGMENTS].join("/"))).starts_with(&format!("GET {deep}"))
+        );
     }
 
     #[test]

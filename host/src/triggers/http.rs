@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::call::{CallError, METHODS, RequestHead, panic_text};
+use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, panic_text};
 use crate::registry::router::{Access, Found, Matched, decode_segment};
 use body::MaxBody;
 use problem::Problem;
@@ -146,6 +146,10 @@ impl<S: Serve> Gate<S> {
             false => Cow::Borrowed(name),
         };
         let module = self.serve.module(&name).map_err(|error| no_module(&name, error))?;
+        let length = path.map_or(0, str::len);
+        if length > MAX_PATH {
+            return Err(Problem::long_path(length).of(&name));
+        }
         let found = self.serve.find(&module, method, path.unwrap_or_default());
         if path.is_none() {
             return Ok(Plan::Answer(redirect(uri)));

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use http::Method;
 
 use super::Segment;
+use crate::call::{MAX_PATH, MAX_SEGMENTS};
 use crate::config::formats;
 use crate::config::tree::quoted;
 use crate::registry::router::decode_segment;
@@ -16,6 +17,13 @@ pub fn parse(text: &str) -> Result<Vec<Segment>, String> {
         return Ok(Vec::new());
     }
     let fault = |rule: &str| Err(format!("{rule}, found {}", quoted(text)));
+    if text.len() > MAX_PATH {
+        return fault(&format!("must have at most {MAX_PATH} bytes and has {}", text.len()));
+    }
+    let parts = text.split('/').count();
+    if parts > MAX_SEGMENTS {
+        return fault(&format!("must have at most {MAX_SEGMENTS} segments and has {parts}"));
+    }
     if text.starts_with('/') || text.ends_with('/') {
         return fault("must have no slash at its ends");
     }
@@ -156,6 +164,19 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains(rule) && error.contains("found"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn paths_have_a_largest_length_and_depth() {
+        assert!(parse(&"a".repeat(MAX_PATH)).is_ok());
+        let error = parse(&"a".repeat(MAX_PATH + 1)).unwrap_err();
+        assert!(error.starts_with("must have at most 4096 bytes and has 4097, found \"aaa"), "{error}");
+        let deep = vec!["{a}"; 480_000].join("/");
+        assert!(parse_reference(&format!("GET {deep}")).is_err());
+        let deep = vec!["a"; MAX_SEGMENTS].join("/");
+        assert_eq!(parse(&deep).map(|path| path.len()), Ok(MAX_SEGMENTS));
+        let error = parse(&format!("{deep}/a")).unwrap_err();
+        assert!(error.starts_with("must have at most 64 segments and has 65, found \"a/a/"), "{error}");
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub struct RawRoute {
     #[serde(default = "post")]
     #[schemars(with = "MethodName")]
     pub method: String,
-    /// The path below the module, without slashes at its ends; `{name}` takes a whole segment; empty is the module's root. Required.
+    /// The path below the module, at most 64 segments and 4096 bytes, without slashes at its ends; `{name}` takes a whole segment;
+    /// empty is the module's root. Required.
     #[schemars(with = "RoutePath")]
     pub path: String,
     /// The name that the guest gets, 1 to 128 characters without spaces. Required.

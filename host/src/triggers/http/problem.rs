@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
 use super::Settings;
-use crate::call::{self, CallError, Trace};
+use crate::call::{self, CallError, MAX_PATH, Trace};
 
 /// The type of a problem document.
 pub(super) const TYPE: &str = "application/problem+json";
@@ -66,6 +66,12 @@ impl Problem {
     pub(super) fn too_large(max: u64, key: &str) -> Problem {
         let detail = format!("a body may have {max} bytes at most (`{key}`)");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "the body is too large", detail)
+    }
+
+    /// A path that is longer than any route's.
+    pub(super) fn long_path(bytes: usize) -> Problem {
+        let detail = format!("the path below the module has {bytes} bytes: at most {MAX_PATH} are served");
+        Problem::new(StatusCode::URI_TOO_LONG, "uri-too-long", "the path is too long", detail)
     }
 
     pub(super) fn many_headers(max: usize) -> Problem {
