@@ -2,6 +2,7 @@
 
 mod computing;
 mod errors;
+mod heavy;
 mod holding;
 mod http;
 mod lines;
@@ -71,6 +72,10 @@ tests_of! {
     "http.headerTimeout" => http::header_timeout,
     "http.idleTimeout" => http::idle_timeout,
     "engine.tick" => settings::tick,
+    "engine.maxInstances" => heavy::max_instances,
+    "engine.maxMemories" => heavy::max_memories,
+    "engine.maxInstanceSize" => heavy::max_instance_size,
+    "engine.addressSpace" => heavy::address_space,
     "isolate.restartBackoff" => settings::restart_backoff,
     "isolate.restartBackoffMax" => settings::restart_backoff_max,
     "isolate.maxRestarts" => settings::max_restarts,

@@ -5,23 +5,27 @@
 
 pub mod cache;
 pub mod compile;
+pub mod space;
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 pub use cache::{Cache, CacheError};
 pub use compile::{CompileError, Compiler};
+pub use space::{NoSpace, Reserved, Space};
 
 /// The engine all components of this process run in. Its ticker ends with the last clone.
 #[derive(Clone)]
 pub struct Engine {
     wasmtime: wasmtime::Engine,
     tick: Duration,
+    space: Arc<Space>,
 }
 
 impl Engine {
-    /// Starts the engine and a thread that advances its epoch every `tick`.
-    pub fn start(tick: Duration) -> wasmtime::Result<Engine> {
+    /// Starts the engine and a thread that advances its epoch every `tick`. Memories may reserve `address_space` bytes.
+    pub fn start(tick: Duration, address_space: u64) -> wasmtime::Result<Engine> {
         let wasmtime = wasmtime::Engine::new(&settings())?;
         let weak = wasmtime.weak();
         thread::Builder::new().name("epoch".to_owned()).spawn(move || {
@@ -33,11 +37,16 @@ impl Engine {
                 }
             }
         })?;
-        Ok(Engine { wasmtime, tick })
+        Ok(Engine { wasmtime, tick, space: Arc::new(Space::new(address_space)) })
     }
 
     pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
+    }
+
+    /// The room for the memories of all instances.
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
     }
 
     /// The longest that one guest keeps the thread from the others.
@@ -51,6 +60,9 @@ fn settings() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config.epoch_interruption(true);
     config.wasm_component_model_async(true);
+    config.memory_reservation(space::RESERVATION);
+    config.memory_guard_size(space::GUARD);
+    config.guard_before_linear_memory(true);
     config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
     config
 }

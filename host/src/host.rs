@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -223,7 +224,7 @@ impl Host {
 /// What loads modules: the engine, the cache and the compiler.
 fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
     Ok(Loader {
-        engine: Engine::start(config.engine.tick).map_err(StartError::Engine)?,
+        engine: Engine::start(config.engine.tick, config.engine.address_space).map_err(StartError::Engine)?,
         cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,
         compiler: Compiler {
             program: compiler,
@@ -231,6 +232,8 @@ fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
             timeout: config.engine.compile_timeout,
             max_component: config.engine.max_component,
         },
+        settings: config.engine.clone(),
+        refused: Counter::default(),
     })
 }
 

@@ -171,7 +171,13 @@ pub async fn check(program: &Program, environment: &Environment) -> Result<Optio
     let stats = Arc::new(Stats::new(generation.module.clone(), IsolateId::Master));
     let running = Arc::new(running::Running::new(stats.clone(), Arc::default()));
     let log = version::log(generation, IsolateId::Master, &stats);
-    let mut store = state::store(environment, generation, IsolateId::Master, running, log);
+    let weight = &generation.weight;
+    // Every worker is about to make one, beside those that serve.
+    let workers = environment.node.workers.into();
+    let space = environment.engine.space();
+    drop(space.reserve(workers, weight.memories, weight.bytes).map_err(|error| error.to_string())?);
+    let store = state::store(environment, generation, IsolateId::Master, running, log);
+    let mut store = store.map_err(|error| error.to_string())?;
     match tokio::time::timeout(generation.limits.startup, program.check(&mut store)).await {
         Ok(Ok(names)) => Ok(names),
         Ok(Err(error)) => Err(trap::describe(&error, store.data(), &generation.limits)),

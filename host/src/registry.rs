@@ -10,6 +10,7 @@ mod loader;
 pub mod manifest;
 mod roster;
 pub mod router;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use loader::{Candidate, LoadError, Loader};
 pub use manifest::{Isolation, Manifest, Middleware, Rollout};
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{Access, Found, Matched, RouteSpec, Router};
+pub use weight::Weight;
 
 use crate::call::Route;
 use crate::config::shape::did_you_mean;
@@ -39,6 +41,8 @@ pub struct Generation {
     /// What it asked for, all of which is granted.
     pub capabilities: Arc<Capabilities>,
     pub component: Component,
+    /// What each instance of the component creates in the host.
+    pub weight: Weight,
     pub exports: Exports,
     config: Value,
     subdomains: BTreeMap<String, Value>,

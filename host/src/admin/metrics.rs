@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -29,6 +29,12 @@ pub fn answer(admin: &Admin) -> Answer {
     registry.register("fanfare_log_lines_lost", "Lines of the log that had no room", lost);
     sockets(admin, &mut registry);
     registry.register_collector(Box::new(Slots { slots, isolates: dispatch.workers().to_vec() }));
+    registry.register(
+        "fanfare_components_too_heavy",
+        "Components refused beyond engine.maxInstances, maxMemories or maxInstanceSize",
+        admin.swapper.loader.refused.clone(),
+    );
+    registry.register_collector(Box::new(Room(admin.swapper.clone())));
     registry.register_collector(Box::new(Reloads(admin.swapper.clone())));
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
@@ -165,6 +171,32 @@ impl Collector for Slots {
             blocked.encode_family(&labels)?.encode_gauge(&i64::from(isolate.heartbeat.is_blocked()))?;
         }
         Ok(())
+    }
+}
+
+struct Room(Arc<Swapper>);
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("room")
+    }
+}
+
+impl Collector for Room {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let space = self.0.environment.engine.space();
+        for (name, help, value) in [
+            ("fanfare_address_space_used_bytes", "Address space that memories reserve", space.bytes().used),
+            ("fanfare_address_space_limit_bytes", "Address space that memories may reserve", space.bytes().limit),
+            ("fanfare_mappings_used", "Mappings of the kernel that memories may take up", space.mappings().used),
+            ("fanfare_mappings_limit", "Half of vm.max_map_count, for memories", space.mappings().limit),
+        ] {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            metric.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
+        }
+        let help = "Instances and loads refused because no address space or mappings were left";
+        let mut refused = encoder.encode_descriptor("fanfare_space_refused", help, None, MetricType::Counter)?;
+        refused.encode_counter::<NoLabelSet, _, u64>(&space.refused(), None)
     }
 }
 

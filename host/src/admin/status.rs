@@ -9,6 +9,7 @@ use crate::registry::{ModuleState, Roster};
 
 pub fn status(admin: &Admin) -> Value {
     let (config, dispatch, roster, sockets) = (&admin.config, &admin.dispatch, &admin.roster, &admin.sockets);
+    let space = admin.swapper.environment.engine.space();
     let listed: Vec<Value> =
         roster.states().into_iter().map(|(name, state)| module(&name, &state, dispatch, roster)).collect();
     let blocked = dispatch.workers().iter().filter(|isolate| isolate.heartbeat.is_blocked());
@@ -27,6 +28,8 @@ pub fn status(admin: &Admin) -> Value {
             "configured": config.http.max_connections,
         },
         "descriptors": { "max": sockets.descriptors.limit, "reserved": sockets.descriptors.reserved },
+        "addressSpace": { "used": space.bytes().used, "limit": space.bytes().limit },
+        "mappings": { "used": space.mappings().used, "limit": space.mappings().limit },
         "modules": listed,
     })
 }

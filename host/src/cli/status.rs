@@ -19,6 +19,7 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Status {
     node: String,
     environment: String,
@@ -26,6 +27,9 @@ struct Status {
     #[serde(default)]
     blocked: Vec<String>,
     connections: Option<Connections>,
+    /// Absent from an older host.
+    address_space: Option<Room>,
+    mappings: Option<Room>,
     modules: Vec<Module>,
 }
 
@@ -34,6 +38,18 @@ struct Connections {
     open: usize,
     max: usize,
     configured: usize,
+}
+
+#[derive(Debug, Deserialize)]
+struct Room {
+    used: u64,
+    limit: u64,
+}
+
+impl Room {
+    fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,6 +121,15 @@ fn readable(status: &Status) -> String {
     }
     for module in &status.modules {
         reasons(module, &mut text);
+    }
+    if let (Some(bytes), Some(mappings)) = (&status.address_space, &status.mappings) {
+        let (left, limit) = (bytes.left() >> 30, bytes.limit >> 30);
+        _ = writeln!(
+            text,
+            "\nleft for memories of instances: {left} of {limit} GiB of address space, {} of {} mappings",
+            mappings.left(),
+            mappings.limit
+        );
     }
     text
 }
@@ -180,6 +205,7 @@ mod tests {
     use crate::cli::client::fake;
 
     const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,
+        "addressSpace":{"used":4362076160,"limit":70368744177664},"mappings":{"used":4,"limit":32765},
         "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"modules":[
         {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"on trial","isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"in_flight":3,"waiting":0},
@@ -219,6 +245,8 @@ flags on worker-1:
 
 new:
   new.wasm is not there yet
+
+left for memories of instances: 65531 of 65536 GiB of address space, 32761 of 32765 mappings
 ";
         assert_eq!(output(200, STATUS, false).await.unwrap().text, expected);
     }

@@ -63,6 +63,21 @@ pub struct EngineConfig {
     #[serde(with = "super::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1_024, "maximum" = 1u64 << 30))]
     pub max_component: u64,
+    /// Instances of core modules that one instance of a component may make, 1 to 10000. Default 1000.
+    #[schemars(extend("minimum" = 1, "maximum" = 10_000))]
+    pub max_instances: u32,
+    /// Linear memories of one instance of a component, each of which reserves 4 GiB of address space, 1 to 10000. Default 64.
+    #[schemars(extend("minimum" = 1, "maximum" = 10_000))]
+    pub max_memories: u32,
+    /// The host's own memory for one instance of a component, besides its linear memories: globals, tables as they begin, functions
+    /// and modules. 64 KiB to 1 GiB. Default `16MiB`.
+    #[serde(with = "super::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 65_536, "maximum" = 1u64 << 30))]
+    pub max_instance_size: u64,
+    /// The address space that the memories of all instances of the node may reserve together, 8 GiB to 120 TiB. Default `64TiB`.
+    #[serde(with = "super::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 8u64 << 30, "maximum" = 120u64 << 40))]
+    pub address_space: u64,
     /// The most that compiled components kept on disk may take together, 1 MiB to 1 TiB. Default `1GiB`.
     #[serde(with = "super::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1u64 << 20, "maximum" = 1u64 << 40))]
@@ -76,6 +91,10 @@ impl Default for EngineConfig {
             compile_memory: 4 * GIB,
             compile_timeout: Duration::from_secs(120),
             max_component: 64 * MIB,
+            max_instances: 1_000,
+            max_memories: 64,
+            max_instance_size: 16 * MIB,
+            address_space: 64 * 1024 * GIB,
             cache_size: GIB,
         }
     }

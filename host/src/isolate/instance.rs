@@ -34,6 +34,7 @@ use super::{Environment, mailbox::Room};
 use crate::call::{
     Call, CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger, panic_text,
 };
+use crate::engine::NoSpace;
 use crate::isolate::mailbox::Queued;
 use crate::registry::{Generation, Isolation};
 
@@ -164,7 +165,10 @@ impl Drive {
 
     /// One store for all calls.
     async fn resident(&self) -> End {
-        let mut store = self.store();
+        let mut store = match self.store() {
+            Ok(store) => store,
+            Err(error) => return End::Crashed(error.to_string()),
+        };
         let limits = &self.program.generation.limits;
         let handler = match tokio::time::timeout(limits.startup, self.program.instantiate(&mut store)).await {
             Ok(Ok(handler)) => handler,
@@ -366,7 +370,7 @@ impl Drive {
         Ok(Ok(()))
     }
 
-    fn store(&self) -> wasmtime::Store<State> {
+    fn store(&self) -> Result<wasmtime::Store<State>, NoSpace> {
         let generation = &self.program.generation;
         let log = self.version.log.clone();
         state::store(&self.environment, generation, self.slot.isolate, self.running.clone(), log)

@@ -164,7 +164,7 @@ mod tests {
     /// Runs a call of so many ticks with a budget of ten; whether it ended, and that nobody but it was charged.
     async fn runs(component: &[u8], ticks: u32) -> bool {
         // Its own ticks are far away.
-        let engine = crate::engine::Engine::start(Duration::from_secs(3600)).unwrap();
+        let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX).unwrap();
         let mut linker = wasmtime::component::Linker::new(engine.wasmtime());
         let tick = |cx: StoreContextMut<'_, Cpu>, ()| {
             cx.engine().increment_epoch();

@@ -14,6 +14,7 @@ use super::no_requests::NoRequests;
 use super::running::Running;
 use crate::call::{Context, IsolateId};
 use crate::config::Capabilities;
+use crate::engine::{NoSpace, Reserved};
 use crate::ports::{Caller, Calls, Reloads};
 use crate::registry::Generation;
 
@@ -26,6 +27,8 @@ pub struct State {
     pub taken: Taken,
     pub cpu: Cpu,
     pub guest: Arc<Guest>,
+    /// The room of its memories, given back with the store.
+    _space: Reserved,
 }
 
 /// What the imports of one instance know of it.
@@ -53,7 +56,7 @@ pub struct NodeFacts {
 }
 
 impl State {
-    fn new(guest: Arc<Guest>, tick: std::time::Duration) -> State {
+    fn new(guest: Arc<Guest>, tick: std::time::Duration, space: Reserved) -> State {
         let limits = &guest.generation.limits;
         let output = |level, stream| Output::new(guest.log.clone(), guest.running.clone(), level, stream);
         let wasi =
@@ -69,18 +72,20 @@ impl State {
             taken: Taken::new(limits),
             cpu: Cpu::new(limits.cpu, tick),
             guest,
+            _space: space,
         }
     }
 }
 
-/// A store for one instance, with all its limits on.
+/// A store for one instance, with all its limits on; else why there is no room for its memories.
 pub fn store(
     environment: &Environment,
     generation: &Arc<Generation>,
     isolate: IsolateId,
     running: Arc<Running>,
     log: Log,
-) -> wasmtime::Store<State> {
+) -> Result<wasmtime::Store<State>, NoSpace> {
+    let space = environment.engine.space().reserve(1, generation.weight.memories, generation.weight.bytes)?;
     let guest = Guest {
         module: generation.module.as_ref().into(),
         capabilities: Arc::new(Capabilities::clone(&generation.capabilities)),
@@ -93,10 +98,10 @@ pub fn store(
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
     };
-    let state = State::new(Arc::new(guest), environment.engine.tick());
+    let state = State::new(Arc::new(guest), environment.engine.tick(), space);
     let mut store = wasmtime::Store::new(environment.engine.wasmtime(), state);
     limits::apply(&mut store, &generation.limits);
-    store
+    Ok(store)
 }
 
 impl WasiView for State {

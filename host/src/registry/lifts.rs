@@ -1,15 +1,20 @@
-//! Which of a component's exports are lifted as `async`: one that is not blocks its instance, and wasmtime does not tell.
+//! What instantiating a component creates, read from its bytes. Nothing is compiled or run.
 //!
-//! A function may be lifted in a component within the component, and come up through instances and aliases. So what is
-//! instantiated is followed here, from the imports of each component to its exports. Nothing runs.
+//! Two things are found that wasmtime does not tell: which exports are lifted as `async`, because one that
+//! is not blocks its instance, and the [`Weight`] of an instance. Both can lie in a component within the
+//! component and reach the outside through instances and aliases. So every instantiation is followed, from
+//! the imports of each component to its exports.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::rc::Rc;
 
 use wasmparser::{
     CanonicalFunction, CanonicalOption, Chunk, ComponentAlias, ComponentExternalKind as Kind, ComponentInstance,
-    ComponentOuterAliasKind, Parser, Payload,
+    ComponentOuterAliasKind, Instance, Parser, Payload,
 };
+
+use super::weight::Weight;
 
 /// Items that are followed. A component can instantiate others many times over; one of toolchains has some thousands.
 const MOST_ITEMS: usize = 1_000_000;
@@ -17,17 +22,29 @@ const MOST_ITEMS: usize = 1_000_000;
 /// Components within components that are followed.
 const MOST_DEPTH: usize = 64;
 
-/// The exports of a component's instances that are lifted as `async`, as `<interface>#<function>`. Of a component that cannot be
-/// followed to its end, none.
-pub fn async_exports(component: &[u8]) -> HashSet<String> {
-    let mut names = HashSet::new();
-    let mut walk = Walk { items: MOST_ITEMS, depth: MOST_DEPTH };
-    for (interface, item) in walk.instantiate(component, None, &HashMap::new()).iter().flat_map(|all| all.iter()) {
+/// Why a component that cannot be followed is refused.
+pub const UNFOLLOWED: &str = "instantiates components within components too often or too deep to be counted: the host \
+     follows 1000000 items and 64 levels";
+
+/// What instantiating a component creates.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// The exports of its instances that are lifted as `async`, as `<interface>#<function>`.
+    pub async_exports: HashSet<String>,
+    pub weight: Weight,
+}
+
+/// Follows a component's instantiation. `None` when it is damaged, too large or too deep to be followed to its end.
+pub fn follow(component: &[u8]) -> Option<Made> {
+    let mut made = Made::default();
+    let mut walk = Walk { items: MOST_ITEMS, depth: MOST_DEPTH, weight: Weight::default(), modules: HashMap::new() };
+    for (interface, item) in &walk.instantiate(component, None, &HashMap::new())? {
         let Item::Instance(functions) = item else { continue };
         let lifted = functions.iter().filter(|(_, item)| matches!(item, Item::AsyncLift));
-        names.extend(lifted.map(|(function, _)| format!("{interface}#{function}")));
+        made.async_exports.extend(lifted.map(|(function, _)| format!("{interface}#{function}")));
     }
-    names
+    made.weight = walk.weight;
+    Some(made)
 }
 
 /// What names stand for.
@@ -38,6 +55,8 @@ enum Item<'a> {
     AsyncLift,
     Instance(Rc<Named<'a>>),
     Component(Rc<Inner<'a>>),
+    /// The bytes of a core module.
+    Module(&'a [u8]),
     /// Blocks, or is nothing that leads to a function.
     Other,
 }
@@ -50,7 +69,18 @@ struct Inner<'a> {
 
 struct Around<'a> {
     components: Vec<Item<'a>>,
+    modules: Vec<Item<'a>>,
     further: Option<Rc<Around<'a>>>,
+}
+
+impl<'a> Around<'a> {
+    /// A component or module of the component so many levels further out.
+    fn outer(&self, levels: u32, kind: Kind, index: u32) -> Option<Item<'a>> {
+        // The number may be any, so this ends where there is nothing further out.
+        let around = (0..levels).try_fold(self, |around, _| around.further.as_deref())?;
+        let space = if kind == Kind::Module { &around.modules } else { &around.components };
+        space.get(usize::try_from(index).ok()?).cloned()
+    }
 }
 
 /// The index spaces of one component, as far as they matter.
@@ -59,6 +89,7 @@ struct Spaces<'a> {
     functions: Vec<Item<'a>>,
     instances: Vec<Item<'a>>,
     components: Vec<Item<'a>>,
+    modules: Vec<Item<'a>>,
 }
 
 impl<'a> Spaces<'a> {
@@ -67,6 +98,7 @@ impl<'a> Spaces<'a> {
             Kind::Func => Some(&mut self.functions),
             Kind::Instance => Some(&mut self.instances),
             Kind::Component => Some(&mut self.components),
+            Kind::Module => Some(&mut self.modules),
             _ => None,
         }
     }
@@ -87,9 +119,25 @@ impl<'a> Spaces<'a> {
 struct Walk {
     items: usize,
     depth: usize,
+    weight: Weight,
+    /// The weight of each core module, by the place of its bytes: a component may be instantiated often.
+    modules: HashMap<usize, Weight>,
 }
 
 impl Walk {
+    fn add(&mut self, weight: Weight) {
+        self.weight = self.weight.plus(weight);
+    }
+
+    fn add_module(&mut self, module: &[u8]) -> Option<()> {
+        let weight = match self.modules.entry(module.as_ptr().addr()) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => *place.insert(Weight::of_module(module)?),
+        };
+        self.add(weight);
+        Some(())
+    }
+
     fn spend(&mut self, items: usize) -> Option<()> {
         self.items = self.items.checked_sub(items)?;
         Some(())
@@ -102,6 +150,7 @@ impl Walk {
         around: Option<&Rc<Around<'a>>>,
         imports: &Named<'a>,
     ) -> Option<Named<'a>> {
+        self.add(Weight::COMPONENT);
         let (mut spaces, mut exports) = (Spaces::default(), Named::new());
         let (mut parser, mut rest) = (Parser::new(0), bytes);
         loop {
@@ -109,12 +158,30 @@ impl Walk {
             rest = rest.get(consumed..)?;
             match payload {
                 Payload::End(_) => return Some(exports),
-                Payload::ModuleSection { unchecked_range, .. } => rest = rest.get(unchecked_range.len()..)?,
+                Payload::ModuleSection { unchecked_range, .. } => {
+                    self.spend(1)?;
+                    let (module, after) = rest.split_at_checked(unchecked_range.len())?;
+                    rest = after;
+                    spaces.modules.push(Item::Module(module));
+                }
+                Payload::InstanceSection(section) => {
+                    for instance in section {
+                        self.spend(1)?;
+                        if let Instance::Instantiate { module_index, .. } = instance.ok()? {
+                            let Item::Module(module) = spaces.get(Kind::Module, module_index) else { return None };
+                            self.add_module(module)?;
+                        }
+                    }
+                }
                 Payload::ComponentSection { unchecked_range, .. } => {
-                    self.spend(spaces.components.len().saturating_add(1))?;
+                    self.spend(spaces.components.len().saturating_add(spaces.modules.len()).saturating_add(1))?;
                     let (inner, after) = rest.split_at_checked(unchecked_range.len())?;
                     rest = after;
-                    let around = Around { components: spaces.components.clone(), further: around.cloned() };
+                    let around = Around {
+                        components: spaces.components.clone(),
+                        modules: spaces.modules.clone(),
+                        further: around.cloned(),
+                    };
                     let inner = Inner { bytes: inner, around: Rc::new(around) };
                     spaces.components.push(Item::Component(Rc::new(inner)));
                 }
@@ -129,6 +196,7 @@ impl Walk {
                 Payload::ComponentCanonicalSection(section) => {
                     for function in section {
                         self.spend(1)?;
+                        self.add(Weight::CANONICAL);
                         if let CanonicalFunction::Lift { options, .. } = function.ok()? {
                             let is_async = options.contains(&CanonicalOption::Async);
                             spaces.functions.push(if is_async { Item::AsyncLift } else { Item::Other });
@@ -167,9 +235,8 @@ impl Walk {
             ComponentInstance::Instantiate { component_index, args } => {
                 self.spend(args.len())?;
                 let imports = args.iter().map(|arg| (arg.name, spaces.get(arg.kind, arg.index))).collect();
-                let Item::Component(inner) = spaces.get(Kind::Component, *component_index) else {
-                    return Some(Named::new());
-                };
+                // What cannot be found cannot be counted.
+                let Item::Component(inner) = spaces.get(Kind::Component, *component_index) else { return None };
                 self.depth = self.depth.checked_sub(1)?;
                 let exports = self.instantiate(inner.bytes, Some(&inner.around), &imports);
                 self.depth += 1;
@@ -192,19 +259,17 @@ fn alias_of<'a>(alias: &ComponentAlias<'a>, spaces: &mut Spaces<'a>, around: Opt
             };
             spaces.push(kind, item.unwrap_or(Item::Other));
         }
-        ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-            let item = match count.checked_sub(1) {
-                None => spaces.get(Kind::Component, index),
-                Some(further) => {
-                    let mut seen = around;
-                    for _ in 0..further {
-                        seen = seen.and_then(|around| around.further.as_ref());
-                    }
-                    let found = seen.and_then(|around| around.components.get(usize::try_from(index).ok()?));
-                    found.cloned().unwrap_or(Item::Other)
-                }
+        ComponentAlias::Outer { kind, count, index } => {
+            let kind = match kind {
+                ComponentOuterAliasKind::Component => Kind::Component,
+                ComponentOuterAliasKind::CoreModule => Kind::Module,
+                _ => return,
             };
-            spaces.components.push(item);
+            let item = match count.checked_sub(1) {
+                None => spaces.get(kind, index),
+                Some(further) => around.and_then(|around| around.outer(further, kind, index)).unwrap_or(Item::Other),
+            };
+            spaces.push(kind, item);
         }
         _ => {}
     }
@@ -227,7 +292,7 @@ mod tests {
     #[track_caller]
     fn found(text: &str, expected: &[&str]) {
         let bytes = wat::parse_str(format!("(component {text})")).unwrap();
-        let mut found: Vec<String> = async_exports(&bytes).into_iter().collect();
+        let mut found: Vec<String> = follow(&bytes).unwrap().async_exports.into_iter().collect();
         found.sort();
         assert_eq!(found, expected);
     }
@@ -307,18 +372,79 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_to_follow_counts_as_blocking() {
-        let found = |text: String| async_exports(&wat::parse_str(text).unwrap()).len();
-        assert_eq!(found(chain(20, 1)), 1);
-        assert_eq!(found(chain(5, 3)), 1);
-        assert_eq!(found(chain(30, 3)), 0, "three to the power of thirty");
-        assert_eq!(found(chain(100, 1)), 0, "too deep");
+    fn what_takes_too_long_to_follow_is_not_followed() {
+        let found = |text: String| follow(&wat::parse_str(text).unwrap()).map(|made| made.async_exports.len());
+        assert_eq!(found(chain(20, 1)), Some(1));
+        assert_eq!(found(chain(5, 3)), Some(1));
+        assert_eq!(found(chain(30, 3)), None, "three to the power of thirty");
+        assert_eq!(found(chain(100, 1)), None, "too deep");
     }
 
     #[test]
-    fn what_is_no_component_has_none() {
-        for bytes in [&b""[..], b"\0asm", b"nonsense", b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0\x0b\xff"] {
-            assert!(async_exports(bytes).is_empty(), "{bytes:?}");
+    fn what_is_damaged_is_not_followed() {
+        for bytes in [&b""[..], b"\0asm", b"nonsense", b"\0asm\x0d\0\x01\0\x0b\xff"] {
+            assert_eq!(follow(bytes), None, "{bytes:?}");
+        }
+    }
+
+    fn weight(text: &str) -> Weight {
+        follow(&wat::parse_str(format!("(component {text})")).unwrap()).unwrap().weight
+    }
+
+    #[test]
+    fn everything_counts_as_often_as_it_is_instantiated() {
+        let module = "(core module $m (memory 1) (memory 0) (table 10 funcref) (global i32 (i32.const 0)) (func))";
+        let one = weight(&format!("{module} (core instance (instantiate $m))"));
+        assert_eq!((one.instances, one.memories, one.tables, one.globals), (1, 2, 1, 1));
+        let none = weight(module);
+        assert_eq!((none.instances, none.memories), (0, 0), "what is not instantiated costs nothing");
+        let inner =
+            format!("(component $c {module} (core instance (instantiate $m)) (core instance (instantiate $m)))");
+        let three = "(instance (instantiate $c)) (instance (instantiate $c)) (instance (instantiate $c))";
+        let six = weight(&format!("{inner} {three}"));
+        assert_eq!((six.instances, six.memories, six.tables, six.globals), (6, 12, 6, 6));
+        assert!(six.bytes >= 6 * (one.bytes - Weight::COMPONENT.bytes), "{six:?} {one:?}");
+        let tree = follow(&wat::parse_str(chain(5, 3)).unwrap()).unwrap().weight;
+        assert_eq!(tree.instances, 81, "three to the power of four");
+    }
+
+    #[test]
+    fn modules_are_found_wherever_they_come_from() {
+        let module = "(core module $m (memory 1) (func (export \"f\")))";
+        for text in [
+            // Of the component around it.
+            format!(
+                "(component $top {module} (component $c (alias outer $top $m (core module $n)) (core instance (instantiate $n))) (instance (instantiate $c)))"
+            ),
+            // Handed over as an import.
+            format!(
+                "(component {module} (component $c (import \"m\" (core module $n (export \"f\" (func)))) (core instance (instantiate $n))) (instance (instantiate $c (with \"m\" (core module $m)))))"
+            ),
+            // Exported by an instance.
+            format!(
+                "(component (component $c {module} (export \"m\" (core module $m))) (instance $i (instantiate $c)) (alias export $i \"m\" (core module $n)) (core instance (instantiate $n)))"
+            ),
+        ] {
+            let weight = follow(&wat::parse_str(&text).unwrap()).unwrap().weight;
+            assert_eq!((weight.instances, weight.memories), (1, 1), "{text}");
+        }
+        let unknown = "(component (import \"m\" (core module $m)) (core instance (instantiate $m)))";
+        assert_eq!(follow(&wat::parse_str(unknown).unwrap()), None, "nobody knows what it would cost");
+    }
+
+    #[test]
+    fn what_an_instance_costs_grows_with_its_parts() {
+        let of = |parts: &str| weight(&format!("(core module $m {parts}) (core instance (instantiate $m))")).bytes;
+        let empty = of("");
+        for (parts, at_least) in [
+            ("(global i64 (i64.const 0))".repeat(1_000), 16_000),
+            ("(func)".repeat(1_000), 32_000),
+            ("(table 100000 funcref)".to_owned(), 800_000),
+            ("(table 1 externref)".repeat(50), 50 * 16),
+            (format!("(func $f) (elem func {})", "$f ".repeat(1_000)), 16_000),
+            ("(data \"\")".repeat(100), 1_200),
+        ] {
+            assert!(of(&parts) >= empty + at_least, "{parts:.40} {}", of(&parts));
         }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Generation, Isolation, Manifest, component, lifts, manifest};
-use crate::config::{Config, Faults, Limits};
+use crate::config::{Config, EngineConfig, Faults, Limits};
 use crate::engine::{Cache, CacheError, Compiler, Engine, cache};
 
 /// Why a module cannot be loaded.
@@ -27,6 +28,9 @@ pub struct Loader {
     pub engine: Engine,
     pub cache: Cache,
     pub compiler: Compiler,
+    pub settings: EngineConfig,
+    /// Components refused because an instance would cost too much.
+    pub refused: Counter,
 }
 
 /// A module as it is on disk and in the operator's configuration, not compiled yet.
@@ -93,9 +97,21 @@ impl Loader {
     pub async fn load(&self, candidate: &Candidate, threads: usize) -> Result<(Generation, bool), LoadError> {
         let Candidate { manifest, component, component_digest, .. } = candidate;
         let path = &manifest.component;
-        let loaded = self.cache.load(&self.engine, &self.compiler, path, component_digest, threads).await?;
         let refused = |faults| LoadError::Component { path: path.clone(), faults };
-        let exports = component::inspect(&self.engine, &loaded.component, &lifts::async_exports(component));
+        // Before anything is compiled. What is damaged gets its reason from the compiler.
+        let made = lifts::follow(component);
+        let heavy = match &made {
+            Some(made) => made.weight.faults(&self.settings),
+            None if component::is_whole(component) => vec![lifts::UNFOLLOWED.to_owned()],
+            None => Vec::new(),
+        };
+        if !heavy.is_empty() {
+            self.refused.inc();
+            return Err(refused(heavy));
+        }
+        let loaded = self.cache.load(&self.engine, &self.compiler, path, component_digest, threads).await?;
+        let made = made.ok_or_else(|| refused(vec![lifts::UNFOLLOWED.to_owned()]))?;
+        let exports = component::inspect(&self.engine, &loaded.component, &made.async_exports);
         let exports = exports.map_err(refused)?;
         if exports.snapshot && manifest.isolation == Isolation::Fresh {
             let fault = "exports snapshot beside `\"isolation\": \"fresh\"` in module.json: an instance that stays for one call has nothing to hand over";
@@ -107,6 +123,7 @@ impl Loader {
             limits: candidate.limits.clone(),
             capabilities: Arc::new(manifest.capabilities.clone()),
             component: loaded.component,
+            weight: made.weight,
             exports,
             config: candidate.config.clone(),
             subdomains: candidate.subdomains.clone(),

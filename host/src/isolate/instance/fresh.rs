@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::watch::WATCH;
 use super::{Drive, End};
-use crate::call::panic_text;
+use crate::call::{CallError, panic_text};
 use crate::isolate::mailbox::Queued;
 use crate::isolate::running::Running;
 
@@ -94,7 +94,10 @@ impl Drive {
     }
 
     async fn single(&self, queued: Queued) {
-        let mut store = self.store();
+        let mut store = match self.store() {
+            Ok(store) => store,
+            Err(error) => return self.slot.end(queued, &CallError::Overloaded(error.to_string())),
+        };
         let grace = self.program.generation.limits.abandon_after;
         let run = async {
             // In here, where a panic is caught.
