@@ -29,6 +29,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["call", "config", "engine", "host", "registry"]),
+    ("fuzzing", &["call", "config", "engine", "registry", "triggers"]),
     ("main", &[]),
     ("lib", &[]),
 ];

@@ -21,6 +21,9 @@ pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod isolate;
 pub mod net;

@@ -21,6 +21,8 @@ use wasmtime::component::Component;
 pub use anatomy::{Anatomy, Producer, anatomy};
 pub use component::Exports;
 pub use kept::{KEPT, Kept, Pin, folder_digest};
+#[cfg(any(test, fuzzing))]
+pub use lifts::follow;
 pub use loader::{Candidate, LoadError, Loader};
 pub use manifest::{Isolation, Manifest, Middleware, Rollout};
 pub use roster::{ModuleState, Note, Roster};

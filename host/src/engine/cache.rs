@@ -96,6 +96,15 @@ impl Cache {
         Some(component)
     }
 
+    /// Whether an artefact with these bytes loads, beside a digest with those.
+    #[cfg(any(test, fuzzing))]
+    pub fn loads(&self, engine: &Engine, artefact: &[u8], digest: &[u8]) -> io::Result<bool> {
+        let path = self.dir.join("fuzzed.cwasm");
+        write_whole(&path, artefact, PRIVATE)?;
+        write_whole(&sum_path(&path), digest, PRIVATE)?;
+        Ok(self.open_artefact(engine, &path).is_some())
+    }
+
     /// Removes the least recently used artefacts until the rest fits, but never `keep`, and what killed compilers left.
     fn trim(&self, keep: &Path) -> io::Result<()> {
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();

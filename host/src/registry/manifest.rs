@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 
 pub use crate::config::{Capabilities, Limits, LimitsPatch};
 use crate::config::{Faults, Node};
+#[cfg(any(test, fuzzing))]
+pub use path::parse as parse_path;
 pub use raw::{Isolation, Middleware, Rollout};
 pub use resolve::{check_grants, effective_config, effective_limits};
 pub use scan::{Found, Scanned, folders, look, scan};

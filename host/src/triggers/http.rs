@@ -25,6 +25,8 @@ use request::{Facts, strip_hop_by_hop, subdomain};
 
 pub use accept::{Accepted, BindError, Hand, Open, accept, bind};
 pub use connection::serve;
+#[cfg(any(test, fuzzing))]
+pub(crate) use reply::response as response_to;
 pub use serve::{Asked, ListedModule, ListedRoute, Serve};
 pub use settings::Settings;
 

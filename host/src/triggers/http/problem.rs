@@ -16,7 +16,7 @@ pub(super) const TYPE: &str = "application/problem+json";
 
 /// An answer that says no. Small, because it travels beside every good one.
 #[derive(Debug)]
-pub(super) struct Problem(Box<Fields>);
+pub(crate) struct Problem(Box<Fields>);
 
 #[derive(Debug)]
 struct Fields {

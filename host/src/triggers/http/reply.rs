@@ -11,7 +11,7 @@ use super::request::{is_hop_by_hop, named_by};
 use crate::call::{Payload, Reply};
 
 /// Checks what the guest wrote: nothing of it can break the connection.
-pub(super) fn response(reply: Reply) -> Result<Response<Full<Bytes>>, Problem> {
+pub(crate) fn response(reply: Reply) -> Result<Response<Full<Bytes>>, Problem> {
     let number = reply.effective_status();
     let status = StatusCode::from_u16(number).ok().filter(|_| (200..600).contains(&number)).ok_or_else(|| {
         Problem::invalid_reply(format!("the handler replied with status {number}: it must be 0 or 200 to 599"))

@@ -1,0 +1,252 @@
+//! The boundaries where bytes from outside enter, one function each, and what must hold there whatever the bytes are.
+//!
+//! `fuzz/` feeds them; the unit tests below replay its corpus. Neither is part of a released host.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use http::Method;
+use serde_json::Value;
+
+use crate::call::{CallError, Failure, Payload, Problem, Reply, Route, RouteName};
+use crate::config::Config;
+use crate::engine::{Cache, Engine};
+use crate::registry::manifest::{Manifest, Segment};
+use crate::registry::{self, Access, Found, RouteSpec, Router, component};
+use crate::triggers::http as trigger;
+
+/// The targets by name, as `fuzz/corpus` has its folders.
+pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+    ("manifest", manifest),
+    ("settings", settings),
+    ("routes", routes),
+    ("component", component),
+    ("answers", answers),
+    ("route_names", route_names),
+    ("artefacts", artefacts),
+];
+
+/// `module.json`: a checked manifest, or faults that can be printed.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Manifest::from_text(Path::new("/modules/fuzzed"), text) {
+        Ok(manifest) => {
+            let route = |index: &usize| assert!(*index < manifest.routes.len());
+            manifest.broadcasts.values().for_each(route);
+            manifest.startups.values().map(|startup| &startup.route).for_each(route);
+            assert!(manifest.component.starts_with("/modules/fuzzed"), "{}", manifest.component.display());
+            let specs = manifest.routes.iter().map(|route| spec(route.method.clone(), route.path.clone()));
+            let router = Router::new(specs);
+            for route in &manifest.routes {
+                assert!(!matches!(router.find(&route.method, &escaped(&route.path)), Found::BadPath));
+            }
+        }
+        Err(error) => printable(&error.to_string()),
+    }
+}
+
+/// `fanfare.json`: checked settings, or faults that can be printed.
+pub fn settings(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Config::from_text(text, Path::new("/project")) {
+        Ok(config) => assert!(config.workers > 0 && config.modules_dir.is_absolute()),
+        Err(faults) => printable(&faults.to_string()),
+    }
+}
+
+/// A request's method and path in the first line, a declared route in each further one. The router finds what a search
+/// through the list finds.
+pub fn routes(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut lines = text.lines();
+    let Some((asked, path)) = lines.next().and_then(request) else { return };
+    let declared: Vec<(Method, Vec<Segment>)> = lines.filter_map(declaration).take(64).collect();
+    let router = Router::new(declared.iter().map(|(method, path)| spec(method.clone(), path.clone())));
+    let found = router.find(&asked, path);
+    let Some(segments) = path.split('/').map(registry::router::decode_segment).collect::<Option<Vec<_>>>() else {
+        assert!(matches!(found, Found::BadPath));
+        return;
+    };
+    let of_path = |route: &[Segment]| match route {
+        [] => path.is_empty(),
+        route => {
+            let fits = |(declared, asked): (&Segment, &std::borrow::Cow<'_, str>)| match declared {
+                Segment::Literal(text) => text.as_str() == &**asked,
+                Segment::Param(_) => true,
+            };
+            route.len() == segments.len()
+                && !segments.iter().any(|segment| segment.is_empty())
+                && route.iter().zip(&segments).all(fits)
+        }
+    };
+    let of_method = |method: &Method| *method == asked || (asked == Method::HEAD && *method == Method::GET);
+    // A literal beats a parameter, segment by segment from the left.
+    let rank =
+        |route: &[Segment]| -> Vec<bool> { route.iter().map(|segment| matches!(segment, Segment::Param(_))).collect() };
+    let fitting: Vec<&(Method, Vec<Segment>)> = declared.iter().filter(|(_, route)| of_path(route)).collect();
+    let best = fitting.iter().filter(|(method, _)| of_method(method)).min_by_key(|(_, route)| rank(route));
+    match (found, best) {
+        (Found::Route(matched), Some((_, route))) => {
+            assert_eq!(&*matched.route.text, &*spec(Method::GET, route.clone()).route.text);
+            assert_eq!(matched.params.len(), rank(route).iter().filter(|param| **param).count());
+        }
+        (Found::MethodNotAllowed(methods), None) => assert!(!methods.is_empty() && !fitting.is_empty()),
+        (Found::NotFound, None) => assert!(fitting.is_empty()),
+        (found, best) => panic!("{found:?}, expected {best:?}"),
+    }
+}
+
+/// A component's bytes, read without compiling them.
+pub fn component(bytes: &[u8]) {
+    _ = component::is_whole(bytes);
+    _ = registry::follow(bytes);
+    match registry::anatomy(bytes) {
+        Ok(found) => assert_eq!(found.size, bytes.len()),
+        Err(why) => assert!(!why.is_empty()),
+    }
+}
+
+/// What a guest answers, as HTTP: its status in the first line, headers in those that follow, the payload after an empty
+/// line.
+pub fn answers(bytes: &[u8]) {
+    let (head, body) = bytes.iter().position(|byte| *byte == 0).map_or((bytes, &[][..]), |at| {
+        let (head, body) = bytes.split_at(at);
+        (head, body.get(1..).unwrap_or_default())
+    });
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.split('\n');
+    let first = lines.next().unwrap_or_default();
+    let status = first.trim().parse().unwrap_or(0);
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let payload = Payload::guess(body.to_vec());
+
+    let failure =
+        Failure { name: first.to_owned(), message: head.to_string(), status, data: payload.clone(), extra: Vec::new() };
+    let document = Problem::from(CallError::Failure(failure)).document();
+    // Data goes out as the guest wrote it, which may nest deeper than a parser with a limit reads.
+    let mut reader = serde_json::Deserializer::from_str(&document);
+    let read: Result<Value, _> = serde::Deserialize::deserialize(&mut reader);
+    match read {
+        Ok(problem) => {
+            assert!(problem["code"].is_string() && problem["status"].as_u64().is_some_and(|s| (400..600).contains(&s)))
+        }
+        Err(error) => assert!(error.to_string().contains("recursion limit"), "{error}: {document}"),
+    }
+
+    if let Ok(response) = trigger::response_to(Reply { status, headers, payload, extra: Vec::new() }) {
+        assert!((200..600).contains(&response.status().as_u16()));
+        for name in ["content-length", "connection", "transfer-encoding", "upgrade", "keep-alive"] {
+            assert!(!response.headers().contains_key(name), "{name}");
+        }
+    }
+}
+
+/// A route as callers inside write it: what it names is written the same way again.
+pub fn route_names(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(name) = RouteName::parse(text) else { return };
+    let method = name.method.as_ref().map(|method| format!("{method} ")).unwrap_or_default();
+    let query = if name.query.is_empty() { String::new() } else { format!("?{}", name.query) };
+    let written = format!("{method}{}/{}{query}", name.module.as_deref().unwrap_or_default(), name.path);
+    assert_eq!(RouteName::parse(&written).as_ref(), Ok(&name), "{text:?}: {written:?}");
+}
+
+/// A compiled component that changed on disk is never loaded. The first byte says what changes: the artefact or the digest
+/// beside it; the next two where; the rest is written there.
+pub fn artefacts(bytes: &[u8]) {
+    let Some((head, patch)) = bytes.split_first_chunk::<3>() else { return };
+    let [what, high, low] = *head;
+    let compiled = compiled();
+    let mut files = compiled.files.clone();
+    let file = if what % 2 == 0 { &mut files.0 } else { &mut files.1 };
+    let at = (usize::from(high) << 8 | usize::from(low)) % (file.len() + 1);
+    let end = (at + patch.len()).min(file.len());
+    file.splice(at..end, patch.iter().copied());
+    let changed = files != compiled.files;
+    let loads = compiled.cache.loads(&compiled.engine, &files.0, &files.1).unwrap();
+    assert_eq!(loads, !changed, "at {at}: {patch:?}");
+}
+
+/// A small component, compiled once.
+struct Compiled {
+    engine: Engine,
+    cache: Cache,
+    /// The artefact and its digest.
+    files: (Vec<u8>, Vec<u8>),
+}
+
+fn compiled() -> &'static Compiled {
+    static COMPILED: OnceLock<Compiled> = OnceLock::new();
+    COMPILED.get_or_init(|| {
+        let engine = Engine::start(std::time::Duration::from_millis(10), u64::MAX).unwrap();
+        let artefact = engine.wasmtime().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        let digest = crate::engine::cache::digest_of(&mut artefact.as_slice()).unwrap().into_bytes();
+        let dir = std::env::temp_dir().join(format!("fanfare-fuzz-{}", std::process::id()));
+        Compiled { engine, cache: Cache::open(&dir, u64::MAX).unwrap(), files: (artefact, digest) }
+    })
+}
+
+fn request(line: &str) -> Option<(Method, &str)> {
+    let (method, path) = line.split_once(' ')?;
+    Some((method.parse().ok()?, path))
+}
+
+fn declaration(line: &str) -> Option<(Method, Vec<Segment>)> {
+    let (method, path) = request(line)?;
+    Some((method, registry::manifest::parse_path(path).ok()?))
+}
+
+/// A route whose text is its path.
+fn spec(method: Method, path: Vec<Segment>) -> RouteSpec {
+    let text: Arc<str> = format!("{path:?}").into();
+    RouteSpec {
+        method,
+        path,
+        route: Arc::new(Route { version: 0, handler: text.clone(), text }),
+        access: Access::default(),
+    }
+}
+
+/// A path that asks for a route, with some text for each parameter.
+fn escaped(path: &[Segment]) -> String {
+    let text = |segment: &Segment| match segment {
+        Segment::Literal(text) => text.clone(),
+        Segment::Param(_) => "x".to_owned(),
+    };
+    let segments = path.iter().map(|segment| {
+        percent_encoding::utf8_percent_encode(&text(segment), percent_encoding::NON_ALPHANUMERIC).to_string()
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// What is shown on a terminal has no control characters but the ends of its lines.
+#[track_caller]
+fn printable(text: &str) {
+    assert!(!text.is_empty());
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corpus_holds() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+        for (name, target) in TARGETS {
+            let inputs = std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let inputs: Vec<_> = inputs.map(|entry| entry.unwrap().path()).collect();
+            assert!(!inputs.is_empty(), "{name} has no corpus");
+            for input in inputs {
+                let bytes = std::fs::read(&input).unwrap();
+                let held = std::panic::catch_unwind(|| target(&bytes));
+                assert!(held.is_ok(), "{}", input.display());
+            }
+        }
+    }
+}
