@@ -12,6 +12,7 @@ use crate::harness::{Started, TestHost, eventually, json_of};
 mod canary;
 mod config;
 mod guests;
+mod neighbours;
 pub mod outcomes;
 mod rollback;
 pub mod watch;

@@ -8,6 +8,7 @@ mod canary;
 mod disk;
 mod load;
 mod outcome;
+mod place;
 mod progress;
 mod requests;
 mod rollback;
@@ -15,17 +16,17 @@ mod run;
 mod switch;
 mod watch;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub use load::load;
 pub use outcome::{Ended, Ends, Outcome, Reloaded, SwapError};
+use place::Places;
 pub use progress::{Compiling, Logged, Progress, Turn};
 pub use requests::Want;
 pub use watch::Watcher;
@@ -38,10 +39,13 @@ use crate::registry::{Kept, Loader, Roster};
 /// Generations of a module that may drain at once; a further swap waits.
 const DRAINING: usize = 2;
 
+/// Reloads that run at once. Each holds a component in memory, up to `engine.maxComponent`.
+const RUNS: usize = 4;
+
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Loads modules and swaps them. One module at a time.
+/// Loads modules and swaps them. Each module on its own: no module waits for another one's compiling or startups.
 pub struct Swapper {
     /// As it was at the start.
     pub config: Arc<Config>,
@@ -59,16 +63,17 @@ pub struct Swapper {
     runtime: Handle,
     requests: requests::Requests,
     pub ends: Ends,
-    /// What the workers hold, by module. Whoever has it locked is the one that swaps.
-    held: Mutex<Modules>,
+    places: Places,
+    /// Reloads that read, load or start a module: they hold its component in memory.
+    runs: Semaphore,
+    /// The reload that compiles.
+    compiling: Semaphore,
 }
-
-type Modules = HashMap<String, Holding>;
 
 /// A module that the workers hold.
 struct Holding {
     program: Arc<Program>,
-    /// What still drains, oldest first.
+    /// What still drains.
     draining: Vec<JoinHandle<()>>,
     canary: Option<canary::Canary>,
 }
@@ -78,10 +83,10 @@ impl Holding {
         Holding { program, draining: Vec::new(), canary: None }
     }
 
-    /// What has to end before the module can be swapped again.
-    fn oldest_of_too_many(&mut self) -> Option<JoinHandle<()>> {
+    /// Whether the module cannot be swapped before something has ended.
+    fn too_many(&mut self) -> bool {
         self.draining.retain(|drain| !drain.is_finished());
-        (self.draining.len() >= DRAINING).then(|| self.draining.remove(0))
+        self.draining.len() >= DRAINING
     }
 }
 
@@ -110,19 +115,10 @@ impl Swapper {
             runtime: Handle::current(),
             requests: requests::Requests::default(),
             ends: Ends::default(),
-            held: Mutex::default(),
+            places: Places::default(),
+            runs: Semaphore::new(RUNS),
+            compiling: Semaphore::new(1),
         })
-    }
-
-    /// Waits until nothing is swapped, and the module can be: too many of its generations may still drain.
-    async fn turn(&self, module: &str) -> MutexGuard<'_, Modules> {
-        loop {
-            let mut held = self.held.lock().await;
-            let Some(oldest) = held.get_mut(module).and_then(Holding::oldest_of_too_many) else { return held };
-            drop(held);
-            // A panic there has been reported by itself.
-            let _ = oldest.await;
-        }
     }
 
     /// Does something that ends, wherever it is, when the host stops, and counts how.

@@ -17,6 +17,7 @@ mod log;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,7 @@ pub struct TestHost {
     environment: Option<String>,
     probe: Option<Probe>,
     watched: bool,
+    compiler: PathBuf,
 }
 
 impl TestHost {
@@ -118,7 +120,7 @@ impl TestHost {
         });
         let dir = TempDir::new();
         dir.make_state_dir();
-        TestHost { dir, config, environment: None, probe: None, watched: false }
+        TestHost { dir, config, environment: None, probe: None, watched: false, compiler: binary() }
     }
 
     /// One more module.
@@ -200,6 +202,19 @@ impl TestHost {
         TestHost { dir: before, ..self }
     }
 
+    /// Compiles the components of a module when the file `open` is in the host's folder; `reached` is there when it waits for that.
+    /// `early` is there when another module was compiled meanwhile.
+    pub fn gated_compiler(self, module: &str) -> TestHost {
+        let (dir, binary) = (self.dir.path().display(), binary());
+        let waits = format!(": > {dir}/reached; while [ ! -e {dir}/open ]; do sleep 0.02; done");
+        let other = format!("if [ -e {dir}/reached ] && [ ! -e {dir}/open ]; then : > {dir}/early; fi");
+        let cases = format!("case $2 in */modules/{module}/*) {waits};; *) {other};; esac");
+        let script = format!("#!/bin/sh\n{cases}\nexec {} \"$@\"\n", binary.display());
+        let compiler = self.dir.write("compiler", script);
+        fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+        TestHost { compiler, ..self }
+    }
+
     /// Sees every call as it starts.
     pub fn probe(mut self, probe: Probe) -> TestHost {
         self.probe = Some(probe);
@@ -218,7 +233,7 @@ impl TestHost {
             false => load::from_text(Some(&text), self.dir.path(), &sources),
         };
         let config = config.expect("the configuration is right");
-        let host = Host::bind(config, binary()).expect("free ports");
+        let host = Host::bind(config, self.compiler).expect("free ports");
         let host = match self.probe {
             Some(probe) => host.with_probe(probe),
             None => host,

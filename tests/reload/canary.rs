@@ -13,7 +13,7 @@ fn rollout(lasts: &str, max_failures: u64) -> Value {
 }
 
 /// `echo` with a trial.
-fn on_trial(path: &str, lasts: &str, max_failures: u64) -> Value {
+pub fn on_trial(path: &str, lasts: &str, max_failures: u64) -> Value {
     let mut manifest = with_route(path);
     manifest["routes"]
         .as_array_mut()
@@ -25,7 +25,7 @@ fn on_trial(path: &str, lasts: &str, max_failures: u64) -> Value {
 
 impl Started {
     /// Begins a reload, and waits until one worker has what is on disk.
-    async fn try_out(&self, module: &str) -> tokio::task::JoinHandle<Result<Reloaded, SwapError>> {
+    pub async fn try_out(&self, module: &str) -> tokio::task::JoinHandle<Result<Reloaded, SwapError>> {
         let reload = tokio::spawn(self.running().swapper.reload(module, Want::CHANGE));
         eventually("the trial has begun", || async {
             let generations = self.generations(module).await;
@@ -35,7 +35,7 @@ impl Started {
         reload
     }
 
-    async fn fail(&self, worker: u32, module: &str) {
+    pub async fn fail(&self, worker: u32, module: &str) {
         let failure = json!({ "name": "no", "status": 500 }).to_string();
         self.call(&format!("worker-{worker}"), module, "fail", failure).await;
     }

@@ -119,26 +119,32 @@ fn is_swap(call: &fanfare::call::Call) -> bool {
 }
 
 #[tokio::test]
-async fn a_folder_that_goes_while_its_reload_waits_for_another_module_may_come_back() {
+async fn a_folder_that_goes_while_its_reload_waits_for_the_one_before_may_come_back() {
     let (host, gate) = gated().await;
     let swapper = &host.running().swapper;
     let other = tokio::spawn(swapper.reload("startup", Want::RENEW));
     eventually("the other one has begun", || async { gate.reached() == 1 }).await;
-    let reload = tokio::spawn(swapper.reload("echo", Want::CHANGE));
+    let reload = tokio::spawn(swapper.reload("startup", Want::CHANGE));
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    fs::remove_dir_all(host.folder("echo")).unwrap();
+    let folder = host.folder("startup");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(folder.join("module.json")).unwrap()).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     gate.open();
     other.await.unwrap().unwrap();
     for _ in 0..20 {
         assert_eq!(host.get("/api/startup/started").await.status, 200);
     }
-    fs::create_dir(host.folder("echo")).unwrap();
-    fs::copy(crate::harness::source_of("echo").join("echo.wasm"), host.folder("echo").join("echo.wasm")).unwrap();
-    fs::write(host.folder("echo").join("module.json"), with_route("back").to_string()).unwrap();
+    let routes = manifest["routes"].as_array_mut().unwrap();
+    let mut back = routes.iter().find(|route| route["path"] == "started").unwrap().clone();
+    back["path"] = json!("back");
+    routes.push(back);
+    fs::create_dir(&folder).unwrap();
+    fs::copy(crate::harness::source_of("startup").join("startup.wasm"), folder.join("startup.wasm")).unwrap();
+    fs::write(folder.join("module.json"), manifest.to_string()).unwrap();
     assert_eq!(reload.await.unwrap().unwrap().outcome, Outcome::Swapped);
-    assert_eq!(host.get("/api/echo/back").await.status, 200);
+    assert_eq!(host.get("/api/startup/back").await.status, 200);
 }
 
 #[tokio::test]

@@ -59,6 +59,15 @@ impl Cache {
         Ok(Cache { dir: dir.to_owned(), size })
     }
 
+    fn artefact(&self, engine: &Engine, digest: &str) -> PathBuf {
+        self.dir.join(format!("{digest}-{:016x}.cwasm", compatibility(engine)))
+    }
+
+    /// Whether the compiled form of a component is there.
+    pub fn holds(&self, engine: &Engine, digest: &str) -> bool {
+        self.artefact(engine, digest).exists()
+    }
+
     /// The compiled form of a component whose bytes have this digest, compiling it when needed.
     pub async fn load(
         &self,
@@ -68,7 +77,7 @@ impl Cache {
         digest: &str,
         threads: usize,
     ) -> Result<Loaded, CacheError> {
-        let artefact = self.dir.join(format!("{digest}-{:016x}.cwasm", compatibility(engine)));
+        let artefact = self.artefact(engine, digest);
         if let Some(component) = self.open_artefact(engine, &artefact) {
             return Ok(Loaded { component, compiled: false });
         }
@@ -111,11 +120,13 @@ impl Cache {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
-                let meta = entry.metadata()?;
-                files.push((meta.modified()?, meta.len(), entry.path()));
+                // Another compiler's end may have removed it.
+                if let Some(meta) = absent(entry.metadata())? {
+                    files.push((meta.modified()?, meta.len(), entry.path()));
+                }
             } else if entry.path().extension().is_some_and(|extension| extension == "tmp") {
-                let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-                if age > ABANDONED {
+                let Some(meta) = absent(entry.metadata())? else { continue };
+                if meta.modified()?.elapsed().unwrap_or_default() > ABANDONED {
                     let _ = fs::remove_file(entry.path());
                 }
             }
@@ -127,12 +138,20 @@ impl Cache {
                 break;
             }
             if path != keep {
-                fs::remove_file(&path)?;
+                absent(fs::remove_file(&path))?;
                 let _ = fs::remove_file(sum_path(&path));
                 total -= size;
             }
         }
         Ok(())
+    }
+}
+
+/// `None` for a file that is not there.
+fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 

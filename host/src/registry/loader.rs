@@ -93,6 +93,11 @@ impl Loader {
         })
     }
 
+    /// Whether it can be loaded without compiling.
+    pub fn is_compiled(&self, candidate: &Candidate) -> bool {
+        self.cache.holds(&self.engine, &candidate.component_digest)
+    }
+
     /// Its generation, and whether the component had to be compiled first.
     pub async fn load(&self, candidate: &Candidate, threads: usize) -> Result<(Generation, bool), LoadError> {
         let Candidate { manifest, component, component_digest, .. } = candidate;

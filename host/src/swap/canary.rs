@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::outcome::Ended;
 use super::run::Run;
-use super::{Holding, Outcome, Reloaded, SwapError, Swapper, Want};
+use super::{Holding, Outcome, Reloaded, SwapError, Swapper};
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout, folder_digest};
@@ -87,7 +88,7 @@ impl Run<'_> {
         let generation = program.generation.short_digest().to_owned();
         let note = Note::OnTrial { generation: generation.clone(), places: places.clone(), lasts };
         self.swapper.roster.set_note(self.module, Some(note));
-        let (running, drain) = self.swapper.switch(&program, &from, &slots, true).await?;
+        let (running, drain) = self.swapper.switch(&program, &from, &slots, true, &self.hurry).await?;
         holding.draining.push(drain);
         let (tell, told) = oneshot::channel();
         let lost = |_| Err(SwapError::Refused("the host lost the trial: its log says why".to_owned()));
@@ -110,8 +111,9 @@ impl Swapper {
     async fn watch_trial(self: &Arc<Swapper>, module: &str, number: u64) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let mut held = self.held.lock().await;
-            let Some(holding) = held.get_mut(module) else { return };
+            let mut held = self.place(module).await;
+            let hurry = held.hurry.clone();
+            let Some(holding) = held.as_mut() else { return };
             let Some(canary) = holding.canary.as_ref().filter(|canary| canary.number == number) else { return };
             let verdict = match canary.verdict() {
                 None if canary.begun.elapsed() < canary.rollout.r#for => continue,
@@ -120,7 +122,7 @@ impl Swapper {
             };
             let Some(canary) = holding.canary.take() else { return };
             match verdict {
-                Ok(()) => self.promote(module, holding, canary).await,
+                Ok(()) => self.promote(module, holding, canary, &hurry).await,
                 Err(why) => {
                     self.pin_before(module, holding, &canary);
                     self.roll_back(module, holding, canary, &why).await;
@@ -144,11 +146,17 @@ impl Swapper {
     }
 
     /// Every worker takes it up.
-    async fn promote(self: &Arc<Swapper>, module: &str, holding: &mut Holding, canary: Canary) {
+    async fn promote(
+        self: &Arc<Swapper>,
+        module: &str,
+        holding: &mut Holding,
+        canary: Canary,
+        hurry: &CancellationToken,
+    ) {
         let mut rest = self.slots(module);
         rest.retain(|slot| !canary.slots.iter().any(|tried| tried.isolate == slot.isolate));
         let from = holding.program.generation.clone();
-        match self.switch(&canary.program, &from, &rest, true).await {
+        match self.switch(&canary.program, &from, &rest, true, hurry).await {
             Err(why) => {
                 self.pin_before(module, holding, &canary);
                 self.roll_back(module, holding, canary, &format!("rolled back: {why}")).await;
@@ -162,8 +170,7 @@ impl Swapper {
                 self.keep(&canary.candidate);
                 let (short, before) = (generation.short_digest(), from.short_digest());
                 tracing::info!(%module, generation = %short, from = %before, "the trial is over, every worker serves it");
-                let run = Run { swapper: self, module, want: Want::CHANGE };
-                let swapped = run.outcome(Outcome::Swapped, &generation.digest);
+                let swapped = Run::outcome(module, Outcome::Swapped, &generation.digest);
                 let running = running + canary.running;
                 let swapped = Reloaded { from: Some(before.to_owned()), running, ..swapped };
                 // Nobody may wait for it.
@@ -187,10 +194,12 @@ impl Swapper {
         let generation = tried.short_digest();
         tracing::error!(%module, %generation, "{why}");
         self.ends.rolled_back.inc();
-        let mut switched = self.switch(&back, &tried, slots, true).await;
+        // Nothing overtakes this: a rollback that is asked for meanwhile begins where it ends.
+        let hurry = CancellationToken::new();
+        let mut switched = self.switch(&back, &tried, slots, true, &hurry).await;
         if let Err(why) = &switched {
             tracing::warn!(%module, "the generation before begins without the state of the trial: {why}");
-            switched = self.switch(&back, &tried, slots, false).await;
+            switched = self.switch(&back, &tried, slots, false, &hurry).await;
         }
         match switched {
             Ok((_, drain)) => holding.draining.push(drain),

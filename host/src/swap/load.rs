@@ -4,9 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::join_all;
+
 use super::disk::{Choice, Unread};
 use super::progress::Turn;
-use super::{Holding, Modules, Swapper};
+use super::{Holding, Swapper};
 use crate::config::Config;
 use crate::isolate::{self, Environment, GuestLinker, Program, Slot};
 use crate::registry::manifest::{Manifest, folders};
@@ -32,17 +34,29 @@ impl Swapper {
             }
             Err(error) => return Err(error),
         };
-        let mut held = self.held.lock().await;
+        let _compiling = self.compiling.acquire().await;
+        let mut places = Vec::with_capacity(names.len());
         for name in &names {
             self.roster.set(name, ModuleState::Loading);
+            places.push(self.place(name).await);
         }
         let mut tried = Vec::new();
-        for (index, name) in names.iter().enumerate() {
+        for ((index, name), mut held) in names.iter().enumerate().zip(places) {
             let turn = Turn { progress: &*self.progress, place: index + 1, of: names.len() };
             match self.first(name, &turn).await {
                 Ok(First { program, candidate, note }) => {
                     self.roster.set_note(name, note);
-                    tried.push((self.hold(&mut held, Arc::new(program)), candidate));
+                    let slots = self.hold(&mut held, Arc::new(program));
+                    let swapper = self.me.upgrade();
+                    tried.push(tokio::spawn(async move {
+                        join_all(slots.iter().map(|slot| slot.tried())).await;
+                        if let (Some(swapper), Some(candidate)) = (swapper, candidate)
+                            && slots.iter().all(|slot| slot.is_ready())
+                        {
+                            swapper.keep(&candidate);
+                        }
+                        drop(held);
+                    }));
                 }
                 Err(Unread::Waiting(component)) => {
                     tracing::warn!(module = %name, component = %component.display(), "waiting for the component: it is not built yet");
@@ -55,14 +69,8 @@ impl Swapper {
                 }
             }
         }
-        for (slots, candidate) in tried {
-            for slot in &slots {
-                slot.tried().await;
-            }
-            if let Some(candidate) = candidate.filter(|_| slots.iter().all(|slot| slot.is_ready())) {
-                self.keep(&candidate);
-            }
-        }
+        // A panic there has been reported by itself.
+        join_all(tried).await;
         Ok(())
     }
 
@@ -106,7 +114,7 @@ impl Swapper {
     }
 
     /// Lets every worker hold a module that none has held, and starts the instances.
-    pub(super) fn hold(&self, held: &mut Modules, program: Arc<Program>) -> Vec<Arc<Slot>> {
+    pub(super) fn hold(&self, held: &mut Option<Holding>, program: Arc<Program>) -> Vec<Arc<Slot>> {
         let workers = self.dispatch.workers();
         // All hold it before one runs, so that a startup already reaches every worker.
         let slots: Vec<_> = workers.iter().map(|isolate| isolate.hold(&program, &self.environment)).collect();
@@ -114,7 +122,7 @@ impl Swapper {
         for (isolate, slot) in workers.iter().zip(&slots) {
             isolate.run(slot, &program, &self.environment);
         }
-        held.insert(program.generation.module.to_string(), Holding::new(program));
+        *held = Some(Holding::new(program));
         slots
     }
 }

@@ -158,32 +158,43 @@ impl Swapper {
         self.roster.state(module).is_some() || folder()
     }
 
-    /// Runs one request when its module's files have come to rest and no other module is being swapped.
+    /// Runs one request when its module's files have come to rest.
     async fn run_request(self: &Arc<Swapper>, module: &str) -> Ended {
         let mut claim = Claim { requests: &self.requests, module, begun: false };
         let until = Instant::now() + self.config.swap.patience;
+        let mut compiling = None;
         loop {
             // Past the limit it is read as it is.
             let settled = tokio::time::timeout_at(until.into(), self.settle(module)).await;
             let must = settled.is_err();
-            let mut held = self.turn(module).await;
+            let (mut held, permit) = self.turn_to_run(module).await;
             let (want, asked) = claim.asked();
             let config = self.live.load_full();
             let chosen = self.choose_aside(module, config, want.force, must).await;
+            if compiling.is_none() && chosen.as_ref().is_ok_and(|choice| !self.loader.is_compiled(&choice.candidate)) {
+                // What waits to be compiled is read again when its turn has come: it has neither place nor memory meanwhile.
+                drop((chosen, permit));
+                self.leave(held);
+                compiling = self.compiling.acquire().await.ok();
+                continue;
+            }
             let unsettled = match &chosen {
                 Err(Unread::Unsettled) => true,
-                // They were there before another module's run.
+                // They were there before the turn came.
                 Err(Unread::Missing | Unread::Waiting(_)) => settled == Ok(true),
                 _ => false,
             };
             let up_to_date = !unsettled && claim.begin(asked, must);
             if !claim.begun {
-                drop(held);
+                drop((chosen, permit, compiling.take()));
+                self.leave(held);
                 tokio::time::sleep(REREAD).await;
                 continue;
             }
-            let ran = Run { swapper: self, module, want }.run(&mut held, chosen).await;
-            drop(held);
+            let run = Run { swapper: self, module, want, hurry: held.hurry.clone(), compiling: Mutex::new(compiling) };
+            let ran = run.run(&mut held, chosen).await;
+            drop(permit);
+            self.leave(held);
             if !up_to_date {
                 // What was written since it was read; it logs what it comes to.
                 drop(self.reload(module, Want::CHANGE));

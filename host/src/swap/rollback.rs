@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::disk::Choice;
 use super::outcome::Ended;
 use super::run::{Ran, Run};
@@ -22,14 +24,14 @@ impl Swapper {
         if !self.knows(module) {
             return Err(SwapError::NotFound(module.to_owned()));
         }
-        let mut held = self.turn(module).await;
+        let mut held = self.turn_at_once(module).await;
         let mut tried = false;
-        if let Some(holding) = held.get_mut(module) {
+        if let Some(holding) = held.as_mut() {
             tried = holding.canary.is_some();
             self.end_trial(module, holding).await;
         }
         let folder = folder_digest(&self.config.modules_dir.join(module));
-        let serves = held.get(module).map(|holding| holding.program.generation.digest.clone());
+        let serves = held.as_ref().map(|holding| holding.program.generation.digest.clone());
         let (generation, want) = match (serves, to) {
             // What served before the trial serves again.
             (Some(serves), None) if tried => (serves, Want::CHANGE),
@@ -38,9 +40,10 @@ impl Swapper {
         let candidate = self.kept(module, &generation, &self.live.load()).map_err(SwapError::Refused)?;
         let pin = (generation != folder).then_some(Pin { generation, folder });
         let choice = Choice { candidate, pinned: pin.is_some() };
-        let ran = Run { swapper: self, module, want }.run(&mut held, Ok(choice)).await?;
+        let (hurry, compiling) = (held.hurry.clone(), Mutex::default());
+        let ran = Run { swapper: self, module, want, hurry, compiling }.run(&mut held, Ok(choice)).await?;
         self.set_pin(module, pin);
-        drop(held);
+        self.leave(held);
         match ran {
             Ran::Done(reloaded) => Ok(reloaded),
             Ran::OnTrial(trial) => trial.await,

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::SemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
 use super::canary::Trial;
 use super::disk::{Choice, Unread};
 use super::progress::Turn;
-use super::{Holding, Modules, Outcome, Reloaded, SwapError, Swapper, Want};
+use super::{Holding, Outcome, Reloaded, SwapError, Swapper, Want};
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, Note, short};
@@ -15,7 +20,14 @@ pub(super) struct Run<'a> {
     pub swapper: &'a Arc<Swapper>,
     pub module: &'a str,
     pub want: Want,
+    /// Cancelled when a rollback of the module is asked for: what is only being prepared ends then.
+    pub hurry: CancellationToken,
+    /// The right to compile, until it has been loaded.
+    pub compiling: Mutex<Option<SemaphorePermit<'a>>>,
 }
+
+/// Why something ends that was only being prepared.
+pub(super) const OVERTAKEN: &str = "a rollback of the module was asked for meanwhile";
 
 /// How far a run has come.
 pub(super) enum Ran {
@@ -25,14 +37,14 @@ pub(super) enum Ran {
 }
 
 impl Run<'_> {
-    pub async fn run(self, held: &mut Modules, chosen: Result<Choice, Unread>) -> Result<Ran, SwapError> {
+    pub async fn run(self, held: &mut Option<Holding>, chosen: Result<Choice, Unread>) -> Result<Ran, SwapError> {
         let Choice { candidate, pinned } = match chosen {
             Ok(choice) => choice,
             Err(Unread::Missing) => return self.let_go(held).await.map(Ran::Done),
             Err(unread) => return Err(self.refuse(held, unread.why())),
         };
         let digest = candidate.digest.clone();
-        let ran = match held.get_mut(self.module) {
+        let ran = match held.as_mut() {
             Some(holding) => self.replace(holding, candidate, pinned).await,
             None => self.start(held, candidate).await.map(Ran::Done),
         };
@@ -57,7 +69,7 @@ impl Run<'_> {
         self.swapper.end_trial(self.module, holding).await;
         let same = candidate.is(&holding.program.generation);
         if same && !self.want.renew && self.is_served(&holding.program) {
-            return Ok(Ran::Done(self.outcome(Outcome::Unchanged, &candidate.digest)));
+            return Ok(Ran::Done(Run::outcome(self.module, Outcome::Unchanged, &candidate.digest)));
         }
         let program = Arc::new(self.load(&candidate).await?);
         let rollout = candidate.manifest.rollout.clone();
@@ -67,9 +79,9 @@ impl Run<'_> {
         }
     }
 
-    pub fn outcome(&self, outcome: Outcome, digest: &str) -> Reloaded {
+    pub fn outcome(module: &str, outcome: Outcome, digest: &str) -> Reloaded {
         Reloaded {
-            module: self.module.to_owned(),
+            module: module.to_owned(),
             outcome,
             generation: Some(short(digest).to_owned()),
             from: None,
@@ -92,9 +104,9 @@ impl Run<'_> {
     }
 
     /// Nothing changes, and the operator is told why.
-    fn refuse(&self, held: &Modules, why: String) -> SwapError {
+    fn refuse(&self, held: &Option<Holding>, why: String) -> SwapError {
         let roster = &self.swapper.roster;
-        match held.get(self.module) {
+        match held {
             Some(holding) => {
                 let generation = holding.program.generation.short_digest();
                 tracing::error!(module = %self.module, %generation, "a reload is refused, what served serves on: {why}");
@@ -119,13 +131,13 @@ impl Run<'_> {
     ) -> Result<Reloaded, String> {
         let begun = Instant::now();
         let from = holding.program.generation.clone();
-        let mut switched = self.swapper.switch(&program, &from, &self.slots(), true).await;
+        let mut switched = self.swapper.switch(&program, &from, &self.slots(), true, &self.hurry).await;
         if let Err(why) = &switched
             && self.want.force
             && from.exports.snapshot
         {
             tracing::warn!(module = %self.module, "forced to go on without the state: {why}");
-            switched = self.swapper.switch(&program, &from, &self.slots(), false).await;
+            switched = self.swapper.switch(&program, &from, &self.slots(), false, &self.hurry).await;
         }
         let (running, drain) = switched?;
         holding.draining.push(drain);
@@ -136,35 +148,38 @@ impl Run<'_> {
         }
         let (generation, from) = (program.generation.short_digest(), from.short_digest());
         tracing::info!(module = %self.module, %generation, %from, took = ?begun.elapsed(), running, "swapped");
-        let swapped = self.outcome(Outcome::Swapped, &candidate.digest);
+        let swapped = Run::outcome(self.module, Outcome::Swapped, &candidate.digest);
         Ok(Reloaded { from: Some(from.to_owned()), running, ..swapped })
     }
 
-    async fn start(&self, held: &mut Modules, candidate: Candidate) -> Result<Reloaded, String> {
+    async fn start(&self, held: &mut Option<Holding>, candidate: Candidate) -> Result<Reloaded, String> {
         let program = Arc::new(self.load(&candidate).await?);
-        for slot in self.swapper.hold(held, program.clone()) {
-            slot.tried().await;
-        }
+        let slots = self.swapper.hold(held, program.clone());
+        let tried = join_all(slots.iter().map(|slot| slot.tried()));
+        // A rollback does not wait for them either.
+        let _ = self.hurry.run_until_cancelled(tried).await;
         if self.is_served(&program) {
             self.swapper.keep(&candidate);
         }
-        let started = self.outcome(Outcome::Started, &candidate.digest);
+        let started = Run::outcome(self.module, Outcome::Started, &candidate.digest);
         tracing::info!(module = %self.module, generation = started.generation, "serves");
         Ok(started)
     }
 
     async fn load(&self, candidate: &Candidate) -> Result<Program, String> {
         let turn = Turn { progress: &*self.swapper.progress, place: 1, of: 1 };
-        self.swapper.load(candidate, WHILE_SERVING, &turn).await
+        let _compiling = self.compiling.lock().take();
+        let load = self.swapper.load(candidate, WHILE_SERVING, &turn);
+        self.hurry.run_until_cancelled(load).await.unwrap_or_else(|| Err(OVERTAKEN.to_owned()))
     }
 
     /// The folder is gone: calls that are there already are run out, and then the module is not served any more.
-    async fn let_go(&self, held: &mut Modules) -> Result<Reloaded, SwapError> {
+    async fn let_go(&self, held: &mut Option<Holding>) -> Result<Reloaded, SwapError> {
         let known = self.swapper.roster.state(self.module).is_some();
-        if let Some(holding) = held.get_mut(self.module) {
+        if let Some(holding) = held.as_mut() {
             self.swapper.end_trial(self.module, holding).await;
         }
-        held.remove(self.module);
+        *held = None;
         self.swapper.roster.remove(self.module);
         for isolate in self.swapper.dispatch.workers() {
             isolate.let_go(self.module);
@@ -173,7 +188,7 @@ impl Run<'_> {
             return Err(SwapError::NotFound(self.module.to_owned()));
         }
         tracing::info!(module = %self.module, "its folder is gone: not served any more");
-        Ok(Reloaded { generation: None, ..self.outcome(Outcome::Removed, "") })
+        Ok(Reloaded { generation: None, ..Run::outcome(self.module, Outcome::Removed, "") })
     }
 }
 
@@ -188,13 +203,18 @@ impl Swapper {
     /// Puts another instance of what serves in an isolate in the place of this one, if that is still there.
     pub(super) async fn renew_one(&self, module: &str, isolate: IsolateId, instance: u64) -> Result<(), String> {
         let mut held = self.turn(module).await;
+        let hurry = held.hurry.clone();
         let slot = self.slots(module).into_iter().find(|slot| slot.isolate == isolate);
         let serves = slot.filter(|slot| slot.mailbox.is_taker(instance));
-        let (Some(slot), Some(holding)) = (serves, held.get_mut(module)) else { return Ok(()) };
+        let (Some(slot), Some(holding)) = (serves, held.as_mut()) else { return Ok(()) };
         let tried = holding.canary.as_ref().and_then(|canary| canary.in_place(isolate));
         let program = tried.unwrap_or(&holding.program).clone();
-        let (_, drain) = self.switch(&program, &program.generation, &[slot], true).await?;
-        holding.draining.push(drain);
+        match self.switch(&program, &program.generation, &[slot], true, &hurry).await {
+            Ok((_, drain)) => holding.draining.push(drain),
+            // The rollback replaces the instance too.
+            Err(_) if hurry.is_cancelled() => {}
+            Err(why) => return Err(why),
+        }
         Ok(())
     }
 

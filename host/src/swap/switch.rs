@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
+use super::run::OVERTAKEN;
 use super::{LOOK, Swapper};
 use crate::call::Payload;
 use crate::config::SwapConfig;
@@ -19,17 +21,19 @@ use crate::registry::Generation;
 
 impl Swapper {
     /// Lets a program take over in slots that `from` serves, with their state when `keep_state`; the error leaves everything as it
-    /// was. Answers how many calls ran on when their state was saved, and the end of the old instances.
+    /// was. It ends while its instances are being prepared when `hurry` is cancelled. Answers how many calls ran on when their state was saved, and the end of the old instances.
     pub(super) async fn switch(
         &self,
         program: &Arc<Program>,
         from: &Generation,
         slots: &[Arc<Slot>],
         keep_state: bool,
+        hurry: &CancellationToken,
     ) -> Result<(usize, JoinHandle<()>), String> {
         let module = &program.generation.module;
         let mut prepared: Vec<_> = slots.iter().map(|slot| Prepared::start(slot, program, &self.environment)).collect();
-        try_join_all(prepared.iter_mut().map(Prepared::ready)).await?;
+        let ready = try_join_all(prepared.iter_mut().map(Prepared::ready));
+        hurry.run_until_cancelled(ready).await.unwrap_or_else(|| Err(OVERTAKEN.to_owned()))?;
 
         let held = Held::new(&self.dispatch, module, slots);
         self.reach_the_mark(slots).await?;

@@ -1,0 +1,143 @@
+//! No module waits for what another one prepares, and a rollback waits for nothing that is only being prepared.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::task::JoinHandle;
+
+use super::canary::on_trial;
+use super::*;
+use crate::harness::{section, source_of, vector};
+
+/// `echo` as nobody has compiled it before.
+fn never_compiled() -> Vec<u8> {
+    let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let name = vector(b"test".iter().map(|byte| [*byte]));
+    [component, section(0, [name, format!("{}-{now}", std::process::id()).into_bytes()].concat())].concat()
+}
+
+/// A reload, while the test goes on.
+fn reloading(host: &Started, module: &str) -> JoinHandle<Result<Reloaded, SwapError>> {
+    tokio::spawn(host.running().swapper.reload(module, Want::CHANGE))
+}
+
+/// A reload, a trial that fails, and a rollback of `echo`.
+async fn everything_else_goes_on(host: &Started) {
+    let before = host.generations("echo").await;
+    host.put_manifest("echo", &with_route("new"));
+    let swapped = host.reload_with("echo", Want::CHANGE).await.unwrap();
+    assert_eq!(json!(swapped.outcome), "swapped");
+    let back = host.operate("modules/echo/rollback").await;
+    assert_eq!((&back["generation"], &back["pinned"]), (&before[0], &json!(true)), "{back}");
+    host.put_manifest("echo", &on_trial("newer", "1m", 0));
+    let trial = host.try_out("echo").await;
+    host.fail(0, "echo").await;
+    let Err(SwapError::Refused(why)) = trial.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("1 calls failed"), "{why}");
+    assert_eq!(host.generations("echo").await, before);
+}
+
+async fn gated() -> Started {
+    TestHost::with("echo").and_as("echo", "gated").gated_compiler("gated").start().await
+}
+
+/// Puts a component into the folder of `gated`, and waits until it is being compiled.
+async fn compiling(host: &Started) -> JoinHandle<Result<Reloaded, SwapError>> {
+    host.rename_in(&host.folder("gated").join("echo.wasm"), never_compiled());
+    let reload = reloading(host, "gated");
+    eventually("it compiles", || async { host.dir.path().join("reached").exists() }).await;
+    reload
+}
+
+#[tokio::test]
+async fn no_module_waits_for_another_ones_compiling() {
+    let host = gated().await;
+    let compiles = compiling(&host).await;
+    everything_else_goes_on(&host).await;
+    assert!(!compiles.is_finished());
+    host.dir.write("open", "");
+    assert_eq!(json!(compiles.await.unwrap().unwrap().outcome), "swapped");
+}
+
+#[tokio::test]
+async fn components_are_compiled_one_after_another() {
+    let host = TestHost::with("echo").and_as("echo", "gated").gated_compiler("gated");
+    let host = host.config(json!({ "swap": { "settle": "0ms" } })).start().await;
+    let first = compiling(&host).await;
+    host.rename_in(&host.folder("echo").join("echo.wasm"), never_compiled());
+    let second = reloading(&host, "echo");
+    // Its place is free while it waits, and a rollback says at once that there is nothing to go back to.
+    let back = host.operate("modules/echo/rollback").await;
+    assert_eq!(back["code"], "refused", "{back}");
+    for _ in 0..50 {
+        assert_eq!(host.get("/api/echo/who").await.status, 200);
+    }
+    assert!(!first.is_finished() && !second.is_finished());
+    host.dir.write("open", "");
+    assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+    assert!(!host.dir.path().join("early").exists());
+}
+
+#[tokio::test]
+async fn a_rollback_does_not_wait_until_its_module_is_compiled() {
+    let host = gated().await;
+    let before = host.generations("gated").await;
+    host.put_manifest("gated", &with_route("new"));
+    assert!(host.reload_with("gated", Want::CHANGE).await.is_ok());
+    let compiles = compiling(&host).await;
+    let back = host.operate("modules/gated/rollback").await;
+    assert_eq!((&back["generation"], &back["pinned"]), (&before[0], &json!(true)), "{back}");
+    let Err(SwapError::Refused(why)) = compiles.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("a rollback of the module was asked for meanwhile"), "{why}");
+    assert_eq!(host.generations("gated").await, before);
+}
+
+/// `snapshot`, whose new generation waits in its startup, and `echo`.
+async fn starting() -> (Started, JoinHandle<Result<Reloaded, SwapError>>) {
+    let rights = json!({ "rpc": ["waits"] });
+    let host = TestHost::waits_for(&["snapshot"]).and("echo").grant("snapshot", rights.clone());
+    let host = host.manifest("snapshot", json!({ "capabilities": rights })).limit("waits", "timeout", "60s");
+    let host = host.limit("snapshot", "startup", "60s").limit("snapshot", "timeout", "60s").start().await;
+    let file = host.folder("snapshot").join("module.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    manifest["config"] = json!({ "startup": "waits" });
+    host.put_manifest("snapshot", &manifest);
+    let reload = reloading(&host, "snapshot");
+    for worker in [0, 1] {
+        let holding = || async { host.run(worker, "waits", "holding", Value::Null).await == 1 };
+        eventually("the startup waits", holding).await;
+    }
+    (host, reload)
+}
+
+#[tokio::test]
+async fn no_module_waits_for_another_ones_startups() {
+    let (host, starts) = starting().await;
+    everything_else_goes_on(&host).await;
+    assert!(!starts.is_finished());
+    for worker in [0, 1] {
+        host.run(worker, "waits", "release", Value::Null).await;
+    }
+    assert_eq!(json!(starts.await.unwrap().unwrap().outcome), "swapped");
+}
+
+#[tokio::test]
+async fn a_rollback_does_not_wait_for_the_startups_of_its_module() {
+    let (host, starts) = starting().await;
+    let serves = host.generations("snapshot").await;
+    let back = host.operate("modules/snapshot/rollback").await;
+    assert_eq!(back["code"], "refused", "there is nothing to go back to: {back}");
+    let Err(SwapError::Refused(why)) = starts.await.unwrap() else { panic!("it was taken") };
+    assert!(why.contains("a rollback of the module was asked for meanwhile"), "{why}");
+    assert_eq!(host.generations("snapshot").await, serves);
+}
+
+#[tokio::test]
+async fn many_modules_are_reloaded_at_once_and_each_ends() {
+    let names: Vec<String> = (0..12).map(|index| format!("echo-{index}")).collect();
+    let host = names.iter().fold(TestHost::empty(), |host, name| host.and_as("echo", name)).start().await;
+    let all = host.operate("reload").await;
+    let ends: Vec<&Value> = all.as_array().unwrap_or_else(|| panic!("{all}")).iter().collect();
+    assert_eq!(ends.len(), names.len());
+    assert!(ends.iter().all(|end| end["outcome"] == "swapped"), "{all}");
+}
