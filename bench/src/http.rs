@@ -3,7 +3,7 @@
 pub mod bare;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -54,7 +54,13 @@ pub fn run(effort: Effort) -> Report {
         false => report.not_run("node http", "node is not installed"),
     }
     match machine::has("wasmtime") {
-        true => servers.push(wasmtime_serve()),
+        true => {
+            let server = wasmtime_serve();
+            match server.answers() {
+                Ok(()) => servers.push(server),
+                Err(why) => report.not_run("`wasmtime serve`", why),
+            }
+        }
         false => report.not_run("`wasmtime serve`", "wasmtime is not installed"),
     }
     let guest = crate::bare::Guest::load(&machine::component("hello"));
@@ -155,7 +161,8 @@ fn wasmtime_serve() -> Server {
     let component = machine::component("proxy-hello");
     Server::new("`wasmtime serve`", "/", move |port| {
         let mut command = pinned(&PathBuf::from("wasmtime"));
-        command.args(["serve", "-Sp3", "-Wcomponent-model-async", "--addr", &format!("127.0.0.1:{port}")]);
+        // Without `cli` it links only what the world `proxy` has, and Rust's std imports more.
+        command.args(["serve", "-Scli", "-Sp3", "-Wcomponent-model-async", "--addr", &format!("127.0.0.1:{port}")]);
         command.arg(&component);
         command
     })
@@ -189,6 +196,30 @@ impl Server {
             p50: Vec::new(),
             p99: Vec::new(),
         }
+    }
+
+    /// Starts the server once and asks it for what will be measured, or answers why it cannot be measured: another version of an
+    /// installed program may have other options.
+    fn answers(&self) -> Result<(), String> {
+        let port = free_port();
+        let mut command = (self.start)(port);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = Running(command.spawn().map_err(|error| format!("{command:?}: {error}"))?);
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Ok(Some(status)) = child.0.try_wait() {
+                let mut output = String::new();
+                let _ = child.0.stderr.take().map(|mut stderr| stderr.read_to_string(&mut output));
+                let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+                return Err(format!("it ended with {status}: {}", lines.join(" ")));
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("it did not listen within {PATIENCE:?}"));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let status = status_of(port, self.path).map_err(|error| format!("it does not answer: {error}"))?;
+        if status.contains(" 200") { Ok(()) } else { Err(format!("it answers {status}")) }
     }
 
     /// Starts the server, puts load on it and ends it.
@@ -253,10 +284,23 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// How long a server may take to listen, and to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The status line of an answer.
+fn status_of(port: u16, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
 fn wait_for(port: u16) {
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no server on port {port}");
+        assert!(begun.elapsed() < PATIENCE, "no server on port {port}");
         thread::sleep(Duration::from_millis(10));
     }
     // A host that has its port may still be loading.
@@ -268,4 +312,30 @@ pub fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(script: &'static str) -> Server {
+        Server::new("test", "/", move |port| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "sh", &port.to_string()]);
+            command
+        })
+    }
+
+    #[test]
+    fn a_server_that_does_not_start_says_why() {
+        let why = server("echo 'unknown option -Sp3' >&2; exit 2").answers().unwrap_err();
+        assert!(why.contains("exit status: 2") && why.contains("unknown option -Sp3"), "{why}");
+    }
+
+    #[test]
+    fn wasmtime_links_all_of_wasi() {
+        let command = (wasmtime_serve().start)(1);
+        let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        assert!(args.contains(&"-Scli".to_owned()), "{args:?}");
+    }
 }
