@@ -1,13 +1,16 @@
 //! What cannot be compiled is refused with the reason, and the others are served.
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fanfare::config::Config;
 use fanfare::host::{Compiling, Host, Progress};
 use fanfare::registry::ModuleState;
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::Project;
@@ -93,6 +96,64 @@ pub async fn one_that_takes_too_long_and_its_compiler_is_gone() {
         state.is_err() || state.is_ok_and(|state| state.contains(") Z"))
     };
     eventually("the child has ended", gone).await;
+}
+
+/// The state of a process in `/proc`, and its parent; `None` when it has ended.
+fn process(id: u32) -> Option<(String, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let (state, parent) = (fields.next()?.to_owned(), fields.next()?.parse().ok()?);
+    // A zombie is one that nobody has asked about.
+    (state != "Z").then_some((state, parent))
+}
+
+/// The processes that this one has started.
+fn children(parent: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|id| process(*id).is_some_and(|(_, of)| of == parent)).collect()
+}
+
+#[tokio::test]
+async fn it_ends_with_a_host_that_is_killed() {
+    // Compiling it takes far longer than this test.
+    let project = with_component(&component_of(900_000)).own_state();
+    let mut host = project.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let id = host.id().unwrap();
+    let compilers = || {
+        let compiles = |id: &u32| {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains("odd.wasm")
+        };
+        children(id).into_iter().filter(compiles).collect::<Vec<_>>()
+    };
+    // `echo` is compiled before it.
+    eventually("it compiles", || async { compilers().len() == 1 }).await;
+    let compiler = compilers()[0];
+    host.kill().await.unwrap();
+    eventually("the compiler has ended too", || async { process(compiler).is_none() }).await;
+}
+
+#[tokio::test]
+async fn it_compiles_nothing_for_a_host_that_has_ended() {
+    let project = Project::with(&["echo"]);
+    let compile = |parent: u32| {
+        let parent = format!("--parent={parent}");
+        let project = &project;
+        async move { project.run(&["compile", "modules/echo/echo.wasm", "out.cwasm", &parent]).await }
+    };
+    let orphan = compile(1).await;
+    assert!(orphan.code == 3 && orphan.err.contains("the process that asked for this has ended"), "{}", orphan.err);
+    assert!(!project.path().join("out.cwasm").exists());
+    assert_eq!(compile(std::process::id()).await.code, 0);
+}
+
+#[tokio::test]
+async fn it_has_a_limit_of_its_own_for_processor_time() {
+    let project = with_component(&component_of(900_000));
+    let mut command = project.command(&["compile", "modules/odd/odd.wasm", "out.cwasm", "--cpu=1"]);
+    let ended = command.stderr(Stdio::null()).spawn().unwrap().wait().await.unwrap();
+    assert_eq!(ended.signal(), Some(Signal::XCPU.as_raw()), "{ended}");
 }
 
 #[tokio::test]

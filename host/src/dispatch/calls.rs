@@ -176,10 +176,11 @@ impl Dispatch {
             (None, Actor::Guest(caller)) => &caller.module,
             (None, Actor::Operator) => return Err(CallError::Invalid("name the module".to_owned())),
         };
-        if let Actor::Guest(caller) = actor {
-            if module != &*caller.module && !caller.capabilities.allows_rpc(module) {
-                return Err(ungranted(&caller.module, "rpc", module));
-            }
+        if let Actor::Guest(caller) = actor
+            && module != &*caller.module
+            && !caller.capabilities.allows_rpc(module)
+        {
+            return Err(ungranted(&caller.module, "rpc", module));
         }
         let parent = actor.parent().filter(|_| awaited);
         let slot = match self.isolate_of(target)? {

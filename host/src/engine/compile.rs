@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::Rlimit;
+use rustix::process::{Rlimit, Signal};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -67,6 +67,8 @@ impl Compiler {
             .arg(format!("--digest={digest}"))
             .arg(format!("--memory={}", self.memory))
             .arg(format!("--threads={threads}"))
+            .arg(format!("--parent={}", std::process::id()))
+            .arg(format!("--cpu={}", cpu_seconds(self.timeout, threads)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -114,10 +116,42 @@ pub struct CompileArgs {
     /// Threads to use.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// The process that waits for the artefact: without it there is nothing to compile for.
+    #[arg(long)]
+    pub parent: Option<u32>,
+    /// Seconds of processor time to use at most.
+    #[arg(long)]
+    pub cpu: Option<u64>,
+}
+
+/// Processor time that a child has within `engine.compileTimeout`, and a little more: whoever waits for it says why it ended.
+fn cpu_seconds(timeout: Duration, threads: usize) -> u64 {
+    let threads = u64::try_from(threads).unwrap_or(u64::MAX).max(1);
+    timeout.as_secs().saturating_add(GRACE).saturating_mul(threads)
+}
+
+/// Seconds that a child may outlast `engine.compileTimeout` when nobody ends it.
+const GRACE: u64 = 5;
+
+/// Lets this process end with the one that started it, and says whether that still runs. The signal comes when the *thread* ends that
+/// started it: those of the host's runtimes end with the host.
+fn ends_with_parent(parent: u32) -> bool {
+    // Where a system does not have it, the limit of processor time remains.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let now = rustix::process::getppid().and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+    now == Some(parent)
 }
 
 /// Runs the child's side and answers its exit code.
 pub fn run_child(args: &CompileArgs) -> i32 {
+    if args.parent.is_some_and(|parent| !ends_with_parent(parent)) {
+        eprintln!("the process that asked for this has ended");
+        return REFUSED;
+    }
+    if let Some(seconds) = args.cpu {
+        let limit = Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(1)) };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Cpu, limit);
+    }
     let limit = Rlimit { current: Some(args.memory), maximum: Some(args.memory) };
     // Without a limit compiling would still be right, only less guarded: a system may forbid setting it.
     let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);

@@ -287,7 +287,7 @@ impl Waiting {
         if self.queue.len() >= self.most {
             return Some(if lane == Lane::Broadcasts { "limits.broadcasts" } else { "limits.mailbox" });
         }
-        let Some(first) = self.queue.front_mut() else { return None };
+        let first = self.queue.front_mut()?;
         if first.weight == 0 {
             self.bytes = self.bytes.saturating_add(first.weigh());
         }
