@@ -64,6 +64,7 @@ tests_of! {
     "http.cors.maxAge" => http::cors_max_age,
     "http.maxBody" => http::max_body,
     "http.maxConnections" => http::max_connections,
+    "http.maxBuffered" => http::max_buffered,
     "http.maxStreams" => http::max_streams,
     "http.localStreams" => http::local_streams,
     "http.maxHeaderBytes" => http::max_header_bytes,
@@ -83,6 +84,7 @@ tests_of! {
     "isolate.blockedAfter" => settings::blocked_after,
     "isolate.turnCalls" => settings::turn_calls,
     "shutdown.drain" => settings::drain,
+    "shutdown.linger" => settings::linger,
 }
 
 /// The same, with a test that stands elsewhere.

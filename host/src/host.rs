@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,7 +21,7 @@ pub use crate::net::{original_limit, raise_limit};
 pub use crate::swap::{Compiling, Logged, Outcome, Progress, Reloaded, Want};
 
 use crate::admin::{self, Admin, LostLines};
-use crate::config::{Config, opens_test_routes};
+use crate::config::{Config, ShutdownConfig, opens_test_routes};
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
@@ -28,7 +29,7 @@ use crate::net::{Descriptors, Sockets};
 use crate::ports::Reloads;
 use crate::registry::{Loader, Roster};
 use crate::swap::{Swapper, Watcher};
-use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings};
+use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings, Stopping};
 use crate::worker::Worker;
 
 /// A configured host that has its ports, and runs nothing yet.
@@ -51,12 +52,14 @@ pub struct RunningHost {
     pub swapper: Arc<Swapper>,
     workers: Vec<Worker>,
     environment: Arc<Environment>,
-    /// No connection is accepted, and no request on an open one, after this.
-    closing: CancellationToken,
+    stopping: Stopping,
+    /// Ends accepting.
+    end_of_accepting: CancellationToken,
+    acceptor: JoinHandle<()>,
     connections: TaskTracker,
     listeners: TaskTracker,
     admin_end: CancellationToken,
-    drain: Duration,
+    shutdown: ShutdownConfig,
 }
 
 /// Why a host does not start.
@@ -150,7 +153,9 @@ impl Host {
         });
         let ids = Ids::default();
         let isolates = workers.iter().map(|worker| worker.isolate.clone()).collect();
-        let settings = Arc::new(Settings::new(&config.http, &config.environment));
+        let (http, descriptors) = (&config.http, Descriptors::read());
+        let sockets = Arc::new(Sockets::new(descriptors, http.max_connections, http.max_buffered.max(http.max_body)));
+        let settings = Arc::new(Settings::new(http, &config.environment, sockets.buffered.clone()));
         let test_routes = opens_test_routes(&config.environment);
         let modules = Arc::new(Roster::default());
         let max_depth = config.calls.max_depth;
@@ -172,12 +177,12 @@ impl Host {
             Swapper::new(config.clone(), loader, linker, dispatch.clone(), environment.clone(), self.progress);
         let reloads: Weak<dyn Reloads> = Arc::downgrade(&swapper) as _;
         let _ = environment.reloads.set(reloads);
-        let (closing, admin_end) = (CancellationToken::new(), CancellationToken::new());
+        let (stopping, end_of_accepting, admin_end) =
+            (Stopping::default(), CancellationToken::new(), CancellationToken::new());
         let (connections, listeners) = (TaskTracker::new(), TaskTracker::new());
 
-        let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections));
         let open = workers.iter().map(|worker| worker.hand.open.clone()).collect();
-        let admin = Admin::new(swapper.clone(), closing.clone(), self.lost_lines, sockets.clone(), open);
+        let admin = Admin::new(swapper.clone(), stopping.announced.clone(), self.lost_lines, sockets.clone(), open);
         listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
 
         for worker in &workers {
@@ -191,11 +196,11 @@ impl Host {
 
         let hands: Vec<Hand> = workers.iter().map(|worker| worker.hand.clone()).collect();
         for worker in &mut workers {
-            worker.serve(&dispatch, &settings, &closing, &connections);
+            worker.serve(&dispatch, &settings, &stopping);
         }
         sockets.settle();
-        let accept = http_trigger::accept(self.http, hands, sockets, closing.clone());
-        listeners.spawn(async move {
+        let accept = http_trigger::accept(self.http, hands, sockets, connections.clone(), end_of_accepting.clone());
+        let acceptor = listeners.spawn(async move {
             if let Err(error) = accept.await {
                 tracing::error!(%error, "accepting connections ended");
             }
@@ -212,11 +217,13 @@ impl Host {
             swapper,
             workers,
             environment,
-            closing,
+            stopping,
+            end_of_accepting,
+            acceptor,
             connections,
             listeners,
             admin_end,
-            drain: config.shutdown.drain,
+            shutdown: config.shutdown.clone(),
         })
     }
 }
@@ -239,16 +246,26 @@ fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
 
 impl RunningHost {
     /// Lets what runs end, within `shutdown.drain`, then ends the rest.
-    pub async fn stop(self) -> Stopped {
-        self.closing.cancel();
+    ///
+    /// Clients learn of it first: for `shutdown.linger`, or until all have left, the host still accepts, and each answer
+    /// says that its connection ends. Closing at once would lose the requests that are on their way.
+    pub async fn stop(mut self) -> Stopped {
+        self.stopping.announced.cancel();
         self.connections.close();
         self.environment.tasks.close();
-        let drained = tokio::time::timeout(self.drain, async {
+        let drained = tokio::time::timeout(self.shutdown.drain, async {
+            _ = tokio::time::timeout(self.shutdown.linger, self.connections.wait()).await;
+            self.end_of_accepting.cancel();
+            // It can only have panicked, and then accepts no more either.
+            _ = (&mut self.acceptor).await;
+            self.stopping.last.cancel();
             self.connections.wait().await;
             self.environment.stop.cancel();
             self.environment.tasks.wait().await;
         })
         .await;
+        self.end_of_accepting.cancel();
+        self.stopping.last.cancel();
         self.environment.stop.cancel();
         self.tell_what_is_left();
         self.admin_end.cancel();
@@ -276,7 +293,9 @@ impl RunningHost {
 /// Ends everything at once; [`RunningHost::stop`] is the gentle way.
 impl Drop for RunningHost {
     fn drop(&mut self) {
-        self.closing.cancel();
+        self.stopping.announced.cancel();
+        self.end_of_accepting.cancel();
+        self.stopping.last.cancel();
         self.environment.stop.cancel();
         self.admin_end.cancel();
         for worker in &self.workers {

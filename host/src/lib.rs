@@ -11,7 +11,7 @@
 //! - [`isolate`]: mailbox, instance, limits, restart, imports
 //! - [`registry`]: manifests, generations
 //! - [`engine`]: wasmtime, the cache of compiled components, the epoch ticker
-//! - [`net`]: what sockets cost: file descriptors, errors of `accept`
+//! - [`net`]: what sockets cost: file descriptors, bytes in memory, errors of `accept`
 //! - [`call`], [`ports`], [`config`]: plain data and traits that all may use
 
 pub mod admin;

@@ -1,12 +1,15 @@
-//! What sockets cost the process: file descriptors and errors of `accept`. Both listeners share it.
+//! What sockets cost the process: file descriptors, bytes in memory, and errors of `accept`.
 
+mod buffered;
 mod descriptors;
 mod trouble;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use prometheus_client::metrics::counter::Counter;
 
+pub use buffered::{Account, Buffered, Full};
 pub use descriptors::{Descriptors, original_limit, raise_limit};
 pub use trouble::{Trouble, of_one_connection};
 
@@ -20,15 +23,18 @@ pub struct Sockets {
     pub refused: Counter,
     /// Calls of `accept` that failed, on either listener.
     pub accept_failures: Counter,
+    pub buffered: Arc<Buffered>,
 }
 
 impl Sockets {
-    pub fn new(descriptors: Descriptors, max_connections: usize) -> Sockets {
+    /// With the settings `http.maxConnections` and `http.maxBuffered`.
+    pub fn new(descriptors: Descriptors, max_connections: usize, max_buffered: u64) -> Sockets {
         Sockets {
             descriptors,
             max_connections: AtomicUsize::new(max_connections),
             refused: Counter::default(),
             accept_failures: Counter::default(),
+            buffered: Arc::new(Buffered::new(max_buffered)),
         }
     }
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::call::{CallError, Ended, IsolateId};
 use crate::dispatch::{Dispatch, Request};
 use crate::isolate::{Isolate, Slot};
 use crate::registry::{Found, Matched};
-use crate::triggers::http::{self as http_trigger, Accepted, Asked, Hand, ListedModule, ListedRoute, Serve, Settings};
+use crate::triggers::http::{
+    self as http_trigger, Accepted, Asked, Hand, ListedModule, ListedRoute, Serve, Settings, Stopping,
+};
 
 /// How long a thread may take to end before it is left behind.
 const LAST_TURN: Duration = Duration::from_secs(2);
@@ -60,17 +61,11 @@ impl Worker {
         })
     }
 
-    /// Serves the connections it is handed, until `shutdown`; `tasks` knows which are still open.
-    pub fn serve(
-        &mut self,
-        dispatch: &Arc<Dispatch>,
-        settings: &Arc<Settings>,
-        shutdown: &CancellationToken,
-        tasks: &TaskTracker,
-    ) {
+    /// Serves the connections it is handed, until `stopping` ends them.
+    pub fn serve(&mut self, dispatch: &Arc<Dispatch>, settings: &Arc<Settings>, stopping: &Stopping) {
         let Some(mut accepted) = self.accepted.take() else { return };
         let local = Local { dispatch: dispatch.clone(), isolate: self.isolate.clone() };
-        let (settings, shutdown, tasks) = (settings.clone(), shutdown.clone(), tasks.clone());
+        let (settings, stopping) = (settings.clone(), stopping.clone());
         self.runtime.spawn(async move {
             while let Some(Accepted { stream, peer, open }) = accepted.recv().await {
                 let stream = match tokio::net::TcpStream::from_std(stream) {
@@ -80,8 +75,8 @@ impl Worker {
                         continue;
                     }
                 };
-                let serve = http_trigger::serve(stream, peer, settings.clone(), local.clone(), shutdown.clone());
-                tasks.spawn(async move {
+                let serve = http_trigger::serve(stream, peer, settings.clone(), local.clone(), stopping.clone());
+                tokio::spawn(async move {
                     serve.await;
                     drop(open);
                 });

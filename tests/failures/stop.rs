@@ -1,11 +1,12 @@
 //! The end of a host.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fanfare::host::Stopped;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::harness::{Connection, Log, TestHost, eventually};
@@ -17,6 +18,38 @@ fn held(drain: &str) -> TestHost {
 #[tokio::test]
 async fn a_host_with_nothing_to_do_stops_clean() {
     assert_eq!(TestHost::with("echo").start().await.stop().await, Stopped::Clean);
+}
+
+/// Sends one request after another on a connection until an answer announces its end.
+async fn until_announced(address: SocketAddr, answered: Arc<AtomicUsize>) {
+    let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+    let mut is_last = false;
+    while !is_last {
+        let request = "POST /api/echo/echo HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nsame";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            assert!(stream.read_line(&mut line).await.unwrap() > 0, "the request is lost");
+            is_last |= line == "connection: close\r\n";
+        }
+        let mut body = [0; 4];
+        stream.read_exact(&mut body).await.expect("the whole answer");
+        answered.fetch_add(1, Ordering::AcqRel);
+    }
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the host closes");
+}
+
+#[tokio::test]
+async fn no_request_on_an_open_connection_is_lost_at_the_end() {
+    let host = TestHost::with("echo").config(json!({ "shutdown": { "drain": "15s", "linger": "15s" } })).start().await;
+    let answered = Arc::<AtomicUsize>::default();
+    let clients: Vec<_> = (0..16).map(|_| tokio::spawn(until_announced(host.http, answered.clone()))).collect();
+    eventually("they are served", || async { answered.load(Ordering::Acquire) > 200 }).await;
+    assert_eq!(host.stop().await, Stopped::Clean);
+    for client in clients {
+        client.await.unwrap();
+    }
 }
 
 #[tokio::test]

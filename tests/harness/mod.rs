@@ -116,7 +116,7 @@ impl TestHost {
             "modules": { "test-party": { "grants": { "reload": true } } },
             "http": { "listen": "127.0.0.1:0" },
             "admin": { "listen": "127.0.0.1:0" },
-            "shutdown": { "drain": "5s" },
+            "shutdown": { "drain": "5s", "linger": "100ms" },
         });
         let dir = TempDir::new();
         dir.make_state_dir();

@@ -54,6 +54,20 @@ pub async fn max_header_bytes() {
     assert_names(&over.json()["detail"], &["8192 bytes", "http.maxHeaderBytes"]);
 }
 
+pub async fn max_buffered() {
+    let host = TestHost::with("echo").config(json!({ "http": { "maxBuffered": "64KiB", "maxBody": "64KiB" } }));
+    let host = host.start().await;
+    assert_eq!(host.get("/api/echo/big?bytes=65536").await.body.len(), 65_536);
+    // 8 KiB of a connection do not count.
+    let over = host.get("/api/echo/big?bytes=73728").await;
+    assert_eq!((over.status, over.code()), (503, "overloaded".to_owned()));
+    assert_names(&over.json()["detail"], &["65536", "http.maxBuffered"]);
+    assert_eq!(host.metric("fanfare_http_buffered_refused_total", &[]).await, 1.0);
+    assert_eq!(host.metric("fanfare_http_buffered_bytes_max", &[]).await, 65_536.0);
+    eventually("nothing is held", || async { host.metric("fanfare_http_buffered_bytes ", &[]).await == 0.0 }).await;
+    assert_eq!(host.status().await["buffered"], json!({ "bytes": 0, "max": 65_536 }));
+}
+
 async fn answers(connection: &mut Connection) -> bool {
     connection.send("POST", "/api/echo/echo", &[], "hello").await.text() == "hello"
 }

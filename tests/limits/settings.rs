@@ -176,3 +176,31 @@ pub async fn turn_calls() {
     let fresh = starts_before_its_neighbour("fresh", 5).await;
     assert!((1..=5).contains(&fresh), "{fresh}");
 }
+
+pub async fn linger() {
+    let idle = async |linger: &str| {
+        let host = TestHost::with("echo").config(json!({ "shutdown": { "drain": "1m", "linger": linger } }));
+        let host = host.start().await;
+        let mut client = Connection::open(host.http).await;
+        assert_eq!(client.send("GET", "/api/echo/who", &[], "").await.status, 200);
+        (host, client)
+    };
+    let (host, mut client) = idle("1m").await;
+    let (http, admin) = (host.http, host.admin);
+    let under = async {
+        let draining = || async { Connection::open(admin).await.send("GET", "/readyz", &[], "").await.status == 503 };
+        eventually("it stops", draining).await;
+        // A new connection is served as well.
+        for client in [&mut client, &mut Connection::open(http).await] {
+            let answer = client.send("GET", "/api/echo/who", &[], "").await;
+            assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        }
+    };
+    let begun = Instant::now();
+    let (stopped, ()) = tokio::join!(host.stop(), under);
+    assert_eq!(stopped, Stopped::Clean);
+    assert!(begun.elapsed() < Duration::from_secs(30), "it waits no longer than there are clients");
+
+    let (host, _client) = idle("50ms").await;
+    assert_eq!(host.stop().await, Stopped::Clean);
+}

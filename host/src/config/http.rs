@@ -34,13 +34,21 @@ pub struct HttpConfig {
     #[serde(with = "super::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub header_timeout: Duration,
-    /// How long a connection may stay open between requests, 1 ms to 24 h. Default `75s`.
+    /// How long a connection may stay open between requests, and how long a client may take nothing of an answer, 1 ms to 24 h.
+    /// Default `75s`.
     #[serde(with = "super::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 86_400_000))]
     pub idle_timeout: Duration,
-    /// The most connections at once, 1 to 1000000. Default 10000.
+    /// The most connections at once, 1 to 1000000, or fewer where the limit of file descriptors (`ulimit -n`) is too low for them.
+    /// Default 10000.
     #[schemars(extend("minimum" = 1, "maximum" = 1_000_000))]
     pub max_connections: usize,
+    /// Bytes that all connections may hold together: request bodies that are being read, answers that clients have not taken
+    /// yet, and 4 KiB for each HTTP/2 stream; 8 KiB of each connection do not count. Beyond that requests are refused with 503.
+    /// 64 KiB to 1 TiB; `maxBody` where that is more. Default `256MiB`.
+    #[serde(with = "super::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 65_536, "maximum" = 1u64 << 40))]
+    pub max_buffered: u64,
     /// The most requests at once on one HTTP/2 connection, 1 to 65536. Default 128.
     #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub max_streams: u32,
@@ -67,6 +75,7 @@ impl Default for HttpConfig {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             max_connections: 10_000,
+            max_buffered: 256 * MIB,
             max_streams: 128,
             local_streams: 16,
             max_header_bytes: 64 * KIB as u32,

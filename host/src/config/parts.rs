@@ -202,11 +202,16 @@ pub struct ShutdownConfig {
     #[serde(with = "super::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
     pub drain: Duration,
+    /// How long the host still accepts connections and keeps idle ones open after the first signal, as a part of `drain`: a
+    /// client that sends a request meanwhile gets its answer, and learns with it that the connection ends. 0 to 1 h. Default `1s`.
+    #[serde(with = "super::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
+    pub linger: Duration,
 }
 
 impl Default for ShutdownConfig {
     fn default() -> ShutdownConfig {
-        ShutdownConfig { drain: Duration::from_secs(10) }
+        ShutdownConfig { drain: Duration::from_secs(10), linger: Duration::from_secs(1) }
     }
 }
 

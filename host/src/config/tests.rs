@@ -141,6 +141,7 @@ fn every_bound_holds_just_under_and_just_over() {
         ("http.headerTimeout", "0", "1", "\"1h\"", "3600001"),
         ("http.idleTimeout", "0", "1", "\"24h\"", "86400001"),
         ("http.maxConnections", "0", "1", "1000000", "1000001"),
+        ("http.maxBuffered", "65535", "65536", "\"1TiB\"", "1099511627777"),
         ("http.maxStreams", "0", "1", "65536", "65537"),
         ("http.localStreams", "0", "1", "65536", "65537"),
         ("http.maxHeaderBytes", "8191", "\"8KiB\"", "\"1MiB\"", "1048577"),
@@ -165,6 +166,7 @@ fn every_bound_holds_just_under_and_just_over() {
         ("swap.timeout", "0", "1", "\"1h\"", "3600001"),
         ("swap.state", "0", "1", "\"1TiB\"", "1099511627777"),
         ("shutdown.drain", "-1", "0", "\"1h\"", "3600001"),
+        ("shutdown.linger", "-1", "0", "\"1h\"", "3600001"),
         ("calls.maxDepth", "0", "1", "256", "257"),
     ] {
         assert_eq!(fault_of(key, least), None, "{key}");

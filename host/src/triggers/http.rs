@@ -19,18 +19,20 @@ use hyper::body::Incoming;
 
 use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, panic_text};
 use crate::registry::router::{Access, Found, Matched, decode_segment};
+use answer::Lease;
 use body::MaxBody;
 use problem::Problem;
 use request::{Facts, strip_hop_by_hop, subdomain};
 
 pub use accept::{Accepted, BindError, Hand, Open, accept, bind};
-pub use connection::serve;
+pub use connection::{Stopping, serve};
 #[cfg(any(test, fuzzing))]
 pub(crate) use reply::response as response_to;
 pub use serve::{Asked, ListedModule, ListedRoute, Serve};
 pub use settings::Settings;
 
 mod accept;
+mod answer;
 mod body;
 mod connection;
 mod cors;
@@ -63,24 +65,27 @@ enum Plan<'a, M> {
 
 impl<S: Serve> Gate<S> {
     /// Answers a request whatever happens: a panic below costs this request only.
-    async fn answer(&self, request: Request<Incoming>, spill: bool) -> Answered {
+    async fn answer(&self, request: Request<Incoming>, spill: bool, lease: &mut Lease) -> Answered {
         let (head, body) = request.into_parts();
         let (is_head, version) = (head.method == Method::HEAD, head.version);
         let facts = Facts::of(&head.headers);
         let trace = facts.trace;
         let cors = self.settings.cors.as_ref().map(|cors| (cors, cors.allows(&head.headers)));
-        let answered = AssertUnwindSafe(self.run(head, facts, body, spill)).catch_unwind().await;
+        let answered = AssertUnwindSafe(self.run(head, facts, body, spill, lease)).catch_unwind().await;
         let answered = answered.unwrap_or_else(|panic| {
             tracing::error!(panic = panic_text(panic.as_ref()), %trace, "the host panicked while it answered a request");
             Err(Problem::internal())
         });
-        let mut response = answered.unwrap_or_else(|problem| {
-            let mut response = problem.traced(trace).into_response();
-            if version >= Version::HTTP_2 {
-                response.headers_mut().remove(CONNECTION);
-            }
-            response
-        });
+        let refuse = |problem: Problem| problem.traced(trace).into_response();
+        let mut response = answered.unwrap_or_else(refuse);
+        if let Err(problem) = answer::reserve(&response, lease) {
+            response = refuse(problem);
+        }
+        if version >= Version::HTTP_2 {
+            response.headers_mut().remove(CONNECTION);
+        } else if lease.is_last() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some((cors, allowed)) = cors {
             cors.mark(allowed, response.headers_mut());
         }
@@ -90,13 +95,24 @@ impl<S: Serve> Gate<S> {
         response
     }
 
-    async fn run(&self, head: Parts, mut facts: Facts, body: Incoming, spill: bool) -> Result<Answered, Problem> {
+    async fn run(
+        &self,
+        head: Parts,
+        mut facts: Facts,
+        body: Incoming,
+        spill: bool,
+        lease: &mut Lease,
+    ) -> Result<Answered, Problem> {
         let Parts { method, uri, version, mut headers, .. } = head;
         let linger = version < Version::HTTP_2 && !facts.expects_continue;
         let Some(authority) = facts.take_authority(&uri, version) else {
             body::discard(body, linger);
             return Err(Problem::bad_request("a request has one `Host` header, neither none nor several"));
         };
+        if let Some(coding) = facts.coding {
+            body::discard(body, linger);
+            return Err(Problem::unknown_coding(&coding));
+        }
         let (name, module, matched) = match self.plan(&method, &uri, &headers, &authority) {
             Ok(Plan::Call { name, module, matched }) => (name, module, matched),
             Ok(Plan::Answer(response)) => {
@@ -109,7 +125,10 @@ impl<S: Serve> Gate<S> {
             }
         };
         let max = MaxBody::of(self.settings.max_body, self.serve.max_payload(&module));
-        let payload = body::payload(body, &headers, max, self.settings.body_timeout, linger).await;
+        let without_body = lease.size();
+        let payload = body::payload(body, &headers, max, self.settings.body_timeout, linger, lease).await;
+        // From here on the call holds the body, within the limits of calls.
+        lease.shrink_to(without_body);
         let payload = payload.map_err(|problem| problem.of(&name))?;
         if facts.hop_by_hop {
             strip_hop_by_hop(&mut headers);
@@ -190,8 +209,11 @@ impl<S: Serve> Gate<S> {
             "/" if self.settings.index && matches!(*method, Method::GET | Method::HEAD) => {
                 Ok(index::page(&self.serve.modules(), host))
             }
-            // `OPTIONS *` is about the whole server.
-            "*" => Ok(no_content(problem::allow(&METHODS))),
+            // It is about the whole server (RFC 9112, 3.2.4).
+            "*" if *method == Method::OPTIONS => Ok(no_content(problem::allow(&METHODS))),
+            "*" => Err(Problem::bad_request(format!(
+                "the target `*` is for OPTIONS only: send `{method}` to a path such as `/api/<module>/<path>`"
+            ))),
             path => Err(Problem::not_found(format!("`{path}` is not served: routes are at `/api/<module>/<path>`"))),
         }
     }

@@ -5,11 +5,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::FutureExt;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::net::{Sockets, Trouble, of_one_connection};
 
@@ -65,12 +68,13 @@ pub struct Accepted {
 pub struct Open {
     count: Arc<AtomicUsize>,
     _permit: OwnedSemaphorePermit,
+    _token: TaskTrackerToken,
 }
 
 impl Open {
-    fn new(count: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit) -> Open {
+    fn new(count: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> Open {
         count.fetch_add(1, Ordering::Relaxed);
-        Open { count: count.clone(), _permit: permit }
+        Open { count: count.clone(), _permit: permit, _token: token }
     }
 
     /// Counts it for another worker.
@@ -86,21 +90,26 @@ impl Drop for Open {
     }
 }
 
-/// Accepts until `shutdown`. Each connection goes to the worker with the fewest. At [`Sockets::max_connections`] the next
-/// ones wait in the system's queue. Accepting continues after an error.
+/// Accepts until `end`, and then what the system's queue still has. Each connection goes to the worker with the fewest. At
+/// [`Sockets::max_connections`] the next ones wait in the queue. Accepting continues after an error. `connections` knows
+/// which are open.
 pub async fn accept(
     listener: TcpListener,
     hands: Vec<Hand>,
     sockets: Arc<Sockets>,
-    shutdown: CancellationToken,
+    connections: TaskTracker,
+    end: CancellationToken,
 ) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let work = Acceptor::new(hands, sockets).run(listener);
+    let mut listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut acceptor = Acceptor::new(hands, sockets, connections);
     tokio::select! {
         biased;
-        () = shutdown.cancelled() => {}
-        () = work => {}
+        () = end.cancelled() => {}
+        () = acceptor.run(&mut listener) => {}
     }
+    // The system resets what is in its queue when the listener closes. Once around the reactor, so that all of it is seen.
+    tokio::task::yield_now().await;
+    acceptor.empty(&mut listener).await;
     Ok(())
 }
 
@@ -119,22 +128,23 @@ impl Source for tokio::net::TcpListener {
 struct Acceptor {
     hands: Vec<Hand>,
     sockets: Arc<Sockets>,
+    connections: TaskTracker,
+    permits: Arc<Semaphore>,
     trouble: Trouble,
     /// Who is first among equals.
     turn: usize,
 }
 
 impl Acceptor {
-    fn new(hands: Vec<Hand>, sockets: Arc<Sockets>) -> Acceptor {
+    fn new(hands: Vec<Hand>, sockets: Arc<Sockets>, connections: TaskTracker) -> Acceptor {
         let trouble = Trouble::new("http.listen", sockets.accept_failures.clone());
-        Acceptor { hands, sockets, trouble, turn: 0 }
+        let permits = Arc::new(Semaphore::new(sockets.max_connections().min(Semaphore::MAX_PERMITS)));
+        Acceptor { hands, sockets, connections, permits, trouble, turn: 0 }
     }
 
-    async fn run(mut self, mut source: impl Source) {
-        let max = self.sockets.max_connections();
-        let permits = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+    async fn run(&mut self, source: &mut impl Source) {
         // It is never closed.
-        while let Ok(permit) = permits.clone().acquire_owned().await {
+        while let Ok(permit) = self.permits.clone().acquire_owned().await {
             match source.next().await {
                 // Modules that were added since the start use descriptors too. A client that is closed at once tries again.
                 Ok((stream, _)) if self.sockets.descriptors.is_reserved(&stream) => {
@@ -154,6 +164,15 @@ impl Acceptor {
         }
     }
 
+    /// Accepts what is there and waits for nothing.
+    async fn empty(&mut self, source: &mut impl Source) {
+        while let Ok(permit) = self.permits.clone().try_acquire_owned()
+            && let Some(Ok((stream, peer))) = source.next().now_or_never()
+        {
+            self.give(stream, peer, permit).await;
+        }
+    }
+
     /// To the worker with the fewest that takes it; when none does at once, to the one with the fewest when it does.
     async fn give(&mut self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let mut order: Vec<&Hand> = self.hands.iter().collect();
@@ -164,7 +183,7 @@ impl Acceptor {
         let Some(fewest) = order.first() else {
             return;
         };
-        let mut accepted = Accepted { stream, peer, open: Open::new(&fewest.open, permit) };
+        let mut accepted = Accepted { stream, peer, open: Open::new(&fewest.open, permit, self.connections.token()) };
         let mut full = None;
         for hand in order {
             accepted.open.move_to(&hand.open);
@@ -212,14 +231,14 @@ mod tests {
     }
 
     fn sockets(max: usize) -> Arc<Sockets> {
-        Arc::new(Sockets::new(Descriptors::read(), max))
+        Arc::new(Sockets::new(Descriptors::read(), max, 0))
     }
 
     /// An acceptor under test: its address, and what ends it.
     fn start(hands: &[Hand], max: usize) -> (SocketAddr, CancellationToken) {
         let listener = bind(ANY, "http.listen", "--listen").unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-        tokio::spawn(accept(listener, hands.to_vec(), sockets(max), shutdown.clone()));
+        tokio::spawn(accept(listener, hands.to_vec(), sockets(max), TaskTracker::new(), shutdown.clone()));
         (address, shutdown)
     }
 
@@ -321,15 +340,15 @@ mod tests {
         let (hands, mut workers) = hands(1, 16);
         let listener = std::net::TcpListener::bind(ANY).unwrap();
         let _client = connect(listener.local_addr().unwrap()).await;
-        let script = Script(VecDeque::from([
+        let mut script = Script(VecDeque::from([
             Err(io::Error::from_raw_os_error(24)),
             Err(io::ErrorKind::ConnectionAborted.into()),
             listener.accept(),
         ]));
         let sockets = sockets(10);
-        let acceptor = Acceptor::new(hands, sockets.clone());
+        let mut acceptor = Acceptor::new(hands, sockets.clone(), TaskTracker::new());
         tokio::select! {
-            () = acceptor.run(script) => panic!("ended"),
+            () = acceptor.run(&mut script) => panic!("ended"),
             taken = workers[0].recv() => assert!(taken.is_some()),
         }
         assert_eq!(sockets.accept_failures.get(), 1);
@@ -340,14 +359,32 @@ mod tests {
         let (hands, mut workers) = hands(1, 16);
         let listener = std::net::TcpListener::bind(ANY).unwrap();
         let mut refused = connect(listener.local_addr().unwrap()).await;
-        let script = Script(VecDeque::from([listener.accept()]));
-        let sockets = Arc::new(Sockets::new(Descriptors { limit: 64, reserved: 64 }, 10));
+        let mut script = Script(VecDeque::from([listener.accept()]));
+        let sockets = Arc::new(Sockets::new(Descriptors { limit: 64, reserved: 64 }, 10, 0));
+        let mut acceptor = Acceptor::new(hands, sockets.clone(), TaskTracker::new());
         tokio::select! {
-            () = Acceptor::new(hands, sockets.clone()).run(script) => panic!("ended"),
+            () = acceptor.run(&mut script) => panic!("ended"),
             _ = workers[0].recv() => panic!("accepted"),
             read = refused.read_u8() => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof),
         }
         assert_eq!(sockets.refused.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn at_the_end_what_the_queue_has_is_accepted() {
+        let (hands, mut workers) = hands(1, 16);
+        let listener = bind(ANY, "http.listen", "--listen").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _clients = [connect(address).await, connect(address).await, connect(address).await];
+        let (connections, end) = (TaskTracker::new(), CancellationToken::new());
+        end.cancel();
+        accept(listener, hands, sockets(2), connections.clone(), end).await.unwrap();
+        // As many as there may be.
+        assert_eq!(connections.len(), 2);
+        let taken = [workers[0].recv().await.unwrap(), workers[0].recv().await.unwrap()];
+        assert!(workers[0].recv().await.is_none());
+        drop(taken);
+        assert!(connections.is_empty());
     }
 
     #[tokio::test]

@@ -8,8 +8,10 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
+use super::answer::Lease;
 use super::problem::Problem;
 use crate::call::Payload;
+use crate::net::Full;
 
 /// Room made for a body before its bytes are there.
 const FIRST_ROOM: u64 = 64 * 1024;
@@ -35,13 +37,14 @@ impl MaxBody {
     }
 }
 
-/// The payload of a request. `linger`: whether a refused body is read a while longer, see [`discard`].
+/// The payload of a request, whose bytes `lease` holds. `linger`: whether a refused body is read a while longer, see [`discard`].
 pub(super) async fn payload(
     mut body: Incoming,
     headers: &HeaderMap,
     max: MaxBody,
     within: Duration,
     linger: bool,
+    lease: &mut Lease,
 ) -> Result<Payload, Problem> {
     if body.is_end_stream() {
         return Ok(Payload::None);
@@ -52,10 +55,14 @@ pub(super) async fn payload(
         discard(body, linger);
         return Err(Problem::too_large(max.bytes, max.key));
     }
-    let room = usize::try_from(announced.min(FIRST_ROOM)).unwrap_or_default();
-    let reading = read(&mut body, Vec::with_capacity(room), max.bytes);
+    let room = announced.clamp(1, FIRST_ROOM);
+    let reading = read(&mut body, room, max.bytes, lease);
     match timeout(within, reading).await {
         Ok(Ok(bytes)) => into_payload(bytes, headers),
+        Ok(Err(Unread::NoRoom(full))) => {
+            discard(body, linger);
+            Err(Problem::no_room(full))
+        }
         Ok(Err(Unread::TooLarge)) => {
             discard(body, linger);
             Err(Problem::too_large(max.bytes, max.key))
@@ -67,19 +74,30 @@ pub(super) async fn payload(
 
 enum Unread {
     TooLarge,
+    NoRoom(Full),
     Broken(hyper::Error),
 }
 
-async fn read(body: &mut Incoming, mut into: Vec<u8>, max: u64) -> Result<Vec<u8>, Unread> {
+/// Reads into a buffer that begins with `room` bytes and doubles, so that a length alone holds little. The lease holds
+/// the whole buffer.
+async fn read(body: &mut Incoming, room: u64, max: u64, lease: &mut Lease) -> Result<Vec<u8>, Unread> {
+    let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    let mut into = Vec::new();
+    let mut allowed = room;
     while let Some(frame) = body.frame().await {
         // Trailers are dropped.
-        if let Ok(data) = frame.map_err(Unread::Broken)?.into_data() {
-            let total = into.len().saturating_add(data.len());
-            if u64::try_from(total).unwrap_or(u64::MAX) > max {
-                return Err(Unread::TooLarge);
-            }
-            into.extend_from_slice(&data);
+        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
+        let total = size(into.len().saturating_add(data.len()));
+        if total > max {
+            return Err(Unread::TooLarge);
         }
+        if total > size(into.capacity()) {
+            allowed = if total > allowed { total.max(allowed.saturating_mul(2)).min(max) } else { allowed };
+            let more = allowed.saturating_sub(size(into.capacity()));
+            lease.grow(more).map_err(Unread::NoRoom)?;
+            into.reserve_exact(usize::try_from(allowed).unwrap_or(usize::MAX).saturating_sub(into.len()));
+        }
+        into.extend_from_slice(&data);
     }
     Ok(into)
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::Full as Whole;
 
 use super::Settings;
 use crate::call::{self, CallError, MAX_PATH, Trace};
+use crate::net::Full;
 
 /// The type of a problem document.
 pub(super) const TYPE: &str = "application/problem+json";
@@ -103,10 +104,29 @@ impl Problem {
         }
     }
 
+    /// A body that would reach the guest in a coding.
+    pub(super) fn unknown_coding(coding: &str) -> Problem {
+        let detail = format!(
+            "the transfer coding `{coding}` is not supported: send `Transfer-Encoding: chunked` or a `Content-Length`, and \
+             name a compression in `Content-Encoding`"
+        );
+        let title = "the transfer coding is not supported";
+        let mut problem = Problem::new(StatusCode::NOT_IMPLEMENTED, "unknown-transfer-coding", title, detail);
+        problem.0.close = true;
+        problem
+    }
+
     pub(super) fn slow_body(limit: Duration) -> Problem {
         let detail = format!("the body did not arrive whole within {limit:?} (`http.bodyTimeout`)");
         let mut problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body came too slowly", detail);
         problem.0.close = true;
+        problem
+    }
+
+    /// Connections hold too much for this request.
+    pub(super) fn no_room(full: Full) -> Problem {
+        let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded", full.to_string());
+        problem.0.retry = true;
         problem
     }
 
@@ -145,8 +165,8 @@ impl Problem {
         self.0.what.document()
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.document().into()));
+    pub(super) fn into_response(self) -> Response<Whole<Bytes>> {
+        let mut response = Response::new(Whole::new(self.document().into()));
         *response.status_mut() = self.0.what.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));

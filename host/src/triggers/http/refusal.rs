@@ -8,16 +8,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Settings;
 use super::problem::{Problem, TYPE};
-use super::watch::Running;
 use crate::call::Trace;
 
 /// What is read of a refused client that goes on sending, so that it gets to see why.
@@ -84,31 +80,5 @@ impl Refusal {
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// The body of an answer, which tells the socket when hyper has taken all of it.
-pub(super) struct Told {
-    pub(super) body: Full<Bytes>,
-    pub(super) _running: Running,
-}
-
-impl Body for Told {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

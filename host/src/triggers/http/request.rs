@@ -47,6 +47,8 @@ pub(super) struct Facts {
     pub(super) expects_continue: bool,
     /// Whether there are fields for [`strip_hop_by_hop`].
     pub(super) hop_by_hop: bool,
+    /// `Transfer-Encoding`, when it is more than `chunked`, which hyper decodes.
+    pub(super) coding: Option<String>,
     host: Host,
 }
 
@@ -61,7 +63,13 @@ enum Host {
 
 impl Facts {
     pub(super) fn of(headers: &HeaderMap) -> Facts {
-        let mut facts = Facts { trace: Trace::fresh(), expects_continue: false, hop_by_hop: false, host: Host::Absent };
+        let mut facts = Facts {
+            trace: Trace::fresh(),
+            expects_continue: false,
+            hop_by_hop: false,
+            coding: None,
+            host: Host::Absent,
+        };
         for (name, value) in headers {
             match name.as_str() {
                 "host" => {
@@ -79,6 +87,9 @@ impl Facts {
                 _ => {}
             }
         }
+        if facts.hop_by_hop {
+            facts.coding = coding(headers);
+        }
         facts
     }
 
@@ -92,6 +103,14 @@ impl Facts {
             (Host::Absent, None) => (version != Version::HTTP_11).then(String::new),
         }
     }
+}
+
+/// What `Transfer-Encoding` has beside `chunked`, in all of its fields.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(TRANSFER_ENCODING).iter();
+    let all: Vec<_> = all.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let all = all.join(", ");
+    (!all.is_empty() && !all.trim().eq_ignore_ascii_case("chunked")).then_some(all)
 }
 
 /// `acme` for `acme.example.test:8080` under the domain `example.test`. The domain is in lower case.
@@ -168,6 +187,23 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, ["content-length", "host", "x-three"]);
         assert!(!Facts::of(&headers).hop_by_hop);
+    }
+
+    #[test]
+    fn transfer_codings_other_than_chunked_are_noticed() {
+        let coding = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(value));
+            }
+            Facts::of(&headers).coding
+        };
+        for values in [&[][..], &["chunked"], &[" Chunked "]] {
+            assert_eq!(coding(values), None, "{values:?}");
+        }
+        for values in [&["gzip, chunked"][..], &["gzip", "chunked"], &["chunked", "chunked"], &["identity, chunked"]] {
+            assert_eq!(coding(values), Some(values.join(", ")), "{values:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What of the configuration matters to a request, in the form a request needs it in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cors::Cors;
 use crate::config::{HttpConfig, opens_test_routes};
+use crate::net::Buffered;
 
 /// The settings of the HTTP trigger. Made once, shared by all connections of a worker.
 #[derive(Debug, Clone)]
@@ -19,6 +21,7 @@ pub struct Settings {
     pub(super) local_streams: usize,
     pub(super) max_header_bytes: u32,
     pub(super) max_headers: usize,
+    pub(super) buffered: Arc<Buffered>,
     /// Whether `GET /` is the page for developers.
     pub(super) index: bool,
     /// Whether routes of the middleware `test` are open.
@@ -26,7 +29,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn new(http: &HttpConfig, environment: &str) -> Settings {
+    pub fn new(http: &HttpConfig, environment: &str, buffered: Arc<Buffered>) -> Settings {
         Settings {
             domain: http.domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
             cors: Cors::new(&http.cors),
@@ -38,6 +41,7 @@ impl Settings {
             local_streams: usize::try_from(http.local_streams).unwrap_or(usize::MAX),
             max_header_bytes: http.max_header_bytes,
             max_headers: http.max_headers,
+            buffered,
             index: environment == "development",
             test_routes: opens_test_routes(environment),
         }

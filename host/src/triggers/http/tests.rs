@@ -7,16 +7,17 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::call::{self, Ended, Outcome, Payload, Reply};
 use crate::config::HttpConfig;
+use crate::net::Buffered;
 use crate::registry::manifest::Segment;
 use crate::registry::router::{RouteSpec, Router};
 
 mod bodies;
+mod buffered;
 mod connections;
 mod errors;
 mod heads;
@@ -140,26 +141,34 @@ impl Builder {
     async fn start(self) -> Host {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let settings = Arc::new(Settings::new(&self.config, self.environment));
+        let buffered = Arc::new(Buffered::new(self.config.max_buffered));
+        let settings = Arc::new(Settings::new(&self.config, self.environment, buffered.clone()));
         let fake = Fake { router: Arc::new(Router::new(self.routes.into_iter())), handlers: Arc::new(self.handlers) };
-        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let (token, tracker) = (shutdown.clone(), tasks.clone());
+        let (stopping, tasks) = (Stopping::default(), TaskTracker::new());
+        let (token, tracker) = (stopping.clone(), tasks.clone());
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
                 tracker.spawn(serve(stream, peer, settings.clone(), fake.clone(), token.clone()));
             }
         });
-        Host { address, shutdown, tasks }
+        Host { address, stopping, tasks, buffered }
     }
 }
 
 struct Host {
     address: SocketAddr,
-    shutdown: CancellationToken,
+    stopping: Stopping,
     tasks: TaskTracker,
+    buffered: Arc<Buffered>,
 }
 
 impl Host {
+    /// Announces the end and ends what is idle.
+    fn shut_down(&self) {
+        self.stopping.announced.cancel();
+        self.stopping.last.cancel();
+    }
+
     async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), buffer: Vec::new() }
     }

@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Settings;
 use super::refusal::{self, Refusal};
+use crate::net::{Account, Buffered};
 
 /// How often a timeout is looked at before it is over. A connection ends at most one part later than it could.
 const PARTS: u32 = 4;
@@ -28,8 +30,14 @@ const ANSWER: u8 = 1;
 const FLUSH: u8 = 2;
 
 /// What a connection does. Written by its own thread only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
+    /// Bytes that it holds.
+    pub(super) account: Account,
+    /// Bytes of answers' bodies that hyper has, or will get, and that the socket has not taken.
+    unsent: AtomicUsize,
+    /// Writes so far that moved bytes of an answer's body.
+    moved: AtomicUsize,
     /// Requests that are not answered yet.
     running: AtomicUsize,
     /// Requests so far.
@@ -43,19 +51,70 @@ pub(super) struct Activity {
     owed: AtomicU8,
     /// Whether a refusal was sent, and all that is waited for is that the client closes.
     lingers: AtomicBool,
+    /// Whether the host stops, so that answers announce the end of the connection.
+    ends: AtomicBool,
 }
 
 impl Activity {
+    pub(super) fn new(budget: Arc<Buffered>) -> Activity {
+        Activity {
+            account: Account::new(budget),
+            unsent: AtomicUsize::new(0),
+            moved: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            started: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
+            mid_head: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            owed: AtomicU8::new(NOTHING),
+            lingers: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
+        }
+    }
+
     /// Counts a request; how many there are now, and a guard that takes it off again.
-    pub(super) fn start(self: &Arc<Activity>) -> (usize, Running) {
+    pub(super) fn start(self: &Arc<Activity>, version: Version) -> (usize, Running) {
+        if version == Version::HTTP_2 {
+            self.http2.store(true, Relaxed);
+        }
         self.started.store(self.started.load(Relaxed).wrapping_add(1), Relaxed);
         self.mid_head.store(false, Relaxed);
         self.owed.store(ANSWER, Relaxed);
         (self.running.fetch_add(1, Relaxed).saturating_add(1), Running { activity: self.clone(), runs: true })
     }
 
-    pub(super) fn is_http2(&self) {
-        self.http2.store(true, Relaxed);
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Relaxed)
+    }
+
+    /// The host stops.
+    pub(super) fn announce_end(&self) {
+        self.ends.store(true, Relaxed);
+    }
+
+    pub(super) fn ends(&self) -> bool {
+        self.ends.load(Relaxed)
+    }
+
+    /// Whether part of a request's head has arrived, so that closing now would lose the request.
+    pub(super) fn is_mid_head(&self) -> bool {
+        self.mid_head.load(Relaxed) && self.running.load(Relaxed) == 0
+    }
+
+    /// An answer's body is on its way.
+    pub(super) fn will_send(&self, bytes: usize) {
+        self.unsent.store(self.unsent.load(Relaxed).saturating_add(bytes), Relaxed);
+    }
+
+    /// The socket has taken bytes of it.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.moved.store(self.moved.load(Relaxed).wrapping_add(1), Relaxed);
+        self.dropped(bytes);
+    }
+
+    /// Bytes of it will not be sent.
+    pub(super) fn dropped(&self, bytes: usize) {
+        self.unsent.store(self.unsent.load(Relaxed).saturating_sub(bytes), Relaxed);
     }
 
     pub(super) fn lingers(&self) -> bool {
@@ -218,12 +277,13 @@ pub(super) struct Watch {
     pub(super) tick: Duration,
     head_ticks: u32,
     idle_ticks: u32,
-    /// Ticks without a request or a write.
+    /// Ticks without progress.
     quiet: u32,
     /// Ticks with a head that has not ended.
     head: u32,
     started: usize,
     written: usize,
+    moved: usize,
     said_goodbye: bool,
 }
 
@@ -241,17 +301,26 @@ impl Watch {
             head: 0,
             started: 0,
             written: 0,
+            moved: 0,
             said_goodbye: false,
         }
     }
 
     pub(super) fn look(&mut self, activity: &Activity) -> Verdict {
         let (started, written) = (activity.started.load(Relaxed), activity.written.load(Relaxed));
-        let running = activity.running.load(Relaxed) > 0;
+        let (is_http2, running) = (activity.is_http2(), activity.running.load(Relaxed) > 0);
         let new_request = std::mem::replace(&mut self.started, started) != started;
         let new_write = std::mem::replace(&mut self.written, written) != written;
-        let in_head = !activity.http2.load(Relaxed) && (activity.mid_head.load(Relaxed) || started == 0);
-        self.quiet = if running || new_request || new_write { 0 } else { self.quiet.saturating_add(1) };
+        let moved = activity.moved.load(Relaxed);
+        let has_moved = std::mem::replace(&mut self.moved, moved) != moved;
+        // A client that leaves an answer lying makes the host hold it: nothing but taking it is progress. HTTP/2 writes
+        // frames of its own, such as answers to PINGs, so only bytes of answers count there.
+        let progress = match activity.unsent.load(Relaxed) > 0 {
+            true => has_moved,
+            false => running || new_request || has_moved || (new_write && !is_http2),
+        };
+        let in_head = !is_http2 && (activity.mid_head.load(Relaxed) || started == 0);
+        self.quiet = if progress { 0 } else { self.quiet.saturating_add(1) };
         self.head = if running || new_request || !in_head { 0 } else { self.head.saturating_add(1) };
         if self.head >= self.head_ticks || (self.said_goodbye && self.quiet > self.idle_ticks) {
             Verdict::Drop
@@ -269,7 +338,10 @@ mod tests {
 
     fn watch() -> (Watch, Arc<Activity>) {
         // Ticks of 1 s: a head may take 5 ticks, an idle connection 9.
-        (Watch::new(Duration::from_secs(4), Duration::from_secs(8)), Arc::default())
+        (
+            Watch::new(Duration::from_secs(4), Duration::from_secs(8)),
+            Arc::new(Activity::new(Arc::new(Buffered::new(1 << 20)))),
+        )
     }
 
     /// The first verdict that is not `Keep`, and after how many ticks.
@@ -293,7 +365,7 @@ mod tests {
     #[test]
     fn a_head_that_trickles_is_dropped_on_a_used_connection_too() {
         let (mut watch, activity) = watch();
-        drop(activity.start());
+        drop(activity.start(Version::HTTP_11));
         assert_eq!(watch.look(&activity), Verdict::Keep);
         activity.read(b"G");
         assert_eq!(watch.look(&activity), Verdict::Keep);
@@ -304,7 +376,7 @@ mod tests {
     #[test]
     fn an_idle_connection_gets_a_goodbye_then_is_dropped() {
         let (mut watch, activity) = watch();
-        drop(activity.start());
+        drop(activity.start(Version::HTTP_11));
         assert_eq!(watch.look(&activity), Verdict::Keep);
         assert_eq!(first(&mut watch, &activity), (9, Verdict::Idle));
         assert_eq!(first(&mut watch, &activity), (1, Verdict::Drop));
@@ -313,7 +385,7 @@ mod tests {
     #[test]
     fn requests_that_run_and_answers_that_move_keep_it() {
         let (mut watch, activity) = watch();
-        let (open, guard) = activity.start();
+        let (open, guard) = activity.start(Version::HTTP_11);
         assert_eq!(open, 1);
         for _ in 0..50 {
             assert_eq!(watch.look(&activity), Verdict::Keep);
@@ -331,5 +403,38 @@ mod tests {
         let (mut watch, activity) = watch();
         activity.read(b"PRI * HTTP/2.0\r\n");
         assert_eq!(first(&mut watch, &activity), (9, Verdict::Idle));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_move_is_not_kept_by_other_writes() {
+        let (mut watch, activity) = watch();
+        activity.read(b"PRI * HTTP/2.0\r\n");
+        activity.will_send(100);
+        let (_, running) = activity.start(Version::HTTP_2);
+        for _ in 0..50 {
+            activity.wrote();
+            activity.sent(1);
+            assert_eq!(watch.look(&activity), Verdict::Keep);
+        }
+        // Answers to PINGs, and another request that runs.
+        for _ in 0..8 {
+            activity.wrote();
+            assert_eq!(watch.look(&activity), Verdict::Keep);
+        }
+        activity.wrote();
+        assert_eq!(watch.look(&activity), Verdict::Idle);
+        assert_eq!(watch.look(&activity), Verdict::Drop);
+        drop(running);
+    }
+
+    #[test]
+    fn an_http2_connection_that_only_pings_is_idle() {
+        let (mut watch, activity) = watch();
+        activity.read(b"PRI * HTTP/2.0\r\n");
+        for _ in 0..8 {
+            activity.wrote();
+            assert_eq!(watch.look(&activity), Verdict::Keep);
+        }
+        assert_eq!(watch.look(&activity), Verdict::Idle);
     }
 }

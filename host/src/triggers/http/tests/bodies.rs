@@ -102,3 +102,16 @@ async fn the_content_type_makes_the_payload() {
                     application/octet-stream";
     assert_eq!(payload("content-type: text/plain\r\n", b"a\xfc").await, expected);
 }
+
+#[tokio::test]
+async fn a_body_in_another_transfer_coding_never_reaches_a_guest() {
+    let host = small().await;
+    for coding in ["transfer-encoding: gzip, chunked", "transfer-encoding: gzip\r\ntransfer-encoding: chunked"] {
+        let mut client = host.connect().await;
+        client.send(&post(coding, "3\r\nabc\r\n0\r\n\r\n")).await;
+        let got = client.receive().await;
+        got.is_problem(501, "unknown-transfer-coding");
+        assert!(got.json()["detail"].as_str().unwrap().contains("`gzip, chunked`"), "{got:?}");
+        client.is_closed().await;
+    }
+}

@@ -67,7 +67,7 @@ async fn shutdown_ends_idle_connections_and_lets_requests_finish() {
     busy.send("GET /api/m/slow HTTP/1.1\r\nhost: h\r\n\r\n").await;
     started.notified().await;
     host.tasks.close();
-    host.shutdown.cancel();
+    host.shut_down();
     idle.is_closed().await;
     unused.is_closed().await;
     go.add_permits(1);

@@ -131,7 +131,7 @@ async fn shutdown_says_goodbye_and_lets_requests_finish() {
     let answer = tokio::spawn(sender.send_request(request(Method::GET, "/api/m/x", "")));
     started.recv().await.unwrap();
     host.tasks.close();
-    host.shutdown.cancel();
+    host.shut_down();
     go.add_permits(1);
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
     host.tasks.wait().await;

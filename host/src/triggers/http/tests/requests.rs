@@ -93,6 +93,13 @@ async fn options_and_other_methods_never_reach_a_guest() {
     got.is_problem(405, "method-not-allowed");
     let got = host.ask("OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!((got.status(), got.field("allow")), (204, Some("DELETE, GET, HEAD, PATCH, POST, PUT, OPTIONS")));
+    for method in ["GET", "HEAD", "PUT"] {
+        let mut client = host.connect().await;
+        client.send(&format!("{method} * HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+        let got = if method == "HEAD" { client.receive_head().await } else { client.receive().await };
+        assert_eq!((got.status(), got.field("allow")), (400, None), "{method}");
+        assert!(method == "HEAD" || got.json()["detail"].as_str().unwrap().contains("for OPTIONS only"), "{got:?}");
+    }
     host.ask("OPTIONS /api/m/missing HTTP/1.1\r\nhost: h\r\n\r\n").await.is_problem(404, "not-found");
 }
 
