@@ -12,8 +12,8 @@
 //! | `POST /v1/reload[?force=true]` | the same for every module: one entry each |
 //! | `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]` | calls a route with the body |
 //!
-//! Past so many connections only `/livez` is answered, and everything else with 503. A client that sends or takes nothing is
-//! not waited for.
+//! Beyond 64 connections (fewer under a very low limit of file descriptors) the oldest one that has sent no request is closed; when
+//! there is none, only `/livez` is answered, and everything else with 503.
 //!
 //! It is open to whoever reaches it, so a browser must not be made to: a foreign `Host`, `Origin` or
 //! `Sec-Fetch-Site` is refused.
@@ -23,6 +23,7 @@ mod api;
 mod guard;
 mod metrics;
 mod patient;
+mod places;
 mod status;
 
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct Admin {
     closing: CancellationToken,
     /// Connections beyond those that are served.
     refused: Counter,
+    /// Silent connections that were closed for others.
+    evicted: Counter,
     lost_lines: LostLines,
     sockets: Arc<Sockets>,
     /// Open HTTP connections, by worker.
@@ -79,6 +82,7 @@ impl Admin {
             swapper,
             closing,
             refused: Counter::default(),
+            evicted: Counter::default(),
             lost_lines,
             sockets,
             open,

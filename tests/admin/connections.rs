@@ -1,5 +1,8 @@
 //! How many the listener serves at once.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::harness::{Connection, TestHost, eventually};
 
 /// As many as `admin` says.
@@ -26,4 +29,26 @@ async fn it_serves_64_and_says_no_to_more_but_lives() {
 
     open.pop();
     eventually("there is a place again", || async { host.admin("GET", "/readyz", "").await.status == 200 }).await;
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let host = TestHost::empty().start().await;
+    let mut silent = Vec::new();
+    for number in 1..=3 * MOST {
+        let mut stream = TcpStream::connect(host.admin).await.unwrap();
+        // A head that does not end is no request either.
+        if number % 2 == 0 {
+            stream.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+        }
+        silent.push(stream);
+    }
+    for path in ["/livez", "/readyz", "/v1/status"] {
+        assert_eq!(host.admin("GET", path, "").await.status, 200, "{path}");
+    }
+    let evicted = host.metric("fanfare_admin_connections_evicted_total", &[]).await;
+    assert!(evicted >= (2 * MOST) as f64, "{evicted}");
+    let mut read = Vec::new();
+    let closed = silent[0].read_to_end(&mut read).await;
+    assert!(closed.is_err() || read.is_empty(), "the oldest is closed");
 }

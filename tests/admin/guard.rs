@@ -1,6 +1,8 @@
 //! What the listener refuses.
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::{Connection, Started, TestHost};
 
@@ -39,6 +41,23 @@ async fn every_endpoint_refuses_what_a_foreign_page_makes_a_browser_send() {
         for header in [("origin", own.as_str()), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")] {
             assert!(status(&host, endpoint, &[header]).await < 300, "{endpoint:?} with {header:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_names_two_hosts_is_refused() {
+    let host = TestHost::with("counts").start().await;
+    for head in [
+        "GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nhost: 127.0.0.1\r\n\r\n",
+        "GET http://rebound.example.test/livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\norigin: http://x\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(host.admin).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{head}: {answer}");
     }
 }
 

@@ -40,6 +40,14 @@ async fn it_goes_to_the_one_before_and_stays_there_until_the_folder_changes() {
 }
 
 #[tokio::test]
+async fn an_empty_generation_is_invalid() {
+    let host = two_generations().await;
+    let refused = host.admin("POST", "/v1/modules/echo/rollback?to=", "").await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "invalid"));
+    assert_eq!(host.get("/api/echo/two").await.status, 200, "nothing was rolled back");
+}
+
+#[tokio::test]
 async fn force_takes_the_folder_again() {
     let host = two_generations().await;
     host.operate("modules/echo/rollback").await;

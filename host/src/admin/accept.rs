@@ -1,8 +1,9 @@
-//! Accepting the operator's connections: so many at once, and none that is held without being used.
+//! Accepting the operator's connections: a bounded number at once, and none that is held without being used.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use http::header::{HeaderValue, RETRY_AFTER};
@@ -11,11 +12,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::patient::Patient;
+use super::places::{Place, Places};
 use super::{Admin, Answer, problem};
 use crate::call::Problem;
 use crate::net::{Trouble, of_one_connection};
@@ -36,7 +37,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
     let connections = TaskTracker::new();
     // Connections that are served at once, and as many beyond them that are refused in words; any more are closed.
     let most = admin.sockets.descriptors.admin_places();
-    let (places, refusals) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(most)));
+    let (served, refused) = (Places::new(most), Places::new(most));
     let mut trouble = Trouble::new("admin.listen", admin.sockets.accept_failures.clone());
     let mut logged: Option<Instant> = None;
     loop {
@@ -53,8 +54,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
             }
         };
         trouble.is_over();
-        let place = places.clone().try_acquire_owned();
-        let is_served = place.is_ok();
+        let place = served.enter();
+        let is_served = place.is_some();
         if !is_served {
             admin.refused.inc();
             if logged.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
@@ -62,20 +63,23 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
                 logged = Some(Instant::now());
             }
         }
-        let Ok(place) = place.or_else(|_| refusals.clone().try_acquire_owned()) else { continue };
-        let connection = connection(stream, admin.clone(), is_served, end.clone());
-        connections.spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        let Some(place) = place.or_else(|| refused.enter()) else { continue };
+        if place.evicts {
+            admin.evicted.inc();
+        }
+        connections.spawn(connection(stream, admin.clone(), is_served, place, end.clone()));
+        // The new connection reads what its client has sent before another one can take its place.
+        tokio::task::yield_now().await;
     }
     drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, admin: Arc<Admin>, is_served: bool, end: CancellationToken) {
+async fn connection(stream: TcpStream, admin: Arc<Admin>, is_served: bool, place: Place, end: CancellationToken) {
+    let asked = place.asked.clone();
     let service = service_fn(move |request| {
+        asked.store(true, Relaxed);
         let admin = admin.clone();
         async move {
             Ok::<_, Infallible>(if is_served { admin.answer(request).await } else { refusal(&admin, request).await })
@@ -87,9 +91,10 @@ async fn connection(stream: TcpStream, admin: Arc<Admin>, is_served: bool, end: 
         .keep_alive(is_served)
         .serve_connection(TokioIo::new(Patient::new(stream, PATIENCE)), service);
     let mut connection = std::pin::pin!(connection);
-    // A client that breaks off is no event.
+    // A client that disconnects is not an error.
     tokio::select! {
         _ = &mut connection => {}
+        () = place.evicted.cancelled() => {}
         () = end.cancelled() => {
             connection.as_mut().graceful_shutdown();
             _ = connection.await;

@@ -46,7 +46,14 @@ pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
 
 /// [`Reloaded`], or a problem. `to`: the beginning of a generation's digest; else the one before that which serves.
 pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
-    match admin.swapper.rollback(&decoded(module), Query::of(query).get("to").as_deref()).await {
+    let to = Query::of(query).get("to");
+    // It would be the beginning of every digest.
+    if to.as_deref() == Some("") {
+        return invalid(
+            "to: is empty: name the beginning of a generation's digest, or leave `to` out for the previous one",
+        );
+    }
+    match admin.swapper.rollback(&decoded(module), to.as_deref()).await {
         Ok(reloaded) => json_answer(StatusCode::OK, &json!(reloaded)),
         Err(error) => swap_error(&error),
     }

@@ -1,25 +1,44 @@
 //! Keeps web pages from using the operator's browser to reach the admin listener.
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderName, Uri, header};
 
-/// Refuses what a browser sends on behalf of another site, and names that resolve here by DNS rebinding.
+/// Refuses what a browser sends on behalf of another site, and names that resolve here by DNS rebinding. A header that
+/// is there twice is refused, because each reader might believe another one.
 pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), String> {
-    let host = match headers.get(header::HOST) {
-        Some(host) => host.to_str().map_err(|_| "the Host header is no host".to_owned())?,
-        None => uri.authority().map(|authority| authority.as_str()).unwrap_or_default(),
-    };
-    if !is_own(host) {
-        return Err(format!("the Host header names `{host}`: only localhost and IP addresses are served here"));
-    }
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        let own = origin.to_str().is_ok_and(|origin| origin.strip_prefix("http://") == Some(host));
-        if !own {
-            return Err("the request comes from another origin".to_owned());
+    // An absolute target (`GET http://host/path`) names the host as well.
+    let target = uri.authority().map(|authority| authority.as_str());
+    let host = only(headers, &header::HOST)?;
+    for (name, from) in [(host, "Host header"), (target, "request target")] {
+        if let Some(name) = name.filter(|name| !is_own(name)) {
+            return Err(format!("the {from} names `{name}`: only localhost and IP addresses are served here"));
         }
     }
-    match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
+    let Some(host) = host.or(target) else {
+        return Err("the request has no Host header: send one with localhost or an IP address".to_owned());
+    };
+    if let Some(origin) = only(headers, &header::ORIGIN)?
+        && origin.strip_prefix("http://") != Some(host)
+    {
+        return Err("the request comes from another origin".to_owned());
+    }
+    match only(headers, &SEC_FETCH_SITE)? {
+        None | Some("same-origin" | "none") => Ok(()),
         Some(_) => Err("the request comes from another site".to_owned()),
+    }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The value of a header that may be there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, String> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(format!("the header `{name}` is not text")),
+        },
+        (Some(_), Some(_)) => Err(format!("the request has several `{name}` headers: send one")),
     }
 }
 
@@ -55,6 +74,33 @@ mod tests {
             assert!(checked(&[("host", host)]).is_err(), "{host}");
         }
         assert!(checked(&[]).is_err());
+    }
+
+    #[test]
+    fn an_absolute_target_is_checked_like_host() {
+        let checked = |host: &'static str, target: &'static str| {
+            let headers = [(header::HOST, header::HeaderValue::from_static(host))].into_iter().collect();
+            check(&headers, &Uri::from_static(target))
+        };
+        assert_eq!(checked("127.0.0.1:8081", "http://127.0.0.1:8081/v1/status"), Ok(()));
+        let why = checked("127.0.0.1:8081", "http://rebound.example.test/v1/status").unwrap_err();
+        assert!(why.contains("request target names `rebound.example.test`"), "{why}");
+        assert!(checked("rebound.example.test", "http://127.0.0.1:8081/v1/status").is_err());
+        assert_eq!(check(&HeaderMap::new(), &Uri::from_static("http://127.0.0.1:8081/v1/status")), Ok(()));
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_is_refused() {
+        let host = ("host", "127.0.0.1:8081");
+        for (name, value) in [host, ("origin", "http://127.0.0.1:8081"), ("sec-fetch-site", "none")] {
+            let headers = [("host", host.1), (name, value), (name, value)];
+            let mut map = HeaderMap::new();
+            for (name, value) in &headers[usize::from(name == "host")..] {
+                map.append(HeaderName::from_static(name), header::HeaderValue::from_static(value));
+            }
+            let why = check(&map, &Uri::from_static("/v1/status")).unwrap_err();
+            assert!(why.contains(&format!("several `{name}` headers")), "{why}");
+        }
     }
 
     #[test]

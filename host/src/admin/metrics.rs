@@ -24,6 +24,8 @@ pub fn answer(admin: &Admin) -> Answer {
         "Connections beyond those that the admin listener serves",
         admin.refused.clone(),
     );
+    let help = "Connections without a request that the admin listener closed to make room";
+    registry.register("fanfare_admin_connections_evicted", help, admin.evicted.clone());
     let lost = Counter::<u64>::default();
     lost.inc_by((admin.lost_lines)() as u64);
     registry.register("fanfare_log_lines_lost", "Lines of the log that had no room", lost);
@@ -57,9 +59,13 @@ fn sockets(admin: &Admin, registry: &mut Registry) {
     let max = sockets.max_connections() as u64;
     gauge("fanfare_http_connections_max", "http.maxConnections, or fewer where descriptors do not suffice", max);
     gauge("fanfare_descriptors_max", "The limit of file descriptors of the process", sockets.descriptors.limit);
+    gauge("fanfare_http_buffered_bytes", "Bytes that connections hold of http.maxBuffered", sockets.buffered.taken());
+    gauge("fanfare_http_buffered_bytes_max", "http.maxBuffered", sockets.buffered.max());
     let (refused, failures) = (sockets.refused.clone(), sockets.accept_failures.clone());
     let help = "Connections closed at once because they would have used reserved file descriptors";
     registry.register("fanfare_http_connections_refused", help, refused);
+    let help = "Requests refused because connections hold http.maxBuffered";
+    registry.register("fanfare_http_buffered_refused", help, sockets.buffered.refused.clone());
     registry.register("fanfare_accept_failures", "Attempts to accept a connection that failed", failures);
 }
 

@@ -27,6 +27,7 @@ pub fn status(admin: &Admin) -> Value {
             "max": sockets.max_connections(),
             "configured": config.http.max_connections,
         },
+        "buffered": { "bytes": sockets.buffered.taken(), "max": sockets.buffered.max() },
         "descriptors": { "max": sockets.descriptors.limit, "reserved": sockets.descriptors.reserved },
         "addressSpace": { "used": space.bytes().used, "limit": space.bytes().limit },
         "mappings": { "used": space.mappings().used, "limit": space.mappings().limit },
