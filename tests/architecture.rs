@@ -9,17 +9,18 @@ use crate::harness::root;
 /// A part, and the parts below it that it may name. `call`, `config` and `ports` are plain data and traits for all.
 const TABLE: &[(&str, &[&str])] = &[
     ("call", &[]),
-    ("config", &["call"]),
+    ("files", &[]),
+    ("config", &["call", "files"]),
     ("ports", &["call", "config"]),
     ("bindings", &[]),
-    ("engine", &[]),
+    ("engine", &["files"]),
     ("net", &[]),
-    ("registry", &["call", "config", "engine"]),
+    ("registry", &["call", "config", "engine", "files"]),
     ("isolate", &["bindings", "call", "config", "engine", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("triggers", &["call", "config", "net", "registry"]),
     ("worker", &["call", "config", "dispatch", "isolate", "registry", "triggers"]),
-    ("swap", &["call", "config", "dispatch", "isolate", "ports", "registry"]),
+    ("swap", &["call", "config", "dispatch", "files", "isolate", "ports", "registry"]),
     ("admin", &["call", "config", "dispatch", "isolate", "net", "registry", "swap"]),
     (
         "host",
@@ -28,8 +29,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("cli", &["call", "config", "engine", "host", "registry"]),
-    ("fuzzing", &["call", "config", "engine", "registry", "triggers"]),
+    ("cli", &["call", "config", "engine", "files", "host", "registry"]),
+    ("fuzzing", &["call", "config", "engine", "files", "registry", "triggers"]),
     ("main", &[]),
     ("lib", &[]),
 ];

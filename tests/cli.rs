@@ -6,6 +6,7 @@ mod client;
 pub mod compile;
 mod descriptors;
 mod dev;
+mod disk;
 mod inspect;
 mod new;
 mod project;

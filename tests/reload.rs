@@ -11,6 +11,7 @@ use crate::harness::{Started, TestHost, eventually, json_of};
 
 mod canary;
 mod config;
+mod disk;
 mod guests;
 mod neighbours;
 pub mod outcomes;

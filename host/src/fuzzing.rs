@@ -185,7 +185,7 @@ fn compiled() -> &'static Compiled {
     COMPILED.get_or_init(|| {
         let engine = Engine::start(std::time::Duration::from_millis(10), u64::MAX).unwrap();
         let artefact = engine.wasmtime().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
-        let digest = crate::engine::cache::digest_of(&mut artefact.as_slice()).unwrap().into_bytes();
+        let digest = crate::files::digest_of(&mut artefact.as_slice()).unwrap().into_bytes();
         let dir = std::env::temp_dir().join(format!("fanfare-fuzz-{}", std::process::id()));
         Compiled { engine, cache: Cache::open(&dir, u64::MAX).unwrap(), files: (artefact, digest) }
     })

@@ -190,7 +190,10 @@ impl Host {
             listeners.spawn(admin_end.clone().run_until_cancelled_owned(watch));
         }
 
-        let watcher = config.swap.watch.then(|| Watcher::start(&swapper)).flatten();
+        let watcher = match config.swap.watch {
+            true => Some(Watcher::start(&swapper).await),
+            false => None,
+        };
         let modules_dir = |source| StartError::ModulesDir { path: config.modules_dir.clone(), source };
         swapper.load_all().await.map_err(modules_dir)?;
 

@@ -12,6 +12,7 @@
 //! - [`registry`]: manifests, generations
 //! - [`engine`]: wasmtime, the cache of compiled components, the epoch ticker
 //! - [`net`]: what sockets cost: file descriptors, bytes in memory, errors of `accept`
+//! - [`files`]: reading and writing files
 //! - [`call`], [`ports`], [`config`]: plain data and traits that all may use
 
 pub mod admin;
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod engine;
+pub mod files;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

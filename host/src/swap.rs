@@ -16,6 +16,7 @@ mod run;
 mod switch;
 mod watch;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub use progress::{Compiling, Logged, Progress, Turn};
 pub use requests::Want;
 pub use watch::Watcher;
 
-use crate::config::{Config, Faults};
+use crate::config::{Config, FILE_NAME, Faults};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Environment, GuestLinker, Program};
 use crate::registry::{Kept, Loader, Roster};
@@ -58,6 +59,8 @@ pub struct Swapper {
     pub environment: Arc<Environment>,
     pub progress: Arc<dyn Progress>,
     kept: Kept,
+    /// Whether a task is trying to write pins that could not be written.
+    saves_pins: AtomicBool,
     me: Weak<Swapper>,
     /// Where reloads run, whoever asks for them.
     runtime: Handle,
@@ -105,6 +108,7 @@ impl Swapper {
             me: me.clone(),
             live: ArcSwap::from(config.clone()),
             kept: Kept::new(&config.state_dir),
+            saves_pins: AtomicBool::new(false),
             config,
             loader,
             linker,
@@ -135,7 +139,14 @@ impl Swapper {
     /// Reads `fanfare.json` again, for whatever is loaded from now on. Answers the keys that have changed and wait for a restart;
     /// faults leave everything as it was.
     pub fn reconfigure(&self) -> Result<Vec<String>, Faults> {
-        let (config, restart) = self.config.reread()?;
+        let reread = self.config.reread(self.live.load().file.as_deref());
+        let notice = reread.as_ref().err().map(|faults| format!("the previous settings stay in effect: {faults}"));
+        if self.roster.set_notice(FILE_NAME, notice.clone())
+            && let Some(notice) = notice
+        {
+            tracing::error!("{notice}");
+        }
+        let (config, restart) = reread?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }

@@ -178,7 +178,7 @@ async fn a_component_that_was_replaced_meanwhile_is_not_compiled() {
     assert!(other.code == 3 && other.err.contains("it was replaced while it was being loaded"), "{}", other.err);
     assert!(!project.path().join("out.cwasm").exists());
     let bytes = std::fs::read(project.path().join("modules/echo/echo.wasm")).unwrap();
-    let same = run(compile(&fanfare::engine::cache::digest_of(&mut bytes.as_slice()).unwrap())).await;
+    let same = run(compile(&fanfare::files::digest_of(&mut bytes.as_slice()).unwrap())).await;
     assert_eq!(same.code, 0, "{}", same.err);
     assert!(project.path().join("out.cwasm").exists());
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -83,11 +83,15 @@ impl Project {
 
     /// The same with limits of open files, such as `-S -n 64`; the last one holds.
     pub fn command_with_files(&self, limits: &[&str], args: &[&str]) -> Command {
-        let mut script: String = limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
-        script.push_str("exec \"$0\" \"$@\"");
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(script).arg(binary());
-        self.with_args(command, args)
+        let limits: String = limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+        self.shell(&format!("{limits}exec \"$@\""), args)
+    }
+
+    /// The same started by a shell: `"$@"` of the script is the program with its arguments.
+    pub fn shell(&self, script: &str, args: &[&str]) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(binary());
+        self.with_args(shell, args)
     }
 
     fn with_args(&self, mut command: Command, args: &[&str]) -> Command {
@@ -187,8 +191,24 @@ impl Serving {
 
     /// Sends our own child a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it runs");
-        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().expect("it runs").try_into().unwrap()).unwrap()
+    }
+
+    /// Lets it write files of at most this many bytes from now on, itself and its children.
+    pub fn limit_file_size(&self, most: Option<u64>) {
+        let limit = Rlimit { current: most, maximum: None };
+        prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
+    }
+
+    /// The most bytes of memory that it had at once so far.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// Waits for its end.

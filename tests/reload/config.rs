@@ -74,7 +74,7 @@ async fn with_faults_the_settings_before_stay() {
     let file = host.dir.path().join("fanfare.json");
     host.rename_in(&file, r#"{ "modules": { "faulty": { "confg": {} } } }"#);
     eventually("the fault is told", || async {
-        host.log.contains(&["the settings before stay", "fanfare.json:1:", "confg", "config"])
+        host.log.contains(&["the previous settings stay in effect", "fanfare.json:1:", "confg", "config"])
     })
     .await;
     let refused = host.admin("POST", "/v1/modules/faulty/reload", "").await;
@@ -95,10 +95,38 @@ async fn half_of_it_is_not_taken_for_the_whole() {
         host.until_served(&format!("/api/half-beside/{path}")).await;
     }
     let file = host.dir.path().join("fanfare.json");
-    assert!(!host.log.contains(&["the settings before stay", file.to_str().unwrap()]), "it is not read yet");
+    assert!(
+        !host.log.contains(&["the previous settings stay in effect", file.to_str().unwrap()]),
+        "it is not read yet"
+    );
     host.configure(json!({ "modules": { "half-config": { "config": { "greeting": "hi" } } } }));
     eventually("the whole of it is", || async {
         host.run(0, "half-config", "settings", Value::Null).await == json!({ "greeting": "hi" })
     })
     .await;
+}
+
+#[tokio::test]
+async fn without_it_the_previous_settings_stay_in_effect() {
+    let host = TestHost::empty().and_as("echo", "deleted").config(json!({
+        "modules": { "deleted": { "config": { "greeting": "hi" } } },
+        "swap": { "removal": "0ms", "poll": "50ms" },
+    }));
+    let host = host.watched().config(json!({ "swap": { "poll": "50ms" } })).start().await;
+    let file = host.dir.path().join("fanfare.json");
+    fs::remove_file(&file).unwrap();
+    let notes = || async { host.status().await["notes"].to_string() };
+    eventually("it is told", || async { notes().await.contains("fanfare.json") }).await;
+    assert!(notes().await.contains("the previous settings stay in effect"), "{}", notes().await);
+    assert_eq!(host.operate("modules/deleted/reload").await["code"], "refused");
+    assert_eq!(host.run(0, "deleted", "settings", Value::Null).await, json!({ "greeting": "hi" }));
+    let name = host.dir.path().file_name().unwrap().to_str().unwrap();
+    let told = host.log.lines(&["the previous settings stay in effect", name]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    host.configure(json!({ "modules": { "deleted": { "config": { "greeting": "again" } } } }));
+    eventually("it is read again", || async {
+        host.run(0, "deleted", "settings", Value::Null).await == json!({ "greeting": "again" })
+    })
+    .await;
+    assert_eq!(notes().await, "[]");
 }

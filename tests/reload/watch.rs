@@ -241,3 +241,70 @@ async fn a_file_that_is_written_again_as_it_was_renews_nothing() {
     look_around(&host).await;
     assert_eq!(host.count("worker-0", "same").await, 2, "the same instance");
 }
+
+#[tokio::test]
+async fn a_folder_of_a_bad_name_is_refused_by_name() {
+    let host = watched("beside").await;
+    let folder = host.folder("Bad_Name");
+    fs::create_dir(&folder).unwrap();
+    for file in ["echo.wasm", "module.json"] {
+        fs::copy(source_of("echo").join(file), folder.join(file)).unwrap();
+    }
+    let listed = |name: &'static str| {
+        let host = &host;
+        async move {
+            let status = host.status().await;
+            status["modules"].as_array().unwrap().iter().find(|module| module["name"] == name).cloned()
+        }
+    };
+    eventually("it is listed", || async { listed("Bad_Name").await.is_some() }).await;
+    let bad = listed("Bad_Name").await.unwrap();
+    assert_eq!(bad["state"], "refused");
+    assert!(bad["reason"].as_str().unwrap().contains("rename the folder"), "{bad}");
+    assert!(host.log.contains(&["Bad_Name", "refused", "rename the folder"]));
+    fs::remove_dir_all(&folder).unwrap();
+    eventually("it is listed no more", || async { listed("Bad_Name").await.is_none() }).await;
+}
+
+#[tokio::test]
+async fn a_module_without_its_component_waits_at_once() {
+    let host = TestHost::empty().and_as("echo", "beside").watched();
+    let host = host.config(json!({ "swap": { "removal": "1m" } })).start().await;
+    fs::create_dir(host.folder("unbuilt")).unwrap();
+    fs::copy(source_of("echo").join("module.json"), host.folder("unbuilt").join("module.json")).unwrap();
+    eventually("it waits", || async {
+        let status = host.status().await;
+        let modules = status["modules"].as_array().unwrap();
+        modules.iter().any(|module| module["name"] == "unbuilt" && module["state"] == "waiting")
+    })
+    .await;
+    assert!(host.log.contains(&["unbuilt", "waiting for the component"]));
+    fs::copy(source_of("echo").join("echo.wasm"), host.folder("unbuilt").join("echo.wasm")).unwrap();
+    host.until_served("/api/unbuilt/who").await;
+}
+
+/// Its time of change tells that it is still empty, until that changes.
+#[tokio::test]
+async fn a_folder_that_was_empty_for_long_is_served_once_it_is_filled() {
+    let host = TestHost::empty().and_as("echo", "beside");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let host = host.config(json!({ "swap": { "watch": true, "poll": "50ms" } }));
+    let host = host.file("modules/old/README", "").start().await;
+    File::open(host.folder("old")).unwrap().set_modified(long_ago).unwrap();
+    let dangling = host.folder("dangling");
+    fs::create_dir(&dangling).unwrap();
+    let manifest = host.dir.path().join("manifest.json");
+    symlink(&manifest, dangling.join("module.json")).unwrap();
+    fs::copy(source_of("echo").join("echo.wasm"), dangling.join("echo.wasm")).unwrap();
+    File::open(&dangling).unwrap().set_modified(long_ago).unwrap();
+    for path in ["one", "two"] {
+        host.put_manifest("beside", &with_route(path));
+        host.until_served(&format!("/api/beside/{path}")).await;
+    }
+    for file in ["echo.wasm", "module.json"] {
+        fs::copy(source_of("echo").join(file), host.folder("old").join(file)).unwrap();
+    }
+    host.until_served("/api/old/who").await;
+    fs::copy(source_of("echo").join("module.json"), &manifest).unwrap();
+    host.until_served("/api/dangling/who").await;
+}

@@ -31,6 +31,7 @@ pub fn status(admin: &Admin) -> Value {
         "descriptors": { "max": sockets.descriptors.limit, "reserved": sockets.descriptors.reserved },
         "addressSpace": { "used": space.bytes().used, "limit": space.bytes().limit },
         "mappings": { "used": space.mappings().used, "limit": space.mappings().limit },
+        "notes": roster.notices(),
         "modules": listed,
     })
 }

@@ -11,7 +11,7 @@ use super::inspect::Bytes;
 use super::project::Wanted;
 use super::{check, component};
 use crate::config::{Config, source};
-use crate::engine::cache;
+use crate::files;
 use crate::host;
 use crate::registry::Manifest;
 use crate::registry::manifest::ManifestError;
@@ -153,7 +153,7 @@ fn put(made: &Path, component: &Path) -> Result<(), BuildError> {
     if let Some(above) = component.parent() {
         std::fs::create_dir_all(above).map_err(failed)?;
     }
-    cache::write_whole(component, &bytes, cache::PUBLIC).map_err(failed)
+    files::write_whole(component, &bytes, files::PUBLIC).map_err(failed)
 }
 
 fn missing(manifest: &Manifest, command: &str) -> BuildError {

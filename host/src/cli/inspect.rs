@@ -13,6 +13,7 @@ use super::config::{SettingsArgs, complain, print};
 use super::project;
 use super::temp::Temp;
 use crate::config::{Config, source};
+use crate::files::{self, ReadError};
 use crate::host::Seen;
 use crate::registry::{Anatomy, anatomy};
 
@@ -51,12 +52,11 @@ struct Report {
 
 fn look(args: &InspectArgs) -> Result<Report, String> {
     let (config, _temp) = settings(args)?;
-    let size = std::fs::metadata(&args.file).map_err(|error| format!("cannot be read: {error}"))?.len();
     let most = config.engine.max_component;
-    if size > most {
-        return Err(format!("has {size} bytes: more than engine.maxComponent, {most}"));
-    }
-    let bytes = std::fs::read(&args.file).map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = files::read(&args.file, most).map_err(|error| match error {
+        ReadError::Io(error) => format!("cannot be read: {error}"),
+        ReadError::TooLarge(size) => format!("has {size} bytes: more than engine.maxComponent, {most}"),
+    })?;
     let anatomy = anatomy(&bytes)?;
     let seen = inspector(&config)?;
     let seen = super::runtime()?.block_on(seen.component(&args.file));

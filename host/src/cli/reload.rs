@@ -98,7 +98,7 @@ fn warn_of_restart(keys: &[String]) {
 }
 
 fn told(reloaded: &Reloaded) -> String {
-    let Reloaded { module, outcome, generation, from, running, pinned, restart: _ } = reloaded;
+    let Reloaded { module, outcome, generation, from, running, pinned, durable, restart: _ } = reloaded;
     let generation = generation.as_deref().unwrap_or_default();
     let what = match (outcome, from.as_deref()) {
         (Outcome::Started, _) => format!("serves, generation {generation}"),
@@ -114,5 +114,6 @@ fn told(reloaded: &Reloaded) -> String {
         count => format!("; {count} calls ran on in the old instances when their state was saved"),
     };
     let pinned = if *pinned { "; pinned until the folder changes, or `fanfare reload --force`" } else { "" };
-    format!("{module}: {what}{ran_on}{pinned}\n")
+    let memory = if *durable { "" } else { "; not saved in stateDir yet, a restart may serve another generation" };
+    format!("{module}: {what}{ran_on}{pinned}{memory}\n")
 }

@@ -150,7 +150,9 @@ const WAITING_LINES: usize = 8_192;
 
 /// Text on a terminal, else JSON, to standard error. The guard writes what waits when it goes.
 fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, ErrorCounter), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
+    // What watches files warns of each watch that ends with its folder. A directive of the user's own comes later and counts.
+    let directives = format!("notify=error,{filter}");
+    let filter = EnvFilter::try_new(directives).map_err(|error| format!("--log {filter}: {error}"))?;
     let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
     let is_terminal = terminal.is_some();
     let (writer, guard) = match terminal {

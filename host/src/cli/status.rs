@@ -30,6 +30,9 @@ struct Status {
     /// Absent from an older host.
     address_space: Option<Room>,
     mappings: Option<Room>,
+    /// What the operator should know of the host itself.
+    #[serde(default)]
+    notes: Vec<String>,
     modules: Vec<Module>,
 }
 
@@ -104,6 +107,10 @@ fn readable(status: &Status) -> String {
         text.push('\n');
     }
     text.push('\n');
+    for note in &status.notes {
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "{}\n", note.lines().map(printable).collect::<Vec<_>>().join("\n  "));
+    }
     if status.modules.is_empty() {
         text.push_str("no modules\n");
         return text;
@@ -206,7 +213,7 @@ mod tests {
 
     const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,
         "addressSpace":{"used":4362076160,"limit":70368744177664},"mappings":{"used":4,"limit":32765},
-        "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"modules":[
+        "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"notes":["fanfare.json: gone\u001b\nsince then"],"modules":[
         {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"on trial","isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"in_flight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
@@ -227,6 +234,9 @@ mod tests {
         let expected = "\
 node-1 (development)
 7 of 800 connections; `ulimit -n` allows no more, http.maxConnections is 10000
+
+fanfare.json: gone\\u{1b}
+  since then
 
 MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
 flags   ready    0123456789ab  worker-0  ready    0         3            0

@@ -1,6 +1,8 @@
 //! What a change of `fanfare.json` means for a host that runs.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 
 use super::fault::{Fault, Faults, Origin};
 use super::{Config, Node, load, source};
@@ -9,11 +11,18 @@ use super::{Config, Node, load, source};
 const LIVE: &[&str] = &["modules", "limits"];
 
 impl Config {
-    /// Reads the sources again. Answers this configuration with what they say now of `modules` and `limits`, and the other keys
-    /// that have changed: those need a restart.
-    pub fn reread(&self) -> Result<(Config, Vec<String>), Faults> {
-        if let Some(file) = self.file.as_deref().filter(|file| !file.exists()) {
-            let message = "is not there any more: the settings before stay";
+    /// Reads the sources again. Returns this configuration with what they say now of `modules` and `limits`, and the other keys
+    /// that have changed: those need a restart. `last` is the file that was read last: without it there would be defaults.
+    pub fn reread(&self, last: Option<&Path>) -> Result<(Config, Vec<String>), Faults> {
+        if let Some(file) = last
+            && let Err(error) = std::fs::metadata(file)
+        {
+            let message = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "is not there any more: put it back, a restart without it would use defaults"
+                }
+                _ => &format!("cannot be read: {error}"),
+            };
             return Err(Fault::new(&Origin::start_of(&source::shown(file)), "", message.to_owned()).into());
         }
         let Some(sources) = &self.sources else { return Ok((self.clone(), Vec::new())) };
@@ -23,6 +32,7 @@ impl Config {
         }
         let restart = different(&self.effective, &new.effective);
         let live = Config {
+            file: new.file,
             limits: new.limits,
             modules: new.modules,
             effective: new.effective,

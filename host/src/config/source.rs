@@ -1,8 +1,6 @@
 //! Reads JSON with comments and trailing commas, keeping the line and column of every key and value.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,6 +12,7 @@ use jsonc_parser::{CollectOptions, ParseOptions};
 
 use super::fault::{Fault, Faults, Origin};
 use super::tree::{Member, Node, Path as KeyPath, Step, Value, printable, quoted};
+use crate::files::{self, Irregular, ReadError};
 
 /// The largest file, in bytes: 1 MiB.
 pub const LARGEST: u64 = 1 << 20;
@@ -36,24 +35,20 @@ pub const OPTIONS: ParseOptions = ParseOptions {
 pub fn read(file: &Path) -> Result<String, Fault> {
     let origin = Origin::start_of(&shown(file));
     let fault = |message: String| Fault::new(&origin, "", message);
-    let unreadable = |error: std::io::Error| fault(format!("cannot be read: {error}"));
-    // Asked first: opening a pipe would wait for its writer.
-    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(fault("is not a file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    File::open(file).and_then(|open| open.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(fault("must be at most 1MiB, found more: keep data out of it".to_owned()));
-    }
+    let bytes = files::read(file, LARGEST).map_err(|error| match error {
+        ReadError::Io(error) if Irregular::is(&error) => fault(format!("{error}: put a regular file there")),
+        ReadError::Io(error) => fault(format!("cannot be read: {error}")),
+        ReadError::TooLarge(_) => fault("must be at most 1MiB, found more: keep data out of it".to_owned()),
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         fault(format!("must be UTF-8, found something else at byte {}", error.utf8_error().valid_up_to()))
     })
 }
 
-/// Whether a file is one whole JSON text: one that is being written is not.
-pub fn is_whole(file: &Path) -> bool {
-    read(file).is_ok_and(|text| parse(&text, &shown(file)).1.is_empty())
+/// Whether a file may be half of what its writer is writing: it is regular, and not one whole JSON text.
+pub fn is_cut_off(file: &Path) -> bool {
+    let is_whole = || read(file).is_ok_and(|text| parse(&text, &shown(file)).1.is_empty());
+    files::check_regular(file).is_ok() && !is_whole()
 }
 
 /// A path as messages show it: relative to the current folder when it is below it.

@@ -1,6 +1,5 @@
 //! Compiling in a child process: low priority, with limits on memory, time and size.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,6 +10,8 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use wasmparser::Parser;
+
+use crate::files::{self, ReadError};
 
 /// Starts the child processes that compile.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub enum CompileError {
     Timeout(Duration),
     #[error("{path}: {why}")]
     Refused { path: PathBuf, why: String },
+    #[error("{folder}: a compiled component cannot be written to this folder of stateDir: {why}; {STATE_DIR}")]
+    Unwritten { folder: PathBuf, why: String },
     #[error("the compiler ended with {status}; it may have reached engine.compileMemory: {output}")]
     Died { status: std::process::ExitStatus, output: String },
 }
@@ -44,12 +47,11 @@ pub enum CompileError {
 impl Compiler {
     /// The bytes of a component, if they are not too many.
     pub fn read(&self, component: &Path) -> Result<Vec<u8>, CompileError> {
-        let read = |source| CompileError::Read { path: component.to_owned(), source };
-        let size = fs::metadata(component).map_err(read)?.len();
-        if size > self.max_component {
-            return Err(CompileError::TooLarge { path: component.to_owned(), size, max: self.max_component });
-        }
-        fs::read(component).map_err(read)
+        let (path, max) = (component.to_owned(), self.max_component);
+        files::read(component, max).map_err(|error| match error {
+            ReadError::Io(source) => CompileError::Read { path, source },
+            ReadError::TooLarge(size) => CompileError::TooLarge { path, size, max },
+        })
     }
 
     /// Compiles a component file that still has this digest into an artefact, which appears whole or not at all.
@@ -89,6 +91,10 @@ impl Compiler {
         match status.code() {
             Some(0) => Ok(()),
             Some(REFUSED) => Err(CompileError::Refused { path: component.to_owned(), why: output }),
+            Some(UNWRITTEN) => {
+                let folder = artefact.parent().unwrap_or(artefact).to_owned();
+                Err(CompileError::Unwritten { folder, why: output })
+            }
             _ => Err(CompileError::Died { status, output }),
         }
     }
@@ -99,6 +105,12 @@ const FILES: u64 = 256;
 
 /// The child's exit code when the component itself is at fault.
 const REFUSED: i32 = 3;
+
+/// The child's exit code when only the artefact could not be written.
+const UNWRITTEN: i32 = 4;
+
+/// What helps when the host's own folder cannot be written.
+pub(super) const STATE_DIR: &str = "free space, make it writable, or set stateDir to another folder";
 
 /// The child's side: `fanfare compile <component> <artefact>`.
 #[derive(Debug, clap::Args)]
@@ -157,33 +169,40 @@ pub fn run_child(args: &CompileArgs) -> i32 {
     let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);
     let _ = rustix::process::nice(10);
     // The host has raised its own limit for its connections; a compiler opens a handful of files.
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let current = files.current.map(|limit| limit.min(FILES));
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, Rlimit { current, ..files });
-    match compile(args) {
-        Ok(()) => 0,
+    let open = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let current = open.current.map(|limit| limit.min(FILES));
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, Rlimit { current, ..open });
+    let artefact = match compile(args) {
+        Ok(artefact) => artefact,
         Err(error) => {
             eprintln!("{error:#}");
-            REFUSED
+            return REFUSED;
+        }
+    };
+    match files::write_whole(&args.artefact, &artefact, files::PRIVATE) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error}");
+            UNWRITTEN
         }
     }
 }
 
-fn compile(args: &CompileArgs) -> wasmtime::Result<()> {
+/// The artefact of a component.
+fn compile(args: &CompileArgs) -> wasmtime::Result<Vec<u8>> {
     let mut config = super::settings();
     config.parallel_compilation(args.threads > 1);
     let engine = wasmtime::Engine::new(&config)?;
-    let component = fs::read(&args.component)?;
+    // The host has checked the size of the file that it compiles.
+    let component = files::read(&args.component, u64::MAX)?;
     if let Some(why) = no_component(&component) {
         return Err(wasmtime::Error::msg(why));
     }
-    let changed = |digest: &String| *digest != super::cache::hex(&Sha256::digest(&component));
+    let changed = |digest: &String| *digest != files::hex(&Sha256::digest(&component));
     if args.digest.as_ref().is_some_and(changed) {
         return Err(wasmtime::Error::msg("it was replaced while it was being loaded: load it again"));
     }
-    let artefact = engine.precompile_component(&component)?;
-    super::cache::write_whole(&args.artefact, &artefact, super::cache::PRIVATE)?;
-    Ok(())
+    engine.precompile_component(&component)
 }
 
 /// Why a file does not even begin as a component does.

@@ -3,27 +3,41 @@
 //! `<stateDir>/generations/<module>/` has `index.json`, and for each generation `<digest>.json` (its manifest) and
 //! `<digest>.wasm` (its component). Every file appears whole or not at all.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::loader::digest;
 use super::manifest::{FILE_NAME, Manifest};
 use super::{Candidate, short};
-use crate::engine::cache::{PRIVATE, hex, make_private, write_whole};
+use crate::config::source;
+use crate::files::{self, PRIVATE, ReadError, make_private, write_durable};
 
 /// How many generations of a module are kept, with the one that serves.
 pub const KEPT: usize = 3;
 
 const INDEX: &str = "index.json";
 
-/// The folder of kept generations.
-#[derive(Debug, Clone)]
+/// The folder of kept generations, and the pins, which hold even while the folder cannot be written.
+#[derive(Debug)]
 pub struct Kept {
     dir: PathBuf,
+    /// By module, once known. What is here counts, not what the folder says.
+    pins: Mutex<HashMap<String, Known>>,
+    /// Held while an index is read, changed and written.
+    writing: Mutex<()>,
+}
+
+/// The pin of a module.
+#[derive(Debug, Clone)]
+struct Known {
+    pin: Option<Pin>,
+    /// Whether a restart finds it.
+    saved: bool,
 }
 
 /// What is kept of one module.
@@ -47,32 +61,49 @@ pub struct Pin {
 
 impl Kept {
     pub fn new(state_dir: &Path) -> Kept {
-        Kept { dir: state_dir.join("generations") }
+        Kept { dir: state_dir.join("generations"), pins: Mutex::default(), writing: Mutex::default() }
     }
 
     fn of(&self, module: &str) -> PathBuf {
         self.dir.join(module)
     }
 
-    /// An index that cannot be read is none.
-    fn index(&self, module: &str) -> Index {
-        let text = fs::read(self.of(module).join(INDEX)).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+    /// What is kept of a module. An index that is no JSON counts as empty, one that cannot be read is an error.
+    fn index(&self, module: &str) -> io::Result<Index> {
+        let mut index: Index = match files::read(&self.of(module).join(INDEX), source::LARGEST) {
+            Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Index::default(),
+            Err(ReadError::Io(error)) => return Err(error),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        let mut pins = self.pins.lock();
+        match pins.get(module) {
+            Some(known) => index.pinned = known.pin.clone(),
+            None => drop(pins.insert(module.to_owned(), Known { pin: index.pinned.clone(), saved: true })),
+        }
+        Ok(index)
     }
 
+    /// Makes this what a restart finds, pin included.
     fn write(&self, module: &str, index: &Index) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(index).map_err(io::Error::other)?;
-        write_whole(&self.of(module).join(INDEX), &text, PRIVATE)
+        make_private(&self.of(module))?;
+        write_durable(&self.of(module).join(INDEX), &text, PRIVATE)?;
+        if let Some(known) = self.pins.lock().get_mut(module).filter(|known| known.pin == index.pinned) {
+            known.saved = true;
+        }
+        self.trim(module, index);
+        Ok(())
     }
 
     /// The digests of a module's kept generations, the one that served last first.
     pub fn generations(&self, module: &str) -> Vec<String> {
-        self.index(module).good
+        self.index(module).unwrap_or_default().good
     }
 
     /// The same with the pinned one before all others: it has served after them.
     pub fn last_served(&self, module: &str) -> Vec<String> {
-        let Index { good, pinned } = self.index(module);
+        let Index { good, pinned } = self.index(module).unwrap_or_default();
         let pinned = pinned.map(|pin| pin.generation);
         let others = good.into_iter().filter(|digest| Some(digest) != pinned.as_ref());
         pinned.iter().cloned().chain(others).collect()
@@ -80,21 +111,24 @@ impl Kept {
 
     /// Puts a generation that serves before the others, and drops the oldest beyond [`KEPT`] but for the pinned one.
     pub fn keep(&self, candidate: &Candidate) -> io::Result<()> {
-        let module = &candidate.manifest.name;
-        let mut index = self.index(module);
-        if index.good.first() == Some(&candidate.digest) {
+        let Candidate { manifest, component, digest, .. } = candidate;
+        self.keep_files(&manifest.name, digest, component, &manifest.digest_bytes)
+    }
+
+    fn keep_files(&self, module: &str, digest: &str, component: &[u8], manifest: &[u8]) -> io::Result<()> {
+        let _writing = self.writing.lock();
+        let mut index = self.index(module)?;
+        if index.good.first().is_some_and(|first| first == digest) {
             return Ok(());
         }
         make_private(&self.of(module))?;
-        let (manifest, component) = self.files(module, &candidate.digest);
-        write_whole(&component, &candidate.component, PRIVATE)?;
-        write_whole(&manifest, &candidate.manifest.digest_bytes, PRIVATE)?;
-        index.good.retain(|digest| *digest != candidate.digest);
-        index.good.insert(0, candidate.digest.clone());
+        let (manifest_file, component_file) = self.files(module, digest);
+        write_durable(&component_file, component, PRIVATE)?;
+        write_durable(&manifest_file, manifest, PRIVATE)?;
+        index.good.retain(|kept| kept != digest);
+        index.good.insert(0, digest.to_owned());
         index.good.truncate(KEPT);
-        self.write(module, &index)?;
-        self.trim(module, &index);
-        Ok(())
+        self.write(module, &index)
     }
 
     /// Removes the files of generations that are kept no more, and what a killed host left half-written.
@@ -115,42 +149,186 @@ impl Kept {
         (file("json"), file("wasm"))
     }
 
-    /// The manifest of a kept generation, whose component is the kept one; or why it cannot be taken.
-    pub fn manifest(&self, module_dir: &Path, module: &str, generation: &str) -> Result<Manifest, String> {
+    /// The manifest of a kept generation, whose component is the kept one, of at most so many bytes; or why it is not usable.
+    pub fn manifest(&self, module_dir: &Path, module: &str, generation: &str, most: u64) -> Result<Manifest, String> {
         let (manifest, component) = self.files(module, generation);
-        let lost = |error: io::Error| format!("generation {} cannot be read: {error}", short(generation));
-        let text = fs::read_to_string(&manifest).map_err(lost)?;
-        let bytes = fs::read(&component).map_err(lost)?;
-        if digest(&hex(&Sha256::digest(&bytes)), text.as_bytes()) != generation {
+        let lost = |error: ReadError| format!("generation {} cannot be read: {error}", short(generation));
+        let text = files::read(&manifest, source::LARGEST).map_err(lost)?;
+        if digest(&files::digest(&component, most).map_err(lost)?, &text) != generation {
             return Err(format!("generation {} is not what was kept", short(generation)));
         }
+        let text = String::from_utf8(text).map_err(|error| lost(io::Error::other(error).into()))?;
         let manifest = Manifest::from_text(module_dir, &text).map_err(|error| error.to_string())?;
         Ok(Manifest { component, ..manifest })
     }
 
     pub fn pin(&self, module: &str) -> Option<Pin> {
-        self.index(module).pinned
+        let known = self.pins.lock().get(module).cloned();
+        match known {
+            Some(known) => known.pin,
+            None => self.index(module).unwrap_or_default().pinned,
+        }
     }
 
-    /// Pins a generation, or nothing.
+    /// Pins a generation, or nothing. It holds in this process even when this fails; [`Kept::save_pin`] tries again.
     pub fn set_pin(&self, module: &str, pin: Option<Pin>) -> io::Result<()> {
-        let index = self.index(module);
-        if index.pinned == pin {
+        if self.pin(module) == pin && self.is_saved(module) {
             return Ok(());
         }
-        make_private(&self.of(module))?;
-        let index = Index { pinned: pin, ..index };
-        self.write(module, &index)?;
-        self.trim(module, &index);
-        Ok(())
+        self.pins.lock().insert(module.to_owned(), Known { pin, saved: false });
+        self.save_pin(module)
+    }
+
+    /// Writes the pin of a module, unless that is done.
+    pub fn save_pin(&self, module: &str) -> io::Result<()> {
+        let _writing = self.writing.lock();
+        if self.is_saved(module) {
+            return Ok(());
+        }
+        let index = self.index(module)?;
+        self.write(module, &index)
+    }
+
+    /// Whether a restart finds the pin that holds, or that there is none.
+    pub fn is_saved(&self, module: &str) -> bool {
+        self.pins.lock().get(module).is_none_or(|known| known.saved)
+    }
+
+    /// The modules whose pin a restart does not find.
+    pub fn unsaved(&self) -> Vec<String> {
+        self.pins.lock().iter().filter(|(_, known)| !known.saved).map(|(module, _)| module.clone()).collect()
     }
 }
 
-/// What is in a module's folder, whether it can be loaded or not.
-pub fn folder_digest(dir: &Path) -> String {
-    // A pipe would wait for its writer.
-    let read = |path: &Path| if path.is_file() { fs::read(path).ok() } else { None };
-    let text = read(&dir.join(FILE_NAME)).unwrap_or_default();
-    let component = Manifest::load(dir).ok().and_then(|manifest| read(&manifest.component));
-    digest(&component.map(|bytes| hex(&Sha256::digest(&bytes))).unwrap_or_default(), &text)
+/// What is in a module's folder, whether it can be loaded or not. Of a component of more than so many bytes only the size counts,
+/// since it is refused for that.
+pub fn folder_digest(dir: &Path, most: u64) -> String {
+    let text = files::read(&dir.join(FILE_NAME), source::LARGEST).unwrap_or_default();
+    let component = Manifest::load(dir).ok().map(|manifest| files::digest(&manifest.component, most));
+    let component = match component {
+        Some(Ok(digest)) => digest,
+        Some(Err(ReadError::TooLarge(size))) => format!("{size} bytes"),
+        Some(Err(ReadError::Io(_))) | None => String::new(),
+    };
+    digest(&component, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::faults::{Fault, with};
+
+    const MODULE: &str = "kept";
+
+    /// A generation: its digest, component and manifest.
+    struct Made(String, Vec<u8>, &'static [u8]);
+
+    fn made(component: &str) -> Made {
+        let manifest = br#"{ "component": "kept.wasm" }"#;
+        let component = component.as_bytes().to_vec();
+        Made(digest(&files::digest_of(&mut component.as_slice()).unwrap(), manifest), component, manifest)
+    }
+
+    impl Kept {
+        fn keep_made(&self, Made(digest, component, manifest): &Made) -> io::Result<()> {
+            self.keep_files(MODULE, digest, component, manifest)
+        }
+    }
+
+    /// What a start finds: the pin, and the generations to go back to, each of which loads.
+    fn found(state: &Path) -> (Option<Pin>, Vec<String>) {
+        let kept = Kept::new(state);
+        let served = kept.last_served(MODULE);
+        for digest in &served {
+            kept.manifest(Path::new("/kept"), MODULE, digest, 1024).unwrap();
+        }
+        (kept.pin(MODULE), served)
+    }
+
+    /// Lets every step of a change fail in every way: the next start finds what was before it, or what is after it.
+    fn whatever_fails(name: &str, prepare: impl Fn(&Kept), change: impl Fn(&Kept) -> io::Result<()>) {
+        let state = std::env::temp_dir().join(format!("fanfare-kept-{name}-{}", std::process::id()));
+        let fresh = || {
+            let _ = fs::remove_dir_all(&state);
+            let kept = Kept::new(&state);
+            prepare(&kept);
+            (Kept::new(&state), found(&state))
+        };
+        let (kept, before) = fresh();
+        change(&kept).unwrap();
+        let after = found(&state);
+        assert_ne!(before, after);
+        for fault in [|at| Fault::Full { at }, |at| Fault::PowerCut { at }] {
+            for at in 0.. {
+                let (kept, _) = fresh();
+                let (changed, happened) = with(fault(at), || change(&kept));
+                if !happened {
+                    assert!(at > 3, "it writes something");
+                    break;
+                }
+                changed.unwrap_err();
+                let found = found(&state);
+                assert!(found == before || found == after, "{:?}: {found:?}", fault(at));
+                // The pin holds without the disk, and is written when that has room.
+                if let Fault::Full { .. } = fault(at) {
+                    assert!(kept.pin(MODULE) == after.0 || kept.pin(MODULE) == before.0);
+                    kept.unsaved().iter().for_each(|module| kept.save_pin(module).unwrap());
+                    assert_eq!(Kept::new(&state).pin(MODULE), kept.pin(MODULE));
+                }
+            }
+        }
+        fs::remove_dir_all(&state).unwrap();
+    }
+
+    fn pin_of(Made(digest, ..): &Made) -> Option<Pin> {
+        Some(Pin { generation: digest.clone(), folder: "folder".to_owned() })
+    }
+
+    fn keep_all(kept: &Kept, components: &[&str]) {
+        components.iter().for_each(|component| kept.keep_made(&made(component)).unwrap());
+    }
+
+    #[test]
+    fn whatever_fails_when_the_first_generation_is_kept_a_start_finds_it_or_none() {
+        whatever_fails("first", |_| {}, |kept| kept.keep_made(&made("one")));
+    }
+
+    #[test]
+    fn whatever_fails_when_a_generation_takes_the_place_of_another_a_start_finds_one_of_them() {
+        whatever_fails("next", |kept| keep_all(kept, &["one", "two", "three"]), |kept| kept.keep_made(&made("four")));
+    }
+
+    #[test]
+    fn whatever_fails_when_a_pin_is_set_or_removed_a_start_finds_the_one_or_the_other() {
+        let pinned = |kept: &Kept| {
+            keep_all(kept, &["one", "two", "three"]);
+            kept.set_pin(MODULE, pin_of(&made("one"))).unwrap();
+        };
+        let set = |kept: &Kept| kept.set_pin(MODULE, pin_of(&made("two")));
+        whatever_fails("set", |kept| keep_all(kept, &["one", "two"]), set);
+        whatever_fails("set-again", pinned, set);
+        whatever_fails("removed", pinned, |kept| kept.set_pin(MODULE, None));
+        let beyond = |kept: &Kept| {
+            pinned(kept);
+            keep_all(kept, &["four"]);
+        };
+        whatever_fails("beyond", beyond, |kept| kept.set_pin(MODULE, None));
+    }
+
+    #[test]
+    fn a_pin_holds_while_it_cannot_be_written() {
+        let state = std::env::temp_dir().join(format!("fanfare-kept-pin-{}", std::process::id()));
+        let kept = Kept::new(&state);
+        keep_all(&kept, &["one", "two"]);
+        let (set, _) = with(Fault::Full { at: 0 }, || kept.set_pin(MODULE, pin_of(&made("one"))));
+        assert_eq!(set.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!((kept.pin(MODULE), kept.is_saved(MODULE)), (pin_of(&made("one")), false));
+        assert_eq!(kept.unsaved(), [MODULE]);
+        assert_eq!(Kept::new(&state).pin(MODULE), None, "a restart does not find it yet");
+        // What else is written takes it along.
+        keep_all(&kept, &["three"]);
+        assert!(kept.is_saved(MODULE) && kept.unsaved().is_empty());
+        assert_eq!(Kept::new(&state).pin(MODULE), pin_of(&made("one")));
+        fs::remove_dir_all(&state).unwrap();
+    }
 }

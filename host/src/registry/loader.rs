@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Generation, Isolation, Manifest, component, lifts, manifest};
 use crate::config::{Config, EngineConfig, Faults, Limits};
-use crate::engine::{Cache, CacheError, Compiler, Engine, cache};
+use crate::engine::{Cache, CacheError, Compiler, Engine};
+use crate::files::{aside, hex};
 
 /// Why a module cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +36,11 @@ pub struct Loader {
 }
 
 /// A module as it is on disk and in the operator's configuration, not compiled yet.
+#[derive(Clone)]
 pub struct Candidate {
     pub manifest: Manifest,
     /// The bytes of the component.
-    pub component: Vec<u8>,
+    pub component: Bytes,
     /// What its generation will be called.
     pub digest: String,
     component_digest: String,
@@ -56,7 +59,7 @@ impl Candidate {
 
 /// The digest of a generation: of its component's digest and its manifest's bytes.
 pub fn digest(component_digest: &str, manifest: &[u8]) -> String {
-    cache::hex(&Sha256::new().chain_update(component_digest).chain_update(manifest).finalize())
+    hex(&Sha256::new().chain_update(component_digest).chain_update(manifest).finalize())
 }
 
 impl Loader {
@@ -76,8 +79,8 @@ impl Loader {
         if !faults.is_empty() {
             return Err(LoadError::Refused(faults));
         }
-        let component = self.compiler.read(&manifest.component).map_err(CacheError::from)?;
-        let component_digest = cache::hex(&Sha256::digest(&component));
+        let component = Bytes::from(self.compiler.read(&manifest.component).map_err(CacheError::from)?);
+        let component_digest = hex(&Sha256::digest(&component));
         let operator = config.module(&manifest.name);
         let subdomains = operator.subdomains.keys();
         Ok(Candidate {
@@ -104,10 +107,16 @@ impl Loader {
         let path = &manifest.component;
         let refused = |faults| LoadError::Component { path: path.clone(), faults };
         // Before anything is compiled. What is damaged gets its reason from the compiler.
-        let made = lifts::follow(component);
+        let bytes = component.clone();
+        let (made, is_whole) = aside(move || {
+            let made = lifts::follow(&bytes);
+            let is_whole = made.is_some() || component::is_whole(&bytes);
+            (made, is_whole)
+        })
+        .await;
         let heavy = match &made {
             Some(made) => made.weight.faults(&self.settings),
-            None if component::is_whole(component) => vec![lifts::UNFOLLOWED.to_owned()],
+            None if is_whole => vec![lifts::UNFOLLOWED.to_owned()],
             None => Vec::new(),
         };
         if !heavy.is_empty() {

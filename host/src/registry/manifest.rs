@@ -15,7 +15,7 @@ use crate::config::{Faults, Node};
 pub use path::parse as parse_path;
 pub use raw::{Isolation, Middleware, Rollout};
 pub use resolve::{check_grants, effective_config, effective_limits};
-pub use scan::{Found, Scanned, folders, look, scan};
+pub use scan::{Found, Scanned, folders, is_candidate, is_module, look, scan};
 
 mod check;
 mod path;

@@ -35,13 +35,17 @@ impl ModuleState {
     }
 }
 
+/// What a pin lacks that could not be written.
+const UNSAVED: &str = "; the pin could not be saved in stateDir, so that a restart serves the folder: free space or make it writable, saving is retried";
+
 /// What the operator should know of a module although it serves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Note {
     #[error(
-        "pinned by a rollback to generation {generation}: what is in the folder is not served until it changes, or `fanfare reload --force`"
+        "pinned by a rollback to generation {generation}: what is in the folder is not served until it changes, or `fanfare reload --force`{}",
+        if *.saved { "" } else { UNSAVED }
     )]
-    Pinned { generation: String },
+    Pinned { generation: String, saved: bool },
     #[error("generation {generation} is on trial in {places} for {lasts:?}")]
     OnTrial { generation: String, places: String, lasts: Duration },
     #[error("generation {generation} was {why}")]
@@ -57,6 +61,8 @@ pub enum Note {
 pub struct Roster {
     states: RwLock<BTreeMap<String, ModuleState>>,
     notes: RwLock<BTreeMap<String, Note>>,
+    /// What the operator should know of the host itself, by what it is about.
+    notices: RwLock<BTreeMap<&'static str, String>>,
     ready: AtomicBool,
 }
 
@@ -90,6 +96,20 @@ impl Roster {
             Some(note) => drop(notes.insert(module.to_owned(), note)),
             None => drop(notes.remove(module)),
         }
+    }
+
+    /// Notes what is wrong with a part of the host, or that nothing is. Returns whether that is new, so that it is logged once.
+    pub fn set_notice(&self, about: &'static str, notice: Option<String>) -> bool {
+        let mut notices = self.notices.write();
+        match notice {
+            Some(notice) => notices.insert(about, notice.clone()).as_ref() != Some(&notice),
+            None => notices.remove(about).is_some(),
+        }
+    }
+
+    /// What the operator should know of the host itself.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.read().values().cloned().collect()
     }
 
     /// Whether every module has had its first try.

@@ -14,7 +14,7 @@ use super::run::Run;
 use super::{Holding, Outcome, Reloaded, SwapError, Swapper};
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
-use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout, folder_digest};
+use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout};
 
 /// How often a trial is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -124,7 +124,7 @@ impl Swapper {
             match verdict {
                 Ok(()) => self.promote(module, holding, canary, &hurry).await,
                 Err(why) => {
-                    self.pin_before(module, holding, &canary);
+                    self.pin_before(module, holding, &canary).await;
                     self.roll_back(module, holding, canary, &why).await;
                 }
             }
@@ -158,7 +158,7 @@ impl Swapper {
         let from = holding.program.generation.clone();
         match self.switch(&canary.program, &from, &rest, true, hurry).await {
             Err(why) => {
-                self.pin_before(module, holding, &canary);
+                self.pin_before(module, holding, &canary).await;
                 self.roll_back(module, holding, canary, &format!("rolled back: {why}")).await;
             }
             Ok((running, drain)) => {
@@ -167,7 +167,7 @@ impl Swapper {
                 let generation = &canary.program.generation;
                 self.roster.set(module, ModuleState::Held(generation.clone()));
                 self.roster.set_note(module, None);
-                self.keep(&canary.candidate);
+                self.keep(&canary.candidate).await;
                 let (short, before) = (generation.short_digest(), from.short_digest());
                 tracing::info!(%module, generation = %short, from = %before, "the trial is over, every worker serves it");
                 let swapped = Run::outcome(module, Outcome::Swapped, &generation.digest);
@@ -180,10 +180,11 @@ impl Swapper {
     }
 
     /// What has failed is not tried again before the folder changes.
-    fn pin_before(&self, module: &str, holding: &Holding, canary: &Canary) {
-        let folder = folder_digest(&self.config.modules_dir.join(module));
+    async fn pin_before(self: &Arc<Swapper>, module: &str, holding: &Holding, canary: &Canary) {
+        let folder = self.folder_digest(module).await;
         if folder == canary.candidate.digest {
-            self.set_pin(module, Some(Pin { generation: holding.program.generation.digest.clone(), folder }));
+            let generation = holding.program.generation.digest.clone();
+            self.set_pin(module, Some(Pin { generation, folder })).await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! A module's folder as it is just now: whether it is there, still being written, and what is in it.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,16 +9,43 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{LOOK, Swapper};
 use crate::config::{Config, source};
+use crate::files::aside;
 use crate::registry::manifest::{self, FILE_NAME, Found, Manifest};
-use crate::registry::{Candidate, Pin, component, folder_digest};
+use crate::registry::{Candidate, ModuleState, component, folder_digest};
 
 /// What a module's files look like from outside: enough to tell that one was written or replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Print {
-    manifest: Option<Stat>,
+    manifest: Seen,
     /// Where `module.json` says the component is.
     pub component: Option<PathBuf>,
-    bytes: Option<Stat>,
+    bytes: Seen,
+}
+
+/// What is under a path. Only [`Seen::Nothing`] means that a file was removed: with any other error it may well exist.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Seen {
+    #[default]
+    Nothing,
+    Something(Stat),
+    Unreadable(io::ErrorKind),
+}
+
+impl Seen {
+    pub fn at(path: &Path) -> Seen {
+        match fs::metadata(path) {
+            Ok(meta) => Seen::Something(Stat::of(&meta)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::Nothing,
+            Err(error) => Seen::Unreadable(error.kind()),
+        }
+    }
+
+    pub fn stat(self) -> Option<Stat> {
+        match self {
+            Seen::Something(stat) => Some(stat),
+            Seen::Nothing | Seen::Unreadable(_) => None,
+        }
+    }
 }
 
 /// What one file looks like.
@@ -31,10 +59,9 @@ pub struct Stat {
 }
 
 impl Stat {
-    pub fn of(path: &Path) -> Option<Stat> {
-        let meta = fs::metadata(path).ok()?;
+    fn of(meta: &fs::Metadata) -> Stat {
         let changed = (meta.ctime(), meta.ctime_nsec());
-        Some(Stat { device: meta.dev(), inode: meta.ino(), size: meta.size(), changed })
+        Stat { device: meta.dev(), inode: meta.ino(), size: meta.size(), changed }
     }
 
     /// How long it has been like this.
@@ -49,27 +76,32 @@ impl Stat {
 impl Print {
     /// Of a folder, whose manifest is read only when it differs from the one in `known`.
     pub fn of(dir: &Path, known: Option<&Print>) -> Print {
-        let manifest = Stat::of(&dir.join(FILE_NAME));
-        let component = match known.filter(|known| manifest.is_some() && known.manifest == manifest) {
+        let manifest = Seen::at(&dir.join(FILE_NAME));
+        let component = match known.filter(|known| manifest.stat().is_some() && known.manifest == manifest) {
             Some(known) => known.component.clone(),
-            None => manifest.and_then(|_| Manifest::load(dir).ok()).map(|manifest| manifest.component),
+            None => manifest.stat().and_then(|_| Manifest::load(dir).ok()).map(|manifest| manifest.component),
         };
-        Print { manifest, bytes: component.as_deref().and_then(Stat::of), component }
+        Print { manifest, bytes: component.as_deref().map(Seen::at).unwrap_or_default(), component }
     }
 
     /// Whether there is no module here.
     pub fn is_missing(&self) -> bool {
-        self.manifest.is_none()
+        self.manifest == Seen::Nothing
     }
 
-    /// Whether a file is not there that may come back in a moment: some writers delete first.
+    /// Whether there is a module whose component does not exist.
+    fn lacks_component(&self) -> bool {
+        self.component.is_some() && self.bytes == Seen::Nothing
+    }
+
+    /// Whether a file does not exist that may come back in a moment: some writers delete first.
     fn is_away(&self) -> bool {
-        self.is_missing() || (self.component.is_some() && self.bytes.is_none())
+        self.is_missing() || self.lacks_component()
     }
 
     /// How long nothing has been written.
     pub fn age(&self) -> Duration {
-        let ages = [self.manifest, self.bytes].into_iter().flatten().map(|stat| stat.age());
+        let ages = [self.manifest, self.bytes].into_iter().filter_map(Seen::stat).map(|stat| stat.age());
         ages.min().unwrap_or(Duration::MAX)
     }
 }
@@ -98,7 +130,7 @@ impl Unread {
         match self {
             Unread::Missing => "there is no module.json".to_owned(),
             Unread::Unsettled => "its files are being written".to_owned(),
-            Unread::Waiting(component) => format!("{}: the component is not there", component.display()),
+            Unread::Waiting(component) => format!("{}: the component does not exist: build it", component.display()),
             Unread::Refused(why) => why.clone(),
         }
     }
@@ -109,12 +141,19 @@ impl Swapper {
     /// it. The pin goes when what is in the folder has been taken. `as_it_is`: even a folder that is being written to.
     pub(super) fn choose(&self, module: &str, config: &Config, force: bool, as_it_is: bool) -> Result<Choice, Unread> {
         let dir = config.modules_dir.join(module);
-        if !dir.join(FILE_NAME).exists() {
-            return Err(Unread::Missing);
+        let file = dir.join(FILE_NAME);
+        match fs::metadata(&file) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unread::Missing),
+            // It may well exist: only a file that certainly does not is a removed one.
+            Err(error) => return Err(Unread::Refused(format!("{}: cannot be read: {error}", file.display()))),
         }
-        let read = self.read(&dir, config, as_it_is);
+        let read = self.read(module, &dir, config, as_it_is);
         let unsettled = matches!(read, Err(Unread::Unsettled));
-        let pin = self.kept.pin(module).filter(|pin| !force && !unsettled && folder_digest(&dir) == pin.folder);
+        let pin = self
+            .kept
+            .pin(module)
+            .filter(|pin| !force && !unsettled && folder_digest(&dir, config.engine.max_component) == pin.folder);
         let Some(pin) = pin else { return read.map(|candidate| Choice { candidate, pinned: false }) };
         match self.kept(module, &pin.generation, config) {
             Ok(candidate) => Ok(Choice { candidate, pinned: true }),
@@ -133,18 +172,35 @@ impl Swapper {
         as_it_is: bool,
     ) -> Result<Choice, Unread> {
         let (swapper, module) = (self.clone(), module.to_owned());
-        let reading = tokio::task::spawn_blocking(move || swapper.choose(&module, &config, force, as_it_is));
-        reading.await.unwrap_or_else(|error| Err(Unread::Refused(format!("the host panicked: {error}"))))
+        aside(move || swapper.choose(&module, &config, force, as_it_is)).await
     }
 
     /// A generation that was kept.
-    pub(super) fn kept(&self, module: &str, generation: &str, config: &Config) -> Result<Candidate, String> {
-        let manifest = self.kept.manifest(&config.modules_dir.join(module), module, generation)?;
+    fn kept(&self, module: &str, generation: &str, config: &Config) -> Result<Candidate, String> {
+        let (dir, most) = (config.modules_dir.join(module), config.engine.max_component);
+        let manifest = self.kept.manifest(&dir, module, generation, most)?;
         self.loader.read(manifest, config).map_err(|error| error.to_string())
     }
 
+    /// The same on another thread.
+    pub(super) async fn kept_aside(
+        self: &Arc<Swapper>,
+        module: &str,
+        generation: &str,
+        config: Arc<Config>,
+    ) -> Result<Candidate, String> {
+        let (swapper, module, generation) = (self.clone(), module.to_owned(), generation.to_owned());
+        aside(move || swapper.kept(&module, &generation, &config)).await
+    }
+
+    /// What is in a module's folder: see [`folder_digest`].
+    pub(super) async fn folder_digest(&self, module: &str) -> String {
+        let (dir, most) = (self.config.modules_dir.join(module), self.config.engine.max_component);
+        aside(move || folder_digest(&dir, most)).await
+    }
+
     /// What is in a folder. Not while it is being written to, unless `as_it_is`.
-    fn read(&self, dir: &Path, config: &Config, as_it_is: bool) -> Result<Candidate, Unread> {
+    fn read(&self, module: &str, dir: &Path, config: &Config, as_it_is: bool) -> Result<Candidate, Unread> {
         let before = Print::of(dir, None);
         let read = match manifest::look(dir).found {
             Found::Refused(error) => Err(Unread::Refused(error.to_string())),
@@ -158,20 +214,23 @@ impl Swapper {
         let half = before.age() < config.swap.removal
             && match &read {
                 Ok(candidate) => !component::is_whole(&candidate.component),
-                Err(Unread::Refused(_)) => !source::is_whole(&dir.join(FILE_NAME)),
-                Err(_) => true,
+                Err(Unread::Refused(_)) => source::is_cut_off(&dir.join(FILE_NAME)),
+                Err(Unread::Waiting(_)) => self.serves(module),
+                Err(Unread::Missing | Unread::Unsettled) => true,
             };
         if !as_it_is && (written || half) { Err(Unread::Unsettled) } else { read }
     }
 
-    /// Waits until a module's files are there, or stay away, and nobody has written to them for a moment. Answers whether
-    /// they are there.
+    /// Waits until a module's files exist, or stay away, and nobody has written to them for a moment. Returns whether
+    /// they exist.
     pub(super) async fn settle(&self, module: &str) -> bool {
-        let dir = self.config.modules_dir.join(module);
         let gone = Instant::now() + self.config.swap.removal;
-        let mut print = Print::of(&dir, None);
+        let serves = self.serves(module);
+        let mut print = self.print(module, None).await;
         loop {
-            let rest = match print.is_away() {
+            // A module that serves is not refused for a file that is about to come back. One that does not is told to wait.
+            let waits = !serves && print.lacks_component();
+            let rest = match print.is_away() && !waits {
                 true if Instant::now() < gone => LOOK,
                 true => Duration::ZERO,
                 false => self.config.swap.settle.saturating_sub(print.age()),
@@ -180,13 +239,18 @@ impl Swapper {
                 return !print.is_away();
             }
             tokio::time::sleep(rest).await;
-            print = Print::of(&dir, Some(&print));
+            print = self.print(module, Some(print)).await;
         }
     }
 
-    pub(super) fn set_pin(&self, module: &str, pin: Option<Pin>) {
-        if let Err(error) = self.kept.set_pin(module, pin) {
-            tracing::error!(%module, %error, "what a rollback pins cannot be written to stateDir: it does not outlive this process");
-        }
+    fn serves(&self, module: &str) -> bool {
+        matches!(self.roster.state(module), Some(ModuleState::Held(_)))
+    }
+
+    /// What a module's files look like now. Read on another thread, so that a disk that does not answer keeps nobody from
+    /// ending the wait.
+    async fn print(&self, module: &str, known: Option<Print>) -> Print {
+        let dir = self.config.modules_dir.join(module);
+        aside(move || Print::of(&dir, known.as_ref())).await
     }
 }

@@ -10,6 +10,7 @@ use super::disk::{Choice, Unread};
 use super::progress::Turn;
 use super::{Holding, Swapper};
 use crate::config::Config;
+use crate::files::aside;
 use crate::isolate::{self, Environment, GuestLinker, Program, Slot};
 use crate::registry::manifest::{Manifest, folders};
 use crate::registry::{Candidate, Loader, ModuleState, Note, short};
@@ -24,7 +25,7 @@ struct First {
 
 impl Swapper {
     /// Loads every module of `modulesDir` and waits until each has had its first try in every worker.
-    pub async fn load_all(&self) -> io::Result<()> {
+    pub async fn load_all(self: &Arc<Swapper>) -> io::Result<()> {
         let path = &self.config.modules_dir;
         let names = match folders(path) {
             Ok(names) => names,
@@ -47,13 +48,13 @@ impl Swapper {
                 Ok(First { program, candidate, note }) => {
                     self.roster.set_note(name, note);
                     let slots = self.hold(&mut held, Arc::new(program));
-                    let swapper = self.me.upgrade();
+                    let swapper = self.clone();
                     tried.push(tokio::spawn(async move {
                         join_all(slots.iter().map(|slot| slot.tried())).await;
-                        if let (Some(swapper), Some(candidate)) = (swapper, candidate)
+                        if let Some(candidate) = candidate
                             && slots.iter().all(|slot| slot.is_ready())
                         {
-                            swapper.keep(&candidate);
+                            swapper.keep(&candidate).await;
                         }
                         drop(held);
                     }));
@@ -75,14 +76,14 @@ impl Swapper {
     }
 
     /// What is in a module's folder; or, when that cannot be loaded, the last generation that could.
-    async fn first(&self, module: &str, turn: &Turn<'_>) -> Result<First, Unread> {
+    async fn first(self: &Arc<Swapper>, module: &str, turn: &Turn<'_>) -> Result<First, Unread> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let unread = match self.choose(module, &self.config, false, true) {
+        let unread = match self.choose_aside(module, self.config.clone(), false, true).await {
             Ok(Choice { candidate, pinned }) => match self.load(&candidate, threads, turn).await {
                 Ok(program) => {
-                    let note = pinned.then(|| Note::Pinned { generation: short(&candidate.digest).to_owned() });
+                    let note = pinned.then(|| self.pinned(module, &candidate.digest));
                     if !pinned {
-                        self.set_pin(module, None);
+                        self.set_pin(module, None).await;
                     }
                     return Ok(First { program, candidate: Some(candidate).filter(|_| !pinned), note });
                 }
@@ -90,8 +91,9 @@ impl Swapper {
             },
             Err(unread) => unread,
         };
-        for digest in self.kept.last_served(module) {
-            let loaded = match self.kept(module, &digest, &self.config) {
+        let (swapper, name) = (self.clone(), module.to_owned());
+        for digest in aside(move || swapper.kept.last_served(&name)).await {
+            let loaded = match self.kept_aside(module, &digest, self.config.clone()).await {
                 Ok(candidate) => self.load(&candidate, threads, turn).await,
                 Err(why) => Err(why),
             };

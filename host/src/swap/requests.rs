@@ -15,9 +15,8 @@ use super::outcome::Ended;
 use super::run::{Ran, Run};
 use super::{SwapError, Swapper};
 use crate::call::{CallError, IsolateId, Receipt};
-use crate::config::formats;
 use crate::ports::{BoxFuture as Boxed, Reloads};
-use crate::registry::manifest::{FILE_NAME, folders};
+use crate::registry::manifest::{folders, is_candidate, is_module};
 
 impl Reloads for Swapper {
     fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> Boxed<Result<(), String>> {
@@ -154,7 +153,7 @@ impl Swapper {
 
     /// Whether there is such a module, or was one. The name leads nowhere else.
     pub(super) fn knows(&self, module: &str) -> bool {
-        let folder = || formats::is_module(module) && self.config.modules_dir.join(module).join(FILE_NAME).exists();
+        let folder = || is_candidate(module) && is_module(&self.config.modules_dir.join(module));
         self.roster.state(module).is_some() || folder()
     }
 
@@ -164,9 +163,9 @@ impl Swapper {
         let until = Instant::now() + self.config.swap.patience;
         let mut compiling = None;
         loop {
-            // Past the limit it is read as it is.
+            // Past the limit it is read as it is, even when its files are at rest and only reading them is put off.
             let settled = tokio::time::timeout_at(until.into(), self.settle(module)).await;
-            let must = settled.is_err();
+            let must = settled.is_err() || Instant::now() >= until;
             let (mut held, permit) = self.turn_to_run(module).await;
             let (want, asked) = claim.asked();
             let config = self.live.load_full();

@@ -1,5 +1,6 @@
 //! One reload of one module: what is to be done, and what came of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::disk::{Choice, Unread};
 use super::progress::Turn;
 use super::{Holding, Outcome, Reloaded, SwapError, Swapper, Want};
 use crate::call::IsolateId;
+use crate::files::aside;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, Note, short};
 
@@ -41,6 +43,7 @@ impl Run<'_> {
         let Choice { candidate, pinned } = match chosen {
             Ok(choice) => choice,
             Err(Unread::Missing) => return self.let_go(held).await.map(Ran::Done),
+            Err(Unread::Waiting(component)) if held.is_none() => return Err(self.wait(&component)),
             Err(unread) => return Err(self.refuse(held, unread.why())),
         };
         let digest = candidate.digest.clone();
@@ -50,13 +53,12 @@ impl Run<'_> {
         };
         let mut ran = ran.map_err(|why| self.refuse(held, why))?;
         if !pinned {
-            self.swapper.set_pin(self.module, None);
+            self.swapper.set_pin(self.module, None).await;
         }
         if let Ran::Done(reloaded) = &mut ran {
             reloaded.pinned = pinned;
-            self.swapper
-                .roster
-                .set_note(self.module, pinned.then(|| Note::Pinned { generation: short(&digest).to_owned() }));
+            reloaded.durable = self.swapper.kept.is_saved(self.module);
+            self.swapper.note_pin(self.module, pinned.then_some(digest.as_str()));
         }
         Ok(ran)
     }
@@ -87,6 +89,7 @@ impl Run<'_> {
             from: None,
             running: 0,
             pinned: false,
+            durable: true,
             restart: Vec::new(),
         }
     }
@@ -101,6 +104,13 @@ impl Run<'_> {
     fn is_served(&self, program: &Program) -> bool {
         let serves = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.version().generation, &program.generation);
         self.slots().iter().all(|slot| slot.is_ready() && serves(slot))
+    }
+
+    /// There is no component yet: the operator is told, and the module starts when it is built.
+    fn wait(&self, component: &Path) -> SwapError {
+        tracing::warn!(module = %self.module, component = %component.display(), "waiting for the component: it is not built yet");
+        self.swapper.roster.set(self.module, ModuleState::Waiting);
+        SwapError::Refused(Unread::Waiting(component.to_owned()).why())
     }
 
     /// Nothing changes, and the operator is told why.
@@ -144,7 +154,7 @@ impl Run<'_> {
         holding.program = program.clone();
         self.swapper.roster.set(self.module, ModuleState::Held(program.generation.clone()));
         if !pinned {
-            self.swapper.keep(candidate);
+            self.swapper.keep(candidate).await;
         }
         let (generation, from) = (program.generation.short_digest(), from.short_digest());
         tracing::info!(module = %self.module, %generation, %from, took = ?begun.elapsed(), running, "swapped");
@@ -159,7 +169,7 @@ impl Run<'_> {
         // A rollback does not wait for them either.
         let _ = self.hurry.run_until_cancelled(tried).await;
         if self.is_served(&program) {
-            self.swapper.keep(&candidate);
+            self.swapper.keep(&candidate).await;
         }
         let started = Run::outcome(self.module, Outcome::Started, &candidate.digest);
         tracing::info!(module = %self.module, generation = started.generation, "serves");
@@ -219,10 +229,17 @@ impl Swapper {
     }
 
     /// Keeps what serves for a rollback.
-    pub(super) fn keep(&self, candidate: &Candidate) {
-        if let Err(error) = self.kept.keep(candidate) {
-            let module = &candidate.manifest.name;
-            tracing::warn!(%module, %error, "the generation cannot be kept in stateDir: no rollback leads to it");
-        }
+    pub(super) async fn keep(self: &Arc<Swapper>, candidate: &Candidate) {
+        let (swapper, candidate) = (self.clone(), candidate.clone());
+        aside(move || {
+            if let Err(error) = swapper.kept.keep(&candidate) {
+                let (module, dir) = (&candidate.manifest.name, swapper.config.state_dir.display());
+                tracing::warn!(
+                    %module, %dir, %error,
+                    "could not save the generation in stateDir; it will not be available for rollback"
+                );
+            }
+        })
+        .await;
     }
 }
