@@ -37,7 +37,7 @@ impl Stuck {
 
     async fn ask(&mut self, path: &str) -> Result<u16, h2::Error> {
         let (answer, _) = self.request(Method::GET, path, true).await;
-        let answer = answer.await?;
+        let answer = tokio::time::timeout(Duration::from_secs(15), answer).await.expect("an answer")?;
         let status = answer.status().as_u16();
         // Dropping the body would reset the stream.
         std::mem::forget(answer);
