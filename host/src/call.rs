@@ -9,6 +9,7 @@ mod error;
 mod name;
 mod panic;
 mod problem;
+pub mod text;
 
 pub use context::{Context, Deadline, RequestHead, Trace};
 pub use error::{CallError, Failure, Fault};

@@ -19,6 +19,7 @@ pub mod schema;
 pub mod serve;
 pub mod status;
 mod temp;
+mod terminal;
 pub mod test;
 
 use std::path::PathBuf;

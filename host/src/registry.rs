@@ -12,7 +12,7 @@ mod roster;
 pub mod router;
 mod weight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -30,6 +30,7 @@ pub use router::{Access, Found, Matched, RouteSpec, Router};
 pub use weight::Weight;
 
 use crate::call::Route;
+use crate::call::text::{NAME, line};
 use crate::config::shape::did_you_mean;
 use crate::config::{Capabilities, Fault, Faults, KeyPath, Limits};
 
@@ -113,14 +114,18 @@ impl Generation {
     /// A fault for each handler of the manifest that is not among `names`.
     pub fn unknown_handlers(&self, names: &[String]) -> Faults {
         let mut faults = Faults::default();
-        for (index, route) in self.manifest.routes.iter().enumerate() {
-            if names.contains(&route.handler) {
+        let all: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let unknown = |(_, route): &(usize, &manifest::Route)| !all.contains(&*route.handler);
+        // Nothing is sought for those that are only counted.
+        for (index, route) in self.manifest.routes.iter().enumerate().filter(unknown) {
+            if faults.is_full() {
+                faults.push(Fault::default());
                 continue;
             }
             let key = KeyPath::of(&["routes"]).index(index).key("handler");
             let known: Vec<&str> = names.iter().map(String::as_str).collect();
             let near = did_you_mean(&route.handler, &known);
-            let shown: Vec<String> = names.iter().take(SHOWN).map(|name| name.escape_debug().to_string()).collect();
+            let shown: Vec<String> = names.iter().take(SHOWN).map(|name| line(name, NAME)).collect();
             let rule = format!(
                 "must be a handler of the component, found `{}`{near}; it has {}",
                 route.handler,

@@ -48,6 +48,46 @@ async fn one_that_a_host_would_refuse_is_shown_with_the_reasons() {
     assert!(ran.err.contains("exports neither fanfare:module/handler@0.1.0"), "{}", ran.err);
 }
 
+/// A component whose bytes hold control characters where the compiler's and our own messages repeat them.
+fn with_controls() -> Vec<u8> {
+    let named = |text: &str| [vec![u8::try_from(text.len()).unwrap()], text.as_bytes().to_vec()].concat();
+    let value = [named("Rust"), named("\u{1b}[2J\u{9b}1m\u{202e}")].concat();
+    let field = [named("language"), vector([value])].concat();
+    let producers = section(0, [named("producers"), vector([field])].concat());
+    let export = [vec![0], named("a\u{1b}[31m\u{9b}2J\u{202e}b"), vec![1, 0, 0]].concat();
+    let function_type = section(7, vector([[0x40, 0, 1, 0]]));
+    let import = [vec![0], named("a\u{1b}[31m\u{9b}2J\u{202e}b"), vec![1, 0]].concat();
+    let sections = [function_type, section(10, vector([import])), section(11, vector([export])), producers];
+    [b"\0asm\x0d\0\x01\0".to_vec(), sections.concat()].concat()
+}
+
+#[tokio::test]
+async fn no_byte_of_a_component_reaches_the_terminal_as_a_control_character() {
+    let project = Project::with(&["echo"])
+        .file("modules/evil/module.json", r#"{ "component": "evil.wasm" }"#)
+        .file("modules/evil/evil.wasm", with_controls());
+    let mut outputs = Vec::new();
+    for args in [
+        &["inspect", "modules/evil/evil.wasm"][..],
+        &["inspect", "--json", "modules/evil/evil.wasm"],
+        &["check"],
+        &["check", "--json"],
+        &["serve", "--strict", "--log=off"],
+    ] {
+        let ran = project.run(args).await;
+        assert_eq!(ran.code, 1, "{args:?}: {} {}", ran.out, ran.err);
+        outputs.push((format!("{args:?}"), ran.out + &ran.err));
+    }
+    let serving = project.serve(&[]).await;
+    outputs.push(("page".to_owned(), serving.get("/").await.text().to_owned()));
+    outputs.push(("serve".to_owned(), serving.stop().await.1));
+    for (what, text) in outputs {
+        let bad = text.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{202e}').contains(c));
+        assert_eq!(bad, None, "{what}: {text:?}");
+        assert!(text.contains("evil"), "{what}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_component_is_named() {
     let producers = section(0, [vec![9], b"producers".to_vec(), vector::<Vec<u8>>([])].concat());

@@ -47,6 +47,19 @@ async fn the_trace_is_the_clients_when_it_gives_one_and_stands_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_guests_name_and_message_are_cut() {
+    let host = TestHost::with("echo").start().await;
+    let fail = |name: usize, message: usize| {
+        json!({ "name": "n".repeat(name), "message": "m".repeat(message), "status": 418 }).to_string()
+    };
+    let longest = host.post("/api/echo/fail", fail(128, 4_096)).await;
+    assert_eq!((longest.code().len(), longest.json()["detail"].as_str().unwrap().len()), (128, 4_096));
+    let document = host.post("/api/echo/fail", fail(129, 1_900_000)).await.json();
+    assert_eq!(document["code"], format!("{}… (1 more bytes)", "n".repeat(128)));
+    assert_eq!(document["detail"], format!("{}… (1895904 more bytes)", "m".repeat(4_096)));
+}
+
+#[tokio::test]
 async fn a_path_beyond_every_route_is_refused() {
     let host = TestHost::with("echo").start().await;
     let deep = |segments: usize| format!("/api/echo/{}", vec!["a"; segments].join("/"));

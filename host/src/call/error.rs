@@ -1,4 +1,4 @@
-use crate::call::Payload;
+use crate::call::{Payload, text};
 
 /// Why a call brought no reply. The strings are one sentence each, naming what was asked for and the way out.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -135,6 +135,13 @@ impl CallError {
 }
 
 impl Failure {
+    /// With the bounds of texts on its name and message: both go into problems, logs and statuses. What is
+    /// long belongs into `data`.
+    #[must_use]
+    pub fn shortened(self) -> Failure {
+        Failure { name: text::cut(self.name, text::NAME), message: text::cut(self.message, text::MESSAGE), ..self }
+    }
+
     /// The status with 0, and what is no error status, made 500.
     pub fn effective_status(&self) -> u16 {
         if (400..600).contains(&self.status) { self.status } else { 500 }

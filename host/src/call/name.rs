@@ -1,5 +1,7 @@
 use http::Method;
 
+use super::text::{NAME, line};
+
 /// The most bytes of a path below its module, in manifests, requests and calls.
 pub const MAX_PATH: usize = 4_096;
 
@@ -52,7 +54,7 @@ impl RouteName {
         }
         let path = path.replace(separator, "/");
         if module.is_empty() && !rest.starts_with('/') {
-            return Err(RouteNameError::NoModule(text.to_owned()));
+            return Err(RouteNameError::NoModule(line(text, NAME)));
         }
         let module = (!module.is_empty()).then(|| module.to_owned());
         Ok(RouteName { method, module, path, query: query.to_owned() })
@@ -65,7 +67,7 @@ fn split_method(text: &str) -> Result<(Option<Method>, &str), RouteNameError> {
         return Ok((None, text));
     };
     let method = METHODS.into_iter().find(|method| method.as_str() == word);
-    Ok((Some(method.ok_or_else(|| RouteNameError::Method(word.to_owned()))?), rest))
+    Ok((Some(method.ok_or_else(|| RouteNameError::Method(line(word, NAME)))?), rest))
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use super::config::{SettingsArgs, complain, print};
+use super::config::SettingsArgs;
 use super::inspect::Bytes;
 use super::project::Wanted;
+use super::terminal::{complain, print};
 use super::{check, component};
 use crate::config::{Config, source};
 use crate::files;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 use serde_json::json;
 
-use super::config::{SettingsArgs, print, warnings};
+use super::config::{SettingsArgs, warnings};
 use super::project;
+use super::terminal::print;
 use crate::config::shape::did_you_mean;
 use crate::config::{self, Config, Fault, Faults, KeyPath, Origin};
 use crate::registry::manifest::{self, Found, Manifest, Scanned, check_grants, effective_limits};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,6 +19,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 pub use problem::Problem;
+
+use super::terminal::{complain, print};
+use crate::call::text::line;
 
 mod problem;
 
@@ -259,20 +262,20 @@ pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: boo
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    _ = io::stdout().write_all(text.as_bytes());
+    // A program that reads it gets payloads and JSON as they are.
+    match io::stdout().is_terminal() {
+        true => print(&text),
+        false => _ = io::stdout().write_all(text.as_bytes()),
+    }
     if let Some(failure) = output.failure {
-        _ = writeln!(io::stderr(), "error: {failure}");
+        complain(&format!("error: {failure}\n"));
     }
     ExitCode::from(code)
 }
 
 /// Text from a host or a guest, on one line and unable to move the cursor.
 pub fn printable(text: &str) -> String {
-    let visible = |char: char| match char {
-        char if char.is_control() => char.escape_default().collect(),
-        char => String::from(char),
-    };
-    text.chars().map(visible).collect()
+    line(text, usize::MAX)
 }
 
 /// A payload in an answer: text as it is, none as nothing, anything else as JSON.

@@ -1,13 +1,13 @@
 //! `fanfare config`: the effective values and where each comes from. Also the flags that choose settings, for all commands.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use serde_json::json;
 
+use super::terminal::{complain, print};
 use crate::config::{Config, Fault, Flags, Origin, Sources};
 
 /// The flags that choose settings.
@@ -125,17 +125,6 @@ pub(crate) fn warnings(warnings: &[Fault]) -> String {
         let _ = writeln!(text, "warning: {warning}");
         text
     })
-}
-
-/// To standard output. A reader that has gone away is no fault of ours.
-pub(crate) fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
-    let _ = io::stdout().flush();
-}
-
-/// To standard error.
-pub(crate) fn complain(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

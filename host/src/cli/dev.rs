@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::build;
-use super::config::complain;
 use super::project::Wanted;
 use super::serve::{self, Companion, ServeArgs};
+use super::terminal::complain;
 use crate::config::source::shown;
 use crate::host::{RunningHost, Want};
 use crate::registry::{Manifest, ModuleState, Roster};

@@ -9,7 +9,8 @@ use clap::builder::FalseyValueParser;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
 use serde_json::json;
 
-use super::config::{SettingsArgs, complain, print};
+use super::config::SettingsArgs;
+use super::terminal::{complain, print};
 use crate::config::{self, Capabilities, Config, KeyPath, Sources, formats, source};
 use crate::registry::manifest::Manifest;
 

@@ -9,9 +9,10 @@ use serde_json::json;
 
 use super::client::printable;
 use super::component::inspector;
-use super::config::{SettingsArgs, complain, print};
+use super::config::SettingsArgs;
 use super::project;
 use super::temp::Temp;
+use super::terminal::{complain, print};
 use crate::config::{Config, source};
 use crate::files::{self, ReadError};
 use crate::host::Seen;

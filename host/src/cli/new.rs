@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::config::{SettingsArgs, complain, print};
+use super::config::SettingsArgs;
 use super::project;
+use super::terminal::{complain, print};
 use crate::config::{Config, formats, source};
 use sdk::{LOCK, Placed};
 

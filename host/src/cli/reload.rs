@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded};
-use super::config::complain;
+use super::terminal::complain;
 use crate::host::{Outcome, Reloaded};
 
 /// Read fanfare.json and a module's folder again, or all of them, and let what is there take over in every worker.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::config::print;
+use super::terminal::print;
 use super::test::file;
 use crate::config::schema;
 use crate::registry::manifest::raw;

@@ -1,7 +1,6 @@
 //! `fanfare serve`.
 
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::config::SettingsArgs;
 use super::progress::{Line, progress};
+use super::terminal::{complain, print};
 use crate::config::Config;
 use crate::host::{self, Host, RunningHost, StartError, Stopped};
 use crate::registry::ModuleState;
@@ -60,8 +60,7 @@ pub fn exit(served: Result<ExitCode, String>) -> ExitCode {
     match served {
         Ok(code) => code,
         Err(message) => {
-            // When even standard error is gone there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "fanfare: {message}");
+            complain(&format!("fanfare: {message}\n"));
             ExitCode::FAILURE
         }
     }
@@ -140,8 +139,7 @@ fn greet(host: &RunningHost) {
         text.push_str(&line);
         text.push('\n');
     }
-    // Only a courtesy: a closed standard output stops nothing.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    print(&text);
 }
 
 /// Lines of the log that wait for whoever reads standard error. Beyond these they are lost and counted: a reader that stands

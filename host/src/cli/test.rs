@@ -10,11 +10,12 @@ use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::component;
-use super::config::{SettingsArgs, complain, print};
+use super::config::SettingsArgs;
 use super::progress::{Line, progress};
 use super::project::Wanted;
 use super::serve::must_be_whole;
 use super::temp::Temp;
+use super::terminal::{complain, print};
 use crate::config::{Config, source};
 use crate::engine::Cache;
 use crate::host::{Host, RunningHost};

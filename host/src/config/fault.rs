@@ -50,7 +50,7 @@ impl fmt::Display for Origin {
 }
 
 /// One thing that is wrong: where, at which key, and which rule it breaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
     pub origin: Origin,
     /// The path of the key, such as `routes[0].path`; empty for the whole.

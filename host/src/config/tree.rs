@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Number};
 
 use super::fault::Origin;
+use crate::call::text::is_dangerous;
 
 /// A value and its origin.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -244,9 +245,9 @@ pub fn quoted(text: &str) -> String {
     printable(&serde_json::Value::String(cut).to_string())
 }
 
-/// The text with a sign in place of each control character.
+/// The text with a sign in place of each character that could play with a terminal.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_dangerous(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// What was found, for a message.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{Actor, Dispatch, Making};
+use crate::call::text::{NAME, line};
 use crate::call::{
     Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Payload, Receipt, Skipped,
     Trigger, TriggerKind, weight_of_broadcast,
@@ -120,7 +121,8 @@ impl Dispatch {
             let version = first.version();
             let known: Vec<&str> = version.generation.manifest.broadcasts.keys().map(String::as_str).collect();
             return Err(CallError::NotFound(format!(
-                "{module} has no broadcast `{name}`; it has: {}",
+                "{module} has no broadcast `{}`; it has: {}",
+                line(&name, NAME),
                 if known.is_empty() { "none".to_owned() } else { known.join(", ") }
             )));
         };
@@ -196,7 +198,12 @@ impl Dispatch {
         let version = slot.version();
         let Some(route) = version.generation.manifest.broadcasts.get(name).and_then(|index| version.route(*index))
         else {
-            return Err(CallError::NotFound(format!("{} has no broadcast `{name}` in {}", slot.module, slot.isolate)));
+            return Err(CallError::NotFound(format!(
+                "{} has no broadcast `{}` in {}",
+                slot.module,
+                line(name, NAME),
+                slot.isolate
+            )));
         };
         let stuck = if gather { self.refusal(slot, parent) } else { None };
         let matched = Matched { route, access: Access::default(), params: Vec::new() };

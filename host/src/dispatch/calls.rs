@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::{Actor, Dispatch, Making};
+use crate::call::text::{NAME, line};
 use crate::call::{
     Address, CallError, CallOptions, Context, Deadline, Ended, Entry, Group, IsolateId, Origin, Outcome, Payload,
     Receipt, Reply, RequestHead, RouteName, Target, Trace, Trigger, TriggerKind,
@@ -236,8 +237,10 @@ impl Dispatch {
             Target::Isolate(isolate) => Ok(Some(isolate)),
             Target::Node(id) if id == self.node.id => Ok(None),
             Target::Server(server) if server == self.node.server => Ok(None),
-            Target::Node(id) => Err(CallError::NotFound(format!("there is no node {id}"))),
-            Target::Server(server) => Err(CallError::NotFound(format!("there is no node of the type {server}"))),
+            Target::Node(id) => Err(CallError::NotFound(format!("there is no node {}", line(&id, NAME)))),
+            Target::Server(server) => {
+                Err(CallError::NotFound(format!("there is no node of the type {}", line(&server, NAME))))
+            }
         }
     }
 
@@ -245,7 +248,9 @@ impl Dispatch {
         match group {
             Group::Workers => Ok(self.workers().iter().map(|isolate| isolate.id).collect()),
             Group::Brokers => Err(CallError::NotFound("no module is held by brokers".to_owned())),
-            Group::Servers(server) => Err(CallError::NotFound(format!("there is no node of the type {server}"))),
+            Group::Servers(server) => {
+                Err(CallError::NotFound(format!("there is no node of the type {}", line(&server, NAME))))
+            }
         }
     }
 
@@ -275,6 +280,7 @@ fn asked(
 }
 
 pub(super) fn ungranted(module: &str, kind: &str, target: &str) -> CallError {
+    let target = line(target, NAME);
     CallError::Forbidden(format!(
         "{module} may not use `{kind}` of {target}: name it in capabilities.{kind} of its module.json, then run `fanfare grant {module}`"
     ))

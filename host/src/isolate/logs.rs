@@ -11,6 +11,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
 use super::running::Running;
+use crate::call::text::escaped;
 use crate::call::{IsolateId, Trace};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,21 +118,6 @@ impl Inner {
     }
 }
 
-/// Text with control characters escaped, cut off after `limit` bytes.
-pub fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
-    let mut out = String::new();
-    for c in parts.into_iter().flat_map(str::chars) {
-        let escape = c.is_control() && c != '\t';
-        let width = if escape { c.escape_default().len() } else { c.len_utf8() };
-        if out.len() + width > limit {
-            out.push('…');
-            break;
-        }
-        if escape { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
-
 /// A guest's standard output or error, cut into lines.
 #[derive(Clone)]
 pub struct Output {
@@ -235,20 +221,6 @@ impl wasmtime_wasi::p2::OutputStream for Output {
 mod tests {
     use super::super::stats::Stats;
     use super::*;
-
-    #[test]
-    fn control_characters_never_reach_the_terminal() {
-        assert_eq!(escaped(["a\x1b[31mb\r\nc"], 100), "a\\u{1b}[31mb\\r\\nc");
-    }
-
-    #[test]
-    fn a_line_is_cut_at_its_limit_and_says_so() {
-        assert_eq!(escaped(["abcd"], 4), "abcd");
-        assert_eq!(escaped(["abcde"], 4), "abcd…");
-        assert_eq!(escaped(["ab", " ", "k", "=", "v"], 4), "ab k…");
-        assert_eq!(escaped(["abc", "ä"], 4), "abc…");
-        assert_eq!(escaped(["abc", "\r"], 4), "abc…");
-    }
 
     #[test]
     fn text_without_a_line_break_takes_no_more_than_a_line() {

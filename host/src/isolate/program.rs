@@ -9,8 +9,17 @@ use wasmtime::component::{
 use super::state::State;
 use crate::bindings::exports::fanfare::module::{describe, snapshot};
 use crate::bindings::fanfare::module::types as wit;
-use crate::call::{Failure, Outcome, Payload};
+use crate::call::{Failure, Outcome, Payload, text};
 use crate::registry::Generation;
+use crate::registry::manifest::raw::MOST;
+
+/// The most handlers that `describe` may name: twice as many as a manifest can have routes.
+const MOST_HANDLERS: usize = 2 * MOST;
+
+/// Why `save` or `load` has failed, as the guest says it.
+fn said(why: String) -> String {
+    text::line(&why, text::MESSAGE)
+}
 
 pub struct Program {
     pub generation: Arc<Generation>,
@@ -79,7 +88,12 @@ impl Program {
         let Some(describe) = &self.describe else { return Ok(None) };
         let handlers = describe.load(&mut *store, &instance).map_err(other_types)?.func_handlers();
         let (names,) = handlers.call_async(&mut *store, ()).await?;
-        Ok(Some(names))
+        if names.len() > MOST_HANDLERS {
+            let count = names.len();
+            wasmtime::bail!("describe names {count} handlers: the host reads at most {MOST_HANDLERS}");
+        }
+        // A longer one is no handler of any manifest.
+        Ok(Some(names.into_iter().map(|name| text::cut(name, 4 * text::NAME)).collect()))
     }
 }
 
@@ -100,7 +114,7 @@ impl Handler {
     /// The state of a guest that exports `snapshot`.
     pub async fn save(&self, accessor: &Accessor<State>) -> wasmtime::Result<Result<Payload, String>> {
         match &self.snapshot {
-            Some(snapshot) => Ok(snapshot.call_save(accessor).await?.map(Into::into)),
+            Some(snapshot) => Ok(snapshot.call_save(accessor).await?.map(Into::into).map_err(said)),
             None => Ok(Ok(Payload::None)),
         }
     }
@@ -113,7 +127,7 @@ impl Handler {
         state: Payload,
     ) -> wasmtime::Result<Result<(), String>> {
         match &self.snapshot {
-            Some(snapshot) => snapshot.call_load(accessor, from, state.into()).await,
+            Some(snapshot) => Ok(snapshot.call_load(accessor, from, state.into()).await?.map_err(said)),
             None => Ok(Ok(())),
         }
     }

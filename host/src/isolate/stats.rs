@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::logs::escaped;
+use crate::call::text::escaped;
 use crate::call::{CallError, Context, Fault, IsolateId, Trace, TriggerKind};
 
 /// Upper bounds of the duration buckets, in seconds.

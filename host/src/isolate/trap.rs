@@ -4,31 +4,27 @@ use std::fmt::Write;
 
 use wasmtime::{Trap, WasmBacktrace};
 
-use super::logs::escaped;
 use super::state::State;
+use crate::call::text::{MESSAGE, NAME, REPORT, line, lines};
 use crate::config::Limits;
-
-/// Bytes of a reason, and of a name in a backtrace: a guest may have chosen both.
-const REASON: usize = 4_096;
-const NAME: usize = 512;
 
 /// The reason in the first line, the guest's backtrace below it.
 pub fn describe(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
-    let mut text = escaped([reason(error, state, limits).as_str()], REASON);
+    let mut text = line(&reason(error, state, limits), MESSAGE);
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };
     for frame in backtrace.frames() {
         let function = frame.func_name().map_or_else(
             || format!("<wasm function {}>", frame.func_index()),
             |name| format!("{:#}", rustc_demangle::demangle(name)),
         );
-        let _ = write!(text, "\n    at {}", escaped([function.as_str()], NAME));
+        let _ = write!(text, "\n    at {}", line(&function, 4 * NAME));
         for symbol in frame.symbols() {
-            if let (Some(file), Some(line)) = (symbol.file(), symbol.line()) {
-                let _ = write!(text, " ({}:{line})", escaped([file], NAME));
+            if let (Some(file), Some(number)) = (symbol.file(), symbol.line()) {
+                let _ = write!(text, " ({}:{number})", line(file, 4 * NAME));
             }
         }
     }
-    text
+    lines(&text, REPORT)
 }
 
 fn reason(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {

@@ -6,6 +6,7 @@ use wasmparser::Parser;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
+use crate::call::text::{NAME, line};
 use crate::engine::Engine;
 
 /// The part of the contract that a component has.
@@ -29,6 +30,9 @@ const GRANTED: &[(&str, &str)] = &[
     ("wasi:http/client", "http"),
     ("wasi:sockets/", "network"),
 ];
+
+/// The most faults of one component that are told.
+const MOST_FAULTS: usize = 32;
 
 /// The package every version of the contract belongs to.
 const PACKAGE: &str = "fanfare:module/";
@@ -59,15 +63,16 @@ pub fn inspect(
         functions.iter().any(|function| !async_exports.contains(&format!("{interface}#{function}")))
     };
     for (name, export) in ty.exports(engine) {
+        let shown = line(name, NAME);
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
             continue;
         };
         if !VERSIONS.iter().any(|(served, _)| *served == version) {
-            faults.push(format!("exports {name}: this host serves {}", served_versions()));
+            faults.push(format!("exports {shown}: this host serves {}", served_versions()));
             continue;
         }
         if !matches!(export.ty, ComponentItem::ComponentInstance(_)) {
-            faults.push(format!("exports {name}, which is no interface: see wit/handler.wit"));
+            faults.push(format!("exports {shown}, which is no interface: see wit/handler.wit"));
             continue;
         }
         match interface {
@@ -81,7 +86,7 @@ pub fn inspect(
                 blocks |= blocking(name, &["save", "load"]);
             }
             "describe" => exports.describe = true,
-            other => faults.push(format!("exports {PACKAGE}{other}, which the contract has no export of")),
+            _ => faults.push(format!("exports {shown}, which the contract has no export of")),
         }
     }
     match (exports.handler, handler_sync) {
@@ -92,6 +97,7 @@ pub fn inspect(
         _ => {}
     }
     exports.serial = handler_sync || blocks;
+    faults.truncate(MOST_FAULTS);
     if faults.is_empty() { Ok(exports) } else { Err(faults) }
 }
 
@@ -101,17 +107,18 @@ fn served_versions() -> String {
 
 /// Why an import cannot be satisfied, if so. Whether its types fit is seen when it is linked.
 fn refuse_import(name: &str) -> Option<String> {
+    let shown = line(name, NAME);
     if let Some(rest) = name.strip_prefix(PACKAGE) {
         let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
         let served = VERSIONS.iter().find(|(served, _)| *served == version);
         return match served {
-            None => Some(format!("imports {name}: this host serves {}", served_versions())),
+            None => Some(format!("imports {shown}: this host serves {}", served_versions())),
             Some((_, interfaces)) if !interfaces.contains(&interface) => {
-                Some(format!("imports {name}: there is no such interface; there are {}", interfaces.join(", ")))
+                Some(format!("imports {shown}: there is no such interface; there are {}", interfaces.join(", ")))
             }
             Some(_) => None,
         };
     }
     // All of WASI that a toolchain links on its own is there, with nothing behind it.
-    (!name.starts_with("wasi:")).then(|| format!("imports {name}: only fanfare:module and wasi interfaces are served"))
+    (!name.starts_with("wasi:")).then(|| format!("imports {shown}: only fanfare:module and wasi interfaces are served"))
 }

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 
 use super::Generation;
 use crate::call::CallError;
+use crate::call::text::{MESSAGE, NAME, line};
 
 /// What became of one folder.
 #[derive(Clone)]
@@ -30,7 +31,9 @@ impl ModuleState {
             ModuleState::Held(_) => None,
             ModuleState::Loading => Some("loading".to_owned()),
             ModuleState::Waiting => Some("waiting for its component".to_owned()),
-            ModuleState::Refused(why) => Some(format!("refused: {}", why.lines().next().unwrap_or_default())),
+            ModuleState::Refused(why) => {
+                Some(format!("refused: {}", line(why.lines().next().unwrap_or_default(), MESSAGE)))
+            }
         }
     }
 }
@@ -138,6 +141,8 @@ impl Roster {
     /// Why a module that no worker holds cannot be called. The faults of one that is refused name files of the
     /// operator's machine, so a caller hears only where to look.
     pub fn missing(&self, module: &str) -> CallError {
+        // Whoever calls may have made it up.
+        let module = &line(module, NAME);
         let unavailable = |what: &str| CallError::Unavailable(format!("{module} {what}"));
         match self.states.read().get(module) {
             None | Some(ModuleState::Held(_)) => CallError::NotFound(format!("there is no module {module}")),

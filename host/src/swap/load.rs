@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use super::disk::{Choice, Unread};
 use super::progress::Turn;
 use super::{Holding, Swapper};
+use crate::call::text;
 use crate::config::Config;
 use crate::files::aside;
 use crate::isolate::{self, Environment, GuestLinker, Program, Slot};
@@ -139,7 +140,7 @@ pub async fn load(
     turn: &Turn<'_>,
 ) -> Result<Program, String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let candidate = loader.read(manifest, config).map_err(|error| error.to_string())?;
+    let candidate = loader.read(manifest, config).map_err(|error| report(&error))?;
     load_candidate(&candidate, threads, loader, linker, environment, turn).await
 }
 
@@ -155,7 +156,7 @@ async fn load_candidate(
     let begun = Instant::now();
     let name = candidate.manifest.name.clone();
     let loading = loader.load(candidate, threads);
-    let (generation, compiled) = turn.during(&name, loading).await.map_err(|error| error.to_string())?;
+    let (generation, compiled) = turn.during(&name, loading).await.map_err(|error| report(&error))?;
     let generation = Arc::new(generation);
     if compiled {
         tracing::info!(module = %generation.module, took = ?begun.elapsed(), "compiled");
@@ -168,13 +169,19 @@ async fn load_candidate(
             unasked.join(", ")
         );
     }
-    let program = Program::link(linker, generation.clone()).map_err(|error| format!("{component}: {error:#}"))?;
+    let program =
+        Program::link(linker, generation.clone()).map_err(|error| report(&format_args!("{component}: {error:#}")))?;
     match isolate::check(&program, environment).await {
         Ok(Some(names)) => {
             let unknown = generation.unknown_handlers(&names);
-            if unknown.is_empty() { Ok(program) } else { Err(unknown.to_string()) }
+            if unknown.is_empty() { Ok(program) } else { Err(report(&unknown)) }
         }
         Ok(None) => Ok(program),
-        Err(why) => Err(format!("{component}: {why}")),
+        Err(why) => Err(report(&format_args!("{component}: {why}"))),
     }
+}
+
+/// Why a module is not loaded, as logs, statuses, pages and terminals show it: the component may have written parts of it.
+fn report(why: &dyn std::fmt::Display) -> String {
+    text::lines(&why.to_string(), text::REPORT)
 }

@@ -8,6 +8,7 @@ use hyper::body::Body as _;
 
 use super::problem::Problem;
 use super::request::{is_hop_by_hop, named_by};
+use crate::call::text::{NAME, line};
 use crate::call::{Payload, Reply};
 
 /// Checks what the guest wrote: nothing of it can break the connection.
@@ -40,11 +41,17 @@ fn fields(list: Vec<(String, String)>) -> Result<HeaderMap, Problem> {
     for (name, value) in list {
         let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
             let rule = "a name is made of letters, digits and some signs";
-            return Err(Problem::invalid_reply(format!("the handler replied with the header {name:?}: {rule}")));
+            return Err(Problem::invalid_reply(format!(
+                "the handler replied with the header `{}`: {rule}",
+                line(&name, NAME)
+            )));
         };
         let Ok(value) = HeaderValue::try_from(value) else {
             let rule = "a value has no control characters";
-            return Err(Problem::invalid_reply(format!("the handler replied with a bad value for `{parsed}`: {rule}")));
+            return Err(Problem::invalid_reply(format!(
+                "the handler replied with a bad value for `{}`: {rule}",
+                line(parsed.as_str(), NAME)
+            )));
         };
         if parsed == CONNECTION {
             connection.extend(named_by(&value));

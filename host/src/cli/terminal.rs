@@ -1,0 +1,45 @@
+//! The way of all text to the terminal. Components, guests and file names may have written parts of it.
+
+use std::io::{self, Write as _};
+
+use crate::call::text::is_dangerous;
+
+/// To standard output. A reader that has gone away is no fault of ours.
+pub fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(visible(text).as_bytes());
+    let _ = io::stdout().flush();
+}
+
+/// To standard error.
+pub fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(visible(text).as_bytes());
+}
+
+/// The text without what could move the cursor or show it in another order. Escaped as in JSON, so that JSON
+/// keeps its meaning.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut utf16 = [0; 2];
+    for (at, c) in text.char_indices() {
+        let ends_line = c == '\r' && text.get(at + 1..).is_some_and(|rest| rest.starts_with('\n'));
+        if is_dangerous(c) && !matches!(c, '\n' | '\t') && !ends_line {
+            c.encode_utf16(&mut utf16).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_the_terminal_but_text() {
+        assert_eq!(visible("a\tb\r\nc grüße 你好\n"), "a\tb\r\nc grüße 你好\n");
+        assert_eq!(visible("\u{1b}[2J\r\u{7f}\u{9b}\u{202e}x"), "\\u001b[2J\\u000d\\u007f\\u009b\\u202ex");
+        let json = serde_json::json!({ "name": "a\u{9b}\u{202e}b" }).to_string();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&visible(&json)).unwrap()["name"], "a\u{9b}\u{202e}b");
+    }
+}
