@@ -8,6 +8,7 @@ pub mod compile;
 pub mod space;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +22,21 @@ pub struct Engine {
     wasmtime: wasmtime::Engine,
     tick: Duration,
     space: Arc<Space>,
+    ticks: Ticks,
+}
+
+/// How many ticks have gone by.
+#[derive(Debug, Clone, Default)]
+pub struct Ticks(Arc<AtomicU64>);
+
+impl Ticks {
+    pub fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn advance(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Engine {
@@ -28,20 +44,30 @@ impl Engine {
     pub fn start(tick: Duration, address_space: u64) -> wasmtime::Result<Engine> {
         let wasmtime = wasmtime::Engine::new(&settings())?;
         let weak = wasmtime.weak();
+        let ticks = Ticks::default();
+        let counted = ticks.clone();
         thread::Builder::new().name("epoch".to_owned()).spawn(move || {
             loop {
                 thread::sleep(tick);
                 match weak.upgrade() {
-                    Some(engine) => engine.increment_epoch(),
+                    Some(engine) => {
+                        counted.advance();
+                        engine.increment_epoch();
+                    }
                     None => return,
                 }
             }
         })?;
-        Ok(Engine { wasmtime, tick, space: Arc::new(Space::new(address_space)) })
+        Ok(Engine { wasmtime, tick, space: Arc::new(Space::new(address_space)), ticks })
     }
 
     pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
+    }
+
+    /// Counts them.
+    pub fn ticks(&self) -> &Ticks {
+        &self.ticks
     }
 
     /// The room for the memories of all instances.

@@ -5,13 +5,13 @@
 
 mod bell;
 mod convert;
+mod cpu;
 mod heartbeat;
 mod imports;
 mod instance;
 mod limits;
 mod logs;
 mod mailbox;
-mod no_requests;
 mod prepared;
 mod program;
 mod running;
@@ -22,6 +22,7 @@ mod supervise;
 mod trap;
 mod turn;
 mod version;
+mod wasi_http;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -178,7 +179,8 @@ pub async fn check(program: &Program, environment: &Environment) -> Result<Optio
     drop(space.reserve(workers, weight.memories, weight.bytes).map_err(|error| error.to_string())?);
     let store = state::store(environment, generation, IsolateId::Master, running, log);
     let mut store = store.map_err(|error| error.to_string())?;
-    match tokio::time::timeout(generation.limits.startup, program.check(&mut store)).await {
+    let ticks = environment.engine.ticks().clone();
+    match tokio::time::timeout(generation.limits.startup, cpu::in_turns(ticks, program.check(&mut store))).await {
         Ok(Ok(names)) => Ok(names),
         Ok(Err(error)) => Err(trap::describe(&error, store.data(), &generation.limits)),
         Err(_) => Err("instantiating took longer than limits.startup".to_owned()),

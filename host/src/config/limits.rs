@@ -120,7 +120,8 @@ limits! {
     hostcall_fuel / "hostcallFuel": Size as u64 = 64 * MIB, ceiling 512 * MIB, from 1_024 to TIB;
     /// Elements in the tables of an instance together, at least 1. Default 100000, ceiling 1000000.
     tables / "tables": Count as u32 = 100_000, ceiling 1_000_000, from 1 to u32::MAX;
-    /// Handles to host resources that an instance may hold, at least 1. Default 10000, ceiling 100000.
+    /// Handles to host resources that an instance may hold, at least 1. Those of WASI hold up to 16 KiB each: there are 64 of
+    /// them, and beyond that no more than fit into `memory`. Default 10000, ceiling 100000.
     handles / "handles": Count as u32 = 10_000, ceiling 100_000, from 1 to u32::MAX;
     /// Log lines a second, at least 1; more are counted and dropped. Default 100, ceiling 10000.
     log_rate / "logRate": Count as u32 = 100, ceiling 10_000, from 1 to u32::MAX;

@@ -24,8 +24,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.wasmtime());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    super::wasi_http::add_to_linker(&mut linker)?;
     wit::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;

@@ -24,6 +24,7 @@ use wasmtime::component::Accessor;
 pub use self::control::Control;
 pub use self::snapshot::Ask;
 use super::bell::when_woken;
+use super::cpu::in_turns;
 use super::program::{Handler, Program};
 use super::running::Running;
 use super::slot::Slot;
@@ -33,6 +34,7 @@ use super::version::Version;
 use super::{Environment, mailbox::Room};
 use crate::call::{
     Call, CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger, panic_text,
+    text,
 };
 use crate::engine::NoSpace;
 use crate::isolate::mailbox::Queued;
@@ -119,7 +121,7 @@ impl Instance {
             reason,
             entry,
         };
-        let task = environment.tasks.spawn_on(drive.run(), &slot.runtime);
+        let task = environment.tasks.spawn_on(in_turns(environment.engine.ticks().clone(), drive.run()), &slot.runtime);
         Instance { number, running, control, task }
     }
 }
@@ -335,7 +337,7 @@ impl Drive {
         };
         match too_large(payload, "").or_else(|| too_large(beside, " beside the payload")) {
             Some(failure) => Err(CallError::Failure(failure)),
-            None => outcome.map_err(CallError::Failure),
+            None => outcome.map_err(|failure| CallError::Failure(failure.shortened())),
         }
     }
 
@@ -363,7 +365,10 @@ impl Drive {
             self.start(accessor, handler, Queued::new(call, Some(reply))).await?;
             match ended.await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Ok(Err(format!("startup `{name}` failed: {error}"))),
+                Ok(Err(error)) => {
+                    let why = text::line(&error.to_string(), text::MESSAGE);
+                    return Ok(Err(format!("startup `{name}` failed: {why}")));
+                }
                 Err(_) => return Ok(Err(format!("startup `{name}` was cut off"))),
             }
         }

@@ -5,24 +5,27 @@ use std::sync::{Arc, Weak};
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::Environment;
-use super::limits::{self, Cpu, Taken};
+use super::cpu::Cpu;
+use super::limits::{self, Taken};
 use super::logs::{Level, Log, Output};
-use super::no_requests::NoRequests;
 use super::running::Running;
+use super::wasi_http::{WasiHttp, most_resources};
 use crate::call::{Context, IsolateId};
 use crate::config::Capabilities;
-use crate::engine::{NoSpace, Reserved};
+use crate::engine::{Engine, NoSpace, Reserved};
 use crate::ports::{Caller, Calls, Reloads};
 use crate::registry::Generation;
+
+/// The most random bytes of one call: as many as are made well within a tick.
+const RANDOM: u64 = 1 << 20;
 
 /// The host's side of one store.
 pub struct State {
     wasi: WasiCtx,
-    http: WasiHttpCtx,
-    no_requests: NoRequests,
+    http: WasiHttp,
     table: ResourceTable,
     pub taken: Taken,
     pub cpu: Cpu,
@@ -56,21 +59,25 @@ pub struct NodeFacts {
 }
 
 impl State {
-    fn new(guest: Arc<Guest>, tick: std::time::Duration, space: Reserved) -> State {
+    fn new(guest: Arc<Guest>, engine: &Engine, space: Reserved) -> State {
         let limits = &guest.generation.limits;
         let output = |level, stream| Output::new(guest.log.clone(), guest.running.clone(), level, stream);
-        let wasi =
-            WasiCtxBuilder::new().stdout(output(Level::Info, "stdout")).stderr(output(Level::Warn, "stderr")).build();
+        let wasi = WasiCtxBuilder::new()
+            .stdout(output(Level::Info, "stdout"))
+            .stderr(output(Level::Warn, "stderr"))
+            .max_random_size(RANDOM)
+            // Else a socket that may do nothing is a descriptor of the host all the same.
+            .allow_tcp(false)
+            .allow_udp(false)
+            .build();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles as usize);
-        let http = WasiHttpCtx::new();
+        table.set_max_capacity(most_resources(limits));
         State {
             wasi,
-            http,
-            no_requests: NoRequests,
+            http: WasiHttp::new(),
             table,
             taken: Taken::new(limits),
-            cpu: Cpu::new(limits.cpu, tick),
+            cpu: Cpu::new(limits.cpu, engine.tick(), engine.ticks().clone()),
             guest,
             _space: space,
         }
@@ -98,7 +105,7 @@ pub fn store(
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
     };
-    let state = State::new(Arc::new(guest), environment.engine.tick(), space);
+    let state = State::new(Arc::new(guest), &environment.engine, space);
     let mut store = wasmtime::Store::new(environment.engine.wasmtime(), state);
     limits::apply(&mut store, &generation.limits);
     Ok(store)
@@ -112,7 +119,7 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.no_requests }
+        self.http.view(&mut self.table)
     }
 }
 

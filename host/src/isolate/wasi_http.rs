@@ -1,0 +1,243 @@
+//! `wasi:http` for guests that may send no requests: every one is denied.
+//!
+//! Guests of all toolchains link it, so its resources exist. Whatever a guest makes of them stays in the
+//! host's memory, so each has a largest size, and an instance holds only as many as fit into its
+//! `limits.memory`.
+
+use std::future::{Future, ready};
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime_wasi_http::p2::bindings::http::types as p2;
+use wasmtime_wasi_http::p3::bindings::http::types as p3;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+use crate::config::Limits;
+
+/// The most bytes that one resource of WASI holds: [`FIELDS`], four [`TEXT`]s, and a body's [`CHUNK`]s.
+const RESOURCE: u64 = 16 << 10;
+
+/// Resources of WASI that an instance may hold in any case: its standard streams, clocks and bodies are some.
+const LEAST: u64 = 64;
+
+/// The most bytes of the header fields of one resource.
+const FIELDS: usize = 8 << 10;
+
+/// The most bytes of a path, an authority, a scheme or a method.
+const TEXT: usize = 1 << 10;
+
+/// The most bytes of a write to a body. One such is kept beside the one that is written.
+const CHUNK: usize = 1 << 10;
+
+/// How many resources of WASI an instance may hold: within `limits.handles`, and all of them within `limits.memory`.
+pub fn most_resources(limits: &Limits) -> usize {
+    let fit = (limits.memory / RESOURCE).max(LEAST);
+    usize::try_from(fit.min(limits.handles.into())).unwrap_or(usize::MAX)
+}
+
+/// The host's side of `wasi:http` in one store.
+pub struct WasiHttp {
+    ctx: WasiHttpCtx,
+    hooks: NoRequests,
+}
+
+impl WasiHttp {
+    pub fn new() -> WasiHttp {
+        let mut ctx = WasiHttpCtx::new();
+        ctx.set_field_size_limit(FIELDS);
+        WasiHttp { ctx, hooks: NoRequests }
+    }
+
+    pub fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
+        WasiHttpCtxView { ctx: &mut self.ctx, table, hooks: &mut self.hooks }
+    }
+}
+
+/// Denies.
+struct NoRequests;
+
+type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Result<(http::Response<WasiBody>, Io), Error>;
+
+impl WasiHttpHooks for NoRequests {
+    fn send_request(
+        &mut self,
+        _: http::Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Io,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(ready(Err(Error::HttpRequestDenied)))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+}
+
+/// Whether a guest's text is short enough to be kept.
+fn fits(text: Option<&String>) -> bool {
+    text.is_none_or(|text| text.len() <= TEXT)
+}
+
+type Set = wasmtime::Result<(Result<(), ()>,)>;
+
+/// Both versions of `wasi:http`.
+pub fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    // wasmtime's own setters take texts of any length. A guest may set neither of these, so `err` is an answer it knows.
+    linker.allow_shadowing(true);
+    macro_rules! bounded {
+        ($version:literal, $module:ident, $resource:literal, $request:ty, $setters:ident: $($name:literal => $set:ident($type:ty), $text:expr;)*) => {{
+            let mut types = linker.instance(concat!("wasi:http/types@", $version))?;
+            $(types.func_wrap(
+                concat!("[method]", $resource, ".", $name),
+                |mut cx: StoreContextMut<'_, T>, (request, value): (Resource<$request>, $type)| -> Set {
+                    let text: fn(&$type) -> Option<&String> = $text;
+                    if !fits(text(&value)) {
+                        return Ok((Err(()),));
+                    }
+                    Ok(($module::$setters::$set(&mut cx.data_mut().http(), request, value)?,))
+                },
+            )?;)*
+        }};
+    }
+    macro_rules! of_version {
+        ($version:literal, $module:ident, $resource:literal, $request:ty, $setters:ident) => {
+            bounded!($version, $module, $resource, $request, $setters:
+                "set-path-with-query" => set_path_with_query(Option<String>), Option::as_ref;
+                "set-authority" => set_authority(Option<String>), Option::as_ref;
+                "set-scheme" => set_scheme(Option<$module::Scheme>), |scheme| match scheme {
+                    Some($module::Scheme::Other(text)) => Some(text),
+                    _ => None,
+                };
+                "set-method" => set_method($module::Method), |method| match method {
+                    $module::Method::Other(text) => Some(text),
+                    _ => None,
+                };)
+        };
+    }
+    of_version!("0.2.12", p2, "outgoing-request", p2::OutgoingRequest, HostOutgoingRequest);
+    of_version!("0.3.0", p3, "request", p3::Request, HostRequest);
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::component::{Component, Instance};
+    use wasmtime::{Engine, Store};
+
+    use super::*;
+
+    struct Holder {
+        http: WasiHttp,
+        table: ResourceTable,
+    }
+
+    impl WasiHttpView for Holder {
+        fn http(&mut self) -> WasiHttpCtxView<'_> {
+            self.http.view(&mut self.table)
+        }
+    }
+
+    /// A component of both versions, whose functions do one thing with resources that nobody drops.
+    const HOARDS: &str = r#"(component
+      (import "wasi:io/error@0.2.12" (instance $error (export "error" (type (sub resource)))))
+      (import "wasi:http/types@0.2.12" (instance $http
+        (export "fields" (type $fields (sub resource)))
+        (export "outgoing-request" (type $request (sub resource)))
+        (export "[constructor]fields" (func (result (own $fields))))
+        (export "[constructor]outgoing-request" (func (param "headers" (own $fields)) (result (own $request))))
+        (export "[method]outgoing-request.set-path-with-query"
+          (func (param "self" (borrow $request)) (param "path-with-query" (option string)) (result (result))))
+        (export "[method]outgoing-request.set-authority"
+          (func (param "self" (borrow $request)) (param "authority" (option string)) (result (result))))))
+      (core module $memory (memory (export "memory") 4)
+        (func (export "fill") (memory.fill (i32.const 0) (i32.const 97) (i32.const 262144)) (i32.store8 (i32.const 0) (i32.const 47))))
+      (core instance $m (instantiate $memory))
+      (core func $fields (canon lower (func $http "[constructor]fields")))
+      (core func $request (canon lower (func $http "[constructor]outgoing-request")))
+      (core func $path (canon lower (func $http "[method]outgoing-request.set-path-with-query") (memory $m "memory")))
+      (core func $authority (canon lower (func $http "[method]outgoing-request.set-authority") (memory $m "memory")))
+      (core module $code
+        (import "" "memory" (memory 4))
+        (import "" "fill" (func $fill))
+        (import "" "fields" (func $fields (result i32)))
+        (import "" "request" (func $request (param i32) (result i32)))
+        (import "" "path" (func $path (param i32 i32 i32 i32) (result i32)))
+        (import "" "authority" (func $authority (param i32 i32 i32 i32) (result i32)))
+        (global $made (mut i32) (i32.const 0))
+        (func $make (result i32) (global.set $made (call $request (call $fields))) (global.get $made))
+        (func (export "make") (drop (call $make)))
+        (func (export "path") (param i32) (result i32)
+          (call $fill) (call $path (call $make) (i32.const 1) (i32.const 0) (local.get 0)))
+        (func (export "authority") (param i32) (result i32)
+          (call $fill) (call $authority (call $make) (i32.const 1) (i32.const 1) (local.get 0))))
+      (core instance $c (instantiate $code (with "" (instance
+        (export "memory" (memory $m "memory")) (export "fill" (func $m "fill"))
+        (export "fields" (func $fields)) (export "request" (func $request))
+        (export "path" (func $path)) (export "authority" (func $authority))))))
+      (func (export "make") (canon lift (core func $c "make")))
+      (func (export "path") (param "length" u32) (result u32) (canon lift (core func $c "path")))
+      (func (export "authority") (param "length" u32) (result u32) (canon lift (core func $c "authority"))))"#;
+
+    async fn holder(limits: &Limits) -> (Store<Holder>, Instance) {
+        let engine = Engine::default();
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi_io_error(&mut linker);
+        add_to_linker(&mut linker).unwrap();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(most_resources(limits));
+        let mut store = Store::new(&engine, Holder { http: WasiHttp::new(), table });
+        let component = Component::new(&engine, wat::parse_str(HOARDS).unwrap()).unwrap();
+        let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+        (store, instance)
+    }
+
+    fn wasmtime_wasi_io_error(linker: &mut Linker<Holder>) {
+        let error = wasmtime::component::ResourceType::host::<u8>();
+        linker.instance("wasi:io/error@0.2.12").unwrap().resource("error", error, |_, _| Ok(())).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_instance_holds_no_more_resources_than_fit_into_its_memory() {
+        for (memory, handles, most) in [(4 << 20, 10_000, 256), (64 << 20, 100, 100), (65_536, 10_000, 64)] {
+            let limits = Limits { memory, handles, ..Limits::default() };
+            let (mut store, instance) = holder(&limits).await;
+            let make = instance.get_typed_func::<(), ()>(&mut store, "make").unwrap();
+            let mut made = 0;
+            while make.call_async(&mut store, ()).await.is_ok() {
+                made += 1;
+                assert!(made <= most, "{memory}");
+            }
+            // The fields become a part of the request, and for a moment there are both.
+            assert!(made >= most - 1, "{memory}: {made}");
+            assert!(made * RESOURCE <= memory.max(LEAST * RESOURCE));
+        }
+    }
+
+    #[tokio::test]
+    async fn no_resource_keeps_a_long_text() {
+        let (mut store, instance) = holder(&Limits::default()).await;
+        for name in ["path", "authority"] {
+            let set = instance.get_typed_func::<(u32,), (u32,)>(&mut store, name).unwrap();
+            for (length, refused) in [(TEXT as u32, 0), (TEXT as u32 + 1, 1), (60_000, 1), (262_000, 1)] {
+                let ended = set.call_async(&mut store, (length,)).await.unwrap();
+                assert_eq!(ended, (refused,), "{name} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_resource_costs_no_more_than_is_counted() {
+        assert!((FIELDS + 4 * TEXT + 2 * CHUNK) as u64 <= RESOURCE);
+        let mut hooks = NoRequests;
+        assert_eq!((hooks.p2_outgoing_body_chunk_size(), hooks.p3_outgoing_body_chunk_size()), (CHUNK, CHUNK));
+        assert_eq!(hooks.p2_outgoing_body_buffer_chunks(), 1);
+    }
+}
