@@ -20,7 +20,6 @@ pub enum Fault {
 struct Disk {
     fault: Option<Fault>,
     steps: usize,
-    is_off: bool,
     /// The file that is being written.
     current: PathBuf,
     /// Files whose contents are in memory only.
@@ -42,7 +41,8 @@ pub fn with<T>(fault: Fault, work: impl FnOnce() -> T) -> (T, bool) {
     let disk = DISK.take().unwrap();
     let (Fault::Full { at } | Fault::PowerCut { at }) = fault;
     let happened = disk.steps > at;
-    if disk.is_off {
+    // At the latest it goes when everything is done.
+    if let Fault::PowerCut { .. } = fault {
         disk.lose();
     }
     (done, happened)
@@ -73,7 +73,6 @@ impl Disk {
         match self.fault {
             Some(Fault::Full { at }) if number == at => return Err(io::ErrorKind::StorageFull.into()),
             Some(Fault::PowerCut { at }) if number >= at => {
-                self.is_off = true;
                 return Err(io::Error::other("the power is gone"));
             }
             _ => {}

@@ -264,6 +264,8 @@ mod tests {
                 let (changed, happened) = with(fault(at), || change(&kept));
                 if !happened {
                     assert!(at > 3, "it writes something");
+                    changed.unwrap();
+                    assert_eq!(found(&state), after, "what was done stays, even when the power goes then");
                     break;
                 }
                 changed.unwrap_err();
