@@ -9,7 +9,7 @@ mod dev;
 mod disk;
 mod inspect;
 mod new;
-mod project;
+pub mod project;
 mod serve;
 mod settings;
 mod test;

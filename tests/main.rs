@@ -6,6 +6,7 @@ mod harness;
 
 mod admin;
 mod architecture;
+mod attacks;
 mod broadcasts;
 mod cli;
 mod failures;

@@ -78,23 +78,23 @@ impl Project {
 
     /// The program, here, with none of our own variables.
     pub fn command(&self, args: &[&str]) -> Command {
-        self.with_args(Command::new(binary()), args)
-    }
-
-    /// The same with limits of open files, such as `-S -n 64`; the last one holds.
-    pub fn command_with_files(&self, limits: &[&str], args: &[&str]) -> Command {
-        let limits: String = limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
-        self.shell(&format!("{limits}exec \"$@\""), args)
+        self.prepared(Command::new(binary()), args)
     }
 
     /// The same started by a shell: `"$@"` of the script is the program with its arguments.
     pub fn shell(&self, script: &str, args: &[&str]) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, "sh"]).arg(binary());
-        self.with_args(shell, args)
+        self.prepared(shell, args)
     }
 
-    fn with_args(&self, mut command: Command, args: &[&str]) -> Command {
+    /// With limits of open files, such as `-S -n 64`; the last one holds.
+    pub fn command_with_files(&self, limits: &[&str], args: &[&str]) -> Command {
+        let limits: String = limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+        self.shell(&format!("{limits}exec \"$@\""), args)
+    }
+
+    fn prepared(&self, mut command: Command, args: &[&str]) -> Command {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
             command.env_remove(name);
         }
@@ -194,7 +194,7 @@ impl Serving {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().expect("it runs").try_into().unwrap()).unwrap()
     }
 
@@ -206,9 +206,7 @@ impl Serving {
 
     /// The most bytes of memory that it had at once so far.
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        memory_of(self.pid(), "VmHWM").expect("it runs")
     }
 
     /// Waits for its end.
@@ -224,4 +222,11 @@ impl Serving {
         self.stdout.read_to_string(&mut rest).await.unwrap();
         (code, rest)
     }
+}
+
+/// A figure in bytes of `/proc/<pid>/status`; `None` when the process has ended.
+pub fn memory_of(process: Pid, figure: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
 }

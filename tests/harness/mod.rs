@@ -26,7 +26,7 @@ use fanfare::host::{Host, RunningHost, Stopped};
 use fanfare::isolate::Probe;
 use serde_json::{Value, json};
 
-pub use binary::{section, vector};
+pub use binary::{number, section, vector};
 pub use client::{Answer, Connection};
 pub use gate::Gate;
 pub use guests::{by_worker, ends, json_of};

@@ -1,0 +1,70 @@
+//! Hostile modules, guests and clients against the real program, with a bound on its memory.
+
+mod bound;
+mod clients;
+mod folders;
+mod steady;
+
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::cli::project::{Project, Serving};
+use bound::Bound;
+use steady::Steady;
+
+/// The most memory that the host and its children may take, in bytes.
+const MOST: u64 = 2_000_000_000;
+
+/// Calls of the guest `hostile` that make the host hold as much as it lets them, some at once, a few times over.
+async fn guests(serving: &Serving) {
+    let calls = [
+        ("subdomains", json!({ "times": 50, "mib": 20 })),
+        ("subdomains", json!({ "times": 1_000, "mib": 1 })),
+        ("queries", json!({ "times": 200, "mib": 2 })),
+        ("emits", json!({ "times": 200, "mib": 2 })),
+        ("bodies", json!({ "times": 10_000 })),
+        ("fields", json!({ "times": 10_000 })),
+    ];
+    for _ in 0..4 {
+        let call = |(route, body): &(&'static str, serde_json::Value)| {
+            clients::post(serving.http, format!("/api/hostile/{route}"), body.to_string())
+        };
+        join_all(calls.iter().map(call)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_holds_memory_all_at_once_fails_no_request_of_a_good_module() {
+    let project = Project::with(&["flags", "hostile", "echo"]).config(json!({
+        "swap": { "watch": true, "poll": "1h", "settle": "0ms" },
+        "modules": { "hostile": { "limits": { "cpu": "2s", "timeout": "5s" } } },
+    }));
+    let bound = Bound::of(MOST);
+    let serving = project.start(project.shell(&bound.script(), &["serve"])).await;
+    bound.watch(serving.pid());
+    folders::pin(&project, &serving, "echo").await;
+
+    let good = Steady::start(serving.http, "/api/flags/dark-mode");
+    let (unread, endless, ..) = tokio::join!(
+        clients::unread_answers(serving.http, 12),
+        clients::endless_bodies(serving.http, 12),
+        guests(&serving),
+        folders::deep_route(&project, &serving),
+        folders::many_globals(&project, &serving),
+        folders::many_memories(&project, &serving),
+        folders::huge_file_under_a_pin(&project, &serving, "echo"),
+        clients::deep_paths(serving.http),
+    );
+    let (answered, failed) = good.stop().await;
+    assert!(failed.is_empty(), "{answered} answered; failed: {failed:?}");
+    assert!(answered > 100, "{answered}");
+
+    assert_eq!(serving.operator("GET", "/livez").await.status, 200);
+    assert_eq!(serving.get("/api/flags/dark-mode").await.status, 404);
+    let peak = serving.peak_memory();
+    assert!(peak < MOST, "{peak}");
+    drop((unread, endless));
+    serving.signal(Signal::KILL);
+    bound.end(serving).await;
+}

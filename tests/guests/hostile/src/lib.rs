@@ -1,0 +1,94 @@
+//! Makes the host hold what its own memory does not show. Each handler answers how often the host let it.
+
+use std::cell::RefCell;
+
+use common::ok;
+use fanfare_sdk::prelude::*;
+use wasip2::http::types::{Fields, OutgoingBody, OutgoingRequest};
+use wasip2::io::streams::OutputStream;
+
+const MIB: usize = 1 << 20;
+
+/// How often to try, with how much.
+#[derive(Deserialize)]
+struct Times {
+    times: usize,
+    #[serde(default)]
+    mib: usize,
+}
+
+impl Times {
+    fn text(&self) -> String {
+        "x".repeat(self.mib * MIB)
+    }
+
+    /// How many tries succeed before one fails.
+    fn accepted<T, E>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> Json<usize> {
+        Json((0..self.times).take_while(|_| attempt().is_ok()).count())
+    }
+}
+
+/// Queues calls with a long subdomain.
+#[handler]
+fn subdomains(times: Json<Times>) -> Json<usize> {
+    let subdomain = times.text();
+    times.accepted(|| rpc::to(fanfare_sdk::types::Target::Any).subdomain(&subdomain).notify("/ok", ()))
+}
+
+/// Queues calls with a long query.
+#[handler]
+fn queries(times: Json<Times>) -> Json<usize> {
+    let route = format!("/ok?{}", times.text());
+    times.accepted(|| rpc::notify(&route, ()))
+}
+
+/// Emits with a long subdomain.
+#[handler]
+fn emits(times: Json<Times>) -> Json<usize> {
+    let subdomain = times.text();
+    times.accepted(|| broadcast::named("heard").subdomain(&subdomain).emit(()))
+}
+
+thread_local! {
+    static BODIES: RefCell<Vec<(OutgoingRequest, OutgoingBody, OutputStream)>> = const { RefCell::new(Vec::new()) };
+    static FIELDS: RefCell<Vec<Fields>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps requests whose bodies are written and never sent.
+#[handler]
+fn bodies(times: Json<Times>) -> Json<usize> {
+    let chunk = [b'x'; 64 * 1024];
+    times.accepted(|| {
+        let request = OutgoingRequest::new(Fields::new());
+        let body = request.body()?;
+        let stream = body.write()?;
+        while let Ok(room @ 1..) = stream.check_write() {
+            let most = chunk.len().min(usize::try_from(room).unwrap_or(chunk.len()));
+            stream.write(&chunk[..most]).map_err(drop)?;
+        }
+        BODIES.with_borrow_mut(|kept| kept.push((request, body, stream)));
+        Ok::<(), ()>(())
+    })
+}
+
+/// Keeps header fields that are as large as they may be.
+#[handler]
+fn fields(times: Json<Times>) -> Json<usize> {
+    let value = vec![b'x'; 1024];
+    times.accepted(|| {
+        let fields = Fields::new();
+        while fields.append("x", &value).is_ok() {}
+        FIELDS.with_borrow_mut(|kept| kept.push(fields));
+        Ok::<(), ()>(())
+    })
+}
+
+/// Asks for many random bytes at once, for ever.
+#[handler]
+fn random() -> Json<u8> {
+    loop {
+        std::hint::black_box(wasip2::random::random::get_random_bytes(60 * MIB as u64));
+    }
+}
+
+fanfare_sdk::module!(subdomains, queries, emits, bodies, fields, random, ok);
