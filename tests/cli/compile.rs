@@ -130,6 +130,8 @@ async fn it_ends_with_a_host_that_is_killed() {
     // `echo` is compiled before it.
     eventually("it compiles", || async { compilers().len() == 1 }).await;
     let compiler = compilers()[0];
+    let adjusted = || std::fs::read_to_string(format!("/proc/{compiler}/oom_score_adj")).unwrap();
+    eventually("it is the first to end where memory runs out", || async { adjusted().trim() == "1000" }).await;
     host.kill().await.unwrap();
     eventually("the compiler has ended too", || async { process(compiler).is_none() }).await;
 }

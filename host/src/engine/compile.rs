@@ -168,6 +168,8 @@ pub fn run_child(args: &CompileArgs) -> i32 {
     // Without a limit compiling would still be right, only less guarded: a system may forbid setting it.
     let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);
     let _ = rustix::process::nice(10);
+    // Where memory runs out, the kernel ends this process and not the host.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     // The host has raised its own limit for its connections; a compiler opens a handful of files.
     let open = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let current = open.current.map(|limit| limit.min(FILES));
