@@ -2,7 +2,7 @@
 //!
 //! `fuzz/` feeds them; the unit tests below replay its corpus. Neither is part of a released host.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -17,8 +17,11 @@ use crate::registry::manifest::{Manifest, Segment};
 use crate::registry::{self, Access, Found, RouteSpec, Router, component};
 use crate::triggers::http as trigger;
 
+/// What must hold, whatever the bytes are: panics where it does not.
+pub type Target = fn(&[u8]);
+
 /// The targets by name, as `fuzz/corpus` has its folders.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("manifest", manifest),
     ("settings", settings),
     ("routes", routes),
