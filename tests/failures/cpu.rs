@@ -19,6 +19,25 @@ async fn a_guest_that_spins_is_interrupted() {
 }
 
 #[tokio::test]
+async fn what_host_functions_compute_for_a_guest_is_its_own_time() {
+    let host = TestHost::with("hostile").and("echo").limit("hostile", "cpu", "200ms").workers(1).start().await;
+    let spins = async {
+        let answer = host.post("/api/hostile/random", r#"{ "mib": 1 }"#).await;
+        assert_eq!((answer.status, answer.code()), (500, "crashed".to_owned()));
+        assert_names(&answer.json()["detail"], &["`random`", "limits.cpu, 200ms"]);
+    };
+    let beside = async {
+        host.until_running("hostile", 0, 1).await;
+        assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello");
+    };
+    tokio::join!(spins, beside);
+    // What would keep the thread for long is not done at all.
+    let answer = host.post("/api/hostile/random", r#"{ "mib": 60 }"#).await;
+    assert_eq!((answer.status, answer.code()), (500, "crashed".to_owned()));
+    assert!(!answer.text().contains("limits.cpu"), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn other_modules_on_the_worker_answer_while_a_guest_spins() {
     let host = one_worker("loops", "1s").await;
     let beside = async {

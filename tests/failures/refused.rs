@@ -71,6 +71,22 @@ async fn a_component_with_huge_names() {
 }
 
 #[tokio::test]
+async fn a_component_that_describes_itself_at_length() {
+    let (host, why) = refused("describes", TestHost::with("describes").environment("development")).await;
+    assert_names(&why, &["routes[0].handler", "must be a handler of the component, found `gone`", "xxx"]);
+    let most = 10_000;
+    assert!(why.as_str().unwrap().len() < most, "{}", why.as_str().unwrap().len());
+    assert!(!why.as_str().unwrap().contains('\u{1b}'));
+    let lines = host.log.lines(&["refused:", "describes"]);
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.len() < most), "{lines:?}");
+    for listed in
+        [host.get("/").await, host.get("/api/describes/gone").await, host.admin("GET", "/v1/status", "").await]
+    {
+        assert!(listed.text().contains("describes") && listed.body.len() < 2 * most, "{}", listed.body.len());
+    }
+}
+
+#[tokio::test]
 async fn a_route_that_is_too_deep_or_too_long() {
     for (path, rule) in [
         (vec!["a"; 2_000].join("/"), "must have at most 64 segments and has 2000"),

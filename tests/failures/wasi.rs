@@ -75,3 +75,17 @@ async fn every_instance_has_random_numbers_of_its_own() {
     let draw = async |worker| host.call(worker, "wasi", "random", "").await["payload"].clone();
     assert_ne!(draw("worker-0").await, draw("worker-1").await);
 }
+
+#[tokio::test]
+async fn resources_of_http_that_are_hoarded_cost_the_guest_its_own_memory() {
+    for hoard in ["bodies", "fields"] {
+        let host = TestHost::with("hostile").and("echo").limit("hostile", "memory", "4MiB").workers(1).start().await;
+        let some = host.post(&format!("/api/hostile/{hoard}"), r#"{ "times": 40 }"#).await;
+        assert_eq!(some.json(), 40, "{hoard}");
+        // Each counts as 16 KiB, so that fewer than 256 fit.
+        let more = host.post(&format!("/api/hostile/{hoard}"), r#"{ "times": 256 }"#).await;
+        assert_eq!((more.status, more.code()), (500, "crashed".to_owned()), "{hoard}");
+        assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello");
+        assert_eq!(host.post("/api/hostile/ok", "").await.status, 200, "in the next instance");
+    }
+}

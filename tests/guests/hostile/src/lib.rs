@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use common::ok;
 use fanfare_sdk::prelude::*;
-use wasip2::http::types::{Fields, OutgoingBody, OutgoingRequest};
+use wasip2::http::types::{Fields, HeaderError, OutgoingBody, OutgoingRequest};
 use wasip2::io::streams::OutputStream;
 
 const MIB: usize = 1 << 20;
@@ -12,6 +12,7 @@ const MIB: usize = 1 << 20;
 /// How often to try, with how much.
 #[derive(Deserialize)]
 struct Times {
+    #[serde(default)]
     times: usize,
     #[serde(default)]
     mib: usize,
@@ -71,23 +72,23 @@ fn bodies(times: Json<Times>) -> Json<usize> {
     })
 }
 
-/// Keeps header fields that are as large as they may be.
+/// Keeps header fields of 7 KiB each.
 #[handler]
 fn fields(times: Json<Times>) -> Json<usize> {
-    let value = vec![b'x'; 1024];
+    let values = vec![vec![b'x'; 1024]; 7];
     times.accepted(|| {
         let fields = Fields::new();
-        while fields.append("x", &value).is_ok() {}
+        fields.set("x", &values)?;
         FIELDS.with_borrow_mut(|kept| kept.push(fields));
-        Ok::<(), ()>(())
+        Ok::<(), HeaderError>(())
     })
 }
 
-/// Asks for many random bytes at once, for ever.
+/// Asks for this many random bytes at once, for ever.
 #[handler]
-fn random() -> Json<u8> {
+fn random(times: Json<Times>) -> Json<u8> {
     loop {
-        std::hint::black_box(wasip2::random::random::get_random_bytes(60 * MIB as u64));
+        std::hint::black_box(wasip2::random::random::get_random_bytes((times.mib * MIB) as u64));
     }
 }
 
