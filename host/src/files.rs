@@ -1,7 +1,7 @@
 //! Files on disk: read only when they are regular, within a bound, and written whole.
 //!
 //! Everything that the host writes goes through [`write_whole`] and [`write_durable`], so that one place can make any
-//! step fail in a test ([`faults`]).
+//! step fail in a test (`files/faults.rs`).
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};

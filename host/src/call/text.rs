@@ -31,7 +31,7 @@ pub fn lines(text: &str, limit: usize) -> String {
     shortened(text, limit, |c| c != '\n' && is_dangerous(c))
 }
 
-/// The parts one after another as [`line`] writes them, but tabs stay. The cut is only marked.
+/// The parts one after another as [`line()`] writes them, but tabs stay. The cut is only marked.
 pub fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
     let mut out = String::new();
     for c in parts.into_iter().flat_map(str::chars) {
