@@ -40,8 +40,12 @@ use crate::registry::{Kept, Loader, Roster};
 /// Generations of a module that may drain at once; a further swap waits.
 const DRAINING: usize = 2;
 
-/// Reloads that run at once. Each holds a component in memory, up to `engine.maxComponent`.
-const RUNS: usize = 4;
+/// Components of `engine.maxComponent` that reloads hold in memory together.
+const ROOM: usize = 4;
+
+/// The parts of the room for one such component. A reload keeps those that its own component needs, so that startups of
+/// small modules that wait for long leave room for the reloads of others.
+const PARTS: u32 = 64;
 
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(1);
@@ -67,8 +71,8 @@ pub struct Swapper {
     requests: requests::Requests,
     pub ends: Ends,
     places: Places,
-    /// Reloads that read, load or start a module: they hold its component in memory.
-    runs: Semaphore,
+    /// Room for the components that reloads hold in memory while they read, load or start a module.
+    room: Semaphore,
     /// The reload that compiles.
     compiling: Semaphore,
 }
@@ -120,7 +124,7 @@ impl Swapper {
             requests: requests::Requests::default(),
             ends: Ends::default(),
             places: Places::default(),
-            runs: Semaphore::new(RUNS),
+            room: Semaphore::new(ROOM * PARTS as usize),
             compiling: Semaphore::new(1),
         })
     }

@@ -92,38 +92,48 @@ async fn a_rollback_does_not_wait_until_its_module_is_compiled() {
     assert_eq!(host.generations("gated").await, before);
 }
 
-/// `snapshot`, whose new generation waits in its startup, and `echo`.
-async fn starting() -> (Started, JoinHandle<Result<Reloaded, SwapError>>) {
+/// `snapshot` under these names, whose new generations wait in their startups, and `echo`.
+async fn starting(names: &[&str]) -> (Started, Vec<JoinHandle<Result<Reloaded, SwapError>>>) {
     let rights = json!({ "rpc": ["waits"] });
-    let host = TestHost::waits_for(&["snapshot"]).and("echo").grant("snapshot", rights.clone());
-    let host = host.manifest("snapshot", json!({ "capabilities": rights })).limit("waits", "timeout", "60s");
-    let host = host.limit("snapshot", "startup", "60s").limit("snapshot", "timeout", "60s").start().await;
-    let file = host.folder("snapshot").join("module.json");
-    let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    manifest["config"] = json!({ "startup": "waits" });
-    host.put_manifest("snapshot", &manifest);
-    let reload = reloading(&host, "snapshot");
-    for worker in [0, 1] {
-        let holding = || async { host.run(worker, "waits", "holding", Value::Null).await == 1 };
-        eventually("the startup waits", holding).await;
+    let host = TestHost::waits_for(&[]).and("echo").limit("waits", "timeout", "60s");
+    let with = |host: TestHost, name: &&str| {
+        let host = host.and_as("snapshot", name).grant(name, rights.clone());
+        let host = host.manifest(name, json!({ "capabilities": rights }));
+        host.limit(name, "startup", "60s").limit(name, "timeout", "60s")
+    };
+    let host = names.iter().fold(host, with).start().await;
+    let mut reloads = Vec::new();
+    for name in names {
+        let file = host.folder(name).join("module.json");
+        let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        manifest["config"] = json!({ "startup": "waits" });
+        host.put_manifest(name, &manifest);
+        reloads.push(reloading(&host, name));
     }
-    (host, reload)
+    for worker in [0, 1] {
+        let holding = || async { host.run(worker, "waits", "holding", Value::Null).await == names.len() };
+        eventually("the startups wait", holding).await;
+    }
+    (host, reloads)
 }
 
 #[tokio::test]
-async fn no_module_waits_for_another_ones_startups() {
-    let (host, starts) = starting().await;
+async fn no_module_waits_for_the_startups_of_others() {
+    let (host, reloads) = starting(&["one", "two", "three", "four", "five"]).await;
     everything_else_goes_on(&host).await;
-    assert!(!starts.is_finished());
+    assert!(reloads.iter().all(|reload| !reload.is_finished()));
     for worker in [0, 1] {
         host.run(worker, "waits", "release", Value::Null).await;
     }
-    assert_eq!(json!(starts.await.unwrap().unwrap().outcome), "swapped");
+    for reload in reloads {
+        assert_eq!(json!(reload.await.unwrap().unwrap().outcome), "swapped");
+    }
 }
 
 #[tokio::test]
 async fn a_rollback_does_not_wait_for_the_startups_of_its_module() {
-    let (host, starts) = starting().await;
+    let (host, mut reloads) = starting(&["snapshot"]).await;
+    let starts = reloads.remove(0);
     let serves = host.generations("snapshot").await;
     let back = host.operate("modules/snapshot/rollback").await;
     assert_eq!(back["code"], "refused", "there is nothing to go back to: {back}");

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
-use super::{Holding, LOOK, Swapper};
+use super::{Holding, LOOK, PARTS, Swapper};
 
 /// One for each module there is or was.
 #[derive(Default)]
@@ -93,7 +93,7 @@ impl Swapper {
         loop {
             drop(self.turn(module).await);
             // Never closed.
-            let permit = self.runs.acquire().await.ok();
+            let permit = self.room.acquire_many(PARTS).await.ok();
             let place = self.places.of(module);
             if let Ok(holding) = place.holding.clone().try_lock_owned() {
                 let mut held = place.held(holding);
@@ -102,6 +102,13 @@ impl Swapper {
                 }
             }
         }
+    }
+
+    /// Gives back the room that a reload has and a component of this many bytes does not need.
+    pub(super) fn keep_needed(&self, permit: &mut Option<SemaphorePermit<'_>>, bytes: usize) {
+        let needed = (bytes as u64).saturating_mul(PARTS.into()).div_ceil(self.config.engine.max_component.max(1));
+        let surplus = u64::from(PARTS).saturating_sub(needed.max(1));
+        drop(permit.as_mut().and_then(|permit| permit.split(usize::try_from(surplus).unwrap_or_default())));
     }
 
     /// The same for a rollback, which is prompt: what others only prepare for the module ends.

@@ -166,7 +166,7 @@ impl Swapper {
             // Past the limit it is read as it is, even when its files are at rest and only reading them is put off.
             let settled = tokio::time::timeout_at(until.into(), self.settle(module)).await;
             let must = settled.is_err() || Instant::now() >= until;
-            let (mut held, permit) = self.turn_to_run(module).await;
+            let (mut held, mut permit) = self.turn_to_run(module).await;
             let (want, asked) = claim.asked();
             let config = self.live.load_full();
             let chosen = self.choose_aside(module, config, want.force, must).await;
@@ -177,6 +177,8 @@ impl Swapper {
                 compiling = self.compiling.acquire().await.ok();
                 continue;
             }
+            let bytes = chosen.as_ref().map_or(0, |choice| choice.candidate.component.len());
+            self.keep_needed(&mut permit, bytes);
             let unsettled = match &chosen {
                 Err(Unread::Unsettled) => true,
                 // They were there before the turn came.
