@@ -194,7 +194,7 @@ impl Collector for Room {
         for (name, help, value) in [
             ("fanfare_address_space_used_bytes", "Address space that memories reserve", space.bytes().used),
             ("fanfare_address_space_limit_bytes", "Address space that memories may reserve", space.bytes().limit),
-            ("fanfare_mappings_used", "Mappings of the kernel that memories may take up", space.mappings().used),
+            ("fanfare_mappings_used", "Mappings of the kernel that memories may use", space.mappings().used),
             ("fanfare_mappings_limit", "Half of vm.max_map_count, for memories", space.mappings().limit),
         ] {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

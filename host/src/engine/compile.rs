@@ -136,7 +136,7 @@ pub struct CompileArgs {
     pub cpu: Option<u64>,
 }
 
-/// Processor time that a child has within `engine.compileTimeout`, and a little more: whoever waits for it says why it ended.
+/// Processor time that a child has within `engine.compileTimeout`, and a little more, so that the host, which waits for it, says why it ended.
 fn cpu_seconds(timeout: Duration, threads: usize) -> u64 {
     let threads = u64::try_from(threads).unwrap_or(u64::MAX).max(1);
     timeout.as_secs().saturating_add(GRACE).saturating_mul(threads)

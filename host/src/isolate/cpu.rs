@@ -115,7 +115,7 @@ mod tests {
         static EACH: Cell<u32> = const { Cell::new(1) };
     }
 
-    /// A component of two: `run` of the outer one calls `spin` of the inner one, which lets so many ticks go by.
+    /// A component of two: `run` of the outer one calls `spin` of the inner one, which lets `n` ticks pass.
     fn composed(of_type: &str, inner: &str) -> Vec<u8> {
         let text = format!(
             r#"(component
@@ -155,7 +155,7 @@ mod tests {
         wat::parse_str(text).unwrap()
     }
 
-    /// Runs a call of so many ticks with a budget of ten; whether it ended, and that nobody but it was charged.
+    /// Runs a call of `ticks` ticks with a budget of ten; whether it ended, and that nobody but it was charged.
     async fn runs(component: &[u8], ticks: u32) -> bool {
         // Its own ticks are far away.
         let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX).unwrap();

@@ -149,7 +149,7 @@ impl Kept {
         (file("json"), file("wasm"))
     }
 
-    /// The manifest of a kept generation, whose component is the kept one, of at most so many bytes; or why it is not usable.
+    /// The manifest of a kept generation, whose component is the kept one, of at most `most` bytes; or why it is not usable.
     pub fn manifest(&self, module_dir: &Path, module: &str, generation: &str, most: u64) -> Result<Manifest, String> {
         let (manifest, component) = self.files(module, generation);
         let lost = |error: ReadError| format!("generation {} cannot be read: {error}", short(generation));
