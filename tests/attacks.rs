@@ -16,10 +16,12 @@ use steady::Steady;
 /// The most memory that the host and its children may take, in bytes.
 const MOST: u64 = 2_000_000_000;
 
-/// The most that the host takes of it under these attacks: `http.maxBuffered`, `limits.queued` in both workers, and the rest.
+/// The most that the host takes of it under these attacks: `http.maxBuffered`, `limits.queued` in
+/// both workers, and the rest.
 const PEAK: u64 = 1_400_000_000;
 
-/// Calls of the guest `hostile` that make the host hold as much as it lets them, some at once, a few times over.
+/// Calls of the guest `hostile` that make the host hold as much as it lets them, some at once, a
+/// few times over.
 async fn guests(serving: &Serving) {
     let calls = [
         ("subdomains", json!({ "times": 50, "mib": 20 })),

@@ -198,8 +198,8 @@ impl Server {
         }
     }
 
-    /// Starts the server once and asks it for what will be measured, or answers why it cannot be measured: another version of an
-    /// installed program may have other options.
+    /// Starts the server once and asks it for what will be measured, or answers why it cannot be
+    /// measured: another version of an installed program may have other options.
     fn answers(&self) -> Result<(), String> {
         let port = free_port();
         let mut command = (self.start)(port);

@@ -12,8 +12,9 @@
 //! | `POST /v1/reload[?force=true]` | the same for every module: one entry each |
 //! | `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]` | calls a route with the body |
 //!
-//! Beyond 64 connections (fewer under a very low limit of file descriptors) the oldest one that has sent no request is closed; when
-//! there is none, only `/livez` is answered, and everything else with 503.
+//! Beyond 64 connections (fewer under a very low limit of file descriptors) the oldest one that has
+//! sent no request is closed; when all have sent something, `/livez` is answered, and everything
+//! else gets 503.
 //!
 //! It is open to whoever reaches it, so a browser must not be made to: a foreign `Host`, `Origin` or
 //! `Sec-Fetch-Site` is refused.

@@ -218,7 +218,8 @@ pub struct Call {
     pub payload: Payload,
 }
 
-/// Bytes that every call costs the host besides the text it carries: its record, its context, its place in a lane and its reply.
+/// Bytes that every call costs the host besides the text it carries: its record, its context, its
+/// place in a lane and its reply.
 const FIXED: usize = 1_024;
 
 /// Bytes that a header, or a pair of parameters, costs besides its text.
@@ -230,7 +231,8 @@ impl Call {
         pairs(&self.params) + self.query.len() + self.trigger.name().len() + self.context.subdomain_len()
     }
 
-    /// Bytes that the call holds while it waits: everything it carries, and the calls that wait for it.
+    /// Bytes that the call holds while it waits: everything it carries, and the calls that wait for
+    /// it.
     pub fn weight(&self) -> u64 {
         let params = pairs(&self.params) + ENTRY * self.params.len();
         (self.context.weight() + params + self.query.len() + self.trigger.name().len() + self.payload.len()) as u64

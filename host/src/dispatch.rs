@@ -214,7 +214,8 @@ impl Dispatch {
     }
 }
 
-/// Checks that a payload, and the text that goes with it, are each within the `limits.payload` of a module.
+/// Checks that a payload, and the text that goes with it, are each within the `limits.payload` of a
+/// module.
 fn within(limit: u64, module: &str, payload: usize, beside: usize) -> Result<(), CallError> {
     for (what, size) in [("payload has", payload), ("names beside the payload have", beside)] {
         if size as u64 > limit {

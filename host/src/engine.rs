@@ -40,7 +40,8 @@ impl Ticks {
 }
 
 impl Engine {
-    /// Starts the engine and a thread that advances its epoch every `tick`. Memories may reserve `address_space` bytes.
+    /// Starts the engine and a thread that advances its epoch every `tick`. Memories may reserve
+    /// `address_space` bytes.
     pub fn start(tick: Duration, address_space: u64) -> wasmtime::Result<Engine> {
         let wasmtime = wasmtime::Engine::new(&settings())?;
         let weak = wasmtime.weak();

@@ -1,7 +1,7 @@
 //! Files on disk: read only when they are regular, within a bound, and written whole.
 //!
-//! Everything that the host writes goes through [`write_whole`] and [`write_durable`], so that one place can make any
-//! step fail in a test (`files/faults.rs`).
+//! Everything that the host writes goes through [`write_whole`] and [`write_durable`], so that one
+//! place can make any step fail in a test (`files/faults.rs`).
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -53,7 +53,8 @@ fn regular(meta: &Metadata) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, Irregular(what)))
 }
 
-/// Opens a regular file of at most this many bytes. Never waits: opening a pipe for reading would, for its writer.
+/// Opens a regular file of at most this many bytes. Never waits: opening a pipe for reading would,
+/// for its writer.
 fn open(path: &Path, most: u64) -> Result<File, ReadError> {
     // Checked first too, because merely opening a device can have an effect.
     check_regular(path)?;
@@ -73,7 +74,8 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
     if length > most { Err(ReadError::TooLarge(length)) } else { Ok(bytes) }
 }
 
-/// The SHA-256 of a regular file of at most this many bytes, in hexadecimal. Takes no more memory for a larger file.
+/// The SHA-256 of a regular file of at most this many bytes, in hexadecimal. Takes no more memory
+/// for a larger file.
 pub fn digest(path: &Path, most: u64) -> Result<String, ReadError> {
     Ok(digest_of(&mut open(path, most)?.take(most))?)
 }
@@ -100,7 +102,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Makes a folder, and those above it, that only we can read, unless it exists. A new one survives a power cut.
+/// Makes a folder, and those above it, that only we can read, unless it exists. A new one survives
+/// a power cut.
 pub fn make_private(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -123,13 +126,14 @@ pub const PRIVATE: u32 = 0o600;
 /// As the process's mask has it.
 pub const PUBLIC: u32 = 0o666;
 
-/// Writes a file that appears whole or not at all, with this mode. After a power cut it may be empty.
+/// Writes a file that appears whole or not at all, with this mode. After a power cut it may be
+/// empty.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write(path, bytes, mode, false)
 }
 
-/// The same for a file that decides what the host serves: once this returns, a power cut does not undo it, and whatever
-/// was written before it is on disk before it.
+/// The same for a file that decides what the host serves: once this returns, a power cut does not
+/// undo it, and whatever was written before it is on disk before it.
 pub fn write_durable(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write(path, bytes, mode, true)
 }
@@ -183,7 +187,8 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Does work that waits for a disk, or computes for long, on a thread of its own kind, so that this one can serve.
+/// Does work that waits for a disk, or computes for long, on a thread of its own kind, so that this
+/// one can serve.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

@@ -1,4 +1,5 @@
-//! The boundaries where bytes from outside enter, one function each, and what must hold there whatever the bytes are.
+//! The boundaries where bytes from outside enter, one function each, and what must hold there
+//! whatever the bytes are.
 //!
 //! `fuzz/` feeds them; the unit tests below replay its corpus. Neither is part of a released host.
 
@@ -59,8 +60,8 @@ pub fn settings(bytes: &[u8]) {
     }
 }
 
-/// A request's method and path in the first line, a declared route in each further one. The router finds what a search
-/// through the list finds.
+/// A request's method and path in the first line, a declared route in each further one. The router
+/// finds what a search through the list finds.
 pub fn routes(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut lines = text.lines();
@@ -111,8 +112,8 @@ pub fn component(bytes: &[u8]) {
     }
 }
 
-/// What a guest answers, as HTTP: its status in the first line, headers in those that follow, the payload after an empty
-/// line.
+/// What a guest answers, as HTTP: its status in the first line, headers in those that follow, the
+/// payload after an empty line.
 pub fn answers(bytes: &[u8]) {
     let (head, body) = bytes.iter().position(|byte| *byte == 0).map_or((bytes, &[][..]), |at| {
         let (head, body) = bytes.split_at(at);
@@ -159,8 +160,8 @@ pub fn route_names(bytes: &[u8]) {
     assert_eq!(RouteName::parse(&written).as_ref(), Ok(&name), "{text:?}: {written:?}");
 }
 
-/// A compiled component that changed on disk is never loaded. The first byte says what changes: the artefact or the digest
-/// beside it; the next two where; the rest is written there.
+/// A compiled component that changed on disk is never loaded. The first byte says what changes: the
+/// artefact or the digest beside it; the next two where; the rest is written there.
 pub fn artefacts(bytes: &[u8]) {
     let Some((head, patch)) = bytes.split_first_chunk::<3>() else { return };
     let [what, high, low] = *head;

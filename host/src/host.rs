@@ -250,8 +250,9 @@ fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
 impl RunningHost {
     /// Lets what runs end, within `shutdown.drain`, then ends the rest.
     ///
-    /// Clients learn of it first: for `shutdown.linger`, or until all have left, the host still accepts, and each answer
-    /// says that its connection ends. Closing at once would lose the requests that are on their way.
+    /// Clients learn of it first: for `shutdown.linger`, or until all have left, the host still
+    /// accepts, and each answer says that its connection ends. Closing at once would lose the
+    /// requests that are on their way.
     pub async fn stop(mut self) -> Stopped {
         self.stopping.announced.cancel();
         self.connections.close();

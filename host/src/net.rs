@@ -38,8 +38,8 @@ impl Sockets {
         }
     }
 
-    /// Lowers the number of HTTP connections to what the descriptors allow, and logs what came of it. The host calls it
-    /// when the modules are loaded, because each of them keeps a descriptor.
+    /// Lowers the number of HTTP connections to what the descriptors allow, and logs what came of
+    /// it. The host calls it when the modules are loaded, because each of them keeps a descriptor.
     pub fn settle(&self) -> usize {
         let Descriptors { limit, reserved, .. } = self.descriptors;
         let (wanted, in_use) = (self.max_connections(), Descriptors::in_use());

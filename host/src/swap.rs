@@ -43,14 +43,15 @@ const DRAINING: usize = 2;
 /// Components of `engine.maxComponent` that reloads hold in memory together.
 const ROOM: usize = 4;
 
-/// The parts of the room for one such component. A reload keeps those that its own component needs, so that startups of
-/// small modules that wait for long leave room for the reloads of others.
+/// The parts of the room for one such component. A reload keeps those that its own component needs,
+/// so that startups of small modules that wait for long leave room for the reloads of others.
 const PARTS: u32 = 64;
 
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Loads modules and swaps them. Each module on its own: no module waits for another one's compiling or startups.
+/// Loads modules and swaps them. Each module on its own: no module waits for another one's
+/// compiling or startups.
 pub struct Swapper {
     /// As it was at the start.
     pub config: Arc<Config>,

@@ -1,5 +1,5 @@
-//! A bound on the memory of a process and its children: a memory cgroup where one can be made, else a look at the process
-//! every few milliseconds.
+//! A bound on the memory of a process and its children: a memory cgroup where one can be made, else
+//! a look at the process every few milliseconds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ impl Bound {
     pub fn of(most: u64) -> Bound {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("fanfare-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        // Version 1 has a tree for memory alone; in version 2 the file appears where the parent hands the controller down.
+        // Version 1 has a tree for memory alone; in version 2 the file appears where the parent
+        // hands the controller down.
         let trees = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
         let group = trees.iter().find_map(|(tree, limit)| limited(&Path::new(tree).join(&name), limit, most));
         if group.is_none() {

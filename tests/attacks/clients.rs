@@ -68,7 +68,8 @@ async fn connect(address: SocketAddr, window: u32) -> Option<http2::SendRequest<
 /// What an attacker holds on to: connections with the answers that it does not read.
 pub type Kept = Vec<Option<(http2::SendRequest<Body>, Vec<Option<Response<Incoming>>>)>>;
 
-/// Sends a request with this body on each of 200 streams of each connection, and keeps whatever comes of it.
+/// Sends a request with this body on each of 200 streams of each connection, and keeps whatever
+/// comes of it.
 async fn attack(address: SocketAddr, connections: usize, window: u32, body: impl Fn() -> Body + Copy) -> Kept {
     let connect_and_ask = |_| async move {
         let sender = connect(address, window).await?;

@@ -1,4 +1,5 @@
-//! Module folders that cost the host memory when it loads them. Each waits until the host has said what it makes of its folder.
+//! Module folders that cost the host memory when it loads them. Each waits until the host has said
+//! what it makes of its folder.
 
 use std::fs::{self, File};
 

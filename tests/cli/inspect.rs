@@ -48,7 +48,8 @@ async fn one_that_a_host_would_refuse_is_shown_with_the_reasons() {
     assert!(ran.err.contains("exports neither fanfare:module/handler@0.1.0"), "{}", ran.err);
 }
 
-/// A component whose bytes hold control characters where the compiler's and our own messages repeat them.
+/// A component whose bytes hold control characters where the compiler's and our own messages repeat
+/// them.
 fn with_controls() -> Vec<u8> {
     let named = |text: &str| [vec![u8::try_from(text.len()).unwrap()], text.as_bytes().to_vec()].concat();
     let value = [named("Rust"), named("\u{1b}[2J\u{9b}1m\u{202e}")].concat();

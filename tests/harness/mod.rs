@@ -202,8 +202,9 @@ impl TestHost {
         TestHost { dir: before, ..self }
     }
 
-    /// Compiles the components of a module when the file `open` is in the host's folder; `reached` is there when it waits for that.
-    /// `early` is there when another module was compiled meanwhile.
+    /// Compiles the components of a module when the file `open` is in the host's folder; `reached`
+    /// is there when it waits for that. `early` is there when another module was compiled
+    /// meanwhile.
     pub fn gated_compiler(self, module: &str) -> TestHost {
         let (dir, binary) = (self.dir.path().display(), binary());
         let waits = format!(": > {dir}/reached; while [ ! -e {dir}/open ]; do sleep 0.02; done");

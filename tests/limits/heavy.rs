@@ -75,7 +75,8 @@ pub async fn address_space() {
     assert_eq!((room("used").await, room("limit").await), (2 * MEMORY, 3 * MEMORY));
     assert_eq!(host.metric("fanfare_address_space_used_bytes", &[]).await, (2 * MEMORY) as f64);
     assert_eq!(host.metric("fanfare_space_refused_total", &[]).await, 0.0);
-    // The old instance and the next one have room beside `counts`, and the old one gives its own back.
+    // The old instance and the next one have room beside `counts`, and the old one gives its own
+    // back.
     assert_eq!(host.admin("POST", "/v1/modules/echo/reload", "").await.status, 200);
     crate::harness::eventually("the old instance has ended", async || room("used").await == 2 * MEMORY).await;
 

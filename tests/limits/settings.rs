@@ -139,7 +139,8 @@ pub async fn drain() {
     }
 }
 
-/// Calls wait in `never`, and then one in `echo` on the same thread: the number of the former that start before the latter.
+/// Calls wait in `never`, and then one in `echo` on the same thread: the number of the former that
+/// start before the latter.
 async fn starts_before_its_neighbour(isolation: &str, turn_calls: u32) -> usize {
     const CALLS: u32 = 20;
     let gate = Gate::before(|call| &*call.route.handler == "ok");
@@ -152,7 +153,8 @@ async fn starts_before_its_neighbour(isolation: &str, turn_calls: u32) -> usize 
     let host = TestHost::with("never").and("echo").manifest("never", json!({ "isolation": isolation })).workers(1);
     let host = host.limit("never", "timeout", "60s").limit("echo", "timeout", "60s").probe(probe);
     let host = host.config(json!({ "isolate": { "turnCalls": turn_calls } })).start().await;
-    // Each request makes the thread look at its sockets, and run what waits for that: then the first turns are over.
+    // Each request makes the thread look at its sockets, and run what waits for that: then the
+    // first turns are over.
     for _ in 0..2 {
         host.get("/").await;
     }
@@ -175,7 +177,8 @@ async fn starts_before_its_neighbour(isolation: &str, turn_calls: u32) -> usize 
 }
 
 pub async fn turn_calls() {
-    // The watch of deadlines wakes an instance that was idle once more, so a second turn may follow at once.
+    // The watch of deadlines wakes an instance that was idle once more, so a second turn may follow
+    // at once.
     let resident = starts_before_its_neighbour("resident", 5).await;
     assert!([5, 10].contains(&resident), "the calls of one turn or two: {resident}");
     assert_eq!(starts_before_its_neighbour("resident", 100).await, 20, "all of them in one turn");

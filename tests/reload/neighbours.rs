@@ -1,4 +1,5 @@
-//! No module waits for what another one prepares, and a rollback waits for nothing that is only being prepared.
+//! No module waits for what another one prepares, and a rollback waits for nothing that is only
+//! being prepared.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -66,7 +67,8 @@ async fn components_are_compiled_one_after_another() {
     let first = compiling(&host).await;
     host.rename_in(&host.folder("echo").join("echo.wasm"), never_compiled());
     let second = reloading(&host, "echo");
-    // Its place is free while it waits, and a rollback says at once that there is nothing to go back to.
+    // Its place is free while it waits, and a rollback says at once that there is nothing to go
+    // back to.
     let back = host.operate("modules/echo/rollback").await;
     assert_eq!(back["code"], "refused", "{back}");
     for _ in 0..50 {

@@ -1,4 +1,5 @@
-//! Accepting the operator's connections: a bounded number at once, and none that is held without being used.
+//! Accepting the operator's connections: a bounded number at once, and none that is held without
+//! being used.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -35,7 +36,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
     };
     let admin = Arc::new(admin);
     let connections = TaskTracker::new();
-    // Connections that are served at once, and as many beyond them that are refused in words; any more are closed.
+    // Connections that are served at once, and as many beyond them that are refused in words; any
+    // more are closed.
     let most = admin.sockets.descriptors.admin_places();
     let (served, refused) = (Places::new(most), Places::new(most));
     let mut trouble = Trouble::new("admin.listen", admin.sockets.accept_failures.clone());

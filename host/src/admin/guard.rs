@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, HeaderName, Uri, header};
 
-/// Refuses what a browser sends on behalf of another site, and names that resolve here by DNS rebinding. A header that
-/// is there twice is refused, because each reader might believe another one.
+/// Refuses what a browser sends on behalf of another site, and names that resolve here by DNS
+/// rebinding. A header that is there twice is refused, because each reader might believe another
+/// one.
 pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), String> {
     // An absolute target (`GET http://host/path`) names the host as well.
     let target = uri.authority().map(|authority| authority.as_str());

@@ -1,4 +1,5 @@
-//! Places for connections. A connection that has sent no request gives its place up when there is no other one.
+//! Places for connections. A connection that has sent no request gives its place up when there is
+//! no other one.
 //!
 //! Without this a few clients that connect and say nothing would keep the operator out.
 

@@ -135,8 +135,8 @@ impl CallError {
 }
 
 impl Failure {
-    /// With the bounds of texts on its name and message: both go into problems, logs and statuses. What is
-    /// long belongs into `data`.
+    /// With the bounds of texts on its name and message: both go into problems, logs and statuses.
+    /// What is long belongs into `data`.
     #[must_use]
     pub fn shortened(self) -> Failure {
         Failure { name: text::cut(self.name, text::NAME), message: text::cut(self.message, text::MESSAGE), ..self }

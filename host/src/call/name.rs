@@ -5,8 +5,8 @@ use super::text::{NAME, line};
 /// The most bytes of a path below its module, in manifests, requests and calls.
 pub const MAX_PATH: usize = 4_096;
 
-/// The most segments of such a path. A router is never deeper than this, because every lookup recurses
-/// once per segment.
+/// The most segments of such a path. A router is never deeper than this, because every lookup
+/// recurses once per segment.
 pub const MAX_SEGMENTS: usize = 64;
 
 /// What a route may have, by name.

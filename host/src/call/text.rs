@@ -1,5 +1,5 @@
-//! Texts of guests, components and clients where they go into logs, statuses, problems, pages and terminals:
-//! one bound and one way to escape.
+//! Texts of guests, components and clients where they go into logs, statuses, problems, pages and
+//! terminals: one bound and one way to escape.
 
 /// The most bytes of a name that a message repeats.
 pub const NAME: usize = 128;

@@ -262,7 +262,8 @@ impl Dispatch {
     }
 }
 
-/// Whether the caller may send so much: the payload, and the bytes of names that go beside it. Nothing is copied before.
+/// Whether the caller may send so much: the payload, and the bytes of names that go beside it.
+/// Nothing is copied before.
 pub(super) fn within(caller: &Caller, payload: &Payload, beside: usize) -> Result<(), CallError> {
     super::within(caller.payload, &caller.module, payload.len(), beside)
 }

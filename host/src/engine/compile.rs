@@ -136,7 +136,8 @@ pub struct CompileArgs {
     pub cpu: Option<u64>,
 }
 
-/// Processor time that a child has within `engine.compileTimeout`, and a little more, so that the host, which waits for it, says why it ended.
+/// Processor time that a child has within `engine.compileTimeout`, and a little more, so that the
+/// host, which waits for it, says why it ended.
 fn cpu_seconds(timeout: Duration, threads: usize) -> u64 {
     let threads = u64::try_from(threads).unwrap_or(u64::MAX).max(1);
     timeout.as_secs().saturating_add(GRACE).saturating_mul(threads)
@@ -145,8 +146,8 @@ fn cpu_seconds(timeout: Duration, threads: usize) -> u64 {
 /// Seconds that a child may outlast `engine.compileTimeout` when nobody ends it.
 const GRACE: u64 = 5;
 
-/// Lets this process end with the one that started it, and says whether that still runs. The signal comes when the *thread* ends that
-/// started it: those of the host's runtimes end with the host.
+/// Lets this process end with the one that started it, and says whether that still runs. The signal
+/// comes when the *thread* ends that started it: those of the host's runtimes end with the host.
 fn ends_with_parent(parent: u32) -> bool {
     // Where a system does not have it, the limit of processor time remains.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));

@@ -1,8 +1,9 @@
 //! The address space and the kernel's mappings that the linear memories of all instances take.
 //!
-//! A memory reserves far more than it uses, so that compiled code needs no bounds checks. Nothing of that
-//! is resident, but both kinds of room are finite for the process, and once they are used up no further
-//! instance can be made. So every store reserves its part first and is refused while nothing has happened.
+//! A memory reserves far more than it uses, so that compiled code needs no bounds checks. Nothing
+//! of that is resident, but both kinds of room are finite for the process, and once they are used
+//! up no further instance can be made. So every store reserves its part first and is refused while
+//! nothing has happened.
 
 use std::fmt;
 use std::fs;
@@ -24,7 +25,8 @@ const MAPPINGS: u64 = 4;
 /// Allocations of this size have a mapping of their own.
 const LARGE: u64 = 128 << 10;
 
-/// The part of `vm.max_map_count` for memories: stacks, threads, code and large allocations need the rest.
+/// The part of `vm.max_map_count` for memories: stacks, threads, code and large allocations need
+/// the rest.
 const PART: u64 = 2;
 
 /// The room for memories of one node.
@@ -125,7 +127,8 @@ impl Space {
         Space { bytes: Budget::new(bytes), mappings: Budget::new(mappings), refused: AtomicU64::new(0) }
     }
 
-    /// Takes the room of `stores` stores, each with this number of memories and this many other bytes.
+    /// Takes the room of `stores` stores, each with this number of memories and this many other
+    /// bytes.
     pub fn reserve(self: &Arc<Space>, stores: u64, memories: u64, other: u64) -> Result<Reserved, NoSpace> {
         let memories = memories.saturating_mul(stores);
         let bytes = memories.saturating_mul(RESERVATION + 2 * GUARD);

@@ -1,4 +1,5 @@
-//! Failures of a disk on demand, for the tests of whatever writes files. Each thread has its own disk.
+//! Failures of a disk on demand, for the tests of whatever writes files. Each thread has its own
+//! disk.
 
 use std::cell::RefCell;
 use std::fs;
@@ -34,7 +35,8 @@ thread_local! {
     static DISK: RefCell<Option<Disk>> = const { RefCell::new(None) };
 }
 
-/// Does something on a disk with a fault. Returns what it returned, and whether the fault came to pass.
+/// Does something on a disk with a fault. Returns what it returned, and whether the fault came to
+/// pass.
 pub fn with<T>(fault: Fault, work: impl FnOnce() -> T) -> (T, bool) {
     DISK.set(Some(Disk { fault: Some(fault), ..Disk::default() }));
     let done = work();
@@ -49,7 +51,8 @@ pub fn with<T>(fault: Fault, work: impl FnOnce() -> T) -> (T, bool) {
 }
 
 impl Disk {
-    /// What the next start finds. Removals count as done: they are the worst for what was not synced.
+    /// What the next start finds. Removals count as done: they are the worst for what was not
+    /// synced.
     fn lose(self) {
         for file in self.unsynced {
             if file.exists() {

@@ -1,8 +1,9 @@
-//! The processor time of calls, counted in epoch ticks and charged to the call that runs at the tick.
+//! The processor time of calls, counted in epoch ticks and charged to the call that runs at the
+//! tick.
 //!
-//! Guests look at the epoch, host functions do not. So the first tick after a host function that took long
-//! stands for all that went by in it. What else can pass unseen is not the call's: time of other tasks of
-//! the thread, and time in which the thread did not run at all.
+//! Guests look at the epoch, host functions do not. So the first tick after a host function that
+//! took long stands for all that went by in it. What else can pass unseen is not the call's: time
+//! of other tasks of the thread, and time in which the thread did not run at all.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -71,7 +72,8 @@ impl Cpu {
         }
     }
 
-    /// Ticks since the turn began, and no more than the thread has computed since it was looked at last.
+    /// Ticks since the turn began, and no more than the thread has computed since it was looked at
+    /// last.
     fn passed(&self) -> u32 {
         let now = (self.clock)();
         let computed = whole(now.saturating_sub(CHARGED.replace(now)), self.tick);
@@ -99,7 +101,8 @@ fn whole(time: Duration, tick: Duration) -> u32 {
 pub fn charge_calls<T: 'static>(store: &mut wasmtime::Store<T>, cpu: fn(&mut T) -> &mut Cpu) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut cx: StoreContextMut<'_, T>| {
-        // The last one is the call that the host made; those before it are of components within the component.
+        // The last one is the call that the host made; those before it are of components within the
+        // component.
         let task = cx.async_call_stack().ok().and_then(Iterator::last);
         Ok(cpu(cx.data_mut()).charge(task))
     });
@@ -115,7 +118,8 @@ mod tests {
         static EACH: Cell<u32> = const { Cell::new(1) };
     }
 
-    /// A component of two: `run` of the outer one calls `spin` of the inner one, which lets `n` ticks pass.
+    /// A component of two: `run` of the outer one calls `spin` of the inner one, which lets `n`
+    /// ticks pass.
     fn composed(of_type: &str, inner: &str) -> Vec<u8> {
         let text = format!(
             r#"(component
@@ -155,7 +159,8 @@ mod tests {
         wat::parse_str(text).unwrap()
     }
 
-    /// Runs a call of `ticks` ticks with a budget of ten; whether it ended, and that nobody but it was charged.
+    /// Runs a call of `ticks` ticks with a budget of ten; whether it ended, and that nobody but it
+    /// was charged.
     async fn runs(component: &[u8], ticks: u32) -> bool {
         // Its own ticks are far away.
         let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX).unwrap();

@@ -142,7 +142,8 @@ impl Mailbox {
         Offer::Taken
     }
 
-    /// The limit that keeps a broadcast of this weight out, if one does. Only the sequencer fills the lane, so a place seen stays.
+    /// The limit that keeps a broadcast of this weight out, if one does. Only the sequencer fills
+    /// the lane, so a place seen stays.
     pub fn refuses_broadcast(&self, weight: u64) -> Option<&'static str> {
         self.lanes.lock().broadcasts.full(|| weight, Lane::Broadcasts)
     }
@@ -281,8 +282,8 @@ impl Lanes {
 }
 
 impl Waiting {
-    /// The limit that keeps one more call out, if one does. An empty lane takes any call, so that the weight of a call that finds it
-    /// empty is not asked for before another one comes.
+    /// The limit that keeps one more call out, if one does. An empty lane takes any call, so that
+    /// the weight of a call that finds it empty is not asked for before another one comes.
     fn full(&mut self, weight: impl FnOnce() -> u64, lane: Lane) -> Option<&'static str> {
         if self.queue.len() >= self.most {
             return Some(if lane == Lane::Broadcasts { "limits.broadcasts" } else { "limits.mailbox" });

@@ -223,8 +223,8 @@ impl Running {
         self.is_empty() && self.given_up.load(Ordering::Relaxed) == 0
     }
 
-    /// Counts the calls that still run when `grace` has passed since their deadline, and what was given up. The gauge then
-    /// shows the sum.
+    /// Counts the calls that still run when `grace` has passed since their deadline, and what was
+    /// given up. The gauge then shows the sum.
     pub fn leaked(&self, grace: Duration) -> Leaked {
         let now = Instant::now();
         let mut leaked = Leaked { given_up: self.given_up.load(Ordering::Relaxed), ..Leaked::default() };

@@ -1,8 +1,9 @@
 //! The turns of an instance on its thread, each of which is bounded.
 //!
-//! wasmtime polls what drives an instance for as long as there is something to do, and calls that make calls give it
-//! something to do for ever. Epochs bound the time that guests compute in a turn; this bounds the calls that start in it, and lets
-//! the thread's other tasks and sockets have their turn before the next one begins.
+//! wasmtime polls what drives an instance for as long as there is something to do, and calls that
+//! make calls give it something to do for ever. Epochs bound the time that guests compute in a
+//! turn; this bounds the calls that start in it, and lets the thread's other tasks and sockets have
+//! their turn before the next one begins.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -46,8 +47,9 @@ impl Turns {
         })
     }
 
-    /// Runs `work` to its end. Each poll is a turn. When something wakes `work` during its own turn, the next turn begins after the
-    /// thread's other tasks and its sockets had theirs: a task that wakes itself would else come before the sockets many times.
+    /// Runs `work` to its end. Each poll is a turn. When something wakes `work` during its own
+    /// turn, the next turn begins after the thread's other tasks and its sockets had theirs: a task
+    /// that wakes itself would else come before the sockets many times.
     pub async fn run<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
         let waker = Waker::from(self.clone());
         let mut work = pin!(work);
@@ -63,14 +65,16 @@ impl Turns {
         .await
     }
 
-    /// Notes that everything that has woken the work so far in this turn is looked at now, so that it asks for no further turn.
+    /// Notes that everything that has woken the work so far in this turn is looked at now, so that
+    /// it asks for no further turn.
     pub fn look(&self) {
         if self.state.load(Ordering::Relaxed) == WOKEN {
             let _ = self.state.compare_exchange(WOKEN, TURN, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
-    /// Whether one more call may start in this turn. Otherwise the caller has to ask for another turn.
+    /// Whether one more call may start in this turn. Otherwise the caller has to ask for another
+    /// turn.
     pub fn has_room(&self) -> bool {
         let room = self.left.load(Ordering::Relaxed) > 0;
         if !room {

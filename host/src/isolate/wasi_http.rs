@@ -1,8 +1,8 @@
 //! `wasi:http` for guests that may send no requests: every one is denied.
 //!
-//! Guests of all toolchains link it, so its resources exist. Whatever a guest makes of them stays in the
-//! host's memory, so each has a largest size, and an instance holds only as many as fit into its
-//! `limits.memory`.
+//! Guests of all toolchains link it, so its resources exist. Whatever a guest makes of them stays
+//! in the host's memory, so each has a largest size, and an instance holds only as many as fit into
+//! its `limits.memory`.
 
 use std::future::{Future, ready};
 
@@ -14,10 +14,12 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpC
 
 use crate::config::Limits;
 
-/// The most bytes that one resource of WASI holds: [`FIELDS`], four [`TEXT`]s, and a body's [`CHUNK`]s.
+/// The most bytes that one resource of WASI holds: [`FIELDS`], four [`TEXT`]s, and a body's
+/// [`CHUNK`]s.
 const RESOURCE: u64 = 16 << 10;
 
-/// Resources of WASI that an instance may hold in any case: its standard streams, clocks and bodies are some.
+/// Resources of WASI that an instance may hold in any case: its standard streams, clocks and bodies
+/// are some.
 const LEAST: u64 = 64;
 
 /// The most bytes of the header fields of one resource.
@@ -29,7 +31,8 @@ const TEXT: usize = 1 << 10;
 /// The most bytes of a write to a body. One such is kept beside the one that is written.
 const CHUNK: usize = 1 << 10;
 
-/// How many resources of WASI an instance may hold: within `limits.handles`, and all of them within `limits.memory`.
+/// How many resources of WASI an instance may hold: within `limits.handles`, and all of them within
+/// `limits.memory`.
 pub fn most_resources(limits: &Limits) -> usize {
     let fit = (limits.memory / RESOURCE).max(LEAST);
     usize::try_from(fit.min(limits.handles.into())).unwrap_or(usize::MAX)
@@ -89,7 +92,8 @@ type Set = wasmtime::Result<(Result<(), ()>,)>;
 pub fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
-    // wasmtime's own setters take texts of any length. A guest may set neither of these, so `err` is an answer it knows.
+    // wasmtime's own setters take texts of any length. A guest may set neither of these, so `err`
+    // is an answer it knows.
     linker.allow_shadowing(true);
     macro_rules! bounded {
         ($version:literal, $module:ident, $resource:literal, $request:ty, $setters:ident: $($name:literal => $set:ident($type:ty), $text:expr;)*) => {{

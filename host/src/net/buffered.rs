@@ -1,9 +1,10 @@
-//! One budget for the bytes that connections hold: request bodies that are being read, answers that are not written yet,
-//! and what an open HTTP/2 stream costs.
+//! One budget for the bytes that connections hold: request bodies that are being read, answers that
+//! are not written yet, and what an open HTTP/2 stream costs.
 //!
-//! Each connection has an [`Account`]. The first [`FREE`] bytes cost nothing, because `http.maxConnections` bounds their sum; so
-//! a small request writes nothing that workers share. Beyond them the account takes from the budget in steps of
-//! [`STEP`], and keeps what it took until the connection holds little again.
+//! Each connection has an [`Account`]. The first [`FREE`] bytes cost nothing, because
+//! `http.maxConnections` bounds their sum; so a small request writes nothing that workers share.
+//! Beyond them the account takes from the budget in steps of [`STEP`], and keeps what it took until
+//! the connection holds little again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

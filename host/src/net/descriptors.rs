@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept back from connections: 128 for the admin listener, the rest for reloads, compiling, the log and the watcher.
+/// Kept back from connections: 128 for the admin listener, the rest for reloads, compiling, the log
+/// and the watcher.
 const RESERVED: usize = 192;
 
 /// Open files where the system does not list them.
@@ -15,8 +16,8 @@ const GUESS: usize = 64;
 /// The soft limit before [`raise_limit`].
 static ORIGINAL: OnceLock<u64> = OnceLock::new();
 
-/// Raises the soft limit of this process to its hard limit, as servers do: the soft one is low only for the sake of
-/// programs that use `select`.
+/// Raises the soft limit of this process to its hard limit, as servers do: the soft one is low only
+/// for the sake of programs that use `select`.
 pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -28,7 +29,8 @@ pub fn raise_limit() {
     }
 }
 
-/// The soft limit that programs which this process starts should have: the one before [`raise_limit`], if that changed it.
+/// The soft limit that programs which this process starts should have: the one before
+/// [`raise_limit`], if that changed it.
 pub fn original_limit() -> Option<u64> {
     ORIGINAL.get().copied()
 }
@@ -60,15 +62,15 @@ impl Descriptors {
         fs::read_dir("/dev/fd").map_or(GUESS, |entries| entries.count().saturating_sub(1))
     }
 
-    /// How many connections there may be at once, of `wanted` ones, beside `in_use` open files. At least one, or the
-    /// host would serve nobody.
+    /// How many connections there may be at once, of `wanted` ones, beside `in_use` open files. At
+    /// least one, or the host would serve nobody.
     pub fn connections(&self, wanted: usize, in_use: usize) -> usize {
         let left = self.unreserved().saturating_sub(u64::try_from(in_use).unwrap_or(u64::MAX));
         wanted.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1)
     }
 
-    /// Whether a socket that was just accepted uses one of the reserved descriptors. The system hands out the lowest free number, so a
-    /// number tells how many are open.
+    /// Whether a socket that was just accepted uses one of the reserved descriptors. The system
+    /// hands out the lowest free number, so a number tells how many are open.
     pub fn is_reserved(&self, socket: &impl AsRawFd) -> bool {
         u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number >= self.unreserved())
     }
@@ -77,7 +79,8 @@ impl Descriptors {
         self.limit.saturating_sub(u64::try_from(self.reserved).unwrap_or(u64::MAX))
     }
 
-    /// How many connections of the admin listener are served at once, and as many again are told that there are too many.
+    /// How many connections of the admin listener are served at once, and as many again are told
+    /// that there are too many.
     pub fn admin_places(&self) -> usize {
         (self.reserved / 3).max(1)
     }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use rustix::io::Errno;
 
-/// Waits between attempts: short enough that a connection hardly notices, long enough to cost nothing.
+/// Waits between attempts: short enough that a connection hardly notices, long enough to cost
+/// nothing.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 

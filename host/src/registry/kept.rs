@@ -22,7 +22,8 @@ pub const KEPT: usize = 3;
 
 const INDEX: &str = "index.json";
 
-/// The folder of kept generations, and the pins, which hold even while the folder cannot be written.
+/// The folder of kept generations, and the pins, which hold even while the folder cannot be
+/// written.
 #[derive(Debug)]
 pub struct Kept {
     dir: PathBuf,
@@ -68,7 +69,8 @@ impl Kept {
         self.dir.join(module)
     }
 
-    /// What is kept of a module. An index that is no JSON counts as empty, one that cannot be read is an error.
+    /// What is kept of a module. An index that is no JSON counts as empty, one that cannot be read
+    /// is an error.
     fn index(&self, module: &str) -> io::Result<Index> {
         let mut index: Index = match files::read(&self.of(module).join(INDEX), source::LARGEST) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
@@ -149,7 +151,8 @@ impl Kept {
         (file("json"), file("wasm"))
     }
 
-    /// The manifest of a kept generation, whose component is the kept one, of at most `most` bytes; or why it is not usable.
+    /// The manifest of a kept generation, whose component is the kept one, of at most `most` bytes;
+    /// or why it is not usable.
     pub fn manifest(&self, module_dir: &Path, module: &str, generation: &str, most: u64) -> Result<Manifest, String> {
         let (manifest, component) = self.files(module, generation);
         let lost = |error: ReadError| format!("generation {} cannot be read: {error}", short(generation));
@@ -170,7 +173,8 @@ impl Kept {
         }
     }
 
-    /// Pins a generation, or nothing. It holds in this process even when this fails; [`Kept::save_pin`] tries again.
+    /// Pins a generation, or nothing. It holds in this process even when this fails;
+    /// [`Kept::save_pin`] tries again.
     pub fn set_pin(&self, module: &str, pin: Option<Pin>) -> io::Result<()> {
         if self.pin(module) == pin && self.is_saved(module) {
             return Ok(());
@@ -189,7 +193,7 @@ impl Kept {
         self.write(module, &index)
     }
 
-    /// Whether a restart finds the pin that holds, or that there is none.
+    /// Whether stateDir says what holds now: the pin, or no pin.
     pub fn is_saved(&self, module: &str) -> bool {
         self.pins.lock().get(module).is_none_or(|known| known.saved)
     }
@@ -200,8 +204,8 @@ impl Kept {
     }
 }
 
-/// What is in a module's folder, whether it can be loaded or not. Of a component of more than so many bytes only the size counts,
-/// since it is refused for that.
+/// What is in a module's folder, whether it can be loaded or not. Of a component larger than `most`
+/// only the size counts, since it is refused for that.
 pub fn folder_digest(dir: &Path, most: u64) -> String {
     let text = files::read(&dir.join(FILE_NAME), source::LARGEST).unwrap_or_default();
     let component = Manifest::load(dir).ok().map(|manifest| files::digest(&manifest.component, most));
@@ -245,7 +249,8 @@ mod tests {
         (kept.pin(MODULE), served)
     }
 
-    /// Lets every step of a change fail in every way: the next start finds what was before it, or what is after it.
+    /// Lets every step of a change fail in every way: the next start finds what was before it, or
+    /// what is after it.
     fn whatever_fails(name: &str, prepare: impl Fn(&Kept), change: impl Fn(&Kept) -> io::Result<()>) {
         let state = std::env::temp_dir().join(format!("fanfare-kept-{name}-{}", std::process::id()));
         let fresh = || {

@@ -1,9 +1,9 @@
 //! What instantiating a component creates, read from its bytes. Nothing is compiled or run.
 //!
-//! Two things are found that wasmtime does not tell: which exports are lifted as `async`, because one that
-//! is not blocks its instance, and the [`Weight`] of an instance. Both can lie in a component within the
-//! component and reach the outside through instances and aliases. So every instantiation is followed, from
-//! the imports of each component to its exports.
+//! Two things are found that wasmtime does not tell: which exports are lifted as `async`, because
+//! one that is not blocks its instance, and the [`Weight`] of an instance. Both can lie in a
+//! component within the component and reach the outside through instances and aliases. So every
+//! instantiation is followed, from the imports of each component to its exports.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
@@ -34,7 +34,8 @@ pub struct Made {
     pub weight: Weight,
 }
 
-/// Follows a component's instantiation. `None` when it is damaged, too large or too deep to be followed to its end.
+/// Follows a component's instantiation. `None` when it is damaged, too large or too deep to be
+/// followed to its end.
 pub fn follow(component: &[u8]) -> Option<Made> {
     let mut made = Made::default();
     let mut walk = Walk { items: MOST_ITEMS, depth: MOST_DEPTH, weight: Weight::default(), modules: HashMap::new() };
@@ -74,7 +75,7 @@ struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    /// A component or module of the component so many levels further out.
+    /// A component or module of an outer component, and how many levels further out that is.
     fn outer(&self, levels: u32, kind: Kind, index: u32) -> Option<Item<'a>> {
         // The number may be any, so this ends where there is nothing further out.
         let around = (0..levels).try_fold(self, |around, _| around.further.as_deref())?;
@@ -120,7 +121,8 @@ struct Walk {
     items: usize,
     depth: usize,
     weight: Weight,
-    /// The weight of each core module, by the place of its bytes: a component may be instantiated often.
+    /// The weight of each core module, by the place of its bytes: a component may be instantiated
+    /// often.
     modules: HashMap<usize, Weight>,
 }
 

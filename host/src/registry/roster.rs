@@ -101,7 +101,8 @@ impl Roster {
         }
     }
 
-    /// Notes what is wrong with a part of the host, or that nothing is. Returns whether that is new, so that it is logged once.
+    /// Notes what is wrong with a part of the host, or that nothing is. Returns whether that is
+    /// new, so that it is logged once.
     pub fn set_notice(&self, about: &'static str, notice: Option<String>) -> bool {
         let mut notices = self.notices.write();
         match notice {

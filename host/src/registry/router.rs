@@ -84,7 +84,8 @@ struct End {
 
 impl Router {
     /// Of two routes of the same method and shape the first one counts, and one of more than
-    /// [`MAX_SEGMENTS`] is left out, because it would make the tree as deep; the manifest refuses both.
+    /// [`MAX_SEGMENTS`] is left out, because it would make the tree as deep; the manifest refuses
+    /// both.
     pub fn new(routes: impl Iterator<Item = RouteSpec>) -> Router {
         let mut router = Router::default();
         for spec in routes.filter(|spec| spec.path.len() <= MAX_SEGMENTS) {
@@ -168,8 +169,8 @@ struct Candidate<'a> {
 }
 
 impl Node {
-    /// Every node is visited at most once, so the cost is bounded by the number of routes, and the depth
-    /// by [`MAX_SEGMENTS`].
+    /// Every node is visited at most once, so the cost is bounded by the number of routes, and the
+    /// depth by [`MAX_SEGMENTS`].
     fn collect<'a>(&'a self, segments: &'a [Cow<'_, str>], values: &mut Vec<&'a str>, into: &mut Vec<Candidate<'a>>) {
         let Some((segment, rest)) = segments.split_first() else {
             into.extend(self.ends.iter().map(|end| Candidate { end, values: values.clone() }));

@@ -1,8 +1,8 @@
-//! The memory that one instance of a component costs the host besides its linear memories, counted in
-//! the bytes before anything is compiled or instantiated.
+//! The memory that one instance of a component costs the host besides its linear memories, counted
+//! in the bytes before anything is compiled or instantiated.
 //!
-//! The sizes are upper bounds of what wasmtime 48 allocates: `VMOffsets` in wasmtime-environ for what
-//! compiled code reaches, `Instance` and `ComponentInstance` in wasmtime for the rest.
+//! The sizes are upper bounds of what wasmtime 48 allocates: `VMOffsets` in wasmtime-environ for
+//! what compiled code reaches, `Instance` and `ComponentInstance` in wasmtime for the rest.
 
 use wasmparser::{ElementItems, ElementKind, Parser, Payload};
 

@@ -22,7 +22,8 @@ pub struct Print {
     bytes: Seen,
 }
 
-/// What is under a path. Only [`Seen::Nothing`] means that a file was removed: with any other error it may well exist.
+/// What is under a path. Only [`Seen::Nothing`] means that a file was removed: with any other error
+/// it may well exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Seen {
     #[default]
@@ -221,14 +222,15 @@ impl Swapper {
         if !as_it_is && (written || half) { Err(Unread::Unsettled) } else { read }
     }
 
-    /// Waits until a module's files exist, or stay away, and nobody has written to them for a moment. Returns whether
-    /// they exist.
+    /// Waits until a module's files exist, or stay away, and nobody has written to them for a
+    /// moment. Returns whether they exist.
     pub(super) async fn settle(&self, module: &str) -> bool {
         let gone = Instant::now() + self.config.swap.removal;
         let serves = self.serves(module);
         let mut print = self.print(module, None).await;
         loop {
-            // A module that serves is not refused for a file that is about to come back. One that does not is told to wait.
+            // A module that serves is not refused for a file that is about to come back. One that
+            // does not is told to wait.
             let waits = !serves && print.lacks_component();
             let rest = match print.is_away() && !waits {
                 true if Instant::now() < gone => LOOK,
@@ -247,8 +249,8 @@ impl Swapper {
         matches!(self.roster.state(module), Some(ModuleState::Held(_)))
     }
 
-    /// What a module's files look like now. Read on another thread, so that a disk that does not answer keeps nobody from
-    /// ending the wait.
+    /// What a module's files look like now. Read on another thread, so that a disk that does not
+    /// answer keeps nobody from ending the wait.
     async fn print(&self, module: &str, known: Option<Print>) -> Print {
         let dir = self.config.modules_dir.join(module);
         aside(move || Print::of(&dir, known.as_ref())).await

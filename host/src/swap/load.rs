@@ -181,7 +181,8 @@ async fn load_candidate(
     }
 }
 
-/// Why a module is not loaded, as logs, statuses, pages and terminals show it: the component may have written parts of it.
+/// Why a module is not loaded, as logs, statuses, pages and terminals show it: the component may
+/// have written parts of it.
 fn report(why: &dyn std::fmt::Display) -> String {
     text::lines(&why.to_string(), text::REPORT)
 }

@@ -21,8 +21,8 @@ pub struct Reloaded {
     /// Whether a rollback's generation serves, and not what is in the folder.
     #[serde(default)]
     pub pinned: bool,
-    /// Whether a restart serves the same. Left out when it does; `false` when the pin, or its end, is in memory only because
-    /// stateDir could not be written.
+    /// Whether a restart serves the same. Left out when it does; `false` when the pin, or its end,
+    /// is in memory only because stateDir could not be written.
     #[serde(default = "yes", skip_serializing_if = "bool::clone")]
     pub durable: bool,
     /// Keys of `fanfare.json` that have changed and wait for a restart.

@@ -88,7 +88,8 @@ impl Swapper {
         }
     }
 
-    /// The same for a reload, of which only some run at once. While it waits for the others it does not have the place.
+    /// The same for a reload, of which only some run at once. While it waits for the others it does
+    /// not have the place.
     pub(super) async fn turn_to_run(&self, module: &str) -> (PlaceGuard, Option<SemaphorePermit<'_>>) {
         loop {
             drop(self.turn(module).await);

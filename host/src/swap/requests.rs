@@ -163,7 +163,8 @@ impl Swapper {
         let until = Instant::now() + self.config.swap.patience;
         let mut compiling = None;
         loop {
-            // Past the limit it is read as it is, even when its files are at rest and only reading them is put off.
+            // Past the limit it is read as it is, even when its files are at rest and only reading
+            // them is put off.
             let settled = tokio::time::timeout_at(until.into(), self.settle(module)).await;
             let must = settled.is_err() || Instant::now() >= until;
             let (mut held, mut permit) = self.turn_to_run(module).await;
@@ -171,7 +172,8 @@ impl Swapper {
             let config = self.live.load_full();
             let chosen = self.choose_aside(module, config, want.force, must).await;
             if compiling.is_none() && chosen.as_ref().is_ok_and(|choice| !self.loader.is_compiled(&choice.candidate)) {
-                // What waits to be compiled is read again when its turn has come: it has neither place nor memory meanwhile.
+                // What waits to be compiled is read again when its turn has come: it has neither
+                // place nor memory meanwhile.
                 drop((chosen, permit));
                 self.leave(held);
                 compiling = self.compiling.acquire().await.ok();

@@ -64,8 +64,8 @@ impl Swapper {
         }
     }
 
-    /// Pins a generation, or nothing, and returns whether a restart finds it so. The pin holds in any case; writing it is
-    /// tried again until it succeeds.
+    /// Pins a generation, or nothing, and returns whether a restart finds it so. The pin holds in
+    /// any case; writing it is tried again until it succeeds.
     pub(super) async fn set_pin(self: &Arc<Swapper>, module: &str, pin: Option<Pin>) -> bool {
         let (swapper, name) = (self.clone(), module.to_owned());
         let saved = aside(move || swapper.kept.set_pin(&name, pin)).await;
@@ -80,7 +80,8 @@ impl Swapper {
         saved.is_ok()
     }
 
-    /// Tries to write what could not be written, until nothing is left. One task does it for all modules.
+    /// Tries to write what could not be written, until nothing is left. One task does it for all
+    /// modules.
     fn save_pins_later(self: &Arc<Swapper>) {
         if self.saves_pins.swap(true, Ordering::AcqRel) {
             return;

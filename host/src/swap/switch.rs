@@ -21,7 +21,8 @@ use crate::registry::Generation;
 
 impl Swapper {
     /// Lets a program take over in slots that `from` serves, with their state when `keep_state`; the error leaves everything as it
-    /// was. It ends while its instances are being prepared when `hurry` is cancelled. Answers how many calls ran on when their state was saved, and the end of the old instances.
+    /// was. It ends while its instances are being prepared when `hurry` is cancelled. Answers how
+    /// many calls ran on when their state was saved, and the end of the old instances.
     pub(super) async fn switch(
         &self,
         program: &Arc<Program>,

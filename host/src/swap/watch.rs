@@ -2,8 +2,8 @@
 //!
 //! Watched are folders, never what is below them: `modulesDir`, each one in it, those that components are in, and that of
 //! `fanfare.json`. What has happened is not taken from the events, which tell only that it is time to look: files that
-//! are written in place, renamed, linked anew or deleted and made again all look different afterwards. Where the system does not
-//! tell, a look every `swap.poll` finds the same.
+//! are written in place, renamed, linked anew or deleted and made again all look different
+//! afterwards. Where the system does not tell, a look every `swap.poll` finds the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -29,11 +29,12 @@ use crate::registry::{ModuleState, Note};
 /// Events that come within it are looked into once.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
-/// How many times as long as a look took the next one waits, up to `swap.poll`: with very many folders, and events
-/// without end, looking takes a fifth of one core at most.
+/// How many times as long as a look took the next one waits, up to `swap.poll`: with very many
+/// folders, and events without end, looking takes a fifth of one core at most.
 const PAUSE: u32 = 4;
 
-/// How old a folder's time of change must be to tell that nothing was put into it since: clocks of file systems are coarse.
+/// How old a folder's time of change must be to tell that nothing was put into it since: clocks of
+/// file systems are coarse.
 const CERTAIN: Duration = Duration::from_secs(3);
 
 /// Looks when something happens, and every `swap.poll`.
@@ -153,15 +154,16 @@ struct Eyes {
     empty: HashMap<String, (Folder, SystemTime)>,
 }
 
-/// What tells a folder from the one that takes its place: device, inode, and when it was made, where that is known, for the
-/// inode may be that of one which was deleted.
+/// What tells a folder from the one that takes its place: device, inode, and when it was made,
+/// where that is known, for the inode may be that of one which was deleted.
 type Folder = (u64, u64, Option<SystemTime>);
 
 /// What may be a module.
 struct Entry {
     name: String,
     path: PathBuf,
-    /// The folder, and when something was last put into it or removed from it. `None`: it cannot be looked at.
+    /// The folder, and when something was last put into it or removed from it. `None`: it cannot be
+    /// looked at.
     folder: Option<(Folder, SystemTime)>,
 }
 
@@ -225,8 +227,8 @@ impl Eyes {
         changed
     }
 
-    /// What may be a module. `None` when `modulesDir` cannot be read: then nothing is known to have changed. Once it can be, what
-    /// was refused meanwhile counts as changed.
+    /// What may be a module. `None` when `modulesDir` cannot be read: then nothing is known to have
+    /// changed. Once it can be, what was refused meanwhile counts as changed.
     fn entries(&self, changed: &mut BTreeSet<String>) -> Option<Vec<Entry>> {
         let (roster, dir) = (&self.swapper.roster, &self.swapper.config.modules_dir);
         let entries = match entries(dir) {
@@ -288,7 +290,8 @@ impl Eyes {
         changed
     }
 
-    /// Watches the folders that matter now, and no others. Returns whether there is one that was not watched before.
+    /// Watches the folders that matter now, and no others. Returns whether there is one that was
+    /// not watched before.
     fn watch(&mut self, entries: &[Entry]) -> bool {
         let Some(notifier) = &mut self.notifier else { return false };
         let dir = &self.swapper.config.modules_dir;
@@ -367,8 +370,8 @@ fn folder_of(meta: &fs::Metadata) -> Folder {
     (meta.dev(), meta.ino(), meta.created().ok())
 }
 
-/// Whether a folder without `module.json` gets one only in a way that changes the folder. A link that leads nowhere may come to
-/// lead somewhere.
+/// Whether a folder without `module.json` gets one only in a way that changes the folder. A link
+/// that leads nowhere may come to lead somewhere.
 fn stays_empty(path: &Path, changed: SystemTime) -> bool {
     let is_old = SystemTime::now().duration_since(changed).is_ok_and(|age| age > CERTAIN);
     let nothing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;

@@ -17,7 +17,8 @@ use crate::call::{CallError, panic_text};
 use crate::isolate::mailbox::Queued;
 use crate::isolate::running::Running;
 
-/// The turn that is under way. Each instance computes until the next tick, and in one turn all of them together do not take many.
+/// The turn that is under way. Each instance computes until the next tick, and in one turn all of
+/// them together do not take many.
 struct Turn {
     began: Mutex<Instant>,
     lasts: Duration,

@@ -65,8 +65,9 @@ impl Drive {
     }
 }
 
-/// Why an instance with these leaked calls has to be replaced, if it has to. Below `limits.maxLeaked` it is replaced when they
-/// hold every place of some kind, because calls of that kind would wait for ever.
+/// Why an instance with these leaked calls has to be replaced, if it has to. Below
+/// `limits.maxLeaked` it is replaced when they hold every place of some kind, because calls of that
+/// kind would wait for ever.
 fn worn(leaked: Leaked, limits: &Limits, serial: bool) -> Option<&'static str> {
     if leaked.total() > limits.max_leaked as usize {
         Some("it has more leaked calls than limits.maxLeaked")

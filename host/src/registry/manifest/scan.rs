@@ -41,13 +41,14 @@ pub fn folders(modules_dir: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether a folder of this name can be a module: those that start with `.` or `_` are left alone. Names that no module may
-/// have can, so that they are refused by name.
+/// Whether a folder of this name can be a module: those that start with `.` or `_` are left alone.
+/// Names that no module may have can, so that they are refused by name.
 pub fn is_candidate(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['.', '_']) && !name.contains('/')
 }
 
-/// Whether a folder has a `module.json`. One that cannot be looked into is taken for a module, so that it is refused by name.
+/// Whether a folder has a `module.json`. One that cannot be looked into is taken for a module, so
+/// that it is refused by name.
 pub fn is_module(dir: &Path) -> bool {
     match std::fs::metadata(dir.join(FILE_NAME)) {
         Ok(_) => true,

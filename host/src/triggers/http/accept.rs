@@ -90,9 +90,9 @@ impl Drop for Open {
     }
 }
 
-/// Accepts until `end`, and then what the system's queue still has. Each connection goes to the worker with the fewest. At
-/// [`Sockets::max_connections`] the next ones wait in the queue. Accepting continues after an error. `connections` knows
-/// which are open.
+/// Accepts until `end`, and then what the system's queue still has. Each connection goes to the
+/// worker with the fewest. At [`Sockets::max_connections`] the next ones wait in the queue.
+/// Accepting continues after an error. `connections` knows which are open.
 pub async fn accept(
     listener: TcpListener,
     hands: Vec<Hand>,
@@ -107,7 +107,8 @@ pub async fn accept(
         () = end.cancelled() => {}
         () = acceptor.run(&mut listener) => {}
     }
-    // The system resets what is in its queue when the listener closes. Once around the reactor, so that all of it is seen.
+    // The system resets what is in its queue when the listener closes. Once around the reactor, so
+    // that all of it is seen.
     tokio::task::yield_now().await;
     acceptor.empty(&mut listener).await;
     Ok(())
@@ -146,7 +147,8 @@ impl Acceptor {
         // It is never closed.
         while let Ok(permit) = self.permits.clone().acquire_owned().await {
             match source.next().await {
-                // Modules that were added since the start use descriptors too. A client that is closed at once tries again.
+                // Modules that were added since the start use descriptors too. A client that is
+                // closed at once tries again.
                 Ok((stream, _)) if self.sockets.descriptors.is_reserved(&stream) => {
                     drop(stream);
                     self.sockets.refused.inc();

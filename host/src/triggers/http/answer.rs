@@ -30,7 +30,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// For a new request. Over HTTP/1.1 it costs nothing yet, because there is one at a time and hyper bounds its head.
+    /// For a new request. Over HTTP/1.1 it costs nothing yet, because there is one at a time and
+    /// hyper bounds its head.
     pub(super) fn of<B>(request: &Request<B>, activity: &Arc<Activity>) -> Result<Lease, Full> {
         let mut lease = Lease { activity: activity.clone(), bytes: 0 };
         if request.version() == Version::HTTP_2 {
@@ -94,8 +95,9 @@ pub(super) struct Told {
 impl Told {
     /// `response` with the lease in its body.
     pub(super) fn wrap(response: Answered, lease: Lease, running: Running) -> Response<Told> {
-        // The lease must last until the socket has taken the head. Over HTTP/2 that can be long after hyper took it, so an answer
-        // without a body gets an empty one, which leaves after the head.
+        // The lease must last until the socket has taken the head. Over HTTP/2 that can be long
+        // after hyper took it, so an answer without a body gets an empty one, which leaves after
+        // the head.
         let is_http2 = lease.activity.is_http2();
         let (head, body) = response.into_parts();
         let bytes = body.into_inner().unwrap_or_default();
@@ -118,7 +120,8 @@ impl Body for Told {
 
     fn size_hint(&self) -> SizeHint {
         match &self.unsent {
-            // No length, because a `Content-Length` does not belong into every answer without content.
+            // No length, because a `Content-Length` does not belong into every answer without
+            // content.
             Some(unsent) if unsent.bytes.is_empty() => SizeHint::default(),
             Some(unsent) => SizeHint::with_exact(unsent.bytes.len() as u64),
             None => SizeHint::with_exact(0),
@@ -126,8 +129,9 @@ impl Body for Told {
     }
 }
 
-/// Bytes of an answer that the socket has not taken. hyper and h2 hold it until then, and call `advance` for each part that
-/// they write; so it tells the connection's watch that the client takes its answer.
+/// Bytes of an answer that the socket has not taken. hyper and h2 hold it until then, and call
+/// `advance` for each part that they write; so it tells the connection's watch that the client
+/// takes its answer.
 pub(super) struct Unsent {
     bytes: Bytes,
     lease: Lease,
@@ -161,7 +165,8 @@ impl Drop for Unsent {
     }
 }
 
-/// The refusal of a stream before anything of it was processed, so that the client may send it again.
+/// The refusal of a stream before anything of it was processed, so that the client may send it
+/// again.
 pub(super) fn refused_stream() -> h2::Error {
     h2::Reason::REFUSED_STREAM.into()
 }

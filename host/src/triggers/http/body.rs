@@ -37,7 +37,8 @@ impl MaxBody {
     }
 }
 
-/// The payload of a request, whose bytes `lease` holds. `linger`: whether a refused body is read a while longer, see [`discard`].
+/// The payload of a request, whose bytes `lease` holds. `linger`: whether a refused body is read a
+/// while longer, see [`discard`].
 pub(super) async fn payload(
     mut body: Incoming,
     headers: &HeaderMap,
@@ -78,8 +79,8 @@ enum Unread {
     Broken(hyper::Error),
 }
 
-/// Reads into a buffer that begins with `room` bytes and doubles, so that a length alone holds little. The lease holds
-/// the whole buffer.
+/// Reads into a buffer that begins with `room` bytes and doubles, so that a length alone holds
+/// little. The lease holds the whole buffer.
 async fn read(body: &mut Incoming, room: u64, max: u64, lease: &mut Lease) -> Result<Vec<u8>, Unread> {
     let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
     let mut into = Vec::new();

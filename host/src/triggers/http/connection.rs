@@ -35,14 +35,16 @@ pub struct Stopping {
     pub last: CancellationToken,
 }
 
-/// How often a connection is looked at that cannot be closed yet because part of a head has arrived, and how many times.
+/// How often a connection is looked at that cannot be closed yet because part of a head has
+/// arrived, and how many times.
 const RECHECK: Duration = Duration::from_millis(20);
 const RECHECKS: u32 = 50;
 
 /// Serves a connection until its end.
 ///
-/// When the host stops, the end is announced first: a client that sends a request on an idle HTTP/1.1 connection at that
-/// moment gets its answer, and learns with it that the connection ends. What is idle later is closed.
+/// When the host stops, the end is announced first: a client that sends a request on an idle
+/// HTTP/1.1 connection at that moment gets its answer, and learns with it that the connection ends.
+/// What is idle later is closed.
 ///
 /// Runs on the thread of its worker; a panic in a request costs that request.
 pub async fn serve<S: Serve>(
@@ -133,7 +135,8 @@ enum Step {
     Closing,
 }
 
-/// What to do with a connection that should end now. hyper would drop the part of a head that has arrived, so that waits.
+/// What to do with a connection that should end now. hyper would drop the part of a head that has
+/// arrived, so that waits.
 fn at_last(activity: &Activity, looks: u32) -> Verdict {
     match (activity.lingers(), activity.is_mid_head() && looks < RECHECKS) {
         (true, _) => Verdict::Drop,

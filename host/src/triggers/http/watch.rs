@@ -313,8 +313,9 @@ impl Watch {
         let new_write = std::mem::replace(&mut self.written, written) != written;
         let moved = activity.moved.load(Relaxed);
         let has_moved = std::mem::replace(&mut self.moved, moved) != moved;
-        // A client that leaves an answer lying makes the host hold it: nothing but taking it is progress. HTTP/2 writes
-        // frames of its own, such as answers to PINGs, so only bytes of answers count there.
+        // A client that leaves an answer lying makes the host hold it: nothing but taking it is
+        // progress. HTTP/2 writes frames of its own, such as answers to PINGs, so only bytes of
+        // answers count there.
         let progress = match activity.unsent.load(Relaxed) > 0 {
             true => has_moved,
             false => running || new_request || has_moved || (new_write && !is_http2),

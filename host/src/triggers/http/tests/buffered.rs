@@ -1,4 +1,5 @@
-//! Clients that make the host hold bytes: answers they do not take, bodies that do not end, streams they leave open.
+//! Clients that make the host hold bytes: answers they do not take, bodies that do not end, streams
+//! they leave open.
 
 use super::*;
 use h2::client::{SendRequest, handshake};
