@@ -4,6 +4,7 @@ mod buffered;
 mod descriptors;
 mod trouble;
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -19,6 +20,8 @@ pub struct Sockets {
     pub descriptors: Descriptors,
     /// `http.maxConnections`, or fewer where descriptors do not suffice.
     max_connections: AtomicUsize,
+    /// Open connections of the admin listener.
+    admin_connections: Arc<AtomicUsize>,
     /// Connections that were closed at once, because they would have used reserved descriptors.
     pub refused: Counter,
     /// Calls of `accept` that failed, on either listener.
@@ -32,6 +35,7 @@ impl Sockets {
         Sockets {
             descriptors,
             max_connections: AtomicUsize::new(max_connections),
+            admin_connections: Arc::default(),
             refused: Counter::default(),
             accept_failures: Counter::default(),
             buffered: Arc::new(Buffered::new(max_buffered)),
@@ -61,8 +65,30 @@ impl Sockets {
         connections
     }
 
+    /// Counts a connection of the admin listener until the guard is dropped.
+    pub fn enter_admin(&self) -> AdminConnection {
+        self.admin_connections.fetch_add(1, Relaxed);
+        AdminConnection(self.admin_connections.clone())
+    }
+
+    /// Whether an HTTP connection that was just accepted uses descriptors that are kept for the
+    /// operator, reloads and compiling.
+    pub fn needs_reserve(&self, socket: &impl AsRawFd) -> bool {
+        self.descriptors.needs_reserve(socket, self.admin_connections.load(Relaxed))
+    }
+
     /// The most HTTP connections at once.
     pub fn max_connections(&self) -> usize {
         self.max_connections.load(Relaxed)
+    }
+}
+
+/// An open connection of the admin listener.
+#[derive(Debug)]
+pub struct AdminConnection(Arc<AtomicUsize>);
+
+impl Drop for AdminConnection {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }

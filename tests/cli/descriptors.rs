@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::{Project, Serving};
-use crate::harness::{eventually, source_of};
+use crate::harness::{Connection, eventually, source_of};
 
 async fn status(serving: &Serving) -> Value {
     serving.operator("GET", "/v1/status").await.json()
@@ -21,8 +21,31 @@ async fn the_soft_limit_is_raised_to_the_hard_one() {
 }
 
 #[tokio::test]
+async fn connections_of_the_operator_cost_clients_none() {
+    let project = Project::with(&["echo"]);
+    let serving = project.start(project.command_with_files(&["-n 256"], &["serve"])).await;
+    let mut operators = Vec::new();
+    for _ in 0..40 {
+        let mut operator = Connection::open(serving.admin).await;
+        assert_eq!(operator.send("GET", "/livez", &[], "").await.status, 200);
+        operators.push(operator);
+    }
+    let max = status(&serving).await["connections"]["max"].as_u64().unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..max {
+        let mut client = Connection::open(serving.http).await;
+        assert_eq!(client.send("GET", "/api/echo/who", &[], "").await.status, 200);
+        clients.push(client);
+    }
+    let metrics = serving.operator("GET", "/metrics").await;
+    assert!(metrics.text().contains("fanfare_accept_failures_total 0"), "{}", metrics.text());
+}
+
+#[tokio::test]
 async fn more_connections_than_descriptors_stop_neither_the_operator_nor_a_reload_nor_compiling() {
-    let project = Project::with(&["echo"]).own_state();
+    // Else connections that send nothing are closed while a slow machine compiles.
+    let http = json!({ "listen": "127.0.0.1:0", "headerTimeout": "10m", "idleTimeout": "10m" });
+    let project = Project::with(&["echo"]).own_state().config(json!({ "http": http }));
     let mut serving = project.start(project.command_with_files(&["-n 256"], &["serve"])).await;
     let max = status(&serving).await["connections"]["max"].as_u64().unwrap();
     assert!((32..128).contains(&max), "half of 256 is reserved: {max}");

@@ -79,6 +79,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
 }
 
 async fn connection(stream: TcpStream, admin: Arc<Admin>, is_served: bool, place: Place, end: CancellationToken) {
+    let _counted = admin.sockets.enter_admin();
     let asked = place.asked.clone();
     let service = service_fn(move |request| {
         asked.store(true, Relaxed);

@@ -69,10 +69,14 @@ impl Descriptors {
         wanted.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1)
     }
 
-    /// Whether a socket that was just accepted uses one of the reserved descriptors. The system
-    /// hands out the lowest free number, so a number tells how many are open.
-    pub fn is_reserved(&self, socket: &impl AsRawFd) -> bool {
-        u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number >= self.unreserved())
+    /// Whether a socket that was just accepted needs the reserve: whether the files that are open
+    /// leave less than a sixth of it for reloads and compiling, besides the `admin_connections`,
+    /// which have their own part. The system hands out the lowest free number, so a number tells
+    /// how many are open.
+    pub fn needs_reserve(&self, socket: &impl AsRawFd, admin_connections: usize) -> bool {
+        let others = self.reserved / 6;
+        let floor = self.unreserved().saturating_add(u64::try_from(admin_connections + others).unwrap_or(u64::MAX));
+        u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number >= floor)
     }
 
     fn unreserved(&self) -> u64 {
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_tells_whether_a_socket_is_reserved() {
+    fn a_number_tells_whether_a_socket_needs_the_reserve() {
         struct Number(i32);
         impl AsRawFd for Number {
             fn as_raw_fd(&self) -> i32 {
@@ -116,8 +120,10 @@ mod tests {
             }
         }
         let descriptors = Descriptors::of(1_024);
-        assert!(!descriptors.is_reserved(&Number(831)));
-        assert!(descriptors.is_reserved(&Number(832)));
+        assert!(!descriptors.needs_reserve(&Number(832 + 31), 0));
+        assert!(descriptors.needs_reserve(&Number(832 + 32), 0));
+        assert!(!descriptors.needs_reserve(&Number(832 + 128 + 31), 128));
+        assert!(descriptors.needs_reserve(&Number(832 + 128 + 32), 128));
     }
 
     #[test]

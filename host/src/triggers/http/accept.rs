@@ -149,7 +149,7 @@ impl Acceptor {
             match source.next().await {
                 // Modules that were added since the start use descriptors too. A client that is
                 // closed at once tries again.
-                Ok((stream, _)) if self.sockets.descriptors.is_reserved(&stream) => {
+                Ok((stream, _)) if self.sockets.needs_reserve(&stream) => {
                     drop(stream);
                     self.sockets.refused.inc();
                     self.trouble.wait(&Errno::MFILE.into()).await;
