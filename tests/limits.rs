@@ -1,6 +1,7 @@
 //! Every limit just under and just over, and every way for a call to fail. What has no test here fails the last ones.
 
 mod computing;
+mod constant;
 mod errors;
 mod heavy;
 mod holding;

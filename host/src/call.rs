@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod bounds;
 mod context;
 mod error;
 mod name;

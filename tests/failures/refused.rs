@@ -87,6 +87,12 @@ async fn a_component_that_describes_itself_at_length() {
 }
 
 #[tokio::test]
+async fn a_component_that_describes_more_handlers_than_the_host_accepts() {
+    let (_host, why) = refused("describes-more", TestHost::with("describes-more")).await;
+    assert_names(&why, &["describe names 2049 handlers: the host reads at most 2048"]);
+}
+
+#[tokio::test]
 async fn a_route_that_is_too_deep_or_too_long() {
     for (path, rule) in [
         (vec!["a"; 2_000].join("/"), "must have at most 64 segments and has 2000"),

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::{Admin, Answer};
-use crate::call::{Problem, TriggerKind};
+use crate::call::{Problem, TriggerKind, bounds};
 use crate::isolate::{Isolate, Slot};
 use crate::swap::Swapper;
 
@@ -36,6 +36,7 @@ pub fn answer(admin: &Admin) -> Answer {
         "Components refused beyond engine.maxInstances, maxMemories or maxInstanceSize",
         admin.swapper.loader.refused.clone(),
     );
+    registry.register_collector(Box::new(Bounds));
     registry.register_collector(Box::new(Room(admin.swapper.clone())));
     registry.register_collector(Box::new(Reloads(admin.swapper.clone())));
     let mut body = String::new();
@@ -203,6 +204,22 @@ impl Collector for Room {
         let help = "Instances and loads refused because no address space or mappings were left";
         let mut refused = encoder.encode_descriptor("fanfare_space_refused", help, None, MetricType::Counter)?;
         refused.encode_counter::<NoLabelSet, _, u64>(&space.refused(), None)
+    }
+}
+
+#[derive(Debug)]
+struct Bounds;
+
+impl Collector for Bounds {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "How often a bound was reached that no setting changes";
+        let mut reached = encoder.encode_descriptor("fanfare_bound_reached", help, None, MetricType::Counter)?;
+        for bound in bounds::ALL {
+            reached
+                .encode_family(&[("bound", bound.name)])?
+                .encode_counter::<NoLabelSet, _, u64>(&bound.reached(), None)?;
+        }
+        Ok(())
     }
 }
 

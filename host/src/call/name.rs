@@ -1,5 +1,6 @@
 use http::Method;
 
+use super::bounds;
 use super::text::{NAME, line};
 
 /// The most bytes of a path below its module, in manifests, requests and calls.
@@ -46,10 +47,12 @@ impl RouteName {
             (None, None) => (path, "", '/'),
         };
         if path.len() > MAX_PATH {
+            bounds::PATH.count();
             return Err(RouteNameError::Long(path.len()));
         }
         let segments = path.split(separator).count();
         if segments > MAX_SEGMENTS {
+            bounds::PATH.count();
             return Err(RouteNameError::Deep(segments));
         }
         let path = path.replace(separator, "/");

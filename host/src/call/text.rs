@@ -1,6 +1,8 @@
 //! Texts of guests, components and clients where they go into logs, statuses, problems, pages and
 //! terminals: one bound and one way to escape.
 
+use super::bounds;
+
 /// The most bytes of a name that a message repeats.
 pub const NAME: usize = 128;
 
@@ -37,6 +39,7 @@ pub fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> St
     for c in parts.into_iter().flat_map(str::chars) {
         if !push(&mut out, c, c != '\t' && is_dangerous(c), limit) {
             out.push('…');
+            bounds::TEXT.count();
             break;
         }
     }
@@ -62,6 +65,7 @@ fn shortened(text: &str, limit: usize, escape: impl Fn(char) -> bool) -> String 
     for (at, c) in text.char_indices() {
         if !push(&mut out, c, escape(c), limit) {
             out.push_str(&format!("… ({} more bytes)", text.len() - at));
+            bounds::TEXT.count();
             break;
         }
     }

@@ -9,7 +9,7 @@ use wasmtime::component::{
 use super::state::State;
 use crate::bindings::exports::fanfare::module::{describe, snapshot};
 use crate::bindings::fanfare::module::types as wit;
-use crate::call::{Failure, Outcome, Payload, text};
+use crate::call::{Failure, Outcome, Payload, bounds, text};
 use crate::registry::Generation;
 use crate::registry::manifest::raw::MOST;
 
@@ -89,6 +89,7 @@ impl Program {
         let handlers = describe.load(&mut *store, &instance).map_err(other_types)?.func_handlers();
         let (names,) = handlers.call_async(&mut *store, ()).await?;
         if names.len() > MOST_HANDLERS {
+            bounds::HANDLERS.count();
             let count = names.len();
             wasmtime::bail!("describe names {count} handlers: the host reads at most {MOST_HANDLERS}");
         }

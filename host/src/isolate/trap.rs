@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
 use super::state::State;
+use crate::call::bounds::{self, Bound};
 use crate::call::text::{MESSAGE, NAME, REPORT, line, lines};
 use crate::config::Limits;
 
@@ -34,7 +36,12 @@ fn reason(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
     let what = match (error.downcast_ref::<Trap>(), error.downcast_ref::<wasmtime_wasi::I32Exit>()) {
         (_, Some(exit)) => format!("the guest called exit({})", exit.0),
         (Some(trap), None) => trap.to_string(),
-        (None, None) => error.root_cause().to_string(),
+        (None, None) => {
+            if let Some(bound) = bound(error) {
+                bound.count();
+            }
+            error.root_cause().to_string()
+        }
     };
     match state.taken.refused() {
         Some("limits.memory") => {
@@ -43,4 +50,13 @@ fn reason(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
         Some(limit) => format!("{what}, after it reached {limit}, {}", limits.tables),
         None => what,
     }
+}
+
+/// The fixed bound that a trap of wasmtime's WASI is about.
+fn bound(error: &wasmtime::Error) -> Option<&'static Bound> {
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return Some(&bounds::RESOURCES);
+    }
+    // The error of `get-random-bytes` has no type.
+    error.root_cause().to_string().starts_with("requested len ").then_some(&bounds::RANDOM)
 }

@@ -15,7 +15,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::manifest::Segment;
-use crate::call::{self, MAX_SEGMENTS};
+use crate::call::{self, MAX_SEGMENTS, bounds};
 
 /// A route as the router takes it.
 #[derive(Debug, Clone)]
@@ -145,6 +145,10 @@ impl Router {
         let Some(segments) = decode(path) else {
             return Found::BadPath;
         };
+        if segments.len() > MAX_SEGMENTS {
+            bounds::PATH.count();
+            return Found::NotFound;
+        }
         let mut candidates = Vec::new();
         self.root.collect(&segments, &mut Vec::new(), &mut candidates);
         if candidates.is_empty() {

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, panic_text};
+use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, bounds, panic_text};
 use crate::registry::router::{Access, Found, Matched, decode_segment};
 use answer::Lease;
 use body::MaxBody;
@@ -169,6 +169,7 @@ impl<S: Serve> Gate<S> {
         let module = self.serve.module(&name).map_err(|error| no_module(&name, error))?;
         let length = path.map_or(0, str::len);
         if length > MAX_PATH {
+            bounds::PATH.count();
             return Err(Problem::long_path(length).of(&name));
         }
         let found = self.serve.find(&module, method, path.unwrap_or_default());

@@ -1,0 +1,46 @@
+//! Bounds that no setting changes, each with a count of how often this process reached it.
+//!
+//! The functions that enforce these bounds are pure and know no host, so the counts belong to the
+//! process.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One bound.
+#[derive(Debug)]
+pub struct Bound {
+    /// The label of its metric, `fanfare_bound_reached_total`.
+    pub name: &'static str,
+    reached: AtomicU64,
+}
+
+impl Bound {
+    const fn new(name: &'static str) -> Bound {
+        Bound { name, reached: AtomicU64::new(0) }
+    }
+
+    pub fn count(&self) {
+        self.reached.fetch_add(1, Relaxed);
+    }
+
+    pub fn reached(&self) -> u64 {
+        self.reached.load(Relaxed)
+    }
+}
+
+/// A path longer than [`MAX_PATH`](super::MAX_PATH) or deeper than
+/// [`MAX_SEGMENTS`](super::MAX_SEGMENTS).
+pub static PATH: Bound = Bound::new("path");
+
+/// A text that was cut off; see [`text`](super::text).
+pub static TEXT: Bound = Bound::new("text");
+
+/// A trap because a guest asked for too many random bytes in one call.
+pub static RANDOM: Bound = Bound::new("random");
+
+/// A trap because an instance held too many WASI resources.
+pub static RESOURCES: Bound = Bound::new("resources");
+
+/// A module that was rejected because its `describe` names too many handlers.
+pub static HANDLERS: Bound = Bound::new("handlers");
+
+pub static ALL: [&Bound; 5] = [&PATH, &TEXT, &RANDOM, &RESOURCES, &HANDLERS];
