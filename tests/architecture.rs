@@ -1,4 +1,4 @@
-//! Which part may use which: the whole table. A file of the host without a row fails.
+//! Which part may use which: the whole table. A file of the library or the program without a row fails.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +31,6 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("cli", &["call", "config", "engine", "files", "host", "registry"]),
     ("fuzzing", &["call", "config", "engine", "files", "registry", "triggers"]),
-    ("main", &[]),
     ("lib", &[]),
 ];
 
@@ -42,8 +41,12 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("wasmtime_wasi_http", &["isolate"]),
     ("wasmparser", &["engine", "registry"]),
     ("hyper", &["triggers", "admin", "cli"]),
-    ("clap", &["cli", "engine"]),
+    ("clap", &["cli"]),
+    ("tracing_subscriber", &["cli"]),
 ];
+
+/// Crates of the command line, which an embedder of the library must not inherit.
+const PROGRAM_ONLY: [&str; 3] = ["clap", "tracing-appender", "tracing-subscriber"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
@@ -63,16 +66,32 @@ fn code(path: &Path) -> String {
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-fn part(source: &Path) -> String {
-    let first = source.components().next().unwrap().as_os_str().to_str().unwrap();
-    first.trim_end_matches(".rs").to_owned()
+/// Every file of both crates: its path in the checkout, its part, its code, and the parts that it
+/// names. The program is one part, which names those of the library.
+fn files() -> Vec<(PathBuf, String, String, Vec<String>)> {
+    let mut files = Vec::new();
+    for (src, prefix) in [("host/src", "crate::"), ("cli/src", "fanfare::")] {
+        let src = root().join(src);
+        let mut found = Vec::new();
+        sources(&src, &mut found);
+        assert!(found.len() > 20, "the sources are found");
+        for path in found {
+            let first = path.strip_prefix(&src).unwrap().components().next().unwrap();
+            let part = first.as_os_str().to_str().unwrap().trim_end_matches(".rs");
+            let part = if prefix == "crate::" { part } else { "cli" };
+            let code = code(&path);
+            let used = used(&code, prefix);
+            files.push((path.strip_prefix(root()).unwrap().to_owned(), part.to_owned(), code, used));
+        }
+    }
+    files
 }
 
-/// The parts that a file names with `crate::`, groups within groups too.
-fn used(code: &str) -> Vec<String> {
+/// The parts that a file names behind a prefix such as `crate::`, groups within groups too.
+fn used(code: &str, prefix: &str) -> Vec<String> {
     let mut used = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
+    for (at, _) in code.match_indices(prefix) {
+        let rest = &code[at + prefix.len()..];
         if !rest.starts_with('{') {
             used.push(name(rest));
             continue;
@@ -113,8 +132,9 @@ fn knows(code: &str, outside: &str) -> bool {
 #[test]
 fn groups_are_read_to_their_end() {
     let code = "use crate::{call::{Call, context::{A, B}}, host, isolate::Slot};\nfn f() { crate::worker::start(); }";
-    assert_eq!(used(code), ["call", "host", "isolate", "worker"]);
-    assert_eq!(used("use crate::{\n    call,\n};"), ["call"]);
+    assert_eq!(used(code, "crate::"), ["call", "host", "isolate", "worker"]);
+    assert_eq!(used("use crate::{\n    call,\n};", "crate::"), ["call"]);
+    assert_eq!(used("use fanfare::{call, host::Host};\nuse crate::client;", "fanfare::"), ["call", "host"]);
     assert!(knows("use wasmtime::Store;", "wasmtime") && knows("use hyper;", "hyper"));
     assert!(!knows("use wasmtime_wasi::WasiCtx;", "wasmtime") && !knows("use my_hyper::x;", "hyper"));
 }
@@ -122,27 +142,20 @@ fn groups_are_read_to_their_end() {
 #[test]
 fn arrows_go_down_only() {
     let table: BTreeMap<&str, &[&str]> = TABLE.iter().copied().collect();
-    let src = root().join("host/src");
-    let mut files = Vec::new();
-    sources(&src, &mut files);
-    assert!(files.len() > 30, "the sources are found");
     let mut faults = Vec::new();
-    for file in files {
-        let relative = file.strip_prefix(&src).unwrap();
-        let part = part(relative);
+    for (file, part, code, used) in files() {
         let Some(allowed) = table.get(part.as_str()) else {
-            faults.push(format!("{} has no row in the table", relative.display()));
+            faults.push(format!("{} has no row in the table", file.display()));
             continue;
         };
-        let code = code(&file);
-        for used in used(&code) {
+        for used in used {
             if used != part && !allowed.contains(&used.as_str()) && table.contains_key(used.as_str()) {
-                faults.push(format!("{}: {part} may not use {used}", relative.display()));
+                faults.push(format!("{}: {part} may not use {used}", file.display()));
             }
         }
         for (outside, parts) in OUTSIDE {
             if knows(&code, outside) && !parts.contains(&part.as_str()) {
-                faults.push(format!("{}: {part} may not know {outside}", relative.display()));
+                faults.push(format!("{}: {part} may not know {outside}", file.display()));
             }
         }
     }
@@ -151,17 +164,28 @@ fn arrows_go_down_only() {
 
 #[test]
 fn dispatch_knows_neither_wasm_nor_http_servers() {
-    let src = root().join("host/src");
-    let mut files = vec![src.join("dispatch.rs")];
-    sources(&src.join("dispatch"), &mut files);
+    let files: Vec<_> = files().into_iter().filter(|(_, part, ..)| part == "dispatch").collect();
     assert!(files.len() > 3, "the sources are found");
-    for file in files {
-        let code = code(&file);
+    for (file, _, code, used) in files {
         for outside in ["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser", "hyper", "hyper_util"] {
             assert!(!knows(&code, outside), "{} names {outside}", file.display());
         }
         for part in ["bindings", "engine", "triggers", "admin"] {
-            assert!(!used(&code).iter().any(|used| used == part), "{} names {part}", file.display());
+            assert!(!used.iter().any(|used| used == part), "{} names {part}", file.display());
         }
+    }
+}
+
+#[test]
+fn the_library_depends_on_no_crate_of_the_command_line() {
+    let dependencies = |manifest: &str| -> Vec<String> {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let names = text.lines().filter_map(|line| line.split_once(" = "));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    let (library, program) = (dependencies("host/Cargo.toml"), dependencies("cli/Cargo.toml"));
+    for name in PROGRAM_ONLY {
+        assert!(program.iter().any(|dependency| dependency == name), "the program does not use {name}");
+        assert!(!library.iter().any(|dependency| dependency == name), "the library depends on {name}");
     }
 }

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 pub use cache::{Cache, CacheError};
-pub use compile::{CompileError, Compiler};
+pub use compile::{Compilation, CompileError, Compiler, run_child};
 pub use space::{NoSpace, Reserved, Space};
 
 /// The engine all components of this process run in. Its ticker ends with the last clone.

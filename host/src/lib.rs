@@ -2,7 +2,6 @@
 //!
 //! The parts, from the top down; a part uses those below it only (`tests/architecture.rs` holds the table):
 //!
-//! - [`cli`]: the command line
 //! - [`host`]: composition, start and stop
 //! - [`worker`], [`admin`]: a thread with sockets and an isolate; the operator's side
 //! - [`triggers`]: what turns something that happens into a call
@@ -18,7 +17,6 @@
 pub mod admin;
 pub mod bindings;
 pub mod call;
-pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod engine;

@@ -112,27 +112,22 @@ const UNWRITTEN: i32 = 4;
 /// What helps when the host's own folder cannot be written.
 pub(super) const STATE_DIR: &str = "free space, make it writable, or set stateDir to another folder";
 
-/// The child's side: `fanfare compile <component> <artefact>`.
-#[derive(Debug, clap::Args)]
-pub struct CompileArgs {
+/// What a child is told to compile, and within which limits.
+#[derive(Debug, Clone)]
+pub struct Compilation {
     /// The component to compile.
     pub component: PathBuf,
-    /// Where the artefact goes, by rename.
+    /// Where the artefact is written, by rename.
     pub artefact: PathBuf,
     /// The SHA-256 that the component must have, in hexadecimal.
-    #[arg(long)]
     pub digest: Option<String>,
     /// Bytes of address space to use at most.
-    #[arg(long, default_value_t = 4 << 30)]
     pub memory: u64,
     /// Threads to use.
-    #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// The process that waits for the artefact: without it there is nothing to compile for.
-    #[arg(long)]
+    /// The process that waits for the artefact. The child ends with it.
     pub parent: Option<u32>,
     /// Seconds of processor time to use at most.
-    #[arg(long)]
     pub cpu: Option<u64>,
 }
 
@@ -155,8 +150,9 @@ fn ends_with_parent(parent: u32) -> bool {
     now == Some(parent)
 }
 
-/// Runs the child's side and answers its exit code.
-pub fn run_child(args: &CompileArgs) -> i32 {
+/// Runs the child's side, the program's command `compile`, and returns its exit code. The limits
+/// apply to the whole process.
+pub fn run_child(args: &Compilation) -> i32 {
     if args.parent.is_some_and(|parent| !ends_with_parent(parent)) {
         eprintln!("the process that asked for this has ended");
         return REFUSED;
@@ -192,7 +188,7 @@ pub fn run_child(args: &CompileArgs) -> i32 {
 }
 
 /// The artefact of a component.
-fn compile(args: &CompileArgs) -> wasmtime::Result<Vec<u8>> {
+fn compile(args: &Compilation) -> wasmtime::Result<Vec<u8>> {
     let mut config = super::settings();
     config.parallel_compilation(args.threads > 1);
     let engine = wasmtime::Engine::new(&config)?;

@@ -209,7 +209,7 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::client::fake;
+    use crate::client::fake;
 
     const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,
         "addressSpace":{"used":4362076160,"limit":70368744177664},"mappings":{"used":4,"limit":32765},

@@ -8,7 +8,7 @@ use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::terminal::{complain, print};
-use crate::config::{Config, Fault, Flags, Origin, Sources};
+use fanfare::config::{Config, Fault, Flags, Origin, Sources};
 
 /// The flags that choose settings.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::config::SettingsArgs;
 use super::terminal::{complain, print};
-use crate::config::{self, Capabilities, Config, KeyPath, Sources, formats, source};
-use crate::registry::manifest::Manifest;
+use fanfare::config::{self, Capabilities, Config, KeyPath, Sources, formats, source};
+use fanfare::registry::manifest::Manifest;
 
 /// Flags of `fanfare grant`.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::config::formats::{self, Label, MethodName};
-use crate::config::shape::{self, Nulls};
-use crate::config::{Fault, Faults, KeyPath, Node, Origin, schema, source};
+use fanfare::config::formats::{self, Label, MethodName};
+use fanfare::config::shape::{self, Nulls};
+use fanfare::config::{Fault, Faults, KeyPath, Node, Origin, schema, source};
 
 /// How the names of such files end.
 pub const SUFFIX: &str = ".test.json";
@@ -25,6 +25,7 @@ pub const MOST: usize = 1_024;
 pub struct Tests {
     /// The schema of this file, for editors. Default none.
     #[serde(rename = "$schema", default)]
+    #[expect(dead_code, reason = "only editors read it")]
     pub schema: Option<String>,
     /// Values laid over the module's `config` while these cases run: objects merge, other values replace. Default none.
     #[serde(default)]

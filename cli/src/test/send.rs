@@ -14,12 +14,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::super::client::encoded;
 use super::expect::Answer;
 use super::file::{Broadcast, Call, From, body};
-use crate::call::Route;
-use crate::host::RunningHost;
-use crate::registry::{Found, Manifest, RouteSpec, Router};
+use crate::client::encoded;
+use fanfare::call::Route;
+use fanfare::host::RunningHost;
+use fanfare::registry::{Found, Manifest, RouteSpec, Router};
 
 /// Longer than the module's own deadline, which is a minute at most unless the operator says more.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -76,7 +76,7 @@ fn usual(manifest: &Manifest, path: &str) -> Method {
         method: route.method.clone(),
         path: route.path.clone(),
         route: Arc::new(Route { version: 0, handler: Arc::from(""), text: Arc::from(route.method.as_str()) }),
-        access: crate::registry::Access::default(),
+        access: fanfare::registry::Access::default(),
     });
     match Router::new(specs).find_inside(None, path) {
         Found::Route(matched) => matched.route.text.parse().unwrap_or(Method::POST),

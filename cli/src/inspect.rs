@@ -13,10 +13,10 @@ use super::config::SettingsArgs;
 use super::project;
 use super::temp::Temp;
 use super::terminal::{complain, print};
-use crate::config::{Config, source};
-use crate::files::{self, ReadError};
-use crate::host::Seen;
-use crate::registry::{Anatomy, anatomy};
+use fanfare::config::{Config, source};
+use fanfare::files::{self, ReadError};
+use fanfare::host::Seen;
+use fanfare::registry::{Anatomy, anatomy};
 
 /// Flags of `fanfare inspect`.
 #[derive(Debug, Clone, Default, clap::Args)]

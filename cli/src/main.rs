@@ -1,26 +1,27 @@
 //! The command line. Every flag has a variable as its twin.
 
-pub mod build;
-pub mod call;
-pub mod check;
-pub mod client;
+mod build;
+mod call;
+mod check;
+mod client;
+mod compile;
 mod component;
-pub mod config;
-pub mod dev;
-pub mod emit;
+mod config;
+mod dev;
+mod emit;
 mod entries;
-pub mod grant;
-pub mod inspect;
-pub mod new;
+mod grant;
+mod inspect;
+mod new;
 mod progress;
 mod project;
-pub mod reload;
-pub mod schema;
-pub mod serve;
-pub mod status;
+mod reload;
+mod schema;
+mod serve;
+mod status;
 mod temp;
 mod terminal;
-pub mod test;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ use clap::{Parser, Subcommand};
 /// A WebAssembly plugin host for broadcast handlers.
 #[derive(Debug, Parser)]
 #[command(name = "fanfare", version, propagate_version = true, max_term_width = 120)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -69,11 +70,10 @@ enum Command {
     Rollback(reload::RollbackArgs),
     /// Compile one component: what `serve` starts as a child process.
     #[command(hide = true)]
-    Compile(crate::engine::compile::CompileArgs),
+    Compile(compile::CompileArgs),
 }
 
-/// Runs the command of this process's arguments.
-pub fn run() -> ExitCode {
+fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Dev(args) => dev::run(&args),
@@ -90,9 +90,7 @@ pub fn run() -> ExitCode {
         Command::Call(args) => call::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Rollback(args) => reload::roll_back(&args),
-        Command::Compile(args) => {
-            u8::try_from(crate::engine::compile::run_child(&args)).map_or(ExitCode::FAILURE, ExitCode::from)
-        }
+        Command::Compile(args) => compile::run(args),
     }
 }
 
@@ -114,7 +112,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::variables::{OTHERS, known};
+    use fanfare::config::variables::{OTHERS, known};
 
     /// Of every command that people use: its flags and arguments, under the command's name.
     fn arguments() -> Vec<(String, clap::Arg)> {

@@ -74,7 +74,7 @@ fn of_receipt(name: &str, receipt: &Receipt) -> Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::client::fake;
+    use crate::client::fake;
 
     async fn output(gather: bool, payload: Option<&str>, body: &str) -> (Output, fake::Asked) {
         let (admin, mut asked) = fake::admin(200, body).await;

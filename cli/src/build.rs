@@ -11,12 +11,12 @@ use super::inspect::Bytes;
 use super::project::Wanted;
 use super::terminal::{complain, print};
 use super::{check, component};
-use crate::config::{Config, source};
-use crate::files;
-use crate::host;
-use crate::registry::Manifest;
-use crate::registry::manifest::ManifestError;
 use cargo::Cargo;
+use fanfare::config::{Config, source};
+use fanfare::files;
+use fanfare::host;
+use fanfare::registry::Manifest;
+use fanfare::registry::manifest::ManifestError;
 
 mod cargo;
 

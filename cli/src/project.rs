@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::config::SettingsArgs;
-use crate::config::{self, Config};
-use crate::registry::manifest;
+use fanfare::config::{self, Config};
+use fanfare::registry::manifest;
 
 /// The folder of the project that a module's folder is in: the nearest one above with a `fanfare.json`, else the one above
 /// `modules`, else the module's own.
@@ -52,8 +52,8 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::temp::Temp;
     use super::*;
+    use crate::temp::Temp;
 
     #[test]
     fn the_project_of_a_module_is_above_it() {

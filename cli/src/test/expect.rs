@@ -108,7 +108,7 @@ pub fn cut(text: &str) -> String {
     if short.len() < text.len() {
         short.push_str("..");
     }
-    super::super::client::printable(&short)
+    crate::client::printable(&short)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What `fanfare check` and `fanfare build` find in a module's component.
 
 use super::progress::{Line, progress};
-use crate::config::{Config, Fault, Origin, source};
-use crate::host::Inspector;
-use crate::registry::Manifest;
+use fanfare::config::{Config, Fault, Origin, source};
+use fanfare::host::Inspector;
+use fanfare::registry::Manifest;
 
 /// Compiles and links the component, and asks it which handlers it has.
 pub fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {

@@ -12,9 +12,9 @@ use super::build;
 use super::project::Wanted;
 use super::serve::{self, Companion, ServeArgs};
 use super::terminal::complain;
-use crate::config::source::shown;
-use crate::host::{RunningHost, Want};
-use crate::registry::{Manifest, ModuleState, Roster};
+use fanfare::config::source::shown;
+use fanfare::host::{RunningHost, Want};
+use fanfare::registry::{Manifest, ModuleState, Roster};
 use sources::Sources;
 
 /// Serve the modules, and build and swap one whenever its sources are saved.
@@ -110,7 +110,7 @@ impl Dev {
     /// The modules that say how they are built, as they are now.
     fn modules(&self) -> Vec<Arc<Manifest>> {
         let all = || {
-            let names = crate::registry::manifest::folders(&self.modules_dir).unwrap_or_default();
+            let names = fanfare::registry::manifest::folders(&self.modules_dir).unwrap_or_default();
             names.into_iter().map(|name| self.modules_dir.join(name)).collect()
         };
         let dirs = self.only.clone().unwrap_or_else(all);

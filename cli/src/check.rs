@@ -10,9 +10,9 @@ use serde_json::json;
 use super::config::{SettingsArgs, warnings};
 use super::project;
 use super::terminal::print;
-use crate::config::shape::did_you_mean;
-use crate::config::{self, Config, Fault, Faults, KeyPath, Origin};
-use crate::registry::manifest::{self, Found, Manifest, Scanned, check_grants, effective_limits};
+use fanfare::config::shape::did_you_mean;
+use fanfare::config::{self, Config, Fault, Faults, KeyPath, Origin};
+use fanfare::registry::manifest::{self, Found, Manifest, Scanned, check_grants, effective_limits};
 
 /// Flags of `fanfare check`.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -5,8 +5,8 @@ use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
-use super::super::schema::Which;
-use crate::files::hex;
+use crate::schema::Which;
+use fanfare::files::hex;
 
 /// What the SDK's own tests run with: modules begin with the same versions.
 pub const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/rust/Cargo.lock"));
@@ -188,8 +188,8 @@ pub fn write_folder(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::temp::Temp;
     use super::*;
+    use crate::temp::Temp;
 
     #[test]
     fn all_that_the_sdk_is_made_of_is_embedded() {

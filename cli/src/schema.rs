@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::terminal::print;
 use super::test::file;
-use crate::config::schema;
-use crate::registry::manifest::raw;
+use fanfare::config::schema;
+use fanfare::registry::manifest::raw;
 
 /// Flags of `fanfare schema`.
 #[derive(Debug, Clone, clap::Args)]

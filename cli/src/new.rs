@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::config::SettingsArgs;
 use super::project;
 use super::terminal::{complain, print};
-use crate::config::{Config, formats, source};
+use fanfare::config::{Config, formats, source};
 use sdk::{LOCK, Placed};
 
 mod sdk;

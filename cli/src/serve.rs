@@ -12,9 +12,9 @@ use tracing_subscriber::EnvFilter;
 use super::config::SettingsArgs;
 use super::progress::{Line, progress};
 use super::terminal::{complain, print};
-use crate::config::Config;
-use crate::host::{self, Host, RunningHost, StartError, Stopped};
-use crate::registry::ModuleState;
+use fanfare::config::Config;
+use fanfare::host::{self, Host, RunningHost, StartError, Stopped};
+use fanfare::registry::ModuleState;
 
 /// Flags of `fanfare serve`.
 #[derive(Debug, Clone, Default, clap::Args)]

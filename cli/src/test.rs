@@ -16,11 +16,11 @@ use super::project::Wanted;
 use super::serve::must_be_whole;
 use super::temp::Temp;
 use super::terminal::{complain, print};
-use crate::config::{Config, source};
-use crate::engine::Cache;
-use crate::host::{Host, RunningHost};
-use crate::registry::Manifest;
 use expect::{Answer, cut};
+use fanfare::config::{Config, source};
+use fanfare::engine::Cache;
+use fanfare::host::{Host, RunningHost};
+use fanfare::registry::Manifest;
 use file::{Case, EXAMPLE, SUFFIX, Tests};
 use logs::Lines;
 
@@ -161,7 +161,7 @@ fn throw_away(config: &Config, manifest: &Manifest, tests: &Tests, temp: &Temp) 
     let mut config = config.clone();
     let mut operator = config.module(&manifest.name);
     operator.grants = manifest.capabilities.clone();
-    crate::config::merge::overlay_json(&mut operator.config, &tests.config);
+    fanfare::config::merge::overlay_json(&mut operator.config, &tests.config);
     config.modules = [(manifest.name.clone(), operator)].into();
     (config.modules_dir, config.state_dir) = (modules, state);
     let any_port = ([127, 0, 0, 1], 0).into();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded, shown};
 use super::entries::{self, Entry, Reply};
-use crate::config::formats;
+use fanfare::config::formats;
 
 /// Call a route of a module from inside, `inner` ones too, and print what it replies.
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ impl CallArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::client::fake;
+    use crate::client::fake;
 
     async fn output(
         method: Option<Method>,
