@@ -19,7 +19,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("isolate", &["bindings", "call", "config", "engine", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("triggers", &["call", "config", "net", "registry"]),
-    ("worker", &["call", "config", "dispatch", "isolate", "registry", "triggers"]),
+    ("worker", &["call", "config", "dispatch", "isolate", "net", "registry", "triggers"]),
     ("swap", &["call", "config", "dispatch", "files", "isolate", "ports", "registry"]),
     ("admin", &["call", "config", "dispatch", "isolate", "net", "registry", "swap"]),
     (
@@ -160,6 +160,17 @@ fn arrows_go_down_only() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn only_net_knows_what_kind_a_stream_is() {
+    // The program's commands are clients.
+    let served = files().into_iter().filter(|(_, part, ..)| !matches!(part.as_str(), "net" | "cli"));
+    let served = served.filter(|(path, ..)| !path.to_string_lossy().contains("tests"));
+    let kinds = ["TcpStream", "TcpListener", "UnixStream"];
+    let named = served.filter(|(_, _, code, _)| kinds.iter().any(|kind| code.contains(kind)));
+    let named: Vec<_> = named.map(|(path, ..)| path).collect();
+    assert!(named.is_empty(), "{named:?} name a kind of stream");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 mod inspect;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -25,18 +25,18 @@ use crate::config::{Config, ShutdownConfig, opens_test_routes};
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
-use crate::net::{Descriptors, Sockets};
+use crate::net::{BindError, Descriptors, Hand, Listener, ListenerId, Sockets, accept, bind};
 use crate::ports::Reloads;
 use crate::registry::{Loader, Roster};
 use crate::swap::{Swapper, Watcher};
-use crate::triggers::http::{self as http_trigger, BindError, Hand, Settings, Stopping};
+use crate::triggers::http::{Settings, Stopping};
 use crate::worker::Worker;
 
 /// A configured host that has its ports, and runs nothing yet.
 pub struct Host {
     config: Arc<Config>,
-    http: TcpListener,
-    admin: TcpListener,
+    http: Listener,
+    admin: Listener,
     compiler: PathBuf,
     probe: Option<Probe>,
     progress: Arc<dyn Progress>,
@@ -94,8 +94,8 @@ pub enum Stopped {
 impl Host {
     /// Takes the ports. `compiler` is a program that answers `compile`, such as the `fanfare` binary.
     pub fn bind(config: Config, compiler: PathBuf) -> Result<Host, StartError> {
-        let http = http_trigger::bind(config.http.listen, "http.listen", "--listen")?;
-        let admin = http_trigger::bind(config.admin.listen, "admin.listen", "--admin")?;
+        let http = bind(ListenerId::Http, config.http.listen)?;
+        let admin = bind(ListenerId::Admin, config.admin.listen)?;
         Ok(Host {
             config: Arc::new(config),
             http,
@@ -127,19 +127,19 @@ impl Host {
 
     /// The address of the HTTP listener.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.local_addr().ok()
+        self.http.address().ok()
     }
 
     /// The address of the admin listener.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.local_addr().ok()
+        self.admin.address().ok()
     }
 
     /// Loads the modules and serves. The admin listener answers from the beginning; HTTP connections wait until
     /// every module has had its first try.
     pub async fn start(self) -> Result<RunningHost, StartError> {
         let config = self.config;
-        let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Worker);
+        let address = |listener: &Listener| listener.address().map_err(StartError::Worker);
         let (http_address, admin_address) = (address(&self.http)?, address(&self.admin)?);
         let loader = loader(&config, self.compiler)?;
         let mut workers = Vec::with_capacity(config.workers);
@@ -202,7 +202,7 @@ impl Host {
             worker.serve(&dispatch, &settings, &stopping);
         }
         sockets.settle();
-        let accept = http_trigger::accept(self.http, hands, sockets, connections.clone(), end_of_accepting.clone());
+        let accept = accept(vec![self.http], hands, sockets, connections.clone(), end_of_accepting.clone());
         let acceptor = listeners.spawn(async move {
             if let Err(error) = accept.await {
                 tracing::error!(%error, "accepting connections ended");

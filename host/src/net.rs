@@ -1,7 +1,11 @@
-//! What sockets cost the process: file descriptors, bytes in memory, and errors of `accept`.
+//! Listeners and connections, whatever they speak: binding, accepting, handing over, and what all
+//! of it costs the process in file descriptors and bytes.
 
+mod accept;
 mod buffered;
 mod descriptors;
+mod listener;
+mod stream;
 mod trouble;
 
 use std::os::fd::AsRawFd;
@@ -10,8 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use prometheus_client::metrics::counter::Counter;
 
+pub use accept::{Accepted, Hand, Open, accept};
 pub use buffered::{Account, Buffered, Full};
 pub use descriptors::{Descriptors, original_limit, raise_limit};
+pub use listener::{BindError, Incoming, Listener, ListenerId, bind};
+pub use stream::{Socket, Stream};
 pub use trouble::{Trouble, of_one_connection};
 
 /// The sockets of a node, as status and metrics show them.
@@ -24,7 +31,7 @@ pub struct Sockets {
     admin_connections: Arc<AtomicUsize>,
     /// Connections that were closed at once, because they would have used reserved descriptors.
     pub refused: Counter,
-    /// Calls of `accept` that failed, on either listener.
+    /// Calls of `accept` that failed, on any listener.
     pub accept_failures: Counter,
     pub buffered: Arc<Buffered>,
 }
@@ -42,7 +49,7 @@ impl Sockets {
         }
     }
 
-    /// Lowers the number of HTTP connections to what the descriptors allow, and logs what came of
+    /// Lowers the number of connections to what the descriptors allow, and logs what came of
     /// it. The host calls it when the modules are loaded, because each of them keeps a descriptor.
     pub fn settle(&self) -> usize {
         let Descriptors { limit, reserved, .. } = self.descriptors;
@@ -77,7 +84,7 @@ impl Sockets {
         self.descriptors.needs_reserve(socket, self.admin_connections.load(Relaxed))
     }
 
-    /// The most HTTP connections at once.
+    /// The most connections at once, of all listeners but the admin one.
     pub fn max_connections(&self) -> usize {
         self.max_connections.load(Relaxed)
     }

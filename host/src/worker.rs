@@ -14,10 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{CallError, Ended, IsolateId};
 use crate::dispatch::{Dispatch, Request};
 use crate::isolate::{Isolate, Slot};
+use crate::net::{Accepted, Hand, ListenerId};
 use crate::registry::{Found, Matched};
-use crate::triggers::http::{
-    self as http_trigger, Accepted, Asked, Hand, ListedModule, ListedRoute, Serve, Settings, Stopping,
-};
+use crate::triggers::http::{self as http_trigger, Asked, ListedModule, ListedRoute, Serve, Settings, Stopping};
 
 /// How long a thread may take to end before it is left behind.
 const LAST_TURN: Duration = Duration::from_secs(2);
@@ -67,19 +66,26 @@ impl Worker {
         let local = Local { dispatch: dispatch.clone(), isolate: self.isolate.clone() };
         let (settings, stopping) = (settings.clone(), stopping.clone());
         self.runtime.spawn(async move {
-            while let Some(Accepted { stream, peer, open }) = accepted.recv().await {
-                let stream = match tokio::net::TcpStream::from_std(stream) {
+            while let Some(Accepted { listener, socket, peer, open }) = accepted.recv().await {
+                let stream = match socket.open() {
                     Ok(stream) => stream,
                     Err(error) => {
                         tracing::warn!(%error, "a connection was lost");
                         continue;
                     }
                 };
-                let serve = http_trigger::serve(stream, peer, settings.clone(), local.clone(), stopping.clone());
-                tokio::spawn(async move {
-                    serve.await;
-                    drop(open);
-                });
+                match listener {
+                    ListenerId::Http => {
+                        let settings = settings.clone();
+                        let serve = http_trigger::serve(stream, peer, settings, local.clone(), stopping.clone());
+                        tokio::spawn(async move {
+                            serve.await;
+                            drop(open);
+                        });
+                    }
+                    // It accepts its own connections and hands none over.
+                    ListenerId::Admin => {}
+                }
             }
         });
     }

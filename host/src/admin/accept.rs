@@ -2,7 +2,6 @@
 //! being used.
 
 use std::convert::Infallible;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -12,7 +11,6 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,15 +18,15 @@ use super::patient::Patient;
 use super::places::{Place, Places};
 use super::{Admin, Answer, problem};
 use crate::call::Problem;
-use crate::net::{Trouble, of_one_connection};
+use crate::net::{Listener, ListenerId, Stream, Trouble, of_one_connection};
 
 /// How long a client may take for the head of a request, and how long it may take nothing of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes requests until `end`, and returns when those are answered.
-pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
+pub async fn serve(listener: Listener, admin: Admin, end: CancellationToken) {
+    let mut incoming = match listener.open() {
+        Ok(incoming) => incoming,
         Err(error) => {
             tracing::error!(%error, "the admin listener does not start");
             return;
@@ -40,15 +38,15 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
     // more are closed.
     let most = admin.sockets.descriptors.admin_places();
     let (served, refused) = (Places::new(most), Places::new(most));
-    let mut trouble = Trouble::new("admin.listen", admin.sockets.accept_failures.clone());
+    let mut trouble = Trouble::new(ListenerId::Admin.key(), admin.sockets.accept_failures.clone());
     let mut logged: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = end.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = incoming.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let stream = match accepted.and_then(|(socket, _)| socket.open()) {
+            Ok(stream) => stream,
             Err(error) if of_one_connection(&error) => continue,
             Err(error) => {
                 trouble.wait(&error).await;
@@ -73,12 +71,12 @@ pub async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) 
         // The new connection reads what its client has sent before another one can take its place.
         tokio::task::yield_now().await;
     }
-    drop(listener);
+    drop(incoming);
     connections.close();
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, admin: Arc<Admin>, is_served: bool, place: Place, end: CancellationToken) {
+async fn connection(stream: Stream, admin: Arc<Admin>, is_served: bool, place: Place, end: CancellationToken) {
     let _counted = admin.sockets.enter_admin();
     let asked = place.asked.clone();
     let service = service_fn(move |request| {

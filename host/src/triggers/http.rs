@@ -24,14 +24,12 @@ use body::MaxBody;
 use problem::Problem;
 use request::{Facts, strip_hop_by_hop, subdomain};
 
-pub use accept::{Accepted, BindError, Hand, Open, accept, bind};
 pub use connection::{Stopping, serve};
 #[cfg(any(test, fuzzing))]
 pub(crate) use reply::response as response_to;
 pub use serve::{Asked, ListedModule, ListedRoute, Serve};
 pub use settings::Settings;
 
-mod accept;
 mod answer;
 mod body;
 mod connection;
@@ -55,6 +53,8 @@ struct Gate<S> {
     settings: Arc<Settings>,
     serve: S,
     peer: SocketAddr,
+    /// `http` or `https`, as the client reached us.
+    scheme: &'static str,
 }
 
 /// What is known before the body is read.
@@ -208,7 +208,7 @@ impl<S: Serve> Gate<S> {
     fn elsewhere(&self, method: &Method, uri: &Uri, host: &str) -> Result<Answered, Problem> {
         match uri.path() {
             "/" if self.settings.index && matches!(*method, Method::GET | Method::HEAD) => {
-                Ok(index::page(&self.serve.modules(), host))
+                Ok(index::page(&self.serve.modules(), self.scheme, host))
             }
             // It is about the whole server (RFC 9112, 3.2.4).
             "*" if *method == Method::OPTIONS => Ok(no_content(problem::allow(&METHODS))),

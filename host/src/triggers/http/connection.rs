@@ -12,13 +12,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Lease, Told};
 use super::rarely::Rarely;
 use super::watch::{Activity, Verdict, Watch, Watched};
 use super::{Gate, Serve, Settings, answer};
+use crate::net::Stream;
 
 /// What hyper takes without keeping the headers on the heap.
 const HYPER_MAX_HEADERS: usize = 100;
@@ -47,20 +47,13 @@ const RECHECKS: u32 = 50;
 /// What is idle later is closed.
 ///
 /// Runs on the thread of its worker; a panic in a request costs that request.
-pub async fn serve<S: Serve>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    settings: Arc<Settings>,
-    serve: S,
-    stopping: Stopping,
-) {
-    // It fails only when the client is gone.
-    _ = stream.set_nodelay(true);
+pub async fn serve<S: Serve>(stream: Stream, peer: SocketAddr, settings: Arc<Settings>, serve: S, stopping: Stopping) {
+    let scheme = if stream.is_encrypted() { "https" } else { "http" };
     let activity = Arc::new(Activity::new(settings.buffered.clone()));
     let mut watch = Watch::new(settings.header_timeout, settings.idle_timeout);
     let builder = builder(&settings);
     let io = TokioIo::new(Watched::new(stream, activity.clone(), settings.clone()));
-    let gate = Arc::new(Gate { settings, serve, peer });
+    let gate = Arc::new(Gate { settings, serve, peer, scheme });
     let service = service_fn(|request: Request<Incoming>| {
         let gate = gate.clone();
         let (open, mut running) = activity.start(request.version());

@@ -31,11 +31,11 @@ p { opacity: .7 }
 <p>What this host serves. A click selects a whole command. This page is there in the environment <code>development</code> only.</p>
 "#;
 
-/// The page. `host` is what the browser asked for.
-pub(super) fn page(modules: &[ListedModule], host: &str) -> Response<Full<Bytes>> {
+/// The page. `scheme` and `host` are what the browser asked for.
+pub(super) fn page(modules: &[ListedModule], scheme: &str, host: &str) -> Response<Full<Bytes>> {
     let mut text = String::from(HEAD);
     // Writing to a string cannot fail.
-    _ = write(&mut text, modules, host);
+    _ = write(&mut text, modules, &format!("{scheme}://{host}"));
     let mut response = Response::new(Full::from(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -47,7 +47,7 @@ pub(super) fn page(modules: &[ListedModule], host: &str) -> Response<Full<Bytes>
     response
 }
 
-fn write(text: &mut String, modules: &[ListedModule], host: &str) -> fmt::Result {
+fn write(text: &mut String, modules: &[ListedModule], origin: &str) -> fmt::Result {
     if modules.is_empty() {
         text.push_str(
             "<p>There are no modules yet: put a folder with a <code>module.json</code> into the modules folder.</p>\n",
@@ -57,26 +57,26 @@ fn write(text: &mut String, modules: &[ListedModule], host: &str) -> fmt::Result
         let (name, state) = (Html(&module.name), Html(&module.state));
         write!(text, "<h2>{name} <small>{state}</small></h2>\n<table>\n")?;
         for route in &module.routes {
-            row(text, &module.name, route, host)?;
+            row(text, &module.name, route, origin)?;
         }
         text.push_str("</table>\n");
     }
     Ok(())
 }
 
-fn row(text: &mut String, module: &str, route: &ListedRoute, host: &str) -> fmt::Result {
+fn row(text: &mut String, module: &str, route: &ListedRoute, origin: &str) -> fmt::Result {
     let path = format!("/api/{module}/{}", route.path);
     write!(text, "<tr><td>{}<td><code>{}</code>", Html(route.method.as_str()), Html(&path))?;
     match route.inner {
         true => text.push_str(" <span class=\"tag\">inner</span>\n"),
-        false => writeln!(text, "<br><code class=\"copy\">{}</code>", Html(&curl(&route.method, host, &path)))?,
+        false => writeln!(text, "<br><code class=\"copy\">{}</code>", Html(&curl(&route.method, origin, &path)))?,
     }
     Ok(())
 }
 
 /// A command that works when it is pasted into a shell. Params are filled with their own names.
-fn curl(method: &Method, host: &str, path: &str) -> String {
-    let url = format!("http://{host}{}", path.replace(['{', '}'], ""));
+fn curl(method: &Method, origin: &str, path: &str) -> String {
+    let url = format!("{origin}{}", path.replace(['{', '}'], ""));
     let quoted = format!("'{}'", url.replace('\'', r"'\''"));
     match *method {
         Method::GET => format!("curl {quoted}"),
@@ -110,7 +110,7 @@ mod tests {
 
     fn shown(modules: &[ListedModule], host: &str) -> String {
         let mut text = String::new();
-        write(&mut text, modules, host).unwrap();
+        write(&mut text, modules, &format!("http://{host}")).unwrap();
         text
     }
 

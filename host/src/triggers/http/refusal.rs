@@ -10,11 +10,11 @@ use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::Settings;
 use super::problem::{Problem, TYPE};
 use crate::call::Trace;
+use crate::net::Stream;
 
 /// What is read of a refused client that goes on sending, so that it gets to see why.
 const MOST_DISCARDED: usize = 1024 * 1024;
@@ -50,7 +50,7 @@ impl Refusal {
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         moved: impl Fn(),
     ) -> Poll<io::Result<()>> {
         while let Some(left) = self.text.get(self.sent..).filter(|left| !left.is_empty()) {
@@ -65,7 +65,7 @@ impl Refusal {
 
     /// Closes our side and reads until the client closes its own: a socket closed with bytes unread is reset, and the client might not see
     /// the answer. The head timeout of the connection ends this wait.
-    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
         if !self.closed {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
             self.closed = true;

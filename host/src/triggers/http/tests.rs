@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::call::{self, Ended, Outcome, Payload, Reply};
 use crate::config::HttpConfig;
-use crate::net::Buffered;
+use crate::net::{self, Buffered};
 use crate::registry::manifest::Segment;
 use crate::registry::router::{RouteSpec, Router};
 
@@ -146,12 +146,16 @@ impl Builder {
         let fake = Fake { router: Arc::new(Router::new(self.routes.into_iter())), handlers: Arc::new(self.handlers) };
         let (stopping, tasks) = (Stopping::default(), TaskTracker::new());
         let (token, tracker) = (stopping.clone(), tasks.clone());
+        let connect = Arc::new(move |stream, peer| {
+            _ = tracker.spawn(serve(stream, peer, settings.clone(), fake.clone(), token.clone()));
+        });
+        let connects = connect.clone();
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
-                tracker.spawn(serve(stream, peer, settings.clone(), fake.clone(), token.clone()));
+                connects(net::Stream::Tcp(stream), peer);
             }
         });
-        Host { address, stopping, tasks, buffered }
+        Host { address, stopping, tasks, buffered, connect }
     }
 }
 
@@ -160,6 +164,8 @@ struct Host {
     stopping: Stopping,
     tasks: TaskTracker,
     buffered: Arc<Buffered>,
+    /// Serves a stream of any kind.
+    connect: Arc<dyn Fn(net::Stream, SocketAddr) + Send + Sync>,
 }
 
 impl Host {

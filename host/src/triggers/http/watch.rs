@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::Settings;
 use super::refusal::{self, Refusal};
-use crate::net::{Account, Buffered};
+use crate::net::{Account, Buffered, Stream};
 
 /// How often a timeout is looked at before it is over. A connection ends at most one part later than it could.
 const PARTS: u32 = 4;
@@ -159,7 +158,7 @@ impl Drop for Running {
 
 /// A socket that notes what it does.
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Stream,
     activity: Arc<Activity>,
     settings: Arc<Settings>,
     refusal: Option<Refusal>,
@@ -177,7 +176,7 @@ impl AsyncRead for Watched {
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, settings: Arc<Settings>) -> Watched {
+    pub(super) fn new(stream: Stream, activity: Arc<Activity>, settings: Arc<Settings>) -> Watched {
         Watched { stream, activity, settings, refusal: None }
     }
 

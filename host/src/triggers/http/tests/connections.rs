@@ -128,3 +128,21 @@ async fn a_client_that_has_said_all_it_will_still_gets_its_answer() {
     assert_eq!(client.receive().await.body, "late");
     client.is_closed().await;
 }
+
+#[tokio::test]
+async fn a_stream_of_another_kind_is_served_alike_and_its_scheme_is_its_own() {
+    let host = host().environment("development").echo("GET x").start().await;
+    let (mut client, ours) = std::os::unix::net::UnixStream::pair()
+        .map(|(one, other)| {
+            one.set_nonblocking(true).unwrap();
+            other.set_nonblocking(true).unwrap();
+            (tokio::net::UnixStream::from_std(one).unwrap(), net::Socket::Unix(other))
+        })
+        .unwrap();
+    (host.connect)(ours.open().unwrap(), host.address);
+    let mut text = String::new();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+    client.read_to_string(&mut text).await.unwrap();
+    assert!(text.contains("curl &#39;https://h/api/m/hello&#39;"), "{text}");
+    assert!(host.get("/").await.body.contains("curl &#39;http://h/api/m/hello&#39;"));
+}

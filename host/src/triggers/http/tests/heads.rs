@@ -158,7 +158,7 @@ async fn watched(activity: &Arc<Activity>) -> (Watched, Client) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     let settings = Arc::new(Settings::new(&HttpConfig::default(), "production", Arc::default()));
-    (Watched::new(stream, activity.clone(), settings), Client { stream: client, buffer: Vec::new() })
+    (Watched::new(net::Stream::Tcp(stream), activity.clone(), settings), Client { stream: client, buffer: Vec::new() })
 }
 
 #[tokio::test]

@@ -1,0 +1,134 @@
+//! Listeners: binding them, and what tells their connections apart.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+
+use socket2::{Domain, Protocol, Type};
+use tokio::net::TcpListener;
+
+use super::Socket;
+
+/// Connections that the system queues until they are accepted.
+const BACKLOG: i32 = 1_024;
+
+/// Names a listener. Each of its connections carries it, and the worker chooses by it what serves
+/// the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerId {
+    Http,
+    Admin,
+}
+
+impl ListenerId {
+    /// The key that sets its address.
+    pub fn key(self) -> &'static str {
+        match self {
+            ListenerId::Http => "http.listen",
+            ListenerId::Admin => "admin.listen",
+        }
+    }
+
+    /// The option of `fanfare serve` that sets its address.
+    fn flag(self) -> &'static str {
+        match self {
+            ListenerId::Http => "--listen",
+            ListenerId::Admin => "--admin",
+        }
+    }
+}
+
+/// Why an address has no listener.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error(
+        "{} {address} is in use: choose another with {} or {}, or stop the program that has it",
+        .id.key(), .id.flag(), .id.key()
+    )]
+    InUse { id: ListenerId, address: SocketAddr },
+    #[error("{} {address} cannot be listened on: {error}: choose another with {} or {}", .id.key(), .id.flag(), .id.key())]
+    Other { id: ListenerId, address: SocketAddr, error: io::Error },
+}
+
+/// A bound address. Nothing accepts from it yet, so its connections wait in the system's queue.
+#[derive(Debug)]
+pub struct Listener {
+    id: ListenerId,
+    socket: std::net::TcpListener,
+}
+
+/// Listens on an address.
+pub fn bind(id: ListenerId, address: SocketAddr) -> Result<Listener, BindError> {
+    let bound = socket(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { id, address },
+        _ => BindError::Other { id, address, error },
+    });
+    Ok(Listener { id, socket: bound? })
+}
+
+fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Listener {
+    pub fn id(&self) -> ListenerId {
+        self.id
+    }
+
+    /// The address that it is bound to, with the port that the system chose.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Registers it with the runtime of this thread.
+    pub fn open(self) -> io::Result<Incoming> {
+        Ok(Incoming { listener: TcpListener::from_std(self.socket)? })
+    }
+}
+
+/// The connections that arrive at a listener.
+#[derive(Debug)]
+pub struct Incoming {
+    listener: TcpListener,
+}
+
+impl Incoming {
+    /// Accepts the next connection.
+    pub async fn accept(&mut self) -> io::Result<(Socket, SocketAddr)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+        let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
+        Poll::Ready(Ok((Socket::Tcp(stream.into_std()?), peer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_port_is_one_error_that_says_what_to_do() {
+        let first = bind(ListenerId::Http, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.address().unwrap();
+        let error = bind(ListenerId::Http, address).unwrap_err();
+        let expected = format!(
+            "http.listen {address} is in use: choose another with --listen or http.listen, or stop the program that has it"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        let error = bind(ListenerId::Admin, "192.0.2.1:80".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("admin.listen 192.0.2.1:80 cannot be listened on: "), "{error}");
+        assert!(error.ends_with("choose another with --admin or admin.listen"), "{error}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The two ends of a connection's way to its worker: a [`Socket`] belongs to no thread yet, a
+//! [`Stream`] belongs to the runtime of one.
+//!
+//! Nothing outside of `net` knows which kind of stream it has.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(test)]
+use tokio::net::UnixStream;
+
+/// A connection that no runtime polls: nonblocking, and free to move to another thread.
+#[derive(Debug)]
+pub enum Socket {
+    Tcp(std::net::TcpStream),
+    /// Stands for encrypted connections in tests.
+    #[cfg(test)]
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Socket {
+    /// Registers it with the runtime of this thread.
+    pub fn open(self) -> io::Result<Stream> {
+        match self {
+            Socket::Tcp(socket) => {
+                // It fails only when the client has left.
+                _ = socket.set_nodelay(true);
+                Ok(Stream::Tcp(TcpStream::from_std(socket)?))
+            }
+            #[cfg(test)]
+            Socket::Unix(socket) => Ok(Stream::Unix(UnixStream::from_std(socket)?)),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Socket::Tcp(socket) => socket.as_raw_fd(),
+            #[cfg(test)]
+            Socket::Unix(socket) => socket.as_raw_fd(),
+        }
+    }
+}
+
+/// A connection of any kind, on the runtime of its thread.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    #[cfg(test)]
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Whether what it carries is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        match self {
+            Stream::Tcp(_) => false,
+            #[cfg(test)]
+            Stream::Unix(_) => true,
+        }
+    }
+}
+
+/// Calls a method of the stream inside, whatever its kind.
+macro_rules! inner {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($inner) => $call,
+            #[cfg(test)]
+            Stream::Unix($inner) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        inner!(self.get_mut(), inner => Pin::new(inner).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        inner!(self.get_mut(), inner => Pin::new(inner).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        inner!(self.get_mut(), inner => Pin::new(inner).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        inner!(self, inner => inner.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self.get_mut(), inner => Pin::new(inner).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        inner!(self.get_mut(), inner => Pin::new(inner).poll_shutdown(cx))
+    }
+}
