@@ -10,17 +10,18 @@ use crate::harness::root;
 const TABLE: &[(&str, &[&str])] = &[
     ("call", &[]),
     ("files", &[]),
-    ("config", &["call", "files"]),
+    ("config", &["call", "document"]),
+    ("document", &["call", "files"]),
     ("ports", &["call", "config"]),
     ("bindings", &[]),
     ("engine", &["files"]),
     ("net", &[]),
-    ("registry", &["call", "config", "engine", "files"]),
+    ("registry", &["call", "config", "document", "engine", "files"]),
     ("isolate", &["bindings", "call", "config", "engine", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("triggers", &["call", "config", "net", "registry"]),
     ("worker", &["call", "config", "dispatch", "isolate", "net", "registry", "triggers"]),
-    ("swap", &["call", "config", "dispatch", "files", "isolate", "ports", "registry"]),
+    ("swap", &["call", "config", "dispatch", "document", "files", "isolate", "ports", "registry"]),
     ("admin", &["call", "config", "dispatch", "isolate", "net", "registry", "swap"]),
     (
         "host",
@@ -29,8 +30,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("cli", &["call", "config", "engine", "files", "host", "registry"]),
-    ("fuzzing", &["call", "config", "engine", "files", "registry", "triggers"]),
+    ("cli", &["call", "config", "document", "engine", "files", "host", "registry"]),
+    ("fuzzing", &["call", "config", "document", "engine", "files", "registry", "triggers"]),
     ("lib", &[]),
 ];
 

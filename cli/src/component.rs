@@ -1,7 +1,8 @@
 //! What `fanfare check` and `fanfare build` find in a module's component.
 
 use super::progress::{Line, progress};
-use fanfare::config::{Config, Fault, Origin, source};
+use fanfare::config::Config;
+use fanfare::document::{Fault, Origin, source};
 use fanfare::host::Inspector;
 use fanfare::registry::Manifest;
 

@@ -8,7 +8,8 @@ use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::terminal::{complain, print};
-use fanfare::config::{Config, Fault, Flags, Origin, Sources};
+use fanfare::config::{Config, Flags, Sources};
+use fanfare::document::{Fault, Origin};
 
 /// The flags that choose settings.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -12,7 +12,7 @@ use super::build;
 use super::project::Wanted;
 use super::serve::{self, Companion, ServeArgs};
 use super::terminal::complain;
-use fanfare::config::source::shown;
+use fanfare::document::source::shown;
 use fanfare::host::{RunningHost, Want};
 use fanfare::registry::{Manifest, ModuleState, Roster};
 use sources::Sources;

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::config::SettingsArgs;
 use super::terminal::{complain, print};
-use fanfare::config::{self, Capabilities, Config, KeyPath, Sources, formats, source};
+use fanfare::config::{self, Capabilities, Config, Sources, formats};
+use fanfare::document::{KeyPath, source};
 use fanfare::registry::manifest::Manifest;
 
 /// Flags of `fanfare grant`.

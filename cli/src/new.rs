@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use super::config::SettingsArgs;
 use super::project;
 use super::terminal::{complain, print};
-use fanfare::config::{Config, formats, source};
+use fanfare::config::{Config, formats};
+use fanfare::document::source;
 use sdk::{LOCK, Placed};
 
 mod sdk;

@@ -17,7 +17,8 @@ use super::serve::must_be_whole;
 use super::temp::Temp;
 use super::terminal::{complain, print};
 use expect::{Answer, cut};
-use fanfare::config::{Config, source};
+use fanfare::config::Config;
+use fanfare::document::source;
 use fanfare::engine::Cache;
 use fanfare::host::{Host, RunningHost};
 use fanfare::registry::Manifest;
@@ -161,7 +162,7 @@ fn throw_away(config: &Config, manifest: &Manifest, tests: &Tests, temp: &Temp) 
     let mut config = config.clone();
     let mut operator = config.module(&manifest.name);
     operator.grants = manifest.capabilities.clone();
-    fanfare::config::merge::overlay_json(&mut operator.config, &tests.config);
+    fanfare::document::merge::overlay_json(&mut operator.config, &tests.config);
     config.modules = [(manifest.name.clone(), operator)].into();
     (config.modules_dir, config.state_dir) = (modules, state);
     let any_port = ([127, 0, 0, 1], 0).into();

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::document::{Fault, Faults, KeyPath, Node, Origin};
+
 pub use capabilities::Capabilities;
-pub use fault::{Fault, Faults, Origin};
 pub use http::{CorsConfig, HttpConfig};
 pub use limits::{Limits, LimitsPatch};
 pub use load::{Flags, Sources};
@@ -18,24 +19,17 @@ pub use module::{ModuleConfig, SubdomainConfig};
 pub use parts::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
 };
-pub use tree::{Node, Path as KeyPath, Value};
 
 pub mod capabilities;
-pub mod fault;
 pub mod formats;
 pub mod http;
 pub mod limits;
 mod live;
 pub mod load;
-pub mod merge;
 pub mod module;
 pub mod parts;
 pub mod schema;
 pub mod settings;
-pub mod shape;
-pub mod source;
-pub mod tree;
-pub mod units;
 pub mod unserved;
 pub mod variables;
 

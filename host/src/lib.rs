@@ -11,6 +11,7 @@
 //! - [`registry`]: manifests, generations
 //! - [`engine`]: wasmtime, the cache of compiled components, the epoch ticker
 //! - [`net`]: what sockets cost: file descriptors, bytes in memory, errors of `accept`
+//! - [`document`]: JSON that people write, with its places, layers and schemas
 //! - [`files`]: reading and writing files
 //! - [`call`], [`ports`], [`config`]: plain data and traits that all may use
 
@@ -19,6 +20,7 @@ pub mod bindings;
 pub mod call;
 pub mod config;
 pub mod dispatch;
+pub mod document;
 pub mod engine;
 pub mod files;
 #[cfg(any(test, fuzzing))]

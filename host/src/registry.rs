@@ -31,8 +31,9 @@ pub use weight::Weight;
 
 use crate::call::Route;
 use crate::call::text::{NAME, line};
-use crate::config::shape::did_you_mean;
-use crate::config::{Capabilities, Fault, Faults, KeyPath, Limits};
+use crate::config::{Capabilities, Limits};
+use crate::document::shape::did_you_mean;
+use crate::document::{Fault, Faults, KeyPath};
 
 /// One loaded version of a module. Never changes.
 pub struct Generation {

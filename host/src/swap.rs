@@ -32,8 +32,9 @@ pub use progress::{Compiling, Logged, Progress, Turn};
 pub use requests::Want;
 pub use watch::Watcher;
 
-use crate::config::{Config, FILE_NAME, Faults};
+use crate::config::{Config, FILE_NAME};
 use crate::dispatch::Dispatch;
+use crate::document::Faults;
 use crate::isolate::{Environment, GuestLinker, Program};
 use crate::registry::{Kept, Loader, Roster};
 

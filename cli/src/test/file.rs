@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use fanfare::config::formats::{self, Label, MethodName};
-use fanfare::config::shape::{self, Nulls};
-use fanfare::config::{Fault, Faults, KeyPath, Node, Origin, schema, source};
+use fanfare::config::schema;
+use fanfare::document::shape::Nulls;
+use fanfare::document::{Fault, Faults, KeyPath, Node, Origin, source};
 
 /// How the names of such files end.
 pub const SUFFIX: &str = ".test.json";
@@ -159,7 +160,7 @@ pub fn load(file: &Path) -> Result<Tests, Faults> {
 pub fn from_text(text: &str, file: &Path) -> Result<Tests, Faults> {
     let shown = source::shown(file);
     let (tree, mut faults) = source::parse(text, &shown);
-    faults.extend(shape::check(&tree, &KeyPath::default(), schema(), Nulls::Plain));
+    faults.extend(schema::check(&tree, &KeyPath::default(), schema(), Nulls::Plain));
     let cases = tree.get("cases").map(Node::items).unwrap_or_default();
     let mut read = Vec::new();
     for (index, node) in cases.iter().enumerate().take(MOST) {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::units::{Size, Time};
 use crate::call::{MAX_PATH, METHODS};
+use crate::document::units::{Size, Time};
 
 macro_rules! formats {
     ($($(#[$doc:meta])* $name:ident = $format:literal, $pattern:literal $(, at most $most:expr)?;)*) => {$(

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::formats::{Address, CorsOrigin, Domain, HeaderName};
-use super::units::{KIB, MIB, Size, Time};
+use crate::document::units::{KIB, MIB, Size, Time};
 
 /// The listener that clients reach.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,20 +23,20 @@ pub struct HttpConfig {
     /// What browsers on other origins may do.
     pub cors: CorsConfig,
     /// The largest request body, 1 byte to 1 GiB. Default `2MiB`.
-    #[serde(with = "super::units::size")]
+    #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1, "maximum" = 1u64 << 30))]
     pub max_body: u64,
     /// How long a client may take to send a body, 1 ms to 1 h. Default `30s`.
-    #[serde(with = "super::units::duration")]
+    #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub body_timeout: Duration,
     /// How long a client may take to send the head of a request, 1 ms to 1 h. Default `10s`.
-    #[serde(with = "super::units::duration")]
+    #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub header_timeout: Duration,
     /// How long a connection may stay open between requests, and how long a client may take nothing of an answer, 1 ms to 24 h.
     /// Default `75s`.
-    #[serde(with = "super::units::duration")]
+    #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 86_400_000))]
     pub idle_timeout: Duration,
     /// The most connections at once, 1 to 1000000, or fewer where the limit of file descriptors (`ulimit -n`) is too low for them.
@@ -46,7 +46,7 @@ pub struct HttpConfig {
     /// Bytes that all connections may hold together: request bodies that are being read, answers that clients have not taken
     /// yet, and 4 KiB for each HTTP/2 stream; 8 KiB of each connection do not count. Beyond that requests are refused with 503.
     /// 64 KiB to 1 TiB; `maxBody` where that is more. Default `256MiB`.
-    #[serde(with = "super::units::size")]
+    #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 65_536, "maximum" = 1u64 << 40))]
     pub max_buffered: u64,
     /// The most requests at once on one HTTP/2 connection, 1 to 65536. Default 128.
@@ -56,7 +56,7 @@ pub struct HttpConfig {
     #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub local_streams: u32,
     /// The largest head of a request, 8 KiB to 1 MiB. Default `64KiB`.
-    #[serde(with = "super::units::size32")]
+    #[serde(with = "crate::document::units::size32")]
     #[schemars(with = "Size", extend("minimum" = 8_192, "maximum" = 1_048_576))]
     pub max_header_bytes: u32,
     /// The most header fields of a request, 1 to 1000. Default 100.
@@ -97,7 +97,7 @@ pub struct CorsConfig {
     /// Whether cookies and credentials may be sent. Not together with the origin `*`. Default false.
     pub credentials: bool,
     /// How long a browser may remember the answer, 0 to 24 h. Default `10m`.
-    #[serde(with = "super::units::duration")]
+    #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 86_400_000))]
     pub max_age: Duration,
 }

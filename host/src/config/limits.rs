@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{Count, GIB, KIB, MIB, Size, Time};
+use crate::document::units::{Count, GIB, KIB, MIB, Size, Time};
 
 /// Writes the three faces of the limits from one table: values, a partial set as users write it, and the names.
 macro_rules! limits {
@@ -90,7 +90,7 @@ pub struct Above {
 }
 
 /// A year: the longest time anywhere.
-const YEAR: u64 = super::units::LONGEST.as_millis() as u64;
+const YEAR: u64 = crate::document::units::LONGEST.as_millis() as u64;
 const TIB: u64 = 1024 * GIB;
 
 limits! {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use super::fault::{Fault, Faults, Origin};
-use super::{Config, Node, load, source};
+use super::{Config, load};
+use crate::document::fault::{Fault, Faults, Origin};
+use crate::document::{Node, source};
 
 /// The parts that are taken up while the host runs.
 const LIVE: &[&str] = &["modules", "limits"];

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::fault::{Fault, Faults, Origin};
 use super::limits::Limits;
-use super::merge::overlay;
 use super::settings::Settings;
-use super::shape::{self, Nulls};
-use super::tree::{Member, Node, Path as KeyPath, Value, quoted};
-use super::units::Time;
-use super::{Config, FILE_NAME, formats, schema, source, variables};
+use super::{Config, FILE_NAME, formats, schema, variables};
+use crate::document::fault::{Fault, Faults, Origin};
+use crate::document::merge::overlay;
+use crate::document::shape::{self, Nulls};
+use crate::document::source;
+use crate::document::tree::{Member, Node, Path as KeyPath, Value, quoted};
+use crate::document::units::Time;
 
 /// Where settings come from.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +80,7 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
     let shown = file.map_or_else(|| Arc::from(FILE_NAME), source::shown);
     let (mut tree, mut faults) =
         text.map_or_else(|| (Node::object(&Origin::Default), Faults::default()), |text| source::parse(text, &shown));
-    faults.extend(shape::check(&tree, &KeyPath::default(), schema::config(), Nulls::Remove));
+    faults.extend(schema::check(&tree, &KeyPath::default(), schema::config(), Nulls::Remove));
     let mut warnings = Vec::new();
     let environment = environment(sources, &mut faults);
     let section = take_section(&mut tree, &environment, &mut warnings);
@@ -88,7 +89,7 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
     warnings.extend(unknown);
     let flags = flags(sources);
     for layer in [&overrides, &flags] {
-        faults.extend(shape::check(layer, &KeyPath::default(), schema::config(), Nulls::Remove));
+        faults.extend(schema::check(layer, &KeyPath::default(), schema::config(), Nulls::Remove));
     }
     let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
     let mut effective = Node::from_json(defaults, &Origin::Default);

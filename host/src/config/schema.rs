@@ -6,12 +6,15 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value as Json, json};
 
+use super::formats;
 use super::settings::Settings;
+use crate::document::shape::{self, Nulls};
+use crate::document::{Faults, KeyPath, Node};
 
 /// What `$schema` of our schemas says.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// The schema of `fanfare.json` with our own keywords in it, for [`super::shape`].
+/// The schema of `fanfare.json` with our own keywords in it, for [`check`].
 pub fn config() -> &'static Json {
     static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
         let mut generator = SchemaSettings::draft2020_12().into_generator();
@@ -32,6 +35,11 @@ pub fn config() -> &'static Json {
         root.into()
     });
     &SCHEMA
+}
+
+/// Every way in which `node`, found at `path`, does not fit a schema of ours.
+pub fn check(node: &Node, path: &KeyPath, schema: &Json, nulls: Nulls) -> Faults {
+    shape::check(node, path, schema, formats::check, nulls)
 }
 
 /// The schema of any other file, with our own keywords in it.

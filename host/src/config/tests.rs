@@ -1,8 +1,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::units::{GIB, MIB};
 use super::*;
+use crate::document::Value;
+use crate::document::units::{GIB, MIB};
 
 const ROOT: &str = "/srv/app";
 

@@ -11,6 +11,3 @@ pub const CAPABILITIES: &[&str] = &["http", "files", "environment", "secrets"];
 
 /// Names in `middlewares`.
 pub const MIDDLEWARES: &[&str] = &["session"];
-
-/// What is said about each of them.
-pub const MESSAGE: &str = "not served by this version yet";

@@ -5,11 +5,11 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value as Json;
 
-use super::fault::{Fault, Origin};
 use super::schema;
-use super::shape::nearest;
-use super::tree::{Member, Node, Value};
 use super::unserved;
+use crate::document::shape::{UNSERVED, nearest};
+use crate::document::tree::{Member, Node, Value};
+use crate::document::{Fault, Origin};
 
 /// What every variable of ours begins with.
 pub const PREFIX: &str = "FANFARE_";
@@ -124,7 +124,7 @@ impl Key {
 fn unknown(name: &str) -> String {
     let section = name.strip_prefix(PREFIX).unwrap_or(name).split('_').next().unwrap_or_default();
     if unserved::CONFIG.iter().any(|key| key.eq_ignore_ascii_case(section)) {
-        return format!("{} is {}, so the variable is ignored", section.to_ascii_lowercase(), unserved::MESSAGE);
+        return format!("{} is {}, so the variable is ignored", section.to_ascii_lowercase(), UNSERVED);
     }
     let short = |name| str::strip_prefix(name, PREFIX).unwrap_or(name);
     let names: Vec<&str> = known().keys().map(String::as_str).chain(OTHERS.iter().copied()).map(short).collect();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::loader::digest;
 use super::manifest::{FILE_NAME, Manifest};
 use super::{Candidate, short};
-use crate::config::source;
+use crate::document::source;
 use crate::files::{self, PRIVATE, ReadError, make_private, write_durable};
 
 /// How many generations of a module are kept, with the one that serves.

@@ -10,7 +10,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Generation, Isolation, Manifest, component, lifts, manifest};
-use crate::config::{Config, EngineConfig, Faults, Limits};
+use crate::config::{Config, EngineConfig, Limits};
+use crate::document::Faults;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::files::{aside, hex};
 

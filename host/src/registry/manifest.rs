@@ -10,7 +10,7 @@ use http::Method;
 use serde_json::{Map, Value};
 
 pub use crate::config::{Capabilities, Limits, LimitsPatch};
-use crate::config::{Faults, Node};
+use crate::document::{Faults, Node};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
 pub use raw::{Isolation, Middleware, Rollout};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{LOOK, Swapper};
-use crate::config::{Config, source};
+use crate::config::Config;
+use crate::document::source;
 use crate::files::aside;
 use crate::registry::manifest::{self, FILE_NAME, Found, Manifest};
 use crate::registry::{Candidate, ModuleState, component, folder_digest};

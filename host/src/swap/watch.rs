@@ -21,7 +21,8 @@ use tokio::sync::mpsc;
 
 use super::disk::{Print, Seen};
 use super::{Swapper, Want};
-use crate::config::{FILE_NAME, source};
+use crate::config::FILE_NAME;
+use crate::document::source;
 use crate::files::aside;
 use crate::registry::manifest::{self, is_candidate};
 use crate::registry::{ModuleState, Note};

@@ -9,10 +9,12 @@ use http::Method;
 use super::raw::{self, Isolation, Place, RawBroadcast, RawBuild, RawRoute, RawStartup};
 use super::scan::name_of;
 use super::{Build, FILE_NAME, Manifest, Route, Segment, Startup, path};
-use crate::config::fault::{Fault, Faults, Origin};
-use crate::config::shape::{self, Nulls};
-use crate::config::tree::{Member, Node, Path as KeyPath, quoted};
-use crate::config::{Capabilities, formats, source};
+use crate::config::schema;
+use crate::config::{Capabilities, formats};
+use crate::document::fault::{Fault, Faults, Origin};
+use crate::document::shape::{self, Nulls};
+use crate::document::source;
+use crate::document::tree::{Member, Node, Path as KeyPath, quoted};
 
 /// Reads the file in `dir`.
 pub fn load(dir: &Path) -> Result<Manifest, Faults> {
@@ -25,7 +27,7 @@ pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let shown = source::shown(&dir.join(FILE_NAME));
     let dir: PathBuf = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).components().collect();
     let (tree, mut faults) = source::parse(text, &shown);
-    faults.extend(shape::check(&tree, &KeyPath::default(), raw::schema(), Nulls::Plain));
+    faults.extend(schema::check(&tree, &KeyPath::default(), raw::schema(), Nulls::Plain));
     let name = name_of(&dir);
     if !formats::is_module(&name) {
         let message =

@@ -8,7 +8,7 @@ use http::Method;
 use super::Segment;
 use crate::call::{MAX_PATH, MAX_SEGMENTS};
 use crate::config::formats;
-use crate::config::tree::quoted;
+use crate::document::tree::quoted;
 use crate::registry::router::decode_segment;
 
 /// A path as it is written, decoded into segments; else the rule it breaks.

@@ -150,8 +150,8 @@ pub struct Rollout {
     #[schemars(extend("minimum" = 1, "maximum" = 1024))]
     pub canary: usize,
     /// For how long, 10 ms to 24 h. Default `30s`.
-    #[serde(with = "crate::config::units::duration")]
-    #[schemars(with = "crate::config::units::Time", extend("minimum" = 10, "maximum" = 86_400_000))]
+    #[serde(with = "crate::document::units::duration")]
+    #[schemars(with = "crate::document::units::Time", extend("minimum" = 10, "maximum" = 86_400_000))]
     pub r#for: Duration,
     /// How many of their calls may crash, time out or end with a status of 500 and above, 0 to 1000000. Default 0.
     #[schemars(extend("minimum" = 0, "maximum" = 1_000_000))]

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::Manifest;
-use crate::config::fault::{Fault, Faults, Origin};
-use crate::config::merge::overlay_json;
-use crate::config::tree::{Node, Path as KeyPath};
 use crate::config::{Config, Limits, ModuleConfig};
+use crate::document::fault::{Fault, Faults, Origin};
+use crate::document::merge::overlay_json;
+use crate::document::tree::{Node, Path as KeyPath};
 
 /// The values a guest sees: `module.json` < operator < subdomain. Objects merge, arrays and scalars replace, `null` removes.
 pub fn effective_config(manifest: &Manifest, operator: &ModuleConfig, subdomain: Option<&str>) -> Value {

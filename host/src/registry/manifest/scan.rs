@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{FILE_NAME, Manifest, ManifestError};
-use crate::config::{Fault, KeyPath};
+use crate::document::{Fault, KeyPath};
 use crate::files::{self, Irregular};
 
 /// A folder with a `module.json`.

@@ -1,16 +1,14 @@
 //! Checks values against the schema of the types they become: keys, kinds, bounds and forms, all faults at once.
 //!
 //! The schemas come from `schemars`, so there is one description of each file. Beside the usual keywords they hold
-//! `x-format` (see [`formats`]), `x-names` (the form of an object's own keys), `x-free` (any values below), `x-any`
+//! `x-format` (checked by a function that the caller gives), `x-names` (the form of an object's own keys), `x-free` (any values below), `x-any`
 //! (any value) and `x-unserved` (names to come). After a clean check the values fit the types.
 
 use serde_json::{Map, Value as Json};
 
 use super::fault::{Fault, Faults, Origin};
-use super::formats;
 use super::tree::{Member, Node, Path, Step, Value, quoted};
 use super::units::{Size, Time};
-use super::unserved;
 
 /// What a `null` stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,15 +19,23 @@ pub enum Nulls {
     Plain,
 }
 
+/// Checks a text against a format: returns the number that it stands for if it stands for one, else
+/// the rule that it breaks. Accepts any text for a format that it does not know.
+pub type Formats = fn(format: &str, text: &str) -> Result<Option<u64>, String>;
+
+/// Said of names in `x-unserved`.
+pub const UNSERVED: &str = "not served by this version yet";
+
 /// Every way in which `node`, found at `path`, does not fit `schema`.
-pub fn check(node: &Node, path: &Path, schema: &Json, nulls: Nulls) -> Faults {
-    let mut shape = Shape { root: schema, nulls, path: path.clone(), faults: Faults::default() };
+pub fn check(node: &Node, path: &Path, schema: &Json, formats: Formats, nulls: Nulls) -> Faults {
+    let mut shape = Shape { root: schema, formats, nulls, path: path.clone(), faults: Faults::default() };
     shape.visit(node, schema);
     shape.faults
 }
 
 struct Shape<'a> {
     root: &'a Json,
+    formats: Formats,
     nulls: Nulls,
     path: Path,
     faults: Faults,
@@ -87,14 +93,14 @@ impl<'a> Shape<'a> {
     }
 
     fn kind(&mut self, node: &Node, rules: &Rules<'a>) {
-        self.fault(&node.origin, format!("must be {}, found {node}", rules.expected()));
+        self.fault(&node.origin, format!("must be {}, found {node}", rules.expected(self.formats)));
     }
 
     fn text(&mut self, node: &Node, text: &str, rules: &Rules<'a>) {
         let names = rules.names();
         if !names.is_empty() && !names.contains(&text) {
             if rules.unserved(text) {
-                return self.fault(&node.origin, format!("{}: {}", quoted(text), unserved::MESSAGE));
+                return self.fault(&node.origin, format!("{}: {}", quoted(text), UNSERVED));
             }
             return self.fault(
                 &node.origin,
@@ -102,7 +108,7 @@ impl<'a> Shape<'a> {
             );
         }
         let Some(format) = rules.format() else { return };
-        match formats::check(format, text) {
+        match (self.formats)(format, text) {
             Ok(Some(number)) => self.bounds(node, number, rules),
             Ok(None) => {}
             Err(rule) => self.fault(&node.origin, format!("must be {rule}, found {node}")),
@@ -129,7 +135,7 @@ impl<'a> Shape<'a> {
                 (Some(schema), _) => self.visit(&member.node, schema),
                 (None, Some(schema)) => {
                     let form = rules.get("x-names").and_then(Json::as_str);
-                    if let Some(Err(rule)) = form.map(|form| formats::check(form, &member.name)) {
+                    if let Some(Err(rule)) = form.map(|form| (self.formats)(form, &member.name)) {
                         self.fault(&member.origin, format!("must be {rule}, found {}", quoted(&member.name)));
                     }
                     self.visit(&member.node, schema);
@@ -151,7 +157,7 @@ impl<'a> Shape<'a> {
             return self.fault(&member.origin, "unknown key".to_owned());
         }
         if rules.unserved(&member.name) {
-            return self.fault(&member.origin, unserved::MESSAGE.to_owned());
+            return self.fault(&member.origin, UNSERVED.to_owned());
         }
         let known: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
         let way_out = match did_you_mean(&member.name, &known) {
@@ -236,11 +242,11 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn expected(&self) -> String {
+    fn expected(&self, formats: Formats) -> String {
         match (self.names(), self.format()) {
             (names, _) if !names.is_empty() => return format!("one of {}", list(&names)),
             (_, Some(format)) => {
-                if let Err(rule) = formats::check(format, "\0") {
+                if let Err(rule) = formats(format, "\0") {
                     return rule;
                 }
             }

@@ -67,7 +67,7 @@ pub fn overlay_json(base: &mut Map<String, Json>, over: &Map<String, Json>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::fault::Origin;
+    use crate::document::fault::Origin;
     use serde_json::json;
 
     fn laid(base: Json, over: Json) -> Json {
