@@ -54,6 +54,10 @@ async fn components_of_0_1_0_load_and_pass() {
         let answer = host.post(&format!("/api/{name}/echo"), "as ever").await;
         assert_eq!((answer.status, answer.text()), (200, "as ever"), "{name}");
     }
+    for name in RAW.into_iter().chain(["echo"]) {
+        let answer = host.post(&format!("/api/{name}/pass"), "passed on").await;
+        assert_eq!((answer.status, answer.text()), (200, "passed on"), "{name}");
+    }
     for name in RAW {
         let answer = host.post(&format!("/api/{name}/wait"), "echo/echo").await;
         assert_eq!(answer.status, 204, "{name}: {}", answer.text());

@@ -63,6 +63,7 @@ impl Language {
     async fn keeps_the_contract(&self) {
         let Some(host) = self.start().await else { return };
         self.echoes(&host).await;
+        self.passes(&host).await;
         self.waits(&host).await;
         self.emits(&host).await;
         self.is_charged(&host).await;
@@ -78,6 +79,11 @@ impl Language {
         let bytes = host.request("POST", &self.path("echo"), &[("content-type", "image/png")], [0xff, 0, 1]).await;
         assert_eq!((bytes.status, &bytes.body[..]), (200, &[0xff, 0, 1][..]));
         assert_eq!(host.post(&self.path("echo"), "").await.status, 204);
+    }
+
+    async fn passes(&self, host: &Started) {
+        let passed = host.post(&self.path("pass"), "grüße").await;
+        assert_eq!((passed.status, passed.text()), (200, "grüße"));
     }
 
     async fn waits(&self, host: &Started) {

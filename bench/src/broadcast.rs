@@ -51,7 +51,7 @@ pub fn run(effort: Effort) -> Report {
 }
 
 fn emission() -> Emission {
-    Emission { module: Some("hello".to_owned()), name: "hello".to_owned(), subdomain: None }
+    Emission { module: Some("hello".to_owned()), name: "hello".to_owned(), ..Emission::default() }
 }
 
 fn throughput(node: &Node, count: u32) -> f64 {

@@ -18,6 +18,9 @@ pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName, RouteNameError};
 pub use panic::panic_text;
 pub use problem::Problem;
 
+/// Name and value pairs, for what later versions add. A version ignores the names that it does not know.
+pub type Extra = Vec<(String, String)>;
+
 /// One of the places of a node that hold instances. Written `worker-0`, `broker-0`, `master`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IsolateId {
@@ -27,27 +30,29 @@ pub enum IsolateId {
 }
 
 impl Target {
-    /// Bytes of its name.
+    /// Bytes of its names.
     pub fn names(&self) -> usize {
         match self {
-            Target::Node(name) | Target::Server(name) => name.len(),
+            Target::Node(name) | Target::Server(name) | Target::Channel(name) | Target::Session(name) => name.len(),
+            Target::Other(kind, name) => kind.len() + name.len(),
             Target::Any | Target::Isolate(_) => 0,
         }
     }
 }
 
 impl Group {
-    /// Bytes of its name.
+    /// Bytes of its names.
     pub fn names(&self) -> usize {
         match self {
             Group::Servers(name) => name.len(),
-            Group::Workers | Group::Brokers => 0,
+            Group::Other(kind, name) => kind.len() + name.len(),
+            Group::Workers | Group::Brokers | Group::Nodes | Group::Cluster => 0,
         }
     }
 }
 
 impl Address {
-    /// Bytes of its name.
+    /// Bytes of its names.
     pub fn names(&self) -> usize {
         match self {
             Address::One(target) => target.names(),
@@ -193,7 +198,12 @@ pub struct Broadcast {
 #[derive(Debug, Clone)]
 pub enum Origin {
     Client,
-    Guest { module: Arc<str>, isolate: IsolateId },
+    Guest {
+        module: Arc<str>,
+        isolate: IsolateId,
+        /// `None` on this node.
+        node: Option<Arc<str>>,
+    },
     Host,
     Operator,
 }
@@ -217,6 +227,8 @@ pub struct Call {
     pub params: Vec<(String, String)>,
     pub query: String,
     pub payload: Payload,
+    /// Facts that middlewares passed on, as `<module>.<name>`.
+    pub extra: Extra,
 }
 
 /// Bytes that every call costs the host besides the text it carries: its record, its context, its
@@ -227,16 +239,21 @@ const FIXED: usize = 1_024;
 const ENTRY: usize = 104;
 
 impl Call {
-    /// Bytes of the text that goes with the payload: parameters, query, names and the subdomain.
+    /// Bytes of the text that goes with the payload: parameters, query, names, the subdomain and the facts.
     pub fn beside(&self) -> usize {
-        pairs(&self.params) + self.query.len() + self.trigger.name().len() + self.context.subdomain_len()
+        pairs(&self.params)
+            + pairs(&self.extra)
+            + self.query.len()
+            + self.trigger.name().len()
+            + self.context.subdomain_len()
     }
 
     /// Bytes that the call holds while it waits: everything it carries, and the calls that wait for
     /// it.
     pub fn weight(&self) -> u64 {
-        let params = pairs(&self.params) + ENTRY * self.params.len();
-        (self.context.weight() + params + self.query.len() + self.trigger.name().len() + self.payload.len()) as u64
+        let listed = [&self.params, &self.extra].map(|list| pairs(list) + ENTRY * list.len());
+        let listed = listed.iter().sum::<usize>();
+        (self.context.weight() + listed + self.query.len() + self.trigger.name().len() + self.payload.len()) as u64
     }
 }
 
@@ -244,8 +261,17 @@ impl Call {
 #[derive(Debug, Clone)]
 pub enum Outcome {
     Reply(Reply),
-    /// Let it go on, with another payload if there is one.
-    Pass(Option<Payload>),
+    /// The call continues with its next step.
+    Pass(Passed),
+}
+
+/// What the next step of a call gets from the step that passed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// `None` keeps the payload that arrived.
+    pub payload: Option<Payload>,
+    /// Facts for the next steps. A call that has no next step drops them.
+    pub extra: Extra,
 }
 
 impl Outcome {
@@ -253,7 +279,7 @@ impl Outcome {
     pub fn into_reply(self) -> Reply {
         match self {
             Outcome::Reply(reply) => reply,
-            Outcome::Pass(payload) => Reply { payload: payload.unwrap_or_default(), ..Reply::default() },
+            Outcome::Pass(passed) => Reply { payload: passed.payload.unwrap_or_default(), ..Reply::default() },
         }
     }
 }
@@ -264,7 +290,7 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub payload: Payload,
-    pub extra: Vec<(String, String)>,
+    pub extra: Extra,
 }
 
 impl Reply {
@@ -292,7 +318,7 @@ fn pairs(list: &[(String, String)]) -> usize {
 pub fn sizes(answered: &Result<Outcome, Failure>) -> (usize, usize) {
     match answered {
         Ok(Outcome::Reply(reply)) => (reply.payload.len(), reply.beside()),
-        Ok(Outcome::Pass(payload)) => (payload.as_ref().map_or(0, Payload::len), 0),
+        Ok(Outcome::Pass(passed)) => (passed.payload.as_ref().map_or(0, Payload::len), pairs(&passed.extra)),
         Err(failure) => (failure.data.len(), failure.name.len() + failure.message.len() + pairs(&failure.extra)),
     }
 }
@@ -304,6 +330,8 @@ pub type Ended = Result<Outcome, CallError>;
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub isolate: IsolateId,
+    /// `None` on this node.
+    pub node: Option<String>,
     pub outcome: Result<Reply, CallError>,
 }
 
@@ -311,23 +339,28 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Skipped {
     pub isolate: IsolateId,
+    /// `None` on this node.
+    pub node: Option<String>,
     pub reason: String,
 }
 
 /// Which broadcast to emit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Emission {
     /// `None`: the caller's own module.
     pub module: Option<String>,
     pub name: String,
     /// `None`: the caller's.
     pub subdomain: Option<String>,
+    /// This version knows none and ignores all.
+    pub extra: Extra,
 }
 
 impl Emission {
-    /// Bytes of its names.
+    /// Bytes of its names, and of all that is beside them.
     pub fn names(&self) -> usize {
-        self.module.as_ref().map_or(0, String::len) + self.name.len() + self.subdomain.as_ref().map_or(0, String::len)
+        let name = |name: &Option<String>| name.as_ref().map_or(0, String::len);
+        name(&self.module) + self.name.len() + name(&self.subdomain) + pairs(&self.extra)
     }
 }
 
@@ -345,6 +378,7 @@ pub struct Receipt {
     /// How many workers it was queued for.
     pub accepted: u32,
     pub skipped: Vec<Skipped>,
+    pub extra: Extra,
 }
 
 /// One place to call.
@@ -354,6 +388,10 @@ pub enum Target {
     Isolate(IsolateId),
     Node(String),
     Server(String),
+    Channel(String),
+    Session(String),
+    /// A kind that this version does not know, and the name of the place.
+    Other(String, String),
 }
 
 /// Several places to call.
@@ -362,6 +400,11 @@ pub enum Group {
     Workers,
     Brokers,
     Servers(String),
+    Nodes,
+    /// Every worker of every node.
+    Cluster,
+    /// A kind that this version does not know, and the name of the places.
+    Other(String, String),
 }
 
 /// One place or several.
@@ -378,4 +421,53 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// `None`: the caller's.
     pub subdomain: Option<String>,
+    /// This version knows none and ignores all.
+    pub extra: Extra,
+}
+
+impl CallOptions {
+    /// Bytes of the subdomain, and of all that is beside it.
+    pub fn names(&self) -> usize {
+        self.subdomain.as_ref().map_or(0, String::len) + pairs(&self.extra)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extra(bytes: usize) -> Extra {
+        vec![("n".repeat(bytes), "v".repeat(bytes))]
+    }
+
+    #[test]
+    fn a_pass_that_ends_a_call_is_a_reply_with_its_payload_and_nothing_else() {
+        let ended = |payload| Outcome::Pass(Passed { payload, extra: extra(1) }).into_reply();
+        assert_eq!(ended(None), Reply::default());
+        let payload = Payload::Text("new".into());
+        assert_eq!(ended(Some(payload.clone())), Reply { payload, ..Reply::default() });
+    }
+
+    #[test]
+    fn the_size_of_what_a_handler_returns_counts_its_facts() {
+        let payload = Some(Payload::Text("abc".into()));
+        assert_eq!(sizes(&Ok(Outcome::Pass(Passed { payload, extra: extra(5) }))), (3, 10));
+        assert_eq!(sizes(&Ok(Outcome::Reply(Reply { extra: extra(5), ..Reply::default() }))), (0, 10));
+        assert_eq!(sizes(&Err(Failure { extra: extra(5), ..Failure::default() })), (0, 10));
+    }
+
+    #[test]
+    fn the_names_of_what_a_guest_sends_count_all_texts() {
+        let text = || "x".repeat(5);
+        for target in [Target::Node(text()), Target::Server(text()), Target::Channel(text()), Target::Session(text())] {
+            assert_eq!(Address::One(target).names(), 5);
+        }
+        assert_eq!(Address::One(Target::Other(text(), text())).names(), 10);
+        assert_eq!(Address::Every(Group::Servers(text())).names(), 5);
+        assert_eq!(Address::Every(Group::Other(text(), text())).names(), 10);
+        let what = Emission { module: Some(text()), name: text(), subdomain: Some(text()), extra: extra(5) };
+        assert_eq!(what.names(), 25);
+        let options = CallOptions { subdomain: Some(text()), extra: extra(5), ..CallOptions::default() };
+        assert_eq!(options.names(), 15);
+    }
 }

@@ -157,6 +157,7 @@ impl Dispatch {
             params: matched.params,
             query: making.query,
             payload: making.payload,
+            extra: Vec::new(),
         };
         // `http.maxHeaderBytes` bounds what a request has besides its payload.
         let beside = if from_client { 0 } else { call.beside() };

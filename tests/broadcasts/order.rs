@@ -88,8 +88,8 @@ async fn emitters_on_several_threads_do_not_overtake_one_another() {
             let dispatch = host.running().dispatch.clone();
             std::thread::spawn(move || {
                 for _ in 0..TURNS {
-                    let what =
-                        Emission { module: Some("counts".to_owned()), name: "append".to_owned(), subdomain: None };
+                    let module = Some("counts".to_owned());
+                    let what = Emission { module, name: "append".to_owned(), ..Emission::default() };
                     assert_eq!(dispatch.emit(&Actor::Operator, what, Payload::None).unwrap().accepted, WORKERS);
                 }
             })

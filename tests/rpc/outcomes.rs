@@ -17,6 +17,31 @@ async fn reply() {
 }
 
 #[tokio::test]
+async fn a_pass_with_nothing_left_to_go_on_to_is_a_reply() {
+    let host = TestHost::waits_for(&["echo"]).limit("echo", "payload", 100).start().await;
+    let pass = async |route: &str, payload: Value| {
+        host.nested(0, json!({ "route": route, "target": { "worker": 1 }, "payload": payload })).await
+    };
+    assert_eq!(pass("echo/pass", json!("new")).await["ok"], json!({ "status": 0, "payload": "new" }));
+    assert_eq!(pass("echo/pass", Value::Null).await["ok"], json!({ "status": 0, "payload": null }));
+    let fits = pass("echo/pass?beside=96", json!("new")).await;
+    assert_eq!(fits["ok"], json!({ "status": 0, "payload": "new" }), "the name of the fact has four bytes");
+    let over = pass("echo/pass?beside=97", json!("new")).await;
+    assert_eq!(over["error"]["failure"]["name"], "payload-too-large", "{over}");
+    let why = "the handler answered 101 bytes beside the payload: more than limits.payload, 100";
+    assert!(message(&over).ends_with(why), "{over}");
+    let entries = host.run(0, "waits", "every", json!({ "route": "echo/pass", "payload": "new" })).await;
+    for entry in entries.as_array().unwrap() {
+        assert_eq!(entry["outcome"]["ok"], json!({ "status": 0, "payload": "new" }), "{entries}");
+    }
+    for (body, status) in [("new", 200), ("", 204)] {
+        let answer = host.post("/api/echo/pass", body).await;
+        assert_eq!((answer.status, answer.text()), (status, body));
+        assert!(answer.header("fact").is_none());
+    }
+}
+
+#[tokio::test]
 async fn crashed() {
     let host = TestHost::waits_for(&["traps"]).start().await;
     for route in ["traps/trap", "traps/later"] {

@@ -63,6 +63,8 @@ async fn places_that_are_not_there_are_not_found() {
         (json!("master"), "there is no module waits in master"),
         (json!({ "node": "elsewhere" }), "there is no node elsewhere"),
         (json!({ "server": "chat" }), "there is no node of the type chat"),
+        (json!({ "channel": "room/7" }), "there is no channel room/7: this version serves no channels"),
+        (json!({ "session": "n-1/7" }), "there is no session n-1/7: this version serves no sessions"),
     ];
     for (target, why) in places {
         let ended = host.nested(0, json!({ "route": "/who", "target": target })).await;
@@ -72,6 +74,56 @@ async fn places_that_are_not_there_are_not_found() {
         let ended = host.run(0, "waits", "every", json!({ "route": "/who", "group": group })).await;
         assert_eq!(end(&ended), "not-found", "{group}");
     }
+}
+
+#[tokio::test]
+async fn kinds_of_places_that_this_version_does_not_know_are_invalid() {
+    let host = TestHost::waits_for(&[]).start().await;
+    // A name of a guest is shortened, and cannot move a cursor.
+    let names = ["planet", "", "\u{1b}[2J", &"x".repeat(10_000)];
+    for kind in names {
+        let other = json!({ "other": [kind, "mars"] });
+        let calls = [
+            ("nested", json!({ "route": "/who", "target": other })),
+            ("notify", json!({ "route": "/who", "target": other })),
+            ("every", json!({ "route": "/who", "group": other })),
+            ("notify", json!({ "route": "/who", "group": other })),
+        ];
+        for (handler, wanted) in calls {
+            let ended = host.run(0, "waits", handler, wanted).await;
+            let why = message(&ended);
+            assert_eq!(end(&ended), "invalid", "{handler}: {ended}");
+            assert!(why.starts_with("this version knows no ") && why.len() < 250 && !why.contains('\u{1b}'), "{why}");
+        }
+    }
+    let ended = host.nested(0, json!({ "route": "/who", "target": { "other": ["planet", "mars"] } })).await;
+    assert_eq!(message(&ended), "this version knows no target of the kind `planet`");
+    let group = json!({ "route": "/who", "group": { "other": ["planets", "inner"] } });
+    let ended = host.run(0, "waits", "every", group).await;
+    assert_eq!(message(&ended), "this version knows no group of the kind `planets`");
+    assert_eq!(host.slot("waits", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn without_a_cluster_this_node_is_the_only_one() {
+    let host = TestHost::waits_for(&["echo"])
+        .workers(3)
+        .config(json!({ "node": { "id": "chat-server-1", "server": "chat" } }))
+        .start()
+        .await;
+    let every =
+        async |group: Value| host.run(1, "waits", "every", json!({ "route": "echo/who", "group": group })).await;
+    assert_eq!(ends(&every(json!("cluster")).await), by_worker(&["reply", "reply", "reply"]));
+    for group in [json!("nodes"), json!({ "servers": "chat" })] {
+        let entries = every(group.clone()).await;
+        assert_eq!(entries.as_array().map(Vec::len), Some(1), "{group}: {entries}");
+        assert_eq!(replied(&entries[0]["outcome"])["isolate"], "worker-1", "as any: {group}: {entries}");
+        assert_eq!(entries[0]["isolate"], "worker-1");
+        let sent = host.run(1, "waits", "notify", json!({ "route": "echo/who", "group": group })).await;
+        assert_eq!(sent["ok"], 1, "{sent}");
+    }
+    let absent = host.run(1, "waits", "every", json!({ "route": "serial/who", "group": "nodes" })).await;
+    assert_eq!((&absent[0]["isolate"], end(&absent[0]["outcome"])), (&json!("worker-0"), "forbidden"), "{absent}");
 }
 
 #[tokio::test]

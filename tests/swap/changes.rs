@@ -129,7 +129,8 @@ async fn a_flood_of_broadcasts_is_queued_for_the_generation_in_which_each_is_loo
     let emitter = std::thread::spawn(move || {
         let mut emitted = 0;
         while !ended.load(Ordering::Acquire) {
-            let what = Emission { module: Some("counts".to_owned()), name: "append".to_owned(), subdomain: None };
+            let module = Some("counts".to_owned());
+            let what = Emission { module, name: "append".to_owned(), ..Emission::default() };
             match dispatch.emit(&Actor::Operator, what, Payload::None) {
                 Ok(_) => emitted += 1,
                 Err(CallError::Overloaded(_)) => std::thread::yield_now(),

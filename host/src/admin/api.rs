@@ -18,7 +18,8 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
         Ok(payload) => payload,
         Err(answer) => return answer,
     };
-    let what = Emission { module: Some(decoded(module)), name: decoded(name), subdomain: query.get("subdomain") };
+    let (module, subdomain) = (Some(decoded(module)), query.get("subdomain"));
+    let what = Emission { module, name: decoded(name), subdomain, ..Emission::default() };
     let timeout = admin.config.limits.max.timeout;
     if query.get("gather").as_deref() == Some("true") {
         return match admin.dispatch.gather(&Actor::Operator, what, payload, Some(timeout)).await {
@@ -106,7 +107,7 @@ pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> An
     let (path, search) = path.split_once('?').unwrap_or((&path, ""));
     let path = path.trim_start_matches('/').to_owned();
     let name = RouteName { method, module: Some(decoded(module)), path, query: search.to_owned() };
-    let options = CallOptions { timeout: None, subdomain: query.get("subdomain") };
+    let options = CallOptions { subdomain: query.get("subdomain"), ..CallOptions::default() };
     match target(query.get("target").as_deref()) {
         Ok(To::One(target)) => match admin.dispatch.call(&Actor::Operator, target, &name, payload, options).await {
             Ok(reply) => json_answer(StatusCode::OK, &reply_json(reply)),
@@ -202,7 +203,7 @@ fn receipt_json(receipt: &Receipt) -> Value {
 
 /// Text, for what a guest's problem has beside it goes out as it is.
 fn entries_json(entries: Vec<Entry>) -> String {
-    let entry = |Entry { isolate, outcome }| match outcome {
+    let entry = |Entry { isolate, outcome, .. }| match outcome {
         Ok(reply) => format!(r#"{{"isolate":"{isolate}","reply":{}}}"#, reply_json(reply)),
         Err(error) => format!(r#"{{"isolate":"{isolate}","error":{}}}"#, Problem::from(error).document()),
     };

@@ -1,4 +1,4 @@
-use crate::call::{Payload, text};
+use crate::call::{Extra, Payload, text};
 
 /// Why a call brought no reply. The strings are one sentence each, naming what was asked for and the way out.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum CallError {
     TooDeep(String),
     #[error("{0}")]
     Invalid(String),
+    /// A kind that a later version of another node knows, and its sentence.
+    #[error("{1}")]
+    Other(String, String),
 }
 
 /// How a handler says no.
@@ -33,7 +36,7 @@ pub struct Failure {
     /// 0 or 400 to 599.
     pub status: u16,
     pub data: Payload,
-    pub extra: Vec<(String, String)>,
+    pub extra: Extra,
 }
 
 /// Whose fault an error is. It picks the log level and the metric label.
@@ -71,7 +74,7 @@ impl Fault {
 
 impl CallError {
     /// The labels of every variant, in metrics.
-    pub const CODES: [&'static str; 10] = [
+    pub const CODES: [&'static str; 11] = [
         "failure",
         "timeout",
         "not-found",
@@ -82,6 +85,7 @@ impl CallError {
         "would-deadlock",
         "too-deep",
         "invalid",
+        "other",
     ];
 
     /// Its place in [`CallError::CODES`].
@@ -97,10 +101,11 @@ impl CallError {
             CallError::WouldDeadlock(_) => 7,
             CallError::TooDeep(_) => 8,
             CallError::Invalid(_) => 9,
+            CallError::Other(..) => 10,
         }
     }
 
-    /// Its name in metrics, logs and problem documents.
+    /// Its name in metrics and logs.
     pub fn code(&self) -> &'static str {
         Self::CODES.get(self.index()).copied().unwrap_or("other")
     }
@@ -110,6 +115,7 @@ impl CallError {
             CallError::Failure(failure) if failure.effective_status() < 500 => Fault::Client,
             CallError::NotFound(_) | CallError::Forbidden(_) | CallError::Invalid(_) => Fault::Client,
             CallError::Overloaded(_) => Fault::Operator,
+            CallError::Other(..) => Fault::Peer,
             CallError::Failure(_)
             | CallError::Timeout
             | CallError::Crashed(_)
@@ -130,6 +136,7 @@ impl CallError {
             CallError::Crashed(_) => 500,
             CallError::WouldDeadlock(_) | CallError::TooDeep(_) => 508,
             CallError::Invalid(_) => 400,
+            CallError::Other(..) => 502,
         }
     }
 }
@@ -157,6 +164,32 @@ mod tests {
         for (given, effective) in [(0, 500), (399, 500), (400, 400), (599, 599), (600, 500)] {
             assert_eq!(Failure { status: given, ..Failure::default() }.effective_status(), effective);
         }
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_is_the_peers_fault_and_keeps_its_sentence() {
+        let error = CallError::Other("too-late".into(), "The epoch is over.".into());
+        assert_eq!((error.fault(), error.status(), error.code()), (Fault::Peer, 502, "other"));
+        assert_eq!(error.to_string(), "The epoch is over.");
+    }
+
+    #[test]
+    fn every_error_has_its_own_label() {
+        let why = String::new;
+        let errors = [
+            CallError::Failure(Failure::default()),
+            CallError::Timeout,
+            CallError::NotFound(why()),
+            CallError::Forbidden(why()),
+            CallError::Overloaded(why()),
+            CallError::Crashed(why()),
+            CallError::Unavailable(why()),
+            CallError::WouldDeadlock(why()),
+            CallError::TooDeep(why()),
+            CallError::Invalid(why()),
+            CallError::Other(why(), why()),
+        ];
+        assert_eq!(errors.map(|error| error.code()), CallError::CODES);
     }
 
     #[test]

@@ -81,7 +81,10 @@ impl From<CallError> for Problem {
                 problem.data = failure.data;
                 problem
             }
-            other => Problem::new(status, code, title, other.to_string()),
+            CallError::Other(kind, message) => {
+                Problem { code: kind.into(), ..Problem::new(status, code, title, message) }
+            }
+            error => Problem::new(status, code, title, error.to_string()),
         }
     }
 }
@@ -112,6 +115,7 @@ fn title(error: &CallError) -> &'static str {
         CallError::WouldDeadlock(_) => "the call would wait for itself",
         CallError::TooDeep(_) => "calls are nested too deep",
         CallError::Invalid(_) => "the call is invalid",
+        CallError::Other(..) => "the call failed on another node",
     }
 }
 
@@ -142,6 +146,13 @@ mod tests {
         assert!(data("").ends_with(r#","data":""}"#));
         let deep = "[".repeat(10_000);
         assert!(data(&deep).contains("[[["));
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_keeps_its_name() {
+        let error = CallError::Other("too-late".into(), "The epoch is over.".into());
+        let text = Problem::from(error).document();
+        assert!(text.contains(r#""status":502,"detail":"The epoch is over.","code":"too-late""#), "{text}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::{Actor, Dispatch, Making};
 use crate::call::text::{NAME, line};
 use crate::call::{
-    Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Payload, Receipt, Skipped,
-    Trigger, TriggerKind, weight_of_broadcast,
+    Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Passed, Payload, Receipt,
+    Skipped, Trigger, TriggerKind, weight_of_broadcast,
 };
 use crate::isolate::{Lane, Queued, Slot};
 use crate::registry::{Access, Matched};
@@ -47,14 +47,14 @@ impl Delivery {
         let isolate = self.isolate;
         let ended = match self.placed {
             Err(error) | Ok(Waiting::Never(error)) => Err(error),
-            Ok(Waiting::Not) => Ok(Outcome::Pass(None)),
+            Ok(Waiting::Not) => Ok(Outcome::Pass(Passed::default())),
             Ok(Waiting::For(ended)) => match tokio::time::timeout_at(deadline.into(), ended).await {
                 Ok(Ok(ended)) => ended,
                 Ok(Err(_)) => Err(CallError::Crashed(format!("the host lost a broadcast in {isolate}"))),
                 Err(_) => Err(CallError::Timeout),
             },
         };
-        Entry { isolate, outcome: ended.map(Outcome::into_reply) }
+        Entry { isolate, node: None, outcome: ended.map(Outcome::into_reply) }
     }
 }
 
@@ -242,7 +242,7 @@ fn receipt(id: u64, seq: u64, module: &str, deliveries: Vec<Delivery>) -> Result
         .iter()
         .filter_map(|delivery| {
             let reason = delivery.placed.as_ref().err()?.to_string();
-            Some(Skipped { isolate: delivery.isolate, reason })
+            Some(Skipped { isolate: delivery.isolate, node: None, reason })
         })
         .collect();
     let accepted = deliveries.len() - skipped.len();
@@ -250,7 +250,7 @@ fn receipt(id: u64, seq: u64, module: &str, deliveries: Vec<Delivery>) -> Result
         (0, Some(first)) => Err(CallError::Unavailable(format!("no worker runs {module}: {}", first.reason))),
         _ => {
             let accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
-            Ok(Emitted { receipt: Receipt { id, seq, accepted, skipped }, deliveries })
+            Ok(Emitted { receipt: Receipt { id, seq, accepted, skipped, extra: Vec::new() }, deliveries })
         }
     }
 }

@@ -31,7 +31,9 @@ impl Actor {
     pub(super) fn origin(&self) -> Origin {
         match self {
             Actor::Operator => Origin::Operator,
-            Actor::Guest(caller) => Origin::Guest { module: caller.module.clone(), isolate: caller.isolate },
+            Actor::Guest(caller) => {
+                Origin::Guest { module: caller.module.clone(), isolate: caller.isolate, node: None }
+            }
         }
     }
 
@@ -112,10 +114,10 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> impl Future<Output = Result<Vec<Entry>, CallError>> + Send + use<> {
-        let asked = self.members(group).map(|members| {
+        let asked = self.members(actor, group, name).map(|members| {
             let ask = |isolate| {
                 let call = self.call(actor, Target::Isolate(isolate), name, payload.clone(), options.clone());
-                async move { Entry { isolate, outcome: call.await } }
+                async move { Entry { isolate, node: None, outcome: call.await } }
             };
             members.into_iter().map(ask).collect::<Vec<_>>()
         });
@@ -136,7 +138,7 @@ impl Dispatch {
             Address::Every(group) => {
                 let mut taken = 0;
                 let mut refusal = None;
-                for isolate in self.members(group)? {
+                for isolate in self.members(actor, group, name)? {
                     match self.queue(actor, Target::Isolate(isolate), name, payload.clone(), options.clone()) {
                         Ok(()) => taken += 1,
                         Err(error) => refusal = Some(error),
@@ -172,11 +174,7 @@ impl Dispatch {
         name: &RouteName,
         awaited: bool,
     ) -> Result<(Arc<Slot>, Matched), CallError> {
-        let module = match (&name.module, actor) {
-            (Some(module), _) => module.as_str(),
-            (None, Actor::Guest(caller)) => &caller.module,
-            (None, Actor::Operator) => return Err(CallError::Invalid("name the module".to_owned())),
-        };
+        let module = module_of(actor, name)?;
         if let Actor::Guest(caller) = actor
             && module != &*caller.module
             && !caller.capabilities.allows_rpc(module)
@@ -238,20 +236,36 @@ impl Dispatch {
             Target::Node(id) if id == self.node.id => Ok(None),
             Target::Server(server) if server == self.node.server => Ok(None),
             Target::Node(id) => Err(CallError::NotFound(format!("there is no node {}", line(&id, NAME)))),
-            Target::Server(server) => {
-                Err(CallError::NotFound(format!("there is no node of the type {}", line(&server, NAME))))
-            }
+            Target::Server(server) => Err(no_server(&server)),
+            Target::Channel(channel) => Err(CallError::NotFound(format!(
+                "there is no channel {}: this version serves no channels",
+                line(&channel, NAME)
+            ))),
+            Target::Session(session) => Err(CallError::NotFound(format!(
+                "there is no session {}: this version serves no sessions",
+                line(&session, NAME)
+            ))),
+            Target::Other(kind, _) => Err(unknown("target", &kind)),
         }
     }
 
-    fn members(&self, group: Group) -> Result<Vec<IsolateId>, CallError> {
+    fn members(&self, actor: &Actor, group: Group, name: &RouteName) -> Result<Vec<IsolateId>, CallError> {
         match group {
-            Group::Workers => Ok(self.workers().iter().map(|isolate| isolate.id).collect()),
-            Group::Brokers => Err(CallError::NotFound("no module is held by brokers".to_owned())),
-            Group::Servers(server) => {
-                Err(CallError::NotFound(format!("there is no node of the type {}", line(&server, NAME))))
+            Group::Workers | Group::Cluster => Ok(self.workers().iter().map(|isolate| isolate.id).collect()),
+            Group::Nodes => self.one_worker(actor, name).map(|isolate| vec![isolate]),
+            Group::Servers(server) if server == self.node.server => {
+                self.one_worker(actor, name).map(|isolate| vec![isolate])
             }
+            Group::Brokers => Err(CallError::NotFound("no module is held by brokers".to_owned())),
+            Group::Servers(server) => Err(no_server(&server)),
+            Group::Other(kind, _) => Err(unknown("group", &kind)),
         }
+    }
+
+    /// The worker that takes the call for this node. Where none can, the lead's own refusal tells why.
+    fn one_worker(&self, actor: &Actor, name: &RouteName) -> Result<IsolateId, CallError> {
+        let chosen = self.choose(module_of(actor, name)?, actor.here(), actor.parent());
+        Ok(chosen.map_or(IsolateId::Worker(0), |slot| slot.isolate))
     }
 
     /// Until when a gather waits.
@@ -276,8 +290,25 @@ fn asked(
     payload: &Payload,
     options: &CallOptions,
 ) -> Result<RouteName, CallError> {
-    within(caller, payload, place + route.len() + options.subdomain.as_ref().map_or(0, String::len))?;
+    within(caller, payload, place + route.len() + options.names())?;
     RouteName::parse(route).map_err(|error| CallError::Invalid(error.to_string()))
+}
+
+/// The module whose route is named: the caller's own when the name has none.
+fn module_of<'a>(actor: &'a Actor, name: &'a RouteName) -> Result<&'a str, CallError> {
+    match (&name.module, actor) {
+        (Some(module), _) => Ok(module),
+        (None, Actor::Guest(caller)) => Ok(&caller.module),
+        (None, Actor::Operator) => Err(CallError::Invalid("name the module".to_owned())),
+    }
+}
+
+fn no_server(server: &str) -> CallError {
+    CallError::NotFound(format!("there is no node of the type {}", line(server, NAME)))
+}
+
+fn unknown(what: &str, kind: &str) -> CallError {
+    CallError::Invalid(format!("this version knows no {what} of the kind `{}`", line(kind, NAME)))
 }
 
 pub(super) fn ungranted(module: &str, kind: &str, target: &str) -> CallError {
@@ -368,10 +399,14 @@ mod tests {
         assert_eq!(over.to_string(), "the names beside the payload have 4 bytes: more than limits.payload of m, 3");
         assert!(within(&caller, &Payload::Text("abcd".into()), 0).is_err());
 
-        let ask = |place, route, subdomain: Option<&str>| {
-            let options = CallOptions { timeout: None, subdomain: subdomain.map(str::to_owned) };
+        let ask_with = |place, route, subdomain: Option<&str>, extra: &[(&str, &str)]| {
+            let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let options = CallOptions { timeout: None, subdomain: subdomain.map(str::to_owned), extra };
             asked(&caller, place, route, &Payload::None, &options)
         };
+        let ask = |place, route, subdomain| ask_with(place, route, subdomain, &[]);
+        assert!(ask_with(0, "a", None, &[("b", "c")]).is_ok());
+        assert!(ask_with(0, "a", None, &[("b", "cd")]).unwrap_err().to_string().contains("limits.payload of m, 3"));
         assert!(ask(0, "a/b", None).is_ok() && ask(1, "/b", None).is_ok() && ask(0, "/b", Some("s")).is_ok());
         for over in [ask(0, "a/bc", None), ask(1, "a/b", None), ask(0, "a?q=", None), ask(0, "/b", Some("ss"))] {
             assert!(over.unwrap_err().to_string().contains("limits.payload of m, 3"));

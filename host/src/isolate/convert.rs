@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{
-    Address, Call, CallError, CallOptions, Emission, Entry, Failure, Group, IsolateId, Origin, Outcome, Payload,
-    Receipt, Reply, Skipped, StartupReason, Target, Trigger,
+    Address, Call, CallError, CallOptions, Emission, Entry, Failure, Group, IsolateId, Origin, Outcome, Passed,
+    Payload, Receipt, Reply, Skipped, StartupReason, Target, Trigger,
 };
 
 impl From<Payload> for wit::Payload {
@@ -76,10 +76,10 @@ impl From<&Origin> for wit::Origin {
     fn from(origin: &Origin) -> Self {
         match origin {
             Origin::Client => wit::Origin::Client,
-            Origin::Guest { module, isolate } => wit::Origin::Guest(wit::GuestOrigin {
+            Origin::Guest { module, isolate, node } => wit::Origin::Guest(wit::GuestOrigin {
                 module: module.as_ref().to_owned(),
                 isolate: (*isolate).into(),
-                node: None,
+                node: node.as_deref().map(str::to_owned),
             }),
             Origin::Host => wit::Origin::Host,
             Origin::Operator => wit::Origin::Operator,
@@ -100,7 +100,7 @@ pub fn call(call: Call, left: Duration) -> wit::Call {
         params: call.params,
         query: call.query,
         payload: call.payload.into(),
-        extra: Vec::new(),
+        extra: call.extra,
     }
 }
 
@@ -108,8 +108,14 @@ impl From<wit::Outcome> for Outcome {
     fn from(outcome: wit::Outcome) -> Self {
         match outcome {
             wit::Outcome::Reply(reply) => Outcome::Reply(reply.into()),
-            wit::Outcome::Pass(payload) => Outcome::Pass(payload.map(Into::into)),
+            wit::Outcome::Pass(passed) => Outcome::Pass(passed.into()),
         }
+    }
+}
+
+impl From<wit::Passed> for Passed {
+    fn from(passed: wit::Passed) -> Self {
+        Passed { payload: passed.payload.map(Into::into), extra: passed.extra }
     }
 }
 
@@ -152,6 +158,7 @@ impl From<CallError> for wit::CallError {
             CallError::WouldDeadlock(why) => wit::CallError::WouldDeadlock(why),
             CallError::TooDeep(why) => wit::CallError::TooDeep(why),
             CallError::Invalid(why) => wit::CallError::Invalid(why),
+            CallError::Other(kind, why) => wit::CallError::Other((kind, why)),
         }
     }
 }
@@ -159,26 +166,32 @@ impl From<CallError> for wit::CallError {
 impl From<Entry> for wit::Entry {
     fn from(entry: Entry) -> Self {
         let outcome = entry.outcome.map(Into::into).map_err(Into::into);
-        wit::Entry { isolate: entry.isolate.into(), node: None, outcome }
+        wit::Entry { isolate: entry.isolate.into(), node: entry.node, outcome }
+    }
+}
+
+impl From<Skipped> for wit::Skipped {
+    fn from(skipped: Skipped) -> Self {
+        wit::Skipped { isolate: skipped.isolate.into(), node: skipped.node, reason: skipped.reason }
     }
 }
 
 impl From<Receipt> for wit::Receipt {
     fn from(receipt: Receipt) -> Self {
-        let skipped =
-            |skipped: Skipped| wit::Skipped { isolate: skipped.isolate.into(), node: None, reason: skipped.reason };
         wit::Receipt {
             id: receipt.id,
             seq: receipt.seq,
             accepted: receipt.accepted,
-            skipped: receipt.skipped.into_iter().map(skipped).collect(),
+            skipped: receipt.skipped.into_iter().map(Into::into).collect(),
+            extra: receipt.extra,
         }
     }
 }
 
 impl From<wit::Emission> for Emission {
     fn from(emission: wit::Emission) -> Self {
-        Emission { module: emission.module, name: emission.name, subdomain: emission.subdomain }
+        let wit::Emission { module, name, subdomain, extra } = emission;
+        Emission { module, name, subdomain, extra }
     }
 }
 
@@ -191,6 +204,9 @@ impl From<wit::Target> for Target {
             wit::Target::Master => Target::Isolate(IsolateId::Master),
             wit::Target::Node(id) => Target::Node(id),
             wit::Target::Server(server) => Target::Server(server),
+            wit::Target::Channel(name) => Target::Channel(name),
+            wit::Target::Session(id) => Target::Session(id),
+            wit::Target::Other((kind, name)) => Target::Other(kind, name),
         }
     }
 }
@@ -201,6 +217,9 @@ impl From<wit::Group> for Group {
             wit::Group::Workers => Group::Workers,
             wit::Group::Brokers => Group::Brokers,
             wit::Group::Servers(server) => Group::Servers(server),
+            wit::Group::Nodes => Group::Nodes,
+            wit::Group::Cluster => Group::Cluster,
+            wit::Group::Other((kind, name)) => Group::Other(kind, name),
         }
     }
 }
@@ -216,10 +235,105 @@ impl From<wit::Address> for Address {
 
 impl From<wit::CallOptions> for CallOptions {
     fn from(options: wit::CallOptions) -> Self {
-        CallOptions { timeout: milliseconds(options.timeout_ms), subdomain: options.subdomain }
+        let wit::CallOptions { timeout_ms, subdomain, extra } = options;
+        CallOptions { timeout: milliseconds(timeout_ms), subdomain, extra }
     }
 }
 
 pub fn milliseconds(timeout: Option<u32>) -> Option<Duration> {
     timeout.map(|milliseconds| Duration::from_millis(milliseconds.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::call::{Context, Deadline, Extra, Route};
+
+    fn extra() -> Extra {
+        vec![("first".into(), "1".into()), ("first".into(), "2".into()), (String::new(), String::new())]
+    }
+
+    #[test]
+    fn facts_and_nodes_reach_the_guest() {
+        let origin = Origin::Guest { module: "m".into(), isolate: IsolateId::Worker(1), node: Some("n-2".into()) };
+        let deadline = Deadline::AfterStart(Duration::from_secs(1));
+        let route = Route { version: 0, handler: "h".into(), text: "POST h".into() };
+        let call = Call {
+            context: Arc::new(Context::root(7, "m".into(), IsolateId::Worker(0), origin, deadline)),
+            route: Arc::new(route),
+            trigger: Trigger::Rpc,
+            params: vec![],
+            query: String::new(),
+            payload: Payload::None,
+            extra: extra(),
+        };
+        let call = super::call(call, Duration::from_secs(1));
+        assert_eq!(call.extra, extra());
+        let wit::Origin::Guest(origin) = call.origin else { panic!("{:?}", call.origin) };
+        assert_eq!(origin.node.as_deref(), Some("n-2"));
+
+        let (isolate, node) = (IsolateId::Worker(1), Some("n-2".to_owned()));
+        let reply = Reply { extra: extra(), ..Reply::default() };
+        let entry = wit::Entry::from(Entry { isolate, node: node.clone(), outcome: Ok(reply) });
+        assert_eq!((entry.node.as_deref(), entry.outcome.unwrap().extra), (Some("n-2"), extra()));
+
+        let skipped = vec![Skipped { isolate, node, reason: "failed".into() }];
+        let receipt = wit::Receipt::from(Receipt { id: 1, seq: 2, accepted: 3, skipped, extra: extra() });
+        assert_eq!((receipt.skipped[0].node.as_deref(), receipt.extra), (Some("n-2"), extra()));
+
+        let failure = Failure { extra: extra(), ..Failure::default() };
+        let wit::CallError::Failure(failure) = CallError::Failure(failure).into() else { panic!() };
+        assert_eq!(failure.extra, extra());
+        let wit::CallError::Other(other) = CallError::Other("kind".into(), "why".into()).into() else { panic!() };
+        assert_eq!(other, ("kind".into(), "why".into()));
+    }
+
+    #[test]
+    fn facts_of_a_guest_reach_the_host() {
+        let payload = Some(wit::Payload::Text("new".into()));
+        let Outcome::Pass(passed) = wit::Outcome::Pass(wit::Passed { payload, extra: extra() }).into() else {
+            panic!()
+        };
+        assert_eq!(passed, Passed { payload: Some(Payload::Text("new".into())), extra: extra() });
+        let reply = wit::Reply { status: 0, headers: vec![], payload: wit::Payload::None, extra: extra() };
+        assert_eq!(Reply::from(reply).extra, extra());
+        let (name, message, data) = (String::new(), String::new(), wit::Payload::None);
+        assert_eq!(Failure::from(wit::Failure { name, message, status: 0, data, extra: extra() }).extra, extra());
+        let what = wit::Emission { module: None, name: "n".into(), subdomain: None, extra: extra() };
+        assert_eq!(Emission::from(what).extra, extra());
+        let options = wit::CallOptions { timeout_ms: None, subdomain: None, extra: extra() };
+        assert_eq!(CallOptions::from(options).extra, extra());
+    }
+
+    #[test]
+    fn every_place_keeps_its_kind_and_its_name() {
+        let text = || "t".to_owned();
+        let targets = [
+            (wit::Target::Any, Target::Any),
+            (wit::Target::Worker(1), Target::Isolate(IsolateId::Worker(1))),
+            (wit::Target::Broker(1), Target::Isolate(IsolateId::Broker(1))),
+            (wit::Target::Master, Target::Isolate(IsolateId::Master)),
+            (wit::Target::Node(text()), Target::Node(text())),
+            (wit::Target::Server(text()), Target::Server(text())),
+            (wit::Target::Channel(text()), Target::Channel(text())),
+            (wit::Target::Session(text()), Target::Session(text())),
+            (wit::Target::Other(("kind".into(), text())), Target::Other("kind".into(), text())),
+        ];
+        for (given, expected) in targets {
+            assert_eq!(Target::from(given), expected);
+        }
+        let groups = [
+            (wit::Group::Workers, Group::Workers),
+            (wit::Group::Brokers, Group::Brokers),
+            (wit::Group::Servers(text()), Group::Servers(text())),
+            (wit::Group::Nodes, Group::Nodes),
+            (wit::Group::Cluster, Group::Cluster),
+            (wit::Group::Other(("kind".into(), text())), Group::Other("kind".into(), text())),
+        ];
+        for (given, expected) in groups {
+            assert_eq!(Group::from(given), expected);
+        }
+    }
 }

@@ -361,6 +361,7 @@ impl Drive {
                 params: Vec::new(),
                 query: String::new(),
                 payload: Payload::None,
+                extra: Vec::new(),
             };
             self.start(accessor, handler, Queued::new(call, Some(reply))).await?;
             match ended.await {

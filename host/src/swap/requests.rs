@@ -43,6 +43,7 @@ impl Reloads for Swapper {
             seq: self.requests.asked_by_guests.fetch_add(1, Ordering::Relaxed) + 1,
             accepted: u32::try_from(self.dispatch.workers().len()).unwrap_or(u32::MAX),
             skipped: Vec::new(),
+            extra: Vec::new(),
         })
     }
 }

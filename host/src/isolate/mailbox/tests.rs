@@ -14,8 +14,8 @@ fn queued(id: u64) -> Queued {
     let deadline = Deadline::AfterStart(Duration::from_secs(1));
     let context = Arc::new(Context::root(id, "m".into(), IsolateId::Worker(0), Origin::Host, deadline));
     let route = Arc::new(Route { version: 0, handler: "h".into(), text: "POST h".into() });
-    let call =
-        Call { context, route, trigger: Trigger::Rpc, params: vec![], query: String::new(), payload: Payload::None };
+    let (trigger, query, payload) = (Trigger::Rpc, String::new(), Payload::None);
+    let call = Call { context, route, trigger, params: vec![], query, payload, extra: vec![] };
     Queued::new(call, None)
 }
 
@@ -61,6 +61,7 @@ fn heavy(payload: usize, beside: usize) -> Queued {
         params: vec![(text(), text())],
         query: text(),
         payload: Payload::Text("x".repeat(payload)),
+        extra: vec![(text(), text())],
     };
     Queued::new(call, None)
 }
@@ -69,8 +70,9 @@ fn heavy(payload: usize, beside: usize) -> Queued {
 fn everything_that_a_call_carries_has_weight() {
     let bare = heavy(0, 0).call.weight();
     assert_eq!(heavy(10_000, 0).call.weight(), bare + 10_000);
-    let parts = ["header", "path", "authority", "subdomain", "parent's subdomain", "name", "key", "value", "query"];
-    assert_eq!(heavy(0, 10_000).call.weight(), bare + 10_000 * parts.len() as u64);
+    let context = ["header", "path", "authority", "subdomain", "parent's subdomain"];
+    let parts = context.len() + ["name", "key", "value", "query", "fact", "value of the fact"].len();
+    assert_eq!(heavy(0, 10_000).call.weight(), bare + 10_000 * parts as u64);
     let fixed = size_of::<Queued>() + size_of::<Context>() + 16;
     assert!(queued(1).call.weight() >= 2 * fixed as u64, "twice, since a full lane has grown to twice its size");
 }

@@ -90,7 +90,7 @@ impl Context {
         params::query_pairs(&self.0.query)
     }
 
-    /// Facts that came after 0.1, by name.
+    /// A fact by its name: `<module>.<name>` is what a middleware passed on.
     pub fn extra(&self, name: &str) -> Option<&str> {
         self.0.extra.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }

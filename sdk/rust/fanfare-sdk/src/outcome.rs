@@ -2,15 +2,15 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::{Failure, Result};
 use crate::payload::{IntoPayload, Json};
-use crate::types::{Outcome, Payload, Reply};
+use crate::types::{Outcome, Passed, Payload, Reply};
 
 /// What a handler can return.
 ///
-/// Nothing (204), text, bytes, [`Json`], a JSON value, `(status, body)`, a [`Reply`], [`Pass`], an [`Outcome`], and a
-/// `Result` of any of these with any error that converts into [`Failure`].
+/// Nothing (204), text, bytes, [`Json`], a JSON value, `(status, body)`, a [`Reply`], [`Pass`], a [`Passed`], an [`Outcome`],
+/// and a `Result` of any of these with any error that converts into [`Failure`].
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
-    note = "what it can return: `()`, `&str`, `String`, `Vec<u8>`, `Json<T>`, `serde_json::Value`, `(u16, body)`, `Reply`, `Pass`, `Outcome`, and `Result<T>` of these"
+    note = "what it can return: `()`, `&str`, `String`, `Vec<u8>`, `Json<T>`, `serde_json::Value`, `(u16, body)`, `Reply`, `Pass`, `Passed`, `Outcome`, and `Result<T>` of these"
 )]
 pub trait IntoOutcome {
     /// The end of the call.
@@ -87,15 +87,65 @@ impl IntoOutcome for Pass {
     }
 }
 
-impl Outcome {
-    /// Lets the call go on with the payload that came.
-    pub fn pass() -> Self {
-        Outcome::Pass(None)
+/// Lets the call continue and tells the next steps something: another payload, or facts.
+///
+/// ```
+/// use fanfare_sdk::prelude::*;
+/// use fanfare_sdk::types::Passed;
+///
+/// #[handler]
+/// fn member(cx: Context) -> Result<Passed> {
+///     let user = cx.query_pairs().into_iter().find(|(name, _)| name == "user");
+///     let (_, user) = user.ok_or_else(|| Failure::forbidden("no-user", "log in first"))?;
+///     Ok(Passed::new().with_extra("user", user))
+/// }
+/// fanfare_sdk::module!(member);
+/// # fn main() {
+/// let Ok(Outcome::Pass(passed)) = TestHost::new(Module).request("member?user=ada").outcome() else { panic!() };
+/// assert_eq!(passed.extra, [("user".to_owned(), "ada".to_owned())]);
+/// # }
+/// ```
+impl Passed {
+    /// Keeps the payload that arrived and tells nothing.
+    pub fn new() -> Self {
+        Passed { payload: None, extra: Vec::new() }
     }
 
-    /// Lets the call go on with this payload in place of the one that came.
+    /// The same with this payload in place of the one that arrived.
+    pub fn with_payload(mut self, payload: impl IntoPayload) -> Result<Self> {
+        self.payload = Some(payload.into_payload()?);
+        Ok(self)
+    }
+
+    /// The same with a fact, which the next steps read with `Context::extra("<this module>.<name>")`.
+    #[must_use]
+    pub fn with_extra(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.extra.push((name.to_owned(), value.into()));
+        self
+    }
+}
+
+impl Default for Passed {
+    fn default() -> Self {
+        Passed::new()
+    }
+}
+
+impl IntoOutcome for Passed {
+    fn into_outcome(self) -> Result<Outcome> {
+        Ok(Outcome::Pass(self))
+    }
+}
+
+impl Outcome {
+    /// Lets the call continue with the payload that arrived.
+    pub fn pass() -> Self {
+        Outcome::Pass(Passed::new())
+    }
+
+    /// Lets the call continue with this payload in place of the one that arrived.
     pub fn pass_with(payload: impl IntoPayload) -> Result<Self> {
-        Ok(Outcome::Pass(Some(payload.into_payload()?)))
+        Passed::new().with_payload(payload).map(Outcome::Pass)
     }
 }
 

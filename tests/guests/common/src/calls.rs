@@ -19,7 +19,8 @@ pub struct Wanted {
     subdomain: Option<String>,
 }
 
-/// `"any"`, `"master"`, `{"worker": 1}`, `{"broker": 0}`, `{"node": "id"}`, `{"server": "type"}`.
+/// `"any"`, `"master"`, `{"worker": 1}`, `{"broker": 0}`, `{"node": "id"}`, `{"server": "type"}`, `{"channel": "name"}`,
+/// `{"session": "id"}`, `{"other": ["kind", "name"]}`.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum To {
@@ -30,15 +31,21 @@ enum To {
     Broker(u32),
     Node(String),
     Server(String),
+    Channel(String),
+    Session(String),
+    Other((String, String)),
 }
 
-/// `"workers"`, `"brokers"`, `{"servers": "type"}`.
+/// `"workers"`, `"brokers"`, `{"servers": "type"}`, `"nodes"`, `"cluster"`, `{"other": ["kind", "name"]}`.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Where {
     Workers,
     Brokers,
     Servers(String),
+    Nodes,
+    Cluster,
+    Other((String, String)),
 }
 
 impl From<To> for Target {
@@ -50,6 +57,9 @@ impl From<To> for Target {
             To::Broker(index) => Target::Broker(index),
             To::Node(id) => Target::Node(id),
             To::Server(kind) => Target::Server(kind),
+            To::Channel(name) => Target::Channel(name),
+            To::Session(id) => Target::Session(id),
+            To::Other(other) => Target::Other(other),
         }
     }
 }
@@ -60,6 +70,9 @@ impl From<Where> for Group {
             Where::Workers => Group::Workers,
             Where::Brokers => Group::Brokers,
             Where::Servers(kind) => Group::Servers(kind),
+            Where::Nodes => Group::Nodes,
+            Where::Cluster => Group::Cluster,
+            Where::Other(other) => Group::Other(other),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use fanfare_sdk::prelude::*;
+use fanfare_sdk::types::Passed;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -77,6 +78,13 @@ fn big(bytes: Query<Option<usize>>, beside: Query<Option<usize>>, body: Option<J
     Reply { status: 0, headers, payload: Payload::Bytes(bytes), extra: Vec::new() }
 }
 
+/// Passes with the payload, if there is one, and a fact of as many bytes as `?beside=` says.
+#[handler]
+fn pass(body: Payload, beside: Query<Option<usize>>) -> Passed {
+    let payload = Some(body).filter(|body| *body != Payload::None);
+    Passed { payload, ..Passed::new().with_extra("fact", "x".repeat(beside.unwrap_or(1))) }
+}
+
 /// What is known about the call.
 #[handler]
 fn context(cx: Context) -> Json<Value> {
@@ -107,4 +115,4 @@ fn settings() -> Result<Json<Value>> {
     Ok(Json(config::all()?))
 }
 
-fanfare_sdk::module!(echo, who, params, headers, status, fail, big, context, settings);
+fanfare_sdk::module!(echo, who, params, headers, status, fail, big, pass, context, settings);

@@ -7,7 +7,7 @@
 
 #define SLOW "echo/slow"
 
-static const char *const HANDLERS[] = { "echo", "wait", "emit", "charged" };
+static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged" };
 
 static bool is(guest_string_t text, const char *name)
 {
@@ -47,6 +47,24 @@ static bool reply(fanfare_outcome_t *outcome, fanfare_payload_t payload)
     memset(outcome, 0, sizeof *outcome);
     outcome->tag = FANFARE_OUTCOME_REPLY;
     outcome->val.reply.payload = payload;
+    return true;
+}
+
+// The payload is the caller's no longer.
+static bool pass(fanfare_call_t *call, fanfare_outcome_t *outcome)
+{
+    char id[20];
+    size_t len = (size_t)(digits(id, call->id) - id);
+    memset(outcome, 0, sizeof *outcome);
+    outcome->tag = FANFARE_OUTCOME_PASS;
+    outcome->val.pass.payload.is_some = true;
+    outcome->val.pass.payload.val = call->payload;
+    memset(&call->payload, 0, sizeof call->payload);
+    guest_tuple2_string_string_t *fact = malloc(sizeof *fact);
+    guest_string_dup(&fact->f0, "fact");
+    guest_string_dup_n(&fact->f1, id, len);
+    outcome->val.pass.extra.ptr = fact;
+    outcome->val.pass.extra.len = 1;
     return true;
 }
 
@@ -150,6 +168,8 @@ bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome
     if (is(call->handler, "echo")) {
         ok = reply(outcome, call->payload);
         memset(&call->payload, 0, sizeof call->payload);
+    } else if (is(call->handler, "pass")) {
+        ok = pass(call, outcome);
     } else if (is(call->handler, "wait")) {
         ok = wait(call, outcome, failure);
     } else if (is(call->handler, "emit")) {

@@ -14,6 +14,10 @@ const handlers = {
         return call.payload;
     },
 
+    async pass(call) {
+        return pass(call);
+    },
+
     async wait(call) {
         return ask(call.id, call.payload.tag === "text" ? call.payload.val : SLOW, NONE);
     },
@@ -61,6 +65,10 @@ function text(val) {
     return { tag: "text", val };
 }
 
+function pass({ id, payload }) {
+    return { tag: "pass", val: { payload, extra: [["fact", String(id)]] } };
+}
+
 function failure(name, message) {
     return { name, message, status: 0, data: NONE, extra: [] };
 }
@@ -76,7 +84,8 @@ function refused({ tag, val }) {
 async function run(call) {
     const known = handlers[call.handler];
     if (!known) throw failure("no-such-handler", `there is no handler \`${call.handler}\``);
-    return { tag: "reply", val: { status: 0, headers: [], payload: await known(call), extra: [] } };
+    const ended = await known(call);
+    return ended.tag === "pass" ? ended : { tag: "reply", val: { status: 0, headers: [], payload: ended, extra: [] } };
 }
 
 // A call must end in its own turn. QuickJS runs every job that is ready in whichever call's turn it is, and the end of a call

@@ -5,8 +5,8 @@ from componentize_py_types import Err, Ok
 from wit_world import exports, u8_future
 from wit_world.imports import broadcast, host, rpc
 from wit_world.imports.types import (
-    Call, CallError_Failure, CallError_Other, CallOptions, Emission, Failure, Outcome_Reply, Payload_None_,
-    Payload_Text, Reply, Target_Any,
+    Call, CallError_Failure, CallError_Other, CallOptions, Emission, Failure, Outcome_Pass, Outcome_Reply,
+    Passed, Payload_None_, Payload_Text, Reply, Target_Any,
 )
 
 SLOW = "echo/slow"
@@ -28,11 +28,16 @@ class Handler(exports.Handler):
         known = HANDLERS.get(call.handler)
         if known is None:
             raise failure("no-such-handler", f"there is no handler `{call.handler}`")
-        return Outcome_Reply(Reply(0, [], await known(call), []))
+        ended = await known(call)
+        return Outcome_Pass(ended) if isinstance(ended, Passed) else Outcome_Reply(Reply(0, [], ended, []))
 
 
 async def echo(call):
     return call.payload
+
+
+async def passes(call):
+    return Passed(call.payload, [("fact", str(call.id))])
 
 
 async def wait(call):
@@ -70,7 +75,7 @@ async def release(call):
     return Payload_Text(str(len(calls)))
 
 
-HANDLERS = {f.__name__: f for f in (echo, wait, emit, charged, hold, release)}
+HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, hold, release)}
 
 
 async def ask(caller, route, payload):

@@ -11,6 +11,10 @@ const handlers = {
         return call.payload;
     },
 
+    pass(call) {
+        return { tag: "pass", val: { payload: call.payload, extra: [["fact", String(call.id)]] } };
+    },
+
     wait(call) {
         return ask(call.id, call.payload.tag === "text" ? call.payload.val : SLOW, NONE);
     },
@@ -60,6 +64,7 @@ export const handlerSync = {
     handle(call) {
         const known = handlers[call.handler];
         if (!known) throw failure("no-such-handler", `there is no handler \`${call.handler}\``);
-        return { tag: "reply", val: { status: 0, headers: [], payload: known(call), extra: [] } };
+        const ended = known(call);
+        return ended.tag === "pass" ? ended : { tag: "reply", val: { status: 0, headers: [], payload: ended, extra: [] } };
     },
 };

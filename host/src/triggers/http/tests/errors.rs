@@ -1,5 +1,5 @@
 use super::*;
-use crate::call::{CallError, Failure};
+use crate::call::{CallError, Failure, Passed};
 
 #[tokio::test]
 async fn paths_that_lead_nowhere() {
@@ -107,7 +107,10 @@ async fn bare_replies() {
     let host = host()
         .route("GET none", |_, _| replied(0, &[], Payload::None))
         .route("GET same", |_, _| replied(304, &[("etag", "\"a\"")], Payload::Text("gone".into())))
-        .route("GET pass", |_, _| Ok(Outcome::Pass(Some(Payload::Bytes(b"through".to_vec())))))
+        .route("GET pass", |_, _| {
+            let payload = Some(Payload::Bytes(b"through".to_vec()));
+            Ok(Outcome::Pass(Passed { payload, extra: vec![("fact".into(), "1".into())] }))
+        })
         .start()
         .await;
     let mut client = host.connect().await;

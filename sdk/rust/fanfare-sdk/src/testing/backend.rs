@@ -89,9 +89,11 @@ pub(crate) fn notify(
 
 fn targets(group: &Group) -> Result<Vec<Target>, wit::CallError> {
     match group {
-        Group::Workers => Ok((0..place::here().0.workers()).map(Target::Worker).collect()),
+        Group::Workers | Group::Cluster => Ok((0..place::here().0.workers()).map(Target::Worker).collect()),
+        Group::Nodes => Ok(vec![Target::Worker(0)]),
         Group::Brokers => Ok(Vec::new()),
         Group::Servers(name) => Err(wit::CallError::NotFound(format!("there is no server `{name}` in a test"))),
+        Group::Other(_) => Err(wit::CallError::Invalid(format!("this version knows no {group:?}"))),
     }
 }
 

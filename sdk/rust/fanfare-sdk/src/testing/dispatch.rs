@@ -29,8 +29,8 @@ pub(super) fn worker(index: usize) -> Isolate {
 pub(super) fn into_reply(outcome: Outcome) -> Reply {
     match outcome {
         Outcome::Reply(reply) => reply,
-        Outcome::Pass(payload) => {
-            let payload = payload.unwrap_or(Payload::None);
+        Outcome::Pass(passed) => {
+            let payload = passed.payload.unwrap_or(Payload::None);
             Reply { status: 0, headers: Vec::new(), payload, extra: Vec::new() }
         }
     }
@@ -101,7 +101,7 @@ impl Node {
         state.reloads.push(module.map(str::to_owned));
         let seq = state.reloads.len() as u64;
         drop(state);
-        Receipt { id: seq, seq, accepted: self.workers(), skipped: Vec::new() }
+        Receipt { id: seq, seq, accepted: self.workers(), skipped: Vec::new(), extra: Vec::new() }
     }
 
     /// `from` is the worker and the call that emit; `None` is the operator.
@@ -156,7 +156,7 @@ impl Node {
                 origin: self.origin(from.map(|(worker, _)| worker)),
             }));
         }
-        Ok((Receipt { id, seq: id, accepted: workers, skipped: Vec::new() }, pending))
+        Ok((Receipt { id, seq: id, accepted: workers, skipped: Vec::new(), extra: Vec::new() }, pending))
     }
 
     fn origin(&self, worker: Option<u32>) -> Origin {
@@ -191,6 +191,7 @@ impl Node {
             running.worker = match *target {
                 Target::Any => from.0,
                 Target::Worker(worker) if worker < self.workers() => worker,
+                Target::Other(_) => return Err(CallError::Invalid(format!("this version knows no {target:?}"))),
                 _ => return Err(CallError::NotFound(format!("there is no {target:?} in a test"))),
             };
             return Ok(self.start(Start {

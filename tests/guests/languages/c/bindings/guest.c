@@ -11,6 +11,9 @@ extern void __wasm_import_broadcast_emit(int32_t, int64_t, int32_t, uint8_t *, s
 __attribute__((__import_module__("fanfare:module/broadcast-blocking@0.1.0"), __import_name__("gather")))
 extern void __wasm_import_broadcast_gather(uint8_t *, uint8_t *);
 
+__attribute__((__import_module__("fanfare:module/broadcast-blocking@0.1.0"), __import_name__("reload")))
+extern void __wasm_import_broadcast_reload(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `fanfare:module/rpc-blocking@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/rpc-blocking@0.1.0"), __import_name__("call")))
@@ -159,6 +162,21 @@ void __wasm_export_exports_fanfare_module_handler_handle_post_return(uint8_t * a
               break;
             }
           }
+          size_t len9 = *((size_t*) (arg0 + (7*sizeof(void*))));
+          if (len9 > 0) {
+            uint8_t *ptr10 = *((uint8_t **) (arg0 + (6*sizeof(void*))));
+            for (size_t i11 = 0; i11 < len9; i11++) {
+              uint8_t *base = ptr10 + i11 * (4*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+            }
+            free(ptr10);
+          }
           break;
         }
       }
@@ -182,23 +200,23 @@ void __wasm_export_exports_fanfare_module_handler_handle_post_return(uint8_t * a
           break;
         }
         case 2: {
-          size_t len9 = *((size_t*) (arg0 + (8*sizeof(void*))));
-          if (len9 > 0) {
-            uint8_t *ptr10 = *((uint8_t **) (arg0 + (7*sizeof(void*))));
-            for (size_t i11 = 0; i11 < len9; i11++) {
-              uint8_t *base = ptr10 + i11 * 1;
+          size_t len12 = *((size_t*) (arg0 + (8*sizeof(void*))));
+          if (len12 > 0) {
+            uint8_t *ptr13 = *((uint8_t **) (arg0 + (7*sizeof(void*))));
+            for (size_t i14 = 0; i14 < len12; i14++) {
+              uint8_t *base = ptr13 + i14 * 1;
               (void) base;
             }
-            free(ptr10);
+            free(ptr13);
           }
           break;
         }
       }
-      size_t len12 = *((size_t*) (arg0 + (10*sizeof(void*))));
-      if (len12 > 0) {
-        uint8_t *ptr13 = *((uint8_t **) (arg0 + (9*sizeof(void*))));
-        for (size_t i14 = 0; i14 < len12; i14++) {
-          uint8_t *base = ptr13 + i14 * (4*sizeof(void*));
+      size_t len15 = *((size_t*) (arg0 + (10*sizeof(void*))));
+      if (len15 > 0) {
+        uint8_t *ptr16 = *((uint8_t **) (arg0 + (9*sizeof(void*))));
+        for (size_t i17 = 0; i17 < len15; i17++) {
+          uint8_t *base = ptr16 + i17 * (4*sizeof(void*));
           (void) base;
           if ((*((size_t*) (base + sizeof(void*)))) > 0) {
             free(*((uint8_t **) (base + 0)));
@@ -207,7 +225,7 @@ void __wasm_export_exports_fanfare_module_handler_handle_post_return(uint8_t * a
             free(*((uint8_t **) (base + (2*sizeof(void*)))));
           }
         }
-        free(ptr13);
+        free(ptr16);
       }
       break;
     }
@@ -450,16 +468,21 @@ void fanfare_call_free(fanfare_call_t *ptr) {
   fanfare_extra_free(&ptr->extra);
 }
 
-void fanfare_reply_free(fanfare_reply_t *ptr) {
-  fanfare_header_fields_free(&ptr->headers);
-  fanfare_payload_free(&ptr->payload);
-  fanfare_extra_free(&ptr->extra);
-}
-
 void fanfare_option_payload_free(fanfare_option_payload_t *ptr) {
   if (ptr->is_some) {
     fanfare_payload_free(&ptr->val);
   }
+}
+
+void fanfare_passed_free(fanfare_passed_t *ptr) {
+  fanfare_option_payload_free(&ptr->payload);
+  fanfare_extra_free(&ptr->extra);
+}
+
+void fanfare_reply_free(fanfare_reply_t *ptr) {
+  fanfare_header_fields_free(&ptr->headers);
+  fanfare_payload_free(&ptr->payload);
+  fanfare_extra_free(&ptr->extra);
 }
 
 void fanfare_outcome_free(fanfare_outcome_t *ptr) {
@@ -469,7 +492,7 @@ void fanfare_outcome_free(fanfare_outcome_t *ptr) {
       break;
     }
     case 1: {
-      fanfare_option_payload_free(&ptr->val.pass);
+      fanfare_passed_free(&ptr->val.pass);
       break;
     }
   }
@@ -567,6 +590,7 @@ void fanfare_list_skipped_free(fanfare_list_skipped_t *ptr) {
 
 void fanfare_receipt_free(fanfare_receipt_t *ptr) {
   fanfare_list_skipped_free(&ptr->skipped);
+  fanfare_extra_free(&ptr->extra);
 }
 
 void fanfare_target_free(fanfare_target_t *ptr) {
@@ -585,6 +609,18 @@ void fanfare_target_free(fanfare_target_t *ptr) {
       guest_string_free(&ptr->val.server);
       break;
     }
+    case 6: {
+      guest_string_free(&ptr->val.channel);
+      break;
+    }
+    case 7: {
+      guest_string_free(&ptr->val.session);
+      break;
+    }
+    case 8: {
+      guest_tuple2_string_string_free(&ptr->val.other);
+      break;
+    }
   }
 }
 
@@ -592,6 +628,10 @@ void fanfare_group_free(fanfare_group_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 2: {
       guest_string_free(&ptr->val.servers);
+      break;
+    }
+    case 5: {
+      guest_tuple2_string_string_free(&ptr->val.other);
       break;
     }
   }
@@ -920,6 +960,7 @@ bool broadcast_emit(broadcast_call_id_t *maybe_caller, broadcast_emission_t *wha
         (uint64_t) (uint64_t) (*((int64_t*) (ptr + 16))),
         (uint32_t) (uint32_t) (*((int32_t*) (ptr + 24))),
         (fanfare_list_skipped_t) (fanfare_list_skipped_t) { (fanfare_skipped_t*)(*((uint8_t **) (ptr + (24+1*sizeof(void*))))), (*((size_t*) (ptr + (24+2*sizeof(void*))))) },
+        (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (24+3*sizeof(void*))))), (*((size_t*) (ptr + (24+4*sizeof(void*))))) },
       };
       break;
     }
@@ -1172,9 +1213,145 @@ bool broadcast_gather(broadcast_call_id_t *maybe_caller, broadcast_emission_t *w
   }
 }
 
+bool broadcast_reload(broadcast_call_id_t *maybe_caller, guest_string_t *maybe_module, broadcast_receipt_t *ret, broadcast_call_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+10*sizeof(void*))];
+  broadcast_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t module;
+  module.is_some = maybe_module != NULL;if (maybe_module) {
+    module.val = *maybe_module;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const broadcast_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((module).is_some) {
+    const guest_string_t *payload3 = &(module).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_broadcast_reload(option, option1, option4, option5, option6, ptr);
+  broadcast_result_receipt_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (fanfare_receipt_t) {
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 8))),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 16))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + 24))),
+        (fanfare_list_skipped_t) (fanfare_list_skipped_t) { (fanfare_skipped_t*)(*((uint8_t **) (ptr + (24+1*sizeof(void*))))), (*((size_t*) (ptr + (24+2*sizeof(void*))))) },
+        (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (24+3*sizeof(void*))))), (*((size_t*) (ptr + (24+4*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant9;
+      variant9.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant9.tag) {
+        case 0: {
+          fanfare_payload_t variant8;
+          variant8.tag = (int32_t) *((uint8_t*) (ptr + (8+6*sizeof(void*))));
+          switch ((int32_t) variant8.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant8.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant8.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant9.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (8+5*sizeof(void*))))),
+            (fanfare_payload_t) variant8,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+9*sizeof(void*))))), (*((size_t*) (ptr + (8+10*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant9.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant9.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant9.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant9.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant9.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant9.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant9.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant9.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant9.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant9;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
 bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, rpc_reply_t *ret, rpc_call_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(32+12*sizeof(void*))];
+  uint8_t ret_area[(32+14*sizeof(void*))];
   rpc_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
@@ -1222,103 +1399,126 @@ bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t 
       *((uint8_t **)(ptr + (16+1*sizeof(void*)))) = (uint8_t *) (*payload7).ptr;
       break;
     }
+    case 6: {
+      const guest_string_t *payload8 = &(*target).val.channel;
+      *((int8_t*)(ptr + 16)) = 6;
+      *((size_t*)(ptr + (16+2*sizeof(void*)))) = (*payload8).len;
+      *((uint8_t **)(ptr + (16+1*sizeof(void*)))) = (uint8_t *) (*payload8).ptr;
+      break;
+    }
+    case 7: {
+      const guest_string_t *payload9 = &(*target).val.session;
+      *((int8_t*)(ptr + 16)) = 7;
+      *((size_t*)(ptr + (16+2*sizeof(void*)))) = (*payload9).len;
+      *((uint8_t **)(ptr + (16+1*sizeof(void*)))) = (uint8_t *) (*payload9).ptr;
+      break;
+    }
+    case 8: {
+      const guest_tuple2_string_string_t *payload10 = &(*target).val.other;
+      *((int8_t*)(ptr + 16)) = 8;
+      *((size_t*)(ptr + (16+2*sizeof(void*)))) = ((*payload10).f0).len;
+      *((uint8_t **)(ptr + (16+1*sizeof(void*)))) = (uint8_t *) ((*payload10).f0).ptr;
+      *((size_t*)(ptr + (16+4*sizeof(void*)))) = ((*payload10).f1).len;
+      *((uint8_t **)(ptr + (16+3*sizeof(void*)))) = (uint8_t *) ((*payload10).f1).ptr;
+      break;
+    }
   }
-  *((size_t*)(ptr + (16+4*sizeof(void*)))) = (*route).len;
-  *((uint8_t **)(ptr + (16+3*sizeof(void*)))) = (uint8_t *) (*route).ptr;
+  *((size_t*)(ptr + (16+6*sizeof(void*)))) = (*route).len;
+  *((uint8_t **)(ptr + (16+5*sizeof(void*)))) = (uint8_t *) (*route).ptr;
   switch ((int32_t) (*payload).tag) {
     case 0: {
-      *((int8_t*)(ptr + (16+5*sizeof(void*)))) = 0;
+      *((int8_t*)(ptr + (16+7*sizeof(void*)))) = 0;
       break;
     }
     case 1: {
-      const guest_string_t *payload9 = &(*payload).val.text;
-      *((int8_t*)(ptr + (16+5*sizeof(void*)))) = 1;
-      *((size_t*)(ptr + (16+7*sizeof(void*)))) = (*payload9).len;
-      *((uint8_t **)(ptr + (16+6*sizeof(void*)))) = (uint8_t *) (*payload9).ptr;
+      const guest_string_t *payload12 = &(*payload).val.text;
+      *((int8_t*)(ptr + (16+7*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (16+9*sizeof(void*)))) = (*payload12).len;
+      *((uint8_t **)(ptr + (16+8*sizeof(void*)))) = (uint8_t *) (*payload12).ptr;
       break;
     }
     case 2: {
-      const guest_list_u8_t *payload10 = &(*payload).val.bytes;
-      *((int8_t*)(ptr + (16+5*sizeof(void*)))) = 2;
-      *((size_t*)(ptr + (16+7*sizeof(void*)))) = (*payload10).len;
-      *((uint8_t **)(ptr + (16+6*sizeof(void*)))) = (uint8_t *) (*payload10).ptr;
+      const guest_list_u8_t *payload13 = &(*payload).val.bytes;
+      *((int8_t*)(ptr + (16+7*sizeof(void*)))) = 2;
+      *((size_t*)(ptr + (16+9*sizeof(void*)))) = (*payload13).len;
+      *((uint8_t **)(ptr + (16+8*sizeof(void*)))) = (uint8_t *) (*payload13).ptr;
       break;
     }
   }
   if (((*options).timeout_ms).is_some) {
-    const uint32_t *payload12 = &((*options).timeout_ms).val;
-    *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 1;
-    *((int32_t*)(ptr + (20+8*sizeof(void*)))) = (int32_t) (*payload12);
+    const uint32_t *payload15 = &((*options).timeout_ms).val;
+    *((int8_t*)(ptr + (16+10*sizeof(void*)))) = 1;
+    *((int32_t*)(ptr + (20+10*sizeof(void*)))) = (int32_t) (*payload15);
   } else {
-    *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 0;
+    *((int8_t*)(ptr + (16+10*sizeof(void*)))) = 0;
   }
   if (((*options).subdomain).is_some) {
-    const guest_string_t *payload14 = &((*options).subdomain).val;
-    *((int8_t*)(ptr + (24+8*sizeof(void*)))) = 1;
-    *((size_t*)(ptr + (24+10*sizeof(void*)))) = (*payload14).len;
-    *((uint8_t **)(ptr + (24+9*sizeof(void*)))) = (uint8_t *) (*payload14).ptr;
+    const guest_string_t *payload17 = &((*options).subdomain).val;
+    *((int8_t*)(ptr + (24+10*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (24+12*sizeof(void*)))) = (*payload17).len;
+    *((uint8_t **)(ptr + (24+11*sizeof(void*)))) = (uint8_t *) (*payload17).ptr;
   } else {
-    *((int8_t*)(ptr + (24+8*sizeof(void*)))) = 0;
+    *((int8_t*)(ptr + (24+10*sizeof(void*)))) = 0;
   }
-  *((size_t*)(ptr + (24+12*sizeof(void*)))) = ((*options).extra).len;
-  *((uint8_t **)(ptr + (24+11*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
-  uint8_t *ptr15 = (uint8_t *) &ret_area;
-  __wasm_import_rpc_call(ptr, ptr15);
+  *((size_t*)(ptr + (24+14*sizeof(void*)))) = ((*options).extra).len;
+  *((uint8_t **)(ptr + (24+13*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
+  uint8_t *ptr18 = (uint8_t *) &ret_area;
+  __wasm_import_rpc_call(ptr, ptr18);
   rpc_result_reply_call_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr15 + 0))) {
+  switch ((int32_t) *((uint8_t*) (ptr18 + 0))) {
     case 0: {
       result.is_err = false;
       fanfare_payload_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr15 + (4*sizeof(void*))));
+      variant.tag = (int32_t) *((uint8_t*) (ptr18 + (4*sizeof(void*))));
       switch ((int32_t) variant.tag) {
         case 0: {
           break;
         }
         case 1: {
-          variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (5*sizeof(void*))))), (*((size_t*) (ptr15 + (6*sizeof(void*))))) };
+          variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (5*sizeof(void*))))), (*((size_t*) (ptr18 + (6*sizeof(void*))))) };
           break;
         }
         case 2: {
-          variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (5*sizeof(void*))))), (*((size_t*) (ptr15 + (6*sizeof(void*))))) };
+          variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (5*sizeof(void*))))), (*((size_t*) (ptr18 + (6*sizeof(void*))))) };
           break;
         }
       }
 
       result.val.ok = (fanfare_reply_t) {
-        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr15 + sizeof(void*)))),
-        (fanfare_header_fields_t) (fanfare_header_fields_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) },
+        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr18 + sizeof(void*)))),
+        (fanfare_header_fields_t) (fanfare_header_fields_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) },
         (fanfare_payload_t) variant,
-        (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr15 + (7*sizeof(void*))))), (*((size_t*) (ptr15 + (8*sizeof(void*))))) },
+        (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr18 + (7*sizeof(void*))))), (*((size_t*) (ptr18 + (8*sizeof(void*))))) },
       };
       break;
     }
     case 1: {
       result.is_err = true;
-      fanfare_call_error_t variant17;
-      variant17.tag = (int32_t) *((uint8_t*) (ptr15 + sizeof(void*)));
-      switch ((int32_t) variant17.tag) {
+      fanfare_call_error_t variant20;
+      variant20.tag = (int32_t) *((uint8_t*) (ptr18 + sizeof(void*)));
+      switch ((int32_t) variant20.tag) {
         case 0: {
-          fanfare_payload_t variant16;
-          variant16.tag = (int32_t) *((uint8_t*) (ptr15 + (7*sizeof(void*))));
-          switch ((int32_t) variant16.tag) {
+          fanfare_payload_t variant19;
+          variant19.tag = (int32_t) *((uint8_t*) (ptr18 + (7*sizeof(void*))));
+          switch ((int32_t) variant19.tag) {
             case 0: {
               break;
             }
             case 1: {
-              variant16.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (8*sizeof(void*))))), (*((size_t*) (ptr15 + (9*sizeof(void*))))) };
+              variant19.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (8*sizeof(void*))))), (*((size_t*) (ptr18 + (9*sizeof(void*))))) };
               break;
             }
             case 2: {
-              variant16.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (8*sizeof(void*))))), (*((size_t*) (ptr15 + (9*sizeof(void*))))) };
+              variant19.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (8*sizeof(void*))))), (*((size_t*) (ptr18 + (9*sizeof(void*))))) };
               break;
             }
           }
-          variant17.val.failure = (fanfare_failure_t) {
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) },
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (4*sizeof(void*))))), (*((size_t*) (ptr15 + (5*sizeof(void*))))) },
-            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr15 + (6*sizeof(void*))))),
-            (fanfare_payload_t) variant16,
-            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr15 + (10*sizeof(void*))))), (*((size_t*) (ptr15 + (11*sizeof(void*))))) },
+          variant20.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (4*sizeof(void*))))), (*((size_t*) (ptr18 + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr18 + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant19,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr18 + (10*sizeof(void*))))), (*((size_t*) (ptr18 + (11*sizeof(void*))))) },
           };
           break;
         }
@@ -1326,47 +1526,47 @@ bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t 
           break;
         }
         case 2: {
-          variant17.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
+          variant20.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant17.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
+          variant20.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) };
           break;
         }
         case 4: {
-          variant17.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
+          variant20.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
-          variant17.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
+          variant20.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) };
           break;
         }
         case 6: {
-          variant17.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
+          variant20.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) };
           break;
         }
         case 7: {
-          variant17.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
+          variant20.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) };
           break;
         }
         case 8: {
-          variant17.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
+          variant20.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) };
           break;
         }
         case 9: {
-          variant17.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
+          variant20.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) };
           break;
         }
         case 10: {
-          variant17.val.other = (guest_tuple2_string_string_t) {
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) },
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (4*sizeof(void*))))), (*((size_t*) (ptr15 + (5*sizeof(void*))))) },
+          variant20.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (2*sizeof(void*))))), (*((size_t*) (ptr18 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr18 + (4*sizeof(void*))))), (*((size_t*) (ptr18 + (5*sizeof(void*))))) },
           };
           break;
         }
       }
 
-      result.val.err = variant17;
+      result.val.err = variant20;
       break;
     }
   }
@@ -1381,7 +1581,7 @@ bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t 
 
 bool rpc_call_every(rpc_call_id_t *maybe_caller, rpc_group_t *group, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, rpc_list_entry_t *ret, rpc_call_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(32+12*sizeof(void*))];
+  uint8_t ret_area[(32+14*sizeof(void*))];
   rpc_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
@@ -1410,82 +1610,99 @@ bool rpc_call_every(rpc_call_id_t *maybe_caller, rpc_group_t *group, guest_strin
       *((uint8_t **)(ptr + (16+1*sizeof(void*)))) = (uint8_t *) (*payload4).ptr;
       break;
     }
+    case 3: {
+      *((int8_t*)(ptr + 16)) = 3;
+      break;
+    }
+    case 4: {
+      *((int8_t*)(ptr + 16)) = 4;
+      break;
+    }
+    case 5: {
+      const guest_tuple2_string_string_t *payload7 = &(*group).val.other;
+      *((int8_t*)(ptr + 16)) = 5;
+      *((size_t*)(ptr + (16+2*sizeof(void*)))) = ((*payload7).f0).len;
+      *((uint8_t **)(ptr + (16+1*sizeof(void*)))) = (uint8_t *) ((*payload7).f0).ptr;
+      *((size_t*)(ptr + (16+4*sizeof(void*)))) = ((*payload7).f1).len;
+      *((uint8_t **)(ptr + (16+3*sizeof(void*)))) = (uint8_t *) ((*payload7).f1).ptr;
+      break;
+    }
   }
-  *((size_t*)(ptr + (16+4*sizeof(void*)))) = (*route).len;
-  *((uint8_t **)(ptr + (16+3*sizeof(void*)))) = (uint8_t *) (*route).ptr;
+  *((size_t*)(ptr + (16+6*sizeof(void*)))) = (*route).len;
+  *((uint8_t **)(ptr + (16+5*sizeof(void*)))) = (uint8_t *) (*route).ptr;
   switch ((int32_t) (*payload).tag) {
     case 0: {
-      *((int8_t*)(ptr + (16+5*sizeof(void*)))) = 0;
+      *((int8_t*)(ptr + (16+7*sizeof(void*)))) = 0;
       break;
     }
     case 1: {
-      const guest_string_t *payload6 = &(*payload).val.text;
-      *((int8_t*)(ptr + (16+5*sizeof(void*)))) = 1;
-      *((size_t*)(ptr + (16+7*sizeof(void*)))) = (*payload6).len;
-      *((uint8_t **)(ptr + (16+6*sizeof(void*)))) = (uint8_t *) (*payload6).ptr;
+      const guest_string_t *payload9 = &(*payload).val.text;
+      *((int8_t*)(ptr + (16+7*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (16+9*sizeof(void*)))) = (*payload9).len;
+      *((uint8_t **)(ptr + (16+8*sizeof(void*)))) = (uint8_t *) (*payload9).ptr;
       break;
     }
     case 2: {
-      const guest_list_u8_t *payload7 = &(*payload).val.bytes;
-      *((int8_t*)(ptr + (16+5*sizeof(void*)))) = 2;
-      *((size_t*)(ptr + (16+7*sizeof(void*)))) = (*payload7).len;
-      *((uint8_t **)(ptr + (16+6*sizeof(void*)))) = (uint8_t *) (*payload7).ptr;
+      const guest_list_u8_t *payload10 = &(*payload).val.bytes;
+      *((int8_t*)(ptr + (16+7*sizeof(void*)))) = 2;
+      *((size_t*)(ptr + (16+9*sizeof(void*)))) = (*payload10).len;
+      *((uint8_t **)(ptr + (16+8*sizeof(void*)))) = (uint8_t *) (*payload10).ptr;
       break;
     }
   }
   if (((*options).timeout_ms).is_some) {
-    const uint32_t *payload9 = &((*options).timeout_ms).val;
-    *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 1;
-    *((int32_t*)(ptr + (20+8*sizeof(void*)))) = (int32_t) (*payload9);
+    const uint32_t *payload12 = &((*options).timeout_ms).val;
+    *((int8_t*)(ptr + (16+10*sizeof(void*)))) = 1;
+    *((int32_t*)(ptr + (20+10*sizeof(void*)))) = (int32_t) (*payload12);
   } else {
-    *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 0;
+    *((int8_t*)(ptr + (16+10*sizeof(void*)))) = 0;
   }
   if (((*options).subdomain).is_some) {
-    const guest_string_t *payload11 = &((*options).subdomain).val;
-    *((int8_t*)(ptr + (24+8*sizeof(void*)))) = 1;
-    *((size_t*)(ptr + (24+10*sizeof(void*)))) = (*payload11).len;
-    *((uint8_t **)(ptr + (24+9*sizeof(void*)))) = (uint8_t *) (*payload11).ptr;
+    const guest_string_t *payload14 = &((*options).subdomain).val;
+    *((int8_t*)(ptr + (24+10*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (24+12*sizeof(void*)))) = (*payload14).len;
+    *((uint8_t **)(ptr + (24+11*sizeof(void*)))) = (uint8_t *) (*payload14).ptr;
   } else {
-    *((int8_t*)(ptr + (24+8*sizeof(void*)))) = 0;
+    *((int8_t*)(ptr + (24+10*sizeof(void*)))) = 0;
   }
-  *((size_t*)(ptr + (24+12*sizeof(void*)))) = ((*options).extra).len;
-  *((uint8_t **)(ptr + (24+11*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
-  uint8_t *ptr12 = (uint8_t *) &ret_area;
-  __wasm_import_rpc_call_every(ptr, ptr12);
-  rpc_result_list_entry_call_error_t result18;
-  switch ((int32_t) *((uint8_t*) (ptr12 + 0))) {
+  *((size_t*)(ptr + (24+14*sizeof(void*)))) = ((*options).extra).len;
+  *((uint8_t **)(ptr + (24+13*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
+  uint8_t *ptr15 = (uint8_t *) &ret_area;
+  __wasm_import_rpc_call_every(ptr, ptr15);
+  rpc_result_list_entry_call_error_t result21;
+  switch ((int32_t) *((uint8_t*) (ptr15 + 0))) {
     case 0: {
-      result18.is_err = false;
-      result18.val.ok = (rpc_list_entry_t) { (rpc_entry_t*)(*((uint8_t **) (ptr12 + sizeof(void*)))), (*((size_t*) (ptr12 + (2*sizeof(void*))))) };
+      result21.is_err = false;
+      result21.val.ok = (rpc_list_entry_t) { (rpc_entry_t*)(*((uint8_t **) (ptr15 + sizeof(void*)))), (*((size_t*) (ptr15 + (2*sizeof(void*))))) };
       break;
     }
     case 1: {
-      result18.is_err = true;
-      fanfare_call_error_t variant17;
-      variant17.tag = (int32_t) *((uint8_t*) (ptr12 + sizeof(void*)));
-      switch ((int32_t) variant17.tag) {
+      result21.is_err = true;
+      fanfare_call_error_t variant20;
+      variant20.tag = (int32_t) *((uint8_t*) (ptr15 + sizeof(void*)));
+      switch ((int32_t) variant20.tag) {
         case 0: {
-          fanfare_payload_t variant16;
-          variant16.tag = (int32_t) *((uint8_t*) (ptr12 + (7*sizeof(void*))));
-          switch ((int32_t) variant16.tag) {
+          fanfare_payload_t variant19;
+          variant19.tag = (int32_t) *((uint8_t*) (ptr15 + (7*sizeof(void*))));
+          switch ((int32_t) variant19.tag) {
             case 0: {
               break;
             }
             case 1: {
-              variant16.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (8*sizeof(void*))))), (*((size_t*) (ptr12 + (9*sizeof(void*))))) };
+              variant19.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (8*sizeof(void*))))), (*((size_t*) (ptr15 + (9*sizeof(void*))))) };
               break;
             }
             case 2: {
-              variant16.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (8*sizeof(void*))))), (*((size_t*) (ptr12 + (9*sizeof(void*))))) };
+              variant19.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (8*sizeof(void*))))), (*((size_t*) (ptr15 + (9*sizeof(void*))))) };
               break;
             }
           }
-          variant17.val.failure = (fanfare_failure_t) {
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) },
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (4*sizeof(void*))))), (*((size_t*) (ptr12 + (5*sizeof(void*))))) },
-            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr12 + (6*sizeof(void*))))),
-            (fanfare_payload_t) variant16,
-            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr12 + (10*sizeof(void*))))), (*((size_t*) (ptr12 + (11*sizeof(void*))))) },
+          variant20.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (4*sizeof(void*))))), (*((size_t*) (ptr15 + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr15 + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant19,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr15 + (10*sizeof(void*))))), (*((size_t*) (ptr15 + (11*sizeof(void*))))) },
           };
           break;
         }
@@ -1493,62 +1710,62 @@ bool rpc_call_every(rpc_call_id_t *maybe_caller, rpc_group_t *group, guest_strin
           break;
         }
         case 2: {
-          variant17.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          variant20.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant17.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          variant20.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
           break;
         }
         case 4: {
-          variant17.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          variant20.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
-          variant17.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          variant20.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
           break;
         }
         case 6: {
-          variant17.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          variant20.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
           break;
         }
         case 7: {
-          variant17.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          variant20.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
           break;
         }
         case 8: {
-          variant17.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          variant20.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
           break;
         }
         case 9: {
-          variant17.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          variant20.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) };
           break;
         }
         case 10: {
-          variant17.val.other = (guest_tuple2_string_string_t) {
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) },
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (4*sizeof(void*))))), (*((size_t*) (ptr12 + (5*sizeof(void*))))) },
+          variant20.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (2*sizeof(void*))))), (*((size_t*) (ptr15 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr15 + (4*sizeof(void*))))), (*((size_t*) (ptr15 + (5*sizeof(void*))))) },
           };
           break;
         }
       }
 
-      result18.val.err = variant17;
+      result21.val.err = variant20;
       break;
     }
   }
-  if (!result18.is_err) {
-    *ret = result18.val.ok;
+  if (!result21.is_err) {
+    *ret = result21.val.ok;
     return 1;
   } else {
-    *err = result18.val.err;
+    *err = result21.val.err;
     return 0;
   }
 }
 
 bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, uint32_t *ret, rpc_call_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(24+14*sizeof(void*))];
+  uint8_t ret_area[(24+16*sizeof(void*))];
   rpc_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
@@ -1600,13 +1817,36 @@ bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, guest_strin
           *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) (*payload8).ptr;
           break;
         }
+        case 6: {
+          const guest_string_t *payload9 = &(*payload2).val.channel;
+          *((int8_t*)(ptr + (16+1*sizeof(void*)))) = 6;
+          *((size_t*)(ptr + (16+3*sizeof(void*)))) = (*payload9).len;
+          *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) (*payload9).ptr;
+          break;
+        }
+        case 7: {
+          const guest_string_t *payload10 = &(*payload2).val.session;
+          *((int8_t*)(ptr + (16+1*sizeof(void*)))) = 7;
+          *((size_t*)(ptr + (16+3*sizeof(void*)))) = (*payload10).len;
+          *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) (*payload10).ptr;
+          break;
+        }
+        case 8: {
+          const guest_tuple2_string_string_t *payload11 = &(*payload2).val.other;
+          *((int8_t*)(ptr + (16+1*sizeof(void*)))) = 8;
+          *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload11).f0).len;
+          *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload11).f0).ptr;
+          *((size_t*)(ptr + (16+5*sizeof(void*)))) = ((*payload11).f1).len;
+          *((uint8_t **)(ptr + (16+4*sizeof(void*)))) = (uint8_t *) ((*payload11).f1).ptr;
+          break;
+        }
       }
       break;
     }
     case 1: {
-      const fanfare_group_t *payload9 = &(*address).val.every;
+      const fanfare_group_t *payload12 = &(*address).val.every;
       *((int8_t*)(ptr + 16)) = 1;
-      switch ((int32_t) (*payload9).tag) {
+      switch ((int32_t) (*payload12).tag) {
         case 0: {
           *((int8_t*)(ptr + (16+1*sizeof(void*)))) = 0;
           break;
@@ -1616,91 +1856,108 @@ bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, guest_strin
           break;
         }
         case 2: {
-          const guest_string_t *payload12 = &(*payload9).val.servers;
+          const guest_string_t *payload15 = &(*payload12).val.servers;
           *((int8_t*)(ptr + (16+1*sizeof(void*)))) = 2;
-          *((size_t*)(ptr + (16+3*sizeof(void*)))) = (*payload12).len;
-          *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) (*payload12).ptr;
+          *((size_t*)(ptr + (16+3*sizeof(void*)))) = (*payload15).len;
+          *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) (*payload15).ptr;
+          break;
+        }
+        case 3: {
+          *((int8_t*)(ptr + (16+1*sizeof(void*)))) = 3;
+          break;
+        }
+        case 4: {
+          *((int8_t*)(ptr + (16+1*sizeof(void*)))) = 4;
+          break;
+        }
+        case 5: {
+          const guest_tuple2_string_string_t *payload18 = &(*payload12).val.other;
+          *((int8_t*)(ptr + (16+1*sizeof(void*)))) = 5;
+          *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload18).f0).len;
+          *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload18).f0).ptr;
+          *((size_t*)(ptr + (16+5*sizeof(void*)))) = ((*payload18).f1).len;
+          *((uint8_t **)(ptr + (16+4*sizeof(void*)))) = (uint8_t *) ((*payload18).f1).ptr;
           break;
         }
       }
       break;
     }
   }
-  *((size_t*)(ptr + (16+5*sizeof(void*)))) = (*route).len;
-  *((uint8_t **)(ptr + (16+4*sizeof(void*)))) = (uint8_t *) (*route).ptr;
+  *((size_t*)(ptr + (16+7*sizeof(void*)))) = (*route).len;
+  *((uint8_t **)(ptr + (16+6*sizeof(void*)))) = (uint8_t *) (*route).ptr;
   switch ((int32_t) (*payload).tag) {
     case 0: {
-      *((int8_t*)(ptr + (16+6*sizeof(void*)))) = 0;
+      *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 0;
       break;
     }
     case 1: {
-      const guest_string_t *payload14 = &(*payload).val.text;
-      *((int8_t*)(ptr + (16+6*sizeof(void*)))) = 1;
-      *((size_t*)(ptr + (16+8*sizeof(void*)))) = (*payload14).len;
-      *((uint8_t **)(ptr + (16+7*sizeof(void*)))) = (uint8_t *) (*payload14).ptr;
+      const guest_string_t *payload20 = &(*payload).val.text;
+      *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (16+10*sizeof(void*)))) = (*payload20).len;
+      *((uint8_t **)(ptr + (16+9*sizeof(void*)))) = (uint8_t *) (*payload20).ptr;
       break;
     }
     case 2: {
-      const guest_list_u8_t *payload15 = &(*payload).val.bytes;
-      *((int8_t*)(ptr + (16+6*sizeof(void*)))) = 2;
-      *((size_t*)(ptr + (16+8*sizeof(void*)))) = (*payload15).len;
-      *((uint8_t **)(ptr + (16+7*sizeof(void*)))) = (uint8_t *) (*payload15).ptr;
+      const guest_list_u8_t *payload21 = &(*payload).val.bytes;
+      *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 2;
+      *((size_t*)(ptr + (16+10*sizeof(void*)))) = (*payload21).len;
+      *((uint8_t **)(ptr + (16+9*sizeof(void*)))) = (uint8_t *) (*payload21).ptr;
       break;
     }
   }
   if (((*options).timeout_ms).is_some) {
-    const uint32_t *payload17 = &((*options).timeout_ms).val;
-    *((int8_t*)(ptr + (16+9*sizeof(void*)))) = 1;
-    *((int32_t*)(ptr + (20+9*sizeof(void*)))) = (int32_t) (*payload17);
+    const uint32_t *payload23 = &((*options).timeout_ms).val;
+    *((int8_t*)(ptr + (16+11*sizeof(void*)))) = 1;
+    *((int32_t*)(ptr + (20+11*sizeof(void*)))) = (int32_t) (*payload23);
   } else {
-    *((int8_t*)(ptr + (16+9*sizeof(void*)))) = 0;
+    *((int8_t*)(ptr + (16+11*sizeof(void*)))) = 0;
   }
   if (((*options).subdomain).is_some) {
-    const guest_string_t *payload19 = &((*options).subdomain).val;
-    *((int8_t*)(ptr + (24+9*sizeof(void*)))) = 1;
-    *((size_t*)(ptr + (24+11*sizeof(void*)))) = (*payload19).len;
-    *((uint8_t **)(ptr + (24+10*sizeof(void*)))) = (uint8_t *) (*payload19).ptr;
+    const guest_string_t *payload25 = &((*options).subdomain).val;
+    *((int8_t*)(ptr + (24+11*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (24+13*sizeof(void*)))) = (*payload25).len;
+    *((uint8_t **)(ptr + (24+12*sizeof(void*)))) = (uint8_t *) (*payload25).ptr;
   } else {
-    *((int8_t*)(ptr + (24+9*sizeof(void*)))) = 0;
+    *((int8_t*)(ptr + (24+11*sizeof(void*)))) = 0;
   }
-  *((size_t*)(ptr + (24+13*sizeof(void*)))) = ((*options).extra).len;
-  *((uint8_t **)(ptr + (24+12*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
-  uint8_t *ptr20 = (uint8_t *) &ret_area;
-  __wasm_import_rpc_notify(ptr, ptr20);
+  *((size_t*)(ptr + (24+15*sizeof(void*)))) = ((*options).extra).len;
+  *((uint8_t **)(ptr + (24+14*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
+  uint8_t *ptr26 = (uint8_t *) &ret_area;
+  __wasm_import_rpc_notify(ptr, ptr26);
   rpc_result_u32_call_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr20 + 0))) {
+  switch ((int32_t) *((uint8_t*) (ptr26 + 0))) {
     case 0: {
       result.is_err = false;
-      result.val.ok = (uint32_t) (*((int32_t*) (ptr20 + sizeof(void*))));
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr26 + sizeof(void*))));
       break;
     }
     case 1: {
       result.is_err = true;
-      fanfare_call_error_t variant21;
-      variant21.tag = (int32_t) *((uint8_t*) (ptr20 + sizeof(void*)));
-      switch ((int32_t) variant21.tag) {
+      fanfare_call_error_t variant27;
+      variant27.tag = (int32_t) *((uint8_t*) (ptr26 + sizeof(void*)));
+      switch ((int32_t) variant27.tag) {
         case 0: {
           fanfare_payload_t variant;
-          variant.tag = (int32_t) *((uint8_t*) (ptr20 + (7*sizeof(void*))));
+          variant.tag = (int32_t) *((uint8_t*) (ptr26 + (7*sizeof(void*))));
           switch ((int32_t) variant.tag) {
             case 0: {
               break;
             }
             case 1: {
-              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (8*sizeof(void*))))), (*((size_t*) (ptr20 + (9*sizeof(void*))))) };
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (8*sizeof(void*))))), (*((size_t*) (ptr26 + (9*sizeof(void*))))) };
               break;
             }
             case 2: {
-              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (8*sizeof(void*))))), (*((size_t*) (ptr20 + (9*sizeof(void*))))) };
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (8*sizeof(void*))))), (*((size_t*) (ptr26 + (9*sizeof(void*))))) };
               break;
             }
           }
-          variant21.val.failure = (fanfare_failure_t) {
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) },
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (4*sizeof(void*))))), (*((size_t*) (ptr20 + (5*sizeof(void*))))) },
-            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr20 + (6*sizeof(void*))))),
+          variant27.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (4*sizeof(void*))))), (*((size_t*) (ptr26 + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr26 + (6*sizeof(void*))))),
             (fanfare_payload_t) variant,
-            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr20 + (10*sizeof(void*))))), (*((size_t*) (ptr20 + (11*sizeof(void*))))) },
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr26 + (10*sizeof(void*))))), (*((size_t*) (ptr26 + (11*sizeof(void*))))) },
           };
           break;
         }
@@ -1708,47 +1965,47 @@ bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, guest_strin
           break;
         }
         case 2: {
-          variant21.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) };
+          variant27.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant21.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) };
+          variant27.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) };
           break;
         }
         case 4: {
-          variant21.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) };
+          variant27.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
-          variant21.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) };
+          variant27.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) };
           break;
         }
         case 6: {
-          variant21.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) };
+          variant27.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) };
           break;
         }
         case 7: {
-          variant21.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) };
+          variant27.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) };
           break;
         }
         case 8: {
-          variant21.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) };
+          variant27.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) };
           break;
         }
         case 9: {
-          variant21.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) };
+          variant27.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) };
           break;
         }
         case 10: {
-          variant21.val.other = (guest_tuple2_string_string_t) {
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (2*sizeof(void*))))), (*((size_t*) (ptr20 + (3*sizeof(void*))))) },
-            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr20 + (4*sizeof(void*))))), (*((size_t*) (ptr20 + (5*sizeof(void*))))) },
+          variant27.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (2*sizeof(void*))))), (*((size_t*) (ptr26 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr26 + (4*sizeof(void*))))), (*((size_t*) (ptr26 + (5*sizeof(void*))))) },
           };
           break;
         }
       }
 
-      result.val.err = variant21;
+      result.val.err = variant27;
       break;
     }
   }
@@ -2230,10 +2487,10 @@ uint8_t * __wasm_export_exports_fanfare_module_handler_handle(uint8_t * arg) {
         break;
       }
       case 1: {
-        const fanfare_option_payload_t *payload14 = &(*payload).val.pass;
+        const fanfare_passed_t *payload14 = &(*payload).val.pass;
         *((int8_t*)(ptr + sizeof(void*))) = 1;
-        if ((*payload14).is_some) {
-          const fanfare_payload_t *payload16 = &(*payload14).val;
+        if (((*payload14).payload).is_some) {
+          const fanfare_payload_t *payload16 = &((*payload14).payload).val;
           *((int8_t*)(ptr + (2*sizeof(void*)))) = 1;
           switch ((int32_t) (*payload16).tag) {
             case 0: {
@@ -2258,6 +2515,8 @@ uint8_t * __wasm_export_exports_fanfare_module_handler_handle(uint8_t * arg) {
         } else {
           *((int8_t*)(ptr + (2*sizeof(void*)))) = 0;
         }
+        *((size_t*)(ptr + (7*sizeof(void*)))) = ((*payload14).extra).len;
+        *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) ((*payload14).extra).ptr;
         break;
       }
     }

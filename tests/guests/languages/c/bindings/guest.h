@@ -14,7 +14,8 @@ typedef struct guest_string_t {
   size_t len;
 } guest_string_t;
 
-// The number of a call, unique on its node for as long as the node runs. Never 0.
+// The number of a call, unique on its node for as long as the node runs. Never 0, and below 2^53, so that
+// languages whose numbers are floating point have it exactly.
 // 
 // Imports take it as `caller`, so that what a guest does is charged to the call it does it
 // for. `none`, or a call that has ended, means background work of the module: it is
@@ -133,9 +134,10 @@ typedef struct fanfare_http_request_t {
 typedef struct fanfare_broadcast_t {
   // The name in the manifest's `broadcasts`.
   guest_string_t   name;
-  // The same in every worker.
+  // The same in every worker, and unique on the node that emits. Across nodes, the pair of that
+  // node's id and this number is unique. Below 2^53.
   uint64_t   id;
-  // The place in the module's order on this node: 1, 2, 3, .. since the node started.
+  // The place in the module's order on this node: 1, 2, 3, .. since the node started. Below 2^53.
   uint64_t   seq;
   // True in the one worker whose guest emitted it; the host's word. False everywhere
   // when no worker of this node did.
@@ -282,8 +284,23 @@ typedef struct fanfare_call_t {
   // What stood after `?`, not decoded, without the `?`. Empty when there was none.
   guest_string_t   query;
   fanfare_payload_t   payload;
+  // Facts that middlewares passed on, each as `<module>.<name>`, and those of later versions.
   fanfare_extra_t   extra;
 } fanfare_call_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_payload_t val;
+} fanfare_option_payload_t;
+
+// What the next step of a call gets from the step that passed.
+typedef struct fanfare_passed_t {
+  // Replaces the payload that arrived. `none` keeps it.
+  fanfare_option_payload_t   payload;
+  // Facts for the next steps, which find each in the call's `extra` as `<module>.<name>`. A client
+  // cannot set them. The host drops them when the call has no next step.
+  fanfare_extra_t   extra;
+} fanfare_passed_t;
 
 typedef struct fanfare_reply_t {
   // 200 to 599; 0 means 200, or 204 when the payload is `none`. Outside of HTTP it is
@@ -296,24 +313,19 @@ typedef struct fanfare_reply_t {
   fanfare_extra_t   extra;
 } fanfare_reply_t;
 
-typedef struct {
-  bool is_some;
-  fanfare_payload_t val;
-} fanfare_option_payload_t;
-
 // How a call ends well.
 typedef struct fanfare_outcome_t {
   uint8_t tag;
   union {
     fanfare_reply_t     reply;
-    fanfare_option_payload_t     pass;
+    fanfare_passed_t     pass;
   } val;
 } fanfare_outcome_t;
 
 #define FANFARE_OUTCOME_REPLY 0
-// A middleware, filter or channel route lets the call go on; with a payload, with that in
-// place of the one that came. Where nothing is left to go on to, it counts as a reply with
-// status 200 and that payload, or 204 without one.
+// A middleware, filter or channel route lets the call continue with its next step. A call that
+// has no next step ends: `pass` then counts as a reply with status 0 and the payload of the
+// record, or none.
 #define FANFARE_OUTCOME_PASS 1
 
 // How a call ends when the handler says no. Over HTTP: a problem document (RFC 9457).
@@ -326,6 +338,8 @@ typedef struct fanfare_failure_t {
   uint16_t   status;
   // Anything more, for the caller's program.
   fanfare_payload_t   data;
+  // The hooks `connect` and `authenticate` may set `close-code` (4000 to 4999). A route of a session
+  // may set `silent` to `true`, so that the host does not log the refusal as a warning.
   fanfare_extra_t   extra;
 } fanfare_failure_t;
 
@@ -357,7 +371,7 @@ typedef struct fanfare_call_error_t {
 #define FANFARE_CALL_ERROR_FORBIDDEN 3
 // A queue or limit is full: nothing was started. Try again later.
 #define FANFARE_CALL_ERROR_OVERLOADED 4
-// The instance ended while the call ran. The handler may have done part of its work.
+// The instance, or its node, ended while the call ran. The handler may have done part of its work.
 #define FANFARE_CALL_ERROR_CRASHED 5
 // The module cannot run there now, or the node is not reachable: nothing was started.
 #define FANFARE_CALL_ERROR_UNAVAILABLE 6
@@ -411,12 +425,16 @@ typedef struct {
 } fanfare_list_skipped_t;
 
 typedef struct fanfare_receipt_t {
+  // Unique on the node that emits, as in `broadcast`.
   uint64_t   id;
   uint64_t   seq;
-  // How many workers it was queued for.
+  // The number of workers of this node that the broadcast was queued for.
   uint32_t   accepted;
-  // Workers where the module has failed.
+  // The workers of this node where the module has failed.
   fanfare_list_skipped_t   skipped;
+  // In a cluster, `nodes`: the number of other nodes that the broadcast was sent to. Of a durable
+  // broadcast, `position`: its place in the stream.
+  fanfare_extra_t   extra;
 } fanfare_receipt_t;
 
 // One place to call.
@@ -427,6 +445,9 @@ typedef struct fanfare_target_t {
     uint32_t     broker;
     guest_string_t     node;
     guest_string_t     server;
+    guest_string_t     channel;
+    guest_string_t     session;
+    guest_tuple2_string_string_t     other;
   } val;
 } fanfare_target_t;
 
@@ -437,14 +458,22 @@ typedef struct fanfare_target_t {
 #define FANFARE_TARGET_MASTER 3
 // Any worker of the node with this id.
 #define FANFARE_TARGET_NODE 4
-// One node of this server type, as its route function says.
+// One node of this server type, which the type's route function selects.
 #define FANFARE_TARGET_SERVER 5
+// The broker that runs the routes of this channel.
+#define FANFARE_TARGET_CHANNEL 6
+// The worker that has the socket of this session.
+#define FANFARE_TARGET_SESSION 7
+// A later kind: its name, and the name of the place. A host that does not know the kind
+// returns `invalid`.
+#define FANFARE_TARGET_OTHER 8
 
 // Several places to call.
 typedef struct fanfare_group_t {
   uint8_t tag;
   union {
     guest_string_t     servers;
+    guest_tuple2_string_string_t     other;
   } val;
 } fanfare_group_t;
 
@@ -454,6 +483,12 @@ typedef struct fanfare_group_t {
 #define FANFARE_GROUP_BROKERS 1
 // Every node of this server type, one worker each.
 #define FANFARE_GROUP_SERVERS 2
+// Every node, one worker each. Without a cluster, this node is the only one.
+#define FANFARE_GROUP_NODES 3
+// Every worker of every node.
+#define FANFARE_GROUP_CLUSTER 4
+// A later kind, as in `target`.
+#define FANFARE_GROUP_OTHER 5
 
 typedef struct fanfare_address_t {
   uint8_t tag;
@@ -649,6 +684,7 @@ typedef struct {
 // Imported Functions from `fanfare:module/broadcast-blocking@0.1.0`
 extern bool broadcast_emit(broadcast_call_id_t *maybe_caller, broadcast_emission_t *what, broadcast_payload_t *payload, broadcast_receipt_t *ret, broadcast_call_error_t *err);
 extern bool broadcast_gather(broadcast_call_id_t *maybe_caller, broadcast_emission_t *what, broadcast_payload_t *payload, uint32_t *maybe_timeout_ms, broadcast_list_entry_t *ret, broadcast_call_error_t *err);
+extern bool broadcast_reload(broadcast_call_id_t *maybe_caller, guest_string_t *maybe_module, broadcast_receipt_t *ret, broadcast_call_error_t *err);
 
 // Imported Functions from `fanfare:module/rpc-blocking@0.1.0`
 extern bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, rpc_reply_t *ret, rpc_call_error_t *err);
@@ -725,9 +761,11 @@ void guest_list_tuple2_string_string_free(guest_list_tuple2_string_string_t *ptr
 
 void fanfare_call_free(fanfare_call_t *ptr);
 
-void fanfare_reply_free(fanfare_reply_t *ptr);
-
 void fanfare_option_payload_free(fanfare_option_payload_t *ptr);
+
+void fanfare_passed_free(fanfare_passed_t *ptr);
+
+void fanfare_reply_free(fanfare_reply_t *ptr);
 
 void fanfare_outcome_free(fanfare_outcome_t *ptr);
 

@@ -19,7 +19,7 @@ wit_bindgen::generate!({
 
 use exports::fanfare::module::{describe, handler};
 use fanfare::module::types::{
-    Call, CallError, CallId, CallOptions, Emission, Failure, Outcome, Payload, Reply, Target,
+    Call, CallError, CallId, CallOptions, Emission, Failure, Outcome, Passed, Payload, Reply, Target,
 };
 use fanfare::module::{broadcast, host, rpc};
 
@@ -34,7 +34,7 @@ struct Guest;
 
 impl describe::Guest for Guest {
     fn handlers() -> Vec<String> {
-        ["echo", "wait", "emit", "charged", "hold", "release"].map(String::from).into()
+        ["echo", "pass", "wait", "emit", "charged", "hold", "release"].map(String::from).into()
     }
 }
 
@@ -42,6 +42,10 @@ impl handler::Guest for Guest {
     async fn handle(call: Call) -> Result<Outcome, Failure> {
         match call.handler.as_str() {
             "echo" => Ok(reply(call.payload)),
+            "pass" => Ok(Outcome::Pass(Passed {
+                payload: Some(call.payload),
+                extra: vec![("fact".into(), call.id.to_string())],
+            })),
             "wait" => {
                 let route = match call.payload {
                     Payload::Text(route) => route,
