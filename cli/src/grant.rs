@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
-use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
+use jsonc_parser::cst::{CstInputValue, CstRootNode};
 use serde_json::json;
 
 use super::config::SettingsArgs;
@@ -107,9 +107,7 @@ fn write_grants(file: &Path, module: &str, lacking: &Capabilities, sources: &Sou
     let after = config::load::from_text(Some(&text), root, sources).map_err(|faults| faults.to_string())?;
     let still = lacking.lacking(&after.module(module).grants);
     if !still.is_empty() {
-        let kinds =
-            [("broadcast", !still.broadcast.is_empty()), ("rpc", !still.rpc.is_empty()), ("reload", still.reload)];
-        let kind = kinds.iter().find(|(_, missing)| *missing).map_or("grants", |(kind, _)| kind);
+        let kind = still.asks().next().map_or("grants", |(kind, _)| kind.key);
         let origin = after.origin(&KeyPath::of(&["modules", module, "grants", kind]));
         let mut message = format!("nothing is written: {} would still be missing", words(&still));
         let _ = write!(message, ", since another place sets the grants ({origin}): add it there");
@@ -124,26 +122,14 @@ fn with_grants(text: &str, module: &str, lacking: &Capabilities) -> Result<Strin
     let root = CstRootNode::parse(body, &source::OPTIONS).map_err(|error| error.to_string())?;
     let modules = root.object_value_or_set().object_value_or_set("modules");
     let grants = modules.object_value_or_set(module).object_value_or_set("grants");
-    add(&grants, "broadcast", &lacking.broadcast);
-    add(&grants, "rpc", &lacking.rpc);
-    if lacking.reload {
-        match grants.get("reload") {
-            Some(property) => property.set_value(CstInputValue::Bool(true)),
-            None => {
-                grants.append("reload", CstInputValue::Bool(true));
-            }
+    for (kind, name) in lacking.asks() {
+        match (name, grants.get(kind.key)) {
+            (Some(name), _) => drop(grants.array_value_or_set(kind.key).append(CstInputValue::String(name))),
+            (None, Some(property)) => property.set_value(CstInputValue::Bool(true)),
+            (None, None) => drop(grants.append(kind.key, CstInputValue::Bool(true))),
         }
     }
     Ok(format!("{mark}{root}"))
-}
-
-fn add(grants: &CstObject, key: &str, modules: &[String]) {
-    if !modules.is_empty() {
-        let list = grants.array_value_or_set(key);
-        for module in modules {
-            list.append(CstInputValue::String(module.clone()));
-        }
-    }
 }
 
 /// Writes beside the file, then renames, so that no reader sees half of it. A link stays a link, and the mode stays.
@@ -163,10 +149,12 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use fanfare::config::capabilities::Modules;
+
     use super::*;
 
     fn lacking() -> Capabilities {
-        Capabilities { broadcast: vec!["flags".into()], reload: true, ..Capabilities::default() }
+        Capabilities { broadcast: Modules(vec!["flags".into()]), reload: true, ..Capabilities::default() }
     }
 
     #[test]
@@ -193,7 +181,7 @@ mod tests {
         let file = dir.join("fanfare.json");
         write_grants(&file, "m", &lacking(), &Sources::default()).unwrap();
         let made = std::fs::read_to_string(&file).unwrap();
-        assert!(Config::from_text(&made, &dir).unwrap().module("m").grants.allows_broadcast("flags"), "{made}");
+        assert!(Config::from_text(&made, &dir).unwrap().module("m").grants.broadcast.allow("flags"), "{made}");
 
         let overridden =
             "{\"environments\": {\"development\": {\"modules\": {\"m\": {\"grants\": {\"broadcast\": []}}}}}}";

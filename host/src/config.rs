@@ -5,11 +5,9 @@
 //! [`Config::load`] gives either a wholly valid value or every fault at once. Nothing reads the
 //! process environment afterwards.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use crate::document::{Fault, Faults, KeyPath, Node, Origin};
+use crate::document::{Faults, KeyPath, Origin};
 
 pub use capabilities::Capabilities;
 pub use http::{CorsConfig, HttpConfig};
@@ -19,6 +17,7 @@ pub use module::{ModuleConfig, SubdomainConfig};
 pub use parts::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
 };
+pub use settings::Config;
 
 pub mod capabilities;
 pub mod formats;
@@ -42,41 +41,6 @@ pub const FILE_NAME: &str = "fanfare.json";
 /// Whether routes with the middleware `test` are open in an environment.
 pub fn opens_test_routes(environment: &str) -> bool {
     matches!(environment, "development" | "test")
-}
-
-/// The settings a host starts with, checked.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The folder of `fanfare.json`, or the current one when there is no file. Absolute; relative paths start here.
-    pub root: PathBuf,
-    /// The file that was read, if there is one.
-    pub file: Option<PathBuf>,
-    /// Which `environments` section applies. Default `development`.
-    pub environment: String,
-    /// Who this node is.
-    pub node: NodeConfig,
-    /// Where modules are looked for, absolute. Default `modules`.
-    pub modules_dir: PathBuf,
-    /// Where the host keeps its own files, absolute. Default `.fanfare`.
-    pub state_dir: PathBuf,
-    /// Threads that serve. Default as many as there are cores.
-    pub workers: usize,
-    pub http: HttpConfig,
-    pub admin: AdminConfig,
-    pub engine: EngineConfig,
-    pub isolate: IsolateConfig,
-    pub swap: SwapConfig,
-    pub shutdown: ShutdownConfig,
-    pub calls: CallsConfig,
-    pub limits: LimitsConfig,
-    /// The operator's section of each module, by the module's name.
-    pub modules: BTreeMap<String, ModuleConfig>,
-    /// Where all of this was read from. None when it was made from a text.
-    pub sources: Option<Sources>,
-    /// What is doubtful but no fault: variables that name no key, an environment without a section.
-    pub warnings: Vec<Fault>,
-    /// Every effective value with the place it comes from.
-    pub effective: Arc<Node>,
 }
 
 impl Config {

@@ -68,12 +68,7 @@ impl Generation {
 
     /// What its component imports and its manifest does not ask for, by the key of `capabilities`.
     pub fn unasked(&self) -> Vec<&'static str> {
-        let asked = |key: &str| match key {
-            "broadcast" => !self.capabilities.broadcast.is_empty(),
-            "rpc" => !self.capabilities.rpc.is_empty(),
-            _ => false,
-        };
-        self.exports.imports.iter().copied().filter(|key| !asked(key)).collect()
+        self.exports.imports.iter().copied().filter(|key| !self.capabilities.has(key)).collect()
     }
 
     /// Who may call the route at an index of the manifest.

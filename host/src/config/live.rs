@@ -8,12 +8,9 @@ use super::{Config, load};
 use crate::document::fault::{Fault, Faults, Origin};
 use crate::document::{Node, source};
 
-/// The parts that are taken up while the host runs.
-const LIVE: &[&str] = &["modules", "limits"];
-
 impl Config {
-    /// Reads the sources again. Returns this configuration with what they say now of `modules` and `limits`, and the other keys
-    /// that have changed: those need a restart. `last` is the file that was read last: without it there would be defaults.
+    /// Reads the sources again. Returns this configuration with what they say now of its live parts, and the other keys that
+    /// have changed: those need a restart. `last` is the file that was read last: without it there would be defaults.
     pub fn reread(&self, last: Option<&Path>) -> Result<(Config, Vec<String>), Faults> {
         if let Some(file) = last
             && let Err(error) = std::fs::metadata(file)
@@ -32,23 +29,15 @@ impl Config {
             return Err(faults);
         }
         let restart = different(&self.effective, &new.effective);
-        let live = Config {
-            file: new.file,
-            limits: new.limits,
-            modules: new.modules,
-            effective: new.effective,
-            warnings: new.warnings,
-            ..self.clone()
-        };
-        Ok((live, restart))
+        Ok((self.with_live_parts_of(new), restart))
     }
 }
 
-/// The keys outside of [`LIVE`] that have not the same value in both.
+/// The keys outside of the live parts whose values differ.
 fn different(a: &Node, b: &Node) -> Vec<String> {
     let fixed = |node: &Node| -> BTreeSet<(String, String)> {
         let leaves = node.leaves().into_iter().map(|(path, value)| (path.to_string(), value.to_json().to_string()));
-        leaves.filter(|(path, _)| !LIVE.iter().any(|part| path.starts_with(&format!("{part}.")))).collect()
+        leaves.filter(|(path, _)| !Config::LIVE.iter().any(|part| path.starts_with(&format!("{part}.")))).collect()
     };
     let (a, b) = (fixed(a), fixed(b));
     let keys: BTreeSet<String> = a.symmetric_difference(&b).map(|(key, _)| key.clone()).collect();

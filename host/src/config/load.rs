@@ -100,7 +100,7 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
     }
     overlay(&mut effective, user);
 
-    let settings = settings(&effective);
+    let settings = Settings::read(&effective);
     relations(&settings, &effective, &mut faults);
     if faults.is_empty() && effective.read::<Settings>().is_none() {
         faults.push(Fault::new(
@@ -113,32 +113,11 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
 }
 
 fn build(settings: Settings, root: PathBuf, environment: String, warnings: Vec<Fault>, effective: Node) -> Config {
-    let modules_dir = match effective.at(&KeyPath::of(&["modulesDir"])).map(|node| &node.origin) {
-        // As everywhere on a command line, relative to where the user is.
-        Some(Origin::Flag(_)) => absolute(Path::new(&settings.modules_dir)),
-        _ => root.join(&settings.modules_dir).components().collect(),
-    };
-    Config {
-        modules_dir,
-        state_dir: root.join(&settings.state_dir).components().collect(),
-        root,
-        file: None,
-        environment,
-        node: settings.node,
-        workers: settings.workers.count(),
-        http: settings.http,
-        admin: settings.admin,
-        engine: settings.engine,
-        isolate: settings.isolate,
-        swap: settings.swap,
-        shutdown: settings.shutdown,
-        calls: settings.calls,
-        limits: settings.limits,
-        modules: settings.modules,
-        sources: None,
-        warnings,
-        effective: Arc::new(effective),
-    }
+    // As everywhere on a command line, relative to where the user is.
+    let flag = effective.at(&KeyPath::of(&["modulesDir"])).filter(|node| matches!(node.origin, Origin::Flag(_)));
+    let modules_dir = flag.map(|_| absolute(Path::new(&settings.modules_dir)));
+    let config = Config::new(settings, root, environment, effective);
+    Config { modules_dir: modules_dir.unwrap_or_else(|| config.modules_dir.clone()), warnings, ..config }
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -206,30 +185,6 @@ fn flags(sources: &Sources) -> Node {
         }
     }
     tree
-}
-
-/// Each section on its own, so that a fault in one does not hide those of another.
-fn settings(tree: &Node) -> Settings {
-    fn read<T: DeserializeOwned>(tree: &Node, key: &str, otherwise: T) -> T {
-        tree.get(key).and_then(Node::read).unwrap_or(otherwise)
-    }
-    let modules = tree.get("modules").map(Node::members).unwrap_or_default();
-    let defaults = Settings::default();
-    Settings {
-        node: read(tree, "node", defaults.node),
-        modules_dir: read(tree, "modulesDir", defaults.modules_dir),
-        state_dir: read(tree, "stateDir", defaults.state_dir),
-        workers: read(tree, "workers", defaults.workers),
-        http: read(tree, "http", defaults.http),
-        admin: read(tree, "admin", defaults.admin),
-        engine: read(tree, "engine", defaults.engine),
-        isolate: read(tree, "isolate", defaults.isolate),
-        swap: read(tree, "swap", defaults.swap),
-        shutdown: read(tree, "shutdown", defaults.shutdown),
-        calls: read(tree, "calls", defaults.calls),
-        limits: read(tree, "limits", defaults.limits),
-        modules: modules.iter().filter_map(|module| Some((module.name.clone(), module.node.read()?))).collect(),
-    }
 }
 
 /// Rules about several values. Each value is looked up by itself, and one with a fault of its own is left out.

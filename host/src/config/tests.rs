@@ -383,7 +383,7 @@ fn a_modules_section_is_read_whole() {
     let text = r#"{"modules": {"m": {"grants": {"broadcast": ["*"], "rpc": ["chat"], "reload": true}, "config": {"a": {"b": null}},
         "limits": {"timeout": "1s", "logLine": 10}, "subdomains": {"acme": {"config": {"c": 1}}}}}}"#;
     let module = load(text).unwrap().module("m");
-    assert!(module.grants.reload && module.grants.allows_broadcast("x") && module.grants.allows_rpc("chat"));
+    assert!(module.grants.reload && module.grants.broadcast.allow("x") && module.grants.rpc.allow("chat"));
     assert_eq!(serde_json::Value::from(module.config), serde_json::json!({"a": {"b": null}}));
     assert_eq!(module.subdomains["acme"].config["c"], 1);
     let limits = Limits::default().with(&module.limits);

@@ -13,6 +13,7 @@ use crate::call::{
     Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Passed, Payload, Receipt,
     Skipped, Trigger, TriggerKind, weight_of_broadcast,
 };
+use crate::config::capabilities::forbidden;
 use crate::isolate::{Lane, Queued, Slot};
 use crate::registry::{Access, Matched};
 
@@ -228,8 +229,8 @@ impl Dispatch {
             }
             Actor::Guest(caller) => {
                 let module = what.module.as_deref().unwrap_or(&caller.module);
-                if module != &*caller.module && !caller.capabilities.allows_broadcast(module) {
-                    return Err(super::calls::ungranted(&caller.module, "broadcast", module));
+                if module != &*caller.module && !caller.capabilities.broadcast.allow(module) {
+                    return Err(forbidden(&caller.module, "broadcast", Some(module)));
                 }
                 Ok((module.to_owned(), caller.context.clone()))
             }

@@ -11,6 +11,7 @@ use crate::call::{
     Address, CallError, CallOptions, Context, Deadline, Ended, Entry, Group, IsolateId, Origin, Outcome, Payload,
     Receipt, Reply, RequestHead, RouteName, Target, Trace, Trigger, TriggerKind,
 };
+use crate::config::capabilities::forbidden;
 use crate::isolate::{Lane, Queued, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
 use crate::registry::Matched;
@@ -177,9 +178,9 @@ impl Dispatch {
         let module = module_of(actor, name)?;
         if let Actor::Guest(caller) = actor
             && module != &*caller.module
-            && !caller.capabilities.allows_rpc(module)
+            && !caller.capabilities.rpc.allow(module)
         {
-            return Err(ungranted(&caller.module, "rpc", module));
+            return Err(forbidden(&caller.module, "rpc", Some(module)));
         }
         let parent = actor.parent().filter(|_| awaited);
         let slot = match self.isolate_of(target)? {
@@ -309,13 +310,6 @@ fn no_server(server: &str) -> CallError {
 
 fn unknown(what: &str, kind: &str) -> CallError {
     CallError::Invalid(format!("this version knows no {what} of the kind `{}`", line(kind, NAME)))
-}
-
-pub(super) fn ungranted(module: &str, kind: &str, target: &str) -> CallError {
-    let target = line(target, NAME);
-    CallError::Forbidden(format!(
-        "{module} may not use `{kind}` of {target}: name it in capabilities.{kind} of its module.json, then run `fanfare grant {module}`"
-    ))
 }
 
 /// The one given, else the caller's.

@@ -7,6 +7,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::call::text::{NAME, line};
+use crate::config::capabilities::of_import;
 use crate::engine::Engine;
 
 /// The part of the contract that a component has.
@@ -21,15 +22,6 @@ pub struct Exports {
     /// What it imports that the operator grants, as keys of `capabilities`, or of none.
     pub imports: BTreeSet<&'static str>,
 }
-
-/// Imports whose use, or whose use beyond the module itself, is granted.
-const GRANTED: &[(&str, &str)] = &[
-    ("fanfare:module/broadcast", "broadcast"),
-    ("fanfare:module/rpc", "rpc"),
-    ("wasi:http/outgoing-handler", "http"),
-    ("wasi:http/client", "http"),
-    ("wasi:sockets/", "network"),
-];
 
 /// The most faults of one component that are told.
 const MOST_FAULTS: usize = 32;
@@ -55,8 +47,7 @@ pub fn inspect(
     let ty = component.component_type();
     let engine = engine.wasmtime();
     let mut faults: Vec<String> = ty.imports(engine).filter_map(|(name, _)| refuse_import(name)).collect();
-    let granted = |name: &str| GRANTED.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, key)| *key);
-    let imports = ty.imports(engine).filter_map(|(name, _)| granted(name)).collect();
+    let imports = ty.imports(engine).filter_map(|(name, _)| of_import(name)).collect();
     let mut exports = Exports { imports, ..Exports::default() };
     let (mut handler_sync, mut blocks) = (false, false);
     let blocking = |interface: &str, functions: &[&str]| {

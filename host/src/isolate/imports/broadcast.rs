@@ -8,6 +8,7 @@ use super::{blocking, waiting};
 use crate::bindings::fanfare::module::types::{CallError, Emission, Entry, Payload, Receipt};
 use crate::bindings::fanfare::module::{broadcast, broadcast_blocking};
 use crate::call;
+use crate::config::capabilities::forbidden;
 use crate::isolate::convert::milliseconds;
 use crate::isolate::state::State;
 
@@ -21,10 +22,7 @@ impl State {
         let caller = self.guest.caller(caller);
         let reloads = self.guest.reloads.as_ref().and_then(Weak::upgrade);
         let asked = if !caller.capabilities.reload {
-            Err(call::CallError::Forbidden(format!(
-                "{0} may not reload modules: write `\"reload\": true` in capabilities of its module.json, then run `fanfare grant {0}`",
-                caller.module
-            )))
+            Err(forbidden(&caller.module, "reload", None))
         } else if caller.context.is_some_and(|context| context.in_startup) {
             Err(call::CallError::Invalid("a startup cannot ask for a reload, which would run it again".to_owned()))
         } else {

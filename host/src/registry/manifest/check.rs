@@ -43,11 +43,12 @@ pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let isolation = check.isolation();
     let faults = check.faults;
     let of = |key: &str| tree.get(key);
+    let capabilities: Capabilities = of("capabilities").and_then(Node::read).unwrap_or_default();
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
     let whole = component.zip(routes).zip(tree.read::<raw::RawManifest>());
     match whole {
         Some(((component, routes), _)) if faults.is_empty() => Ok(Manifest {
-            capabilities: foreign(of("capabilities").and_then(Node::read).unwrap_or_default(), &name),
+            capabilities: capabilities.foreign(&name),
             file: dir.join(FILE_NAME),
             component,
             routes,
@@ -69,13 +70,6 @@ pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
         }
         _ => Err(faults.sorted()),
     }
-}
-
-/// Without the module's own name: what it does with itself needs no grant.
-fn foreign(mut asked: Capabilities, own: &str) -> Capabilities {
-    asked.broadcast.retain(|module| module != own);
-    asked.rpc.retain(|module| module != own);
-    asked
 }
 
 /// The rules that the schema does not hold. Each part is read on its own, so that a fault in one hides no other.

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::Manifest;
+use crate::config::capabilities::ALL;
 use crate::config::{Config, Limits, ModuleConfig};
-use crate::document::fault::{Fault, Faults, Origin};
+use crate::document::fault::{Fault, Faults};
 use crate::document::merge::overlay_json;
 use crate::document::tree::{Node, Path as KeyPath};
 
@@ -47,26 +48,19 @@ pub fn effective_limits(manifest: &Manifest, config: &Config) -> Result<Limits, 
 pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
     let lacking = manifest.capabilities.lacking(&config.module(&manifest.name).grants);
     let mut faults = Faults::default();
-    let mut fault = |origin: &Origin, path: KeyPath, what: String| {
+    for (kind, name) in lacking.asks() {
+        let path = KeyPath::of(&["capabilities", kind.key]);
+        let items = manifest.source.at(&path).map(Node::items).unwrap_or_default();
+        let (path, what) = match &name {
+            None => (path, kind.verb.to_owned()),
+            Some(name) => {
+                let index = items.iter().position(|item| item.as_text() == Some(name)).unwrap_or_default();
+                let name = if name == ALL { "every module" } else { name };
+                (path.index(index), format!("{} {name}", kind.verb))
+            }
+        };
         let message = format!("asks to {what}, which is not granted: run `fanfare grant {}`", manifest.name);
-        faults.push(Fault::new(origin, path, message));
-    };
-    for (key, verb, modules) in
-        [("broadcast", "emit broadcasts of", lacking.broadcast), ("rpc", "call routes of", lacking.rpc)]
-    {
-        let list = KeyPath::of(&["capabilities", key]);
-        let items = manifest.source.at(&list).map(Node::items).unwrap_or_default();
-        for (index, item) in items.iter().enumerate() {
-            let Some(module) = item.as_text().filter(|text| modules.iter().any(|module| module == text)) else {
-                continue;
-            };
-            let module = if module == crate::config::capabilities::ALL { "every module" } else { module };
-            fault(&item.origin, list.index(index), format!("{verb} {module}"));
-        }
-    }
-    if lacking.reload {
-        let path = KeyPath::of(&["capabilities", "reload"]);
-        fault(&manifest.source.nearest(&path).origin, path, "reload modules".to_owned());
+        faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }

@@ -73,7 +73,7 @@ fn the_file_of_the_design_is_read() {
     assert_eq!(manifest.startups["lead"], Startup { route: 3, everywhere: false });
     assert!(manifest.startups["x"].everywhere);
     assert_eq!(manifest.build.as_ref().unwrap().watch, [Path::new("src")]);
-    assert_eq!(manifest.capabilities.broadcast, ["flags"], "its own name needs no grant");
+    assert_eq!(manifest.capabilities.broadcast.0, ["flags"], "its own name needs no grant");
     assert_eq!(manifest.isolation, Isolation::Resident);
     assert_eq!(&*manifest.digest_bytes, text.as_bytes());
     assert_eq!(Value::from(manifest.config), json!({"greeting": "hello"}));
