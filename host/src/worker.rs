@@ -76,12 +76,8 @@ impl Worker {
                 };
                 match listener {
                     ListenerId::Http => {
-                        let settings = settings.clone();
-                        let serve = http_trigger::serve(stream, peer, settings, local.clone(), stopping.clone());
-                        tokio::spawn(async move {
-                            serve.await;
-                            drop(open);
-                        });
+                        let (settings, stopping) = (settings.clone(), stopping.clone());
+                        tokio::spawn(http_trigger::serve(stream, peer, open, settings, local.clone(), stopping));
                     }
                     // It accepts its own connections and hands none over.
                     ListenerId::Admin => {}

@@ -48,7 +48,8 @@ pub struct Open {
 }
 
 impl Open {
-    fn new(count: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> Open {
+    /// `token`: of the tracker of all connections.
+    pub fn new(count: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> Open {
         count.fetch_add(1, Ordering::Relaxed);
         Open { count: count.clone(), _permit: permit, _token: token }
     }

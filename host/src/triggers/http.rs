@@ -1,6 +1,7 @@
 //! The HTTP trigger: a request becomes a call of a module's route, and what the call brings becomes the answer.
 //!
-//! `/api/<module>/<path>` is all that is served, beside a page for developers. The trigger knows no isolates: it finds
+//! `/api/<module>/<path>` is all that is served, beside a page for developers and routes of the
+//! host itself ([`HostRoute`]). The trigger knows no isolates: it finds
 //! and runs routes through [`Serve`], on the worker that has the connection. Everything that a request costs beside
 //! hyper and the call is in `Gate::answer`.
 
@@ -9,13 +10,11 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONNECTION, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use hyper::body::{Body as _, Incoming};
 
 use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, bounds, panic_text};
 use crate::registry::router::{Access, Found, Matched, decode_segment};
@@ -25,17 +24,22 @@ use problem::Problem;
 use request::{Facts, strip_hop_by_hop, subdomain};
 
 pub use connection::{Stopping, serve};
+pub use content::{Answer, Content, Frames, Handover, HostRequest, HostRoute, SocketHandler};
 #[cfg(any(test, fuzzing))]
 pub(crate) use reply::response as response_to;
 pub use serve::{Asked, ListedModule, ListedRoute, Serve};
 pub use settings::Settings;
 
+mod activity;
 mod answer;
 mod body;
 mod connection;
+mod content;
 mod cors;
+mod flow;
 mod index;
 mod problem;
+mod protocol;
 mod rarely;
 mod refusal;
 mod reply;
@@ -45,8 +49,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod watch;
-
-type Answered = Response<Full<Bytes>>;
+mod watched;
 
 /// What requests of one connection have in common.
 struct Gate<S> {
@@ -55,17 +58,19 @@ struct Gate<S> {
     peer: SocketAddr,
     /// `http` or `https`, as the client reached us.
     scheme: &'static str,
+    stopping: Stopping,
 }
 
 /// What is known before the body is read.
 enum Plan<'a, M> {
     Call { name: Cow<'a, str>, module: M, matched: Matched },
-    Answer(Answered),
+    Host(HostRoute),
+    Answer(Answer),
 }
 
 impl<S: Serve> Gate<S> {
     /// Answers a request whatever happens: a panic below costs this request only.
-    async fn answer(&self, request: Request<Incoming>, spill: bool, lease: &mut Lease) -> Answered {
+    async fn answer(&self, request: Request<Incoming>, spill: bool, lease: &mut Lease) -> Answer {
         let (head, body) = request.into_parts();
         let (is_head, version) = (head.method == Method::HEAD, head.version);
         let facts = Facts::of(&head.headers);
@@ -83,7 +88,9 @@ impl<S: Serve> Gate<S> {
         }
         if version >= Version::HTTP_2 {
             response.headers_mut().remove(CONNECTION);
-        } else if lease.is_last() {
+        } else if response.status() != StatusCode::SWITCHING_PROTOCOLS
+            && (lease.is_last() || matches!(response.body(), Content::Socket(_)))
+        {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some((cors, allowed)) = cors {
@@ -102,7 +109,7 @@ impl<S: Serve> Gate<S> {
         body: Incoming,
         spill: bool,
         lease: &mut Lease,
-    ) -> Result<Answered, Problem> {
+    ) -> Result<Answer, Problem> {
         let Parts { method, uri, version, mut headers, .. } = head;
         let linger = version < Version::HTTP_2 && !facts.expects_continue;
         let Some(authority) = facts.take_authority(&uri, version) else {
@@ -118,6 +125,16 @@ impl<S: Serve> Gate<S> {
             Ok(Plan::Answer(response)) => {
                 body::discard(body, linger);
                 return Ok(response);
+            }
+            Ok(Plan::Host(route)) => {
+                let has_body = !body.is_end_stream();
+                body::discard(body, linger);
+                let (peer, scheme, trace) = (self.peer, self.scheme, facts.trace);
+                let ending = self.stopping.announced.clone();
+                let is_head = method == Method::HEAD;
+                let request = HostRequest { method, uri, version, headers, authority, scheme, peer, trace, ending };
+                let response = route(request).await;
+                return host_answer(response, version, has_body || is_head);
             }
             Err(problem) => {
                 body::discard(body, linger);
@@ -156,7 +173,10 @@ impl<S: Serve> Gate<S> {
             return Err(Problem::many_headers(self.settings.max_headers));
         }
         let Some(rest) = uri.path().strip_prefix("/api/") else {
-            return self.elsewhere(method, uri, host).map(Plan::Answer);
+            return match self.serve.host_route(uri.path()) {
+                Some(route) => Ok(Plan::Host(route)),
+                None => self.elsewhere(method, uri, host).map(Plan::Answer),
+            };
         };
         let (name, path) = match rest.split_once('/') {
             Some((name, path)) => (name, Some(path)),
@@ -205,7 +225,7 @@ impl<S: Serve> Gate<S> {
     }
 
     /// What is not below `/api/`.
-    fn elsewhere(&self, method: &Method, uri: &Uri, host: &str) -> Result<Answered, Problem> {
+    fn elsewhere(&self, method: &Method, uri: &Uri, host: &str) -> Result<Answer, Problem> {
         match uri.path() {
             "/" if self.settings.index && matches!(*method, Method::GET | Method::HEAD) => {
                 Ok(index::page(&self.serve.modules(), self.scheme, host))
@@ -219,7 +239,7 @@ impl<S: Serve> Gate<S> {
         }
     }
 
-    fn options(&self, methods: &[Method], headers: &HeaderMap) -> Answered {
+    fn options(&self, methods: &[Method], headers: &HeaderMap) -> Answer {
         let allow = problem::allow(methods);
         let mut response = no_content(allow.clone());
         if let Some(cors) = &self.settings.cors
@@ -232,16 +252,30 @@ impl<S: Serve> Gate<S> {
     }
 }
 
-fn no_content(allow: HeaderValue) -> Answered {
-    let mut response = Answered::default();
+/// Lets no route take a socket that HTTP still needs. `has_more`: the request has a body, or its
+/// answer has none.
+fn host_answer(response: Answer, version: Version, has_more: bool) -> Result<Answer, Problem> {
+    let takes = matches!(response.body(), Content::Socket(_));
+    if takes && has_more {
+        return Err(Problem::bad_request("this route wants another method, and no body"));
+    }
+    if takes && version >= Version::HTTP_2 {
+        tracing::error!("a route of the host wanted the socket of an HTTP/2 connection");
+        return Err(Problem::internal());
+    }
+    Ok(response)
+}
+
+fn no_content(allow: HeaderValue) -> Answer {
+    let mut response = Answer::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, allow);
     response
 }
 
 /// To the root of the module, where relative links work.
-fn redirect(uri: &Uri) -> Answered {
-    let mut response = Answered::default();
+fn redirect(uri: &Uri) -> Answer {
+    let mut response = Answer::default();
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     if let Ok(location) = HeaderValue::try_from(format!("{}/{query}", uri.path())) {

@@ -1,17 +1,18 @@
 //! The body of an answer, and what it makes the host hold until the client has taken it.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Request, Response, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::Answered;
+use super::Stopping;
+use super::activity::{Activity, OpenStream, Running};
+use super::content::{Answer, Content};
+use super::flow::{Cut, Flow};
 use super::problem::Problem;
-use super::watch::{Activity, Running};
 use crate::net::Full;
 
 /// What an open HTTP/2 stream costs beside its head: the state that h2, hyper and we keep for it.
@@ -59,6 +60,22 @@ impl Lease {
         self.bytes = self.bytes.saturating_sub(surplus);
     }
 
+    /// For a frame of a stream that this holds the rest of.
+    pub(super) fn of_frame(&self, bytes: u64) -> Result<Lease, Full> {
+        let mut lease = Lease { activity: self.activity.clone(), bytes: 0 };
+        lease.grow(bytes)?;
+        Ok(lease)
+    }
+
+    pub(super) fn open_stream(&self) -> OpenStream {
+        self.activity.open_stream()
+    }
+
+    /// The stream that this holds the rest of has ended because the host stops.
+    pub(super) fn is_ended_by_stop(&self) {
+        self.activity.announce_end();
+    }
+
     /// Whether the connection ends with the answer, because the host stops.
     pub(super) fn is_last(&self) -> bool {
         self.activity.ends()
@@ -77,8 +94,8 @@ fn head(headers: &HeaderMap) -> u64 {
 }
 
 /// Holds what an answer needs, or says that there is no room for it.
-pub(super) fn reserve(response: &Answered, lease: &mut Lease) -> Result<(), Problem> {
-    let length = response.body().size_hint().exact().unwrap_or_default();
+pub(super) fn reserve(response: &Answer, lease: &mut Lease) -> Result<(), Problem> {
+    let length = response.body().length().unwrap_or_default();
     let size = length.saturating_add(head(response.headers()));
     match lease.grow(size) {
         Err(full) if size > SMALL => Err(Problem::no_room(full)),
@@ -87,44 +104,69 @@ pub(super) fn reserve(response: &Answered, lease: &mut Lease) -> Result<(), Prob
 }
 
 /// The body of an answer, which tells the socket when hyper has taken all of it.
-pub(super) struct Told {
-    unsent: Option<Unsent>,
+pub(super) struct AnswerBody {
+    rest: Rest,
     _running: Running,
 }
 
-impl Told {
-    /// `response` with the lease in its body.
-    pub(super) fn wrap(response: Answered, lease: Lease, running: Running) -> Response<Told> {
+/// What hyper has not got yet.
+enum Rest {
+    Nothing,
+    Whole(Unsent),
+    Flow(Box<Flow>),
+    /// It gets no end: the connection hands the socket over when the head has left.
+    Elsewhere,
+}
+
+impl AnswerBody {
+    /// `response` with the lease in its body. `stopping` ends streams.
+    pub(super) fn wrap(response: Answer, lease: Lease, running: Running, stopping: &Stopping) -> Response<AnswerBody> {
         // The lease must last until the socket has taken the head. Over HTTP/2 that can be long
         // after hyper took it, so an answer without a body gets an empty one, which leaves after
         // the head.
         let is_http2 = lease.activity.is_http2();
-        let (head, body) = response.into_parts();
-        let bytes = body.into_inner().unwrap_or_default();
-        let unsent = (is_http2 || !bytes.is_empty()).then(|| Unsent::new(bytes, lease));
-        Response::from_parts(head, Told { unsent, _running: running })
+        let (head, content) = response.into_parts();
+        let rest = match content {
+            Content::Whole(bytes) if is_http2 || !bytes.is_empty() => Rest::Whole(Unsent::new(bytes, lease)),
+            Content::Whole(_) => Rest::Nothing,
+            Content::Frames(frames) => Rest::Flow(Box::new(Flow::new(frames, lease, stopping))),
+            Content::Socket(handler) => {
+                lease.activity.want_socket(handler);
+                if head.status == StatusCode::SWITCHING_PROTOCOLS { Rest::Nothing } else { Rest::Elsewhere }
+            }
+        };
+        Response::from_parts(head, AnswerBody { rest, _running: running })
     }
 }
 
-impl Body for Told {
+impl Body for AnswerBody {
     type Data = Unsent;
-    type Error = Infallible;
+    type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Unsent>, Infallible>>> {
-        Poll::Ready(self.unsent.take().map(|unsent| Ok(Frame::data(unsent))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Unsent>, Cut>>> {
+        match &mut self.rest {
+            Rest::Flow(flow) => return flow.poll_frame(cx),
+            Rest::Elsewhere => return Poll::Pending,
+            Rest::Nothing | Rest::Whole(_) => {}
+        }
+        match std::mem::replace(&mut self.rest, Rest::Nothing) {
+            Rest::Whole(unsent) => Poll::Ready(Some(Ok(Frame::data(unsent)))),
+            _ => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.unsent.is_none()
+        matches!(self.rest, Rest::Nothing)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.unsent {
+        match &self.rest {
             // No length, because a `Content-Length` does not belong into every answer without
             // content.
-            Some(unsent) if unsent.bytes.is_empty() => SizeHint::default(),
-            Some(unsent) => SizeHint::with_exact(unsent.bytes.len() as u64),
-            None => SizeHint::with_exact(0),
+            Rest::Whole(unsent) if unsent.bytes.is_empty() => SizeHint::default(),
+            Rest::Whole(unsent) => SizeHint::with_exact(unsent.bytes.len() as u64),
+            Rest::Nothing => SizeHint::with_exact(0),
+            Rest::Flow(_) | Rest::Elsewhere => SizeHint::default(),
         }
     }
 }
@@ -138,7 +180,7 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
-    fn new(bytes: Bytes, lease: Lease) -> Unsent {
+    pub(super) fn new(bytes: Bytes, lease: Lease) -> Unsent {
         lease.activity.will_send(bytes.len());
         Unsent { bytes, lease }
     }

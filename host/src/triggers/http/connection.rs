@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -10,50 +9,52 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Lease, Told};
+use super::activity::Activity;
+use super::answer::{AnswerBody, Lease};
+use super::content::{Handover, SocketHandler};
+use super::protocol::{Answers, Protocol};
 use super::rarely::Rarely;
-use super::watch::{Activity, Verdict, Watch, Watched};
+use super::watch::{Verdict, Watch};
+use super::watched::Watched;
 use super::{Gate, Serve, Settings, answer};
-use crate::net::Stream;
-
-/// What hyper takes without keeping the headers on the heap.
-const HYPER_MAX_HEADERS: usize = 100;
-
-/// The least that hyper takes for a head.
-const HYPER_MIN_HEAD: usize = 8_192;
+use crate::net::{Account, Open, Stream};
 
 /// The two steps in which the host ends its connections.
 #[derive(Debug, Clone, Default)]
 pub struct Stopping {
-    /// Answers announce the end from now on: `Connection: close`, or GOAWAY.
+    /// Answers announce the end from now on: `Connection: close`, or GOAWAY. Streams and sockets
+    /// that were handed over say goodbye.
     pub announced: CancellationToken,
-    /// Connections that are still idle are closed.
+    /// Connections that are still idle are closed, and streams that have not ended are broken off.
     pub last: CancellationToken,
 }
 
-/// How often a connection is looked at that cannot be closed yet because part of a head has
-/// arrived, and how many times.
+/// How often a connection is looked at that cannot be closed yet, because part of a head has
+/// arrived or a stream has left bytes, and how many times.
 const RECHECK: Duration = Duration::from_millis(20);
 const RECHECKS: u32 = 50;
 
-/// Serves a connection until its end.
+/// Serves a connection until its end, or until a route has taken its socket.
 ///
 /// When the host stops, the end is announced first: a client that sends a request on an idle
 /// HTTP/1.1 connection at that moment gets its answer, and learns with it that the connection ends.
 /// What is idle later is closed.
 ///
 /// Runs on the thread of its worker; a panic in a request costs that request.
-pub async fn serve<S: Serve>(stream: Stream, peer: SocketAddr, settings: Arc<Settings>, serve: S, stopping: Stopping) {
+pub async fn serve<S: Serve>(
+    stream: Stream,
+    peer: SocketAddr,
+    open: Open,
+    settings: Arc<Settings>,
+    serve: S,
+    stopping: Stopping,
+) {
     let scheme = if stream.is_encrypted() { "https" } else { "http" };
     let activity = Arc::new(Activity::new(settings.buffered.clone()));
-    let mut watch = Watch::new(settings.header_timeout, settings.idle_timeout);
-    let builder = builder(&settings);
-    let io = TokioIo::new(Watched::new(stream, activity.clone(), settings.clone()));
-    let gate = Arc::new(Gate { settings, serve, peer, scheme });
+    let watched = Watched::new(stream, activity.clone(), settings.clone());
+    let gate = Arc::new(Gate { settings, serve, peer, scheme, stopping });
     let service = service_fn(|request: Request<Incoming>| {
         let gate = gate.clone();
         let (open, mut running) = activity.start(request.version());
@@ -64,22 +65,49 @@ pub async fn serve<S: Serve>(stream: Stream, peer: SocketAddr, settings: Arc<Set
             let spill = open > gate.settings.local_streams;
             let response = gate.answer(request, spill, &mut lease).await;
             running.end();
-            Ok::<_, h2::Error>(Told::wrap(response, lease, running))
+            Ok::<_, h2::Error>(AnswerBody::wrap(response, lease, running, &gate.stopping))
         }
     });
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut connection = Protocol::Unknown(watched, service);
+    run(&mut connection, &activity, &gate).await;
+    if let Some(handler) = activity.take_handler()
+        && activity.is_socket_free()
+        && let Some((stream, read)) = connection.into_stream()
+    {
+        let (account, stopping) = (Account::new(gate.settings.buffered.clone()), gate.stopping.clone());
+        // A task of its own, so that what HTTP needed of this one is free.
+        tokio::spawn(hand_over(handler, Handover { stream, read, peer, open, account, stopping }));
+    }
+}
+
+/// Lets a handler have its socket, at most until the last step of a stop.
+async fn hand_over(handler: SocketHandler, handover: Handover) {
+    let last = handover.stopping.last.clone();
+    tokio::select! {
+        biased;
+        () = handler.run(handover) => {}
+        () = last.cancelled() => {}
+    }
+}
+
+/// Runs the connection until it ends, hyper is done with its socket, or there is a reason to drop
+/// it.
+async fn run<T: Answers, S>(connection: &mut Protocol<T>, activity: &Arc<Activity>, gate: &Gate<S>) {
+    let Gate { settings, stopping, peer, .. } = gate;
+    let mut watch = Watch::new(settings.header_timeout, settings.idle_timeout);
     let mut step = Step::Serving;
     let mut signal = Rarely::new(signal(step, stopping.clone(), watch.tick));
     // Whether an HTTP/2 client was told, and how often a connection was looked at in the last step.
     let (mut said_goaway, mut looks) = (false, 0);
     let ended = poll_fn(|cx| {
         loop {
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(result);
+            let polled = connection.poll(cx, settings);
+            if polled.is_ready() || activity.is_socket_free() {
+                return polled.is_pending().then_some(Ok(())).map_or(polled, Poll::Ready);
             }
             // It may become HTTP/2 after the host began to stop.
             if step != Step::Serving && activity.is_http2() && !std::mem::replace(&mut said_goaway, true) {
-                connection.as_mut().graceful_shutdown();
+                connection.graceful_shutdown();
                 continue;
             }
             let Poll::Ready(signalled) = signal.poll(cx) else {
@@ -88,29 +116,32 @@ pub async fn serve<S: Serve>(stream: Stream, peer: SocketAddr, settings: Arc<Set
             let verdict = match signalled {
                 Signal::Stop => {
                     step = Step::Announced;
-                    activity.announce_end();
-                    if activity.lingers() { Verdict::Drop } else { Verdict::Keep }
+                    announce(activity)
                 }
                 Signal::Last => {
                     step = Step::Last;
-                    at_last(&activity, looks)
+                    at_last(activity, looks)
                 }
                 Signal::Tick if step == Step::Last => {
                     looks += 1;
-                    at_last(&activity, looks)
+                    at_last(activity, looks)
                 }
-                Signal::Tick => watch.look(&activity),
+                Signal::Tick if step == Step::Closing && activity.has_streamed() => {
+                    looks = if watch.has_moved(activity) { 0 } else { looks + 1 };
+                    if looks > RECHECKS && activity.running() == 0 { Verdict::Drop } else { Verdict::Keep }
+                }
+                Signal::Tick => watch.look(activity),
             };
             match verdict {
                 Verdict::Keep => {}
                 Verdict::Idle => {
-                    connection.as_mut().graceful_shutdown();
+                    connection.graceful_shutdown();
                     step = if step == Step::Last { Step::Closing } else { step };
                 }
                 Verdict::Drop => return Poll::Ready(Ok(())),
             }
-            let tick = if step == Step::Last { RECHECK } else { watch.tick };
-            signal.set(self::signal(step, stopping.clone(), tick));
+            let often = step == Step::Last || (step == Step::Closing && activity.has_streamed());
+            signal.set(self::signal(step, stopping.clone(), if often { RECHECK } else { watch.tick }));
         }
     });
     if let Err(error) = ended.await {
@@ -126,6 +157,18 @@ enum Step {
     Last,
     /// hyper ends it when what runs has ended.
     Closing,
+}
+
+/// What to do with a connection when the host begins to stop. An HTTP/1.1 connection whose answer
+/// streams cannot announce the end any more, so it ends with the stream. That may have been faster.
+fn announce(activity: &Activity) -> Verdict {
+    let ended = activity.ends();
+    activity.announce_end();
+    match (activity.lingers(), (ended || activity.streams() > 0) && !activity.is_http2()) {
+        (true, _) => Verdict::Drop,
+        (false, true) => Verdict::Idle,
+        (false, false) => Verdict::Keep,
+    }
 }
 
 /// What to do with a connection that should end now. hyper would drop the part of a head that has
@@ -166,17 +209,4 @@ async fn signal(step: Step, stopping: Stopping, tick: Duration) -> Signal {
         signal = stop => signal,
         () = tokio::time::sleep(tick) => Signal::Tick,
     }
-}
-
-fn builder(settings: &Settings) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    let head = usize::try_from(settings.max_header_bytes).unwrap_or(usize::MAX).max(HYPER_MIN_HEAD);
-    // Its header timeout is replaced by our watch. A client that leaves ends nothing, so nobody has to read on to see it
-    // leave while its request runs: a read less for each.
-    builder.http1().header_read_timeout(None).max_buf_size(head).half_close(true);
-    if settings.max_headers != HYPER_MAX_HEADERS {
-        builder.http1().max_headers(settings.max_headers);
-    }
-    builder.http2().max_concurrent_streams(settings.max_streams).max_header_list_size(settings.max_header_bytes);
-    builder
 }

@@ -2,11 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Response};
-use http_body_util::Full;
+use http::{HeaderValue, Method};
 
+use super::content::Answer;
 use super::serve::{ListedModule, ListedRoute};
 
 const HEAD: &str = r#"<!doctype html>
@@ -32,11 +31,11 @@ p { opacity: .7 }
 "#;
 
 /// The page. `scheme` and `host` are what the browser asked for.
-pub(super) fn page(modules: &[ListedModule], scheme: &str, host: &str) -> Response<Full<Bytes>> {
+pub(super) fn page(modules: &[ListedModule], scheme: &str, host: &str) -> Answer {
     let mut text = String::from(HEAD);
     // Writing to a string cannot fail.
     _ = write(&mut text, modules, &format!("{scheme}://{host}"));
-    let mut response = Response::new(Full::from(text));
+    let mut response = Answer::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full as Whole;
+use http::{HeaderValue, Method, StatusCode};
 
 use super::Settings;
+use super::content::Answer;
 use crate::call::{self, CallError, MAX_PATH, Trace};
 use crate::net::Full;
 
@@ -165,8 +164,8 @@ impl Problem {
         self.0.what.document()
     }
 
-    pub(super) fn into_response(self) -> Response<Whole<Bytes>> {
-        let mut response = Response::new(Whole::new(self.document().into()));
+    pub(super) fn into_response(self) -> Answer {
+        let mut response = Answer::new(self.document().into());
         *response.status_mut() = self.0.what.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));

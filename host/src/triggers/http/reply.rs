@@ -2,17 +2,16 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Body as _;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::content::{Answer, Content};
 use super::problem::Problem;
 use super::request::{is_hop_by_hop, named_by};
 use crate::call::text::{NAME, line};
 use crate::call::{Payload, Reply};
 
 /// Checks what the guest wrote: nothing of it can break the connection.
-pub(crate) fn response(reply: Reply) -> Result<Response<Full<Bytes>>, Problem> {
+pub(crate) fn response(reply: Reply) -> Result<Answer, Problem> {
     let number = reply.effective_status();
     let status = StatusCode::from_u16(number).ok().filter(|_| (200..600).contains(&number)).ok_or_else(|| {
         Problem::invalid_reply(format!("the handler replied with status {number}: it must be 0 or 200 to 599"))
@@ -29,7 +28,7 @@ pub(crate) fn response(reply: Reply) -> Result<Response<Full<Bytes>>, Problem> {
     if let (Some(value), false) = (content_type, bare || headers.contains_key(CONTENT_TYPE)) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
     }
-    let mut response = Response::new(Full::new(body));
+    let mut response = Answer::new(Content::Whole(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
@@ -69,11 +68,11 @@ fn fields(list: Vec<(String, String)>) -> Result<HeaderMap, Problem> {
 }
 
 /// What `HEAD` gets of what `GET` would: everything but the body.
-pub(super) fn without_body(response: &mut Response<Full<Bytes>>) {
-    let length = response.body().size_hint().exact().unwrap_or_default();
+pub(super) fn without_body(response: &mut Answer) {
+    let length = response.body().length();
     let bare = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    *response.body_mut() = Full::default();
-    if !bare {
+    *response.body_mut() = Content::default();
+    if let (Some(length), false) = (length, bare) {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
@@ -82,13 +81,13 @@ pub(super) fn without_body(response: &mut Response<Full<Bytes>>) {
 mod tests {
     use super::*;
 
-    fn reply(status: u16, headers: &[(&str, &str)], payload: Payload) -> Result<Response<Full<Bytes>>, Problem> {
+    fn reply(status: u16, headers: &[(&str, &str)], payload: Payload) -> Result<Answer, Problem> {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         response(Reply { status, headers, payload, extra: Vec::new() })
     }
 
-    fn length(response: &Response<Full<Bytes>>) -> u64 {
-        response.body().size_hint().exact().unwrap()
+    fn length(response: &Answer) -> u64 {
+        response.body().length().unwrap()
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::content::HostRoute;
 use crate::call::{CallError, Ended, Payload, RequestHead, Trace};
 use crate::registry::router::{Found, Matched};
 
@@ -24,6 +25,11 @@ pub trait Serve: Clone + Send + Sync + 'static {
 
     /// Runs a route that [`Serve::find`] brought. Dropped when the client leaves, which must not end the call.
     fn call(&self, module: &Self::Module, matched: Matched, asked: Asked) -> impl Future<Output = Ended> + Send;
+
+    /// Finds a route of the host itself by the whole path of a request, which is not below `/api/`.
+    fn host_route(&self, _path: &str) -> Option<HostRoute> {
+        None
+    }
 
     /// What the page for developers lists.
     fn modules(&self) -> Vec<ListedModule>;

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::*;
@@ -23,8 +26,12 @@ mod errors;
 mod heads;
 mod http2;
 mod requests;
+mod sockets;
+mod streams;
 
 type Handler = Arc<dyn Fn(Vec<(String, String)>, Asked) -> BoxFuture<'static, Ended> + Send + Sync>;
+
+type HostHandler = Arc<dyn Fn(HostRequest) -> Answer + Send + Sync>;
 
 /// What the module takes.
 const MAX_PAYLOAD: u64 = 1 << 20;
@@ -34,6 +41,7 @@ const MAX_PAYLOAD: u64 = 1 << 20;
 struct Fake {
     router: Arc<Router>,
     handlers: Arc<HashMap<String, Handler>>,
+    host_routes: Arc<HashMap<String, HostHandler>>,
 }
 
 impl Serve for Fake {
@@ -60,6 +68,11 @@ impl Serve for Fake {
         handler(matched.params, asked).await
     }
 
+    fn host_route(&self, path: &str) -> Option<HostRoute> {
+        let handler = self.host_routes.get(path)?.clone();
+        Some(Box::new(move |request| Box::pin(std::future::ready(handler(request)))))
+    }
+
     fn modules(&self) -> Vec<ListedModule> {
         let routes = vec![ListedRoute { method: Method::GET, path: "hello".into(), inner: false }];
         vec![ListedModule { name: "m".into(), state: "ready".into(), routes }]
@@ -72,10 +85,17 @@ struct Builder {
     environment: &'static str,
     routes: Vec<RouteSpec>,
     handlers: HashMap<String, Handler>,
+    host_routes: HashMap<String, HostHandler>,
 }
 
 fn host() -> Builder {
-    Builder { config: HttpConfig::default(), environment: "production", routes: Vec::new(), handlers: HashMap::new() }
+    Builder {
+        config: HttpConfig::default(),
+        environment: "production",
+        routes: Vec::new(),
+        handlers: HashMap::new(),
+        host_routes: HashMap::new(),
+    }
 }
 
 impl Builder {
@@ -120,6 +140,12 @@ impl Builder {
         self.answers(text, move |params, asked| std::future::ready(handler(params, asked)))
     }
 
+    /// A route of the host itself.
+    fn host_route(mut self, path: &str, handler: impl Fn(HostRequest) -> Answer + Send + Sync + 'static) -> Builder {
+        self.host_routes.insert(path.to_owned(), Arc::new(handler));
+        self
+    }
+
     /// A route that tells what it was asked.
     fn echo(self, text: &str) -> Builder {
         self.route(text, |params, asked| {
@@ -143,11 +169,17 @@ impl Builder {
         let address = listener.local_addr().unwrap();
         let buffered = Arc::new(Buffered::new(self.config.max_buffered));
         let settings = Arc::new(Settings::new(&self.config, self.environment, buffered.clone()));
-        let fake = Fake { router: Arc::new(Router::new(self.routes.into_iter())), handlers: Arc::new(self.handlers) };
+        let fake = Fake {
+            router: Arc::new(Router::new(self.routes.into_iter())),
+            handlers: Arc::new(self.handlers),
+            host_routes: Arc::new(self.host_routes),
+        };
         let (stopping, tasks) = (Stopping::default(), TaskTracker::new());
         let (token, tracker) = (stopping.clone(), tasks.clone());
         let connect = Arc::new(move |stream, peer| {
-            _ = tracker.spawn(serve(stream, peer, settings.clone(), fake.clone(), token.clone()));
+            let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            let open = net::Open::new(&Arc::default(), permit, tracker.token());
+            _ = tokio::spawn(serve(stream, peer, open, settings.clone(), fake.clone(), token.clone()));
         });
         let connects = connect.clone();
         tokio::spawn(async move {

@@ -3,7 +3,8 @@
 use super::*;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::triggers::http::watch::{Activity, Watched};
+use crate::triggers::http::activity::Activity;
+use crate::triggers::http::watched::Watched;
 
 /// What hyper writes by itself.
 const BARE: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";

@@ -1,0 +1,113 @@
+//! hyper's connection of the protocol that the client speaks.
+//!
+//! hyper-util can tell the protocols apart too, but its connection does not give the socket back.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use super::Settings;
+use super::answer::AnswerBody;
+use super::watched::Watched;
+use crate::net::Stream;
+
+/// The headers that hyper keeps without the heap.
+const HYPER_MAX_HEADERS: usize = 100;
+
+/// The least that hyper takes for a head.
+const HYPER_MIN_HEAD: usize = 8_192;
+
+/// A service of one connection. hyper never pins it.
+pub(super) trait Answers:
+    Service<Request<Incoming>, Response = Response<AnswerBody>, Error = h2::Error, Future: Send + 'static> + Unpin
+{
+}
+
+impl<T> Answers for T where
+    T: Service<Request<Incoming>, Response = Response<AnswerBody>, Error = h2::Error, Future: Send + 'static> + Unpin
+{
+}
+
+/// A connection, from its first byte on.
+#[expect(clippy::large_enum_variant, reason = "most connections are of HTTP/1.1, and need no box")]
+pub(super) enum Protocol<T: Answers> {
+    Unknown(Watched, T),
+    Http1(http1::Connection<TokioIo<Watched>, T>),
+    /// In a box, because a connection over HTTP/1.1 should not have to be as large.
+    Http2(Pin<Box<http2::Connection<TokioIo<Watched>, T, TokioExecutor>>>),
+    Closed,
+}
+
+impl<T: Answers> Protocol<T> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        settings: &Settings,
+    ) -> Poll<Result<(), Box<dyn Error + Send + Sync>>> {
+        loop {
+            match self {
+                Protocol::Http1(connection) => return Pin::new(connection).poll(cx).map_err(Into::into),
+                Protocol::Http2(connection) => return connection.as_mut().poll(cx).map_err(Into::into),
+                Protocol::Closed => return Poll::Ready(Ok(())),
+                Protocol::Unknown(watched, _) => {
+                    let is_http2 = ready!(watched.poll_is_http2(cx))?;
+                    if let Protocol::Unknown(watched, service) = std::mem::replace(self, Protocol::Closed) {
+                        let io = TokioIo::new(watched);
+                        *self = match is_http2 {
+                            false => Protocol::Http1(http1(settings).serve_connection(io, service)),
+                            true => Protocol::Http2(Box::pin(http2(settings).serve_connection(io, service))),
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends it when what runs has ended. Before the first request there is nothing to wait for.
+    pub(super) fn graceful_shutdown(&mut self) {
+        match self {
+            Protocol::Http1(connection) => Pin::new(connection).graceful_shutdown(),
+            Protocol::Http2(connection) => connection.as_mut().graceful_shutdown(),
+            Protocol::Unknown(..) | Protocol::Closed => *self = Protocol::Closed,
+        }
+    }
+
+    /// The stream, and all that was read from it and belongs to no request. Of HTTP/1.1 only.
+    pub(super) fn into_stream(self) -> Option<(Stream, Bytes)> {
+        let Protocol::Http1(connection) = self else { return None };
+        let parts = connection.into_parts();
+        let (stream, ahead) = parts.io.into_inner().into_stream();
+        if ahead.is_empty() {
+            return Some((stream, parts.read_buf));
+        }
+        let mut read = BytesMut::from(&parts.read_buf[..]);
+        read.extend_from_slice(&ahead);
+        Some((stream, read.freeze()))
+    }
+}
+
+fn http1(settings: &Settings) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    let head = usize::try_from(settings.max_header_bytes).unwrap_or(usize::MAX).max(HYPER_MIN_HEAD);
+    // Its header timeout is replaced by our watch. A client that leaves ends no request, so hyper
+    // need not read on to see it leave: a read less for each. For answers that stream the socket
+    // looks out instead.
+    builder.header_read_timeout(None).max_buf_size(head).half_close(true);
+    if settings.max_headers != HYPER_MAX_HEADERS {
+        builder.max_headers(settings.max_headers);
+    }
+    builder
+}
+
+fn http2(settings: &Settings) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.max_concurrent_streams(settings.max_streams).max_header_list_size(settings.max_header_bytes);
+    builder
+}
