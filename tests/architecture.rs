@@ -30,9 +30,17 @@ const TABLE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("cli", &["call", "config", "document", "engine", "files", "host", "registry"]),
+    // The program has what the library makes public.
+    ("cli", &["settings", "tooling"]),
+    (
+        "tooling",
+        &[
+            "bindings", "call", "config", "dispatch", "document", "engine", "files", "fuzzing", "host", "isolate",
+            "net", "ports", "registry", "swap",
+        ],
+    ),
     ("fuzzing", &["call", "config", "document", "engine", "files", "registry", "triggers"]),
-    ("lib", &[]),
+    ("lib", &["config"]),
 ];
 
 /// Crates that only some parts may know.
@@ -200,4 +208,38 @@ fn the_library_depends_on_no_crate_of_the_command_line() {
         assert!(program.iter().any(|dependency| dependency == name), "the program does not use {name}");
         assert!(!library.iter().any(|dependency| dependency == name), "the library depends on {name}");
     }
+}
+
+/// The names that the library exports to embedders. What the program and the tests need besides is in `tooling`.
+const PUBLIC: &[&str] = &[
+    "BindError",
+    "Config",
+    "Fault",
+    "Faults",
+    "Flags",
+    "Host",
+    "Origin",
+    "Outcome",
+    "Reloaded",
+    "RunningHost",
+    "Sources",
+    "StartError",
+    "Stopped",
+    "SwapError",
+    "settings",
+    "tooling",
+];
+
+#[test]
+fn the_library_exports_what_an_embedder_needs_and_nothing_else() {
+    let code = code(&root().join("host/src/lib.rs"));
+    let mut exported: Vec<String> =
+        code.match_indices("\npub mod ").map(|(at, found)| name(&code[at + found.len()..])).collect();
+    for (at, found) in code.match_indices("\npub use ") {
+        let path = code[at + found.len()..].split(';').next().unwrap();
+        let (_, leaves) = path.split_once("::").unwrap();
+        exported.extend(leaves.trim_matches(['{', '}']).split(',').map(name).filter(|name| !name.is_empty()));
+    }
+    exported.sort();
+    assert_eq!(exported, PUBLIC);
 }

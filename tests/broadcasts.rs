@@ -7,7 +7,7 @@ mod lanes;
 mod order;
 mod refused;
 
-use fanfare::call::{Call, IsolateId, Trigger};
+use fanfare::tooling::{Call, IsolateId, Trigger};
 use serde::Deserialize;
 
 use crate::harness::{Started, eventually, json_of};

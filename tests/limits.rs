@@ -14,8 +14,8 @@ mod waiting;
 
 use std::fs;
 
-use fanfare::call::CallError;
-use fanfare::config::Limits;
+use fanfare::settings::Limits;
+use fanfare::tooling::CallError;
 use serde_json::Value;
 
 use crate::harness::root;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use fanfare::call::IsolateId;
+use fanfare::tooling::IsolateId;
 use serde_json::json;
 
 use crate::harness::{Connection, TestHost, eventually};

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fanfare::host::Reloaded;
-use fanfare::swap::{SwapError, Want};
+use fanfare::tooling::Want;
+use fanfare::{Reloaded, SwapError};
 use serde_json::{Value, json};
 
 use crate::harness::{Started, TestHost, eventually, json_of};
@@ -50,7 +50,7 @@ impl Started {
 
     /// A reload as the host's parts ask for it.
     async fn reload_with(&self, module: &str, want: Want) -> Result<Reloaded, SwapError> {
-        self.running().swapper.reload(module, want).await
+        self.running().swapper().reload(module, want).await
     }
 
     /// As the operator asks.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::thread;
 
-use fanfare::bindings::fanfare::module::types as wit;
+use fanfare::tooling::wit;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::Store;
@@ -33,7 +33,7 @@ type Handle = TypedFunc<(wit::Call,), (Result<wit::Outcome, wit::Failure>,)>;
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
 pub struct Guest {
-    engine: fanfare::engine::Engine,
+    engine: fanfare::tooling::Engine,
     pre: InstancePre<State>,
     handle: ComponentExportIndex,
 }
@@ -47,7 +47,7 @@ pub struct Instance {
 impl Guest {
     pub fn load(component: &Path) -> Guest {
         // With the host's settings.
-        let engine = fanfare::engine::Engine::start(std::time::Duration::from_millis(10), u64::MAX).unwrap();
+        let engine = fanfare::tooling::Engine::start(std::time::Duration::from_millis(10), u64::MAX).unwrap();
         let component = Component::from_file(engine.wasmtime(), component).unwrap();
         let mut linker = Linker::<State>::new(engine.wasmtime());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();

@@ -3,9 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fanfare::bindings::fanfare::module::types as wit;
-use fanfare::call::{Emission, Payload};
-use fanfare::dispatch::Actor;
+use fanfare::tooling::wit;
+use fanfare::tooling::{Actor, Emission, Payload};
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use fanfare::bindings::fanfare::module::types as wit;
-use fanfare::call::{Payload, RouteName};
-use fanfare::dispatch::Dispatch;
+use fanfare::tooling::wit;
+use fanfare::tooling::{Dispatch, Payload, RouteName};
 use futures_util::future::join_all;
 
 use crate::node::{self, Node};

@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fanfare::call::{CallOptions, IsolateId, Payload, RouteName, Target};
-use fanfare::config::Config;
-use fanfare::dispatch::{Actor, Dispatch};
-use fanfare::host::{Host, RunningHost};
+use fanfare::tooling::{Actor, CallOptions, Dispatch, IsolateId, Payload, RouteName, Target};
+use fanfare::{Config, Host, RunningHost};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -36,9 +34,9 @@ impl Node {
             let host = Host::bind(config, machine::fanfare()).unwrap();
             host.start().await.unwrap()
         });
-        let refused = host.modules.refused();
+        let refused = host.roster().refused();
         assert!(refused.is_empty(), "{refused:?}");
-        Node { dispatch: host.dispatch.clone(), host: Some(host), runtime }
+        Node { dispatch: host.dispatch().clone(), host: Some(host), runtime }
     }
 
     /// Runs something on a worker's thread, where its guests run.

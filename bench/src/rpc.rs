@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use fanfare::bindings::fanfare::module::types as wit;
-use fanfare::call::Payload;
+use fanfare::tooling::Payload;
+use fanfare::tooling::wit;
 use tokio::sync::oneshot;
 
 use crate::bare::{self, Message};

@@ -12,12 +12,10 @@ use super::project::Wanted;
 use super::terminal::{complain, print};
 use super::{check, component};
 use cargo::Cargo;
-use fanfare::config::Config;
-use fanfare::document::source;
-use fanfare::files;
-use fanfare::host;
-use fanfare::registry::Manifest;
-use fanfare::registry::manifest::ManifestError;
+use fanfare::Config;
+use fanfare::tooling::document::source;
+use fanfare::tooling::manifest::ManifestError;
+use fanfare::tooling::{Manifest, files, original_limit};
 
 mod cargo;
 
@@ -121,7 +119,7 @@ pub async fn make(manifest: &Manifest) -> Result<(), BuildError> {
     let cargo = Cargo::of(&build.command);
     let mut command = Command::new("sh");
     // `fanfare dev` has raised its limit of open files; programs that use `select` need the usual one.
-    let limit = host::original_limit().map(|limit| format!("ulimit -S -n {limit}\n")).unwrap_or_default();
+    let limit = original_limit().map(|limit| format!("ulimit -S -n {limit}\n")).unwrap_or_default();
     command.arg("-c").arg(limit + &build.command).current_dir(&manifest.dir).stdin(Stdio::null()).kill_on_drop(true);
     if let Some(cargo) = &cargo
         && let Some(toolchain) = cargo.toolchain(&manifest.dir).await.map_err(BuildError::Lacking)?

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded, shown};
 use super::entries::{self, Entry, Reply};
-use fanfare::config::formats;
+use fanfare::tooling::config::formats;
 
 /// Call a route of a module from inside, `inner` ones too, and print what it replies.
 #[derive(Debug, clap::Args)]

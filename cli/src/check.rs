@@ -10,10 +10,11 @@ use serde_json::json;
 use super::config::{SettingsArgs, warnings};
 use super::project;
 use super::terminal::print;
-use fanfare::config::Config;
-use fanfare::document::shape::did_you_mean;
-use fanfare::document::{Fault, Faults, KeyPath, Origin};
-use fanfare::registry::manifest::{self, Found, Manifest, Scanned, check_grants, effective_limits};
+use fanfare::tooling::document::shape::did_you_mean;
+use fanfare::tooling::document::source;
+use fanfare::tooling::manifest::{self, Found, Scanned, check_grants, effective_limits};
+use fanfare::tooling::{KeyPath, Manifest};
+use fanfare::{Config, Fault, Faults, Origin};
 
 /// Flags of `fanfare check`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -56,7 +57,7 @@ pub fn check(dir: &Path, args: &CheckArgs, extra: Extra<'_>) -> Report {
     let alone = project::is_module(dir);
     let project = if alone { project::of(dir) } else { dir.to_owned() };
     if !dir.is_dir() {
-        let origin = Origin::start_of(&fanfare::document::source::shown(dir));
+        let origin = Origin::start_of(&source::shown(dir));
         report.faults.push(Fault::new(&origin, "", "is not a folder"));
         return report;
     }

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 pub use problem::Problem;
 
 use super::terminal::{complain, print};
-use fanfare::call::text::line;
+use fanfare::tooling::text::line;
 
 mod problem;
 

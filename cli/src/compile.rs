@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use fanfare::engine::{Compilation, run_child};
+use fanfare::tooling::{Compilation, run_child};
 
 /// Arguments of `fanfare compile`, which the host's `Compiler` writes.
 #[derive(Debug, clap::Args)]

@@ -1,10 +1,9 @@
 //! What `fanfare check` and `fanfare build` find in a module's component.
 
 use super::progress::{Line, progress};
-use fanfare::config::Config;
-use fanfare::document::{Fault, Origin, source};
-use fanfare::host::Inspector;
-use fanfare::registry::Manifest;
+use fanfare::tooling::document::source;
+use fanfare::tooling::{Inspector, Manifest};
+use fanfare::{Config, Fault, Origin};
 
 /// Compiles and links the component, and asks it which handlers it has.
 pub fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {

@@ -8,8 +8,7 @@ use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::terminal::{complain, print};
-use fanfare::config::{Config, Flags, Sources};
-use fanfare::document::{Fault, Origin};
+use fanfare::{Config, Fault, Flags, Origin, Sources};
 
 /// The flags that choose settings.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -12,9 +12,9 @@ use super::build;
 use super::project::Wanted;
 use super::serve::{self, Companion, ServeArgs};
 use super::terminal::complain;
-use fanfare::document::source::shown;
-use fanfare::host::{RunningHost, Want};
-use fanfare::registry::{Manifest, ModuleState, Roster};
+use fanfare::RunningHost;
+use fanfare::tooling::document::source::shown;
+use fanfare::tooling::{Manifest, ModuleState, Roster, Want, manifest};
 use sources::Sources;
 
 /// Serve the modules, and build and swap one whenever its sources are saved.
@@ -70,13 +70,13 @@ impl Companion for Dev {
             for manifest in sources.changed(self.modules()) {
                 let name = &manifest.name;
                 complain(&format!("{name}: building\n"));
-                let (begun, before) = (Instant::now(), generation(&host.modules, name));
+                let (begun, before) = (Instant::now(), generation(host.roster(), name));
                 if let Err(error) = build::make(&manifest).await {
                     complain(&format!("{name}: {error}\n{name}: what served serves on\n"));
                     continue;
                 }
                 let built = begun.elapsed();
-                let (reload, modules) = (host.swapper.reload(name, Want::CHANGE), host.modules.clone());
+                let (reload, modules) = (host.swapper().reload(name, Want::CHANGE), host.roster().clone());
                 // Beside the next build: there may be a trial first. A refusal is in the log, with its reasons.
                 tokio::spawn(async move {
                     if reload.await.is_ok() {
@@ -110,7 +110,7 @@ impl Dev {
     /// The modules that say how they are built, as they are now.
     fn modules(&self) -> Vec<Arc<Manifest>> {
         let all = || {
-            let names = fanfare::registry::manifest::folders(&self.modules_dir).unwrap_or_default();
+            let names = manifest::folders(&self.modules_dir).unwrap_or_default();
             names.into_iter().map(|name| self.modules_dir.join(name)).collect()
         };
         let dirs = self.only.clone().unwrap_or_else(all);

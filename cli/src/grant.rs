@@ -11,9 +11,11 @@ use serde_json::json;
 
 use super::config::SettingsArgs;
 use super::terminal::{complain, print};
-use fanfare::config::{self, Capabilities, Config, Sources, formats};
-use fanfare::document::{KeyPath, source};
-use fanfare::registry::manifest::Manifest;
+use fanfare::settings::Capabilities;
+use fanfare::tooling::config::{self, formats};
+use fanfare::tooling::document::source;
+use fanfare::tooling::{KeyPath, Manifest};
+use fanfare::{Config, Sources};
 
 /// Flags of `fanfare grant`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -104,7 +106,7 @@ fn write_grants(file: &Path, module: &str, lacking: &Capabilities, sources: &Sou
     let text = if file.exists() { source::read(file).map_err(|fault| fault.to_string())? } else { "{}\n".to_owned() };
     let text = with_grants(&text, module, lacking)?;
     let root = file.parent().unwrap_or(Path::new("."));
-    let after = config::load::from_text(Some(&text), root, sources).map_err(|faults| faults.to_string())?;
+    let after = config::from_text(Some(&text), root, sources).map_err(|faults| faults.to_string())?;
     let still = lacking.lacking(&after.module(module).grants);
     if !still.is_empty() {
         let kind = still.asks().next().map_or("grants", |(kind, _)| kind.key);
@@ -149,7 +151,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use fanfare::config::capabilities::Modules;
+    use fanfare::settings::Modules;
 
     use super::*;
 

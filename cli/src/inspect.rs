@@ -13,11 +13,10 @@ use super::config::SettingsArgs;
 use super::project;
 use super::temp::Temp;
 use super::terminal::{complain, print};
-use fanfare::config::Config;
-use fanfare::document::source;
-use fanfare::files::{self, ReadError};
-use fanfare::host::Seen;
-use fanfare::registry::{Anatomy, anatomy};
+use fanfare::Config;
+use fanfare::tooling::document::source;
+use fanfare::tooling::files::{self, ReadError};
+use fanfare::tooling::{Anatomy, Seen, anatomy};
 
 /// Flags of `fanfare inspect`.
 #[derive(Debug, Clone, Default, clap::Args)]

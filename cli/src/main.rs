@@ -112,7 +112,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use fanfare::config::variables::{OTHERS, known};
+    use fanfare::tooling::config::variables::{OTHERS, known};
 
     /// Of every command that people use: its flags and arguments, under the command's name.
     fn arguments() -> Vec<(String, clap::Arg)> {

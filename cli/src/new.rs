@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use super::config::SettingsArgs;
 use super::project;
 use super::terminal::{complain, print};
-use fanfare::config::{Config, formats};
-use fanfare::document::source;
+use fanfare::Config;
+use fanfare::tooling::config::formats;
+use fanfare::tooling::document::source;
 use sdk::{LOCK, Placed};
 
 mod sdk;

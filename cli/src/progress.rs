@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use fanfare::host::{Compiling, Logged, Progress};
+use fanfare::tooling::{Compiling, Logged, Progress};
 
 /// Erases what stands in the line of the cursor.
 const ERASE: &str = "\r\x1b[K";

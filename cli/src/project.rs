@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::config::SettingsArgs;
-use fanfare::config::{self, Config};
-use fanfare::registry::manifest;
+use fanfare::Config;
+use fanfare::tooling::document::source::shown;
+use fanfare::tooling::{config, manifest};
 
 /// The folder of the project that a module's folder is in: the nearest one above with a `fanfare.json`, else the one above
 /// `modules`, else the module's own.
@@ -34,7 +35,7 @@ impl Wanted {
     pub fn new(dir: Option<&Path>, settings: &SettingsArgs) -> Result<Wanted, String> {
         let dir = dir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !dir.is_dir() {
-            return Err(format!("{}: is not a folder", fanfare::document::source::shown(dir)));
+            return Err(format!("{}: is not a folder", shown(dir)));
         }
         let alone = is_module(dir);
         let project = if alone { of(dir) } else { dir.to_owned() };
@@ -43,9 +44,8 @@ impl Wanted {
             return Ok(Wanted { config, modules: vec![dir.to_owned()], alone });
         }
         let modules_dir = &config.modules_dir;
-        let scanned = manifest::scan(modules_dir).map_err(|error| {
-            format!("{}: {error}: name the folder of a module", fanfare::document::source::shown(modules_dir))
-        })?;
+        let scanned = manifest::scan(modules_dir)
+            .map_err(|error| format!("{}: {error}: name the folder of a module", shown(modules_dir)))?;
         let modules = scanned.into_iter().map(|module| module.dir).collect();
         Ok(Wanted { config, modules, alone })
     }

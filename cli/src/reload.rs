@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded};
 use super::terminal::complain;
-use fanfare::host::{Outcome, Reloaded};
+use fanfare::{Outcome, Reloaded};
 
 /// Read fanfare.json and a module's folder again, or all of them, and let what is there take over in every worker.
 #[derive(Debug, clap::Args)]

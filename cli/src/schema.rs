@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::terminal::print;
 use super::test::file;
-use fanfare::config::schema;
-use fanfare::registry::manifest::raw;
+use fanfare::tooling::config::schema;
+use fanfare::tooling::manifest;
 
 /// Flags of `fanfare schema`.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,7 +30,7 @@ impl Which {
     /// The schema as text.
     pub fn document(self) -> String {
         match self {
-            Which::Module => schema::document(raw::schema().clone()),
+            Which::Module => schema::document(manifest::schema().clone()),
             Which::Config => schema::config_document(),
             Which::Test => schema::document(file::schema().clone()),
         }

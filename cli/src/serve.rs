@@ -12,9 +12,8 @@ use tracing_subscriber::EnvFilter;
 use super::config::SettingsArgs;
 use super::progress::{Line, progress};
 use super::terminal::{complain, print};
-use fanfare::config::Config;
-use fanfare::host::{self, Host, RunningHost, StartError, Stopped};
-use fanfare::registry::ModuleState;
+use fanfare::tooling::{ModuleState, raise_limit};
+use fanfare::{Config, Host, RunningHost, Stopped};
 
 /// Flags of `fanfare serve`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -70,7 +69,7 @@ pub fn exit(served: Result<ExitCode, String>) -> ExitCode {
 pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) -> Result<ExitCode, String> {
     let line = Line::on_terminal();
     let (log, lost) = start_log(&args.log, line.clone())?;
-    host::raise_limit();
+    raise_limit();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -86,10 +85,11 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
         let host = host.with_lost_lines(Arc::new(move || lost.dropped_lines()));
         let start = async {
             companion.before().await;
-            host.start().await.and_then(|host| if strict { must_be_whole(host) } else { Ok(host) })
+            let host = host.start().await.map_err(|error| error.to_string())?;
+            if strict { must_be_whole(host) } else { Ok(host) }
         };
         let host = tokio::select! {
-            host = start => host.map_err(|error| error.to_string())?,
+            host = start => host?,
             code = signals.next() => return Ok(ExitCode::from(code)),
         };
         greet(&host);
@@ -116,19 +116,20 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
 }
 
 /// The host, unless a module of it is refused or not ready.
-pub(super) fn must_be_whole(host: RunningHost) -> Result<RunningHost, StartError> {
-    let mut faults = host.modules.refused();
-    for slot in host.dispatch.workers().iter().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
+pub(super) fn must_be_whole(host: RunningHost) -> Result<RunningHost, String> {
+    let mut faults = host.roster().refused();
+    for slot in host.dispatch().workers().iter().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
         let state = slot.state();
         faults.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
     }
-    if faults.is_empty() { Ok(host) } else { Err(StartError::Strict(format!("--strict: {}", faults.join("\n")))) }
+    if faults.is_empty() { Ok(host) } else { Err(format!("--strict: {}", faults.join("\n"))) }
 }
 
 /// Says what is served where.
 fn greet(host: &RunningHost) {
-    let mut text = format!("fanfare serves http://{}\n      operator http://{}\n", host.http, host.admin);
-    for (name, state) in host.modules.states() {
+    let mut text =
+        format!("fanfare serves http://{}\n      operator http://{}\n", host.http_address(), host.admin_address());
+    for (name, state) in host.roster().states() {
         let line = match (&state, state.absent()) {
             (ModuleState::Held(generation), _) => {
                 let routes = generation.manifest.routes.len();

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use fanfare::call::text::is_dangerous;
+use fanfare::tooling::text::is_dangerous;
 
 /// To standard output. A reader that has gone away is no fault of ours.
 pub fn print(text: &str) {

@@ -17,11 +17,9 @@ use super::serve::must_be_whole;
 use super::temp::Temp;
 use super::terminal::{complain, print};
 use expect::{Answer, cut};
-use fanfare::config::Config;
-use fanfare::document::source;
-use fanfare::engine::Cache;
-use fanfare::host::{Host, RunningHost};
-use fanfare::registry::Manifest;
+use fanfare::tooling::document::source;
+use fanfare::tooling::{Cache, Manifest, overlay_json};
+use fanfare::{Config, Host, RunningHost};
 use file::{Case, EXAMPLE, SUFFIX, Tests};
 use logs::Lines;
 
@@ -135,7 +133,7 @@ async fn test_file(
     }
     let host = Host::bind(config, super::program()?).map_err(|error| error.to_string())?;
     let host = host.with_progress(progress(Line::on_terminal()));
-    let host = host.start().await.and_then(must_be_whole).map_err(|error| error.to_string())?;
+    let host = must_be_whole(host.start().await.map_err(|error| error.to_string())?)?;
     let mut all = Vec::with_capacity(tests.cases.len());
     lines.take();
     for case in tests.cases {
@@ -162,7 +160,7 @@ fn throw_away(config: &Config, manifest: &Manifest, tests: &Tests, temp: &Temp) 
     let mut config = config.clone();
     let mut operator = config.module(&manifest.name);
     operator.grants = manifest.capabilities.clone();
-    fanfare::document::merge::overlay_json(&mut operator.config, &tests.config);
+    overlay_json(&mut operator.config, &tests.config);
     config.modules = [(manifest.name.clone(), operator)].into();
     (config.modules_dir, config.state_dir) = (modules, state);
     let any_port = ([127, 0, 0, 1], 0).into();

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare::fuzzing::routes(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fanfare::tooling::fuzzing::routes(bytes));

@@ -14,7 +14,7 @@ pub mod text;
 
 pub use context::{Context, Deadline, RequestHead, Trace};
 pub use error::{CallError, Failure, Fault};
-pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName, RouteNameError};
+pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName};
 pub use panic::panic_text;
 pub use problem::Problem;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::document::{Faults, KeyPath, Origin};
 
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, Modules};
 pub use http::{CorsConfig, HttpConfig};
 pub use limits::{Limits, LimitsPatch};
 pub use load::{Flags, Sources};
@@ -51,6 +51,7 @@ impl Config {
     }
 
     /// For checks that go on in spite of faults: sections that have some hold their defaults. Never start a host with it.
+    #[doc(hidden)]
     pub fn inspect(sources: &Sources) -> (Config, Faults) {
         load::inspect(sources)
     }
@@ -71,6 +72,7 @@ impl Config {
     }
 
     /// Where an effective value comes from.
+    #[doc(hidden)]
     pub fn origin(&self, path: &KeyPath) -> Origin {
         self.effective.nearest(path).origin.clone()
     }

@@ -12,4 +12,4 @@ pub mod tree;
 pub mod units;
 
 pub use fault::{Fault, Faults, Origin};
-pub use tree::{Node, Path as KeyPath, Value};
+pub use tree::{Node, Path as KeyPath};

@@ -17,9 +17,6 @@ use tokio_util::task::TaskTracker;
 
 pub use inspect::{Inspector, Seen};
 
-pub use crate::net::{original_limit, raise_limit};
-pub use crate::swap::{Compiling, Logged, Outcome, Progress, Reloaded, Want};
-
 use crate::admin::{self, Admin, LostLines};
 use crate::config::{Config, ShutdownConfig, opens_test_routes};
 use crate::dispatch::Dispatch;
@@ -28,11 +25,11 @@ use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
 use crate::net::{BindError, Descriptors, Hand, Listener, ListenerId, Sockets, accept, bind};
 use crate::ports::Reloads;
 use crate::registry::{Loader, Roster};
-use crate::swap::{Swapper, Watcher};
+use crate::swap::{Logged, Progress, Reloaded, SwapError, Swapper, Want, Watcher};
 use crate::triggers::http::{Settings, Stopping};
 use crate::worker::Worker;
 
-/// A configured host that has its ports, and runs nothing yet.
+/// A configured host whose listeners are bound. It runs nothing yet.
 pub struct Host {
     config: Arc<Config>,
     http: Listener,
@@ -45,11 +42,11 @@ pub struct Host {
 
 /// A host that serves.
 pub struct RunningHost {
-    pub http: SocketAddr,
-    pub admin: SocketAddr,
-    pub dispatch: Arc<Dispatch>,
-    pub modules: Arc<Roster>,
-    pub swapper: Arc<Swapper>,
+    http: SocketAddr,
+    admin: SocketAddr,
+    dispatch: Arc<Dispatch>,
+    roster: Arc<Roster>,
+    swapper: Arc<Swapper>,
     workers: Vec<Worker>,
     environment: Arc<Environment>,
     stopping: Stopping,
@@ -64,19 +61,28 @@ pub struct RunningHost {
 
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
+    /// A listener cannot have its address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The folder of the modules cannot be read.
     #[error("{path}: {source}")]
-    ModulesDir { path: PathBuf, source: std::io::Error },
+    ModulesDir {
+        /// `modulesDir`.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The folder of compiled components cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// This machine lacks something that wasmtime needs.
     #[error("the engine does not start: {0:#}")]
     Engine(wasmtime::Error),
+    /// A thread or its listener could not be made.
     #[error("a worker does not start: {0}")]
     Worker(std::io::Error),
-    #[error("{0}")]
-    Strict(String),
 }
 
 /// How long answers to the operator may take after everything else has ended.
@@ -92,7 +98,7 @@ pub enum Stopped {
 }
 
 impl Host {
-    /// Takes the ports. `compiler` is a program that answers `compile`, such as the `fanfare` binary.
+    /// Binds both listeners. `compiler` is the program that compiles components in child processes: `fanfare`.
     pub fn bind(config: Config, compiler: PathBuf) -> Result<Host, StartError> {
         let http = bind(ListenerId::Http, config.http.listen)?;
         let admin = bind(ListenerId::Admin, config.admin.listen)?;
@@ -108,18 +114,21 @@ impl Host {
     }
 
     /// Shows every call to `probe` as it starts: see [`Environment::probe`].
+    #[doc(hidden)]
     #[must_use]
     pub fn with_probe(self, probe: Probe) -> Host {
         Host { probe: Some(probe), ..self }
     }
 
     /// Tells it what is being compiled, in place of the log.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_progress(self, progress: Arc<dyn Progress>) -> Host {
         Host { progress, ..self }
     }
 
     /// Shows how many lines of the log had no room, in `fanfare_log_lines_lost`.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_lost_lines(self, lost_lines: LostLines) -> Host {
         Host { lost_lines, ..self }
@@ -157,10 +166,10 @@ impl Host {
         let sockets = Arc::new(Sockets::new(descriptors, http.max_connections, http.max_buffered.max(http.max_body)));
         let settings = Arc::new(Settings::new(http, &config.environment, sockets.buffered.clone()));
         let test_routes = opens_test_routes(&config.environment);
-        let modules = Arc::new(Roster::default());
+        let roster = Arc::new(Roster::default());
         let max_depth = config.calls.max_depth;
         let dispatch =
-            Arc::new(Dispatch::new(isolates, modules.clone(), node.clone(), ids.clone(), max_depth, test_routes));
+            Arc::new(Dispatch::new(isolates, roster.clone(), node.clone(), ids.clone(), max_depth, test_routes));
         let environment = Arc::new(Environment {
             engine: loader.engine.clone(),
             node,
@@ -208,7 +217,7 @@ impl Host {
                 tracing::error!(%error, "accepting connections ended");
             }
         });
-        modules.set_ready();
+        roster.set_ready();
         if let Some(watcher) = watcher {
             listeners.spawn(admin_end.clone().run_until_cancelled_owned(watcher.run()));
         }
@@ -216,7 +225,7 @@ impl Host {
             http: http_address,
             admin: admin_address,
             dispatch,
-            modules,
+            roster,
             swapper,
             workers,
             environment,
@@ -248,6 +257,47 @@ fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
 }
 
 impl RunningHost {
+    /// The address of the HTTP listener.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The address of the admin listener.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Reads `fanfare.json` and a module's folder again. The generation that is there replaces the running one in every
+    /// worker, or in none, and then the error says why. Every worker gets a new instance even when nothing has changed.
+    ///
+    /// The reload continues when the future is dropped.
+    pub async fn reload(&self, module: &str) -> Result<Reloaded, SwapError> {
+        self.swapper.reload_as_operator(module, Want::RENEW).await
+    }
+
+    /// Replaces a module's running generation with a previous one and pins that: the last that served, or the one whose
+    /// digest begins with `to`. The pin ends when the module's folder changes.
+    ///
+    /// The rollback continues when the future is dropped.
+    pub async fn rollback(&self, module: &str, to: Option<&str>) -> Result<Reloaded, SwapError> {
+        self.swapper.rollback(module, to).await
+    }
+
+    #[doc(hidden)]
+    pub fn dispatch(&self) -> &Arc<Dispatch> {
+        &self.dispatch
+    }
+
+    #[doc(hidden)]
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    #[doc(hidden)]
+    pub fn swapper(&self) -> &Arc<Swapper> {
+        &self.swapper
+    }
+
     /// Lets what runs end, within `shutdown.drain`, then ends the rest.
     ///
     /// Clients learn of it first: for `shutdown.linger`, or until all have left, the host still

@@ -38,10 +38,9 @@ pub use heartbeat::{Heartbeat, watch};
 pub use mailbox::{Lane, Queued};
 pub use prepared::{Former, Old, Prepared};
 pub use program::Program;
-pub use slot::{Slot, SlotState};
+pub use slot::Slot;
 pub use state::NodeFacts;
 pub use stats::Stats;
-pub use version::Version;
 
 use crate::call::{Call, IsolateId};
 use crate::config::IsolateConfig;
@@ -66,7 +65,7 @@ pub struct Environment {
     pub probe: Option<Probe>,
 }
 
-/// See [`Environment::probe`].
+/// See `Environment::probe`.
 pub type Probe = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl Environment {

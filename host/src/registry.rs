@@ -18,12 +18,12 @@ use std::sync::Arc;
 use serde_json::Value;
 use wasmtime::component::Component;
 
-pub use anatomy::{Anatomy, Producer, anatomy};
+pub use anatomy::{Anatomy, anatomy};
 pub use component::Exports;
-pub use kept::{KEPT, Kept, Pin, folder_digest};
+pub use kept::{Kept, Pin, folder_digest};
 #[cfg(any(test, fuzzing))]
 pub use lifts::follow;
-pub use loader::{Candidate, LoadError, Loader};
+pub use loader::{Candidate, Loader};
 pub use manifest::{Isolation, Manifest, Middleware, Rollout};
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{Access, Found, Matched, RouteSpec, Router};

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use fanfare::call::Trigger;
-use fanfare::host::Stopped;
+use fanfare::Stopped;
+use fanfare::tooling::Trigger;
 use futures_util::future::join;
 use serde_json::json;
 

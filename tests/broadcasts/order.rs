@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use fanfare::call::{Emission, Payload};
-use fanfare::dispatch::Actor;
-use fanfare::isolate::Probe;
+use fanfare::tooling::{Actor, Emission, Payload, Probe};
 use futures_util::future::{join, join_all};
 use serde_json::json;
 
@@ -85,7 +83,7 @@ async fn emitters_on_several_threads_do_not_overtake_one_another() {
     // From threads of their own, without a socket between one and the next, so that they meet in the sequencer.
     let emitters: Vec<_> = (0..THREADS)
         .map(|_| {
-            let dispatch = host.running().dispatch.clone();
+            let dispatch = host.running().dispatch().clone();
             std::thread::spawn(move || {
                 for _ in 0..TURNS {
                     let module = Some("counts".to_owned());

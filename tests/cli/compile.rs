@@ -7,9 +7,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fanfare::config::Config;
-use fanfare::host::{Compiling, Host, Progress};
-use fanfare::registry::ModuleState;
+use fanfare::tooling::{Compiling, ModuleState, Progress};
+use fanfare::{Config, Host};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -88,7 +87,7 @@ pub async fn one_that_takes_too_long_and_its_compiler_is_gone() {
     let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
     let compiler = script(project.path(), "#!/bin/sh\necho $$ > \"${0%compiler}pid\"\nexec sleep 600\n");
     let host = Host::bind(config, compiler).unwrap().start().await.unwrap();
-    let ModuleState::Refused(why) = &host.modules.states()["echo"] else { panic!("it is not refused") };
+    let ModuleState::Refused(why) = &host.roster().states()["echo"] else { panic!("it is not refused") };
     assert!(why.contains("engine.compileTimeout, 1s"), "{why}");
     let pid = project.read("pid");
     let gone = || async {
@@ -164,7 +163,7 @@ async fn a_compiler_that_dies_takes_nothing_with_it() {
     let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
     let compiler = script(project.path(), "#!/bin/sh\necho 'out of luck' >&2\nkill -9 $$\n");
     let host = Host::bind(config, compiler).unwrap().start().await.unwrap();
-    let ModuleState::Refused(why) = &host.modules.states()["echo"] else { panic!("it is not refused") };
+    let ModuleState::Refused(why) = &host.roster().states()["echo"] else { panic!("it is not refused") };
     assert!(why.contains("out of luck") && why.contains("signal"), "{why}");
 }
 
@@ -180,7 +179,7 @@ async fn a_component_that_was_replaced_meanwhile_is_not_compiled() {
     assert!(other.code == 3 && other.err.contains("it was replaced while it was being loaded"), "{}", other.err);
     assert!(!project.path().join("out.cwasm").exists());
     let bytes = std::fs::read(project.path().join("modules/echo/echo.wasm")).unwrap();
-    let same = run(compile(&fanfare::files::digest_of(&mut bytes.as_slice()).unwrap())).await;
+    let same = run(compile(&fanfare::tooling::files::digest_of(&mut bytes.as_slice()).unwrap())).await;
     assert_eq!(same.code, 0, "{}", same.err);
     assert!(project.path().join("out.cwasm").exists());
 }
@@ -228,7 +227,7 @@ async fn one_that_takes_long_is_told_until_it_has_ended() {
     let (_project, host, go) = slow("slow-told");
     let witness = Arc::new(Witness { go, heard: Mutex::default() });
     let running = host.with_progress(witness.clone()).start().await.unwrap();
-    assert!(matches!(running.modules.states()["slow-told"], ModuleState::Held(_)));
+    assert!(matches!(running.roster().states()["slow-told"], ModuleState::Held(_)));
     let heard = witness.heard.lock().unwrap().clone();
     let (last, told) = heard.split_last().unwrap();
     assert!(!told.is_empty() && told.iter().all(|told| told == "slow-told, 1 of 2"), "{heard:?}");
@@ -245,5 +244,5 @@ async fn one_that_takes_long_is_logged() {
         std::fs::write(go, "").unwrap();
     };
     let (running, ()) = tokio::join!(host.start(), looking);
-    assert!(matches!(running.unwrap().modules.states()["slow-logged"], ModuleState::Held(_)));
+    assert!(matches!(running.unwrap().roster().states()["slow-logged"], ModuleState::Held(_)));
 }

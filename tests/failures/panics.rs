@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fanfare::call::IsolateId;
-use fanfare::host::Stopped;
+use fanfare::Stopped;
+use fanfare::tooling::IsolateId;
 use serde_json::json;
 
 use super::steps::assert_names;

@@ -2,8 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use fanfare::call::Call;
-use fanfare::isolate::Probe;
+use fanfare::tooling::{Call, Probe};
 
 /// Stops calls as they start, and with each the thread it starts on, until it is opened.
 #[derive(Clone)]

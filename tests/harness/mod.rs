@@ -21,9 +21,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fanfare::config::{Config, Sources, load};
-use fanfare::host::{Host, RunningHost, Stopped};
-use fanfare::isolate::Probe;
+use fanfare::tooling::{Probe, config};
+use fanfare::{Config, Host, RunningHost, Sources, Stopped};
 use serde_json::{Value, json};
 
 pub use binary::{number, section, vector};
@@ -231,7 +230,7 @@ impl TestHost {
                 self.dir.write("fanfare.json", text);
                 Config::load(sources)
             }
-            false => load::from_text(Some(&text), self.dir.path(), &sources),
+            false => config::from_text(Some(&text), self.dir.path(), &sources),
         };
         let config = config.expect("the configuration is right");
         let host = Host::bind(config, self.compiler).expect("free ports");
@@ -241,7 +240,14 @@ impl TestHost {
         };
         let running = host.start().await.expect("the host starts");
         let settings = self.config;
-        Started { http: running.http, admin: running.admin, running: Some(running), dir: self.dir, log, settings }
+        Started {
+            http: running.http_address(),
+            admin: running.admin_address(),
+            running: Some(running),
+            dir: self.dir,
+            log,
+            settings,
+        }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use fanfare::config::Config;
-use fanfare::host::Host;
+use fanfare::{Config, Host};
 use futures_util::future::join_all;
 use serde_json::json;
 

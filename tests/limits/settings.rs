@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fanfare::call::{Call, IsolateId};
-use fanfare::host::Stopped;
-use fanfare::isolate::Probe;
+use fanfare::Stopped;
+use fanfare::tooling::{Call, IsolateId, Probe};
 use futures_util::future::join_all;
 use serde_json::json;
 

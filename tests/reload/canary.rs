@@ -1,6 +1,6 @@
 //! Generations on trial.
 
-use fanfare::call::{IsolateId, Trigger};
+use fanfare::tooling::{IsolateId, Trigger};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ pub fn on_trial(path: &str, lasts: &str, max_failures: u64) -> Value {
 impl Started {
     /// Begins a reload, and waits until one worker has what is on disk.
     pub async fn try_out(&self, module: &str) -> tokio::task::JoinHandle<Result<Reloaded, SwapError>> {
-        let reload = tokio::spawn(self.running().swapper.reload(module, Want::CHANGE));
+        let reload = tokio::spawn(self.running().swapper().reload(module, Want::CHANGE));
         eventually("the trial has begun", || async {
             let generations = self.generations(module).await;
             generations[0] != generations[1]
@@ -127,7 +127,7 @@ async fn another_reload_and_a_rollback_end_it_first() {
     let before = host.generations("echo").await;
     host.put_manifest("echo", &on_trial("new", "1m", 0));
     let first = host.try_out("echo").await;
-    let same = tokio::spawn(host.running().swapper.reload("echo", Want::CHANGE));
+    let same = tokio::spawn(host.running().swapper().reload("echo", Want::CHANGE));
     host.put_manifest("echo", &with_route("newer"));
     let second = host.reload_with("echo", Want::CHANGE).await.unwrap();
     assert_eq!(json!(second.from), before[0], "from what served before the trial");
@@ -242,8 +242,8 @@ async fn a_host_that_stops_ends_it() {
         generations[0] != generations[1]
     })
     .await;
-    let swapper = Arc::downgrade(&host.running().swapper);
-    assert_eq!(host.stop().await, fanfare::host::Stopped::Clean);
+    let swapper = Arc::downgrade(host.running().swapper());
+    assert_eq!(host.stop().await, fanfare::Stopped::Clean);
     let told = operator.await.unwrap();
     assert!(told["detail"].as_str().unwrap().contains("the host stops"), "{told}");
     eventually("nothing is left of it", || async { swapper.strong_count() == 0 }).await;
@@ -314,11 +314,11 @@ async fn a_change_that_is_on_trial_already_joins_it_and_who_asks_ends_it() {
     let trial = host.try_out("echo").await;
     let joined = host.reload_with("echo", Want::CHANGE).await;
     assert_eq!(joined, trial.await.unwrap());
-    assert_eq!(joined.unwrap().outcome, fanfare::host::Outcome::Swapped);
+    assert_eq!(joined.unwrap().outcome, fanfare::Outcome::Swapped);
 
     host.put_manifest("echo", &on_trial("newer", "1m", 0));
     let trial = host.try_out("echo").await;
-    let renewed = tokio::spawn(host.running().swapper.reload("echo", Want::RENEW));
+    let renewed = tokio::spawn(host.running().swapper().reload("echo", Want::RENEW));
     let Err(SwapError::Refused(why)) = trial.await.unwrap() else { panic!("it was taken") };
     assert!(why.contains("another reload or a rollback came before the trial had ended"), "{why}");
     renewed.abort();

@@ -56,9 +56,9 @@ async fn a_startup_cannot_ask() {
 
 #[tokio::test]
 async fn what_guests_ask_for_does_not_pile_up() {
-    use fanfare::ports::Reloads as _;
+    use fanfare::tooling::Reloads as _;
     let host = TestHost::with("echo").start().await;
-    let swapper = &host.running().swapper;
+    let swapper = host.running().swapper();
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = alive();
     for _ in 0..1_000 {

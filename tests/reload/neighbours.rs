@@ -19,7 +19,7 @@ fn never_compiled() -> Vec<u8> {
 
 /// A reload, while the test goes on.
 fn reloading(host: &Started, module: &str) -> JoinHandle<Result<Reloaded, SwapError>> {
-    tokio::spawn(host.running().swapper.reload(module, Want::CHANGE))
+    tokio::spawn(host.running().swapper().reload(module, Want::CHANGE))
 }
 
 /// A reload, a trial that fails, and a rollback of `echo`.

@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fanfare::call::Trigger;
-use fanfare::host::Outcome;
+use fanfare::Outcome;
+use fanfare::tooling::Trigger;
 
 use super::*;
 use crate::harness::{Connection, Gate};
@@ -25,19 +25,19 @@ async fn what_is_there_already_is_unchanged() {
 #[tokio::test]
 async fn who_asks_during_a_run_shares_the_next() {
     let starts = Arc::new(AtomicUsize::new(0));
-    let startup = |call: &fanfare::call::Call| {
-        matches!(&call.trigger, Trigger::Startup { reason: fanfare::call::StartupReason::Swap, .. })
+    let startup = |call: &fanfare::tooling::Call| {
+        matches!(&call.trigger, Trigger::Startup { reason: fanfare::tooling::StartupReason::Swap, .. })
     };
     let (gate, counted) = (Gate::before(startup), starts.clone());
     let closed = gate.probe();
-    let probe = Arc::new(move |call: &fanfare::call::Call| {
+    let probe = Arc::new(move |call: &fanfare::tooling::Call| {
         if startup(call) {
             counted.fetch_add(1, Ordering::AcqRel);
             closed(call);
         }
     });
     let host = TestHost::with("startup").workers(1).probe(probe).start().await;
-    let swapper = &host.running().swapper;
+    let swapper = host.running().swapper();
     let first = tokio::spawn(swapper.reload("startup", Want::RENEW));
     eventually("the first run has begun", || async { gate.reached() == 1 }).await;
     let mut manifest: Value =
@@ -114,14 +114,14 @@ async fn gated() -> (Started, Gate) {
     (host.config(json!({ "swap": { "settle": "0ms", "removal": "1m" } })).start().await, gate)
 }
 
-fn is_swap(call: &fanfare::call::Call) -> bool {
-    matches!(&call.trigger, Trigger::Startup { reason: fanfare::call::StartupReason::Swap, .. })
+fn is_swap(call: &fanfare::tooling::Call) -> bool {
+    matches!(&call.trigger, Trigger::Startup { reason: fanfare::tooling::StartupReason::Swap, .. })
 }
 
 #[tokio::test]
 async fn a_folder_that_goes_while_its_reload_waits_for_the_one_before_may_come_back() {
     let (host, gate) = gated().await;
-    let swapper = &host.running().swapper;
+    let swapper = host.running().swapper();
     let other = tokio::spawn(swapper.reload("startup", Want::RENEW));
     eventually("the other one has begun", || async { gate.reached() == 1 }).await;
     let reload = tokio::spawn(swapper.reload("startup", Want::CHANGE));
@@ -151,7 +151,7 @@ async fn a_folder_that_goes_while_its_reload_waits_for_the_one_before_may_come_b
 async fn who_asks_for_more_gets_it_from_the_run_that_waits() {
     let (host, gate) = gated().await;
     assert_eq!(host.count("worker-0", "echo").await, 1);
-    let swapper = &host.running().swapper;
+    let swapper = host.running().swapper();
     let other = tokio::spawn(swapper.reload("startup", Want::RENEW));
     eventually("the other one has begun", || async { gate.reached() == 1 }).await;
     let (change, renew) = (swapper.reload("echo", Want::CHANGE), swapper.reload("echo", Want::RENEW));

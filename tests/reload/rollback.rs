@@ -70,7 +70,7 @@ async fn a_pin_outlives_what_writers_do_for_a_moment() {
     let component = host.folder("echo").join("echo.wasm");
     let bytes = fs::read(&component).unwrap();
     fs::write(&component, &bytes[..bytes.len() / 2]).unwrap();
-    let reload = tokio::spawn(host.running().swapper.reload("echo", Want::RENEW));
+    let reload = tokio::spawn(host.running().swapper().reload("echo", Want::RENEW));
     // It has been looked at when a later one of another module is over.
     fs::create_dir(host.folder("beside")).unwrap();
     for file in ["module.json", "echo.wasm"] {

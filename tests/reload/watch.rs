@@ -198,7 +198,7 @@ pub async fn files_are_read_when_nobody_writes_to_them() {
     let host = TestHost::empty().and_as("echo", "settling").and_as("echo", "beside").watched();
     let host = host.config(json!({ "swap": { "settle": "1m" } })).start().await;
     host.put_manifest("settling", &with_route("new"));
-    let reload = tokio::spawn(host.running().swapper.reload("settling", Want::CHANGE));
+    let reload = tokio::spawn(host.running().swapper().reload("settling", Want::CHANGE));
     host.put_manifest("beside", &with_route("new"));
     assert_eq!(host.get("/api/settling/new").await.status, 404);
     assert!(!reload.is_finished());

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fanfare::call::{CallError, Emission, IsolateId, Payload, Trigger};
-use fanfare::dispatch::Actor;
+use fanfare::tooling::{Actor, CallError, Emission, IsolateId, Payload, Trigger};
 use serde_json::json;
 
 use super::{patient, swapping};
@@ -125,7 +124,7 @@ async fn a_flood_of_broadcasts_is_queued_for_the_generation_in_which_each_is_loo
     // So that some lie before the mark, and a swap does not wait long for them.
     let host = host.limit("counts", "broadcasts", 64).start().await;
     let stop = Arc::new(AtomicBool::new(false));
-    let (dispatch, ended) = (host.running().dispatch.clone(), stop.clone());
+    let (dispatch, ended) = (host.running().dispatch().clone(), stop.clone());
     let emitter = std::thread::spawn(move || {
         let mut emitted = 0;
         while !ended.load(Ordering::Acquire) {

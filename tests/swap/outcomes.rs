@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{count, swapping};
 use crate::harness::{Connection, Gate, TestHost, eventually, json_of};
-use fanfare::call::{IsolateId, StartupReason, Trigger};
-use fanfare::host::Stopped;
+use fanfare::Stopped;
+use fanfare::tooling::{IsolateId, StartupReason, Trigger};
 
 #[tokio::test]
 async fn what_the_folder_has_takes_over() {

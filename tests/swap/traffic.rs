@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fanfare::call::{IsolateId, Trigger};
+use fanfare::tooling::{IsolateId, Trigger};
 use serde_json::json;
 
 use crate::harness::{Connection, Http2, TestHost, by_worker, ends, eventually, json_of};

@@ -10,7 +10,7 @@ use notify_debouncer_full::notify::{self, Config, EventKind, RecommendedWatcher,
 use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
 use tokio::sync::mpsc;
 
-use fanfare::registry::Manifest;
+use fanfare::tooling::Manifest;
 
 /// Events that come within it belong together: editors write several times.
 const DEBOUNCE: Duration = Duration::from_millis(50);

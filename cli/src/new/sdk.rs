@@ -6,7 +6,7 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 
 use crate::schema::Which;
-use fanfare::files::hex;
+use fanfare::tooling::files::hex;
 
 /// What the SDK's own tests run with: modules begin with the same versions.
 pub const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/rust/Cargo.lock"));

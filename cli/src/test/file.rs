@@ -9,10 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use fanfare::config::formats::{self, Label, MethodName};
-use fanfare::config::schema;
-use fanfare::document::shape::Nulls;
-use fanfare::document::{Fault, Faults, KeyPath, Node, Origin, source};
+use fanfare::tooling::config::formats::{self, Label, MethodName};
+use fanfare::tooling::config::schema;
+use fanfare::tooling::document::shape::Nulls;
+use fanfare::tooling::document::source;
+use fanfare::tooling::{KeyPath, Node};
+use fanfare::{Fault, Faults, Origin};
 
 /// How the names of such files end.
 pub const SUFFIX: &str = ".test.json";

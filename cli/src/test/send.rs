@@ -17,9 +17,8 @@ use tokio::net::TcpStream;
 use super::expect::Answer;
 use super::file::{Broadcast, Call, From, body};
 use crate::client::encoded;
-use fanfare::call::Route;
-use fanfare::host::RunningHost;
-use fanfare::registry::{Found, Manifest, RouteSpec, Router};
+use fanfare::RunningHost;
+use fanfare::tooling::{Access, Found, Manifest, Route, RouteSpec, Router};
 
 /// Longer than the module's own deadline, which is a minute at most unless the operator says more.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -44,12 +43,12 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
                 let value = value.parse().map_err(|_| format!("{value:?} is no value of a header"))?;
                 headers.insert(name, value);
             }
-            ask(host.http, method, &target, headers, call.body.as_ref()).await
+            ask(host.http_address(), method, &target, headers, call.body.as_ref()).await
         }
         From::Inside => {
             let method = call.method().map(|method| format!("method={method}&")).unwrap_or_default();
             let target = format!("/v1/modules/{}/call?{method}path={}", manifest.name, encoded(path));
-            let answer = ask(host.admin, Method::POST, &target, HeaderMap::new(), call.body.as_ref()).await?;
+            let answer = ask(host.admin_address(), Method::POST, &target, HeaderMap::new(), call.body.as_ref()).await?;
             if answer.code.is_some() {
                 return Ok(answer);
             }
@@ -61,7 +60,7 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
 
 pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) -> Result<Vec<Answer>, String> {
     let target = format!("/v1/modules/{module}/broadcasts/{}?gather=true", encoded(&broadcast.name));
-    let answer = ask(host.admin, Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
+    let answer = ask(host.admin_address(), Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
     if answer.code.is_some() {
         return Ok(vec![answer]);
     }
@@ -76,7 +75,7 @@ fn usual(manifest: &Manifest, path: &str) -> Method {
         method: route.method.clone(),
         path: route.path.clone(),
         route: Arc::new(Route { version: 0, handler: Arc::from(""), text: Arc::from(route.method.as_str()) }),
-        access: fanfare::registry::Access::default(),
+        access: Access::default(),
     });
     match Router::new(specs).find_inside(None, path) {
         Found::Route(matched) => matched.route.text.parse().unwrap_or(Method::POST),

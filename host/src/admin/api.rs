@@ -35,12 +35,8 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
 
 /// [`Reloaded`], or a problem. `force=true`: even when a rollback has pinned another generation, or the state cannot go over.
 pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
-    let restart = match admin.swapper.reconfigure() {
-        Ok(restart) => restart,
-        Err(faults) => return refused(&faults.to_string()),
-    };
-    match admin.swapper.reload(&decoded(module), want(query)).await {
-        Ok(reloaded) => json_answer(StatusCode::OK, &json!(Reloaded { restart, ..reloaded })),
+    match admin.swapper.reload_as_operator(&decoded(module), want(query)).await {
+        Ok(reloaded) => json_answer(StatusCode::OK, &json!(reloaded)),
         Err(error) => swap_error(&error),
     }
 }

@@ -28,6 +28,7 @@ pub struct Sources {
     pub environment: Option<String>,
     /// The variables of the process; those that do not begin with `FANFARE_` do not matter.
     pub variables: BTreeMap<String, String>,
+    /// Values from the command line; they count most.
     pub flags: Flags,
 }
 

@@ -96,6 +96,7 @@ macro_rules! sections {
             /// What is doubtful but no fault: variables that name no key, an environment without a section.
             pub warnings: Vec<Fault>,
             /// Every effective value with the place it comes from.
+            #[doc(hidden)]
             pub effective: Arc<Node>,
         }
 

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::document::Value;
+use crate::document::tree::Value;
 use crate::document::units::{GIB, MIB};
 
 const ROOT: &str = "/srv/app";

@@ -12,12 +12,16 @@ const MOST: usize = 100;
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Origin {
+    /// Nobody has set it.
     #[default]
     Default,
     /// A place in a file, both numbers from 1, columns counted in characters.
     File {
+        /// The path, as messages show it.
         file: Arc<str>,
+        /// From 1.
         line: u32,
+        /// From 1.
         column: u32,
         /// The section `environments.<name>` it stands in.
         environment: Option<Arc<str>>,
@@ -52,6 +56,7 @@ impl fmt::Display for Origin {
 /// One thing that is wrong: where, at which key, and which rule it breaks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
+    /// Where the value is from that is wrong.
     pub origin: Origin,
     /// The path of the key, such as `routes[0].path`; empty for the whole.
     pub key: String,
@@ -60,6 +65,7 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// A fault of the value from `origin`.
     pub fn new(origin: &Origin, key: impl fmt::Display, message: impl Into<String>) -> Fault {
         Fault { origin: origin.clone(), key: key.to_string(), message: message.into() }
     }
@@ -113,11 +119,13 @@ impl Faults {
         }
     }
 
+    /// Those of another check, too.
     pub fn extend(&mut self, other: Faults) {
         self.more += other.more;
         other.list.into_iter().for_each(|fault| self.push(fault));
     }
 
+    /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -127,6 +135,7 @@ impl Faults {
         self.list.len() >= MOST
     }
 
+    /// The faults that were kept.
     pub fn list(&self) -> &[Fault] {
         &self.list
     }

@@ -31,7 +31,7 @@ pub const OPTIONS: ParseOptions = ParseOptions {
     allow_unary_plus_numbers: false,
 };
 
-/// The text of a file, at most [`LARGEST`] bytes of UTF-8.
+/// The text of a file, at most `LARGEST` bytes of UTF-8.
 pub fn read(file: &Path) -> Result<String, Fault> {
     let origin = Origin::start_of(&shown(file));
     let fault = |message: String| Fault::new(&origin, "", message);

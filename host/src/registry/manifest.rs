@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Map, Value};
 
-pub use crate::config::{Capabilities, Limits, LimitsPatch};
+pub use crate::config::{Capabilities, LimitsPatch};
 use crate::document::{Faults, Node};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reloaded {
+    /// The name of the module.
     pub module: String,
+    /// What was done.
     pub outcome: Outcome,
     /// The generation that serves now. None when the module is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +36,7 @@ fn yes() -> bool {
     true
 }
 
+/// What a reload did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
@@ -78,8 +81,10 @@ pub type Ended = Result<Reloaded, SwapError>;
 /// Why a module is not reloaded. What served before serves on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SwapError {
+    /// There is no such module.
     #[error("there is no folder of the name {0} in modulesDir")]
     NotFound(String),
+    /// What is there is refused, and why.
     #[error("{0}")]
     Refused(String),
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::disk::Unread;
 use super::outcome::Ended;
 use super::run::{Ran, Run};
-use super::{SwapError, Swapper};
+use super::{Reloaded, SwapError, Swapper};
 use crate::call::{CallError, IsolateId, Receipt};
 use crate::ports::{BoxFuture as Boxed, Reloads};
 use crate::registry::manifest::{folders, is_candidate, is_module};
@@ -112,6 +112,13 @@ impl Claim<'_> {
 }
 
 impl Swapper {
+    /// Reads `fanfare.json` again, then reloads a module.
+    pub async fn reload_as_operator(self: &Arc<Swapper>, module: &str, want: Want) -> Ended {
+        let restart = self.reconfigure().map_err(|faults| SwapError::Refused(faults.to_string()))?;
+        let reloaded = self.reload(module, want).await?;
+        Ok(Reloaded { restart, ..reloaded })
+    }
+
     /// Reads a module's folder again, and lets what is there take over in every worker. Who asks while it runs gets
     /// the outcome of the next run. The reload goes on when the future is dropped.
     pub fn reload(self: &Arc<Swapper>, module: &str, want: Want) -> impl Future<Output = Ended> + Send + use<> {

@@ -24,7 +24,9 @@ use problem::Problem;
 use request::{Facts, strip_hop_by_hop, subdomain};
 
 pub use connection::{Stopping, serve};
-pub use content::{Answer, Content, Frames, Handover, HostRequest, HostRoute, SocketHandler};
+pub use content::{Answer, Content, HostRequest, HostRoute};
+#[cfg(test)]
+pub use content::{Handover, SocketHandler};
 #[cfg(any(test, fuzzing))]
 pub(crate) use reply::response as response_to;
 pub use serve::{Asked, ListedModule, ListedRoute, Serve};

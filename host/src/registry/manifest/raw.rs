@@ -18,6 +18,7 @@ pub const MOST: usize = 1024;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-unserved" = unserved::MODULE))]
+#[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawManifest {
     /// The schema of this file, for editors. Default none.
     #[serde(rename = "$schema", default)]
@@ -110,6 +111,7 @@ pub enum Isolation {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Broadcast")]
+#[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawBroadcast {
     /// The route: `[METHOD ]path`. Without a method post is meant, else the only one there is. Required.
     #[schemars(with = "RouteRef")]
@@ -120,6 +122,7 @@ pub struct RawBroadcast {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Startup")]
+#[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawStartup {
     /// Where it runs. Default `all`.
     #[serde(default, rename = "type")]

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::{Config, unserved};
+use crate::config::{Config, Limits, unserved};
 use serde_json::json;
 
 const DIR: &str = "/modules/test-party";
