@@ -45,8 +45,8 @@ pub async fn serve(listener: Listener, admin: Admin, end: CancellationToken) {
             () = end.cancelled() => break,
             accepted = incoming.accept() => accepted,
         };
-        let stream = match accepted.and_then(|(socket, _)| socket.open()) {
-            Ok(stream) => stream,
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
             Err(error) if of_one_connection(&error) => continue,
             Err(error) => {
                 trouble.wait(&error).await;

@@ -1,6 +1,5 @@
 //! Listeners: binding them, and what tells their connections apart.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
@@ -8,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use socket2::{Domain, Protocol, Type};
 use tokio::net::TcpListener;
 
-use super::Socket;
+use super::{Socket, Stream};
 
 /// Connections that the system queues until they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -99,11 +98,15 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Accepts the next connection.
-    pub async fn accept(&mut self) -> io::Result<(Socket, SocketAddr)> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+    /// Accepts the next connection, for this thread.
+    pub async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
+        let (stream, peer) = self.listener.accept().await?;
+        // It fails only when the client has left.
+        _ = stream.set_nodelay(true);
+        Ok((Stream::Tcp(stream), peer))
     }
 
+    /// Accepts the next connection, for any thread.
     pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
         let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
         Poll::Ready(Ok((Socket::Tcp(stream.into_std()?), peer)))
