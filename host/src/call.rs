@@ -163,6 +163,11 @@ pub enum TriggerKind {
 }
 
 impl TriggerKind {
+    /// Whether the call comes from a client and not from inside.
+    pub fn is_outside(self) -> bool {
+        matches!(self, TriggerKind::Http)
+    }
+
     pub const ALL: [TriggerKind; 4] =
         [TriggerKind::Http, TriggerKind::Broadcast, TriggerKind::Rpc, TriggerKind::Startup];
 

@@ -21,7 +21,7 @@ use crate::call::{
 };
 use crate::isolate::{Ids, Isolate, Lane, NodeFacts, Queued, Slot};
 use crate::ports::Caller;
-use crate::registry::{Access, Found, Matched, Roster};
+use crate::registry::{Found, Matched, Roster};
 
 /// The one way to a route.
 pub struct Dispatch {
@@ -31,7 +31,6 @@ pub struct Dispatch {
     ids: Ids,
     max_depth: u32,
     /// Whether routes with the middleware `test` can be called.
-    test_routes: bool,
     sequencers: ArcSwap<HashMap<Arc<str>, Arc<Sequencer>>>,
 }
 
@@ -72,9 +71,8 @@ impl Dispatch {
         node: Arc<NodeFacts>,
         ids: Ids,
         max_depth: u32,
-        test_routes: bool,
     ) -> Dispatch {
-        Dispatch { workers, roster, node, ids, max_depth, test_routes, sequencers: ArcSwap::default() }
+        Dispatch { workers, roster, node, ids, max_depth, sequencers: ArcSwap::default() }
     }
 
     /// Every worker's isolate, in index order.
@@ -102,22 +100,13 @@ impl Dispatch {
         states.filter_map(|(name, state)| state.absent().map(|state| (name, state))).collect()
     }
 
-    /// Whether a route may be called by anyone inside.
-    fn admit(&self, module: &str, access: Access) -> Result<(), CallError> {
-        if access.test && !self.test_routes {
-            return Err(CallError::Forbidden(format!(
-                "the route of {module} has the middleware `test`: it is there only with --env development or --env test"
-            )));
-        }
-        Ok(())
-    }
-
     /// A route in a slot, as callers inside name it.
-    fn find(&self, slot: &Slot, name: &RouteName) -> Result<Matched, CallError> {
+    fn find(slot: &Slot, name: &RouteName, trigger: TriggerKind) -> Result<Matched, CallError> {
         let what = || format!("{}/{}", slot.module, name.path);
         match slot.version().router.find_inside(name.method.as_ref(), &name.path) {
             Found::Route(matched) => {
-                self.admit(&slot.module, matched.access)?;
+                let closed = |why| CallError::Forbidden(format!("{}: {why}", what()));
+                matched.access.admits(trigger).map_err(closed)?;
                 Ok(matched)
             }
             Found::NotFound => Err(CallError::NotFound(format!("there is no route {}", what()))),

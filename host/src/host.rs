@@ -165,11 +165,9 @@ impl Host {
         let (http, descriptors) = (&config.http, Descriptors::read());
         let sockets = Arc::new(Sockets::new(descriptors, http.max_connections, http.max_buffered.max(http.max_body)));
         let settings = Arc::new(Settings::new(http, &config.environment, sockets.buffered.clone()));
-        let test_routes = opens_test_routes(&config.environment);
         let roster = Arc::new(Roster::default());
         let max_depth = config.calls.max_depth;
-        let dispatch =
-            Arc::new(Dispatch::new(isolates, roster.clone(), node.clone(), ids.clone(), max_depth, test_routes));
+        let dispatch = Arc::new(Dispatch::new(isolates, roster.clone(), node.clone(), ids.clone(), max_depth));
         let environment = Arc::new(Environment {
             engine: loader.engine.clone(),
             node,
@@ -252,6 +250,7 @@ fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
             max_component: config.engine.max_component,
         },
         settings: config.engine.clone(),
+        test_routes: opens_test_routes(&config.environment),
         refused: Counter::default(),
     })
 }

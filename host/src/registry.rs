@@ -2,6 +2,7 @@
 //!
 //! It loads, and never commands: who runs a generation, and when, is for others to say.
 
+mod access;
 mod anatomy;
 pub mod component;
 mod kept;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use wasmtime::component::Component;
 
+pub use access::Access;
 pub use anatomy::{Anatomy, anatomy};
 pub use component::Exports;
 pub use kept::{Kept, Pin, folder_digest};
@@ -26,7 +28,7 @@ pub use lifts::follow;
 pub use loader::{Candidate, Loader};
 pub use manifest::{Isolation, Manifest, Middleware, Rollout};
 pub use roster::{ModuleState, Note, Roster};
-pub use router::{Access, Found, Matched, RouteSpec, Router};
+pub use router::{Found, Matched, RouteSpec, Router};
 pub use weight::Weight;
 
 use crate::call::Route;
@@ -48,6 +50,8 @@ pub struct Generation {
     /// What each instance of the component creates in the host.
     pub weight: Weight,
     pub exports: Exports,
+    /// Whether routes with the middleware `test` are open.
+    test_routes: bool,
     config: Value,
     subdomains: BTreeMap<String, Value>,
 }
@@ -74,7 +78,7 @@ impl Generation {
     /// Who may call the route at an index of the manifest.
     pub fn access(&self, index: usize) -> Access {
         let middlewares = self.manifest.routes.get(index).map(|route| route.middlewares.as_slice()).unwrap_or_default();
-        Access { inner: middlewares.contains(&Middleware::Inner), test: middlewares.contains(&Middleware::Test) }
+        Access::of(middlewares, self.test_routes)
     }
 
     /// Whether an instance takes one call at a time: asked for, or because the component blocks.

@@ -74,6 +74,13 @@ pub fn document(mut schema: Json) -> String {
 fn strip(schema: &mut Json) {
     match schema {
         Json::Object(members) => {
+            // As editors understand it: an item, or a list of items.
+            if members.shift_remove("x-one").is_some()
+                && let Some(items) = members.shift_remove("items")
+            {
+                members.shift_remove("type");
+                members.insert("anyOf".to_owned(), json!([items, { "type": "array", "items": items }]));
+            }
             members.retain(|name, _| !name.starts_with("x-"));
             members.values_mut().for_each(strip);
         }

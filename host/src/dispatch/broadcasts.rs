@@ -127,7 +127,8 @@ impl Dispatch {
                 if known.is_empty() { "none".to_owned() } else { known.join(", ") }
             )));
         };
-        self.admit(&first.module, access)?;
+        let closed = |why| CallError::Forbidden(format!("the broadcast `{name}` of {module}: {why}"));
+        access.admits(TriggerKind::Broadcast).map_err(closed)?;
         let subdomain = super::calls::subdomain(what.subdomain, parent.as_ref());
         let waits = parent.as_deref().filter(|_| gather);
         let weight = weight_of_broadcast(&name, subdomain.as_deref(), waits, &payload);

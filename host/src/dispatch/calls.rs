@@ -196,7 +196,7 @@ impl Dispatch {
                 }
             }
         };
-        let matched = self.find(&slot, name)?;
+        let matched = Dispatch::find(&slot, name, TriggerKind::Rpc)?;
         Ok((slot, matched))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The schemas come from `schemars`, so there is one description of each file. Beside the usual keywords they hold
 //! `x-format` (checked by a function that the caller gives), `x-names` (the form of an object's own keys), `x-free` (any values below), `x-any`
-//! (any value) and `x-unserved` (names to come). After a clean check the values fit the types.
+//! (any value), `x-one` (one item may stand for a list of one) and `x-unserved` (names to come). After a clean check the values fit the types.
 
 use serde_json::{Map, Value as Json};
 
@@ -54,6 +54,9 @@ impl<'a> Shape<'a> {
         }
         let free = rules.get("x-free").is_some();
         match &node.value {
+            Value::Text(_) if let Some(item) = rules.get("x-one").and_then(|_| rules.get("items")) => {
+                self.visit(node, item);
+            }
             Value::Null if self.nulls == Nulls::Remove || rules.takes("null") => {}
             Value::Text(text) if rules.takes("string") => self.text(node, text, &rules),
             Value::Bool(_) if rules.takes("boolean") => {}

@@ -37,7 +37,7 @@ impl Inspector {
         let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
         let node = Arc::new(NodeFacts { id: config.node.id.clone(), server: config.node.server.clone(), workers: 0 });
         let ids = Ids::default();
-        let nobody = Dispatch::new(Vec::new(), Arc::default(), node.clone(), ids.clone(), config.calls.max_depth, true);
+        let nobody = Dispatch::new(Vec::new(), Arc::default(), node.clone(), ids.clone(), config.calls.max_depth);
         let environment = Environment {
             engine: loader.engine.clone(),
             node,

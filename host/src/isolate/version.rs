@@ -60,10 +60,10 @@ impl Version {
         let (module, text) = (&self.generation.module, &call.route.text);
         let found = index.and_then(|index| Some((self.generation.access(index), self.route(index)?)));
         match found {
-            Some((access, _)) if access.inner && matches!(call.trigger, Trigger::Http(_)) => {
-                Err(CallError::Forbidden(format!("`{text}` of {module} is open to calls from inside only")))
-            }
-            Some((_, route)) => Ok(route),
+            Some((access, route)) => match access.admits(call.trigger.kind()) {
+                Ok(()) => Ok(route),
+                Err(closed) => Err(CallError::Forbidden(format!("`{text}` of {module}: {closed}"))),
+            },
             None => Err(CallError::NotFound(format!("{module} has no `{text}` any more"))),
         }
     }

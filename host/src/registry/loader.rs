@@ -32,6 +32,8 @@ pub struct Loader {
     pub cache: Cache,
     pub compiler: Compiler,
     pub settings: EngineConfig,
+    /// Whether the environment opens routes with the middleware `test`.
+    pub test_routes: bool,
     /// Components refused because an instance would cost too much.
     pub refused: Counter,
 }
@@ -140,6 +142,7 @@ impl Loader {
             component: loaded.component,
             weight: made.weight,
             exports,
+            test_routes: self.test_routes,
             config: candidate.config.clone(),
             subdomains: candidate.subdomains.clone(),
             manifest: manifest.clone(),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::access::Access;
 use super::manifest::Segment;
 use crate::call::{self, MAX_SEGMENTS, bounds};
 
@@ -25,15 +26,6 @@ pub struct RouteSpec {
     pub path: Vec<Segment>,
     pub route: Arc<call::Route>,
     pub access: Access,
-}
-
-/// Who may call a route.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Access {
-    /// Inside triggers only.
-    pub inner: bool,
-    /// In the environments `development` and `test` only.
-    pub test: bool,
 }
 
 /// What a lookup brings.
@@ -247,6 +239,11 @@ pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Middleware;
+
+    fn access(inner: bool) -> Access {
+        Access::of(if inner { &[Middleware::Inner] } else { &[] }, true)
+    }
 
     fn segments(path: &str) -> Vec<Segment> {
         let segment = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
@@ -264,7 +261,7 @@ mod tests {
                 method: method.parse().unwrap(),
                 path: segments(path),
                 route: Arc::new(call::Route { version: 0, handler: (*text).into(), text: (*text).into() }),
-                access: Access { inner: path.starts_with("inner"), test: false },
+                access: access(path.starts_with("inner")),
             }
         }))
     }
@@ -376,6 +373,6 @@ mod tests {
         let Found::Route(matched) = router(&["POST inner/x"]).find(&Method::POST, "inner/x") else {
             panic!("not found");
         };
-        assert_eq!(matched.access, Access { inner: true, test: false });
+        assert_eq!(matched.access, access(true));
     }
 }

@@ -16,8 +16,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
-use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, bounds, panic_text};
-use crate::registry::router::{Access, Found, Matched, decode_segment};
+use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, TriggerKind, bounds, panic_text};
+use crate::registry::router::{Found, Matched, decode_segment};
 use answer::Lease;
 use body::MaxBody;
 use problem::Problem;
@@ -199,9 +199,9 @@ impl<S: Serve> Gate<S> {
             return Ok(Plan::Answer(redirect(uri)));
         }
         match found {
-            Found::Route(matched) => match self.closed(matched.access) {
-                None => Ok(Plan::Call { name, module, matched }),
-                Some(why) => Err(Problem::forbidden(why).of(&name)),
+            Found::Route(matched) => match matched.access.admits(TriggerKind::Http) {
+                Ok(()) => Ok(Plan::Call { name, module, matched }),
+                Err(closed) => Err(Problem::forbidden(&closed.to_string()).of(&name)),
             },
             Found::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
                 Ok(Plan::Answer(self.options(&methods, headers)))
@@ -212,17 +212,6 @@ impl<S: Serve> Gate<S> {
                 Err(Problem::not_found(detail).of(&name))
             }
             Found::BadPath => Err(bad_path(uri).of(&name)),
-        }
-    }
-
-    /// Why a route is not open to requests.
-    fn closed(&self, access: Access) -> Option<&'static str> {
-        match access {
-            Access { inner: true, .. } => Some("the route is `inner`: only calls from inside reach it"),
-            Access { test: true, .. } if !self.settings.test_routes => {
-                Some("the route is `test`: it is open in the environments `development` and `test` only")
-            }
-            _ => None,
         }
     }
 

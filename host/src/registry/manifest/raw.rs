@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
@@ -75,13 +75,34 @@ pub struct RawRoute {
     /// The name that the guest gets, 1 to 128 characters without spaces. Required.
     #[schemars(with = "Label")]
     pub handler: String,
-    /// What stands before the handler. Default nothing.
-    #[serde(default)]
+    /// What stands before the handler: a name, or a list of names. Default nothing.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(schema_with = "one_or_many_schema::<Middleware>")]
     pub middlewares: Vec<Middleware>,
 }
 
 fn post() -> String {
     "post".to_owned()
+}
+
+/// Accepts one item in place of a list.
+fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
+}
+
+/// A list of names; with `x-one`, one name stands for a list of one.
+fn one_or_many_schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let items = generator.subschema_for::<T>();
+    json_schema!({ "type": ["string", "array"], "items": items, "x-one": true })
 }
 
 /// What stands before a handler.

@@ -48,7 +48,7 @@ fn the_file_of_the_design_is_read() {
       "$schema": "../../schema/module.schema.json",
       "component": "test_party.wasm",                       // may point into target/
       "routes": [
-        { "method": "post", "path": "test/feat/broadcast", "handler": "broadcast", "middlewares": ["inner"] },
+        { "method": "post", "path": "test/feat/broadcast", "handler": "broadcast", "middlewares": "inner" },
         { "path": "test/feat/emit", "handler": "emit" },
         { "method": "GET", "path": "{name}/a%20b", "handler": "get", "middlewares": ["inner", "test"] },
         { "method": "GET", "path": "{name}/lead", "handler": "get" },
@@ -139,6 +139,10 @@ fn unknown_keys_and_names_name_the_nearest() {
     assert_eq!(fault("\"route\": []"), "route: unknown key; did you mean \"routes\"?");
     let route = |members: &str| fault(&format!("\"routes\": [{{\"path\": \"a\", \"handler\": \"h\", {members}}}]"));
     assert_eq!(route("\"methods\": \"get\""), "routes[0].methods: unknown key; did you mean \"method\"?");
+    assert_eq!(
+        route("\"middlewares\": \"iner\""),
+        "routes[0].middlewares: must be one of \"inner\" and \"test\", found \"iner\"; did you mean \"inner\"?"
+    );
     assert_eq!(
         route("\"middlewares\": [\"iner\"]"),
         "routes[0].middlewares[0]: must be one of \"inner\" and \"test\", found \"iner\"; did you mean \"inner\"?"

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cors::Cors;
-use crate::config::{HttpConfig, opens_test_routes};
+use crate::config::HttpConfig;
 use crate::net::Buffered;
 
 /// The settings of the HTTP trigger. Made once, shared by all connections of a worker.
@@ -24,8 +24,6 @@ pub struct Settings {
     pub(super) buffered: Arc<Buffered>,
     /// Whether `GET /` is the page for developers.
     pub(super) index: bool,
-    /// Whether routes of the middleware `test` are open.
-    pub(super) test_routes: bool,
 }
 
 impl Settings {
@@ -43,7 +41,6 @@ impl Settings {
             max_headers: http.max_headers,
             buffered,
             index: environment == "development",
-            test_routes: opens_test_routes(environment),
         }
     }
 }

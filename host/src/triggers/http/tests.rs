@@ -14,10 +14,11 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::call::{self, Ended, Outcome, Payload, Reply};
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, opens_test_routes};
 use crate::net::{self, Buffered};
 use crate::registry::manifest::Segment;
 use crate::registry::router::{RouteSpec, Router};
+use crate::registry::{Access, Middleware};
 
 mod bodies;
 mod buffered;
@@ -122,11 +123,14 @@ impl Builder {
             Some(name) => Segment::Param(name.to_owned()),
             None => Segment::Literal(text.to_owned()),
         };
+        let named = [("inner", Middleware::Inner), ("test", Middleware::Test)].into_iter();
+        let middlewares: Vec<Middleware> =
+            named.filter(|(name, _)| path.starts_with(name)).map(|(_, middleware)| middleware).collect();
         self.routes.push(RouteSpec {
             method: method.parse().unwrap(),
             path: path.split('/').filter(|text| !text.is_empty()).map(segment).collect(),
             route: Arc::new(call::Route { version: 0, handler: text.into(), text: text.into() }),
-            access: Access { inner: path.starts_with("inner"), test: path.starts_with("test") },
+            access: Access::of(&middlewares, opens_test_routes(self.environment)),
         });
         self.handlers.insert(text.to_owned(), Arc::new(move |params, asked| Box::pin(handler(params, asked))));
         self

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::failure::CallError;
 use crate::types::Method;
@@ -31,8 +31,22 @@ pub(super) struct Route {
     pub method: Option<String>,
     pub path: String,
     pub handler: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
     pub middlewares: Vec<String>,
+}
+
+/// Accepts one name in place of a list.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
 }
 
 #[allow(clippy::unnecessary_wraps)]
