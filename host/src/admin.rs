@@ -107,7 +107,7 @@ impl Admin {
         match segments.as_slice() {
             ["livez"] if get => text(StatusCode::OK, "ok\n"),
             ["readyz"] if get => self.readiness(),
-            ["metrics"] if get => metrics::answer(self),
+            ["metrics"] if get => metrics::answer(self, request.headers()),
             ["v1", "status"] if get => json_answer(StatusCode::OK, &status::status(self)),
             ["v1", "modules", module, "broadcasts", name] if post => api::emit(self, module, name, request).await,
             ["v1", "modules", module, "call"] if post => api::call(self, module, request).await,

@@ -1,8 +1,12 @@
 //! What is counted.
 
-use serde_json::json;
+use std::process::Stdio;
 
-use crate::harness::{Connection, Started, TestHost, eventually};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::harness::{Connection, Started, TestHost, eventually, not_run};
 
 #[tokio::test]
 async fn calls_are_counted_by_module_worker_trigger_and_outcome() {
@@ -79,21 +83,47 @@ async fn restarts_and_readiness_are_shown() {
     assert_eq!(host.ended("traps", 1, "rpc", "unavailable").await, 1.0);
 }
 
+/// `GET /metrics` with a value of `Accept`: its content type and body.
+async fn scrape(host: &Started, accept: &str) -> (String, String) {
+    let answer = Connection::open(host.admin).await.send("GET", "/metrics", &[("accept", accept)], "").await;
+    (answer.header("content-type").unwrap().to_owned(), answer.text().to_owned())
+}
+
 #[tokio::test]
-async fn they_are_open_metrics_text() {
+async fn the_format_is_chosen_by_accept() {
     let host = TestHost::with("echo").start().await;
     host.get("/api/echo/who").await;
-    let answer = host.admin("GET", "/metrics", "").await;
-    let kind = answer.header("content-type").unwrap();
+    let families = ["fanfare_calls", "fanfare_call_duration_seconds", "fanfare_mailbox_calls", "fanfare_restarts"];
+    let (kind, text) = scrape(&host, "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5").await;
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-    let text = answer.text();
     assert!(text.ends_with("# EOF\n"), "{text}");
-    for family in [
-        "fanfare_calls counter",
-        "fanfare_call_duration_seconds histogram",
-        "fanfare_mailbox_calls gauge",
-        "fanfare_restarts counter",
-    ] {
+    for family in families {
+        assert_eq!(text.matches(&format!("# TYPE {family} ")).count(), 1, "{family} in {text}");
+    }
+    let (kind, text) = scrape(&host, "*/*").await;
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    assert!(!text.contains("# EOF"), "{text}");
+    for family in ["fanfare_calls_total counter", "fanfare_call_duration_seconds histogram"] {
         assert_eq!(text.matches(&format!("# TYPE {family}\n")).count(), 1, "{family} in {text}");
     }
+}
+
+/// `promtool check metrics`, the linter of Prometheus.
+#[tokio::test]
+async fn promtool_finds_no_fault() {
+    let host = TestHost::with("echo").and("counts").start().await;
+    host.get("/api/echo/who").await;
+    host.gather("counts", "append", "x").await;
+    let (_, text) = scrape(&host, "text/plain").await;
+    let started = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = started else { return not_run("promtool: install Debian's package prometheus") };
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
+    let output = promtool.wait_with_output().await.unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
 }

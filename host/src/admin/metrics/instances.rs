@@ -1,0 +1,72 @@
+//! Instances: what runs and waits in each slot, and the threads of the isolates.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType::{Counter, Gauge};
+
+use super::Writer;
+use crate::isolate::{Isolate, Slot};
+
+pub(super) struct Instances {
+    pub slots: Vec<Arc<Slot>>,
+    pub isolates: Vec<Arc<Isolate>>,
+}
+
+impl fmt::Debug for Instances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} slots", self.slots.len())
+    }
+}
+
+/// Encodes the figure of one slot.
+type Figure = fn(&Slot, MetricEncoder<'_>) -> fmt::Result;
+
+impl Collector for Instances {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        let figures: [(&str, &str, _, Figure); 8] = [
+            ("fanfare_restarts", "Restarts of the instance", Counter, |slot, encoder| {
+                slot.stats.restarts.encode(encoder)
+            }),
+            ("fanfare_log_lines_dropped", "Lines over limits.logRate", Counter, |slot, encoder| {
+                slot.stats.dropped_lines.encode(encoder)
+            }),
+            (
+                "fanfare_turns_full",
+                "Turns of the instance that ended because isolate.turnCalls calls had started in them",
+                Counter,
+                |slot, encoder| slot.stats.full_turns.encode(encoder),
+            ),
+            ("fanfare_calls_in_flight", "Calls that run", Gauge, |slot, encoder| slot.stats.in_flight.encode(encoder)),
+            ("fanfare_calls_leaked", "Calls that still run after their deadline", Gauge, |slot, encoder| {
+                slot.stats.leaked.encode(encoder)
+            }),
+            ("fanfare_mailbox_calls", "Calls that wait", Gauge, |slot, mut encoder| {
+                encoder.encode_gauge(&(slot.mailbox.waiting().0 as i64))
+            }),
+            ("fanfare_mailbox_broadcasts", "Broadcasts that wait", Gauge, |slot, mut encoder| {
+                encoder.encode_gauge(&(slot.mailbox.waiting().1 as i64))
+            }),
+            ("fanfare_slot_ready", "Whether the module can take calls in the isolate", Gauge, |slot, mut encoder| {
+                encoder.encode_gauge(&i64::from(slot.is_ready()))
+            }),
+        ];
+        for (name, help, kind, figure) in figures {
+            let members = self.slots.iter().map(|slot| {
+                let labels = [("module", slot.module.to_string()), ("isolate", slot.isolate.to_string())];
+                (labels, move |encoder: MetricEncoder<'_>| figure(slot, encoder))
+            });
+            writer.family(name, help, kind, members)?;
+        }
+        let blocked = self.isolates.iter().map(|isolate| {
+            let is_blocked = i64::from(isolate.heartbeat.is_blocked());
+            let labels = [("isolate", isolate.id.to_string())];
+            (labels, move |mut encoder: MetricEncoder<'_>| encoder.encode_gauge(&is_blocked))
+        });
+        let help = "Whether the isolate's thread has done nothing for isolate.blockedAfter";
+        writer.family("fanfare_isolate_blocked", help, Gauge, blocked)
+    }
+}
