@@ -101,9 +101,10 @@ async fn run<T: Answers, S>(connection: &mut Protocol<T>, activity: &Arc<Activit
     let (mut said_goaway, mut looks) = (false, 0);
     let ended = poll_fn(|cx| {
         loop {
-            let polled = connection.poll(cx, settings);
-            if polled.is_ready() || activity.is_socket_free() {
-                return polled.is_pending().then_some(Ok(())).map_or(polled, Poll::Ready);
+            match connection.poll(cx, settings) {
+                Poll::Pending if activity.is_socket_free() => return Poll::Ready(Ok(())),
+                Poll::Pending => {}
+                ended => return ended,
             }
             // It may become HTTP/2 after the host began to stop.
             if step != Step::Serving && activity.is_http2() && !std::mem::replace(&mut said_goaway, true) {

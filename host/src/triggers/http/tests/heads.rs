@@ -1,6 +1,10 @@
 //! Heads that are no requests: hyper refuses them, and we say why.
 
 use super::*;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::triggers::http::activity::Activity;
@@ -174,4 +178,35 @@ async fn bytes_of_http2_are_never_taken_for_a_refusal() {
         let got = client.receive().await;
         assert_eq!(got.body.is_empty(), http2, "{got:?}");
     }
+}
+
+#[tokio::test]
+async fn bytes_that_are_read_ahead_of_hyper_wake_it_and_are_read_again() {
+    struct Bell(AtomicBool);
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let activity = Arc::new(Activity::new(Arc::default()));
+    let (mut ours, mut client) = watched(&activity).await;
+    drop(activity.start(Version::HTTP_11));
+    let _stream = activity.open_stream();
+    let bell = Arc::new(Bell(AtomicBool::new(false)));
+    let waker = Waker::from(bell.clone());
+    client.send("0123456789").await;
+    let rings = async {
+        loop {
+            tokio::task::yield_now().await;
+            bell.0.store(false, Ordering::Relaxed);
+            assert!(Pin::new(&mut ours).poll_flush(&mut Context::from_waker(&waker)).is_ready());
+            if bell.0.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), rings).await.expect("hyper is woken");
+    let mut read = [0; 10];
+    ours.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read, b"0123456789");
 }

@@ -119,6 +119,29 @@ async fn a_route_takes_the_socket_behind_the_head_of_its_answer() {
 }
 
 #[tokio::test]
+async fn a_socket_is_taken_when_all_of_the_head_has_left() {
+    let (tell, mut taken) = mpsc::unbounded_channel();
+    let value = HeaderValue::try_from("v".repeat(16 << 20)).unwrap();
+    let builder = host().echo("GET x").host_route("/large", move |_| {
+        let tell = tell.clone();
+        let mut answer =
+            Answer::new(Content::Socket(SocketHandler::new(async move |handover| tell.send(handover).unwrap())));
+        answer.headers_mut().insert("x", value.clone());
+        answer
+    });
+    let host = builder.start().await;
+    let mut client = host.connect().await;
+    client.send("GET /large HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert!(client.more().await);
+    assert_eq!(host.get("/api/m/x").await.status(), 200);
+    assert!(taken.try_recv().is_err(), "most of the head waits for the client");
+    while taken.try_recv().is_err() {
+        client.buffer.clear();
+        assert!(client.more().await);
+    }
+}
+
+#[tokio::test]
 async fn no_socket_is_taken_that_http_still_needs() {
     let (host, _) = taking(host()).await;
     let mut client = host.connect().await;
