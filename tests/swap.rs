@@ -6,6 +6,7 @@ mod flat;
 mod handover;
 mod outcomes;
 mod phases;
+mod places;
 mod refused;
 mod stuck;
 mod traffic;

@@ -118,7 +118,7 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
 /// The host, unless a module of it is refused or not ready.
 pub(super) fn must_be_whole(host: RunningHost) -> Result<RunningHost, String> {
     let mut faults = host.roster().refused();
-    for slot in host.dispatch().workers().iter().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
+    for slot in host.dispatch().places().all().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
         let state = slot.state();
         faults.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
     }

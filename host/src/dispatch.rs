@@ -5,6 +5,7 @@
 mod broadcasts;
 mod calls;
 mod choose;
+mod places;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 pub use broadcasts::Sequencer;
 pub use calls::Request;
+pub use places::Places;
 
 use crate::call::{
     Call, CallError, Context, Deadline, Ended, Origin, Payload, RequestHead, RouteName, Trace, Trigger, TriggerKind,
@@ -25,7 +27,7 @@ use crate::registry::{Found, Matched, Roster};
 
 /// The one way to a route.
 pub struct Dispatch {
-    workers: Vec<Arc<Isolate>>,
+    places: Places,
     roster: Arc<Roster>,
     node: Arc<NodeFacts>,
     ids: Ids,
@@ -65,23 +67,17 @@ impl Making {
 }
 
 impl Dispatch {
-    pub fn new(
-        workers: Vec<Arc<Isolate>>,
-        roster: Arc<Roster>,
-        node: Arc<NodeFacts>,
-        ids: Ids,
-        max_depth: u32,
-    ) -> Dispatch {
-        Dispatch { workers, roster, node, ids, max_depth, sequencers: ArcSwap::default() }
+    pub fn new(places: Places, roster: Arc<Roster>, node: Arc<NodeFacts>, ids: Ids, max_depth: u32) -> Dispatch {
+        Dispatch { places, roster, node, ids, max_depth, sequencers: ArcSwap::default() }
+    }
+
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Every worker's isolate, in index order.
     pub fn workers(&self) -> &[Arc<Isolate>] {
-        &self.workers
-    }
-
-    pub fn worker(&self, index: u32) -> Option<&Arc<Isolate>> {
-        self.workers.get(index as usize)
+        &self.places.workers
     }
 
     /// What became of every folder.

@@ -18,16 +18,17 @@ use tokio_util::task::TaskTracker;
 pub use inspect::{Inspector, Seen};
 
 use crate::admin::{self, Admin, LostLines};
+use crate::call::IsolateId;
 use crate::config::{Config, ShutdownConfig, opens_test_routes};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
 use crate::net::{BindError, Descriptors, Hand, Listener, ListenerId, Sockets, accept, bind};
 use crate::ports::Reloads;
-use crate::registry::{Loader, Roster};
+use crate::registry::{Loader, Manifest, Placing, Roster};
 use crate::swap::{Logged, Progress, Reloaded, SwapError, Swapper, Want, Watcher};
 use crate::triggers::http::{Settings, Stopping};
-use crate::worker::Worker;
+use crate::worker::{Thread, Worker};
 
 /// A configured host whose listeners are bound. It runs nothing yet.
 pub struct Host {
@@ -38,6 +39,8 @@ pub struct Host {
     probe: Option<Probe>,
     progress: Arc<dyn Progress>,
     lost_lines: LostLines,
+    /// The brokers, and who lives in them and the master: see [`Host::with_places`].
+    places: Option<(u32, Placing)>,
 }
 
 /// A host that serves.
@@ -48,6 +51,8 @@ pub struct RunningHost {
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
     workers: Vec<Worker>,
+    /// Brokers and the master.
+    others: Vec<Thread>,
     environment: Arc<Environment>,
     stopping: Stopping,
     /// Ends accepting.
@@ -110,6 +115,7 @@ impl Host {
             probe: None,
             progress: Arc::new(Logged),
             lost_lines: Arc::new(|| 0),
+            places: None,
         })
     }
 
@@ -134,6 +140,14 @@ impl Host {
         Host { lost_lines, ..self }
     }
 
+    /// Starts brokers and the master, which no setting asks for yet, and tells which modules they hold. For tests of
+    /// modules that live in them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_places(self, brokers: u32, placing: Placing) -> Host {
+        Host { places: Some((brokers, placing)), ..self }
+    }
+
     /// The address of the HTTP listener.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http.address().ok()
@@ -150,24 +164,29 @@ impl Host {
         let config = self.config;
         let address = |listener: &Listener| listener.address().map_err(StartError::Worker);
         let (http_address, admin_address) = (address(&self.http)?, address(&self.admin)?);
-        let loader = loader(&config, self.compiler)?;
+        let placing = self.places.map_or(Manifest::places as Placing, |(_, placing)| placing);
+        let loader = loader(&config, self.compiler, placing)?;
         let mut workers = Vec::with_capacity(config.workers);
         for index in 0..u32::try_from(config.workers).unwrap_or(u32::MAX) {
             workers.push(Worker::start(index).map_err(StartError::Worker)?);
         }
+        let brokers = self.places.map_or(0, |(brokers, _)| brokers);
+        let apart = (0..brokers).map(IsolateId::Broker).chain(self.places.map(|_| IsolateId::Master));
+        let others: Vec<Thread> = apart.map(Thread::start).collect::<Result<_, _>>().map_err(StartError::Worker)?;
         let node = Arc::new(NodeFacts {
             id: config.node.id.clone(),
             server: config.node.server.clone(),
             workers: u32::try_from(workers.len()).unwrap_or(u32::MAX),
+            brokers,
         });
         let ids = Ids::default();
-        let isolates = workers.iter().map(|worker| worker.isolate.clone()).collect();
+        let places = places(&workers, &others);
         let (http, descriptors) = (&config.http, Descriptors::read());
         let sockets = Arc::new(Sockets::new(descriptors, http.max_connections, http.max_buffered.max(http.max_body)));
         let settings = Arc::new(Settings::new(http, &config.environment, sockets.buffered.clone()));
         let roster = Arc::new(Roster::default());
         let max_depth = config.calls.max_depth;
-        let dispatch = Arc::new(Dispatch::new(isolates, roster.clone(), node.clone(), ids.clone(), max_depth));
+        let dispatch = Arc::new(Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth));
         let environment = Arc::new(Environment {
             engine: loader.engine.clone(),
             node,
@@ -192,8 +211,8 @@ impl Host {
         let admin = Admin::new(swapper.clone(), stopping.announced.clone(), self.lost_lines, sockets.clone(), open);
         listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
 
-        for worker in &workers {
-            let watch = isolate::watch(worker.isolate.clone(), config.isolate.blocked_after);
+        for isolate in dispatch.places().all() {
+            let watch = isolate::watch(isolate.clone(), config.isolate.blocked_after);
             listeners.spawn(admin_end.clone().run_until_cancelled_owned(watch));
         }
 
@@ -226,6 +245,7 @@ impl Host {
             roster,
             swapper,
             workers,
+            others,
             environment,
             stopping,
             end_of_accepting,
@@ -238,8 +258,18 @@ impl Host {
     }
 }
 
+fn places(workers: &[Worker], others: &[Thread]) -> Places {
+    let isolates = others.iter().map(|thread| thread.isolate.clone());
+    let (master, brokers): (Vec<_>, Vec<_>) = isolates.partition(|isolate| isolate.id == IsolateId::Master);
+    Places {
+        workers: workers.iter().map(|worker| worker.thread.isolate.clone()).collect(),
+        brokers,
+        master: master.into_iter().next(),
+    }
+}
+
 /// What loads modules: the engine, the cache and the compiler.
-fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
+fn loader(config: &Config, compiler: PathBuf, placing: Placing) -> Result<Loader, StartError> {
     Ok(Loader {
         engine: Engine::start(config.engine.tick, config.engine.address_space).map_err(StartError::Engine)?,
         cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,
@@ -251,6 +281,7 @@ fn loader(config: &Config, compiler: PathBuf) -> Result<Loader, StartError> {
         },
         settings: config.engine.clone(),
         test_routes: opens_test_routes(&config.environment),
+        placing,
         refused: Counter::default(),
     })
 }
@@ -330,7 +361,7 @@ impl RunningHost {
 
     /// Names the modules whose calls end with the host.
     fn tell_what_is_left(&self) {
-        for slot in self.dispatch.workers().iter().flat_map(|isolate| isolate.slots()) {
+        for slot in self.dispatch.places().all().flat_map(|isolate| isolate.slots()) {
             let (calls, broadcasts) = slot.mailbox.waiting();
             let running = slot.stats.in_flight.get();
             if calls + broadcasts > 0 || running > 0 {
@@ -351,11 +382,9 @@ impl Drop for RunningHost {
         self.stopping.last.cancel();
         self.environment.stop.cancel();
         self.admin_end.cancel();
-        for worker in &self.workers {
-            worker.cancel();
-        }
-        for worker in &mut self.workers {
-            worker.end();
-        }
+        let mut threads: Vec<&mut Thread> = self.workers.iter_mut().map(|worker| &mut worker.thread).collect();
+        threads.extend(&mut self.others);
+        threads.iter().for_each(|thread| thread.cancel());
+        threads.into_iter().for_each(Thread::end);
     }
 }

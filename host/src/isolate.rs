@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
-use supervise::Supervisor;
+use supervise::{First, Supervisor};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::component::Linker;
@@ -130,14 +130,23 @@ impl Isolate {
 
     /// Takes a module in: from now on calls and broadcasts wait for its first instance, see [`Isolate::run`].
     pub fn hold(&self, program: &Program, environment: &Environment) -> Arc<Slot> {
+        let slot = self.vacant(program, environment);
+        self.list(&slot);
+        slot
+    }
+
+    /// A slot that no call can reach before [`Isolate::join`].
+    pub fn vacant(&self, program: &Program, environment: &Environment) -> Arc<Slot> {
         let stop = environment.stop.child_token();
-        let slot = Arc::new(Slot::new(self.id, self.runtime.clone(), program.generation.clone(), stop));
+        Arc::new(Slot::new(self.id, self.runtime.clone(), program.generation.clone(), stop))
+    }
+
+    fn list(&self, slot: &Arc<Slot>) {
         self.slots.rcu(|slots| {
             let mut slots = HashMap::clone(slots);
             slots.insert(slot.module.clone(), slot.clone());
             slots
         });
-        slot
     }
 
     /// Holds a module no longer: what is in its mailbox is run out, then it ends.
@@ -154,9 +163,19 @@ impl Isolate {
 
     /// Starts the first instance of a module that it holds.
     pub fn run(&self, slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>) {
+        self.supervise(slot, program, environment, First::Made);
+    }
+
+    /// Takes a module in whose first instance a swap has put into the [`vacant`](Isolate::vacant) slot.
+    pub fn join(&self, slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>) {
+        self.list(slot);
+        self.supervise(slot, program, environment, First::Adopted);
+    }
+
+    fn supervise(&self, slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>, first: First) {
         let Some(adoptions) = slot.adoptions() else { return };
         let supervisor = Supervisor::new(slot.clone(), program.clone(), environment.clone(), adoptions);
-        environment.tasks.spawn_on(supervisor.run(), &self.runtime);
+        environment.tasks.spawn_on(supervisor.run(first), &self.runtime);
     }
 }
 
@@ -172,10 +191,10 @@ pub async fn check(program: &Program, environment: &Environment) -> Result<Optio
     let running = Arc::new(running::Running::new(stats.clone(), Arc::default()));
     let log = version::log(generation, IsolateId::Master, &stats);
     let weight = &generation.weight;
-    // Every worker is about to make one, beside those that serve.
-    let workers = environment.node.workers.into();
+    // Every place is about to make one, beside those that serve.
+    let places = environment.node.places(generation.places());
     let space = environment.engine.space();
-    drop(space.reserve(workers, weight.memories, weight.bytes).map_err(|error| error.to_string())?);
+    drop(space.reserve(places, weight.memories, weight.bytes).map_err(|error| error.to_string())?);
     let store = state::store(environment, generation, IsolateId::Master, running, log);
     let mut store = store.map_err(|error| error.to_string())?;
     let ticks = environment.engine.ticks().clone();

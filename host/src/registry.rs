@@ -25,8 +25,8 @@ pub use component::Exports;
 pub use kept::{Kept, Pin, folder_digest};
 #[cfg(any(test, fuzzing))]
 pub use lifts::follow;
-pub use loader::{Candidate, Loader};
-pub use manifest::{Isolation, Manifest, Middleware, Rollout};
+pub use loader::{Candidate, Loader, Placing};
+pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout};
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{Found, Matched, RouteSpec, Router};
 pub use weight::Weight;
@@ -52,6 +52,7 @@ pub struct Generation {
     pub exports: Exports,
     /// Whether routes with the middleware `test` are open.
     test_routes: bool,
+    places: PlaceKinds,
     config: Value,
     subdomains: BTreeMap<String, Value>,
 }
@@ -68,6 +69,11 @@ impl Generation {
     /// Enough of the digest to tell generations apart.
     pub fn short_digest(&self) -> &str {
         short(&self.digest)
+    }
+
+    /// The isolates that hold it besides the workers.
+    pub fn places(&self) -> PlaceKinds {
+        self.places
     }
 
     /// What its component imports and its manifest does not ask for, by the key of `capabilities`.

@@ -2,7 +2,7 @@
 //!
 //! [`Swapper::reload`] is what a changed file, the operator and a guest all ask for. `requests` lets those who ask at once share a
 //! run, `run` decides what is to be done, `switch` does it: prepare, hold, then switch or release. `watch` asks when a file
-//! has changed, `disk` reads, `canary` puts a generation on trial.
+//! has changed, `disk` reads, `canary` puts a generation on trial. `union` says in which isolates a swap takes place.
 
 mod canary;
 mod disk;
@@ -14,6 +14,7 @@ mod requests;
 mod rollback;
 mod run;
 mod switch;
+mod union;
 mod watch;
 
 use std::sync::atomic::AtomicBool;

@@ -13,7 +13,9 @@ pub use crate::host::{Inspector, Seen};
 pub use crate::isolate::Probe;
 pub use crate::net::{original_limit, raise_limit};
 pub use crate::ports::Reloads;
-pub use crate::registry::{Access, Anatomy, Found, Manifest, ModuleState, Roster, RouteSpec, Router, anatomy};
+pub use crate::registry::{
+    Access, Anatomy, Found, Manifest, ModuleState, PlaceKinds, Placing, Roster, RouteSpec, Router, anatomy,
+};
 pub use crate::swap::{Compiling, Logged, Progress, Swapper, Want};
 
 /// One function for each boundary where bytes from outside enter.

@@ -1,15 +1,14 @@
-//! A thread with sockets and an isolate.
+//! A thread with an isolate, and what a worker has besides: sockets.
+
+mod thread;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::mpsc::RecvTimeoutError;
-use std::thread;
-use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+
+pub use thread::Thread;
 
 use crate::call::{CallError, Ended, IsolateId};
 use crate::dispatch::{Dispatch, Request};
@@ -18,54 +17,31 @@ use crate::net::{Accepted, Hand, ListenerId};
 use crate::registry::{Found, Matched};
 use crate::triggers::http::{self as http_trigger, Asked, ListedModule, ListedRoute, Serve, Settings, Stopping};
 
-/// How long a thread may take to end before it is left behind.
-const LAST_TURN: Duration = Duration::from_secs(2);
-
 /// Connections on their way from the acceptor to one worker.
 const HANDED: usize = 1_024;
 
-/// A worker's thread. Ends when `end` is cancelled, and not before.
+/// A thread that serves sockets.
 pub struct Worker {
-    pub isolate: Arc<Isolate>,
+    pub thread: Thread,
     pub hand: Hand,
     accepted: Option<mpsc::Receiver<Accepted>>,
-    runtime: Handle,
-    end: CancellationToken,
-    /// Closed by the thread when it ends.
-    ended: std::sync::mpsc::Receiver<()>,
 }
 
 impl Worker {
     /// Starts the thread, which then waits for modules and connections.
     pub fn start(index: u32) -> io::Result<Worker> {
-        let id = IsolateId::Worker(index);
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let end = CancellationToken::new();
-        let ending = end.clone();
-        let (alive, ended) = std::sync::mpsc::channel();
-        thread::Builder::new().name(id.to_string()).spawn(move || {
-            runtime.block_on(ending.cancelled());
-            drop(runtime);
-            drop(alive);
-        })?;
+        let thread = Thread::start(IsolateId::Worker(index))?;
         let (send, accepted) = mpsc::channel(HANDED);
-        Ok(Worker {
-            isolate: Arc::new(Isolate::new(id, handle.clone())),
-            hand: Hand { open: Arc::new(AtomicUsize::new(0)), send },
-            accepted: Some(accepted),
-            runtime: handle,
-            end,
-            ended,
-        })
+        let hand = Hand { open: Arc::new(AtomicUsize::new(0)), send };
+        Ok(Worker { thread, hand, accepted: Some(accepted) })
     }
 
     /// Serves the connections it is handed, until `stopping` ends them.
     pub fn serve(&mut self, dispatch: &Arc<Dispatch>, settings: &Arc<Settings>, stopping: &Stopping) {
         let Some(mut accepted) = self.accepted.take() else { return };
-        let local = Local { dispatch: dispatch.clone(), isolate: self.isolate.clone() };
+        let local = Local { dispatch: dispatch.clone(), isolate: self.thread.isolate.clone() };
         let (settings, stopping) = (settings.clone(), stopping.clone());
-        self.runtime.spawn(async move {
+        self.thread.isolate.runtime().spawn(async move {
             while let Some(Accepted { listener, socket, peer, open }) = accepted.recv().await {
                 let stream = match socket.open() {
                     Ok(stream) => stream,
@@ -84,19 +60,6 @@ impl Worker {
                 }
             }
         });
-    }
-
-    /// Tells the thread to end.
-    pub fn cancel(&self) {
-        self.end.cancel();
-    }
-
-    /// Ends the thread, with whatever is still on it. One that host code blocks is left behind.
-    pub fn end(&mut self) {
-        self.cancel();
-        if self.ended.recv_timeout(LAST_TURN) == Err(RecvTimeoutError::Timeout) {
-            tracing::error!(isolate = %self.isolate.id, "the thread does not end: host code blocks it");
-        }
     }
 }
 

@@ -21,7 +21,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fanfare::tooling::{Probe, config};
+use fanfare::tooling::{Manifest, PlaceKinds, Placing, Probe, config};
 use fanfare::{Config, Host, RunningHost, Sources, Stopped};
 use serde_json::{Value, json};
 
@@ -97,6 +97,7 @@ pub struct TestHost {
     config: Value,
     environment: Option<String>,
     probe: Option<Probe>,
+    brokers: Option<u32>,
     watched: bool,
     compiler: PathBuf,
 }
@@ -119,7 +120,7 @@ impl TestHost {
         });
         let dir = TempDir::new();
         dir.make_state_dir();
-        TestHost { dir, config, environment: None, probe: None, watched: false, compiler: binary() }
+        TestHost { dir, config, environment: None, probe: None, brokers: None, watched: false, compiler: binary() }
     }
 
     /// One more module.
@@ -221,6 +222,11 @@ impl TestHost {
         self
     }
 
+    /// With brokers and a master, in which those modules live that say so in `places` of their config.
+    pub fn brokers(self, count: u32) -> TestHost {
+        TestHost { brokers: Some(count), ..self }
+    }
+
     pub async fn start(self) -> Started {
         let log = Log::capture();
         let sources = Sources { environment: self.environment, dir: self.dir.path().to_owned(), ..Sources::default() };
@@ -238,6 +244,10 @@ impl TestHost {
             Some(probe) => host.with_probe(probe),
             None => host,
         };
+        let host = match self.brokers {
+            Some(count) => host.with_places(count, placing as Placing),
+            None => host,
+        };
         let running = host.start().await.expect("the host starts");
         let settings = self.config;
         Started {
@@ -249,6 +259,13 @@ impl TestHost {
             settings,
         }
     }
+}
+
+/// `"config": { "places": ["brokers", "master"] }`.
+fn placing(manifest: &Manifest) -> PlaceKinds {
+    let places = manifest.config.get("places").and_then(Value::as_array);
+    let named = |name: &str| places.is_some_and(|places| places.iter().any(|place| place == name));
+    PlaceKinds { brokers: named("brokers"), master: named("master") }
 }
 
 /// Where the module of a name has its folder.

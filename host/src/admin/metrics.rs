@@ -25,10 +25,11 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// All metrics, in the format that `Accept` asks for: OpenMetrics where it is named, else the text
 /// format of Prometheus.
 pub fn answer(admin: &Admin, headers: &HeaderMap) -> Answer {
-    let slots: Vec<_> = admin.dispatch.workers().iter().flat_map(|isolate| isolate.slots()).collect();
+    let slots: Vec<_> = admin.dispatch.places().all().flat_map(|isolate| isolate.slots()).collect();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Calls(slots.clone())));
-    registry.register_collector(Box::new(Instances { slots, isolates: admin.dispatch.workers().to_vec() }));
+    registry
+        .register_collector(Box::new(Instances { slots, isolates: admin.dispatch.places().all().cloned().collect() }));
     registry.register_collector(Box::new(Node::of(admin)));
     let mut body = String::new();
     let (content_type, encoded) = match wants_openmetrics(headers) {

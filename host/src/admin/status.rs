@@ -12,7 +12,7 @@ pub fn status(admin: &Admin) -> Value {
     let space = admin.swapper.environment.engine.space();
     let listed: Vec<Value> =
         roster.states().into_iter().map(|(name, state)| module(&name, &state, dispatch, roster)).collect();
-    let blocked = dispatch.workers().iter().filter(|isolate| isolate.heartbeat.is_blocked());
+    let blocked = dispatch.places().all().filter(|isolate| isolate.heartbeat.is_blocked());
     json!({
         "node": config.node.id,
         "server": config.node.server,
@@ -44,7 +44,7 @@ fn module(name: &str, state: &ModuleState, dispatch: &Dispatch, roster: &Roster)
         }
         ModuleState::Refused(why) => json!({ "name": name, "state": "refused", "reason": why, "isolates": [] }),
         ModuleState::Held(generation) => {
-            let slots: Vec<_> = dispatch.workers().iter().filter_map(|isolate| isolate.slot(name)).collect();
+            let slots = dispatch.places().slots(name);
             json!({
                 "name": name,
                 "generation": generation.digest,

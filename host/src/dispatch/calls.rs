@@ -257,7 +257,10 @@ impl Dispatch {
             Group::Servers(server) if server == self.node.server => {
                 self.one_worker(actor, name).map(|isolate| vec![isolate])
             }
-            Group::Brokers => Err(CallError::NotFound("no module is held by brokers".to_owned())),
+            Group::Brokers if self.places.brokers.is_empty() => {
+                Err(CallError::NotFound("no module is held by brokers".to_owned()))
+            }
+            Group::Brokers => Ok(self.places.brokers.iter().map(|isolate| isolate.id).collect()),
             Group::Servers(server) => Err(no_server(&server)),
             Group::Other(kind, _) => Err(unknown("group", &kind)),
         }

@@ -14,8 +14,8 @@ impl Dispatch {
         here: Option<IsolateId>,
         parent: Option<&Arc<Context>>,
     ) -> Result<Arc<Slot>, CallError> {
-        if let Some(IsolateId::Worker(index)) = here
-            && let Some(slot) = self.worker(index).and_then(|isolate| isolate.slot(module))
+        if let Some(here @ IsolateId::Worker(_)) = here
+            && let Some(slot) = self.places.get(here).and_then(|isolate| isolate.slot(module))
             && slot.is_ready()
             && (!slot.version().generation.is_serial() || slot.is_free())
             && Self::deadlock(&slot, parent).is_none()
@@ -55,17 +55,12 @@ impl Dispatch {
 
     /// The slot of a module in one isolate.
     pub(super) fn slot_in(&self, module: &str, isolate: IsolateId) -> Result<Arc<Slot>, CallError> {
-        let held = match isolate {
-            IsolateId::Worker(index) => {
-                let count = self.workers().len();
-                let worker = self.worker(index).ok_or_else(|| {
-                    CallError::NotFound(format!("there is no {isolate}: this node has {count} workers"))
-                })?;
-                worker.slot(module)
-            }
-            IsolateId::Broker(_) | IsolateId::Master => None,
-        };
-        held.ok_or_else(|| match self.missing(module) {
+        let place = self.places.get(isolate);
+        if let (None, IsolateId::Worker(_)) = (place, isolate) {
+            let count = self.workers().len();
+            return Err(CallError::NotFound(format!("there is no {isolate}: this node has {count} workers")));
+        }
+        place.and_then(|place| place.slot(module)).ok_or_else(|| match self.missing(module) {
             CallError::NotFound(why) => CallError::NotFound(format!("{why} in {isolate}")),
             other => other,
         })

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{StartError, loader};
 use crate::config::{Config, LimitsPatch};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, Places};
 use crate::isolate::{self, Environment, GuestLinker, Ids, NodeFacts};
 use crate::registry::{Exports, Loader, Manifest};
 use crate::swap::{self, Progress, Turn};
@@ -33,11 +33,17 @@ pub struct Seen {
 impl Inspector {
     /// `compiler` is a program that answers `compile`, such as the `fanfare` binary.
     pub fn new(config: &Config, compiler: PathBuf, progress: Arc<dyn Progress>) -> Result<Inspector, StartError> {
-        let loader = loader(config, compiler)?;
+        let loader = loader(config, compiler, Manifest::places)?;
         let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
-        let node = Arc::new(NodeFacts { id: config.node.id.clone(), server: config.node.server.clone(), workers: 0 });
+        let node = Arc::new(NodeFacts {
+            id: config.node.id.clone(),
+            server: config.node.server.clone(),
+            workers: 0,
+            brokers: 0,
+        });
         let ids = Ids::default();
-        let nobody = Dispatch::new(Vec::new(), Arc::default(), node.clone(), ids.clone(), config.calls.max_depth);
+        let nobody =
+            Dispatch::new(Places::default(), Arc::default(), node.clone(), ids.clone(), config.calls.max_depth);
         let environment = Environment {
             engine: loader.engine.clone(),
             node,

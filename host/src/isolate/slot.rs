@@ -287,9 +287,16 @@ impl Slot {
         done.await.unwrap_or_else(|_| Err("the instance ended while it saved its state".to_owned())).transpose()
     }
 
-    /// Lets what runs and waits end, and nothing else begin.
+    /// Lets what runs and waits end, held or not, and nothing else begin.
     pub(super) fn retire(&self) {
         self.stop.cancel();
+        self.release();
+    }
+
+    /// Waits until a slot that was let go has run out what it had.
+    pub async fn retired(&self) {
+        // The supervisor has the other end.
+        self.adopt.closed().await;
     }
 
     /// Lets nothing in from now on, and answers what still waits.

@@ -17,7 +17,7 @@ use crate::call::{Context, IsolateId};
 use crate::config::Capabilities;
 use crate::engine::{Engine, NoSpace, Reserved};
 use crate::ports::{Caller, Calls, Reloads};
-use crate::registry::Generation;
+use crate::registry::{Generation, PlaceKinds};
 
 /// The most random bytes of one call: as many as are made well within a tick.
 const RANDOM: u64 = 1 << 20;
@@ -56,6 +56,15 @@ pub struct NodeFacts {
     pub id: String,
     pub server: String,
     pub workers: u32,
+    pub brokers: u32,
+}
+
+impl NodeFacts {
+    /// How many isolates hold a generation that lives in these kinds of places.
+    pub fn places(&self, kinds: PlaceKinds) -> u64 {
+        let brokers = if kinds.brokers { self.brokers } else { 0 };
+        u64::from(self.workers) + u64::from(brokers) + u64::from(kinds.master)
+    }
 }
 
 impl State {

@@ -38,6 +38,15 @@ pub struct Supervisor {
     restarts: Restarts,
 }
 
+/// Where the first instance comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// The supervisor makes it.
+    Made,
+    /// A swap has prepared it.
+    Adopted,
+}
+
 /// What happens to an instance that runs.
 enum Event {
     Ended(String),
@@ -59,15 +68,15 @@ impl Supervisor {
     }
 
     /// Runs until the host stops or the module is let go, then lets what runs and waits end.
-    pub async fn run(mut self) {
-        self.supervise().await;
+    pub async fn run(mut self, first: First) {
+        self.supervise(first).await;
         if !self.environment.stop.is_cancelled() {
             self.slot.close(self.era, &self.slot.gone());
         }
     }
 
-    async fn supervise(&mut self) {
-        let mut instance = Some(self.spawn(StartupReason::Start));
+    async fn supervise(&mut self, first: First) {
+        let mut instance = (first == First::Made).then(|| self.spawn(StartupReason::Start));
         loop {
             let why = match &mut instance {
                 None => None,
@@ -189,13 +198,15 @@ impl Supervisor {
             }
         };
         tokio::select! {
-            () = over => Some(self.spawn(StartupReason::Restart)),
+            // The mailbox is that instance's already.
+            biased;
             Some(adoption) = self.adoptions.recv() => {
                 let (next, told) = self.adopt(adoption);
                 // Whoever swaps may have left.
                 let _ = told.send(None);
                 Some(next)
             }
+            () = over => Some(self.spawn(StartupReason::Restart)),
             () = stop.cancelled() => None,
         }
     }

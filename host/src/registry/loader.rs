@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Generation, Isolation, Manifest, component, lifts, manifest};
+use super::{Generation, Isolation, Manifest, PlaceKinds, component, lifts, manifest};
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
 use crate::engine::{Cache, CacheError, Compiler, Engine};
@@ -26,6 +26,9 @@ pub enum LoadError {
     Component { path: PathBuf, faults: Vec<String> },
 }
 
+/// Says which isolates besides the workers hold a module.
+pub type Placing = fn(&Manifest) -> PlaceKinds;
+
 /// Turns manifests into generations.
 pub struct Loader {
     pub engine: Engine,
@@ -34,6 +37,8 @@ pub struct Loader {
     pub settings: EngineConfig,
     /// Whether the environment opens routes with the middleware `test`.
     pub test_routes: bool,
+    /// [`Manifest::places`], except in tests of modules in brokers and the master.
+    pub placing: Placing,
     /// Components refused because an instance would cost too much.
     pub refused: Counter,
 }
@@ -143,6 +148,7 @@ impl Loader {
             weight: made.weight,
             exports,
             test_routes: self.test_routes,
+            places: (self.placing)(manifest),
             config: candidate.config.clone(),
             subdomains: candidate.subdomains.clone(),
             manifest: manifest.clone(),

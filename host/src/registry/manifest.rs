@@ -13,12 +13,14 @@ pub use crate::config::{Capabilities, LimitsPatch};
 use crate::document::{Faults, Node};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
+pub use places::PlaceKinds;
 pub use raw::{Isolation, Middleware, Rollout};
 pub use resolve::{check_grants, effective_config, effective_limits};
 pub use scan::{Found, Scanned, folders, is_candidate, is_module, look, scan};
 
 mod check;
 mod path;
+mod places;
 pub mod raw;
 mod resolve;
 mod scan;

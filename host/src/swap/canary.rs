@@ -1,4 +1,4 @@
-//! A generation on trial: some workers serve it, the others the one before, until it has stood its time or failed.
+//! A generation on trial: some workers serve it, all other places the previous one, until it has stood its time or failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outcome::Ended;
 use super::run::Run;
+use super::union::Union;
 use super::{Holding, Outcome, Reloaded, SwapError, Swapper};
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
@@ -81,14 +82,16 @@ impl Run<'_> {
         rollout: Rollout,
     ) -> Result<Trial, String> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let mut slots = self.slots();
+        // Workers come first, and there are more of them.
+        let mut slots = self.swapper.slots(self.module);
         slots.truncate(rollout.canary);
         let from = holding.program.generation.clone();
         let (places, lasts) = (places(&slots), rollout.r#for);
         let generation = program.generation.short_digest().to_owned();
         let note = Note::OnTrial { generation: generation.clone(), places: places.clone(), lasts };
         self.swapper.roster.set_note(self.module, Some(note));
-        let (running, drain) = self.swapper.switch(&program, &from, &slots, true, &self.hurry).await?;
+        let (running, drain) =
+            self.swapper.switch(&program, &from, Union::within(slots.clone()), true, &self.hurry).await?;
         holding.draining.push(drain);
         let (tell, told) = oneshot::channel();
         let lost = |_| Err(SwapError::Refused("the host lost the trial: its log says why".to_owned()));
@@ -145,7 +148,7 @@ impl Swapper {
         }
     }
 
-    /// Every worker takes it up.
+    /// Every place takes it up.
     async fn promote(
         self: &Arc<Swapper>,
         module: &str,
@@ -153,10 +156,9 @@ impl Swapper {
         canary: Canary,
         hurry: &CancellationToken,
     ) {
-        let mut rest = self.slots(module);
-        rest.retain(|slot| !canary.slots.iter().any(|tried| tried.isolate == slot.isolate));
+        let rest = self.union(&canary.program.generation).without(&canary.slots);
         let from = holding.program.generation.clone();
-        match self.switch(&canary.program, &from, &rest, true, hurry).await {
+        match self.switch(&canary.program, &from, rest, true, hurry).await {
             Err(why) => {
                 self.pin_before(module, holding, &canary).await;
                 self.roll_back(module, holding, canary, &format!("rolled back: {why}")).await;
@@ -197,10 +199,10 @@ impl Swapper {
         self.ends.rolled_back.inc();
         // Nothing overtakes this: a rollback that is asked for meanwhile begins where it ends.
         let hurry = CancellationToken::new();
-        let mut switched = self.switch(&back, &tried, slots, true, &hurry).await;
+        let mut switched = self.switch(&back, &tried, Union::within(slots.clone()), true, &hurry).await;
         if let Err(why) = &switched {
             tracing::warn!(%module, "the generation before begins without the state of the trial: {why}");
-            switched = self.switch(&back, &tried, slots, false, &hurry).await;
+            switched = self.switch(&back, &tried, Union::within(slots.clone()), false, &hurry).await;
         }
         match switched {
             Ok((_, drain)) => holding.draining.push(drain),

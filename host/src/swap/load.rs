@@ -116,13 +116,13 @@ impl Swapper {
         load_candidate(candidate, threads, &self.loader, &self.linker, &self.environment, turn).await
     }
 
-    /// Lets every worker hold a module that none has held, and starts the instances.
+    /// Lets every place that a module lives in hold it, which none has done, and starts the instances.
     pub(super) fn hold(&self, held: &mut Option<Holding>, program: Arc<Program>) -> Vec<Arc<Slot>> {
-        let workers = self.dispatch.workers();
+        let isolates = self.isolates(&program.generation);
         // All hold it before one runs, so that a startup already reaches every worker.
-        let slots: Vec<_> = workers.iter().map(|isolate| isolate.hold(&program, &self.environment)).collect();
+        let slots: Vec<_> = isolates.iter().map(|isolate| isolate.hold(&program, &self.environment)).collect();
         self.roster.set(&program.generation.module, ModuleState::Held(program.generation.clone()));
-        for (isolate, slot) in workers.iter().zip(&slots) {
+        for (isolate, slot) in isolates.iter().zip(&slots) {
             isolate.run(slot, &program, &self.environment);
         }
         *held = Some(Holding::new(program));

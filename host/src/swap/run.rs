@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::canary::Trial;
 use super::disk::{Choice, Unread};
 use super::progress::Turn;
+use super::union::Union;
 use super::{Holding, Outcome, Reloaded, SwapError, Swapper, Want};
 use crate::call::IsolateId;
 use crate::files::aside;
@@ -75,7 +76,7 @@ impl Run<'_> {
         }
         let program = Arc::new(self.load(&candidate).await?);
         let rollout = candidate.manifest.rollout.clone();
-        match rollout.filter(|rollout| !same && !pinned && rollout.canary < self.slots().len()) {
+        match rollout.filter(|rollout| !same && !pinned && rollout.canary < self.swapper.dispatch.workers().len()) {
             Some(rollout) => self.try_out(holding, program, candidate, rollout).await.map(Ran::OnTrial),
             None => self.swap(holding, program, &candidate, pinned).await.map(Ran::Done),
         }
@@ -94,16 +95,11 @@ impl Run<'_> {
         }
     }
 
-    /// Where the module is served.
-    pub fn slots(&self) -> Vec<Arc<Slot>> {
-        self.swapper.slots(self.module)
-    }
-
-    /// Whether every worker serves it. One that has failed, or could not go back after a trial, gets a new instance even when
-    /// nothing has changed.
+    /// Whether it is served wherever it lives. A slot that has failed, or could not go back after a trial, gets a new instance
+    /// even when nothing has changed.
     fn is_served(&self, program: &Program) -> bool {
         let serves = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.version().generation, &program.generation);
-        self.slots().iter().all(|slot| slot.is_ready() && serves(slot))
+        self.swapper.slots(self.module).iter().all(|slot| slot.is_ready() && serves(slot))
     }
 
     /// There is no component yet: the operator is told, and the module starts when it is built.
@@ -131,7 +127,7 @@ impl Run<'_> {
         SwapError::Refused(why)
     }
 
-    /// Lets every worker take it up at once.
+    /// Lets every place take it up at once.
     async fn swap(
         &self,
         holding: &mut Holding,
@@ -141,13 +137,15 @@ impl Run<'_> {
     ) -> Result<Reloaded, String> {
         let begun = Instant::now();
         let from = holding.program.generation.clone();
-        let mut switched = self.swapper.switch(&program, &from, &self.slots(), true, &self.hurry).await;
+        let mut switched =
+            self.swapper.switch(&program, &from, self.swapper.union(&program.generation), true, &self.hurry).await;
         if let Err(why) = &switched
             && self.want.force
             && from.exports.snapshot
         {
             tracing::warn!(module = %self.module, "forced to go on without the state: {why}");
-            switched = self.swapper.switch(&program, &from, &self.slots(), false, &self.hurry).await;
+            switched =
+                self.swapper.switch(&program, &from, self.swapper.union(&program.generation), false, &self.hurry).await;
         }
         let (running, drain) = switched?;
         holding.draining.push(drain);
@@ -191,7 +189,7 @@ impl Run<'_> {
         }
         *held = None;
         self.swapper.roster.remove(self.module);
-        for isolate in self.swapper.dispatch.workers() {
+        for isolate in self.swapper.dispatch.places().all() {
             isolate.let_go(self.module);
         }
         if !known {
@@ -206,10 +204,6 @@ impl Run<'_> {
 const WHILE_SERVING: usize = 1;
 
 impl Swapper {
-    pub(super) fn slots(&self, module: &str) -> Vec<Arc<Slot>> {
-        self.dispatch.workers().iter().filter_map(|isolate| isolate.slot(module)).collect()
-    }
-
     /// Puts another instance of what serves in an isolate in the place of this one, if that is still there.
     pub(super) async fn renew_one(&self, module: &str, isolate: IsolateId, instance: u64) -> Result<(), String> {
         let mut held = self.turn(module).await;
@@ -219,7 +213,7 @@ impl Swapper {
         let (Some(slot), Some(holding)) = (serves, held.as_mut()) else { return Ok(()) };
         let tried = holding.canary.as_ref().and_then(|canary| canary.in_place(isolate));
         let program = tried.unwrap_or(&holding.program).clone();
-        match self.switch(&program, &program.generation, &[slot], true, &hurry).await {
+        match self.switch(&program, &program.generation, Union::within([slot]), true, &hurry).await {
             Ok((_, drain)) => holding.draining.push(drain),
             // The rollback replaces the instance too.
             Err(_) if hurry.is_cancelled() => {}

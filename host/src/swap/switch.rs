@@ -1,7 +1,7 @@
 //! One swap: prepare, hold, then switch or release.
 //!
 //! Everyone serves while the startups of the next instances run. Then a mark goes into every mailbox: calls that come
-//! after it wait, none is refused. State goes over, and every worker switches between the same two broadcasts; or, when
+//! after it wait, none is refused. State goes over, and every place switches between the same two broadcasts; or, when
 //! anything fails in any of them, all go on as they were.
 
 use std::sync::Arc;
@@ -12,48 +12,64 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::run::OVERTAKEN;
+use super::union::Union;
 use super::{LOOK, Swapper};
 use crate::call::Payload;
 use crate::config::SwapConfig;
 use crate::dispatch::Dispatch;
-use crate::isolate::{Former, Old, Prepared, Program, Slot};
+use crate::isolate::{Former, Isolate, Old, Prepared, Program, Slot};
 use crate::registry::Generation;
 
 impl Swapper {
-    /// Lets a program take over in slots that `from` serves, with their state when `keep_state`; the error leaves everything as it
-    /// was. It ends while its instances are being prepared when `hurry` is cancelled. Answers how
-    /// many calls ran on when their state was saved, and the end of the old instances.
+    /// Lets a program take over in the places that `from` serves, with their state when `keep_state`; starts it in those that
+    /// are new, and ends `from` in those that are lost. The error leaves everything as it was. It ends while its instances are
+    /// being prepared when `hurry` is cancelled. Answers how many calls ran on when their state was saved, and the end of the
+    /// old instances.
     pub(super) async fn switch(
         &self,
         program: &Arc<Program>,
         from: &Generation,
-        slots: &[Arc<Slot>],
+        union: Union,
         keep_state: bool,
         hurry: &CancellationToken,
     ) -> Result<(usize, JoinHandle<()>), String> {
         let module = &program.generation.module;
-        let mut prepared: Vec<_> = slots.iter().map(|slot| Prepared::start(slot, program, &self.environment)).collect();
-        let ready = try_join_all(prepared.iter_mut().map(Prepared::ready));
+        let prepare = |slot: &Arc<Slot>| Prepared::start(slot, program, &self.environment);
+        let vacant = |isolate: &Arc<Isolate>| isolate.vacant(program, &self.environment);
+        let joining: Vec<Arc<Slot>> = union.join.iter().map(vacant).collect();
+        let mut prepared: Vec<_> = union.stay.iter().map(prepare).collect();
+        let mut first: Vec<_> = joining.iter().map(prepare).collect();
+        let ready = try_join_all(prepared.iter_mut().chain(&mut first).map(Prepared::ready));
         hurry.run_until_cancelled(ready).await.unwrap_or_else(|| Err(OVERTAKEN.to_owned()))?;
 
-        let held = Held::new(&self.dispatch, module, slots);
-        self.reach_the_mark(slots).await?;
+        let slots = union.held();
+        let held = Held::new(&self.dispatch, module, &slots);
+        self.reach_the_mark(&slots).await?;
         let running = match keep_state && from.exports.snapshot && program.generation.exports.snapshot {
-            true => self.hand_over(slots, &mut prepared, &from.digest).await?,
+            true => self.hand_over(&union.stay, &mut prepared, &from.digest).await?,
             false => 0,
         };
         let former = self.dispatch.between_broadcasts(module, || {
             held.keep();
-            prepared.into_iter().map(Prepared::switch).collect::<Vec<_>>()
+            let former: Vec<_> = prepared.into_iter().chain(first).map(Prepared::switch).collect();
+            for (isolate, slot) in union.join.iter().zip(&joining) {
+                isolate.join(slot, program, &self.environment);
+            }
+            let places = self.dispatch.places();
+            let lost = union.leave.iter().filter_map(|slot| places.get(slot.isolate));
+            lost.for_each(|isolate| isolate.let_go(module));
+            former
         });
         let old = join_all(former.into_iter().map(Former::adopted)).await;
+        let lost = union.leave;
         let drain = tokio::spawn(async move {
             join_all(old.into_iter().map(Old::ended)).await;
+            join_all(lost.iter().map(|slot| slot.retired())).await;
         });
         Ok((running, drain))
     }
 
-    /// Waits until the broadcasts before the mark have started everywhere, so that each runs in one generation.
+    /// Waits until the broadcasts before the mark have started in every worker, so that each runs in one generation.
     async fn reach_the_mark(&self, slots: &[Arc<Slot>]) -> Result<(), String> {
         let quiesce = self.config.swap.quiesce;
         let reached = until(|| slots.iter().all(|slot| slot.is_past_mark()));
@@ -62,7 +78,7 @@ impl Swapper {
         })
     }
 
-    /// Lets what runs end, within `swap.quiesce`, then brings each worker's state to its next instance.
+    /// Lets what runs end, within `swap.quiesce`, then brings each place's state to its next instance.
     async fn hand_over(&self, slots: &[Arc<Slot>], prepared: &mut [Prepared], from: &str) -> Result<usize, String> {
         let SwapConfig { quiesce, timeout, state, .. } = self.config.swap;
         let quiet = until(|| slots.iter().all(|slot| slot.is_quiet()));
