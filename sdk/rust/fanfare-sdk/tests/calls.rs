@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use fanfare_sdk::prelude::*;
-use fanfare_sdk::types::{Group, Origin, Target};
+use fanfare_sdk::types::{Group, Origin, Passed, Target};
 use fanfare_sdk::{caller, carry};
 
 type Left = Pin<Box<dyn Future<Output = Option<u64>>>>;
@@ -94,7 +94,42 @@ fn told(text: Text, cx: Context) {
     info!("{} for {:?} from {}/{}", *text, cx.subdomain(), from.module, from.isolate; "query" => cx.query());
 }
 
-fanfare_sdk::module!(hold, open, leave, run_left, dive, panics, count, impatient, tell_all, told);
+/// How many places take a call, or the kind of the error.
+#[handler]
+fn places(kind: Text) -> String {
+    let unknown = || ("planet".to_owned(), "mars".to_owned());
+    let taken = match kind.as_str() {
+        "nodes" => rpc::to(Group::Nodes).notify("/count", ()),
+        "cluster" => rpc::to(Group::Cluster).notify("/count", ()),
+        "channel" => rpc::to(Target::Channel("room/7".to_owned())).notify("/count", ()),
+        "other group" => rpc::to(Group::Other(unknown())).notify("/count", ()),
+        _ => rpc::to(Target::Other(unknown())).notify("/count", ()),
+    };
+    taken.map_or_else(|error| error.kind().to_owned(), |count| count.to_string())
+}
+
+#[handler]
+fn pass_on() -> Result<Passed> {
+    Ok(Passed::new().with_payload("new")?.with_extra("fact", "1"))
+}
+
+fanfare_sdk::module!(hold, open, leave, run_left, dive, panics, count, impatient, tell_all, told, places, pass_on);
+
+#[test]
+fn a_test_host_is_the_only_node_and_knows_no_other_places() {
+    let host = TestHost::builder(Module).workers(3).start();
+    for (kind, taken) in
+        [("nodes", "1"), ("cluster", "3"), ("channel", "not-found"), ("other group", "invalid"), ("other", "invalid")]
+    {
+        assert_eq!(host.call("places", kind).unwrap().text(), taken, "{kind}");
+    }
+}
+
+#[test]
+fn a_pass_is_a_reply_with_its_payload_where_nothing_is_left() {
+    let reply = TestHost::new(Module).call("pass_on", ()).unwrap();
+    assert_eq!((reply.status, reply.text(), reply.extra.len()), (0, "new", 0));
+}
 
 #[test]
 fn calls_interleave_and_keep_their_caller() {
