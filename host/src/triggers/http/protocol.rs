@@ -6,7 +6,7 @@ use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -84,12 +84,10 @@ impl<T: Answers> Protocol<T> {
         let Protocol::Http1(connection) = self else { return None };
         let parts = connection.into_parts();
         let (stream, ahead) = parts.io.into_inner().into_stream();
-        if ahead.is_empty() {
-            return Some((stream, parts.read_buf));
-        }
-        let mut read = BytesMut::from(&parts.read_buf[..]);
+        // A copy, because hyper's buffer is large even when little is left in it.
+        let mut read = parts.read_buf.to_vec();
         read.extend_from_slice(&ahead);
-        Some((stream, read.freeze()))
+        Some((stream, read.into()))
     }
 }
 

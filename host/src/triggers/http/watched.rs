@@ -154,17 +154,21 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.ahead.left().is_empty() {
-            self.ahead.give(buf);
-            self.activity.read();
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.read();
+        self.ahead.give(buf);
+        // In one piece with what follows, so that hyper need not make room for a second one.
+        let polled = match buf.remaining() {
+            0 => Poll::Ready(Ok(())),
+            _ => Pin::new(&mut self.stream).poll_read(cx, buf),
+        };
+        if buf.filled().len() == before {
+            return polled;
         }
-        polled
+        self.activity.read();
+        match polled {
+            Poll::Pending => Poll::Ready(Ok(())),
+            ready => ready,
+        }
     }
 }
 

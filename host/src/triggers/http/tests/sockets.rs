@@ -97,6 +97,8 @@ async fn a_route_takes_the_socket_behind_the_head_of_its_answer() {
     let got = client.receive().await;
     assert_eq!((got.status(), got.field("transfer-encoding")), (200, Some("chunked")));
     assert_eq!((got.field("connection"), handover.read.as_ref()), (Some("close"), b"next".as_ref()));
+    let read = std::mem::take(&mut handover.read).try_into_mut().unwrap();
+    assert!(read.capacity() < 64, "hyper's buffer is not kept: {}", read.capacity());
     // HTTP knows nothing of it any more: neither its timeouts nor its account.
     assert!(tokio::time::timeout(Duration::from_millis(200), client.stream.read_u8()).await.is_err());
     handover.account.hold(64 * 1024).unwrap();
