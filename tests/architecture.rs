@@ -9,6 +9,7 @@ use crate::harness::root;
 /// A part, and the parts below it that it may name. `call`, `config` and `ports` are plain data and traits for all.
 const TABLE: &[(&str, &[&str])] = &[
     ("call", &[]),
+    ("api", &["call"]),
     ("files", &[]),
     ("config", &["call", "document"]),
     ("document", &["call", "files"]),
@@ -21,17 +22,17 @@ const TABLE: &[(&str, &[&str])] = &[
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("triggers", &["call", "config", "net", "registry"]),
     ("worker", &["call", "config", "dispatch", "isolate", "net", "registry", "triggers"]),
-    ("swap", &["call", "config", "dispatch", "document", "files", "isolate", "ports", "registry"]),
-    ("admin", &["call", "config", "dispatch", "isolate", "net", "registry", "swap"]),
+    ("swap", &["api", "call", "config", "dispatch", "document", "files", "isolate", "ports", "registry"]),
+    ("admin", &["api", "call", "config", "dispatch", "isolate", "net", "registry", "swap"]),
     (
         "host",
         &[
-            "admin", "call", "config", "dispatch", "engine", "isolate", "net", "ports", "registry", "swap", "triggers",
-            "worker",
+            "admin", "api", "call", "config", "dispatch", "engine", "isolate", "net", "ports", "registry", "swap",
+            "triggers", "worker",
         ],
     ),
     // The program has what the library makes public.
-    ("cli", &["settings", "tooling"]),
+    ("cli", &["api", "settings", "tooling"]),
     (
         "tooling",
         &[
@@ -219,13 +220,12 @@ const PUBLIC: &[&str] = &[
     "Flags",
     "Host",
     "Origin",
-    "Outcome",
-    "Reloaded",
     "RunningHost",
     "Sources",
     "StartError",
     "Stopped",
     "SwapError",
+    "api",
     "settings",
     "tooling",
 ];

@@ -129,7 +129,7 @@ impl Language {
             let (address, path) = (host.http, path.clone());
             held.spawn(async move { Connection::open(address).await.send("POST", &path, &[], "").await });
         }
-        let holding = || async { host.slot(self.name, 0).await["in_flight"] == HELD };
+        let holding = || async { host.slot(self.name, 0).await["inFlight"] == HELD };
         eventually("the calls are held", holding).await;
         assert_eq!(host.post(&self.path("release"), "").await.text(), HELD.to_string());
         while let Some(answer) = held.join_next().await {

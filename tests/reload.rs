@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fanfare::SwapError;
+use fanfare::api::Reloaded;
 use fanfare::tooling::Want;
-use fanfare::{Reloaded, SwapError};
 use serde_json::{Value, json};
 
 use crate::harness::{Started, TestHost, eventually, json_of};

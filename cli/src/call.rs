@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use http::Method;
-use serde::Deserialize;
 
-use super::client::{self, AdminArgs, ClientError, Output, encoded, shown};
-use super::entries::{self, Entry, Reply};
+use super::client::{self, AdminArgs, ClientError, Output, encoded};
+use super::entries;
+use fanfare::api::{Entry, Reply};
 use fanfare::tooling::config::formats;
 
 /// Call a route of a module from inside, `inner` ones too, and print what it replies.
@@ -34,14 +34,6 @@ fn method(text: &str) -> Result<Method, String> {
     formats::method(text).ok_or_else(|| format!("a method is {}", formats::METHOD_RULE))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Replies {
-    One(Reply),
-    /// Of a target that is several places.
-    Several(Vec<Entry>),
-}
-
 pub fn run(args: &CallArgs) -> ExitCode {
     client::run(args.output(), args.admin.json)
 }
@@ -54,15 +46,19 @@ impl CallArgs {
         let (module, route, target) = (encoded(&self.module), encoded(route), encoded(&self.target));
         let path = format!("/v1/modules/{module}/call?{method}path={route}&target={target}");
         let answer = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
-        let output = match answer.parse()? {
-            Replies::One(Reply { status, payload }) => Output {
-                text: shown(&payload),
-                failure: (status >= 400).then(|| format!("the handler replied with status {status}")),
-            },
-            Replies::Several(entries) => entries::output(&entries),
+        // A target that is several places has a list.
+        let output = match answer.text().trim_start().starts_with('[') {
+            true => entries::output(&answer.parse::<Vec<Entry>>()?),
+            false => of_reply(answer.parse()?),
         };
         Ok(if self.admin.json { Output { text: answer.text(), ..output } } else { output })
     }
+}
+
+fn of_reply(reply: Reply) -> Output {
+    let Reply { status, payload, .. } = reply;
+    let failure = (status >= 400).then(|| format!("the handler replied with status {status}"));
+    Output { text: payload.unwrap_or_default(), failure }
 }
 
 #[cfg(test)]

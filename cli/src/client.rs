@@ -18,9 +18,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-pub use problem::Problem;
+pub use problem::sentence;
 
 use super::terminal::{complain, print};
+use fanfare::api::Problem;
 use fanfare::tooling::text::line;
 
 mod problem;
@@ -94,7 +95,7 @@ pub enum ClientError {
     Broken { endpoint: Endpoint, error: hyper::Error },
     #[error("the host at {endpoint} gave no answer within {} s", .within.as_secs())]
     Slow { endpoint: Endpoint, within: Duration },
-    #[error("{}", .0.problem.sentence())]
+    #[error("{}", sentence(&.0.problem))]
     Refused(Refusal),
     #[error(
         "{endpoint} answered {status} and not what was asked for: is it the admin listener of a host of this version?"
@@ -276,15 +277,6 @@ pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: boo
 /// Text from a host or a guest, on one line and unable to move the cursor.
 pub fn printable(text: &str) -> String {
     line(text, usize::MAX)
-}
-
-/// A payload in an answer: text as it is, none as nothing, anything else as JSON.
-pub fn shown(payload: &serde_json::Value) -> String {
-    match payload {
-        serde_json::Value::Null => String::new(),
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

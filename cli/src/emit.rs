@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use http::Method;
-use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded, printable};
-use super::entries::{self, Entry};
+use super::entries;
+use fanfare::api::{Entry, Receipt, Skipped};
 
 /// Emit a broadcast of a module, in every worker.
 #[derive(Debug, clap::Args)]
@@ -24,21 +24,6 @@ pub struct EmitArgs {
     pub gather: bool,
     #[command(flatten)]
     pub admin: AdminArgs,
-}
-
-#[derive(Debug, Deserialize)]
-struct Receipt {
-    id: u64,
-    seq: u64,
-    accepted: u32,
-    #[serde(default)]
-    skipped: Vec<Skipped>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Skipped {
-    isolate: String,
-    reason: String,
 }
 
 pub fn run(args: &EmitArgs) -> ExitCode {
@@ -63,7 +48,7 @@ fn of_receipt(name: &str, receipt: &Receipt) -> Output {
     let Receipt { id, seq, accepted, skipped } = receipt;
     let workers = if *accepted == 1 { "worker" } else { "workers" };
     let mut text = format!("{name}: id {id}, seq {seq}, accepted by {accepted} {workers}\n");
-    for Skipped { isolate, reason } in skipped {
+    for Skipped { isolate, reason, .. } in skipped {
         // Writing to a string cannot fail.
         _ = writeln!(text, "{} is skipped: {}", printable(isolate), printable(reason));
     }

@@ -2,40 +2,24 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::client::{Output, Problem, printable, shown};
-
-/// What one place answered: one of the two.
-#[derive(Debug, Deserialize)]
-pub struct Entry {
-    isolate: String,
-    reply: Option<Reply>,
-    error: Option<Problem>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Reply {
-    pub status: u16,
-    #[serde(default)]
-    pub payload: Value,
-}
+use super::client::{Output, printable, sentence};
+use fanfare::api::{Entry, Reply};
 
 /// A line for each place. It has failed when one of them has.
 pub fn output(entries: &[Entry]) -> Output {
     let mut text = String::new();
     let mut failed = 0;
-    for Entry { isolate, reply, error } in entries {
+    for Entry { isolate, reply, error, .. } in entries {
         let isolate = printable(isolate);
         // Writing to a string cannot fail.
         match (reply, error) {
-            (Some(Reply { status, payload }), None) => {
-                _ = writeln!(text, "{}", format!("{isolate}  {status}  {}", printable(&shown(payload))).trim_end());
+            (Some(Reply { status, payload, .. }), None) => {
+                let payload = payload.as_deref().unwrap_or_default();
+                _ = writeln!(text, "{}", format!("{isolate}  {status}  {}", printable(payload)).trim_end());
                 failed += u32::from(*status >= 400);
             }
             (_, error) => {
-                let why = error.as_ref().map_or_else(|| "no answer".to_owned(), Problem::sentence);
+                let why = error.as_ref().map_or_else(|| "no answer".to_owned(), sentence);
                 _ = writeln!(text, "{isolate}  {why}");
                 failed += 1;
             }

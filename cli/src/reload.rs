@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
-use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded};
 use super::terminal::complain;
-use fanfare::{Outcome, Reloaded};
+use fanfare::api::{Outcome, RefusedReload, ReloadEntry, Reloaded};
 
 /// Read fanfare.json and a module's folder again, or all of them, and let what is there take over in every worker.
 #[derive(Debug, clap::Args)]
@@ -50,14 +49,6 @@ impl RollbackArgs {
     }
 }
 
-/// One entry of the reload of all modules.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Entry {
-    Reloaded(Reloaded),
-    Refused { module: String, reason: String },
-}
-
 impl ReloadArgs {
     async fn output(&self) -> Result<Output, ClientError> {
         let force = if self.force { "?force=true" } else { "" };
@@ -71,16 +62,16 @@ impl ReloadArgs {
 
     async fn all(&self, force: &str) -> Result<Output, ClientError> {
         let answer = client::ask_for_a_swap(&self.admin.admin, &format!("/v1/reload{force}")).await?;
-        let entries: Vec<Entry> = answer.parse()?;
+        let entries: Vec<ReloadEntry> = answer.parse()?;
         let restart = entries.iter().find_map(|entry| match entry {
-            Entry::Reloaded(reloaded) => Some(&reloaded.restart),
-            Entry::Refused { .. } => None,
+            ReloadEntry::Reloaded(reloaded) => Some(&reloaded.restart),
+            ReloadEntry::Refused(_) => None,
         });
         warn_of_restart(restart.map_or(&[], Vec::as_slice));
-        let refused = entries.iter().filter(|entry| matches!(entry, Entry::Refused { .. })).count();
-        let line = |entry: &Entry| match entry {
-            Entry::Reloaded(reloaded) => told(reloaded),
-            Entry::Refused { module, reason } => format!("{module}: refused: {reason}\n"),
+        let refused = entries.iter().filter(|entry| matches!(entry, ReloadEntry::Refused(_))).count();
+        let line = |entry: &ReloadEntry| match entry {
+            ReloadEntry::Reloaded(reloaded) => told(reloaded),
+            ReloadEntry::Refused(RefusedReload { module, reason, .. }) => format!("{module}: refused: {reason}\n"),
         };
         let text = if self.admin.json { answer.text() } else { entries.iter().map(line).collect() };
         let failure = (refused > 0).then(|| format!("{refused} of {} modules are refused", entries.len()));

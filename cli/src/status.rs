@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use http::Method;
-use serde::Deserialize;
 
 use super::client::{self, AdminArgs, ClientError, Output, printable};
+use fanfare::api::{Connections, IsolateStatus, ModuleStatus, Status};
 
 /// Characters of a generation's digest that are shown.
 const DIGEST: usize = 12;
@@ -16,73 +16,6 @@ const DIGEST: usize = 12;
 pub struct StatusArgs {
     #[command(flatten)]
     pub admin: AdminArgs,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    node: String,
-    environment: String,
-    /// The isolates whose thread stands still.
-    #[serde(default)]
-    blocked: Vec<String>,
-    connections: Option<Connections>,
-    /// Absent from an older host.
-    address_space: Option<Room>,
-    mappings: Option<Room>,
-    /// What the operator should know of the host itself.
-    #[serde(default)]
-    notes: Vec<String>,
-    modules: Vec<Module>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Connections {
-    open: usize,
-    max: usize,
-    configured: usize,
-}
-
-#[derive(Debug, Deserialize)]
-struct Room {
-    used: u64,
-    limit: u64,
-}
-
-impl Room {
-    fn left(&self) -> u64 {
-        self.limit.saturating_sub(self.used)
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Module {
-    name: String,
-    generation: Option<String>,
-    state: String,
-    reason: Option<String>,
-    /// What the operator should know of it although it serves.
-    note: Option<String>,
-    #[serde(default)]
-    isolates: Vec<Isolate>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Isolate {
-    isolate: String,
-    state: String,
-    generation: Option<String>,
-    reason: Option<String>,
-    #[serde(default)]
-    restarts: u64,
-    #[serde(default)]
-    in_flight: u64,
-    #[serde(default)]
-    leaked: u64,
-    #[serde(default)]
-    waiting: u64,
-    #[serde(default)]
-    waiting_broadcasts: u64,
 }
 
 pub fn run(args: &StatusArgs) -> ExitCode {
@@ -99,7 +32,8 @@ impl StatusArgs {
 
 fn readable(status: &Status) -> String {
     let mut text = format!("{} ({})\n", printable(&status.node), printable(&status.environment));
-    if let Some(Connections { open, max, configured }) = status.connections {
+    let Connections { open, max, configured } = status.connections;
+    if max > 0 {
         _ = write!(text, "{open} of {max} connections");
         if max < configured {
             _ = write!(text, "; `ulimit -n` allows no more, http.maxConnections is {configured}");
@@ -129,7 +63,8 @@ fn readable(status: &Status) -> String {
     for module in &status.modules {
         reasons(module, &mut text);
     }
-    if let (Some(bytes), Some(mappings)) = (&status.address_space, &status.mappings) {
+    let (bytes, mappings) = (&status.address_space, &status.mappings);
+    if bytes.limit > 0 {
         let (left, limit) = (bytes.left() >> 30, bytes.limit >> 30);
         _ = writeln!(
             text,
@@ -142,14 +77,14 @@ fn readable(status: &Status) -> String {
 }
 
 /// A row per isolate; what is about the whole module stands in the first.
-fn rows_of(module: &Module, blocked: &[String]) -> Vec<[String; 8]> {
+fn rows_of(module: &ModuleStatus, blocked: &[String]) -> Vec<[String; 8]> {
     let digest = module.generation.as_deref().unwrap_or("-").chars().take(DIGEST).collect::<String>();
     let mut own = [printable(&module.name), printable(&module.state), printable(&digest)];
     if module.isolates.is_empty() {
         let [name, state, digest] = own;
         return vec![[name, state, digest, "-".into(), String::new(), String::new(), String::new(), String::new()]];
     }
-    let row = |isolate: &Isolate| {
+    let row = |isolate: &IsolateStatus| {
         let [name, state, mut shown] = std::mem::take(&mut own);
         // One on trial.
         if let Some(other) = isolate.generation.as_deref().filter(|own| !digest.starts_with(own)) {
@@ -175,7 +110,7 @@ fn with_more(count: u64, joint: &str, more: u64, what: &str) -> String {
     if more == 0 { count.to_string() } else { format!("{count}{joint} {more} {what}") }
 }
 
-fn reasons(module: &Module, text: &mut String) {
+fn reasons(module: &ModuleStatus, text: &mut String) {
     let of_isolates =
         module.isolates.iter().filter_map(|isolate| Some((isolate.isolate.as_str(), isolate.reason.as_deref()?)));
     let of_module = [&module.reason, &module.note].into_iter().flatten().map(|reason| ("", reason.as_str()));
@@ -215,10 +150,10 @@ mod tests {
         "addressSpace":{"used":4362076160,"limit":70368744177664},"mappings":{"used":4,"limit":32765},
         "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"notes":["fanfare.json: gone\u001b\nsince then"],"modules":[
         {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"on trial","isolates":[
-            {"isolate":"worker-0","state":"ready","restarts":0,"in_flight":3,"waiting":0},
+            {"isolate":"worker-0","state":"ready","restarts":0,"inFlight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
-             "restarts":11,"in_flight":0,"waiting":0,"leaked":0,"waiting_broadcasts":0},
-            {"isolate":"worker-2","state":"ready","generation":"fedcba987654","in_flight":3,"leaked":2,"waiting":4,"waiting_broadcasts":1024}]},
+             "restarts":11,"inFlight":0,"waiting":0,"leaked":0,"waitingBroadcasts":0},
+            {"isolate":"worker-2","state":"ready","generation":"fedcba987654","inFlight":3,"leaked":2,"waiting":4,"waitingBroadcasts":1024}]},
         {"name":"new","generation":null,"state":"waiting","reason":"new.wasm is not there yet"}]}"#;
 
     async fn output(status: u16, body: &str, json: bool) -> Result<Output, ClientError> {

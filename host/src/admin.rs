@@ -35,9 +35,11 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 pub use accept::serve;
+pub use status::status;
 
 use crate::call::Problem;
 use crate::config::Config;
@@ -108,7 +110,7 @@ impl Admin {
             ["livez"] if get => text(StatusCode::OK, "ok\n"),
             ["readyz"] if get => self.readiness(),
             ["metrics"] if get => metrics::answer(self, request.headers()),
-            ["v1", "status"] if get => json_answer(StatusCode::OK, &status::status(self)),
+            ["v1", "status"] if get => document(StatusCode::OK, &status(self)),
             ["v1", "modules", module, "broadcasts", name] if post => api::emit(self, module, name, request).await,
             ["v1", "modules", module, "call"] if post => api::call(self, module, request).await,
             ["v1", "modules", module, "reload"] if post => api::reload(self, module, &query).await,
@@ -145,12 +147,10 @@ fn text(status: StatusCode, body: &str) -> Answer {
     answer(status, "text/plain; charset=utf-8", body.to_owned())
 }
 
-fn json_answer(status: StatusCode, body: &serde_json::Value) -> Answer {
-    json_text(status, body.to_string())
-}
-
-fn json_text(status: StatusCode, body: String) -> Answer {
-    answer(status, "application/json", body + "\n")
+/// A document of [`api`](crate::api).
+fn document(status: StatusCode, document: &impl Serialize) -> Answer {
+    // Strings, numbers and JSON: nothing of it can fail.
+    answer(status, "application/json", serde_json::to_string(document).unwrap_or_default() + "\n")
 }
 
 fn problem(problem: Problem) -> Answer {

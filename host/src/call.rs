@@ -16,7 +16,7 @@ pub use context::{Context, Deadline, RequestHead, Trace};
 pub use error::{CallError, Failure, Fault};
 pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName};
 pub use panic::panic_text;
-pub use problem::Problem;
+pub use problem::{Problem, ProblemDocument};
 
 /// Name and value pairs, for what later versions add. A version ignores the names that it does not know.
 pub type Extra = Vec<(String, String)>;

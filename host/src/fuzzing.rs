@@ -131,7 +131,7 @@ pub fn answers(bytes: &[u8]) {
 
     let failure =
         Failure { name: first.to_owned(), message: head.to_string(), status, data: payload.clone(), extra: Vec::new() };
-    let document = Problem::from(CallError::Failure(failure)).document();
+    let document = Problem::from(CallError::Failure(failure)).document().to_string();
     // Data goes out as the guest wrote it, which may nest deeper than a parser with a limit reads.
     let mut reader = serde_json::Deserializer::from_str(&document);
     let read: Result<Value, _> = serde::Deserialize::deserialize(&mut reader);

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 pub use inspect::{Inspector, Seen};
 
 use crate::admin::{self, Admin, LostLines};
+use crate::api::{Reloaded, Status};
 use crate::call::IsolateId;
 use crate::config::{Config, ShutdownConfig, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
@@ -26,7 +27,7 @@ use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
 use crate::net::{BindError, Descriptors, Hand, Listener, ListenerId, Sockets, accept, bind};
 use crate::ports::Reloads;
 use crate::registry::{Loader, Manifest, Placing, Roster};
-use crate::swap::{Logged, Progress, Reloaded, SwapError, Swapper, Want, Watcher};
+use crate::swap::{Logged, Progress, SwapError, Swapper, Want, Watcher};
 use crate::triggers::http::{Settings, Stopping};
 use crate::worker::{Thread, Worker};
 
@@ -50,6 +51,7 @@ pub struct RunningHost {
     dispatch: Arc<Dispatch>,
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
+    operator: Arc<Admin>,
     workers: Vec<Worker>,
     /// Brokers and the master.
     others: Vec<Thread>,
@@ -209,7 +211,8 @@ impl Host {
 
         let open = workers.iter().map(|worker| worker.hand.open.clone()).collect();
         let admin = Admin::new(swapper.clone(), stopping.announced.clone(), self.lost_lines, sockets.clone(), open);
-        listeners.spawn(admin::serve(self.admin, admin, admin_end.clone()));
+        let admin = Arc::new(admin);
+        listeners.spawn(admin::serve(self.admin, admin.clone(), admin_end.clone()));
 
         for isolate in dispatch.places().all() {
             let watch = isolate::watch(isolate.clone(), config.isolate.blocked_after);
@@ -244,6 +247,7 @@ impl Host {
             dispatch,
             roster,
             swapper,
+            operator: admin,
             workers,
             others,
             environment,
@@ -295,6 +299,11 @@ impl RunningHost {
     /// The address of the admin listener.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The node and its modules, as `fanfare status` shows them.
+    pub fn status(&self) -> Status {
+        admin::status(&self.operator)
     }
 
     /// Reads `fanfare.json` and a module's folder again. The generation that is there replaces the running one in every

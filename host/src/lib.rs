@@ -29,6 +29,8 @@
 //! # }
 //! ```
 //!
+//! [`api`] has the types of the JSON documents that the operator's listener writes. [`RunningHost::status`] is one of them.
+//!
 //! The host needs a tokio runtime with IO and time for its listeners; workers have threads of their own. It reads no
 //! variables and no arguments of the process: [`Sources`] has them all. It logs with `tracing`, and installs no subscriber.
 //!
@@ -50,6 +52,7 @@
 //! ```
 
 mod admin;
+pub mod api;
 mod bindings;
 mod call;
 mod config;
@@ -74,7 +77,7 @@ pub use config::{Config, Flags, Sources};
 pub use document::{Fault, Faults, Origin};
 pub use host::{Host, RunningHost, StartError, Stopped};
 pub use net::BindError;
-pub use swap::{Outcome, Reloaded, SwapError};
+pub use swap::SwapError;
 
 /// The sections of a [`Config`].
 pub mod settings {

@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub use load::load;
-pub use outcome::{Ended, Ends, Outcome, Reloaded, SwapError};
+pub use outcome::{Ended, Ends, SwapError};
 use place::Places;
 pub use progress::{Compiling, Logged, Progress, Turn};
 pub use requests::Want;

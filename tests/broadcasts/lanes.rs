@@ -24,7 +24,7 @@ async fn http_load_does_not_fill_it() {
         .start()
         .await;
     // Two run and three wait: there is room for no more.
-    hold(&host, 2, "in_flight").await;
+    hold(&host, 2, "inFlight").await;
     hold(&host, 3, "waiting").await;
     let refused = host.post("/api/waits/hold", "").await;
     assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"));
@@ -54,7 +54,7 @@ async fn when_it_is_full_in_one_worker_no_worker_gets_the_broadcast() {
     assert_eq!(refused.json()["code"], "overloaded");
 
     gate.open();
-    eventually("its lane is empty", || async { host.slot("counts", 1).await["waiting_broadcasts"] == 0 }).await;
+    eventually("its lane is empty", || async { host.slot("counts", 1).await["waitingBroadcasts"] == 0 }).await;
     assert_eq!(host.emit("counts", "append", "goes on").await["seq"], 4, "no number is used up by a refusal");
     for worker in [0, 1] {
         assert_eq!(seqs(&heard_all(&host, worker, 4).await), [1, 2, 3, 4], "worker-{worker}");

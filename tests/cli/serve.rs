@@ -83,7 +83,7 @@ async fn held(serving: &Serving) -> JoinHandle<Answer> {
     let held = tokio::spawn(async move { connection.send("POST", "/api/waits/hold", &[], "to the end").await });
     let running = || async {
         let status = serving.status("waits").await;
-        status["isolates"].as_array().unwrap().iter().any(|isolate| isolate["in_flight"] == 1)
+        status["isolates"].as_array().unwrap().iter().any(|isolate| isolate["inFlight"] == 1)
     };
     eventually("it runs", running).await;
     held
@@ -164,7 +164,7 @@ async fn calls_that_do_not_end_are_cut_off() {
     tokio::spawn(async move { connection.send("POST", "/api/never/never", &[], "").await });
     let running = || async {
         let status = serving.status("never").await;
-        status["isolates"].as_array().unwrap().iter().any(|isolate| isolate["in_flight"] == 1)
+        status["isolates"].as_array().unwrap().iter().any(|isolate| isolate["inFlight"] == 1)
     };
     eventually("it runs", running).await;
     assert_eq!(serving.stop().await.0, Some(0));

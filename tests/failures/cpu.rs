@@ -45,7 +45,7 @@ async fn other_modules_on_the_worker_answer_while_a_guest_spins() {
         for _ in 0..5 {
             assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello");
         }
-        host.slot("loops", 0).await["in_flight"].clone()
+        host.slot("loops", 0).await["inFlight"].clone()
     };
     let (spun, in_flight) = tokio::join!(host.post("/api/loops/spin", ""), beside);
     assert_eq!(in_flight, 1, "it still spun when the others had been served");

@@ -94,7 +94,7 @@ async fn a_client_that_leaves_ends_nothing() {
     drop(client);
     // The host has seen it leave when it has served one that came and left later.
     assert_eq!(host.get("/api/waits/ok").await.text(), "ok");
-    assert_eq!(host.slot("waits", 0).await["in_flight"], 1);
+    assert_eq!(host.slot("waits", 0).await["inFlight"], 1);
     assert_eq!(host.call("any", "waits", "release", "").await["payload"], "1");
     eventually("both end well", || async {
         host.metric("fanfare_calls_total", &["waits", "http", "\"ok\""]).await == 2.0

@@ -47,7 +47,7 @@ async fn a_call_that_waits_holds_up_those_behind_it() {
             host.until_running("waits", 0, 1).await;
             let release = async {
                 host.until_waiting(module, 0, 1).await;
-                assert_eq!(host.slot(module, 0).await["in_flight"], 1);
+                assert_eq!(host.slot(module, 0).await["inFlight"], 1);
                 host.call("any", "waits", "release", "").await;
             };
             tokio::join!(host.call("any", module, "who", ""), release).0

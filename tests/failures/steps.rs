@@ -31,7 +31,7 @@ impl Started {
     }
 
     pub async fn until_running(&self, module: &str, worker: usize, calls: u32) {
-        self.until(module, worker, "in_flight", calls).await;
+        self.until(module, worker, "inFlight", calls).await;
     }
 
     pub async fn until_waiting(&self, module: &str, worker: usize, calls: u32) {

@@ -125,7 +125,7 @@ async fn a_call_past_its_time_is_504() {
 async fn an_overloaded_or_failed_module_says_when_to_come_again() {
     let host = TestHost::with("serial").and("traps").workers(1).limit("serial", "mailbox", 1);
     let host = host.config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
-    for status in ["in_flight", "waiting"] {
+    for status in ["inFlight", "waiting"] {
         let mut connection = Connection::open(host.http).await;
         tokio::spawn(async move { connection.send("POST", "/api/serial/hold", &[], "").await });
         eventually(status, || async { host.slot("serial", 0).await[status] == 1 }).await;

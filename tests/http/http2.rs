@@ -7,7 +7,7 @@ use crate::harness::{Http2, Started, Stream, TestHost, eventually};
 
 /// How many calls of `waits` run in each worker.
 async fn running(host: &Started) -> [u64; 2] {
-    let count = async |worker| host.slot("waits", worker).await["in_flight"].as_u64().unwrap();
+    let count = async |worker| host.slot("waits", worker).await["inFlight"].as_u64().unwrap();
     [count(0).await, count(1).await]
 }
 

@@ -134,7 +134,7 @@ pub async fn max_streams() {
 pub async fn local_streams() {
     let host = TestHost::waits_for(&[]).config(json!({ "http": { "localStreams": 2 } })).start().await;
     let running = async || {
-        let count = async |worker| host.slot("waits", worker).await["in_flight"].as_u64().unwrap();
+        let count = async |worker| host.slot("waits", worker).await["inFlight"].as_u64().unwrap();
         let mut counts = [count(0).await, count(1).await];
         counts.sort_unstable();
         counts

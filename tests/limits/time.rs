@@ -52,7 +52,7 @@ pub async fn abandon_after() {
         leak(&under).await;
     }
     let slot = under.slot("never", 0).await;
-    assert_eq!((&slot["leaked"], &slot["in_flight"]), (&json!(0), &json!(3)));
+    assert_eq!((&slot["leaked"], &slot["inFlight"]), (&json!(0), &json!(3)));
 
     let over = never("50ms").await;
     leak(&over).await;

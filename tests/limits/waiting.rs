@@ -44,7 +44,7 @@ pub async fn concurrency() {
     let check = async {
         host.until_running("waits", 0, 2).await;
         host.until_waiting("waits", 0, 1).await;
-        assert_eq!(host.slot("waits", 0).await["in_flight"], 2, "the third one has to wait");
+        assert_eq!(host.slot("waits", 0).await["inFlight"], 2, "the third one has to wait");
         release(&host).await;
         host.until_waiting("waits", 0, 0).await;
         host.until_running("waits", 0, 1).await;
@@ -59,7 +59,7 @@ pub async fn nested() {
     let check = async {
         host.until_running("waits", 0, 5).await;
         host.until_waiting("waits", 0, 1).await;
-        assert_eq!(host.slot("waits", 0).await["in_flight"], 5, "three that wait, and what two of them wait for");
+        assert_eq!(host.slot("waits", 0).await["inFlight"], 5, "three that wait, and what two of them wait for");
         release(&host).await;
         host.until_waiting("waits", 0, 0).await;
         host.until_running("waits", 0, 2).await;
@@ -86,7 +86,7 @@ pub async fn nested() {
             assert_eq!(host.emit("waits", "hold", "").await["accepted"], 1);
         }
         host.until_running("waits", 0, 3).await;
-        let waiting = || async { host.slot("waits", 0).await["waiting_broadcasts"] == 1 };
+        let waiting = || async { host.slot("waits", 0).await["waitingBroadcasts"] == 1 };
         eventually("one broadcast waits", waiting).await;
     };
     beside(async { tokio::join!(hold(&host), hold(&host)) }, check).await;

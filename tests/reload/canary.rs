@@ -314,7 +314,7 @@ async fn a_change_that_is_on_trial_already_joins_it_and_who_asks_ends_it() {
     let trial = host.try_out("echo").await;
     let joined = host.reload_with("echo", Want::CHANGE).await;
     assert_eq!(joined, trial.await.unwrap());
-    assert_eq!(joined.unwrap().outcome, fanfare::Outcome::Swapped);
+    assert_eq!(joined.unwrap().outcome, fanfare::api::Outcome::Swapped);
 
     host.put_manifest("echo", &on_trial("newer", "1m", 0));
     let trial = host.try_out("echo").await;

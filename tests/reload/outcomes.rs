@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fanfare::Outcome;
+use fanfare::api::Outcome;
 use fanfare::tooling::Trigger;
 
 use super::*;
@@ -85,7 +85,7 @@ pub async fn the_folder_that_is_gone_is_let_go_after_what_waits() {
     let admin = host.admin;
     let url = "/v1/modules/snapshot/call?target=worker-0&path=block";
     let running = tokio::spawn(async move { Connection::open(admin).await.send("POST", url, &[], "1500").await });
-    eventually("it runs", || async { host.slot("snapshot", 0).await["in_flight"] == 1 }).await;
+    eventually("it runs", || async { host.slot("snapshot", 0).await["inFlight"] == 1 }).await;
     let url = "/v1/modules/snapshot/call?target=worker-0&path=count";
     let waiting = tokio::spawn(async move { Connection::open(admin).await.send("POST", url, &[], "").await.json() });
     host.until_waiting("snapshot", 0, 1).await;

@@ -94,7 +94,7 @@ async fn overloaded() {
         tokio::spawn(async move { connection.send("POST", path, &[], "").await });
     };
     hold().await;
-    eventually("one runs", || async { host.slot("serial", 1).await["in_flight"] == 1 }).await;
+    eventually("one runs", || async { host.slot("serial", 1).await["inFlight"] == 1 }).await;
     hold().await;
     eventually("one waits", || async { host.slot("serial", 1).await["waiting"] == 1 }).await;
     let ended = to(&host, 1, "serial/ok").await;

@@ -33,7 +33,7 @@ async fn any_is_another_worker_while_the_own_one_is_serial_and_busy() {
     let mut operator = Connection::open(host.admin).await;
     let hold = "/v1/modules/serial/call?target=worker-0&path=hold";
     tokio::spawn(async move { operator.send("POST", hold, &[], "").await });
-    eventually("it is busy", || async { host.slot("serial", 0).await["in_flight"] == 1 }).await;
+    eventually("it is busy", || async { host.slot("serial", 0).await["inFlight"] == 1 }).await;
     let ended = host.nested(0, json!({ "route": "serial/who" })).await;
     assert_eq!(replied(&ended)["isolate"], "worker-1");
 }
@@ -189,7 +189,7 @@ async fn a_request_for_a_busy_serial_guest_goes_to_another_worker() {
     let mut operator = Connection::open(host.admin).await;
     tokio::spawn(async move { operator.send("POST", &hold, &[], "").await });
     let index = usize::from(own == "worker-1");
-    eventually("it is busy", || async { host.slot("serial", index).await["in_flight"] == 1 }).await;
+    eventually("it is busy", || async { host.slot("serial", index).await["inFlight"] == 1 }).await;
     let other = connection.send("GET", "/api/serial/who", &[], "").await.json();
     assert_eq!(other, json!({ "isolate": format!("worker-{}", 1 - index), "count": 1 }));
 }

@@ -67,7 +67,7 @@ async fn what_waits_for_a_broadcast_that_is_gone_is_told_so() {
     }
     let gathered = host.asking("/v1/modules/snapshot/broadcasts/mark?gather=true".to_owned(), "");
     for worker in [0, 1] {
-        host.until("snapshot", worker, "waiting_broadcasts", 1).await;
+        host.until("snapshot", worker, "waitingBroadcasts", 1).await;
         host.let_go(worker as u32).await;
     }
     assert_eq!(reload.await.unwrap()["outcome"], "swapped");

@@ -178,7 +178,7 @@ async fn a_third_generation_waits_for_the_first_of_two_that_drain() {
         }
         let third = host.admin("POST", &format!("/v1/modules/waits/{what}"), "").await.json();
         assert_eq!(third["outcome"], "swapped", "{third}");
-        assert!(host.slot("waits", 0).await["in_flight"].as_u64().unwrap() < 2, "the first call has ended");
+        assert!(host.slot("waits", 0).await["inFlight"].as_u64().unwrap() < 2, "the first call has ended");
         for call in running {
             assert_eq!(call.await.unwrap()["status"], 200);
         }

@@ -118,7 +118,7 @@ async fn serves_in(phase: Phase) {
         let all_wait = || async {
             let slots = [host.slot("snapshot", 0).await, host.slot("snapshot", 1).await];
             let sum = |key: &str| slots.iter().map(|slot| slot[key].as_u64().unwrap()).sum::<u64>();
-            (sum("waiting"), sum("waiting_broadcasts")) == (5, 4)
+            (sum("waiting"), sum("waitingBroadcasts")) == (5, 4)
         };
         eventually("all wait", all_wait).await;
         assert!(calls.iter().all(|call| !call.is_finished()) && !gathered.is_finished() && !http.is_finished());

@@ -2,47 +2,35 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
+use fanfare::api::Problem;
 use serde_json::Value;
 
 use super::printable;
 
-/// Why the host, or one of the places that it asked, said no.
-#[derive(Debug, Deserialize)]
-pub struct Problem {
-    status: u16,
-    code: String,
-    #[serde(default)]
-    detail: String,
-    trace: Option<String>,
-    data: Option<Value>,
-}
-
-impl Problem {
-    /// One line, and one more for the data that a guest sends along.
-    pub fn sentence(&self) -> String {
-        let Problem { status, code, detail, trace, data } = self;
-        let mut text = format!("{} ({status})", printable(code));
-        // Writing to a string cannot fail.
-        if !detail.is_empty() {
-            _ = write!(text, ": {}", printable(detail));
-        }
-        if let Some(trace) = trace {
-            _ = write!(text, " [trace {}]", printable(trace));
-        }
-        if let Some(data) = data {
-            _ = write!(text, "\n  data: {}", printable(&data.to_string()));
-        }
-        text
+/// One line, and one more for the data that a guest sends along.
+pub fn sentence(problem: &Problem) -> String {
+    let Problem { status, code, detail, trace, data, .. } = problem;
+    let mut text = format!("{} ({status})", printable(code));
+    // Writing to a string cannot fail.
+    if !detail.is_empty() {
+        _ = write!(text, ": {}", printable(detail));
     }
+    if let Some(trace) = trace {
+        _ = write!(text, " [trace {}]", printable(trace));
+    }
+    if let Some(data) = data {
+        // JSON in one line, whatever lines the guest has written it in.
+        let data =
+            serde_json::from_str(data.get()).map_or_else(|_| data.get().to_owned(), |data: Value| data.to_string());
+        _ = write!(text, "\n  data: {}", printable(&data));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn sentence(problem: &str) -> String {
-        serde_json::from_str::<Problem>(problem).unwrap().sentence()
+        super::sentence(&serde_json::from_str(problem).unwrap())
     }
 
     #[test]

@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -18,6 +17,7 @@ use super::expect::Answer;
 use super::file::{Broadcast, Call, From, body};
 use crate::client::encoded;
 use fanfare::RunningHost;
+use fanfare::api::{Entry, Problem, Reply};
 use fanfare::tooling::{Access, Found, Manifest, Route, RouteSpec, Router};
 
 /// Longer than the module's own deadline, which is a minute at most unless the operator says more.
@@ -53,7 +53,7 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
                 return Ok(answer);
             }
             let reply: Reply = serde_json::from_str(&answer.body).map_err(|error| strange(&error))?;
-            Ok(reply.into())
+            Ok(of_reply(reply))
         }
     }
 }
@@ -65,7 +65,7 @@ pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) 
         return Ok(vec![answer]);
     }
     let entries: Vec<Entry> = serde_json::from_str(&answer.body).map_err(|error| strange(&error))?;
-    Ok(entries.into_iter().map(Entry::answer).collect())
+    Ok(entries.into_iter().map(of_entry).collect())
 }
 
 /// The method of a route that a call means without naming one.
@@ -84,47 +84,20 @@ fn usual(manifest: &Manifest, path: &str) -> Method {
 }
 
 /// A reply as the operator gets it.
-#[derive(Deserialize)]
-struct Reply {
-    status: u16,
-    #[serde(default)]
-    headers: Vec<(String, String)>,
-    payload: Option<String>,
+fn of_reply(reply: Reply) -> Answer {
+    let Reply { status, headers, payload } = reply;
+    Answer { isolate: None, status, headers, body: payload.unwrap_or_default(), code: None }
 }
 
-impl std::convert::From<Reply> for Answer {
-    fn from(reply: Reply) -> Answer {
-        let Reply { status, headers, payload } = reply;
-        Answer { isolate: None, status, headers, body: payload.unwrap_or_default(), code: None }
-    }
-}
-
-/// What one worker answered: one of the two.
-#[derive(Deserialize)]
-struct Entry {
-    isolate: String,
-    reply: Option<Reply>,
-    error: Option<Value>,
-}
-
-impl Entry {
-    fn answer(self) -> Answer {
-        let answer = match (self.reply, self.error) {
-            (Some(reply), _) => reply.into(),
-            (None, problem) => problem_of(&problem.unwrap_or_default()),
-        };
-        Answer { isolate: Some(self.isolate), ..answer }
-    }
-}
-
-fn problem_of(problem: &Value) -> Answer {
-    let status = problem.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-    Answer {
-        status: status.unwrap_or(500),
-        body: problem.to_string(),
-        code: problem.get("code").and_then(Value::as_str).map(str::to_owned),
-        ..Answer::default()
-    }
+fn of_entry(entry: Entry) -> Answer {
+    let answer = match (entry.reply, entry.error) {
+        (Some(reply), _) => of_reply(reply),
+        (None, Some(problem)) => {
+            Answer { status: problem.status, body: problem.to_string(), code: Some(problem.code), ..Answer::default() }
+        }
+        (None, None) => Answer { status: 500, ..Answer::default() },
+    };
+    Answer { isolate: Some(entry.isolate), ..answer }
 }
 
 fn strange(error: &serde_json::Error) -> String {
@@ -161,12 +134,12 @@ async fn ask(
     let body = String::from_utf8_lossy(&body).into_owned();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let is_problem = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
-    let problem: Option<Value> = is_problem.then(|| serde_json::from_str(&body).ok()).flatten();
+    let problem: Option<Problem> = is_problem.then(|| serde_json::from_str(&body).ok()).flatten();
     Ok(Answer {
         isolate: None,
         status: head.status.as_u16(),
         headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-        code: problem.and_then(|problem| problem.get("code")?.as_str().map(str::to_owned)),
+        code: problem.map(|problem| problem.code),
         body,
     })
 }

@@ -24,7 +24,7 @@ use crate::net::{Listener, ListenerId, Stream, Trouble, of_one_connection};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes requests until `end`, and returns when those are answered.
-pub async fn serve(listener: Listener, admin: Admin, end: CancellationToken) {
+pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken) {
     let mut incoming = match listener.open() {
         Ok(incoming) => incoming,
         Err(error) => {
@@ -32,7 +32,6 @@ pub async fn serve(listener: Listener, admin: Admin, end: CancellationToken) {
             return;
         }
     };
-    let admin = Arc::new(admin);
     let connections = TaskTracker::new();
     // Connections that are served at once, and as many beyond them that are refused in words; any
     // more are closed.

@@ -3,14 +3,12 @@
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
 
-use super::{Admin, Answer, json_answer, json_text, problem};
-use crate::call::{
-    CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Problem, Receipt, Reply, RouteName, Target,
-};
+use super::{Admin, Answer, document, problem};
+use crate::api::{self, Receipt, Refusal, RefusedReload, ReloadEntry, Reloaded, Reply};
+use crate::call::{CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Problem, RouteName, Target};
 use crate::dispatch::Actor;
-use crate::swap::{Reloaded, SwapError, Want};
+use crate::swap::{SwapError, Want};
 
 pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Incoming>) -> Answer {
     let query = Query::of(request.uri().query().unwrap_or_default());
@@ -23,12 +21,12 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
     let timeout = admin.config.limits.max.timeout;
     if query.get("gather").as_deref() == Some("true") {
         return match admin.dispatch.gather(&Actor::Operator, what, payload, Some(timeout)).await {
-            Ok(entries) => json_text(StatusCode::OK, entries_json(entries)),
+            Ok(entries) => document(StatusCode::OK, &listed(entries)),
             Err(error) => problem(error.into()),
         };
     }
     match admin.dispatch.emit(&Actor::Operator, what, payload) {
-        Ok(receipt) => json_answer(StatusCode::ACCEPTED, &receipt_json(&receipt)),
+        Ok(receipt) => document(StatusCode::ACCEPTED, &Receipt::from(receipt)),
         Err(error) => problem(error.into()),
     }
 }
@@ -36,7 +34,7 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
 /// [`Reloaded`], or a problem. `force=true`: even when a rollback has pinned another generation, or the state cannot go over.
 pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
     match admin.swapper.reload_as_operator(&decoded(module), want(query)).await {
-        Ok(reloaded) => json_answer(StatusCode::OK, &json!(reloaded)),
+        Ok(reloaded) => document(StatusCode::OK, &reloaded),
         Err(error) => swap_error(&error),
     }
 }
@@ -51,12 +49,12 @@ pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
         );
     }
     match admin.swapper.rollback(&decoded(module), to.as_deref()).await {
-        Ok(reloaded) => json_answer(StatusCode::OK, &json!(reloaded)),
+        Ok(reloaded) => document(StatusCode::OK, &reloaded),
         Err(error) => swap_error(&error),
     }
 }
 
-/// One entry for each module: [`Reloaded`], or `{"module", "outcome": "refused", "reason"}`.
+/// A [`ReloadEntry`] for each module.
 pub async fn reload_all(admin: &Admin, query: &str) -> Answer {
     let restart = match admin.swapper.reconfigure() {
         Ok(restart) => restart,
@@ -64,10 +62,12 @@ pub async fn reload_all(admin: &Admin, query: &str) -> Answer {
     };
     let ends = admin.swapper.reload_all(want(query)).await;
     let entries = ends.into_iter().map(|(module, end)| match end {
-        Ok(reloaded) => json!(Reloaded { restart: restart.clone(), ..reloaded }),
-        Err(error) => json!({ "module": module, "outcome": "refused", "reason": error.to_string() }),
+        Ok(reloaded) => ReloadEntry::Reloaded(Reloaded { restart: restart.clone(), ..reloaded }),
+        Err(error) => {
+            ReloadEntry::Refused(RefusedReload { module, outcome: Refusal::Refused, reason: error.to_string() })
+        }
     });
-    json_answer(StatusCode::OK, &entries.collect())
+    document(StatusCode::OK, &entries.collect::<Vec<_>>())
 }
 
 fn want(query: &str) -> Want {
@@ -106,12 +106,12 @@ pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> An
     let options = CallOptions { subdomain: query.get("subdomain"), ..CallOptions::default() };
     match target(query.get("target").as_deref()) {
         Ok(To::One(target)) => match admin.dispatch.call(&Actor::Operator, target, &name, payload, options).await {
-            Ok(reply) => json_answer(StatusCode::OK, &reply_json(reply)),
+            Ok(reply) => document(StatusCode::OK, &Reply::from(reply)),
             Err(error) => problem(error.into()),
         },
         Ok(To::Every(group)) => {
             match admin.dispatch.call_every(&Actor::Operator, group, &name, payload, options).await {
-                Ok(entries) => json_text(StatusCode::OK, entries_json(entries)),
+                Ok(entries) => document(StatusCode::OK, &listed(entries)),
                 Err(error) => problem(error.into()),
             }
         }
@@ -184,34 +184,6 @@ fn invalid(why: impl Into<String>) -> Answer {
     problem(CallError::Invalid(why.into()).into())
 }
 
-fn receipt_json(receipt: &Receipt) -> Value {
-    let skipped = receipt
-        .skipped
-        .iter()
-        .map(|skipped| json!({ "isolate": skipped.isolate.to_string(), "reason": skipped.reason }));
-    json!({
-        "id": receipt.id,
-        "seq": receipt.seq,
-        "accepted": receipt.accepted,
-        "skipped": skipped.collect::<Vec<_>>(),
-    })
-}
-
-/// Text, for what a guest's problem has beside it goes out as it is.
-fn entries_json(entries: Vec<Entry>) -> String {
-    let entry = |Entry { isolate, outcome, .. }| match outcome {
-        Ok(reply) => format!(r#"{{"isolate":"{isolate}","reply":{}}}"#, reply_json(reply)),
-        Err(error) => format!(r#"{{"isolate":"{isolate}","error":{}}}"#, Problem::from(error).document()),
-    };
-    format!("[{}]", entries.into_iter().map(entry).collect::<Vec<_>>().join(","))
-}
-
-/// Bytes that are not UTF-8 are shown with replacement characters: this is for people.
-fn reply_json(reply: Reply) -> Value {
-    let status = reply.effective_status();
-    let payload = match reply.payload {
-        Payload::None => Value::Null,
-        other => Value::String(String::from_utf8_lossy(other.as_bytes()).into_owned()),
-    };
-    json!({ "status": status, "headers": reply.headers, "payload": payload })
+fn listed(entries: Vec<Entry>) -> Vec<api::Entry> {
+    entries.into_iter().map(api::Entry::from).collect()
 }

@@ -1,59 +1,61 @@
-//! What `fanfare status` shows.
-
-use serde_json::{Value, json};
+//! Where the host's status is read.
 
 use super::Admin;
+use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, Room, Status};
 use crate::dispatch::Dispatch;
 use crate::isolate::Slot;
 use crate::registry::{ModuleState, Roster};
 
-pub fn status(admin: &Admin) -> Value {
+pub fn status(admin: &Admin) -> Status {
     let (config, dispatch, roster, sockets) = (&admin.config, &admin.dispatch, &admin.roster, &admin.sockets);
     let space = admin.swapper.environment.engine.space();
-    let listed: Vec<Value> =
-        roster.states().into_iter().map(|(name, state)| module(&name, &state, dispatch, roster)).collect();
     let blocked = dispatch.places().all().filter(|isolate| isolate.heartbeat.is_blocked());
-    json!({
-        "node": config.node.id,
-        "server": config.node.server,
-        "environment": config.environment,
-        "version": env!("CARGO_PKG_VERSION"),
-        "pid": std::process::id(),
-        "workers": dispatch.workers().len(),
-        "ready": roster.is_ready(),
-        "blocked": blocked.map(|isolate| isolate.id.to_string()).collect::<Vec<_>>(),
-        "connections": {
-            "open": admin.connections(),
-            "max": sockets.max_connections(),
-            "configured": config.http.max_connections,
+    let modules = roster.states().into_iter().map(|(name, state)| module(name, &state, dispatch, roster));
+    Status {
+        node: config.node.id.clone(),
+        server: config.node.server.clone(),
+        environment: config.environment.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        workers: dispatch.workers().len(),
+        ready: roster.is_ready(),
+        blocked: blocked.map(|isolate| isolate.id.to_string()).collect(),
+        connections: Connections {
+            open: admin.connections(),
+            max: sockets.max_connections(),
+            configured: config.http.max_connections,
         },
-        "buffered": { "bytes": sockets.buffered.taken(), "max": sockets.buffered.max() },
-        "descriptors": { "max": sockets.descriptors.limit, "reserved": sockets.descriptors.reserved },
-        "addressSpace": { "used": space.bytes().used, "limit": space.bytes().limit },
-        "mappings": { "used": space.mappings().used, "limit": space.mappings().limit },
-        "notes": roster.notices(),
-        "modules": listed,
-    })
+        buffered: Buffered { bytes: sockets.buffered.taken(), max: sockets.buffered.max() },
+        descriptors: Descriptors { max: sockets.descriptors.limit, reserved: sockets.descriptors.reserved },
+        address_space: Room { used: space.bytes().used, limit: space.bytes().limit },
+        mappings: Room { used: space.mappings().used, limit: space.mappings().limit },
+        notes: roster.notices(),
+        modules: modules.collect(),
+    }
 }
 
-fn module(name: &str, state: &ModuleState, dispatch: &Dispatch, roster: &Roster) -> Value {
-    match state {
-        ModuleState::Loading => json!({ "name": name, "state": "loading", "isolates": [] }),
-        ModuleState::Waiting => {
-            json!({ "name": name, "state": "waiting", "reason": "the component is not there yet", "isolates": [] })
-        }
-        ModuleState::Refused(why) => json!({ "name": name, "state": "refused", "reason": why, "isolates": [] }),
-        ModuleState::Held(generation) => {
-            let slots = dispatch.places().slots(name);
-            json!({
-                "name": name,
-                "generation": generation.digest,
-                "state": overall(&slots),
-                "serial": generation.is_serial(),
-                "note": roster.note(name).map(|note| note.to_string()),
-                "isolates": slots.iter().map(|slot| isolate(slot)).collect::<Vec<_>>(),
-            })
-        }
+fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roster) -> ModuleStatus {
+    let absent = |state: &str, reason: Option<&str>| ModuleStatus {
+        name: name.clone(),
+        state: state.to_owned(),
+        reason: reason.map(str::to_owned),
+        ..ModuleStatus::default()
+    };
+    let generation = match state {
+        ModuleState::Loading => return absent("loading", None),
+        ModuleState::Waiting => return absent("waiting", Some("the component is not there yet")),
+        ModuleState::Refused(why) => return absent("refused", Some(why)),
+        ModuleState::Held(generation) => generation,
+    };
+    let slots = dispatch.places().slots(&name);
+    ModuleStatus {
+        state: overall(&slots).to_owned(),
+        generation: Some(generation.digest.clone()),
+        serial: generation.is_serial(),
+        reason: None,
+        note: roster.note(&name).map(|note| note.to_string()),
+        isolates: slots.iter().map(|slot| isolate(slot)).collect(),
+        name,
     }
 }
 
@@ -63,19 +65,23 @@ fn overall(slots: &[std::sync::Arc<Slot>]) -> &'static str {
     ["failed", "restarting", "starting"].into_iter().find(|state| states.contains(state)).unwrap_or("ready")
 }
 
-fn isolate(slot: &Slot) -> Value {
+fn isolate(slot: &Slot) -> IsolateStatus {
     let state = slot.state();
     let (calls, broadcasts) = slot.mailbox.waiting();
-    json!({
-        "isolate": slot.isolate.to_string(),
-        "state": state.as_str(),
-        "generation": slot.version().generation.short_digest(),
-        "reason": state.why().or(slot.last_crash().as_deref()),
-        "restarts": slot.stats.restarts.get(),
-        "in_flight": slot.stats.in_flight.get(),
-        "held": slot.mailbox.is_held(),
-        "waiting": calls,
-        "waiting_broadcasts": broadcasts,
-        "leaked": slot.stats.leaked.get(),
-    })
+    IsolateStatus {
+        isolate: slot.isolate.to_string(),
+        state: state.as_str().to_owned(),
+        generation: Some(slot.version().generation.short_digest().to_owned()),
+        reason: state.why().map(str::to_owned).or_else(|| slot.last_crash().as_deref().map(str::to_owned)),
+        restarts: slot.stats.restarts.get(),
+        in_flight: counted(slot.stats.in_flight.get()),
+        held: slot.mailbox.is_held(),
+        waiting: calls as u64,
+        waiting_broadcasts: broadcasts as u64,
+        leaked: counted(slot.stats.leaked.get()),
+    }
+}
+
+fn counted(gauge: i64) -> u64 {
+    u64::try_from(gauge).unwrap_or(0)
 }

@@ -1,12 +1,12 @@
 //! Problem documents (RFC 9457): how every listener says no.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt;
 
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{CallError, Payload, Trace};
 
@@ -41,28 +41,57 @@ impl Problem {
         }
     }
 
-    /// The document, as JSON.
-    pub fn document(&self) -> String {
-        let document = Document {
-            kind: format!("urn:fanfare:{}", utf8_percent_encode(&self.code, URN)),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: &self.code,
-            module: self.module.as_deref(),
-            trace: self.trace.map(|trace| trace.to_string()),
+    /// As every listener writes it.
+    pub fn document(self) -> ProblemDocument {
+        // JSON goes out as it is, never re-serialised; any other text as a string.
+        let data = match self.data {
+            Payload::Text(text) => RawValue::from_string(text.clone()).or_else(|_| to_raw_value(&text)).ok(),
+            Payload::None | Payload::Bytes(_) => None,
         };
-        // Strings, numbers and plain fields: nothing of it can fail.
-        let mut text = serde_json::to_string(&document).unwrap_or_else(|_| "{}".to_owned());
-        if let (Payload::Text(data), true) = (&self.data, text.ends_with('}')) {
-            text.pop();
-            // JSON goes out as it is, never re-serialised; any other text as a string.
-            match serde_json::from_str::<IgnoredAny>(data) {
-                Ok(_) => _ = write!(text, ",\"data\":{data}}}"),
-                Err(_) => _ = write!(text, ",\"data\":{}}}", serde_json::Value::from(data.as_str())),
-            }
+        ProblemDocument {
+            kind: format!("urn:fanfare:{}", utf8_percent_encode(&self.code, URN)),
+            title: self.title.to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code.into_owned(),
+            module: self.module,
+            trace: self.trace.map(|trace| trace.to_string()),
+            data,
         }
-        text
+    }
+}
+
+/// A problem document (RFC 9457), as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProblemDocument {
+    /// `urn:fanfare:<code>`.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// What kind of problem it is, in words.
+    #[serde(default)]
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened.
+    #[serde(default)]
+    pub detail: String,
+    /// What kind of problem it is, for programs: the host's word, or the name of the guest's failure.
+    pub code: String,
+    /// The module it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    /// Under which name the log knows the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    /// What the guest says besides: any JSON, as the guest wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+}
+
+impl fmt::Display for ProblemDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Strings, numbers and JSON: nothing of it can fail.
+        f.write_str(&serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned()))
     }
 }
 
@@ -89,20 +118,6 @@ impl From<CallError> for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    module: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace: Option<String>,
-}
-
 fn title(error: &CallError) -> &'static str {
     match error {
         CallError::Failure(_) => "the handler said no",
@@ -126,7 +141,7 @@ mod tests {
 
     fn failure(name: &str, data: Payload) -> String {
         let failure = Failure { name: name.into(), message: "no".into(), status: 409, data, ..Failure::default() };
-        Problem::from(CallError::Failure(failure)).document()
+        Problem::from(CallError::Failure(failure)).document().to_string()
     }
 
     #[test]
@@ -151,7 +166,7 @@ mod tests {
     #[test]
     fn a_kind_of_a_later_version_keeps_its_name() {
         let error = CallError::Other("too-late".into(), "The epoch is over.".into());
-        let text = Problem::from(error).document();
+        let text = Problem::from(error).document().to_string();
         assert!(text.contains(r#""status":502,"detail":"The epoch is over.","code":"too-late""#), "{text}");
     }
 

@@ -1,54 +1,8 @@
 //! How a reload ends.
 
 use prometheus_client::metrics::counter::Counter;
-use serde::{Deserialize, Serialize};
 
-/// What a reload came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Reloaded {
-    /// The name of the module.
-    pub module: String,
-    /// What was done.
-    pub outcome: Outcome,
-    /// The generation that serves now. None when the module is gone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub generation: Option<String>,
-    /// The generation that served before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Calls that went on in the old instances when their state was saved: what they changed after that is lost.
-    #[serde(default)]
-    pub running: usize,
-    /// Whether a rollback's generation serves, and not what is in the folder.
-    #[serde(default)]
-    pub pinned: bool,
-    /// Whether a restart serves the same. Left out when it does; `false` when the pin, or its end,
-    /// is in memory only because stateDir could not be written.
-    #[serde(default = "yes", skip_serializing_if = "bool::clone")]
-    pub durable: bool,
-    /// Keys of `fanfare.json` that have changed and wait for a restart.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub restart: Vec<String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// What a reload did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Outcome {
-    /// It is served for the first time.
-    Started,
-    /// Every worker runs a new instance.
-    Swapped,
-    /// What is there serves already.
-    Unchanged,
-    /// Its folder is gone, and it is served no more.
-    Removed,
-}
+use crate::api::Reloaded;
 
 /// Reloads that have ended, by what they came to.
 #[derive(Debug, Default)]

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use super::disk::Choice;
 use super::outcome::Ended;
 use super::run::{Ran, Run};
-use super::{Reloaded, SwapError, Swapper, Want};
+use super::{SwapError, Swapper, Want};
+use crate::api::Reloaded;
 use crate::files::aside;
 use crate::registry::{Note, Pin, short};
 

@@ -160,13 +160,14 @@ impl Problem {
         self
     }
 
-    pub(super) fn document(&self) -> String {
-        self.0.what.document()
+    pub(super) fn document(self) -> String {
+        self.0.what.document().to_string()
     }
 
     pub(super) fn into_response(self) -> Answer {
-        let mut response = Answer::new(self.document().into());
-        *response.status_mut() = self.0.what.status;
+        let status = self.0.what.status;
+        let mut response = Answer::new(self.0.what.document().to_string().into());
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
         if let Some(allow) = self.0.allow {

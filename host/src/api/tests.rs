@@ -1,0 +1,192 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::*;
+use crate::call::{self, CallError, Failure, IsolateId, Payload, Trace};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name).with_extension("json")
+}
+
+/// Compares a document with its file, and reads the file back. `FANFARE_BLESS=1 cargo test` writes
+/// it anew.
+fn holds<T: Serialize + DeserializeOwned>(name: &str, document: &T) {
+    let text = serde_json::to_string_pretty(document).unwrap() + "\n";
+    let file = golden(name);
+    if std::env::var_os("FANFARE_BLESS").is_some() {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, &text).unwrap();
+    }
+    let there = fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(there, text, "tests/golden/{name}.json is not what the host writes: run FANFARE_BLESS=1 cargo test");
+    let read: T = serde_json::from_str(&there).unwrap();
+    assert_eq!(serde_json::to_string_pretty(&read).unwrap() + "\n", text, "{name}");
+}
+
+fn module(name: &str, state: &str) -> ModuleStatus {
+    ModuleStatus { name: name.into(), state: state.into(), ..ModuleStatus::default() }
+}
+
+fn reloaded() -> Reloaded {
+    Reloaded {
+        module: "flags".into(),
+        outcome: Outcome::Swapped,
+        generation: Some("0123456789ab".into()),
+        from: Some("ba9876543210".into()),
+        running: 0,
+        pinned: false,
+        durable: true,
+        restart: Vec::new(),
+    }
+}
+
+/// What a guest's failure becomes.
+fn failure() -> CallError {
+    let data = Payload::Text(r#"{"max": 3.00}"#.into());
+    CallError::Failure(Failure {
+        name: "full".into(),
+        message: "no room".into(),
+        status: 409,
+        data,
+        ..Failure::default()
+    })
+}
+
+#[test]
+fn the_status_is_as_published() {
+    let isolates = vec![
+        IsolateStatus {
+            isolate: "worker-0".into(),
+            state: "ready".into(),
+            generation: Some("0123456789ab".into()),
+            in_flight: 3,
+            held: true,
+            waiting: 4,
+            waiting_broadcasts: 1,
+            ..IsolateStatus::default()
+        },
+        IsolateStatus {
+            isolate: "worker-1".into(),
+            state: "restarting".into(),
+            generation: Some("0123456789ab".into()),
+            reason: Some("wasm trap: unreachable".into()),
+            restarts: 2,
+            leaked: 1,
+            ..IsolateStatus::default()
+        },
+    ];
+    let flags = ModuleStatus {
+        generation: Some("0123456789abcdef".into()),
+        serial: true,
+        note: Some("pinned by a rollback".into()),
+        isolates,
+        ..module("flags", "restarting")
+    };
+    let status = Status {
+        node: "node-1".into(),
+        server: "main".into(),
+        environment: "production".into(),
+        version: "0.1.0".into(),
+        pid: 4711,
+        workers: 2,
+        ready: true,
+        blocked: vec!["worker-1".into()],
+        connections: Connections { open: 7, max: 800, configured: 10_000 },
+        buffered: Buffered { bytes: 8_192, max: 268_435_456 },
+        descriptors: Descriptors { max: 1_024, reserved: 64 },
+        address_space: Room { used: 8_589_934_592, limit: 70_368_744_177_664 },
+        mappings: Room { used: 4, limit: 32_765 },
+        notes: vec!["fanfare.json is refused".into()],
+        modules: vec![
+            flags,
+            module("loads", "loading"),
+            ModuleStatus { reason: Some("module.json:1:1: component: is required".into()), ..module("bad", "refused") },
+        ],
+    };
+    holds("status", &status);
+}
+
+#[test]
+fn reloads_and_rollbacks_are_as_published() {
+    holds("reloaded", &reloaded());
+    let reason = "module.json:1:1: component: is required".into();
+    let entries = vec![
+        ReloadEntry::Reloaded(Reloaded {
+            running: 2,
+            pinned: true,
+            durable: false,
+            restart: vec!["http.listen".into()],
+            ..reloaded()
+        }),
+        ReloadEntry::Reloaded(Reloaded {
+            module: "gone".into(),
+            outcome: Outcome::Removed,
+            generation: None,
+            from: None,
+            ..reloaded()
+        }),
+        ReloadEntry::Refused(RefusedReload { module: "bad".into(), outcome: Refusal::Refused, reason }),
+    ];
+    holds("reload-all", &entries);
+}
+
+#[test]
+fn calls_and_broadcasts_are_as_published() {
+    let skipped = call::Skipped { isolate: IsolateId::Worker(1), node: None, reason: "failed".into() };
+    let receipt = call::Receipt { id: 7, seq: 3, accepted: 1, skipped: vec![skipped], extra: Vec::new() };
+    holds("receipt", &Receipt::from(receipt));
+    let text = |text: &str| call::Reply {
+        headers: vec![("content-type".into(), "application/json".into())],
+        payload: Payload::Text(text.into()),
+        ..call::Reply::default()
+    };
+    holds("reply", &Reply::from(text("{\"seen\": 1}")));
+    let entry = |index, outcome| Entry::from(call::Entry { isolate: IsolateId::Worker(index), node: None, outcome });
+    let empty = call::Reply::default();
+    holds("entries", &vec![entry(0, Ok(text("on"))), entry(1, Ok(empty)), entry(2, Err(failure()))]);
+}
+
+#[test]
+fn problems_are_as_published() {
+    let trace: Trace = Trace::from_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
+    let problem = call::Problem { module: Some("flags".into()), trace: Some(trace), ..failure().into() };
+    holds("problem-of-a-guest", &problem.document());
+    let problem = call::Problem::new(StatusCode::NOT_FOUND, "not-found", "nothing is served here", "no route `x`");
+    holds("problem-of-the-host", &problem.document());
+}
+
+#[test]
+fn every_key_is_in_camel_case() {
+    fn keys(value: &Value, file: &str) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            assert!(
+                key.chars().all(|c| c.is_ascii_alphanumeric()) && key.starts_with(char::is_lowercase),
+                "{file}: {key}"
+            );
+            // What a guest says is its own.
+            if key != "data" {
+                keys(value, file);
+            }
+        }
+        value.as_array().into_iter().flatten().for_each(|value| keys(value, file));
+    }
+    let mut count = 0;
+    for entry in fs::read_dir(golden("x").parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        keys(&serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap(), &path.display().to_string());
+        count += 1;
+    }
+    assert_eq!(count, 8, "a document has a file, and a file a document");
+}
+
+#[test]
+fn what_a_guest_says_goes_out_byte_for_byte() {
+    let [entry] = [Entry::from(call::Entry { isolate: IsolateId::Worker(0), node: None, outcome: Err(failure()) })];
+    let text = serde_json::to_string(&entry).unwrap();
+    assert!(text.ends_with(r#""data":{"max": 3.00}}}"#), "{text}");
+}
