@@ -1,5 +1,7 @@
 //! Bounds that no setting changes: each counts how often it was reached.
 
+use serde_json::json;
+
 use crate::cli::project::{Project, Serving};
 use crate::harness::{Answer, Connection, eventually};
 
@@ -17,7 +19,8 @@ async fn post(serving: &Serving, path: &str, body: &str) -> Answer {
 
 #[tokio::test]
 async fn each_constant_bound_has_a_metric() {
-    let project = Project::with(&["echo", "hostile", "describes-more"]);
+    let project = Project::with(&["echo", "hostile", "describes-more"])
+        .config(json!({ "modules": { "hostile": { "limits": { "memory": "4MiB", "cpu": "5s" } } } }));
     let serving = project.serve(&[]).await;
     for (bound, just_below, just_over) in [
         ("path", format!("/api/echo/{}", vec!["a"; 64].join("/")), format!("/api/echo/{}", vec!["a"; 65].join("/"))),
