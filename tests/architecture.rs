@@ -1,5 +1,7 @@
 //! Which part may use which: the whole table. A file of the library or the program without a row fails.
 
+mod loops;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -12,12 +12,12 @@ use crate::document::{Faults, KeyPath, Origin};
 pub use capabilities::{Capabilities, Modules};
 pub use http::{CorsConfig, HttpConfig};
 pub use limits::{Limits, LimitsPatch};
-pub use load::{Flags, Sources};
 pub use module::{ModuleConfig, SubdomainConfig};
 pub use parts::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
 };
 pub use settings::Config;
+pub use sources::{FILE_NAME, Flags, Sources};
 
 pub mod capabilities;
 pub mod formats;
@@ -29,14 +29,12 @@ pub mod module;
 pub mod parts;
 pub mod schema;
 pub mod settings;
+mod sources;
 pub mod unserved;
 pub mod variables;
 
 #[cfg(test)]
 mod tests;
-
-/// The name of the file.
-pub const FILE_NAME: &str = "fanfare.json";
 
 /// Whether routes with the middleware `test` are open in an environment.
 pub fn opens_test_routes(environment: &str) -> bool {

@@ -14,6 +14,9 @@ use sha2::{Digest, Sha256};
 
 #[cfg(test)]
 pub mod faults;
+mod step;
+
+use step::{Step, step};
 
 /// Why a path is not opened: the file system has something else there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -199,27 +202,6 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         },
     }
 }
-
-/// A step of writing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    MakeFolder,
-    Create,
-    Write,
-    SyncFile,
-    Rename,
-    SyncFolder,
-}
-
-/// Where a test can make a step fail.
-#[cfg(not(test))]
-#[inline]
-fn step(_: Step, _: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(test)]
-use faults::step;
 
 #[cfg(test)]
 mod tests {

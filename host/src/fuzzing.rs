@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::call::{CallError, Failure, Payload, Problem, Reply, Route, RouteName};
 use crate::config::Config;
 use crate::engine::{Cache, Engine};
-use crate::registry::manifest::{Manifest, Segment};
+use crate::registry::manifest::Manifest;
+use crate::registry::segment::Segment;
 use crate::registry::{self, Access, Found, RouteSpec, Router, component};
 use crate::triggers::http as trigger;
 
@@ -69,7 +70,7 @@ pub fn routes(bytes: &[u8]) {
     let declared: Vec<(Method, Vec<Segment>)> = lines.filter_map(declaration).take(64).collect();
     let router = Router::new(declared.iter().map(|(method, path)| spec(method.clone(), path.clone())));
     let found = router.find(&asked, path);
-    let Some(segments) = path.split('/').map(registry::router::decode_segment).collect::<Option<Vec<_>>>() else {
+    let Some(segments) = path.split('/').map(registry::segment::decode_segment).collect::<Option<Vec<_>>>() else {
         assert!(matches!(found, Found::BadPath));
         return;
     };

@@ -11,6 +11,7 @@ mod loader;
 pub mod manifest;
 mod roster;
 pub mod router;
+pub mod segment;
 mod weight;
 
 use std::collections::{BTreeMap, HashSet};

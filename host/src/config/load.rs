@@ -1,6 +1,6 @@
 //! From the sources to a checked [`Config`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,42 +8,15 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::limits::Limits;
-use super::settings::Settings;
-use super::{Config, FILE_NAME, formats, schema, variables};
+use super::settings::{Config, Settings};
+use super::sources::{FILE_NAME, Flags, Sources};
+use super::{formats, schema, variables};
 use crate::document::fault::{Fault, Faults, Origin};
 use crate::document::merge::overlay;
 use crate::document::shape::{self, Nulls};
 use crate::document::source;
 use crate::document::tree::{Member, Node, Path as KeyPath, Value, quoted};
 use crate::document::units::Time;
-
-/// Where settings come from.
-#[derive(Debug, Clone, Default)]
-pub struct Sources {
-    /// The file to read. `None`: `fanfare.json` in `dir` if it is there, else the defaults.
-    pub config: Option<PathBuf>,
-    /// The folder to look in; the current one when empty.
-    pub dir: PathBuf,
-    /// Which `environments` section applies. `None`: the variable `FANFARE_ENV`, else `development`.
-    pub environment: Option<String>,
-    /// The variables of the process; those that do not begin with `FANFARE_` do not matter.
-    pub variables: BTreeMap<String, String>,
-    /// Values from the command line; they count most.
-    pub flags: Flags,
-}
-
-/// Values from the command line, as they were written.
-#[derive(Debug, Clone, Default)]
-pub struct Flags {
-    /// `--modules`, for `modulesDir`. Relative to the current folder.
-    pub modules: Option<String>,
-    /// `--workers`.
-    pub workers: Option<String>,
-    /// `--listen`, for `http.listen`.
-    pub listen: Option<String>,
-    /// `--admin`, for `admin.listen`.
-    pub admin: Option<String>,
-}
 
 /// The environment when nothing names one.
 pub const DEFAULT_ENVIRONMENT: &str = "development";

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::formats::FilePath;
 use super::http::HttpConfig;
-use super::load::Sources;
 use super::module::ModuleConfig;
 use super::parts::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
 };
+use super::sources::Sources;
 use super::unserved;
 use crate::document::{Fault, Node};
 

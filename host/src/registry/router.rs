@@ -12,10 +12,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
-use percent_encoding::percent_decode_str;
 
 use super::access::Access;
-use super::manifest::Segment;
+use super::segment::{Segment, decode_segment};
 use crate::call::{self, MAX_SEGMENTS, bounds};
 
 /// A route as the router takes it.
@@ -219,21 +218,6 @@ fn decode(path: &str) -> Option<Vec<Cow<'_, str>>> {
         return Some(Vec::new());
     }
     path.split('/').map(decode_segment).collect()
-}
-
-/// One segment with its escapes undone. `None` when one is not two hexadecimal digits, or the result is not UTF-8.
-pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
-    let mut pieces = segment.split('%');
-    pieces.next();
-    let hex = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_hexdigit());
-    let valid = pieces.all(|piece| {
-        let mut bytes = piece.bytes();
-        hex(bytes.next()) && hex(bytes.next())
-    });
-    if !valid {
-        return None;
-    }
-    percent_decode_str(segment).decode_utf8().ok()
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, TriggerKind, bounds, panic_text};
-use crate::registry::router::{Found, Matched, decode_segment};
+use crate::registry::router::{Found, Matched};
+use crate::registry::segment::decode_segment;
 use answer::Lease;
 use body::MaxBody;
 use problem::Problem;

@@ -6,24 +6,37 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::raw::{self, Isolation, Place, RawBroadcast, RawBuild, RawRoute, RawStartup};
-use super::scan::name_of;
-use super::{Build, FILE_NAME, Manifest, Route, Segment, Startup, path};
+use super::model::{Build, Manifest, ManifestError, Route, Startup};
+use super::path;
+use super::raw::{self, FILE_NAME, Isolation, Place, RawBroadcast, RawBuild, RawRoute, RawStartup};
 use crate::config::schema;
 use crate::config::{Capabilities, formats};
 use crate::document::fault::{Fault, Faults, Origin};
 use crate::document::shape::{self, Nulls};
 use crate::document::source;
 use crate::document::tree::{Member, Node, Path as KeyPath, quoted};
+use crate::registry::segment::Segment;
+
+impl Manifest {
+    /// Reads `module.json` in `dir`; the folder's name is the module's.
+    pub fn load(dir: &Path) -> Result<Manifest, ManifestError> {
+        load(dir).map_err(|faults| ManifestError { faults })
+    }
+
+    /// The same from text in place of the file.
+    pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, ManifestError> {
+        from_text(dir, text).map_err(|faults| ManifestError { faults })
+    }
+}
 
 /// Reads the file in `dir`.
-pub fn load(dir: &Path) -> Result<Manifest, Faults> {
+fn load(dir: &Path) -> Result<Manifest, Faults> {
     let text = source::read(&dir.join(FILE_NAME))?;
     from_text(dir, &text)
 }
 
 /// Checks `text` as the file in `dir`.
-pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
+fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let shown = source::shown(&dir.join(FILE_NAME));
     let dir: PathBuf = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).components().collect();
     let (tree, mut faults) = source::parse(text, &shown);
@@ -70,6 +83,13 @@ pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
         }
         _ => Err(faults.sorted()),
     }
+}
+
+/// The folder's name, which is the module's.
+pub(super) fn name_of(dir: &Path) -> String {
+    let full = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let full: PathBuf = full.components().collect();
+    full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The rules that the schema does not hold. Each part is read on its own, so that a fault in one hides no other.

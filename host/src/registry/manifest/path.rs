@@ -5,11 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use http::Method;
 
-use super::Segment;
 use crate::call::{MAX_PATH, MAX_SEGMENTS};
 use crate::config::formats;
 use crate::document::tree::quoted;
-use crate::registry::router::decode_segment;
+use crate::registry::segment::{Segment, decode_segment};
 
 /// A path as it is written, decoded into segments; else the rule it breaks.
 pub fn parse(text: &str) -> Result<Vec<Segment>, String> {

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
 use crate::config::{Capabilities, LimitsPatch, schema, unserved};
 
+/// The name of the file.
+pub const FILE_NAME: &str = "module.json";
+
 /// The most routes of a module, and the most broadcasts and startups.
 pub const MOST: usize = 1024;
 
@@ -204,6 +207,6 @@ pub struct RawBuild {
 
 /// The schema of the file, with our own keywords in it.
 pub fn schema() -> &'static Value {
-    static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema::of::<RawManifest>(super::FILE_NAME));
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema::of::<RawManifest>(FILE_NAME));
     &SCHEMA
 }

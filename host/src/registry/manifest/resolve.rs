@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Manifest;
+use super::model::Manifest;
 use crate::config::capabilities::ALL;
 use crate::config::{Config, Limits, ModuleConfig};
 use crate::document::fault::{Fault, Faults};

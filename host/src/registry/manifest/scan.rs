@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{FILE_NAME, Manifest, ManifestError};
+use super::check::name_of;
+use super::model::{Manifest, ManifestError};
+use super::raw::FILE_NAME;
 use crate::document::{Fault, KeyPath};
 use crate::files::{self, Irregular};
 
@@ -80,11 +82,4 @@ fn unusable(manifest: &Manifest, error: &io::Error) -> ManifestError {
     let what = if Irregular::is(error) { error.to_string() } else { format!("cannot be read: {error}") };
     let message = format!("{} {what}: put a readable component file there", manifest.component.display());
     ManifestError { faults: Fault::new(&manifest.source.nearest(&key).origin, key, message).into() }
-}
-
-/// The folder's name, which is the module's.
-pub(super) fn name_of(dir: &Path) -> String {
-    let full = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let full: PathBuf = full.components().collect();
-    full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

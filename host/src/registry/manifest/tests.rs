@@ -1,8 +1,12 @@
 use std::path::Path;
 
+use http::Method;
+use serde_json::{Value, json};
+
+use super::model::Startup;
 use super::*;
 use crate::config::{Config, Limits, unserved};
-use serde_json::json;
+use crate::registry::segment::Segment;
 
 const DIR: &str = "/modules/test-party";
 

@@ -16,8 +16,8 @@ use super::*;
 use crate::call::{self, Ended, Outcome, Payload, Reply};
 use crate::config::{HttpConfig, opens_test_routes};
 use crate::net::{self, Buffered};
-use crate::registry::manifest::Segment;
 use crate::registry::router::{RouteSpec, Router};
+use crate::registry::segment::Segment;
 use crate::registry::{Access, Middleware};
 
 mod bodies;
