@@ -14,9 +14,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::answer::{Answer, problem};
 use super::patient::Patient;
 use super::places::{Place, Places};
-use super::{Admin, Answer, problem};
+use super::routes::respond;
+use super::state::Admin;
 use crate::call::Problem;
 use crate::net::{Listener, ListenerId, Stream, Trouble, of_one_connection};
 
@@ -82,7 +84,7 @@ async fn connection(stream: Stream, admin: Arc<Admin>, is_served: bool, place: P
         asked.store(true, Relaxed);
         let admin = admin.clone();
         async move {
-            Ok::<_, Infallible>(if is_served { admin.answer(request).await } else { refusal(&admin, request).await })
+            Ok::<_, Infallible>(if is_served { respond(&admin, request).await } else { refusal(&admin, request).await })
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -105,7 +107,7 @@ async fn connection(stream: Stream, admin: Arc<Admin>, is_served: bool, place: P
 /// Whether the host lives is told nevertheless.
 async fn refusal(admin: &Admin, request: Request<Incoming>) -> Answer {
     if request.uri().path() == "/livez" {
-        return admin.answer(request).await;
+        return respond(admin, request).await;
     }
     let most = admin.sockets.descriptors.admin_places();
     let detail = format!("the admin listener serves {most} connections at once, and has them");

@@ -4,7 +4,8 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
-use super::{Admin, Answer, document, problem};
+use super::answer::{Answer, document, problem};
+use super::state::Admin;
 use crate::api::{self, Receipt, Refusal, RefusedReload, ReloadEntry, Reloaded, Reply};
 use crate::call::{CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Problem, RouteName, Target};
 use crate::dispatch::Actor;

@@ -5,15 +5,14 @@
 mod calls;
 mod instances;
 mod node;
-
-use std::fmt;
+mod writer;
 
 use http::{HeaderMap, StatusCode, header};
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text, text};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-use super::{Admin, Answer};
+use super::answer::{Answer, problem, with_type};
+use super::state::Admin;
 use crate::call::Problem;
 use calls::Calls;
 use instances::Instances;
@@ -37,10 +36,10 @@ pub fn answer(admin: &Admin, headers: &HeaderMap) -> Answer {
         false => (prometheus_text::CONTENT_TYPE, prometheus_text::encode(&mut body, &registry)),
     };
     match encoded {
-        Ok(()) => super::answer(StatusCode::OK, content_type, body),
+        Ok(()) => with_type(StatusCode::OK, content_type, body),
         Err(error) => {
             let title = "the metrics cannot be written";
-            super::problem(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, error.to_string()))
+            problem(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, error.to_string()))
         }
     }
 }
@@ -55,33 +54,6 @@ fn wants_openmetrics(headers: &HeaderMap) -> bool {
         let is_named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/openmetrics-text"));
         is_named && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0"))
     })
-}
-
-/// Writes metrics of one kind after another.
-struct Writer<'a>(DescriptorEncoder<'a>);
-
-impl Writer<'_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        metric.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
-    }
-
-    /// A family: the labels of each member, and what encodes it.
-    fn family<const N: usize, F: FnOnce(MetricEncoder<'_>) -> fmt::Result>(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: MetricType,
-        members: impl Iterator<Item = ([(&'static str, String); N], F)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        members.into_iter().try_for_each(|(labels, encode)| encode(family.encode_family(&labels)?))
-    }
 }
 
 #[cfg(test)]

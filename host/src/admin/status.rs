@@ -1,6 +1,6 @@
 //! Where the host's status is read.
 
-use super::Admin;
+use super::state::Admin;
 use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, Room, Status};
 use crate::dispatch::Dispatch;
 use crate::isolate::Slot;

@@ -7,7 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType::{Counter, Histogram};
 
-use super::Writer;
+use super::writer::Writer;
 use crate::call::TriggerKind;
 use crate::isolate::Slot;
 

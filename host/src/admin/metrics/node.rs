@@ -7,8 +7,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType::Counter;
 
-use super::Writer;
-use crate::admin::Admin;
+use super::writer::Writer;
+use crate::admin::state::Admin;
 use crate::call::bounds;
 use crate::net::Sockets;
 use crate::swap::Swapper;

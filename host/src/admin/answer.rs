@@ -1,0 +1,39 @@
+//! Building the answers of the admin listener.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde::Serialize;
+
+use crate::call::Problem;
+
+pub type Answer = Response<Full<Bytes>>;
+
+pub fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+pub fn text(status: StatusCode, body: &str) -> Answer {
+    with_type(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+/// A document of [`api`](crate::api).
+pub fn document(status: StatusCode, document: &impl Serialize) -> Answer {
+    // Strings, numbers and JSON: nothing of it can fail.
+    with_type(status, "application/json", serde_json::to_string(document).unwrap_or_default() + "\n")
+}
+
+pub fn problem(problem: Problem) -> Answer {
+    with_type(problem.status, "application/problem+json", format!("{}\n", problem.document()))
+}
+
+pub fn not_allowed(methods: &'static str) -> Answer {
+    let (title, detail) = ("the path has other methods", format!("use one of {methods}"));
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let mut answer = problem(Problem::new(status, "method-not-allowed", title, detail));
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}

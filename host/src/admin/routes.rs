@@ -1,0 +1,49 @@
+//! The paths of the admin listener, and the function that answers each of them.
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+use super::answer::{Answer, document, not_allowed, problem, text};
+use super::state::Admin;
+use super::status::status;
+use super::{api, guard, metrics};
+use crate::call::Problem;
+
+/// Answers one request.
+pub async fn respond(admin: &Admin, request: Request<Incoming>) -> Answer {
+    if let Err(why) = guard::check(request.headers(), request.uri()) {
+        return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "not open to you", why));
+    }
+    let path = request.uri().path().to_owned();
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    let post = *request.method() == Method::POST;
+    match segments.as_slice() {
+        ["livez"] if get => text(StatusCode::OK, "ok\n"),
+        ["readyz"] if get => readiness(admin),
+        ["metrics"] if get => metrics::answer(admin, request.headers()),
+        ["v1", "status"] if get => document(StatusCode::OK, &status(admin)),
+        ["v1", "modules", module, "broadcasts", name] if post => api::emit(admin, module, name, request).await,
+        ["v1", "modules", module, "call"] if post => api::call(admin, module, request).await,
+        ["v1", "modules", module, "reload"] if post => api::reload(admin, module, &query).await,
+        ["v1", "modules", module, "rollback"] if post => api::rollback(admin, module, &query).await,
+        ["v1", "reload"] if post => api::reload_all(admin, &query).await,
+        ["livez" | "readyz" | "metrics"] | ["v1", "status"] => not_allowed("GET, HEAD"),
+        ["v1", "modules", _, "broadcasts", _]
+        | ["v1", "modules", _, "call" | "reload" | "rollback"]
+        | ["v1", "reload"] => not_allowed("POST"),
+        _ => {
+            let detail = format!("the admin listener has nothing at {path}");
+            problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "nothing is served here", detail))
+        }
+    }
+}
+
+fn readiness(admin: &Admin) -> Answer {
+    match (admin.closing.is_cancelled(), admin.roster.is_ready()) {
+        (true, _) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        (false, false) => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        (false, true) => text(StatusCode::OK, "ready\n"),
+    }
+}
