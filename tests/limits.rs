@@ -118,6 +118,7 @@ tests_of! {
     "would-deadlock" => errors::would_deadlock,
     "too-deep" => errors::too_deep,
     "invalid" => errors::invalid,
+    "other" => errors::other,
 }
 
 #[track_caller]

@@ -3,7 +3,8 @@
 
 pub use crate::bindings::fanfare::module::types as wit;
 pub use crate::call::{
-    Call, CallError, CallOptions, Emission, IsolateId, Payload, Route, RouteName, StartupReason, Target, Trigger,
+    Call, CallError, CallOptions, Emission, IsolateId, Payload, Problem, Route, RouteName, StartupReason, Target,
+    Trigger,
 };
 pub use crate::dispatch::{Actor, Dispatch};
 pub use crate::document::merge::overlay_json;

@@ -1,5 +1,6 @@
 //! Every way for a call to fail.
 
+use fanfare::tooling::{CallError, Problem};
 use serde_json::{Value, json};
 
 use crate::failures::steps::assert_names;
@@ -108,4 +109,12 @@ pub async fn invalid() {
     assert_problem(&answer, 400, "invalid", &["11 bytes", "limits.payload of echo, 10"]);
     let error = host.nested(0, json!({ "route": "echo/%zz" })).await["error"].clone();
     assert_error(&error, "invalid", &["percent escape"]);
+}
+
+/// Only a node of a later version fails with a kind that this version does not know.
+pub async fn other() {
+    let error = CallError::Other("too-late".into(), "The epoch is over.".into());
+    let problem = serde_json::to_value(Problem::from(error).document()).unwrap();
+    assert_eq!((&problem["status"], &problem["code"]), (&json!(502), &json!("too-late")), "{problem}");
+    assert_eq!(problem["detail"], "The epoch is over.");
 }
