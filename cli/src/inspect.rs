@@ -58,7 +58,7 @@ fn look(args: &InspectArgs) -> Result<Report, String> {
         ReadError::Io(error) => format!("cannot be read: {error}"),
         ReadError::TooLarge(size) => format!("has {size} bytes: more than engine.maxComponent, {most}"),
     })?;
-    let anatomy = anatomy(&bytes)?;
+    let anatomy = anatomy(&bytes).map_err(|error| error.to_string())?;
     let seen = inspector(&config)?;
     let seen = super::runtime()?.block_on(seen.component(&args.file));
     Ok(Report { file: source::shown(&args.file).to_string(), anatomy, seen })

@@ -21,7 +21,7 @@ use serde_json::Value;
 use wasmtime::component::Component;
 
 pub use access::Access;
-pub use anatomy::{Anatomy, anatomy};
+pub use anatomy::{Anatomy, AnatomyError, anatomy};
 pub use component::Exports;
 pub use kept::{Kept, Pin, folder_digest};
 #[cfg(any(test, fuzzing))]

@@ -15,7 +15,8 @@ pub use crate::isolate::Probe;
 pub use crate::net::{original_limit, raise_limit};
 pub use crate::ports::Reloads;
 pub use crate::registry::{
-    Access, Anatomy, Found, Manifest, ModuleState, PlaceKinds, Placing, Roster, RouteSpec, Router, anatomy,
+    Access, Anatomy, AnatomyError, Found, Manifest, ModuleState, PlaceKinds, Placing, Roster, RouteSpec, Router,
+    anatomy,
 };
 pub use crate::swap::{Compiling, Logged, Progress, Swapper, Want};
 

@@ -116,7 +116,7 @@ pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> An
                 Err(error) => problem(error.into()),
             }
         }
-        Err(why) => invalid(why),
+        Err(error) => problem(error.into()),
     }
 }
 
@@ -125,7 +125,7 @@ enum To {
     Every(Group),
 }
 
-fn target(text: Option<&str>) -> Result<To, String> {
+fn target(text: Option<&str>) -> Result<To, CallError> {
     let Some(text) = text else { return Ok(To::One(Target::Any)) };
     let numbered = |prefix: &str| text.strip_prefix(prefix).and_then(|index| index.parse::<u32>().ok());
     match text {
@@ -136,7 +136,9 @@ fn target(text: Option<&str>) -> Result<To, String> {
         _ => match (numbered("worker-"), numbered("broker-")) {
             (Some(index), _) => Ok(To::One(Target::Isolate(IsolateId::Worker(index)))),
             (_, Some(index)) => Ok(To::One(Target::Isolate(IsolateId::Broker(index)))),
-            _ => Err(format!("target: `{text}` is none of any, worker-<n>, broker-<n>, master, workers, brokers")),
+            _ => Err(CallError::Invalid(format!(
+                "target: `{text}` is none of any, worker-<n>, broker-<n>, master, workers, brokers"
+            ))),
         },
     }
 }

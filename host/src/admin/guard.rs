@@ -2,44 +2,56 @@
 
 use http::{HeaderMap, HeaderName, Uri, header};
 
+/// Why a request is refused. It is always the client's fault.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Foreign {
+    #[error("the {part} names `{name}`: only localhost and IP addresses are served here")]
+    Name { part: &'static str, name: String },
+    #[error("the request has no Host header: send one with localhost or an IP address")]
+    NoHost,
+    #[error("the request comes from another origin")]
+    Origin,
+    #[error("the request comes from another site")]
+    Site,
+    #[error("the header `{0}` is not text")]
+    NotText(HeaderName),
+    #[error("the request has several `{0}` headers: send one")]
+    Repeated(HeaderName),
+}
+
 /// Refuses what a browser sends on behalf of another site, and names that resolve here by DNS
 /// rebinding. A header that is there twice is refused, because each reader might believe another
 /// one.
-pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), String> {
+pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Foreign> {
     // An absolute target (`GET http://host/path`) names the host as well.
     let target = uri.authority().map(|authority| authority.as_str());
     let host = only(headers, &header::HOST)?;
-    for (name, from) in [(host, "Host header"), (target, "request target")] {
+    for (name, part) in [(host, "Host header"), (target, "request target")] {
         if let Some(name) = name.filter(|name| !is_own(name)) {
-            return Err(format!("the {from} names `{name}`: only localhost and IP addresses are served here"));
+            return Err(Foreign::Name { part, name: name.to_owned() });
         }
     }
-    let Some(host) = host.or(target) else {
-        return Err("the request has no Host header: send one with localhost or an IP address".to_owned());
-    };
+    let host = host.or(target).ok_or(Foreign::NoHost)?;
     if let Some(origin) = only(headers, &header::ORIGIN)?
         && origin.strip_prefix("http://") != Some(host)
     {
-        return Err("the request comes from another origin".to_owned());
+        return Err(Foreign::Origin);
     }
     match only(headers, &SEC_FETCH_SITE)? {
         None | Some("same-origin" | "none") => Ok(()),
-        Some(_) => Err("the request comes from another site".to_owned()),
+        Some(_) => Err(Foreign::Site),
     }
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The value of a header that may be there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, String> {
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Foreign> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => match value.to_str() {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(format!("the header `{name}` is not text")),
-        },
-        (Some(_), Some(_)) => Err(format!("the request has several `{name}` headers: send one")),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Foreign::NotText(name.clone())),
+        (Some(_), Some(_)) => Err(Foreign::Repeated(name.clone())),
     }
 }
 
@@ -55,7 +67,7 @@ fn is_own(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn checked(pairs: &[(&'static str, &'static str)]) -> Result<(), String> {
+    fn checked(pairs: &[(&'static str, &'static str)]) -> Result<(), Foreign> {
         let headers = pairs
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
@@ -72,9 +84,10 @@ mod tests {
     #[test]
     fn other_names_are_not() {
         for host in ["example.test:8081", "", "localhost.example.test", "127.0.0.1.example.test"] {
-            assert!(checked(&[("host", host)]).is_err(), "{host}");
+            let name = Foreign::Name { part: "Host header", name: host.to_owned() };
+            assert_eq!(checked(&[("host", host)]), Err(name));
         }
-        assert!(checked(&[]).is_err());
+        assert_eq!(checked(&[]), Err(Foreign::NoHost));
     }
 
     #[test]
@@ -84,7 +97,7 @@ mod tests {
             check(&headers, &Uri::from_static(target))
         };
         assert_eq!(checked("127.0.0.1:8081", "http://127.0.0.1:8081/v1/status"), Ok(()));
-        let why = checked("127.0.0.1:8081", "http://rebound.example.test/v1/status").unwrap_err();
+        let why = checked("127.0.0.1:8081", "http://rebound.example.test/v1/status").unwrap_err().to_string();
         assert!(why.contains("request target names `rebound.example.test`"), "{why}");
         assert!(checked("rebound.example.test", "http://127.0.0.1:8081/v1/status").is_err());
         assert_eq!(check(&HeaderMap::new(), &Uri::from_static("http://127.0.0.1:8081/v1/status")), Ok(()));
@@ -100,7 +113,8 @@ mod tests {
                 map.append(HeaderName::from_static(name), header::HeaderValue::from_static(value));
             }
             let why = check(&map, &Uri::from_static("/v1/status")).unwrap_err();
-            assert!(why.contains(&format!("several `{name}` headers")), "{why}");
+            assert_eq!(why, Foreign::Repeated(HeaderName::from_static(name)));
+            assert!(why.to_string().contains(&format!("several `{name}` headers")), "{why}");
         }
     }
 

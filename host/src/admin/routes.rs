@@ -12,7 +12,7 @@ use crate::call::Problem;
 /// Answers one request.
 pub async fn respond(admin: &Admin, request: Request<Incoming>) -> Answer {
     if let Err(why) = guard::check(request.headers(), request.uri()) {
-        return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "not open to you", why));
+        return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "not open to you", why.to_string()));
     }
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();

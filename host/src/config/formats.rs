@@ -59,8 +59,8 @@ formats! {
 pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
     let ok = |good: bool, rule: &str| if good { Ok(None) } else { Err(rule.to_owned()) };
     match format {
-        "duration" => text.parse::<Time>().map(|time| Some(time.number())),
-        "size" => text.parse::<Size>().map(|size| Some(size.number())),
+        "duration" => text.parse::<Time>().map(|time| Some(time.number())).map_err(str::to_owned),
+        "size" => text.parse::<Size>().map(|size| Some(size.number())).map_err(str::to_owned),
         "workers" => ok(text == "auto", "\"auto\" or a whole number"),
         "address" => ok(
             text.parse::<SocketAddr>().is_ok(),

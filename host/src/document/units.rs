@@ -69,10 +69,11 @@ macro_rules! unit {
         }
 
         impl FromStr for $unit {
-            type Err = String;
+            /// The rule that it breaks.
+            type Err = &'static str;
 
-            fn from_str(text: &str) -> Result<$unit, String> {
-                parse(text, &$units).and_then($unit::from_number).ok_or_else(|| $rule.to_owned())
+            fn from_str(text: &str) -> Result<$unit, &'static str> {
+                parse(text, &$units).and_then($unit::from_number).ok_or($rule)
             }
         }
 

@@ -1,7 +1,7 @@
 //! What stands in a component's file, read without compiling it: for people.
 
 use serde::Serialize;
-use wasmparser::{KnownCustom, Parser, Payload};
+use wasmparser::{BinaryReaderError, KnownCustom, Parser, Payload};
 
 /// What stands in a component's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -31,23 +31,32 @@ pub struct Producer {
 /// The most producers that are kept: nobody vouches for the section.
 const MOST: usize = 64;
 
-/// Reads the file; else says what it is instead.
-pub fn anatomy(bytes: &[u8]) -> Result<Anatomy, String> {
+/// Why bytes are not a component that can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AnatomyError {
+    #[error(
+        "this is a core module, not a component: build it for wasm32-wasip2, which makes components, or turn \
+         it into one with `wasm-tools component new`"
+    )]
+    CoreModule,
+    #[error("this is no WebAssembly component")]
+    Other,
+    #[error("this component is damaged: {0}")]
+    Damaged(#[from] BinaryReaderError),
+}
+
+/// Reads the bytes of a component's file.
+pub fn anatomy(bytes: &[u8]) -> Result<Anatomy, AnatomyError> {
     if Parser::is_core_wasm(bytes) {
-        return Err(
-            "this is a core module, not a component: build it for wasm32-wasip2, which makes components, or turn \
-             it into one with `wasm-tools component new`"
-                .to_owned(),
-        );
+        return Err(AnatomyError::CoreModule);
     }
     if !Parser::is_component(bytes) {
-        return Err("this is no WebAssembly component".to_owned());
+        return Err(AnatomyError::Other);
     }
     let mut found = Anatomy { size: bytes.len(), ..Anatomy::default() };
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        let payload = payload.map_err(|error| format!("this component is damaged: {error}"))?;
-        match payload {
+        match payload? {
             Payload::ModuleSection { unchecked_range, .. } => {
                 depth += 1;
                 found.core_modules.push(unchecked_range.len());
@@ -108,9 +117,10 @@ mod tests {
     #[test]
     fn what_is_none_is_named() {
         let core = b"\0asm\x01\0\0\0";
-        assert!(anatomy(core).unwrap_err().starts_with("this is a core module, not a component: build it for wasm32"));
+        let why = |bytes: &[u8]| anatomy(bytes).unwrap_err().to_string();
+        assert!(why(core).starts_with("this is a core module, not a component: build it for wasm32"));
         for text in ["", "\0asm", "text"] {
-            assert_eq!(anatomy(text.as_bytes()).unwrap_err(), "this is no WebAssembly component");
+            assert_eq!(why(text.as_bytes()), "this is no WebAssembly component");
         }
     }
 
@@ -118,7 +128,8 @@ mod tests {
     fn no_cut_file_panics() {
         let bytes = example("counter/counter.wasm");
         // One that ends between two sections is whole as far as it goes.
-        let damaged = (9..bytes.len()).step_by(997).filter(|end| anatomy(&bytes[..*end]).is_err()).count();
+        let is_damaged = |end: &usize| matches!(anatomy(&bytes[..*end]), Err(AnatomyError::Damaged(_)));
+        let damaged = (9..bytes.len()).step_by(997).filter(is_damaged).count();
         assert!(damaged > 200, "{damaged}");
     }
 }

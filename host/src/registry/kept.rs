@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::loader::digest;
-use super::manifest::{FILE_NAME, Manifest};
+use super::manifest::{FILE_NAME, Manifest, ManifestError};
 use super::{Candidate, short};
 use crate::document::source;
 use crate::files::{self, PRIVATE, ReadError, make_private, write_durable};
@@ -21,6 +21,19 @@ use crate::files::{self, PRIVATE, ReadError, make_private, write_durable};
 pub const KEPT: usize = 3;
 
 const INDEX: &str = "index.json";
+
+/// Why a kept generation cannot be loaded again.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptError {
+    #[error("generation {generation} cannot be read: {source}")]
+    Unreadable { generation: String, source: ReadError },
+    /// Its files have changed since they were written.
+    #[error("generation {generation} is not what was kept")]
+    Changed { generation: String },
+    /// This version of the host rejects its manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+}
 
 /// The folder of kept generations, and the pins, which hold even while the folder cannot be
 /// written.
@@ -151,17 +164,22 @@ impl Kept {
         (file("json"), file("wasm"))
     }
 
-    /// The manifest of a kept generation, whose component is the kept one, of at most `most` bytes;
-    /// or why it is not usable.
-    pub fn manifest(&self, module_dir: &Path, module: &str, generation: &str, most: u64) -> Result<Manifest, String> {
+    /// The manifest of a kept generation, whose component is the kept one, of at most `most` bytes.
+    pub fn manifest(
+        &self,
+        module_dir: &Path,
+        module: &str,
+        generation: &str,
+        most: u64,
+    ) -> Result<Manifest, KeptError> {
         let (manifest, component) = self.files(module, generation);
-        let lost = |error: ReadError| format!("generation {} cannot be read: {error}", short(generation));
+        let lost = |source| KeptError::Unreadable { generation: short(generation).to_owned(), source };
         let text = files::read(&manifest, source::LARGEST).map_err(lost)?;
         if digest(&files::digest(&component, most).map_err(lost)?, &text) != generation {
-            return Err(format!("generation {} is not what was kept", short(generation)));
+            return Err(KeptError::Changed { generation: short(generation).to_owned() });
         }
         let text = String::from_utf8(text).map_err(|error| lost(io::Error::other(error).into()))?;
-        let manifest = Manifest::from_text(module_dir, &text).map_err(|error| error.to_string())?;
+        let manifest = Manifest::from_text(module_dir, &text)?;
         Ok(Manifest { component, ..manifest })
     }
 

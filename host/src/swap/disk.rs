@@ -180,7 +180,7 @@ impl Swapper {
     /// A generation that was kept.
     fn kept(&self, module: &str, generation: &str, config: &Config) -> Result<Candidate, String> {
         let (dir, most) = (config.modules_dir.join(module), config.engine.max_component);
-        let manifest = self.kept.manifest(&dir, module, generation, most)?;
+        let manifest = self.kept.manifest(&dir, module, generation, most).map_err(|error| error.to_string())?;
         self.loader.read(manifest, config).map_err(|error| error.to_string())
     }
 

@@ -119,7 +119,7 @@ impl<'a> Check<'a> {
             }
             Ok(file) => Some(file),
             Err(rule) => {
-                self.fault(&node.origin, &KeyPath::of(&["component"]), rule);
+                self.fault(&node.origin, &KeyPath::of(&["component"]), rule.to_string());
                 None
             }
         }
@@ -153,7 +153,7 @@ impl<'a> Check<'a> {
         let parsed = path::parse(text);
         if let Err(rule) = &parsed {
             let origin = node.get("path").unwrap_or(node).origin.clone();
-            self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("path"), rule.clone());
+            self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("path"), rule.to_string());
         }
         let raw: RawRoute = node.read()?;
         Some(Route {
@@ -199,8 +199,9 @@ impl<'a> Check<'a> {
             return None;
         }
         let node = member.node.get("path")?;
-        let found =
-            path::parse_reference(node.as_text()?).and_then(|(method, segments)| find(routes, method, &segments));
+        let found = path::parse_reference(node.as_text()?)
+            .map_err(|error| error.to_string())
+            .and_then(|(method, segments)| find(routes, method, &segments));
         match found {
             Ok(index) => index,
             Err(rule) => {
@@ -217,7 +218,7 @@ impl<'a> Check<'a> {
         for (index, item) in watched.iter().enumerate() {
             let text = item.as_text().filter(|text| formats::check("file-path", text).is_ok());
             if let Some(Err(rule)) = text.map(|text| path::inside(self.dir, text)) {
-                self.fault(&item.origin, &KeyPath::of(&["build", "watch"]).index(index), rule);
+                self.fault(&item.origin, &KeyPath::of(&["build", "watch"]).index(index), rule.to_string());
             }
         }
         let RawBuild { command, watch } = node.read()?;

@@ -10,59 +10,103 @@ use crate::config::formats;
 use crate::document::tree::quoted;
 use crate::registry::segment::{Segment, decode_segment};
 
-/// A path as it is written, decoded into segments; else the rule it breaks.
-pub fn parse(text: &str) -> Result<Vec<Segment>, String> {
+/// A path in `module.json` that is invalid: the rule it breaks, and the path.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}, found {}", quoted(.text))]
+pub struct PathError {
+    pub rule: PathRule,
+    text: String,
+}
+
+/// What every path in `module.json` must be.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathRule {
+    #[error("must have at most {MAX_PATH} bytes and has {0}")]
+    Length(usize),
+    #[error("must have at most {MAX_SEGMENTS} segments and has {0}")]
+    Depth(usize),
+    #[error("must have no slash at its ends")]
+    SlashAtEnd,
+    #[error("must have no spaces (write %20)")]
+    Space,
+    #[error("must be a path without `?`, `#` and `\\`")]
+    Character,
+    #[error("must name each parameter once: {{{0}}} is there twice")]
+    ParamTwice(String),
+    #[error("must name parameters with letters, digits and `_`, no digit first, such as {{name}}")]
+    ParamName,
+    #[error("must have parameters that take a whole segment, such as a/{{name}}")]
+    ParamPart,
+    #[error("must have no empty segment (`//`)")]
+    EmptySegment,
+    #[error("must have `%` only before two hexadecimal digits that make UTF-8")]
+    Escape,
+    #[error("must have no segment `.` or `..`")]
+    DotSegment,
+    #[error("must be a path, or a method and a path such as \"GET a/b\"")]
+    Reference,
+    #[error("must stay inside the module's folder")]
+    Outside,
+    #[error("must be relative to the module's folder")]
+    Absolute,
+}
+
+impl PathRule {
+    fn broken_by(self, text: &str) -> PathError {
+        PathError { rule: self, text: text.to_owned() }
+    }
+}
+
+/// Returns the segments of a path, decoded.
+pub fn parse(text: &str) -> Result<Vec<Segment>, PathError> {
+    segments(text).map_err(|rule| rule.broken_by(text))
+}
+
+fn segments(text: &str) -> Result<Vec<Segment>, PathRule> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let fault = |rule: &str| Err(format!("{rule}, found {}", quoted(text)));
     if text.len() > MAX_PATH {
-        return fault(&format!("must have at most {MAX_PATH} bytes and has {}", text.len()));
+        return Err(PathRule::Length(text.len()));
     }
     let parts = text.split('/').count();
     if parts > MAX_SEGMENTS {
-        return fault(&format!("must have at most {MAX_SEGMENTS} segments and has {parts}"));
+        return Err(PathRule::Depth(parts));
     }
     if text.starts_with('/') || text.ends_with('/') {
-        return fault("must have no slash at its ends");
+        return Err(PathRule::SlashAtEnd);
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return fault("must have no spaces (write %20)");
+        return Err(PathRule::Space);
     }
     if text.contains(['?', '#', '\\']) {
-        return fault("must be a path without `?`, `#` and `\\`");
+        return Err(PathRule::Character);
     }
     let mut params = HashSet::new();
     let mut segments = Vec::new();
     for part in text.split('/') {
-        let segment = segment(part).map_err(|rule| format!("{rule}, found {}", quoted(text)))?;
+        let segment = segment(part)?;
         if let Segment::Param(name) = &segment
             && !params.insert(name.clone())
         {
-            return fault(&format!("must name each parameter once: {{{name}}} is there twice"));
+            return Err(PathRule::ParamTwice(name.clone()));
         }
         segments.push(segment);
     }
     Ok(segments)
 }
 
-fn segment(part: &str) -> Result<Segment, String> {
+fn segment(part: &str) -> Result<Segment, PathRule> {
     if part.is_empty() {
-        return Err("must have no empty segment (`//`)".to_owned());
+        return Err(PathRule::EmptySegment);
     }
     if part.contains(['{', '}']) {
-        let name = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        return match name {
-            Some(name) if is_param(name) => Ok(Segment::Param(name.to_owned())),
-            Some(_) => {
-                Err("must name parameters with letters, digits and `_`, no digit first, such as {name}".to_owned())
-            }
-            None => Err("must have parameters that take a whole segment, such as a/{name}".to_owned()),
-        };
+        let name = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or(PathRule::ParamPart)?;
+        return if is_param(name) { Ok(Segment::Param(name.to_owned())) } else { Err(PathRule::ParamName) };
     }
-    let literal = decode_segment(part).ok_or("must have `%` only before two hexadecimal digits that make UTF-8")?;
+    let literal = decode_segment(part).ok_or(PathRule::Escape)?;
     if matches!(&*literal, "." | "..") {
-        return Err("must have no segment `.` or `..`".to_owned());
+        return Err(PathRule::DotSegment);
     }
     Ok(Segment::Literal(literal.into_owned()))
 }
@@ -82,27 +126,27 @@ pub fn shape(path: &[Segment]) -> Vec<Option<&str>> {
         .collect()
 }
 
-/// `[METHOD ]path`; else the rule it breaks.
-pub fn parse_reference(text: &str) -> Result<(Option<Method>, Vec<Segment>), String> {
+/// Reads `[METHOD ]path`.
+pub fn parse_reference(text: &str) -> Result<(Option<Method>, Vec<Segment>), PathError> {
     let Some((word, path)) = text.split_once(' ') else {
         return Ok((None, parse(text)?));
     };
-    let rule = || format!("must be a path, or a method and a path such as \"GET a/b\", found {}", quoted(text));
-    Ok((Some(formats::method(word).ok_or_else(rule)?), parse(path)?))
+    let method = formats::method(word).ok_or_else(|| PathRule::Reference.broken_by(text))?;
+    Ok((Some(method), parse(path)?))
 }
 
-/// A path below `dir`; else the rule it breaks. Only the text counts: nothing is looked up.
-pub fn inside(dir: &Path, text: &str) -> Result<PathBuf, String> {
+/// Returns a path below `dir`. Only the text counts: nothing is looked up.
+pub fn inside(dir: &Path, text: &str) -> Result<PathBuf, PathError> {
     let mut below: Vec<&std::ffi::OsStr> = Vec::new();
     for component in Path::new(text).components() {
         match component {
             Component::Normal(name) => below.push(name),
             Component::CurDir => {}
             Component::ParentDir => {
-                below.pop().ok_or_else(|| format!("must stay inside the module's folder, found {}", quoted(text)))?;
+                below.pop().ok_or_else(|| PathRule::Outside.broken_by(text))?;
             }
             Component::RootDir | Component::Prefix(_) => {
-                return Err(format!("must be relative to the module's folder, found {}", quoted(text)));
+                return Err(PathRule::Absolute.broken_by(text));
             }
         }
     }
@@ -160,7 +204,7 @@ mod tests {
             ("%ff", "UTF-8"),
             ("a%ä", "hexadecimal"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(rule) && error.contains("found"), "{text}: {error}");
         }
     }
@@ -168,13 +212,13 @@ mod tests {
     #[test]
     fn paths_have_a_largest_length_and_depth() {
         assert!(parse(&"a".repeat(MAX_PATH)).is_ok());
-        let error = parse(&"a".repeat(MAX_PATH + 1)).unwrap_err();
+        let error = parse(&"a".repeat(MAX_PATH + 1)).unwrap_err().to_string();
         assert!(error.starts_with("must have at most 4096 bytes and has 4097, found \"aaa"), "{error}");
         let deep = vec!["{a}"; 480_000].join("/");
         assert!(parse_reference(&format!("GET {deep}")).is_err());
         let deep = vec!["a"; MAX_SEGMENTS].join("/");
         assert_eq!(parse(&deep).map(|path| path.len()), Ok(MAX_SEGMENTS));
-        let error = parse(&format!("{deep}/a")).unwrap_err();
+        let error = parse(&format!("{deep}/a")).unwrap_err().to_string();
         assert!(error.starts_with("must have at most 64 segments and has 65, found \"a/a/"), "{error}");
     }
 
@@ -189,7 +233,7 @@ mod tests {
         assert_eq!(parse_reference("GET a"), Ok((Some(Method::GET), vec![literal("a")])));
         assert_eq!(parse_reference("put "), Ok((Some(Method::PUT), vec![])));
         assert_eq!(parse_reference("get"), Ok((None, vec![literal("get")])));
-        assert!(parse_reference("HEAD a").unwrap_err().contains("a method and a path"));
+        assert!(parse_reference("HEAD a").unwrap_err().to_string().contains("a method and a path"));
         assert!(parse_reference("GET /a").is_err());
     }
 
@@ -201,8 +245,12 @@ mod tests {
         {
             assert_eq!(inside(dir, text).unwrap(), Path::new(path));
         }
-        assert!(inside(dir, "../m/a.wasm").unwrap_err().contains("inside"));
-        assert!(inside(dir, "a/../../b").unwrap_err().contains("inside"));
-        assert!(inside(dir, "/m/a.wasm").unwrap_err().contains("relative"));
+        for (text, rule) in
+            [("../m/a.wasm", PathRule::Outside), ("a/../../b", PathRule::Outside), ("/m/a.wasm", PathRule::Absolute)]
+        {
+            let error = inside(dir, text).unwrap_err();
+            assert_eq!(error.rule, rule);
+            assert_eq!(error.to_string(), format!("{rule}, found \"{text}\""));
+        }
     }
 }
