@@ -3,6 +3,7 @@
 mod deadlines;
 mod outcomes;
 mod payloads;
+mod peers;
 mod places;
 mod routes;
 mod serial;

@@ -4,19 +4,26 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub mod bounds;
 mod context;
+mod envelope;
 mod error;
 mod name;
 mod panic;
 mod problem;
 pub mod text;
+mod trace;
+mod written;
 
-pub use context::{Context, Deadline, RequestHead, Trace};
+pub use context::{Context, Deadline, RequestHead};
+pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};
 pub use error::{CallError, Failure, Fault};
 pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName};
 pub use panic::panic_text;
 pub use problem::{Problem, ProblemDocument};
+pub use trace::Trace;
 
 /// Name and value pairs, for what later versions add. A version ignores the names that it does not know.
 pub type Extra = Vec<(String, String)>;
@@ -71,8 +78,20 @@ impl fmt::Display for IsolateId {
     }
 }
 
-/// What a call carries. Never re-serialised.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+impl IsolateId {
+    /// From its text.
+    pub fn parse(text: &str) -> Option<IsolateId> {
+        let numbered = |prefix: &str| text.strip_prefix(prefix).and_then(|index| index.parse().ok());
+        match text {
+            "master" => Some(IsolateId::Master),
+            _ => numbered("worker-").map(IsolateId::Worker).or_else(|| numbered("broker-").map(IsolateId::Broker)),
+        }
+    }
+}
+
+/// What a call carries. Never re-serialised between guests of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Payload {
     #[default]
     None,
@@ -200,13 +219,16 @@ pub struct Broadcast {
 }
 
 /// Who made a call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Origin {
     Client,
     Guest {
+        #[serde(with = "written::shared")]
         module: Arc<str>,
         isolate: IsolateId,
         /// `None` on this node.
+        #[serde(with = "written::shared::option")]
         node: Option<Arc<str>>,
     },
     Host,
@@ -289,7 +311,8 @@ impl Outcome {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Reply {
     /// 0 or 200 to 599.
     pub status: u16,
@@ -332,11 +355,13 @@ pub fn sizes(answered: &Result<Outcome, Failure>) -> (usize, usize) {
 pub type Ended = Result<Outcome, CallError>;
 
 /// One place's answer where several were asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Entry {
     pub isolate: IsolateId,
     /// `None` on this node.
     pub node: Option<String>,
+    #[serde(with = "written::outcome")]
     pub outcome: Result<Reply, CallError>,
 }
 
@@ -387,7 +412,8 @@ pub struct Receipt {
 }
 
 /// One place to call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Target {
     Any,
     Isolate(IsolateId),
@@ -400,7 +426,8 @@ pub enum Target {
 }
 
 /// Several places to call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Group {
     Workers,
     Brokers,
@@ -413,7 +440,8 @@ pub enum Group {
 }
 
 /// One place or several.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Address {
     One(Target),
     Every(Group),

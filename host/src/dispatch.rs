@@ -2,10 +2,13 @@
 //!
 //! Knows slots and their mailboxes; neither wasm nor HTTP. A single node has no peers, and nothing here treats that as special.
 
+mod actor;
 mod broadcasts;
 mod calls;
 mod choose;
+mod peers;
 mod places;
+mod resolve;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,15 +17,17 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+pub use actor::Actor;
 pub use broadcasts::Sequencer;
 pub use calls::Request;
 pub use places::Places;
 
 use crate::call::{
-    Call, CallError, Context, Deadline, Ended, Origin, Payload, RequestHead, RouteName, Trace, Trigger, TriggerKind,
+    Call, CallError, Context, Deadline, Ended, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,
+    TriggerKind,
 };
 use crate::isolate::{Ids, Isolate, Lane, NodeFacts, Queued, Slot};
-use crate::ports::Caller;
+use crate::ports::Peers;
 use crate::registry::{Found, Matched, Roster};
 
 /// The one way to a route.
@@ -32,16 +37,8 @@ pub struct Dispatch {
     node: Arc<NodeFacts>,
     ids: Ids,
     max_depth: u32,
-    /// Whether routes with the middleware `test` can be called.
+    peers: Arc<dyn Peers>,
     sequencers: ArcSwap<HashMap<Arc<str>, Arc<Sequencer>>>,
-}
-
-/// Who makes a call.
-#[derive(Debug, Clone)]
-pub enum Actor {
-    Guest(Caller),
-    /// The command line, the admin listener or the embedding program: may do everything.
-    Operator,
 }
 
 /// A call to be made, but for where it goes.
@@ -50,6 +47,8 @@ pub struct Making {
     pub origin: Origin,
     pub deadline: Deadline,
     pub parent: Option<Arc<Context>>,
+    /// See [`Context::remote`].
+    pub remote: Option<Arc<Envelope>>,
     /// Whether the parent waits for it.
     pub awaited: bool,
     pub subdomain: Option<Arc<str>>,
@@ -64,11 +63,26 @@ impl Making {
     fn trace(&self) -> Option<Trace> {
         self.trace.or(self.parent.as_ref().map(|parent| parent.trace))
     }
+
+    /// How many calls are above it.
+    fn depth(&self) -> u32 {
+        match &self.remote {
+            Some(envelope) => envelope.depth,
+            None => self.parent.as_ref().map_or(0, |parent| parent.depth + 1),
+        }
+    }
 }
 
 impl Dispatch {
-    pub fn new(places: Places, roster: Arc<Roster>, node: Arc<NodeFacts>, ids: Ids, max_depth: u32) -> Dispatch {
-        Dispatch { places, roster, node, ids, max_depth, sequencers: ArcSwap::default() }
+    pub fn new(
+        places: Places,
+        roster: Arc<Roster>,
+        node: Arc<NodeFacts>,
+        ids: Ids,
+        max_depth: u32,
+        peers: Arc<dyn Peers>,
+    ) -> Dispatch {
+        Dispatch { places, roster, node, ids, max_depth, peers, sequencers: ArcSwap::default() }
     }
 
     pub fn places(&self) -> &Places {
@@ -116,13 +130,8 @@ impl Dispatch {
 
     /// A call for one slot, or why its chain may not go on.
     fn make(&self, slot: &Slot, matched: Matched, making: Making) -> Result<Call, CallError> {
-        let depth = making.parent.as_ref().map_or(0, |parent| parent.depth + 1);
-        if depth > self.max_depth {
-            return Err(CallError::TooDeep(format!(
-                "a call of {} would be {depth} calls deep: calls.maxDepth allows {}",
-                slot.module, self.max_depth
-            )));
-        }
+        let depth = making.depth();
+        self.not_too_deep(&slot.module, depth)?;
         let from_client = making.http.is_some();
         let trace = making.trace();
         let mut context =
@@ -130,9 +139,12 @@ impl Dispatch {
         if let Some(trace) = trace {
             context.trace = trace;
         }
-        context.in_startup = making.awaited && making.parent.as_ref().is_some_and(|parent| parent.in_startup);
+        context.in_startup = making.awaited
+            && (making.parent.as_ref().is_some_and(|parent| parent.in_startup)
+                || making.remote.as_ref().is_some_and(|envelope| envelope.in_startup));
         context.subdomain = making.subdomain;
         context.parent = making.parent.filter(|_| making.awaited);
+        context.remote = making.remote;
         context.depth = depth;
         context.http = making.http;
         let call = Call {
@@ -148,6 +160,16 @@ impl Dispatch {
         let beside = if from_client { 0 } else { call.beside() };
         let limit = slot.version().generation.limits.payload;
         within(limit, &slot.module, call.payload.len(), beside).map(|()| call)
+    }
+
+    fn not_too_deep(&self, module: &str, depth: u32) -> Result<(), CallError> {
+        if depth <= self.max_depth {
+            return Ok(());
+        }
+        Err(CallError::TooDeep(format!(
+            "a call of {module} would be {depth} calls deep: calls.maxDepth allows {}",
+            self.max_depth
+        )))
     }
 
     /// Makes a call in one slot and brings its end home, which is at its deadline at the latest.

@@ -25,7 +25,7 @@ use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
 use crate::net::{BindError, Descriptors, Hand, Listener, ListenerId, Sockets, accept, bind};
-use crate::ports::Reloads;
+use crate::ports::{NoPeers, Peers, Reloads};
 use crate::registry::{Loader, Manifest, Placing, Roster};
 use crate::swap::{Logged, Progress, SwapError, Swapper, Want, Watcher};
 use crate::triggers::http::{Settings, Stopping};
@@ -42,6 +42,7 @@ pub struct Host {
     lost_lines: LostLines,
     /// The brokers, and who lives in them and the master: see [`Host::with_places`].
     places: Option<(u32, Placing)>,
+    peers: Arc<dyn Peers>,
 }
 
 /// A host that serves.
@@ -118,6 +119,7 @@ impl Host {
             progress: Arc::new(Logged),
             lost_lines: Arc::new(|| 0),
             places: None,
+            peers: Arc::new(NoPeers),
         })
     }
 
@@ -148,6 +150,13 @@ impl Host {
     #[must_use]
     pub fn with_places(self, brokers: u32, placing: Placing) -> Host {
         Host { places: Some((brokers, placing)), ..self }
+    }
+
+    /// Reaches other nodes through `peers`, which no setting asks for yet. For tests of calls between nodes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_peers(self, peers: Arc<dyn Peers>) -> Host {
+        Host { peers, ..self }
     }
 
     /// The address of the HTTP listener.
@@ -188,7 +197,8 @@ impl Host {
         let settings = Arc::new(Settings::new(http, &config.environment, sockets.buffered.clone()));
         let roster = Arc::new(Roster::default());
         let max_depth = config.calls.max_depth;
-        let dispatch = Arc::new(Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth));
+        let dispatch =
+            Arc::new(Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth, self.peers));
         let environment = Arc::new(Environment {
             engine: loader.engine.clone(),
             node,

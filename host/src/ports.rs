@@ -1,5 +1,7 @@
 //! The traits through which what a guest imports reaches the parts above: filled in when the host starts.
 
+mod peers;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use crate::call::{
     Address, CallError, CallOptions, Context, Emission, Entry, Group, IsolateId, Payload, Receipt, Reply, Target,
 };
 use crate::config::Capabilities;
+
+pub use peers::{NoPeers, Peers};
 
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

@@ -3,8 +3,8 @@
 
 pub use crate::bindings::fanfare::module::types as wit;
 pub use crate::call::{
-    Call, CallError, CallOptions, Emission, IsolateId, Payload, Problem, Route, RouteName, StartupReason, Target,
-    Trigger,
+    Call, CallError, CallOptions, Emission, Entry, IsolateId, Payload, Peer, PeerBroadcast, PeerCall, Problem, Route,
+    RouteName, StartupReason, Target, Trigger,
 };
 pub use crate::dispatch::{Actor, Dispatch};
 pub use crate::document::merge::overlay_json;
@@ -13,7 +13,7 @@ pub use crate::engine::{Cache, Compilation, Engine, run_child};
 pub use crate::host::{Inspector, Seen};
 pub use crate::isolate::Probe;
 pub use crate::net::{original_limit, raise_limit};
-pub use crate::ports::Reloads;
+pub use crate::ports::{BoxFuture, Peers, Reloads};
 pub use crate::registry::{
     Access, Anatomy, AnatomyError, Found, Manifest, ModuleState, PlaceKinds, Placing, Roster, RouteSpec, Router,
     anatomy,

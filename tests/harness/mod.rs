@@ -19,9 +19,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanfare::tooling::{Manifest, PlaceKinds, Placing, Probe, config};
+use fanfare::tooling::{Manifest, Peers, PlaceKinds, Placing, Probe, config};
 use fanfare::{Config, Host, RunningHost, Sources, Stopped};
 use serde_json::{Value, json};
 
@@ -98,6 +99,7 @@ pub struct TestHost {
     environment: Option<String>,
     probe: Option<Probe>,
     brokers: Option<u32>,
+    peers: Option<Arc<dyn Peers>>,
     watched: bool,
     compiler: PathBuf,
 }
@@ -120,7 +122,16 @@ impl TestHost {
         });
         let dir = TempDir::new();
         dir.make_state_dir();
-        TestHost { dir, config, environment: None, probe: None, brokers: None, watched: false, compiler: binary() }
+        TestHost {
+            dir,
+            config,
+            environment: None,
+            probe: None,
+            brokers: None,
+            peers: None,
+            watched: false,
+            compiler: binary(),
+        }
     }
 
     /// One more module.
@@ -227,6 +238,11 @@ impl TestHost {
         TestHost { brokers: Some(count), ..self }
     }
 
+    /// With this way to other nodes.
+    pub fn peers(self, peers: Arc<dyn Peers>) -> TestHost {
+        TestHost { peers: Some(peers), ..self }
+    }
+
     pub async fn start(self) -> Started {
         let log = Log::capture();
         let sources = Sources { environment: self.environment, dir: self.dir.path().to_owned(), ..Sources::default() };
@@ -246,6 +262,10 @@ impl TestHost {
         };
         let host = match self.brokers {
             Some(count) => host.with_places(count, placing as Placing),
+            None => host,
+        };
+        let host = match self.peers {
+            Some(peers) => host.with_peers(peers),
             None => host,
         };
         let running = host.start().await.expect("the host starts");

@@ -1,12 +1,9 @@
-use std::cell::Cell;
-use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{IsolateId, Origin};
+use super::{Envelope, IsolateId, Link, Origin, Trace};
 
 /// The parts of an HTTP request that a guest reads on demand.
 #[derive(Debug)]
@@ -41,6 +38,8 @@ pub struct Context {
     pub exclusive: AtomicBool,
     /// The call that waits for this one. A call that nobody waits for keeps none alive.
     pub parent: Option<Arc<Context>>,
+    /// What it had above it when it came from another node. Its parent is then the nearest of these that runs here.
+    pub remote: Option<Arc<Envelope>>,
     /// How many calls are above it.
     pub depth: u32,
     /// Whether it descends from a startup.
@@ -64,6 +63,7 @@ impl Context {
             deadline,
             exclusive: AtomicBool::new(false),
             parent: None,
+            remote: None,
             depth: 0,
             in_startup: false,
             http: None,
@@ -75,6 +75,21 @@ impl Context {
     /// The calls that wait for this one, nearest first.
     pub fn waiters(&self) -> impl Iterator<Item = &Arc<Context>> {
         std::iter::successors(self.parent.as_ref(), |context| context.parent.as_ref())
+    }
+
+    /// The calls that wait for what this one waits for, nearest first, for other nodes.
+    pub fn chain(&self, node: &Arc<str>) -> Vec<Link> {
+        let mut chain = Vec::new();
+        for context in std::iter::once(self).chain(self.waiters().map(|above| &**above)) {
+            let (module, isolate, call) = (context.module.clone(), context.isolate, context.id);
+            chain.push(Link { node: node.clone(), module, isolate, call });
+            if let Some(envelope) = &context.remote {
+                // All that is above, here too.
+                chain.extend_from_slice(&envelope.chain);
+                break;
+            }
+        }
+        chain
     }
 
     /// Whether a call of the same module waits for it.
@@ -89,7 +104,8 @@ impl Context {
     /// Bytes that it holds, and those of the calls that wait for it, which it keeps alive.
     pub(super) fn weight(&self) -> usize {
         let head = |context: &Context| context.http.as_ref().map_or(0, |head| head.held());
-        let own = |context: &Context| super::FIXED + context.subdomain_len() + head(context);
+        let links = |context: &Context| context.remote.as_ref().map_or(0, |remote| super::ENTRY * remote.chain.len());
+        let own = |context: &Context| super::FIXED + context.subdomain_len() + head(context) + links(context);
         own(self) + self.waiters().map(|context| own(context)).sum::<usize>()
     }
 
@@ -132,43 +148,5 @@ impl Deadline {
             Deadline::At(at) => at,
             Deadline::AfterStart(duration) => now + duration,
         }
-    }
-}
-
-fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
-}
-
-/// Names a call and everything done in its name, in logs and answers: 32 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trace(u128);
-
-impl Trace {
-    /// One that nothing has had yet. Threads count on their own, each from a random number.
-    pub fn fresh() -> Trace {
-        thread_local! {
-            static NEXT: Cell<u128> = Cell::new((u128::from(random()) << 64) | u128::from(random()));
-        }
-        // 0 is none.
-        Trace(NEXT.replace(NEXT.get().wrapping_add(1)).max(1))
-    }
-
-    /// From a `traceparent` header (W3C Trace Context), if that is what it is.
-    pub fn from_traceparent(value: &str) -> Option<Trace> {
-        let mut fields = value.split('-');
-        let (version, trace) = (fields.next()?, fields.next()?);
-        let well_formed = version.len() == 2 && version != "ff" && trace.len() == 32;
-        let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        (well_formed && trace.bytes().all(lower))
-            .then(|| u128::from_str_radix(trace, 16).ok())
-            .flatten()
-            .filter(|trace| *trace != 0)
-            .map(Trace)
-    }
-}
-
-impl fmt::Display for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
     }
 }

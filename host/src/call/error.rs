@@ -1,7 +1,10 @@
+use serde::{Deserialize, Serialize};
+
 use crate::call::{Extra, Payload, text};
 
 /// Why a call brought no reply. The strings are one sentence each, naming what was asked for and the way out.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 pub enum CallError {
     #[error("{}", .0.message)]
     Failure(Failure),
@@ -29,7 +32,8 @@ pub enum CallError {
 }
 
 /// How a handler says no.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Failure {
     pub name: String,
     pub message: String,

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use http::Method;
 
 use super::bounds;
@@ -61,6 +63,18 @@ impl RouteName {
         }
         let module = (!module.is_empty()).then(|| module.to_owned());
         Ok(RouteName { method, module, path, query: query.to_owned() })
+    }
+}
+
+/// As [`RouteName::parse`] reads it.
+impl fmt::Display for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RouteName { method, module, path, query } = self;
+        if let Some(method) = method {
+            write!(f, "{method} ")?;
+        }
+        write!(f, "{}/{path}", module.as_deref().unwrap_or_default())?;
+        if query.is_empty() { Ok(()) } else { write!(f, "?{query}") }
     }
 }
 

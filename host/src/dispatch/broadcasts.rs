@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Actor, Dispatch, Making};
+use super::actor::{Actor, subdomain};
+use super::{Dispatch, Making};
 use crate::call::text::{NAME, line};
 use crate::call::{
     Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Passed, Payload, Receipt,
@@ -39,6 +40,7 @@ enum Waiting {
 
 /// A broadcast that has been queued.
 struct Emitted {
+    module: String,
     receipt: Receipt,
     deliveries: Vec<Delivery>,
 }
@@ -80,9 +82,16 @@ impl Dispatch {
         work()
     }
 
-    /// Queues a broadcast in every worker, or in none.
+    /// Queues a broadcast in every worker, or in none, and then sends it to the other nodes.
     pub fn emit(&self, actor: &Actor, what: Emission, payload: Payload) -> Result<Receipt, CallError> {
-        self.emit_to_all(actor, what, payload, false).map(|emitted| emitted.receipt)
+        // What a peer sends has reached all nodes.
+        let alone = matches!(actor, Actor::Peer(_)) || self.peers.nodes().is_empty();
+        let copy = (!alone).then(|| (what.name.clone(), what.subdomain.clone(), payload.clone()));
+        let Emitted { mut receipt, module, .. } = self.emit_to_all(actor, what, payload, false)?;
+        if let Some((name, subdomain, payload)) = copy {
+            self.broadcast_to_peers(actor, (module, name), subdomain, payload, &mut receipt);
+        }
+        Ok(receipt)
     }
 
     /// Queues a broadcast and waits for every worker.
@@ -129,7 +138,10 @@ impl Dispatch {
         };
         let closed = |why| CallError::Forbidden(format!("the broadcast `{name}` of {module}: {why}"));
         access.admits(TriggerKind::Broadcast).map_err(closed)?;
-        let subdomain = super::calls::subdomain(what.subdomain, parent.as_ref());
+        let subdomain = match actor.envelope() {
+            Some(envelope) => envelope.subdomain.clone(),
+            None => subdomain(what.subdomain, parent.as_ref()),
+        };
         let waits = parent.as_deref().filter(|_| gather);
         let weight = weight_of_broadcast(&name, subdomain.as_deref(), waits, &payload);
         let full = |slot: &&Arc<Slot>| {
@@ -140,11 +152,12 @@ impl Dispatch {
             slot.refused(TriggerKind::Broadcast, &error, parent.as_ref().map(|parent| parent.trace));
             return Err(error);
         }
-        let (id, seq) = (self.ids.next(), *last + 1);
-        let from = match actor {
-            Actor::Guest(caller) => Some(caller.isolate),
-            Actor::Operator => None,
+        let (id, from) = match actor {
+            Actor::Guest(caller) => (self.ids.next(), Some(caller.isolate)),
+            Actor::Operator => (self.ids.next(), None),
+            Actor::Peer(arrived) => (arrived.broadcast.unwrap_or_default(), None),
         };
+        let seq = *last + 1;
         let mut payload = Some(payload);
         let count = slots.len();
         let mut deliveries = Vec::with_capacity(count);
@@ -157,9 +170,10 @@ impl Dispatch {
                 origin: actor.origin(),
                 deadline: Deadline::AfterStart(slot.version().generation.limits.timeout),
                 parent: parent.clone(),
+                remote: actor.envelope().cloned(),
                 awaited: gather,
                 subdomain: subdomain.clone(),
-                trace: None,
+                trace: actor.envelope().map(|envelope| envelope.trace),
                 http: None,
                 query: String::new(),
                 payload,
@@ -182,7 +196,7 @@ impl Dispatch {
             slots.iter().for_each(|slot| slot.mailbox.pass_broadcasts());
         }
         drop(last);
-        receipt(id, seq, &module, deliveries)
+        receipt(id, seq, module, deliveries)
     }
 
     fn deliver(
@@ -224,7 +238,7 @@ impl Dispatch {
     /// The module and the call it is emitted for, if the actor may.
     fn whose_broadcast(&self, actor: &Actor, what: &Emission) -> Result<(String, Option<Arc<Context>>), CallError> {
         match actor {
-            Actor::Operator => {
+            Actor::Operator | Actor::Peer(_) => {
                 let module = what.module.clone();
                 Ok((module.ok_or_else(|| CallError::Invalid("name the module".to_owned()))?, None))
             }
@@ -239,7 +253,7 @@ impl Dispatch {
     }
 }
 
-fn receipt(id: u64, seq: u64, module: &str, deliveries: Vec<Delivery>) -> Result<Emitted, CallError> {
+fn receipt(id: u64, seq: u64, module: String, deliveries: Vec<Delivery>) -> Result<Emitted, CallError> {
     let skipped: Vec<Skipped> = deliveries
         .iter()
         .filter_map(|delivery| {
@@ -252,7 +266,7 @@ fn receipt(id: u64, seq: u64, module: &str, deliveries: Vec<Delivery>) -> Result
         (0, Some(first)) => Err(CallError::Unavailable(format!("no worker runs {module}: {}", first.reason))),
         _ => {
             let accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
-            Ok(Emitted { receipt: Receipt { id, seq, accepted, skipped, extra: Vec::new() }, deliveries })
+            Ok(Emitted { module, receipt: Receipt { id, seq, accepted, skipped, extra: Vec::new() }, deliveries })
         }
     }
 }

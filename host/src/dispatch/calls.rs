@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
-use super::{Actor, Dispatch, Making};
-use crate::call::text::{NAME, line};
+use super::actor::{Actor, subdomain};
+use super::resolve::{Member, Place};
+use super::{Dispatch, Making};
 use crate::call::{
-    Address, CallError, CallOptions, Context, Deadline, Ended, Entry, Group, IsolateId, Origin, Outcome, Payload,
-    Receipt, Reply, RequestHead, RouteName, Target, Trace, Trigger, TriggerKind,
+    Address, CallError, CallOptions, Deadline, Ended, Entry, Group, IsolateId, Origin, Outcome, Payload, Peer, Receipt,
+    Reply, RequestHead, RouteName, Target, Trace, Trigger, TriggerKind,
 };
-use crate::config::capabilities::forbidden;
 use crate::isolate::{Lane, Queued, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
 use crate::registry::Matched;
@@ -26,39 +27,6 @@ pub struct Request {
     pub subdomain: Option<Arc<str>>,
     /// Whether another worker may be better than the connection's own.
     pub spill: bool,
-}
-
-impl Actor {
-    pub(super) fn origin(&self) -> Origin {
-        match self {
-            Actor::Operator => Origin::Operator,
-            Actor::Guest(caller) => {
-                Origin::Guest { module: caller.module.clone(), isolate: caller.isolate, node: None }
-            }
-        }
-    }
-
-    fn parent(&self) -> Option<&Arc<Context>> {
-        match self {
-            Actor::Operator => None,
-            Actor::Guest(caller) => caller.context.as_ref(),
-        }
-    }
-
-    fn here(&self) -> Option<IsolateId> {
-        match self {
-            Actor::Operator => None,
-            Actor::Guest(caller) => Some(caller.isolate),
-        }
-    }
-
-    /// How long it waits when nothing else is said. The operator has only the target's own limit.
-    fn timeout(&self) -> Duration {
-        match self {
-            Actor::Operator => Duration::from_secs(24 * 3600),
-            Actor::Guest(caller) => caller.timeout,
-        }
-    }
 }
 
 impl Dispatch {
@@ -80,6 +48,7 @@ impl Dispatch {
             origin: Origin::Client,
             deadline: Deadline::At(Instant::now() + slot.version().generation.limits.timeout),
             parent: None,
+            remote: None,
             awaited: false,
             subdomain: request.subdomain,
             trace: Some(request.trace),
@@ -99,14 +68,21 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
-        let asked = self.prepare(actor, target, name, true).map(|(slot, matched)| {
-            let making = self.rpc(actor, &slot, name, payload, options, true);
-            self.ask(slot, matched, making)
+        let asked = self.resolve(actor, target, name, true).and_then(|place| match place {
+            Place::Local(slot, matched) => {
+                let making = self.rpc(actor, &slot, name, payload, options, true);
+                Ok(self.ask(slot, matched, making).left_future())
+            }
+            Place::Remote(node, target) => {
+                let call = self.outgoing(actor, Address::One(target), name, payload, &options, true)?;
+                let asked = self.ask_one_of_peer(node, call);
+                Ok(async move { asked.await.outcome.map(Outcome::Reply) }.right_future())
+            }
         });
         async move { asked?.await.map(Outcome::into_reply) }
     }
 
-    /// Calls one route in several places: one entry each, in index order.
+    /// Calls one route in several places: one entry each, in index order, those of this node first.
     pub fn call_every(
         &self,
         actor: &Actor,
@@ -116,13 +92,40 @@ impl Dispatch {
         options: CallOptions,
     ) -> impl Future<Output = Result<Vec<Entry>, CallError>> + Send + use<> {
         let asked = self.members(actor, group, name).map(|members| {
-            let ask = |isolate| {
-                let call = self.call(actor, Target::Isolate(isolate), name, payload.clone(), options.clone());
-                async move { Entry { isolate, node: None, outcome: call.await } }
-            };
+            let ask = |member| self.call_member(actor, member, name, payload.clone(), options.clone());
             members.into_iter().map(ask).collect::<Vec<_>>()
         });
-        async move { Ok(join_all(asked?).await) }
+        async move { Ok(join_all(asked?).await.into_iter().flatten().collect()) }
+    }
+
+    fn call_member(
+        &self,
+        actor: &Actor,
+        member: Member,
+        name: &RouteName,
+        payload: Payload,
+        options: CallOptions,
+    ) -> impl Future<Output = Vec<Entry>> + Send + use<> {
+        let address = member.address();
+        match member {
+            Member::Here(isolate) => {
+                let call = self.call(actor, Target::Isolate(isolate), name, payload, options);
+                async move { vec![Entry { isolate, node: None, outcome: call.await }] }.left_future()
+            }
+            Member::Node(Peer { id, .. }) | Member::Workers(Peer { id, .. }) => {
+                let asked = self.outgoing(actor, address, name, payload, &options, true);
+                let asked = asked.map(|call| self.ask_peer(&id, call));
+                async move {
+                    let entries = match asked {
+                        Ok(asked) => asked.await,
+                        Err(error) => Err(error),
+                    };
+                    let lead = |error| Entry { isolate: IsolateId::Worker(0), node: Some(id), outcome: Err(error) };
+                    entries.unwrap_or_else(|error| vec![lead(error)])
+                }
+                .right_future()
+            }
+        }
     }
 
     /// Queues a call without waiting for it: in how many places.
@@ -139,9 +142,21 @@ impl Dispatch {
             Address::Every(group) => {
                 let mut taken = 0;
                 let mut refusal = None;
-                for isolate in self.members(actor, group, name)? {
-                    match self.queue(actor, Target::Isolate(isolate), name, payload.clone(), options.clone()) {
-                        Ok(()) => taken += 1,
+                for member in self.members(actor, group, name)? {
+                    let queued = match &member {
+                        Member::Here(isolate) => {
+                            let target = Target::Isolate(*isolate);
+                            self.queue(actor, target, name, payload.clone(), options.clone()).map(|()| 1)
+                        }
+                        Member::Node(Peer { id, .. }) => {
+                            self.send(actor, id, member.address(), name, payload.clone(), &options).map(|()| 1)
+                        }
+                        Member::Workers(Peer { id, workers, .. }) => {
+                            self.send(actor, id, member.address(), name, payload.clone(), &options).map(|()| *workers)
+                        }
+                    };
+                    match queued {
+                        Ok(count) => taken += count,
                         Err(error) => refusal = Some(error),
                     }
                 }
@@ -158,7 +173,12 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> Result<(), CallError> {
-        let (slot, matched) = self.prepare(actor, target, name, false)?;
+        let (slot, matched) = match self.resolve(actor, target, name, false)? {
+            Place::Local(slot, matched) => (slot, matched),
+            Place::Remote(node, target) => {
+                return self.send(actor, &node, Address::One(target), name, payload, &options);
+            }
+        };
         let making = self.rpc(actor, &slot, name, payload, options, false);
         let trace = making.trace();
         let placed = self
@@ -167,40 +187,20 @@ impl Dispatch {
         placed.inspect_err(|error| slot.refused(TriggerKind::Rpc, error, trace))
     }
 
-    /// The slot and the route of an rpc, if the actor may call it. Only who waits for it can wait for himself.
-    fn prepare(
+    /// Sends a call that nobody waits for to another node.
+    fn send(
         &self,
         actor: &Actor,
-        target: Target,
+        node: &str,
+        address: Address,
         name: &RouteName,
-        awaited: bool,
-    ) -> Result<(Arc<Slot>, Matched), CallError> {
-        let module = module_of(actor, name)?;
-        if let Actor::Guest(caller) = actor
-            && module != &*caller.module
-            && !caller.capabilities.rpc.allow(module)
-        {
-            return Err(forbidden(&caller.module, "rpc", Some(module)));
-        }
-        let parent = actor.parent().filter(|_| awaited);
-        let slot = match self.isolate_of(target)? {
-            None => self.choose(module, actor.here(), parent)?,
-            Some(isolate) => {
-                let slot = self.slot_in(module, isolate)?;
-                match self.refusal(&slot, parent) {
-                    Some(error) => {
-                        slot.refused(TriggerKind::Rpc, &error, parent.map(|parent| parent.trace));
-                        return Err(error);
-                    }
-                    None => slot,
-                }
-            }
-        };
-        let matched = Dispatch::find(&slot, name, TriggerKind::Rpc)?;
-        Ok((slot, matched))
+        payload: Payload,
+        options: &CallOptions,
+    ) -> Result<(), CallError> {
+        self.peers.notify(node, self.outgoing(actor, address, name, payload, options, false)?)
     }
 
-    fn rpc(
+    pub(super) fn rpc(
         &self,
         actor: &Actor,
         slot: &Slot,
@@ -221,55 +221,16 @@ impl Dispatch {
             deadline: Deadline::At(self.deadline(slot, above, options.timeout, fallback)),
             parent: parent.cloned(),
             awaited,
-            subdomain: subdomain(options.subdomain, parent),
-            trace: None,
+            remote: actor.envelope().cloned(),
+            subdomain: match actor.envelope() {
+                Some(envelope) => envelope.subdomain.clone(),
+                None => subdomain(options.subdomain, parent),
+            },
+            trace: actor.envelope().map(|envelope| envelope.trace),
             http: None,
             query: name.query.clone(),
             payload,
         }
-    }
-
-    /// `None` is any worker of this node.
-    fn isolate_of(&self, target: Target) -> Result<Option<IsolateId>, CallError> {
-        match target {
-            Target::Any => Ok(None),
-            Target::Isolate(isolate) => Ok(Some(isolate)),
-            Target::Node(id) if id == self.node.id => Ok(None),
-            Target::Server(server) if server == self.node.server => Ok(None),
-            Target::Node(id) => Err(CallError::NotFound(format!("there is no node {}", line(&id, NAME)))),
-            Target::Server(server) => Err(no_server(&server)),
-            Target::Channel(channel) => Err(CallError::NotFound(format!(
-                "there is no channel {}: this version serves no channels",
-                line(&channel, NAME)
-            ))),
-            Target::Session(session) => Err(CallError::NotFound(format!(
-                "there is no session {}: this version serves no sessions",
-                line(&session, NAME)
-            ))),
-            Target::Other(kind, _) => Err(unknown("target", &kind)),
-        }
-    }
-
-    fn members(&self, actor: &Actor, group: Group, name: &RouteName) -> Result<Vec<IsolateId>, CallError> {
-        match group {
-            Group::Workers | Group::Cluster => Ok(self.workers().iter().map(|isolate| isolate.id).collect()),
-            Group::Nodes => self.one_worker(actor, name).map(|isolate| vec![isolate]),
-            Group::Servers(server) if server == self.node.server => {
-                self.one_worker(actor, name).map(|isolate| vec![isolate])
-            }
-            Group::Brokers if self.places.brokers.is_empty() => {
-                Err(CallError::NotFound("no module is held by brokers".to_owned()))
-            }
-            Group::Brokers => Ok(self.places.brokers.iter().map(|isolate| isolate.id).collect()),
-            Group::Servers(server) => Err(no_server(&server)),
-            Group::Other(kind, _) => Err(unknown("group", &kind)),
-        }
-    }
-
-    /// The worker that takes the call for this node. Where none can, the lead's own refusal tells why.
-    fn one_worker(&self, actor: &Actor, name: &RouteName) -> Result<IsolateId, CallError> {
-        let chosen = self.choose(module_of(actor, name)?, actor.here(), actor.parent());
-        Ok(chosen.map_or(IsolateId::Worker(0), |slot| slot.isolate))
     }
 
     /// Until when a gather waits.
@@ -296,28 +257,6 @@ fn asked(
 ) -> Result<RouteName, CallError> {
     within(caller, payload, place + route.len() + options.names())?;
     RouteName::parse(route).map_err(|error| CallError::Invalid(error.to_string()))
-}
-
-/// The module whose route is named: the caller's own when the name has none.
-fn module_of<'a>(actor: &'a Actor, name: &'a RouteName) -> Result<&'a str, CallError> {
-    match (&name.module, actor) {
-        (Some(module), _) => Ok(module),
-        (None, Actor::Guest(caller)) => Ok(&caller.module),
-        (None, Actor::Operator) => Err(CallError::Invalid("name the module".to_owned())),
-    }
-}
-
-fn no_server(server: &str) -> CallError {
-    CallError::NotFound(format!("there is no node of the type {}", line(server, NAME)))
-}
-
-fn unknown(what: &str, kind: &str) -> CallError {
-    CallError::Invalid(format!("this version knows no {what} of the kind `{}`", line(kind, NAME)))
-}
-
-/// The one given, else the caller's.
-pub(super) fn subdomain(given: Option<String>, parent: Option<&Arc<Context>>) -> Option<Arc<str>> {
-    given.map(Arc::from).or_else(|| parent.and_then(|parent| parent.subdomain.clone()))
 }
 
 /// The way up for what guests import.

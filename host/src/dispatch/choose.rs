@@ -48,9 +48,13 @@ impl Dispatch {
     /// is not there yet: that one may be waiting for this very startup.
     pub(super) fn refusal(&self, slot: &Slot, parent: Option<&Arc<Context>>) -> Option<CallError> {
         if parent.is_some_and(|parent| parent.in_startup) && !slot.is_ready() {
-            return Some(CallError::Unavailable(format!("{} is not ready in {}", slot.module, slot.isolate)));
+            return Some(Self::not_ready(slot));
         }
         slot.failed().or_else(|| Self::deadlock(slot, parent))
+    }
+
+    pub(super) fn not_ready(slot: &Slot) -> CallError {
+        CallError::Unavailable(format!("{} is not ready in {}", slot.module, slot.isolate))
     }
 
     /// The slot of a module in one isolate.

@@ -10,6 +10,7 @@ use super::{StartError, loader};
 use crate::config::{Config, LimitsPatch};
 use crate::dispatch::{Dispatch, Places};
 use crate::isolate::{self, Environment, GuestLinker, Ids, NodeFacts};
+use crate::ports::NoPeers;
 use crate::registry::{Exports, Loader, Manifest};
 use crate::swap::{self, Progress, Turn};
 
@@ -42,8 +43,14 @@ impl Inspector {
             brokers: 0,
         });
         let ids = Ids::default();
-        let nobody =
-            Dispatch::new(Places::default(), Arc::default(), node.clone(), ids.clone(), config.calls.max_depth);
+        let nobody = Dispatch::new(
+            Places::default(),
+            Arc::default(),
+            node.clone(),
+            ids.clone(),
+            config.calls.max_depth,
+            Arc::new(NoPeers),
+        );
         let environment = Environment {
             engine: loader.engine.clone(),
             node,

@@ -16,7 +16,7 @@ use super::running::Running;
 use super::stats::Stats;
 use super::supervise::Adoption;
 use super::version::Version;
-use crate::call::{CallError, IsolateId, Payload, Trace, TriggerKind};
+use crate::call::{CallError, Context, IsolateId, Payload, Trace, TriggerKind};
 use crate::config::Limits;
 use crate::registry::Generation;
 
@@ -269,6 +269,11 @@ impl Slot {
     /// Whether a held slot has nothing left that may start, or that runs and that somebody waits for.
     pub fn is_quiet(&self) -> bool {
         self.serving.load().as_ref().is_none_or(|serving| serving.running.is_quiet()) && self.mailbox.is_quiet()
+    }
+
+    /// A call that runs in the instance that serves.
+    pub fn context(&self, call: u64) -> Option<Arc<Context>> {
+        self.serving.load().as_ref().and_then(|serving| serving.running.context(call))
     }
 
     /// How many calls run in the instance that serves.

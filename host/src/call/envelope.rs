@@ -1,0 +1,194 @@
+//! A call between nodes, as plain data: what its context is there, and what it asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Address, IsolateId, Origin, Payload, RouteName, Trace, written};
+
+/// The form of [`Envelope`] that this version writes, and the only one that it reads.
+pub const VERSION: u8 = 1;
+
+/// The context of a call that crosses nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope {
+    pub version: u8,
+    pub origin: Origin,
+    /// The calls that wait for this one, nearest first. Empty when nobody waits for it.
+    pub chain: Vec<Link>,
+    /// How many calls are above it.
+    pub depth: u32,
+    /// Whether it descends from a startup that waits for it.
+    pub in_startup: bool,
+    /// How long its caller waits from when it is sent.
+    #[serde(rename = "leftMicros", with = "written::micros")]
+    pub left: Duration,
+    pub trace: Trace,
+    #[serde(with = "written::shared::option")]
+    pub subdomain: Option<Arc<str>>,
+}
+
+/// A call that waits, as every node can name it. Only its own node knows more of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    #[serde(with = "written::shared")]
+    pub node: Arc<str>,
+    #[serde(with = "written::shared")]
+    pub module: Arc<str>,
+    pub isolate: IsolateId,
+    pub call: u64,
+}
+
+/// An rpc to another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerCall {
+    pub envelope: Envelope,
+    /// On that node.
+    pub address: Address,
+    /// With the module's name.
+    pub route: RouteName,
+    pub payload: Payload,
+}
+
+/// A broadcast to other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerBroadcast {
+    pub envelope: Envelope,
+    pub module: String,
+    pub name: String,
+    /// Unique on the node that emits.
+    pub id: u64,
+    pub payload: Payload,
+}
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub id: String,
+    pub server: String,
+    pub workers: u32,
+}
+
+/// Plain data as the text that people know it by.
+macro_rules! as_text {
+    ($type:ty, $parse:expr, $what:literal) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let parse: fn(&str) -> Option<Self> = $parse;
+                parse(&text).ok_or_else(|| serde::de::Error::custom(concat!("must be ", $what)))
+            }
+        }
+    };
+}
+
+as_text!(IsolateId, IsolateId::parse, "`worker-<n>`, `broker-<n>` or `master`");
+as_text!(Trace, Trace::parse, "32 hexadecimal digits, not all 0");
+// Read with the bounds of every other route.
+as_text!(RouteName, |text| RouteName::parse(text).ok(), "a route: `[METHOD ]module/path[?query]`");
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::call::{CallError, Failure, Group, Reply, Target};
+
+    fn envelope() -> Envelope {
+        let trace = Trace::parse("0123456789abcdef0123456789abcdef").unwrap();
+        Envelope {
+            version: VERSION,
+            origin: Origin::Guest { module: "m".into(), isolate: IsolateId::Worker(1), node: Some("n-1".into()) },
+            chain: vec![Link { node: "n-1".into(), module: "m".into(), isolate: IsolateId::Master, call: 7 }],
+            depth: 1,
+            in_startup: false,
+            left: Duration::from_micros(1_500),
+            trace,
+            subdomain: Some("acme".into()),
+        }
+    }
+
+    fn round<T: Serialize + for<'de> Deserialize<'de> + PartialEq + std::fmt::Debug>(value: &T) -> Value {
+        let written = serde_json::to_value(value).unwrap();
+        assert_eq!(serde_json::from_value::<T>(written.clone()).unwrap(), *value, "{written}");
+        written
+    }
+
+    #[test]
+    fn a_call_crosses_nodes_as_plain_data() {
+        let route = RouteName::parse("GET m/a/b?c=d").unwrap();
+        let payload = Payload::Bytes(vec![0, 255]);
+        let call =
+            PeerCall { envelope: envelope(), address: Address::One(Target::Any), route, payload: payload.clone() };
+        let written = round(&call);
+        assert_eq!(
+            written["envelope"],
+            json!({
+                "version": 1,
+                "origin": { "guest": { "module": "m", "isolate": "worker-1", "node": "n-1" } },
+                "chain": [{ "node": "n-1", "module": "m", "isolate": "master", "call": 7 }],
+                "depth": 1,
+                "inStartup": false,
+                "leftMicros": 1_500,
+                "trace": "0123456789abcdef0123456789abcdef",
+                "subdomain": "acme",
+            })
+        );
+        assert_eq!(written["route"], "GET m/a/b?c=d");
+        round(&PeerCall { address: Address::Every(Group::Workers), ..call });
+        let broadcast = PeerBroadcast { envelope: envelope(), module: "m".into(), name: "b".into(), id: 3, payload };
+        assert_eq!(round(&broadcast)["id"], 3);
+    }
+
+    #[test]
+    fn every_end_of_a_call_crosses_nodes() {
+        let why = || "why".to_owned();
+        let extra = vec![("a".to_owned(), "b".to_owned())];
+        let failure = Failure { name: why(), message: why(), status: 404, data: Payload::Text(why()), extra };
+        let errors = [
+            CallError::Failure(failure),
+            CallError::Timeout,
+            CallError::NotFound(why()),
+            CallError::Forbidden(why()),
+            CallError::Overloaded(why()),
+            CallError::Crashed(why()),
+            CallError::Unavailable(why()),
+            CallError::WouldDeadlock(why()),
+            CallError::TooDeep(why()),
+            CallError::Invalid(why()),
+            CallError::Other(why(), why()),
+        ];
+        let written = errors.each_ref().map(round);
+        assert_eq!(written[1], "timeout");
+        assert_eq!(written[7], json!({ "wouldDeadlock": "why" }));
+        let headers = vec![("x".to_owned(), "y".to_owned())];
+        let reply = Reply { status: 201, headers, payload: Payload::None, extra: Vec::new() };
+        assert_eq!(round(&reply)["payload"], "none");
+    }
+
+    #[test]
+    fn isolates_and_traces_are_read_as_they_are_written() {
+        for isolate in [IsolateId::Worker(12), IsolateId::Broker(0), IsolateId::Master] {
+            assert_eq!(IsolateId::parse(&isolate.to_string()), Some(isolate));
+        }
+        for text in ["worker", "worker-", "worker--1", "worker-x", "Master", ""] {
+            assert_eq!(IsolateId::parse(text), None, "{text}");
+        }
+        let trace = Trace::fresh();
+        assert_eq!(Trace::parse(&trace.to_string()), Some(trace));
+        for text in ["0123", &"0".repeat(32), &"G".repeat(32), &"A".repeat(32)] {
+            assert_eq!(Trace::parse(text), None, "{text}");
+        }
+    }
+}

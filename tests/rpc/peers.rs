@@ -1,0 +1,267 @@
+//! Calls and broadcasts between two nodes, which reach each other through JSON text and nothing else.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use fanfare::tooling::{BoxFuture, CallError, Dispatch, Entry, Peer, PeerBroadcast, PeerCall, Peers};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{end, message, replied};
+use crate::harness::{Started, TestHost, eventually};
+
+/// The way from one node to the others.
+#[derive(Default)]
+struct Loopback {
+    others: Mutex<Vec<(Peer, Weak<Dispatch>)>>,
+    /// Whether calls get lost on their way.
+    loses: AtomicBool,
+}
+
+/// What arrives when this is sent.
+fn crossed<T: Serialize + DeserializeOwned>(sent: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(sent).unwrap()).unwrap()
+}
+
+impl Loopback {
+    fn connect(&self, id: &str, server: &str, host: &Started) {
+        let dispatch = host.running().dispatch();
+        let workers = u32::try_from(dispatch.workers().len()).unwrap();
+        let peer = Peer { id: id.to_owned(), server: server.to_owned(), workers };
+        self.others.lock().unwrap().push((peer, Arc::downgrade(dispatch)));
+    }
+
+    fn to(&self, node: &str) -> Arc<Dispatch> {
+        let others = self.others.lock().unwrap();
+        others.iter().find(|(peer, _)| peer.id == node).and_then(|(_, dispatch)| dispatch.upgrade()).unwrap()
+    }
+}
+
+impl Peers for Loopback {
+    fn nodes(&self) -> Vec<Peer> {
+        self.others.lock().unwrap().iter().map(|(peer, _)| peer.clone()).collect()
+    }
+
+    fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<Entry>, CallError>> {
+        if self.loses.load(Ordering::Acquire) {
+            return Box::pin(std::future::pending());
+        }
+        let answered = self.to(node).answer(crossed(&call));
+        Box::pin(async move { answered.await.map(|entries| crossed(&entries)).map_err(|error| crossed(&error)) })
+    }
+
+    fn notify(&self, node: &str, call: PeerCall) -> Result<(), CallError> {
+        // The sender does not hear of it.
+        let _ = self.to(node).accept(crossed(&call));
+        Ok(())
+    }
+
+    fn broadcast(&self, broadcast: PeerBroadcast) -> u32 {
+        let nodes = self.nodes();
+        for peer in &nodes {
+            let _ = self.to(&peer.id).hear(crossed(&broadcast));
+        }
+        u32::try_from(nodes.len()).unwrap()
+    }
+}
+
+/// Two nodes, `a-1` of the type `alpha` and `b-1` of the type `beta`, and the way from the first to the second.
+async fn two(modules: &[&str], configured: impl Fn(TestHost) -> TestHost) -> (Started, Started, Arc<Loopback>) {
+    let ways = [Arc::<Loopback>::default(), Arc::default()];
+    let start = async |id: &str, server: &str, way: &Arc<Loopback>| {
+        let node = json!({ "node": { "id": id, "server": server } });
+        configured(TestHost::waits_for(modules)).config(node).peers(way.clone()).start().await
+    };
+    let (a, b) = (start("a-1", "alpha", &ways[0]).await, start("b-1", "beta", &ways[1]).await);
+    let [to_b, to_a] = ways;
+    to_b.connect("b-1", "beta", &b);
+    to_a.connect("a-1", "alpha", &a);
+    (a, b, to_b)
+}
+
+fn as_it_is(host: TestHost) -> TestHost {
+    host
+}
+
+fn on_b(route: &str) -> Value {
+    json!({ "route": route, "target": { "node": "b-1" } })
+}
+
+/// A call of `waits` that makes another one there.
+fn through_b(wanted: &Value) -> Value {
+    json!({ "route": "waits/nested", "target": { "node": "b-1" }, "payload": wanted })
+}
+
+#[tokio::test]
+async fn a_call_reaches_another_node_with_all_that_it_takes_along() {
+    let (a, _b, _) = two(&["echo"], as_it_is).await;
+    for target in [json!({ "node": "b-1" }), json!({ "server": "beta" })] {
+        let wanted = json!({ "route": "echo/context", "target": target, "timeoutMs": 700, "subdomain": "acme" });
+        let context = replied(&a.nested(1, wanted).await);
+        assert_eq!((&context["whoami"]["node"], &context["whoami"]["server"]), (&json!("b-1"), &json!("beta")));
+        assert_eq!((&context["trigger"], &context["subdomain"]), (&json!("rpc"), &json!("acme")));
+        let left = context["deadlineMs"].as_u64().unwrap();
+        assert!((1..=700).contains(&left), "{left}");
+        let origin = context["origin"].as_str().unwrap();
+        assert!(["waits", "Worker(1)", "a-1"].iter().all(|part| origin.contains(part)), "{origin}");
+    }
+    let operated = a.running().dispatch();
+    let name = fanfare::tooling::RouteName::parse("GET echo/context").unwrap();
+    let (target, options) = (fanfare::tooling::Target::Node("b-1".into()), Default::default());
+    let reply = operated.call(&fanfare::tooling::Actor::Operator, target, &name, Default::default(), options).await;
+    let context: Value = serde_json::from_slice(reply.unwrap().payload.as_bytes()).unwrap();
+    assert_eq!((&context["whoami"]["node"], &context["origin"]), (&json!("b-1"), &json!("Origin::Operator")));
+}
+
+#[tokio::test]
+async fn every_end_of_a_call_comes_back_from_another_node() {
+    let (a, b, to_b) = two(&["echo", "traps"], as_it_is).await;
+    let fails = json!({ "name": "no", "message": "not today", "status": 418, "data": "why" });
+    let failed = json!({ "route": "echo/fail", "target": { "node": "b-1" }, "payload": fails });
+    let failed = a.nested(0, failed).await;
+    let failure = json!({ "name": "no", "status": 418, "data": "\"why\"" });
+    assert_eq!((end(&failed), &failed["error"]["failure"]), ("failure", &failure), "{failed}");
+    let crashed = a.nested(0, on_b("traps/trap")).await;
+    assert_eq!(end(&crashed), "crashed");
+    assert!(message(&crashed).starts_with("traps ("), "{crashed}");
+    let missing = a.nested(0, on_b("echo/nothing")).await;
+    assert_eq!((end(&missing), message(&missing)), ("not-found", "there is no route echo/nothing"));
+    assert_eq!(end(&a.nested(0, on_b("serial/ok")).await), "forbidden", "the caller's node grants");
+
+    let late = json!({ "route": "traps/hold", "target": { "node": "b-1" }, "timeoutMs": 100 });
+    assert_eq!(end(&a.nested(0, late.clone()).await), "timeout");
+    eventually("it is late there too", || async {
+        b.metric("fanfare_calls_total", &["module=\"traps\"", "trigger=\"rpc\"", "outcome=\"timeout\""]).await == 1.0
+    })
+    .await;
+    to_b.loses.store(true, Ordering::Release);
+    assert_eq!(end(&a.nested(0, late).await), "timeout", "whatever happens on the way");
+
+    let elsewhere = json!({ "route": "echo/who", "target": { "node": "c-1" } });
+    assert_eq!(message(&a.nested(0, elsewhere).await), "there is no node c-1");
+}
+
+#[tokio::test]
+async fn a_chain_across_nodes_that_comes_back_would_deadlock() {
+    let serial = |workers: u32| {
+        let rights = json!({ "rpc": ["waits"] });
+        move |host: TestHost| {
+            let host = host.grant("serial", rights.clone()).workers(workers);
+            host.manifest("serial", json!({ "capabilities": rights }))
+        }
+    };
+    let back = json!({ "route": "serial/who", "target": { "node": "a-1" } });
+    let (a, b, _) = two(&["serial"], serial(1)).await;
+    let ended = replied(&a.run(0, "serial", "nested", through_b(&back)).await);
+    assert_eq!(end(&ended), "would-deadlock", "{ended}");
+    assert!(message(&ended).starts_with("serial in worker-0 runs call "), "{ended}");
+    // One that is not in the chain waits for nobody above it.
+    assert_eq!(end(&replied(&a.nested(0, through_b(&back)).await)), "ok");
+    assert_eq!(end(&b.nested(0, back.clone()).await), "ok");
+
+    let (a, _b, _) = two(&["serial"], serial(2)).await;
+    let ended = replied(&a.run(0, "serial", "nested", through_b(&back)).await);
+    assert_eq!(replied(&ended)["isolate"], "worker-1", "any is another worker: {ended}");
+}
+
+#[tokio::test]
+async fn depth_counts_across_nodes() {
+    let (a, _b, _) = two(&["echo"], |host| host.config(json!({ "calls": { "maxDepth": 2 } }))).await;
+    let who = json!({ "route": "echo/who", "target": { "node": "a-1" } });
+    assert_eq!(end(&replied(&a.nested(0, through_b(&who)).await)), "ok");
+    let further = json!({ "route": "waits/nested", "target": { "node": "a-1" }, "payload": who });
+    let ended = replied(&replied(&a.nested(0, through_b(&further)).await));
+    assert_eq!(message(&ended), "a call of echo would be 3 calls deep: calls.maxDepth allows 2");
+}
+
+#[tokio::test]
+async fn groups_reach_other_nodes() {
+    let (a, b, _) = two(&["echo"], as_it_is).await;
+    let places = async |group: Value| {
+        let entries = a.run(1, "waits", "every", json!({ "route": "echo/who", "group": group })).await;
+        let place = |entry: &Value| {
+            assert_eq!(replied(&entry["outcome"])["isolate"], entry["isolate"], "{entry}");
+            (entry["node"].as_str().unwrap_or("here").to_owned(), entry["isolate"].as_str().unwrap().to_owned())
+        };
+        entries.as_array().unwrap().iter().map(place).collect::<Vec<_>>()
+    };
+    let all = [("here", "worker-0"), ("here", "worker-1"), ("b-1", "worker-0"), ("b-1", "worker-1")];
+    assert_eq!(places(json!("cluster")).await, all.map(|(node, isolate)| (node.to_owned(), isolate.to_owned())));
+    let nodes: Vec<String> = places(json!("nodes")).await.into_iter().map(|(node, _)| node).collect();
+    assert_eq!(nodes, ["here", "b-1"]);
+    let beta: Vec<String> = places(json!({ "servers": "beta" })).await.into_iter().map(|(node, _)| node).collect();
+    assert_eq!(beta, ["b-1"]);
+
+    let before = a.running().dispatch().workers().len();
+    let notify = json!({ "route": "/hear", "payload": "note", "group": "cluster" });
+    assert_eq!(a.run(0, "waits", "notify", notify).await, json!({ "ok": before + 2 }));
+    for host in [&a, &b] {
+        for worker in [0, 1] {
+            let heard =
+                || async { host.run(worker, "waits", "heard&method=GET", Value::Null).await == json!(["note"]) };
+            eventually("it is heard everywhere", heard).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broadcast_runs_once_in_every_worker_of_every_node() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = seen.clone();
+    let (a, b, _) = two(&["echo"], |host| {
+        let notes = notes.clone();
+        host.probe(Arc::new(move |call| {
+            if let fanfare::tooling::Trigger::Broadcast(broadcast) = &call.trigger {
+                notes.lock().unwrap().push((broadcast.id, broadcast.same_as_caller, call.context.subdomain.clone()));
+            }
+        }))
+    })
+    .await;
+    let emission = json!({ "name": "wave", "payload": "hello", "subdomain": "acme" });
+    let receipt = a.run(0, "waits", "emit", emission).await;
+    assert_eq!(receipt["ok"]["accepted"], 2, "the workers of its own node: {receipt}");
+    for host in [&a, &b] {
+        for worker in [0, 1] {
+            let heard =
+                || async { host.run(worker, "waits", "heard&method=GET", Value::Null).await == json!(["hello"]) };
+            eventually("it is heard everywhere, and once", heard).await;
+        }
+    }
+    let seen = seen.lock().unwrap().clone();
+    assert_eq!(seen.len(), 4, "{seen:?}");
+    assert!(seen.iter().all(|(id, ..)| receipt["ok"]["id"] == *id), "one number everywhere: {seen:?}");
+    assert_eq!(seen.iter().filter(|(_, same, _)| *same).count(), 1, "{seen:?}");
+    assert!(seen.iter().all(|(.., subdomain)| subdomain.as_deref() == Some("acme")), "{seen:?}");
+    // Across and back each node has its own order.
+    assert_eq!(b.emit("waits", "wave", "again").await["seq"], 2);
+    eventually("it comes back", || async {
+        a.run(1, "waits", "heard&method=GET", Value::Null).await == json!(["hello", "again"])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_comes_from_a_startup_or_a_later_version_is_answered_at_once() {
+    let host = TestHost::with("traps").workers(1).config(json!({ "isolate": { "restartBackoff": "1h" } }));
+    let host = host.config(json!({ "isolate": { "restartBackoffMax": "1h" } })).start().await;
+    let answer = async |version: u8, in_startup: bool| {
+        let trace = "0123456789abcdef0123456789abcdef";
+        let envelope = json!({
+            "version": version, "origin": "host", "chain": [], "depth": 1, "inStartup": in_startup,
+            "leftMicros": 200_000, "trace": trace, "subdomain": null,
+        });
+        let call = json!({ "envelope": envelope, "address": { "one": "any" }, "route": "traps/ok", "payload": "none" });
+        let ended = host.running().dispatch().answer(serde_json::from_value(call).unwrap()).await;
+        ended.and_then(|mut entries| entries.remove(0).outcome).map_err(|error| error.to_string())
+    };
+    assert!(answer(1, true).await.is_ok());
+    assert_eq!(answer(2, false).await, Err("this node reads calls of version 1, this is 2".to_owned()));
+    // The first restart is immediate, the next one is not.
+    for _ in 0..2 {
+        host.call("any", "traps", "trap", "").await;
+    }
+    host.until("traps", 0, "state", "restarting").await;
+    assert_eq!(answer(1, true).await, Err("traps is not ready in worker-0".to_owned()));
+    assert_eq!(answer(1, false).await, Err("no answer by the deadline".to_owned()), "it waits");
+}
