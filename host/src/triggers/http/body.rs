@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use super::answer::Lease;
+use super::lease::Lease;
 use super::problem::Problem;
 use crate::call::Payload;
 use crate::net::Full;

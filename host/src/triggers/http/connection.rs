@@ -9,27 +9,20 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
-use super::answer::{AnswerBody, Lease};
+use super::answer::{self, AnswerBody};
 use super::content::{Handover, SocketHandler};
+use super::lease::Lease;
 use super::protocol::{Answers, Protocol};
 use super::rarely::Rarely;
+use super::responder::Responder;
+use super::serve::Serve;
+use super::settings::Settings;
+use super::stopping::Stopping;
 use super::watch::{Verdict, Watch};
 use super::watched::Watched;
-use super::{Gate, Serve, Settings, answer};
 use crate::net::{Account, Open, Stream};
-
-/// The two steps in which the host ends its connections.
-#[derive(Debug, Clone, Default)]
-pub struct Stopping {
-    /// Answers announce the end from now on: `Connection: close`, or GOAWAY. Streams and sockets
-    /// that were handed over say goodbye.
-    pub announced: CancellationToken,
-    /// Connections that are still idle are closed, and streams that have not ended are broken off.
-    pub last: CancellationToken,
-}
 
 /// How often a connection is looked at that cannot be closed yet, because part of a head has
 /// arrived or a stream has left bytes, and how many times.
@@ -54,27 +47,27 @@ pub async fn serve<S: Serve>(
     let scheme = if stream.is_encrypted() { "https" } else { "http" };
     let activity = Arc::new(Activity::new(settings.buffered.clone()));
     let watched = Watched::new(stream, activity.clone(), settings.clone());
-    let gate = Arc::new(Gate { settings, serve, peer, scheme, stopping });
+    let responder = Arc::new(Responder { settings, serve, peer, scheme, stopping });
     let service = service_fn(|request: Request<Incoming>| {
-        let gate = gate.clone();
+        let responder = responder.clone();
         let (open, mut running) = activity.start(request.version());
         let lease = Lease::of(&request, &activity);
         async move {
             // Only HTTP/2 streams need room before they begin.
             let mut lease = lease.map_err(|_| answer::refused_stream())?;
-            let spill = open > gate.settings.local_streams;
-            let response = gate.answer(request, spill, &mut lease).await;
+            let spill = open > responder.settings.local_streams;
+            let response = responder.answer(request, spill, &mut lease).await;
             running.end();
-            Ok::<_, h2::Error>(AnswerBody::wrap(response, lease, running, &gate.stopping))
+            Ok::<_, h2::Error>(AnswerBody::wrap(response, lease, running, &responder.stopping))
         }
     });
     let mut connection = Protocol::Unknown(watched, service);
-    run(&mut connection, &activity, &gate).await;
+    run(&mut connection, &activity, &responder).await;
     if let Some(handler) = activity.take_handler()
         && activity.is_socket_free()
         && let Some((stream, read)) = connection.into_stream()
     {
-        let (account, stopping) = (Account::new(gate.settings.buffered.clone()), gate.stopping.clone());
+        let (account, stopping) = (Account::new(responder.settings.buffered.clone()), responder.stopping.clone());
         // A task of its own, so that what HTTP needed of this one is free.
         tokio::spawn(hand_over(handler, Handover { stream, read, peer, open, account, stopping }));
     }
@@ -92,8 +85,8 @@ async fn hand_over(handler: SocketHandler, handover: Handover) {
 
 /// Runs the connection until it ends, hyper is done with its socket, or there is a reason to drop
 /// it.
-async fn run<T: Answers, S>(connection: &mut Protocol<T>, activity: &Arc<Activity>, gate: &Gate<S>) {
-    let Gate { settings, stopping, peer, .. } = gate;
+async fn run<T: Answers, S>(connection: &mut Protocol<T>, activity: &Arc<Activity>, responder: &Responder<S>) {
+    let Responder { settings, stopping, peer, .. } = responder;
     let mut watch = Watch::new(settings.header_timeout, settings.idle_timeout);
     let mut step = Step::Serving;
     let mut signal = Rarely::new(signal(step, stopping.clone(), watch.tick));

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Response, Uri, Version};
 use tokio_util::sync::CancellationToken;
 
-use super::Stopping;
+use super::stopping::Stopping;
 use crate::call::Trace;
 use crate::net::{Account, Open, Stream};
 

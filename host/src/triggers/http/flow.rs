@@ -5,11 +5,11 @@ use std::task::{Context, Poll};
 use hyper::body::Frame;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::Stopping;
 use super::activity::OpenStream;
-use super::answer::{Lease, Unsent};
 use super::content::Frames;
+use super::lease::{Lease, Unsent};
 use super::rarely::Rarely;
+use super::stopping::Stopping;
 use crate::net::Full;
 
 /// A stream of frames on its way to the client. Each frame is held by the account of its

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
 
-use super::Settings;
 use super::content::Answer;
+use super::settings::Settings;
 use crate::call::{self, CallError, MAX_PATH, Trace};
 use crate::net::Full;
 

@@ -13,8 +13,8 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::Settings;
 use super::answer::AnswerBody;
+use super::settings::Settings;
 use super::watched::Watched;
 use crate::net::Stream;
 

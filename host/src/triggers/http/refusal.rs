@@ -11,8 +11,8 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Settings;
 use super::problem::{Problem, TYPE};
+use super::settings::Settings;
 use crate::call::Trace;
 use crate::net::Stream;
 

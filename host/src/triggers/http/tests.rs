@@ -1,22 +1,25 @@
 //! The trigger over real sockets, with a worker that is none: handlers are closures.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::content::{Answer, Content, Handover, HostRequest, HostRoute, SocketHandler};
 use super::*;
-use crate::call::{self, Ended, Outcome, Payload, Reply};
+use crate::call::{self, CallError, Ended, Outcome, Payload, Reply};
 use crate::config::{HttpConfig, opens_test_routes};
 use crate::net::{self, Buffered};
-use crate::registry::router::{RouteSpec, Router};
+use crate::registry::router::{Found, Matched, RouteSpec, Router};
 use crate::registry::segment::Segment;
 use crate::registry::{Access, Middleware};
 

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Settings;
 use super::activity::{ANSWER, Activity, NOTHING};
 use super::refusal::{self, Refusal};
+use super::settings::Settings;
 use crate::net::Stream;
 
 /// How a client of HTTP/2 begins.

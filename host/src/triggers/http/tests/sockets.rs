@@ -2,7 +2,7 @@
 //! themselves.
 
 use super::*;
-use http::header::UPGRADE;
+use http::header::{CONNECTION, UPGRADE};
 use tokio::sync::mpsc;
 
 /// Says what was read before, then repeats what arrives, until the client has said all or the host
