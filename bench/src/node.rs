@@ -44,7 +44,7 @@ impl Node {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let worker = self.dispatch.worker(index).unwrap();
+        let worker = self.dispatch.places().get(IsolateId::Worker(index)).unwrap();
         self.runtime.block_on(worker.runtime().spawn(work)).unwrap()
     }
 }
