@@ -3,12 +3,15 @@
 //! [`Slot`] is what dispatch sees: a mailbox, a state, a load. `supervise` keeps an instance behind it. `instance`
 //! drives one store. Knows nothing of HTTP; what guests import reaches up through `ports`.
 
+mod adoption;
 mod bell;
 mod convert;
 mod cpu;
+mod environment;
 mod heartbeat;
 mod imports;
 mod instance;
+mod intake;
 mod limits;
 mod logs;
 mod mailbox;
@@ -25,78 +28,22 @@ mod version;
 mod wasi_http;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use supervise::{First, Supervisor};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use wasmtime::component::Linker;
 
+pub use environment::{Environment, Ids, NodeFacts, Probe};
 pub use heartbeat::{Heartbeat, watch};
 pub use mailbox::{Lane, Queued};
 pub use prepared::{Former, Old, Prepared};
 pub use program::Program;
 pub use slot::Slot;
-pub use state::NodeFacts;
 pub use stats::Stats;
 
-use crate::call::{Call, IsolateId};
-use crate::config::IsolateConfig;
+use crate::call::IsolateId;
 use crate::engine::Engine;
-use crate::ports::{Calls, Reloads};
-
-/// What all isolates of a node share.
-pub struct Environment {
-    pub engine: Engine,
-    pub node: Arc<NodeFacts>,
-    /// The way up, for what guests import.
-    pub calls: Arc<dyn Calls>,
-    /// The same for reloads. Empty where nothing is swapped.
-    pub reloads: OnceLock<Weak<dyn Reloads>>,
-    pub restart: IsolateConfig,
-    /// No instance is made anew after this.
-    pub stop: CancellationToken,
-    /// Everything that runs in isolates.
-    pub tasks: TaskTracker,
-    pub ids: Ids,
-    /// Sees every call as it starts, in the task of its instance. For tests of what a panic there costs.
-    pub probe: Option<Probe>,
-}
-
-/// See `Environment::probe`.
-pub type Probe = Arc<dyn Fn(&Call) + Send + Sync>;
-
-impl Environment {
-    pub fn next_id(&self) -> u64 {
-        self.ids.next()
-    }
-}
-
-/// Numbers for calls, from 1. Handed out in blocks, so that threads seldom meet.
-#[derive(Debug, Clone, Default)]
-pub struct Ids(Arc<AtomicU64>);
-
-impl Ids {
-    const BLOCK: u64 = 1 << 12;
-
-    pub fn next(&self) -> u64 {
-        use std::cell::Cell;
-        thread_local! {
-            static BLOCK: Cell<(usize, u64)> = const { Cell::new((0, 0)) };
-        }
-        let owner = Arc::as_ptr(&self.0) as usize;
-        let (of, next) = BLOCK.get();
-        let id = if of == owner && next % Self::BLOCK != 0 {
-            next
-        } else {
-            self.0.fetch_add(Self::BLOCK, Ordering::Relaxed) + 1
-        };
-        BLOCK.set((owner, id + 1));
-        id
-    }
-}
 
 /// One thread's guests.
 pub struct Isolate {

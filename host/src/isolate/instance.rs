@@ -4,6 +4,7 @@
 //! limit, a host panic, or a guest that answers nothing past a deadline. Then every call still in it is ended as
 //! crashed. Calls that have not started stay in the mailbox, for the next instance.
 
+mod ask;
 mod control;
 mod fresh;
 mod snapshot;
@@ -21,23 +22,23 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use wasmtime::component::Accessor;
 
+pub use self::ask::Ask;
 pub use self::control::Control;
-pub use self::snapshot::Ask;
 use super::bell::when_woken;
 use super::cpu::in_turns;
+use super::environment::Environment;
+use super::intake::Intake;
+use super::mailbox::{Queued, Room};
 use super::program::{Handler, Program};
 use super::running::Running;
-use super::slot::Slot;
 use super::state::{self, State};
 use super::turn::Turns;
 use super::version::Version;
-use super::{Environment, mailbox::Room};
 use crate::call::{
     Call, CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger, panic_text,
     text,
 };
 use crate::engine::NoSpace;
-use crate::isolate::mailbox::Queued;
 use crate::registry::{Generation, Isolation};
 
 /// How an instance ended.
@@ -79,7 +80,7 @@ impl Drop for Instance {
 struct Drive {
     /// Names the instance to its mailbox.
     number: u64,
-    slot: Arc<Slot>,
+    intake: Arc<Intake>,
     version: Arc<Version>,
     program: Arc<Program>,
     environment: Arc<Environment>,
@@ -101,18 +102,18 @@ pub enum Entry {
 impl Instance {
     /// Starts an instance on the runtime of its isolate's thread.
     pub fn spawn(
-        slot: &Arc<Slot>,
+        intake: &Arc<Intake>,
         version: &Arc<Version>,
         program: &Arc<Program>,
         environment: &Arc<Environment>,
         (reason, entry): (StartupReason, Entry),
     ) -> Instance {
         let number = environment.next_id();
-        let running = Arc::new(Running::new(slot.stats.clone(), version.failed.clone()));
+        let running = Arc::new(Running::new(intake.stats.clone(), version.failed.clone()));
         let control = Arc::new(Control::default());
         let drive = Drive {
             number,
-            slot: slot.clone(),
+            intake: intake.clone(),
             version: version.clone(),
             program: program.clone(),
             environment: environment.clone(),
@@ -121,7 +122,8 @@ impl Instance {
             reason,
             entry,
         };
-        let task = environment.tasks.spawn_on(in_turns(environment.engine.ticks().clone(), drive.run()), &slot.runtime);
+        let task =
+            environment.tasks.spawn_on(in_turns(environment.engine.ticks().clone(), drive.run()), &intake.runtime);
         Instance { number, running, control, task }
     }
 }
@@ -146,7 +148,7 @@ impl Drive {
         };
         let handlers = self.running.crash(|handler| {
             let short = generation.short_digest();
-            format!("{} ({short}) ended in {} while `{handler}` ran: {why}", generation.module, self.slot.isolate)
+            format!("{} ({short}) ended in {} while `{handler}` ran: {why}", generation.module, self.intake.isolate)
         });
         if let End::Crashed(why) = &end {
             self.report("the instance crashed", &handlers, why);
@@ -159,7 +161,7 @@ impl Drive {
         let generation = &self.program.generation;
         let (reason, backtrace) = why.split_once('\n').map_or((why, None), |(reason, rest)| (reason, Some(rest)));
         tracing::error!(
-            module = %generation.module, generation = generation.short_digest(), isolate = %self.slot.isolate,
+            module = %generation.module, generation = generation.short_digest(), isolate = %self.intake.isolate,
             failed = ?handlers, backtrace = backtrace.map(|lines| tracing::field::display(format!("\n{lines}"))),
             "{what}: {reason}"
         );
@@ -220,22 +222,22 @@ impl Drive {
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 }
-                if !self.slot.mailbox.is_taker(self.number) {
+                if !self.intake.mailbox.is_taker(self.number) {
                     return Poll::Pending;
                 }
                 if !turns.has_room() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                self.slot.mailbox.register(cx.waker());
-                let Some(queued) = self.slot.mailbox.take(self.number, self.room()) else {
+                self.intake.mailbox.register(cx.waker());
+                let Some(queued) = self.intake.mailbox.take(self.number, self.room()) else {
                     let finished = self.control.is_finished(calls.is_empty());
                     return if finished { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 };
                 turns.count();
                 calls.push(self.start(accessor, handler, queued));
                 while turns.has_room()
-                    && let Some(queued) = self.slot.mailbox.take(self.number, self.room())
+                    && let Some(queued) = self.intake.mailbox.take(self.number, self.room())
                 {
                     turns.count();
                     calls.push(self.start(accessor, handler, queued));
@@ -251,13 +253,13 @@ impl Drive {
     }
 
     fn turns(&self) -> Arc<Turns> {
-        Turns::new(self.environment.restart.turn_calls, self.slot.stats.full_turns.clone())
+        Turns::new(self.environment.restart.turn_calls, self.intake.stats.full_turns.clone())
     }
 
     /// Takes calls from now on, or when it may.
     fn enter(&self) {
         if let Entry::AtOnce { era } = self.entry {
-            self.slot.mailbox.appoint(self.number, era);
+            self.intake.mailbox.appoint(self.number, era);
         }
         self.control.set_ready();
     }
@@ -299,13 +301,13 @@ impl Drive {
     fn begin(&self, queued: Queued) -> Option<(u64, crate::bindings::fanfare::module::types::Call)> {
         let now = Instant::now();
         if queued.call.context.is_late(now) {
-            self.slot.end(queued, &CallError::Timeout);
+            self.intake.end(queued, &CallError::Timeout);
             return None;
         }
         let route = match self.version.route_of(&queued.call) {
             Ok(route) => route,
             Err(error) => {
-                self.slot.end(queued, &error);
+                self.intake.end(queued, &error);
                 return None;
             }
         };
@@ -344,13 +346,13 @@ impl Drive {
     async fn startups(&self, accessor: &Accessor<State>, handler: &Handler) -> wasmtime::Result<Result<(), String>> {
         let generation = &self.program.generation;
         for (name, startup) in &generation.manifest.startups {
-            if !startup.everywhere && self.slot.isolate != crate::call::IsolateId::Worker(0) {
+            if !startup.everywhere && self.intake.isolate != crate::call::IsolateId::Worker(0) {
                 continue;
             }
             let Some(route) = self.version.route(startup.route) else { continue };
             let deadline = Deadline::At(Instant::now() + generation.limits.startup);
             let id = self.environment.next_id();
-            let mut context = Context::root(id, generation.module.clone(), self.slot.isolate, Origin::Host, deadline);
+            let mut context = Context::root(id, generation.module.clone(), self.intake.isolate, Origin::Host, deadline);
             context.in_startup = true;
             let (reply, ended) = tokio::sync::oneshot::channel();
             let trigger = Trigger::Startup { name: name.as_str().into(), reason: self.reason };
@@ -379,7 +381,7 @@ impl Drive {
     fn store(&self) -> Result<wasmtime::Store<State>, NoSpace> {
         let generation = &self.program.generation;
         let log = self.version.log.clone();
-        state::store(&self.environment, generation, self.slot.isolate, self.running.clone(), log)
+        state::store(&self.environment, generation, self.intake.isolate, self.running.clone(), log)
     }
 
     fn describe(&self, error: &wasmtime::Error, state: &State) -> String {

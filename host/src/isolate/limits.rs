@@ -1,9 +1,7 @@
-//! The only place that knows ticks, fuel and bytes of a store.
+//! What a store has taken of memory and tables, against its limits.
 
 use wasmtime::ResourceLimiter;
 
-use super::cpu::charge_calls;
-use super::state::State;
 use crate::config::Limits;
 
 /// What a store has taken of memory and tables, and what it was refused.
@@ -58,14 +56,6 @@ impl ResourceLimiter for Taken {
         self.tables = total;
         Ok(true)
     }
-}
-
-/// Puts all limits on a new store.
-pub fn apply(store: &mut wasmtime::Store<State>, limits: &Limits) {
-    store.limiter(|state| &mut state.taken);
-    store.set_hostcall_fuel(usize::try_from(limits.hostcall_fuel).unwrap_or(usize::MAX));
-    store.set_max_component_handles(limits.handles as usize);
-    charge_calls(store, |state| &mut state.cpu);
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Environment;
+use super::environment::Environment;
 use super::instance::{Ask, Entry, Instance};
 use super::program::Program;
 use super::slot::Slot;
@@ -30,7 +30,7 @@ impl Prepared {
     pub fn start(slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>) -> Prepared {
         let version = Arc::new(Version::new(program.generation.clone(), slot.isolate, &slot.stats));
         let how = (StartupReason::Swap, Entry::WhenAppointed);
-        let instance = Some(Instance::spawn(slot, &version, program, environment, how));
+        let instance = Some(Instance::spawn(&slot.intake, &version, program, environment, how));
         Prepared { slot: slot.clone(), version, program: program.clone(), instance }
     }
 

@@ -1,5 +1,6 @@
 //! One module in one isolate: what dispatch sees of it, whichever instance serves just then.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,12 +10,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::adoption::Adoption;
 use super::instance::{Ask, Control, Instance};
+use super::intake::Intake;
 use super::mailbox::{Lane, Mailbox, Offer, Queued};
 use super::program::Program;
 use super::running::Running;
 use super::stats::Stats;
-use super::supervise::Adoption;
 use super::version::Version;
 use crate::call::{CallError, Context, IsolateId, Payload, Trace, TriggerKind};
 use crate::config::Limits;
@@ -62,12 +64,7 @@ struct Serving {
 }
 
 pub struct Slot {
-    pub module: Arc<str>,
-    pub isolate: IsolateId,
-    pub mailbox: Mailbox,
-    pub stats: Arc<Stats>,
-    /// Of its isolate's thread.
-    pub(super) runtime: Handle,
+    pub(super) intake: Arc<Intake>,
     version: ArcSwap<Version>,
     /// The way to its supervisor, and the supervisor's end until that takes it.
     adopt: mpsc::Sender<Adoption>,
@@ -84,20 +81,31 @@ pub struct Slot {
     placed: AtomicU64,
 }
 
+/// What instances need of a slot is part of it.
+impl Deref for Slot {
+    type Target = Intake;
+
+    fn deref(&self) -> &Intake {
+        &self.intake
+    }
+}
+
 impl Slot {
     pub fn new(isolate: IsolateId, runtime: Handle, generation: Arc<Generation>, stop: CancellationToken) -> Slot {
         // One swap at a time.
         let (adopt, adoptions) = mpsc::channel(1);
         let stats = Arc::new(Stats::new(generation.module.clone(), isolate));
         Slot {
-            module: generation.module.as_ref().into(),
-            isolate,
-            mailbox: Mailbox::new(&generation.limits),
-            runtime,
+            intake: Arc::new(Intake {
+                module: generation.module.as_ref().into(),
+                isolate,
+                mailbox: Mailbox::new(&generation.limits),
+                stats: stats.clone(),
+                runtime,
+            }),
             adopt,
             adoptions: Mutex::new(Some(adoptions)),
             version: ArcSwap::from_pointee(Version::new(generation, isolate, &stats)),
-            stats,
             state: watch::Sender::new(SlotState::Starting),
             ready: AtomicBool::new(false),
             serving: ArcSwapOption::empty(),
@@ -148,22 +156,6 @@ impl Slot {
             "{most} wait for {} in {} already: {limit} allows no more",
             self.module, self.isolate
         ))
-    }
-
-    /// Ends a call that has not started.
-    pub(super) fn end(&self, queued: Queued, error: &CallError) {
-        let Queued { call, reply, .. } = queued;
-        if call.context.end() {
-            self.stats.ended(call.trigger.kind(), &call.context, Some(error));
-        }
-        if let Some(reply) = reply {
-            // The caller may have left, which ends nothing.
-            let _ = reply.send(Err(error.clone()));
-        }
-    }
-
-    pub(super) fn gone(&self) -> CallError {
-        CallError::Unavailable(format!("{} takes no calls in {} any more", self.module, self.isolate))
     }
 
     /// Counts a call that was refused before it was placed.

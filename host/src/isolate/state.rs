@@ -7,17 +7,17 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::Environment;
-use super::cpu::Cpu;
-use super::limits::{self, Taken};
+use super::cpu::{Cpu, charge_calls};
+use super::environment::{Environment, NodeFacts};
+use super::limits::Taken;
 use super::logs::{Level, Log, Output};
 use super::running::Running;
 use super::wasi_http::{WasiHttp, most_resources};
 use crate::call::{Context, IsolateId};
-use crate::config::Capabilities;
+use crate::config::{Capabilities, Limits};
 use crate::engine::{Engine, NoSpace, Reserved};
 use crate::ports::{Caller, Calls, Reloads};
-use crate::registry::{Generation, PlaceKinds};
+use crate::registry::Generation;
 
 /// The most random bytes of one call: as many as are made well within a tick.
 const RANDOM: u64 = 1 << 20;
@@ -48,23 +48,6 @@ pub struct Guest {
     pub log: Log,
     /// A place for each import that waits.
     pub waiting: Arc<Semaphore>,
-}
-
-/// What every guest of a node may know of it.
-#[derive(Debug)]
-pub struct NodeFacts {
-    pub id: String,
-    pub server: String,
-    pub workers: u32,
-    pub brokers: u32,
-}
-
-impl NodeFacts {
-    /// How many isolates hold a generation that lives in these kinds of places.
-    pub fn places(&self, kinds: PlaceKinds) -> u64 {
-        let brokers = if kinds.brokers { self.brokers } else { 0 };
-        u64::from(self.workers) + u64::from(brokers) + u64::from(kinds.master)
-    }
 }
 
 impl State {
@@ -116,8 +99,16 @@ pub fn store(
     };
     let state = State::new(Arc::new(guest), &environment.engine, space);
     let mut store = wasmtime::Store::new(environment.engine.wasmtime(), state);
-    limits::apply(&mut store, &generation.limits);
+    set_limits(&mut store, &generation.limits);
     Ok(store)
+}
+
+/// Puts all limits on a new store.
+fn set_limits(store: &mut wasmtime::Store<State>, limits: &Limits) {
+    store.limiter(|state| &mut state.taken);
+    store.set_hostcall_fuel(usize::try_from(limits.hostcall_fuel).unwrap_or(usize::MAX));
+    store.set_max_component_handles(limits.handles as usize);
+    charge_calls(store, |state| &mut state.cpu);
 }
 
 impl WasiView for State {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Environment;
+use super::adoption::Adoption;
+use super::environment::Environment;
 use super::instance::{Entry, Instance};
 use super::program::Program;
 use super::slot::{Slot, SlotState};
@@ -14,17 +15,6 @@ use super::version::Version;
 use crate::call::StartupReason;
 use crate::config::IsolateConfig;
 use crate::ports::BoxFuture;
-
-/// An instance that has been prepared, for the supervisor of its slot to take over.
-pub struct Adoption {
-    pub instance: Instance,
-    pub version: Arc<Version>,
-    pub program: Arc<Program>,
-    /// See [`Mailbox::hand_over`](super::mailbox::Mailbox::hand_over).
-    pub era: u64,
-    /// Told of the one that it follows, which drains.
-    pub old: oneshot::Sender<Option<Instance>>,
-}
 
 /// Keeps an instance behind a slot.
 pub struct Supervisor {
@@ -98,7 +88,7 @@ impl Supervisor {
 
     fn spawn(&self, reason: StartupReason) -> Instance {
         let how = (reason, Entry::AtOnce { era: self.era });
-        Instance::spawn(&self.slot, &self.version, &self.program, &self.environment, how)
+        Instance::spawn(&self.slot.intake, &self.version, &self.program, &self.environment, how)
     }
 
     /// Waits for what happens to an instance; another one may take its place meanwhile.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use super::snapshot::{Ask, Asks};
+use super::ask::{Ask, Asks};
 
 /// How an instance and its supervisor talk.
 #[derive(Default)]

@@ -46,15 +46,15 @@ impl Drive {
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
                 }
-                if !self.slot.mailbox.is_taker(self.number) {
+                if !self.intake.mailbox.is_taker(self.number) {
                     return Poll::Pending;
                 }
                 if turn.is_over() || !turns.has_room() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                self.slot.mailbox.register(cx.waker());
-                let Some(queued) = self.slot.mailbox.take(self.number, self.room()) else {
+                self.intake.mailbox.register(cx.waker());
+                let Some(queued) = self.intake.mailbox.take(self.number, self.room()) else {
                     return if self.control.is_finished(calls.is_empty()) { Poll::Ready(()) } else { Poll::Pending };
                 };
                 turns.count();
@@ -69,11 +69,11 @@ impl Drive {
         // Each call has a place of its own, so that a crash ends just that one.
         let alone = Drive {
             number: self.number,
-            slot: self.slot.clone(),
+            intake: self.intake.clone(),
             version: self.version.clone(),
             program: self.program.clone(),
             environment: self.environment.clone(),
-            running: Arc::new(Running::new(self.slot.stats.clone(), self.version.failed.clone())),
+            running: Arc::new(Running::new(self.intake.stats.clone(), self.version.failed.clone())),
             control: Arc::default(),
             reason: self.reason,
             entry: self.entry,
@@ -97,7 +97,7 @@ impl Drive {
     async fn single(&self, queued: Queued) {
         let mut store = match self.store() {
             Ok(store) => store,
-            Err(error) => return self.slot.end(queued, &CallError::Overloaded(error.to_string())),
+            Err(error) => return self.intake.end(queued, &CallError::Overloaded(error.to_string())),
         };
         let grace = self.program.generation.limits.abandon_after;
         let run = async {
@@ -135,7 +135,7 @@ impl Drive {
         let short = generation.short_digest();
         let first = why.lines().next().unwrap_or_default();
         let handlers = self.running.crash(|handler| {
-            format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.slot.isolate)
+            format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.intake.isolate)
         });
         // Any client can make one crash, call by call: the module's rate of lines holds for it.
         if self.version.log.admits() {

@@ -46,7 +46,7 @@ impl Drive {
 
     /// Whether there is nothing but the calls that it has.
     fn takes_no_more(&self) -> bool {
-        let finishing = || self.control.finishing.load(Ordering::Acquire) && self.slot.mailbox.waiting() == (0, 0);
+        let finishing = || self.control.finishing.load(Ordering::Acquire) && self.intake.mailbox.waiting() == (0, 0);
         self.control.draining.load(Ordering::Acquire) || finishing()
     }
 
