@@ -8,25 +8,22 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::CONTENT_TYPE;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
+pub use exchange::{ExchangeError, exchange};
 pub use problem::sentence;
 
 use super::terminal::{complain, print};
 use fanfare::api::Problem;
 use fanfare::tooling::text::line;
 
+mod exchange;
 mod problem;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longer than any call may take by default.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -161,41 +158,18 @@ async fn ask_within(
     path: &str,
     body: Option<String>,
 ) -> Result<Answer, ClientError> {
-    let unreachable = |error| ClientError::Unreachable { endpoint: endpoint.clone(), error };
-    let broken = |error| ClientError::Broken { endpoint: endpoint.clone(), error };
-    let authority = &endpoint.authority;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
-    let connected = timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let stream = connected.map_err(unreachable)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let mut request = Request::new(Full::<Bytes>::from(body.clone().unwrap_or_default()));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().unwrap_or_default();
-    if let Ok(host) = HeaderValue::try_from(authority.as_str()) {
-        request.headers_mut().insert(HOST, host);
-    }
     if body.is_some() {
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    let asking = async {
-        let response = sender.send_request(request).await?;
-        let (head, body) = response.into_parts();
-        Ok((head.status, body.collect().await?.to_bytes()))
-    };
-    let asking = timeout(within, async {
-        let mut asking = std::pin::pin!(asking);
-        tokio::select! {
-            biased;
-            answer = &mut asking => answer,
-            // The connection ends when the answer is in, which may be in the buffer still.
-            _ = connection => asking.await,
-        }
-    });
-    match asking.await {
-        Ok(Ok((status, body))) => checked(Answer { endpoint: endpoint.clone(), status, body }),
-        Ok(Err(error)) => Err(broken(error)),
-        Err(_) => Err(ClientError::Slow { endpoint: endpoint.clone(), within }),
+    let endpoint = endpoint.clone();
+    match exchange(&endpoint.authority, request, within).await {
+        Ok(response) => checked(Answer { endpoint, status: response.status(), body: response.into_body() }),
+        Err(ExchangeError::Unreachable(error)) => Err(ClientError::Unreachable { endpoint, error }),
+        Err(ExchangeError::Broken(error)) => Err(ClientError::Broken { endpoint, error }),
+        Err(ExchangeError::Slow(within)) => Err(ClientError::Slow { endpoint, within }),
     }
 }
 

@@ -1,7 +1,9 @@
 //! An admin listener that is none, for the tests of the commands.
 
 use super::*;
+use http_body_util::BodyExt;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use tokio::sync::mpsc;
 

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::CONTENT_TYPE;
+use http::uri::{Authority, InvalidUri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::expect::Answer;
 use super::file::{Broadcast, Call, From, body};
-use crate::client::encoded;
+use crate::client::{encoded, exchange};
 use fanfare::RunningHost;
 use fanfare::api::{Entry, Problem, Reply};
 use fanfare::tooling::{Access, Found, Manifest, Route, RouteSpec, Router};
@@ -115,22 +114,8 @@ async fn ask(
     let target: Uri = target.parse().map_err(|_| format!("{target:?} is no target of a request"))?;
     let mut request = Request::new(Full::<Bytes>::from(payload.map(body).unwrap_or_default()));
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
-    if !request.headers().contains_key(HOST) {
-        let host = HeaderValue::try_from(address.to_string()).map_err(|error| error.to_string())?;
-        request.headers_mut().insert(HOST, host);
-    }
-    let exchange = async {
-        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
-        tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-        Ok((head, body))
-    };
-    let exchanged = tokio::time::timeout(PATIENCE, exchange).await;
-    let (head, body) = exchanged.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))?;
+    let authority: Authority = address.to_string().parse().map_err(|error: InvalidUri| error.to_string())?;
+    let (head, body) = exchange(&authority, request, PATIENCE).await.map_err(|error| error.to_string())?.into_parts();
     let body = String::from_utf8_lossy(&body).into_owned();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let is_problem = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
