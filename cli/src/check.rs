@@ -184,16 +184,18 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     /// A project of its own, gone afterwards.
-    struct Project(PathBuf);
+    struct Project(TempDir);
 
     impl Project {
-        fn new(name: &str, files: &[(&str, &str)]) -> Project {
-            let root = std::env::temp_dir().join(format!("fanfare-check-{name}-{}", std::process::id()));
+        fn new(files: &[(&str, &str)]) -> Project {
+            let root = tempfile::tempdir().unwrap();
             for (file, text) in files {
-                let file = root.join(file);
+                let file = root.path().join(file);
                 std::fs::create_dir_all(file.parent().unwrap()).unwrap();
                 std::fs::write(file, text).unwrap();
             }
@@ -201,13 +203,7 @@ mod tests {
         }
 
         fn check(&self, below: &str, extra: Extra<'_>) -> Report {
-            check(&self.0.join(below), &CheckArgs::default(), extra)
-        }
-    }
-
-    impl Drop for Project {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
+            check(&self.0.path().join(below), &CheckArgs::default(), extra)
         }
     }
 
@@ -223,19 +219,16 @@ mod tests {
 
     #[test]
     fn all_files_are_checked_and_all_faults_reported() {
-        let project = Project::new(
-            "all",
-            &[
-                (
-                    "fanfare.json",
-                    r#"{"workers": 0, "modules": {"asks": {"grants": {"rpc": ["b"]}}, "good": {}, "goood": {}}}"#,
-                ),
-                ("modules/asks/module.json", ASKS),
-                ("modules/bad/module.json", r#"{"routes": 1}"#),
-                ("modules/good/module.json", r#"{"component": "a.wasm"}"#),
-                ("modules/good/a.wasm", ""),
-            ],
-        );
+        let project = Project::new(&[
+            (
+                "fanfare.json",
+                r#"{"workers": 0, "modules": {"asks": {"grants": {"rpc": ["b"]}}, "good": {}, "goood": {}}}"#,
+            ),
+            ("modules/asks/module.json", ASKS),
+            ("modules/bad/module.json", r#"{"routes": 1}"#),
+            ("modules/good/module.json", r#"{"component": "a.wasm"}"#),
+            ("modules/good/a.wasm", ""),
+        ]);
         let report = project.check("", &none);
         assert_eq!(keys(&report), ["workers", "limits.memory", "component", "routes"]);
         assert_eq!(report.modules, [("asks".into(), "refused"), ("bad".into(), "refused"), ("good".into(), "ready")]);
@@ -251,23 +244,20 @@ mod tests {
     #[test]
     fn grants_are_not_judged_by_a_faulty_section() {
         let files = |modules: &'static str| [("fanfare.json", modules), ("modules/asks/module.json", ASKS)];
-        assert_eq!(keys(&Project::new("fit", &files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
+        assert_eq!(keys(&Project::new(&files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
         assert_eq!(
-            keys(&Project::new("unfit", &files(r#"{"modules": {"asks": {"grants": 1}}}"#)).check("", &none)),
+            keys(&Project::new(&files(r#"{"modules": {"asks": {"grants": 1}}}"#)).check("", &none)),
             ["modules.asks.grants"]
         );
     }
 
     #[test]
     fn one_module_is_checked_alone_with_the_settings_above_it() {
-        let project = Project::new(
-            "one",
-            &[
-                ("fanfare.json", r#"{"modules": {"asks": {"grants": {"rpc": ["b"]}, "limits": {"memory": "1MiB"}}}}"#),
-                ("modules/asks/module.json", ASKS),
-                ("modules/bad/module.json", "{"),
-            ],
-        );
+        let project = Project::new(&[
+            ("fanfare.json", r#"{"modules": {"asks": {"grants": {"rpc": ["b"]}, "limits": {"memory": "1MiB"}}}}"#),
+            ("modules/asks/module.json", ASKS),
+            ("modules/bad/module.json", "{"),
+        ]);
         let report = project.check("modules/asks", &none);
         assert!(report.faults.is_empty(), "{:?}", report.faults);
         assert_eq!(report.modules, [("asks".into(), "waiting")]);
@@ -276,14 +266,11 @@ mod tests {
 
     #[test]
     fn others_may_look_into_modules_that_are_ready() {
-        let project = Project::new(
-            "extra",
-            &[
-                ("modules/a/module.json", r#"{"component": "a.wasm"}"#),
-                ("modules/a/a.wasm", ""),
-                ("modules/b/module.json", r#"{"component": "a.wasm"}"#),
-            ],
-        );
+        let project = Project::new(&[
+            ("modules/a/module.json", r#"{"component": "a.wasm"}"#),
+            ("modules/a/a.wasm", ""),
+            ("modules/b/module.json", r#"{"component": "a.wasm"}"#),
+        ]);
         let report =
             project.check("", &|manifest, _| vec![Fault::new(&manifest.source.origin, "component", "exports nothing")]);
         assert_eq!(keys(&report), ["component"]);
@@ -292,9 +279,9 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_is_a_fault_where_somebody_named_it() {
-        assert!(Project::new("empty", &[("x", "")]).check("", &none).faults.is_empty());
-        let report = Project::new("named", &[("fanfare.json", r#"{"modulesDir": "mods"}"#)]).check("", &none);
+        assert!(Project::new(&[("x", "")]).check("", &none).faults.is_empty());
+        let report = Project::new(&[("fanfare.json", r#"{"modulesDir": "mods"}"#)]).check("", &none);
         assert!(report.faults[0].to_string().contains("fanfare.json:1:16: modulesDir: cannot be read"));
-        assert!(Project::new("gone", &[]).check("none", &none).faults[0].to_string().contains("is not a folder"));
+        assert!(Project::new(&[]).check("none", &none).faults[0].to_string().contains("is not a folder"));
     }
 }

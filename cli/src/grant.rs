@@ -1,7 +1,9 @@
 //! `fanfare grant`: shows what a module asks for and what it is granted, and writes the rest into `fanfare.json`.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal};
+use std::fs::Permissions;
+use std::io::{self, BufRead, IsTerminal, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ use super::terminal::{complain, print};
 use fanfare::settings::Capabilities;
 use fanfare::tooling::config::{self, formats};
 use fanfare::tooling::document::source;
+use fanfare::tooling::files;
 use fanfare::tooling::{KeyPath, Manifest};
 use fanfare::{Config, Sources};
 
@@ -137,16 +140,15 @@ fn with_grants(text: &str, module: &str, lacking: &Capabilities) -> Result<Strin
 /// Writes beside the file, then renames, so that no reader sees half of it. A link stays a link, and the mode stays.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let target = if file.exists() { std::fs::canonicalize(file)? } else { file.to_owned() };
-    let beside = target.with_extension(format!("json.{}", std::process::id()));
-    let written = std::fs::write(&beside, text).and_then(|()| match std::fs::metadata(&target) {
-        Ok(there) => std::fs::set_permissions(&beside, there.permissions()),
-        Err(_) => Ok(()),
-    });
-    let done = written.and_then(|()| std::fs::rename(&beside, &target));
-    if done.is_err() {
-        let _ = std::fs::remove_file(&beside);
+    let folder = target.parent().unwrap_or(Path::new(""));
+    let public = Permissions::from_mode(files::PUBLIC);
+    let mut beside = tempfile::Builder::new().permissions(public).tempfile_in(folder)?;
+    beside.write_all(text.as_bytes())?;
+    if let Ok(there) = std::fs::metadata(&target) {
+        beside.as_file().set_permissions(there.permissions())?;
     }
-    done
+    beside.persist(&target)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -178,12 +180,13 @@ mod tests {
 
     #[test]
     fn grants_are_written_only_where_they_take_effect() {
-        let dir = std::env::temp_dir().join(format!("fanfare-grant-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         std::fs::create_dir_all(dir.join("modules/m")).unwrap();
         let file = dir.join("fanfare.json");
         write_grants(&file, "m", &lacking(), &Sources::default()).unwrap();
         let made = std::fs::read_to_string(&file).unwrap();
-        assert!(Config::from_text(&made, &dir).unwrap().module("m").grants.broadcast.allow("flags"), "{made}");
+        assert!(Config::from_text(&made, dir).unwrap().module("m").grants.broadcast.allow("flags"), "{made}");
 
         let overridden =
             "{\"environments\": {\"development\": {\"modules\": {\"m\": {\"grants\": {\"broadcast\": []}}}}}}";
@@ -192,6 +195,5 @@ mod tests {
         assert!(error.starts_with("nothing is written: broadcast: flags would still be missing"), "{error}");
         assert!(error.contains("(environments.development fanfare.json:"), "{error}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), overridden);
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

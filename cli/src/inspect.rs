@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::client::printable;
 use super::component::inspector;
 use super::config::SettingsArgs;
 use super::project;
-use super::temp::Temp;
+use super::temp;
 use super::terminal::{complain, print};
 use fanfare::Config;
 use fanfare::tooling::document::source;
@@ -65,13 +66,13 @@ fn look(args: &InspectArgs) -> Result<Report, String> {
 }
 
 /// Those of the project that the file is in. What is compiled is kept there, if there is one; else nowhere.
-fn settings(args: &InspectArgs) -> Result<(Config, Option<Temp>), String> {
+fn settings(args: &InspectArgs) -> Result<(Config, Option<TempDir>), String> {
     let dir = args.file.parent().unwrap_or(Path::new("."));
     let mut config = Config::load(args.settings.sources(project::of(dir))).map_err(|faults| faults.to_string())?;
     if config.file.is_some() || config.state_dir.is_dir() {
         return Ok((config, None));
     }
-    let temp = Temp::new()?;
+    let temp = temp::folder()?;
     config.state_dir = temp.path().to_owned();
     Ok((config, Some(temp)))
 }

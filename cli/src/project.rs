@@ -54,11 +54,10 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::temp::Temp;
 
     #[test]
     fn the_project_of_a_module_is_above_it() {
-        let temp = Temp::new().unwrap();
+        let temp = tempfile::tempdir().unwrap();
         let root = temp.path();
         let module = root.join("a/modules/m");
         std::fs::create_dir_all(&module).unwrap();

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use clap::builder::FalseyValueParser;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::component;
 use super::config::SettingsArgs;
 use super::progress::{Line, progress};
 use super::project::Wanted;
 use super::serve::must_be_whole;
-use super::temp::Temp;
+use super::temp;
 use super::terminal::{complain, print};
 use expect::{Answer, cut};
 use fanfare::tooling::document::source;
@@ -124,7 +125,7 @@ async fn test_file(
         let component = source::shown(&manifest.component);
         return Err(format!("{component} is not there yet: run `fanfare build {shown}`"));
     }
-    let temp = Temp::new()?;
+    let temp = temp::folder()?;
     let config = throw_away(config, &manifest, &tests, &temp).map_err(|why| format!("{shown}: {why}"))?;
     // The faults of a module name its own files, not those of the host to be.
     let faults = component::inspect(&manifest, &config).await;
@@ -150,7 +151,7 @@ async fn test_file(
 
 /// The settings of a host with this module alone, which may do all that it asks for. What is compiled is kept where the
 /// project keeps it, all else goes with the folder.
-fn throw_away(config: &Config, manifest: &Manifest, tests: &Tests, temp: &Temp) -> Result<Config, String> {
+fn throw_away(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempDir) -> Result<Config, String> {
     let (modules, state) = (temp.path().join("modules"), temp.path().join("state"));
     let kept = config.state_dir.join("cache");
     Cache::open(&kept, config.engine.cache_size).map_err(|error| error.to_string())?;

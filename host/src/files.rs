@@ -6,11 +6,11 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
+use tempfile::Builder;
 
 #[cfg(test)]
 pub mod faults;
@@ -142,46 +142,25 @@ pub fn write_durable(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
-    let (mut file, temporary) = create_beside(path, mode)?;
-    let mut fill = || {
-        step(Step::Write, &temporary)?;
-        file.write_all(bytes)?;
-        if durable {
-            step(Step::SyncFile, &temporary)?;
-            file.sync_all()?;
-        }
-        step(Step::Rename, path)?;
-        fs::rename(&temporary, path)
-    };
-    let filled = fill();
-    if filled.is_err() {
-        let _ = fs::remove_file(&temporary);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file =
+        Builder::new().prefix(path.file_stem().unwrap_or_default()).suffix(".tmp").make_in(folder, |temporary| {
+            step(Step::Create, temporary)?;
+            OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)
+        })?;
+    step(Step::Write, file.path())?;
+    file.as_file_mut().write_all(bytes)?;
+    if durable {
+        step(Step::SyncFile, file.path())?;
+        file.as_file().sync_all()?;
     }
-    filled?;
-    match path.parent().filter(|_| durable) {
-        Some(folder) => sync_folder(folder),
-        None => Ok(()),
-    }
-}
-
-/// A new file in the same folder, under a name that no other has.
-fn create_beside(path: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let temporary = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
-        step(Step::Create, &temporary)?;
-        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary) {
-            // Of a process that was killed and had the same number, as in containers.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            opened => return Ok((opened?, temporary)),
-        }
-    }
+    step(Step::Rename, path)?;
+    file.persist(path)?;
+    if durable { sync_folder(folder) } else { Ok(()) }
 }
 
 /// Makes what was renamed into a folder survive a power cut.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     step(Step::SyncFolder, folder)?;
     match File::open(folder)?.sync_all() {
         // Some file systems cannot: they have their own way to keep a rename.
@@ -207,30 +186,23 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 mod tests {
     use super::*;
 
-    /// A folder of one test.
-    fn folder(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("fanfare-files-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        dir
-    }
-
     #[test]
     fn what_a_killed_process_of_the_same_number_left_is_in_nobodys_way() {
-        let dir = folder("write-whole");
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         for number in 0..200 {
             fs::write(dir.join(format!("file.{}-{number}.tmp", std::process::id())), "half").unwrap();
         }
         let written = write_whole(&dir.join("file.wasm"), b"whole", PRIVATE);
         let found = fs::read(dir.join("file.wasm"));
-        fs::remove_dir_all(&dir).unwrap();
         written.unwrap();
         assert_eq!(found.unwrap(), b"whole");
     }
 
     #[test]
     fn only_regular_files_are_opened_and_at_once() {
-        let dir = folder("irregular");
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         let pipe = dir.join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
         let socket = dir.join("socket");
@@ -246,16 +218,16 @@ mod tests {
             }
             other => panic!("{} is read: {other:?}", path.display()),
         };
-        for (path, what) in [(&dir, "folder"), (&pipe, "pipe"), (&socket, "socket"), (&link, "device")] {
+        for (path, what) in [(dir, "folder"), (&pipe, "pipe"), (&socket, "socket"), (&link, "device")] {
             assert_eq!(why(path), (true, format!("is not a file but a {what}")));
         }
         assert!(!why(&looped).0 && !why(&dir.join("none")).0);
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn a_file_beyond_the_bound_is_not_read() {
-        let dir = folder("large");
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         let file = dir.join("file");
         fs::write(&file, "12345").unwrap();
         assert_eq!(read(&file, 5).unwrap(), b"12345");
@@ -264,6 +236,5 @@ mod tests {
         assert!(matches!(digest(&file, 4), Err(ReadError::TooLarge(5))));
         File::create(&file).unwrap().set_len(1 << 40).unwrap();
         assert!(matches!(read(&file, 1 << 20), Err(ReadError::TooLarge(size)) if size == 1 << 40));
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -173,14 +175,15 @@ pub fn artefacts(bytes: &[u8]) {
     let end = (at + patch.len()).min(file.len());
     file.splice(at..end, patch.iter().copied());
     let changed = files != compiled.files;
-    let loads = compiled.cache.loads(&compiled.engine, &files.0, &files.1).unwrap();
+    let dir = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
+    let cache = Cache::open(dir.path(), u64::MAX).unwrap();
+    let loads = cache.loads(&compiled.engine, &files.0, &files.1).unwrap();
     assert_eq!(loads, !changed, "at {at}: {patch:?}");
 }
 
 /// A small component, compiled once.
 struct Compiled {
     engine: Engine,
-    cache: Cache,
     /// The artefact and its digest.
     files: (Vec<u8>, Vec<u8>),
 }
@@ -191,8 +194,7 @@ fn compiled() -> &'static Compiled {
         let engine = Engine::start(std::time::Duration::from_millis(10), u64::MAX).unwrap();
         let artefact = engine.wasmtime().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
         let digest = crate::files::digest_of(&mut artefact.as_slice()).unwrap().into_bytes();
-        let dir = std::env::temp_dir().join(format!("fanfare-fuzz-{}", std::process::id()));
-        Compiled { engine, cache: Cache::open(&dir, u64::MAX).unwrap(), files: (artefact, digest) }
+        Compiled { engine, files: (artefact, digest) }
     })
 }
 

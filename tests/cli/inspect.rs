@@ -110,13 +110,12 @@ async fn what_is_no_component_is_named() {
 #[tokio::test]
 async fn outside_of_a_project_nothing_is_kept() {
     // The other folders of tests are in a checkout, which is a project.
-    let alone = std::env::temp_dir().join(format!("fanfare-inspect-{}", std::process::id()));
-    std::fs::create_dir_all(&alone).unwrap();
+    let alone = tempfile::tempdir().unwrap();
+    let alone = alone.path();
     std::fs::copy(component("echo"), alone.join("a.wasm")).unwrap();
     let mut command = Project::with(&[]).command(&["inspect", "a.wasm"]);
-    command.current_dir(&alone);
+    command.current_dir(alone);
     let ran = Ran::of(command).await;
-    let left: Vec<_> = std::fs::read_dir(&alone).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    std::fs::remove_dir_all(&alone).unwrap();
+    let left: Vec<_> = std::fs::read_dir(alone).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!((ran.code, left), (0, vec!["a.wasm".into()]), "{}", ran.err);
 }

@@ -44,21 +44,17 @@ pub fn binary() -> PathBuf {
 }
 
 /// A folder of one test, gone with it.
-pub struct TempDir(PathBuf);
+pub struct TempDir(tempfile::TempDir);
 
 impl TempDir {
     pub fn new() -> TempDir {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = root().join("target/tmp").join(format!("test-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        TempDir(dir)
+        let above = root().join("target/tmp");
+        fs::create_dir_all(&above).unwrap();
+        TempDir(tempfile::Builder::new().prefix("test-").tempdir_in(above).unwrap())
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     /// The host's own folder.
@@ -66,7 +62,7 @@ impl TempDir {
 
     /// Makes that: compiled components are shared by all tests, what a test's modules have been is not.
     pub fn make_state_dir(&self) {
-        let (shared, own) = (shared_state_dir().join("cache"), self.0.join(TempDir::STATE));
+        let (shared, own) = (shared_state_dir().join("cache"), self.path().join(TempDir::STATE));
         fs::create_dir_all(&own).unwrap();
         fs::create_dir_all(&shared).unwrap();
         std::os::unix::fs::symlink(shared, own.join("cache")).unwrap();
@@ -74,16 +70,10 @@ impl TempDir {
 
     /// Writes a file, and the folders above it.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
+        let path = self.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The Rust SDK within this program, for modules outside of a checkout: it is not published.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fs, io};
 
 use sha2::{Digest, Sha256};
@@ -163,25 +163,26 @@ pub fn write_folder(
     files: impl IntoIterator<Item = (String, String)>,
     old: Option<&str>,
 ) -> io::Result<()> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let above = dir.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(above)?;
     // A host passes over what begins with a dot.
-    let beside = |what: &str| dir.with_file_name(format!(".{name}.{what}.{}", std::process::id()));
-    let new = beside("new");
-    let written = files.into_iter().try_for_each(|(path, text)| {
-        let file: PathBuf = new.join(path);
-        fs::create_dir_all(file.parent().unwrap_or(&new))?;
-        fs::write(file, text)
-    });
-    let placed = written.and_then(|()| match old {
-        None => fs::rename(&new, dir),
-        Some(_) => {
-            let gone = beside("old");
-            fs::rename(dir, &gone)?;
-            fs::rename(&new, dir).and_then(|()| fs::remove_dir_all(gone))
-        }
-    });
-    if placed.is_err() {
-        let _ = fs::remove_dir_all(&new);
+    let prefix = format!(".{}.", dir.file_name().unwrap_or_default().to_string_lossy());
+    let beside = || tempfile::Builder::new().prefix(&prefix).tempdir_in(above);
+    let new = beside()?;
+    for (path, text) in files {
+        let file = new.path().join(path);
+        fs::create_dir_all(file.parent().unwrap_or(new.path()))?;
+        fs::write(file, text)?;
+    }
+    if old.is_none() {
+        return fs::rename(new.path(), dir);
+    }
+    let gone = beside()?;
+    fs::rename(dir, gone.path())?;
+    let placed = fs::rename(new.path(), dir);
+    if placed.is_err() && fs::rename(gone.path(), dir).is_err() {
+        // It is all that is left of the old one.
+        let _ = gone.keep();
     }
     placed
 }
@@ -189,7 +190,6 @@ pub fn write_folder(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::temp::Temp;
 
     #[test]
     fn all_that_the_sdk_is_made_of_is_embedded() {
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn it_is_written_once_and_replaced_when_it_is_an_unchanged_other_one() {
-        let temp = Temp::new().unwrap();
+        let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("_sdk");
         assert_eq!(place(&dir), Ok(Placed::Written));
         fs::create_dir(dir.join("target")).unwrap();

@@ -392,17 +392,16 @@ fn a_modules_section_is_read_whole() {
 
 #[test]
 fn the_file_is_found_named_or_missed() {
-    let dir = std::env::temp_dir().join(format!("fanfare-config-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let in_dir = Sources { dir: dir.clone(), ..Sources::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let in_dir = Sources { dir: dir.to_owned(), ..Sources::default() };
     let none = Config::load(in_dir.clone()).unwrap();
-    assert_eq!((none.root.as_path(), none.file), (dir.as_path(), None));
+    assert_eq!((none.root.as_path(), none.file), (dir, None));
     std::fs::write(dir.join(FILE_NAME), "{\"workers\": 7}").unwrap();
     let found = Config::load(in_dir.clone()).unwrap();
     assert_eq!((found.workers, found.file), (7, Some(dir.join(FILE_NAME))));
     let named = Sources { config: Some(dir.join("other.json")), ..in_dir };
     assert!(Config::load(named).unwrap_err().to_string().contains("other.json:1:1: cannot be read"));
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]

@@ -281,8 +281,8 @@ mod tests {
 
     #[test]
     fn a_mebibyte_is_read_and_no_more() {
-        let dir = std::env::temp_dir().join(format!("fanfare-source-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         let file = dir.join("f.json");
         std::fs::write(&file, " ".repeat(LARGEST as usize)).unwrap();
         assert!(read(&file).is_ok());
@@ -290,9 +290,8 @@ mod tests {
         assert!(read(&file).unwrap_err().message.contains("at most 1MiB"));
         std::fs::write(&file, b"{\"a\": \"\xff\"}").unwrap();
         assert!(read(&file).unwrap_err().message.contains("at byte 7"));
-        assert!(read(&dir).unwrap_err().message.contains("is not a file"));
+        assert!(read(dir).unwrap_err().message.contains("is not a file"));
         assert!(read(&dir.join("none")).unwrap_err().message.contains("cannot be read"));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -269,8 +269,9 @@ mod tests {
 
     /// Lets every step of a change fail in every way: the next start finds what was before it, or
     /// what is after it.
-    fn whatever_fails(name: &str, prepare: impl Fn(&Kept), change: impl Fn(&Kept) -> io::Result<()>) {
-        let state = std::env::temp_dir().join(format!("fanfare-kept-{name}-{}", std::process::id()));
+    fn whatever_fails(prepare: impl Fn(&Kept), change: impl Fn(&Kept) -> io::Result<()>) {
+        let temp = tempfile::tempdir().unwrap();
+        let state = temp.path().join("state");
         let fresh = || {
             let _ = fs::remove_dir_all(&state);
             let kept = Kept::new(&state);
@@ -315,12 +316,12 @@ mod tests {
 
     #[test]
     fn whatever_fails_when_the_first_generation_is_kept_a_start_finds_it_or_none() {
-        whatever_fails("first", |_| {}, |kept| kept.keep_made(&made("one")));
+        whatever_fails(|_| {}, |kept| kept.keep_made(&made("one")));
     }
 
     #[test]
     fn whatever_fails_when_a_generation_takes_the_place_of_another_a_start_finds_one_of_them() {
-        whatever_fails("next", |kept| keep_all(kept, &["one", "two", "three"]), |kept| kept.keep_made(&made("four")));
+        whatever_fails(|kept| keep_all(kept, &["one", "two", "three"]), |kept| kept.keep_made(&made("four")));
     }
 
     #[test]
@@ -330,19 +331,20 @@ mod tests {
             kept.set_pin(MODULE, pin_of(&made("one"))).unwrap();
         };
         let set = |kept: &Kept| kept.set_pin(MODULE, pin_of(&made("two")));
-        whatever_fails("set", |kept| keep_all(kept, &["one", "two"]), set);
-        whatever_fails("set-again", pinned, set);
-        whatever_fails("removed", pinned, |kept| kept.set_pin(MODULE, None));
+        whatever_fails(|kept| keep_all(kept, &["one", "two"]), set);
+        whatever_fails(pinned, set);
+        whatever_fails(pinned, |kept| kept.set_pin(MODULE, None));
         let beyond = |kept: &Kept| {
             pinned(kept);
             keep_all(kept, &["four"]);
         };
-        whatever_fails("beyond", beyond, |kept| kept.set_pin(MODULE, None));
+        whatever_fails(beyond, |kept| kept.set_pin(MODULE, None));
     }
 
     #[test]
     fn a_pin_holds_while_it_cannot_be_written() {
-        let state = std::env::temp_dir().join(format!("fanfare-kept-pin-{}", std::process::id()));
+        let temp = tempfile::tempdir().unwrap();
+        let state = temp.path().join("state");
         let kept = Kept::new(&state);
         keep_all(&kept, &["one", "two"]);
         let (set, _) = with(Fault::Full { at: 0 }, || kept.set_pin(MODULE, pin_of(&made("one"))));
@@ -354,6 +356,5 @@ mod tests {
         keep_all(&kept, &["three"]);
         assert!(kept.is_saved(MODULE) && kept.unsaved().is_empty());
         assert_eq!(Kept::new(&state).pin(MODULE), pin_of(&made("one")));
-        fs::remove_dir_all(&state).unwrap();
     }
 }

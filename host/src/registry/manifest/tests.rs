@@ -338,7 +338,8 @@ fn values_of_a_module_are_laid_over_one_another() {
 
 #[test]
 fn a_folder_of_modules_is_scanned_and_one_bad_module_harms_no_other() {
-    let root = std::env::temp_dir().join(format!("fanfare-scan-{}", std::process::id()));
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
     for (name, text) in [
         ("ready", "{\"component\": \"a.wasm\"}"),
         ("waiting", "{\"component\": \"a.wasm\"}"),
@@ -359,11 +360,10 @@ fn a_folder_of_modules_is_scanned_and_one_bad_module_harms_no_other() {
         Found::Refused(_) => "refused",
     };
     let found: Vec<(String, &str)> =
-        scan(&root).unwrap().iter().map(|scanned| (scanned.name.clone(), state(scanned))).collect();
+        scan(root).unwrap().iter().map(|scanned| (scanned.name.clone(), state(scanned))).collect();
     let found: Vec<(&str, &str)> = found.iter().map(|(name, state)| (name.as_str(), *state)).collect();
     assert_eq!(found, [("Upper", "refused"), ("bad", "refused"), ("ready", "ready"), ("waiting", "waiting")]);
     assert!(scan(&root.join("none")).is_err());
-    std::fs::remove_dir_all(&root).unwrap();
 }
 
 #[test]
