@@ -13,6 +13,7 @@ mod error;
 mod name;
 mod panic;
 mod problem;
+mod request;
 pub mod text;
 mod trace;
 mod written;
@@ -23,6 +24,7 @@ pub use error::{CallError, Failure, Fault};
 pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName};
 pub use panic::panic_text;
 pub use problem::{Problem, ProblemDocument};
+pub use request::HttpRequest;
 pub use trace::Trace;
 
 /// Name and value pairs, for what later versions add. A version ignores the names that it does not know.

@@ -19,7 +19,6 @@ use tokio::sync::oneshot;
 
 pub use actor::Actor;
 pub use broadcasts::Sequencer;
-pub use calls::Request;
 pub use places::Places;
 
 use crate::call::{

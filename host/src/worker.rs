@@ -1,4 +1,4 @@
-//! A thread with an isolate, and what a worker has besides: sockets.
+//! A worker: a thread with an isolate and sockets.
 
 mod thread;
 
@@ -10,12 +10,12 @@ use tokio::sync::mpsc;
 
 pub use thread::Thread;
 
-use crate::call::{CallError, Ended, IsolateId};
-use crate::dispatch::{Dispatch, Request};
+use crate::call::{CallError, Ended, HttpRequest, IsolateId};
+use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot};
 use crate::net::{Accepted, Hand, ListenerId};
 use crate::registry::{Found, Matched};
-use crate::triggers::http::{self as http_trigger, Asked, ListedModule, ListedRoute, Serve, Settings, Stopping};
+use crate::triggers::http::{self as http_trigger, Backend, IndexModule, IndexRoute, Settings, Stopping};
 
 /// Connections on their way from the acceptor to one worker.
 const HANDED: usize = 1_024;
@@ -28,7 +28,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread, which then waits for modules and connections.
+    /// Starts the thread. It waits for modules and connections.
     pub fn start(index: u32) -> io::Result<Worker> {
         let thread = Thread::start(IsolateId::Worker(index))?;
         let (send, accepted) = mpsc::channel(HANDED);
@@ -36,10 +36,10 @@ impl Worker {
         Ok(Worker { thread, hand, accepted: Some(accepted) })
     }
 
-    /// Serves the connections it is handed, until `stopping` ends them.
+    /// Serves the connections that the acceptor hands over, until `stopping` ends them.
     pub fn serve(&mut self, dispatch: &Arc<Dispatch>, settings: &Arc<Settings>, stopping: &Stopping) {
         let Some(mut accepted) = self.accepted.take() else { return };
-        let local = Local { dispatch: dispatch.clone(), isolate: self.thread.isolate.clone() };
+        let modules = WorkerModules { dispatch: dispatch.clone(), isolate: self.thread.isolate.clone() };
         let (settings, stopping) = (settings.clone(), stopping.clone());
         self.thread.isolate.runtime().spawn(async move {
             while let Some(Accepted { listener, socket, peer, open }) = accepted.recv().await {
@@ -53,9 +53,9 @@ impl Worker {
                 match listener {
                     ListenerId::Http => {
                         let (settings, stopping) = (settings.clone(), stopping.clone());
-                        tokio::spawn(http_trigger::serve(stream, peer, open, settings, local.clone(), stopping));
+                        tokio::spawn(http_trigger::serve(stream, peer, open, settings, modules.clone(), stopping));
                     }
-                    // It accepts its own connections and hands none over.
+                    // The admin listener accepts its own connections and hands none over.
                     ListenerId::Admin => {}
                 }
             }
@@ -63,14 +63,14 @@ impl Worker {
     }
 }
 
-/// The HTTP trigger's way to the modules of its own worker.
+/// The modules of one worker, for the HTTP trigger.
 #[derive(Clone)]
-pub struct Local {
+struct WorkerModules {
     dispatch: Arc<Dispatch>,
     isolate: Arc<Isolate>,
 }
 
-impl Serve for Local {
+impl Backend for WorkerModules {
     type Module = Arc<Slot>;
 
     fn module(&self, name: &str) -> Result<Arc<Slot>, CallError> {
@@ -85,24 +85,15 @@ impl Serve for Local {
         module.version().generation.limits.payload
     }
 
-    async fn call(&self, module: &Arc<Slot>, matched: Matched, asked: Asked) -> Ended {
-        let request = Request {
-            method: asked.method,
-            query: asked.query,
-            payload: asked.payload,
-            head: asked.head,
-            trace: asked.trace,
-            subdomain: asked.subdomain,
-            spill: asked.spill,
-        };
+    async fn call(&self, module: &Arc<Slot>, matched: Matched, request: HttpRequest) -> Ended {
         self.dispatch.serve(module, matched, request).await
     }
 
-    fn modules(&self) -> Vec<ListedModule> {
+    fn index(&self) -> Vec<IndexModule> {
         let listed = |slot: Arc<Slot>| {
             let state = slot.state();
             let why = state.why().and_then(|why| why.lines().next());
-            ListedModule {
+            IndexModule {
                 name: slot.module.as_ref().to_owned(),
                 state: why.map_or_else(|| state.as_str().to_owned(), |why| format!("{}: {why}", state.as_str())),
                 routes: slot
@@ -111,7 +102,7 @@ impl Serve for Local {
                     .manifest
                     .routes
                     .iter()
-                    .map(|route| ListedRoute {
+                    .map(|route| IndexRoute {
                         method: route.method.clone(),
                         path: route.text.clone(),
                         inner: route.middlewares.contains(&crate::registry::Middleware::Inner),
@@ -120,7 +111,7 @@ impl Serve for Local {
             }
         };
         let absent = self.dispatch.absent().into_iter();
-        let absent = absent.map(|(name, state)| ListedModule { name, state, routes: Vec::new() });
+        let absent = absent.map(|(name, state)| IndexModule { name, state, routes: Vec::new() });
         self.isolate.slots().into_iter().map(listed).chain(absent).collect()
     }
 }

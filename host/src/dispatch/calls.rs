@@ -10,28 +10,16 @@ use super::actor::{Actor, subdomain};
 use super::resolve::{Member, Place};
 use super::{Dispatch, Making};
 use crate::call::{
-    Address, CallError, CallOptions, Deadline, Ended, Entry, Group, IsolateId, Origin, Outcome, Payload, Peer, Receipt,
-    Reply, RequestHead, RouteName, Target, Trace, Trigger, TriggerKind,
+    Address, CallError, CallOptions, Deadline, Ended, Entry, Group, HttpRequest, IsolateId, Origin, Outcome, Payload,
+    Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
 };
 use crate::isolate::{Lane, Queued, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
 use crate::registry::Matched;
 
-/// A request from outside whose route is known.
-pub struct Request {
-    pub method: http::Method,
-    pub query: String,
-    pub payload: Payload,
-    pub head: Box<RequestHead>,
-    pub trace: Trace,
-    pub subdomain: Option<Arc<str>>,
-    /// Whether another worker may be better than the connection's own.
-    pub spill: bool,
-}
-
 impl Dispatch {
-    /// A request that came in on worker `here`.
-    pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: Request) -> Ended {
+    /// Calls the route of a request that arrived on worker `here`.
+    pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: HttpRequest) -> Ended {
         let stays = here.is_ready() && !request.spill && (!here.version().generation.is_serial() || here.is_free());
         let slot = match stays {
             true => here.clone(),

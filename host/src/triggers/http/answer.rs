@@ -9,15 +9,15 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::activity::Running;
 use super::content::{Answer, Content};
-use super::flow::{Cut, Flow};
 use super::lease::{Lease, Unsent, size_of};
 use super::problem::Problem;
 use super::stopping::Stopping;
+use super::stream_body::{StreamBody, StreamBroken};
 
 /// Answers up to this size are sent even when the budget is used up: they are refusals themselves.
 const SMALL: u64 = 2 * 1024;
 
-/// Holds what an answer needs, or says that there is no room for it.
+/// Holds the bytes of an answer, or fails because there is no room for them.
 pub(super) fn reserve(response: &Answer, lease: &mut Lease) -> Result<(), Problem> {
     let length = response.body().length().unwrap_or_default();
     let size = length.saturating_add(size_of(response.headers()));
@@ -33,17 +33,17 @@ pub(super) struct AnswerBody {
     _running: Running,
 }
 
-/// What hyper has not got yet.
+/// The part of the body that hyper has not taken.
 enum Rest {
     Nothing,
     Whole(Unsent),
-    Flow(Box<Flow>),
-    /// It gets no end: the connection hands the socket over when the head has left.
-    Elsewhere,
+    Stream(Box<StreamBody>),
+    /// The body never ends for hyper: the connection hands the socket over when the head has left.
+    HandedOver,
 }
 
 impl AnswerBody {
-    /// `response` with the lease in its body. `stopping` ends streams.
+    /// Moves the lease into the body of the answer. `stopping` ends streams.
     pub(super) fn wrap(response: Answer, lease: Lease, running: Running, stopping: &Stopping) -> Response<AnswerBody> {
         // The lease must last until the socket has taken the head. Over HTTP/2 that can be long
         // after hyper took it, so an answer without a body gets an empty one, which leaves after
@@ -53,10 +53,10 @@ impl AnswerBody {
         let rest = match content {
             Content::Whole(bytes) if is_http2 || !bytes.is_empty() => Rest::Whole(Unsent::new(bytes, lease)),
             Content::Whole(_) => Rest::Nothing,
-            Content::Frames(frames) => Rest::Flow(Box::new(Flow::new(frames, lease, stopping))),
+            Content::Frames(frames) => Rest::Stream(Box::new(StreamBody::new(frames, lease, stopping))),
             Content::Socket(handler) => {
                 lease.want_socket(handler);
-                if head.status == StatusCode::SWITCHING_PROTOCOLS { Rest::Nothing } else { Rest::Elsewhere }
+                if head.status == StatusCode::SWITCHING_PROTOCOLS { Rest::Nothing } else { Rest::HandedOver }
             }
         };
         Response::from_parts(head, AnswerBody { rest, _running: running })
@@ -65,12 +65,12 @@ impl AnswerBody {
 
 impl Body for AnswerBody {
     type Data = Unsent;
-    type Error = Cut;
+    type Error = StreamBroken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Unsent>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Unsent>, StreamBroken>>> {
         match &mut self.rest {
-            Rest::Flow(flow) => return flow.poll_frame(cx),
-            Rest::Elsewhere => return Poll::Pending,
+            Rest::Stream(body) => return body.poll_frame(cx),
+            Rest::HandedOver => return Poll::Pending,
             Rest::Nothing | Rest::Whole(_) => {}
         }
         match std::mem::replace(&mut self.rest, Rest::Nothing) {
@@ -90,7 +90,7 @@ impl Body for AnswerBody {
             Rest::Whole(unsent) if !unsent.has_remaining() => SizeHint::default(),
             Rest::Whole(unsent) => SizeHint::with_exact(unsent.remaining() as u64),
             Rest::Nothing => SizeHint::with_exact(0),
-            Rest::Flow(_) | Rest::Elsewhere => SizeHint::default(),
+            Rest::Stream(_) | Rest::HandedOver => SizeHint::default(),
         }
     }
 }

@@ -12,16 +12,16 @@ use hyper::service::service_fn;
 
 use super::activity::Activity;
 use super::answer::{self, AnswerBody};
+use super::backend::Backend;
 use super::content::{Handover, SocketHandler};
+use super::idle::{IdleWatch, Verdict};
 use super::lease::Lease;
-use super::protocol::{Answers, Protocol};
-use super::rarely::Rarely;
+use super::observed::ObservedStream;
+use super::protocol::{Protocol, RequestService};
 use super::responder::Responder;
-use super::serve::Serve;
 use super::settings::Settings;
 use super::stopping::Stopping;
-use super::watch::{Verdict, Watch};
-use super::watched::Watched;
+use super::when_woken::WhenWoken;
 use crate::net::{Account, Open, Stream};
 
 /// How often a connection is looked at that cannot be closed yet, because part of a head has
@@ -36,18 +36,18 @@ const RECHECKS: u32 = 50;
 /// What is idle later is closed.
 ///
 /// Runs on the thread of its worker; a panic in a request costs that request.
-pub async fn serve<S: Serve>(
+pub async fn serve<B: Backend>(
     stream: Stream,
     peer: SocketAddr,
     open: Open,
     settings: Arc<Settings>,
-    serve: S,
+    backend: B,
     stopping: Stopping,
 ) {
     let scheme = if stream.is_encrypted() { "https" } else { "http" };
     let activity = Arc::new(Activity::new(settings.buffered.clone()));
-    let watched = Watched::new(stream, activity.clone(), settings.clone());
-    let responder = Arc::new(Responder { settings, serve, peer, scheme, stopping });
+    let socket = ObservedStream::new(stream, activity.clone(), settings.clone());
+    let responder = Arc::new(Responder { settings, backend, peer, scheme, stopping });
     let service = service_fn(|request: Request<Incoming>| {
         let responder = responder.clone();
         let (open, mut running) = activity.start(request.version());
@@ -61,7 +61,7 @@ pub async fn serve<S: Serve>(
             Ok::<_, h2::Error>(AnswerBody::wrap(response, lease, running, &responder.stopping))
         }
     });
-    let mut connection = Protocol::Unknown(watched, service);
+    let mut connection = Protocol::Unknown(socket, service);
     run(&mut connection, &activity, &responder).await;
     if let Some(handler) = activity.take_handler()
         && activity.is_socket_free()
@@ -85,11 +85,11 @@ async fn hand_over(handler: SocketHandler, handover: Handover) {
 
 /// Runs the connection until it ends, hyper is done with its socket, or there is a reason to drop
 /// it.
-async fn run<T: Answers, S>(connection: &mut Protocol<T>, activity: &Arc<Activity>, responder: &Responder<S>) {
+async fn run<T: RequestService, B>(connection: &mut Protocol<T>, activity: &Arc<Activity>, responder: &Responder<B>) {
     let Responder { settings, stopping, peer, .. } = responder;
-    let mut watch = Watch::new(settings.header_timeout, settings.idle_timeout);
+    let mut watch = IdleWatch::new(settings.header_timeout, settings.idle_timeout);
     let mut step = Step::Serving;
-    let mut signal = Rarely::new(signal(step, stopping.clone(), watch.tick));
+    let mut signal = WhenWoken::new(signal(step, stopping.clone(), watch.tick));
     // Whether an HTTP/2 client was told, and how often a connection was looked at in the last step.
     let (mut said_goaway, mut looks) = (false, 0);
     let ended = poll_fn(|cx| {
@@ -128,7 +128,7 @@ async fn run<T: Answers, S>(connection: &mut Protocol<T>, activity: &Arc<Activit
             };
             match verdict {
                 Verdict::Keep => {}
-                Verdict::Idle => {
+                Verdict::Finish => {
                     connection.graceful_shutdown();
                     step = if step == Step::Last { Step::Closing } else { step };
                 }
@@ -160,7 +160,7 @@ fn announce(activity: &Activity) -> Verdict {
     activity.announce_end();
     match (activity.lingers(), (ended || activity.streams() > 0) && !activity.is_http2()) {
         (true, _) => Verdict::Drop,
-        (false, true) => Verdict::Idle,
+        (false, true) => Verdict::Finish,
         (false, false) => Verdict::Keep,
     }
 }
@@ -171,7 +171,7 @@ fn at_last(activity: &Activity, looks: u32) -> Verdict {
     match (activity.lingers(), activity.is_mid_head() && looks < RECHECKS) {
         (true, _) => Verdict::Drop,
         (false, true) => Verdict::Keep,
-        (false, false) => Verdict::Idle,
+        (false, false) => Verdict::Finish,
     }
 }
 

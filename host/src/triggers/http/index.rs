@@ -6,7 +6,6 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTE
 use http::{HeaderValue, Method};
 
 use super::content::Answer;
-use super::serve::{ListedModule, ListedRoute};
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
@@ -30,8 +29,26 @@ p { opacity: .7 }
 <p>What this host serves. A click selects a whole command. This page is there in the environment <code>development</code> only.</p>
 "#;
 
-/// The page. `scheme` and `host` are what the browser asked for.
-pub(super) fn page(modules: &[ListedModule], scheme: &str, host: &str) -> Answer {
+/// A module on the page for developers.
+#[derive(Debug, Clone)]
+pub struct IndexModule {
+    pub name: String,
+    /// A state in words, such as `ready` or `failed: ..`.
+    pub state: String,
+    pub routes: Vec<IndexRoute>,
+}
+
+/// A route on the page for developers.
+#[derive(Debug, Clone)]
+pub struct IndexRoute {
+    pub method: Method,
+    /// The path as in the manifest, without a leading slash.
+    pub path: String,
+    pub inner: bool,
+}
+
+/// Builds the page. The browser sent its request to `scheme` and `host`.
+pub(super) fn page(modules: &[IndexModule], scheme: &str, host: &str) -> Answer {
     let mut text = String::from(HEAD);
     // Writing to a string cannot fail.
     _ = write(&mut text, modules, &format!("{scheme}://{host}"));
@@ -46,7 +63,7 @@ pub(super) fn page(modules: &[ListedModule], scheme: &str, host: &str) -> Answer
     response
 }
 
-fn write(text: &mut String, modules: &[ListedModule], origin: &str) -> fmt::Result {
+fn write(text: &mut String, modules: &[IndexModule], origin: &str) -> fmt::Result {
     if modules.is_empty() {
         text.push_str(
             "<p>There are no modules yet: put a folder with a <code>module.json</code> into the modules folder.</p>\n",
@@ -63,7 +80,7 @@ fn write(text: &mut String, modules: &[ListedModule], origin: &str) -> fmt::Resu
     Ok(())
 }
 
-fn row(text: &mut String, module: &str, route: &ListedRoute, origin: &str) -> fmt::Result {
+fn row(text: &mut String, module: &str, route: &IndexRoute, origin: &str) -> fmt::Result {
     let path = format!("/api/{module}/{}", route.path);
     write!(text, "<tr><td>{}<td><code>{}</code>", Html(route.method.as_str()), Html(&path))?;
     match route.inner {
@@ -73,7 +90,8 @@ fn row(text: &mut String, module: &str, route: &ListedRoute, origin: &str) -> fm
     Ok(())
 }
 
-/// A command that works when it is pasted into a shell. Params are filled with their own names.
+/// Writes a command that works when it is pasted into a shell. It fills params with their own
+/// names.
 fn curl(method: &Method, origin: &str, path: &str) -> String {
     let url = format!("{origin}{}", path.replace(['{', '}'], ""));
     let quoted = format!("'{}'", url.replace('\'', r"'\''"));
@@ -107,19 +125,19 @@ impl fmt::Display for Html<'_> {
 mod tests {
     use super::*;
 
-    fn shown(modules: &[ListedModule], host: &str) -> String {
+    fn shown(modules: &[IndexModule], host: &str) -> String {
         let mut text = String::new();
         write(&mut text, modules, &format!("http://{host}")).unwrap();
         text
     }
 
-    fn module(routes: &[(Method, &str, bool)]) -> ListedModule {
-        let route = |(method, path, inner): &(Method, &str, bool)| ListedRoute {
+    fn module(routes: &[(Method, &str, bool)]) -> IndexModule {
+        let route = |(method, path, inner): &(Method, &str, bool)| IndexRoute {
             method: method.clone(),
             path: (*path).into(),
             inner: *inner,
         };
-        ListedModule { name: "flags".into(), state: "ready".into(), routes: routes.iter().map(route).collect() }
+        IndexModule { name: "flags".into(), state: "ready".into(), routes: routes.iter().map(route).collect() }
     }
 
     #[test]

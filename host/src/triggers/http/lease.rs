@@ -9,10 +9,10 @@ use super::activity::{Activity, OpenStream};
 use super::content::SocketHandler;
 use crate::net::Full;
 
-/// What an open HTTP/2 stream costs beside its head: the state that h2, hyper and we keep for it.
+/// Bytes of an open HTTP/2 stream besides its head: the state that h2, hyper and the host keep.
 const STREAM: u64 = 4 * 1024;
 
-/// What a header field costs beside its text.
+/// Bytes of a header field besides its text.
 const FIELD: u64 = 32;
 
 /// Bytes that a request makes its connection hold, until this is dropped.
@@ -22,8 +22,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// For a new request. Over HTTP/1.1 it costs nothing yet, because there is one at a time and
-    /// hyper bounds its head.
+    /// Opens the lease of a new request. Over HTTP/1.1 it holds nothing yet, because a connection
+    /// has one request at a time and hyper bounds its head.
     pub(super) fn of<B>(request: &Request<B>, activity: &Arc<Activity>) -> Result<Lease, Full> {
         let mut lease = Lease { activity: activity.clone(), bytes: 0 };
         if request.version() == Version::HTTP_2 {
@@ -44,14 +44,14 @@ impl Lease {
         self.bytes
     }
 
-    /// Holds no more than this any longer.
+    /// Releases all bytes beyond this number.
     pub(super) fn shrink_to(&mut self, bytes: u64) {
         let surplus = self.bytes.saturating_sub(bytes);
         self.activity.account.release(surplus);
         self.bytes = self.bytes.saturating_sub(surplus);
     }
 
-    /// For a frame of a stream that this holds the rest of.
+    /// Opens a lease for one frame of a stream, whose head this one holds.
     pub(super) fn of_frame(&self, bytes: u64) -> Result<Lease, Full> {
         let mut lease = Lease { activity: self.activity.clone(), bytes: 0 };
         lease.grow(bytes)?;
@@ -71,7 +71,7 @@ impl Lease {
         self.activity.open_stream()
     }
 
-    /// The stream that this holds the rest of has ended because the host stops.
+    /// Records that the stream of this lease has ended because the host stops.
     pub(super) fn is_ended_by_stop(&self) {
         self.activity.announce_end();
     }
@@ -93,8 +93,8 @@ pub(super) fn size_of(headers: &HeaderMap) -> u64 {
     headers.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64 + FIELD).sum()
 }
 
-/// Bytes of an answer that the socket has not taken. hyper and h2 hold it until then, and call
-/// `advance` for each part that they write; so it tells the connection's watch that the client
+/// Bytes of an answer that the socket has not taken. hyper and h2 hold them until then, and call
+/// `advance` for each part that they write; so it tells `IdleWatch` that the client
 /// takes its answer.
 pub(super) struct Unsent {
     bytes: Bytes,

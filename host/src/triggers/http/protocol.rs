@@ -14,8 +14,8 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::answer::AnswerBody;
+use super::observed::ObservedStream;
 use super::settings::Settings;
-use super::watched::Watched;
 use crate::net::Stream;
 
 /// The headers that hyper keeps without the heap.
@@ -25,27 +25,27 @@ const HYPER_MAX_HEADERS: usize = 100;
 const HYPER_MIN_HEAD: usize = 8_192;
 
 /// A service of one connection. hyper never pins it.
-pub(super) trait Answers:
+pub(super) trait RequestService:
     Service<Request<Incoming>, Response = Response<AnswerBody>, Error = h2::Error, Future: Send + 'static> + Unpin
 {
 }
 
-impl<T> Answers for T where
+impl<T> RequestService for T where
     T: Service<Request<Incoming>, Response = Response<AnswerBody>, Error = h2::Error, Future: Send + 'static> + Unpin
 {
 }
 
 /// A connection, from its first byte on.
 #[expect(clippy::large_enum_variant, reason = "most connections are of HTTP/1.1, and need no box")]
-pub(super) enum Protocol<T: Answers> {
-    Unknown(Watched, T),
-    Http1(http1::Connection<TokioIo<Watched>, T>),
+pub(super) enum Protocol<T: RequestService> {
+    Unknown(ObservedStream, T),
+    Http1(http1::Connection<TokioIo<ObservedStream>, T>),
     /// In a box, because a connection over HTTP/1.1 should not have to be as large.
-    Http2(Pin<Box<http2::Connection<TokioIo<Watched>, T, TokioExecutor>>>),
+    Http2(Pin<Box<http2::Connection<TokioIo<ObservedStream>, T, TokioExecutor>>>),
     Closed,
 }
 
-impl<T: Answers> Protocol<T> {
+impl<T: RequestService> Protocol<T> {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -56,10 +56,10 @@ impl<T: Answers> Protocol<T> {
                 Protocol::Http1(connection) => return Pin::new(connection).poll(cx).map_err(Into::into),
                 Protocol::Http2(connection) => return connection.as_mut().poll(cx).map_err(Into::into),
                 Protocol::Closed => return Poll::Ready(Ok(())),
-                Protocol::Unknown(watched, _) => {
-                    let is_http2 = ready!(watched.poll_is_http2(cx))?;
-                    if let Protocol::Unknown(watched, service) = std::mem::replace(self, Protocol::Closed) {
-                        let io = TokioIo::new(watched);
+                Protocol::Unknown(socket, _) => {
+                    let is_http2 = ready!(socket.poll_is_http2(cx))?;
+                    if let Protocol::Unknown(socket, service) = std::mem::replace(self, Protocol::Closed) {
+                        let io = TokioIo::new(socket);
                         *self = match is_http2 {
                             false => Protocol::Http1(http1(settings).serve_connection(io, service)),
                             true => Protocol::Http2(Box::pin(http2(settings).serve_connection(io, service))),
@@ -94,7 +94,7 @@ impl<T: Answers> Protocol<T> {
 fn http1(settings: &Settings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let head = usize::try_from(settings.max_header_bytes).unwrap_or(usize::MAX).max(HYPER_MIN_HEAD);
-    // Its header timeout is replaced by our watch. A client that leaves ends no request, so hyper
+    // Its header timeout is replaced by `IdleWatch`. A client that leaves ends no request, so hyper
     // need not read on to see it leave: a read less for each. For answers that stream the socket
     // looks out instead.
     builder.header_read_timeout(None).max_buf_size(head).half_close(true);

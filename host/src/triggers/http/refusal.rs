@@ -1,7 +1,7 @@
 //! A problem document for the answers that hyper gives by itself.
 //!
 //! A request over HTTP/1.1 whose head hyper cannot take never reaches us: hyper writes a status and an empty body, and
-//! ends the connection. The socket knows when what hyper writes belongs to no request ([`super::watched`]); what it sends
+//! ends the connection. The socket knows when what hyper writes belongs to no request ([`super::observed`]); what it sends
 //! in its place is made here and sent here.
 
 use std::io;

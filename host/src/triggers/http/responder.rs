@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer;
+use super::backend::Backend;
 use super::body::{self, MaxBody};
 use super::content::{Answer, Content, HostRequest, HostRoute};
 use super::index;
@@ -19,17 +20,16 @@ use super::lease::Lease;
 use super::problem::{self, Problem};
 use super::reply;
 use super::request::{Facts, strip_hop_by_hop, subdomain};
-use super::serve::{Asked, Serve};
 use super::settings::Settings;
 use super::stopping::Stopping;
-use crate::call::{CallError, MAX_PATH, METHODS, RequestHead, TriggerKind, bounds, panic_text};
+use crate::call::{CallError, HttpRequest, MAX_PATH, METHODS, RequestHead, TriggerKind, bounds, panic_text};
 use crate::registry::router::{Found, Matched};
 use crate::registry::segment::decode_segment;
 
 /// Answers the requests of one connection.
-pub(super) struct Responder<S> {
+pub(super) struct Responder<B> {
     pub(super) settings: Arc<Settings>,
-    pub(super) serve: S,
+    pub(super) backend: B,
     pub(super) peer: SocketAddr,
     /// `http` or `https`, as the client reached us.
     pub(super) scheme: &'static str,
@@ -43,7 +43,7 @@ enum Plan<'a, M> {
     Answer(Answer),
 }
 
-impl<S: Serve> Responder<S> {
+impl<B: Backend> Responder<B> {
     /// Answers a request whatever happens: a panic below costs this request only.
     pub(super) async fn answer(&self, request: Request<Incoming>, spill: bool, lease: &mut Lease) -> Answer {
         let (head, body) = request.into_parts();
@@ -116,7 +116,7 @@ impl<S: Serve> Responder<S> {
                 return Err(problem);
             }
         };
-        let max = MaxBody::of(self.settings.max_body, self.serve.max_payload(&module));
+        let max = MaxBody::of(self.settings.max_body, self.backend.max_payload(&module));
         let without_body = lease.size();
         let payload = body::payload(body, &headers, max, self.settings.body_timeout, linger, lease).await;
         // From here on the call holds the body, within the limits of calls.
@@ -128,8 +128,8 @@ impl<S: Serve> Responder<S> {
         let subdomain = self.settings.domain.as_ref().and_then(|domain| subdomain(&authority, domain));
         let head = Box::new(RequestHead { headers, path: uri.path().to_owned(), authority, peer: self.peer });
         let query = uri.query().unwrap_or_default().to_owned();
-        let asked = Asked { method, query, payload, head, trace: facts.trace, subdomain, spill };
-        let replied = match self.serve.call(&module, matched, asked).await {
+        let request = HttpRequest { method, query, payload, head, trace: facts.trace, subdomain, spill };
+        let replied = match self.backend.call(&module, matched, request).await {
             Ok(outcome) => reply::response(outcome.into_reply()),
             Err(error) => Err(Problem::of_call(error)),
         };
@@ -143,12 +143,12 @@ impl<S: Serve> Responder<S> {
         uri: &'a Uri,
         headers: &HeaderMap,
         host: &str,
-    ) -> Result<Plan<'a, S::Module>, Problem> {
+    ) -> Result<Plan<'a, B::Module>, Problem> {
         if headers.len() > self.settings.max_headers {
             return Err(Problem::many_headers(self.settings.max_headers));
         }
         let Some(rest) = uri.path().strip_prefix("/api/") else {
-            return match self.serve.host_route(uri.path()) {
+            return match self.backend.host_route(uri.path()) {
                 Some(route) => Ok(Plan::Host(route)),
                 None => self.elsewhere(method, uri, host).map(Plan::Answer),
             };
@@ -161,13 +161,13 @@ impl<S: Serve> Responder<S> {
             true => decode_segment(name).ok_or_else(|| bad_path(uri))?,
             false => Cow::Borrowed(name),
         };
-        let module = self.serve.module(&name).map_err(|error| no_module(&name, error))?;
+        let module = self.backend.module(&name).map_err(|error| no_module(&name, error))?;
         let length = path.map_or(0, str::len);
         if length > MAX_PATH {
             bounds::PATH.count();
             return Err(Problem::long_path(length).of(&name));
         }
-        let found = self.serve.find(&module, method, path.unwrap_or_default());
+        let found = self.backend.find(&module, method, path.unwrap_or_default());
         if path.is_none() {
             return Ok(Plan::Answer(redirect(uri)));
         }
@@ -192,7 +192,7 @@ impl<S: Serve> Responder<S> {
     fn elsewhere(&self, method: &Method, uri: &Uri, host: &str) -> Result<Answer, Problem> {
         match uri.path() {
             "/" if self.settings.index && matches!(*method, Method::GET | Method::HEAD) => {
-                Ok(index::page(&self.serve.modules(), self.scheme, host))
+                Ok(index::page(&self.backend.index(), self.scheme, host))
             }
             // It is about the whole server (RFC 9112, 3.2.4).
             "*" if *method == Method::OPTIONS => Ok(no_content(problem::allow(&METHODS))),

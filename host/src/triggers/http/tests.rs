@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::content::{Answer, Content, Handover, HostRequest, HostRoute, SocketHandler};
 use super::*;
-use crate::call::{self, CallError, Ended, Outcome, Payload, Reply};
+use crate::call::{self, CallError, Ended, HttpRequest, Outcome, Payload, Reply};
 use crate::config::{HttpConfig, opens_test_routes};
 use crate::net::{self, Buffered};
 use crate::registry::router::{Found, Matched, RouteSpec, Router};
@@ -33,7 +33,7 @@ mod requests;
 mod sockets;
 mod streams;
 
-type Handler = Arc<dyn Fn(Vec<(String, String)>, Asked) -> BoxFuture<'static, Ended> + Send + Sync>;
+type Handler = Arc<dyn Fn(Vec<(String, String)>, HttpRequest) -> BoxFuture<'static, Ended> + Send + Sync>;
 
 type HostHandler = Arc<dyn Fn(HostRequest) -> Answer + Send + Sync>;
 
@@ -48,7 +48,7 @@ struct Fake {
     host_routes: Arc<HashMap<String, HostHandler>>,
 }
 
-impl Serve for Fake {
+impl Backend for Fake {
     type Module = ();
 
     fn module(&self, name: &str) -> Result<(), CallError> {
@@ -67,9 +67,9 @@ impl Serve for Fake {
         MAX_PAYLOAD
     }
 
-    async fn call(&self, (): &(), matched: Matched, asked: Asked) -> Ended {
+    async fn call(&self, (): &(), matched: Matched, request: HttpRequest) -> Ended {
         let handler = self.handlers[&*matched.route.handler].clone();
-        handler(matched.params, asked).await
+        handler(matched.params, request).await
     }
 
     fn host_route(&self, path: &str) -> Option<HostRoute> {
@@ -77,9 +77,9 @@ impl Serve for Fake {
         Some(Box::new(move |request| Box::pin(std::future::ready(handler(request)))))
     }
 
-    fn modules(&self) -> Vec<ListedModule> {
-        let routes = vec![ListedRoute { method: Method::GET, path: "hello".into(), inner: false }];
-        vec![ListedModule { name: "m".into(), state: "ready".into(), routes }]
+    fn index(&self) -> Vec<IndexModule> {
+        let routes = vec![IndexRoute { method: Method::GET, path: "hello".into(), inner: false }];
+        vec![IndexModule { name: "m".into(), state: "ready".into(), routes }]
     }
 }
 
@@ -116,7 +116,7 @@ impl Builder {
     fn answers<F>(
         mut self,
         text: &str,
-        handler: impl Fn(Vec<(String, String)>, Asked) -> F + Send + Sync + 'static,
+        handler: impl Fn(Vec<(String, String)>, HttpRequest) -> F + Send + Sync + 'static,
     ) -> Builder
     where
         F: Future<Output = Ended> + Send + 'static,
@@ -135,16 +135,16 @@ impl Builder {
             route: Arc::new(call::Route { version: 0, handler: text.into(), text: text.into() }),
             access: Access::of(&middlewares, opens_test_routes(self.environment)),
         });
-        self.handlers.insert(text.to_owned(), Arc::new(move |params, asked| Box::pin(handler(params, asked))));
+        self.handlers.insert(text.to_owned(), Arc::new(move |params, request| Box::pin(handler(params, request))));
         self
     }
 
     fn route(
         self,
         text: &str,
-        handler: impl Fn(Vec<(String, String)>, Asked) -> Ended + Send + Sync + 'static,
+        handler: impl Fn(Vec<(String, String)>, HttpRequest) -> Ended + Send + Sync + 'static,
     ) -> Builder {
-        self.answers(text, move |params, asked| std::future::ready(handler(params, asked)))
+        self.answers(text, move |params, request| std::future::ready(handler(params, request)))
     }
 
     /// A route of the host itself.
@@ -153,18 +153,18 @@ impl Builder {
         self
     }
 
-    /// A route that tells what it was asked.
+    /// A route that tells what it was request.
     fn echo(self, text: &str) -> Builder {
-        self.route(text, |params, asked| {
+        self.route(text, |params, request| {
             let headers: Vec<String> =
-                asked.head.headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
-            let (head, query, payload) = (&asked.head, &asked.query, &asked.payload);
-            let trace = head.headers.contains_key("traceparent").then(|| asked.trace.to_string());
+                request.head.headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+            let (head, query, payload) = (&request.head, &request.query, &request.payload);
+            let trace = head.headers.contains_key("traceparent").then(|| request.trace.to_string());
             ok(&format!(
                 "{} {} query={query} params={params:?} payload={payload:?} subdomain={:?} trace={trace:?} authority={} headers={}",
-                asked.method,
+                request.method,
                 head.path,
-                asked.subdomain,
+                request.subdomain,
                 head.authority,
                 headers.join("|"),
             ))

@@ -103,7 +103,7 @@ async fn answers_that_nobody_takes_fit_into_the_budget() {
 async fn bodies_that_are_being_read_fit_into_the_budget() {
     let host = host()
         .config(|http| http.max_buffered = 1024 * 1024)
-        .route("POST x", |_, asked| ok(&asked.payload.len().to_string()))
+        .route("POST x", |_, request| ok(&request.payload.len().to_string()))
         .start()
         .await;
     let post = |length: usize| format!("POST /api/m/x HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n\r\n");

@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::triggers::http::activity::Activity;
-use crate::triggers::http::watched::Watched;
+use crate::triggers::http::observed::ObservedStream;
 
 /// What hyper writes by itself.
 const BARE: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
@@ -158,19 +158,22 @@ async fn a_refused_client_that_stays_is_dropped() {
 }
 
 /// A socket of ours, and the client's end of it.
-async fn watched(activity: &Arc<Activity>) -> (Watched, Client) {
+async fn observed(activity: &Arc<Activity>) -> (ObservedStream, Client) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     let settings = Arc::new(Settings::new(&HttpConfig::default(), "production", Arc::default()));
-    (Watched::new(net::Stream::Tcp(stream), activity.clone(), settings), Client { stream: client, buffer: Vec::new() })
+    (
+        ObservedStream::new(net::Stream::Tcp(stream), activity.clone(), settings),
+        Client { stream: client, buffer: Vec::new() },
+    )
 }
 
 #[tokio::test]
 async fn bytes_of_http2_are_never_taken_for_a_refusal() {
     for http2 in [false, true] {
         let activity = Arc::new(Activity::new(Arc::default()));
-        let (mut ours, mut client) = watched(&activity).await;
+        let (mut ours, mut client) = observed(&activity).await;
         drop(activity.start(if http2 { Version::HTTP_2 } else { Version::HTTP_11 }));
         ours.flush().await.unwrap();
         ours.write_all(BARE.as_bytes()).await.unwrap();
@@ -189,7 +192,7 @@ async fn bytes_that_are_read_ahead_of_hyper_wake_it_and_are_read_again() {
         }
     }
     let activity = Arc::new(Activity::new(Arc::default()));
-    let (mut ours, mut client) = watched(&activity).await;
+    let (mut ours, mut client) = observed(&activity).await;
     drop(activity.start(Version::HTTP_11));
     let _stream = activity.open_stream();
     let bell = Arc::new(Bell(AtomicBool::new(false)));

@@ -85,9 +85,9 @@ async fn beyond_the_local_streams_a_call_may_go_elsewhere() {
     let waits = go.clone();
     let host = host()
         .config(|http| http.local_streams = 2)
-        .answers("GET x", move |_, asked| {
+        .answers("GET x", move |_, request| {
             let waits = waits.clone();
-            send.send(asked.spill).unwrap();
+            send.send(request.spill).unwrap();
             async move {
                 waits.acquire().await.unwrap().forget();
                 ok("")

@@ -1,7 +1,7 @@
-//! A future beside a busy one, polled only when it is itself awake.
+//! A future that is polled only when its own waker was called, not whenever its task runs.
 //!
-//! A connection's task wakes for every read and write; its timer and the word to stop are awake next to never, and
-//! polling them each time would be seen in a profile.
+//! The task of a connection runs for every read and write. Its timer and the signal to stop are
+//! almost never ready, and polling them each time would be visible in a profile.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// See the module.
-pub(super) struct Rarely<F> {
+/// Polls a future only after its own waker was called.
+pub(super) struct WhenWoken<F> {
     future: Pin<Box<F>>,
     bell: Arc<Bell>,
     waker: Waker,
 }
 
-/// Wakes the task, and notes that it was this future which did.
+/// Wakes the task, and notes that this future caused it.
 struct Bell {
     rung: AtomicBool,
     task: AtomicWaker,
@@ -34,20 +34,20 @@ impl Wake for Bell {
     }
 }
 
-impl<F: Future> Rarely<F> {
-    pub(super) fn new(future: F) -> Rarely<F> {
+impl<F: Future> WhenWoken<F> {
+    pub(super) fn new(future: F) -> WhenWoken<F> {
         let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: AtomicWaker::new() });
-        Rarely { future: Box::pin(future), waker: Waker::from(bell.clone()), bell }
+        WhenWoken { future: Box::pin(future), waker: Waker::from(bell.clone()), bell }
     }
 
-    /// Puts another future into the place of one that has ended.
+    /// Replaces a future that has ended.
     pub(super) fn set(&mut self, future: F) {
         self.future.set(future);
         self.bell.rung.store(true, Ordering::Release);
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
-        // First the task, then the look: a ring between the two wakes the task.
+        // The task is registered first, so that a wake after the load is not lost.
         self.bell.task.register(cx.waker());
         if !self.bell.rung.load(Ordering::Acquire) {
             return Poll::Pending;
@@ -67,19 +67,19 @@ mod tests {
         let polls = Arc::new(AtomicUsize::new(0));
         let (send, mut receive) = tokio::sync::oneshot::channel::<u32>();
         let counted = polls.clone();
-        let mut rarely = Rarely::new(std::future::poll_fn(move |cx| {
+        let mut when_woken = WhenWoken::new(std::future::poll_fn(move |cx| {
             counted.fetch_add(1, Ordering::Relaxed);
             Pin::new(&mut receive).poll(cx)
         }));
         for _ in 0..5 {
             std::future::poll_fn(|cx| {
-                assert!(rarely.poll(cx).is_pending());
+                assert!(when_woken.poll(cx).is_pending());
                 Poll::Ready(())
             })
             .await;
         }
         assert_eq!(polls.load(Ordering::Relaxed), 1);
-        let waits = tokio::spawn(async move { std::future::poll_fn(|cx| rarely.poll(cx)).await });
+        let waits = tokio::spawn(async move { std::future::poll_fn(|cx| when_woken.poll(cx)).await });
         tokio::task::yield_now().await;
         send.send(7).unwrap();
         assert_eq!(waits.await.unwrap(), Ok(7));

@@ -1,5 +1,6 @@
-//! The socket under hyper: notes what it does, tells the protocols apart, refuses in hyper's
-//! place, and looks out for clients that leave while their answer streams.
+//! The stream between hyper and the socket. It records reads and writes, tells HTTP/1.1 from
+//! HTTP/2, sends refusals instead of hyper's own, and notices clients that leave while their
+//! answer streams.
 
 use std::io;
 use std::pin::Pin;
@@ -13,14 +14,14 @@ use super::refusal::{self, Refusal};
 use super::settings::Settings;
 use crate::net::Stream;
 
-/// How a client of HTTP/2 begins.
+/// The first bytes of every HTTP/2 client.
 const PREFACE: &[u8; AHEAD] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes that are read before hyper asks for them.
 const AHEAD: usize = 24;
 
-/// A socket that notes what it does.
-pub(super) struct Watched {
+/// A stream that records in [`Activity`] what happens on it.
+pub(super) struct ObservedStream {
     stream: Stream,
     activity: Arc<Activity>,
     settings: Arc<Settings>,
@@ -28,7 +29,7 @@ pub(super) struct Watched {
     ahead: Ahead,
 }
 
-/// What was read and hyper has not got yet.
+/// Bytes that were read before hyper asked for them.
 #[derive(Default)]
 struct Ahead {
     bytes: [u8; AHEAD],
@@ -41,7 +42,7 @@ impl Ahead {
         self.bytes.get(self.from..self.to).unwrap_or_default()
     }
 
-    /// Reads once, if there is room. The number of bytes; 0 at the end of the stream.
+    /// Reads once, if there is room, and returns the number of bytes: 0 at the end of the stream.
     fn poll_more(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<usize>> {
         if self.from == self.to {
             (self.from, self.to) = (0, 0);
@@ -57,7 +58,7 @@ impl Ahead {
         self.to == AHEAD && self.from < self.to
     }
 
-    /// Gives as much as there is room for.
+    /// Moves as many bytes into `buf` as it has room for.
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
         let count = self.left().len().min(buf.remaining());
         buf.put_slice(self.left().get(..count).unwrap_or_default());
@@ -65,12 +66,12 @@ impl Ahead {
     }
 }
 
-impl Watched {
-    pub(super) fn new(stream: Stream, activity: Arc<Activity>, settings: Arc<Settings>) -> Watched {
-        Watched { stream, activity, settings, refusal: None, ahead: Ahead::default() }
+impl ObservedStream {
+    pub(super) fn new(stream: Stream, activity: Arc<Activity>, settings: Arc<Settings>) -> ObservedStream {
+        ObservedStream { stream, activity, settings, refusal: None, ahead: Ahead::default() }
     }
 
-    /// Reads until it is sure whether the client speaks HTTP/2. hyper then gets what was read.
+    /// Reads until the first bytes tell the protocol. hyper reads these bytes again later.
     pub(super) fn poll_is_http2(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             let begun = self.ahead.left();
@@ -88,7 +89,7 @@ impl Watched {
         }
     }
 
-    /// The stream, and what was read from it and not given to hyper.
+    /// Returns the stream, and the bytes that hyper has not read.
     pub(super) fn into_stream(self) -> (Stream, Vec<u8>) {
         let left = self.ahead.left().to_vec();
         (self.stream, left)
@@ -101,8 +102,8 @@ impl Watched {
     }
 
     /// Fails when the client has left an HTTP/1.1 answer that streams. hyper reads nothing until
-    /// the answer ends, so it would notice at its second write only. What the client sends
-    /// meanwhile is kept for hyper; beyond a few bytes of it nothing is looked at any more.
+    /// the answer ends, so it would notice at its second write only. Bytes that the client sends
+    /// meanwhile are kept for hyper. When they fill the buffer, this notices nothing any more.
     fn look_out(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.activity.streams() == 0 || self.activity.is_http2() {
             return Ok(());
@@ -119,17 +120,17 @@ impl Watched {
         Ok(())
     }
 
-    /// Takes what hyper says by itself, to send a whole answer in its place. hyper writes such an
-    /// answer in one piece, as the last of a connection, and flushes what it wrote before it reads
-    /// the next head; where it reads on before (a body that ends after its answer) its own answer
-    /// goes out as it is.
+    /// Replaces an answer that hyper wrote by itself with a complete one. hyper writes such an
+    /// answer in one piece, as the last of a connection, and flushes earlier bytes before it reads
+    /// the next head. When it reads the next head without a flush (after a body that ends later
+    /// than its answer), its own answer goes out as it is.
     fn refuse(&mut self, bytes: &[u8]) -> Option<usize> {
         let is_ours = self.activity.owed() != NOTHING || self.activity.is_http2();
         if is_ours {
             return None;
         }
         self.refusal = Some(refusal::instead(bytes, &self.settings)?);
-        // From now on the client has as long as it would for a head.
+        // From now on the header timeout bounds the connection.
         self.activity.read();
         self.activity.owe(ANSWER);
         Some(bytes.len())
@@ -142,7 +143,7 @@ impl Watched {
         }
     }
 
-    /// What became of a write.
+    /// Records the result of a write.
     fn written(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.note(&polled);
         match polled {
@@ -152,7 +153,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for ObservedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         self.ahead.give(buf);
@@ -172,7 +173,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for ObservedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(taken) = self.refuse(buf) {
             return Poll::Ready(Ok(taken));
@@ -200,7 +201,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when it has written all it had.
+        // hyper flushes when it has written everything.
         self.activity.flushed();
         ready!(self.poll_refusal(cx))?;
         self.look_out(cx)?;
@@ -208,12 +209,12 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // It belongs to somebody else.
+        // The socket belongs to its handler.
         if self.activity.is_socket_free() {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_refusal(cx))?;
-        let Watched { stream, activity, refusal, .. } = &mut *self;
+        let ObservedStream { stream, activity, refusal, .. } = &mut *self;
         match refusal {
             None => Pin::new(stream).poll_shutdown(cx),
             Some(refusal) => {

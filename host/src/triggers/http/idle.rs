@@ -1,29 +1,30 @@
-//! Watches a connection for clients that hold it without using it.
+//! Finds connections whose client holds them without using them.
 //!
-//! hyper has a timer for request heads, but it counts from the end of the last answer, so that it would also end
-//! connections which only wait for the next request; and it costs a timer per request. Here a request and a read cost
-//! a few plain writes to memory, and a slow tick, a few times per timeout, looks at them.
+//! hyper has a timer for request heads, but it counts from the end of the last answer. So it would
+//! also end connections that only wait for the next request, and it costs a timer per request.
+//! Here a request and a read cost a few plain writes to memory, and a slow tick, a few times per
+//! timeout, looks at them.
 
 use std::time::Duration;
 
 use super::activity::Activity;
 
-/// How often a timeout is looked at before it is over. A connection ends at most one part later than it could.
+/// Ticks per timeout. A connection ends at most one tick later than it could.
 const PARTS: u32 = 4;
 
 /// What to do with a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Keep,
-    /// It has done nothing for too long: say goodbye.
-    Idle,
-    /// A head that does not end, or a goodbye that nobody takes.
+    /// The connection was idle for too long: it ends when its requests have ended.
+    Finish,
+    /// The head of a request does not end, or the client ignores that the connection ends.
     Drop,
 }
 
 /// Judges a connection, tick by tick.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct IdleWatch {
     pub(super) tick: Duration,
     head_ticks: u32,
     idle_ticks: u32,
@@ -34,15 +35,15 @@ pub(super) struct Watch {
     started: usize,
     written: usize,
     moved: usize,
-    said_goodbye: bool,
+    is_finishing: bool,
 }
 
-impl Watch {
-    pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> Watch {
+impl IdleWatch {
+    pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> IdleWatch {
         let tick = (header_timeout.min(idle_timeout) / PARTS).max(Duration::from_millis(1));
         let ticks =
             |timeout: Duration| u32::try_from(timeout.as_nanos().div_ceil(tick.as_nanos().max(1))).unwrap_or(u32::MAX);
-        Watch {
+        IdleWatch {
             tick,
             // The tick under way when a wait begins does not count for it.
             head_ticks: ticks(header_timeout).saturating_add(1),
@@ -52,7 +53,7 @@ impl Watch {
             started: 0,
             written: 0,
             moved: 0,
-            said_goodbye: false,
+            is_finishing: false,
         }
     }
 
@@ -68,8 +69,7 @@ impl Watch {
         let new_request = std::mem::replace(&mut self.started, started) != started;
         let new_write = std::mem::replace(&mut self.written, written) != written;
         let has_moved = self.has_moved(activity);
-        // A client that leaves an answer lying makes the host hold it: nothing but taking it is
-        // progress. HTTP/2 writes frames of its own, such as answers to PINGs, so only bytes of
+        // The host holds an answer until the client takes it, so only that is progress. HTTP/2 writes frames of its own, such as answers to PINGs, so only bytes of
         // answers count there. A stream that has nothing to send is not idle.
         let progress = match activity.has_unsent() {
             true => has_moved,
@@ -78,10 +78,10 @@ impl Watch {
         self.quiet = if progress { 0 } else { self.quiet.saturating_add(1) };
         let in_head = activity.awaits_head() && !running && !new_request;
         self.head = if in_head { self.head.saturating_add(1) } else { 0 };
-        if self.head >= self.head_ticks || (self.said_goodbye && self.quiet > self.idle_ticks) {
+        if self.head >= self.head_ticks || (self.is_finishing && self.quiet > self.idle_ticks) {
             Verdict::Drop
-        } else if self.quiet >= self.idle_ticks && !std::mem::replace(&mut self.said_goodbye, true) {
-            Verdict::Idle
+        } else if self.quiet >= self.idle_ticks && !std::mem::replace(&mut self.is_finishing, true) {
+            Verdict::Finish
         } else {
             Verdict::Keep
         }
@@ -95,16 +95,16 @@ mod tests {
     use http::Version;
     use std::sync::Arc;
 
-    fn watch() -> (Watch, Arc<Activity>) {
+    fn watch() -> (IdleWatch, Arc<Activity>) {
         // Ticks of 1 s: a head may take 5 ticks, an idle connection 9.
         (
-            Watch::new(Duration::from_secs(4), Duration::from_secs(8)),
+            IdleWatch::new(Duration::from_secs(4), Duration::from_secs(8)),
             Arc::new(Activity::new(Arc::new(Buffered::new(1 << 20)))),
         )
     }
 
     /// The first verdict that is not `Keep`, and after how many ticks.
-    fn first(watch: &mut Watch, activity: &Activity) -> (u32, Verdict) {
+    fn first(watch: &mut IdleWatch, activity: &Activity) -> (u32, Verdict) {
         let mut ticks = 0;
         loop {
             ticks += 1;
@@ -137,7 +137,7 @@ mod tests {
         let (mut watch, activity) = watch();
         drop(activity.start(Version::HTTP_11));
         assert_eq!(watch.look(&activity), Verdict::Keep);
-        assert_eq!(first(&mut watch, &activity), (9, Verdict::Idle));
+        assert_eq!(first(&mut watch, &activity), (9, Verdict::Finish));
         assert_eq!(first(&mut watch, &activity), (1, Verdict::Drop));
     }
 
@@ -154,14 +154,14 @@ mod tests {
             activity.wrote();
             assert_eq!(watch.look(&activity), Verdict::Keep);
         }
-        assert_eq!(first(&mut watch, &activity).1, Verdict::Idle);
+        assert_eq!(first(&mut watch, &activity).1, Verdict::Finish);
     }
 
     #[test]
     fn http2_has_the_idle_timeout_only() {
         let (mut watch, activity) = watch();
         activity.set_http2();
-        assert_eq!(first(&mut watch, &activity), (9, Verdict::Idle));
+        assert_eq!(first(&mut watch, &activity), (9, Verdict::Finish));
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
             assert_eq!(watch.look(&activity), Verdict::Keep);
         }
         activity.wrote();
-        assert_eq!(watch.look(&activity), Verdict::Idle);
+        assert_eq!(watch.look(&activity), Verdict::Finish);
         assert_eq!(watch.look(&activity), Verdict::Drop);
         drop(running);
     }
@@ -194,7 +194,7 @@ mod tests {
             activity.wrote();
             assert_eq!(watch.look(&activity), Verdict::Keep);
         }
-        assert_eq!(watch.look(&activity), Verdict::Idle);
+        assert_eq!(watch.look(&activity), Verdict::Finish);
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
                 activity.wrote();
                 assert_eq!(watch.look(&activity), Verdict::Keep);
             }
-            assert_eq!(watch.look(&activity), Verdict::Idle);
+            assert_eq!(watch.look(&activity), Verdict::Finish);
             assert_eq!(watch.look(&activity), Verdict::Drop);
             drop(stream);
         }
