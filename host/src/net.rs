@@ -1,5 +1,5 @@
-//! Listeners and connections, whatever they speak: binding, accepting, handing over, and what all
-//! of it costs the process in file descriptors and bytes.
+//! Listeners and connections of every protocol: binds, accepts, hands over, and bounds the file
+//! descriptors and bytes that connections use.
 
 mod accept;
 mod buffered;
@@ -37,7 +37,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// With the settings `http.maxConnections` and `http.maxBuffered`.
+    /// Applies the settings `http.maxConnections` and `http.maxBuffered`.
     pub fn new(descriptors: Descriptors, max_connections: usize, max_buffered: u64) -> Sockets {
         Sockets {
             descriptors,
@@ -49,8 +49,8 @@ impl Sockets {
         }
     }
 
-    /// Lowers the number of connections to what the descriptors allow, and logs what came of
-    /// it. The host calls it when the modules are loaded, because each of them keeps a descriptor.
+    /// Lowers the number of connections to what the descriptors allow, and logs the result. The
+    /// host calls it when the modules are loaded, because each of them keeps a descriptor.
     pub fn settle(&self) -> usize {
         let Descriptors { limit, reserved, .. } = self.descriptors;
         let (wanted, in_use) = (self.max_connections(), Descriptors::in_use());

@@ -1,4 +1,4 @@
-//! Accepting, and giving each connection to the worker that has the fewest.
+//! Accepts connections, and hands each to the worker with the fewest.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,7 +23,7 @@ mod tests;
 /// The way to one worker.
 #[derive(Debug, Clone)]
 pub struct Hand {
-    /// Connections it has, those on the way to it included.
+    /// Connections that the worker has, including those on their way to it.
     pub open: Arc<AtomicUsize>,
     pub send: mpsc::Sender<Accepted>,
 }
@@ -35,11 +35,11 @@ pub struct Accepted {
     pub listener: ListenerId,
     pub socket: Socket,
     pub peer: SocketAddr,
-    /// To be kept as long as the connection is open.
+    /// A guard to keep as long as the connection is open.
     pub open: Open,
 }
 
-/// Counts a connection as long as it is there.
+/// Counts a connection until it is dropped.
 #[derive(Debug)]
 pub struct Open {
     count: Arc<AtomicUsize>,
@@ -86,14 +86,14 @@ pub async fn accept(
         () = end.cancelled() => {}
         () = acceptor.run() => {}
     }
-    // The system resets what is in a queue when its listener closes. Once around the reactor, so
-    // that all of it is seen.
+    // The system resets the connections in a queue when its listener closes. The reactor runs once,
+    // so that all of them are seen.
     tokio::task::yield_now().await;
     acceptor.empty().await;
     Ok(())
 }
 
-/// Where connections come from.
+/// The source of connections.
 trait Source {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>>;
 }
@@ -104,7 +104,7 @@ impl Source for Incoming {
     }
 }
 
-/// A listener, and what went wrong at it.
+/// A listener and its failed attempts.
 struct Door<S> {
     id: ListenerId,
     source: S,
@@ -117,7 +117,7 @@ struct Acceptor<S> {
     sockets: Arc<Sockets>,
     connections: TaskTracker,
     permits: Arc<Semaphore>,
-    /// Who is first among equals, of the workers and of the listeners.
+    /// The worker and the listener that are first among equals.
     turn: usize,
 }
 
@@ -135,7 +135,7 @@ impl<S: Source> Acceptor<S> {
     }
 
     async fn run(&mut self) {
-        // It is never closed.
+        // The semaphore is never closed.
         while let Ok(permit) = self.permits.clone().acquire_owned().await {
             let (id, next) = self.next().await;
             match next {
@@ -185,7 +185,7 @@ impl<S: Source> Acceptor<S> {
         }
     }
 
-    /// Accepts what is there and waits for nothing.
+    /// Accepts the connections that have arrived, and does not wait for others.
     async fn empty(&mut self) {
         while let Ok(permit) = self.permits.clone().try_acquire_owned()
             && let Some((id, Ok((socket, peer)))) = self.next().now_or_never()
@@ -194,7 +194,8 @@ impl<S: Source> Acceptor<S> {
         }
     }
 
-    /// To the worker with the fewest that takes it; when none does at once, to the one with the fewest when it does.
+    /// Hands the connection to the worker with the fewest that has room; when none has, waits for
+    /// the one with the fewest.
     async fn give(&mut self, listener: ListenerId, socket: Socket, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let mut order: Vec<&Hand> = self.hands.iter().collect();
         let first = self.turn.checked_rem(order.len()).unwrap_or_default();

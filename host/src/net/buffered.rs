@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 /// Bytes that a connection may hold without asking.
 const FREE: u64 = 8 * 1024;
 
-/// What a connection takes at once, and what it keeps beyond its need.
+/// Bytes that a connection takes from the budget at once, and that it keeps beyond its need.
 const STEP: u64 = 16 * 1024;
 
 /// The budget of a node.
@@ -51,12 +51,12 @@ impl Buffered {
     }
 }
 
-/// What one connection holds. Only the thread of its worker uses it.
+/// The bytes that one connection holds. Only the thread of its worker uses it.
 #[derive(Debug)]
 pub struct Account {
     budget: Arc<Buffered>,
     held: AtomicU64,
-    /// Its part of the budget.
+    /// The bytes that it took from the budget.
     taken: AtomicU64,
 }
 
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(budget.taken(), STEP);
         account.hold(STEP - 1).unwrap();
         assert_eq!(budget.taken(), STEP);
-        // It keeps two steps beyond its need at most, and nothing when it needs nothing.
+        // The account keeps two steps beyond its need at most, and nothing when it needs nothing.
         account.hold(4 * STEP).unwrap();
         account.release(2 * STEP);
         assert_eq!(budget.taken(), 5 * STEP);

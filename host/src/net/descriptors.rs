@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept back from connections: 128 for the admin listener, the rest for reloads, compiling, the log
-/// and the watcher.
+/// Descriptors that connections never use: 128 for the admin listener, the rest for reloads,
+/// compiling, the log and the watcher.
 const RESERVED: usize = 192;
 
-/// Open files where the system does not list them.
+/// The assumed number of open files where the system does not list them.
 const GUESS: usize = 64;
 
 /// The soft limit before [`raise_limit`].
@@ -24,7 +24,7 @@ pub fn raise_limit() {
     match (raised, current) {
         (Ok(()), Some(soft)) if current != maximum => _ = ORIGINAL.set(soft),
         (Ok(()), _) => {}
-        // The host then serves fewer connections, and says so.
+        // The host then serves fewer connections, and logs it.
         (Err(error), _) => tracing::warn!(%error, "the limit of file descriptors (`ulimit -n`) cannot be raised"),
     }
 }
@@ -38,14 +38,14 @@ pub fn original_limit() -> Option<u64> {
 /// The descriptors of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
-    /// The most that it may have open.
+    /// The largest number that the process may have open.
     pub limit: u64,
-    /// How many of them connections never use.
+    /// The number of them that connections never use.
     pub reserved: usize,
 }
 
 impl Descriptors {
-    /// What the system allows now.
+    /// Reads the limits that the system sets now.
     pub fn read() -> Descriptors {
         Descriptors::of(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
     }
@@ -56,7 +56,7 @@ impl Descriptors {
         Descriptors { limit, reserved: half.min(RESERVED) }
     }
 
-    /// How many are open.
+    /// Returns the number of open descriptors.
     pub fn in_use() -> usize {
         // One of them is the folder that is being read.
         fs::read_dir("/dev/fd").map_or(GUESS, |entries| entries.count().saturating_sub(1))

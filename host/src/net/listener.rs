@@ -1,4 +1,4 @@
-//! Listeners: binding them, and what tells their connections apart.
+//! Binds listeners, and names them so that a worker can tell their connections apart.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use super::{Socket, Stream};
 /// Connections that the system queues until they are accepted.
 const BACKLOG: i32 = 1_024;
 
-/// Names a listener. Each of its connections carries it, and the worker chooses by it what serves
-/// the connection.
+/// The name of a listener. Each of its connections carries it, and the worker chooses the trigger
+/// by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerId {
     Http,
@@ -38,7 +38,7 @@ impl ListenerId {
     }
 }
 
-/// Why an address has no listener.
+/// The reason that an address has no listener.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
@@ -80,7 +80,7 @@ impl Listener {
         self.id
     }
 
-    /// The address that it is bound to, with the port that the system chose.
+    /// Returns the bound address, with the port that the system chose.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }

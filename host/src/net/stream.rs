@@ -56,7 +56,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Whether what it carries is encrypted.
+    /// Whether the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         match self {
             Stream::Tcp(_) => false,
@@ -66,7 +66,7 @@ impl Stream {
     }
 }
 
-/// Calls a method of the stream inside, whatever its kind.
+/// Calls a method of the inner stream of any kind.
 macro_rules! inner {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {

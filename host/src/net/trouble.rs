@@ -1,4 +1,4 @@
-//! What a listener does when `accept` fails.
+//! Waits and warnings of a listener whose `accept` fails.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -26,12 +26,12 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// `listener`: the key that names it. `failures` counts every failed attempt.
+    /// `listener` is the key that names it. `failures` counts every failed attempt.
     pub fn new(listener: &'static str, failures: Counter) -> Trouble {
         Trouble { listener, failures, wait: FIRST_WAIT, warned: None, silent: 0 }
     }
 
-    /// A connection was accepted.
+    /// Records that a connection was accepted.
     pub fn is_over(&mut self) {
         self.wait = FIRST_WAIT;
     }
@@ -54,7 +54,7 @@ impl Trouble {
         self.wait = self.wait.saturating_mul(2).min(LONGEST_WAIT);
     }
 
-    /// Whether it is time to warn, which is then done.
+    /// Claims the next warning: returns whether one is due.
     fn warns(&mut self, now: Instant) -> bool {
         let is_due = self.warned.is_none_or(|at| now.saturating_duration_since(at) >= BETWEEN_WARNINGS);
         if is_due {

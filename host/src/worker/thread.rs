@@ -1,4 +1,5 @@
-//! A thread with a runtime and an isolate: all that a broker or the master is, and what a worker puts sockets on.
+//! A thread with a runtime and an isolate. A broker or the master is only that; a worker adds
+//! sockets.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::isolate::Isolate;
 /// How long a thread may take to end before it is left behind.
 const LAST_TURN: Duration = Duration::from_secs(2);
 
-/// Ends when `end` is cancelled, and not before.
+/// A thread that runs until `end` is cancelled.
 pub struct Thread {
     pub isolate: Arc<Isolate>,
     end: CancellationToken,
@@ -24,7 +25,7 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Starts the thread, which then waits for modules.
+    /// Starts the thread. It waits for modules.
     pub fn start(id: IsolateId) -> io::Result<Thread> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let isolate = Arc::new(Isolate::new(id, runtime.handle().clone()));
@@ -44,7 +45,7 @@ impl Thread {
         self.end.cancel();
     }
 
-    /// Ends the thread, with whatever is still on it. One that host code blocks is left behind.
+    /// Ends the thread and drops its tasks. A thread that host code blocks is left behind.
     pub fn end(&mut self) {
         self.cancel();
         if self.ended.recv_timeout(LAST_TURN) == Err(RecvTimeoutError::Timeout) {

@@ -1,4 +1,4 @@
-//! What a connection does at the moment: a few plain writes to memory for each request and read.
+//! The current state of a connection, kept by a few plain writes to memory per request and read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use super::content::SocketHandler;
 use crate::net::{Account, Buffered};
 
-/// No answer is on its way: what is written now belongs to no request.
+/// No answer is on its way: bytes that hyper writes now belong to no request.
 pub(super) const NOTHING: u8 = 0;
 /// A request runs, or hyper has not taken all of its answer.
 pub(super) const ANSWER: u8 = 1;
-/// hyper has all of the answer, and writes it.
+/// hyper has taken all of the answer, and writes it.
 const FLUSH: u8 = 2;
 
 /// hyper keeps the socket.
@@ -23,7 +23,7 @@ const WANTED: u8 = 1;
 /// The head has left.
 const FREE: u8 = 2;
 
-/// What a connection does. Written by its own thread only.
+/// The state of a connection. Only its own thread writes it.
 #[derive(Debug)]
 pub(super) struct Activity {
     /// Bytes that it holds.
@@ -40,20 +40,20 @@ pub(super) struct Activity {
     started: AtomicUsize,
     /// Writes that moved bytes so far.
     written: AtomicUsize,
-    /// Whether bytes came that belong to no request yet.
+    /// Whether bytes arrived that belong to no request yet.
     mid_head: AtomicBool,
     http2: AtomicBool,
-    /// `NOTHING`, `ANSWER` or `FLUSH`. Of HTTP/1.1 only, where one request comes after another.
+    /// `NOTHING`, `ANSWER` or `FLUSH`. Used for HTTP/1.1 only, which has one request at a time.
     owed: AtomicU8,
-    /// Whether a refusal was sent, and all that is waited for is that the client closes.
+    /// Whether the host sent a refusal and only waits until the client closes.
     lingers: AtomicBool,
     /// Whether the host stops, so that answers announce the end of the connection.
     ends: AtomicBool,
-    /// Whether any answer was a stream. A stop waits less long for such a connection.
+    /// Whether any answer was a stream. A stop waits a shorter time for such a connection.
     streamed: AtomicBool,
     /// `KEPT`, `WANTED` or `FREE`.
     socket: AtomicU8,
-    /// What gets the socket.
+    /// The handler that gets the socket.
     handler: Mutex<Option<SocketHandler>>,
 }
 
@@ -78,7 +78,7 @@ impl Activity {
         }
     }
 
-    /// Counts a request; how many there are now, and a guard that takes it off again.
+    /// Counts a request. Returns the number of running requests, and a guard that ends this one.
     pub(super) fn start(self: &Arc<Activity>, version: Version) -> (usize, Running) {
         if version == Version::HTTP_2 {
             self.set_http2();
@@ -97,7 +97,7 @@ impl Activity {
         self.http2.load(Relaxed)
     }
 
-    /// The host stops.
+    /// Records that the host stops.
     pub(super) fn announce_end(&self) {
         self.ends.store(true, Relaxed);
     }
@@ -126,18 +126,18 @@ impl Activity {
         !self.is_http2() && self.streams() == 0 && (self.mid_head.load(Relaxed) || self.started() == 0)
     }
 
-    /// An answer's body is on its way.
+    /// Adds bytes of an answer's body that hyper will send.
     pub(super) fn will_send(&self, bytes: usize) {
         self.unsent.store(self.unsent.load(Relaxed).saturating_add(bytes), Relaxed);
     }
 
-    /// The socket has taken bytes of it.
+    /// Records that the socket took bytes of an answer's body.
     pub(super) fn sent(&self, bytes: usize) {
         self.moved.store(self.moved.load(Relaxed).wrapping_add(1), Relaxed);
         self.dropped(bytes);
     }
 
-    /// Bytes of it will not be sent.
+    /// Records that bytes of an answer's body will not be sent.
     pub(super) fn dropped(&self, bytes: usize) {
         self.unsent.store(self.unsent.load(Relaxed).saturating_sub(bytes), Relaxed);
     }
@@ -160,7 +160,7 @@ impl Activity {
         self.lingers.store(true, Relaxed);
     }
 
-    /// The answer to a request is a stream.
+    /// Records that an answer is a stream.
     pub(super) fn open_stream(self: &Arc<Activity>) -> OpenStream {
         self.streams.store(self.streams().saturating_add(1), Relaxed);
         self.streamed.store(true, Relaxed);
@@ -191,12 +191,12 @@ impl Activity {
         self.handler.lock().take()
     }
 
-    /// hyper has written all it had.
+    /// Records that hyper has written everything.
     pub(super) fn flushed(&self) {
         if self.owed() == FLUSH {
             self.owe(NOTHING);
         }
-        // hyper writes the head in the turn in which it gets the answer.
+        // hyper writes the head in the same poll in which it takes the answer.
         if self.socket.load(Relaxed) == WANTED {
             self.socket.store(FREE, Relaxed);
         }
@@ -219,7 +219,7 @@ impl Activity {
         self.written.load(Relaxed)
     }
 
-    /// Bytes of a head have arrived.
+    /// Records that bytes of a head have arrived.
     pub(super) fn read(&self) {
         self.mid_head.store(true, Relaxed);
     }
@@ -232,7 +232,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// The answer is there. From now on it counts whether the client takes it.
+    /// Ends the request, because its answer exists. From now on only its unsent bytes count.
     pub(super) fn end(&mut self) {
         if std::mem::replace(&mut self.runs, false) {
             self.activity.running.fetch_sub(1, Relaxed);

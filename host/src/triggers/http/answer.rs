@@ -1,4 +1,4 @@
-//! The body of an answer, and what it makes the host hold until the client has taken it.
+//! The body of an answer, whose bytes the host holds until the client has taken them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! Reading a request's body whole, and telling text from bytes.
+//! Reads the whole body of a request, and tells text from bytes.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::problem::Problem;
 use crate::call::Payload;
 use crate::net::Full;
 
-/// Room made for a body before its bytes are there.
+/// The largest buffer that is allocated before bytes of the body arrive.
 const FIRST_ROOM: u64 = 64 * 1024;
 
-/// What is read of a refused body, so that its sender gets to see why.
+/// Bytes that are read of a refused body, so that the client can read the refusal.
 const MOST_DISCARDED: u64 = 8 * 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a body may be, and which key says so.
+/// The largest size of a body, and the key that sets it.
 #[derive(Clone, Copy)]
 pub(super) struct MaxBody {
     bytes: u64,
@@ -28,7 +28,7 @@ pub(super) struct MaxBody {
 }
 
 impl MaxBody {
-    /// The smaller of the server's limit and the module's.
+    /// Chooses the smaller one of the server's limit and the module's.
     pub(super) fn of(server: u64, module: u64) -> MaxBody {
         match module < server {
             true => MaxBody { bytes: module, key: "limits.payload" },
@@ -37,8 +37,8 @@ impl MaxBody {
     }
 }
 
-/// The payload of a request, whose bytes `lease` holds. `linger`: whether a refused body is read a
-/// while longer, see [`discard`].
+/// Reads the payload of a request. `lease` holds its bytes. `linger` is passed to [`discard`] when
+/// the body is refused.
 pub(super) async fn payload(
     mut body: Incoming,
     headers: &HeaderMap,
@@ -50,7 +50,7 @@ pub(super) async fn payload(
     if body.is_end_stream() {
         return Ok(Payload::None);
     }
-    // What `Content-Length` says, if there is one.
+    // The value of `Content-Length`, else 0.
     let announced = body.size_hint().lower();
     if announced > max.bytes {
         discard(body, linger);
@@ -103,8 +103,9 @@ async fn read(body: &mut Incoming, room: u64, max: u64, lease: &mut Lease) -> Re
     Ok(into)
 }
 
-/// Lets go of a body that nobody reads. Over HTTP/1.1 closing at once would reset the connection, and a client that
-/// is still sending would not see the answer: so what comes is read a while longer. It ends with the connection.
+/// Drops a body that nobody reads. Over HTTP/1.1 closing at once would reset the connection, and a
+/// client that is still sending would not see the answer. So with `linger` a task reads and drops
+/// the body for a short time.
 pub(super) fn discard(mut body: Incoming, linger: bool) {
     if !linger || body.is_end_stream() {
         return;
@@ -146,12 +147,12 @@ fn into_payload(bytes: Vec<u8>, headers: &HeaderMap) -> Result<Payload, Problem>
     }
 }
 
-/// What a content type says about a body.
+/// The kind of a body by its content type.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Text,
     Bytes,
-    /// Nothing: text when it is UTF-8.
+    /// The content type does not tell: text when the body is UTF-8.
     Guess,
 }
 
@@ -186,7 +187,7 @@ fn is_text(essence: &str) -> bool {
         || (essence.contains('/') && (essence.ends_with("+json") || essence.ends_with("+xml")))
 }
 
-/// The value of a parameter when it is the charset.
+/// Returns the value of a parameter when it is the charset.
 fn charset(field: &str) -> Option<&str> {
     let (name, value) = field.split_once('=')?;
     name.trim_end().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its end. HTTP/1.1 and HTTP/2, told apart by the first bytes.
+//! Runs one connection from its first byte to its end, over HTTP/1.1 or HTTP/2.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -24,8 +24,8 @@ use super::stopping::Stopping;
 use super::when_woken::WhenWoken;
 use crate::net::{Account, Open, Stream};
 
-/// How often a connection is looked at that cannot be closed yet, because part of a head has
-/// arrived or a stream has left bytes, and how many times.
+/// The interval and number of checks of a connection that cannot close yet, because part of a head
+/// has arrived or a stream left unsent bytes.
 const RECHECK: Duration = Duration::from_millis(20);
 const RECHECKS: u32 = 50;
 
@@ -33,7 +33,7 @@ const RECHECKS: u32 = 50;
 ///
 /// When the host stops, the end is announced first: a client that sends a request on an idle
 /// HTTP/1.1 connection at that moment gets its answer, and learns with it that the connection ends.
-/// What is idle later is closed.
+/// Connections that are idle later are closed.
 ///
 /// Runs on the thread of its worker; a panic in a request costs that request.
 pub async fn serve<B: Backend>(
@@ -68,12 +68,12 @@ pub async fn serve<B: Backend>(
         && let Some((stream, read)) = connection.into_stream()
     {
         let (account, stopping) = (Account::new(responder.settings.buffered.clone()), responder.stopping.clone());
-        // A task of its own, so that what HTTP needed of this one is free.
+        // The handler gets a task of its own, so that the memory of this one is freed.
         tokio::spawn(hand_over(handler, Handover { stream, read, peer, open, account, stopping }));
     }
 }
 
-/// Lets a handler have its socket, at most until the last step of a stop.
+/// Runs a handler with its socket, at most until the last step of a stop.
 async fn hand_over(handler: SocketHandler, handover: Handover) {
     let last = handover.stopping.last.clone();
     tokio::select! {
@@ -90,7 +90,7 @@ async fn run<T: RequestService, B>(connection: &mut Protocol<T>, activity: &Arc<
     let mut watch = IdleWatch::new(settings.header_timeout, settings.idle_timeout);
     let mut step = Step::Serving;
     let mut signal = WhenWoken::new(signal(step, stopping.clone(), watch.tick));
-    // Whether an HTTP/2 client was told, and how often a connection was looked at in the last step.
+    // Whether an HTTP/2 client got GOAWAY, and the number of checks in the last step.
     let (mut said_goaway, mut looks) = (false, 0);
     let ended = poll_fn(|cx| {
         loop {
@@ -99,7 +99,7 @@ async fn run<T: RequestService, B>(connection: &mut Protocol<T>, activity: &Arc<
                 Poll::Pending => {}
                 ended => return ended,
             }
-            // It may become HTTP/2 after the host began to stop.
+            // The protocol may turn out to be HTTP/2 after the host began to stop.
             if step != Step::Serving && activity.is_http2() && !std::mem::replace(&mut said_goaway, true) {
                 connection.graceful_shutdown();
                 continue;
@@ -143,18 +143,19 @@ async fn run<T: RequestService, B>(connection: &mut Protocol<T>, activity: &Arc<
     }
 }
 
-/// How far the end of the host has come for a connection.
+/// The progress of a stop for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Serving,
     Announced,
     Last,
-    /// hyper ends it when what runs has ended.
+    /// hyper ends the connection when its requests have ended.
     Closing,
 }
 
-/// What to do with a connection when the host begins to stop. An HTTP/1.1 connection whose answer
-/// streams cannot announce the end any more, so it ends with the stream. That may have been faster.
+/// Decides about a connection when the host begins to stop. An HTTP/1.1 connection whose answer
+/// streams cannot announce the end any more, so it ends with the stream. The stream may have ended
+/// already.
 fn announce(activity: &Activity) -> Verdict {
     let ended = activity.ends();
     activity.announce_end();
@@ -165,8 +166,8 @@ fn announce(activity: &Activity) -> Verdict {
     }
 }
 
-/// What to do with a connection that should end now. hyper would drop the part of a head that has
-/// arrived, so that waits.
+/// Decides about a connection that should end now. It is kept while a head arrives, because hyper
+/// would drop the part that it has.
 fn at_last(activity: &Activity, looks: u32) -> Verdict {
     match (activity.lingers(), activity.is_mid_head() && looks < RECHECKS) {
         (true, _) => Verdict::Drop,
@@ -175,7 +176,7 @@ fn at_last(activity: &Activity, looks: u32) -> Verdict {
     }
 }
 
-/// What a connection's task hears of beside its socket.
+/// The events of a connection's task besides those of its socket.
 enum Signal {
     Stop,
     Last,
@@ -191,7 +192,7 @@ async fn signal(step: Step, stopping: Stopping, tick: Duration) -> Signal {
             }
             Step::Announced => {
                 stopping.last.cancelled().await;
-                // Once around the reactor, so that a request which has arrived is read first.
+                // The reactor runs once, so that a request that has arrived is read first.
                 tokio::task::yield_now().await;
                 Signal::Last
             }

@@ -1,5 +1,5 @@
-//! What an answer consists of, and the routes of the host itself, which may answer with more than
-//! bytes: with a stream, or by taking the socket.
+//! The content of an answer, and the routes of the host itself, which may also answer with a stream
+//! or take the socket.
 
 #![allow(dead_code, reason = "the host has no route of its own yet that streams or takes sockets")]
 
@@ -17,10 +17,10 @@ use super::stopping::Stopping;
 use crate::call::Trace;
 use crate::net::{Account, Open, Stream};
 
-/// An answer whose head is complete but for what the connection adds.
+/// An answer. Its head is complete, except for the fields that the connection adds.
 pub type Answer = Response<Content>;
 
-/// The body of an answer, or what follows in its place.
+/// The body of an answer, or the way to send it.
 pub enum Content {
     Whole(Bytes),
     /// Bytes that arrive while the client reads. The connection drops the stream when the client
@@ -44,12 +44,12 @@ pub struct SocketHandler(Box<dyn FnOnce(Handover) -> BoxFuture<'static, ()> + Se
 #[derive(Debug)]
 pub struct Handover {
     pub stream: Stream,
-    /// What the client has sent after its request.
+    /// Bytes that the client sent behind its request.
     pub read: Bytes,
     pub peer: SocketAddr,
-    /// Counts the connection as long as it is kept.
+    /// Counts the connection until it is dropped.
     pub open: Open,
-    /// Where bytes that wait for the client are held, of `http.maxBuffered`.
+    /// Holds the bytes that wait for the client, within `http.maxBuffered`.
     pub account: Account,
     pub stopping: Stopping,
 }
@@ -62,16 +62,16 @@ pub type HostRoute = Box<dyn FnOnce(HostRequest) -> BoxFuture<'static, Answer> +
 pub struct HostRequest {
     pub method: Method,
     pub uri: Uri,
-    /// Over HTTP/2 no socket can be taken: a route answers with [`Content::Frames`] there.
+    /// Over HTTP/2 a route cannot take the socket: it answers with [`Content::Frames`] there.
     pub version: Version,
-    /// As they were sent, hop-by-hop fields too.
+    /// The fields as the client sent them, hop-by-hop fields too.
     pub headers: HeaderMap,
     pub authority: String,
     /// `http` or `https`.
     pub scheme: &'static str,
     pub peer: SocketAddr,
     pub trace: Trace,
-    /// Cancelled when the host begins to stop: what streams says goodbye and ends.
+    /// Cancelled when the host begins to stop, so that a stream can end in time.
     pub ending: CancellationToken,
 }
 
@@ -95,7 +95,7 @@ impl fmt::Debug for SocketHandler {
 }
 
 impl Content {
-    /// The number of bytes, when it is known.
+    /// Returns the number of bytes, when it is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Content::Whole(bytes) => Some(bytes.len() as u64),

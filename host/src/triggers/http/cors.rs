@@ -1,4 +1,4 @@
-//! What browsers on other origins are told (`http.cors`). Guests have no part in it.
+//! The headers for browsers on other origins (`http.cors`). Guests cannot set them.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -19,7 +19,7 @@ pub(super) struct Cors {
 }
 
 impl Cors {
-    /// `None` without origins: then the host says nothing, and browsers allow nothing.
+    /// Returns `None` without origins: the host then sends no headers, and browsers allow nothing.
     pub(super) fn new(config: &CorsConfig) -> Option<Cors> {
         let any = config.origins.iter().any(|origin| origin == "*");
         (!config.origins.is_empty()).then(|| Cors {
@@ -30,7 +30,7 @@ impl Cors {
         })
     }
 
-    /// What to answer to a request from this origin: `None` when it is not allowed.
+    /// Returns the origin to allow in the answer, or `None` when the request's is not allowed.
     pub(super) fn allows(&self, request: &HeaderMap) -> Option<HeaderValue> {
         let origin = request.get(ORIGIN)?;
         match &self.origins {
@@ -39,7 +39,7 @@ impl Cors {
         }
     }
 
-    /// Marks any answer; what the guest said about origins gives way.
+    /// Sets the headers of an answer, in place of those that the guest set.
     pub(super) fn mark(&self, allowed: Option<HeaderValue>, headers: &mut HeaderMap) {
         headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
         headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
@@ -54,7 +54,7 @@ impl Cors {
         }
     }
 
-    /// What a preflight request gets beside that.
+    /// Sets the headers that only the answer to a preflight request has.
     pub(super) fn preflight(&self, methods: HeaderValue, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         if let Some(names) = &self.headers {

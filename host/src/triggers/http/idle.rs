@@ -69,8 +69,9 @@ impl IdleWatch {
         let new_request = std::mem::replace(&mut self.started, started) != started;
         let new_write = std::mem::replace(&mut self.written, written) != written;
         let has_moved = self.has_moved(activity);
-        // The host holds an answer until the client takes it, so only that is progress. HTTP/2 writes frames of its own, such as answers to PINGs, so only bytes of
-        // answers count there. A stream that has nothing to send is not idle.
+        // The host holds an answer until the client takes it, so only that is progress. HTTP/2
+        // writes frames of its own, such as answers to PINGs, so only bytes of answers count there.
+        // A stream that has nothing to send is not idle.
         let progress = match activity.has_unsent() {
             true => has_moved,
             false => running || activity.streams() > 0 || new_request || has_moved || (new_write && !is_http2),

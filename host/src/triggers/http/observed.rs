@@ -157,7 +157,7 @@ impl AsyncRead for ObservedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         self.ahead.give(buf);
-        // In one piece with what follows, so that hyper need not make room for a second one.
+        // The socket is read into the same buffer, so that hyper need not grow it for a second read.
         let polled = match buf.remaining() {
             0 => Poll::Ready(Ok(())),
             _ => Pin::new(&mut self.stream).poll_read(cx, buf),

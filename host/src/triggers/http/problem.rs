@@ -1,4 +1,4 @@
-//! Every error answer, in one place: problem documents, and what HTTP has beside them.
+//! Builds every error answer: a problem document and its header fields.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::net::Full;
 /// The type of a problem document.
 pub(super) const TYPE: &str = "application/problem+json";
 
-/// An answer that says no. Small, because it travels beside every good one.
+/// An error answer. It is small, because every good answer has room for it in its `Result`.
 #[derive(Debug)]
 pub(crate) struct Problem(Box<Fields>);
 
@@ -80,7 +80,7 @@ impl Problem {
         Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", title, detail)
     }
 
-    /// About a head that never became a request.
+    /// The head could not be read, so it never became a request.
     pub(super) fn of_head(status: StatusCode, settings: &Settings) -> Option<Problem> {
         let (fields, bytes) = (settings.max_headers, settings.max_header_bytes);
         match status {
@@ -103,7 +103,7 @@ impl Problem {
         }
     }
 
-    /// A body that would reach the guest in a coding.
+    /// The body has a transfer coding that hyper does not decode.
     pub(super) fn unknown_coding(coding: &str) -> Problem {
         let detail = format!(
             "the transfer coding `{coding}` is not supported: send `Transfer-Encoding: chunked` or a `Content-Length`, and \
@@ -122,7 +122,7 @@ impl Problem {
         problem
     }
 
-    /// Connections hold too much for this request.
+    /// Connections hold too many bytes to accept this request.
     pub(super) fn no_room(full: Full) -> Problem {
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded", full.to_string());
         problem.0.retry = true;
@@ -148,13 +148,13 @@ impl Problem {
         problem
     }
 
-    /// Says which module it is about.
+    /// Names the module that was called.
     pub(super) fn of(mut self, module: &str) -> Problem {
         self.0.what.module = Some(module.to_owned());
         self
     }
 
-    /// Says under which name the log knows it.
+    /// Names the trace, which the log has too.
     pub(super) fn traced(mut self, trace: Trace) -> Problem {
         self.0.what.trace = Some(trace);
         self

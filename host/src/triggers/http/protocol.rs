@@ -1,6 +1,6 @@
 //! hyper's connection of the protocol that the client speaks.
 //!
-//! hyper-util can tell the protocols apart too, but its connection does not give the socket back.
+//! hyper-util can tell the protocols apart too, but its connection does not return the socket.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -18,10 +18,10 @@ use super::observed::ObservedStream;
 use super::settings::Settings;
 use crate::net::Stream;
 
-/// The headers that hyper keeps without the heap.
+/// The number of headers that hyper keeps without the heap.
 const HYPER_MAX_HEADERS: usize = 100;
 
-/// The least that hyper takes for a head.
+/// The smallest limit that hyper accepts for a head.
 const HYPER_MIN_HEAD: usize = 8_192;
 
 /// A service of one connection. hyper never pins it.
@@ -40,7 +40,7 @@ impl<T> RequestService for T where
 pub(super) enum Protocol<T: RequestService> {
     Unknown(ObservedStream, T),
     Http1(http1::Connection<TokioIo<ObservedStream>, T>),
-    /// In a box, because a connection over HTTP/1.1 should not have to be as large.
+    /// Boxed, so that connections over HTTP/1.1 stay smaller.
     Http2(Pin<Box<http2::Connection<TokioIo<ObservedStream>, T, TokioExecutor>>>),
     Closed,
 }
@@ -70,7 +70,7 @@ impl<T: RequestService> Protocol<T> {
         }
     }
 
-    /// Ends it when what runs has ended. Before the first request there is nothing to wait for.
+    /// Ends the connection when its requests have ended, or at once before the first one.
     pub(super) fn graceful_shutdown(&mut self) {
         match self {
             Protocol::Http1(connection) => Pin::new(connection).graceful_shutdown(),
@@ -79,12 +79,12 @@ impl<T: RequestService> Protocol<T> {
         }
     }
 
-    /// The stream, and all that was read from it and belongs to no request. Of HTTP/1.1 only.
+    /// Returns the stream of an HTTP/1.1 connection, and the bytes read behind its last request.
     pub(super) fn into_stream(self) -> Option<(Stream, Bytes)> {
         let Protocol::Http1(connection) = self else { return None };
         let parts = connection.into_parts();
         let (stream, ahead) = parts.io.into_inner().into_stream();
-        // A copy, because hyper's buffer is large even when little is left in it.
+        // The bytes are copied, because hyper's buffer is large even when it is almost empty.
         let mut read = parts.read_buf.to_vec();
         read.extend_from_slice(&ahead);
         Some((stream, read.into()))
@@ -94,9 +94,9 @@ impl<T: RequestService> Protocol<T> {
 fn http1(settings: &Settings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let head = usize::try_from(settings.max_header_bytes).unwrap_or(usize::MAX).max(HYPER_MIN_HEAD);
-    // Its header timeout is replaced by `IdleWatch`. A client that leaves ends no request, so hyper
-    // need not read on to see it leave: a read less for each. For answers that stream the socket
-    // looks out instead.
+    // `IdleWatch` replaces hyper's header timeout. A client that leaves does not end its request,
+    // so `half_close` saves hyper the read that would notice it. `ObservedStream` notices it while
+    // an answer streams.
     builder.header_read_timeout(None).max_buf_size(head).half_close(true);
     if settings.max_headers != HYPER_MAX_HEADERS {
         builder.max_headers(settings.max_headers);

@@ -1,8 +1,8 @@
-//! A problem document for the answers that hyper gives by itself.
+//! Replaces the answers that hyper writes by itself with problem documents.
 //!
-//! A request over HTTP/1.1 whose head hyper cannot take never reaches us: hyper writes a status and an empty body, and
-//! ends the connection. The socket knows when what hyper writes belongs to no request ([`super::observed`]); what it sends
-//! in its place is made here and sent here.
+//! A request over HTTP/1.1 whose head hyper rejects never reaches the trigger: hyper writes a
+//! status and an empty body, and ends the connection. [`super::observed`] knows when the bytes that
+//! hyper writes belong to no request, and sends a [`Refusal`] instead of them.
 
 use std::io;
 use std::pin::Pin;
@@ -16,13 +16,13 @@ use super::settings::Settings;
 use crate::call::Trace;
 use crate::net::Stream;
 
-/// What is read of a refused client that goes on sending, so that it gets to see why.
+/// Bytes that are read of a refused client that keeps sending, so that it can read the refusal.
 const MOST_DISCARDED: usize = 1024 * 1024;
 
-/// How hyper says that there is no body.
+/// The field that hyper writes when there is no body.
 const NO_BODY: &str = "content-length: 0\r\n";
 
-/// A whole answer in the place of hyper's, if that is what these bytes are.
+/// Builds the complete answer, if these bytes are an answer of hyper.
 pub(super) fn instead(bare: &[u8], settings: &Settings) -> Option<Refusal> {
     let bare =
         std::str::from_utf8(bare).ok().filter(|bare| bare.starts_with("HTTP/1.") && bare.ends_with("\r\n\r\n"))?;
@@ -37,7 +37,7 @@ pub(super) fn instead(bare: &[u8], settings: &Settings) -> Option<Refusal> {
     Some(Refusal { text: text.into_bytes(), sent: 0, closed: false, discarded: 0 })
 }
 
-/// The last that a connection says.
+/// The last answer of a connection.
 pub(super) struct Refusal {
     text: Vec<u8>,
     sent: usize,
@@ -46,7 +46,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Sends what is left of it. `moved` hears of each write.
+    /// Sends the unsent rest. Calls `moved` after each write.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -63,8 +63,9 @@ impl Refusal {
         Poll::Ready(Ok(()))
     }
 
-    /// Closes our side and reads until the client closes its own: a socket closed with bytes unread is reset, and the client might not see
-    /// the answer. The head timeout of the connection ends this wait.
+    /// Closes the sending side and reads until the client closes its own, because a socket closed
+    /// with unread bytes is reset and the client might not see the answer. The header timeout of
+    /// the connection ends this wait.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
         if !self.closed {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;

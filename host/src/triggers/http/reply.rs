@@ -10,7 +10,7 @@ use super::request::{is_hop_by_hop, named_by};
 use crate::call::text::{NAME, line};
 use crate::call::{Payload, Reply};
 
-/// Checks what the guest wrote: nothing of it can break the connection.
+/// Builds the response, and rejects a reply that would break the connection.
 pub(crate) fn response(reply: Reply) -> Result<Answer, Problem> {
     let number = reply.effective_status();
     let status = StatusCode::from_u16(number).ok().filter(|_| (200..600).contains(&number)).ok_or_else(|| {
@@ -22,7 +22,7 @@ pub(crate) fn response(reply: Reply) -> Result<Answer, Problem> {
         Payload::Text(text) => (Bytes::from(text), Some("text/plain; charset=utf-8")),
         Payload::Bytes(bytes) => (Bytes::from(bytes), Some("application/octet-stream")),
     };
-    // RFC 9110: these have no content.
+    // Responses with these statuses have no content (RFC 9110).
     let bare = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     let body = if bare { Bytes::new() } else { body };
     if let (Some(value), false) = (content_type, bare || headers.contains_key(CONTENT_TYPE)) {
@@ -67,7 +67,7 @@ fn fields(list: Vec<(String, String)>) -> Result<HeaderMap, Problem> {
     Ok(headers)
 }
 
-/// What `HEAD` gets of what `GET` would: everything but the body.
+/// Turns the answer to `GET` into the one to `HEAD`, which has no body.
 pub(super) fn without_body(response: &mut Answer) {
     let length = response.body().length();
     let bare = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -1,4 +1,4 @@
-//! What the headers of a request say that the host itself must know.
+//! Reads the header fields of a request that the host itself needs.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use crate::call::Trace;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// The fields that matter to one connection only (RFC 9110, 7.6.1), beside those that `Connection` names.
+/// The fields that matter to one connection only (RFC 9110, 7.6.1), besides those that `Connection`
+/// names.
 const HOP_BY_HOP: [HeaderName; 7] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 /// Whether a field matters to one connection only. The name is in lower case.
@@ -29,7 +30,8 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The fields that a `Connection` field names. `Host` and the fields of the body cannot be named away.
+/// Returns the fields that a `Connection` field names, except `Host` and those of the body, which
+/// it cannot remove.
 pub(super) fn named_by(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
     let kept = |name: &HeaderName| {
         !matches!(name.as_str(), "host" | "content-length" | "content-type" | "content-encoding" | "origin")
@@ -38,10 +40,10 @@ pub(super) fn named_by(connection: &HeaderValue) -> impl Iterator<Item = HeaderN
     text.split(',').filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).filter(kept)
 }
 
-/// Gathered in one pass over the headers.
+/// The relevant fields, gathered in one pass over the headers.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// The client's, else a new one.
+    /// The trace of the client, else a new one.
     pub(super) trace: Trace,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
@@ -57,7 +59,7 @@ enum Host {
     #[default]
     Absent,
     One(String),
-    /// Several, or not text.
+    /// Several fields, or a value that is not text.
     Bad,
 }
 
@@ -93,8 +95,8 @@ impl Facts {
         facts
     }
 
-    /// Whom the request is for: `:authority`, or the URI's when that is absolute, else the `Host` field. `None` when
-    /// RFC 9112, 3.2 asks for a refusal.
+    /// Takes the authority of the request: `:authority`, or that of an absolute URI, else the
+    /// `Host` field. `None` when RFC 9112, 3.2 demands a refusal.
     pub(super) fn take_authority(&mut self, uri: &Uri, version: Version) -> Option<String> {
         match (std::mem::take(&mut self.host), uri.authority()) {
             (Host::Bad, _) => None,
@@ -105,7 +107,7 @@ impl Facts {
     }
 }
 
-/// What `Transfer-Encoding` has beside `chunked`, in all of its fields.
+/// Returns the value of all `Transfer-Encoding` fields, unless it is `chunked`.
 fn coding(headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(TRANSFER_ENCODING).iter();
     let all: Vec<_> = all.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
@@ -113,7 +115,8 @@ fn coding(headers: &HeaderMap) -> Option<String> {
     (!all.is_empty() && !all.trim().eq_ignore_ascii_case("chunked")).then_some(all)
 }
 
-/// `acme` for `acme.example.test:8080` under the domain `example.test`. The domain is in lower case.
+/// Returns `acme` for `acme.example.test:8080` under the domain `example.test`. The domain is in
+/// lower case.
 pub(super) fn subdomain(authority: &str, domain: &str) -> Option<Arc<str>> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = match host.rsplit_once(':') {

@@ -31,12 +31,12 @@ pub(super) struct Responder<B> {
     pub(super) settings: Arc<Settings>,
     pub(super) backend: B,
     pub(super) peer: SocketAddr,
-    /// `http` or `https`, as the client reached us.
+    /// `http` or `https`, as the client connected.
     pub(super) scheme: &'static str,
     pub(super) stopping: Stopping,
 }
 
-/// What is known before the body is read.
+/// The decision that is made before the body is read.
 enum Plan<'a, M> {
     Call { name: Cow<'a, str>, module: M, matched: Matched },
     Host(HostRoute),
@@ -44,7 +44,7 @@ enum Plan<'a, M> {
 }
 
 impl<B: Backend> Responder<B> {
-    /// Answers a request whatever happens: a panic below costs this request only.
+    /// Answers a request in any case: a panic below fails this request only.
     pub(super) async fn answer(&self, request: Request<Incoming>, spill: bool, lease: &mut Lease) -> Answer {
         let (head, body) = request.into_parts();
         let (is_head, version) = (head.method == Method::HEAD, head.version);
@@ -136,7 +136,7 @@ impl<B: Backend> Responder<B> {
         replied.map_err(|problem| problem.of(&name))
     }
 
-    /// Finds the route, or answers what needs none.
+    /// Finds the route, or answers a request that needs no route.
     fn plan<'a>(
         &self,
         method: &Method,
@@ -188,13 +188,13 @@ impl<B: Backend> Responder<B> {
         }
     }
 
-    /// What is not below `/api/`.
+    /// Answers a request for a path that is not below `/api/`.
     fn elsewhere(&self, method: &Method, uri: &Uri, host: &str) -> Result<Answer, Problem> {
         match uri.path() {
             "/" if self.settings.index && matches!(*method, Method::GET | Method::HEAD) => {
                 Ok(index::page(&self.backend.index(), self.scheme, host))
             }
-            // It is about the whole server (RFC 9112, 3.2.4).
+            // `*` means the whole server (RFC 9112, 3.2.4).
             "*" if *method == Method::OPTIONS => Ok(no_content(problem::allow(&METHODS))),
             "*" => Err(Problem::bad_request(format!(
                 "the target `*` is for OPTIONS only: send `{method}` to a path such as `/api/<module>/<path>`"
@@ -216,8 +216,8 @@ impl<B: Backend> Responder<B> {
     }
 }
 
-/// Lets no route take a socket that HTTP still needs. `has_more`: the request has a body, or its
-/// answer has none.
+/// Rejects an answer that takes a socket which HTTP still needs. `has_more`: the request has a
+/// body, or its answer has none.
 fn host_answer(response: Answer, version: Version, has_more: bool) -> Result<Answer, Problem> {
     let takes = matches!(response.body(), Content::Socket(_));
     if takes && has_more {
@@ -237,7 +237,7 @@ fn no_content(allow: HeaderValue) -> Answer {
     response
 }
 
-/// To the root of the module, where relative links work.
+/// Redirects to the root of the module, where relative links work.
 fn redirect(uri: &Uri) -> Answer {
     let mut response = Answer::default();
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;

@@ -1,4 +1,4 @@
-//! What of the configuration matters to a request, in the form a request needs it in.
+//! The settings of the trigger, in the form that requests need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use super::cors::Cors;
 use crate::config::HttpConfig;
 use crate::net::Buffered;
 
-/// The settings of the HTTP trigger. Made once, shared by all connections of a worker.
+/// The settings of the HTTP trigger. All connections of a worker share them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Under which subdomains are told apart, in lower case.
+    /// The domain whose subdomains are passed to calls, in lower case.
     pub(super) domain: Option<String>,
     pub(super) cors: Option<Cors>,
     pub(super) max_body: u64,

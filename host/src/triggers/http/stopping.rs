@@ -5,9 +5,9 @@ use tokio_util::sync::CancellationToken;
 /// The two steps in which the host ends its connections.
 #[derive(Debug, Clone, Default)]
 pub struct Stopping {
-    /// Answers announce the end from now on: `Connection: close`, or GOAWAY. Streams and sockets
-    /// that were handed over say goodbye.
+    /// From now on answers announce the end with `Connection: close` or GOAWAY, and streams and
+    /// handlers of sockets should end.
     pub announced: CancellationToken,
-    /// Connections that are still idle are closed, and streams that have not ended are broken off.
+    /// From now on idle connections are closed, and streams that have not ended are broken off.
     pub last: CancellationToken,
 }
