@@ -8,6 +8,7 @@ mod bell;
 mod convert;
 mod cpu;
 mod environment;
+mod error;
 mod heartbeat;
 mod imports;
 mod instance;
@@ -35,6 +36,7 @@ use supervise::{First, Supervisor};
 use wasmtime::component::Linker;
 
 pub use environment::{Environment, Ids, NodeFacts, Probe};
+pub use error::Crash;
 pub use heartbeat::{Heartbeat, watch};
 pub use mailbox::{Lane, Queued};
 pub use prepared::{Former, Old, Prepared};
@@ -132,7 +134,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<state::State>> {
 }
 
 /// See [`Program::check`]; within `limits.startup`.
-pub async fn check(program: &Program, environment: &Environment) -> Result<Option<Vec<String>>, String> {
+pub async fn check(program: &Program, environment: &Environment) -> Result<Option<Vec<String>>, Crash> {
     let generation = &program.generation;
     let stats = Arc::new(Stats::new(generation.module.clone(), IsolateId::Master));
     let running = Arc::new(running::Running::new(stats.clone(), Arc::default()));
@@ -141,14 +143,13 @@ pub async fn check(program: &Program, environment: &Environment) -> Result<Optio
     // Every place is about to make one, beside those that serve.
     let places = environment.node.places(generation.places());
     let space = environment.engine.space();
-    drop(space.reserve(places, weight.memories, weight.bytes).map_err(|error| error.to_string())?);
-    let store = state::store(environment, generation, IsolateId::Master, running, log);
-    let mut store = store.map_err(|error| error.to_string())?;
+    drop(space.reserve(places, weight.memories, weight.bytes)?);
+    let mut store = state::store(environment, generation, IsolateId::Master, running, log)?;
     let ticks = environment.engine.ticks().clone();
     match tokio::time::timeout(generation.limits.startup, cpu::in_turns(ticks, program.check(&mut store))).await {
         Ok(Ok(names)) => Ok(names),
-        Ok(Err(error)) => Err(trap::describe(&error, store.data(), &generation.limits)),
-        Err(_) => Err("instantiating took longer than limits.startup".to_owned()),
+        Ok(Err(error)) => Err(Crash::Trap(trap::describe(&error, store.data(), &generation.limits))),
+        Err(_) => Err(Crash::SlowInstantiation),
     }
 }
 

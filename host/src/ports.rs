@@ -36,7 +36,7 @@ pub trait Reloads: Send + Sync {
     fn request(&self, module: Option<&str>) -> Result<Receipt, CallError>;
 
     /// Puts a new instance in the place of a worn one, with its state. Does nothing when that does not serve any more.
-    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), String>>;
+    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), CallError>>;
 }
 
 /// What the imports `broadcast` and `rpc` need of dispatch.

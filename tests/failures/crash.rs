@@ -54,7 +54,14 @@ async fn the_log_has_a_backtrace_with_the_names_of_the_guests_functions() {
     let host = TestHost::empty().and_as("traps", "traced").start().await;
     host.post("/api/traced/trap", "").await;
     let generation = host.generation("traced").await;
-    let crash = host.log.following(&["the instance crashed", "unreachable", "traced", &generation, "isolate=worker-"]);
+    let crash = host.log.following(&[
+        "the instance crashed",
+        "unreachable",
+        "traced",
+        &generation,
+        "isolate=worker-",
+        "fault=\"guest\"",
+    ]);
     let function = |line: &String| line.trim_start().starts_with("at traps::innermost_function_that_traps");
     assert!(crash.iter().take_while(|line| line.starts_with("    at ")).any(function), "{crash:?}");
 }

@@ -33,7 +33,7 @@ async fn a_panic_of_the_host_costs_one_instance_and_is_reported() {
     assert_eq!((panicked.status, panicked.code()), (500, "crashed".to_owned()));
     assert_names(&panicked.json()["detail"], &["panicked", "`ok`", "the host panicked: the fault of the host"]);
     assert_eq!(held["code"], "crashed");
-    assert!(host.log.contains(&["the instance crashed: the host panicked", "panicked"]));
+    assert!(host.log.contains(&["the instance crashed: the host panicked", "panicked", "fault=\"host\""]));
 
     assert_eq!(host.get("/api/panicked/ok").await.text(), "ok");
     assert_eq!(host.count("any", "panicked").await, 1, "a new instance");

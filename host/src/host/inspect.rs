@@ -79,7 +79,7 @@ impl Inspector {
         manifest.limits = LimitsPatch::from(self.config.limits.max.clone());
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
         let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await?;
-        let handlers = isolate::check(&program, &self.environment).await?;
+        let handlers = isolate::check(&program, &self.environment).await.map_err(|crash| crash.to_string())?;
         Ok(Seen { exports: program.generation.exports.clone(), handlers })
     }
 }

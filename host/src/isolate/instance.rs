@@ -27,6 +27,7 @@ pub use self::control::Control;
 use super::bell::when_woken;
 use super::cpu::in_turns;
 use super::environment::Environment;
+use super::error::{Crash, End};
 use super::intake::Intake;
 use super::mailbox::{Queued, Room};
 use super::program::{Handler, Program};
@@ -40,25 +41,6 @@ use crate::call::{
 };
 use crate::engine::NoSpace;
 use crate::registry::{Generation, Isolation};
-
-/// How an instance ended.
-#[derive(Debug)]
-pub enum End {
-    /// It was told to, and its calls are done.
-    Drained,
-    /// Its store is gone; why, for a person.
-    Crashed(String),
-}
-
-impl End {
-    /// For a person.
-    pub fn why(self) -> String {
-        match self {
-            End::Drained => "it was drained".to_owned(),
-            End::Crashed(why) => why,
-        }
-    }
-}
 
 /// An instance that runs, as its supervisor holds it.
 pub struct Instance {
@@ -126,6 +108,11 @@ impl Instance {
             environment.tasks.spawn_on(in_turns(environment.engine.ticks().clone(), drive.run()), &intake.runtime);
         Instance { number, running, control, task }
     }
+
+    /// Waits for its end.
+    pub async fn end(&mut self) -> End {
+        (&mut self.task).await.unwrap_or_else(|panic| Crash::HostPanic(panic.to_string()).into())
+    }
 }
 
 impl Drive {
@@ -139,30 +126,32 @@ impl Drive {
         };
         let end = match AssertUnwindSafe(drive).catch_unwind().await {
             Ok(end) => end,
-            Err(panic) => End::Crashed(format!("the host panicked: {}", panic_text(&*panic))),
+            Err(panic) => Crash::HostPanic(panic_text(&*panic).to_owned()).into(),
         };
         self.control.asks.close();
         let why = match &end {
-            End::Drained => "the instance was replaced before the call ended",
-            End::Crashed(why) => why.lines().next().unwrap_or_default(),
+            End::Drained => "the instance was replaced before the call ended".to_owned(),
+            End::Crashed(crash) => crash.reason(),
         };
         let handlers = self.running.crash(|handler| {
             let short = generation.short_digest();
             format!("{} ({short}) ended in {} while `{handler}` ran: {why}", generation.module, self.intake.isolate)
         });
-        if let End::Crashed(why) = &end {
-            self.report("the instance crashed", &handlers, why);
+        if let End::Crashed(crash) = &end {
+            self.report("the instance crashed", &handlers, crash);
         }
         end
     }
 
     /// The reason and what it cost in the first line, the backtrace below it.
-    fn report(&self, what: &str, handlers: &[String], why: &str) {
+    fn report(&self, what: &str, handlers: &[String], crash: &Crash) {
         let generation = &self.program.generation;
-        let (reason, backtrace) = why.split_once('\n').map_or((why, None), |(reason, rest)| (reason, Some(rest)));
+        let why = crash.to_string();
+        let (reason, backtrace) =
+            why.split_once('\n').map_or((why.as_str(), None), |(reason, rest)| (reason, Some(rest)));
         tracing::error!(
             module = %generation.module, generation = generation.short_digest(), isolate = %self.intake.isolate,
-            failed = ?handlers, backtrace = backtrace.map(|lines| tracing::field::display(format!("\n{lines}"))),
+            fault = crash.fault().as_str(), failed = ?handlers, backtrace = backtrace.map(|lines| tracing::field::display(format!("\n{lines}"))),
             "{what}: {reason}"
         );
     }
@@ -171,13 +160,13 @@ impl Drive {
     async fn resident(&self) -> End {
         let mut store = match self.store() {
             Ok(store) => store,
-            Err(error) => return End::Crashed(error.to_string()),
+            Err(error) => return Crash::from(error).into(),
         };
         let limits = &self.program.generation.limits;
         let handler = match tokio::time::timeout(limits.startup, self.program.instantiate(&mut store)).await {
             Ok(Ok(handler)) => handler,
-            Ok(Err(error)) => return End::Crashed(self.describe(&error, store.data())),
-            Err(_) => return End::Crashed("instantiating took longer than limits.startup".to_owned()),
+            Ok(Err(error)) => return self.crash(&error, store.data()).into(),
+            Err(_) => return Crash::SlowInstantiation.into(),
         };
         let watched = {
             let turns = self.turns();
@@ -191,15 +180,13 @@ impl Drive {
         match watched {
             Err(end) => end,
             Ok(Ok(Ok(end))) => end,
-            Ok(Ok(Err(error)) | Err(error)) => End::Crashed(self.describe(&error, store.data())),
+            Ok(Ok(Err(error)) | Err(error)) => self.crash(&error, store.data()).into(),
         }
     }
 
     /// Runs the startups, then the mailbox's calls.
     async fn serve(&self, accessor: &Accessor<State>, handler: &Handler, turns: &Turns) -> wasmtime::Result<End> {
-        if let Err(why) = self.startups(accessor, handler).await? {
-            return Ok(End::Crashed(why));
-        }
+        self.startups(accessor, handler).await?;
         self.enter();
         let (mut calls, mut asks) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut driven = pin!(when_woken(|cx| {
@@ -343,7 +330,8 @@ impl Drive {
         }
     }
 
-    async fn startups(&self, accessor: &Accessor<State>, handler: &Handler) -> wasmtime::Result<Result<(), String>> {
+    /// Runs the startups. The error is the end of the store.
+    async fn startups(&self, accessor: &Accessor<State>, handler: &Handler) -> wasmtime::Result<()> {
         let generation = &self.program.generation;
         for (name, startup) in &generation.manifest.startups {
             if !startup.everywhere && self.intake.isolate != crate::call::IsolateId::Worker(0) {
@@ -370,12 +358,12 @@ impl Drive {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {
                     let why = text::line(&error.to_string(), text::MESSAGE);
-                    return Ok(Err(format!("startup `{name}` failed: {why}")));
+                    return Err(Crash::StartupFailed { name: name.clone(), why }.into());
                 }
-                Err(_) => return Ok(Err(format!("startup `{name}` was cut off"))),
+                Err(_) => return Err(Crash::StartupCutOff(name.clone()).into()),
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn store(&self) -> Result<wasmtime::Store<State>, NoSpace> {
@@ -384,7 +372,12 @@ impl Drive {
         state::store(&self.environment, generation, self.intake.isolate, self.running.clone(), log)
     }
 
-    fn describe(&self, error: &wasmtime::Error, state: &State) -> String {
-        super::trap::describe(error, state, &self.program.generation.limits)
+    /// Why the store is gone, by the error that ended it.
+    fn crash(&self, error: &wasmtime::Error, state: &State) -> Crash {
+        match error.downcast_ref::<Crash>() {
+            // Too much processor time is the reason of whatever followed.
+            Some(crash) if !state.cpu.exceeded() => crash.clone(),
+            _ => Crash::Trap(super::trap::describe(error, state, &self.program.generation.limits)),
+        }
     }
 }

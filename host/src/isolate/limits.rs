@@ -11,7 +11,14 @@ pub struct Taken {
     memory_limit: usize,
     tables: usize,
     tables_limit: usize,
-    refused: Option<&'static str>,
+    refused: Option<StoreLimit>,
+}
+
+/// A limit of `limits` that a store refuses to grow beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreLimit {
+    Memory,
+    Tables,
 }
 
 impl Taken {
@@ -26,7 +33,7 @@ impl Taken {
     }
 
     /// The limit that was reached, if one was: often the reason of the trap that follows.
-    pub fn refused(&self) -> Option<&'static str> {
+    pub fn refused(&self) -> Option<StoreLimit> {
         self.refused
     }
 
@@ -40,7 +47,7 @@ impl ResourceLimiter for Taken {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         if total > self.memory_limit {
-            self.refused = Some("limits.memory");
+            self.refused = Some(StoreLimit::Memory);
             return Ok(false);
         }
         self.memory = total;
@@ -50,7 +57,7 @@ impl ResourceLimiter for Taken {
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.tables.saturating_add(desired.saturating_sub(current));
         if total > self.tables_limit {
-            self.refused = Some("limits.tables");
+            self.refused = Some(StoreLimit::Tables);
             return Ok(false);
         }
         self.tables = total;
@@ -74,7 +81,7 @@ mod tests {
         assert!(taken.memory_growing(30, 40, None).unwrap());
         assert_eq!((taken.memory(), taken.refused()), (100, None));
         assert!(!taken.memory_growing(40, 41, None).unwrap());
-        assert_eq!((taken.memory(), taken.refused()), (100, Some("limits.memory")));
+        assert_eq!((taken.memory(), taken.refused()), (100, Some(StoreLimit::Memory)));
     }
 
     #[test]
@@ -82,6 +89,6 @@ mod tests {
         let mut taken = taken();
         assert!(taken.table_growing(0, 6, None).unwrap() && taken.table_growing(0, 4, None).unwrap());
         assert!(!taken.table_growing(0, 1, None).unwrap());
-        assert_eq!(taken.refused(), Some("limits.tables"));
+        assert_eq!(taken.refused(), Some(StoreLimit::Tables));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::environment::Environment;
+use super::error::{End, SnapshotError};
 use super::instance::{Ask, Entry, Instance};
 use super::program::Program;
 use super::slot::Slot;
@@ -34,24 +35,25 @@ impl Prepared {
         Prepared { slot: slot.clone(), version, program: program.clone(), instance }
     }
 
-    /// Waits until the startups are done, or answers why they are not.
-    pub async fn ready(&mut self) -> Result<(), String> {
+    /// Waits until the startups are done. The error is how the instance ended instead.
+    pub async fn ready(&mut self) -> Result<(), End> {
         let Some(instance) = &mut self.instance else { return Ok(()) };
+        let control = instance.control.clone();
         tokio::select! {
             biased;
-            end = &mut instance.task => Err(end.map_or_else(|error| error.to_string(), |end| end.why())),
-            () = instance.control.ready.notified() => Ok(()),
+            end = instance.end() => Err(end),
+            () = control.ready.notified() => Ok(()),
         }
     }
 
     /// Gives it the state of the one before.
-    pub async fn load(&mut self, from: String, state: Payload) -> Result<(), String> {
+    pub async fn load(&mut self, from: String, state: Payload) -> Result<(), SnapshotError> {
         let Some(instance) = &mut self.instance else { return Ok(()) };
         let (loaded, done) = oneshot::channel();
         instance.control.ask(Ask::Load { from, state, loaded });
         match done.await {
             Ok(loaded) => loaded,
-            Err(_) => Err((&mut instance.task).await.map_or_else(|error| error.to_string(), |end| end.why())),
+            Err(_) => Err(instance.end().await.into()),
         }
     }
 

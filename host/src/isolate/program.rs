@@ -6,6 +6,7 @@ use wasmtime::component::{
     Access, Accessor, ComponentExportIndex, HasSelf, InstancePre, Linker, TypedFunc, TypedFuncCallConcurrent,
 };
 
+use super::error::SnapshotError;
 use super::state::State;
 use crate::bindings::exports::fanfare::module::{describe, snapshot};
 use crate::bindings::fanfare::module::types as wit;
@@ -17,8 +18,8 @@ use crate::registry::manifest::raw::MOST;
 const MOST_HANDLERS: usize = 2 * MOST;
 
 /// Why `save` or `load` has failed, as the guest says it.
-fn said(why: String) -> String {
-    text::line(&why, text::MESSAGE)
+fn said(why: String) -> SnapshotError {
+    SnapshotError::Guest(text::line(&why, text::MESSAGE))
 }
 
 pub struct Program {
@@ -113,7 +114,7 @@ impl Handler {
     }
 
     /// The state of a guest that exports `snapshot`.
-    pub async fn save(&self, accessor: &Accessor<State>) -> wasmtime::Result<Result<Payload, String>> {
+    pub async fn save(&self, accessor: &Accessor<State>) -> wasmtime::Result<Result<Payload, SnapshotError>> {
         match &self.snapshot {
             Some(snapshot) => Ok(snapshot.call_save(accessor).await?.map(Into::into).map_err(said)),
             None => Ok(Ok(Payload::None)),
@@ -126,7 +127,7 @@ impl Handler {
         accessor: &Accessor<State>,
         from: String,
         state: Payload,
-    ) -> wasmtime::Result<Result<(), String>> {
+    ) -> wasmtime::Result<Result<(), SnapshotError>> {
         match &self.snapshot {
             Some(snapshot) => Ok(snapshot.call_load(accessor, from, state.into()).await?.map_err(said)),
             None => Ok(Ok(())),

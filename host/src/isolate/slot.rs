@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::adoption::Adoption;
+use super::error::SnapshotError;
 use super::instance::{Ask, Control, Instance};
 use super::intake::Intake;
 use super::mailbox::{Lane, Mailbox, Offer, Queued};
@@ -277,11 +278,11 @@ impl Slot {
     }
 
     /// The state of the instance that serves; `None` when none does.
-    pub async fn save(&self) -> Option<Result<Payload, String>> {
+    pub async fn save(&self) -> Option<Result<Payload, SnapshotError>> {
         let serving = self.serving.load_full().filter(|_| self.is_ready())?;
         let (saved, done) = oneshot::channel();
         serving.control.ask(Ask::Save(saved));
-        done.await.unwrap_or_else(|_| Err("the instance ended while it saved its state".to_owned())).transpose()
+        done.await.unwrap_or(Err(SnapshotError::EndedSaving)).transpose()
     }
 
     /// Lets what runs and waits end, held or not, and nothing else begin.

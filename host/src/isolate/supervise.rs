@@ -8,11 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::adoption::Adoption;
 use super::environment::Environment;
+use super::error::End;
 use super::instance::{Entry, Instance};
 use super::program::Program;
 use super::slot::{Slot, SlotState};
 use super::version::Version;
-use crate::call::StartupReason;
+use crate::call::{CallError, StartupReason};
 use crate::config::IsolateConfig;
 use crate::ports::BoxFuture;
 
@@ -39,7 +40,7 @@ pub enum First {
 
 /// What happens to an instance that runs.
 enum Event {
-    Ended(String),
+    Ended(End),
     /// It drains on its own; its successor takes over at once.
     Worn,
     Stop,
@@ -68,7 +69,7 @@ impl Supervisor {
     async fn supervise(&mut self, first: First) {
         let mut instance = (first == First::Made).then(|| self.spawn(StartupReason::Start));
         loop {
-            let why = match &mut instance {
+            let end = match &mut instance {
                 None => None,
                 Some(running) => match self.watch(running).await {
                     Event::Stop => return,
@@ -77,10 +78,10 @@ impl Supervisor {
                         instance = Some(self.spawn(StartupReason::Restart));
                         continue;
                     }
-                    Event::Ended(why) => Some(why),
+                    Event::Ended(end) => Some(end),
                 },
             };
-            let delay = why.and_then(|why| self.ended(why));
+            let delay = end.and_then(|end| self.ended(&end));
             let Some(next) = self.rest(delay).await else { return };
             instance = Some(next);
         }
@@ -94,9 +95,10 @@ impl Supervisor {
     /// Waits for what happens to an instance; another one may take its place meanwhile.
     async fn watch(&mut self, instance: &mut Instance) -> Event {
         let stop = self.slot.stop.clone();
-        let mut renewal: Option<BoxFuture<Result<(), String>>> = None;
+        let mut renewal: Option<BoxFuture<Result<(), CallError>>> = None;
         let mut stopping = false;
         loop {
+            let control = instance.control.clone();
             tokio::select! {
                 biased;
                 Some(adoption) = self.adoptions.recv() => {
@@ -109,16 +111,12 @@ impl Supervisor {
                     // Whoever swaps may have left: it drains nevertheless.
                     let _ = told.send(Some(old));
                 }
-                end = &mut instance.task => return match end {
-                    _ if stopping => Event::Stop,
-                    Ok(end) => Event::Ended(end.why()),
-                    Err(panic) => Event::Ended(format!("the host panicked: {panic}")),
-                },
-                () = instance.control.ready.notified() => {
+                end = instance.end() => return if stopping { Event::Stop } else { Event::Ended(end) },
+                () = control.ready.notified() => {
                     self.slot.set_serving(instance);
                     self.slot.set(SlotState::Ready);
                 }
-                () = instance.control.worn.notified(), if renewal.is_none() && !stopping => {
+                () = control.worn.notified(), if renewal.is_none() && !stopping => {
                     let (module, isolate) = (&self.slot.module, self.slot.isolate);
                     let why = instance.control.why_worn();
                     tracing::warn!(%module, %isolate, "replacing an instance: {why}");
@@ -130,8 +128,8 @@ impl Supervisor {
                     None => std::future::pending().await,
                 } } => {
                     renewal = None;
-                    if let Err(why) = renewed {
-                        tracing::warn!(module = %self.slot.module, isolate = %self.slot.isolate, "its state is lost: {why}");
+                    if let Err(error) = renewed {
+                        tracing::warn!(module = %self.slot.module, isolate = %self.slot.isolate, "its state is lost: {error}");
                         instance.control.drain();
                         if !stopping {
                             return Event::Worn;
@@ -148,10 +146,13 @@ impl Supervisor {
     }
 
     /// A swap in this isolate only.
-    fn renew(&self, instance: u64) -> BoxFuture<Result<(), String>> {
+    fn renew(&self, instance: u64) -> BoxFuture<Result<(), CallError>> {
         match self.environment.reloads.get().and_then(Weak::upgrade) {
             Some(reloads) => reloads.renew(&self.slot.module, self.slot.isolate, instance),
-            None => Box::pin(std::future::ready(Err("nothing is swapped here".to_owned()))),
+            None => {
+                let error = CallError::Unavailable("nothing is swapped here".to_owned());
+                Box::pin(std::future::ready(Err(error)))
+            }
         }
     }
 
@@ -166,7 +167,8 @@ impl Supervisor {
     }
 
     /// Notes an end, and answers how long to wait; `None` when there were too many.
-    fn ended(&mut self, why: String) -> Option<Duration> {
+    fn ended(&mut self, end: &End) -> Option<Duration> {
+        let why = end.to_string();
         let delay = self.restarts.next(Instant::now());
         match delay {
             Some(_) => {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
+use super::limits::StoreLimit;
 use super::state::State;
 use crate::call::bounds::{self, Bound};
 use crate::call::text::{MESSAGE, NAME, REPORT, line, lines};
@@ -44,10 +45,10 @@ fn reason(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
         }
     };
     match state.taken.refused() {
-        Some("limits.memory") => {
+        Some(StoreLimit::Memory) => {
             format!("{what}, after it was refused more than limits.memory, {} bytes", limits.memory)
         }
-        Some(limit) => format!("{what}, after it reached {limit}, {}", limits.tables),
+        Some(StoreLimit::Tables) => format!("{what}, after it reached limits.tables, {}", limits.tables),
         None => what,
     }
 }

@@ -20,13 +20,16 @@ use crate::ports::{BoxFuture as Boxed, Reloads};
 use crate::registry::manifest::{folders, is_candidate, is_module};
 
 impl Reloads for Swapper {
-    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> Boxed<Result<(), String>> {
+    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> Boxed<Result<(), CallError>> {
         let Some(swapper) = self.me.upgrade() else {
-            return Box::pin(std::future::ready(Err("the host stops".to_owned())));
+            return Box::pin(std::future::ready(Err(CallError::Unavailable("the host stops".to_owned()))));
         };
         let module = module.to_owned();
         let renewed = self.runtime.spawn(async move { swapper.renew_one(&module, isolate, instance).await });
-        Box::pin(async { renewed.await.unwrap_or_else(|error| Err(format!("the host panicked: {error}"))) })
+        Box::pin(async {
+            let renewed = renewed.await.map_err(|error| CallError::Crashed(format!("the host panicked: {error}")))?;
+            renewed.map_err(CallError::Unavailable)
+        })
     }
 
     fn request(&self, module: Option<&str>) -> Result<Receipt, CallError> {

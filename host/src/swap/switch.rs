@@ -40,7 +40,8 @@ impl Swapper {
         let mut prepared: Vec<_> = union.stay.iter().map(prepare).collect();
         let mut first: Vec<_> = joining.iter().map(prepare).collect();
         let ready = try_join_all(prepared.iter_mut().chain(&mut first).map(Prepared::ready));
-        hurry.run_until_cancelled(ready).await.unwrap_or_else(|| Err(OVERTAKEN.to_owned()))?;
+        let ready = hurry.run_until_cancelled(ready).await.ok_or_else(|| OVERTAKEN.to_owned())?;
+        ready.map_err(|end| end.to_string())?;
 
         let slots = union.held();
         let held = Held::new(&self.dispatch, module, &slots);
@@ -88,7 +89,9 @@ impl Swapper {
         let states = bounded(timeout, "save", try_join_all(slots.iter().map(|slot| save(slot, state)))).await;
         let states = states.map_err(|why| format!("{why}; `fanfare reload --force` goes on without the state"))?;
         let loads = prepared.iter_mut().zip(states).filter_map(|(prepared, state)| Some((prepared, state?)));
-        let loads = loads.map(|(prepared, state)| prepared.load(from.to_owned(), state));
+        let loads = loads.map(async |(prepared, state)| {
+            prepared.load(from.to_owned(), state).await.map_err(|error| error.to_string())
+        });
         bounded(timeout, "load", try_join_all(loads)).await?;
         Ok(running)
     }

@@ -6,15 +6,16 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::call::Payload;
+use crate::isolate::error::SnapshotError;
 
-/// What a swap asks of an instance; the error is why not, for a person.
+/// What a swap asks of an instance.
 pub enum Ask {
     /// `None`: it ended before it could begin.
-    Save(oneshot::Sender<Result<Option<Payload>, String>>),
+    Save(oneshot::Sender<Result<Option<Payload>, SnapshotError>>),
     Load {
         from: String,
         state: Payload,
-        loaded: oneshot::Sender<Result<(), String>>,
+        loaded: oneshot::Sender<Result<(), SnapshotError>>,
     },
 }
 

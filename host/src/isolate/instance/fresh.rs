@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
 use super::watch::WATCH;
-use super::{Drive, End};
+use super::{Crash, Drive, End};
 use crate::call::{CallError, panic_text};
 use crate::isolate::mailbox::Queued;
 use crate::isolate::running::Running;
@@ -106,9 +106,7 @@ impl Drive {
             let handler = self.program.instantiate(&mut store).await?;
             let outcome = store
                 .run_concurrent(async |accessor| {
-                    if let Err(why) = self.startups(accessor, &handler).await? {
-                        return Err(wasmtime::Error::msg(why));
-                    }
+                    self.startups(accessor, &handler).await?;
                     let started = accessor.with(|access| handler.start(access, record))?;
                     handler.finish(accessor, started).await
                 })
@@ -123,23 +121,23 @@ impl Drive {
         };
         let ended = tokio::select! {
             ended = AssertUnwindSafe(run).catch_unwind() => ended,
-            () = late => Ok(Err(wasmtime::Error::msg("the guest answered nothing past a deadline"))),
+            () = late => Ok(Err(Crash::Silent.into())),
         };
-        let why = match ended {
+        let crash = match ended {
             Ok(Ok(None)) => return,
             Ok(Ok(Some((id, outcome)))) => return self.running.end(id, self.checked(outcome)),
-            Ok(Err(error)) => self.describe(&error, store.data()),
-            Err(panic) => format!("the host panicked: {}", panic_text(&*panic)),
+            Ok(Err(error)) => self.crash(&error, store.data()),
+            Err(panic) => Crash::HostPanic(panic_text(&*panic).to_owned()),
         };
         let generation = &self.program.generation;
         let short = generation.short_digest();
-        let first = why.lines().next().unwrap_or_default();
+        let first = crash.reason();
         let handlers = self.running.crash(|handler| {
             format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.intake.isolate)
         });
         // Any client can make one crash, call by call: the module's rate of lines holds for it.
         if self.version.log.admits() {
-            self.report("a fresh instance crashed", &handlers, &why);
+            self.report("a fresh instance crashed", &handlers, &crash);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Drive, End};
+use super::{Crash, Drive, End};
 use crate::config::Limits;
 use crate::isolate::running::Leaked;
 
@@ -25,7 +25,7 @@ impl Drive {
             }
             tokio::time::sleep(WATCH).await;
             if starting && begun.elapsed() >= limits.startup {
-                return End::Crashed(format!("startups took longer than limits.startup, {:?}", limits.startup));
+                return Crash::SlowStartups(limits.startup).into();
             }
             self.running.expire();
             let leaked = self.running.leaked(limits.abandon_after);
@@ -33,7 +33,7 @@ impl Drive {
                 continue;
             }
             if !self.answers(limits.abandon_after).await {
-                return End::Crashed("the guest answered nothing past a deadline".to_owned());
+                return Crash::Silent.into();
             }
             if self.takes_no_more() && !self.running.awaited() {
                 return End::Drained;

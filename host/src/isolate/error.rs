@@ -1,0 +1,107 @@
+//! How an instance ends, and why its state does not go over.
+
+use std::time::Duration;
+
+use crate::call::Fault;
+use crate::engine::NoSpace;
+
+/// How an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum End {
+    /// It was told to, and its calls are done.
+    #[error("it was drained")]
+    Drained,
+    /// Its store is gone.
+    #[error(transparent)]
+    Crashed(#[from] Crash),
+}
+
+/// Why a store is gone. The first line of the message is the reason, a backtrace may follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Crash {
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
+    #[error("instantiating took longer than limits.startup")]
+    SlowInstantiation,
+    #[error("startups took longer than limits.startup, {0:?}")]
+    SlowStartups(Duration),
+    #[error("startup `{name}` failed: {why}")]
+    StartupFailed { name: String, why: String },
+    #[error("startup `{0}` was cut off")]
+    StartupCutOff(String),
+    /// The guest trapped, exited or reached a limit of its store.
+    #[error("{0}")]
+    Trap(String),
+    #[error("the guest answered nothing past a deadline")]
+    Silent,
+    #[error("the host panicked: {0}")]
+    HostPanic(String),
+}
+
+impl Crash {
+    pub fn fault(&self) -> Fault {
+        match self {
+            Crash::NoSpace(_) => Fault::Operator,
+            Crash::HostPanic(_) => Fault::Host,
+            Crash::SlowInstantiation
+            | Crash::SlowStartups(_)
+            | Crash::StartupFailed { .. }
+            | Crash::StartupCutOff(_)
+            | Crash::Trap(_)
+            | Crash::Silent => Fault::Guest,
+        }
+    }
+
+    /// The reason without the backtrace.
+    pub fn reason(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+impl End {
+    pub fn fault(&self) -> Fault {
+        match self {
+            End::Drained => Fault::Host,
+            End::Crashed(crash) => crash.fault(),
+        }
+    }
+}
+
+/// Why the state of an instance does not go over to the next one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// The guest's `save` or `load` returned an error, in its words.
+    #[error("{0}")]
+    Guest(String),
+    #[error("the instance ended while it saved its state")]
+    EndedSaving,
+    #[error(transparent)]
+    EndedLoading(#[from] End),
+}
+
+impl SnapshotError {
+    pub fn fault(&self) -> Fault {
+        match self {
+            SnapshotError::Guest(_) | SnapshotError::EndedSaving => Fault::Guest,
+            SnapshotError::EndedLoading(end) => end.fault(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_knows_whose_fault_it_is() {
+        assert_eq!(Crash::Trap("unreachable\n    at f".into()).fault(), Fault::Guest);
+        assert_eq!(Crash::SlowStartups(Duration::from_secs(1)).fault(), Fault::Guest);
+        assert_eq!(End::from(Crash::HostPanic("why".into())).fault(), Fault::Host);
+        assert_eq!(SnapshotError::from(End::from(Crash::HostPanic("why".into()))).fault(), Fault::Host);
+    }
+
+    #[test]
+    fn the_reason_of_a_crash_is_its_first_line() {
+        assert_eq!(Crash::Trap("unreachable\n    at f".into()).reason(), "unreachable");
+    }
+}
