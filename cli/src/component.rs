@@ -16,7 +16,7 @@ pub fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
 /// The same for those who wait already.
 pub async fn inspect(manifest: &Manifest, config: &Config) -> Vec<Fault> {
     let inspected = match inspector(config) {
-        Ok(inspector) => inspector.inspect(manifest.clone()).await,
+        Ok(inspector) => inspector.inspect(manifest.clone()).await.map_err(|error| error.to_string()),
         Err(why) => Err(why),
     };
     inspected.err().map(|why| why.lines().map(|line| fault(manifest, line)).collect()).unwrap_or_default()

@@ -61,7 +61,7 @@ fn look(args: &InspectArgs) -> Result<Report, String> {
     })?;
     let anatomy = anatomy(&bytes).map_err(|error| error.to_string())?;
     let seen = inspector(&config)?;
-    let seen = super::runtime()?.block_on(seen.component(&args.file));
+    let seen = super::runtime()?.block_on(seen.component(&args.file)).map_err(|error| error.to_string());
     Ok(Report { file: source::shown(&args.file).to_string(), anatomy, seen })
 }
 

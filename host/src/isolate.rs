@@ -36,7 +36,7 @@ use supervise::{First, Supervisor};
 use wasmtime::component::Linker;
 
 pub use environment::{Environment, Ids, NodeFacts, Probe};
-pub use error::Crash;
+pub use error::{Crash, End, SnapshotError};
 pub use heartbeat::{Heartbeat, watch};
 pub use mailbox::{Lane, Queued};
 pub use prepared::{Former, Old, Prepared};

@@ -23,10 +23,10 @@ use wasmtime::component::Component;
 pub use access::Access;
 pub use anatomy::{Anatomy, AnatomyError, anatomy};
 pub use component::Exports;
-pub use kept::{Kept, Pin, folder_digest};
+pub use kept::{Kept, KeptError, Pin, folder_digest};
 #[cfg(any(test, fuzzing))]
 pub use lifts::follow;
-pub use loader::{Candidate, Loader, Placing};
+pub use loader::{Candidate, LoadError, Loader, Placing};
 pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout};
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{Found, Matched, RouteSpec, Router};

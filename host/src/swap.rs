@@ -6,6 +6,7 @@
 
 mod canary;
 mod disk;
+mod error;
 mod load;
 mod outcome;
 mod place;
@@ -26,8 +27,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+pub use error::{ModuleError, SwapError};
 pub use load::load;
-pub use outcome::{Ended, Ends, SwapError};
+pub use outcome::{Ended, Ends};
 use place::Places;
 pub use progress::{Compiling, Logged, Progress, Turn};
 pub use requests::Want;
@@ -136,7 +138,7 @@ impl Swapper {
     async fn until_stop(&self, work: impl Future<Output = Ended>) -> Ended {
         let ended = tokio::select! {
             biased;
-            () = self.environment.stop.cancelled() => Err(SwapError::Refused("the host stops".to_owned())),
+            () = self.environment.stop.cancelled() => Err(SwapError::Stopping),
             ended = work => ended,
         };
         self.ends.count(&ended);

@@ -78,7 +78,7 @@ async fn what_fails_goes_back_by_itself_and_is_not_tried_again() {
     host.call("worker-0", "echo", "fail", refused).await;
     assert_ne!(host.generations("echo").await, before, "one failure is allowed, and others' do not count");
     host.fail(0, "echo").await;
-    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    let Err(why) = reload.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
     assert!(why.contains("2 calls failed in worker-0, rollout.maxFailures allows 1"), "{why}");
     assert_eq!(host.generations("echo").await, before);
     assert!(host.note("echo").await.contains("was rolled back after"), "{}", host.note("echo").await);
@@ -100,13 +100,13 @@ async fn a_status_a_crash_and_a_timeout_are_failures() {
     host.put_manifest("traps", &manifest("trap"));
     let reload = host.try_out("traps").await;
     host.call("worker-0", "traps", "go", "").await;
-    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    let Err(why) = reload.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
     assert!(why.contains("1 calls failed"), "a crash: {why}");
 
     host.put_manifest("echo", &on_trial("new", "1m", 0));
     let reload = host.try_out("echo").await;
     host.call("worker-0", "echo", "status", json!({ "status": 503 }).to_string()).await;
-    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    let Err(why) = reload.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
     assert!(why.contains("1 calls failed"), "a status: {why}");
 
     let mut never: Value =
@@ -117,7 +117,7 @@ async fn a_status_a_crash_and_a_timeout_are_failures() {
     host.put_manifest("never", &never);
     let reload = host.try_out("never").await;
     host.call("worker-0", "never", &path, "").await;
-    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    let Err(why) = reload.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
     assert!(why.contains("1 calls failed"), "a timeout: {why}");
 }
 
@@ -132,7 +132,7 @@ async fn another_reload_and_a_rollback_end_it_first() {
     let second = host.reload_with("echo", Want::CHANGE).await.unwrap();
     assert_eq!(json!(second.from), before[0], "from what served before the trial");
     for ended in [first, same] {
-        let Err(SwapError::Refused(why)) = ended.await.unwrap() else { continue };
+        let Err(why) = ended.await.unwrap().map_err(|error| error.to_string()) else { continue };
         assert!(why.contains("another reload or a rollback came before the trial had ended"), "{why}");
     }
     assert_eq!(host.generations("echo").await, vec![json!(second.generation); 2]);
@@ -246,6 +246,7 @@ async fn a_host_that_stops_ends_it() {
     assert_eq!(host.stop().await, fanfare::Stopped::Clean);
     let told = operator.await.unwrap();
     assert!(told["detail"].as_str().unwrap().contains("the host stops"), "{told}");
+    assert_eq!((&told["status"], &told["code"]), (&json!(503), &json!("refused")));
     eventually("nothing is left of it", || async { swapper.strong_count() == 0 }).await;
 }
 
@@ -269,7 +270,7 @@ async fn a_worker_that_cannot_go_back_is_not_taken_for_unchanged() {
     host.rename_in(&file, &text);
     let refused = host.reload_with("startup", Want::CHANGE).await;
     assert!(trial.await.unwrap().is_err());
-    assert!(matches!(refused, Err(SwapError::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SwapError::Start(_))), "{refused:?}");
     broken.store(false, Ordering::Release);
     host.reload_with("startup", Want::CHANGE).await.unwrap();
     assert_eq!(host.generations("startup").await, before);
@@ -283,7 +284,7 @@ async fn a_worker_that_fails_for_good_ends_it() {
     host.put_manifest("traps", &manifest);
     let reload = host.try_out("traps").await;
     host.call("worker-0", "traps", "go", "").await;
-    let Err(SwapError::Refused(why)) = reload.await.unwrap() else { panic!("it was taken") };
+    let Err(why) = reload.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
     assert!(why.contains("traps has failed in worker-0"), "{why}");
     assert_eq!(host.slot("traps", 0).await["state"], "ready", "the generation before serves");
 }
@@ -313,13 +314,14 @@ async fn a_change_that_is_on_trial_already_joins_it_and_who_asks_ends_it() {
     host.put_manifest("echo", &on_trial("new", "500ms", 0));
     let trial = host.try_out("echo").await;
     let joined = host.reload_with("echo", Want::CHANGE).await;
-    assert_eq!(joined, trial.await.unwrap());
-    assert_eq!(joined.unwrap().outcome, fanfare::api::Outcome::Swapped);
+    let joined = joined.unwrap();
+    assert_eq!(joined, trial.await.unwrap().unwrap());
+    assert_eq!(joined.outcome, fanfare::api::Outcome::Swapped);
 
     host.put_manifest("echo", &on_trial("newer", "1m", 0));
     let trial = host.try_out("echo").await;
     let renewed = tokio::spawn(host.running().swapper().reload("echo", Want::RENEW));
-    let Err(SwapError::Refused(why)) = trial.await.unwrap() else { panic!("it was taken") };
+    let Err(why) = trial.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
     assert!(why.contains("another reload or a rollback came before the trial had ended"), "{why}");
     renewed.abort();
 }
@@ -359,6 +361,6 @@ async fn a_folder_that_goes_ends_it() {
     let trial = host.try_out("echo").await;
     std::fs::remove_dir_all(host.folder("echo")).unwrap();
     assert_eq!(host.operate("modules/echo/reload").await["outcome"], "removed");
-    let Err(SwapError::Refused(why)) = trial.await.unwrap() else { panic!("it was taken") };
+    let Err(why) = trial.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
     assert!(why.contains("another reload or a rollback came before the trial had ended"), "{why}");
 }

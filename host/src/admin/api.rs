@@ -76,17 +76,19 @@ fn want(query: &str) -> Want {
 }
 
 fn swap_error(error: &SwapError) -> Answer {
-    match error {
-        SwapError::NotFound(_) => {
-            problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such module", error.to_string()))
-        }
-        SwapError::Refused(why) => refused(why),
-    }
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (code, title) = match error {
+        SwapError::NotFound(_) => ("not-found", "there is no such module"),
+        _ => ("refused", NOTHING_CHANGES),
+    };
+    problem(Problem::new(status, code, title, error.to_string()))
 }
 
+/// The title of a reload that is refused.
+const NOTHING_CHANGES: &str = "nothing is taken up: what served before serves on";
+
 fn refused(why: &str) -> Answer {
-    let title = "nothing is taken up: what served before serves on";
-    problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", title, why.to_owned()))
+    problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", NOTHING_CHANGES, why.to_owned()))
 }
 
 pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> Answer {

@@ -12,7 +12,7 @@ use crate::dispatch::{Dispatch, Places};
 use crate::isolate::{self, Environment, GuestLinker, Ids, NodeFacts};
 use crate::ports::NoPeers;
 use crate::registry::{Exports, Loader, Manifest};
-use crate::swap::{self, Progress, Turn};
+use crate::swap::{self, ModuleError, Progress, Turn};
 
 /// Everything that loading needs, and nothing that serves.
 pub struct Inspector {
@@ -66,20 +66,20 @@ impl Inspector {
     }
 
     /// Every fault of a module's component, one a line: how it is compiled, what it exports, imports and handles.
-    pub async fn inspect(&self, manifest: Manifest) -> Result<(), String> {
+    pub async fn inspect(&self, manifest: Manifest) -> Result<(), ModuleError> {
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
         swap::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await.map(drop)
     }
 
     /// The same of a component without a module around it, with all that the operator's ceiling allows.
-    pub async fn component(&self, file: &Path) -> Result<Seen, String> {
-        let mut manifest = Manifest::from_text(Path::new("/component"), r#"{ "component": "file.wasm" }"#)
-            .map_err(|error| error.to_string())?;
+    pub async fn component(&self, file: &Path) -> Result<Seen, ModuleError> {
+        let mut manifest = Manifest::from_text(Path::new("/component"), r#"{ "component": "file.wasm" }"#)?;
         manifest.component = file.to_owned();
         manifest.limits = LimitsPatch::from(self.config.limits.max.clone());
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
         let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await?;
-        let handlers = isolate::check(&program, &self.environment).await.map_err(|crash| crash.to_string())?;
+        let handlers = isolate::check(&program, &self.environment).await;
+        let handlers = handlers.map_err(|crash| ModuleError::Check { component: file.to_owned(), crash })?;
         Ok(Seen { exports: program.generation.exports.clone(), handlers })
     }
 }

@@ -10,9 +10,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Generation, Isolation, Manifest, PlaceKinds, component, lifts, manifest};
+use crate::call::Fault;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
-use crate::engine::{Cache, CacheError, Compiler, Engine};
+use crate::engine::{Cache, CacheError, CompileError, Compiler, Engine};
 use crate::files::{aside, hex};
 
 /// Why a module cannot be loaded.
@@ -24,6 +25,26 @@ pub enum LoadError {
     Cache(#[from] CacheError),
     #[error("{path}: {faults}", faults = .faults.join("; "))]
     Component { path: PathBuf, faults: Vec<String> },
+}
+
+impl LoadError {
+    pub fn fault(&self) -> Fault {
+        match self {
+            LoadError::Component { .. } => Fault::Guest,
+            LoadError::Cache(CacheError::Compile(error)) => match error {
+                CompileError::Refused { .. } | CompileError::TooLarge { .. } | CompileError::Timeout(_) => Fault::Guest,
+                // A compiler that died may have reached engine.compileMemory.
+                CompileError::Read { .. } | CompileError::Unwritten { .. } | CompileError::Died { .. } => {
+                    Fault::Operator
+                }
+                CompileError::Spawn(_) => Fault::Host,
+            },
+            LoadError::Cache(CacheError::Load(_)) => Fault::Host,
+            LoadError::Refused(_) | LoadError::Cache(CacheError::File { .. } | CacheError::Shared { .. }) => {
+                Fault::Operator
+            }
+        }
+    }
 }
 
 /// Says which isolates besides the workers hold a module.

@@ -54,16 +54,15 @@ impl Canary {
     }
 
     /// Why it has failed, if it has.
-    fn verdict(&self) -> Option<String> {
+    fn verdict(&self) -> Option<SwapError> {
         let (failures, most) = (self.failures(), self.rollout.max_failures);
         let down = self.slots.iter().find_map(|slot| slot.failed());
         let after = self.begun.elapsed();
         match down {
-            Some(error) => Some(format!("rolled back after {after:.1?}: {error}")),
-            None if failures > most => Some(format!(
-                "rolled back after {after:.1?}: {failures} calls failed in {}, rollout.maxFailures allows {most}",
-                places(&self.slots)
-            )),
+            Some(error) => Some(SwapError::CanaryDown { after, error: Box::new(error) }),
+            None if failures > most => {
+                Some(SwapError::CanaryFailures { after, failures, places: places(&self.slots), most })
+            }
             None => None,
         }
     }
@@ -81,7 +80,7 @@ impl Run<'_> {
         program: Arc<Program>,
         candidate: Candidate,
         rollout: Rollout,
-    ) -> Result<Trial, String> {
+    ) -> Result<Trial, SwapError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         // Workers come first, and there are more of them.
         let mut slots = self.swapper.slots(self.module);
@@ -95,7 +94,7 @@ impl Run<'_> {
             self.swapper.switch(&program, &from, Union::within(slots.clone()), true, &self.hurry).await?;
         holding.draining.push(drain);
         let (tell, told) = oneshot::channel();
-        let lost = |_| Err(SwapError::Refused("the host lost the trial: its log says why".to_owned()));
+        let lost = |_| Err(SwapError::Lost("trial"));
         let ended = told.map(move |ended: Result<Ended, _>| ended.unwrap_or_else(lost)).boxed().shared();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (begun, trial) = (Instant::now(), ended.clone());
@@ -129,7 +128,7 @@ impl Swapper {
                 Ok(()) => self.promote(module, holding, canary, &hurry).await,
                 Err(why) => {
                     self.pin_before(module, holding, &canary).await;
-                    self.roll_back(module, holding, canary, &why).await;
+                    self.roll_back(module, holding, canary, why).await;
                 }
             }
             return;
@@ -139,13 +138,7 @@ impl Swapper {
     /// Ends a trial for something else that is to be done.
     pub(super) async fn end_trial(self: &Arc<Swapper>, module: &str, holding: &mut Holding) {
         if let Some(canary) = holding.canary.take() {
-            self.roll_back(
-                module,
-                holding,
-                canary,
-                "rolled back: another reload or a rollback came before the trial had ended",
-            )
-            .await;
+            self.roll_back(module, holding, canary, SwapError::CanaryReplaced).await;
         }
     }
 
@@ -162,7 +155,7 @@ impl Swapper {
         match self.switch(&canary.program, &from, rest, true, hurry).await {
             Err(why) => {
                 self.pin_before(module, holding, &canary).await;
-                self.roll_back(module, holding, canary, &format!("rolled back: {why}")).await;
+                self.roll_back(module, holding, canary, SwapError::NotPromoted(Box::new(why))).await;
             }
             Ok((running, drain)) => {
                 holding.draining.push(drain);
@@ -192,11 +185,11 @@ impl Swapper {
     }
 
     /// The workers that tried it go back to the generation before: with the state they have, if that takes it.
-    async fn roll_back(self: &Arc<Swapper>, module: &str, holding: &mut Holding, canary: Canary, why: &str) {
+    async fn roll_back(self: &Arc<Swapper>, module: &str, holding: &mut Holding, canary: Canary, why: SwapError) {
         let Canary { program, slots, .. } = &canary;
         let (tried, back) = (program.generation.clone(), holding.program.clone());
         let generation = tried.short_digest();
-        tracing::error!(%module, %generation, "{why}");
+        tracing::error!(%module, %generation, fault = why.fault().as_str(), "{why}");
         self.ends.rolled_back.inc();
         // Nothing overtakes this: a rollback that is asked for meanwhile begins where it ends.
         let hurry = CancellationToken::new();
@@ -211,9 +204,9 @@ impl Swapper {
                 tracing::error!(%module, %generation, "{} cannot go back, and serves what was on trial: {why}", places(slots))
             }
         }
-        let note = Note::RolledBack { generation: generation.to_owned(), why: why.to_owned() };
+        let note = Note::RolledBack { generation: generation.to_owned(), why: why.to_string() };
         self.roster.set_note(module, Some(note));
         // Nobody may wait for it.
-        let _ = canary.tell.send(Err(SwapError::Refused(why.to_owned())));
+        let _ = canary.tell.send(Err(why));
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::error::{ModuleError, SwapError};
 use super::{LOOK, Swapper};
 use crate::config::Config;
 use crate::document::source;
@@ -115,43 +116,26 @@ pub struct Choice {
     pub pinned: bool,
 }
 
-/// Why there is nothing to serve.
-pub enum Unread {
-    /// There is no `module.json`.
-    Missing,
-    /// It is still being written.
-    Unsettled,
-    /// The component is not there.
-    Waiting(PathBuf),
-    Refused(String),
-}
-
-impl Unread {
-    /// For the operator.
-    pub fn why(&self) -> String {
-        match self {
-            Unread::Missing => "there is no module.json".to_owned(),
-            Unread::Unsettled => "its files are being written".to_owned(),
-            Unread::Waiting(component) => format!("{}: the component does not exist: build it", component.display()),
-            Unread::Refused(why) => why.clone(),
-        }
-    }
-}
-
 impl Swapper {
     /// What a module is to be served from now: its folder, or what a rollback has pinned until that changes or `force` undoes
     /// it. The pin goes when what is in the folder has been taken. `as_it_is`: even a folder that is being written to.
-    pub(super) fn choose(&self, module: &str, config: &Config, force: bool, as_it_is: bool) -> Result<Choice, Unread> {
+    pub(super) fn choose(
+        &self,
+        module: &str,
+        config: &Config,
+        force: bool,
+        as_it_is: bool,
+    ) -> Result<Choice, SwapError> {
         let dir = config.modules_dir.join(module);
         let file = dir.join(FILE_NAME);
         match fs::metadata(&file) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unread::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SwapError::NoManifest),
             // It may well exist: only a file that certainly does not is a removed one.
-            Err(error) => return Err(Unread::Refused(format!("{}: cannot be read: {error}", file.display()))),
+            Err(error) => return Err(ModuleError::Unreadable { file, error }.into()),
         }
         let read = self.read(module, &dir, config, as_it_is);
-        let unsettled = matches!(read, Err(Unread::Unsettled));
+        let unsettled = matches!(read, Err(SwapError::Unsettled));
         let pin = self
             .kept
             .pin(module)
@@ -159,9 +143,7 @@ impl Swapper {
         let Some(pin) = pin else { return read.map(|candidate| Choice { candidate, pinned: false }) };
         match self.kept(module, &pin.generation, config) {
             Ok(candidate) => Ok(Choice { candidate, pinned: true }),
-            Err(why) => Err(Unread::Refused(format!(
-                "{why}: a rollback has pinned this generation, `fanfare reload --force` takes what is in the folder"
-            ))),
+            Err(error) => Err(SwapError::Pinned(Arc::new(error))),
         }
     }
 
@@ -172,16 +154,16 @@ impl Swapper {
         config: Arc<Config>,
         force: bool,
         as_it_is: bool,
-    ) -> Result<Choice, Unread> {
+    ) -> Result<Choice, SwapError> {
         let (swapper, module) = (self.clone(), module.to_owned());
         aside(move || swapper.choose(&module, &config, force, as_it_is)).await
     }
 
     /// A generation that was kept.
-    fn kept(&self, module: &str, generation: &str, config: &Config) -> Result<Candidate, String> {
+    fn kept(&self, module: &str, generation: &str, config: &Config) -> Result<Candidate, ModuleError> {
         let (dir, most) = (config.modules_dir.join(module), config.engine.max_component);
-        let manifest = self.kept.manifest(&dir, module, generation, most).map_err(|error| error.to_string())?;
-        self.loader.read(manifest, config).map_err(|error| error.to_string())
+        let manifest = self.kept.manifest(&dir, module, generation, most)?;
+        Ok(self.loader.read(manifest, config)?)
     }
 
     /// The same on another thread.
@@ -190,7 +172,7 @@ impl Swapper {
         module: &str,
         generation: &str,
         config: Arc<Config>,
-    ) -> Result<Candidate, String> {
+    ) -> Result<Candidate, ModuleError> {
         let (swapper, module, generation) = (self.clone(), module.to_owned(), generation.to_owned());
         aside(move || swapper.kept(&module, &generation, &config)).await
     }
@@ -202,13 +184,13 @@ impl Swapper {
     }
 
     /// What is in a folder. Not while it is being written to, unless `as_it_is`.
-    fn read(&self, module: &str, dir: &Path, config: &Config, as_it_is: bool) -> Result<Candidate, Unread> {
+    fn read(&self, module: &str, dir: &Path, config: &Config, as_it_is: bool) -> Result<Candidate, SwapError> {
         let before = Print::of(dir, None);
         let read = match manifest::look(dir).found {
-            Found::Refused(error) => Err(Unread::Refused(error.to_string())),
-            Found::Waiting(manifest) => Err(Unread::Waiting(manifest.component)),
+            Found::Refused(error) => Err(ModuleError::from(error).into()),
+            Found::Waiting(manifest) => Err(SwapError::Waiting(manifest.component)),
             Found::Ready(manifest) => {
-                self.loader.read(*manifest, config).map_err(|error| Unread::Refused(error.to_string()))
+                self.loader.read(*manifest, config).map_err(|error| ModuleError::from(error).into())
             }
         };
         let written = Print::of(dir, Some(&before)) != before;
@@ -216,11 +198,10 @@ impl Swapper {
         let half = before.age() < config.swap.removal
             && match &read {
                 Ok(candidate) => !component::is_whole(&candidate.component),
-                Err(Unread::Refused(_)) => source::is_cut_off(&dir.join(FILE_NAME)),
-                Err(Unread::Waiting(_)) => self.serves(module),
-                Err(Unread::Missing | Unread::Unsettled) => true,
+                Err(SwapError::Waiting(_)) => self.serves(module),
+                Err(_) => source::is_cut_off(&dir.join(FILE_NAME)),
             };
-        if !as_it_is && (written || half) { Err(Unread::Unsettled) } else { read }
+        if !as_it_is && (written || half) { Err(SwapError::Unsettled) } else { read }
     }
 
     /// Waits until a module's files exist, or stay away, and nobody has written to them for a

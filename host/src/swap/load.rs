@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use super::disk::{Choice, Unread};
+use super::disk::Choice;
+use super::error::{ModuleError, SwapError};
 use super::progress::Turn;
 use super::{Holding, Swapper};
-use crate::call::text;
 use crate::config::Config;
 use crate::files::aside;
 use crate::isolate::{self, Environment, GuestLinker, Program, Slot};
@@ -60,14 +60,13 @@ impl Swapper {
                         drop(held);
                     }));
                 }
-                Err(Unread::Waiting(component)) => {
+                Err(SwapError::Waiting(component)) => {
                     tracing::warn!(module = %name, component = %component.display(), "waiting for the component: it is not built yet");
                     self.roster.set(name, ModuleState::Waiting);
                 }
-                Err(unread) => {
-                    let why = unread.why();
-                    tracing::error!(module = %name, "refused: {why}");
-                    self.roster.set(name, ModuleState::Refused(why));
+                Err(error) => {
+                    tracing::error!(module = %name, fault = error.fault().as_str(), "refused: {error}");
+                    self.roster.set(name, ModuleState::Refused(error.to_string()));
                 }
             }
         }
@@ -77,9 +76,9 @@ impl Swapper {
     }
 
     /// What is in a module's folder; or, when that cannot be loaded, the last generation that could.
-    async fn first(self: &Arc<Swapper>, module: &str, turn: &Turn<'_>) -> Result<First, Unread> {
+    async fn first(self: &Arc<Swapper>, module: &str, turn: &Turn<'_>) -> Result<First, SwapError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let unread = match self.choose_aside(module, self.config.clone(), false, true).await {
+        let error = match self.choose_aside(module, self.config.clone(), false, true).await {
             Ok(Choice { candidate, pinned }) => match self.load(&candidate, threads, turn).await {
                 Ok(program) => {
                     let note = pinned.then(|| self.pinned(module, &candidate.digest));
@@ -88,9 +87,9 @@ impl Swapper {
                     }
                     return Ok(First { program, candidate: Some(candidate).filter(|_| !pinned), note });
                 }
-                Err(why) => Unread::Refused(why),
+                Err(error) => error.into(),
             },
-            Err(unread) => unread,
+            Err(error) => error,
         };
         let (swapper, name) = (self.clone(), module.to_owned());
         for digest in aside(move || swapper.kept.last_served(&name)).await {
@@ -101,7 +100,7 @@ impl Swapper {
             let generation = short(&digest);
             match loaded {
                 Ok(program) => {
-                    let why = unread.why();
+                    let why = error.to_string();
                     tracing::warn!(%module, %generation, "what is on disk cannot be loaded, the last good generation serves: {why}");
                     let why = why.lines().next().unwrap_or_default().to_owned();
                     return Ok(First { program, candidate: None, note: Some(Note::LastGood { why }) });
@@ -109,10 +108,15 @@ impl Swapper {
                 Err(why) => tracing::warn!(%module, %generation, "nor does a kept generation: {why}"),
             }
         }
-        Err(unread)
+        Err(error)
     }
 
-    pub(super) async fn load(&self, candidate: &Candidate, threads: usize, turn: &Turn<'_>) -> Result<Program, String> {
+    pub(super) async fn load(
+        &self,
+        candidate: &Candidate,
+        threads: usize,
+        turn: &Turn<'_>,
+    ) -> Result<Program, ModuleError> {
         load_candidate(candidate, threads, &self.loader, &self.linker, &self.environment, turn).await
     }
 
@@ -138,9 +142,9 @@ pub async fn load(
     linker: &GuestLinker,
     environment: &Environment,
     turn: &Turn<'_>,
-) -> Result<Program, String> {
+) -> Result<Program, ModuleError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let candidate = loader.read(manifest, config).map_err(|error| report(&error))?;
+    let candidate = loader.read(manifest, config)?;
     load_candidate(&candidate, threads, loader, linker, environment, turn).await
 }
 
@@ -151,12 +155,12 @@ async fn load_candidate(
     linker: &GuestLinker,
     environment: &Environment,
     turn: &Turn<'_>,
-) -> Result<Program, String> {
-    let component = candidate.manifest.component.display();
+) -> Result<Program, ModuleError> {
+    let component = &candidate.manifest.component;
     let begun = Instant::now();
     let name = candidate.manifest.name.clone();
     let loading = loader.load(candidate, threads);
-    let (generation, compiled) = turn.during(&name, loading).await.map_err(|error| report(&error))?;
+    let (generation, compiled) = turn.during(&name, loading).await?;
     let generation = Arc::new(generation);
     if compiled {
         tracing::info!(module = %generation.module, took = ?begun.elapsed(), "compiled");
@@ -169,20 +173,10 @@ async fn load_candidate(
             unasked.join(", ")
         );
     }
-    let program =
-        Program::link(linker, generation.clone()).map_err(|error| report(&format_args!("{component}: {error:#}")))?;
-    match isolate::check(&program, environment).await {
-        Ok(Some(names)) => {
-            let unknown = generation.unknown_handlers(&names);
-            if unknown.is_empty() { Ok(program) } else { Err(report(&unknown)) }
-        }
-        Ok(None) => Ok(program),
-        Err(why) => Err(report(&format_args!("{component}: {why}"))),
-    }
-}
-
-/// Why a module is not loaded, as logs, statuses, pages and terminals show it: the component may
-/// have written parts of it.
-fn report(why: &dyn std::fmt::Display) -> String {
-    text::lines(&why.to_string(), text::REPORT)
+    let program = Program::link(linker, generation.clone())
+        .map_err(|error| ModuleError::Link { component: component.clone(), error: format!("{error:#}") })?;
+    let names = isolate::check(&program, environment).await;
+    let names = names.map_err(|crash| ModuleError::Check { component: component.clone(), crash })?;
+    let unknown = names.map(|names| generation.unknown_handlers(&names)).unwrap_or_default();
+    if unknown.is_empty() { Ok(program) } else { Err(ModuleError::Handlers(unknown)) }
 }

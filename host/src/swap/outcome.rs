@@ -2,6 +2,7 @@
 
 use prometheus_client::metrics::counter::Counter;
 
+use super::error::SwapError;
 use crate::api::Reloaded;
 
 /// Reloads that have ended, by what they came to.
@@ -17,8 +18,8 @@ impl Ends {
     pub fn count(&self, ended: &Ended) {
         match ended {
             Ok(reloaded) => drop(self.outcomes.get(reloaded.outcome as usize).map(Counter::inc)),
-            Err(SwapError::Refused(_)) => drop(self.refused.inc()),
             Err(SwapError::NotFound(_)) => {}
+            Err(_) => drop(self.refused.inc()),
         }
     }
 
@@ -31,14 +32,3 @@ impl Ends {
 
 /// How a reload ends.
 pub type Ended = Result<Reloaded, SwapError>;
-
-/// Why a module is not reloaded. What served before serves on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SwapError {
-    /// There is no such module.
-    #[error("there is no folder of the name {0} in modulesDir")]
-    NotFound(String),
-    /// What is there is refused, and why.
-    #[error("{0}")]
-    Refused(String),
-}

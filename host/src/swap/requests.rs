@@ -10,7 +10,6 @@ use futures_util::future::{BoxFuture, Shared, join_all};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::disk::Unread;
 use super::outcome::Ended;
 use super::run::{Ran, Run};
 use super::{SwapError, Swapper};
@@ -28,7 +27,7 @@ impl Reloads for Swapper {
         let renewed = self.runtime.spawn(async move { swapper.renew_one(&module, isolate, instance).await });
         Box::pin(async {
             let renewed = renewed.await.map_err(|error| CallError::Crashed(format!("the host panicked: {error}")))?;
-            renewed.map_err(CallError::Unavailable)
+            renewed.map_err(|error| CallError::Unavailable(error.to_string()))
         })
     }
 
@@ -118,7 +117,7 @@ impl Claim<'_> {
 impl Swapper {
     /// Reads `fanfare.json` again, then reloads a module.
     pub async fn reload_as_operator(self: &Arc<Swapper>, module: &str, want: Want) -> Ended {
-        let restart = self.reconfigure().map_err(|faults| SwapError::Refused(faults.to_string()))?;
+        let restart = self.reconfigure().map_err(SwapError::Settings)?;
         let reloaded = self.reload(module, want).await?;
         Ok(Reloaded { restart, ..reloaded })
     }
@@ -136,7 +135,7 @@ impl Swapper {
             return request.ended.clone().right_future();
         }
         let (tell, told) = oneshot::channel();
-        let lost = |_| Err(SwapError::Refused("the host lost the reload: its log says why".to_owned()));
+        let lost = |_| Err(SwapError::Lost("reload"));
         let ended = told.map(move |ended: Result<Ended, _>| ended.unwrap_or_else(lost)).boxed().shared();
         requests.insert(module.to_owned(), Request { want, asked: 1, ended: ended.clone() });
         let (swapper, module) = (self.clone(), module.to_owned());
@@ -194,9 +193,9 @@ impl Swapper {
             let bytes = chosen.as_ref().map_or(0, |choice| choice.candidate.component.len());
             self.keep_needed(&mut permit, bytes);
             let unsettled = match &chosen {
-                Err(Unread::Unsettled) => true,
+                Err(SwapError::Unsettled) => true,
                 // They were there before the turn came.
-                Err(Unread::Missing | Unread::Waiting(_)) => settled == Ok(true),
+                Err(SwapError::NoManifest | SwapError::Waiting(_)) => settled == Ok(true),
                 _ => false,
             };
             let up_to_date = !unsettled && claim.begin(asked, must);

@@ -24,7 +24,7 @@ impl Swapper {
         let (swapper, module, to) = (self.clone(), module.to_owned(), to.map(str::to_owned));
         let running =
             self.runtime.spawn(async move { swapper.until_stop(swapper.roll_back_to(&module, to.as_deref())).await });
-        async { running.await.unwrap_or_else(|error| Err(SwapError::Refused(format!("the host panicked: {error}")))) }
+        async { running.await.unwrap_or_else(|error| Err(SwapError::Panicked(error.to_string()))) }
     }
 
     async fn roll_back_to(self: &Arc<Swapper>, module: &str, to: Option<&str>) -> Ended {
@@ -42,13 +42,9 @@ impl Swapper {
         let (generation, want) = match (serves, to) {
             // What served before the trial serves again.
             (Some(serves), None) if tried => (serves, Want::CHANGE),
-            (serves, to) => {
-                let before = self.before(module, serves.as_deref(), to).await;
-                (before.map_err(SwapError::Refused)?, Want::RENEW)
-            }
+            (serves, to) => (self.before(module, serves.as_deref(), to).await?, Want::RENEW),
         };
-        let kept = self.kept_aside(module, &generation, self.live.load_full()).await;
-        let candidate = kept.map_err(SwapError::Refused)?;
+        let candidate = self.kept_aside(module, &generation, self.live.load_full()).await?;
         let pin = (generation != folder).then_some(Pin { generation, folder });
         let choice = Choice { candidate, pinned: pin.is_some() };
         let (hurry, compiling) = (held.hurry.clone(), Mutex::default());
@@ -129,7 +125,7 @@ impl Swapper {
         module: &str,
         serves: Option<&str>,
         to: Option<&str>,
-    ) -> Result<String, String> {
+    ) -> Result<String, SwapError> {
         let (swapper, name) = (self.clone(), module.to_owned());
         let kept = aside(move || swapper.kept.generations(&name)).await;
         let found = match (to, serves) {
@@ -140,11 +136,10 @@ impl Swapper {
             },
             (None, None) => kept.first(),
         };
-        found.cloned().ok_or_else(|| {
-            let kept: Vec<&str> = kept.iter().map(|digest| short(digest)).collect();
-            let wanted = to.map_or("none before the one that serves".to_owned(), |to| format!("no {to}"));
-            let all = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
-            format!("of {module} there is {wanted}; kept are, the newest first: {all}")
+        found.cloned().ok_or_else(|| SwapError::NoGeneration {
+            module: module.to_owned(),
+            to: to.map(str::to_owned),
+            kept: kept.iter().map(|digest| short(digest).to_owned()).collect(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! One reload of one module: what is to be done, and what came of it.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::canary::Trial;
-use super::disk::{Choice, Unread};
+use super::disk::Choice;
 use super::progress::Turn;
 use super::union::Union;
 use super::{Holding, SwapError, Swapper, Want};
@@ -30,9 +30,6 @@ pub(super) struct Run<'a> {
     pub compiling: Mutex<Option<SemaphorePermit<'a>>>,
 }
 
-/// Why something ends that was only being prepared.
-pub(super) const OVERTAKEN: &str = "a rollback of the module was asked for meanwhile";
-
 /// How far a run has come.
 pub(super) enum Ran {
     Done(Reloaded),
@@ -41,19 +38,19 @@ pub(super) enum Ran {
 }
 
 impl Run<'_> {
-    pub async fn run(self, held: &mut Option<Holding>, chosen: Result<Choice, Unread>) -> Result<Ran, SwapError> {
+    pub async fn run(self, held: &mut Option<Holding>, chosen: Result<Choice, SwapError>) -> Result<Ran, SwapError> {
         let Choice { candidate, pinned } = match chosen {
             Ok(choice) => choice,
-            Err(Unread::Missing) => return self.let_go(held).await.map(Ran::Done),
-            Err(Unread::Waiting(component)) if held.is_none() => return Err(self.wait(&component)),
-            Err(unread) => return Err(self.refuse(held, unread.why())),
+            Err(SwapError::NoManifest) => return self.let_go(held).await.map(Ran::Done),
+            Err(SwapError::Waiting(component)) if held.is_none() => return Err(self.wait(component)),
+            Err(error) => return Err(self.refuse(held, error)),
         };
         let digest = candidate.digest.clone();
         let ran = match held.as_mut() {
             Some(holding) => self.replace(holding, candidate, pinned).await,
             None => self.start(held, candidate).await.map(Ran::Done),
         };
-        let mut ran = ran.map_err(|why| self.refuse(held, why))?;
+        let mut ran = ran.map_err(|error| self.refuse(held, error))?;
         if !pinned {
             self.swapper.set_pin(self.module, None).await;
         }
@@ -66,7 +63,7 @@ impl Run<'_> {
     }
 
     /// Brings a module that is served to what it is to be served from.
-    async fn replace(&self, holding: &mut Holding, candidate: Candidate, pinned: bool) -> Result<Ran, String> {
+    async fn replace(&self, holding: &mut Holding, candidate: Candidate, pinned: bool) -> Result<Ran, SwapError> {
         if let Some(canary) = holding.canary.as_ref().filter(|canary| !self.want.renew && canary.is(&candidate)) {
             return Ok(Ran::OnTrial(canary.ended.clone()));
         }
@@ -104,28 +101,29 @@ impl Run<'_> {
     }
 
     /// There is no component yet: the operator is told, and the module starts when it is built.
-    fn wait(&self, component: &Path) -> SwapError {
+    fn wait(&self, component: PathBuf) -> SwapError {
         tracing::warn!(module = %self.module, component = %component.display(), "waiting for the component: it is not built yet");
         self.swapper.roster.set(self.module, ModuleState::Waiting);
-        SwapError::Refused(Unread::Waiting(component.to_owned()).why())
+        SwapError::Waiting(component)
     }
 
     /// Nothing changes, and the operator is told why.
-    fn refuse(&self, held: &Option<Holding>, why: String) -> SwapError {
+    fn refuse(&self, held: &Option<Holding>, error: SwapError) -> SwapError {
+        let (why, fault) = (error.to_string(), error.fault().as_str());
         let roster = &self.swapper.roster;
         match held {
             Some(holding) => {
                 let generation = holding.program.generation.short_digest();
-                tracing::error!(module = %self.module, %generation, "a reload is refused, what served serves on: {why}");
+                tracing::error!(module = %self.module, %generation, fault, "a reload is refused, what served serves on: {why}");
                 let first = why.lines().next().unwrap_or_default();
                 roster.set_note(self.module, Some(Note::Refused { why: first.to_owned() }));
             }
             None => {
-                tracing::error!(module = %self.module, "refused: {why}");
-                roster.set(self.module, ModuleState::Refused(why.clone()));
+                tracing::error!(module = %self.module, fault, "refused: {why}");
+                roster.set(self.module, ModuleState::Refused(why));
             }
         }
-        SwapError::Refused(why)
+        error
     }
 
     /// Lets every place take it up at once.
@@ -135,7 +133,7 @@ impl Run<'_> {
         program: Arc<Program>,
         candidate: &Candidate,
         pinned: bool,
-    ) -> Result<Reloaded, String> {
+    ) -> Result<Reloaded, SwapError> {
         let begun = Instant::now();
         let from = holding.program.generation.clone();
         let mut switched =
@@ -161,7 +159,7 @@ impl Run<'_> {
         Ok(Reloaded { from: Some(from.to_owned()), running, ..swapped })
     }
 
-    async fn start(&self, held: &mut Option<Holding>, candidate: Candidate) -> Result<Reloaded, String> {
+    async fn start(&self, held: &mut Option<Holding>, candidate: Candidate) -> Result<Reloaded, SwapError> {
         let program = Arc::new(self.load(&candidate).await?);
         let slots = self.swapper.hold(held, program.clone());
         let tried = join_all(slots.iter().map(|slot| slot.tried()));
@@ -175,11 +173,11 @@ impl Run<'_> {
         Ok(started)
     }
 
-    async fn load(&self, candidate: &Candidate) -> Result<Program, String> {
+    async fn load(&self, candidate: &Candidate) -> Result<Program, SwapError> {
         let turn = Turn { progress: &*self.swapper.progress, place: 1, of: 1 };
         let _compiling = self.compiling.lock().take();
         let load = self.swapper.load(candidate, WHILE_SERVING, &turn);
-        self.hurry.run_until_cancelled(load).await.unwrap_or_else(|| Err(OVERTAKEN.to_owned()))
+        Ok(self.hurry.run_until_cancelled(load).await.ok_or(SwapError::Overtaken)??)
     }
 
     /// The folder is gone: calls that are there already are run out, and then the module is not served any more.
@@ -206,7 +204,7 @@ const WHILE_SERVING: usize = 1;
 
 impl Swapper {
     /// Puts another instance of what serves in an isolate in the place of this one, if that is still there.
-    pub(super) async fn renew_one(&self, module: &str, isolate: IsolateId, instance: u64) -> Result<(), String> {
+    pub(super) async fn renew_one(&self, module: &str, isolate: IsolateId, instance: u64) -> Result<(), SwapError> {
         let mut held = self.turn(module).await;
         let hurry = held.hurry.clone();
         let slot = self.slots(module).into_iter().find(|slot| slot.isolate == isolate);

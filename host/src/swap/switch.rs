@@ -5,13 +5,12 @@
 //! anything fails in any of them, all go on as they were.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::run::OVERTAKEN;
+use super::error::SwapError;
 use super::union::Union;
 use super::{LOOK, Swapper};
 use crate::call::Payload;
@@ -32,7 +31,7 @@ impl Swapper {
         union: Union,
         keep_state: bool,
         hurry: &CancellationToken,
-    ) -> Result<(usize, JoinHandle<()>), String> {
+    ) -> Result<(usize, JoinHandle<()>), SwapError> {
         let module = &program.generation.module;
         let prepare = |slot: &Arc<Slot>| Prepared::start(slot, program, &self.environment);
         let vacant = |isolate: &Arc<Isolate>| isolate.vacant(program, &self.environment);
@@ -40,8 +39,8 @@ impl Swapper {
         let mut prepared: Vec<_> = union.stay.iter().map(prepare).collect();
         let mut first: Vec<_> = joining.iter().map(prepare).collect();
         let ready = try_join_all(prepared.iter_mut().chain(&mut first).map(Prepared::ready));
-        let ready = hurry.run_until_cancelled(ready).await.ok_or_else(|| OVERTAKEN.to_owned())?;
-        ready.map_err(|end| end.to_string())?;
+        let ready = hurry.run_until_cancelled(ready).await.ok_or(SwapError::Overtaken)?;
+        ready.map_err(SwapError::Start)?;
 
         let slots = union.held();
         let held = Held::new(&self.dispatch, module, &slots);
@@ -71,28 +70,25 @@ impl Swapper {
     }
 
     /// Waits until the broadcasts before the mark have started in every worker, so that each runs in one generation.
-    async fn reach_the_mark(&self, slots: &[Arc<Slot>]) -> Result<(), String> {
+    async fn reach_the_mark(&self, slots: &[Arc<Slot>]) -> Result<(), SwapError> {
         let quiesce = self.config.swap.quiesce;
         let reached = until(|| slots.iter().all(|slot| slot.is_past_mark()));
-        tokio::time::timeout(quiesce, reached).await.map_err(|_| {
-            format!("broadcasts that have started in some workers have not in others within swap.quiesce, {quiesce:?}: reload again")
-        })
+        tokio::time::timeout(quiesce, reached).await.map_err(|_| SwapError::Quiesce(quiesce))
     }
 
     /// Lets what runs end, within `swap.quiesce`, then brings each place's state to its next instance.
-    async fn hand_over(&self, slots: &[Arc<Slot>], prepared: &mut [Prepared], from: &str) -> Result<usize, String> {
+    async fn hand_over(&self, slots: &[Arc<Slot>], prepared: &mut [Prepared], from: &str) -> Result<usize, SwapError> {
         let SwapConfig { quiesce, timeout, state, .. } = self.config.swap;
         let quiet = until(|| slots.iter().all(|slot| slot.is_quiet()));
         // What runs on after this may change state that is not handed over: it is counted.
         let _ = tokio::time::timeout(quiesce, quiet).await;
         let running = slots.iter().map(|slot| slot.running()).sum();
-        let states = bounded(timeout, "save", try_join_all(slots.iter().map(|slot| save(slot, state)))).await;
-        let states = states.map_err(|why| format!("{why}; `fanfare reload --force` goes on without the state"))?;
+        let saves = try_join_all(slots.iter().map(|slot| save(slot, state)));
+        let states = tokio::time::timeout(timeout, saves).await.map_err(|_| SwapError::SlowSave(timeout))??;
         let loads = prepared.iter_mut().zip(states).filter_map(|(prepared, state)| Some((prepared, state?)));
-        let loads = loads.map(async |(prepared, state)| {
-            prepared.load(from.to_owned(), state).await.map_err(|error| error.to_string())
-        });
-        bounded(timeout, "load", try_join_all(loads)).await?;
+        let loads = try_join_all(loads.map(|(prepared, state)| prepared.load(from.to_owned(), state)));
+        let loaded = tokio::time::timeout(timeout, loads).await.map_err(|_| SwapError::SlowLoad(timeout))?;
+        loaded.map_err(SwapError::Load)?;
         Ok(running)
     }
 }
@@ -103,24 +99,13 @@ async fn until(condition: impl Fn() -> bool) {
     }
 }
 
-async fn save(slot: &Slot, most: u64) -> Result<Option<Payload>, String> {
+async fn save(slot: &Slot, most: u64) -> Result<Option<Payload>, SwapError> {
     // No instance, no state: the next one begins anew.
     let Some(saved) = slot.save().await else { return Ok(None) };
-    let state = saved.map_err(|why| format!("{} in {}: save failed: {why}", slot.module, slot.isolate))?;
-    match state.len() as u64 > most {
-        true => Err(format!(
-            "{} in {}: save gave {} bytes: swap.state allows {most}",
-            slot.module,
-            slot.isolate,
-            state.len()
-        )),
-        false => Ok(Some(state)),
-    }
-}
-
-async fn bounded<T>(timeout: Duration, what: &str, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let late = |_| Err(format!("{what} took longer than swap.timeout, {timeout:?}"));
-    tokio::time::timeout(timeout, work).await.unwrap_or_else(late)
+    let (module, isolate) = (slot.module.clone(), slot.isolate);
+    let state = saved.map_err(|error| SwapError::Save { module: module.clone(), isolate, error })?;
+    let size = state.len() as u64;
+    if size > most { Err(SwapError::StateSize { module, isolate, size, most }) } else { Ok(Some(state)) }
 }
 
 /// The slots of a module that are held, and released again unless it is kept.
