@@ -174,7 +174,7 @@ impl<B: Backend> Responder<B> {
         match found {
             Found::Route(matched) => match matched.access.admits(TriggerKind::Http) {
                 Ok(()) => Ok(Plan::Call { name, module, matched }),
-                Err(closed) => Err(Problem::forbidden(&closed.to_string()).of(&name)),
+                Err(closed) => Err(Problem::forbidden(closed.to_string()).of(&name)),
             },
             Found::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
                 Ok(Plan::Answer(self.options(&methods, headers)))
