@@ -196,4 +196,18 @@ mod tests {
         assert!(error.contains("(environments.development fanfare.json:"), "{error}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), overridden);
     }
+
+    #[test]
+    fn a_link_stays_a_link_and_the_mode_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("real.json"), dir.path().join("fanfare.json"));
+        std::fs::write(&file, "{}").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+        std::os::unix::fs::symlink("real.json", &link).unwrap();
+        replace(&link, "{ }").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "{ }");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o666);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
+    }
 }

@@ -15,6 +15,7 @@ use tempfile::Builder;
 #[cfg(test)]
 pub mod faults;
 mod step;
+pub mod watch;
 
 use step::{Step, step};
 

@@ -33,6 +33,7 @@ pub mod text {
 
 /// Reading and writing files.
 pub mod files {
+    pub use crate::files::watch::{settled, watcher};
     pub use crate::files::{PUBLIC, ReadError, digest_of, hex, read, write_whole};
 }
 

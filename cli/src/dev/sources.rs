@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use notify_debouncer_full::notify::{self, Config, EventKind, RecommendedWatcher, RecursiveMode};
-use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use fanfare::tooling::Manifest;
+use fanfare::tooling::{Manifest, files};
 
 /// Events that come within it belong together: editors write several times.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -24,7 +23,7 @@ type Print = Vec<(PathBuf, SystemTime, u64)>;
 
 /// Notices that sources were saved.
 pub struct Sources {
-    notifier: Debouncer<RecommendedWatcher, NoCache>,
+    notifier: RecommendedWatcher,
     happened: mpsc::Receiver<()>,
     /// Asks for another look.
     again: mpsc::Sender<()>,
@@ -39,18 +38,7 @@ impl Sources {
     pub fn watch(modules_dir: PathBuf, modules: Vec<Arc<Manifest>>) -> Result<Sources, notify::Error> {
         let (tell, happened) = mpsc::channel(1);
         let again = tell.clone();
-        let told = move |result: DebounceEventResult| {
-            let looked = |events: &Vec<_>| {
-                events
-                    .iter()
-                    .all(|event: &notify_debouncer_full::DebouncedEvent| matches!(event.kind, EventKind::Access(_)))
-            };
-            if !result.as_ref().is_ok_and(looked) {
-                // One that waits already stands for all.
-                let _ = tell.try_send(());
-            }
-        };
-        let notifier = new_debouncer_opt(DEBOUNCE, None, told, NoCache, Config::default())?;
+        let notifier = files::watcher(tell)?;
         let mut sources =
             Sources { notifier, happened, again, modules_dir, watched: HashMap::new(), prints: HashMap::new() };
         sources.changed(modules);
@@ -59,7 +47,7 @@ impl Sources {
 
     /// Waits until something is saved; answers about when.
     pub async fn saved(&mut self) -> Instant {
-        if self.happened.recv().await.is_none() {
+        if files::settled(&mut self.happened, DEBOUNCE).await.is_none() {
             return std::future::pending().await;
         }
         Instant::now().checked_sub(DEBOUNCE).unwrap_or_else(Instant::now)
@@ -87,7 +75,7 @@ impl Sources {
         let gone: Vec<_> = self.watched.extract_if(|path, mode| wanted.get(path) != Some(mode)).collect();
         for (path, _) in gone {
             // It may be gone by itself.
-            let _ = self.notifier.unwatch(path);
+            let _ = self.notifier.unwatch(&path);
         }
         for (path, mode) in wanted {
             if self.watched.get(&path) == Some(&mode) {

@@ -13,10 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-// Without its debouncer, which takes the longer for each folder the more there are.
-use notify_debouncer_full::notify::{
-    self, ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, recommended_watcher,
-};
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::disk::{Print, Seen};
@@ -24,6 +21,7 @@ use super::{Swapper, Want};
 use crate::config::FILE_NAME;
 use crate::document::source;
 use crate::files::aside;
+use crate::files::watch::{is_gone, settled, watcher};
 use crate::registry::manifest::{self, is_candidate};
 use crate::registry::{ModuleState, Note};
 
@@ -77,11 +75,7 @@ impl Watcher {
         let mut rest = poll;
         loop {
             tokio::select! {
-                Some(()) = self.happened.recv() => {
-                    tokio::time::sleep(DEBOUNCE).await;
-                    // This look finds what happened so far.
-                    while self.happened.try_recv().is_ok() {}
-                }
+                Some(()) = settled(&mut self.happened, DEBOUNCE) => {}
                 () = tokio::time::sleep(rest) => {}
             }
             let mut eyes = self.eyes;
@@ -174,21 +168,6 @@ const EVENTS: &str = "swap.watch";
 
 impl Eyes {
     fn open(swapper: Arc<Swapper>, tell: mpsc::Sender<()>, beside: Option<PathBuf>) -> Eyes {
-        let told = move |event: notify::Result<notify::Event>| match event {
-            // Looking is no change.
-            Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
-            event => {
-                // A folder that is removed while it is watched is a change like any other.
-                if let Err(error) = event
-                    && !is_gone(&error)
-                {
-                    tracing::warn!(%error, "a change may have been missed: the next look finds it");
-                }
-                // One that waits already stands for all.
-                let _ = tell.try_send(());
-            }
-        };
-        let notifier = recommended_watcher(told);
         let mut eyes = Eyes {
             swapper,
             notifier: None,
@@ -197,7 +176,7 @@ impl Eyes {
             prints: BTreeMap::new(),
             empty: HashMap::new(),
         };
-        match notifier {
+        match watcher(tell) {
             Ok(notifier) => eyes.notifier = Some(notifier),
             Err(error) => eyes.only_polls(&format!("{error}: raise fs.inotify.max_user_instances")),
         }
@@ -377,15 +356,6 @@ fn stays_empty(path: &Path, changed: SystemTime) -> bool {
     let is_old = SystemTime::now().duration_since(changed).is_ok_and(|age| age > CERTAIN);
     let nothing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     is_old && fs::symlink_metadata(path.join(manifest::FILE_NAME)).is_err_and(|error| nothing(&error))
-}
-
-/// Whether something could not be watched only because it does not exist any more.
-fn is_gone(error: &notify::Error) -> bool {
-    match &error.kind {
-        ErrorKind::PathNotFound | ErrorKind::WatchNotFound => true,
-        ErrorKind::Io(error) => error.kind() == io::ErrorKind::NotFound,
-        _ => false,
-    }
 }
 
 /// The folder, or the nearest one above it that exists.
