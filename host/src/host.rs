@@ -7,7 +7,7 @@ mod inspect;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -25,7 +25,7 @@ use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, CacheError, Compiler, Engine};
 use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
 use crate::net::{BindError, Descriptors, Hand, Listener, ListenerId, Sockets, accept, bind};
-use crate::ports::{NoPeers, Peers, Reloads};
+use crate::ports::{LateReloads, NoPeers, Peers, Ports};
 use crate::registry::{Loader, Manifest, Placing, Roster};
 use crate::swap::{Logged, Progress, SwapError, Swapper, Want, Watcher};
 use crate::triggers::http::{Settings, Stopping};
@@ -199,11 +199,11 @@ impl Host {
         let max_depth = config.calls.max_depth;
         let dispatch =
             Arc::new(Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth, self.peers));
+        let reloads = Arc::new(LateReloads::default());
         let environment = Arc::new(Environment {
             engine: loader.engine.clone(),
             node,
-            calls: dispatch.clone(),
-            reloads: OnceLock::new(),
+            ports: Ports { calls: dispatch.clone(), reloads: reloads.clone() },
             restart: config.isolate.clone(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -213,8 +213,7 @@ impl Host {
         let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
         let swapper =
             Swapper::new(config.clone(), loader, linker, dispatch.clone(), environment.clone(), self.progress);
-        let reloads: Weak<dyn Reloads> = Arc::downgrade(&swapper) as _;
-        let _ = environment.reloads.set(reloads);
+        reloads.set(&swapper);
         let (stopping, end_of_accepting, admin_end) =
             (Stopping::default(), CancellationToken::new(), CancellationToken::new());
         let (connections, listeners) = (TaskTracker::new(), TaskTracker::new());

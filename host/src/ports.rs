@@ -1,80 +1,64 @@
-//! The traits through which what a guest imports reaches the parts above: filled in when the host starts.
+//! The traits through which what a guest imports reaches the parts above. Each has an implementation for a host without
+//! that part.
 
+mod calls;
+mod future;
 mod peers;
+mod reloads;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::call::{
-    Address, CallError, CallOptions, Context, Emission, Entry, Group, IsolateId, Payload, Receipt, Reply, Target,
-};
-use crate::config::Capabilities;
-
+pub use calls::{Caller, Calls, NoCalls};
+pub use future::BoxFuture;
 pub use peers::{NoPeers, Peers};
+pub use reloads::{LateReloads, NoReloads, Reloads};
 
-pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Who uses an import, and what it may do.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub module: Arc<str>,
-    pub isolate: IsolateId,
-    pub capabilities: Arc<Capabilities>,
-    /// How long a call may take that says nothing else and has no call above it.
-    pub timeout: Duration,
-    /// Bytes a payload may have.
-    pub payload: u64,
-    /// The call in whose name it acts; `None` is background work.
-    pub context: Option<Arc<Context>>,
+/// The ports that imports and instances use. Each instance has its copy.
+#[derive(Clone)]
+pub struct Ports {
+    pub calls: Arc<dyn Calls>,
+    pub reloads: Arc<dyn Reloads>,
 }
 
-/// What the import `broadcast.reload`, and an instance that is worn, need of the swap.
-pub trait Reloads: Send + Sync {
-    /// Asks for a reload of one module, or of all. Answers at once.
-    fn request(&self, module: Option<&str>) -> Result<Receipt, CallError>;
-
-    /// Puts a new instance in the place of a worn one, with its state. Does nothing when that does not serve any more.
-    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), CallError>>;
+impl Ports {
+    /// For a host with nothing above its instances, which loads components only to look at them.
+    pub fn none() -> Ports {
+        Ports { calls: Arc::new(NoCalls), reloads: Arc::new(NoReloads) }
+    }
 }
 
-/// What the imports `broadcast` and `rpc` need of dispatch.
-pub trait Calls: Send + Sync {
-    fn emit(&self, from: Caller, what: Emission, payload: Payload) -> Result<Receipt, CallError>;
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-    fn gather(
-        &self,
-        from: Caller,
-        what: Emission,
-        payload: Payload,
-        timeout: Option<Duration>,
-    ) -> BoxFuture<Result<Vec<Entry>, CallError>>;
+    use super::*;
+    use crate::call::{Address, CallError, CallOptions, Emission, Group, IsolateId, Payload, Target};
 
-    fn call(
-        &self,
-        from: Caller,
-        target: Target,
-        route: String,
-        payload: Payload,
-        options: CallOptions,
-    ) -> BoxFuture<Result<Reply, CallError>>;
-
-    fn call_every(
-        &self,
-        from: Caller,
-        group: Group,
-        route: String,
-        payload: Payload,
-        options: CallOptions,
-    ) -> BoxFuture<Result<Vec<Entry>, CallError>>;
-
-    fn notify(
-        &self,
-        from: Caller,
-        address: Address,
-        route: String,
-        payload: Payload,
-        options: CallOptions,
-    ) -> Result<u32, CallError>;
+    #[tokio::test]
+    async fn without_a_part_above_every_port_is_unavailable() {
+        let Ports { calls, reloads } = Ports::none();
+        let caller = || Caller {
+            module: "m".into(),
+            isolate: IsolateId::Worker(0),
+            capabilities: Arc::default(),
+            timeout: Duration::ZERO,
+            payload: 0,
+            context: None,
+        };
+        let emission = Emission::default;
+        let (route, payload, options) = (|| "m/a".to_owned(), || Payload::None, CallOptions::default);
+        let address = Address::One(Target::Any);
+        let errors = [
+            calls.emit(caller(), emission(), payload()).unwrap_err(),
+            calls.gather(caller(), emission(), payload(), None).await.unwrap_err(),
+            calls.call(caller(), Target::Any, route(), payload(), options()).await.unwrap_err(),
+            calls.call_every(caller(), Group::Workers, route(), payload(), options()).await.unwrap_err(),
+            calls.notify(caller(), address, route(), payload(), options()).unwrap_err(),
+            reloads.request(None).unwrap_err(),
+            reloads.renew("m", IsolateId::Worker(0), 1).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
+        }
+    }
 }

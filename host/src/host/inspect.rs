@@ -1,16 +1,15 @@
 //! Loads modules without running a host: what `fanfare check` asks of their components.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{StartError, loader};
 use crate::config::{Config, LimitsPatch};
-use crate::dispatch::{Dispatch, Places};
 use crate::isolate::{self, Environment, GuestLinker, Ids, NodeFacts};
-use crate::ports::NoPeers;
+use crate::ports::Ports;
 use crate::registry::{Exports, Loader, Manifest};
 use crate::swap::{self, ModuleError, Progress, Turn};
 
@@ -42,24 +41,14 @@ impl Inspector {
             workers: 0,
             brokers: 0,
         });
-        let ids = Ids::default();
-        let nobody = Dispatch::new(
-            Places::default(),
-            Arc::default(),
-            node.clone(),
-            ids.clone(),
-            config.calls.max_depth,
-            Arc::new(NoPeers),
-        );
         let environment = Environment {
             engine: loader.engine.clone(),
             node,
-            calls: Arc::new(nobody),
-            reloads: OnceLock::new(),
+            ports: Ports::none(),
             restart: config.isolate.clone(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            ids,
+            ids: Ids::default(),
             probe: None,
         };
         Ok(Inspector { config: Arc::new(config.clone()), loader, linker, environment, progress })

@@ -1,7 +1,7 @@
 //! What all isolates of a node share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::call::Call;
 use crate::config::IsolateConfig;
 use crate::engine::Engine;
-use crate::ports::{Calls, Reloads};
+use crate::ports::Ports;
 use crate::registry::PlaceKinds;
 
 /// What all isolates of a node share.
@@ -17,9 +17,7 @@ pub struct Environment {
     pub engine: Engine,
     pub node: Arc<NodeFacts>,
     /// The way up, for what guests import.
-    pub calls: Arc<dyn Calls>,
-    /// The same for reloads. Empty where nothing is swapped.
-    pub reloads: OnceLock<Weak<dyn Reloads>>,
+    pub ports: Ports,
     pub restart: IsolateConfig,
     /// No instance is made anew after this.
     pub stop: CancellationToken,

@@ -1,6 +1,6 @@
 //! What a store holds besides the guest.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
@@ -16,7 +16,7 @@ use super::wasi_http::{WasiHttp, most_resources};
 use crate::call::{Context, IsolateId};
 use crate::config::{Capabilities, Limits};
 use crate::engine::{Engine, NoSpace, Reserved};
-use crate::ports::{Caller, Calls, Reloads};
+use crate::ports::{Caller, Ports};
 use crate::registry::Generation;
 
 /// The most random bytes of one call: as many as are made well within a tick.
@@ -42,8 +42,7 @@ pub struct Guest {
     pub generation: Arc<Generation>,
     pub isolate: IsolateId,
     pub node: Arc<NodeFacts>,
-    pub calls: Arc<dyn Calls>,
-    pub reloads: Option<Weak<dyn Reloads>>,
+    pub ports: Ports,
     pub running: Arc<Running>,
     pub log: Log,
     /// A place for each import that waits.
@@ -91,8 +90,7 @@ pub fn store(
         generation: generation.clone(),
         isolate,
         node: environment.node.clone(),
-        calls: environment.calls.clone(),
-        reloads: environment.reloads.get().cloned(),
+        ports: environment.ports.clone(),
         running,
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),

@@ -1,7 +1,7 @@
 //! Keeps a module running in an isolate: makes the first instance and, when one ends, the next.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -147,13 +147,7 @@ impl Supervisor {
 
     /// A swap in this isolate only.
     fn renew(&self, instance: u64) -> BoxFuture<Result<(), CallError>> {
-        match self.environment.reloads.get().and_then(Weak::upgrade) {
-            Some(reloads) => reloads.renew(&self.slot.module, self.slot.isolate, instance),
-            None => {
-                let error = CallError::Unavailable("nothing is swapped here".to_owned());
-                Box::pin(std::future::ready(Err(error)))
-            }
-        }
+        self.environment.ports.reloads.renew(&self.slot.module, self.slot.isolate, instance)
     }
 
     /// Takes over an instance that is ready and appointed.

@@ -1,7 +1,5 @@
 //! `fanfare:module/broadcast` and its blocking twin.
 
-use std::sync::Weak;
-
 use wasmtime::component::{Access, FutureReader, HasSelf};
 
 use super::{blocking, waiting};
@@ -15,19 +13,17 @@ use crate::isolate::state::State;
 impl State {
     fn emit_now(&self, caller: Option<u64>, what: Emission, payload: Payload) -> Result<Receipt, CallError> {
         let guest = &self.guest;
-        guest.calls.emit(guest.caller(caller), what.into(), payload.into()).map(Into::into).map_err(Into::into)
+        guest.ports.calls.emit(guest.caller(caller), what.into(), payload.into()).map(Into::into).map_err(Into::into)
     }
 
     fn reload_now(&self, caller: Option<u64>, module: Option<&str>) -> Result<Receipt, CallError> {
         let caller = self.guest.caller(caller);
-        let reloads = self.guest.reloads.as_ref().and_then(Weak::upgrade);
         let asked = if !caller.capabilities.reload {
             Err(forbidden(&caller.module, "reload", None))
         } else if caller.context.is_some_and(|context| context.in_startup) {
             Err(call::CallError::Invalid("a startup cannot ask for a reload, which would run it again".to_owned()))
         } else {
-            let gone = || call::CallError::Unavailable("the host reloads nothing any more".to_owned());
-            reloads.ok_or_else(gone).and_then(|reloads| reloads.request(module))
+            self.guest.ports.reloads.request(module)
         };
         asked.map(Into::into).map_err(Into::into)
     }
@@ -53,7 +49,9 @@ impl broadcast::HostWithStore<State> for HasSelf<State> {
     ) -> wasmtime::Result<FutureReader<Result<Vec<Entry>, CallError>>> {
         waiting(
             access,
-            |guest| guest.calls.gather(guest.caller(caller), what.into(), payload.into(), milliseconds(timeout_ms)),
+            |guest| {
+                guest.ports.calls.gather(guest.caller(caller), what.into(), payload.into(), milliseconds(timeout_ms))
+            },
             super::entries,
         )
     }
@@ -72,7 +70,7 @@ impl broadcast_blocking::Host for State {
         timeout_ms: Option<u32>,
     ) -> Result<Vec<Entry>, CallError> {
         let gather = blocking(&self.guest, caller, |guest| {
-            guest.calls.gather(guest.caller(caller), what.into(), payload.into(), milliseconds(timeout_ms))
+            guest.ports.calls.gather(guest.caller(caller), what.into(), payload.into(), milliseconds(timeout_ms))
         });
         gather.await.map(super::entries)
     }

@@ -18,6 +18,7 @@ impl State {
     ) -> Result<u32, CallError> {
         let guest = &self.guest;
         guest
+            .ports
             .calls
             .notify(guest.caller(caller), address.into(), route, payload.into(), options.into())
             .map_err(Into::into)
@@ -48,7 +49,7 @@ impl rpc::HostWithStore<State> for HasSelf<State> {
     ) -> wasmtime::Result<FutureReader<Result<Reply, CallError>>> {
         waiting(
             access,
-            |guest| guest.calls.call(guest.caller(caller), target.into(), route, payload.into(), options.into()),
+            |guest| guest.ports.calls.call(guest.caller(caller), target.into(), route, payload.into(), options.into()),
             Reply::from,
         )
     }
@@ -63,7 +64,9 @@ impl rpc::HostWithStore<State> for HasSelf<State> {
     ) -> wasmtime::Result<FutureReader<Result<Vec<Entry>, CallError>>> {
         waiting(
             access,
-            |guest| guest.calls.call_every(guest.caller(caller), group.into(), route, payload.into(), options.into()),
+            |guest| {
+                guest.ports.calls.call_every(guest.caller(caller), group.into(), route, payload.into(), options.into())
+            },
             super::entries,
         )
     }
@@ -79,7 +82,7 @@ impl rpc_blocking::Host for State {
         options: CallOptions,
     ) -> Result<Reply, CallError> {
         let call = blocking(&self.guest, caller, |guest| {
-            guest.calls.call(guest.caller(caller), target.into(), route, payload.into(), options.into())
+            guest.ports.calls.call(guest.caller(caller), target.into(), route, payload.into(), options.into())
         });
         call.await.map(Into::into)
     }
@@ -93,7 +96,7 @@ impl rpc_blocking::Host for State {
         options: CallOptions,
     ) -> Result<Vec<Entry>, CallError> {
         let call = blocking(&self.guest, caller, |guest| {
-            guest.calls.call_every(guest.caller(caller), group.into(), route, payload.into(), options.into())
+            guest.ports.calls.call_every(guest.caller(caller), group.into(), route, payload.into(), options.into())
         });
         call.await.map(super::entries)
     }
