@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::error::{ModuleError, SwapError};
-use super::{LOOK, Swapper};
+use super::swapper::{LOOK, Swapper};
 use crate::config::Config;
 use crate::document::source;
 use crate::files::aside;

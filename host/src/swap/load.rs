@@ -8,8 +8,9 @@ use futures_util::future::join_all;
 
 use super::disk::Choice;
 use super::error::{ModuleError, SwapError};
+use super::holding::Holding;
 use super::progress::Turn;
-use super::{Holding, Swapper};
+use super::swapper::Swapper;
 use crate::config::Config;
 use crate::files::aside;
 use crate::isolate::{self, Environment, GuestLinker, Program, Slot};

@@ -1,18 +1,20 @@
 //! Who asks for a reload, and when it runs: requests that wait for the same module share one run.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared, join_all};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::error::SwapError;
 use super::outcome::Ended;
+use super::request::{Claim, Request, Want};
 use super::run::{Ran, Run};
-use super::{SwapError, Swapper};
+use super::swapper::Swapper;
 use crate::api::Reloaded;
 use crate::call::{CallError, IsolateId, Receipt};
 use crate::ports::{BoxFuture as Boxed, Reloads};
@@ -51,68 +53,8 @@ impl Reloads for Swapper {
     }
 }
 
-/// What a reload is to do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Want {
-    /// New instances even when nothing has changed.
-    pub renew: bool,
-    /// What is in the folder even when a rollback has pinned another generation, or the state cannot go over.
-    pub force: bool,
-}
-
-impl Want {
-    /// For a change that was noticed.
-    pub const CHANGE: Want = Want { renew: false, force: false };
-    /// For somebody who asks.
-    pub const RENEW: Want = Want { renew: true, force: false };
-
-    fn and(self, other: Want) -> Want {
-        Want { renew: self.renew || other.renew, force: self.force || other.force }
-    }
-}
-
 /// How long files that are being written are left alone before they are read again.
 const REREAD: Duration = Duration::from_millis(20);
-
-/// Reloads that have not begun, by module: at most one for each module there is.
-#[derive(Default)]
-pub(super) struct Requests {
-    waiting: Mutex<HashMap<String, Request>>,
-    asked_by_guests: AtomicU64,
-}
-
-struct Request {
-    want: Want,
-    /// How many ask for it.
-    asked: u64,
-    ended: Shared<BoxFuture<'static, Ended>>,
-}
-
-/// The task that is to run a request. What it leaves behind is taken away.
-struct Claim<'a> {
-    requests: &'a Requests,
-    module: &'a str,
-    begun: bool,
-}
-
-impl Claim<'_> {
-    /// What is asked for, and how often.
-    fn asked(&self) -> (Want, u64) {
-        let requests = self.requests.waiting.lock();
-        requests.get(self.module).map_or((Want::CHANGE, 0), |request| (request.want, request.asked))
-    }
-
-    /// Who asks from here on asks for the next run. `false`: somebody has asked since, and it begins only when it `must`.
-    fn begin(&mut self, asked: u64, must: bool) -> bool {
-        let mut requests = self.requests.waiting.lock();
-        let up_to_date = requests.get(self.module).is_none_or(|request| request.asked == asked);
-        self.begun = up_to_date || must;
-        if self.begun {
-            requests.remove(self.module);
-        }
-        up_to_date
-    }
-}
 
 impl Swapper {
     /// Reads `fanfare.json` again, then reloads a module.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::disk::Choice;
+use super::error::SwapError;
 use super::outcome::Ended;
+use super::request::Want;
 use super::run::{Ran, Run};
-use super::{SwapError, Swapper, Want};
+use super::swapper::Swapper;
 use crate::api::Reloaded;
 use crate::files::aside;
 use crate::registry::{Note, Pin, short};

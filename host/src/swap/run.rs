@@ -11,9 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::canary::Trial;
 use super::disk::Choice;
+use super::error::SwapError;
+use super::holding::Holding;
 use super::progress::Turn;
+use super::request::Want;
+use super::swapper::Swapper;
 use super::union::Union;
-use super::{Holding, SwapError, Swapper, Want};
 use crate::api::{Outcome, Reloaded};
 use crate::call::IsolateId;
 use crate::files::aside;

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::error::SwapError;
+use super::swapper::{LOOK, Swapper};
 use super::union::Union;
-use super::{LOOK, Swapper};
 use crate::call::Payload;
 use crate::config::SwapConfig;
 use crate::dispatch::Dispatch;

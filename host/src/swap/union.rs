@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Swapper;
+use super::swapper::Swapper;
 use crate::isolate::{Isolate, Slot};
 use crate::registry::Generation;
 

@@ -17,7 +17,8 @@ use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::disk::{Print, Seen};
-use super::{Swapper, Want};
+use super::request::Want;
+use super::swapper::Swapper;
 use crate::config::FILE_NAME;
 use crate::document::source;
 use crate::files::aside;
