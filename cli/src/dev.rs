@@ -93,7 +93,7 @@ impl Companion for Dev {
 /// The digest of what is served.
 fn generation(modules: &Roster, module: &str) -> Option<String> {
     match modules.state(module)? {
-        ModuleState::Held(generation) => Some(generation.digest.clone()),
+        ModuleState::Installed(generation) => Some(generation.digest.clone()),
         _ => None,
     }
 }

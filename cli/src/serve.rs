@@ -131,7 +131,7 @@ fn greet(host: &RunningHost) {
         format!("fanfare serves http://{}\n      operator http://{}\n", host.http_address(), host.admin_address());
     for (name, state) in host.roster().states() {
         let line = match (&state, state.absent()) {
-            (ModuleState::Held(generation), _) => {
+            (ModuleState::Installed(generation), _) => {
                 let routes = generation.manifest.routes.len();
                 format!("  {name:<20} /api/{name}/  {routes} routes, generation {}", generation.short_digest())
             }

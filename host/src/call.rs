@@ -241,7 +241,7 @@ pub enum Origin {
 #[derive(Debug)]
 pub struct Route {
     /// The one of the generations in its isolate that it belongs to.
-    pub version: u64,
+    pub deployment: u64,
     pub handler: Arc<str>,
     /// As in the manifest: `POST test/feat/emit`.
     pub text: Arc<str>,

@@ -41,7 +41,7 @@ pub struct Dispatch {
 }
 
 /// A call to be made, but for where it goes.
-pub struct Making {
+pub struct CallSpec {
     pub trigger: Trigger,
     pub origin: Origin,
     pub deadline: Deadline,
@@ -57,7 +57,7 @@ pub struct Making {
     pub payload: Payload,
 }
 
-impl Making {
+impl CallSpec {
     /// Its own, else that of the call above it.
     fn trace(&self) -> Option<Trace> {
         self.trace.or(self.parent.as_ref().map(|parent| parent.trace))
@@ -112,7 +112,7 @@ impl Dispatch {
     /// A route in a slot, as callers inside name it.
     fn find(slot: &Slot, name: &RouteName, trigger: TriggerKind) -> Result<Matched, CallError> {
         let what = || format!("{}/{}", slot.module, name.path);
-        match slot.version().router.find_inside(name.method.as_ref(), &name.path) {
+        match slot.deployment().router.find_inside(name.method.as_ref(), &name.path) {
             Found::Route(matched) => {
                 let closed = |why| CallError::Forbidden(format!("{}: {why}", what()));
                 matched.access.admits(trigger).map_err(closed)?;
@@ -128,36 +128,35 @@ impl Dispatch {
     }
 
     /// A call for one slot, or why its chain may not go on.
-    fn make(&self, slot: &Slot, matched: Matched, making: Making) -> Result<Call, CallError> {
-        let depth = making.depth();
+    fn make(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<Call, CallError> {
+        let depth = spec.depth();
         self.not_too_deep(&slot.module, depth)?;
-        let from_client = making.http.is_some();
-        let trace = making.trace();
-        let mut context =
-            Context::root(self.ids.next(), slot.module.clone(), slot.isolate, making.origin, making.deadline);
+        let from_client = spec.http.is_some();
+        let trace = spec.trace();
+        let mut context = Context::root(self.ids.next(), slot.module.clone(), slot.isolate, spec.origin, spec.deadline);
         if let Some(trace) = trace {
             context.trace = trace;
         }
-        context.in_startup = making.awaited
-            && (making.parent.as_ref().is_some_and(|parent| parent.in_startup)
-                || making.remote.as_ref().is_some_and(|envelope| envelope.in_startup));
-        context.subdomain = making.subdomain;
-        context.parent = making.parent.filter(|_| making.awaited);
-        context.remote = making.remote;
+        context.in_startup = spec.awaited
+            && (spec.parent.as_ref().is_some_and(|parent| parent.in_startup)
+                || spec.remote.as_ref().is_some_and(|envelope| envelope.in_startup));
+        context.subdomain = spec.subdomain;
+        context.parent = spec.parent.filter(|_| spec.awaited);
+        context.remote = spec.remote;
         context.depth = depth;
-        context.http = making.http;
+        context.http = spec.http;
         let call = Call {
             context: Arc::new(context),
             route: matched.route,
-            trigger: making.trigger,
+            trigger: spec.trigger,
             params: matched.params,
-            query: making.query,
-            payload: making.payload,
+            query: spec.query,
+            payload: spec.payload,
             extra: Vec::new(),
         };
         // `http.maxHeaderBytes` bounds what a request has besides its payload.
         let beside = if from_client { 0 } else { call.beside() };
-        let limit = slot.version().generation.limits.payload;
+        let limit = slot.deployment().generation.limits.payload;
         within(limit, &slot.module, call.payload.len(), beside).map(|()| call)
     }
 
@@ -172,18 +171,18 @@ impl Dispatch {
     }
 
     /// Makes a call in one slot and brings its end home, which is at its deadline at the latest.
-    fn ask(&self, slot: Arc<Slot>, matched: Matched, making: Making) -> impl Future<Output = Ended> + Send + use<> {
-        let (kind, trace) = (making.trigger.kind(), making.trace());
-        let placed = self.place(&slot, matched, making);
+    fn ask(&self, slot: Arc<Slot>, matched: Matched, spec: CallSpec) -> impl Future<Output = Ended> + Send + use<> {
+        let (kind, trace) = (spec.trigger.kind(), spec.trace());
+        let placed = self.place(&slot, matched, spec);
         async move {
             let placed = placed.inspect_err(|error| slot.refused(kind, error, trace))?;
             placed.wait(&slot).await
         }
     }
 
-    fn place(&self, slot: &Slot, matched: Matched, making: Making) -> Result<Placed, CallError> {
-        let kind = making.trigger.kind();
-        let call = self.make(slot, matched, making)?;
+    fn place(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<Placed, CallError> {
+        let kind = spec.trigger.kind();
+        let call = self.make(slot, matched, spec)?;
         let context = call.context.clone();
         let lane = if context.is_nested() { Lane::Nested } else { Lane::Calls };
         let (reply, ended) = oneshot::channel();
@@ -217,7 +216,7 @@ impl Dispatch {
         let now = Instant::now();
         let left = parent.and_then(|parent| parent.until()).unwrap_or(now + fallback);
         let asked = given.map_or(left, |given| left.min(now + given));
-        asked.min(now + slot.version().generation.limits.timeout)
+        asked.min(now + slot.deployment().generation.limits.timeout)
     }
 }
 

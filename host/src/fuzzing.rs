@@ -214,7 +214,7 @@ fn spec(method: Method, path: Vec<Segment>) -> RouteSpec {
     RouteSpec {
         method,
         path,
-        route: Arc::new(Route { version: 0, handler: text.clone(), text }),
+        route: Arc::new(Route { deployment: 0, handler: text.clone(), text }),
         access: Access::default(),
     }
 }

@@ -23,7 +23,7 @@ use crate::call::IsolateId;
 use crate::config::{Config, ShutdownConfig, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, CacheError, Compiler, Engine};
-use crate::isolate::{self, Environment, Ids, NodeFacts, Probe};
+use crate::isolate::{self, Ids, NodeFacts, Probe, Services};
 use crate::net::{BindError, Descriptors, Hand, Listener, ListenerId, Sockets, accept, bind};
 use crate::ports::{LateReloads, NoPeers, Peers, Ports};
 use crate::registry::{Loader, Manifest, Placing, Roster};
@@ -56,7 +56,7 @@ pub struct RunningHost {
     workers: Vec<Worker>,
     /// Brokers and the master.
     others: Vec<Thread>,
-    environment: Arc<Environment>,
+    services: Arc<Services>,
     stopping: Stopping,
     /// Ends accepting.
     end_of_accepting: CancellationToken,
@@ -123,7 +123,7 @@ impl Host {
         })
     }
 
-    /// Shows every call to `probe` as it starts: see [`Environment::probe`].
+    /// Shows every call to `probe` as it starts: see [`Services::probe`].
     #[doc(hidden)]
     #[must_use]
     pub fn with_probe(self, probe: Probe) -> Host {
@@ -200,7 +200,7 @@ impl Host {
         let dispatch =
             Arc::new(Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth, self.peers));
         let reloads = Arc::new(LateReloads::default());
-        let environment = Arc::new(Environment {
+        let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,
             ports: Ports { calls: dispatch.clone(), reloads: reloads.clone() },
@@ -211,8 +211,7 @@ impl Host {
             probe: self.probe,
         });
         let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
-        let swapper =
-            Swapper::new(config.clone(), loader, linker, dispatch.clone(), environment.clone(), self.progress);
+        let swapper = Swapper::new(config.clone(), loader, linker, dispatch.clone(), services.clone(), self.progress);
         reloads.set(&swapper);
         let (stopping, end_of_accepting, admin_end) =
             (Stopping::default(), CancellationToken::new(), CancellationToken::new());
@@ -259,7 +258,7 @@ impl Host {
             operator: admin,
             workers,
             others,
-            environment,
+            services,
             stopping,
             end_of_accepting,
             acceptor,
@@ -354,7 +353,7 @@ impl RunningHost {
     pub async fn stop(mut self) -> Stopped {
         self.stopping.announced.cancel();
         self.connections.close();
-        self.environment.tasks.close();
+        self.services.tasks.close();
         let drained = tokio::time::timeout(self.shutdown.drain, async {
             _ = tokio::time::timeout(self.shutdown.linger, self.connections.wait()).await;
             self.end_of_accepting.cancel();
@@ -362,13 +361,13 @@ impl RunningHost {
             _ = (&mut self.acceptor).await;
             self.stopping.last.cancel();
             self.connections.wait().await;
-            self.environment.stop.cancel();
-            self.environment.tasks.wait().await;
+            self.services.stop.cancel();
+            self.services.tasks.wait().await;
         })
         .await;
         self.end_of_accepting.cancel();
         self.stopping.last.cancel();
-        self.environment.stop.cancel();
+        self.services.stop.cancel();
         self.tell_what_is_left();
         self.admin_end.cancel();
         self.listeners.close();
@@ -398,7 +397,7 @@ impl Drop for RunningHost {
         self.stopping.announced.cancel();
         self.end_of_accepting.cancel();
         self.stopping.last.cancel();
-        self.environment.stop.cancel();
+        self.services.stop.cancel();
         self.admin_end.cancel();
         let mut threads: Vec<&mut Thread> = self.workers.iter_mut().map(|worker| &mut worker.thread).collect();
         threads.extend(&mut self.others);

@@ -7,7 +7,7 @@ mod adoption;
 mod bell;
 mod convert;
 mod cpu;
-mod environment;
+mod deployment;
 mod error;
 mod heartbeat;
 mod imports;
@@ -19,13 +19,13 @@ mod mailbox;
 mod prepared;
 mod program;
 mod running;
+mod services;
 mod slot;
 mod state;
 mod stats;
 mod supervise;
 mod trap;
 mod turn;
-mod version;
 mod wasi_http;
 
 use std::collections::HashMap;
@@ -35,12 +35,12 @@ use arc_swap::ArcSwap;
 use supervise::{First, Supervisor};
 use wasmtime::component::Linker;
 
-pub use environment::{Environment, Ids, NodeFacts, Probe};
 pub use error::{Crash, End, SnapshotError};
 pub use heartbeat::{Heartbeat, watch};
 pub use mailbox::{Lane, Queued};
 pub use prepared::{Former, Old, Prepared};
 pub use program::Program;
+pub use services::{Ids, NodeFacts, Probe, Services};
 pub use slot::Slot;
 pub use stats::Stats;
 
@@ -78,15 +78,15 @@ impl Isolate {
     }
 
     /// Takes a module in: from now on calls and broadcasts wait for its first instance, see [`Isolate::run`].
-    pub fn hold(&self, program: &Program, environment: &Environment) -> Arc<Slot> {
-        let slot = self.vacant(program, environment);
+    pub fn hold(&self, program: &Program, services: &Services) -> Arc<Slot> {
+        let slot = self.vacant(program, services);
         self.list(&slot);
         slot
     }
 
     /// A slot that no call can reach before [`Isolate::join`].
-    pub fn vacant(&self, program: &Program, environment: &Environment) -> Arc<Slot> {
-        let stop = environment.stop.child_token();
+    pub fn vacant(&self, program: &Program, services: &Services) -> Arc<Slot> {
+        let stop = services.stop.child_token();
         Arc::new(Slot::new(self.id, self.runtime.clone(), program.generation.clone(), stop))
     }
 
@@ -111,20 +111,20 @@ impl Isolate {
     }
 
     /// Starts the first instance of a module that it holds.
-    pub fn run(&self, slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>) {
-        self.supervise(slot, program, environment, First::Made);
+    pub fn run(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) {
+        self.supervise(slot, program, services, First::Made);
     }
 
     /// Takes a module in whose first instance a swap has put into the [`vacant`](Isolate::vacant) slot.
-    pub fn join(&self, slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>) {
+    pub fn join(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) {
         self.list(slot);
-        self.supervise(slot, program, environment, First::Adopted);
+        self.supervise(slot, program, services, First::Adopted);
     }
 
-    fn supervise(&self, slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>, first: First) {
+    fn supervise(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>, first: First) {
         let Some(adoptions) = slot.adoptions() else { return };
-        let supervisor = Supervisor::new(slot.clone(), program.clone(), environment.clone(), adoptions);
-        environment.tasks.spawn_on(supervisor.run(first), &self.runtime);
+        let supervisor = Supervisor::new(slot.clone(), program.clone(), services.clone(), adoptions);
+        services.tasks.spawn_on(supervisor.run(first), &self.runtime);
     }
 }
 
@@ -134,18 +134,18 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<state::State>> {
 }
 
 /// See [`Program::check`]; within `limits.startup`.
-pub async fn check(program: &Program, environment: &Environment) -> Result<Option<Vec<String>>, Crash> {
+pub async fn check(program: &Program, services: &Services) -> Result<Option<Vec<String>>, Crash> {
     let generation = &program.generation;
     let stats = Arc::new(Stats::new(generation.module.clone(), IsolateId::Master));
     let running = Arc::new(running::Running::new(stats.clone(), Arc::default()));
-    let log = version::log(generation, IsolateId::Master, &stats);
+    let log = deployment::log(generation, IsolateId::Master, &stats);
     let weight = &generation.weight;
     // Every place is about to make one, beside those that serve.
-    let places = environment.node.places(generation.places());
-    let space = environment.engine.space();
+    let places = services.node.places(generation.places());
+    let space = services.engine.space();
     drop(space.reserve(places, weight.memories, weight.bytes)?);
-    let mut store = state::store(environment, generation, IsolateId::Master, running, log)?;
-    let ticks = environment.engine.ticks().clone();
+    let mut store = state::store(services, generation, IsolateId::Master, running, log)?;
+    let ticks = services.engine.ticks().clone();
     match tokio::time::timeout(generation.limits.startup, cpu::in_turns(ticks, program.check(&mut store))).await {
         Ok(Ok(names)) => Ok(names),
         Ok(Err(error)) => Err(Crash::Trap(trap::describe(&error, store.data(), &generation.limits))),

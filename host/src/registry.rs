@@ -99,9 +99,9 @@ impl Generation {
     }
 
     /// The routes in the manifest's order, as `Arc`s of its own for each isolate, so that workers do not count in one place.
-    pub fn routes(&self, version: u64) -> Vec<Arc<Route>> {
+    pub fn routes(&self, deployment: u64) -> Vec<Arc<Route>> {
         let route = |route: &manifest::Route| Route {
-            version,
+            deployment,
             handler: route.handler.as_str().into(),
             text: format!("{} {}", route.method, route.text).into(),
         };

@@ -78,11 +78,11 @@ impl Backend for WorkerModules {
     }
 
     fn find(&self, module: &Arc<Slot>, method: &http::Method, path: &str) -> Found {
-        module.version().router.find(method, path)
+        module.deployment().router.find(method, path)
     }
 
     fn max_payload(&self, module: &Arc<Slot>) -> u64 {
-        module.version().generation.limits.payload
+        module.deployment().generation.limits.payload
     }
 
     async fn call(&self, module: &Arc<Slot>, matched: Matched, request: HttpRequest) -> Ended {
@@ -97,7 +97,7 @@ impl Backend for WorkerModules {
                 name: slot.module.as_ref().to_owned(),
                 state: why.map_or_else(|| state.as_str().to_owned(), |why| format!("{}: {why}", state.as_str())),
                 routes: slot
-                    .version()
+                    .deployment()
                     .generation
                     .manifest
                     .routes

@@ -227,7 +227,7 @@ async fn one_that_takes_long_is_told_until_it_has_ended() {
     let (_project, host, go) = slow("slow-told");
     let witness = Arc::new(Witness { go, heard: Mutex::default() });
     let running = host.with_progress(witness.clone()).start().await.unwrap();
-    assert!(matches!(running.roster().states()["slow-told"], ModuleState::Held(_)));
+    assert!(matches!(running.roster().states()["slow-told"], ModuleState::Installed(_)));
     let heard = witness.heard.lock().unwrap().clone();
     let (last, told) = heard.split_last().unwrap();
     assert!(!told.is_empty() && told.iter().all(|told| told == "slow-told, 1 of 2"), "{heard:?}");
@@ -244,5 +244,5 @@ async fn one_that_takes_long_is_logged() {
         std::fs::write(go, "").unwrap();
     };
     let (running, ()) = tokio::join!(host.start(), looking);
-    assert!(matches!(running.unwrap().roster().states()["slow-logged"], ModuleState::Held(_)));
+    assert!(matches!(running.unwrap().roster().states()["slow-logged"], ModuleState::Installed(_)));
 }

@@ -8,7 +8,7 @@ use crate::registry::{ModuleState, Roster};
 
 pub fn status(admin: &Admin) -> Status {
     let (config, dispatch, roster, sockets) = (&admin.config, &admin.dispatch, &admin.roster, &admin.sockets);
-    let space = admin.swapper.environment.engine.space();
+    let space = admin.swapper.services.engine.space();
     let blocked = dispatch.places().all().filter(|isolate| isolate.heartbeat.is_blocked());
     let modules = roster.states().into_iter().map(|(name, state)| module(name, &state, dispatch, roster));
     Status {
@@ -45,7 +45,7 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
         ModuleState::Loading => return absent("loading", None),
         ModuleState::Waiting => return absent("waiting", Some("the component is not there yet")),
         ModuleState::Refused(why) => return absent("refused", Some(why)),
-        ModuleState::Held(generation) => generation,
+        ModuleState::Installed(generation) => generation,
     };
     let slots = dispatch.places().slots(&name);
     ModuleStatus {
@@ -71,7 +71,7 @@ fn isolate(slot: &Slot) -> IsolateStatus {
     IsolateStatus {
         isolate: slot.isolate.to_string(),
         state: state.as_str().to_owned(),
-        generation: Some(slot.version().generation.short_digest().to_owned()),
+        generation: Some(slot.deployment().generation.short_digest().to_owned()),
         reason: state.why().map(str::to_owned).or_else(|| slot.last_crash().as_deref().map(str::to_owned)),
         restarts: slot.stats.restarts.get(),
         in_flight: counted(slot.stats.in_flight.get()),

@@ -132,7 +132,7 @@ fn unknown(name: &str) -> String {
     format!("stands for no key and is ignored{}", near.unwrap_or_default())
 }
 
-/// Puts a value at a path of keys, making the objects on the way.
+/// Puts a value at a path of keys, spec the objects on the way.
 pub fn insert(tree: &mut Node, path: &[String], value: Node, origin: &Origin) {
     let Some((first, rest)) = path.split_first() else {
         *tree = value;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::actor::{Actor, subdomain};
-use super::{Dispatch, Making};
+use super::{CallSpec, Dispatch};
 use crate::call::text::{NAME, line};
 use crate::call::{
     Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Passed, Payload, Receipt,
@@ -124,12 +124,12 @@ impl Dispatch {
         let sequencer = self.sequencer(&first.module);
         let mut last = sequencer.last.lock();
         let access = slots.iter().find_map(|slot| {
-            let generation = &slot.version().generation;
+            let generation = &slot.deployment().generation;
             Some(generation.access(*generation.manifest.broadcasts.get(&*name)?))
         });
         let Some(access) = access else {
-            let version = first.version();
-            let known: Vec<&str> = version.generation.manifest.broadcasts.keys().map(String::as_str).collect();
+            let deployment = first.deployment();
+            let known: Vec<&str> = deployment.generation.manifest.broadcasts.keys().map(String::as_str).collect();
             return Err(CallError::NotFound(format!(
                 "{module} has no broadcast `{}`; it has: {}",
                 line(&name, NAME),
@@ -165,10 +165,10 @@ impl Dispatch {
             // The last one takes the payload itself.
             let payload = if place + 1 == count { payload.take() } else { payload.clone() }.unwrap_or_default();
             let broadcast = Broadcast { name: name.clone(), id, seq, same_as_caller: from == Some(slot.isolate) };
-            let making = Making {
+            let spec = CallSpec {
                 trigger: Trigger::Broadcast(broadcast),
                 origin: actor.origin(),
-                deadline: Deadline::AfterStart(slot.version().generation.limits.timeout),
+                deadline: Deadline::AfterStart(slot.deployment().generation.limits.timeout),
                 parent: parent.clone(),
                 remote: actor.envelope().cloned(),
                 awaited: gather,
@@ -178,7 +178,7 @@ impl Dispatch {
                 query: String::new(),
                 payload,
             };
-            let placed = self.deliver(slot, &name, making, (gather, weight), parent.as_ref());
+            let placed = self.deliver(slot, &name, spec, (gather, weight), parent.as_ref());
             match &placed {
                 // Before anything was queued.
                 Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) if place == 0 => return Err(error.clone()),
@@ -203,7 +203,7 @@ impl Dispatch {
         &self,
         slot: &Slot,
         name: &str,
-        making: Making,
+        spec: CallSpec,
         (gather, weight): (bool, u64),
         parent: Option<&Arc<Context>>,
     ) -> Result<Waiting, CallError> {
@@ -211,8 +211,9 @@ impl Dispatch {
             return Err(error);
         }
         // Of the generation that serves here, which is another one where a canary does.
-        let version = slot.version();
-        let Some(route) = version.generation.manifest.broadcasts.get(name).and_then(|index| version.route(*index))
+        let deployment = slot.deployment();
+        let Some(route) =
+            deployment.generation.manifest.broadcasts.get(name).and_then(|index| deployment.route(*index))
         else {
             return Err(CallError::NotFound(format!(
                 "{} has no broadcast `{}` in {}",
@@ -223,7 +224,7 @@ impl Dispatch {
         };
         let stuck = if gather { self.refusal(slot, parent) } else { None };
         let matched = Matched { route, access: Access::default(), params: Vec::new() };
-        let call = self.make(slot, matched, making)?;
+        let call = self.make(slot, matched, spec)?;
         let (reply, ended) = match gather && stuck.is_none() {
             true => {
                 let (reply, ended) = oneshot::channel();

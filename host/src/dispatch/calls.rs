@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::actor::{Actor, subdomain};
 use super::resolve::{Member, Place};
-use super::{Dispatch, Making};
+use super::{CallSpec, Dispatch};
 use crate::call::{
     Address, CallError, CallOptions, Deadline, Ended, Entry, Group, HttpRequest, IsolateId, Origin, Outcome, Payload,
     Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
@@ -20,7 +20,7 @@ use crate::registry::Matched;
 impl Dispatch {
     /// Calls the route of a request that arrived on worker `here`.
     pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: HttpRequest) -> Ended {
-        let stays = here.is_ready() && !request.spill && (!here.version().generation.is_serial() || here.is_free());
+        let stays = here.is_ready() && !request.spill && (!here.deployment().generation.is_serial() || here.is_free());
         let slot = match stays {
             true => here.clone(),
             false => match self.least_loaded(&here.module, None) {
@@ -31,10 +31,10 @@ impl Dispatch {
                 }
             },
         };
-        let making = Making {
+        let spec = CallSpec {
             trigger: Trigger::Http(request.method),
             origin: Origin::Client,
-            deadline: Deadline::At(Instant::now() + slot.version().generation.limits.timeout),
+            deadline: Deadline::At(Instant::now() + slot.deployment().generation.limits.timeout),
             parent: None,
             remote: None,
             awaited: false,
@@ -44,7 +44,7 @@ impl Dispatch {
             query: request.query,
             payload: request.payload,
         };
-        self.ask(slot, matched, making).await
+        self.ask(slot, matched, spec).await
     }
 
     /// Calls one route in one place.
@@ -58,8 +58,8 @@ impl Dispatch {
     ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
         let asked = self.resolve(actor, target, name, true).and_then(|place| match place {
             Place::Local(slot, matched) => {
-                let making = self.rpc(actor, &slot, name, payload, options, true);
-                Ok(self.ask(slot, matched, making).left_future())
+                let spec = self.rpc(actor, &slot, name, payload, options, true);
+                Ok(self.ask(slot, matched, spec).left_future())
             }
             Place::Remote(node, target) => {
                 let call = self.outgoing(actor, Address::One(target), name, payload, &options, true)?;
@@ -167,10 +167,10 @@ impl Dispatch {
                 return self.send(actor, &node, Address::One(target), name, payload, &options);
             }
         };
-        let making = self.rpc(actor, &slot, name, payload, options, false);
-        let trace = making.trace();
+        let spec = self.rpc(actor, &slot, name, payload, options, false);
+        let trace = spec.trace();
         let placed = self
-            .make(&slot, matched, making)
+            .make(&slot, matched, spec)
             .and_then(|call| slot.offer(Lane::Calls, Queued::new(call, None)).map_err(|(error, _)| error));
         placed.inspect_err(|error| slot.refused(TriggerKind::Rpc, error, trace))
     }
@@ -196,14 +196,14 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
         awaited: bool,
-    ) -> Making {
+    ) -> CallSpec {
         let parent = actor.parent();
         // What nobody waits for has a deadline of its own.
         let (above, fallback) = match awaited {
             true => (parent, actor.timeout()),
-            false => (None, options.timeout.unwrap_or(slot.version().generation.limits.timeout)),
+            false => (None, options.timeout.unwrap_or(slot.deployment().generation.limits.timeout)),
         };
-        Making {
+        CallSpec {
             trigger: Trigger::Rpc,
             origin: actor.origin(),
             deadline: Deadline::At(self.deadline(slot, above, options.timeout, fallback)),

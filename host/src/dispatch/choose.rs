@@ -17,7 +17,7 @@ impl Dispatch {
         if let Some(here @ IsolateId::Worker(_)) = here
             && let Some(slot) = self.places.get(here).and_then(|isolate| isolate.slot(module))
             && slot.is_ready()
-            && (!slot.version().generation.is_serial() || slot.is_free())
+            && (!slot.deployment().generation.is_serial() || slot.is_free())
             && Self::deadlock(&slot, parent).is_none()
         {
             return Ok(slot);

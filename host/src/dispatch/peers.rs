@@ -136,8 +136,8 @@ impl Dispatch {
             Address::One(target) => {
                 let placed = self.resolve(&actor, target, &route, true).map(|place| match place {
                     Place::Local(slot, matched) => {
-                        let making = self.rpc(&actor, &slot, &route, payload, options, true);
-                        Ok((slot.isolate, self.ask(slot, matched, making)))
+                        let spec = self.rpc(&actor, &slot, &route, payload, options, true);
+                        Ok((slot.isolate, self.ask(slot, matched, spec)))
                     }
                     Place::Remote(node, _) => {
                         Err(CallError::NotFound(format!("there is no such place here, but on {node}")))

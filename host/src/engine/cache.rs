@@ -48,7 +48,7 @@ pub struct Loaded {
 }
 
 impl Cache {
-    /// Opens the folder, making it (mode 0700) when it is not there. One that others can write is refused.
+    /// Opens the folder, spec it (mode 0700) when it is not there. One that others can write is refused.
     pub fn open(dir: &Path, size: u64) -> Result<Cache, CacheError> {
         let cache = Cache { dir: dir.to_owned(), size };
         cache.make_folder()?;

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{StartError, loader};
 use crate::config::{Config, LimitsPatch};
-use crate::isolate::{self, Environment, GuestLinker, Ids, NodeFacts};
+use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::ports::Ports;
 use crate::registry::{Exports, Loader, Manifest};
 use crate::swap::{self, ModuleError, Progress, Turn};
@@ -18,7 +18,7 @@ pub struct Inspector {
     config: Arc<Config>,
     loader: Loader,
     linker: GuestLinker,
-    environment: Environment,
+    services: Services,
     progress: Arc<dyn Progress>,
 }
 
@@ -41,7 +41,7 @@ impl Inspector {
             workers: 0,
             brokers: 0,
         });
-        let environment = Environment {
+        let services = Services {
             engine: loader.engine.clone(),
             node,
             ports: Ports::none(),
@@ -51,13 +51,13 @@ impl Inspector {
             ids: Ids::default(),
             probe: None,
         };
-        Ok(Inspector { config: Arc::new(config.clone()), loader, linker, environment, progress })
+        Ok(Inspector { config: Arc::new(config.clone()), loader, linker, services, progress })
     }
 
     /// Every fault of a module's component, one a line: how it is compiled, what it exports, imports and handles.
     pub async fn inspect(&self, manifest: Manifest) -> Result<(), ModuleError> {
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
-        swap::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await.map(drop)
+        swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &turn).await.map(drop)
     }
 
     /// The same of a component without a module around it, with all that the operator's ceiling allows.
@@ -66,8 +66,8 @@ impl Inspector {
         manifest.component = file.to_owned();
         manifest.limits = LimitsPatch::from(self.config.limits.max.clone());
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
-        let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.environment, &turn).await?;
-        let handlers = isolate::check(&program, &self.environment).await;
+        let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &turn).await?;
+        let handlers = isolate::check(&program, &self.services).await;
         let handlers = handlers.map_err(|crash| ModuleError::Check { component: file.to_owned(), crash })?;
         Ok(Seen { exports: program.generation.exports.clone(), handlers })
     }

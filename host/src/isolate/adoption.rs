@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::deployment::Deployment;
 use super::instance::Instance;
 use super::program::Program;
-use super::version::Version;
 
 /// An instance that has been prepared, for the supervisor of its slot to take over.
 pub struct Adoption {
     pub instance: Instance,
-    pub version: Arc<Version>,
+    pub deployment: Arc<Deployment>,
     pub program: Arc<Program>,
     /// See [`Mailbox::hand_over`](super::mailbox::Mailbox::hand_over).
     pub era: u64,

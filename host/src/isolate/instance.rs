@@ -7,8 +7,8 @@
 mod ask;
 mod control;
 mod fresh;
+mod overdue;
 mod snapshot;
-mod watch;
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
@@ -26,15 +26,15 @@ pub use self::ask::Ask;
 pub use self::control::Control;
 use super::bell::when_woken;
 use super::cpu::in_turns;
-use super::environment::Environment;
+use super::deployment::Deployment;
 use super::error::{Crash, End};
 use super::intake::Intake;
 use super::mailbox::{Queued, Room};
 use super::program::{Handler, Program};
 use super::running::Running;
+use super::services::Services;
 use super::state::{self, State};
 use super::turn::Turns;
-use super::version::Version;
 use crate::call::{
     Call, CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger, panic_text,
     text,
@@ -63,9 +63,9 @@ struct Drive {
     /// Names the instance to its mailbox.
     number: u64,
     intake: Arc<Intake>,
-    version: Arc<Version>,
+    deployment: Arc<Deployment>,
     program: Arc<Program>,
-    environment: Arc<Environment>,
+    services: Arc<Services>,
     running: Arc<Running>,
     control: Arc<Control>,
     reason: StartupReason,
@@ -85,27 +85,26 @@ impl Instance {
     /// Starts an instance on the runtime of its isolate's thread.
     pub fn spawn(
         intake: &Arc<Intake>,
-        version: &Arc<Version>,
+        deployment: &Arc<Deployment>,
         program: &Arc<Program>,
-        environment: &Arc<Environment>,
+        services: &Arc<Services>,
         (reason, entry): (StartupReason, Entry),
     ) -> Instance {
-        let number = environment.next_id();
-        let running = Arc::new(Running::new(intake.stats.clone(), version.failed.clone()));
+        let number = services.next_id();
+        let running = Arc::new(Running::new(intake.stats.clone(), deployment.failed.clone()));
         let control = Arc::new(Control::default());
         let drive = Drive {
             number,
             intake: intake.clone(),
-            version: version.clone(),
+            deployment: deployment.clone(),
             program: program.clone(),
-            environment: environment.clone(),
+            services: services.clone(),
             running: running.clone(),
             control: control.clone(),
             reason,
             entry,
         };
-        let task =
-            environment.tasks.spawn_on(in_turns(environment.engine.ticks().clone(), drive.run()), &intake.runtime);
+        let task = services.tasks.spawn_on(in_turns(services.engine.ticks().clone(), drive.run()), &intake.runtime);
         Instance { number, running, control, task }
     }
 
@@ -240,7 +239,7 @@ impl Drive {
     }
 
     fn turns(&self) -> Arc<Turns> {
-        Turns::new(self.environment.restart.turn_calls, self.intake.stats.full_turns.clone())
+        Turns::new(self.services.restart.turn_calls, self.intake.stats.full_turns.clone())
     }
 
     /// Takes calls from now on, or when it may.
@@ -291,7 +290,7 @@ impl Drive {
             self.intake.end(queued, &CallError::Timeout);
             return None;
         }
-        let route = match self.version.route_of(&queued.call) {
+        let route = match self.deployment.route_of(&queued.call) {
             Ok(route) => route,
             Err(error) => {
                 self.intake.end(queued, &error);
@@ -307,7 +306,7 @@ impl Drive {
         }
         let id = context.id;
         let deadline = self.running.start(context, now, trigger, call.route.clone(), nested, reply);
-        if let Some(probe) = &self.environment.probe {
+        if let Some(probe) = &self.services.probe {
             probe(&call);
         }
         Some((id, super::convert::call(call, deadline.saturating_duration_since(now))))
@@ -337,9 +336,9 @@ impl Drive {
             if !startup.everywhere && self.intake.isolate != crate::call::IsolateId::Worker(0) {
                 continue;
             }
-            let Some(route) = self.version.route(startup.route) else { continue };
+            let Some(route) = self.deployment.route(startup.route) else { continue };
             let deadline = Deadline::At(Instant::now() + generation.limits.startup);
-            let id = self.environment.next_id();
+            let id = self.services.next_id();
             let mut context = Context::root(id, generation.module.clone(), self.intake.isolate, Origin::Host, deadline);
             context.in_startup = true;
             let (reply, ended) = tokio::sync::oneshot::channel();
@@ -368,8 +367,8 @@ impl Drive {
 
     fn store(&self) -> Result<wasmtime::Store<State>, NoSpace> {
         let generation = &self.program.generation;
-        let log = self.version.log.clone();
-        state::store(&self.environment, generation, self.intake.isolate, self.running.clone(), log)
+        let log = self.deployment.log.clone();
+        state::store(&self.services, generation, self.intake.isolate, self.running.clone(), log)
     }
 
     /// Why the store is gone, by the error that ended it.

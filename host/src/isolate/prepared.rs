@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::environment::Environment;
+use super::deployment::Deployment;
 use super::error::{End, SnapshotError};
 use super::instance::{Ask, Entry, Instance};
 use super::program::Program;
+use super::services::Services;
 use super::slot::Slot;
-use super::version::Version;
 use crate::call::{Payload, StartupReason};
 
 /// An instance that takes no calls yet. It ends when this is dropped before it serves.
 pub struct Prepared {
     slot: Arc<Slot>,
-    version: Arc<Version>,
+    deployment: Arc<Deployment>,
     program: Arc<Program>,
     instance: Option<Instance>,
 }
@@ -28,11 +28,11 @@ pub struct Old(Option<Instance>);
 
 impl Prepared {
     /// Makes an instance and runs its startups: see [`Prepared::ready`].
-    pub fn start(slot: &Arc<Slot>, program: &Arc<Program>, environment: &Arc<Environment>) -> Prepared {
-        let version = Arc::new(Version::new(program.generation.clone(), slot.isolate, &slot.stats));
+    pub fn start(slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) -> Prepared {
+        let deployment = Arc::new(Deployment::new(program.generation.clone(), slot.isolate, &slot.stats));
         let how = (StartupReason::Swap, Entry::WhenAppointed);
-        let instance = Some(Instance::spawn(&slot.intake, &version, program, environment, how));
-        Prepared { slot: slot.clone(), version, program: program.clone(), instance }
+        let instance = Some(Instance::spawn(&slot.intake, &deployment, program, services, how));
+        Prepared { slot: slot.clone(), deployment, program: program.clone(), instance }
     }
 
     /// Waits until the startups are done. The error is how the instance ended instead.
@@ -61,7 +61,7 @@ impl Prepared {
     pub fn switch(mut self) -> Former {
         let (old, former) = oneshot::channel();
         if let Some(instance) = self.instance.take() {
-            self.slot.switch(self.version.clone(), self.program.clone(), instance, old);
+            self.slot.switch(self.deployment.clone(), self.program.clone(), instance, old);
         }
         Former(former)
     }

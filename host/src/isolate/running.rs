@@ -85,7 +85,7 @@ impl Drop for GivenUp<'_> {
 pub struct Running {
     calls: Mutex<HashMap<u64, Started, BuildHasherDefault<Spread>>>,
     stats: Arc<Stats>,
-    /// Of the version, to judge it by.
+    /// Of the deployment, to judge it by.
     failures: Arc<AtomicU64>,
     nested: AtomicUsize,
     count: AtomicUsize,

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::adoption::Adoption;
+use super::deployment::Deployment;
 use super::error::SnapshotError;
 use super::instance::{Ask, Control, Instance};
 use super::intake::Intake;
@@ -18,7 +19,6 @@ use super::mailbox::{Lane, Mailbox, Offer, Queued};
 use super::program::Program;
 use super::running::Running;
 use super::stats::Stats;
-use super::version::Version;
 use crate::call::{CallError, Context, IsolateId, Payload, Trace, TriggerKind};
 use crate::config::Limits;
 use crate::registry::Generation;
@@ -66,7 +66,7 @@ struct Serving {
 
 pub struct Slot {
     pub(super) intake: Arc<Intake>,
-    version: ArcSwap<Version>,
+    deployment: ArcSwap<Deployment>,
     /// The way to its supervisor, and the supervisor's end until that takes it.
     adopt: mpsc::Sender<Adoption>,
     adoptions: Mutex<Option<mpsc::Receiver<Adoption>>>,
@@ -106,7 +106,7 @@ impl Slot {
             }),
             adopt,
             adoptions: Mutex::new(Some(adoptions)),
-            version: ArcSwap::from_pointee(Version::new(generation, isolate, &stats)),
+            deployment: ArcSwap::from_pointee(Deployment::new(generation, isolate, &stats)),
             state: watch::Sender::new(SlotState::Starting),
             ready: AtomicBool::new(false),
             serving: ArcSwapOption::empty(),
@@ -117,8 +117,8 @@ impl Slot {
     }
 
     /// The generation that serves now.
-    pub fn version(&self) -> arc_swap::Guard<Arc<Version>> {
-        self.version.load()
+    pub fn deployment(&self) -> arc_swap::Guard<Arc<Deployment>> {
+        self.deployment.load()
     }
 
     /// What its supervisor is to take over. `None` the second time.
@@ -147,7 +147,7 @@ impl Slot {
 
     /// The error of a call or broadcast that a limit of the mailbox keeps out.
     pub fn full(&self, limit: &str) -> CallError {
-        let Limits { broadcasts, mailbox, queued, .. } = &self.version().generation.limits;
+        let Limits { broadcasts, mailbox, queued, .. } = &self.deployment().generation.limits;
         let most = match limit {
             "limits.broadcasts" => format!("{broadcasts} broadcasts"),
             "limits.mailbox" => format!("{mailbox} calls"),
@@ -190,7 +190,7 @@ impl Slot {
         let serving = self.serving.load();
         let Some(serving) = serving.as_ref().filter(|_| self.is_ready()) else { return false };
         let (plain, nested) = serving.running.counts();
-        let generation = &self.version().generation;
+        let generation = &self.deployment().generation;
         let limit = if generation.is_serial() { 1 } else { generation.limits.concurrency as usize };
         plain + nested < limit && self.mailbox.waiting().0 == 0
     }
@@ -231,15 +231,15 @@ impl Slot {
     /// Lets another generation serve, whose instance is ready. `old` is told of the one that it follows.
     pub(super) fn switch(
         &self,
-        version: Arc<Version>,
+        deployment: Arc<Deployment>,
         program: Arc<Program>,
         instance: Instance,
         old: oneshot::Sender<Option<Instance>>,
     ) {
-        self.version.store(version.clone());
-        let era = self.mailbox.hand_over(instance.number, &version.generation.limits);
+        self.deployment.store(deployment.clone());
+        let era = self.mailbox.hand_over(instance.number, &deployment.generation.limits);
         instance.control.wake();
-        let adoption = Adoption { instance, version, program, era, old };
+        let adoption = Adoption { instance, deployment, program, era, old };
         // There is one swap at a time, and the supervisor lives as long as the node.
         let _ = self.adopt.try_send(adoption);
     }

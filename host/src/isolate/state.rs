@@ -8,10 +8,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::cpu::{Cpu, charge_calls};
-use super::environment::{Environment, NodeFacts};
 use super::limits::Taken;
 use super::logs::{Level, Log, Output};
 use super::running::Running;
+use super::services::{NodeFacts, Services};
 use super::wasi_http::{WasiHttp, most_resources};
 use crate::call::{Context, IsolateId};
 use crate::config::{Capabilities, Limits};
@@ -77,26 +77,26 @@ impl State {
 
 /// A store for one instance, with all its limits on; else why there is no room for its memories.
 pub fn store(
-    environment: &Environment,
+    services: &Services,
     generation: &Arc<Generation>,
     isolate: IsolateId,
     running: Arc<Running>,
     log: Log,
 ) -> Result<wasmtime::Store<State>, NoSpace> {
-    let space = environment.engine.space().reserve(1, generation.weight.memories, generation.weight.bytes)?;
+    let space = services.engine.space().reserve(1, generation.weight.memories, generation.weight.bytes)?;
     let guest = Guest {
         module: generation.module.as_ref().into(),
         capabilities: Arc::new(Capabilities::clone(&generation.capabilities)),
         generation: generation.clone(),
         isolate,
-        node: environment.node.clone(),
-        ports: environment.ports.clone(),
+        node: services.node.clone(),
+        ports: services.ports.clone(),
         running,
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
     };
-    let state = State::new(Arc::new(guest), &environment.engine, space);
-    let mut store = wasmtime::Store::new(environment.engine.wasmtime(), state);
+    let state = State::new(Arc::new(guest), &services.engine, space);
+    let mut store = wasmtime::Store::new(services.engine.wasmtime(), state);
     set_limits(&mut store, &generation.limits);
     Ok(store)
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::adoption::Adoption;
-use super::environment::Environment;
+use super::deployment::Deployment;
 use super::error::End;
 use super::instance::{Entry, Instance};
 use super::program::Program;
+use super::services::Services;
 use super::slot::{Slot, SlotState};
-use super::version::Version;
 use crate::call::{CallError, StartupReason};
 use crate::config::IsolateConfig;
 use crate::ports::BoxFuture;
@@ -21,10 +21,10 @@ use crate::ports::BoxFuture;
 pub struct Supervisor {
     slot: Arc<Slot>,
     /// Of the generation whose instances it makes, which may not serve any more when another one waits in `adoptions`.
-    version: Arc<Version>,
+    deployment: Arc<Deployment>,
     program: Arc<Program>,
     era: u64,
-    environment: Arc<Environment>,
+    services: Arc<Services>,
     adoptions: mpsc::Receiver<Adoption>,
     restarts: Restarts,
 }
@@ -50,18 +50,18 @@ impl Supervisor {
     pub fn new(
         slot: Arc<Slot>,
         program: Arc<Program>,
-        environment: Arc<Environment>,
+        services: Arc<Services>,
         adoptions: mpsc::Receiver<Adoption>,
     ) -> Supervisor {
-        let restarts = Restarts::new(environment.restart.clone());
-        let version = Arc::clone(&slot.version());
-        Supervisor { slot, version, program, era: 0, environment, adoptions, restarts }
+        let restarts = Restarts::new(services.restart.clone());
+        let deployment = Arc::clone(&slot.deployment());
+        Supervisor { slot, deployment, program, era: 0, services, adoptions, restarts }
     }
 
     /// Runs until the host stops or the module is let go, then lets what runs and waits end.
     pub async fn run(mut self, first: First) {
         self.supervise(first).await;
-        if !self.environment.stop.is_cancelled() {
+        if !self.services.stop.is_cancelled() {
             self.slot.close(self.era, &self.slot.gone());
         }
     }
@@ -89,7 +89,7 @@ impl Supervisor {
 
     fn spawn(&self, reason: StartupReason) -> Instance {
         let how = (reason, Entry::AtOnce { era: self.era });
-        Instance::spawn(&self.slot.intake, &self.version, &self.program, &self.environment, how)
+        Instance::spawn(&self.slot.intake, &self.deployment, &self.program, &self.services, how)
     }
 
     /// Waits for what happens to an instance; another one may take its place meanwhile.
@@ -147,14 +147,14 @@ impl Supervisor {
 
     /// A swap in this isolate only.
     fn renew(&self, instance: u64) -> BoxFuture<Result<(), CallError>> {
-        self.environment.ports.reloads.renew(&self.slot.module, self.slot.isolate, instance)
+        self.services.ports.reloads.renew(&self.slot.module, self.slot.isolate, instance)
     }
 
     /// Takes over an instance that is ready and appointed.
     fn adopt(&mut self, adoption: Adoption) -> (Instance, oneshot::Sender<Option<Instance>>) {
-        let Adoption { instance, version, program, era, old } = adoption;
-        (self.version, self.program, self.era) = (version, program, era);
-        self.restarts = Restarts::new(self.environment.restart.clone());
+        let Adoption { instance, deployment, program, era, old } = adoption;
+        (self.deployment, self.program, self.era) = (deployment, program, era);
+        self.restarts = Restarts::new(self.services.restart.clone());
         self.slot.set_serving(&instance);
         self.slot.set(SlotState::Ready);
         (instance, old)
@@ -169,7 +169,7 @@ impl Supervisor {
                 self.slot.stats.restarts.inc();
                 self.slot.set(SlotState::Restarting { why });
             }
-            None => fail(&self.slot, why, self.era, &self.environment.restart),
+            None => fail(&self.slot, why, self.era, &self.services.restart),
         }
         delay
     }

@@ -39,7 +39,7 @@ pub fn is_whole(bytes: &[u8]) -> bool {
 
 /// Finds every fault in what a component imports and exports. `async_exports` are those of its bytes
 /// (`super::lifts`).
-pub fn inspect(
+pub fn exports(
     engine: &Engine,
     component: &Component,
     async_exports: &HashSet<String>,

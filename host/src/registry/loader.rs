@@ -154,7 +154,7 @@ impl Loader {
         }
         let loaded = self.cache.load(&self.engine, &self.compiler, path, component_digest, threads).await?;
         let made = made.ok_or_else(|| refused(vec![lifts::UNFOLLOWED.to_owned()]))?;
-        let exports = component::inspect(&self.engine, &loaded.component, &made.async_exports);
+        let exports = component::exports(&self.engine, &loaded.component, &made.async_exports);
         let exports = exports.map_err(refused)?;
         if exports.snapshot && manifest.isolation == Isolation::Fresh {
             let fault = "exports snapshot beside `\"isolation\": \"fresh\"` in module.json: an instance that stays for one call has nothing to hand over";

@@ -17,7 +17,7 @@ pub enum ModuleState {
     /// Its component is being compiled or loaded.
     Loading,
     /// It is held by the workers.
-    Held(Arc<Generation>),
+    Installed(Arc<Generation>),
     /// Its component is not there yet.
     Waiting,
     /// It cannot be loaded; why, one fault a line.
@@ -28,7 +28,7 @@ impl ModuleState {
     /// In words, with the first reason, when no worker holds it.
     pub fn absent(&self) -> Option<String> {
         match self {
-            ModuleState::Held(_) => None,
+            ModuleState::Installed(_) => None,
             ModuleState::Loading => Some("loading".to_owned()),
             ModuleState::Waiting => Some("waiting for its component".to_owned()),
             ModuleState::Refused(why) => {
@@ -146,7 +146,7 @@ impl Roster {
         let module = &line(module, NAME);
         let unavailable = |what: &str| CallError::Unavailable(format!("{module} {what}"));
         match self.states.read().get(module) {
-            None | Some(ModuleState::Held(_)) => CallError::NotFound(format!("there is no module {module}")),
+            None | Some(ModuleState::Installed(_)) => CallError::NotFound(format!("there is no module {module}")),
             Some(ModuleState::Loading) => unavailable("is still being loaded"),
             Some(ModuleState::Waiting) => unavailable("waits for its component, which is not built yet"),
             Some(ModuleState::Refused(_)) => {

@@ -244,7 +244,7 @@ mod tests {
             RouteSpec {
                 method: method.parse().unwrap(),
                 path: segments(path),
-                route: Arc::new(call::Route { version: 0, handler: (*text).into(), text: (*text).into() }),
+                route: Arc::new(call::Route { deployment: 0, handler: (*text).into(), text: (*text).into() }),
                 access: access(path.starts_with("inner")),
             }
         }))

@@ -41,7 +41,7 @@ impl Canary {
     }
 
     fn failures(&self) -> u64 {
-        self.slots.iter().map(|slot| slot.version().failures()).sum()
+        self.slots.iter().map(|slot| slot.deployment().failures()).sum()
     }
 
     /// Why it has failed, if it has.

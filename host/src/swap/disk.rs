@@ -228,7 +228,7 @@ impl Swapper {
     }
 
     fn serves(&self, module: &str) -> bool {
-        matches!(self.roster.state(module), Some(ModuleState::Held(_)))
+        matches!(self.roster.state(module), Some(ModuleState::Installed(_)))
     }
 
     /// What a module's files look like now. Read on another thread, so that a disk that does not

@@ -13,7 +13,7 @@ use super::progress::Turn;
 use super::swapper::Swapper;
 use crate::config::Config;
 use crate::files::aside;
-use crate::isolate::{self, Environment, GuestLinker, Program, Slot};
+use crate::isolate::{self, GuestLinker, Program, Services, Slot};
 use crate::registry::manifest::{Manifest, folders};
 use crate::registry::{Candidate, Loader, ModuleState, Note, short};
 
@@ -118,17 +118,17 @@ impl Swapper {
         threads: usize,
         turn: &Turn<'_>,
     ) -> Result<Program, ModuleError> {
-        load_candidate(candidate, threads, &self.loader, &self.linker, &self.environment, turn).await
+        load_candidate(candidate, threads, &self.loader, &self.linker, &self.services, turn).await
     }
 
     /// Lets every place that a module lives in hold it, which none has done, and starts the instances.
     pub(super) fn hold(&self, held: &mut Option<Holding>, program: Arc<Program>) -> Vec<Arc<Slot>> {
         let isolates = self.isolates(&program.generation);
         // All hold it before one runs, so that a startup already reaches every worker.
-        let slots: Vec<_> = isolates.iter().map(|isolate| isolate.hold(&program, &self.environment)).collect();
-        self.roster.set(&program.generation.module, ModuleState::Held(program.generation.clone()));
+        let slots: Vec<_> = isolates.iter().map(|isolate| isolate.hold(&program, &self.services)).collect();
+        self.roster.set(&program.generation.module, ModuleState::Installed(program.generation.clone()));
         for (isolate, slot) in isolates.iter().zip(&slots) {
-            isolate.run(slot, &program, &self.environment);
+            isolate.run(slot, &program, &self.services);
         }
         *held = Some(Holding::new(program));
         slots
@@ -141,12 +141,12 @@ pub async fn load(
     config: &Config,
     loader: &Loader,
     linker: &GuestLinker,
-    environment: &Environment,
+    services: &Services,
     turn: &Turn<'_>,
 ) -> Result<Program, ModuleError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let candidate = loader.read(manifest, config)?;
-    load_candidate(&candidate, threads, loader, linker, environment, turn).await
+    load_candidate(&candidate, threads, loader, linker, services, turn).await
 }
 
 async fn load_candidate(
@@ -154,7 +154,7 @@ async fn load_candidate(
     threads: usize,
     loader: &Loader,
     linker: &GuestLinker,
-    environment: &Environment,
+    services: &Services,
     turn: &Turn<'_>,
 ) -> Result<Program, ModuleError> {
     let component = &candidate.manifest.component;
@@ -176,7 +176,7 @@ async fn load_candidate(
     }
     let program = Program::link(linker, generation.clone())
         .map_err(|error| ModuleError::Link { component: component.clone(), error: format!("{error:#}") })?;
-    let names = isolate::check(&program, environment).await;
+    let names = isolate::check(&program, services).await;
     let names = names.map_err(|crash| ModuleError::Check { component: component.clone(), crash })?;
     let unknown = names.map(|names| generation.unknown_handlers(&names)).unwrap_or_default();
     if unknown.is_empty() { Ok(program) } else { Err(ModuleError::Handlers(unknown)) }

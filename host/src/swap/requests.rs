@@ -44,7 +44,7 @@ impl Reloads for Swapper {
             None => self.names().iter().for_each(|module| drop(swapper.reload(module, Want::RENEW))),
         }
         Ok(Receipt {
-            id: self.environment.next_id(),
+            id: self.services.next_id(),
             seq: self.requests.asked_by_guests.fetch_add(1, Ordering::Relaxed) + 1,
             accepted: u32::try_from(self.dispatch.workers().len()).unwrap_or(u32::MAX),
             skipped: Vec::new(),

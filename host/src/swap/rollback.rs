@@ -85,7 +85,7 @@ impl Swapper {
         if self.saves_pins.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (swapper, stop) = (self.clone(), self.environment.stop.clone());
+        let (swapper, stop) = (self.clone(), self.services.stop.clone());
         let saving = async move {
             loop {
                 tokio::time::sleep(RETRY).await;

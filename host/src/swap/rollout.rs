@@ -52,7 +52,7 @@ impl Run<'_> {
         let module = self.module.to_owned();
         tracing::info!(%module, %generation, workers = places, "on trial for {lasts:?}");
         holding.canary = Some(canary);
-        let (swapper, stop) = (self.swapper.clone(), self.swapper.environment.stop.clone());
+        let (swapper, stop) = (self.swapper.clone(), self.swapper.services.stop.clone());
         let watch = async move { swapper.watch_trial(&module, number).await };
         tokio::spawn(stop.run_until_cancelled_owned(watch));
         Ok(trial)
@@ -111,7 +111,7 @@ impl Swapper {
                 holding.draining.push(drain);
                 holding.program = canary.program.clone();
                 let generation = &canary.program.generation;
-                self.roster.set(module, ModuleState::Held(generation.clone()));
+                self.roster.set(module, ModuleState::Installed(generation.clone()));
                 self.roster.set_note(module, None);
                 self.keep(&canary.candidate).await;
                 let (short, before) = (generation.short_digest(), from.short_digest());

@@ -99,7 +99,7 @@ impl Run<'_> {
     /// Whether it is served wherever it lives. A slot that has failed, or could not go back after a trial, gets a new instance
     /// even when nothing has changed.
     fn is_served(&self, program: &Program) -> bool {
-        let serves = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.version().generation, &program.generation);
+        let serves = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.deployment().generation, &program.generation);
         self.swapper.slots(self.module).iter().all(|slot| slot.is_ready() && serves(slot))
     }
 
@@ -152,7 +152,7 @@ impl Run<'_> {
         let (running, drain) = switched?;
         holding.draining.push(drain);
         holding.program = program.clone();
-        self.swapper.roster.set(self.module, ModuleState::Held(program.generation.clone()));
+        self.swapper.roster.set(self.module, ModuleState::Installed(program.generation.clone()));
         if !pinned {
             self.swapper.keep(candidate).await;
         }

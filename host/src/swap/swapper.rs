@@ -16,7 +16,7 @@ use super::request::Requests;
 use crate::config::{Config, FILE_NAME};
 use crate::dispatch::Dispatch;
 use crate::document::Faults;
-use crate::isolate::{Environment, GuestLinker};
+use crate::isolate::{GuestLinker, Services};
 use crate::registry::{Kept, Loader, Roster};
 
 /// Components of `engine.maxComponent` that reloads hold in memory together.
@@ -40,7 +40,7 @@ pub struct Swapper {
     pub linker: GuestLinker,
     pub dispatch: Arc<Dispatch>,
     pub roster: Arc<Roster>,
-    pub environment: Arc<Environment>,
+    pub services: Arc<Services>,
     pub progress: Arc<dyn Progress>,
     pub(super) kept: Kept,
     /// Whether a task is trying to write pins that could not be written.
@@ -64,7 +64,7 @@ impl Swapper {
         loader: Loader,
         linker: GuestLinker,
         dispatch: Arc<Dispatch>,
-        environment: Arc<Environment>,
+        services: Arc<Services>,
         progress: Arc<dyn Progress>,
     ) -> Arc<Swapper> {
         let roster = dispatch.roster().clone();
@@ -78,7 +78,7 @@ impl Swapper {
             linker,
             dispatch,
             roster,
-            environment,
+            services,
             progress,
             runtime: Handle::current(),
             requests: Requests::default(),
@@ -93,7 +93,7 @@ impl Swapper {
     pub(super) async fn until_stop(&self, work: impl Future<Output = Ended>) -> Ended {
         let ended = tokio::select! {
             biased;
-            () = self.environment.stop.cancelled() => Err(SwapError::Stopping),
+            () = self.services.stop.cancelled() => Err(SwapError::Stopping),
             ended = work => ended,
         };
         self.ends.count(&ended);

@@ -33,8 +33,8 @@ impl Swapper {
         hurry: &CancellationToken,
     ) -> Result<(usize, JoinHandle<()>), SwapError> {
         let module = &program.generation.module;
-        let prepare = |slot: &Arc<Slot>| Prepared::start(slot, program, &self.environment);
-        let vacant = |isolate: &Arc<Isolate>| isolate.vacant(program, &self.environment);
+        let prepare = |slot: &Arc<Slot>| Prepared::start(slot, program, &self.services);
+        let vacant = |isolate: &Arc<Isolate>| isolate.vacant(program, &self.services);
         let joining: Vec<Arc<Slot>> = union.join.iter().map(vacant).collect();
         let mut prepared: Vec<_> = union.stay.iter().map(prepare).collect();
         let mut first: Vec<_> = joining.iter().map(prepare).collect();
@@ -53,7 +53,7 @@ impl Swapper {
             held.keep();
             let former: Vec<_> = prepared.into_iter().chain(first).map(Prepared::switch).collect();
             for (isolate, slot) in union.join.iter().zip(&joining) {
-                isolate.join(slot, program, &self.environment);
+                isolate.join(slot, program, &self.services);
             }
             let places = self.dispatch.places();
             let lost = union.leave.iter().filter_map(|slot| places.get(slot.isolate));

@@ -155,7 +155,7 @@ struct Eyes {
 type Folder = (u64, u64, Option<SystemTime>);
 
 /// What may be a module.
-struct Entry {
+struct FolderEntry {
     name: String,
     path: PathBuf,
     /// The folder, and when something was last put into it or removed from it. `None`: it cannot be
@@ -210,7 +210,7 @@ impl Eyes {
 
     /// What may be a module. `None` when `modulesDir` cannot be read: then nothing is known to have
     /// changed. Once it can be, what was refused meanwhile counts as changed.
-    fn entries(&self, changed: &mut BTreeSet<String>) -> Option<Vec<Entry>> {
+    fn entries(&self, changed: &mut BTreeSet<String>) -> Option<Vec<FolderEntry>> {
         let (roster, dir) = (&self.swapper.roster, &self.swapper.config.modules_dir);
         let entries = match entries(dir) {
             Ok(entries) => entries,
@@ -238,7 +238,7 @@ impl Eyes {
     }
 
     /// Which modules have changed since the last look.
-    fn look(&mut self, entries: &[Entry]) -> Vec<String> {
+    fn look(&mut self, entries: &[FolderEntry]) -> Vec<String> {
         let dir = &self.swapper.config.modules_dir;
         let (mut prints, mut empty) = (BTreeMap::new(), HashMap::new());
         let mut before = std::mem::take(&mut self.prints);
@@ -254,7 +254,7 @@ impl Eyes {
             }
             is_missing
         };
-        for Entry { name, path, folder } in entries {
+        for FolderEntry { name, path, folder } in entries {
             let known = self.empty.get(name).filter(|known| Some(*known) == folder.as_ref());
             if known.is_none() && !compare(name, path, before.remove(name)) {
                 continue;
@@ -273,7 +273,7 @@ impl Eyes {
 
     /// Watches the folders that matter now, and no others. Returns whether there is one that was
     /// not watched before.
-    fn watch(&mut self, entries: &[Entry]) -> bool {
+    fn watch(&mut self, entries: &[FolderEntry]) -> bool {
         let Some(notifier) = &mut self.notifier else { return false };
         let dir = &self.swapper.config.modules_dir;
         let mut wanted: Vec<(Folder, PathBuf)> = [Some(dir), self.beside.as_ref()]
@@ -325,7 +325,7 @@ impl Eyes {
 }
 
 /// What may be a module in this folder: folders, links to folders, and what cannot be looked at.
-fn entries(dir: &Path) -> io::Result<Vec<Entry>> {
+fn entries(dir: &Path) -> io::Result<Vec<FolderEntry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -342,7 +342,7 @@ fn entries(dir: &Path) -> io::Result<Vec<Entry>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(_) => None,
         };
-        entries.push(Entry { name, path, folder });
+        entries.push(FolderEntry { name, path, folder });
     }
     Ok(entries)
 }

@@ -58,7 +58,7 @@ impl Node {
     }
 
     fn space(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let space = self.swapper.environment.engine.space();
+        let space = self.swapper.services.engine.space();
         let (bytes, mappings) = (space.bytes(), space.mappings());
         writer.gauge("fanfare_address_space_used_bytes", "Address space that memories reserve", bytes.used)?;
         writer.gauge("fanfare_address_space_limit_bytes", "Address space that memories may reserve", bytes.limit)?;

@@ -11,7 +11,7 @@ use futures_util::future::{FutureExt, poll_fn};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
-use super::watch::WATCH;
+use super::overdue::WATCH;
 use super::{Crash, Drive, End};
 use crate::call::{CallError, panic_text};
 use crate::isolate::mailbox::Queued;
@@ -36,7 +36,7 @@ impl Drive {
     pub(super) async fn fresh(&self) -> End {
         self.enter();
         let turns = self.turns();
-        let turn = Turn { began: Mutex::new(Instant::now()), lasts: self.environment.engine.tick() / 2 };
+        let turn = Turn { began: Mutex::new(Instant::now()), lasts: self.services.engine.tick() / 2 };
         let mut calls = FuturesUnordered::new();
         let work = poll_fn(|cx| {
             *turn.began.lock() = Instant::now();
@@ -70,10 +70,10 @@ impl Drive {
         let alone = Drive {
             number: self.number,
             intake: self.intake.clone(),
-            version: self.version.clone(),
+            deployment: self.deployment.clone(),
             program: self.program.clone(),
-            environment: self.environment.clone(),
-            running: Arc::new(Running::new(self.intake.stats.clone(), self.version.failed.clone())),
+            services: self.services.clone(),
+            running: Arc::new(Running::new(self.intake.stats.clone(), self.deployment.failed.clone())),
             control: Arc::default(),
             reason: self.reason,
             entry: self.entry,
@@ -136,7 +136,7 @@ impl Drive {
             format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.intake.isolate)
         });
         // Any client can make one crash, call by call: the module's rate of lines holds for it.
-        if self.version.log.admits() {
+        if self.deployment.log.admits() {
             self.report("a fresh instance crashed", &handlers, &crash);
         }
     }

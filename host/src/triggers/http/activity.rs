@@ -79,14 +79,14 @@ impl Activity {
     }
 
     /// Counts a request. Returns the number of running requests, and a guard that ends this one.
-    pub(super) fn start(self: &Arc<Activity>, version: Version) -> (usize, Running) {
+    pub(super) fn start(self: &Arc<Activity>, version: Version) -> (usize, OpenAnswer) {
         if version == Version::HTTP_2 {
             self.set_http2();
         }
         self.started.store(self.started.load(Relaxed).wrapping_add(1), Relaxed);
         self.mid_head.store(false, Relaxed);
         self.owe(ANSWER);
-        (self.running.fetch_add(1, Relaxed).saturating_add(1), Running { activity: self.clone(), runs: true })
+        (self.running.fetch_add(1, Relaxed).saturating_add(1), OpenAnswer { activity: self.clone(), runs: true })
     }
 
     pub(super) fn set_http2(&self) {
@@ -226,12 +226,12 @@ impl Activity {
 }
 
 /// A request whose answer hyper has not taken yet.
-pub(super) struct Running {
+pub(super) struct OpenAnswer {
     activity: Arc<Activity>,
     runs: bool,
 }
 
-impl Running {
+impl OpenAnswer {
     /// Ends the request, because its answer exists. From now on only its unsent bytes count.
     pub(super) fn end(&mut self) {
         if std::mem::replace(&mut self.runs, false) {
@@ -241,7 +241,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for OpenAnswer {
     fn drop(&mut self) {
         self.end();
         self.activity.owe(FLUSH);

@@ -7,7 +7,7 @@ use bytes::Buf as _;
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::activity::Running;
+use super::activity::OpenAnswer;
 use super::content::{Answer, Content};
 use super::lease::{Lease, Unsent, size_of};
 use super::problem::Problem;
@@ -30,7 +30,7 @@ pub(super) fn reserve(response: &Answer, lease: &mut Lease) -> Result<(), Proble
 /// The body of an answer, which tells the socket when hyper has taken all of it.
 pub(super) struct AnswerBody {
     rest: Rest,
-    _running: Running,
+    _running: OpenAnswer,
 }
 
 /// The part of the body that hyper has not taken.
@@ -44,7 +44,12 @@ enum Rest {
 
 impl AnswerBody {
     /// Moves the lease into the body of the answer. `stopping` ends streams.
-    pub(super) fn wrap(response: Answer, lease: Lease, running: Running, stopping: &Stopping) -> Response<AnswerBody> {
+    pub(super) fn wrap(
+        response: Answer,
+        lease: Lease,
+        running: OpenAnswer,
+        stopping: &Stopping,
+    ) -> Response<AnswerBody> {
         // The lease must last until the socket has taken the head. Over HTTP/2 that can be long
         // after hyper took it, so an answer without a body gets an empty one, which leaves after
         // the head.

@@ -13,7 +13,7 @@ use crate::ports::Ports;
 use crate::registry::PlaceKinds;
 
 /// What all isolates of a node share.
-pub struct Environment {
+pub struct Services {
     pub engine: Engine,
     pub node: Arc<NodeFacts>,
     /// The way up, for what guests import.
@@ -28,10 +28,10 @@ pub struct Environment {
     pub probe: Option<Probe>,
 }
 
-/// See `Environment::probe`.
+/// See `Services::probe`.
 pub type Probe = Arc<dyn Fn(&Call) + Send + Sync>;
 
-impl Environment {
+impl Services {
     pub fn next_id(&self) -> u64 {
         self.ids.next()
     }

@@ -59,7 +59,7 @@ impl Drive {
             if Instant::now() >= until {
                 return false;
             }
-            tokio::time::sleep(self.environment.engine.tick()).await;
+            tokio::time::sleep(self.services.engine.tick()).await;
         }
         true
     }

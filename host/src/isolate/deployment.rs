@@ -9,7 +9,8 @@ use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
 use crate::registry::{Generation, Router};
 
-pub struct Version {
+/// A program with the router that one slot serves it with.
+pub struct Deployment {
     /// Tells its routes from those of another one.
     number: u64,
     pub generation: Arc<Generation>,
@@ -17,17 +18,17 @@ pub struct Version {
     pub router: Router,
     /// One for all its instances, so that they share the rate.
     pub log: Log,
-    /// Calls that have ended badly here: see [`Version::failures`].
+    /// Calls that have ended badly here: see [`Deployment::failures`].
     pub(super) failed: Arc<AtomicU64>,
     routes: Vec<Arc<Route>>,
 }
 
-impl Version {
-    pub fn new(generation: Arc<Generation>, isolate: IsolateId, stats: &Stats) -> Version {
+impl Deployment {
+    pub fn new(generation: Arc<Generation>, isolate: IsolateId, stats: &Stats) -> Deployment {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let routes = generation.routes(number);
-        Version {
+        Deployment {
             number,
             router: generation.router(&routes),
             log: log(&generation, isolate, stats),
@@ -50,7 +51,7 @@ impl Version {
     /// What a call means here, which may have been made for another generation: the route of the same method and path, or of
     /// the broadcast of the same name. What is gone is not found, and what was closed meanwhile is closed to a client that waited.
     pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
-        if call.route.version == self.number {
+        if call.route.deployment == self.number {
             return Ok(call.route.clone());
         }
         let index = match &call.trigger {
