@@ -1,5 +1,5 @@
-//! The JSON documents that the host writes, for whoever reads them: the admin listener, the program
-//! `fanfare`, dashboards and embedders share these types.
+//! The JSON documents that the host writes. The admin listener, the program `fanfare`, dashboards
+//! and embedders share these types.
 //!
 //! Keys are in camelCase. A key that is left out has no value; what a host of another version does
 //! not say reads as empty or zero.

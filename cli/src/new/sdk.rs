@@ -202,7 +202,7 @@ mod tests {
         there.sort();
         let mut embedded: Vec<String> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
         embedded.sort();
-        assert_eq!(embedded, there, "list them in host/src/cli/new/sdk.rs");
+        assert_eq!(embedded, there, "list them in cli/src/new/sdk.rs");
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Context {
         self.ended.load(Ordering::Acquire) || self.until().is_some_and(|until| until <= now)
     }
 
-    /// True once: for whoever is first to tell the caller how the call ended.
+    /// Claims the right to report the outcome; true for the first claimant only.
     pub fn end(&self) -> bool {
         !self.ended.swap(true, Ordering::AcqRel)
     }

@@ -16,7 +16,7 @@ impl Trace {
         thread_local! {
             static NEXT: Cell<u128> = Cell::new((u128::from(random()) << 64) | u128::from(random()));
         }
-        // 0 is none.
+        // An identifier of zeros is invalid (Trace Context, 3.2.2.3).
         Trace(NEXT.replace(NEXT.get().wrapping_add(1)).max(1))
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 /// Watches the folders that it is given and sends a message when something in them may have
 /// changed. One message that waits stands for all.
 ///
-/// Without `notify-debouncer-full`, which takes the longer for each folder the more there are.
+/// Does not use `notify-debouncer-full`, whose cost for each folder grows with the number of folders.
 pub fn watcher(happened: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
     recommended_watcher(move |event: notify::Result<Event>| match event {
         // Looking is no change.

@@ -34,7 +34,7 @@ pub enum Found {
     /// The path is there with these methods, sorted by name and each once.
     MethodNotAllowed(Vec<Method>),
     NotFound,
-    /// An escape that is none, or segments that are not UTF-8.
+    /// A malformed percent escape, or segments that are not UTF-8.
     BadPath,
 }
 

@@ -46,7 +46,7 @@ pub struct Swapper {
     /// Whether a task is trying to write pins that could not be written.
     pub(super) saves_pins: AtomicBool,
     pub(super) me: Weak<Swapper>,
-    /// Where reloads run, whoever asks for them.
+    /// Runs reloads, whether a file, an operator or a guest requests them.
     pub(super) runtime: Handle,
     pub(super) requests: Requests,
     pub ends: Ends,
