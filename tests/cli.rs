@@ -1,4 +1,4 @@
-//! The program itself, as its users run it.
+//! Tests that run the `fanfare` executable.
 
 mod build;
 pub mod cache;

@@ -90,10 +90,10 @@ tests_of! {
 
 /// The same, with a test that stands elsewhere.
 const ELSEWHERE: &[(&str, fn())] = &[
-    ("engine.compileMemory", cli::compile::one_that_takes_too_much_memory),
-    ("engine.compileTimeout", cli::compile::one_that_takes_too_long_and_its_compiler_is_gone),
-    ("engine.maxComponent", cli::compile::one_that_is_too_large),
-    ("engine.cacheSize", cli::cache::they_take_no_more_room_than_allowed),
+    ("engine.compileMemory", cli::compile::a_compilation_above_compile_memory_is_refused),
+    ("engine.compileTimeout", cli::compile::a_compilation_above_compile_timeout_is_refused_and_ended),
+    ("engine.maxComponent", cli::compile::a_component_above_max_component_is_refused),
+    ("engine.cacheSize", cli::cache::the_cache_stays_within_its_size),
     ("calls.maxDepth", too_deep),
     ("swap.poll", crate::reload::watch::files_that_keep_changing_are_read_in_the_end),
     ("swap.settle", crate::reload::watch::files_are_read_when_nobody_writes_to_them),

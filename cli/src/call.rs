@@ -1,4 +1,4 @@
-//! `fanfare call`: a call of a route by the operator.
+//! `fanfare call`: calls a route as the operator.
 
 use std::process::ExitCode;
 
@@ -9,29 +9,30 @@ use super::entries;
 use fanfare::api::{Entry, Reply};
 use fanfare::tooling::config::formats;
 
-/// Call a route of a module from inside, `inner` ones too, and print what it replies.
+/// Flags of `fanfare call`.
 #[derive(Debug, clap::Args)]
 pub struct CallArgs {
-    /// The method. Without it POST is meant, else the only one that the route has.
+    /// The method [default: POST, or the route's only method].
     #[arg(short = 'X', long, env = "FANFARE_METHOD", value_name = "METHOD", value_parser = method)]
     pub method: Option<Method>,
-    /// Where to call it: any, worker-0, master or workers.
+    /// The isolate that runs the call: any, worker-0, master, or workers for all of them.
     #[arg(long, env = "FANFARE_TARGET", default_value = "any")]
     pub target: String,
     /// The module.
     pub module: String,
-    /// The path of the route, with its query if it has one; an empty one is the root of the module.
+    /// The path of the route, with its query. An empty path is the module's root; `inner` routes
+    /// are open.
     pub path: String,
-    /// The payload: JSON, or `-` to read it from standard input. Without it there is none.
+    /// The payload: JSON, or `-` to read it from standard input [default: no payload].
     #[arg(value_name = "JSON")]
     pub payload: Option<String>,
     #[command(flatten)]
     pub admin: AdminArgs,
 }
 
-/// What a route may have, written in any case.
+/// Parses a method in any case.
 fn method(text: &str) -> Result<Method, String> {
-    formats::method(text).ok_or_else(|| format!("a method is {}", formats::METHOD_RULE))
+    formats::method(text).ok_or_else(|| format!("must be {}", formats::METHOD_RULE))
 }
 
 pub fn run(args: &CallArgs) -> ExitCode {
@@ -46,16 +47,16 @@ impl CallArgs {
         let (module, route, target) = (encoded(&self.module), encoded(route), encoded(&self.target));
         let path = format!("/v1/modules/{module}/call?{method}path={route}&target={target}");
         let answer = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
-        // A target that is several places has a list.
+        // The host returns a list for a target that means several isolates.
         let output = match answer.text().trim_start().starts_with('[') {
             true => entries::output(&answer.parse::<Vec<Entry>>()?),
-            false => of_reply(answer.parse()?),
+            false => reply_output(answer.parse()?),
         };
         Ok(if self.admin.json { Output { text: answer.text(), ..output } } else { output })
     }
 }
 
-fn of_reply(reply: Reply) -> Output {
+fn reply_output(reply: Reply) -> Output {
     let Reply { status, payload, .. } = reply;
     let failure = (status >= 400).then(|| format!("the handler replied with status {status}"));
     Output { text: payload.unwrap_or_default(), failure }
@@ -71,27 +72,27 @@ mod tests {
         path: &str,
         status: u16,
         body: &str,
-    ) -> (Result<Output, ClientError>, fake::Asked) {
-        let (admin, mut asked) = fake::admin(status, body).await;
+    ) -> (Result<Output, ClientError>, fake::RecordedRequest) {
+        let (admin, mut requests) = fake::admin(status, body).await;
         let (target, module, path) = ("any".into(), "flags".into(), path.into());
         let output = CallArgs { method, target, module, path, payload: Some("1".into()), admin }.output().await;
-        (output, asked.recv().await.unwrap())
+        (output, requests.recv().await.unwrap())
     }
 
     #[tokio::test]
-    async fn the_payload_is_printed() {
-        let (output, asked) =
+    async fn the_payload_of_the_reply_is_printed() {
+        let (output, request) =
             output(Some(Method::GET), "/dark mode?x=1", 200, r#"{"status":200,"headers":[],"payload":"on"}"#).await;
         assert_eq!(output.unwrap(), Output::of("on"));
         let path = "/v1/modules/flags/call?method=GET&path=dark%20mode%3Fx%3D1&target=any";
-        assert_eq!(asked, ("POST".into(), path.into(), "1".into()));
+        assert_eq!(request, ("POST".into(), path.into(), "1".into()));
     }
 
     #[tokio::test]
     async fn without_a_method_the_host_chooses() {
-        let (output, asked) = output(None, "", 200, r#"{"status":204,"headers":[],"payload":null}"#).await;
+        let (output, request) = output(None, "", 200, r#"{"status":204,"headers":[],"payload":null}"#).await;
         assert_eq!(output.unwrap(), Output::default());
-        assert_eq!(asked.1, "/v1/modules/flags/call?path=&target=any");
+        assert_eq!(request.1, "/v1/modules/flags/call?path=&target=any");
     }
 
     #[tokio::test]
@@ -102,14 +103,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_call_says_why() {
+    async fn a_problem_is_the_error() {
         let problem = r#"{"status":404,"code":"not-found","detail":"no route `x`"}"#;
         let (output, _) = output(None, "x", 404, problem).await;
         assert_eq!(output.unwrap_err().to_string(), "not-found (404): no route `x`");
     }
 
     #[tokio::test]
-    async fn several_places_are_a_line_each() {
+    async fn several_isolates_have_a_line_each() {
         let (output, _) = output(
             None,
             "x",

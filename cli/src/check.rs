@@ -1,4 +1,4 @@
-//! `fanfare check`: every fault of `fanfare.json` and of all modules, at once.
+//! `fanfare check`: reports every fault of `fanfare.json` and of all modules at once.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use fanfare::{Config, Fault, Faults, Origin};
 /// Flags of `fanfare check`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct CheckArgs {
-    /// The folder of fanfare.json, or that of one module [default: the current one].
+    /// The project's folder, or the folder of one module [default: the current folder].
     #[arg(value_name = "DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
@@ -29,21 +29,22 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// A further check of one module, for what only others can look into.
+/// A check of a module's component.
 pub type Extra<'a> = &'a dyn Fn(&Manifest, &Config) -> Vec<Fault>;
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub struct Report {
     pub faults: Vec<Fault>,
-    /// How many were not kept.
+    /// The number of further faults, which are not listed.
     pub more: usize,
     pub warnings: Vec<Fault>,
     /// Each module with its state: `ready`, `waiting` or `refused`.
     pub modules: Vec<(String, &'static str)>,
 }
 
-/// Prints the report; exits 1 if there is any fault. `extra` is asked about each module that is ready and has no fault.
+/// Prints the report; exits with 1 if there is any fault. Runs `extra` for every ready module
+/// without faults.
 pub fn run(args: &CheckArgs, extra: Extra<'_>) -> ExitCode {
     let dir = args.dir.clone().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
     let report = check(&dir, args, extra);
@@ -51,23 +52,23 @@ pub fn run(args: &CheckArgs, extra: Extra<'_>) -> ExitCode {
     if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The same without printing.
+/// Checks a project or a module without printing.
 pub fn check(dir: &Path, args: &CheckArgs, extra: Extra<'_>) -> Report {
     let mut report = Report::default();
     let alone = project::is_module(dir);
     let project = if alone { project::of(dir) } else { dir.to_owned() };
     if !dir.is_dir() {
         let origin = Origin::start_of(&source::shown(dir));
-        report.faults.push(Fault::new(&origin, "", "is not a folder"));
+        report.faults.push(Fault::new(&origin, "", "not a folder"));
         return report;
     }
     let (config, faults) = Config::inspect(&args.settings.sources(project));
     let scanned = if alone { vec![manifest::look(dir)] } else { scan(&config, &mut report) };
-    let judge = Judge { config: &config, fit: !faults.list().iter().any(concerns_modules), extra };
+    let judge = Judge { config: &config, settings_valid: !faults.list().iter().any(concerns_modules), extra };
     report.take(faults);
     report.warnings.extend(config.warnings.iter().cloned());
     if !alone {
-        report.warnings.extend(strangers(&config, &scanned));
+        report.warnings.extend(unknown_modules(&config, &scanned));
     }
     for module in scanned {
         let (state, faults) = judge.module(&module);
@@ -82,40 +83,38 @@ fn scan(config: &Config, report: &mut Report) -> Vec<Scanned> {
     let origin = config.origin(&path);
     match manifest::scan(&config.modules_dir) {
         Ok(scanned) => scanned,
-        // Nobody said that the default folder is there.
+        // The default folder may be missing.
         Err(error) if origin == Origin::Default && error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
-            let message = format!(
-                "cannot be read: {error}, found {}: make the folder or name another",
-                config.modules_dir.display()
-            );
+            let message =
+                format!("cannot read the folder {}: {error}; create it or name another", config.modules_dir.display());
             report.faults.push(Fault::new(&origin, path, message));
             Vec::new()
         }
     }
 }
 
-/// Whether a fault may have hidden what holds for modules.
+/// Whether a fault may hide settings that apply to modules.
 fn concerns_modules(fault: &Fault) -> bool {
     let first = fault.key.split(['.', '[']).next().unwrap_or_default();
     matches!(first, "" | "modules" | "limits" | "environments")
 }
 
-/// Sections for modules that are not there.
-fn strangers(config: &Config, scanned: &[Scanned]) -> Vec<Fault> {
-    let there: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
-    let missing = config.modules.keys().filter(|name| !there.contains(&name.as_str()));
+/// Warnings about sections for modules that do not exist.
+fn unknown_modules(config: &Config, scanned: &[Scanned]) -> Vec<Fault> {
+    let existing: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
+    let missing = config.modules.keys().filter(|name| !existing.contains(&name.as_str()));
     let warning = |name: &String| {
         let path = KeyPath::of(&["modules", name]);
         let message =
-            format!("there is no such module in {}{}", config.modules_dir.display(), did_you_mean(name, &there));
+            format!("there is no such module in {}{}", config.modules_dir.display(), did_you_mean(name, &existing));
         Fault::new(&config.origin(&path), path, message)
     };
     missing.map(warning).collect()
 }
 
-/// What a module asks for and the operator does not allow.
-pub(super) fn operators(manifest: &Manifest, config: &Config) -> Faults {
+/// Faults where a module asks for more than the operator allows.
+pub(super) fn operator_faults(manifest: &Manifest, config: &Config) -> Faults {
     let mut faults = Faults::default();
     let refused = [check_grants(manifest, config).err(), effective_limits(manifest, config).err()];
     refused.into_iter().flatten().for_each(|more| faults.extend(more));
@@ -124,8 +123,8 @@ pub(super) fn operators(manifest: &Manifest, config: &Config) -> Faults {
 
 struct Judge<'a> {
     config: &'a Config,
-    /// Whether what the operator says about modules is free of faults.
-    fit: bool,
+    /// Whether the operator's settings for modules have no faults.
+    settings_valid: bool,
     extra: Extra<'a>,
 }
 
@@ -136,7 +135,7 @@ impl Judge<'_> {
             Found::Ready(manifest) => ("ready", manifest),
             Found::Waiting(manifest) => ("waiting", manifest),
         };
-        let mut faults = if self.fit { operators(manifest, self.config) } else { Faults::default() };
+        let mut faults = if self.settings_valid { operator_faults(manifest, self.config) } else { Faults::default() };
         if faults.is_empty() && state == "ready" {
             (self.extra)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
         }
@@ -160,7 +159,7 @@ impl Report {
         }
         out.push_str(&warnings(&self.warnings));
         for (name, _) in self.modules.iter().filter(|(_, state)| *state == "waiting") {
-            let _ = writeln!(out, "{name}: waiting: its component is not there yet, build it");
+            let _ = writeln!(out, "{name}: waiting: its component does not exist yet; run `fanfare build`");
         }
         let modules = match self.modules.len() {
             1 => "1 module".to_owned(),
@@ -188,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// A project of its own, gone afterwards.
+    /// A project in a temporary folder.
     struct Project(TempDir);
 
     impl Project {
@@ -218,7 +217,7 @@ mod tests {
     const ASKS: &str = r#"{"component": "a.wasm", "capabilities": {"rpc": ["b"]}, "limits": {"memory": "1GiB"}}"#;
 
     #[test]
-    fn all_files_are_checked_and_all_faults_reported() {
+    fn check_reports_every_fault_of_every_file() {
         let project = Project::new(&[
             (
                 "fanfare.json",
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_are_not_judged_by_a_faulty_section() {
+    fn a_faulty_section_hides_no_grant() {
         let files = |modules: &'static str| [("fanfare.json", modules), ("modules/asks/module.json", ASKS)];
         assert_eq!(keys(&Project::new(&files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
         assert_eq!(
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn one_module_is_checked_alone_with_the_settings_above_it() {
+    fn a_module_is_checked_with_the_settings_of_its_project() {
         let project = Project::new(&[
             ("fanfare.json", r#"{"modules": {"asks": {"grants": {"rpc": ["b"]}, "limits": {"memory": "1MiB"}}}}"#),
             ("modules/asks/module.json", ASKS),
@@ -261,11 +260,11 @@ mod tests {
         let report = project.check("modules/asks", &none);
         assert!(report.faults.is_empty(), "{:?}", report.faults);
         assert_eq!(report.modules, [("asks".into(), "waiting")]);
-        assert!(report.as_text().contains("asks: waiting: its component is not there yet"));
+        assert!(report.as_text().contains("asks: waiting: its component does not exist yet"));
     }
 
     #[test]
-    fn others_may_look_into_modules_that_are_ready() {
+    fn the_component_check_runs_for_ready_modules() {
         let project = Project::new(&[
             ("modules/a/module.json", r#"{"component": "a.wasm"}"#),
             ("modules/a/a.wasm", ""),
@@ -278,10 +277,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_a_fault_where_somebody_named_it() {
+    fn a_missing_folder_is_a_fault_only_if_it_was_named() {
         assert!(Project::new(&[("x", "")]).check("", &none).faults.is_empty());
         let report = Project::new(&[("fanfare.json", r#"{"modulesDir": "mods"}"#)]).check("", &none);
-        assert!(report.faults[0].to_string().contains("fanfare.json:1:16: modulesDir: cannot be read"));
-        assert!(Project::new(&[]).check("none", &none).faults[0].to_string().contains("is not a folder"));
+        assert!(report.faults[0].to_string().contains("fanfare.json:1:16: modulesDir: cannot read the folder"));
+        assert!(Project::new(&[]).check("none", &none).faults[0].to_string().contains("not a folder"));
     }
 }

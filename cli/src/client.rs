@@ -1,4 +1,4 @@
-//! The command line's way to a running host: its admin listener.
+//! A client for the admin listener of a running host.
 
 use std::fmt;
 use std::future::Future;
@@ -25,21 +25,21 @@ use fanfare::tooling::text::line;
 mod exchange;
 mod problem;
 
-/// Longer than any call may take by default.
+/// Longer than the default deadline of any call.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Longer than the longest trial.
+/// Longer than the longest canary.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(25 * 3600);
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Where the host is, and how to print: what the commands share.
+/// Flags of every command that talks to a running host.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AdminArgs {
     /// The admin listener of the host: `host:port` or a URL.
     #[arg(long, env = "FANFARE_ADMIN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     pub admin: Endpoint,
-    /// Print the answer as JSON, as the host gave it.
+    /// Print the host's response as JSON, unchanged.
     #[arg(long, env = "FANFARE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
 }
@@ -51,7 +51,7 @@ pub struct Endpoint {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an admin listener is `host:port`, or a URL such as `http://127.0.0.1:8081`")]
+#[error("must be `host:port` or a URL such as `http://127.0.0.1:8081`")]
 pub struct EndpointError;
 
 impl FromStr for Endpoint {
@@ -65,9 +65,10 @@ impl FromStr for Endpoint {
         .map_err(|_| EndpointError)?;
         let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(EndpointError)?;
-        // A URL has a default port, an address has not.
-        let named = authority.port_u16().is_some() || (text.contains("://") && authority.as_str() == authority.host());
-        if plain && named && !authority.host().is_empty() {
+        // Only a URL has a default port.
+        let has_port =
+            authority.port_u16().is_some() || (text.contains("://") && authority.as_str() == authority.host());
+        if plain && has_port && !authority.host().is_empty() {
             Ok(Endpoint { authority: authority.clone() })
         } else {
             Err(EndpointError)
@@ -81,47 +82,47 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why a command brought nothing.
+/// Why a request to the host failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error(
-        "no host answers at {endpoint}: {error}; start one with `fanfare serve`, or say where it is with --admin or FANFARE_ADMIN"
+        "cannot connect to a host at {endpoint}: {error}; start one with `fanfare serve`, or set --admin (FANFARE_ADMIN) to its admin listener"
     )]
     Unreachable { endpoint: Endpoint, error: io::Error },
-    #[error("the host at {endpoint} ended the connection: {error}")]
+    #[error("the host at {endpoint} closed the connection without a response: {error}; see its log")]
     Broken { endpoint: Endpoint, error: hyper::Error },
-    #[error("the host at {endpoint} gave no answer within {} s", .within.as_secs())]
+    #[error("the host at {endpoint} did not respond within {} s", .within.as_secs())]
     Slow { endpoint: Endpoint, within: Duration },
     #[error("{}", sentence(&.0.problem))]
     Refused(Refusal),
     #[error(
-        "{endpoint} answered {status} and not what was asked for: is it the admin listener of a host of this version?"
+        "{endpoint} returned an unexpected response (status {status}); check that it is the admin listener of a host of this version"
     )]
     Strange { endpoint: Endpoint, status: StatusCode },
-    #[error("the payload is not JSON: {0}; text needs its quotes, as in '\"text\"'")]
+    #[error("the payload is not valid JSON: {0}; write text with its quotes, such as '\"text\"'")]
     NotJson(serde_json::Error),
-    #[error("the payload cannot be read from standard input: {0}")]
+    #[error("cannot read the payload from standard input: {0}")]
     Input(io::Error),
-    #[error("no runtime can be made: {0}")]
+    #[error("cannot start the async runtime: {0}")]
     Runtime(io::Error),
 }
 
-/// What the host said in place of an answer: a problem document.
+/// A problem document that the host returned.
 #[derive(Debug)]
 pub struct Refusal {
     problem: Box<Problem>,
-    /// As it came.
+    /// The document as received.
     text: String,
 }
 
 impl ClientError {
-    /// 2 when the command was written wrong, else 1.
+    /// 2 for an invalid command line, otherwise 1.
     fn exit_code(&self) -> u8 {
         if matches!(self, ClientError::NotJson(_)) { 2 } else { 1 }
     }
 }
 
-/// What the host answered.
+/// A successful response of the host.
 #[derive(Debug)]
 pub struct Answer {
     endpoint: Endpoint,
@@ -135,18 +136,18 @@ impl Answer {
             .map_err(|_| ClientError::Strange { endpoint: self.endpoint.clone(), status: self.status })
     }
 
-    /// As it came.
+    /// The body as received.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
-/// Asks for something. `path` and its segments are already encoded; `body` is JSON when there is one.
+/// Sends a request. The caller has percent-encoded `path`; `body` is JSON.
 pub async fn ask(endpoint: &Endpoint, method: Method, path: &str, body: Option<String>) -> Result<Answer, ClientError> {
     ask_within(ANSWER_TIMEOUT, endpoint, method, path, body).await
 }
 
-/// Asks for a swap, which may have a trial before it.
+/// Sends a request for a swap, and waits longer, because a canary may run first.
 pub async fn ask_for_a_swap(endpoint: &Endpoint, path: &str) -> Result<Answer, ClientError> {
     ask_within(SWAP_TIMEOUT, endpoint, Method::POST, path, None).await
 }
@@ -181,12 +182,12 @@ fn checked(answer: Answer) -> Result<Answer, ClientError> {
     Err(ClientError::Refused(Refusal { problem, text: answer.text() }))
 }
 
-/// One segment of a path, or one value of a query.
+/// Percent-encodes a segment of a path or a value of a query.
 pub fn encoded(text: &str) -> impl fmt::Display + '_ {
     utf8_percent_encode(text, UNRESERVED)
 }
 
-/// The payload as the command line has it: JSON, `-` for standard input, or none.
+/// Reads the payload argument: JSON, `-` for standard input, or none.
 pub fn payload(argument: Option<&str>) -> Result<Option<String>, ClientError> {
     let text = match argument {
         None => return Ok(None),
@@ -201,12 +202,12 @@ pub fn payload(argument: Option<&str>) -> Result<Option<String>, ClientError> {
     Ok(Some(text))
 }
 
-/// What a command prints, and how it ends.
+/// The output of a command.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// For standard output.
+    /// Goes to standard output.
     pub text: String,
-    /// For standard error. With it the command has failed.
+    /// Goes to standard error. If present, the command exits with 1.
     pub failure: Option<String>,
 }
 
@@ -216,7 +217,8 @@ impl Output {
     }
 }
 
-/// Runs a command to its end, and prints. `json`: problems go to standard output, as the host gave them.
+/// Runs a command and prints its output. With `json`, a problem document goes to standard output
+/// unchanged.
 pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: bool) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime);
     let (output, code) = match runtime.and_then(|runtime| runtime.block_on(command)) {
@@ -232,14 +234,15 @@ pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: boo
             (Output { text, failure: Some(error.to_string()) }, error.exit_code())
         }
     };
-    // Whoever reads may have left.
     let mut text = output.text;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    // A program that reads it gets payloads and JSON as they are.
+    // Escapes control characters for a terminal only: a program that reads the output needs the
+    // exact bytes.
     match io::stdout().is_terminal() {
         true => print(&text),
+        // An error means that the reader has closed the pipe.
         false => _ = io::stdout().write_all(text.as_bytes()),
     }
     if let Some(failure) = output.failure {
@@ -248,7 +251,7 @@ pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: boo
     ExitCode::from(code)
 }
 
-/// Text from a host or a guest, on one line and unable to move the cursor.
+/// Text of a host or a guest on one line, with control characters escaped.
 pub fn printable(text: &str) -> String {
     line(text, usize::MAX)
 }
@@ -261,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn an_endpoint_is_an_address_with_port_or_a_url() {
         for (text, shown) in [
             ("127.0.0.1:8081", "127.0.0.1:8081"),
             ("localhost:1", "localhost:1"),
@@ -292,13 +295,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_host_there_is_one_clear_line() {
+    async fn an_unreachable_host_is_reported_in_one_line() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let error = ask(&free.parse().unwrap(), Method::GET, "/", None).await.unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with(&format!("no host answers at {free}: ")), "{text}");
+        assert!(text.starts_with(&format!("cannot connect to a host at {free}: ")), "{text}");
         assert!(
-            text.ends_with("start one with `fanfare serve`, or say where it is with --admin or FANFARE_ADMIN"),
+            text.ends_with("start one with `fanfare serve`, or set --admin (FANFARE_ADMIN) to its admin listener"),
             "{text}"
         );
         assert!(!text.contains('\n'));
@@ -306,16 +309,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_server_is_told_from_a_host() {
+    async fn a_response_of_another_server_is_reported() {
         for (status, body) in [(404, "<html>"), (500, "")] {
-            let (args, _asked) = fake::admin(status, body).await;
+            let (args, _requests) = fake::admin(status, body).await;
             let error = ask(&args.admin, Method::GET, "/", None).await.unwrap_err().to_string();
-            assert!(error.contains("is it the admin listener"), "{error}");
+            assert!(error.contains("check that it is the admin listener"), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn a_host_that_hangs_up_is_told() {
+    async fn a_closed_connection_is_reported() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
         tokio::spawn(async move { drop(listener.accept().await) });
@@ -324,11 +327,11 @@ mod tests {
     }
 
     #[test]
-    fn payloads_are_json() {
+    fn a_payload_must_be_json() {
         assert_eq!(payload(None).unwrap(), None);
         assert_eq!(payload(Some("{\"a\": 1.0}")).unwrap().as_deref(), Some("{\"a\": 1.0}"));
         let error = payload(Some("text")).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().ends_with("text needs its quotes, as in '\"text\"'"));
+        assert!(error.to_string().ends_with("write text with its quotes, such as '\"text\"'"));
     }
 }

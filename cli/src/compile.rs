@@ -1,35 +1,35 @@
-//! `fanfare compile`: the child process that compiles one component for a host.
+//! `fanfare compile`: the child process in which a host compiles one component.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use fanfare::tooling::{Compilation, run_child};
 
-/// Arguments of `fanfare compile`, which the host's `Compiler` writes.
+/// Arguments of `fanfare compile`. The host's `Compiler` passes them.
 #[derive(Debug, clap::Args)]
 pub struct CompileArgs {
     /// The component to compile.
     component: PathBuf,
-    /// Where the artefact goes, by rename.
+    /// The artefact to write, by rename.
     artefact: PathBuf,
     /// The SHA-256 that the component must have, in hexadecimal.
     #[arg(long)]
     digest: Option<String>,
-    /// Bytes of address space to use at most.
+    /// The most bytes of address space.
     #[arg(long, default_value_t = 4 << 30)]
     memory: u64,
-    /// Threads to use.
+    /// The number of threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// The process that waits for the artefact: without it there is nothing to compile for.
+    /// The process that waits for the artefact. Compiling stops when it ends.
     #[arg(long)]
     parent: Option<u32>,
-    /// Seconds of processor time to use at most.
+    /// The most seconds of processor time.
     #[arg(long)]
     cpu: Option<u64>,
 }
 
-/// Compiles, and exits with the code that the host expects.
+/// Compiles the component; exits with the code that the host expects.
 pub fn run(args: CompileArgs) -> ExitCode {
     let CompileArgs { component, artefact, digest, memory, threads, parent, cpu } = args;
     let code = run_child(&Compilation { component, artefact, digest, memory, threads, parent, cpu });

@@ -1,11 +1,11 @@
-//! What `fanfare check` and `fanfare build` find in a module's component.
+//! Checks a module's component for `fanfare check`, `build` and `test`.
 
 use super::progress::{Line, progress};
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Inspector, Manifest};
 use fanfare::{Config, Fault, Origin};
 
-/// Compiles and links the component, and asks it which handlers it has.
+/// Compiles and links the component, and asks it for its handlers. Returns the faults.
 pub fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
     match super::runtime() {
         Ok(runtime) => runtime.block_on(inspect(manifest, config)),
@@ -13,7 +13,7 @@ pub fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
     }
 }
 
-/// The same for those who wait already.
+/// [`faults`] within an async runtime.
 pub async fn inspect(manifest: &Manifest, config: &Config) -> Vec<Fault> {
     let inspected = match inspector(config) {
         Ok(inspector) => inspector.inspect(manifest.clone()).await.map_err(|error| error.to_string()),
@@ -22,7 +22,7 @@ pub async fn inspect(manifest: &Manifest, config: &Config) -> Vec<Fault> {
     inspected.err().map(|why| why.lines().map(|line| fault(manifest, line)).collect()).unwrap_or_default()
 }
 
-/// With the line of progress, if there is a terminal.
+/// An inspector that shows progress on a terminal.
 pub fn inspector(config: &Config) -> Result<Inspector, String> {
     let compiler = super::program()?;
     Inspector::new(config, compiler, progress(Line::on_terminal())).map_err(|error| error.to_string())

@@ -1,4 +1,5 @@
-//! `fanfare config`: the effective values and where each comes from. Also the flags that choose settings, for all commands.
+//! `fanfare config`: prints the effective settings and their origins. Also defines the settings
+//! flags of all commands.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -7,34 +8,35 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 use serde_json::json;
 
-use super::terminal::{complain, print};
+use super::terminal::{complain, exit, print};
 use fanfare::{Config, Fault, Flags, Origin, Sources};
 
-/// The flags that choose settings.
+/// The flags that select and override settings.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SettingsArgs {
-    /// The settings file [default: fanfare.json if it is there].
+    /// The settings file [default: fanfare.json, if it exists].
     #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
     pub config: Option<PathBuf>,
-    /// The environment whose section applies [default: development].
+    /// The environment: selects a section of `environments` [default: development].
     #[arg(long, value_name = "NAME", env = "FANFARE_ENV")]
     pub env: Option<String>,
-    /// The folder of the modules, in place of `modulesDir`.
+    /// The folder of the modules; overrides `modulesDir`.
     #[arg(long, value_name = "DIR", env = "FANFARE_MODULES_DIR")]
     pub modules: Option<String>,
-    /// Threads that serve, or `auto`, in place of `workers`.
+    /// The number of workers, or `auto` for one per core; overrides `workers`.
     #[arg(long, value_name = "N", env = "FANFARE_WORKERS")]
     pub workers: Option<String>,
-    /// The address for clients, in place of `http.listen`.
+    /// The address for clients; overrides `http.listen`.
     #[arg(long, value_name = "ADDRESS", env = "FANFARE_HTTP_LISTEN")]
     pub listen: Option<String>,
-    /// The address for the operator, in place of `admin.listen`.
+    /// The address for the operator; overrides `admin.listen`.
     #[arg(long, value_name = "ADDRESS", env = "FANFARE_ADMIN_LISTEN")]
     pub admin: Option<String>,
 }
 
 impl SettingsArgs {
-    /// With the variables of the process, and `dir` as the folder to look in.
+    /// The sources of a configuration: these flags, the process's variables, and the settings file
+    /// in `dir`.
     pub fn sources(&self, dir: PathBuf) -> Sources {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
@@ -63,18 +65,14 @@ pub struct ConfigArgs {
     pub json: bool,
 }
 
-/// Prints every effective value with its origin; the faults instead if there are any, and then exits 1.
+/// Prints every effective value with its origin. Prints the faults instead if there are any, and
+/// exits with 1.
 pub fn run(args: &ConfigArgs) -> ExitCode {
-    let config = match Config::load(args.settings.sources(PathBuf::new())) {
-        Ok(config) => config,
-        Err(faults) => {
-            complain(&format!("{faults}\n"));
-            return ExitCode::FAILURE;
-        }
-    };
-    complain(&warnings(&config.warnings));
-    print(&if args.json { as_json(&config) } else { as_text(&config) });
-    ExitCode::SUCCESS
+    exit(Config::load(args.settings.sources(PathBuf::new())).map(|config| {
+        complain(&warnings(&config.warnings));
+        print(&if args.json { as_json(&config) } else { as_text(&config) });
+        ExitCode::SUCCESS
+    }))
 }
 
 fn as_text(config: &Config) -> String {
@@ -119,7 +117,7 @@ fn origin(origin: &Origin) -> serde_json::Value {
     }
 }
 
-/// One line for each.
+/// One line per warning.
 pub(crate) fn warnings(warnings: &[Fault]) -> String {
     warnings.iter().fold(String::new(), |mut text, warning| {
         let _ = writeln!(text, "warning: {warning}");

@@ -1,4 +1,4 @@
-//! `fanfare emit`: a broadcast by the operator.
+//! `fanfare emit`: emits a broadcast as the operator.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -9,17 +9,17 @@ use super::client::{self, AdminArgs, ClientError, Output, encoded, printable};
 use super::entries;
 use fanfare::api::{Entry, Receipt, Skipped};
 
-/// Emit a broadcast of a module, in every worker.
+/// Flags of `fanfare emit`.
 #[derive(Debug, clap::Args)]
 pub struct EmitArgs {
     /// The module.
     pub module: String,
     /// The name of the broadcast, as in the module's `broadcasts`.
     pub name: String,
-    /// The payload: JSON, or `-` to read it from standard input. Without it there is none.
+    /// The payload: JSON, or `-` to read it from standard input [default: no payload].
     #[arg(value_name = "JSON")]
     pub payload: Option<String>,
-    /// Wait for the handlers, and print what each worker answers.
+    /// Wait for the handlers, and print the reply of each worker.
     #[arg(long, env = "FANFARE_GATHER", value_parser = clap::builder::FalseyValueParser::new())]
     pub gather: bool,
     #[command(flatten)]
@@ -38,21 +38,21 @@ impl EmitArgs {
         let answer = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
         let output = match self.gather {
             true => entries::output(&answer.parse::<Vec<Entry>>()?),
-            false => of_receipt(&self.name, &answer.parse()?),
+            false => receipt_output(&self.name, &answer.parse()?),
         };
         Ok(if self.admin.json { Output { text: answer.text(), ..output } } else { output })
     }
 }
 
-fn of_receipt(name: &str, receipt: &Receipt) -> Output {
+fn receipt_output(name: &str, receipt: &Receipt) -> Output {
     let Receipt { id, seq, accepted, skipped } = receipt;
     let workers = if *accepted == 1 { "worker" } else { "workers" };
     let mut text = format!("{name}: id {id}, seq {seq}, accepted by {accepted} {workers}\n");
     for Skipped { isolate, reason, .. } in skipped {
         // Writing to a string cannot fail.
-        _ = writeln!(text, "{} is skipped: {}", printable(isolate), printable(reason));
+        _ = writeln!(text, "{} was skipped: {}", printable(isolate), printable(reason));
     }
-    let failure = (*accepted == 0).then(|| "no worker took the broadcast".to_owned());
+    let failure = (*accepted == 0).then(|| "no worker accepted the broadcast: see `fanfare status`".to_owned());
     Output { text, failure }
 }
 
@@ -61,35 +61,38 @@ mod tests {
     use super::*;
     use crate::client::fake;
 
-    async fn output(gather: bool, payload: Option<&str>, body: &str) -> (Output, fake::Asked) {
-        let (admin, mut asked) = fake::admin(200, body).await;
+    async fn output(gather: bool, payload: Option<&str>, body: &str) -> (Output, fake::RecordedRequest) {
+        let (admin, mut requests) = fake::admin(200, body).await;
         let (module, name, payload) = ("test-party".into(), "a/b".into(), payload.map(str::to_owned));
         let output = EmitArgs { module, name, payload, gather, admin }.output().await.unwrap();
-        (output, asked.recv().await.unwrap())
+        (output, requests.recv().await.unwrap())
     }
 
     #[tokio::test]
-    async fn a_receipt() {
+    async fn a_receipt_says_which_workers_accepted() {
         let receipt = r#"{"id":7,"seq":3,"accepted":1,"skipped":[{"isolate":"worker-1","reason":"failed"}]}"#;
-        let (output, asked) = output(false, Some("{\"a\":1}"), receipt).await;
-        assert_eq!(output, Output::of("a/b: id 7, seq 3, accepted by 1 worker\nworker-1 is skipped: failed\n"));
-        assert_eq!(asked, ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb".into(), "{\"a\":1}".into()));
+        let (output, request) = output(false, Some("{\"a\":1}"), receipt).await;
+        assert_eq!(output, Output::of("a/b: id 7, seq 3, accepted by 1 worker\nworker-1 was skipped: failed\n"));
+        assert_eq!(request, ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb".into(), "{\"a\":1}".into()));
     }
 
     #[tokio::test]
-    async fn a_broadcast_that_nobody_takes_has_failed() {
+    async fn a_broadcast_that_no_worker_accepts_is_a_failure() {
         let (output, _) = output(false, None, r#"{"id":7,"seq":3,"accepted":0,"skipped":[]}"#).await;
-        assert_eq!(output.failure.as_deref(), Some("no worker took the broadcast"));
+        assert_eq!(output.failure.as_deref(), Some("no worker accepted the broadcast: see `fanfare status`"));
     }
 
     #[tokio::test]
-    async fn gathered() {
+    async fn gathered_entries_have_a_line_each() {
         let entries = r#"[{"isolate":"worker-0","reply":{"status":200,"payload":"{\"seen\":1}"}},
             {"isolate":"worker-1","reply":{"status":204,"payload":null}},
             {"isolate":"worker-2","error":{"status":500,"code":"crashed","detail":"trapped"}}]"#;
-        let (output, asked) = output(true, None, entries).await;
+        let (output, request) = output(true, None, entries).await;
         assert_eq!(output.text, "worker-0  200  {\"seen\":1}\nworker-1  204\nworker-2  crashed (500): trapped\n");
         assert_eq!(output.failure.as_deref(), Some("1 of 3 workers failed"));
-        assert_eq!(asked, ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb?gather=true".into(), String::new()));
+        assert_eq!(
+            request,
+            ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb?gather=true".into(), String::new())
+        );
     }
 }

@@ -1,11 +1,11 @@
-//! What several places answered.
+//! Prints the entries that several workers returned.
 
 use std::fmt::Write as _;
 
 use super::client::{Output, printable, sentence};
 use fanfare::api::{Entry, Reply};
 
-/// A line for each place. It has failed when one of them has.
+/// One line per entry. The command fails if any entry failed.
 pub fn output(entries: &[Entry]) -> Output {
     let mut text = String::new();
     let mut failed = 0;
@@ -19,7 +19,7 @@ pub fn output(entries: &[Entry]) -> Output {
                 failed += u32::from(*status >= 400);
             }
             (_, error) => {
-                let why = error.as_ref().map_or_else(|| "no answer".to_owned(), sentence);
+                let why = error.as_ref().map_or_else(|| "neither a reply nor an error".to_owned(), sentence);
                 _ = writeln!(text, "{isolate}  {why}");
                 failed += 1;
             }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_and_problems_have_a_line_each() {
+    fn every_entry_has_a_line() {
         let entries = r#"[{"isolate":"worker-0","reply":{"status":200,"payload":"{\"seen\":1}"}},
             {"isolate":"worker-1","reply":{"status":204,"payload":null}},
             {"isolate":"worker-2","error":{"status":500,"code":"crashed","detail":"trapped"}},
@@ -47,7 +47,7 @@ worker-1  204
 worker-2  crashed (500): trapped
 worker-3  full (409): no
   data: {\"max\":3}
-worker-4  no answer
+worker-4  neither a reply nor an error
 ";
         assert_eq!(output.text, expected);
         assert_eq!(output.failure.as_deref(), Some("3 of 5 workers failed"));

@@ -1,6 +1,6 @@
-//! `fanfare grant`: shows what a module asks for and what it is granted, and writes the rest into `fanfare.json`.
+//! `fanfare grant`: shows the capabilities that a module asks for, and grants the missing ones in
+//! `fanfare.json`.
 
-use std::fmt::Write as _;
 use std::fs::Permissions;
 use std::io::{self, BufRead, IsTerminal, Write as _};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use jsonc_parser::cst::{CstInputValue, CstRootNode};
 use serde_json::json;
 
 use super::config::SettingsArgs;
-use super::terminal::{complain, print};
+use super::terminal::{complain, exit, print};
 use fanfare::settings::Capabilities;
 use fanfare::tooling::config::{self, formats};
 use fanfare::tooling::document::source;
@@ -28,7 +28,7 @@ pub struct GrantArgs {
     pub module: String,
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// Write without asking.
+    /// Write without asking for confirmation.
     #[arg(long, visible_alias = "write", env = "FANFARE_YES", value_parser = FalseyValueParser::new())]
     pub yes: bool,
     /// Print JSON.
@@ -36,15 +36,10 @@ pub struct GrantArgs {
     pub json: bool,
 }
 
-/// Shows, asks on a terminal, writes. Exits 1 if something stays ungranted.
+/// Shows the capabilities, asks on a terminal, and writes the grants. Exits with 1 if a capability
+/// stays ungranted.
 pub fn run(args: &GrantArgs) -> ExitCode {
-    match grant(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            complain(&format!("{message}\n"));
-            ExitCode::FAILURE
-        }
-    }
+    exit(grant(args).map(|()| ExitCode::SUCCESS))
 }
 
 fn grant(args: &GrantArgs) -> Result<(), String> {
@@ -66,7 +61,7 @@ fn grant(args: &GrantArgs) -> Result<(), String> {
     say(format!("{} asks for {}\n", args.module, words(&manifest.capabilities)));
     say(format!("granted: {}\n", words(&granted)));
     let written = if lacking.is_empty() {
-        say("nothing is missing\n".to_owned());
+        say("everything is granted\n".to_owned());
         Ok(false)
     } else {
         say(format!("missing: {}\n", words(&lacking)));
@@ -93,18 +88,19 @@ fn words(capabilities: &Capabilities) -> String {
 
 fn confirm(file: &Path) -> Result<(), String> {
     if !io::stdin().is_terminal() {
-        return Err("nothing is written: there is no terminal to ask on; run it with --yes".to_owned());
+        return Err("nothing was written: confirm with --yes, because standard input is not a terminal".to_owned());
     }
-    complain(&format!("write it to {}? [y/N] ", source::shown(file)));
+    complain(&format!("grant this in {}? [y/N] ", source::shown(file)));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(|error| format!("cannot read the answer: {error}"))?;
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err("nothing is written".to_owned()),
+        _ => Err("nothing was written".to_owned()),
     }
 }
 
-/// Adds the grants to the file, which is made when it is not there, after checking that they take effect.
+/// Adds the grants to the file, and creates the file if necessary. Checks first that the grants
+/// take effect.
 fn write_grants(file: &Path, module: &str, lacking: &Capabilities, sources: &Sources) -> Result<(), String> {
     let text = if file.exists() { source::read(file).map_err(|fault| fault.to_string())? } else { "{}\n".to_owned() };
     let text = with_grants(&text, module, lacking)?;
@@ -114,14 +110,15 @@ fn write_grants(file: &Path, module: &str, lacking: &Capabilities, sources: &Sou
     if !still.is_empty() {
         let kind = still.asks().next().map_or("grants", |(kind, _)| kind.key);
         let origin = after.origin(&KeyPath::of(&["modules", module, "grants", kind]));
-        let mut message = format!("nothing is written: {} would still be missing", words(&still));
-        let _ = write!(message, ", since another place sets the grants ({origin}): add it there");
-        return Err(message);
+        let still = words(&still);
+        return Err(format!(
+            "nothing was written: {origin} overrides the grants, so {still} would stay missing; grant it there"
+        ));
     }
-    replace(file, &text).map_err(|error| format!("{} cannot be written: {error}", file.display()))
+    replace(file, &text).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 
-/// The text with the grants in it; all else stays as it is.
+/// Returns the text with the grants added and everything else unchanged, comments included.
 fn with_grants(text: &str, module: &str, lacking: &Capabilities) -> Result<String, String> {
     let (mark, body) = text.strip_prefix('\u{feff}').map_or(("", text), |body| ("\u{feff}", body));
     let root = CstRootNode::parse(body, &source::OPTIONS).map_err(|error| error.to_string())?;
@@ -137,17 +134,18 @@ fn with_grants(text: &str, module: &str, lacking: &Capabilities) -> Result<Strin
     Ok(format!("{mark}{root}"))
 }
 
-/// Writes beside the file, then renames, so that no reader sees half of it. A link stays a link, and the mode stays.
+/// Replaces the file by rename, so that no reader sees half of it. Keeps a symbolic link and the
+/// file mode.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let target = if file.exists() { std::fs::canonicalize(file)? } else { file.to_owned() };
     let folder = target.parent().unwrap_or(Path::new(""));
     let public = Permissions::from_mode(files::PUBLIC);
-    let mut beside = tempfile::Builder::new().permissions(public).tempfile_in(folder)?;
-    beside.write_all(text.as_bytes())?;
-    if let Ok(there) = std::fs::metadata(&target) {
-        beside.as_file().set_permissions(there.permissions())?;
+    let mut new = tempfile::Builder::new().permissions(public).tempfile_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    if let Ok(old) = std::fs::metadata(&target) {
+        new.as_file().set_permissions(old.permissions())?;
     }
-    beside.persist(&target)?;
+    new.persist(&target)?;
     Ok(())
 }
 
@@ -162,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_layout_stay() {
+    fn a_grant_keeps_comments_and_layout() {
         let text = "{\n  // mine\n  \"workers\": 2, // two\n  \"modules\": {\n    \"m\": { \"grants\": { \"broadcast\": [\"a\"] }, }\n  }\n}\n";
         let after = with_grants(text, "m", &lacking()).unwrap();
         let want = "{\n  // mine\n  \"workers\": 2, // two\n  \"modules\": {\n    \"m\": { \"grants\": {\n        \"broadcast\": [\"a\", \"flags\"],\n        \"reload\": true\n      }, }\n  }\n}\n";
@@ -170,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_made() {
+    fn a_grant_creates_the_missing_sections() {
         let after = with_grants("{}\n", "m", &lacking()).unwrap();
         let config = Config::from_text(&after, Path::new("/")).unwrap();
         assert!(lacking().missing(&config.module("m").grants).is_empty(), "{after}");
@@ -179,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_are_written_only_where_they_take_effect() {
+    fn a_grant_that_would_have_no_effect_is_not_written() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         std::fs::create_dir_all(dir.join("modules/m")).unwrap();
@@ -192,13 +190,13 @@ mod tests {
             "{\"environments\": {\"development\": {\"modules\": {\"m\": {\"grants\": {\"broadcast\": []}}}}}}";
         std::fs::write(&file, overridden).unwrap();
         let error = write_grants(&file, "m", &lacking(), &Sources::default()).unwrap_err();
-        assert!(error.starts_with("nothing is written: broadcast: flags would still be missing"), "{error}");
-        assert!(error.contains("(environments.development fanfare.json:"), "{error}");
+        assert!(error.contains("so broadcast: flags would stay missing; grant it there"), "{error}");
+        assert!(error.starts_with("nothing was written: environments.development fanfare.json:"), "{error}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), overridden);
     }
 
     #[test]
-    fn a_link_stays_a_link_and_the_mode_stays() {
+    fn replacing_a_file_keeps_its_link_and_mode() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("real.json"), dir.path().join("fanfare.json"));
         std::fs::write(&file, "{}").unwrap();
@@ -208,6 +206,6 @@ mod tests {
         assert!(link.is_symlink());
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "{ }");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o666);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file remains");
     }
 }

@@ -1,4 +1,4 @@
-//! `fanfare inspect`: what a component is, and what it says of itself.
+//! `fanfare inspect`: describes a component.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,40 +32,43 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
-/// Prints what it is; exits 1, with the reasons, when a host would refuse it.
+/// Prints a description. If a host would refuse the component, prints the reasons too and exits
+/// with 1.
 pub fn run(args: &InspectArgs) -> ExitCode {
-    let inspected = look(args);
-    let (text, faults) = match inspected {
+    let (text, faults) = match inspect(args) {
         Ok(report) if args.json => (report.as_json(), report.faults()),
         Ok(report) => (report.as_text(), report.faults()),
         Err(why) => (String::new(), vec![format!("{}: {why}", source::shown(&args.file))]),
     };
     print(&text);
-    faults.iter().for_each(|fault| complain(&format!("fanfare: {fault}\n")));
+    faults.iter().for_each(|fault| complain(&format!("error: {fault}\n")));
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A component from without and from within.
+/// The description of a component.
 struct Report {
     file: String,
+    /// What its bytes show.
     anatomy: Anatomy,
+    /// What compiling and running it shows, or why a host would refuse it.
     seen: Result<Seen, String>,
 }
 
-fn look(args: &InspectArgs) -> Result<Report, String> {
+fn inspect(args: &InspectArgs) -> Result<Report, String> {
     let (config, _temp) = settings(args)?;
     let most = config.engine.max_component;
     let bytes = files::read(&args.file, most).map_err(|error| match error {
-        ReadError::Io(error) => format!("cannot be read: {error}"),
-        ReadError::TooLarge(size) => format!("has {size} bytes: more than engine.maxComponent, {most}"),
+        ReadError::Io(error) => format!("cannot read the file: {error}"),
+        ReadError::TooLarge(size) => format!("the file has {size} bytes, more than engine.maxComponent, {most}"),
     })?;
     let anatomy = anatomy(&bytes).map_err(|error| error.to_string())?;
-    let seen = inspector(&config)?;
-    let seen = super::runtime()?.block_on(seen.component(&args.file)).map_err(|error| error.to_string());
+    let inspector = inspector(&config)?;
+    let seen = super::runtime()?.block_on(inspector.component(&args.file)).map_err(|error| error.to_string());
     Ok(Report { file: source::shown(&args.file).to_string(), anatomy, seen })
 }
 
-/// Those of the project that the file is in. What is compiled is kept there, if there is one; else nowhere.
+/// The settings of the file's project, whose cache keeps the compiled component. Without a project,
+/// the cache is a temporary folder.
 fn settings(args: &InspectArgs) -> Result<(Config, Option<TempDir>), String> {
     let dir = args.file.parent().unwrap_or(Path::new("."));
     let mut config = Config::load(args.settings.sources(project::of(dir))).map_err(|faults| faults.to_string())?;
@@ -82,7 +85,7 @@ impl Report {
         self.seen.as_ref().err().map(|why| why.lines().map(str::to_owned).collect()).unwrap_or_default()
     }
 
-    /// The version of the contract that it exports.
+    /// The version of the contract that the component exports.
     fn contract(&self) -> Option<&str> {
         self.anatomy.exports.iter().find_map(|name| Some(name.strip_prefix("fanfare:module/")?.split_once('@')?.1))
     }
@@ -96,9 +99,9 @@ impl Report {
         line("contract", self.contract().unwrap_or("none of fanfare:module"));
         if let Ok(Seen { exports, handlers }) = &self.seen {
             line("calls", if exports.serial { "one at a time (sync)" } else { "many at once (async)" });
-            line("snapshot", if exports.snapshot { "yes: its state goes over in a swap" } else { "no" });
+            line("snapshot", if exports.snapshot { "yes: a swap hands its state over" } else { "no" });
             let handlers = handlers.as_ref().map(|names| names.iter().map(|name| printable(name)).collect::<Vec<_>>());
-            line("handlers", &handlers.map_or("it does not say (no describe)".to_owned(), |names| listed(&names)));
+            line("handlers", &handlers.map_or("unknown (no export describe)".to_owned(), |names| listed(&names)));
         }
         for producer in producers {
             let made = format!("{} {}", printable(&producer.name), printable(&producer.version));
@@ -134,7 +137,7 @@ fn listed(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// A size as people say it.
+/// A size with a unit.
 pub struct Bytes(pub usize);
 
 impl std::fmt::Display for Bytes {
@@ -153,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_read_well() {
+    fn a_size_has_the_largest_fitting_unit() {
         let all: Vec<String> = [0, 1_023, 1_024, 1_536, 1 << 20].iter().map(|size| Bytes(*size).to_string()).collect();
         assert_eq!(all, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "1.0 MiB"]);
     }

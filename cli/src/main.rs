@@ -1,4 +1,4 @@
-//! The command line. Every flag has a variable as its twin.
+//! The command line. An environment variable can replace every flag.
 
 mod build;
 mod call;
@@ -38,37 +38,37 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the modules.
+    /// Start the host and serve the modules.
     Serve(serve::ServeArgs),
-    /// Serve the modules, and build and swap one whenever its sources are saved.
+    /// Serve the modules; build and swap a module when its sources change.
     Dev(dev::DevArgs),
-    /// Check fanfare.json and every module, and print all faults at once.
+    /// Check fanfare.json and every module, and report all faults at once.
     Check(check::CheckArgs),
-    /// Make a module in Rust that builds and passes its tests.
+    /// Create a module in Rust that builds and passes its tests.
     New(new::NewArgs),
-    /// Build modules with the commands of their module.json, and check what came out.
+    /// Build modules with the build.command of their module.json, and check the components.
     Build(build::BuildArgs),
-    /// Run a module's cases, its files `*.test.json`, in a host that is gone afterwards.
+    /// Run the test cases of modules (*.test.json) in a temporary host.
     Test(test::TestArgs),
-    /// Print the effective settings and where each comes from.
+    /// Print the effective settings and the origin of each.
     Config(config::ConfigArgs),
     /// Print the JSON Schema of module.json, fanfare.json or *.test.json.
     Schema(schema::SchemaArgs),
-    /// Show what a component imports, exports and handles, and who made it.
+    /// Show what a component imports, exports and handles, and which tools built it.
     Inspect(inspect::InspectArgs),
-    /// Show and write what a module is granted.
+    /// Show the capabilities that a module asks for, and grant them in fanfare.json.
     Grant(grant::GrantArgs),
-    /// Show a running host: its modules and how they are.
+    /// Show a running host and the state of its modules.
     Status(status::StatusArgs),
-    /// Emit a broadcast of a module, through the admin listener.
+    /// Emit a broadcast of a module in a running host.
     Emit(emit::EmitArgs),
-    /// Call a route of a module, through the admin listener.
+    /// Call a route of a module in a running host.
     Call(call::CallArgs),
-    /// Read fanfare.json and the modules' folders again, and let what is there take over, through the admin listener.
+    /// Reload fanfare.json and modules in a running host.
     Reload(reload::ReloadArgs),
-    /// Go back to a generation of a module that served before, through the admin listener.
+    /// Return a module to an earlier generation in a running host.
     Rollback(reload::RollbackArgs),
-    /// Compile one component: what `serve` starts as a child process.
+    /// Compile one component. The host starts this command as a child process.
     #[command(hide = true)]
     Compile(compile::CompileArgs),
 }
@@ -94,15 +94,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// This program, which is its own compiler.
+/// The path of this executable, which the host starts to compile components.
 fn program() -> Result<PathBuf, String> {
-    std::env::current_exe().map_err(|error| format!("the program does not find itself: {error}"))
+    std::env::current_exe().map_err(|error| format!("cannot locate the fanfare executable: {error}"))
 }
 
-/// For a command that waits in one thread.
+/// A runtime on the current thread.
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| format!("the runtime does not start: {error}"))
+    runtime.map_err(|error| format!("cannot start the async runtime: {error}"))
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use fanfare::tooling::config::variables::{OTHERS, known};
 
-    /// Of every command that people use: its flags and arguments, under the command's name.
+    /// The flags and arguments of every visible command, each with the name of its command.
     fn arguments() -> Vec<(String, clap::Arg)> {
         let cli = Cli::command();
         let commands = cli.get_subcommands().filter(|command| !command.is_hide_set());
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_has_a_variable() {
+    fn every_flag_can_be_set_by_a_variable() {
         let commands: BTreeSet<_> = arguments().into_iter().map(|(command, _)| command).collect();
         assert!(commands.iter().any(|name| name == "serve") && commands.len() >= 8, "{commands:?}");
         for (command, flag) in arguments().into_iter().filter(|(_, argument)| !argument.is_positional()) {
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_of_every_flag_is_known_and_no_other_one() {
+    fn the_known_variables_are_those_that_flags_read() {
         let read: BTreeSet<String> = arguments().iter().filter_map(|(_, argument)| variable(argument)).collect();
         for name in &read {
             assert!(OTHERS.contains(&name.as_str()) || known().contains_key(name), "{name}");
         }
-        // The one that no flag stands for makes a test write the schemas.
+        // Only tests read FANFARE_BLESS: it makes them write the schemas.
         for name in OTHERS.iter().filter(|name| **name != "FANFARE_BLESS") {
-            assert!(read.contains(*name), "nothing reads {name}");
+            assert!(read.contains(*name), "no flag reads {name}");
         }
     }
 }

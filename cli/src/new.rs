@@ -1,29 +1,29 @@
-//! `fanfare new`: a module that builds and passes its tests.
+//! `fanfare new`: creates a module that builds and passes its tests.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::config::SettingsArgs;
 use super::project;
-use super::terminal::{complain, print};
+use super::terminal::{exit, print};
 use fanfare::Config;
 use fanfare::tooling::config::formats;
 use fanfare::tooling::document::source;
-use sdk::{LOCK, Placed};
+use sdk::{LOCK, Placement};
 
 mod sdk;
 
 /// Flags of `fanfare new`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct NewArgs {
-    /// The name of the module, which is that of its folder.
+    /// The name of the module and of its folder.
     #[arg(env = "FANFARE_MODULE")]
     pub name: String,
     #[command(flatten)]
     pub settings: SettingsArgs,
 }
 
-/// What is put where: the file's name, and its text with what is to be filled in.
+/// The files of a module: name and text, both with `{{placeholders}}`.
 const TEMPLATE: &[(&str, &str)] = &[
     ("module.json", include_str!("new/template/module.json")),
     ("Cargo.toml", include_str!("new/template/Cargo.toml.txt")),
@@ -33,8 +33,8 @@ const TEMPLATE: &[(&str, &str)] = &[
     (".gitignore", "target/\n"),
 ];
 
-/// Names of crates that a module's own would hide, or that the language has.
-const TAKEN: &[&str] = &[
+/// Names that a crate cannot have, because Rust reserves them or the standard library uses them.
+const RESERVED: &[&str] = &[
     "abstract",
     "alloc",
     "as",
@@ -94,18 +94,12 @@ const TAKEN: &[&str] = &[
     "yield",
 ];
 
-/// Makes the module, and says what to do next.
+/// Creates the module and prints the next steps.
 pub fn run(args: &NewArgs) -> ExitCode {
-    match new(args) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            complain(&format!("fanfare: {why}\n"));
-            ExitCode::FAILURE
-        }
-    }
+    exit(new(args).map(|text| {
+        print(&text);
+        ExitCode::SUCCESS
+    }))
 }
 
 fn new(args: &NewArgs) -> Result<String, String> {
@@ -116,13 +110,16 @@ fn new(args: &NewArgs) -> Result<String, String> {
     let here = Path::new(".");
     if args.settings.config.is_none() && args.settings.modules.is_none() && project::is_module(here) {
         let project = project::of(here);
-        return Err(format!("this is the folder of a module: go to that of its project, {}", project.display()));
+        return Err(format!(
+            "this is the folder of a module; run the command in the folder of its project, {}",
+            project.display()
+        ));
     }
     let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string())?;
     let dir = config.modules_dir.join(name);
     let shown = source::shown(&dir);
     if dir.symlink_metadata().is_ok() {
-        return Err(format!("{shown} is there already: take another name, or remove it"));
+        return Err(format!("{shown} already exists; choose another name or remove it"));
     }
     std::fs::create_dir_all(&config.modules_dir)
         .map_err(|error| format!("{}: {error}", source::shown(&config.modules_dir)))?;
@@ -130,18 +127,19 @@ fn new(args: &NewArgs) -> Result<String, String> {
     write(&dir, name, &sdk).map_err(|error| format!("{shown}: {error}"))?;
     let listen = config.http.listen;
     Ok(format!(
-        "made {shown}: module.json, Cargo.toml, src/lib.rs, {name}.test.json\n{note}\nnext:\n  fanfare build {shown}\n  \
+        "created {shown}: module.json, Cargo.toml, src/lib.rs, {name}.test.json\n{note}\nnext:\n  fanfare build {shown}\n  \
          fanfare test {shown}\n  fanfare dev\n  curl http://{listen}/api/{name}/Ada\n"
     ))
 }
 
-/// Where things are, seen from the module's folder.
+/// Paths of the SDK, relative to the module's folder.
 struct Sdk {
     crates: &'static str,
     schemas: &'static str,
 }
 
-/// That of the checkout of Fanfare that the modules are in; else one beside the modules, which is written when it is not there.
+/// Finds the SDK of the Fanfare checkout around the modules. Outside a checkout, writes the SDK
+/// beside the modules.
 fn find_sdk(modules_dir: &Path) -> Result<(Sdk, String), String> {
     let checkout = modules_dir.parent().filter(|above| {
         ["sdk/rust/fanfare-sdk/Cargo.toml", "wit/worlds.wit", "schema/test.schema.json"]
@@ -154,17 +152,19 @@ fn find_sdk(modules_dir: &Path) -> Result<(Sdk, String), String> {
     let dir = modules_dir.join("_sdk");
     let shown = source::shown(&dir);
     let note = match sdk::place(&dir)? {
-        Placed::Written => format!("made {shown}: the SDK, which all modules here use\n"),
-        Placed::Replaced => format!("replaced {shown}: it was the SDK of another fanfare\n"),
-        Placed::Changed => {
-            format!("left {shown} as it is: it is the SDK of another fanfare, and was changed since it was written\n")
+        Placement::Written => format!("created {shown}: the SDK that all modules here use\n"),
+        Placement::Replaced => format!("replaced {shown}: it was the SDK of another version of fanfare\n"),
+        Placement::Modified => {
+            format!(
+                "kept {shown}: it is the SDK of another version of fanfare, and its files were changed; remove it to get this version's\n"
+            )
         }
-        Placed::Kept => String::new(),
+        Placement::Current => String::new(),
     };
     Ok((Sdk { crates: "../_sdk", schemas: "../_sdk/schema" }, note))
 }
 
-/// The folder appears whole or not at all.
+/// Writes the module's folder: whole or not at all.
 fn write(dir: &Path, name: &str, sdk: &Sdk) -> std::io::Result<()> {
     let crate_name = crate_of(name);
     let filled = |text: &str| {
@@ -177,10 +177,11 @@ fn write(dir: &Path, name: &str, sdk: &Sdk) -> std::io::Result<()> {
     sdk::write_folder(dir, files, None)
 }
 
-/// The name of the module's crate: the module's own, unless another crate has it.
+/// The name of the module's crate: that of the module, unless it is reserved or a dependency has
+/// it.
 fn crate_of(name: &str) -> String {
     let locked = format!("name = \"{name}\"");
-    let taken = TAKEN.contains(&name) || LOCK.lines().any(|line| line == locked);
+    let taken = RESERVED.contains(&name) || LOCK.lines().any(|line| line == locked);
     if taken { format!("{name}-module") } else { name.to_owned() }
 }
 
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crate_has_the_modules_name_unless_it_is_taken() {
+    fn a_crate_has_the_name_of_its_module_unless_it_is_taken() {
         for (name, crate_name) in [
             ("hello", "hello"),
             ("my-module", "my-module"),
@@ -203,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_module_of_the_docs_is_this_one() {
+    fn docs_first_module_shows_the_template() {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/first-module.md");
         let page = std::fs::read_to_string(page).unwrap();
         for (file, text) in [("module.json", TEMPLATE[0].1), ("src/lib.rs", TEMPLATE[3].1)] {
             let text = text.replace("{{schema}}", "../../schema").replace("{{file}}", "hello");
             let shown = text.split("\n#[cfg(test)]").next().unwrap().trim_end();
-            assert!(page.contains(shown), "{file} on docs/first-module.md is not what `fanfare new` writes");
+            assert!(page.contains(shown), "docs/first-module.md shows another {file} than `fanfare new` writes");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A line at the bottom of the terminal that says what is being compiled. The log goes above it.
+//! The progress line: shows at the bottom of the terminal what is being compiled. The log scrolls
+//! above it.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use parking_lot::Mutex;
 
 use fanfare::tooling::{Compiling, Logged, Progress};
 
-/// Erases what stands in the line of the cursor.
+/// Erases the line of the cursor.
 const ERASE: &str = "\r\x1b[K";
 
-/// The line, and the way to the terminal for everything else.
+/// The progress line. The log must be written through it too.
 #[derive(Clone)]
 pub struct Line(Arc<Mutex<Terminal>>);
 
@@ -21,7 +22,7 @@ struct Terminal {
 }
 
 impl Line {
-    /// On standard error, if that is a terminal.
+    /// A line on standard error. `None` if that is no terminal.
     pub fn on_terminal() -> Option<Line> {
         io::stderr().is_terminal().then(|| Line::on(io::stderr()))
     }
@@ -31,7 +32,7 @@ impl Line {
     }
 }
 
-/// The line if there is a terminal for it, else the log.
+/// Reports progress in the line, or in the log if there is no terminal.
 pub fn progress(line: Option<Line>) -> Arc<dyn Progress> {
     match line {
         Some(line) => Arc::new(line),
@@ -49,7 +50,8 @@ impl Progress for Line {
         let text = format!("compiling {module}, module {place} of {of}: {:.1} s", so_far.as_secs_f64());
         let mut terminal = self.0.lock();
         terminal.is_drawn = true;
-        // In one line, however narrow: it wraps neither now nor when it is erased. Whoever reads may have left.
+        // Turns off wrapping, so that the text stays in one line and can be erased. An error means
+        // that the terminal is closed.
         _ = write!(terminal.out, "{ERASE}\x1b[?7l{text}\x1b[?7h").and_then(|()| terminal.out.flush());
     }
 
@@ -66,7 +68,7 @@ impl Terminal {
     }
 }
 
-/// For the log: the line of progress is gone until it is told next.
+/// Writes the log: erases the progress line first. The next report draws it again.
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut terminal = self.0.lock();
@@ -83,11 +85,11 @@ impl Write for Line {
 mod tests {
     use super::*;
 
-    /// A terminal that keeps what it gets.
+    /// A terminal that records everything written to it.
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Recorder(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Recorder {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().write(bytes)
         }
@@ -98,9 +100,9 @@ mod tests {
     }
 
     #[test]
-    fn it_is_drawn_in_place_and_gives_way_to_the_log() {
-        let kept = Kept::default();
-        let mut line = Line::on(kept.clone());
+    fn the_line_is_redrawn_in_place_below_the_log() {
+        let recorder = Recorder::default();
+        let mut line = Line::on(recorder.clone());
         let tell = |line: &Line, tenths: u64| {
             line.tell(&Compiling { module: "flags", so_far: Duration::from_millis(tenths * 100), place: 2, of: 5 });
         };
@@ -114,6 +116,6 @@ mod tests {
         line.ended();
         let drawn = |time| format!("{ERASE}\x1b[?7lcompiling flags, module 2 of 5: {time} s\x1b[?7h");
         let expected = format!("before\n{}{}{ERASE}log\nmore\n{}{ERASE}", drawn("0.1"), drawn("1.2"), drawn("1.3"));
-        assert_eq!(String::from_utf8(kept.0.lock().clone()).unwrap(), expected);
+        assert_eq!(String::from_utf8(recorder.0.lock().clone()).unwrap(), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Which project a folder belongs to, and which modules a command without a name means.
+//! The project of a folder, and the modules that a command works on.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use fanfare::Config;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::{config, manifest};
 
-/// The folder of the project that a module's folder is in: the nearest one above with a `fanfare.json`, else the one above
-/// `modules`, else the module's own.
+/// The project's folder of a module: the nearest folder above with a `fanfare.json`, else the one
+/// above `modules`, else the module's own folder.
 pub fn of(module: &Path) -> PathBuf {
     let full: PathBuf = std::path::absolute(module).unwrap_or_else(|_| module.to_owned()).components().collect();
     let named = full.ancestors().skip(1).find(|above| above.join(config::FILE_NAME).is_file());
@@ -16,38 +16,40 @@ pub fn of(module: &Path) -> PathBuf {
     named.or(usual).unwrap_or(&full).to_owned()
 }
 
-/// Whether it is a module's folder and no project's.
+/// Whether a folder is that of a module and not of a project.
 pub fn is_module(dir: &Path) -> bool {
     dir.join(manifest::FILE_NAME).exists() && !dir.join(config::FILE_NAME).exists()
 }
 
-/// What a command is asked to work on.
-pub struct Wanted {
+/// The settings and modules that a command works on.
+pub struct Selection {
     pub config: Config,
-    /// The folders of modules, in the order of their names.
+    /// The folders of the modules, by name.
     pub modules: Vec<PathBuf>,
-    /// Whether one module was named.
+    /// Whether the user named a single module.
     pub alone: bool,
 }
 
-impl Wanted {
-    /// That of a module's folder; else all modules of the project that `dir` is.
-    pub fn new(dir: Option<&Path>, settings: &SettingsArgs) -> Result<Wanted, String> {
+impl Selection {
+    /// The module in `dir`, or all modules of the project in `dir`. By default `dir` is the current
+    /// folder.
+    pub fn new(dir: Option<&Path>, settings: &SettingsArgs) -> Result<Selection, String> {
         let dir = dir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !dir.is_dir() {
-            return Err(format!("{}: is not a folder", shown(dir)));
+            return Err(format!("{}: not a folder", shown(dir)));
         }
         let alone = is_module(dir);
         let project = if alone { of(dir) } else { dir.to_owned() };
         let config = Config::load(settings.sources(project)).map_err(|faults| faults.to_string())?;
         if alone {
-            return Ok(Wanted { config, modules: vec![dir.to_owned()], alone });
+            return Ok(Selection { config, modules: vec![dir.to_owned()], alone });
         }
         let modules_dir = &config.modules_dir;
-        let scanned = manifest::scan(modules_dir)
-            .map_err(|error| format!("{}: {error}: name the folder of a module", shown(modules_dir)))?;
+        let scanned = manifest::scan(modules_dir).map_err(|error| {
+            format!("{}: {error}; create this folder, or pass the folder of a module", shown(modules_dir))
+        })?;
         let modules = scanned.into_iter().map(|module| module.dir).collect();
-        Ok(Wanted { config, modules, alone })
+        Ok(Selection { config, modules, alone })
     }
 }
 
@@ -62,7 +64,7 @@ mod tests {
         let module = root.join("a/modules/m");
         std::fs::create_dir_all(&module).unwrap();
         assert_eq!(of(&module), root.join("a"));
-        assert_eq!(of(&root.join("a")), root.join("a"), "nothing says more");
+        assert_eq!(of(&root.join("a")), root.join("a"), "no folder above names a project");
         std::fs::write(root.join("fanfare.json"), "{}").unwrap();
         assert_eq!(of(&module), root);
         assert_eq!(of(&module.join(".")), root);

@@ -1,4 +1,4 @@
-//! `fanfare reload` and `fanfare rollback`: another generation takes over.
+//! `fanfare reload` and `fanfare rollback`: replace the generation that serves.
 
 use std::process::ExitCode;
 
@@ -8,24 +8,26 @@ use super::client::{self, AdminArgs, ClientError, Output, encoded};
 use super::terminal::complain;
 use fanfare::api::{Outcome, RefusedReload, ReloadEntry, Reloaded};
 
-/// Read fanfare.json and a module's folder again, or all of them, and let what is there take over in every worker.
+/// Flags of `fanfare reload`.
 #[derive(Debug, clap::Args)]
 pub struct ReloadArgs {
-    /// The module. Without one, every module.
+    /// The module [default: every module].
     pub module: Option<String>,
-    /// What is in the folder even when a rollback has pinned another generation, or the state cannot go over: it is lost then.
+    /// Load the folder even if a rollback has pinned another generation. If the state cannot be
+    /// handed over, it is lost.
     #[arg(long, env = "FANFARE_FORCE", value_parser = FalseyValueParser::new())]
     pub force: bool,
     #[command(flatten)]
     pub admin: AdminArgs,
 }
 
-/// Go back to a generation that served before. It stays, across restarts, until the module's folder changes.
+/// Flags of `fanfare rollback`.
 #[derive(Debug, clap::Args)]
 pub struct RollbackArgs {
-    /// The module.
+    /// The module. The host keeps serving the earlier generation, across restarts, until the
+    /// module's folder changes.
     pub module: String,
-    /// The generation, by the beginning of its digest. Default the one before that which serves.
+    /// The generation, by the first characters of its digest [default: the previous one].
     #[arg(long, value_name = "GENERATION", env = "FANFARE_TO")]
     pub to: Option<String>,
     #[command(flatten)]
@@ -45,7 +47,7 @@ impl RollbackArgs {
         let to = self.to.as_ref().map(|to| format!("?to={}", encoded(to))).unwrap_or_default();
         let path = format!("/v1/modules/{}/rollback{to}", encoded(&self.module));
         let answer = client::ask_for_a_swap(&self.admin.admin, &path).await?;
-        Ok(Output::of(if self.admin.json { answer.text() } else { told(&answer.parse()?) }))
+        Ok(Output::of(if self.admin.json { answer.text() } else { outcome_line(&answer.parse()?) }))
     }
 }
 
@@ -57,7 +59,7 @@ impl ReloadArgs {
         let answer = client::ask_for_a_swap(&self.admin.admin, &path).await?;
         let reloaded: Reloaded = answer.parse()?;
         warn_of_restart(&reloaded.restart);
-        Ok(Output::of(if self.admin.json { answer.text() } else { told(&reloaded) }))
+        Ok(Output::of(if self.admin.json { answer.text() } else { outcome_line(&reloaded) }))
     }
 
     async fn all(&self, force: &str) -> Result<Output, ClientError> {
@@ -70,41 +72,38 @@ impl ReloadArgs {
         warn_of_restart(restart.map_or(&[], Vec::as_slice));
         let refused = entries.iter().filter(|entry| matches!(entry, ReloadEntry::Refused(_))).count();
         let line = |entry: &ReloadEntry| match entry {
-            ReloadEntry::Reloaded(reloaded) => told(reloaded),
+            ReloadEntry::Reloaded(reloaded) => outcome_line(reloaded),
             ReloadEntry::Refused(RefusedReload { module, reason, .. }) => format!("{module}: refused: {reason}\n"),
         };
         let text = if self.admin.json { answer.text() } else { entries.iter().map(line).collect() };
-        let failure = (refused > 0).then(|| format!("{refused} of {} modules are refused", entries.len()));
+        let failure = (refused > 0).then(|| format!("{refused} of {} modules were refused", entries.len()));
         Ok(Output { text, failure })
     }
 }
 
 fn warn_of_restart(keys: &[String]) {
     if !keys.is_empty() {
-        complain(&format!(
-            "warning: changed in fanfare.json, and not taken up before a restart: {}\n",
-            keys.join(", ")
-        ));
+        complain(&format!("warning: changes in fanfare.json that need a restart: {}\n", keys.join(", ")));
     }
 }
 
-fn told(reloaded: &Reloaded) -> String {
+fn outcome_line(reloaded: &Reloaded) -> String {
     let Reloaded { module, outcome, generation, from, running, pinned, durable, restart: _ } = reloaded;
     let generation = generation.as_deref().unwrap_or_default();
     let what = match (outcome, from.as_deref()) {
-        (Outcome::Started, _) => format!("serves, generation {generation}"),
+        (Outcome::Started, _) => format!("started, generation {generation}"),
         (Outcome::Unchanged, _) => format!("unchanged, generation {generation}"),
-        (Outcome::Removed, _) => "its folder is gone, not served any more".to_owned(),
+        (Outcome::Removed, _) => "removed, because its folder no longer exists".to_owned(),
         (Outcome::Swapped, Some(from)) if from != generation => {
-            format!("generation {generation} in the place of {from}")
+            format!("generation {generation} replaced {from}")
         }
-        (Outcome::Swapped, _) => format!("renewed, generation {generation}"),
+        (Outcome::Swapped, _) => format!("restarted, generation {generation}"),
     };
-    let ran_on = match running {
+    let unsaved = match running {
         0 => String::new(),
-        count => format!("; {count} calls ran on in the old instances when their state was saved"),
+        count => format!("; {count} calls still ran when the state was saved, their later changes are lost"),
     };
-    let pinned = if *pinned { "; pinned until the folder changes, or `fanfare reload --force`" } else { "" };
-    let memory = if *durable { "" } else { "; not saved in stateDir yet, a restart may serve another generation" };
-    format!("{module}: {what}{ran_on}{pinned}{memory}\n")
+    let pinned = if *pinned { "; pinned until the folder changes or `fanfare reload --force`" } else { "" };
+    let undurable = if *durable { "" } else { "; not saved in stateDir yet, so a restart may load another generation" };
+    format!("{module}: {what}{unsaved}{pinned}{undurable}\n")
 }

@@ -1,4 +1,4 @@
-//! `fanfare schema`: the JSON Schemas, for editors.
+//! `fanfare schema`: prints a JSON Schema for editors.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use fanfare::tooling::manifest;
 /// Flags of `fanfare schema`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SchemaArgs {
-    /// Which file it describes.
+    /// The file to describe.
     #[arg(value_enum, env = "FANFARE_SCHEMA")]
     pub which: Which,
 }
@@ -37,7 +37,7 @@ impl Which {
     }
 }
 
-/// Prints it.
+/// Prints the schema.
 pub fn run(args: &SchemaArgs) -> ExitCode {
     print(&args.which.document());
     ExitCode::SUCCESS
@@ -48,9 +48,9 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// `FANFARE_BLESS=1 cargo test` writes them anew.
+    /// `FANFARE_BLESS=1 cargo test` updates the files.
     #[test]
-    fn the_schemas_in_the_repository_are_those_of_the_types() {
+    fn the_schemas_in_the_repository_match_the_types() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for (which, name) in [
             (Which::Module, "module.schema.json"),
@@ -65,13 +65,13 @@ mod tests {
             let there = std::fs::read_to_string(&file).unwrap_or_default();
             assert!(
                 there == which.document(),
-                "schema/{name} is not that of the types: run FANFARE_BLESS=1 cargo test"
+                "schema/{name} does not match the types: run FANFARE_BLESS=1 cargo test"
             );
         }
     }
 
     #[test]
-    fn every_key_is_described_and_none_of_our_own_keywords_is_shown() {
+    fn every_key_has_a_description_and_no_internal_keyword_is_shown() {
         fn described(schema: &serde_json::Value, path: &str) {
             for (name, value) in schema.as_object().into_iter().flatten() {
                 assert!(!name.starts_with("x-"), "{path}.{name}");

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::config::SettingsArgs;
 use super::progress::{Line, progress};
-use super::terminal::{complain, print};
+use super::terminal::{exit, print};
 use fanfare::tooling::{ModuleState, raise_limit};
 use fanfare::{Config, Host, RunningHost, Stopped};
 
@@ -20,52 +20,42 @@ use fanfare::{Config, Host, RunningHost, Stopped};
 pub struct ServeArgs {
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// Exit with status 1 when a module is refused or has failed.
+    /// Exit with status 1 if a module is refused or fails to start.
     #[arg(long, env = "FANFARE_STRICT", value_parser = FalseyValueParser::new())]
     pub strict: bool,
-    /// What to log, such as `info`, `debug` or `fanfare=debug,guest=warn`.
+    /// The log filter, such as `info`, `debug` or `fanfare=debug,guest=warn`.
     #[arg(long, value_name = "FILTER", env = "FANFARE_LOG", default_value = "info")]
     pub log: String,
 }
 
-/// What a command does beside the host that it runs.
+/// Work that a command does around the host that it runs.
 pub trait Companion {
-    /// When the host has its ports, and has loaded nothing yet.
-    fn before(&mut self) -> impl Future<Output = ()>;
+    /// Runs once, after the host has bound its ports and before it loads modules.
+    fn prepare(&mut self) -> impl Future<Output = ()>;
 
-    /// As long as it serves.
-    fn beside(&mut self, host: &RunningHost) -> impl Future<Output = Infallible>;
+    /// Runs while the host serves.
+    fn accompany(&mut self, host: &RunningHost) -> impl Future<Output = Infallible>;
 }
 
-/// Nothing.
+/// The companion of `fanfare serve`, which does nothing.
 struct Alone;
 
 impl Companion for Alone {
-    async fn before(&mut self) {}
+    async fn prepare(&mut self) {}
 
-    async fn beside(&mut self, _: &RunningHost) -> Infallible {
+    async fn accompany(&mut self, _: &RunningHost) -> Infallible {
         std::future::pending().await
     }
 }
 
-/// Serves until a signal comes. The first one drains, the second one ends at once.
+/// Serves until a signal arrives. The first signal drains the host, the second one ends the process
+/// at once.
 pub fn run(args: &ServeArgs) -> ExitCode {
     let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string());
     exit(config.and_then(|config| serve(args, config, Alone)))
 }
 
-/// The exit code of a command that has served, with the reason when it could not.
-pub fn exit(served: Result<ExitCode, String>) -> ExitCode {
-    match served {
-        Ok(code) => code,
-        Err(message) => {
-            complain(&format!("fanfare: {message}\n"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Serves until a signal comes.
+/// Runs a host and its companion until a signal arrives.
 pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) -> Result<ExitCode, String> {
     let line = Line::on_terminal();
     let (log, lost) = start_log(&args.log, line.clone())?;
@@ -73,20 +63,20 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let compiler = std::env::current_exe().map_err(|error| format!("the program does not find itself: {error}"))?;
+    let compiler = std::env::current_exe().map_err(|error| format!("cannot locate the fanfare executable: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("the runtime does not start: {error}"))?;
+        .map_err(|error| format!("cannot start the async runtime: {error}"))?;
     runtime.block_on(async {
-        let mut signals = Signals::new().map_err(|error| format!("signals cannot be watched: {error}"))?;
+        let mut signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let strict = args.strict;
         let host = Host::bind(config, compiler).map_err(|error| error.to_string())?.with_progress(progress(line));
         let host = host.with_lost_lines(Arc::new(move || lost.dropped_lines()));
         let start = async {
-            companion.before().await;
+            companion.prepare().await;
             let host = host.start().await.map_err(|error| error.to_string())?;
-            if strict { must_be_whole(host) } else { Ok(host) }
+            if strict { require_all_ready(host).map_err(|why| format!("--strict: {why}")) } else { Ok(host) }
         };
         let host = tokio::select! {
             host = start => host?,
@@ -95,18 +85,18 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
         greet(&host);
         let code = tokio::select! {
             code = signals.next() => code,
-            never = companion.beside(&host) => match never {},
+            never = companion.accompany(&host) => match never {},
         };
-        tracing::info!("draining; a second signal ends at once");
+        tracing::info!("draining; send the signal again to stop at once");
         tokio::select! {
             stopped = host.stop() => Ok(match stopped {
                 Stopped::Clean => ExitCode::SUCCESS,
                 Stopped::CutOff => {
-                    tracing::warn!("some calls were cut off at shutdown.drain");
+                    tracing::warn!("shutdown.drain has passed: some calls were cut off");
                     ExitCode::SUCCESS
                 }
             }),
-            // At once, whatever the threads are at.
+            // Skips destructors, because they would wait for threads that are busy.
             _ = signals.next() => {
                 drop(log);
                 std::process::exit(i32::from(code))
@@ -115,17 +105,17 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
     })
 }
 
-/// The host, unless a module of it is refused or not ready.
-pub(super) fn must_be_whole(host: RunningHost) -> Result<RunningHost, String> {
+/// Returns the host if every module is ready, otherwise why each of the others is not.
+pub(super) fn require_all_ready(host: RunningHost) -> Result<RunningHost, String> {
     let mut faults = host.roster().refused();
     for slot in host.dispatch().places().all().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
         let state = slot.state();
         faults.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
     }
-    if faults.is_empty() { Ok(host) } else { Err(format!("--strict: {}", faults.join("\n"))) }
+    if faults.is_empty() { Ok(host) } else { Err(faults.join("\n")) }
 }
 
-/// Says what is served where.
+/// Prints the addresses and the state of every module.
 fn greet(host: &RunningHost) {
     let mut text =
         format!("fanfare serves http://{}\n      operator http://{}\n", host.http_address(), host.admin_address());
@@ -143,15 +133,19 @@ fn greet(host: &RunningHost) {
     print(&text);
 }
 
-/// Lines of the log that wait for whoever reads standard error. Beyond these they are lost and counted: a reader that stands
-/// still stops nothing else.
+/// The most log lines that wait for the reader of standard error. The host drops and counts further
+/// ones, so that a reader that stops reading does not block it.
 const WAITING_LINES: usize = 8_192;
 
-/// Text on a terminal, else JSON, to standard error. The guard writes what waits when it goes.
+/// Logs to standard error: text on a terminal, JSON elsewhere. Dropping the guard writes the
+/// waiting lines.
 fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, ErrorCounter), String> {
-    // What watches files warns of each watch that ends with its folder. A directive of the user's own comes later and counts.
+    // `notify` warns when a watched folder is removed, which is normal here. A later directive of
+    // the user overrides this one.
     let directives = format!("notify=error,{filter}");
-    let filter = EnvFilter::try_new(directives).map_err(|error| format!("--log {filter}: {error}"))?;
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
+        format!("--log {filter}: {error}; use a level such as `info`, or directives such as `fanfare=debug,guest=warn`")
+    })?;
     let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
     let is_terminal = terminal.is_some();
     let (writer, guard) = match terminal {
@@ -167,7 +161,7 @@ fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, Error
     Ok((guard, lost))
 }
 
-/// The signals that end the program.
+/// The signals that stop the host.
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
@@ -179,7 +173,8 @@ impl Signals {
         Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The exit code that a shell gives to a process ended by the signal that came.
+    /// Waits for a signal; returns the exit code that a shell reports for a process that this
+    /// signal ended.
     async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 130,

@@ -1,4 +1,4 @@
-//! `fanfare status`: what runs where, and how it is.
+//! `fanfare status`: shows the modules of a running host and their state.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -8,10 +8,10 @@ use http::Method;
 use super::client::{self, AdminArgs, ClientError, Output, printable};
 use fanfare::api::{Connections, IsolateStatus, ModuleStatus, Status};
 
-/// Characters of a generation's digest that are shown.
-const DIGEST: usize = 12;
+/// The number of characters shown of a generation's digest.
+const DIGEST_CHARS: usize = 12;
 
-/// Show the modules of a running host: where they run, their state, and why they failed if they did.
+/// Flags of `fanfare status`.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     #[command(flatten)]
@@ -36,7 +36,7 @@ fn readable(status: &Status) -> String {
     if max > 0 {
         _ = write!(text, "{open} of {max} connections");
         if max < configured {
-            _ = write!(text, "; `ulimit -n` allows no more, http.maxConnections is {configured}");
+            _ = write!(text, "; `ulimit -n` is too low for http.maxConnections, {configured}");
         }
         text.push('\n');
     }
@@ -58,7 +58,10 @@ fn readable(status: &Status) -> String {
     for isolate in &status.blocked {
         let isolate = printable(isolate);
         // Writing to a string cannot fail.
-        _ = writeln!(text, "\n{isolate} is blocked: host code holds its thread, so its connections and modules wait");
+        _ = writeln!(
+            text,
+            "\n{isolate} is blocked: code of the host occupies its thread, so its connections and modules wait"
+        );
     }
     for module in &status.modules {
         reasons(module, &mut text);
@@ -68,7 +71,7 @@ fn readable(status: &Status) -> String {
         let (left, limit) = (bytes.left() >> 30, bytes.limit >> 30);
         _ = writeln!(
             text,
-            "\nleft for memories of instances: {left} of {limit} GiB of address space, {} of {} mappings",
+            "\nfree for memories of instances: {left} of {limit} GiB of address space, {} of {} mappings",
             mappings.left(),
             mappings.limit
         );
@@ -76,9 +79,9 @@ fn readable(status: &Status) -> String {
     text
 }
 
-/// A row per isolate; what is about the whole module stands in the first.
+/// One row per isolate. The first row also shows the state of the whole module.
 fn rows_of(module: &ModuleStatus, blocked: &[String]) -> Vec<[String; 8]> {
-    let digest = module.generation.as_deref().unwrap_or("-").chars().take(DIGEST).collect::<String>();
+    let digest = module.generation.as_deref().unwrap_or("-").chars().take(DIGEST_CHARS).collect::<String>();
     let mut own = [printable(&module.name), printable(&module.state), printable(&digest)];
     if module.isolates.is_empty() {
         let [name, state, digest] = own;
@@ -86,7 +89,7 @@ fn rows_of(module: &ModuleStatus, blocked: &[String]) -> Vec<[String; 8]> {
     }
     let row = |isolate: &IsolateStatus| {
         let [name, state, mut shown] = std::mem::take(&mut own);
-        // One on trial.
+        // During a canary, this isolate runs another generation than the module.
         if let Some(other) = isolate.generation.as_deref().filter(|own| !digest.starts_with(own)) {
             shown = printable(other);
         }
@@ -105,7 +108,7 @@ fn rows_of(module: &ModuleStatus, blocked: &[String]) -> Vec<[String; 8]> {
     module.isolates.iter().map(row).collect()
 }
 
-/// `3, 2 leaked`: the second number only when there is something to tell.
+/// `3`, or `3, 2 leaked` if the second count is not zero.
 fn with_more(count: u64, joint: &str, more: u64, what: &str) -> String {
     if more == 0 { count.to_string() } else { format!("{count}{joint} {more} {what}") }
 }
@@ -124,7 +127,7 @@ fn reasons(module: &ModuleStatus, text: &mut String) {
     }
 }
 
-/// Columns two spaces apart, as wide as their widest cell.
+/// A table whose columns are as wide as their widest cell, with two spaces between them.
 fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
@@ -157,18 +160,18 @@ mod tests {
         {"name":"new","generation":null,"state":"waiting","reason":"new.wasm is not there yet"}]}"#;
 
     async fn output(status: u16, body: &str, json: bool) -> Result<Output, ClientError> {
-        let (mut admin, mut asked) = fake::admin(status, body).await;
+        let (mut admin, mut requests) = fake::admin(status, body).await;
         admin.json = json;
         let output = StatusArgs { admin }.output().await;
-        assert_eq!(asked.recv().await.unwrap(), ("GET".into(), "/v1/status".into(), String::new()));
+        assert_eq!(requests.recv().await.unwrap(), ("GET".into(), "/v1/status".into(), String::new()));
         output
     }
 
     #[tokio::test]
-    async fn a_table_and_the_reasons() {
+    async fn the_status_is_a_table_and_the_reasons() {
         let expected = "\
 node-1 (development)
-7 of 800 connections; `ulimit -n` allows no more, http.maxConnections is 10000
+7 of 800 connections; `ulimit -n` is too low for http.maxConnections, 10000
 
 fanfare.json: gone\\u{1b}
   since then
@@ -179,7 +182,7 @@ flags   ready    0123456789ab  worker-0  ready    0         3            0
                  fedcba987654  worker-2  blocked  0         3, 2 leaked  4 + 1024 broadcasts
 new     waiting  -             -
 
-worker-2 is blocked: host code holds its thread, so its connections and modules wait
+worker-2 is blocked: code of the host occupies its thread, so its connections and modules wait
 
 flags:
   on trial
@@ -191,24 +194,24 @@ flags on worker-1:
 new:
   new.wasm is not there yet
 
-left for memories of instances: 65531 of 65536 GiB of address space, 32761 of 32765 mappings
+free for memories of instances: 65531 of 65536 GiB of address space, 32761 of 32765 mappings
 ";
         assert_eq!(output(200, STATUS, false).await.unwrap().text, expected);
     }
 
     #[tokio::test]
-    async fn as_json_it_is_what_came() {
+    async fn json_is_printed_as_received() {
         assert_eq!(output(200, STATUS, true).await.unwrap(), Output::of(STATUS));
     }
 
     #[tokio::test]
-    async fn without_modules() {
+    async fn a_host_without_modules_says_so() {
         let text = output(200, r#"{"node":"n","environment":"e","modules":[]}"#, false).await.unwrap().text;
         assert_eq!(text, "n (e)\n\nno modules\n");
     }
 
     #[tokio::test]
-    async fn what_is_no_status_is_told() {
+    async fn an_unexpected_document_is_an_error() {
         assert!(matches!(output(200, "{}", false).await, Err(ClientError::Strange { .. })));
     }
 }

@@ -1,22 +1,33 @@
-//! The way of all text to the terminal. Components, guests and file names may have written parts of it.
+//! Prints all text of the program. Escapes control characters, because parts of it come from
+//! components, guests and file names.
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use fanfare::tooling::text::is_dangerous;
 
-/// To standard output. A reader that has gone away is no fault of ours.
+/// Prints to standard output. A reader that has closed the pipe is not an error.
 pub fn print(text: &str) {
     let _ = io::stdout().lock().write_all(visible(text).as_bytes());
     let _ = io::stdout().flush();
 }
 
-/// To standard error.
+/// Prints the error of a failed command, and returns the exit code.
+pub fn exit(result: Result<ExitCode, impl Display>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        complain(&format!("error: {error}\n"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints to standard error.
 pub fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(visible(text).as_bytes());
 }
 
-/// The text without what could move the cursor or show it in another order. Escaped as in JSON, so that JSON
-/// keeps its meaning.
+/// Escapes characters that could move the cursor or reorder the text. Escapes them as JSON does, so
+/// that JSON keeps its meaning.
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut utf16 = [0; 2];
@@ -36,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_reaches_the_terminal_but_text() {
+    fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(visible("a\tb\r\nc grüße 你好\n"), "a\tb\r\nc grüße 你好\n");
         assert_eq!(visible("\u{1b}[2J\r\u{7f}\u{9b}\u{202e}x"), "\\u001b[2J\\u000d\\u007f\\u009b\\u202ex");
         let json = serde_json::json!({ "name": "a\u{9b}\u{202e}b" }).to_string();

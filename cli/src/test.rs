@@ -1,4 +1,4 @@
-//! `fanfare test`: runs a module's cases, `*.test.json`, in a host of its own that is gone afterwards.
+//! `fanfare test`: runs the cases of modules, `*.test.json`, each file in a temporary host.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use super::component;
 use super::config::SettingsArgs;
 use super::progress::{Line, progress};
-use super::project::Wanted;
-use super::serve::must_be_whole;
+use super::project::Selection;
+use super::serve::require_all_ready;
 use super::temp;
-use super::terminal::{complain, print};
+use super::terminal::{exit, print};
 use expect::{Answer, cut};
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Cache, Manifest, overlay_json};
@@ -32,13 +32,14 @@ mod send;
 /// Flags of `fanfare test`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TestArgs {
-    /// The folder of one module, or that of fanfare.json for all modules that have cases [default: the current one].
+    /// A module's folder, or the project's folder to test every module that has cases [default: the
+    /// current folder].
     #[arg(value_name = "DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
-    /// The settings file [default: fanfare.json if it is there]. The environment is `test`.
+    /// The settings file, read for the environment `test` [default: fanfare.json, if it exists].
     #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Threads that serve [default: 1].
+    /// The number of workers [default: 1].
     #[arg(long, value_name = "N", env = "FANFARE_WORKERS")]
     pub workers: Option<String>,
     /// Print JSON.
@@ -46,8 +47,8 @@ pub struct TestArgs {
     pub json: bool,
 }
 
-/// How one case ended.
-struct Tested {
+/// The result of one case.
+struct CaseResult {
     module: String,
     case: Case,
     faults: Vec<String>,
@@ -55,86 +56,86 @@ struct Tested {
     took: Duration,
 }
 
-/// Prints a line for each case; exits 1 if one fails, or cannot be run.
+/// Prints one line per case. Exits with 1 if a case fails or cannot run.
 pub fn run(args: &TestArgs) -> ExitCode {
     let begun = Instant::now();
-    let tell = |tested: &Tested| {
+    let report = |result: &CaseResult| {
         if !args.json {
-            print(&tested.as_text());
+            print(&result.as_text());
         }
     };
-    let done = Lines::capture().and_then(|lines| super::runtime()?.block_on(test(args, &lines, &tell)));
-    let all = match done {
-        Ok(all) => all,
-        Err(why) => {
-            complain(&format!("fanfare: {why}\n"));
-            return ExitCode::FAILURE;
-        }
-    };
-    let failed = all.iter().filter(|tested| !tested.faults.is_empty()).count();
-    if args.json {
-        let cases: Vec<_> = all.iter().map(Tested::as_json).collect();
+    let results = Lines::capture().and_then(|lines| super::runtime()?.block_on(test(args, &lines, &report)));
+    exit(results.map(|all| summarise(&all, begun.elapsed(), args.json)))
+}
+
+/// Prints the summary; returns the exit code.
+fn summarise(all: &[CaseResult], took: Duration, json: bool) -> ExitCode {
+    let failed = all.iter().filter(|result| !result.faults.is_empty()).count();
+    if json {
+        let cases: Vec<_> = all.iter().map(CaseResult::as_json).collect();
         let whole = json!({ "passed": all.len() - failed, "failed": failed, "cases": cases });
         print(&format!("{whole:#}\n"));
     } else {
         let cases = if all.len() == 1 { "case" } else { "cases" };
-        print(&format!("{} {cases}, {failed} failed, in {:.2} s\n", all.len(), begun.elapsed().as_secs_f64()));
+        print(&format!("{} {cases}, {failed} failed, in {:.2} s\n", all.len(), took.as_secs_f64()));
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn test(args: &TestArgs, lines: &Lines, tell: &dyn Fn(&Tested)) -> Result<Vec<Tested>, String> {
+async fn test(args: &TestArgs, lines: &Lines, report: &dyn Fn(&CaseResult)) -> Result<Vec<CaseResult>, String> {
     let settings = SettingsArgs {
         config: args.config.clone(),
         env: Some("test".to_owned()),
         workers: Some(args.workers.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| "1".to_owned())),
         ..SettingsArgs::default()
     };
-    let wanted = Wanted::new(args.dir.as_deref(), &settings)?;
+    let selection = Selection::new(args.dir.as_deref(), &settings)?;
     let mut all = Vec::new();
-    for dir in &wanted.modules {
+    for dir in &selection.modules {
         let files = file::all(dir)?;
-        if files.is_empty() && wanted.alone {
-            return Err(nothing(dir));
+        if files.is_empty() && selection.alone {
+            return Err(no_cases(dir));
         }
-        // All are read before one is run: what is written wrong is known at once.
+        // Reads all files before it runs the first one, so that mistakes in any of them are
+        // reported at once.
         let read: Result<Vec<Tests>, _> = files.iter().map(|file| file::load(file)).collect();
         for tests in read.map_err(|faults| faults.to_string())? {
-            all.extend(test_file(dir, &wanted.config, tests, lines, tell).await?);
+            all.extend(test_file(dir, &selection.config, tests, lines, report).await?);
         }
     }
-    if all.is_empty() { Err(nothing(&wanted.config.modules_dir.join("<name>"))) } else { Ok(all) }
+    if all.is_empty() { Err(no_cases(&selection.config.modules_dir.join("<name>"))) } else { Ok(all) }
 }
 
-fn nothing(dir: &Path) -> String {
+fn no_cases(dir: &Path) -> String {
     let file = source::shown(&dir.join(format!("<name>{SUFFIX}"))).to_string();
-    format!("there are no cases: write {file} with {{ \"cases\": [{EXAMPLE}] }} (docs/testing.md has more)")
+    format!("no test cases found; write {file} with {{ \"cases\": [{EXAMPLE}] }} (see docs/testing.md)")
 }
 
-/// The cases of one file, in order, in one host.
+/// Runs the cases of one file in order in one host.
 async fn test_file(
     dir: &Path,
     config: &Config,
     tests: Tests,
     lines: &Lines,
-    tell: &dyn Fn(&Tested),
-) -> Result<Vec<Tested>, String> {
+    report: &dyn Fn(&CaseResult),
+) -> Result<Vec<CaseResult>, String> {
     let manifest = Manifest::load(dir).map_err(|error| error.to_string())?;
     let shown = source::shown(dir);
     if !manifest.has_component() {
         let component = source::shown(&manifest.component);
-        return Err(format!("{component} is not there yet: run `fanfare build {shown}`"));
+        return Err(format!("{component} does not exist yet; run `fanfare build {shown}`"));
     }
     let temp = temp::folder()?;
-    let config = throw_away(config, &manifest, &tests, &temp).map_err(|why| format!("{shown}: {why}"))?;
-    // The faults of a module name its own files, not those of the host to be.
+    let config = host_config(config, &manifest, &tests, &temp).map_err(|why| format!("{shown}: {why}"))?;
+    // Checks the component first, because the host would name files of the temporary folder in its
+    // errors.
     let faults = component::inspect(&manifest, &config).await;
     if !faults.is_empty() {
         return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
     let host = Host::bind(config, super::program()?).map_err(|error| error.to_string())?;
     let host = host.with_progress(progress(Line::on_terminal()));
-    let host = must_be_whole(host.start().await.map_err(|error| error.to_string())?)?;
+    let host = require_all_ready(host.start().await.map_err(|error| error.to_string())?)?;
     let mut all = Vec::with_capacity(tests.cases.len());
     lines.take();
     for case in tests.cases {
@@ -142,22 +143,22 @@ async fn test_file(
         let faults = faults_of(&case, &host, &manifest).await;
         let logs = if faults.is_empty() { Vec::new() } else { lines.take() };
         lines.take();
-        let tested = Tested { module: manifest.name.clone(), case, faults, logs, took: begun.elapsed() };
-        tell(&tested);
-        all.push(tested);
+        let result = CaseResult { module: manifest.name.clone(), case, faults, logs, took: begun.elapsed() };
+        report(&result);
+        all.push(result);
     }
     Ok(all)
 }
 
-/// The settings of a host with this module alone, which may do all that it asks for. What is compiled is kept where the
-/// project keeps it, all else goes with the folder.
-fn throw_away(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempDir) -> Result<Config, String> {
+/// The settings of the temporary host: this module only, with every capability that it asks for.
+/// The host shares the project's cache of compiled components and keeps everything else in `temp`.
+fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempDir) -> Result<Config, String> {
     let (modules, state) = (temp.path().join("modules"), temp.path().join("state"));
-    let kept = config.state_dir.join("cache");
-    Cache::open(&kept, config.engine.cache_size).map_err(|error| error.to_string())?;
-    let made = fs::create_dir(&modules).and_then(|()| fs::create_dir(&state));
-    let made = made.and_then(|()| symlink(&manifest.dir, modules.join(&manifest.name)));
-    made.and_then(|()| symlink(kept, state.join("cache"))).map_err(|error| error.to_string())?;
+    let cache = config.state_dir.join("cache");
+    Cache::open(&cache, config.engine.cache_size).map_err(|error| error.to_string())?;
+    let created = fs::create_dir(&modules).and_then(|()| fs::create_dir(&state));
+    let created = created.and_then(|()| symlink(&manifest.dir, modules.join(&manifest.name)));
+    created.and_then(|()| symlink(cache, state.join("cache"))).map_err(|error| error.to_string())?;
     let mut config = config.clone();
     let mut operator = config.module(&manifest.name);
     operator.grants = manifest.capabilities.clone();
@@ -166,19 +167,19 @@ fn throw_away(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempDi
     (config.modules_dir, config.state_dir) = (modules, state);
     let any_port = ([127, 0, 0, 1], 0).into();
     (config.http.listen, config.admin.listen) = (any_port, any_port);
-    // What is tested is what is there now.
+    // Tests the module as it is now: no reloads.
     (config.swap.watch, config.sources) = (false, None);
     Ok(config)
 }
 
-/// Runs a case: how what it brings differs from what it must, a line each, and what it brought.
+/// Runs a case. Returns its unmet expectations, and then the answer that failed them.
 async fn faults_of(case: &Case, host: &RunningHost, manifest: &Manifest) -> Vec<String> {
-    let brought = match (&case.call, &case.broadcast) {
+    let answers = match (&case.call, &case.broadcast) {
         (Some(call), _) => send::call(host, manifest, call).await.map(|answer| vec![answer]),
         (None, Some(broadcast)) => send::broadcast(host, &manifest.name, broadcast).await,
         (None, None) => Ok(Vec::new()),
     };
-    let answers = match brought {
+    let answers = match answers {
         Ok(answers) => answers,
         Err(why) => return vec![why],
     };
@@ -200,7 +201,7 @@ impl Answer {
     }
 }
 
-impl Tested {
+impl CaseResult {
     fn as_text(&self) -> String {
         let name = super::client::printable(&self.case.name);
         if self.faults.is_empty() {

@@ -1,4 +1,4 @@
-//! `fanfare build`: running `build.command`, and checking what comes out.
+//! `fanfare build`: runs `build.command` and checks the component.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,7 +10,7 @@ use super::Project;
 use super::project::Ran;
 use crate::harness::source_of;
 
-/// `echo` as a module whose component comes out of a command.
+/// A project whose module `made` builds the component of `echo` with a command.
 fn with_command(command: &str, component: &str) -> Project {
     let manifest: Value = serde_json::from_slice(&fs::read(source_of("echo").join("module.json")).unwrap()).unwrap();
     let mut manifest = manifest;
@@ -22,12 +22,12 @@ fn with_command(command: &str, component: &str) -> Project {
 }
 
 #[tokio::test]
-async fn the_command_runs_in_the_modules_folder_and_its_component_is_checked() {
+async fn a_build_runs_in_the_folder_of_the_module_and_checks_the_component() {
     let project = with_command("mkdir -p out && cp source.wasm out/made.wasm && echo said", "out/made.wasm");
     let ran = project.run(&["build", "modules/made"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     let lines: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(lines[0], "said", "what it prints is passed on");
+    assert_eq!(lines[0], "said", "the output of the command is printed");
     assert!(
         lines[1].starts_with("made: built in ") && lines[1].contains("modules/made/out/made.wasm, "),
         "{}",
@@ -36,14 +36,14 @@ async fn the_command_runs_in_the_modules_folder_and_its_component_is_checked() {
 }
 
 #[tokio::test]
-async fn what_fails_exits_1_with_the_reason_last() {
+async fn a_failed_build_exits_with_1_and_ends_with_the_reason() {
     for (command, component, why) in [
-        ("echo first; exit 7", "made.wasm", "`echo first; exit 7` ended with exit status: 7"),
-        ("no-such-program", "made.wasm", "127: install the program that the shell does not find"),
+        ("echo first; exit 7", "made.wasm", "`echo first; exit 7` failed with exit status: 7"),
+        ("no-such-program", "made.wasm", "127: the shell did not find a program; install it"),
         (
             "true",
             "gone.wasm",
-            "gone.wasm is not there after `true`: name in `component` what it builds; there is modules/made/source.wasm",
+            "`true` did not create modules/made/gone.wasm; set `component` to the file that it creates; its folder has modules/made/source.wasm",
         ),
         (
             "printf '\\0asm\\1\\0\\0\\0' > core.wasm",
@@ -54,7 +54,7 @@ async fn what_fails_exits_1_with_the_reason_last() {
     ] {
         let project = with_command(command, component);
         if why.is_empty() {
-            // It has a component, and asks for what nobody granted.
+            // The component exists, but the module asks for a capability that is not granted.
             let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
             manifest["capabilities"] = json!({ "rpc": ["flags"] });
             fs::write(project.path().join("modules/made/module.json"), manifest.to_string()).unwrap();
@@ -65,30 +65,31 @@ async fn what_fails_exits_1_with_the_reason_last() {
         assert!(ran.code == 1 && last.contains(why), "{why}: {}", ran.err);
     }
     let ran = with_command("true", "source.wasm").run(&["build", "modules/none"]).await;
-    assert!(ran.code == 1 && ran.err.contains("modules/none: is not a folder"), "{}", ran.err);
+    assert!(ran.code == 1 && ran.err.contains("modules/none: not a folder"), "{}", ran.err);
 }
 
 #[tokio::test]
-async fn without_a_name_all_modules_with_a_command_are_built() {
+async fn build_without_an_argument_builds_every_module_with_a_command() {
     let project = with_command("cp source.wasm made.wasm", "made.wasm")
         .file("modules/fails/module.json", r#"{ "component": "a.wasm", "build": { "command": "exit 3" } }"#)
         .file("modules/other/module.json", r#"{ "component": "a.wasm" }"#);
     let ran = project.run(&["build"]).await;
     assert_eq!(ran.code, 1);
-    assert!(ran.out.starts_with("made: built in "), "those after one that fails too: {}", ran.out);
-    assert_eq!(ran.err, "fanfare: `exit 3` ended with exit status: 3\n");
+    assert!(ran.out.starts_with("made: built in "), "a failed build does not stop the others: {}", ran.out);
+    assert_eq!(ran.err, "error: `exit 3` failed with exit status: 3\n");
 
     let ran = project.run(&["build", "modules/other"]).await;
     assert!(
-        ran.code == 1 && ran.err.contains("modules/other/module.json: it has no build.command: say how"),
+        ran.code == 1
+            && ran.err.contains("modules/other/module.json: build.command is missing; add \"build\": { \"command\":"),
         "{}",
         ran.err
     );
     let none = Project::with(&["echo"]).run(&["build"]).await;
-    assert!(none.code == 1 && none.err.contains("no module there has a build.command"), "{}", none.err);
+    assert!(none.code == 1 && none.err.contains("no module here has a build.command"), "{}", none.err);
 }
 
-/// Programs in place of Rust's.
+/// Puts scripts in the place of Rust's programs.
 fn programs(project: &Project, scripts: &[(&str, &str)]) {
     let bin = project.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -115,13 +116,13 @@ const CARGO: &str = r#"case $1 in
     build) echo "toolchain ${RUSTUP_TOOLCHAIN-none}"; mkdir -p target/wasm32-wasip2/release; cp source.wasm target/wasm32-wasip2/release/made_here.wasm ;;
 esac"#;
 
-/// Says that the library of the target is in a folder of the test.
+/// A `rustc` that names `dir` as the folder of the target's libraries.
 fn libraries(dir: &str) -> String {
     format!("echo {dir}")
 }
 
 #[tokio::test]
-async fn a_component_outside_of_target_is_replaced_whole_and_only_when_it_differs() {
+async fn a_component_outside_target_is_replaced_by_rename_if_it_differs() {
     let project = with_command("cargo build --release --target wasm32-wasip2", "made.wasm");
     let root = project.path().to_owned();
     let module = root.join("modules/made");
@@ -141,15 +142,15 @@ async fn a_component_outside_of_target_is_replaced_whole_and_only_when_it_differ
     assert_eq!((ran.code, ran.out.lines().next()), (0, Some("toolchain none")), "{}", ran.err);
     assert_eq!(fs::read(module.join("made.wasm")).unwrap(), fs::read(module.join("source.wasm")).unwrap());
     let newer = place("made.wasm");
-    assert_ne!(newer, older, "by rename");
+    assert_ne!(newer, older, "the component is replaced by rename");
     assert_eq!(build_with_programs(&project).await.code, 0);
-    assert_eq!(place("made.wasm"), newer, "the same bytes stay");
+    assert_eq!(place("made.wasm"), newer, "an equal component stays in place");
     let left: Vec<_> = fs::read_dir(&module).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!left.iter().any(|path| path.extension().is_some_and(|extension| extension == "tmp")), "{left:?}");
 }
 
 #[tokio::test]
-async fn a_toolchain_with_the_target_is_taken_else_it_says_what_to_install() {
+async fn build_uses_a_toolchain_with_the_target_or_says_what_to_install() {
     let project =
         with_command("cargo build --release --target wasm32-wasip2", "target/wasm32-wasip2/release/made_here.wasm");
     let root = project.path().to_owned();
@@ -160,11 +161,15 @@ async fn a_toolchain_with_the_target_is_taken_else_it_says_what_to_install() {
 
     programs(&project, &[]);
     let ran = build_with_programs(&project).await;
-    assert!(ran.code == 1 && ran.err.contains("cargo does not run: install Rust with rustup"), "{}", ran.err);
+    assert!(ran.code == 1 && ran.err.contains("cannot run cargo; install Rust with rustup"), "{}", ran.err);
 
     programs(&project, &[("cargo", CARGO), ("rustc", &libraries(empty.to_str().unwrap()))]);
     let ran = build_with_programs(&project).await;
-    assert!(ran.code == 1 && ran.err.contains("has no target wasm32-wasip2, and there is no rustup"), "{}", ran.err);
+    assert!(
+        ran.code == 1 && ran.err.contains("has no target wasm32-wasip2, and rustup is not installed"),
+        "{}",
+        ran.err
+    );
 
     let rustup = |dir: &Path| {
         format!(
@@ -179,5 +184,5 @@ async fn a_toolchain_with_the_target_is_taken_else_it_says_what_to_install() {
     programs(&project, &[("rustup", &rustup(&full))]);
     let ran = build_with_programs(&project).await;
     assert_eq!((ran.code, ran.out.lines().next()), (0, Some("toolchain other")), "{}", ran.err);
-    assert!(ran.err.contains("made: built with the toolchain other"), "{}", ran.err);
+    assert!(ran.err.contains("made: building with the toolchain other"), "{}", ran.err);
 }

@@ -1,4 +1,4 @@
-//! Compiled components, kept on disk between starts.
+//! The cache of compiled components on disk.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,13 +8,13 @@ use serde_json::json;
 
 use super::Project;
 
-/// What the folder of compiled components holds.
+/// The compiled components in the cache.
 fn artefacts(project: &Project) -> Vec<PathBuf> {
     let entries = fs::read_dir(project.path().join(".fanfare/cache")).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
 }
 
-/// Starts, looks, stops: the log, when `echo` answers.
+/// Starts a host, calls `echo`, stops the host; returns the log.
 async fn start(project: &Project) -> String {
     let serving = project.serve(&["--strict"]).await;
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
@@ -22,23 +22,23 @@ async fn start(project: &Project) -> String {
     project.read("log")
 }
 
-/// The log's lines that say that something was compiled.
+/// The number of components that the log reports as compiled.
 fn compiled(log: &str) -> usize {
     log.lines().filter(|line| line.contains(r#""message":"compiled""#)).count()
 }
 
 #[tokio::test]
-async fn the_second_start_compiles_nothing() {
+async fn a_second_start_compiles_nothing() {
     let project = Project::with(&["echo", "flags"]).own_state();
     assert_eq!(compiled(&start(&project).await), 2);
     assert_eq!(artefacts(&project).len(), 2);
     assert_eq!(compiled(&start(&project).await), 0);
     let mode = fs::metadata(project.path().join(".fanfare")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700, "nobody else can put machine code there");
+    assert_eq!(mode & 0o777, 0o700, "other users cannot put machine code into the cache");
 }
 
 #[tokio::test]
-async fn a_folder_that_others_can_write_is_refused() {
+async fn a_cache_that_others_can_write_is_refused() {
     let project = Project::with(&["echo"]).own_state();
     let cache = project.path().join(".fanfare/cache");
     fs::create_dir_all(&cache).unwrap();
@@ -55,7 +55,7 @@ async fn a_folder_that_others_can_write_is_refused() {
 }
 
 #[tokio::test]
-async fn an_artefact_that_was_tampered_with_is_compiled_anew() {
+async fn a_damaged_artefact_is_compiled_again() {
     let project = Project::with(&["echo"]).own_state();
     start(&project).await;
     let artefact = &artefacts(&project)[0];
@@ -70,13 +70,13 @@ async fn an_artefact_that_was_tampered_with_is_compiled_anew() {
         assert!(log.contains("not what was written"), "{log}");
         assert_eq!(compiled(&start(&project).await), 0);
     }
-    // Without its digest nobody knows what it is.
+    // Without its digest, the host cannot trust the artefact.
     fs::remove_file(artefact.with_extension("sha256")).unwrap();
     assert_eq!(compiled(&start(&project).await), 1);
 }
 
 #[tokio::test]
-pub async fn they_take_no_more_room_than_allowed() {
+pub async fn the_cache_stays_within_its_size() {
     const ROOM: u64 = 1 << 20;
     let modules = ["counts", "deep", "serial", "waits", "traps", "echo"];
     let grants = json!({ "rpc": ["*"], "broadcast": ["*"] });
@@ -84,12 +84,12 @@ pub async fn they_take_no_more_room_than_allowed() {
     let project = Project::with(&modules).own_state().config(json!({ "modules": modules_config }));
     let size = |project: &Project| artefacts(project).iter().map(|path| fs::metadata(path).unwrap().len()).sum::<u64>();
     start(&project).await;
-    assert!(size(&project) > ROOM, "else this shows nothing: {}", size(&project));
+    assert!(size(&project) > ROOM, "the test needs more than {ROOM} bytes: {}", size(&project));
     fs::remove_dir_all(project.path().join(".fanfare")).unwrap();
 
     let project = project.config(json!({ "engine": { "cacheSize": ROOM } }));
     start(&project).await;
     assert!((1..=ROOM).contains(&size(&project)), "{}", size(&project));
     let digests = fs::read_dir(project.path().join(".fanfare/cache")).unwrap().count() - artefacts(&project).len();
-    assert_eq!(digests, artefacts(&project).len(), "nothing is left of those that went");
+    assert_eq!(digests, artefacts(&project).len(), "no digest of a removed artefact remains");
 }

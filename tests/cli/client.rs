@@ -1,4 +1,4 @@
-//! `status`, `emit` and `call`, against a running host.
+//! `status`, `emit`, `call`, `reload` and `rollback`, against a running host.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ async fn running(modules: &[&str]) -> (Project, Serving) {
 }
 
 #[tokio::test]
-async fn status_shows_what_runs_and_what_does_not() {
+async fn status_shows_every_module_and_why_one_is_refused() {
     let project = Project::with(&["echo"])
         .file("modules/broken/module.json", r#"{ "component": "broken.wasm" }"#)
         .file("modules/broken/broken.wasm", "no component");
@@ -30,7 +30,7 @@ async fn status_shows_what_runs_and_what_does_not() {
 }
 
 #[tokio::test]
-async fn emit_prints_the_receipt_or_what_each_worker_answers() {
+async fn emit_prints_the_receipt_or_the_reply_of_each_worker() {
     let (project, serving) = running(&["counts"]).await;
     let admin = serving.admin();
     let emit = async |more: &[&str]| {
@@ -55,7 +55,7 @@ async fn emit_prints_the_receipt_or_what_each_worker_answers() {
 }
 
 #[tokio::test]
-async fn call_prints_what_the_route_replies() {
+async fn call_prints_the_reply_of_the_route() {
     let (project, serving) = running(&["echo", "flags"]).await;
     let admin = serving.admin();
     let call = async |args: &[&str]| project.run(&[&["call"][..], args, &["--admin", &admin]].concat()).await;
@@ -82,34 +82,34 @@ async fn call_prints_what_the_route_replies() {
 }
 
 #[tokio::test]
-async fn where_no_host_answers_the_way_out_is_told() {
+async fn without_a_host_every_command_says_how_to_start_one() {
     let project = Project::with(&[]);
-    // Nothing listens on the port of a socket that is only bound.
+    // A socket that is bound and does not listen reserves a port that refuses connections.
     let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     bound.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let nobody = bound.local_addr().unwrap().as_socket().unwrap().to_string();
+    let unreachable = bound.local_addr().unwrap().as_socket().unwrap().to_string();
     for args in [&["status"][..], &["emit", "counts", "append"], &["call", "echo", "who"]] {
         let mut command = project.command(args);
-        command.env("FANFARE_ADMIN", &nobody);
+        command.env("FANFARE_ADMIN", &unreachable);
         let ran = Ran::of(command).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}");
-        assert!(ran.err.contains(&nobody) && ran.err.contains("fanfare serve"), "{}", ran.err);
+        assert!(ran.err.contains(&unreachable) && ran.err.contains("fanfare serve"), "{}", ran.err);
     }
     assert_eq!(project.run(&["status", "--admin", "not an address"]).await.code, 2);
 }
 
 #[tokio::test]
-async fn reload_says_what_took_over() {
+async fn reload_prints_the_outcome() {
     let (project, serving) = running(&["echo"]).await;
     let admin = serving.admin();
     let reload = async |module: &str| project.run(&["reload", "--admin", &admin, module]).await;
-    let renewed = reload("echo").await;
-    assert_eq!(renewed.code, 0, "{}", renewed.err);
-    assert!(renewed.out.starts_with("echo: renewed, generation "), "{}", renewed.out);
+    let restarted = reload("echo").await;
+    assert_eq!(restarted.code, 0, "{}", restarted.err);
+    assert!(restarted.out.starts_with("echo: restarted, generation "), "{}", restarted.out);
     let manifest = project.read("modules/echo/module.json").replace("\"who\", \"handler\"", "\"whoever\", \"handler\"");
     std::fs::write(project.path().join("modules/echo/module.json"), manifest).unwrap();
     let swapped = reload("echo").await;
-    assert!(swapped.code == 0 && swapped.out.contains(" in the place of "), "{}{}", swapped.out, swapped.err);
+    assert!(swapped.code == 0 && swapped.out.contains(" replaced "), "{}{}", swapped.out, swapped.err);
     assert_eq!(serving.get("/api/echo/whoever").await.status, 200);
     std::fs::write(project.path().join("modules/echo/module.json"), "{").unwrap();
     let refused = reload("echo").await;
@@ -119,25 +119,25 @@ async fn reload_says_what_took_over() {
 }
 
 #[tokio::test]
-async fn reload_without_a_name_is_of_all_and_says_what_is_refused() {
+async fn reload_without_a_module_reloads_all_and_prints_refusals() {
     let (project, serving) = running(&["echo", "counts"]).await;
     let admin = serving.admin();
     let all = project.run(&["reload", "--admin", &admin]).await;
     assert_eq!(all.code, 0, "{}", all.err);
     let lines: Vec<&str> = all.out.lines().collect();
-    assert!(lines[0].starts_with("counts: renewed") && lines[1].starts_with("echo: renewed"), "{}", all.out);
+    assert!(lines[0].starts_with("counts: restarted") && lines[1].starts_with("echo: restarted"), "{}", all.out);
     std::fs::write(project.path().join("modules/echo/module.json"), "{").unwrap();
     let refused = project.run(&["reload", "--admin", &admin]).await;
     assert_eq!(refused.code, 1);
     assert!(refused.out.contains("echo: refused: modules/echo/module.json:1:"), "{}", refused.out);
-    assert!(refused.err.contains("1 of 2 modules are refused"), "{}", refused.err);
+    assert!(refused.err.contains("1 of 2 modules were refused"), "{}", refused.err);
     assert!(!refused.err.contains("restart"), "{}", refused.err);
     let mut settings: serde_json::Value = serde_json::from_str(&project.read("fanfare.json")).unwrap();
     settings["calls"] = json!({ "maxDepth": 7 });
     std::fs::write(project.path().join("fanfare.json"), settings.to_string()).unwrap();
     for args in [&["reload"][..], &["reload", "counts"]] {
         let warned = project.run(&[args, &["--admin", &admin]].concat()).await;
-        assert!(warned.err.contains("not taken up before a restart: calls.maxDepth"), "{}", warned.err);
+        assert!(warned.err.contains("changes in fanfare.json that need a restart: calls.maxDepth"), "{}", warned.err);
     }
     let json = project.run(&["reload", "--json", "--admin", &admin]).await;
     assert_eq!((json.code, &json.json()[1]["outcome"]), (1, &json!("refused")));
@@ -146,7 +146,7 @@ async fn reload_without_a_name_is_of_all_and_says_what_is_refused() {
 }
 
 #[tokio::test]
-async fn rollback_goes_back_and_says_until_when() {
+async fn rollback_prints_how_long_it_holds() {
     let (project, serving) = running(&["echo"]).await;
     let admin = serving.admin();
     let file = project.path().join("modules/echo/module.json");

@@ -1,4 +1,4 @@
-//! What cannot be compiled is refused with the reason, and the others are served.
+//! Compiling in a child process: its limits, and modules whose component does not compile.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::Project;
 use crate::harness::{Log, binary, eventually, section, source_of, vector};
 
-/// Why a module is refused while `echo` serves.
+/// Returns why a module is refused, after checking that `echo` serves.
 async fn refused(project: &Project, module: &str) -> String {
     let serving = project.serve(&[]).await;
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
@@ -32,7 +32,7 @@ fn with_component(bytes: &[u8]) -> Project {
 }
 
 #[tokio::test]
-async fn garbage() {
+async fn a_file_that_is_no_component_is_refused() {
     for bytes in [&b"this is no component"[..], b"", b"\0asm\x0d\0\x01\0\xff\xff\xff"] {
         let why = refused(&with_component(bytes), "odd").await;
         assert!(why.contains("odd.wasm: ") && why.lines().count() == 1, "{why}");
@@ -40,13 +40,13 @@ async fn garbage() {
 }
 
 #[tokio::test]
-async fn a_plain_module_is_told_from_a_component() {
+async fn a_core_module_is_refused_with_the_target_to_build_for() {
     let why = refused(&with_component(b"\0asm\x01\0\0\0"), "odd").await;
     assert!(why.contains("core module") && why.contains("wasm32-wasip2"), "{why}");
 }
 
 #[tokio::test]
-pub async fn one_that_is_too_large() {
+pub async fn a_component_above_max_component_is_refused() {
     let large = vec![0; 1 << 20];
     let allowing = |bytes: usize| with_component(&large).config(json!({ "engine": { "maxComponent": bytes } }));
     let why = refused(&allowing(large.len()), "odd").await;
@@ -55,7 +55,7 @@ pub async fn one_that_is_too_large() {
     assert!(why.contains("engine.maxComponent") && why.contains("1048576"), "{why}");
 }
 
-/// A component of one core module with so many functions that do nothing.
+/// A component of one core module with this number of empty functions.
 fn component_of(functions: u32) -> Vec<u8> {
     let many = |each: &'static [u8]| vector((0..functions).map(|_| each));
     let types = section(1, vector([[0x60, 0, 0]]));
@@ -64,16 +64,16 @@ fn component_of(functions: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-pub async fn one_that_takes_too_much_memory() {
+pub async fn a_compilation_above_compile_memory_is_refused() {
     let small = with_component(&component_of(10));
     let engine = json!({ "engine": { "compileMemory": "96MiB" } });
     let why = refused(&small.config(engine.clone()), "odd").await;
-    assert!(why.contains("exports neither"), "it is compiled: {why}");
+    assert!(why.contains("exports neither"), "the small component compiles: {why}");
     let why = refused(&with_component(&component_of(500_000)).config(engine), "odd").await;
     assert!(why.contains("engine.compileMemory"), "{why}");
 }
 
-/// A compiler of our own.
+/// A script that replaces the compiler.
 fn script(dir: &Path, text: &str) -> PathBuf {
     let path = dir.join("compiler");
     std::fs::write(&path, text).unwrap();
@@ -82,31 +82,31 @@ fn script(dir: &Path, text: &str) -> PathBuf {
 }
 
 #[tokio::test]
-pub async fn one_that_takes_too_long_and_its_compiler_is_gone() {
+pub async fn a_compilation_above_compile_timeout_is_refused_and_ended() {
     let project = Project::with(&["echo"]).own_state().config(json!({ "engine": { "compileTimeout": "1s" } }));
     let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
     let compiler = script(project.path(), "#!/bin/sh\necho $$ > \"${0%compiler}pid\"\nexec sleep 600\n");
     let host = Host::bind(config, compiler).unwrap().start().await.unwrap();
-    let ModuleState::Refused(why) = &host.roster().states()["echo"] else { panic!("it is not refused") };
+    let ModuleState::Refused(why) = &host.roster().states()["echo"] else { panic!("echo is not refused") };
     assert!(why.contains("engine.compileTimeout, 1s"), "{why}");
     let pid = project.read("pid");
-    let gone = || async {
+    let ended = || async {
         let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
         state.is_err() || state.is_ok_and(|state| state.contains(") Z"))
     };
-    eventually("the child has ended", gone).await;
+    eventually("the child has ended", ended).await;
 }
 
-/// The state of a process in `/proc`, and its parent; `None` when it has ended.
+/// The state of a process in `/proc` and its parent. `None` if the process has ended.
 fn process(id: u32) -> Option<(String, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let (state, parent) = (fields.next()?.to_owned(), fields.next()?.parse().ok()?);
-    // A zombie is one that nobody has asked about.
+    // A zombie has ended, although its parent has not waited for it yet.
     (state != "Z").then_some((state, parent))
 }
 
-/// The processes that this one has started.
+/// The child processes of a process.
 fn children(parent: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -114,8 +114,8 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn it_ends_with_a_host_that_is_killed() {
-    // Compiling it takes far longer than this test.
+async fn the_compiler_ends_when_its_host_is_killed() {
+    // Compiling this component takes far longer than the test.
     let project = with_component(&component_of(900_000)).own_state();
     let mut host = project.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let id = host.id().unwrap();
@@ -126,17 +126,17 @@ async fn it_ends_with_a_host_that_is_killed() {
         };
         children(id).into_iter().filter(compiles).collect::<Vec<_>>()
     };
-    // `echo` is compiled before it.
-    eventually("it compiles", || async { compilers().len() == 1 }).await;
+    // The host compiles `echo` first.
+    eventually("the compiler runs", || async { compilers().len() == 1 }).await;
     let compiler = compilers()[0];
     let adjusted = || std::fs::read_to_string(format!("/proc/{compiler}/oom_score_adj")).unwrap();
-    eventually("it is the first to end where memory runs out", || async { adjusted().trim() == "1000" }).await;
+    eventually("the kernel would kill it first when memory runs out", || async { adjusted().trim() == "1000" }).await;
     host.kill().await.unwrap();
     eventually("the compiler has ended too", || async { process(compiler).is_none() }).await;
 }
 
 #[tokio::test]
-async fn it_compiles_nothing_for_a_host_that_has_ended() {
+async fn the_compiler_exits_if_its_host_has_ended() {
     let project = Project::with(&["echo"]);
     let compile = |parent: u32| {
         let parent = format!("--parent={parent}");
@@ -150,7 +150,7 @@ async fn it_compiles_nothing_for_a_host_that_has_ended() {
 }
 
 #[tokio::test]
-async fn it_has_a_limit_of_its_own_for_processor_time() {
+async fn the_compiler_has_a_limit_of_processor_time() {
     let project = with_component(&component_of(900_000));
     let mut command = project.command(&["compile", "modules/odd/odd.wasm", "out.cwasm", "--cpu=1"]);
     let ended = command.stderr(Stdio::null()).spawn().unwrap().wait().await.unwrap();
@@ -158,17 +158,17 @@ async fn it_has_a_limit_of_its_own_for_processor_time() {
 }
 
 #[tokio::test]
-async fn a_compiler_that_dies_takes_nothing_with_it() {
+async fn a_killed_compiler_does_not_stop_the_host() {
     let project = Project::with(&["echo"]).own_state();
     let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
     let compiler = script(project.path(), "#!/bin/sh\necho 'out of luck' >&2\nkill -9 $$\n");
     let host = Host::bind(config, compiler).unwrap().start().await.unwrap();
-    let ModuleState::Refused(why) = &host.roster().states()["echo"] else { panic!("it is not refused") };
+    let ModuleState::Refused(why) = &host.roster().states()["echo"] else { panic!("echo is not refused") };
     assert!(why.contains("out of luck") && why.contains("signal"), "{why}");
 }
 
 #[tokio::test]
-async fn a_component_that_was_replaced_meanwhile_is_not_compiled() {
+async fn a_component_replaced_during_loading_is_not_compiled() {
     let project = Project::with(&["echo"]);
     let compile = |digest: &str| format!("--digest={digest}");
     let run = |digest: String| {
@@ -184,29 +184,29 @@ async fn a_component_that_was_replaced_meanwhile_is_not_compiled() {
     assert!(project.path().join("out.cwasm").exists());
 }
 
-/// Whoever is told of progress, and lets the compiler begin then.
-struct Witness {
+/// Records progress, and releases the compiler at the first report.
+struct Recorder {
     go: PathBuf,
-    heard: Mutex<Vec<String>>,
+    reports: Mutex<Vec<String>>,
 }
 
-impl Progress for Witness {
+impl Progress for Recorder {
     fn every(&self) -> Duration {
         Duration::from_millis(10)
     }
 
     fn tell(&self, compiling: &Compiling<'_>) {
         let Compiling { module, place, of, .. } = compiling;
-        self.heard.lock().unwrap().push(format!("{module}, {place} of {of}"));
+        self.reports.lock().unwrap().push(format!("{module}, {place} of {of}"));
         std::fs::write(&self.go, "").unwrap();
     }
 
     fn ended(&self) {
-        self.heard.lock().unwrap().push("ended".to_owned());
+        self.reports.lock().unwrap().push("ended".to_owned());
     }
 }
 
-/// A host whose compiler waits for a file, and that file. The names of its modules are the test's own.
+/// A host whose compiler waits until a file exists, and that file. `module` is unique to the test.
 fn slow(module: &str) -> (Project, Host, PathBuf) {
     let echo = source_of("echo");
     let read = |name: &str| std::fs::read(echo.join(name)).unwrap();
@@ -223,26 +223,26 @@ fn slow(module: &str) -> (Project, Host, PathBuf) {
 }
 
 #[tokio::test]
-async fn one_that_takes_long_is_told_until_it_has_ended() {
+async fn a_slow_compilation_reports_progress_until_it_ends() {
     let (_project, host, go) = slow("slow-told");
-    let witness = Arc::new(Witness { go, heard: Mutex::default() });
-    let running = host.with_progress(witness.clone()).start().await.unwrap();
+    let recorder = Arc::new(Recorder { go, reports: Mutex::default() });
+    let running = host.with_progress(recorder.clone()).start().await.unwrap();
     assert!(matches!(running.roster().states()["slow-told"], ModuleState::Installed(_)));
-    let heard = witness.heard.lock().unwrap().clone();
-    let (last, told) = heard.split_last().unwrap();
-    assert!(!told.is_empty() && told.iter().all(|told| told == "slow-told, 1 of 2"), "{heard:?}");
+    let reports = recorder.reports.lock().unwrap().clone();
+    let (last, rest) = reports.split_last().unwrap();
+    assert!(!rest.is_empty() && rest.iter().all(|report| report == "slow-told, 1 of 2"), "{reports:?}");
     assert_eq!(last, "ended");
 }
 
 #[tokio::test]
-async fn one_that_takes_long_is_logged() {
+async fn a_slow_compilation_is_logged() {
     let log = Log::capture();
     let (_project, host, go) = slow("slow-logged");
-    let looking = async {
+    let release = async {
         eventually("it is logged", || async { log.contains(&["compiling module 1 of 2, 2 s so far", "slow-logged"]) })
             .await;
         std::fs::write(go, "").unwrap();
     };
-    let (running, ()) = tokio::join!(host.start(), looking);
+    let (running, ()) = tokio::join!(host.start(), release);
     assert!(matches!(running.unwrap().roster().states()["slow-logged"], ModuleState::Installed(_)));
 }

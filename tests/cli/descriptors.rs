@@ -1,4 +1,4 @@
-//! File descriptors: connections leave enough of them for everything else.
+//! File descriptors: the host reserves some for work other than connections.
 
 use std::fs;
 
@@ -14,14 +14,14 @@ async fn status(serving: &Serving) -> Value {
 }
 
 #[tokio::test]
-async fn the_soft_limit_is_raised_to_the_hard_one() {
+async fn the_host_raises_the_soft_limit_to_the_hard_limit() {
     let project = Project::with(&["echo"]);
     let serving = project.start(project.command_with_files(&["-n 900", "-S -n 64"], &["serve"])).await;
     assert_eq!(status(&serving).await["descriptors"], json!({ "max": 900, "reserved": 192 }));
 }
 
 #[tokio::test]
-async fn connections_of_the_operator_cost_clients_none() {
+async fn connections_of_the_operator_do_not_reduce_those_of_clients() {
     let project = Project::with(&["echo"]);
     let serving = project.start(project.command_with_files(&["-n 256"], &["serve"])).await;
     let mut operators = Vec::new();
@@ -42,8 +42,8 @@ async fn connections_of_the_operator_cost_clients_none() {
 }
 
 #[tokio::test]
-async fn more_connections_than_descriptors_stop_neither_the_operator_nor_a_reload_nor_compiling() {
-    // Else connections that send nothing are closed while a slow machine compiles.
+async fn with_all_connections_open_the_operator_reload_and_compiler_work() {
+    // Long timeouts, so that the host does not close silent connections while a slow machine compiles.
     let http = json!({ "listen": "127.0.0.1:0", "headerTimeout": "10m", "idleTimeout": "10m" });
     let project = Project::with(&["echo"]).own_state().config(json!({ "http": http }));
     let mut serving = project.start(project.command_with_files(&["-n 256"], &["serve"])).await;
@@ -54,7 +54,7 @@ async fn more_connections_than_descriptors_stop_neither_the_operator_nor_a_reloa
     for _ in 0..300 {
         clients.push(TcpStream::connect(serving.http).await.unwrap());
     }
-    eventually("all that are allowed are open", || async {
+    eventually("every allowed connection is open", || async {
         status(&serving).await["connections"] == json!({ "open": max, "max": max, "configured": 10_000 })
     })
     .await;
@@ -81,7 +81,7 @@ async fn more_connections_than_descriptors_stop_neither_the_operator_nor_a_reloa
     let readable = project.run(&["status", "--admin", &serving.admin()]).await;
     assert!(readable.out.contains(&format!("{max} of {max} connections; `ulimit -n`")), "{}", readable.out);
 
-    // Those that waited are served when others leave.
+    // Waiting connections are served when others close.
     drop(clients);
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
     serving.signal(Signal::TERM);

@@ -1,4 +1,4 @@
-//! Disks without room, files that are too large, and systems that report no changes of files.
+//! Full disks, files that are too large, and systems that do not report file changes.
 
 use std::fs::{self, File};
 
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use super::Project;
 use crate::harness::{eventually, not_run};
 
-/// A manifest of `echo` with one route more.
+/// A manifest of `echo` with one more route.
 fn with_route(path: &str) -> String {
     let route = |path: &str| json!({ "method": "get", "path": path, "handler": "who" });
     json!({ "component": "echo.wasm", "routes": [route("who"), route(path)] }).to_string()
 }
 
-/// As when the disk is full, writing fails without a signal.
+/// Makes a write beyond the file size limit fail like one to a full disk, without a signal.
 const WITHOUT_SIGNAL: &str = "trap '' XFSZ; exec \"$@\"";
 
 #[tokio::test]
-async fn a_pin_on_a_full_disk_holds_and_is_written_when_there_is_room() {
+async fn a_pin_holds_on_a_full_disk_and_is_saved_when_there_is_space() {
     let project = Project::with(&["echo"]);
     let serving = project.start(project.shell(WITHOUT_SIGNAL, &["serve"])).await;
     let operate = async |what: &str| serving.operator("POST", &format!("/v1/modules/echo/{what}")).await.json();
@@ -32,21 +32,21 @@ async fn a_pin_on_a_full_disk_holds_and_is_written_when_there_is_room() {
     assert!(note().await.contains("could not be saved in stateDir"), "{}", note().await);
     let again = operate("reload").await;
     assert_eq!((&again["pinned"], &again["durable"]), (&json!(true), &json!(false)), "{again}");
-    assert_eq!(again["generation"], back["generation"], "the one that was rolled back does not return");
+    assert_eq!(again["generation"], back["generation"], "the reload keeps the pinned generation");
     assert_eq!(serving.get("/api/echo/two").await.status, 404);
 
     serving.limit_file_size(None);
-    eventually("it is saved", || async { !note().await.contains("could not be saved") }).await;
+    eventually("the pin is saved", || async { !note().await.contains("could not be saved") }).await;
     assert!(note().await.contains("pinned by a rollback"), "{}", note().await);
     serving.stop().await;
     let serving = project.serve(&[]).await;
-    assert_eq!(serving.get("/api/echo/two").await.status, 404, "across a restart");
+    assert_eq!(serving.get("/api/echo/two").await.status, 404, "the pin survives a restart");
     assert!(serving.status("echo").await["note"].to_string().contains("pinned by a rollback"));
     serving.stop().await;
 }
 
 #[tokio::test]
-async fn a_full_disk_is_not_the_fault_of_the_component() {
+async fn a_full_disk_is_not_reported_as_a_fault_of_the_component() {
     let project = Project::with(&["echo"]).own_state();
     let serving = project.start(project.shell(WITHOUT_SIGNAL, &["serve"])).await;
     fs::remove_dir_all(project.path().join(".fanfare/cache")).unwrap();
@@ -62,7 +62,7 @@ async fn a_full_disk_is_not_the_fault_of_the_component() {
 }
 
 #[tokio::test]
-async fn a_huge_file_beside_a_pin_is_not_read() {
+async fn a_component_above_the_limit_is_not_read_for_a_pinned_module() {
     let project = Project::with(&["echo"]);
     let serving = project.serve(&[]).await;
     let operate = async |what: &str| serving.operator("POST", &format!("/v1/modules/echo/{what}")).await.json();
@@ -76,20 +76,22 @@ async fn a_huge_file_beside_a_pin_is_not_read() {
     assert!(refused["detail"].as_str().unwrap().contains("engine.maxComponent"), "{refused}");
     let again = operate(&format!("rollback?to={}", pinned["generation"].as_str().unwrap())).await;
     assert_eq!((&again["generation"], &again["pinned"]), (&pinned["generation"], &json!(true)), "{again}");
-    let renewed = operate("reload").await;
-    assert_eq!(renewed["pinned"], json!(true), "the file is of the same size: {renewed}");
+    let reloaded = operate("reload").await;
+    assert_eq!(reloaded["pinned"], json!(true), "the file still has the same size: {reloaded}");
     let grown = serving.peak_memory() - before;
-    assert!(grown < 128 << 20, "{grown} bytes more");
+    assert!(grown < 128 << 20, "memory grew by {grown} bytes");
 }
 
 #[tokio::test]
-async fn a_removed_folder_is_worth_no_warning() {
+async fn removing_a_module_logs_no_warning() {
     let project = Project::with(&["echo", "flags"]).config(json!({ "swap": { "removal": "0ms" } }));
     let serving = project.serve(&[]).await;
     fs::remove_dir_all(project.path().join("modules/flags")).unwrap();
-    eventually("it is gone", || async { serving.get("/api/flags/").await.text().contains("there is no module flags") })
-        .await;
-    // The next change is noticed after all that the removal came to.
+    eventually("the module is removed", || async {
+        serving.get("/api/flags/").await.text().contains("there is no module flags")
+    })
+    .await;
+    // When this change is live, the host has handled every event of the removal.
     project.dir.write("modules/echo/module.json", with_route("two"));
     eventually("a later change is live", || async { serving.get("/api/echo/two").await.status == 200 }).await;
     serving.stop().await;
@@ -99,12 +101,12 @@ async fn a_removed_folder_is_worth_no_warning() {
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 
-/// Limits of a user namespace of its own, so that nobody else has less.
+/// Limits inotify in a user namespace, so that other processes are not affected.
 const WITHOUT_INOTIFY: &str = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\"";
 const ONE_WATCH: &str = "echo 1 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
 
 #[tokio::test]
-async fn where_the_system_reports_no_changes_polling_finds_them() {
+async fn without_inotify_polling_finds_changes() {
     for limit in [WITHOUT_INOTIFY, ONE_WATCH] {
         let project = Project::with(&["echo"]).config(json!({ "swap": { "poll": "50ms" } }));
         let script = format!("exec unshare --user --map-root-user sh -c '{limit}' sh \"$@\"");
@@ -116,9 +118,9 @@ async fn where_the_system_reports_no_changes_polling_finds_them() {
         let notes = serving.operator("GET", "/v1/status").await.json()["notes"].to_string();
         assert!(notes.contains("found by a look every swap.poll") && notes.contains("fs.inotify.max_user_"), "{notes}");
         project.dir.write("modules/echo/module.json", with_route("two"));
-        eventually("it is found", || async { serving.get("/api/echo/two").await.status == 200 }).await;
+        eventually("the change is live", || async { serving.get("/api/echo/two").await.status == 200 }).await;
         serving.stop().await;
-        let told = project.read("log").lines().filter(|line| line.contains("found by a look")).count();
-        assert_eq!(told, 1);
+        let reports = project.read("log").lines().filter(|line| line.contains("found by a look")).count();
+        assert_eq!(reports, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! `fanfare inspect`: what a component is.
+//! `fanfare inspect`: describes a component.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ fn component(module: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_component_is_described() {
+async fn inspect_describes_a_component() {
     let project = Project::with(&[]);
     let ran = project.run(&["inspect", &component("counter")]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -41,15 +41,15 @@ async fn a_component_is_described() {
 }
 
 #[tokio::test]
-async fn one_that_a_host_would_refuse_is_shown_with_the_reasons() {
+async fn a_component_that_a_host_would_refuse_is_described_with_the_reasons() {
     let ran = Project::with(&[]).run(&["inspect", &component("wrong-exports")]).await;
     assert_eq!(ran.code, 1);
     assert!(ran.out.contains("a component of ") && ran.out.contains("  imports"), "{}", ran.out);
     assert!(ran.err.contains("exports neither fanfare:module/handler@0.1.0"), "{}", ran.err);
 }
 
-/// A component whose bytes hold control characters where the compiler's and our own messages repeat
-/// them.
+/// A component with control characters in the names that messages of the compiler and of fanfare
+/// repeat.
 fn with_controls() -> Vec<u8> {
     let named = |text: &str| [vec![u8::try_from(text.len()).unwrap()], text.as_bytes().to_vec()].concat();
     let value = [named("Rust"), named("\u{1b}[2J\u{9b}1m\u{202e}")].concat();
@@ -63,7 +63,7 @@ fn with_controls() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn no_byte_of_a_component_reaches_the_terminal_as_a_control_character() {
+async fn control_characters_of_a_component_do_not_reach_the_terminal() {
     let project = Project::with(&["echo"])
         .file("modules/evil/module.json", r#"{ "component": "evil.wasm" }"#)
         .file("modules/evil/evil.wasm", with_controls());
@@ -90,7 +90,7 @@ async fn no_byte_of_a_component_reaches_the_terminal_as_a_control_character() {
 }
 
 #[tokio::test]
-async fn what_is_no_component_is_named() {
+async fn a_file_that_is_no_component_is_named() {
     let producers = section(0, [vec![9], b"producers".to_vec(), vector::<Vec<u8>>([])].concat());
     let project = Project::with(&[])
         .file("core.wasm", [b"\0asm\x01\0\0\0".to_vec(), producers].concat())
@@ -98,7 +98,7 @@ async fn what_is_no_component_is_named() {
     for (file, why) in [
         ("core.wasm", "core.wasm: this is a core module, not a component: build it for wasm32-wasip2"),
         ("text.wasm", "text.wasm: this is no WebAssembly component"),
-        ("none.wasm", "none.wasm: cannot be read: "),
+        ("none.wasm", "none.wasm: cannot read the file: "),
     ] {
         let ran = project.run(&["inspect", file]).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""));
@@ -106,10 +106,9 @@ async fn what_is_no_component_is_named() {
     }
 }
 
-/// Looking at a file somewhere leaves nothing beside it.
 #[tokio::test]
-async fn outside_of_a_project_nothing_is_kept() {
-    // The other folders of tests are in a checkout, which is a project.
+async fn inspect_outside_a_project_leaves_no_files() {
+    // The folders of the other tests lie in a checkout, which is a project.
     let alone = tempfile::tempdir().unwrap();
     let alone = alone.path();
     std::fs::copy(component("echo"), alone.join("a.wasm")).unwrap();

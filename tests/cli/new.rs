@@ -1,4 +1,5 @@
-//! `fanfare new`: a module to begin with. That it builds and passes its tests is seen in `.ci/run`, which has the time for it.
+//! `fanfare new`: creates a module. `.ci/run` checks that the module builds and passes its tests,
+//! because that takes long.
 
 use std::fs;
 
@@ -8,15 +9,15 @@ use super::Project;
 use super::project::Ran;
 
 #[tokio::test]
-async fn a_module_is_made_that_waits_for_its_component() {
+async fn new_creates_a_module_that_waits_for_its_component() {
     let project = Project::with(&[]);
     fs::remove_file(project.path().join("fanfare.json")).unwrap();
     fs::remove_dir(project.path().join("modules")).unwrap();
     let ran = project.run(&["new", "hello"]).await;
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     for line in [
-        "made modules/hello: module.json, Cargo.toml, src/lib.rs, hello.test.json",
-        "made modules/_sdk: the SDK, which all modules here use",
+        "created modules/hello: module.json, Cargo.toml, src/lib.rs, hello.test.json",
+        "created modules/_sdk: the SDK that all modules here use",
         "  fanfare build modules/hello",
         "  fanfare test modules/hello",
         "  curl http://127.0.0.1:8080/api/hello/Ada",
@@ -28,7 +29,7 @@ async fn a_module_is_made_that_waits_for_its_component() {
     files.sort();
     assert_eq!(files, [".gitignore", "Cargo.lock", "Cargo.toml", "hello.test.json", "module.json", "src"]);
     for file in ["module.json", "Cargo.toml", "hello.test.json", "src/lib.rs"] {
-        assert!(!project.read(&format!("modules/hello/{file}")).contains("{{"), "{file} is filled in");
+        assert!(!project.read(&format!("modules/hello/{file}")).contains("{{"), "{file} contains a placeholder");
     }
     let schema = "../_sdk/schema/module.schema.json";
     assert!(project.read("modules/hello/module.json").contains(schema) && module.join(schema).is_file());
@@ -36,20 +37,24 @@ async fn a_module_is_made_that_waits_for_its_component() {
 
     let check = project.run(&["check"]).await;
     assert_eq!(check.code, 0, "{}", check.out);
-    assert!(check.out.contains("hello: waiting: its component is not there yet"), "{}", check.out);
-    assert!(check.out.contains("1 module checked, no faults"), "the SDK is none: {}", check.out);
+    assert!(
+        check.out.contains("hello: waiting: its component does not exist yet; run `fanfare build`"),
+        "{}",
+        check.out
+    );
+    assert!(check.out.contains("1 module checked, no faults"), "the SDK does not count as a module: {}", check.out);
     let test = project.run(&["test", "modules/hello"]).await;
-    assert!(test.err.contains("hello.wasm is not there yet: run `fanfare build modules/hello`"), "{}", test.err);
+    assert!(test.err.contains("hello.wasm does not exist yet; run `fanfare build modules/hello`"), "{}", test.err);
 
     let second = project.run(&["new", "test"]).await;
     assert_eq!(second.code, 0, "{}", second.err);
-    assert!(!second.out.contains("_sdk"), "it is there already: {}", second.out);
+    assert!(!second.out.contains("_sdk"), "the SDK exists already: {}", second.out);
     assert!(project.read("modules/test/Cargo.toml").contains("name = \"test-module\""));
     assert!(project.read("modules/test/module.json").contains("release/test_module.wasm"));
 }
 
 #[tokio::test]
-async fn modules_dir_is_where_it_goes_and_a_checkout_has_the_sdk() {
+async fn new_uses_modules_dir_and_the_sdk_of_a_checkout() {
     let project = Project::with(&[]).config(json!({ "modulesDir": "mods", "http": { "listen": "127.0.0.1:7" } }));
     let ran = project.run(&["new", "hello"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -67,15 +72,15 @@ async fn modules_dir_is_where_it_goes_and_a_checkout_has_the_sdk() {
 }
 
 #[tokio::test]
-async fn what_is_no_name_or_is_there_is_refused_and_nothing_made() {
+async fn new_refuses_invalid_and_existing_names_and_writes_nothing() {
     let project = Project::with(&["echo"]).file("modules/_sdk/mine", "").file("modules/file", "");
     for (name, why) in [
         ("Hello", "\"Hello\" is not the name of a module: a lower case letter, then"),
         ("../out", "\"../out\" is not the name of a module"),
         ("", "\"\" is not the name of a module"),
-        ("echo", "modules/echo is there already: take another name, or remove it"),
-        ("file", "modules/file is there already"),
-        ("hello", "modules/_sdk is there and was not written by `fanfare new`"),
+        ("echo", "modules/echo already exists; choose another name or remove it"),
+        ("file", "modules/file already exists"),
+        ("hello", "modules/_sdk exists, but `fanfare new` did not write it"),
     ] {
         let ran = project.run(&["new", name]).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{name}");
@@ -84,7 +89,10 @@ async fn what_is_no_name_or_is_there_is_refused_and_nothing_made() {
     let mut inside = project.command(&["new", "hello"]);
     inside.current_dir(project.path().join("modules/echo"));
     let ran = Ran::of(inside).await;
-    let why = format!("this is the folder of a module: go to that of its project, {}", project.path().display());
+    let why = format!(
+        "this is the folder of a module; run the command in the folder of its project, {}",
+        project.path().display()
+    );
     assert!(ran.code == 1 && ran.err.contains(&why), "{}", ran.err);
     let mut left: Vec<_> =
         fs::read_dir(project.path().join("modules")).unwrap().map(|entry| entry.unwrap().file_name()).collect();

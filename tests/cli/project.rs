@@ -1,4 +1,4 @@
-//! A folder with a `fanfare.json`, and the program run in it.
+//! Runs the executable in a temporary folder with a `fanfare.json`.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 use crate::harness::{Answer, Connection, TempDir, binary, source_of};
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any command takes.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Project {
     pub dir: TempDir,
@@ -23,7 +23,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// With test guests or example modules; compiled components are shared with the other tests.
+    /// A project with test guests or example modules. It shares the compiled components of all tests.
     pub fn with(modules: &[&str]) -> Project {
         let config = json!({
             "workers": 2,
@@ -43,22 +43,22 @@ impl Project {
                 project.dir.write(&format!("modules/{module}/{file}"), fs::read(source_of(module).join(file)).unwrap());
             }
         }
-        let asks = modules.contains(&"test-party");
-        project.config(if asks {
+        let asks_for_reload = modules.contains(&"test-party");
+        project.config(if asks_for_reload {
             json!({ "modules": { "test-party": { "grants": { "reload": true } } } })
         } else {
             json!({})
         })
     }
 
-    /// Sets keys of `fanfare.json`, each as a whole.
+    /// Replaces keys at the top level of `fanfare.json`.
     pub fn config(mut self, keys: Value) -> Project {
         self.config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         self.dir.write("fanfare.json", format!("{:#}", self.config));
         self
     }
 
-    /// Without what other tests have compiled.
+    /// Uses a separate state folder, without compiled components of other tests.
     pub fn own_state(self) -> Project {
         self.config(json!({ "stateDir": ".fanfare" }))
     }
@@ -76,19 +76,19 @@ impl Project {
         fs::read_to_string(self.path().join(name)).unwrap()
     }
 
-    /// The program, here, with none of our own variables.
+    /// The executable in this folder, without `FANFARE_` variables.
     pub fn command(&self, args: &[&str]) -> Command {
         self.prepared(Command::new(binary()), args)
     }
 
-    /// The same started by a shell: `"$@"` of the script is the program with its arguments.
+    /// A shell script in which `"$@"` is the executable with its arguments.
     pub fn shell(&self, script: &str, args: &[&str]) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, "sh"]).arg(binary());
         self.prepared(shell, args)
     }
 
-    /// With limits of open files, such as `-S -n 64`; the last one holds.
+    /// The executable with limits of open files, such as `-S -n 64`. The last limit applies.
     pub fn command_with_files(&self, limits: &[&str], args: &[&str]) -> Command {
         let limits: String = limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
         self.shell(&format!("{limits}exec \"$@\""), args)
@@ -102,12 +102,12 @@ impl Project {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs a command to its end.
     pub async fn run(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args)).await
     }
 
-    /// Starts `serve`, and waits until it says where.
+    /// Starts `serve`, and waits until it prints its addresses.
     pub async fn serve(&self, args: &[&str]) -> Serving {
         let mut command = self.command(&["serve"]);
         command.args(args);
@@ -119,14 +119,14 @@ impl Project {
         self.start_with(command, log.into()).await
     }
 
-    /// With a standard error of its own.
+    /// Starts a host whose standard error goes to `stderr`.
     pub async fn start_with(&self, mut command: Command, stderr: Stdio) -> Serving {
         let log = self.path().join("log");
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut addresses = Vec::new();
         while addresses.len() < 2 {
-            let line = timeout(PATIENCE, lines.next_line()).await.expect("it starts").unwrap();
+            let line = timeout(TIMEOUT, lines.next_line()).await.expect("it starts").unwrap();
             let line = line.unwrap_or_else(|| panic!("it ended: {}", fs::read_to_string(&log).unwrap_or_default()));
             let (_, address) = line.rsplit_once("http://").expect("an address");
             addresses.push(address.parse().unwrap());
@@ -135,7 +135,7 @@ impl Project {
     }
 }
 
-/// How a run of the program ended.
+/// The result of a command.
 pub struct Ran {
     pub code: i32,
     pub out: String,
@@ -144,7 +144,7 @@ pub struct Ran {
 
 impl Ran {
     pub async fn of(mut command: Command) -> Ran {
-        let output = timeout(PATIENCE, command.output()).await.expect("it ends").unwrap();
+        let output = timeout(TIMEOUT, command.output()).await.expect("it ends").unwrap();
         let Output { status, stdout, stderr } = output;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
@@ -155,7 +155,7 @@ impl Ran {
     }
 }
 
-/// A `fanfare serve`, ended with the test.
+/// A running host. Dropping it kills the process.
 pub struct Serving {
     pub http: SocketAddr,
     pub admin: SocketAddr,
@@ -184,12 +184,12 @@ impl Serving {
         modules.find(|listed| listed["name"] == module).unwrap_or_else(|| panic!("no {module}: {status}")).clone()
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Sends our own child a signal.
+    /// Sends a signal to the host.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
@@ -198,23 +198,23 @@ impl Serving {
         Pid::from_raw(self.child.id().expect("it runs").try_into().unwrap()).unwrap()
     }
 
-    /// Lets it write files of at most this many bytes from now on, itself and its children.
+    /// Limits the size of files that the host and its children write from now on.
     pub fn limit_file_size(&self, most: Option<u64>) {
         let limit = Rlimit { current: most, maximum: None };
         prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
     }
 
-    /// The most bytes of memory that it had at once so far.
+    /// The peak memory so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         memory_of(self.pid(), "VmHWM").expect("it runs")
     }
 
-    /// Waits for its end.
+    /// Waits until the host has exited.
     pub async fn ended(&mut self) -> ExitStatus {
-        timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap()
+        timeout(TIMEOUT, self.child.wait()).await.expect("it ends").unwrap()
     }
 
-    /// Ends it in the gentle way: its exit code and what else it printed.
+    /// Stops the host with SIGTERM. Returns the exit code and the rest of standard output.
     pub async fn stop(mut self) -> (Option<i32>, String) {
         self.signal(Signal::TERM);
         let code = self.ended().await.code();
@@ -224,7 +224,7 @@ impl Serving {
     }
 }
 
-/// A figure in bytes of `/proc/<pid>/status`; `None` when the process has ended.
+/// A figure of `/proc/<pid>/status` in bytes. `None` if the process has ended.
 pub fn memory_of(process: Pid, figure: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'))?;

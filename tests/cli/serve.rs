@@ -1,4 +1,4 @@
-//! `fanfare serve`: starting, serving, stopping.
+//! `fanfare serve`: starts, serves and stops.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use super::{Project, Serving};
 use crate::harness::{Answer, Connection, eventually};
 
 #[tokio::test]
-async fn it_says_what_is_served_where() {
+async fn serve_prints_the_addresses_and_the_state_of_every_module() {
     let project = Project::with(&["echo", "flags"])
         .file("modules/unbuilt/module.json", r#"{ "component": "unbuilt.wasm" }"#)
         .file("modules/broken/module.json", "{ not json")
@@ -31,7 +31,7 @@ async fn it_says_what_is_served_where() {
 }
 
 #[tokio::test]
-async fn without_a_folder_of_modules_it_serves_none() {
+async fn without_a_modules_folder_serve_starts_with_no_modules() {
     let project = Project::with(&[]).config(json!({ "modulesDir": "nowhere" }));
     let serving = project.serve(&[]).await;
     assert!(serving.get("/").await.text().contains("There are no modules yet"));
@@ -39,7 +39,7 @@ async fn without_a_folder_of_modules_it_serves_none() {
 }
 
 #[tokio::test]
-async fn strict_exits_with_the_reason_where_else_the_rest_is_served() {
+async fn strict_exits_with_the_reason_if_a_module_is_not_ready() {
     let broken = Project::with(&["echo"])
         .file("modules/broken/module.json", r#"{ "component": "broken.wasm", "rotues": [] }"#)
         .file("modules/broken/broken.wasm", "no component");
@@ -57,14 +57,14 @@ async fn strict_exits_with_the_reason_where_else_the_rest_is_served() {
 
     let whole = Project::with(&["echo"]);
     assert_eq!(whole.serve(&["--strict"]).await.stop().await.0, Some(0));
-    // The last good generation would serve.
+    // Without --strict, the last good generation would serve.
     let worse = whole.file("modules/echo/module.json", "{");
     let strict = worse.run(&["serve", "--strict", "--log=off"]).await;
     assert!(strict.code == 1 && strict.err.contains("echo: what is on disk cannot be loaded"), "{}", strict.err);
 }
 
 #[tokio::test]
-async fn a_busy_port_is_one_error_that_names_address_key_and_flag() {
+async fn a_port_in_use_is_one_error_with_address_key_and_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let project = Project::with(&["echo"]);
@@ -77,7 +77,7 @@ async fn a_busy_port_is_one_error_that_names_address_key_and_flag() {
     }
 }
 
-/// A request that ends when `waits` is told to release it, on its way.
+/// Starts a request that runs until the route `release` of `waits` is called.
 async fn held(serving: &Serving) -> JoinHandle<Answer> {
     let mut connection = Connection::open(serving.http).await;
     let held = tokio::spawn(async move { connection.send("POST", "/api/waits/hold", &[], "to the end").await });
@@ -85,7 +85,7 @@ async fn held(serving: &Serving) -> JoinHandle<Answer> {
         let status = serving.status("waits").await;
         status["isolates"].as_array().unwrap().iter().any(|isolate| isolate["inFlight"] == 1)
     };
-    eventually("it runs", running).await;
+    eventually("the call runs", running).await;
     held
 }
 
@@ -101,18 +101,18 @@ async fn holding() -> (Project, Serving, JoinHandle<Answer>) {
     (project, serving, held)
 }
 
-async fn drains(admin: SocketAddr) {
-    let said =
+async fn wait_until_draining(admin: SocketAddr) {
+    let draining =
         || async { Connection::open(admin).await.send("GET", "/readyz", &[], "").await.text().trim() == "draining" };
-    eventually("it drains", said).await;
+    eventually("the host drains", draining).await;
 }
 
 #[tokio::test]
-async fn the_first_signal_lets_running_calls_end() {
+async fn the_first_signal_waits_for_running_calls() {
     for signal in [Signal::TERM, Signal::INT] {
         let (_project, mut serving, held) = holding().await;
         serving.signal(signal);
-        drains(serving.admin).await;
+        wait_until_draining(serving.admin).await;
         serving.operator("POST", "/v1/modules/waits/call?path=release&target=workers").await;
         let answer = held.await.unwrap();
         assert_eq!((answer.status, answer.text()), (200, "to the end"));
@@ -121,11 +121,11 @@ async fn the_first_signal_lets_running_calls_end() {
 }
 
 #[tokio::test]
-async fn the_second_one_ends_it_at_once() {
+async fn the_second_signal_exits_at_once() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let (_project, mut serving, held) = holding().await;
         serving.signal(signal);
-        drains(serving.admin).await;
+        wait_until_draining(serving.admin).await;
         serving.signal(signal);
         assert_eq!(serving.ended().await.code(), Some(code));
         held.abort();
@@ -133,8 +133,8 @@ async fn the_second_one_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_stops_nothing() {
-    // What the host does with the lines counts as the guest's time.
+async fn an_unread_log_does_not_block_the_host() {
+    // The limits are high, because handling the lines counts as processor time of the guest.
     let limits = json!({ "logRate": 1_000_000, "cpu": "5s" });
     let project = Project::with(&["floods", "echo"])
         .config(json!({ "limits": { "max": limits }, "modules": { "floods": { "limits": limits } } }));
@@ -150,14 +150,14 @@ async fn a_log_that_nobody_reads_stops_nothing() {
         let mut connection = Connection::open(serving.http).await;
         assert_eq!(connection.send("POST", "/api/floods/print", &[], flood.as_str()).await.text(), "ok");
     }
-    assert!(lost().await > 0, "more than wait");
+    assert!(lost().await > 0, "some lines are dropped");
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
     serving.signal(Signal::TERM);
     assert_eq!(serving.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn calls_that_do_not_end_are_cut_off() {
+async fn calls_that_outlast_the_drain_are_cut_off() {
     let project = Project::with(&["never"]).config(json!({ "shutdown": { "drain": "300ms" } }));
     let serving = project.serve(&[]).await;
     let mut connection = Connection::open(serving.http).await;
@@ -166,13 +166,13 @@ async fn calls_that_do_not_end_are_cut_off() {
         let status = serving.status("never").await;
         status["isolates"].as_array().unwrap().iter().any(|isolate| isolate["inFlight"] == 1)
     };
-    eventually("it runs", running).await;
+    eventually("the call runs", running).await;
     assert_eq!(serving.stop().await.0, Some(0));
     assert!(project.read("log").contains("cut off"), "{}", project.read("log"));
 }
 
 #[tokio::test]
-async fn variables_do_what_flags_do() {
+async fn variables_have_the_effect_of_flags() {
     let project = Project::with(&[]).config(json!({ "workers": 1, "http": { "listen": "192.0.2.1:1" } }));
     let elsewhere = Project::with(&["echo"]);
     let mut command = project.command(&["serve"]);

@@ -1,4 +1,4 @@
-//! `check`, `config`, `schema` and `grant`: what needs no running host.
+//! `check`, `config`, `schema` and `grant`, which need no running host.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ async fn check_prints_all_faults_at_once() {
 }
 
 #[tokio::test]
-async fn check_is_content_with_what_is_right() {
+async fn check_accepts_a_valid_project() {
     let project = Project::with(&["echo", "flags"]);
     let ran = project.run(&["check"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "2 modules checked, no faults\n"));
@@ -40,7 +40,7 @@ async fn check_is_content_with_what_is_right() {
 }
 
 #[tokio::test]
-async fn config_tells_where_each_value_comes_from() {
+async fn config_prints_the_origin_of_each_value() {
     let project = Project::with(&[]).file(
         "fanfare.json",
         "{\n  \"workers\": 2,\n  \"environments\": { \"test\": { \"http\": { \"maxBody\": \"1MiB\" } } }\n}\n",
@@ -69,7 +69,7 @@ async fn config_tells_where_each_value_comes_from() {
 }
 
 #[tokio::test]
-async fn config_prints_the_faults_instead_when_there_are_any() {
+async fn config_prints_only_the_faults_of_an_invalid_file() {
     let project = Project::with(&[]).config(json!({ "workers": 0 }));
     let ran = project.run(&["config"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
@@ -87,15 +87,15 @@ async fn schema_prints_json_schemas() {
 }
 
 #[tokio::test]
-async fn grant_writes_what_a_module_asks_for_and_then_it_loads() {
+async fn a_module_loads_after_grant_has_written_its_capabilities() {
     let project = Project::with(&["waits", "echo"]);
     let check = project.run(&["check"]).await;
     assert_eq!(check.code, 1);
-    assert!(check.out.contains("fanfare grant waits"), "it prints the way out: {}", check.out);
+    assert!(check.out.contains("fanfare grant waits"), "check prints the command that grants: {}", check.out);
 
     let before = project.read("fanfare.json");
     let asked = project.run(&["grant", "waits"]).await;
-    assert_eq!(asked.code, 1, "without a terminal nobody can say yes");
+    assert_eq!(asked.code, 1, "without a terminal, only --yes confirms");
     assert!(asked.out.contains("rpc: echo") && asked.err.contains("--yes"), "{} {}", asked.out, asked.err);
     assert_eq!(project.read("fanfare.json"), before);
 
@@ -128,7 +128,7 @@ async fn grant_prints_json() {
 }
 
 #[tokio::test]
-async fn what_is_written_wrong_exits_with_2() {
+async fn an_invalid_command_line_exits_with_2() {
     let project = Project::with(&[]);
     for args in [&["serve", "--wokers=2"][..], &["sevre"], &["emit"], &["call", "-X", "FETCH", "echo", "who"], &[]] {
         let ran = project.run(args).await;

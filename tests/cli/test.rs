@@ -1,18 +1,18 @@
-//! `fanfare test`: a module's cases in a host of their own.
+//! `fanfare test`: runs the cases of modules in a temporary host.
 
 use serde_json::{Value, json};
 
 use super::Project;
 use crate::harness::source_of;
 
-/// A project with `echo` and `waits`, and these cases of one of them.
+/// A project with four modules, one of which has these cases.
 fn project(module: &str, cases: Value) -> Project {
     let file = format!("modules/{module}/{module}.test.json");
     Project::with(&["echo", "flags", "waits", "traps"]).file(&file, json!({ "cases": cases }).to_string())
 }
 
 #[tokio::test]
-async fn cases_run_in_order_in_one_host_and_every_way_to_call_is_there() {
+async fn cases_run_in_order_in_one_host_with_every_kind_of_call() {
     let cases = json!([
         { "name": "nothing yet", "call": { "path": "" }, "expect": { "json": {} } },
         { "name": "set", "call": { "method": "put", "path": "dark mode", "body": { "on": [1, null] } },
@@ -48,7 +48,7 @@ async fn cases_run_in_order_in_one_host_and_every_way_to_call_is_there() {
 }
 
 #[tokio::test]
-async fn a_failure_shows_what_was_expected_what_came_and_what_was_logged() {
+async fn a_failed_case_prints_expected_and_actual_values() {
     let cases = json!([
         { "name": "wrong", "call": { "path": "who" }, "expect": { "json": { "count": 2 } } },
         { "name": "right", "call": { "path": "who" }, "expect": { "has": { "count": 2 } } },
@@ -60,7 +60,11 @@ async fn a_failure_shows_what_was_expected_what_came_and_what_was_logged() {
     assert!(lines[0].starts_with("FAIL  echo: wrong (modules/echo/echo.test.json:1:"), "{}", ran.out);
     assert_eq!(lines[1].trim(), "json.count: expected 2, found 1");
     assert!(lines[2].trim().starts_with("the answer: 200 {"), "{}", ran.out);
-    assert!(ran.out.contains("ok    echo: right\n2 cases, 1 failed, in "), "the same instance: {}", ran.out);
+    assert!(
+        ran.out.contains("ok    echo: right\n2 cases, 1 failed, in "),
+        "both cases ran in the same instance: {}",
+        ran.out
+    );
 
     let json = project.run(&["test", "modules/echo", "--json"]).await;
     let report = json.json();
@@ -70,7 +74,7 @@ async fn a_failure_shows_what_was_expected_what_came_and_what_was_logged() {
 }
 
 #[tokio::test]
-async fn the_log_of_a_failed_case_is_shown_and_no_other() {
+async fn only_the_log_of_a_failed_case_is_printed() {
     let print = |expect: Value, text: &str| json!({ "name": text, "call": { "path": "print", "body": { "lines": 1, "length": 5, "text": text } }, "expect": expect });
     let cases = json!([print(json!({}), "quiet"), print(json!({ "status": 500 }), "loud"),]);
     let project = Project::with(&["floods"]).file("modules/floods/a.test.json", json!({ "cases": cases }).to_string());
@@ -81,7 +85,7 @@ async fn the_log_of_a_failed_case_is_shown_and_no_other() {
 }
 
 #[tokio::test]
-async fn every_worker_must_answer_a_broadcast_as_expected() {
+async fn every_worker_must_meet_the_expectations_of_a_broadcast() {
     let cases = json!([
         { "name": "set", "broadcast": { "name": "set", "body": { "name": "b" } }, "expect": { "status": 201 } },
     ]);
@@ -94,7 +98,7 @@ async fn every_worker_must_answer_a_broadcast_as_expected() {
 }
 
 #[tokio::test]
-async fn what_it_asks_for_is_granted_and_its_config_laid_over() {
+async fn a_test_grants_all_capabilities_and_merges_the_config() {
     let tests = json!({
         "config": { "mode": "ok", "greeting": "from the test" },
         "cases": [{ "name": "runs", "call": { "path": "who" } }],
@@ -103,9 +107,9 @@ async fn what_it_asks_for_is_granted_and_its_config_laid_over() {
     let mut manifest: Value = serde_json::from_str(&project.read("modules/echo/module.json")).unwrap();
     manifest["capabilities"] = json!({ "rpc": ["flags"], "broadcast": ["flags"] });
     let project = project.file("modules/echo/module.json", manifest.to_string());
-    assert_eq!(project.run(&["check"]).await.code, 1, "not granted in the project");
+    assert_eq!(project.run(&["check"]).await.code, 1, "the project does not grant the capability");
     let ran = project.run(&["test"]).await;
-    assert_eq!(ran.code, 0, "all modules with cases, without a name: {}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 0, "without an argument, every module with cases is tested: {}{}", ran.out, ran.err);
 
     let startup = Project::with(&["startup"]);
     let tests =
@@ -118,11 +122,11 @@ async fn what_it_asks_for_is_granted_and_its_config_laid_over() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_says_what_to_do() {
+async fn a_test_that_cannot_run_prints_the_remedy() {
     let none = Project::with(&["echo"]);
     for args in [&["test", "modules/echo"][..], &["test"]] {
         let ran = none.run(args).await;
-        assert!(ran.code == 1 && ran.err.contains("there are no cases: write modules/"), "{}", ran.err);
+        assert!(ran.code == 1 && ran.err.contains("no test cases found; write modules/"), "{}", ran.err);
         assert!(ran.err.contains(".test.json with { \"cases\": [{ \"name\""), "{}", ran.err);
     }
     let wrong = project("echo", json!([{ "name": "a", "call": { "path": "who" }, "expct": {} }]));
@@ -133,12 +137,12 @@ async fn what_cannot_be_run_says_what_to_do() {
     let unbuilt = project("echo", json!([{ "name": "a", "call": { "path": "who" } }]));
     std::fs::remove_file(unbuilt.path().join("modules/echo/echo.wasm")).unwrap();
     let ran = unbuilt.run(&["test", "modules/echo"]).await;
-    let why = "modules/echo/echo.wasm is not there yet: run `fanfare build modules/echo`";
+    let why = "modules/echo/echo.wasm does not exist yet; run `fanfare build modules/echo`";
     assert!(ran.code == 1 && ran.err.contains(why), "{}", ran.err);
 }
 
 #[tokio::test]
-async fn the_cases_of_the_example_are_right() {
+async fn the_cases_of_the_example_module_pass() {
     let cases = std::fs::read(source_of("counter").join("counter.test.json")).unwrap();
     let project = Project::with(&["counter"]).file("modules/counter/counter.test.json", cases);
     let ran = project.run(&["test", "modules/counter"]).await;

@@ -1,4 +1,4 @@
-//! What is known of `cargo build`: which toolchain can do it, and where its component goes.
+//! Support for `cargo build`: finds a toolchain with the target, and the file that cargo writes.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -6,17 +6,18 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-/// The variable that tells rustup which toolchain to take.
+/// The variable that selects a toolchain for rustup.
 pub const TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 
-/// A command that is cargo's.
+/// A command that runs cargo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cargo {
-    /// What it builds for, if it says so.
+    /// The argument of `--target`.
     target: Option<String>,
-    /// Whether it names its toolchain: `cargo +nightly ..`.
-    chosen: bool,
-    /// The folder of its profile, when the command is a build and nothing else, so that what comes out is known.
+    /// Whether the command names its toolchain, as in `cargo +nightly ..`.
+    has_toolchain: bool,
+    /// The folder of the profile. `None` if the command does more than build, so that its output
+    /// file is unknown.
     profile: Option<String>,
 }
 
@@ -24,19 +25,35 @@ pub struct Cargo {
 enum Installed {
     Yes,
     No,
-    /// There is no such program.
-    NoProgram,
+    /// The program to ask does not run.
+    Unknown,
+}
+
+/// Why no toolchain can build a component.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolchainError {
+    #[error(
+        "cannot run cargo; install Rust with rustup (https://rustup.rs), then run `rustup target add wasm32-wasip2`"
+    )]
+    NoCargo,
+    #[error(
+        "Rust has no target {0}, and rustup is not installed; install Rust with rustup (https://rustup.rs), then run `rustup target add {0}`"
+    )]
+    NoRustup(String),
+    #[error("no toolchain has the target {0}; run `rustup target add {0}`")]
+    NoTarget(String),
 }
 
 impl Cargo {
-    pub fn of(command: &str) -> Option<Cargo> {
+    /// Parses a command. `None` if it does not run cargo.
+    pub fn parse(command: &str) -> Option<Cargo> {
         let words: Vec<&str> = command.split_whitespace().collect();
         let is_assignment = |word: &&str| word.split_once('=').is_some_and(|(name, _)| !name.starts_with('-'));
         let mut words = words.into_iter().skip_while(is_assignment).peekable();
         if words.next() != Some("cargo") {
             return None;
         }
-        let chosen = words.next_if(|word| word.starts_with('+')).is_some();
+        let has_toolchain = words.next_if(|word| word.starts_with('+')).is_some();
         let subcommand = words.next().unwrap_or_default();
         let rest: Vec<&str> = words.collect();
         let value = |flag: &str| {
@@ -58,44 +75,42 @@ impl Cargo {
             None if release => "release".to_owned(),
             None => "debug".to_owned(),
         };
-        Some(Cargo { target: value("--target"), chosen, profile: plain.then_some(profile) })
+        Some(Cargo { target: value("--target"), has_toolchain, profile: plain.then_some(profile) })
     }
 
-    /// A toolchain to build with in place of the one that cargo would take, when that lacks the target.
-    pub async fn toolchain(&self, dir: &Path) -> Result<Option<String>, String> {
-        if ran("cargo", &["--version"], dir).await.is_none() {
-            return Err("cargo does not run: install Rust with rustup (https://rustup.rs), then run `rustup target add wasm32-wasip2`".to_owned());
+    /// Returns a toolchain with the target if the default one lacks it.
+    pub async fn toolchain(&self, dir: &Path) -> Result<Option<String>, ToolchainError> {
+        if stdout("cargo", &["--version"], dir).await.is_none() {
+            return Err(ToolchainError::NoCargo);
         }
-        let Some(target) = self.target.as_deref().filter(|_| !self.chosen) else { return Ok(None) };
+        let Some(target) = self.target.as_deref().filter(|_| !self.has_toolchain) else { return Ok(None) };
         match installed("rustc", &[], target, dir).await {
-            Installed::Yes | Installed::NoProgram => return Ok(None),
+            Installed::Yes | Installed::Unknown => return Ok(None),
             Installed::No => {}
         }
-        let Some(toolchains) = ran("rustup", &["toolchain", "list"], dir).await else {
-            return Err(format!(
-                "the Rust here has no target {target}, and there is no rustup: install Rust with rustup (https://rustup.rs), then run `rustup target add {target}`"
-            ));
+        let Some(toolchains) = stdout("rustup", &["toolchain", "list"], dir).await else {
+            return Err(ToolchainError::NoRustup(target.to_owned()));
         };
         for toolchain in toolchains.lines().filter_map(|line| line.split_whitespace().next()) {
             if let Installed::Yes = installed("rustup", &["run", toolchain, "rustc"], target, dir).await {
                 return Ok(Some(toolchain.to_owned()));
             }
         }
-        Err(format!("no toolchain has the target {target}: run `rustup target add {target}`"))
+        Err(ToolchainError::NoTarget(target.to_owned()))
     }
 
-    /// The file that the command makes, if that can be told.
-    pub async fn made(&self, dir: &Path) -> Option<PathBuf> {
+    /// The file that the command writes. `None` if it is unknown.
+    pub async fn output_file(&self, dir: &Path) -> Option<PathBuf> {
         let (target, profile) = (self.target.as_deref()?, self.profile.as_deref()?);
         let args = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
-        let metadata: Value = serde_json::from_str(&ran("cargo", &args, dir).await?).ok()?;
+        let metadata: Value = serde_json::from_str(&stdout("cargo", &args, dir).await?).ok()?;
         let name = component_of(&metadata, &std::fs::canonicalize(dir.join("Cargo.toml")).ok()?)?;
-        let made = Path::new(metadata.get("target_directory")?.as_str()?).join(target).join(profile).join(name);
-        made.is_file().then_some(made)
+        let file = Path::new(metadata.get("target_directory")?.as_str()?).join(target).join(profile).join(name);
+        file.is_file().then_some(file)
     }
 }
 
-/// The name of the file that the package of a manifest is built to.
+/// The name of the component of the package that a Cargo.toml describes.
 fn component_of(metadata: &Value, manifest: &Path) -> Option<String> {
     let packages = metadata.get("packages")?.as_array()?;
     let path = |package: &Value| Some(package.get("manifest_path")?.as_str()? == manifest.to_str()?);
@@ -108,20 +123,21 @@ fn component_of(metadata: &Value, manifest: &Path) -> Option<String> {
     Some(format!("{}.wasm", library.get("name")?.as_str()?.replace('-', "_")))
 }
 
+/// Asks `program`, with the arguments `before` those of rustc, whether it has a target.
 async fn installed(program: &str, before: &[&str], target: &str, dir: &Path) -> Installed {
     let args: Vec<&str> = before.iter().copied().chain(["--print", "target-libdir", "--target", target]).collect();
-    let Some(output) = output(program, &args, dir).await else { return Installed::NoProgram };
+    let Some(output) = output(program, &args, dir).await else { return Installed::Unknown };
     let libraries = String::from_utf8_lossy(&output.stdout);
-    let there = std::fs::read_dir(libraries.trim()).into_iter().flatten().flatten();
+    let files = std::fs::read_dir(libraries.trim()).into_iter().flatten().flatten();
     let is_core = |name: &str| name.starts_with("libcore-") && name.ends_with(".rlib");
-    match output.status.success() && there.into_iter().any(|file| is_core(&file.file_name().to_string_lossy())) {
+    match output.status.success() && files.into_iter().any(|file| is_core(&file.file_name().to_string_lossy())) {
         true => Installed::Yes,
         false => Installed::No,
     }
 }
 
-/// What a program prints that ends well.
-async fn ran(program: &str, args: &[&str], dir: &Path) -> Option<String> {
+/// The standard output of a program. `None` if the program does not run or fails.
+async fn stdout(program: &str, args: &[&str], dir: &Path) -> Option<String> {
     let output = output(program, args, dir).await.filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
 }
@@ -135,7 +151,7 @@ mod tests {
     use super::*;
 
     fn parts(command: &str) -> Option<(Option<String>, bool, Option<String>)> {
-        Cargo::of(command).map(|cargo| (cargo.target, cargo.chosen, cargo.profile))
+        Cargo::parse(command).map(|cargo| (cargo.target, cargo.has_toolchain, cargo.profile))
     }
 
     fn some(text: &str) -> Option<String> {
@@ -143,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_taken_apart() {
+    fn a_cargo_command_is_parsed() {
         let usual = Some((some("wasm32-wasip2"), false, some("release")));
         for command in [
             "cargo build --release --target wasm32-wasip2",
@@ -159,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_out_of_more_than_a_build_is_not_known() {
+    fn the_output_of_more_than_a_plain_build_is_unknown() {
         for command in [
             "cargo build --target t && wasm-tools component new a.wasm -o b.wasm",
             "cargo component build --target t",
@@ -171,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_library_of_the_package_is_found() {
+    fn the_component_is_named_after_the_library_of_the_package() {
         let metadata = serde_json::json!({ "packages": [
             { "manifest_path": "/a/Cargo.toml", "targets": [{ "name": "other", "crate_types": ["cdylib"] }] },
             { "manifest_path": "/m/Cargo.toml", "targets": [

@@ -1,4 +1,4 @@
-//! One HTTP request on a connection of its own.
+//! Sends one HTTP request on a new connection.
 
 use std::io;
 use std::time::Duration;
@@ -21,11 +21,11 @@ pub enum ExchangeError {
     Unreachable(io::Error),
     #[error(transparent)]
     Broken(hyper::Error),
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no response within {} s", .0.as_secs())]
     Slow(Duration),
 }
 
-/// Sends a request, with a `Host` unless it has one, and returns the whole response.
+/// Sends a request and returns the whole response. Adds a `Host` header if the request has none.
 pub async fn exchange(
     authority: &Authority,
     mut request: Request<Full<Bytes>>,
@@ -49,7 +49,7 @@ pub async fn exchange(
         tokio::select! {
             biased;
             response = &mut exchanging => response,
-            // The connection ends when the response is in, which may be in the buffer still.
+            // The connection may end before the response is read from its buffer.
             _ = connection => exchanging.await,
         }
     });

@@ -1,4 +1,4 @@
-//! An admin listener that is none, for the tests of the commands.
+//! A fake admin listener for the tests of the commands.
 
 use super::*;
 use http_body_util::BodyExt;
@@ -7,24 +7,24 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use tokio::sync::mpsc;
 
-/// What was asked: method, path with query, body.
-pub type Asked = (String, String, String);
+/// A request that the fake received: method, path with query, body.
+pub type RecordedRequest = (String, String, String);
 
-/// Answers every request alike.
-pub async fn admin(status: u16, body: &str) -> (AdminArgs, mpsc::UnboundedReceiver<Asked>) {
+/// Starts a fake that returns the same response to every request; the receiver yields the requests.
+pub async fn admin(status: u16, body: &str) -> (AdminArgs, mpsc::UnboundedReceiver<RecordedRequest>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let admin = listener.local_addr().unwrap().to_string().parse().unwrap();
-    let (send, asked) = mpsc::unbounded_channel();
+    let (record, requests) = mpsc::unbounded_channel();
     let body = Bytes::from(body.to_owned());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (send, body) = (send.clone(), body.clone());
+            let (record, body) = (record.clone(), body.clone());
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let (send, body) = (send.clone(), body.clone());
+                let (record, body) = (record.clone(), body.clone());
                 async move {
                     let (head, sent) = request.into_parts();
                     let sent = String::from_utf8(sent.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-                    send.send((head.method.to_string(), head.uri.to_string(), sent)).unwrap();
+                    record.send((head.method.to_string(), head.uri.to_string(), sent)).unwrap();
                     let response = http::Response::builder().status(status).body(Full::new(body)).unwrap();
                     Ok::<_, Infallible>(response)
                 }
@@ -33,5 +33,5 @@ pub async fn admin(status: u16, body: &str) -> (AdminArgs, mpsc::UnboundedReceiv
             tokio::spawn(connection);
         }
     });
-    (AdminArgs { admin, json: false }, asked)
+    (AdminArgs { admin, json: false }, requests)
 }

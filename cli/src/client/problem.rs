@@ -1,4 +1,4 @@
-//! A problem document, as a person reads it.
+//! Formats a problem document for a person.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::printable;
 
-/// One line, and one more for the data that a guest sends along.
+/// One line, and a second one for the data of a guest's failure.
 pub fn sentence(problem: &Problem) -> String {
     let Problem { status, code, detail, trace, data, .. } = problem;
     let mut text = format!("{} ({status})", printable(code));
@@ -19,7 +19,7 @@ pub fn sentence(problem: &Problem) -> String {
         _ = write!(text, " [trace {}]", printable(trace));
     }
     if let Some(data) = data {
-        // JSON in one line, whatever lines the guest has written it in.
+        // Puts the guest's JSON on one line.
         let data =
             serde_json::from_str(data.get()).map_or_else(|_| data.get().to_owned(), |data: Value| data.to_string());
         _ = write!(text, "\n  data: {}", printable(&data));
@@ -34,14 +34,14 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_one_sentence() {
+    fn a_problem_is_one_line() {
         let problem = r#"{"type":"x","status":404,"code":"not-found","detail":"no\u001bmodule","trace":"ab"}"#;
         assert_eq!(sentence(problem), "not-found (404): no\\u{1b}module [trace ab]");
         assert_eq!(sentence(r#"{"status":500,"code":"failure","detail":""}"#), "failure (500)");
     }
 
     #[test]
-    fn what_a_guest_sends_along_has_a_line() {
+    fn the_data_of_a_failure_has_its_own_line() {
         let problem = r#"{"status":409,"code":"x","detail":"no","data":{"b":[1],"a":"\n\u009b"}}"#;
         assert_eq!(sentence(problem), "x (409): no\n  data: {\"b\":[1],\"a\":\"\\n\\u{9b}\"}");
     }

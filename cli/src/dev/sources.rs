@@ -1,4 +1,4 @@
-//! The sources of modules: what `build.watch` names, and when it was saved.
+//! The sources of modules (`build.watch`), and whether they have changed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,55 +11,56 @@ use tokio::sync::mpsc;
 
 use fanfare::tooling::{Manifest, files};
 
-/// Events that come within it belong together: editors write several times.
+/// Events within this time count as one save, because editors write a file several times.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// The most files of a module that are looked at, and how deep.
-const MOST: usize = 20_000;
-const DEEPEST: usize = 32;
+/// The most source files of a module that are compared.
+const MAX_FILES: usize = 20_000;
+/// The deepest folder of sources.
+const MAX_DEPTH: usize = 32;
 
-/// What all watched files of a module look like: path, time of change, size.
+/// Path, modification time and size of every source file of a module.
 type Print = Vec<(PathBuf, SystemTime, u64)>;
 
-/// Notices that sources were saved.
+/// Watches the sources of modules.
 pub struct Sources {
     notifier: RecommendedWatcher,
-    happened: mpsc::Receiver<()>,
-    /// Asks for another look.
-    again: mpsc::Sender<()>,
+    events: mpsc::Receiver<()>,
+    /// Adds an event, so that the sources are compared again.
+    retry: mpsc::Sender<()>,
     modules_dir: PathBuf,
-    /// The paths that are watched, and whether with all below them.
+    /// The watched paths, and whether their subfolders are watched too.
     watched: HashMap<PathBuf, RecursiveMode>,
-    /// What each module's sources were when they were last built.
+    /// The print of each module's sources at its last build.
     prints: HashMap<String, Print>,
 }
 
 impl Sources {
     pub fn watch(modules_dir: PathBuf, modules: Vec<Arc<Manifest>>) -> Result<Sources, notify::Error> {
-        let (tell, happened) = mpsc::channel(1);
-        let again = tell.clone();
-        let notifier = files::watcher(tell)?;
+        let (notify, events) = mpsc::channel(1);
+        let retry = notify.clone();
+        let notifier = files::watcher(notify)?;
         let mut sources =
-            Sources { notifier, happened, again, modules_dir, watched: HashMap::new(), prints: HashMap::new() };
+            Sources { notifier, events, retry, modules_dir, watched: HashMap::new(), prints: HashMap::new() };
         sources.changed(modules);
         Ok(sources)
     }
 
-    /// Waits until something is saved; answers about when.
+    /// Waits until a file is saved; returns the approximate time of the save.
     pub async fn saved(&mut self) -> Instant {
-        if files::settled(&mut self.happened, DEBOUNCE).await.is_none() {
+        if files::settled(&mut self.events, DEBOUNCE).await.is_none() {
             return std::future::pending().await;
         }
         Instant::now().checked_sub(DEBOUNCE).unwrap_or_else(Instant::now)
     }
 
-    /// Those of the modules whose sources have changed since the last time, and new ones that are to be built. All are watched
-    /// from now on.
+    /// Returns the modules whose sources have changed since the last call, and new modules that
+    /// must be built. Watches all modules from now on.
     pub fn changed(&mut self, modules: Vec<Arc<Manifest>>) -> Vec<Arc<Manifest>> {
         let mut wanted = HashMap::from([(self.modules_dir.clone(), RecursiveMode::NonRecursive)]);
-        // An empty folder may become a module.
-        let beside = fs::read_dir(&self.modules_dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        wanted.extend(beside.filter(|path| path.is_dir()).map(|path| (path, RecursiveMode::NonRecursive)));
+        // Watches every folder, because an empty one may become a module.
+        let folders = fs::read_dir(&self.modules_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        wanted.extend(folders.filter(|path| path.is_dir()).map(|path| (path, RecursiveMode::NonRecursive)));
         let mut changed = Vec::new();
         for manifest in modules {
             wanted.insert(manifest.dir.clone(), RecursiveMode::NonRecursive);
@@ -67,14 +68,14 @@ impl Sources {
                 wanted.insert(path, RecursiveMode::Recursive);
             }
             let print = print(&manifest);
-            let before = self.prints.insert(manifest.name.clone(), print.clone());
-            if before.map_or_else(|| is_stale(&manifest), |before| before != print) {
+            let previous = self.prints.insert(manifest.name.clone(), print.clone());
+            if previous.map_or_else(|| is_stale(&manifest), |previous| previous != print) {
                 changed.push(manifest);
             }
         }
-        let gone: Vec<_> = self.watched.extract_if(|path, mode| wanted.get(path) != Some(mode)).collect();
-        for (path, _) in gone {
-            // It may be gone by itself.
+        let obsolete: Vec<_> = self.watched.extract_if(|path, mode| wanted.get(path) != Some(mode)).collect();
+        for (path, _) in obsolete {
+            // Fails when the path was removed, which ended the watch.
             let _ = self.notifier.unwatch(&path);
         }
         for (path, mode) in wanted {
@@ -84,11 +85,11 @@ impl Sources {
             match self.notifier.watch(&path, mode) {
                 Ok(()) => {
                     self.watched.insert(path, mode);
-                    // For what was saved before it was watched.
-                    let _ = self.again.try_send(());
+                    // A file may have been saved before the watch began.
+                    let _ = self.retry.try_send(());
                 }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "not watched: build by hand what changes here")
+                    tracing::warn!(path = %path.display(), %error, "cannot watch this path: run `fanfare build` after changes here")
                 }
             }
         }
@@ -96,12 +97,13 @@ impl Sources {
     }
 }
 
-/// Whether a module has to be built before it can be served: its component is not there, or is one of its own `target` and
-/// older than its sources. A component that is kept beside the sources is taken as it is.
+/// Whether a module must be built before it can be served: its component is missing, or lies in the
+/// module's `target` and is older than the sources. A component elsewhere counts as up to date,
+/// because it may be checked in.
 pub fn is_stale(manifest: &Manifest) -> bool {
-    let Ok(made) = fs::metadata(&manifest.component).and_then(|meta| meta.modified()) else { return true };
-    let below = manifest.component.strip_prefix(&manifest.dir).unwrap_or(&manifest.component);
-    below.starts_with("target") && print(manifest).iter().any(|(_, changed, _)| *changed > made)
+    let Ok(built) = fs::metadata(&manifest.component).and_then(|meta| meta.modified()) else { return true };
+    let place = manifest.component.strip_prefix(&manifest.dir).unwrap_or(&manifest.component);
+    place.starts_with("target") && print(manifest).iter().any(|(_, changed, _)| *changed > built)
 }
 
 fn watched(manifest: &Manifest) -> Vec<PathBuf> {
@@ -112,16 +114,16 @@ fn watched(manifest: &Manifest) -> Vec<PathBuf> {
 fn print(manifest: &Manifest) -> Print {
     let mut print = Print::new();
     for path in watched(manifest) {
-        collect(&path, DEEPEST, &mut print);
+        collect(&path, MAX_DEPTH, &mut print);
     }
     print.sort();
     print
 }
 
-/// Without what editors put beside a file for a while.
+/// Adds the files below a path. Skips hidden files and backups, which editors write beside a file.
 fn collect(path: &Path, depth: usize, print: &mut Print) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name.starts_with('.') || name.ends_with('~') || print.len() >= MOST {
+    if name.starts_with('.') || name.ends_with('~') || print.len() >= MAX_FILES {
         return;
     }
     let Ok(meta) = fs::metadata(path) else { return };

@@ -1,4 +1,5 @@
-//! The Rust SDK within this program, for modules outside of a checkout: it is not published.
+//! The Rust SDK, embedded in this program for modules outside a checkout, because it is not
+//! published.
 
 use std::path::Path;
 use std::{fs, io};
@@ -8,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::schema::Which;
 use fanfare::tooling::files::hex;
 
-/// What the SDK's own tests run with: modules begin with the same versions.
+/// The lock file of the SDK. A new module starts with the same versions, with which the SDK is
+/// tested.
 pub const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/rust/Cargo.lock"));
 
 macro_rules! embedded {
@@ -17,7 +19,7 @@ macro_rules! embedded {
     };
 }
 
-/// Files of the checkout, by their paths there.
+/// The embedded files, by their paths in the checkout.
 const FILES: &[(&str, &str)] = embedded![
     "LICENSE"
     "sdk/rust/Cargo.toml"
@@ -63,51 +65,51 @@ const FILES: &[(&str, &str)] = embedded![
     "wit/worlds.wit"
 ];
 
-/// The file that says which SDK it is.
+/// The file that identifies the SDK.
 const VERSION: &str = "VERSION";
 
-/// What became of the folder.
+/// What [`place`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
+pub enum Placement {
     Written,
-    /// It is this one already.
-    Kept,
-    /// It was another one.
+    /// The folder already had this SDK.
+    Current,
+    /// The folder had another version.
     Replaced,
-    /// It is another one, and somebody has changed it: it stays.
-    Changed,
+    /// The folder has another version with changed files, and was left alone.
+    Modified,
 }
 
-/// Writes the SDK to a folder, unless it is there.
-pub fn place(dir: &Path) -> Result<Placed, String> {
+/// Writes the SDK to a folder, unless the folder has it.
+pub fn place(dir: &Path) -> Result<Placement, String> {
     let failed = |error: io::Error| format!("{}: {error}", dir.display());
     let files = files();
     let digest = digest_of(&files);
     if !dir.exists() {
         write_folder(dir, with_version(files, &digest), None).map_err(failed)?;
-        return Ok(Placed::Written);
+        return Ok(Placement::Written);
     }
     let Ok(version) = fs::read_to_string(dir.join(VERSION)) else {
         return Err(format!(
-            "{} is there and was not written by `fanfare new`, which keeps the SDK there: move it away",
+            "{} exists, but `fanfare new` did not write it and needs the folder for the SDK; move it elsewhere",
             dir.display()
         ));
     };
     let written = version.split_whitespace().nth(2).unwrap_or_default();
     if written == digest {
-        return Ok(Placed::Kept);
+        return Ok(Placement::Current);
     }
     if digest_of(&read(dir).map_err(failed)?) != written {
-        return Ok(Placed::Changed);
+        return Ok(Placement::Modified);
     }
     write_folder(dir, with_version(files, &digest), Some(written)).map_err(failed)?;
-    Ok(Placed::Replaced)
+    Ok(Placement::Replaced)
 }
 
-/// What the folder holds, by path and in its order.
+/// The content of the SDK's folder, sorted by path.
 fn files() -> Vec<(String, String)> {
     let place = |path: &str| path.strip_prefix("sdk/rust/").unwrap_or(path).to_owned();
-    // There it is two folders nearer.
+    // In this folder, `wit` is two levels closer.
     let text = |text: &str| text.replace("\"../../../wit\"", "\"../wit\"");
     let embedded = FILES.iter().map(|(path, content)| (place(path), text(content)));
     let schemas = [(Which::Module, "module"), (Which::Config, "fanfare"), (Which::Test, "test")];
@@ -120,8 +122,8 @@ fn files() -> Vec<(String, String)> {
 fn with_version(mut files: Vec<(String, String)>, digest: &str) -> Vec<(String, String)> {
     let version = env!("CARGO_PKG_VERSION");
     let text = format!(
-        "fanfare {version} {digest}\n\nThe Rust SDK of this fanfare, and the contract it is made from. `fanfare new` of another \
-         one replaces it,\nunless something in it was changed.\n"
+        "fanfare {version} {digest}\n\nThe Rust SDK of this version of fanfare, and the contract it is generated from.\n\
+         `fanfare new` of another version replaces it, unless a file was changed.\n"
     );
     files.push((VERSION.to_owned(), text));
     files
@@ -138,7 +140,7 @@ fn digest_of(files: &[(String, String)]) -> String {
     hex(&hasher.finalize())
 }
 
-/// What is in a folder, without what cargo makes there.
+/// The files of a folder, without those that cargo creates.
 fn read(dir: &Path) -> io::Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     let mut folders = vec![dir.to_owned()];
@@ -157,7 +159,8 @@ fn read(dir: &Path) -> io::Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// Writes a folder beside its place, then renames: it appears whole or not at all. `old` names what is there already, and goes.
+/// Writes a folder under a temporary name, then renames it, so that it appears whole or not at all.
+/// With `old`, replaces the existing folder.
 pub fn write_folder(
     dir: &Path,
     files: impl IntoIterator<Item = (String, String)>,
@@ -165,10 +168,10 @@ pub fn write_folder(
 ) -> io::Result<()> {
     let above = dir.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(above)?;
-    // A host passes over what begins with a dot.
+    // The host ignores names that begin with a dot.
     let prefix = format!(".{}.", dir.file_name().unwrap_or_default().to_string_lossy());
-    let beside = || tempfile::Builder::new().prefix(&prefix).tempdir_in(above);
-    let new = beside()?;
+    let temporary = || tempfile::Builder::new().prefix(&prefix).tempdir_in(above);
+    let new = temporary()?;
     for (path, text) in files {
         let file = new.path().join(path);
         fs::create_dir_all(file.parent().unwrap_or(new.path()))?;
@@ -177,12 +180,12 @@ pub fn write_folder(
     if old.is_none() {
         return fs::rename(new.path(), dir);
     }
-    let gone = beside()?;
-    fs::rename(dir, gone.path())?;
+    let backup = temporary()?;
+    fs::rename(dir, backup.path())?;
     let placed = fs::rename(new.path(), dir);
-    if placed.is_err() && fs::rename(gone.path(), dir).is_err() {
-        // It is all that is left of the old one.
-        let _ = gone.keep();
+    if placed.is_err() && fs::rename(backup.path(), dir).is_err() {
+        // Keeps the backup, because it is the only copy of the old folder.
+        let _ = backup.keep();
     }
     placed
 }
@@ -192,21 +195,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_the_sdk_is_made_of_is_embedded() {
+    fn every_file_of_the_sdk_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut there = vec!["LICENSE".to_owned(), "sdk/rust/Cargo.toml".to_owned()];
+        let mut files_of_sdk = vec!["LICENSE".to_owned(), "sdk/rust/Cargo.toml".to_owned()];
         for folder in ["sdk/rust/fanfare-sdk", "sdk/rust/macros", "wit"] {
             let files = read(&root.join(folder)).unwrap().into_iter().map(|(path, _)| format!("{folder}/{path}"));
-            there.extend(files.filter(|path| !path.starts_with("sdk/rust/fanfare-sdk/tests/")));
+            files_of_sdk.extend(files.filter(|path| !path.starts_with("sdk/rust/fanfare-sdk/tests/")));
         }
-        there.sort();
+        files_of_sdk.sort();
         let mut embedded: Vec<String> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
         embedded.sort();
-        assert_eq!(embedded, there, "list them in cli/src/new/sdk.rs");
+        assert_eq!(embedded, files_of_sdk, "list every file in cli/src/new/sdk.rs");
     }
 
     #[test]
-    fn nothing_in_it_points_out_of_it() {
+    fn no_embedded_file_refers_to_the_checkout() {
         let files = files();
         for (path, text) in &files {
             assert!(!text.contains("../../.."), "{path}");
@@ -216,27 +219,27 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_once_and_replaced_when_it_is_an_unchanged_other_one() {
+    fn the_sdk_is_written_once_and_replaces_only_an_unchanged_version() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("_sdk");
-        assert_eq!(place(&dir), Ok(Placed::Written));
+        assert_eq!(place(&dir), Ok(Placement::Written));
         fs::create_dir(dir.join("target")).unwrap();
-        assert_eq!(place(&dir), Ok(Placed::Kept));
+        assert_eq!(place(&dir), Ok(Placement::Current));
 
         let other = vec![("a/b".to_owned(), "c".to_owned())];
         let digest = digest_of(&other);
         fs::remove_dir_all(&dir).unwrap();
         write_folder(&dir, with_version(other, &digest), None).unwrap();
         fs::write(dir.join("a/b"), "changed").unwrap();
-        assert_eq!(place(&dir), Ok(Placed::Changed));
+        assert_eq!(place(&dir), Ok(Placement::Modified));
         assert_eq!(fs::read_to_string(dir.join("a/b")).unwrap(), "changed");
         fs::write(dir.join("a/b"), "c").unwrap();
-        assert_eq!(place(&dir), Ok(Placed::Replaced));
+        assert_eq!(place(&dir), Ok(Placement::Replaced));
         assert!(!dir.join("a").exists() && dir.join("wit/worlds.wit").exists());
-        assert_eq!(place(&dir), Ok(Placed::Kept));
-        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(place(&dir), Ok(Placement::Current));
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "no temporary folder remains");
 
         fs::remove_file(dir.join(VERSION)).unwrap();
-        assert!(place(&dir).unwrap_err().contains("was not written by `fanfare new`"));
+        assert!(place(&dir).unwrap_err().contains("`fanfare new` did not write it"));
     }
 }

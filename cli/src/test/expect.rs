@@ -1,26 +1,26 @@
-//! What an answer is, against what it must be.
+//! Compares an answer with the expectations of a case.
 
 use serde_json::Value;
 
 use super::file::Expect;
 
-/// What a call brought, whichever way it came.
+/// The answer to a call, from the HTTP or the admin listener.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {
-    /// Which worker gave it, when several were asked.
+    /// The worker that answered, for a broadcast.
     pub isolate: Option<String>,
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
-    /// That of a problem document.
+    /// The `code` of a problem document.
     pub code: Option<String>,
 }
 
-/// Characters of a value that a message shows.
-const SHOWN: usize = 2_000;
+/// The most characters of a value that a message shows.
+const MAX_CHARS: usize = 2_000;
 
 impl Expect {
-    /// How the answer differs, a line each; none when it is right.
+    /// The unmet expectations, one line each.
     pub fn faults(&self, answer: &Answer) -> Vec<String> {
         let mut faults = Vec::new();
         let mut differ = |what: &str, expected: &str, found: &str| {
@@ -31,7 +31,7 @@ impl Expect {
                 differ("status", &status.to_string(), &answer.status.to_string());
             }
             None if self.code.is_none() && answer.status >= 400 => {
-                differ("status", "one below 400", &answer.status.to_string());
+                differ("status", "below 400", &answer.status.to_string());
             }
             _ => {}
         }
@@ -64,15 +64,15 @@ impl Expect {
                         differ(&format!("{what}{at}"), &expected, &found);
                     }
                 }
-                Err(_) => differ(what, &expected.to_string(), &format!("no JSON: {}", quoted(&answer.body))),
+                Err(_) => differ(what, &expected.to_string(), &format!("invalid JSON: {}", quoted(&answer.body))),
             }
         }
         faults
     }
 }
 
-/// The first place where two values differ, and what stands there in each. Unless `whole`, keys that are not expected do
-/// not count.
+/// The first path at which two values differ, with both values there. Unless `whole`, ignores keys
+/// that are not expected.
 fn difference(expected: &Value, found: &Value, whole: bool) -> Option<(String, String, String)> {
     let below = |step: String, inner: Option<(String, String, String)>| {
         inner.map(|(at, expected, found)| (format!("{step}{at}"), expected, found))
@@ -102,9 +102,9 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// On one line, and not too much of it.
+/// Puts a text on one line and shortens it.
 pub fn cut(text: &str) -> String {
-    let mut short: String = text.chars().take(SHOWN).collect();
+    let mut short: String = text.chars().take(MAX_CHARS).collect();
     if short.len() < text.len() {
         short.push_str("..");
     }
@@ -124,9 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn each_expectation_is_held_against_the_answer() {
+    fn each_unmet_expectation_is_reported() {
         for (expect, right, wrong, fault) in [
-            (json!({}), (200, ""), (404, ""), "status: expected one below 400, found 404"),
+            (json!({}), (200, ""), (404, ""), "status: expected below 400, found 404"),
             (json!({"status": 404}), (404, ""), (200, ""), "status: expected 404, found 200"),
             (json!({"code": "not-found"}), (404, ""), (200, ""), "code: expected not-found, found none"),
             (json!({"text": "a\n"}), (200, "a\n"), (200, "a"), r#"text: expected "a\n", found "a""#),
@@ -139,7 +139,7 @@ mod tests {
             ),
             (json!({"json": {}}), (200, "{}"), (200, r#"{"a":1}"#), "json.a: expected nothing, found 1"),
             (json!({"json": [1]}), (200, "[1]"), (200, "[1,2]"), "json: expected [1], found [1,2]"),
-            (json!({"json": null}), (200, "null"), (200, "no"), r#"json: expected null, found no JSON: "no""#),
+            (json!({"json": null}), (200, "null"), (200, "no"), r#"json: expected null, found invalid JSON: "no""#),
             (
                 json!({"has": {"a": {"b": 1}}}),
                 (200, r#"{"a":{"b":1,"c":2},"d":3}"#),
@@ -159,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_cut() {
-        assert_eq!(cut(&"a".repeat(SHOWN)).len(), SHOWN);
-        assert_eq!(cut(&"a".repeat(SHOWN + 1)).len(), SHOWN + 2);
+    fn long_values_are_shortened() {
+        assert_eq!(cut(&"a".repeat(MAX_CHARS)).len(), MAX_CHARS);
+        assert_eq!(cut(&"a".repeat(MAX_CHARS + 1)).len(), MAX_CHARS + 2);
     }
 }

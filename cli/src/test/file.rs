@@ -1,4 +1,4 @@
-//! Files of test cases, `*.test.json`: what stands in them, read and checked.
+//! Reads and checks files of test cases, `*.test.json`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use fanfare::tooling::document::source;
 use fanfare::tooling::{KeyPath, Node};
 use fanfare::{Fault, Faults, Origin};
 
-/// How the names of such files end.
+/// The end of the name of such a file.
 pub const SUFFIX: &str = ".test.json";
 
 /// The most cases of a file.
-pub const MOST: usize = 1_024;
+pub const MAX_CASES: usize = 1_024;
 
-/// Calls of a module, and what they must answer.
+/// Test cases of a module: calls and the expected answers.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tests {
@@ -30,28 +30,28 @@ pub struct Tests {
     #[serde(rename = "$schema", default)]
     #[expect(dead_code, reason = "only editors read it")]
     pub schema: Option<String>,
-    /// Values laid over the module's `config` while these cases run: objects merge, other values replace. Default none.
+    /// Values merged over the module's `config`: objects merge, other values replace. Default none.
     #[serde(default)]
     #[schemars(extend("x-free" = true))]
     pub config: Map<String, Value>,
-    /// The cases, run in this order in one host, at most 1024. Required.
-    #[schemars(extend("maxItems" = MOST))]
+    /// The cases, at most 1024. They run in this order in one host. Required.
+    #[schemars(extend("maxItems" = MAX_CASES))]
     pub cases: Vec<Case>,
 }
 
-/// One call or broadcast, and what it must answer.
+/// One call or broadcast, and the expected answer.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {
-    /// What it shows, for people. Required.
+    /// What the case shows, for people. Required.
     pub name: String,
-    /// A call of a route. Either this or `broadcast`.
+    /// A call of a route. A case has either this or `broadcast`.
     #[serde(default)]
     pub call: Option<Call>,
-    /// A broadcast to every worker. Either this or `call`.
+    /// A broadcast to every worker. A case has either this or `call`.
     #[serde(default)]
     pub broadcast: Option<Broadcast>,
-    /// What the answer must be; that of every worker, for a broadcast. Default a status below 400.
+    /// The expected answer; for a broadcast, that of every worker. Default: a status below 400.
     #[serde(default)]
     pub expect: Expect,
     #[serde(skip)]
@@ -62,34 +62,34 @@ pub struct Case {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Call {
-    /// One of get, post, put, patch and delete, in any case. Default post, else the only one that the route has.
+    /// get, post, put, patch or delete, in any case. Default: post, or the route's only method.
     #[serde(default)]
     #[schemars(with = "Option<MethodName>")]
     pub method: Option<String>,
-    /// The path below the module, with its query if it has one; empty is the module's root. Required.
+    /// The path below the module, with its query. An empty path is the module's root. Required.
     pub path: String,
-    /// Headers of the request; only for calls from `http`. Default none.
+    /// Headers of the request. Only for calls from `http`. Default none.
     #[serde(default)]
     #[schemars(extend("x-names" = "header"))]
     pub headers: BTreeMap<String, String>,
-    /// The body: a string goes out as it is, as `text/plain`, anything else as JSON. Default none.
+    /// The body. A string is sent unchanged as `text/plain`, anything else as JSON. Default none.
     #[serde(default, deserialize_with = "given")]
     #[schemars(extend("x-any" = true))]
     pub body: Option<Value>,
-    /// Who calls. Default `http`.
+    /// The caller. Default `http`.
     #[serde(default)]
     pub from: From,
 }
 
-/// Who makes a call.
+/// The caller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub enum From {
-    /// A client: `inner` routes are closed to it.
+    /// A client, which cannot reach `inner` routes.
     #[default]
     Http,
-    /// Another module or the operator: every route is open.
+    /// Another module or the operator, which can reach every route.
     Inside,
 }
 
@@ -97,53 +97,53 @@ pub enum From {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Broadcast {
-    /// Its name in `module.json`. Required.
+    /// The name of the broadcast in `module.json`. Required.
     #[schemars(with = "Label")]
     pub name: String,
-    /// What it carries: a string goes out as it is, anything else as JSON. Default nothing.
+    /// The payload. A string is sent unchanged, anything else as JSON. Default none.
     #[serde(default, deserialize_with = "given")]
     #[schemars(extend("x-any" = true))]
     pub body: Option<Value>,
 }
 
-/// What an answer must be: all that is given.
+/// The expected answer. All given keys must hold.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Expect {
-    /// The status, 100 to 599. Default one below 400, when `code` is not given either.
+    /// The status, 100 to 599. Default: below 400, unless `code` is given.
     #[schemars(extend("minimum" = 100_u64, "maximum" = 599_u64))]
     pub status: Option<u16>,
-    /// The body as JSON: equal, in any order of the keys.
+    /// The whole body as JSON. The order of keys does not matter.
     #[serde(deserialize_with = "given")]
     #[schemars(extend("x-any" = true))]
     pub json: Option<Value>,
-    /// A part of the body as JSON: of objects only the keys that stand here count, at any depth.
+    /// A part of the body as JSON: objects may have further keys, at any depth.
     #[serde(deserialize_with = "given")]
     #[schemars(extend("x-any" = true))]
     pub has: Option<Value>,
-    /// The body as text: equal.
+    /// The whole body as text.
     pub text: Option<String>,
     /// A part of the body as text.
     pub contains: Option<String>,
-    /// Headers of the answer: equal, each on its own.
+    /// Headers of the answer. Each must be present with this value.
     #[schemars(extend("x-names" = "header"))]
     pub headers: BTreeMap<String, String>,
-    /// Why there is no reply: the `code` of the problem document, such as `timeout`, `not-found` or the name of a failure.
+    /// Why the call failed: the problem document's `code`, such as `timeout` or a failure's name.
     pub code: Option<String>,
 }
 
-/// A value that is there, even if it is `null`.
+/// Reads a present value as `Some`, even if it is `null`.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
-/// The schema of these files, with our own keywords in it.
+/// The schema of these files, with internal keywords.
 pub fn schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema::of::<Tests>("*.test.json"));
     &SCHEMA
 }
 
-/// The files of a module, by name.
+/// The files of a module, sorted by name.
 pub fn all(dir: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(dir).map_err(|error| format!("{}: {error}", source::shown(dir)))?;
     let paths = entries.flatten().map(|entry| entry.path());
@@ -153,19 +153,19 @@ pub fn all(dir: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-/// Reads a file: all its faults, or cases that can be run.
+/// Reads a file. Returns its cases, or all its faults.
 pub fn load(file: &Path) -> Result<Tests, Faults> {
     from_text(&source::read(file)?, file)
 }
 
-/// The same from text in place of the file.
+/// Reads the text of a file.
 pub fn from_text(text: &str, file: &Path) -> Result<Tests, Faults> {
     let shown = source::shown(file);
     let (tree, mut faults) = source::parse(text, &shown);
     faults.extend(schema::check(&tree, &KeyPath::default(), schema(), Nulls::Plain));
     let cases = tree.get("cases").map(Node::items).unwrap_or_default();
     let mut read = Vec::new();
-    for (index, node) in cases.iter().enumerate().take(MOST) {
+    for (index, node) in cases.iter().enumerate().take(MAX_CASES) {
         let path = KeyPath::of(&["cases"]).index(index);
         if let Some(case) = node.read::<Case>() {
             relations(&case, node, &path, &mut faults);
@@ -173,36 +173,36 @@ pub fn from_text(text: &str, file: &Path) -> Result<Tests, Faults> {
         }
     }
     if let Some(cases) = tree.get("cases").filter(|node| node.items().is_empty() && faults.is_empty()) {
-        faults.push(Fault::new(&cases.origin, "cases", format!("has no case: write one such as {EXAMPLE}")));
+        faults.push(Fault::new(&cases.origin, "cases", format!("must have at least one case, such as {EXAMPLE}")));
     }
     match tree.read::<Tests>() {
         Some(tests) if faults.is_empty() => Ok(Tests { cases: read, ..tests }),
         None if faults.is_empty() => {
             let start = Origin::start_of(&shown);
-            Err(Fault::new(&start, "", "cannot be read, and no rule says why: please report this").into())
+            Err(Fault::new(&start, "", "cannot be read, although it breaks no rule of the schema; this is a defect of fanfare, please report it").into())
         }
         _ => Err(faults.sorted()),
     }
 }
 
-/// What a first case looks like.
+/// An example of a case.
 pub const EXAMPLE: &str =
     r#"{ "name": "greets", "call": { "method": "get", "path": "Ada" }, "expect": { "contains": "Ada" } }"#;
 
-/// The rules that the schema does not hold.
+/// Checks the rules that the schema cannot express.
 fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
     let mut fault = |key: &KeyPath, message: &str| {
         let origin = node.get("call").filter(|_| key != path).unwrap_or(node).origin.clone();
         faults.push(Fault::new(&origin, key, message));
     };
     match (&case.call, &case.broadcast) {
-        (None, None) => fault(path, "must have `call` or `broadcast`: say what to do"),
-        (Some(_), Some(_)) => fault(path, "must have either `call` or `broadcast`, found both: make two cases"),
+        (None, None) => fault(path, "must have `call` or `broadcast`"),
+        (Some(_), Some(_)) => fault(path, "must have either `call` or `broadcast`, found both; write two cases"),
         (Some(call), None) if call.from == From::Inside && !call.headers.is_empty() => {
-            fault(&path.key("call").key("headers"), "calls from inside have no headers: take them away, or `from`");
+            fault(&path.key("call").key("headers"), "a call from inside has no headers; remove `headers` or `from`");
         }
         (None, Some(_)) if !case.expect.headers.is_empty() => {
-            fault(&path.key("expect").key("headers"), "what a broadcast brings has no headers: take them away");
+            fault(&path.key("expect").key("headers"), "the answer to a broadcast has no headers; remove them");
         }
         _ => {}
     }
@@ -214,7 +214,7 @@ impl Call {
     }
 }
 
-/// A body as it goes out.
+/// The body as it is sent.
 pub fn body(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -236,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_the_place_the_key_and_the_way_out() {
+    fn a_fault_names_the_place_the_key_and_the_remedy() {
         for (case, fault) in [
             (r#"{"call": {"path": ""}}"#, "m.test.json:2:1: cases[0].name: is required"),
-            (r#"{"name": "a"}"#, "m.test.json:2:1: cases[0]: must have `call` or `broadcast`: say what to do"),
+            (r#"{"name": "a"}"#, "m.test.json:2:1: cases[0]: must have `call` or `broadcast`"),
             (
                 r#"{"name": "a", "call": {"path": ""}, "broadcast": {"name": "b"}}"#,
-                "m.test.json:2:1: cases[0]: must have either `call` or `broadcast`, found both: make two cases",
+                "m.test.json:2:1: cases[0]: must have either `call` or `broadcast`, found both; write two cases",
             ),
             (
                 r#"{"name": "a", "call": {"path": "", "metod": "get"}}"#,
@@ -258,7 +258,7 @@ mod tests {
             ),
             (
                 r#"{"name": "a", "call": {"path": "", "from": "inside", "headers": {"a": "b"}}}"#,
-                "m.test.json:2:23: cases[0].call.headers: calls from inside have no headers: take them away, or `from`",
+                "m.test.json:2:23: cases[0].call.headers: a call from inside has no headers; remove `headers` or `from`",
             ),
             (
                 r#"{"name": "a", "call": {"path": ""}, "expect": {"status": 600}}"#,
@@ -270,27 +270,32 @@ mod tests {
             ),
             (
                 r#"{"name": "a", "broadcast": {"name": "b"}, "expect": {"headers": {"a": "b"}}}"#,
-                "m.test.json:2:1: cases[0].expect.headers: what a broadcast brings has no headers: take them away",
+                "m.test.json:2:1: cases[0].expect.headers: the answer to a broadcast has no headers; remove them",
             ),
         ] {
             assert_eq!(of_case(case), [fault]);
         }
-        assert!(faults(r#"{"cases": []}"#)[0].contains("m.test.json:1:11: cases: has no case: write one such as {"));
+        assert!(
+            faults(r#"{"cases": []}"#)[0].contains("m.test.json:1:11: cases: must have at least one case, such as {")
+        );
         assert_eq!(faults("{}"), ["m.test.json:1:1: cases: is required"]);
     }
 
     #[test]
-    fn a_thousand_and_twenty_four_cases_are_taken_and_no_more() {
+    fn a_file_has_at_most_1024_cases() {
         let cases = |count: usize| {
             let case = r#"{"name": "a", "call": {"path": ""}}"#;
             format!("{{\"cases\": [{}]}}", vec![case; count].join(","))
         };
-        assert!(faults(&cases(MOST)).is_empty());
-        assert_eq!(faults(&cases(MOST + 1)), ["m.test.json:1:11: cases: must have at most 1024 entries, found 1025"]);
+        assert!(faults(&cases(MAX_CASES)).is_empty());
+        assert_eq!(
+            faults(&cases(MAX_CASES + 1)),
+            ["m.test.json:1:11: cases: must have at most 1024 entries, found 1025"]
+        );
     }
 
     #[test]
-    fn any_json_is_a_body_and_an_expectation() {
+    fn any_json_can_be_a_body_and_an_expectation() {
         for value in ["null", "true", "-1.5", "\"text\"", "[1, {\"a\": null}]", "{\"a\": [1.5]}"] {
             let text = format!(
                 r#"{{"cases": [{{"name": "a", "call": {{"path": "", "body": {value}}}, "expect": {{"json": {value}, "has": {value}}}}}]}}"#
@@ -306,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_one() {
+    fn the_example_is_a_valid_case() {
         assert_eq!(of_case(EXAMPLE), [""; 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! What is logged while a case runs: all that the guest says, and the host's warnings.
+//! Captures the log of a case: every line of the guest, and the host's warnings and errors.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -10,21 +10,22 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The most lines that are kept of one case.
-const MOST: usize = 200;
+/// The most log lines kept for one case.
+const MAX_LINES: usize = 200;
 
-/// The lines since they were last taken.
+/// The log lines since the last [`Lines::take`].
 #[derive(Debug, Clone, Default)]
-pub struct Lines(Arc<Mutex<Kept>>);
+pub struct Lines(Arc<Mutex<Buffer>>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Buffer {
     lines: Vec<String>,
+    /// The number of lines dropped.
     more: usize,
 }
 
 impl Lines {
-    /// Takes the log of this process.
+    /// Captures the log of this process from now on.
     pub fn capture() -> Result<Lines, String> {
         let lines = Lines::default();
         let wanted = filter_fn(|meta| meta.target() == "guest" || *meta.level() <= Level::WARN);
@@ -34,7 +35,7 @@ impl Lines {
     }
 
     pub fn take(&self) -> Vec<String> {
-        let Kept { mut lines, more } = std::mem::take(&mut *self.0.lock());
+        let Buffer { mut lines, more } = std::mem::take(&mut *self.0.lock());
         if more > 0 {
             lines.push(format!("and {more} more"));
         }
@@ -42,38 +43,39 @@ impl Lines {
     }
 
     fn push(&self, line: String) {
-        let mut kept = self.0.lock();
-        match kept.lines.len() < MOST {
-            true => kept.lines.push(line),
-            false => kept.more += 1,
+        let mut buffer = self.0.lock();
+        match buffer.lines.len() < MAX_LINES {
+            true => buffer.lines.push(line),
+            false => buffer.more += 1,
         }
     }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut said = Said::default();
-        event.record(&mut said);
+        let mut fields = Fields::default();
+        event.record(&mut fields);
         let level = event.metadata().level().as_str().to_ascii_lowercase();
-        let isolate = if said.isolate.is_empty() { "host" } else { &said.isolate };
-        self.push(format!("{isolate} {level}: {}{}", said.message, said.others));
+        let isolate = if fields.isolate.is_empty() { "host" } else { &fields.isolate };
+        self.push(format!("{isolate} {level}: {}{}", fields.message, fields.others));
     }
 }
 
+/// The fields of a log event.
 #[derive(Default)]
-struct Said {
+struct Fields {
     isolate: String,
     message: String,
     others: String,
 }
 
-impl Visit for Said {
+impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a string cannot fail.
         _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
             "isolate" => write!(self.isolate, "{value:?}"),
-            // The same in every line, or of no use without the whole log.
+            // Left out: they are equal in every line, or mean nothing without the rest of the log.
             "module" | "generation" | "trace" | "stream" => Ok(()),
             name => write!(self.others, " {name}={value:?}"),
         };
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_say_where_and_how_grave_and_are_not_too_many() {
+    fn a_line_names_isolate_and_level_and_the_number_of_lines_is_bounded() {
         let lines = Lines::default();
         let wanted = filter_fn(|meta| meta.target() == "guest" || *meta.level() <= Level::WARN);
         let subscriber = tracing_subscriber::registry().with(lines.clone().with_filter(wanted));
@@ -95,9 +97,9 @@ mod tests {
             tracing::warn!(code = 7, "the host");
         });
         assert_eq!(lines.take(), ["worker-0 debug: said", "host warn: the host code=7"]);
-        (0..MOST + 2).for_each(|number| lines.push(number.to_string()));
+        (0..MAX_LINES + 2).for_each(|number| lines.push(number.to_string()));
         let taken = lines.take();
-        assert_eq!((taken.len(), taken.last().unwrap().as_str()), (MOST + 1, "and 2 more"));
+        assert_eq!((taken.len(), taken.last().unwrap().as_str()), (MAX_LINES + 1, "and 2 more"));
         assert!(lines.take().is_empty());
     }
 }

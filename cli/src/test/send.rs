@@ -1,4 +1,4 @@
-//! Calls to the host of a test: as its clients make them, and as its operator does.
+//! Sends the calls of cases to the temporary host, as a client or as the operator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use fanfare::RunningHost;
 use fanfare::api::{Entry, Problem, Reply};
 use fanfare::tooling::{Access, Found, Manifest, Route, RouteSpec, Router};
 
-/// Longer than the module's own deadline, which is a minute at most unless the operator says more.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than `limits.timeout`, whose default ceiling is one minute.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What cannot stand in the target of a request as it is.
+/// Characters that the target of a request cannot contain unencoded.
 const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#').add(b'\\').add(b'^');
 
 pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Result<Answer, String> {
     let path = call.path.strip_prefix('/').unwrap_or(&call.path);
     match call.from {
         From::Http => {
-            let method = call.method().unwrap_or_else(|| usual(manifest, path));
+            let method = call.method().unwrap_or_else(|| default_method(manifest, path));
             let target = format!("/api/{}/{}", manifest.name, utf8_percent_encode(path, TARGET));
             let mut headers = HeaderMap::new();
             match &call.body {
@@ -38,8 +38,8 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
                 Some(_) => _ = headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json")),
             }
             for (name, value) in &call.headers {
-                let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is no name of a header"))?;
-                let value = value.parse().map_err(|_| format!("{value:?} is no value of a header"))?;
+                let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is not a valid header name"))?;
+                let value = value.parse().map_err(|_| format!("{value:?} is not a valid header value"))?;
                 headers.insert(name, value);
             }
             ask(host.http_address(), method, &target, headers, call.body.as_ref()).await
@@ -67,8 +67,8 @@ pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) 
     Ok(entries.into_iter().map(of_entry).collect())
 }
 
-/// The method of a route that a call means without naming one.
-fn usual(manifest: &Manifest, path: &str) -> Method {
+/// The method of a call that names none: POST, or the only method of the route.
+fn default_method(manifest: &Manifest, path: &str) -> Method {
     let path = path.split('?').next().unwrap_or_default();
     let specs = manifest.routes.iter().map(|route| RouteSpec {
         method: route.method.clone(),
@@ -82,7 +82,7 @@ fn usual(manifest: &Manifest, path: &str) -> Method {
     }
 }
 
-/// A reply as the operator gets it.
+/// The answer in a reply from the admin listener.
 fn of_reply(reply: Reply) -> Answer {
     let Reply { status, headers, payload } = reply;
     Answer { isolate: None, status, headers, body: payload.unwrap_or_default(), code: None }
@@ -100,10 +100,10 @@ fn of_entry(entry: Entry) -> Answer {
 }
 
 fn strange(error: &serde_json::Error) -> String {
-    format!("the host gave no answer of its kind, please report this: {error}")
+    format!("the host returned an unexpected document: {error}; this is a defect of fanfare, please report it")
 }
 
-/// One request on a connection of its own.
+/// Sends a request on a new connection.
 async fn ask(
     address: SocketAddr,
     method: Method,
@@ -111,11 +111,11 @@ async fn ask(
     headers: HeaderMap,
     payload: Option<&Value>,
 ) -> Result<Answer, String> {
-    let target: Uri = target.parse().map_err(|_| format!("{target:?} is no target of a request"))?;
+    let target: Uri = target.parse().map_err(|_| format!("{target:?} is not a valid request target"))?;
     let mut request = Request::new(Full::<Bytes>::from(payload.map(body).unwrap_or_default()));
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
     let authority: Authority = address.to_string().parse().map_err(|error: InvalidUri| error.to_string())?;
-    let (head, body) = exchange(&authority, request, PATIENCE).await.map_err(|error| error.to_string())?.into_parts();
+    let (head, body) = exchange(&authority, request, TIMEOUT).await.map_err(|error| error.to_string())?.into_parts();
     let body = String::from_utf8_lossy(&body).into_owned();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let is_problem = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
