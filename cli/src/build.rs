@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::process::Command;
 
 use super::config::SettingsArgs;
+use super::error::CommandError;
 use super::inspect::Bytes;
 use super::project::Selection;
 use super::terminal::{complain, exit, print};
@@ -73,7 +74,7 @@ pub fn run(args: &BuildArgs) -> ExitCode {
     exit(built.map(|()| ExitCode::SUCCESS))
 }
 
-async fn build_all(selection: &Selection) -> Result<(), String> {
+async fn build_all(selection: &Selection) -> Result<(), CommandError> {
     let (mut built, mut failed) = (0, Vec::new());
     for dir in &selection.modules {
         match build(dir, &selection.config).await {
@@ -83,16 +84,13 @@ async fn build_all(selection: &Selection) -> Result<(), String> {
             }
             // Skips modules without a command, unless the user named the module.
             Err(BuildError::NoCommand { .. }) if !selection.alone => {}
-            Err(error) => failed.push(error.to_string()),
+            Err(error) => failed.push(error),
         }
     }
     match (failed.is_empty(), built) {
-        (true, 0) => {
-            let modules_dir = source::shown(&selection.config.modules_dir);
-            Err(format!("{modules_dir}: no module here has a build.command in its module.json"))
-        }
+        (true, 0) => Err(CommandError::NothingToBuild(source::shown(&selection.config.modules_dir).to_string())),
         (true, _) => Ok(()),
-        (false, _) => Err(failed.join("\n")),
+        (false, _) => Err(CommandError::Builds(failed)),
     }
 }
 
@@ -180,7 +178,7 @@ pub async fn check(manifest: &Manifest, config: &Config) -> Result<(), BuildErro
     if !faults.is_empty() {
         return Err(BuildError::Refused(faults.to_string()));
     }
-    let faults = component::inspect(manifest, config).await;
+    let faults = component::faults(manifest, config).await;
     if faults.is_empty() {
         return Ok(());
     }

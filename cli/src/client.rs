@@ -122,15 +122,15 @@ impl ClientError {
     }
 }
 
-/// A successful response of the host.
+/// A successful response of the admin listener.
 #[derive(Debug)]
-pub struct Answer {
+pub struct AdminResponse {
     endpoint: Endpoint,
     status: StatusCode,
     body: Bytes,
 }
 
-impl Answer {
+impl AdminResponse {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body)
             .map_err(|_| ClientError::Strange { endpoint: self.endpoint.clone(), status: self.status })
@@ -143,12 +143,17 @@ impl Answer {
 }
 
 /// Sends a request. The caller has percent-encoded `path`; `body` is JSON.
-pub async fn ask(endpoint: &Endpoint, method: Method, path: &str, body: Option<String>) -> Result<Answer, ClientError> {
+pub async fn ask(
+    endpoint: &Endpoint,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+) -> Result<AdminResponse, ClientError> {
     ask_within(ANSWER_TIMEOUT, endpoint, method, path, body).await
 }
 
 /// Sends a request for a swap, and waits longer, because a canary may run first.
-pub async fn ask_for_a_swap(endpoint: &Endpoint, path: &str) -> Result<Answer, ClientError> {
+pub async fn ask_for_a_swap(endpoint: &Endpoint, path: &str) -> Result<AdminResponse, ClientError> {
     ask_within(SWAP_TIMEOUT, endpoint, Method::POST, path, None).await
 }
 
@@ -158,7 +163,7 @@ async fn ask_within(
     method: Method,
     path: &str,
     body: Option<String>,
-) -> Result<Answer, ClientError> {
+) -> Result<AdminResponse, ClientError> {
     let mut request = Request::new(Full::<Bytes>::from(body.clone().unwrap_or_default()));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().unwrap_or_default();
@@ -167,19 +172,19 @@ async fn ask_within(
     }
     let endpoint = endpoint.clone();
     match exchange(&endpoint.authority, request, within).await {
-        Ok(response) => checked(Answer { endpoint, status: response.status(), body: response.into_body() }),
+        Ok(response) => checked(AdminResponse { endpoint, status: response.status(), body: response.into_body() }),
         Err(ExchangeError::Unreachable(error)) => Err(ClientError::Unreachable { endpoint, error }),
         Err(ExchangeError::Broken(error)) => Err(ClientError::Broken { endpoint, error }),
         Err(ExchangeError::Slow(within)) => Err(ClientError::Slow { endpoint, within }),
     }
 }
 
-fn checked(answer: Answer) -> Result<Answer, ClientError> {
-    if answer.status.is_success() {
-        return Ok(answer);
+fn checked(response: AdminResponse) -> Result<AdminResponse, ClientError> {
+    if response.status.is_success() {
+        return Ok(response);
     }
-    let problem = answer.parse::<Box<Problem>>()?;
-    Err(ClientError::Refused(Refusal { problem, text: answer.text() }))
+    let problem = response.parse::<Box<Problem>>()?;
+    Err(ClientError::Refused(Refusal { problem, text: response.text() }))
 }
 
 /// Percent-encodes a segment of a path or a value of a query.

@@ -35,12 +35,12 @@ impl EmitArgs {
         let payload = client::payload(self.payload.as_deref())?;
         let query = if self.gather { "?gather=true" } else { "" };
         let path = format!("/v1/modules/{}/broadcasts/{}{query}", encoded(&self.module), encoded(&self.name));
-        let answer = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
+        let response = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
         let output = match self.gather {
-            true => entries::output(&answer.parse::<Vec<Entry>>()?),
-            false => receipt_output(&self.name, &answer.parse()?),
+            true => entries::output(&response.parse::<Vec<Entry>>()?),
+            false => receipt_output(&self.name, &response.parse()?),
         };
-        Ok(if self.admin.json { Output { text: answer.text(), ..output } } else { output })
+        Ok(if self.admin.json { Output { text: response.text(), ..output } } else { output })
     }
 }
 
@@ -48,9 +48,10 @@ fn receipt_output(name: &str, receipt: &Receipt) -> Output {
     let Receipt { id, seq, accepted, skipped } = receipt;
     let workers = if *accepted == 1 { "worker" } else { "workers" };
     let mut text = format!("{name}: id {id}, seq {seq}, accepted by {accepted} {workers}\n");
-    for Skipped { isolate, reason, .. } in skipped {
+    for Skipped { isolate, node, reason } in skipped {
+        let place = entries::place(node.as_deref(), isolate);
         // Writing to a string cannot fail.
-        _ = writeln!(text, "{} was skipped: {}", printable(isolate), printable(reason));
+        _ = writeln!(text, "{place} was skipped: {}", printable(reason));
     }
     let failure = (*accepted == 0).then(|| "no worker accepted the broadcast: see `fanfare status`".to_owned());
     Output { text, failure }
@@ -70,9 +71,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_receipt_says_which_workers_accepted() {
-        let receipt = r#"{"id":7,"seq":3,"accepted":1,"skipped":[{"isolate":"worker-1","reason":"failed"}]}"#;
+        let receipt = r#"{"id":7,"seq":3,"accepted":1,"skipped":[
+            {"isolate":"worker-1","reason":"failed"},{"isolate":"worker-0","node":"chat-2","reason":"starting"}]}"#;
         let (output, request) = output(false, Some("{\"a\":1}"), receipt).await;
-        assert_eq!(output, Output::of("a/b: id 7, seq 3, accepted by 1 worker\nworker-1 was skipped: failed\n"));
+        let expected = "\
+a/b: id 7, seq 3, accepted by 1 worker
+worker-1 was skipped: failed
+chat-2/worker-0 was skipped: starting
+";
+        assert_eq!(output, Output::of(expected));
         assert_eq!(request, ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb".into(), "{\"a\":1}".into()));
     }
 

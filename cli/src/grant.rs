@@ -9,16 +9,18 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use jsonc_parser::cst::{CstInputValue, CstRootNode};
+use jsonc_parser::errors::ParseError;
 use serde_json::json;
 
 use super::config::SettingsArgs;
+use super::error::CommandError;
 use super::terminal::{complain, exit, print};
 use fanfare::settings::Capabilities;
 use fanfare::tooling::config::{self, formats};
 use fanfare::tooling::document::source;
 use fanfare::tooling::files;
 use fanfare::tooling::{KeyPath, Manifest};
-use fanfare::{Config, Sources};
+use fanfare::{Config, Faults, Sources};
 
 /// Flags of `fanfare grant`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -42,14 +44,14 @@ pub fn run(args: &GrantArgs) -> ExitCode {
     exit(grant(args).map(|()| ExitCode::SUCCESS))
 }
 
-fn grant(args: &GrantArgs) -> Result<(), String> {
+fn grant(args: &GrantArgs) -> Result<(), CommandError> {
     let sources = args.settings.sources(PathBuf::new());
-    let config = Config::load(sources.clone()).map_err(|faults| faults.to_string())?;
+    let config = Config::load(sources.clone())?;
     if !formats::is_module(&args.module) {
-        return Err(format!("{} is not {}", args.module, formats::MODULE_RULE));
+        return Err(CommandError::ModuleName(args.module.clone()));
     }
     let dir = config.modules_dir.join(&args.module);
-    let manifest = Manifest::load(&dir).map_err(|error| error.to_string())?;
+    let manifest = Manifest::load(&dir)?;
     let granted = config.module(&args.module).grants;
     let lacking = manifest.capabilities.lacking(&granted);
     let file = config.file.clone().unwrap_or_else(|| config.root.join(config::FILE_NAME));
@@ -60,7 +62,7 @@ fn grant(args: &GrantArgs) -> Result<(), String> {
     };
     say(format!("{} asks for {}\n", args.module, words(&manifest.capabilities)));
     say(format!("granted: {}\n", words(&granted)));
-    let written = if lacking.is_empty() {
+    let result = if lacking.is_empty() {
         say("everything is granted\n".to_owned());
         Ok(false)
     } else {
@@ -68,17 +70,18 @@ fn grant(args: &GrantArgs) -> Result<(), String> {
         let agreed = if args.yes { Ok(()) } else { confirm(&file) };
         agreed.and_then(|()| write_grants(&file, &args.module, &lacking, &sources)).map(|()| true)
     };
-    if written == Ok(true) {
+    let written = matches!(result, Ok(true));
+    if written {
         say(format!("written to {}\n", source::shown(&file)));
     }
     if args.json {
         let whole = json!({
             "module": args.module, "asked": manifest.capabilities, "granted": granted, "missing": lacking,
-            "file": &*source::shown(&file), "written": written == Ok(true),
+            "file": &*source::shown(&file), "written": written,
         });
         print(&format!("{whole:#}\n"));
     }
-    written.map(drop)
+    result.map(drop)
 }
 
 fn words(capabilities: &Capabilities) -> String {
@@ -86,42 +89,39 @@ fn words(capabilities: &Capabilities) -> String {
     if list.is_empty() { "nothing".to_owned() } else { list.join(", ") }
 }
 
-fn confirm(file: &Path) -> Result<(), String> {
+fn confirm(file: &Path) -> Result<(), CommandError> {
     if !io::stdin().is_terminal() {
-        return Err("nothing was written: confirm with --yes, because standard input is not a terminal".to_owned());
+        return Err(CommandError::Unconfirmed);
     }
     complain(&format!("grant this in {}? [y/N] ", source::shown(file)));
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| format!("cannot read the answer: {error}"))?;
+    io::stdin().lock().read_line(&mut answer).map_err(CommandError::Confirmation)?;
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err("nothing was written".to_owned()),
+        _ => Err(CommandError::Declined),
     }
 }
 
 /// Adds the grants to the file, and creates the file if necessary. Checks first that the grants
 /// take effect.
-fn write_grants(file: &Path, module: &str, lacking: &Capabilities, sources: &Sources) -> Result<(), String> {
-    let text = if file.exists() { source::read(file).map_err(|fault| fault.to_string())? } else { "{}\n".to_owned() };
+fn write_grants(file: &Path, module: &str, lacking: &Capabilities, sources: &Sources) -> Result<(), CommandError> {
+    let text = if file.exists() { source::read(file).map_err(Faults::from)? } else { "{}\n".to_owned() };
     let text = with_grants(&text, module, lacking)?;
     let root = file.parent().unwrap_or(Path::new("."));
-    let after = config::from_text(Some(&text), root, sources).map_err(|faults| faults.to_string())?;
+    let after = config::from_text(Some(&text), root, sources)?;
     let still = lacking.lacking(&after.module(module).grants);
     if !still.is_empty() {
         let kind = still.asks().next().map_or("grants", |(kind, _)| kind.key);
         let origin = after.origin(&KeyPath::of(&["modules", module, "grants", kind]));
-        let still = words(&still);
-        return Err(format!(
-            "nothing was written: {origin} overrides the grants, so {still} would stay missing; grant it there"
-        ));
+        return Err(CommandError::Overridden { origin: origin.to_string(), missing: words(&still) });
     }
-    replace(file, &text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+    replace(file, &text).map_err(|error| CommandError::Write { file: file.display().to_string(), error })
 }
 
 /// Returns the text with the grants added and everything else unchanged, comments included.
-fn with_grants(text: &str, module: &str, lacking: &Capabilities) -> Result<String, String> {
+fn with_grants(text: &str, module: &str, lacking: &Capabilities) -> Result<String, ParseError> {
     let (mark, body) = text.strip_prefix('\u{feff}').map_or(("", text), |body| ("\u{feff}", body));
-    let root = CstRootNode::parse(body, &source::OPTIONS).map_err(|error| error.to_string())?;
+    let root = CstRootNode::parse(body, &source::OPTIONS)?;
     let modules = root.object_value_or_set().object_value_or_set("modules");
     let grants = modules.object_value_or_set(module).object_value_or_set("grants");
     for (kind, name) in lacking.asks() {
@@ -189,7 +189,7 @@ mod tests {
         let overridden =
             "{\"environments\": {\"development\": {\"modules\": {\"m\": {\"grants\": {\"broadcast\": []}}}}}}";
         std::fs::write(&file, overridden).unwrap();
-        let error = write_grants(&file, "m", &lacking(), &Sources::default()).unwrap_err();
+        let error = write_grants(&file, "m", &lacking(), &Sources::default()).unwrap_err().to_string();
         assert!(error.contains("so broadcast: flags would stay missing; grant it there"), "{error}");
         assert!(error.starts_with("nothing was written: environments.development fanfare.json:"), "{error}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), overridden);

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::client::printable;
 use super::component::inspector;
 use super::config::SettingsArgs;
+use super::error::CommandError;
 use super::project;
 use super::temp;
 use super::terminal::{complain, print};
@@ -36,9 +37,9 @@ pub struct InspectArgs {
 /// with 1.
 pub fn run(args: &InspectArgs) -> ExitCode {
     let (text, faults) = match inspect(args) {
-        Ok(report) if args.json => (report.as_json(), report.faults()),
-        Ok(report) => (report.as_text(), report.faults()),
-        Err(why) => (String::new(), vec![format!("{}: {why}", source::shown(&args.file))]),
+        Ok(found) if args.json => (found.as_json(), found.faults()),
+        Ok(found) => (found.as_text(), found.faults()),
+        Err(error) => (String::new(), vec![error.to_string()]),
     };
     print(&text);
     faults.iter().for_each(|fault| complain(&format!("error: {fault}\n")));
@@ -46,7 +47,7 @@ pub fn run(args: &InspectArgs) -> ExitCode {
 }
 
 /// The description of a component.
-struct Report {
+struct Description {
     file: String,
     /// What its bytes show.
     anatomy: Anatomy,
@@ -54,24 +55,24 @@ struct Report {
     seen: Result<Seen, String>,
 }
 
-fn inspect(args: &InspectArgs) -> Result<Report, String> {
+fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
     let (config, _temp) = settings(args)?;
-    let most = config.engine.max_component;
+    let (file, most) = (source::shown(&args.file).to_string(), config.engine.max_component);
     let bytes = files::read(&args.file, most).map_err(|error| match error {
-        ReadError::Io(error) => format!("cannot read the file: {error}"),
-        ReadError::TooLarge(size) => format!("the file has {size} bytes, more than engine.maxComponent, {most}"),
+        ReadError::Io(error) => CommandError::Unreadable { file: file.clone(), error },
+        ReadError::TooLarge(size) => CommandError::TooLarge { file: file.clone(), size, most },
     })?;
-    let anatomy = anatomy(&bytes).map_err(|error| error.to_string())?;
+    let anatomy = anatomy(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
     let inspector = inspector(&config)?;
     let seen = super::runtime()?.block_on(inspector.component(&args.file)).map_err(|error| error.to_string());
-    Ok(Report { file: source::shown(&args.file).to_string(), anatomy, seen })
+    Ok(Description { file, anatomy, seen })
 }
 
 /// The settings of the file's project, whose cache keeps the compiled component. Without a project,
 /// the cache is a temporary folder.
-fn settings(args: &InspectArgs) -> Result<(Config, Option<TempDir>), String> {
+fn settings(args: &InspectArgs) -> Result<(Config, Option<TempDir>), CommandError> {
     let dir = args.file.parent().unwrap_or(Path::new("."));
-    let mut config = Config::load(args.settings.sources(project::of(dir))).map_err(|faults| faults.to_string())?;
+    let mut config = Config::load(args.settings.sources(project::of(dir)))?;
     if config.file.is_some() || config.state_dir.is_dir() {
         return Ok((config, None));
     }
@@ -80,7 +81,7 @@ fn settings(args: &InspectArgs) -> Result<(Config, Option<TempDir>), String> {
     Ok((config, Some(temp)))
 }
 
-impl Report {
+impl Description {
     fn faults(&self) -> Vec<String> {
         self.seen.as_ref().err().map(|why| why.lines().map(str::to_owned).collect()).unwrap_or_default()
     }

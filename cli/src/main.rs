@@ -10,6 +10,7 @@ mod config;
 mod dev;
 mod emit;
 mod entries;
+mod error;
 mod grant;
 mod inspect;
 mod new;
@@ -27,6 +28,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use error::CommandError;
 
 /// A WebAssembly plugin host for broadcast handlers.
 #[derive(Debug, Parser)]
@@ -77,7 +80,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Dev(args) => dev::run(&args),
-        Command::Check(args) => check::run(&args, &component::faults),
+        Command::Check(args) => check::run(&args, &component::faults_blocking),
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Test(args) => test::run(&args),
@@ -95,14 +98,14 @@ fn main() -> ExitCode {
 }
 
 /// The path of this executable, which the host starts to compile components.
-fn program() -> Result<PathBuf, String> {
-    std::env::current_exe().map_err(|error| format!("cannot locate the fanfare executable: {error}"))
+fn program() -> Result<PathBuf, CommandError> {
+    std::env::current_exe().map_err(CommandError::Executable)
 }
 
 /// A runtime on the current thread.
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| format!("cannot start the async runtime: {error}"))
+    runtime.map_err(CommandError::Runtime)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::config::SettingsArgs;
+use super::error::CommandError;
 use super::project;
 use super::terminal::{exit, print};
 use fanfare::Config;
@@ -102,29 +103,24 @@ pub fn run(args: &NewArgs) -> ExitCode {
     }))
 }
 
-fn new(args: &NewArgs) -> Result<String, String> {
+fn new(args: &NewArgs) -> Result<String, CommandError> {
     let name = &args.name;
     if !formats::is_module(name) {
-        return Err(format!("{name:?} is not {}", formats::MODULE_RULE));
+        return Err(CommandError::ModuleName(name.clone()));
     }
     let here = Path::new(".");
     if args.settings.config.is_none() && args.settings.modules.is_none() && project::is_module(here) {
-        let project = project::of(here);
-        return Err(format!(
-            "this is the folder of a module; run the command in the folder of its project, {}",
-            project.display()
-        ));
+        return Err(CommandError::InModule(project::of(here).display().to_string()));
     }
-    let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string())?;
+    let config = Config::load(args.settings.sources(PathBuf::new()))?;
     let dir = config.modules_dir.join(name);
     let shown = source::shown(&dir);
     if dir.symlink_metadata().is_ok() {
-        return Err(format!("{shown} already exists; choose another name or remove it"));
+        return Err(CommandError::Exists(shown.to_string()));
     }
-    std::fs::create_dir_all(&config.modules_dir)
-        .map_err(|error| format!("{}: {error}", source::shown(&config.modules_dir)))?;
+    std::fs::create_dir_all(&config.modules_dir).map_err(CommandError::at(&config.modules_dir))?;
     let (sdk, note) = find_sdk(&config.modules_dir)?;
-    write(&dir, name, &sdk).map_err(|error| format!("{shown}: {error}"))?;
+    write(&dir, name, &sdk).map_err(CommandError::at(&dir))?;
     let listen = config.http.listen;
     Ok(format!(
         "created {shown}: module.json, Cargo.toml, src/lib.rs, {name}.test.json\n{note}\nnext:\n  fanfare build {shown}\n  \
@@ -140,7 +136,7 @@ struct Sdk {
 
 /// Finds the SDK of the Fanfare checkout around the modules. Outside a checkout, writes the SDK
 /// beside the modules.
-fn find_sdk(modules_dir: &Path) -> Result<(Sdk, String), String> {
+fn find_sdk(modules_dir: &Path) -> Result<(Sdk, String), CommandError> {
     let checkout = modules_dir.parent().filter(|above| {
         ["sdk/rust/fanfare-sdk/Cargo.toml", "wit/worlds.wit", "schema/test.schema.json"]
             .iter()

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::config::SettingsArgs;
+use super::error::CommandError;
 use fanfare::Config;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::{config, manifest};
@@ -33,21 +34,20 @@ pub struct Selection {
 impl Selection {
     /// The module in `dir`, or all modules of the project in `dir`. By default `dir` is the current
     /// folder.
-    pub fn new(dir: Option<&Path>, settings: &SettingsArgs) -> Result<Selection, String> {
+    pub fn new(dir: Option<&Path>, settings: &SettingsArgs) -> Result<Selection, CommandError> {
         let dir = dir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !dir.is_dir() {
-            return Err(format!("{}: not a folder", shown(dir)));
+            return Err(CommandError::NotAFolder(shown(dir).to_string()));
         }
         let alone = is_module(dir);
         let project = if alone { of(dir) } else { dir.to_owned() };
-        let config = Config::load(settings.sources(project)).map_err(|faults| faults.to_string())?;
+        let config = Config::load(settings.sources(project))?;
         if alone {
             return Ok(Selection { config, modules: vec![dir.to_owned()], alone });
         }
         let modules_dir = &config.modules_dir;
-        let scanned = manifest::scan(modules_dir).map_err(|error| {
-            format!("{}: {error}; create this folder, or pass the folder of a module", shown(modules_dir))
-        })?;
+        let scanned = manifest::scan(modules_dir)
+            .map_err(|error| CommandError::ModulesDir { path: shown(modules_dir).to_string(), error })?;
         let modules = scanned.into_iter().map(|module| module.dir).collect();
         Ok(Selection { config, modules, alone })
     }

@@ -46,8 +46,8 @@ impl RollbackArgs {
     async fn output(&self) -> Result<Output, ClientError> {
         let to = self.to.as_ref().map(|to| format!("?to={}", encoded(to))).unwrap_or_default();
         let path = format!("/v1/modules/{}/rollback{to}", encoded(&self.module));
-        let answer = client::ask_for_a_swap(&self.admin.admin, &path).await?;
-        Ok(Output::of(if self.admin.json { answer.text() } else { outcome_line(&answer.parse()?) }))
+        let response = client::ask_for_a_swap(&self.admin.admin, &path).await?;
+        Ok(Output::of(if self.admin.json { response.text() } else { outcome_line(&response.parse()?) }))
     }
 }
 
@@ -56,15 +56,15 @@ impl ReloadArgs {
         let force = if self.force { "?force=true" } else { "" };
         let Some(module) = &self.module else { return self.all(force).await };
         let path = format!("/v1/modules/{}/reload{force}", encoded(module));
-        let answer = client::ask_for_a_swap(&self.admin.admin, &path).await?;
-        let reloaded: Reloaded = answer.parse()?;
+        let response = client::ask_for_a_swap(&self.admin.admin, &path).await?;
+        let reloaded: Reloaded = response.parse()?;
         warn_of_restart(&reloaded.restart);
-        Ok(Output::of(if self.admin.json { answer.text() } else { outcome_line(&reloaded) }))
+        Ok(Output::of(if self.admin.json { response.text() } else { outcome_line(&reloaded) }))
     }
 
     async fn all(&self, force: &str) -> Result<Output, ClientError> {
-        let answer = client::ask_for_a_swap(&self.admin.admin, &format!("/v1/reload{force}")).await?;
-        let entries: Vec<ReloadEntry> = answer.parse()?;
+        let response = client::ask_for_a_swap(&self.admin.admin, &format!("/v1/reload{force}")).await?;
+        let entries: Vec<ReloadEntry> = response.parse()?;
         let restart = entries.iter().find_map(|entry| match entry {
             ReloadEntry::Reloaded(reloaded) => Some(&reloaded.restart),
             ReloadEntry::Refused(_) => None,
@@ -75,7 +75,7 @@ impl ReloadArgs {
             ReloadEntry::Reloaded(reloaded) => outcome_line(reloaded),
             ReloadEntry::Refused(RefusedReload { module, reason, .. }) => format!("{module}: refused: {reason}\n"),
         };
-        let text = if self.admin.json { answer.text() } else { entries.iter().map(line).collect() };
+        let text = if self.admin.json { response.text() } else { entries.iter().map(line).collect() };
         let failure = (refused > 0).then(|| format!("{refused} of {} modules were refused", entries.len()));
         Ok(Output { text, failure })
     }

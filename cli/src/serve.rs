@@ -10,6 +10,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGua
 use tracing_subscriber::EnvFilter;
 
 use super::config::SettingsArgs;
+use super::error::CommandError;
 use super::progress::{Line, progress};
 use super::terminal::{exit, print};
 use fanfare::tooling::{ModuleState, raise_limit};
@@ -51,32 +52,30 @@ impl Companion for Alone {
 /// Serves until a signal arrives. The first signal drains the host, the second one ends the process
 /// at once.
 pub fn run(args: &ServeArgs) -> ExitCode {
-    let config = Config::load(args.settings.sources(PathBuf::new())).map_err(|faults| faults.to_string());
+    let config = Config::load(args.settings.sources(PathBuf::new())).map_err(CommandError::from);
     exit(config.and_then(|config| serve(args, config, Alone)))
 }
 
 /// Runs a host and its companion until a signal arrives.
-pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) -> Result<ExitCode, String> {
+pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) -> Result<ExitCode, CommandError> {
     let line = Line::on_terminal();
     let (log, lost) = start_log(&args.log, line.clone())?;
     raise_limit();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let compiler = std::env::current_exe().map_err(|error| format!("cannot locate the fanfare executable: {error}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start the async runtime: {error}"))?;
-    runtime.block_on(async {
-        let mut signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
-        let strict = args.strict;
-        let host = Host::bind(config, compiler).map_err(|error| error.to_string())?.with_progress(progress(line));
+    let executable = super::program()?;
+    super::runtime()?.block_on(async {
+        let mut signals = Signals::new().map_err(CommandError::Signals)?;
+        let host = Host::bind(config, executable)?.with_progress(progress(line));
         let host = host.with_lost_lines(Arc::new(move || lost.dropped_lines()));
         let start = async {
             companion.prepare().await;
-            let host = host.start().await.map_err(|error| error.to_string())?;
-            if strict { require_all_ready(host).map_err(|why| format!("--strict: {why}")) } else { Ok(host) }
+            let host = host.start().await?;
+            match not_ready(&host) {
+                reasons if args.strict && !reasons.is_empty() => Err(CommandError::Strict(reasons)),
+                _ => Ok(host),
+            }
         };
         let host = tokio::select! {
             host = start => host?,
@@ -105,14 +104,14 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
     })
 }
 
-/// Returns the host if every module is ready, otherwise why each of the others is not.
-pub(super) fn require_all_ready(host: RunningHost) -> Result<RunningHost, String> {
-    let mut faults = host.roster().refused();
+/// Why modules are not ready, one entry for each module or isolate.
+pub(super) fn not_ready(host: &RunningHost) -> Vec<String> {
+    let mut reasons = host.roster().refused();
     for slot in host.dispatch().places().all().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
         let state = slot.state();
-        faults.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
+        reasons.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
     }
-    if faults.is_empty() { Ok(host) } else { Err(faults.join("\n")) }
+    reasons
 }
 
 /// Prints the addresses and the state of every module.
@@ -139,13 +138,12 @@ const WAITING_LINES: usize = 8_192;
 
 /// Logs to standard error: text on a terminal, JSON elsewhere. Dropping the guard writes the
 /// waiting lines.
-fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, ErrorCounter), String> {
+fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, ErrorCounter), CommandError> {
     // `notify` warns when a watched folder is removed, which is normal here. A later directive of
     // the user overrides this one.
     let directives = format!("notify=error,{filter}");
-    let filter = EnvFilter::try_new(directives).map_err(|error| {
-        format!("--log {filter}: {error}; use a level such as `info`, or directives such as `fanfare=debug,guest=warn`")
-    })?;
+    let filter =
+        EnvFilter::try_new(directives).map_err(|error| CommandError::LogFilter { filter: filter.to_owned(), error })?;
     let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
     let is_terminal = terminal.is_some();
     let (writer, guard) = match terminal {

@@ -24,9 +24,9 @@ pub fn run(args: &StatusArgs) -> ExitCode {
 
 impl StatusArgs {
     async fn output(&self) -> Result<Output, ClientError> {
-        let answer = client::ask(&self.admin.admin, Method::GET, "/v1/status", None).await?;
-        let status: Status = answer.parse()?;
-        Ok(Output::of(if self.admin.json { answer.text() } else { readable(&status) }))
+        let response = client::ask(&self.admin.admin, Method::GET, "/v1/status", None).await?;
+        let status: Status = response.parse()?;
+        Ok(Output::of(if self.admin.json { response.text() } else { readable(&status) }))
     }
 }
 

@@ -12,16 +12,17 @@ use tempfile::TempDir;
 
 use super::component;
 use super::config::SettingsArgs;
+use super::error::CommandError;
 use super::progress::{Line, progress};
 use super::project::Selection;
-use super::serve::require_all_ready;
+use super::serve::not_ready;
 use super::temp;
 use super::terminal::{exit, print};
 use expect::{Answer, cut};
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Cache, Manifest, overlay_json};
-use fanfare::{Config, Host, RunningHost};
-use file::{Case, EXAMPLE, SUFFIX, Tests};
+use fanfare::{Config, Host, RunningHost, StartError};
+use file::{Case, Tests};
 use logs::Lines;
 
 mod expect;
@@ -82,7 +83,7 @@ fn summarise(all: &[CaseResult], took: Duration, json: bool) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn test(args: &TestArgs, lines: &Lines, report: &dyn Fn(&CaseResult)) -> Result<Vec<CaseResult>, String> {
+async fn test(args: &TestArgs, lines: &Lines, report: &dyn Fn(&CaseResult)) -> Result<Vec<CaseResult>, CommandError> {
     let settings = SettingsArgs {
         config: args.config.clone(),
         env: Some("test".to_owned()),
@@ -99,16 +100,15 @@ async fn test(args: &TestArgs, lines: &Lines, report: &dyn Fn(&CaseResult)) -> R
         // Reads all files before it runs the first one, so that mistakes in any of them are
         // reported at once.
         let read: Result<Vec<Tests>, _> = files.iter().map(|file| file::load(file)).collect();
-        for tests in read.map_err(|faults| faults.to_string())? {
+        for tests in read? {
             all.extend(test_file(dir, &selection.config, tests, lines, report).await?);
         }
     }
     if all.is_empty() { Err(no_cases(&selection.config.modules_dir.join("<name>"))) } else { Ok(all) }
 }
 
-fn no_cases(dir: &Path) -> String {
-    let file = source::shown(&dir.join(format!("<name>{SUFFIX}"))).to_string();
-    format!("no test cases found; write {file} with {{ \"cases\": [{EXAMPLE}] }} (see docs/testing.md)")
+fn no_cases(dir: &Path) -> CommandError {
+    CommandError::NoCases { dir: source::shown(dir).to_string() }
 }
 
 /// Runs the cases of one file in order in one host.
@@ -118,24 +118,25 @@ async fn test_file(
     tests: Tests,
     lines: &Lines,
     report: &dyn Fn(&CaseResult),
-) -> Result<Vec<CaseResult>, String> {
-    let manifest = Manifest::load(dir).map_err(|error| error.to_string())?;
-    let shown = source::shown(dir);
+) -> Result<Vec<CaseResult>, CommandError> {
+    let manifest = Manifest::load(dir)?;
     if !manifest.has_component() {
-        let component = source::shown(&manifest.component);
-        return Err(format!("{component} does not exist yet; run `fanfare build {shown}`"));
+        let (component, module) = (source::shown(&manifest.component).to_string(), source::shown(dir).to_string());
+        return Err(CommandError::NotBuilt { component, module });
     }
     let temp = temp::folder()?;
-    let config = host_config(config, &manifest, &tests, &temp).map_err(|why| format!("{shown}: {why}"))?;
+    let config = host_config(config, &manifest, &tests, &temp)?;
     // Checks the component first, because the host would name files of the temporary folder in its
     // errors.
-    let faults = component::inspect(&manifest, &config).await;
+    let faults = component::faults(&manifest, &config).await;
     if !faults.is_empty() {
-        return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        return Err(CommandError::Refused(faults));
     }
-    let host = Host::bind(config, super::program()?).map_err(|error| error.to_string())?;
-    let host = host.with_progress(progress(Line::on_terminal()));
-    let host = require_all_ready(host.start().await.map_err(|error| error.to_string())?)?;
+    let host = Host::bind(config, super::program()?)?.with_progress(progress(Line::on_terminal())).start().await?;
+    let reasons = not_ready(&host);
+    if !reasons.is_empty() {
+        return Err(CommandError::NotReady(reasons));
+    }
     let mut all = Vec::with_capacity(tests.cases.len());
     lines.take();
     for case in tests.cases {
@@ -152,13 +153,13 @@ async fn test_file(
 
 /// The settings of the temporary host: this module only, with every capability that it asks for.
 /// The host shares the project's cache of compiled components and keeps everything else in `temp`.
-fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempDir) -> Result<Config, String> {
+fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempDir) -> Result<Config, CommandError> {
     let (modules, state) = (temp.path().join("modules"), temp.path().join("state"));
     let cache = config.state_dir.join("cache");
-    Cache::open(&cache, config.engine.cache_size).map_err(|error| error.to_string())?;
+    Cache::open(&cache, config.engine.cache_size).map_err(StartError::from)?;
     let created = fs::create_dir(&modules).and_then(|()| fs::create_dir(&state));
     let created = created.and_then(|()| symlink(&manifest.dir, modules.join(&manifest.name)));
-    created.and_then(|()| symlink(cache, state.join("cache"))).map_err(|error| error.to_string())?;
+    created.and_then(|()| symlink(cache, state.join("cache"))).map_err(CommandError::at(temp.path()))?;
     let mut config = config.clone();
     let mut operator = config.module(&manifest.name);
     operator.grants = manifest.capabilities.clone();
@@ -181,7 +182,7 @@ async fn faults_of(case: &Case, host: &RunningHost, manifest: &Manifest) -> Vec<
     };
     let answers = match answers {
         Ok(answers) => answers,
-        Err(why) => return vec![why],
+        Err(error) => return vec![error.to_string()],
     };
     let mut faults = Vec::new();
     for answer in answers {

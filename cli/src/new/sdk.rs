@@ -6,7 +6,9 @@ use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
+use crate::error::CommandError;
 use crate::schema::Which;
+use fanfare::tooling::document::source::shown;
 use fanfare::tooling::files::hex;
 
 /// The lock file of the SDK. A new module starts with the same versions, with which the SDK is
@@ -81,28 +83,24 @@ pub enum Placement {
 }
 
 /// Writes the SDK to a folder, unless the folder has it.
-pub fn place(dir: &Path) -> Result<Placement, String> {
-    let failed = |error: io::Error| format!("{}: {error}", dir.display());
+pub fn place(dir: &Path) -> Result<Placement, CommandError> {
     let files = files();
     let digest = digest_of(&files);
     if !dir.exists() {
-        write_folder(dir, with_version(files, &digest), None).map_err(failed)?;
+        write_folder(dir, with_version(files, &digest), None).map_err(CommandError::at(dir))?;
         return Ok(Placement::Written);
     }
     let Ok(version) = fs::read_to_string(dir.join(VERSION)) else {
-        return Err(format!(
-            "{} exists, but `fanfare new` did not write it and needs the folder for the SDK; move it elsewhere",
-            dir.display()
-        ));
+        return Err(CommandError::ForeignSdk(shown(dir).to_string()));
     };
     let written = version.split_whitespace().nth(2).unwrap_or_default();
     if written == digest {
         return Ok(Placement::Current);
     }
-    if digest_of(&read(dir).map_err(failed)?) != written {
+    if digest_of(&read(dir).map_err(CommandError::at(dir))?) != written {
         return Ok(Placement::Modified);
     }
-    write_folder(dir, with_version(files, &digest), Some(written)).map_err(failed)?;
+    write_folder(dir, with_version(files, &digest), Some(written)).map_err(CommandError::at(dir))?;
     Ok(Placement::Replaced)
 }
 
@@ -222,24 +220,24 @@ mod tests {
     fn the_sdk_is_written_once_and_replaces_only_an_unchanged_version() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("_sdk");
-        assert_eq!(place(&dir), Ok(Placement::Written));
+        assert_eq!(place(&dir).unwrap(), Placement::Written);
         fs::create_dir(dir.join("target")).unwrap();
-        assert_eq!(place(&dir), Ok(Placement::Current));
+        assert_eq!(place(&dir).unwrap(), Placement::Current);
 
         let other = vec![("a/b".to_owned(), "c".to_owned())];
         let digest = digest_of(&other);
         fs::remove_dir_all(&dir).unwrap();
         write_folder(&dir, with_version(other, &digest), None).unwrap();
         fs::write(dir.join("a/b"), "changed").unwrap();
-        assert_eq!(place(&dir), Ok(Placement::Modified));
+        assert_eq!(place(&dir).unwrap(), Placement::Modified);
         assert_eq!(fs::read_to_string(dir.join("a/b")).unwrap(), "changed");
         fs::write(dir.join("a/b"), "c").unwrap();
-        assert_eq!(place(&dir), Ok(Placement::Replaced));
+        assert_eq!(place(&dir).unwrap(), Placement::Replaced);
         assert!(!dir.join("a").exists() && dir.join("wit/worlds.wit").exists());
-        assert_eq!(place(&dir), Ok(Placement::Current));
+        assert_eq!(place(&dir).unwrap(), Placement::Current);
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "no temporary folder remains");
 
         fs::remove_file(dir.join(VERSION)).unwrap();
-        assert!(place(&dir).unwrap_err().contains("`fanfare new` did not write it"));
+        assert!(place(&dir).unwrap_err().to_string().contains("`fanfare new` did not write it"));
     }
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::error::CommandError;
 use fanfare::tooling::config::formats::{self, Label, MethodName};
 use fanfare::tooling::config::schema;
 use fanfare::tooling::document::shape::Nulls;
@@ -144,8 +145,8 @@ pub fn schema() -> &'static Value {
 }
 
 /// The files of a module, sorted by name.
-pub fn all(dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = std::fs::read_dir(dir).map_err(|error| format!("{}: {error}", source::shown(dir)))?;
+pub fn all(dir: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    let entries = std::fs::read_dir(dir).map_err(CommandError::at(dir))?;
     let paths = entries.flatten().map(|entry| entry.path());
     let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX));
     let mut files: Vec<PathBuf> = paths.filter(named).collect();

@@ -10,6 +10,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::error::CommandError;
+
 /// The most log lines kept for one case.
 const MAX_LINES: usize = 200;
 
@@ -26,11 +28,11 @@ struct Buffer {
 
 impl Lines {
     /// Captures the log of this process from now on.
-    pub fn capture() -> Result<Lines, String> {
+    pub fn capture() -> Result<Lines, CommandError> {
         let lines = Lines::default();
         let wanted = filter_fn(|meta| meta.target() == "guest" || *meta.level() <= Level::WARN);
         let subscriber = tracing_subscriber::registry().with(lines.clone().with_filter(wanted));
-        tracing::subscriber::set_global_default(subscriber).map_err(|error| error.to_string())?;
+        tracing::subscriber::set_global_default(subscriber)?;
         Ok(lines)
     }
 

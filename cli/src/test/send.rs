@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::expect::Answer;
 use super::file::{Broadcast, Call, From, body};
-use crate::client::{encoded, exchange};
+use crate::client::{ExchangeError, encoded, exchange};
 use fanfare::RunningHost;
 use fanfare::api::{Entry, Problem, Reply};
 use fanfare::tooling::{Access, Found, Manifest, Route, RouteSpec, Router};
@@ -25,7 +25,22 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// Characters that the target of a request cannot contain unencoded.
 const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#').add(b'\\').add(b'^');
 
-pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Result<Answer, String> {
+/// Why a case got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    #[error("{0:?} is not a valid header name")]
+    HeaderName(String),
+    #[error("{0:?} is not a valid header value")]
+    HeaderValue(String),
+    #[error("{0:?} is not a valid request target")]
+    Target(String),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    #[error("the host returned an unexpected document: {0}; this is a defect of fanfare, please report it")]
+    Document(#[from] serde_json::Error),
+}
+
+pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Result<Answer, SendError> {
     let path = call.path.strip_prefix('/').unwrap_or(&call.path);
     match call.from {
         From::Http => {
@@ -38,8 +53,8 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
                 Some(_) => _ = headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json")),
             }
             for (name, value) in &call.headers {
-                let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is not a valid header name"))?;
-                let value = value.parse().map_err(|_| format!("{value:?} is not a valid header value"))?;
+                let name: HeaderName = name.parse().map_err(|_| SendError::HeaderName(name.clone()))?;
+                let value = value.parse().map_err(|_| SendError::HeaderValue(value.clone()))?;
                 headers.insert(name, value);
             }
             ask(host.http_address(), method, &target, headers, call.body.as_ref()).await
@@ -51,19 +66,18 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
             if answer.code.is_some() {
                 return Ok(answer);
             }
-            let reply: Reply = serde_json::from_str(&answer.body).map_err(|error| strange(&error))?;
-            Ok(of_reply(reply))
+            Ok(of_reply(serde_json::from_str(&answer.body)?))
         }
     }
 }
 
-pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) -> Result<Vec<Answer>, String> {
+pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) -> Result<Vec<Answer>, SendError> {
     let target = format!("/v1/modules/{module}/broadcasts/{}?gather=true", encoded(&broadcast.name));
     let answer = ask(host.admin_address(), Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
     if answer.code.is_some() {
         return Ok(vec![answer]);
     }
-    let entries: Vec<Entry> = serde_json::from_str(&answer.body).map_err(|error| strange(&error))?;
+    let entries: Vec<Entry> = serde_json::from_str(&answer.body)?;
     Ok(entries.into_iter().map(of_entry).collect())
 }
 
@@ -99,10 +113,6 @@ fn of_entry(entry: Entry) -> Answer {
     Answer { isolate: Some(entry.isolate), ..answer }
 }
 
-fn strange(error: &serde_json::Error) -> String {
-    format!("the host returned an unexpected document: {error}; this is a defect of fanfare, please report it")
-}
-
 /// Sends a request on a new connection.
 async fn ask(
     address: SocketAddr,
@@ -110,12 +120,13 @@ async fn ask(
     target: &str,
     headers: HeaderMap,
     payload: Option<&Value>,
-) -> Result<Answer, String> {
-    let target: Uri = target.parse().map_err(|_| format!("{target:?} is not a valid request target"))?;
+) -> Result<Answer, SendError> {
+    let target: Uri = target.parse().map_err(|_| SendError::Target(target.to_owned()))?;
     let mut request = Request::new(Full::<Bytes>::from(payload.map(body).unwrap_or_default()));
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
-    let authority: Authority = address.to_string().parse().map_err(|error: InvalidUri| error.to_string())?;
-    let (head, body) = exchange(&authority, request, TIMEOUT).await.map_err(|error| error.to_string())?.into_parts();
+    let authority: Authority =
+        address.to_string().parse().map_err(|_: InvalidUri| SendError::Target(address.to_string()))?;
+    let (head, body) = exchange(&authority, request, TIMEOUT).await?.into_parts();
     let body = String::from_utf8_lossy(&body).into_owned();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let is_problem = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");

@@ -1,0 +1,107 @@
+//! The errors of commands. A text says what is wrong, where, and how to fix it.
+
+use std::io;
+use std::path::Path;
+
+use tracing_subscriber::filter::ParseError;
+
+use super::build::BuildError;
+use super::test::file::{EXAMPLE, SUFFIX};
+use fanfare::tooling::AnatomyError;
+use fanfare::tooling::config::formats::MODULE_RULE;
+use fanfare::tooling::document::source::shown;
+use fanfare::tooling::manifest::ManifestError;
+use fanfare::{Fault, Faults, StartError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Host(#[from] StartError),
+    #[error("cannot locate the fanfare executable: {0}")]
+    Executable(io::Error),
+    #[error("cannot start the async runtime: {0}")]
+    Runtime(io::Error),
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    #[error("cannot create a temporary folder: {0}")]
+    TemporaryFolder(io::Error),
+    #[error("{path}: {error}")]
+    Path { path: String, error: io::Error },
+    #[error("{0}: not a folder")]
+    NotAFolder(String),
+    #[error("{path}: {error}; create this folder, or pass the folder of a module")]
+    ModulesDir { path: String, error: io::Error },
+    #[error("{0:?} is not {MODULE_RULE}")]
+    ModuleName(String),
+
+    // serve
+    #[error("--log {filter}: {error}; use a level such as `info`, or directives such as `fanfare=debug,guest=warn`")]
+    LogFilter { filter: String, error: ParseError },
+    #[error("--strict: {}", .0.join("\n"))]
+    Strict(Vec<String>),
+
+    // build
+    #[error("{}", joined(.0))]
+    Builds(Vec<BuildError>),
+    #[error("{0}: no module here has a build.command in its module.json")]
+    NothingToBuild(String),
+
+    // new
+    #[error("this is the folder of a module; run the command in the folder of its project, {0}")]
+    InModule(String),
+    #[error("{0} already exists; choose another name or remove it")]
+    Exists(String),
+    #[error("{0} exists, but `fanfare new` did not write it and needs the folder for the SDK; move it elsewhere")]
+    ForeignSdk(String),
+
+    // inspect
+    #[error("{file}: cannot read the file: {error}")]
+    Unreadable { file: String, error: io::Error },
+    #[error("{file}: the file has {size} bytes, more than engine.maxComponent, {most}")]
+    TooLarge { file: String, size: u64, most: u64 },
+    #[error("{file}: {error}")]
+    Component { file: String, error: AnatomyError },
+
+    // grant
+    #[error("nothing was written: confirm with --yes, because standard input is not a terminal")]
+    Unconfirmed,
+    #[error("nothing was written")]
+    Declined,
+    #[error("cannot read the answer: {0}")]
+    Confirmation(io::Error),
+    #[error("nothing was written: {origin} overrides the grants, so {missing} would stay missing; grant it there")]
+    Overridden { origin: String, missing: String },
+    #[error("cannot parse the settings file: {0}")]
+    Syntax(#[from] jsonc_parser::errors::ParseError),
+    #[error("cannot write {file}: {error}")]
+    Write { file: String, error: io::Error },
+
+    // test
+    #[error("no test cases found; write {dir}/<name>{SUFFIX} with {{ \"cases\": [{EXAMPLE}] }} (see docs/testing.md)")]
+    NoCases { dir: String },
+    #[error("{component} does not exist yet; run `fanfare build {module}`")]
+    NotBuilt { component: String, module: String },
+    #[error("{}", joined(.0))]
+    Refused(Vec<Fault>),
+    #[error("{}", .0.join("\n"))]
+    NotReady(Vec<String>),
+    #[error("cannot capture the log: {0}")]
+    Log(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+impl CommandError {
+    /// An error of the system about a file or folder.
+    pub fn at(path: &Path) -> impl FnOnce(io::Error) -> CommandError {
+        |error| CommandError::Path { path: shown(path).to_string(), error }
+    }
+}
+
+/// One error per line.
+fn joined(errors: &[impl ToString]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
