@@ -54,8 +54,8 @@ pub enum BuildError {
     NoCommand { file: String },
     #[error("{0}")]
     Toolchain(#[from] ToolchainError),
-    #[error("`{command}` failed with {status}{hint}")]
-    Command { command: String, status: ExitStatus, hint: &'static str },
+    #[error("{module}: `{command}` failed with {status}{hint}")]
+    Command { module: String, command: String, status: ExitStatus, hint: &'static str },
     #[error("cannot start the shell: {0}")]
     Shell(std::io::Error),
     #[error("`{command}` did not create {component}; set `component` to the file that it creates{found}")]
@@ -129,7 +129,8 @@ pub async fn run_command(manifest: &Manifest) -> Result<(), BuildError> {
     let status = command.status().await.map_err(BuildError::Shell)?;
     if !status.success() {
         let hint = if status.code() == Some(127) { ": the shell did not find a program; install it" } else { "" };
-        return Err(BuildError::Command { command: build.command.clone(), status, hint });
+        let (module, command) = (manifest.name.clone(), build.command.clone());
+        return Err(BuildError::Command { module, command, status, hint });
     }
     if let Some(cargo) = &cargo
         && let Some(output) = cargo.output_file(&manifest.dir).await

@@ -18,7 +18,7 @@ pub struct CallArgs {
     /// The isolate that runs the call: any, worker-0, master, or workers for all of them.
     #[arg(long, env = "FANFARE_TARGET", default_value = "any")]
     pub target: String,
-    /// The module.
+    /// The name of the module.
     pub module: String,
     /// The path of the route, with its query. An empty path is the module's root; `inner` routes
     /// are open.

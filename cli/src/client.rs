@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 pub use exchange::{ExchangeError, exchange};
-pub use problem::sentence;
+pub use problem::readable;
 
 use super::terminal::{complain, print};
 use fanfare::api::Problem;
@@ -93,7 +93,7 @@ pub enum ClientError {
     Broken { endpoint: Endpoint, error: hyper::Error },
     #[error("the host at {endpoint} did not respond within {} s", .within.as_secs())]
     Slow { endpoint: Endpoint, within: Duration },
-    #[error("{}", sentence(&.0.problem))]
+    #[error("{}", readable(&.0.problem))]
     Refused(Refusal),
     #[error(
         "{endpoint} returned an unexpected response (status {status}); check that it is the admin listener of a host of this version"

@@ -58,7 +58,7 @@ impl Companion for Dev {
             if sources::is_stale(&manifest) {
                 complain(&format!("{}: building\n", manifest.name));
                 if let Err(error) = build::run_command(&manifest).await {
-                    complain(&format!("{}: {error}\n", manifest.name));
+                    complain(&format!("{error}\n"));
                 }
             }
         }
@@ -73,7 +73,7 @@ impl Companion for Dev {
                 complain(&format!("{name}: building\n"));
                 let (begun, previous) = (Instant::now(), generation(host.roster(), name));
                 if let Err(error) = build::run_command(&manifest).await {
-                    complain(&format!("{name}: {error}\n{name}: the previous generation keeps serving\n"));
+                    complain(&format!("{error}\n{name}: the previous generation keeps serving\n"));
                     continue;
                 }
                 let built = begun.elapsed();

@@ -12,7 +12,7 @@ use fanfare::api::{Entry, Receipt, Skipped};
 /// Flags of `fanfare emit`.
 #[derive(Debug, clap::Args)]
 pub struct EmitArgs {
-    /// The module.
+    /// The name of the module.
     pub module: String,
     /// The name of the broadcast, as in the module's `broadcasts`.
     pub name: String,

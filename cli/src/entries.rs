@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::client::{Output, printable, sentence};
+use super::client::{Output, printable, readable};
 use fanfare::api::{Entry, Reply};
 
 /// One line per entry. The command fails if any entry failed.
@@ -19,7 +19,7 @@ pub fn output(entries: &[Entry]) -> Output {
                 failed += u32::from(*status >= 400);
             }
             (_, error) => {
-                let why = error.as_ref().map_or_else(|| "neither a reply nor an error".to_owned(), sentence);
+                let why = error.as_ref().map_or_else(|| "neither a reply nor an error".to_owned(), readable);
                 _ = writeln!(text, "{place}  {why}");
                 failed += 1;
             }

@@ -38,6 +38,8 @@ pub enum CommandError {
     ModulesDir { path: String, error: io::Error },
     #[error("{0:?} is not {MODULE_RULE}")]
     ModuleName(String),
+    #[error("there is no module {name} in {modules_dir}{hint}")]
+    NoModule { name: String, modules_dir: String, hint: String },
 
     // serve
     #[error("--log {filter}: {error}; use a level such as `info`, or directives such as `fanfare=debug,guest=warn`")]

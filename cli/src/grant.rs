@@ -17,15 +17,16 @@ use super::error::CommandError;
 use super::terminal::{complain, exit, print};
 use fanfare::settings::Capabilities;
 use fanfare::tooling::config::{self, formats};
+use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
-use fanfare::tooling::files;
 use fanfare::tooling::{KeyPath, Manifest};
+use fanfare::tooling::{files, manifest};
 use fanfare::{Config, Faults, Sources};
 
 /// Flags of `fanfare grant`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct GrantArgs {
-    /// The module.
+    /// The name of the module.
     #[arg(env = "FANFARE_MODULE")]
     pub module: String,
     #[command(flatten)]
@@ -51,6 +52,9 @@ fn grant(args: &GrantArgs) -> Result<(), CommandError> {
         return Err(CommandError::ModuleName(args.module.clone()));
     }
     let dir = config.modules_dir.join(&args.module);
+    if !dir.is_dir() {
+        return Err(no_module(&args.module, &config.modules_dir));
+    }
     let manifest = Manifest::load(&dir)?;
     let granted = config.module(&args.module).grants;
     let lacking = manifest.capabilities.lacking(&granted);
@@ -82,6 +86,16 @@ fn grant(args: &GrantArgs) -> Result<(), CommandError> {
         print(&format!("{whole:#}\n"));
     }
     result.map(drop)
+}
+
+fn no_module(name: &str, modules_dir: &Path) -> CommandError {
+    let existing = manifest::folders(modules_dir).unwrap_or_default();
+    let existing: Vec<&str> = existing.iter().map(String::as_str).collect();
+    CommandError::NoModule {
+        name: name.to_owned(),
+        modules_dir: source::shown(modules_dir).to_string(),
+        hint: did_you_mean(name, &existing),
+    }
 }
 
 fn words(capabilities: &Capabilities) -> String {

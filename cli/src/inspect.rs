@@ -23,7 +23,7 @@ use fanfare::tooling::{Anatomy, Seen, anatomy};
 /// Flags of `fanfare inspect`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct InspectArgs {
-    /// The component.
+    /// The file of the component.
     #[arg(value_name = "WASM", env = "FANFARE_COMPONENT")]
     pub file: PathBuf,
     #[command(flatten)]

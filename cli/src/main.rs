@@ -1,4 +1,4 @@
-//! The command line. An environment variable can replace every flag.
+//! The command line. Every flag can also be set by an environment variable.
 
 mod build;
 mod call;

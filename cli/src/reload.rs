@@ -11,7 +11,7 @@ use fanfare::api::{Outcome, RefusedReload, ReloadEntry, Reloaded};
 /// Flags of `fanfare reload`.
 #[derive(Debug, clap::Args)]
 pub struct ReloadArgs {
-    /// The module [default: every module].
+    /// The name of the module [default: every module].
     pub module: Option<String>,
     /// Load the folder even if a rollback has pinned another generation. If the state cannot be
     /// handed over, it is lost.
@@ -24,7 +24,7 @@ pub struct ReloadArgs {
 /// Flags of `fanfare rollback`.
 #[derive(Debug, clap::Args)]
 pub struct RollbackArgs {
-    /// The module. The host keeps serving the earlier generation, across restarts, until the
+    /// The name of the module. The host serves the earlier generation, across restarts, until the
     /// module's folder changes.
     pub module: String,
     /// The generation, by the first characters of its digest [default: the previous one].

@@ -1,4 +1,4 @@
-//! `fanfare serve`.
+//! `fanfare serve`: runs a host until a signal arrives.
 
 use std::convert::Infallible;
 use std::path::PathBuf;

@@ -38,7 +38,7 @@ async fn a_build_runs_in_the_folder_of_the_module_and_checks_the_component() {
 #[tokio::test]
 async fn a_failed_build_exits_with_1_and_ends_with_the_reason() {
     for (command, component, why) in [
-        ("echo first; exit 7", "made.wasm", "`echo first; exit 7` failed with exit status: 7"),
+        ("echo first; exit 7", "made.wasm", "made: `echo first; exit 7` failed with exit status: 7"),
         ("no-such-program", "made.wasm", "127: the shell did not find a program; install it"),
         (
             "true",
@@ -76,7 +76,7 @@ async fn build_without_an_argument_builds_every_module_with_a_command() {
     let ran = project.run(&["build"]).await;
     assert_eq!(ran.code, 1);
     assert!(ran.out.starts_with("made: built in "), "a failed build does not stop the others: {}", ran.out);
-    assert_eq!(ran.err, "error: `exit 3` failed with exit status: 3\n");
+    assert_eq!(ran.err, "error: fails: `exit 3` failed with exit status: 3\n");
 
     let ran = project.run(&["build", "modules/other"]).await;
     assert!(

@@ -93,6 +93,9 @@ async fn a_module_loads_after_grant_has_written_its_capabilities() {
     assert_eq!(check.code, 1);
     assert!(check.out.contains("fanfare grant waits"), "check prints the command that grants: {}", check.out);
 
+    let unknown = project.run(&["grant", "wait"]).await;
+    assert!(unknown.code == 1 && unknown.err.contains("there is no module wait in "), "{}", unknown.err);
+    assert!(unknown.err.contains("did you mean \"waits\"?"), "{}", unknown.err);
     let before = project.read("fanfare.json");
     let asked = project.run(&["grant", "waits"]).await;
     assert_eq!(asked.code, 1, "without a terminal, only --yes confirms");

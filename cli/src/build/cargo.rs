@@ -123,7 +123,7 @@ fn component_of(metadata: &Value, manifest: &Path) -> Option<String> {
     Some(format!("{}.wasm", library.get("name")?.as_str()?.replace('-', "_")))
 }
 
-/// Asks `program`, with the arguments `before` those of rustc, whether it has a target.
+/// Runs `program`, with `before` ahead of the arguments of rustc, to look for a target.
 async fn installed(program: &str, before: &[&str], target: &str, dir: &Path) -> Installed {
     let args: Vec<&str> = before.iter().copied().chain(["--print", "target-libdir", "--target", target]).collect();
     let Some(output) = output(program, &args, dir).await else { return Installed::Unknown };

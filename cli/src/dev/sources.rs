@@ -16,7 +16,7 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// The most source files of a module that are compared.
 const MAX_FILES: usize = 20_000;
-/// The deepest folder of sources.
+/// The most levels of folders that are searched for sources.
 const MAX_DEPTH: usize = 32;
 
 /// Path, modification time and size of every source file of a module.

@@ -63,7 +63,7 @@ pub struct Case {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Call {
-    /// get, post, put, patch or delete, in any case. Default: post, or the route's only method.
+    /// One of get, post, put, patch and delete in any case. Default: post or the route's only one.
     #[serde(default)]
     #[schemars(with = "Option<MethodName>")]
     pub method: Option<String>,
