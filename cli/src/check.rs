@@ -10,6 +10,7 @@ use serde_json::json;
 use super::config::{SettingsArgs, warnings};
 use super::project;
 use super::terminal::print;
+use fanfare::api::State;
 use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{self, Found, Scanned, check_grants, effective_limits};
@@ -39,8 +40,8 @@ pub struct Report {
     /// The number of further faults, which are not listed.
     pub more: usize,
     pub warnings: Vec<Fault>,
-    /// Each module with its state: `ready`, `waiting` or `refused`.
-    pub modules: Vec<(String, &'static str)>,
+    /// Each module with its state: ready, waiting or refused.
+    pub modules: Vec<(String, State)>,
 }
 
 /// Prints the report; exits with 1 if there is any fault. Runs `extra` for every ready module
@@ -129,17 +130,17 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn module(&self, module: &Scanned) -> (&'static str, Faults) {
+    fn module(&self, module: &Scanned) -> (State, Faults) {
         let (state, manifest) = match &module.found {
-            Found::Refused(error) => return ("refused", error.faults.clone()),
-            Found::Ready(manifest) => ("ready", manifest),
-            Found::Waiting(manifest) => ("waiting", manifest),
+            Found::Refused(error) => return (State::Refused, error.faults.clone()),
+            Found::Ready(manifest) => (State::Ready, manifest),
+            Found::Waiting(manifest) => (State::Waiting, manifest),
         };
         let mut faults = if self.settings_valid { operator_faults(manifest, self.config) } else { Faults::default() };
-        if faults.is_empty() && state == "ready" {
+        if faults.is_empty() && state == State::Ready {
             (self.extra)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
         }
-        (if faults.is_empty() { state } else { "refused" }, faults.sorted())
+        (if faults.is_empty() { state } else { State::Refused }, faults.sorted())
     }
 }
 
@@ -158,7 +159,7 @@ impl Report {
             let _ = writeln!(out, "and {} more", self.more);
         }
         out.push_str(&warnings(&self.warnings));
-        for (name, _) in self.modules.iter().filter(|(_, state)| *state == "waiting") {
+        for (name, _) in self.modules.iter().filter(|(_, state)| *state == State::Waiting) {
             let _ = writeln!(out, "{name}: waiting: its component does not exist yet; run `fanfare build`");
         }
         let modules = match self.modules.len() {
@@ -230,7 +231,10 @@ mod tests {
         ]);
         let report = project.check("", &none);
         assert_eq!(keys(&report), ["workers", "limits.memory", "component", "routes"]);
-        assert_eq!(report.modules, [("asks".into(), "refused"), ("bad".into(), "refused"), ("good".into(), "ready")]);
+        assert_eq!(
+            report.modules,
+            [("asks".into(), State::Refused), ("bad".into(), State::Refused), ("good".into(), State::Ready)]
+        );
         assert!(
             report.warnings[0].to_string().contains("modules.goood: there is no such module in")
                 && report.warnings[0].message.contains("did you mean \"good\"?")
@@ -259,7 +263,7 @@ mod tests {
         ]);
         let report = project.check("modules/asks", &none);
         assert!(report.faults.is_empty(), "{:?}", report.faults);
-        assert_eq!(report.modules, [("asks".into(), "waiting")]);
+        assert_eq!(report.modules, [("asks".into(), State::Waiting)]);
         assert!(report.as_text().contains("asks: waiting: its component does not exist yet"));
     }
 
@@ -273,7 +277,7 @@ mod tests {
         let report =
             project.check("", &|manifest, _| vec![Fault::new(&manifest.source.origin, "component", "exports nothing")]);
         assert_eq!(keys(&report), ["component"]);
-        assert_eq!(report.modules, [("a".into(), "refused"), ("b".into(), "waiting")]);
+        assert_eq!(report.modules, [("a".into(), State::Refused), ("b".into(), State::Waiting)]);
     }
 
     #[test]

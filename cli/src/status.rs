@@ -82,7 +82,7 @@ fn readable(status: &Status) -> String {
 /// One row per isolate. The first row also shows the state of the whole module.
 fn rows_of(module: &ModuleStatus, blocked: &[String]) -> Vec<[String; 8]> {
     let digest = module.generation.as_deref().unwrap_or("-").chars().take(DIGEST_CHARS).collect::<String>();
-    let mut own = [printable(&module.name), printable(&module.state), printable(&digest)];
+    let mut own = [printable(&module.name), module.state.to_string(), printable(&digest)];
     if module.isolates.is_empty() {
         let [name, state, digest] = own;
         return vec![[name, state, digest, "-".into(), String::new(), String::new(), String::new(), String::new()]];
@@ -99,7 +99,7 @@ fn rows_of(module: &ModuleStatus, blocked: &[String]) -> Vec<[String; 8]> {
             state,
             shown,
             printable(&isolate.isolate),
-            if is_blocked { "blocked".to_owned() } else { printable(&isolate.state) },
+            if is_blocked { "blocked".to_owned() } else { isolate.state.to_string() },
             isolate.restarts.to_string(),
             with_more(isolate.in_flight, ",", isolate.leaked, "leaked"),
             with_more(isolate.waiting, " +", isolate.waiting_broadcasts, "broadcasts"),

@@ -21,6 +21,6 @@ mod tests;
 
 pub use calls::{Entry, Receipt, Reply, Skipped};
 pub use reload::{Outcome, Refusal, RefusedReload, ReloadEntry, Reloaded};
-pub use status::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, Room, Status};
+pub use status::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, Room, State, Status};
 
 pub use crate::call::ProblemDocument as Problem;

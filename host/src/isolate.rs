@@ -41,7 +41,7 @@ pub use mailbox::{Lane, Queued};
 pub use prepared::{Former, Old, Prepared};
 pub use program::Program;
 pub use services::{Ids, NodeFacts, Probe, Services};
-pub use slot::Slot;
+pub use slot::{Slot, SlotState};
 pub use stats::Stats;
 
 use crate::call::IsolateId;

@@ -1,9 +1,9 @@
 //! Where the host's status is read.
 
 use super::state::Admin;
-use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, Room, Status};
+use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, Room, State, Status};
 use crate::dispatch::Dispatch;
-use crate::isolate::Slot;
+use crate::isolate::{Slot, SlotState};
 use crate::registry::{ModuleState, Roster};
 
 pub fn status(admin: &Admin) -> Status {
@@ -35,21 +35,21 @@ pub fn status(admin: &Admin) -> Status {
 }
 
 fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roster) -> ModuleStatus {
-    let absent = |state: &str, reason: Option<&str>| ModuleStatus {
+    let absent = |state: State, reason: Option<&str>| ModuleStatus {
         name: name.clone(),
-        state: state.to_owned(),
+        state,
         reason: reason.map(str::to_owned),
         ..ModuleStatus::default()
     };
     let generation = match state {
-        ModuleState::Loading => return absent("loading", None),
-        ModuleState::Waiting => return absent("waiting", Some("the component is not there yet")),
-        ModuleState::Refused(why) => return absent("refused", Some(why)),
+        ModuleState::Loading => return absent(State::Loading, None),
+        ModuleState::Waiting => return absent(State::Waiting, Some("the component is not there yet")),
+        ModuleState::Refused(why) => return absent(State::Refused, Some(why)),
         ModuleState::Installed(generation) => generation,
     };
     let slots = dispatch.places().slots(&name);
     ModuleStatus {
-        state: overall(&slots).to_owned(),
+        state: slots.iter().map(|slot| state_of(&slot.state())).max().unwrap_or(State::Ready),
         generation: Some(generation.digest.clone()),
         serial: generation.is_serial(),
         reason: None,
@@ -59,20 +59,23 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
     }
 }
 
-/// `ready`, or the worst of its isolates' states.
-fn overall(slots: &[std::sync::Arc<Slot>]) -> &'static str {
-    let states: Vec<&'static str> = slots.iter().map(|slot| slot.state().as_str()).collect();
-    ["failed", "restarting", "starting"].into_iter().find(|state| states.contains(state)).unwrap_or("ready")
+fn state_of(state: &SlotState) -> State {
+    match state {
+        SlotState::Starting => State::Starting,
+        SlotState::Ready => State::Ready,
+        SlotState::Restarting { .. } => State::Restarting,
+        SlotState::Failed { .. } => State::Failed,
+    }
 }
 
 fn isolate(slot: &Slot) -> IsolateStatus {
-    let state = slot.state();
+    let slot_state = slot.state();
     let (calls, broadcasts) = slot.mailbox.waiting();
     IsolateStatus {
         isolate: slot.isolate.to_string(),
-        state: state.as_str().to_owned(),
+        state: state_of(&slot_state),
         generation: Some(slot.deployment().generation.short_digest().to_owned()),
-        reason: state.why().map(str::to_owned).or_else(|| slot.last_crash().as_deref().map(str::to_owned)),
+        reason: slot_state.why().map(str::to_owned).or_else(|| slot.last_crash().as_deref().map(str::to_owned)),
         restarts: slot.stats.restarts.get(),
         in_flight: counted(slot.stats.in_flight.get()),
         held: slot.mailbox.is_held(),

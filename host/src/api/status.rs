@@ -1,5 +1,7 @@
 //! The status of a host.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A node and its modules.
@@ -105,8 +107,8 @@ impl Room {
 pub struct ModuleStatus {
     /// The name of its folder.
     pub name: String,
-    /// `loading`, `waiting` for its component, `refused`; or the worst of its isolates' states.
-    pub state: String,
+    /// `loading`, `waiting`, `refused`, or the worst state in its isolates.
+    pub state: State,
     /// The digest of the generation that serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
@@ -124,6 +126,47 @@ pub struct ModuleStatus {
     pub isolates: Vec<IsolateStatus>,
 }
 
+/// The state of a module, or of a module in one isolate.
+///
+/// The states of a module in an isolate are ordered from good to bad.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// The host has not finished the first attempt to load the module.
+    #[default]
+    Loading,
+    /// The module's component does not exist yet.
+    Waiting,
+    /// The host cannot load the module.
+    Refused,
+    /// The module accepts calls.
+    Ready,
+    /// The first instance is starting.
+    Starting,
+    /// An instance has ended, and the next one is starting.
+    Restarting,
+    /// Instances have crashed too often. The module stays unavailable there until a reload.
+    Failed,
+    /// A state that only another version of the host knows.
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Loading => "loading",
+            State::Waiting => "waiting",
+            State::Refused => "refused",
+            State::Ready => "ready",
+            State::Starting => "starting",
+            State::Restarting => "restarting",
+            State::Failed => "failed",
+            State::Unknown => "unknown",
+        })
+    }
+}
+
 /// A module in one isolate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -131,7 +174,7 @@ pub struct IsolateStatus {
     /// Such as `worker-0`.
     pub isolate: String,
     /// `starting`, `ready`, `restarting` or `failed`.
-    pub state: String,
+    pub state: State,
     /// The beginning of the digest of the generation that runs there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,

@@ -28,8 +28,8 @@ fn holds<T: Serialize + DeserializeOwned>(name: &str, document: &T) {
     assert_eq!(serde_json::to_string_pretty(&read).unwrap() + "\n", text, "{name}");
 }
 
-fn module(name: &str, state: &str) -> ModuleStatus {
-    ModuleStatus { name: name.into(), state: state.into(), ..ModuleStatus::default() }
+fn module(name: &str, state: State) -> ModuleStatus {
+    ModuleStatus { name: name.into(), state, ..ModuleStatus::default() }
 }
 
 fn reloaded() -> Reloaded {
@@ -62,7 +62,7 @@ fn the_status_is_as_published() {
     let isolates = vec![
         IsolateStatus {
             isolate: "worker-0".into(),
-            state: "ready".into(),
+            state: State::Ready,
             generation: Some("0123456789ab".into()),
             in_flight: 3,
             held: true,
@@ -72,7 +72,7 @@ fn the_status_is_as_published() {
         },
         IsolateStatus {
             isolate: "worker-1".into(),
-            state: "restarting".into(),
+            state: State::Restarting,
             generation: Some("0123456789ab".into()),
             reason: Some("wasm trap: unreachable".into()),
             restarts: 2,
@@ -85,7 +85,7 @@ fn the_status_is_as_published() {
         serial: true,
         note: Some("pinned by a rollback".into()),
         isolates,
-        ..module("flags", "restarting")
+        ..module("flags", State::Restarting)
     };
     let status = Status {
         node: "node-1".into(),
@@ -104,8 +104,11 @@ fn the_status_is_as_published() {
         notes: vec!["fanfare.json is refused".into()],
         modules: vec![
             flags,
-            module("loads", "loading"),
-            ModuleStatus { reason: Some("module.json:1:1: component: is required".into()), ..module("bad", "refused") },
+            module("loads", State::Loading),
+            ModuleStatus {
+                reason: Some("module.json:1:1: component: is required".into()),
+                ..module("bad", State::Refused)
+            },
         ],
     };
     holds("status", &status);
