@@ -31,7 +31,7 @@ pub struct CheckArgs {
 }
 
 /// A check of a module's component.
-pub type Extra<'a> = &'a dyn Fn(&Manifest, &Config) -> Vec<Fault>;
+pub type ComponentCheck<'a> = &'a dyn Fn(&Manifest, &Config) -> Vec<Fault>;
 
 /// The result of a check.
 #[derive(Debug, Default)]
@@ -44,17 +44,17 @@ pub struct Report {
     pub modules: Vec<(String, State)>,
 }
 
-/// Prints the report; exits with 1 if there is any fault. Runs `extra` for every ready module
+/// Prints the report; exits with 1 if there is any fault. Runs `check_component` for every ready module
 /// without faults.
-pub fn run(args: &CheckArgs, extra: Extra<'_>) -> ExitCode {
+pub fn run(args: &CheckArgs, check_component: ComponentCheck<'_>) -> ExitCode {
     let dir = args.dir.clone().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
-    let report = check(&dir, args, extra);
+    let report = check(&dir, args, check_component);
     print(&if args.json { report.as_json() } else { report.as_text() });
     if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Checks a project or a module without printing.
-pub fn check(dir: &Path, args: &CheckArgs, extra: Extra<'_>) -> Report {
+pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     let mut report = Report::default();
     let alone = project::is_module(dir);
     let project = if alone { project::of(dir) } else { dir.to_owned() };
@@ -65,16 +65,17 @@ pub fn check(dir: &Path, args: &CheckArgs, extra: Extra<'_>) -> Report {
     }
     let (config, faults) = Config::inspect(&args.settings.sources(project));
     let scanned = if alone { vec![manifest::look(dir)] } else { scan(&config, &mut report) };
-    let judge = Judge { config: &config, settings_valid: !faults.list().iter().any(concerns_modules), extra };
-    report.take(faults);
+    let checker =
+        ModuleChecker { config: &config, settings_valid: !faults.list().iter().any(concerns_modules), check_component };
+    report.add(faults);
     report.warnings.extend(config.warnings.iter().cloned());
     if !alone {
         report.warnings.extend(unknown_modules(&config, &scanned));
     }
     for module in scanned {
-        let (state, faults) = judge.module(&module);
+        let (state, faults) = checker.check(&module);
         report.modules.push((module.name, state));
-        report.take(faults);
+        report.add(faults);
     }
     report
 }
@@ -122,15 +123,15 @@ pub(super) fn operator_faults(manifest: &Manifest, config: &Config) -> Faults {
     faults
 }
 
-struct Judge<'a> {
+struct ModuleChecker<'a> {
     config: &'a Config,
     /// Whether the operator's settings for modules have no faults.
     settings_valid: bool,
-    extra: Extra<'a>,
+    check_component: ComponentCheck<'a>,
 }
 
-impl Judge<'_> {
-    fn module(&self, module: &Scanned) -> (State, Faults) {
+impl ModuleChecker<'_> {
+    fn check(&self, module: &Scanned) -> (State, Faults) {
         let (state, manifest) = match &module.found {
             Found::Refused(error) => return (State::Refused, error.faults.clone()),
             Found::Ready(manifest) => (State::Ready, manifest),
@@ -138,14 +139,14 @@ impl Judge<'_> {
         };
         let mut faults = if self.settings_valid { operator_faults(manifest, self.config) } else { Faults::default() };
         if faults.is_empty() && state == State::Ready {
-            (self.extra)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
+            (self.check_component)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
         }
         (if faults.is_empty() { state } else { State::Refused }, faults.sorted())
     }
 }
 
 impl Report {
-    fn take(&mut self, faults: Faults) {
+    fn add(&mut self, faults: Faults) {
         self.more += faults.more();
         self.faults.extend(faults.list().iter().cloned());
     }
@@ -202,8 +203,8 @@ mod tests {
             Project(root)
         }
 
-        fn check(&self, below: &str, extra: Extra<'_>) -> Report {
-            check(&self.0.path().join(below), &CheckArgs::default(), extra)
+        fn check(&self, below: &str, check_component: ComponentCheck<'_>) -> Report {
+            check(&self.0.path().join(below), &CheckArgs::default(), check_component)
         }
     }
 

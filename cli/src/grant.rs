@@ -64,13 +64,13 @@ fn grant(args: &GrantArgs) -> Result<(), CommandError> {
             print(&text)
         }
     };
-    say(format!("{} asks for {}\n", args.module, words(&manifest.capabilities)));
-    say(format!("granted: {}\n", words(&granted)));
+    say(format!("{} asks for {}\n", args.module, described(&manifest.capabilities)));
+    say(format!("granted: {}\n", described(&granted)));
     let result = if lacking.is_empty() {
         say("everything is granted\n".to_owned());
         Ok(false)
     } else {
-        say(format!("missing: {}\n", words(&lacking)));
+        say(format!("missing: {}\n", described(&lacking)));
         let agreed = if args.yes { Ok(()) } else { confirm(&file) };
         agreed.and_then(|()| write_grants(&file, &args.module, &lacking, &sources)).map(|()| true)
     };
@@ -98,7 +98,7 @@ fn no_module(name: &str, modules_dir: &Path) -> CommandError {
     }
 }
 
-fn words(capabilities: &Capabilities) -> String {
+fn described(capabilities: &Capabilities) -> String {
     let list = capabilities.missing(&Capabilities::default());
     if list.is_empty() { "nothing".to_owned() } else { list.join(", ") }
 }
@@ -127,7 +127,7 @@ fn write_grants(file: &Path, module: &str, lacking: &Capabilities, sources: &Sou
     if !still.is_empty() {
         let kind = still.asks().next().map_or("grants", |(kind, _)| kind.key);
         let origin = after.origin(&KeyPath::of(&["modules", module, "grants", kind]));
-        return Err(CommandError::Overridden { origin: origin.to_string(), missing: words(&still) });
+        return Err(CommandError::Overridden { origin: origin.to_string(), missing: described(&still) });
     }
     replace(file, &text).map_err(|error| CommandError::Write { file: file.display().to_string(), error })
 }

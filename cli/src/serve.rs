@@ -39,9 +39,9 @@ pub trait Companion {
 }
 
 /// The companion of `fanfare serve`, which does nothing.
-struct Alone;
+struct NoCompanion;
 
-impl Companion for Alone {
+impl Companion for NoCompanion {
     async fn prepare(&mut self) {}
 
     async fn accompany(&mut self, _: &RunningHost) -> Infallible {
@@ -53,7 +53,7 @@ impl Companion for Alone {
 /// at once.
 pub fn run(args: &ServeArgs) -> ExitCode {
     let config = Config::load(args.settings.sources(PathBuf::new())).map_err(CommandError::from);
-    exit(config.and_then(|config| serve(args, config, Alone)))
+    exit(config.and_then(|config| serve(args, config, NoCompanion)))
 }
 
 /// Runs a host and its companion until a signal arrives.

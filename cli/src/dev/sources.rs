@@ -20,7 +20,7 @@ const MAX_FILES: usize = 20_000;
 const MAX_DEPTH: usize = 32;
 
 /// Path, modification time and size of every source file of a module.
-type Print = Vec<(PathBuf, SystemTime, u64)>;
+type Fingerprint = Vec<(PathBuf, SystemTime, u64)>;
 
 /// Watches the sources of modules.
 pub struct Sources {
@@ -31,8 +31,8 @@ pub struct Sources {
     modules_dir: PathBuf,
     /// The watched paths, and whether their subfolders are watched too.
     watched: HashMap<PathBuf, RecursiveMode>,
-    /// The print of each module's sources at its last build.
-    prints: HashMap<String, Print>,
+    /// The fingerprint of each module's sources at its last build.
+    fingerprints: HashMap<String, Fingerprint>,
 }
 
 impl Sources {
@@ -41,7 +41,7 @@ impl Sources {
         let retry = notify.clone();
         let notifier = files::watcher(notify)?;
         let mut sources =
-            Sources { notifier, events, retry, modules_dir, watched: HashMap::new(), prints: HashMap::new() };
+            Sources { notifier, events, retry, modules_dir, watched: HashMap::new(), fingerprints: HashMap::new() };
         sources.changed(modules);
         Ok(sources)
     }
@@ -67,9 +67,9 @@ impl Sources {
             for path in watched(&manifest).into_iter().filter(|path| path.is_dir()) {
                 wanted.insert(path, RecursiveMode::Recursive);
             }
-            let print = print(&manifest);
-            let previous = self.prints.insert(manifest.name.clone(), print.clone());
-            if previous.map_or_else(|| is_stale(&manifest), |previous| previous != print) {
+            let fingerprint = fingerprint(&manifest);
+            let previous = self.fingerprints.insert(manifest.name.clone(), fingerprint.clone());
+            if previous.map_or_else(|| is_stale(&manifest), |previous| previous != fingerprint) {
                 changed.push(manifest);
             }
         }
@@ -103,7 +103,7 @@ impl Sources {
 pub fn is_stale(manifest: &Manifest) -> bool {
     let Ok(built) = fs::metadata(&manifest.component).and_then(|meta| meta.modified()) else { return true };
     let place = manifest.component.strip_prefix(&manifest.dir).unwrap_or(&manifest.component);
-    place.starts_with("target") && print(manifest).iter().any(|(_, changed, _)| *changed > built)
+    place.starts_with("target") && fingerprint(manifest).iter().any(|(_, changed, _)| *changed > built)
 }
 
 fn watched(manifest: &Manifest) -> Vec<PathBuf> {
@@ -111,27 +111,27 @@ fn watched(manifest: &Manifest) -> Vec<PathBuf> {
     watch.iter().map(|path| manifest.dir.join(path)).collect()
 }
 
-fn print(manifest: &Manifest) -> Print {
-    let mut print = Print::new();
+fn fingerprint(manifest: &Manifest) -> Fingerprint {
+    let mut fingerprint = Fingerprint::new();
     for path in watched(manifest) {
-        collect(&path, MAX_DEPTH, &mut print);
+        collect(&path, MAX_DEPTH, &mut fingerprint);
     }
-    print.sort();
-    print
+    fingerprint.sort();
+    fingerprint
 }
 
 /// Adds the files below a path. Skips hidden files and backups, which editors write beside a file.
-fn collect(path: &Path, depth: usize, print: &mut Print) {
+fn collect(path: &Path, depth: usize, fingerprint: &mut Fingerprint) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name.starts_with('.') || name.ends_with('~') || print.len() >= MAX_FILES {
+    if name.starts_with('.') || name.ends_with('~') || fingerprint.len() >= MAX_FILES {
         return;
     }
     let Ok(meta) = fs::metadata(path) else { return };
     if meta.is_file() {
-        print.push((path.to_owned(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.len()));
+        fingerprint.push((path.to_owned(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.len()));
     } else if let (Some(depth), true) = (depth.checked_sub(1), meta.is_dir()) {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-            collect(&entry.path(), depth, print);
+            collect(&entry.path(), depth, fingerprint);
         }
     }
 }
