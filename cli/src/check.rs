@@ -44,8 +44,8 @@ pub struct Report {
     pub modules: Vec<(String, State)>,
 }
 
-/// Prints the report; exits with 1 if there is any fault. Runs `check_component` for every ready module
-/// without faults.
+/// Prints the report; exits with 1 if there is any fault. Runs `check_component` for every ready
+/// module without faults.
 pub fn run(args: &CheckArgs, check_component: ComponentCheck<'_>) -> ExitCode {
     let dir = args.dir.clone().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
     let report = check(&dir, args, check_component);

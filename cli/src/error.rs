@@ -44,7 +44,7 @@ pub enum CommandError {
     // serve
     #[error("--log {filter}: {error}; use a level such as `info`, or directives such as `fanfare=debug,guest=warn`")]
     LogFilter { filter: String, error: ParseError },
-    #[error("--strict: {}", .0.join("\n"))]
+    #[error("--strict: not every module is ready:\n{}", .0.join("\n"))]
     Strict(Vec<String>),
 
     // build
@@ -90,7 +90,7 @@ pub enum CommandError {
     NotBuilt { component: String, module: String },
     #[error("{}", joined(.0))]
     Refused(Vec<Fault>),
-    #[error("{}", .0.join("\n"))]
+    #[error("the module is not ready:\n{}", .0.join("\n"))]
     NotReady(Vec<String>),
     #[error("cannot capture the log: {0}")]
     Log(#[from] tracing::subscriber::SetGlobalDefaultError),

@@ -97,7 +97,7 @@ impl Description {
         let mut line = |name: &str, value: &str| _ = writeln!(out, "  {name:<12} {value}");
         let sizes: Vec<_> = core_modules.iter().map(|size| Bytes(*size).to_string()).collect();
         line("core modules", &listed(&sizes));
-        line("contract", self.contract().unwrap_or("none of fanfare:module"));
+        line("contract", self.contract().unwrap_or("none (no fanfare:module interface is exported)"));
         if let Ok(Seen { exports, handlers }) = &self.seen {
             line("calls", if exports.serial { "one at a time (sync)" } else { "many at once (async)" });
             line("snapshot", if exports.snapshot { "yes: a swap hands its state over" } else { "no" });

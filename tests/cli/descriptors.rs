@@ -43,7 +43,8 @@ async fn connections_of_the_operator_do_not_reduce_those_of_clients() {
 
 #[tokio::test]
 async fn with_all_connections_open_the_operator_reload_and_compiler_work() {
-    // Long timeouts, so that the host does not close silent connections while a slow machine compiles.
+    // Long timeouts, so that the host does not close silent connections while a slow machine
+    // compiles.
     let http = json!({ "listen": "127.0.0.1:0", "headerTimeout": "10m", "idleTimeout": "10m" });
     let project = Project::with(&["echo"]).own_state().config(json!({ "http": http }));
     let mut serving = project.start(project.command_with_files(&["-n 256"], &["serve"])).await;

@@ -23,7 +23,8 @@ pub struct Project {
 }
 
 impl Project {
-    /// A project with test guests or example modules. It shares the compiled components of all tests.
+    /// A project with test guests or example modules. It shares the compiled components of all
+    /// tests.
     pub fn with(modules: &[&str]) -> Project {
         let config = json!({
             "workers": 2,

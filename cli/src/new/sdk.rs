@@ -11,8 +11,8 @@ use crate::schema::Which;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::files::hex;
 
-/// The lock file of the SDK. A new module starts with these versions, because the SDK is tested with
-/// them.
+/// The lock file of the SDK. A new module starts with these versions, because the SDK is tested
+/// with them.
 pub const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/rust/Cargo.lock"));
 
 macro_rules! embedded {
