@@ -6,7 +6,7 @@ use http::Method;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded};
 use super::entries;
-use fanfare::api::{Entry, Reply};
+use fanfare::api::{GatherEntry, Reply};
 use fanfare::tooling::config::formats;
 
 /// Flags of `fanfare call`.
@@ -49,7 +49,7 @@ impl CallArgs {
         let response = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
         // The host returns a list for a target that means several isolates.
         let output = match response.text().trim_start().starts_with('[') {
-            true => entries::output(&response.parse::<Vec<Entry>>()?),
+            true => entries::output(&response.parse::<Vec<GatherEntry>>()?),
             false => reply_output(response.parse()?),
         };
         Ok(if self.admin.json { Output { text: response.text(), ..output } } else { output })

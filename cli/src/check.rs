@@ -63,7 +63,7 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
         report.faults.push(Fault::new(&origin, "", "not a folder"));
         return report;
     }
-    let (config, faults) = Config::inspect(&args.settings.sources(project));
+    let (config, faults) = Config::load_with_faults(&args.settings.sources(project));
     let scanned = if alone { vec![manifest::look(dir)] } else { scan(&config, &mut report) };
     let checker =
         ModuleChecker { config: &config, settings_valid: !faults.list().iter().any(concerns_modules), check_component };

@@ -17,7 +17,7 @@ pub fn faults_blocking(manifest: &Manifest, config: &Config) -> Vec<Fault> {
 /// Compiles and links the component, and asks it for its handlers. Returns the faults.
 pub async fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
     let inspected = match inspector(config) {
-        Ok(inspector) => inspector.inspect(manifest.clone()).await.map_err(|error| error.to_string()),
+        Ok(inspector) => inspector.check(manifest.clone()).await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     inspected.err().map(|why| why.lines().map(|line| fault(manifest, line)).collect()).unwrap_or_default()

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded, printable};
 use super::entries;
-use fanfare::api::{Entry, Receipt, Skipped};
+use fanfare::api::{GatherEntry, Receipt, Skipped};
 
 /// Flags of `fanfare emit`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ impl EmitArgs {
         let path = format!("/v1/modules/{}/broadcasts/{}{query}", encoded(&self.module), encoded(&self.name));
         let response = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
         let output = match self.gather {
-            true => entries::output(&response.parse::<Vec<Entry>>()?),
+            true => entries::output(&response.parse::<Vec<GatherEntry>>()?),
             false => receipt_output(&self.name, &response.parse()?),
         };
         Ok(if self.admin.json { Output { text: response.text(), ..output } } else { output })

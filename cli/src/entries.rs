@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use super::client::{Output, printable, readable};
-use fanfare::api::{Entry, Reply};
+use fanfare::api::{GatherEntry, Reply};
 
 /// One line per entry. The command fails if any entry failed.
-pub fn output(entries: &[Entry]) -> Output {
+pub fn output(entries: &[GatherEntry]) -> Output {
     let mut text = String::new();
     let mut failed = 0;
-    for Entry { isolate, node, reply, error } in entries {
+    for GatherEntry { isolate, node, reply, error } in entries {
         let place = place(node.as_deref(), isolate);
         // Writing to a string cannot fail.
         match (reply, error) {
@@ -46,7 +46,7 @@ mod tests {
             {"isolate":"worker-3","error":{"status":409,"code":"full","detail":"no","data":{"max":3}}},
             {"isolate":"worker-4"},
             {"isolate":"worker-0","node":"chat-2","reply":{"status":200,"payload":"1"}}]"#;
-        let output = output(&serde_json::from_str::<Vec<Entry>>(entries).unwrap());
+        let output = output(&serde_json::from_str::<Vec<GatherEntry>>(entries).unwrap());
         let expected = "\
 worker-0  200  {\"seen\":1}
 worker-1  204

@@ -125,7 +125,7 @@ fn write_grants(file: &Path, module: &str, lacking: &Capabilities, sources: &Sou
     let after = config::from_text(Some(&text), root, sources)?;
     let still = lacking.lacking(&after.module(module).grants);
     if !still.is_empty() {
-        let kind = still.asks().next().map_or("grants", |(kind, _)| kind.key);
+        let kind = still.requests().next().map_or("grants", |(kind, _)| kind.key);
         let origin = after.origin(&KeyPath::of(&["modules", module, "grants", kind]));
         return Err(CommandError::Overridden { origin: origin.to_string(), missing: described(&still) });
     }
@@ -138,7 +138,7 @@ fn with_grants(text: &str, module: &str, lacking: &Capabilities) -> Result<Strin
     let root = CstRootNode::parse(body, &source::OPTIONS)?;
     let modules = root.object_value_or_set().object_value_or_set("modules");
     let grants = modules.object_value_or_set(module).object_value_or_set("grants");
-    for (kind, name) in lacking.asks() {
+    for (kind, name) in lacking.requests() {
         match (name, grants.get(kind.key)) {
             (Some(name), _) => drop(grants.array_value_or_set(kind.key).append(CstInputValue::String(name))),
             (None, Some(property)) => property.set_value(CstInputValue::Bool(true)),

@@ -18,7 +18,7 @@ use super::terminal::{complain, print};
 use fanfare::Config;
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
-use fanfare::tooling::{Anatomy, Seen, anatomy};
+use fanfare::tooling::{Anatomy, Inspection, anatomy};
 
 /// Flags of `fanfare inspect`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -52,7 +52,7 @@ struct Description {
     /// What its bytes show.
     anatomy: Anatomy,
     /// What compiling and running it shows, or why a host would refuse it.
-    seen: Result<Seen, String>,
+    inspection: Result<Inspection, String>,
 }
 
 fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
@@ -64,8 +64,8 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
     })?;
     let anatomy = anatomy(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
     let inspector = inspector(&config)?;
-    let seen = super::runtime()?.block_on(inspector.component(&args.file)).map_err(|error| error.to_string());
-    Ok(Description { file, anatomy, seen })
+    let inspection = super::runtime()?.block_on(inspector.inspect(&args.file)).map_err(|error| error.to_string());
+    Ok(Description { file, anatomy, inspection })
 }
 
 /// The settings of the file's project, whose cache keeps the compiled component. Without a project,
@@ -83,7 +83,7 @@ fn settings(args: &InspectArgs) -> Result<(Config, Option<TempDir>), CommandErro
 
 impl Description {
     fn faults(&self) -> Vec<String> {
-        self.seen.as_ref().err().map(|why| why.lines().map(str::to_owned).collect()).unwrap_or_default()
+        self.inspection.as_ref().err().map(|why| why.lines().map(str::to_owned).collect()).unwrap_or_default()
     }
 
     /// The version of the contract that the component exports.
@@ -98,7 +98,7 @@ impl Description {
         let sizes: Vec<_> = core_modules.iter().map(|size| Bytes(*size).to_string()).collect();
         line("core modules", &listed(&sizes));
         line("contract", self.contract().unwrap_or("none (no fanfare:module interface is exported)"));
-        if let Ok(Seen { exports, handlers }) = &self.seen {
+        if let Ok(Inspection { exports, handlers }) = &self.inspection {
             line("calls", if exports.serial { "one at a time (sync)" } else { "many at once (async)" });
             line("snapshot", if exports.snapshot { "yes: a swap hands its state over" } else { "no" });
             let handlers = handlers.as_ref().map(|names| names.iter().map(|name| printable(name)).collect::<Vec<_>>());
@@ -116,15 +116,15 @@ impl Description {
     }
 
     fn as_json(&self) -> String {
-        let seen = self.seen.as_ref().ok();
+        let inspection = self.inspection.as_ref().ok();
         let whole = json!({
             "file": self.file,
             "size": self.anatomy.size,
             "coreModules": self.anatomy.core_modules,
             "contract": self.contract(),
-            "serial": seen.map(|seen| seen.exports.serial),
-            "snapshot": seen.map(|seen| seen.exports.snapshot),
-            "handlers": seen.and_then(|seen| seen.handlers.as_ref()),
+            "serial": inspection.map(|inspection| inspection.exports.serial),
+            "snapshot": inspection.map(|inspection| inspection.exports.snapshot),
+            "handlers": inspection.and_then(|inspection| inspection.handlers.as_ref()),
             "exports": self.anatomy.exports,
             "imports": self.anatomy.imports,
             "producers": self.anatomy.producers,

@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded};
 use super::terminal::complain;
-use fanfare::api::{Outcome, RefusedReload, ReloadEntry, Reloaded};
+use fanfare::api::{RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 
 /// Flags of `fanfare reload`.
 #[derive(Debug, clap::Args)]
@@ -91,13 +91,13 @@ fn outcome_line(reloaded: &Reloaded) -> String {
     let Reloaded { module, outcome, generation, from, running, pinned, durable, restart: _ } = reloaded;
     let generation = generation.as_deref().unwrap_or_default();
     let what = match (outcome, from.as_deref()) {
-        (Outcome::Started, _) => format!("started, generation {generation}"),
-        (Outcome::Unchanged, _) => format!("unchanged, generation {generation}"),
-        (Outcome::Removed, _) => "removed, because its folder no longer exists".to_owned(),
-        (Outcome::Swapped, Some(from)) if from != generation => {
+        (ReloadOutcome::Started, _) => format!("started, generation {generation}"),
+        (ReloadOutcome::Unchanged, _) => format!("unchanged, generation {generation}"),
+        (ReloadOutcome::Removed, _) => "removed, because its folder no longer exists".to_owned(),
+        (ReloadOutcome::Swapped, Some(from)) if from != generation => {
             format!("generation {generation} replaced {from}")
         }
-        (Outcome::Swapped, _) => format!("restarted, generation {generation}"),
+        (ReloadOutcome::Swapped, _) => format!("restarted, generation {generation}"),
     };
     let unsaved = match running {
         0 => String::new(),

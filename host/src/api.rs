@@ -1,17 +1,17 @@
-//! The JSON documents that the host writes. The admin listener, the program `fanfare`, dashboards
-//! and embedders share these types.
+//! The types of all JSON documents that the host writes. The admin listener, the program `fanfare`,
+//! dashboards and embedders share them.
 //!
-//! Keys are in camelCase. A key that is left out has no value; what a host of another version does
-//! not say reads as empty or zero.
+//! Keys are in camelCase. The host omits a key that has no value. When a reader receives a document
+//! from a host of another version, missing keys become empty or zero.
 //!
-//! | request of the admin listener | answer |
+//! | request to the admin listener | response |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
-//! | `POST /v1/modules/<module>/broadcasts/<name>` | [`Receipt`]; with `gather=true` a list of [`Entry`] |
-//! | `POST /v1/modules/<module>/call` | [`Reply`], or a list of [`Entry`] for several places |
+//! | `POST /v1/modules/<module>/broadcasts/<name>` | [`Receipt`]; with `gather=true` a list of [`GatherEntry`] |
+//! | `POST /v1/modules/<module>/call` | [`Reply`], or a list of [`GatherEntry`] for a group of isolates |
 //! | `POST /v1/modules/<module>/reload`, `/rollback` | [`Reloaded`] |
 //! | `POST /v1/reload` | a list of [`ReloadEntry`] |
-//! | any, when it fails | [`Problem`], as `application/problem+json` |
+//! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
 mod reload;
@@ -19,8 +19,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{Entry, Receipt, Reply, Skipped};
-pub use reload::{Outcome, Refusal, RefusedReload, ReloadEntry, Reloaded};
-pub use status::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, Room, State, Status};
+pub use calls::{GatherEntry, Receipt, Reply, Skipped};
+pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
+pub use status::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, State, Status, Usage};
 
 pub use crate::call::ProblemDocument as Problem;

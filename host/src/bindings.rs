@@ -1,4 +1,4 @@
-//! Generated from `wit/`, nothing else.
+//! Bindings that wasmtime generates from `wit/`.
 #![allow(unsafe_code, missing_docs, clippy::all, clippy::restriction)]
 
 wasmtime::component::bindgen!({

@@ -1,8 +1,9 @@
-//! The settings of a host: `fanfare.json` read, merged with variables and flags, and checked.
+//! The settings of a host: reads `fanfare.json`, merges environment variables and flags into it,
+//! and checks the result.
 //!
-//! Order of values: defaults < file < `environments.<env>` in the file < variables such as
-//! `FANFARE_HTTP_LISTEN` < flags. Objects merge, arrays and scalars replace, `null` removes.
-//! [`Config::load`] gives either a wholly valid value or every fault at once. Nothing reads the
+//! Later sources override earlier ones: defaults, the file, `environments.<env>` in the file,
+//! variables such as `FANFARE_HTTP_LISTEN`, flags. Objects merge, arrays and scalars replace, `null`
+//! removes. [`Config::load`] returns either a valid value or every fault at once. Nothing reads the
 //! process environment afterwards.
 
 use std::path::Path;
@@ -13,7 +14,7 @@ pub use capabilities::{Capabilities, Modules};
 pub use http::{CorsConfig, HttpConfig};
 pub use limits::{Limits, LimitsPatch};
 pub use module::{ModuleConfig, SubdomainConfig};
-pub use parts::{
+pub use sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
 };
 pub use settings::Config;
@@ -26,50 +27,51 @@ pub mod limits;
 mod live;
 pub mod load;
 pub mod module;
-pub mod parts;
 pub mod schema;
+pub mod sections;
 pub mod settings;
 mod sources;
-pub mod unserved;
+pub mod unsupported;
 pub mod variables;
 
 #[cfg(test)]
 mod tests;
 
-/// Whether routes with the middleware `test` are open in an environment.
+/// Whether an environment opens the routes that have the middleware `test`.
 pub fn opens_test_routes(environment: &str) -> bool {
     matches!(environment, "development" | "test")
 }
 
 impl Config {
-    /// Reads, merges and checks. All faults are reported, not the first only.
+    /// Reads, merges and checks the sources. Returns all faults, not only the first.
     pub fn load(sources: Sources) -> Result<Config, Faults> {
-        let (config, faults) = load::inspect(&sources);
+        let (config, faults) = load::load_with_faults(&sources);
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 
-    /// For checks that go on in spite of faults: sections that have some hold their defaults. Never start a host with it.
+    /// Loads like [`Config::load`], but returns a configuration in any case, for checks that continue
+    /// after a fault. A section with a fault has its defaults. Never start a host with it.
     #[doc(hidden)]
-    pub fn inspect(sources: &Sources) -> (Config, Faults) {
-        load::inspect(sources)
+    pub fn load_with_faults(sources: &Sources) -> (Config, Faults) {
+        load::load_with_faults(sources)
     }
 
-    /// The defaults, for a host whose files are in `root`.
+    /// Returns the defaults, for a host whose files are in `root`.
     pub fn defaults(root: &Path) -> Result<Config, Faults> {
         load::from_text(None, root, &Sources::default())
     }
 
-    /// From the text of a `fanfare.json` that would be in `root`, without variables or flags.
+    /// Loads `text` as if it were the `fanfare.json` in `root`, without variables or flags.
     pub fn from_text(text: &str, root: &Path) -> Result<Config, Faults> {
         load::from_text(Some(text), root, &Sources::default())
     }
 
-    /// The operator's section of a module; an empty one when there is none.
+    /// Returns the operator's section of a module, or an empty section if the file has none.
     pub fn module(&self, name: &str) -> ModuleConfig {
         self.modules.get(name).cloned().unwrap_or_default()
     }
 
-    /// Where an effective value comes from.
+    /// Returns the source of an effective value.
     #[doc(hidden)]
     pub fn origin(&self, path: &KeyPath) -> Origin {
         self.effective.nearest(path).origin.clone()

@@ -22,7 +22,7 @@ pub use broadcasts::Sequencer;
 pub use places::Places;
 
 use crate::call::{
-    Call, CallError, Context, Deadline, Ended, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,
+    Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,
     TriggerKind,
 };
 use crate::isolate::{Ids, Isolate, Lane, NodeFacts, Queued, Slot};
@@ -155,7 +155,7 @@ impl Dispatch {
             extra: Vec::new(),
         };
         // `http.maxHeaderBytes` bounds what a request has besides its payload.
-        let beside = if from_client { 0 } else { call.beside() };
+        let beside = if from_client { 0 } else { call.text_len() };
         let limit = slot.deployment().generation.limits.payload;
         within(limit, &slot.module, call.payload.len(), beside).map(|()| call)
     }
@@ -171,7 +171,12 @@ impl Dispatch {
     }
 
     /// Makes a call in one slot and brings its end home, which is at its deadline at the latest.
-    fn ask(&self, slot: Arc<Slot>, matched: Matched, spec: CallSpec) -> impl Future<Output = Ended> + Send + use<> {
+    fn ask(
+        &self,
+        slot: Arc<Slot>,
+        matched: Matched,
+        spec: CallSpec,
+    ) -> impl Future<Output = CallResult> + Send + use<> {
         let (kind, trace) = (spec.trigger.kind(), spec.trace());
         let placed = self.place(&slot, matched, spec);
         async move {
@@ -237,11 +242,11 @@ fn within(limit: u64, module: &str, payload: usize, beside: usize) -> Result<(),
 struct Placed {
     context: Arc<Context>,
     kind: TriggerKind,
-    ended: oneshot::Receiver<Ended>,
+    ended: oneshot::Receiver<CallResult>,
 }
 
 impl Placed {
-    async fn wait(self, slot: &Slot) -> Ended {
+    async fn wait(self, slot: &Slot) -> CallResult {
         let ended = match self.context.deadline {
             Deadline::At(at) => tokio::time::timeout_at(at.into(), self.ended).await,
             Deadline::AfterStart(_) => Ok(self.ended.await),

@@ -1,7 +1,8 @@
-//! The boundaries where bytes from outside enter, one function each, and what must hold there
-//! whatever the bytes are.
+//! The fuzz targets: one function for each kind of input from outside, which checks what must be
+//! true for any bytes.
 //!
-//! `fuzz/` feeds them; the unit tests below replay its corpus. Neither is part of a released host.
+//! `fuzz/` runs them with random input, and the unit test below replays its corpus. A released host
+//! contains neither.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -21,11 +22,11 @@ use crate::registry::segment::Segment;
 use crate::registry::{self, Access, Found, RouteSpec, Router, component};
 use crate::triggers::http as trigger;
 
-/// What must hold, whatever the bytes are: panics where it does not.
-pub type Target = fn(&[u8]);
+/// A fuzz target. It panics if the host handles the bytes wrongly.
+pub type FuzzTarget = fn(&[u8]);
 
-/// The targets by name, as `fuzz/corpus` has its folders.
-pub const TARGETS: [(&str, Target); 7] = [
+/// The targets by name. Each has a folder of that name in `fuzz/corpus`.
+pub const TARGETS: [(&str, FuzzTarget); 7] = [
     ("manifest", manifest),
     ("settings", settings),
     ("routes", routes),
@@ -35,7 +36,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("artefacts", artefacts),
 ];
 
-/// `module.json`: a checked manifest, or faults that can be printed.
+/// Parses `module.json`. The result is a valid manifest, or faults that are safe to print.
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Manifest::from_text(Path::new("/modules/fuzzed"), text) {
@@ -54,7 +55,7 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// `fanfare.json`: checked settings, or faults that can be printed.
+/// Parses `fanfare.json`. The result is valid settings, or faults that are safe to print.
 pub fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Config::from_text(text, Path::new("/project")) {
@@ -63,8 +64,8 @@ pub fn settings(bytes: &[u8]) {
     }
 }
 
-/// A request's method and path in the first line, a declared route in each further one. The router
-/// finds what a search through the list finds.
+/// Looks up a route. The first line has the method and path of a request, each further line declares
+/// a route. The router must find the same route as a linear search.
 pub fn routes(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut lines = text.lines();
@@ -89,7 +90,7 @@ pub fn routes(bytes: &[u8]) {
         }
     };
     let of_method = |method: &Method| *method == asked || (asked == Method::HEAD && *method == Method::GET);
-    // A literal beats a parameter, segment by segment from the left.
+    // A literal segment has precedence over a parameter, from left to right.
     let rank =
         |route: &[Segment]| -> Vec<bool> { route.iter().map(|segment| matches!(segment, Segment::Param(_))).collect() };
     let fitting: Vec<&(Method, Vec<Segment>)> = declared.iter().filter(|(_, route)| of_path(route)).collect();
@@ -105,7 +106,7 @@ pub fn routes(bytes: &[u8]) {
     }
 }
 
-/// A component's bytes, read without compiling them.
+/// Inspects the bytes of a component, without compiling them.
 pub fn component(bytes: &[u8]) {
     _ = component::is_whole(bytes);
     _ = registry::follow(bytes);
@@ -115,8 +116,8 @@ pub fn component(bytes: &[u8]) {
     }
 }
 
-/// What a guest answers, as HTTP: its status in the first line, headers in those that follow, the
-/// payload after an empty line.
+/// Converts a guest's reply to HTTP. The first line has the status, the following lines have
+/// headers, and the payload follows after a zero byte.
 pub fn answers(bytes: &[u8]) {
     let (head, body) = bytes.iter().position(|byte| *byte == 0).map_or((bytes, &[][..]), |at| {
         let (head, body) = bytes.split_at(at);
@@ -135,7 +136,7 @@ pub fn answers(bytes: &[u8]) {
     let failure =
         Failure { name: first.to_owned(), message: head.to_string(), status, data: payload.clone(), extra: Vec::new() };
     let document = Problem::from(CallError::Failure(failure)).document().to_string();
-    // Data goes out as the guest wrote it, which may nest deeper than a parser with a limit reads.
+    // The data is sent as the guest wrote it, so it may be nested deeper than the parser allows.
     let mut reader = serde_json::Deserializer::from_str(&document);
     let read: Result<Value, _> = serde::Deserialize::deserialize(&mut reader);
     match read {
@@ -153,7 +154,7 @@ pub fn answers(bytes: &[u8]) {
     }
 }
 
-/// A route as callers inside write it: what it names is written the same way again.
+/// Parses a route name. The parsed name, written again, must parse to the same name.
 pub fn route_names(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(name) = RouteName::parse(text) else { return };
@@ -163,14 +164,14 @@ pub fn route_names(bytes: &[u8]) {
     assert_eq!(RouteName::parse(&written).as_ref(), Ok(&name), "{text:?}: {written:?}");
 }
 
-/// A compiled component that changed on disk is never loaded. The first byte says what changes: the
-/// artefact or the digest beside it; the next two where; the rest is written there.
+/// Changes a compiled component on disk, which must then never load. The first byte selects the
+/// artefact or its digest, the next two select the offset, and the rest is written there.
 pub fn artefacts(bytes: &[u8]) {
     let Some((head, patch)) = bytes.split_first_chunk::<3>() else { return };
-    let [what, high, low] = *head;
+    let [selector, high, low] = *head;
     let compiled = compiled();
     let mut files = compiled.files.clone();
-    let file = if what % 2 == 0 { &mut files.0 } else { &mut files.1 };
+    let file = if selector % 2 == 0 { &mut files.0 } else { &mut files.1 };
     let at = (usize::from(high) << 8 | usize::from(low)) % (file.len() + 1);
     let end = (at + patch.len()).min(file.len());
     file.splice(at..end, patch.iter().copied());
@@ -219,7 +220,7 @@ fn spec(method: Method, path: Vec<Segment>) -> RouteSpec {
     }
 }
 
-/// A path that asks for a route, with some text for each parameter.
+/// A request path for a route, with a text in place of each parameter.
 fn escaped(path: &[Segment]) -> String {
     let text = |segment: &Segment| match segment {
         Segment::Literal(text) => text.clone(),
@@ -231,7 +232,7 @@ fn escaped(path: &[Segment]) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// What is shown on a terminal has no control characters but the ends of its lines.
+/// Asserts that a text for terminals has no control characters except line breaks.
 #[track_caller]
 fn printable(text: &str) {
     assert!(!text.is_empty());
@@ -243,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_corpus_holds() {
+    fn every_input_of_the_corpus_passes() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
         for (name, target) in TARGETS {
             let inputs = std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -251,8 +252,8 @@ mod tests {
             assert!(!inputs.is_empty(), "{name} has no corpus");
             for input in inputs {
                 let bytes = std::fs::read(&input).unwrap();
-                let held = std::panic::catch_unwind(|| target(&bytes));
-                assert!(held.is_ok(), "{}", input.display());
+                let result = std::panic::catch_unwind(|| target(&bytes));
+                assert!(result.is_ok(), "{}", input.display());
             }
         }
     }

@@ -1,43 +1,50 @@
-//! A host for modules compiled to WebAssembly components.
+//! A plugin host for WebAssembly components.
 //!
-//! A [`Host`] loads the modules of a folder, each a component with a `module.json`, and serves them over HTTP. Every
-//! worker thread runs an instance of every module, so that a broadcast reaches them all. A module that changes on disk
-//! replaces the generation that serves, without a lost call. The program `fanfare` is this library with a command line.
+//! A [`Host`] loads every module of a folder and serves the modules over HTTP. A module is a folder
+//! with a `module.json` and a component. Every worker thread runs an instance of every module, so
+//! that a broadcast reaches all of them. When a module changes on disk, the host replaces the running
+//! generation without losing a call. The program `fanfare` is a command line for this library.
 //!
 //! # Running a host
 //!
-//! 1. [`Config::load`] reads `fanfare.json` and returns settings, or [`Faults`] with every fault at once.
-//! 2. [`Host::bind`] binds both listeners, [`Host::start`] loads the modules and serves.
-//! 3. [`RunningHost::stop`] drains. Dropping a [`RunningHost`] ends it at once.
+//! 1. [`Config::load`] reads `fanfare.json`. It returns the settings, or [`Faults`] with every fault.
+//! 2. [`Host::bind`] binds the HTTP listener and the admin listener.
+//! 3. [`Host::start`] loads the modules and serves.
+//! 4. [`RunningHost::stop`] drains and stops. Dropping a [`RunningHost`] stops it at once.
 //!
 //! ```no_run
 //! use fanfare::{Config, Host, Sources, Stopped};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::load(Sources { dir: "/srv/site".into(), ..Sources::default() })?;
-//! // Components are compiled in a child process: the program `fanfare`, started with `compile`.
+//! // The host compiles components in a child process: the program `fanfare` with the argument `compile`.
 //! let host = Host::bind(config, "/usr/local/bin/fanfare".into())?.start().await?;
-//! println!("http://{} serves the modules, http://{} the operator", host.http_address(), host.admin_address());
+//! println!("modules: http://{}, admin: http://{}", host.http_address(), host.admin_address());
 //!
-//! // Something else decides when the host reads a module's folder again, and when it stops.
+//! // Load the module's folder again, for example after a deployment.
 //! let reloaded = host.reload("hello").await?;
 //! println!("{}: {:?}", reloaded.module, reloaded.outcome);
+//!
 //! if host.stop().await == Stopped::CutOff {
-//!     println!("some calls had not ended after shutdown.drain");
+//!     println!("some calls did not end within shutdown.drain");
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`api`] has the types of the JSON documents that the operator's listener writes. [`RunningHost::status`] is one of them.
+//! Call [`Host::start`] in a tokio runtime with I/O and time enabled. The listeners run there, and the
+//! workers run in threads of their own.
 //!
-//! The host needs a tokio runtime with IO and time for its listeners; workers have threads of their own. It reads no
-//! variables and no arguments of the process: [`Sources`] has them all. It logs with `tracing`, and installs no subscriber.
+//! The library reads no environment variables and no arguments: pass them in [`Sources`]. It logs
+//! with `tracing` and installs no subscriber.
+//!
+//! [`RunningHost::status`] returns the same document as the admin listener. [`api`] has the types of
+//! all such documents, for clients of the admin listener.
 //!
 //! # Settings
 //!
-//! A [`Config`] can be made from a text, too, and its fields changed before the host starts. The sections are in
-//! [`settings`].
+//! A [`Config`] can also come from a text. Its fields can be changed before the host starts. The
+//! types of its sections are in [`settings`].
 //!
 //! ```
 //! use std::path::Path;
@@ -50,6 +57,12 @@
 //! assert_eq!(faults.to_string(), "fanfare.json:1:3: worker: unknown key; did you mean \"workers\"?");
 //! # Ok::<(), fanfare::Faults>(())
 //! ```
+//!
+//! # Errors
+//!
+//! [`StartError`] says why a host did not start. A module that does not load does not stop the start:
+//! the other modules serve, and [`RunningHost::status`] shows the reason. [`SwapError`] says why a
+//! reload or a rollback was refused. The previous generation then keeps serving.
 
 mod admin;
 pub mod api;

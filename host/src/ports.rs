@@ -1,5 +1,5 @@
-//! The traits through which what a guest imports reaches the parts above. Each has an implementation for a host without
-//! that part.
+//! The ports: traits through which a guest's imports, and dispatch, use the parts above them. Each
+//! port has an implementation for a host without that part.
 
 mod calls;
 mod future;
@@ -13,7 +13,7 @@ pub use future::BoxFuture;
 pub use peers::{NoPeers, Peers};
 pub use reloads::{LateReloads, NoReloads, Reloads};
 
-/// The ports that imports and instances use. Each instance has its copy.
+/// The ports that imports and instances use. Each instance has a copy.
 #[derive(Clone)]
 pub struct Ports {
     pub calls: Arc<dyn Calls>,
@@ -21,7 +21,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// For a host with nothing above its instances, which loads components only to look at them.
+    /// The ports of a host that only inspects components. Every use returns `unavailable`.
     pub fn none() -> Ports {
         Ports { calls: Arc::new(NoCalls), reloads: Arc::new(NoReloads) }
     }
@@ -35,14 +35,14 @@ mod tests {
     use crate::call::{Address, CallError, CallOptions, Emission, Group, IsolateId, Payload, Target};
 
     #[tokio::test]
-    async fn without_a_part_above_every_port_is_unavailable() {
+    async fn a_port_without_a_part_behind_it_returns_unavailable() {
         let Ports { calls, reloads } = Ports::none();
         let caller = || Caller {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
             capabilities: Arc::default(),
-            timeout: Duration::ZERO,
-            payload: 0,
+            default_timeout: Duration::ZERO,
+            max_payload: 0,
             context: None,
         };
         let emission = Emission::default;

@@ -1,16 +1,16 @@
-//! The parts of the host that the program `fanfare`, the integration tests, the benchmarks and the fuzz targets use,
-//! and embedders do not. It changes without notice.
+//! Items for the program `fanfare`, the integration tests, the benchmarks and the fuzz targets.
+//! Embedders do not need them, and they change without notice.
 
 pub use crate::bindings::fanfare::module::types as wit;
 pub use crate::call::{
-    Call, CallError, CallOptions, Emission, Entry, IsolateId, Payload, Peer, PeerBroadcast, PeerCall, Problem, Route,
-    RouteName, StartupReason, Target, Trigger,
+    Call, CallError, CallOptions, Emission, GatherEntry, IsolateId, Payload, Peer, PeerBroadcast, PeerCall, Problem,
+    Route, RouteName, StartupReason, Target, Trigger,
 };
 pub use crate::dispatch::{Actor, Dispatch};
 pub use crate::document::merge::overlay_json;
 pub use crate::document::{KeyPath, Node};
 pub use crate::engine::{Cache, Compilation, Engine, run_child};
-pub use crate::host::{Inspector, Seen};
+pub use crate::host::{Inspection, Inspector};
 pub use crate::isolate::Probe;
 pub use crate::net::{original_limit, raise_limit};
 pub use crate::ports::{BoxFuture, Peers, Reloads};
@@ -20,13 +20,13 @@ pub use crate::registry::{
 };
 pub use crate::swap::{Compiling, Logged, Progress, Swapper, Want};
 
-/// One function for each boundary where bytes from outside enter.
+/// The fuzz targets: one function for each input that comes from outside.
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing {
     pub use crate::fuzzing::*;
 }
 
-/// Texts that guests and clients have made.
+/// Escaping of texts from guests and clients.
 pub mod text {
     pub use crate::call::text::{is_dangerous, line};
 }
@@ -37,7 +37,7 @@ pub mod files {
     pub use crate::files::{PUBLIC, ReadError, digest_of, hex, read, write_whole};
 }
 
-/// `fanfare.json` and what it is made of.
+/// `fanfare.json`: its formats, its schema and its variables.
 pub mod config {
     pub use crate::config::FILE_NAME;
     pub use crate::config::load::from_text;
@@ -63,7 +63,7 @@ pub mod document {
     }
 }
 
-/// `module.json` and the folders that have one.
+/// `module.json`, and the module folders.
 pub mod manifest {
     pub use crate::registry::manifest::raw::schema;
     pub use crate::registry::manifest::{

@@ -1,4 +1,4 @@
-//! A worker: a thread with an isolate and sockets.
+//! A worker: a thread that has an isolate and serves sockets.
 
 mod thread;
 
@@ -10,17 +10,17 @@ use tokio::sync::mpsc;
 
 pub use thread::Thread;
 
-use crate::call::{CallError, Ended, HttpRequest, IsolateId};
+use crate::call::{CallError, CallResult, HttpRequest, IsolateId};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot};
 use crate::net::{Accepted, Hand, ListenerId};
 use crate::registry::{Found, Matched};
 use crate::triggers::http::{self as http_trigger, Backend, IndexModule, IndexRoute, Settings, Stopping};
 
-/// Connections on their way from the acceptor to one worker.
-const HANDED: usize = 1_024;
+/// Connections that may wait between the acceptor and one worker.
+const HANDOVERS: usize = 1_024;
 
-/// A thread that serves sockets.
+/// A thread with an isolate that serves sockets.
 pub struct Worker {
     pub thread: Thread,
     pub hand: Hand,
@@ -28,15 +28,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. It waits for modules and connections.
+    /// Starts the thread, without modules or connections.
     pub fn start(index: u32) -> io::Result<Worker> {
         let thread = Thread::start(IsolateId::Worker(index))?;
-        let (send, accepted) = mpsc::channel(HANDED);
+        let (send, accepted) = mpsc::channel(HANDOVERS);
         let hand = Hand { open: Arc::new(AtomicUsize::new(0)), send };
         Ok(Worker { thread, hand, accepted: Some(accepted) })
     }
 
-    /// Serves the connections that the acceptor hands over, until `stopping` ends them.
+    /// Serves the connections from the acceptor until `stopping` ends them.
     pub fn serve(&mut self, dispatch: &Arc<Dispatch>, settings: &Arc<Settings>, stopping: &Stopping) {
         let Some(mut accepted) = self.accepted.take() else { return };
         let modules = WorkerModules { dispatch: dispatch.clone(), isolate: self.thread.isolate.clone() };
@@ -46,7 +46,7 @@ impl Worker {
                 let stream = match socket.open() {
                     Ok(stream) => stream,
                     Err(error) => {
-                        tracing::warn!(%error, "a connection was lost");
+                        tracing::warn!(%error, "could not take over an accepted connection");
                         continue;
                     }
                 };
@@ -55,7 +55,7 @@ impl Worker {
                         let (settings, stopping) = (settings.clone(), stopping.clone());
                         tokio::spawn(http_trigger::serve(stream, peer, open, settings, modules.clone(), stopping));
                     }
-                    // The admin listener accepts its own connections and hands none over.
+                    // The admin listener serves its own connections.
                     ListenerId::Admin => {}
                 }
             }
@@ -63,7 +63,7 @@ impl Worker {
     }
 }
 
-/// The modules of one worker, for the HTTP trigger.
+/// The modules of one worker, as the backend of the HTTP trigger.
 #[derive(Clone)]
 struct WorkerModules {
     dispatch: Arc<Dispatch>,
@@ -85,7 +85,7 @@ impl Backend for WorkerModules {
         module.deployment().generation.limits.payload
     }
 
-    async fn call(&self, module: &Arc<Slot>, matched: Matched, request: HttpRequest) -> Ended {
+    async fn call(&self, module: &Arc<Slot>, matched: Matched, request: HttpRequest) -> CallResult {
         self.dispatch.serve(module, matched, request).await
     }
 

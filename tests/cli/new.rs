@@ -75,9 +75,9 @@ async fn new_uses_modules_dir_and_the_sdk_of_a_checkout() {
 async fn new_refuses_invalid_and_existing_names_and_writes_nothing() {
     let project = Project::with(&["echo"]).file("modules/_sdk/mine", "").file("modules/file", "");
     for (name, why) in [
-        ("Hello", "\"Hello\" is not the name of a module: a lower case letter, then"),
-        ("../out", "\"../out\" is not the name of a module"),
-        ("", "\"\" is not the name of a module"),
+        ("Hello", "\"Hello\" is not a module name: a lower case letter followed by"),
+        ("../out", "\"../out\" is not a module name"),
+        ("", "\"\" is not a module name"),
         ("echo", "modules/echo already exists; choose another name or remove it"),
         ("file", "modules/file already exists"),
         ("hello", "modules/_sdk exists, but `fanfare new` did not write it"),

@@ -117,7 +117,14 @@ async fn what_is_lost_at_the_end_is_said() {
     host.until_running("serial-lost", 0, 1).await;
     host.emit("serial-lost", "wave", "").await;
     assert_eq!(host.stop().await, Stopped::CutOff);
-    let said = ["cut off: ", "module=serial-lost", "isolate=worker-0", "running=1", "calls=0", "broadcasts=1"];
+    let said = [
+        "cut off at shutdown.drain: ",
+        "module=serial-lost",
+        "isolate=worker-0",
+        "running=1",
+        "calls=0",
+        "broadcasts=1",
+    ];
     assert_eq!(Log::capture().lines(&said).len(), 1);
 }
 

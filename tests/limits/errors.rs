@@ -60,7 +60,7 @@ pub async fn not_found() {
 pub async fn forbidden() {
     let host = TestHost::waits_for(&[]).and("echo").start().await;
     let error = host.nested(0, json!({ "route": "echo/echo" })).await["error"].clone();
-    assert_error(&error, "forbidden", &["waits", "`rpc` of echo", "fanfare grant waits"]);
+    assert_error(&error, "forbidden", &["waits", "`rpc` capability for echo", "fanfare grant waits"]);
     assert_problem(&host.post("/api/echo/inner", "").await, 403, "forbidden", &["inner"]);
 }
 

@@ -316,7 +316,7 @@ async fn a_change_that_is_on_trial_already_joins_it_and_who_asks_ends_it() {
     let joined = host.reload_with("echo", Want::CHANGE).await;
     let joined = joined.unwrap();
     assert_eq!(joined, trial.await.unwrap().unwrap());
-    assert_eq!(joined.outcome, fanfare::api::Outcome::Swapped);
+    assert_eq!(joined.outcome, fanfare::api::ReloadOutcome::Swapped);
 
     host.put_manifest("echo", &on_trial("newer", "1m", 0));
     let trial = host.try_out("echo").await;

@@ -82,7 +82,7 @@ async fn with_faults_the_settings_before_stay() {
     assert_eq!(host.get("/api/faulty/who").await.status, 200);
     fs::remove_file(&file).unwrap();
     let refused = host.operate("modules/faulty/reload").await;
-    assert!(refused["detail"].as_str().unwrap().contains("is not there any more"), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("was removed: restore it"), "{refused}");
 }
 
 #[tokio::test]

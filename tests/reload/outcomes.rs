@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fanfare::api::Outcome;
+use fanfare::api::ReloadOutcome;
 use fanfare::tooling::Trigger;
 
 use super::*;
@@ -15,10 +15,10 @@ async fn what_is_there_already_is_unchanged() {
     let host = TestHost::with("echo").start().await;
     assert_eq!(host.count("worker-0", "echo").await, 1);
     let unchanged = host.reload_with("echo", Want::CHANGE).await.unwrap();
-    assert_eq!((unchanged.outcome, unchanged.from), (Outcome::Unchanged, None));
+    assert_eq!((unchanged.outcome, unchanged.from), (ReloadOutcome::Unchanged, None));
     assert_eq!(host.count("worker-0", "echo").await, 2, "the same instance");
     let renewed = host.reload_with("echo", Want::RENEW).await.unwrap();
-    assert_eq!((renewed.outcome, renewed.from), (Outcome::Swapped, renewed.generation));
+    assert_eq!((renewed.outcome, renewed.from), (ReloadOutcome::Swapped, renewed.generation));
     assert_eq!(host.count("worker-0", "echo").await, 1, "a new one");
 }
 
@@ -103,7 +103,7 @@ async fn a_module_that_has_failed_is_renewed_even_when_nothing_has_changed() {
     host.call("worker-0", "traps", "trap", "").await;
     eventually("it has failed", || async { host.slot("traps", 0).await["state"] == "failed" }).await;
     let renewed = host.reload_with("traps", Want::CHANGE).await.unwrap();
-    assert_eq!(renewed.outcome, Outcome::Swapped);
+    assert_eq!(renewed.outcome, ReloadOutcome::Swapped);
     assert_eq!(host.slot("traps", 0).await["state"], "ready");
 }
 
@@ -143,7 +143,7 @@ async fn a_folder_that_goes_while_its_reload_waits_for_the_one_before_may_come_b
     fs::create_dir(&folder).unwrap();
     fs::copy(crate::harness::source_of("startup").join("startup.wasm"), folder.join("startup.wasm")).unwrap();
     fs::write(folder.join("module.json"), manifest.to_string()).unwrap();
-    assert_eq!(reload.await.unwrap().unwrap().outcome, Outcome::Swapped);
+    assert_eq!(reload.await.unwrap().unwrap().outcome, ReloadOutcome::Swapped);
     assert_eq!(host.get("/api/startup/back").await.status, 200);
 }
 
@@ -157,8 +157,8 @@ async fn who_asks_for_more_gets_it_from_the_run_that_waits() {
     let (change, renew) = (swapper.reload("echo", Want::CHANGE), swapper.reload("echo", Want::RENEW));
     gate.open();
     other.await.unwrap().unwrap();
-    assert_eq!(renew.await.unwrap().outcome, Outcome::Swapped);
-    assert_eq!(change.await.unwrap().outcome, Outcome::Swapped, "they share it");
+    assert_eq!(renew.await.unwrap().outcome, ReloadOutcome::Swapped);
+    assert_eq!(change.await.unwrap().outcome, ReloadOutcome::Swapped, "they share it");
     assert_eq!(host.count("worker-0", "echo").await, 1, "a new instance");
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use fanfare::tooling::{BoxFuture, CallError, Dispatch, Entry, Peer, PeerBroadcast, PeerCall, Peers};
+use fanfare::tooling::{BoxFuture, CallError, Dispatch, GatherEntry, Peer, PeerBroadcast, PeerCall, Peers};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ impl Peers for Loopback {
         self.others.lock().unwrap().iter().map(|(peer, _)| peer.clone()).collect()
     }
 
-    fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<Entry>, CallError>> {
+    fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
         if self.loses.load(Ordering::Acquire) {
             return Box::pin(std::future::pending());
         }

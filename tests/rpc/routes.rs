@@ -53,9 +53,9 @@ async fn without_a_method_post_is_meant_or_else_the_only_one() {
 async fn a_route_that_is_too_deep_or_too_long_is_invalid() {
     let host = TestHost::waits_for(&["echo"]).start().await;
     for (separator, piece, size, rule) in [
-        ("/", "a", 65, "the path has 65 segments: a route's path has at most 64"),
-        (".", "a", 65, "the path has 65 segments: a route's path has at most 64"),
-        ("/", "abc", 64_000, "the path has 255999 bytes: a route's path has at most 4096"),
+        ("/", "a", 65, "the path has 65 segments: at most 64 are allowed"),
+        (".", "a", 65, "the path has 65 segments: at most 64 are allowed"),
+        ("/", "abc", 64_000, "the path has 255999 bytes: at most 4096 are allowed"),
     ] {
         let ended = called(&host, &format!("echo{separator}{}", vec![piece; size].join(separator))).await;
         assert_eq!((end(&ended), message(&ended)), ("invalid", rule));

@@ -16,7 +16,7 @@ use super::expect::Answer;
 use super::file::{Broadcast, Call, From, body};
 use crate::client::{ExchangeError, encoded, exchange};
 use fanfare::RunningHost;
-use fanfare::api::{Entry, Problem, Reply};
+use fanfare::api::{GatherEntry, Problem, Reply};
 use fanfare::tooling::{Access, Found, Manifest, Route, RouteSpec, Router};
 
 /// Longer than `limits.timeout`, whose default ceiling is one minute.
@@ -77,7 +77,7 @@ pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) 
     if answer.code.is_some() {
         return Ok(vec![answer]);
     }
-    let entries: Vec<Entry> = serde_json::from_str(&answer.body)?;
+    let entries: Vec<GatherEntry> = serde_json::from_str(&answer.body)?;
     Ok(entries.into_iter().map(of_entry).collect())
 }
 
@@ -102,7 +102,7 @@ fn of_reply(reply: Reply) -> Answer {
     Answer { isolate: None, status, headers, body: payload.unwrap_or_default(), code: None }
 }
 
-fn of_entry(entry: Entry) -> Answer {
+fn of_entry(entry: GatherEntry) -> Answer {
     let answer = match (entry.reply, entry.error) {
         (Some(reply), _) => of_reply(reply),
         (None, Some(problem)) => {

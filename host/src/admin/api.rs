@@ -7,7 +7,9 @@ use hyper::body::Incoming;
 use super::answer::{Answer, document, problem};
 use super::state::Admin;
 use crate::api::{self, Receipt, Refusal, RefusedReload, ReloadEntry, Reloaded, Reply};
-use crate::call::{CallError, CallOptions, Emission, Entry, Group, IsolateId, Payload, Problem, RouteName, Target};
+use crate::call::{
+    CallError, CallOptions, Emission, GatherEntry, Group, IsolateId, Payload, Problem, RouteName, Target,
+};
 use crate::dispatch::Actor;
 use crate::swap::{SwapError, Want};
 
@@ -189,6 +191,6 @@ fn invalid(why: impl Into<String>) -> Answer {
     problem(CallError::Invalid(why.into()).into())
 }
 
-fn listed(entries: Vec<Entry>) -> Vec<api::Entry> {
-    entries.into_iter().map(api::Entry::from).collect()
+fn listed(entries: Vec<GatherEntry>) -> Vec<api::GatherEntry> {
+    entries.into_iter().map(api::GatherEntry::from).collect()
 }

@@ -1,7 +1,7 @@
 //! Where the host's status is read.
 
 use super::state::Admin;
-use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, Room, State, Status};
+use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, State, Status, Usage};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Slot, SlotState};
 use crate::registry::{ModuleState, Roster};
@@ -27,8 +27,8 @@ pub fn status(admin: &Admin) -> Status {
         },
         buffered: Buffered { bytes: sockets.buffered.taken(), max: sockets.buffered.max() },
         descriptors: Descriptors { max: sockets.descriptors.limit, reserved: sockets.descriptors.reserved },
-        address_space: Room { used: space.bytes().used, limit: space.bytes().limit },
-        mappings: Room { used: space.mappings().used, limit: space.mappings().limit },
+        address_space: Usage { used: space.bytes().used, limit: space.bytes().limit },
+        mappings: Usage { used: space.mappings().used, limit: space.mappings().limit },
         notes: roster.notices(),
         modules: modules.collect(),
     }

@@ -1,65 +1,66 @@
-//! What calls and broadcasts of the operator return.
+//! The results of the operator's calls and broadcasts.
 
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::call::{self, Payload};
 
-/// A broadcast that was queued.
+/// The confirmation that a broadcast was queued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// Names this broadcast.
+    /// The id of the broadcast.
     pub id: u64,
-    /// Its place in the module's order on this node, from 1.
+    /// The position in the module's order of broadcasts on this node, from 1.
     pub seq: u64,
-    /// How many workers it was queued for.
+    /// The number of workers that it was queued in.
     pub accepted: u32,
-    /// The workers that were left out.
+    /// The workers that it skipped.
     #[serde(default)]
     pub skipped: Vec<Skipped>,
 }
 
-/// A place that was left out.
+/// An isolate that a broadcast skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Skipped {
-    /// Such as `worker-0`.
+    /// The isolate, such as `worker-0`.
     pub isolate: String,
-    /// The node that it is on, when that is another one.
+    /// The isolate's node. Omitted for this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Why it was left out.
+    /// Why the broadcast skipped it.
     pub reason: String,
 }
 
-/// What a handler replied.
+/// The reply of a handler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reply {
-    /// As in HTTP.
+    /// The HTTP status.
     pub status: u16,
-    /// Names and values.
+    /// The headers, as names and values.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// Text. Bytes that are not UTF-8 are shown with replacement characters: this is for people.
+    /// The payload as text. Bytes that are not UTF-8 become replacement characters, because this
+    /// document is for people.
     #[serde(default)]
     pub payload: Option<String>,
 }
 
-/// What one of several places answered: a reply or an error.
+/// The result from one isolate of a group: a reply or an error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// Such as `worker-0`.
+pub struct GatherEntry {
+    /// The isolate, such as `worker-0`.
     pub isolate: String,
-    /// The node that it is on, when that is another one.
+    /// The isolate's node. Omitted for this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// What its handler replied.
+    /// The reply of the handler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Reply>,
-    /// Why there is no reply.
+    /// The error, if there is no reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
 }
@@ -88,12 +89,12 @@ impl From<call::Reply> for Reply {
     }
 }
 
-impl From<call::Entry> for Entry {
-    fn from(entry: call::Entry) -> Entry {
+impl From<call::GatherEntry> for GatherEntry {
+    fn from(entry: call::GatherEntry) -> GatherEntry {
         let (reply, error) = match entry.outcome {
             Ok(reply) => (Some(reply.into()), None),
             Err(error) => (None, Some(call::Problem::from(error).document())),
         };
-        Entry { isolate: entry.isolate.to_string(), node: entry.node, reply, error }
+        GatherEntry { isolate: entry.isolate.to_string(), node: entry.node, reply, error }
     }
 }

@@ -1,32 +1,33 @@
-//! What reloads and rollbacks return.
+//! The results of reloads and rollbacks.
 
 use serde::{Deserialize, Serialize};
 
-/// What a reload or rollback came to.
+/// The result of a reload or rollback that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reloaded {
     /// The name of the module.
     pub module: String,
-    /// What was done.
-    pub outcome: Outcome,
-    /// The generation that serves now. `None` when the module was removed.
+    /// What the host did.
+    pub outcome: ReloadOutcome,
+    /// The generation that serves now. `None` if the module was removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
-    /// The generation that served before.
+    /// The previous generation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Calls that continued in the old instances when their state was saved: what they changed after that is lost.
+    /// The number of calls that still ran in the old instances when their state was saved. The new
+    /// instances do not have the changes that these calls made afterwards.
     #[serde(default)]
     pub running: usize,
-    /// Whether a rollback's generation serves, and not the one in the folder.
+    /// Whether a rollback pins the module to a generation that is not the one in its folder.
     #[serde(default)]
     pub pinned: bool,
-    /// Whether a restart serves the same. Left out when it does; `false` when the pin, or its end,
-    /// is in memory only because stateDir could not be written.
+    /// Whether a restart keeps this generation. Omitted if it does. `false` if the host could not
+    /// write the pin, or its removal, to `stateDir`.
     #[serde(default = "yes", skip_serializing_if = "bool::clone")]
     pub durable: bool,
-    /// Keys of `fanfare.json` that have changed and wait for a restart.
+    /// The keys of `fanfare.json` that have changed and need a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart: Vec<String>,
 }
@@ -35,27 +36,27 @@ fn yes() -> bool {
     true
 }
 
-/// What a reload did.
+/// What the host did in a reload or rollback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Outcome {
-    /// The module is served for the first time.
+pub enum ReloadOutcome {
+    /// It started the module, which did not serve until now.
     Started,
-    /// Every worker runs a new instance.
+    /// It replaced the instances in every worker.
     Swapped,
-    /// The generation in the folder serves already.
+    /// It changed nothing, because the generation in the folder serves already.
     Unchanged,
-    /// The folder was removed, and the module is served no more.
+    /// It removed the module, because its folder was removed.
     Removed,
 }
 
-/// One module of the reload of all.
+/// The result for one module, when all modules are reloaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ReloadEntry {
-    /// It was reloaded.
+    /// The reload succeeded.
     Reloaded(Reloaded),
-    /// It was not.
+    /// The reload was refused.
     Refused(RefusedReload),
 }
 
@@ -65,13 +66,13 @@ pub enum ReloadEntry {
 pub struct RefusedReload {
     /// The name of the module.
     pub module: String,
-    /// Says so.
+    /// Always `refused`.
     pub outcome: Refusal,
-    /// Why, one fault a line.
+    /// The reason, one fault per line.
     pub reason: String,
 }
 
-/// The one outcome of a [`RefusedReload`].
+/// The outcome of a [`RefusedReload`], which tells it from [`Reloaded`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Refusal {

@@ -4,124 +4,125 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A node and its modules.
+/// The status of a node and its modules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// `node.id`.
+    /// The setting `node.id`.
     pub node: String,
-    /// `node.server`.
+    /// The setting `node.server`.
     #[serde(default)]
     pub server: String,
-    /// The section of `environments` that applies.
+    /// The name of the `environments` section that applies.
     pub environment: String,
-    /// Of the host.
+    /// The version of the host.
     #[serde(default)]
     pub version: String,
-    /// The process.
+    /// The process id.
     #[serde(default)]
     pub pid: u32,
-    /// How many workers there are.
+    /// The number of workers.
     #[serde(default)]
     pub workers: usize,
-    /// Whether every module has had its first try.
+    /// Whether the host has tried to load every module once.
     #[serde(default)]
     pub ready: bool,
-    /// The isolates whose thread host code blocks.
+    /// The isolates whose thread is blocked by host code.
     #[serde(default)]
     pub blocked: Vec<String>,
-    /// Open HTTP connections.
+    /// The open HTTP connections.
     #[serde(default)]
     pub connections: Connections,
-    /// Bytes that connections hold.
+    /// The memory that connections use.
     #[serde(default)]
     pub buffered: Buffered,
-    /// File descriptors of the process.
+    /// The file descriptors of the process.
     #[serde(default)]
     pub descriptors: Descriptors,
-    /// Bytes of address space for memories of instances.
+    /// The address space that the memories of instances reserve, in bytes.
     #[serde(default)]
-    pub address_space: Room,
-    /// Mappings of the process for memories of instances.
+    pub address_space: Usage,
+    /// The memory mappings that the memories of instances use.
     #[serde(default)]
-    pub mappings: Room,
-    /// What the operator should know of the host itself.
+    pub mappings: Usage,
+    /// Messages to the operator about the host as a whole.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Every module, by name.
+    /// The modules, sorted by name.
     pub modules: Vec<ModuleStatus>,
 }
 
-/// HTTP connections.
+/// The open HTTP connections and their limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connections {
-    /// How many are open.
+    /// The number of open connections.
     pub open: usize,
-    /// How many there may be: `configured`, or fewer where file descriptors do not suffice.
+    /// The limit: `configured`, or less if the process has too few file descriptors.
     pub max: usize,
-    /// `http.maxConnections`.
+    /// The setting `http.maxConnections`.
     pub configured: usize,
 }
 
-/// Bytes that connections hold.
+/// The memory that connections use for buffers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Buffered {
-    /// As of now.
+    /// The size in bytes.
     pub bytes: u64,
-    /// `http.maxBuffered`.
+    /// The limit in bytes: the setting `http.maxBuffered`, or `http.maxBody` if that is larger.
     pub max: u64,
 }
 
-/// File descriptors.
+/// The file descriptors of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptors {
-    /// The process's limit.
+    /// The limit of the process (`ulimit -n`).
     pub max: u64,
-    /// Those that clients cannot take.
+    /// The number that connections of clients cannot use.
     pub reserved: usize,
 }
 
-/// A resource with a limit.
+/// The use of a resource that has a limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Room {
-    /// What is in use.
+pub struct Usage {
+    /// The amount in use.
     pub used: u64,
-    /// What there is.
+    /// The total amount.
     pub limit: u64,
 }
 
-impl Room {
-    /// What is left.
+impl Usage {
+    /// The amount that is free.
     pub fn left(&self) -> u64 {
         self.limit.saturating_sub(self.used)
     }
 }
 
-/// A module.
+/// The status of a module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleStatus {
-    /// The name of its folder.
+    /// The name, which is that of its folder.
     pub name: String,
-    /// `loading`, `waiting`, `refused`, or the worst state in its isolates.
+    /// `loading`, `waiting` (for its component) or `refused`. If the module serves, the worst state
+    /// among its isolates.
     pub state: State,
     /// The digest of the generation that serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
-    /// Whether an instance takes one call at a time.
+    /// Whether each instance runs one call at a time.
     #[serde(default)]
     pub serial: bool,
-    /// Why it does not serve.
+    /// Why the module does not serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What the operator should know of it although it serves.
+    /// A message to the operator about a module that serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The isolates that it is installed in.
+    /// The isolates where it is installed.
     #[serde(default)]
     pub isolates: Vec<IsolateStatus>,
 }
@@ -167,36 +168,36 @@ impl fmt::Display for State {
     }
 }
 
-/// A module in one isolate.
+/// The status of a module in one isolate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IsolateStatus {
-    /// Such as `worker-0`.
+    /// The isolate, such as `worker-0`.
     pub isolate: String,
     /// `starting`, `ready`, `restarting` or `failed`.
     pub state: State,
-    /// The beginning of the digest of the generation that runs there.
+    /// The first digits of the digest of the generation that runs here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
-    /// Why it is not ready, or how its last instance ended.
+    /// Why the module is not ready, or why its last instance ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Restarts since the module was installed there.
+    /// The number of restarts since the module was installed here.
     #[serde(default)]
     pub restarts: u64,
-    /// Calls that run.
+    /// The number of running calls.
     #[serde(default)]
     pub in_flight: u64,
-    /// Whether a swap holds its calls.
+    /// Whether a swap holds the calls.
     #[serde(default)]
     pub held: bool,
-    /// Calls that have not started.
+    /// The number of calls that wait to start.
     #[serde(default)]
     pub waiting: u64,
-    /// Broadcasts that have not started.
+    /// The number of broadcasts that wait to start.
     #[serde(default)]
     pub waiting_broadcasts: u64,
-    /// Calls that have not ended long after their deadline.
+    /// The number of leaked calls: those that still run `limits.abandonAfter` after their deadline.
     #[serde(default)]
     pub leaked: u64,
 }

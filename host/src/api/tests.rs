@@ -13,9 +13,9 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name).with_extension("json")
 }
 
-/// Compares a document with its file, and reads the file back. `FANFARE_BLESS=1 cargo test` writes
-/// it anew.
-fn holds<T: Serialize + DeserializeOwned>(name: &str, document: &T) {
+/// Compares a document with its golden file, and reads the file back. `FANFARE_BLESS=1 cargo test`
+/// updates the file.
+fn compare<T: Serialize + DeserializeOwned>(name: &str, document: &T) {
     let text = serde_json::to_string_pretty(document).unwrap() + "\n";
     let file = golden(name);
     if std::env::var_os("FANFARE_BLESS").is_some() {
@@ -23,7 +23,10 @@ fn holds<T: Serialize + DeserializeOwned>(name: &str, document: &T) {
         fs::write(&file, &text).unwrap();
     }
     let there = fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(there, text, "tests/golden/{name}.json is not what the host writes: run FANFARE_BLESS=1 cargo test");
+    assert_eq!(
+        there, text,
+        "tests/golden/{name}.json differs from what the host writes: run FANFARE_BLESS=1 cargo test"
+    );
     let read: T = serde_json::from_str(&there).unwrap();
     assert_eq!(serde_json::to_string_pretty(&read).unwrap() + "\n", text, "{name}");
 }
@@ -35,7 +38,7 @@ fn module(name: &str, state: State) -> ModuleStatus {
 fn reloaded() -> Reloaded {
     Reloaded {
         module: "flags".into(),
-        outcome: Outcome::Swapped,
+        outcome: ReloadOutcome::Swapped,
         generation: Some("0123456789ab".into()),
         from: Some("ba9876543210".into()),
         running: 0,
@@ -45,7 +48,7 @@ fn reloaded() -> Reloaded {
     }
 }
 
-/// What a guest's failure becomes.
+/// The error when a guest returns a failure.
 fn failure() -> CallError {
     let data = Payload::Text(r#"{"max": 3.00}"#.into());
     CallError::Failure(Failure {
@@ -58,7 +61,7 @@ fn failure() -> CallError {
 }
 
 #[test]
-fn the_status_is_as_published() {
+fn the_status_matches_its_golden_file() {
     let isolates = vec![
         IsolateStatus {
             isolate: "worker-0".into(),
@@ -99,8 +102,8 @@ fn the_status_is_as_published() {
         connections: Connections { open: 7, max: 800, configured: 10_000 },
         buffered: Buffered { bytes: 8_192, max: 268_435_456 },
         descriptors: Descriptors { max: 1_024, reserved: 64 },
-        address_space: Room { used: 8_589_934_592, limit: 70_368_744_177_664 },
-        mappings: Room { used: 4, limit: 32_765 },
+        address_space: Usage { used: 8_589_934_592, limit: 70_368_744_177_664 },
+        mappings: Usage { used: 4, limit: 32_765 },
         notes: vec!["fanfare.json is refused".into()],
         modules: vec![
             flags,
@@ -111,12 +114,12 @@ fn the_status_is_as_published() {
             },
         ],
     };
-    holds("status", &status);
+    compare("status", &status);
 }
 
 #[test]
-fn reloads_and_rollbacks_are_as_published() {
-    holds("reloaded", &reloaded());
+fn reloads_and_rollbacks_match_their_golden_files() {
+    compare("reloaded", &reloaded());
     let reason = "module.json:1:1: component: is required".into();
     let entries = vec![
         ReloadEntry::Reloaded(Reloaded {
@@ -128,39 +131,41 @@ fn reloads_and_rollbacks_are_as_published() {
         }),
         ReloadEntry::Reloaded(Reloaded {
             module: "gone".into(),
-            outcome: Outcome::Removed,
+            outcome: ReloadOutcome::Removed,
             generation: None,
             from: None,
             ..reloaded()
         }),
         ReloadEntry::Refused(RefusedReload { module: "bad".into(), outcome: Refusal::Refused, reason }),
     ];
-    holds("reload-all", &entries);
+    compare("reload-all", &entries);
 }
 
 #[test]
-fn calls_and_broadcasts_are_as_published() {
+fn calls_and_broadcasts_match_their_golden_files() {
     let skipped = call::Skipped { isolate: IsolateId::Worker(1), node: None, reason: "failed".into() };
     let receipt = call::Receipt { id: 7, seq: 3, accepted: 1, skipped: vec![skipped], extra: Vec::new() };
-    holds("receipt", &Receipt::from(receipt));
+    compare("receipt", &Receipt::from(receipt));
     let text = |text: &str| call::Reply {
         headers: vec![("content-type".into(), "application/json".into())],
         payload: Payload::Text(text.into()),
         ..call::Reply::default()
     };
-    holds("reply", &Reply::from(text("{\"seen\": 1}")));
-    let entry = |index, outcome| Entry::from(call::Entry { isolate: IsolateId::Worker(index), node: None, outcome });
+    compare("reply", &Reply::from(text("{\"seen\": 1}")));
+    let entry = |index, outcome| {
+        GatherEntry::from(call::GatherEntry { isolate: IsolateId::Worker(index), node: None, outcome })
+    };
     let empty = call::Reply::default();
-    holds("entries", &vec![entry(0, Ok(text("on"))), entry(1, Ok(empty)), entry(2, Err(failure()))]);
+    compare("entries", &vec![entry(0, Ok(text("on"))), entry(1, Ok(empty)), entry(2, Err(failure()))]);
 }
 
 #[test]
-fn problems_are_as_published() {
+fn problems_match_their_golden_files() {
     let trace: Trace = Trace::from_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
     let problem = call::Problem { module: Some("flags".into()), trace: Some(trace), ..failure().into() };
-    holds("problem-of-a-guest", &problem.document());
-    let problem = call::Problem::new(StatusCode::NOT_FOUND, "not-found", "nothing is served here", "no route `x`");
-    holds("problem-of-the-host", &problem.document());
+    compare("problem-of-a-guest", &problem.document());
+    let problem = call::Problem::new(StatusCode::NOT_FOUND, "not-found", "Not Found", "no route `x`");
+    compare("problem-of-the-host", &problem.document());
 }
 
 #[test]
@@ -171,7 +176,7 @@ fn every_key_is_in_camel_case() {
                 key.chars().all(|c| c.is_ascii_alphanumeric()) && key.starts_with(char::is_lowercase),
                 "{file}: {key}"
             );
-            // What a guest says is its own.
+            // A guest chooses the keys of its data.
             if key != "data" {
                 keys(value, file);
             }
@@ -184,12 +189,13 @@ fn every_key_is_in_camel_case() {
         keys(&serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap(), &path.display().to_string());
         count += 1;
     }
-    assert_eq!(count, 8, "a document has a file, and a file a document");
+    assert_eq!(count, 8, "every document has one golden file");
 }
 
 #[test]
-fn what_a_guest_says_goes_out_byte_for_byte() {
-    let [entry] = [Entry::from(call::Entry { isolate: IsolateId::Worker(0), node: None, outcome: Err(failure()) })];
+fn the_data_of_a_guest_is_sent_byte_for_byte() {
+    let [entry] =
+        [GatherEntry::from(call::GatherEntry { isolate: IsolateId::Worker(0), node: None, outcome: Err(failure()) })];
     let text = serde_json::to_string(&entry).unwrap();
     assert!(text.ends_with(r#""data":{"max": 3.00}}}"#), "{text}");
 }

@@ -1,14 +1,14 @@
-//! Bounds that no setting changes, each with a count of how often this process reached it.
+//! Bounds that no setting changes. Each counts how often it was reached.
 //!
-//! The functions that enforce these bounds are pure and know no host, so the counts belong to the
-//! process.
+//! The counts are per process and not per host, because pure functions without access to a host
+//! enforce the bounds.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One bound.
 #[derive(Debug)]
 pub struct Bound {
-    /// The label of its metric, `fanfare_bound_reached_total`.
+    /// The label in the metric `fanfare_bound_reached_total`.
     pub name: &'static str,
     reached: AtomicU64,
 }
@@ -31,7 +31,7 @@ impl Bound {
 /// [`MAX_SEGMENTS`](super::MAX_SEGMENTS).
 pub static PATH: Bound = Bound::new("path");
 
-/// A text that was cut off; see [`text`](super::text).
+/// A text that was cut off: see [`text`](super::text).
 pub static TEXT: Bound = Bound::new("text");
 
 /// A trap because a guest asked for too many random bytes in one call.

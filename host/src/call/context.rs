@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Envelope, IsolateId, Link, Origin, Trace};
 
-/// The parts of an HTTP request that a guest reads on demand.
+/// The head of an HTTP request, which a guest reads on demand.
 #[derive(Debug)]
 pub struct RequestHead {
     pub headers: http::HeaderMap,
@@ -15,32 +15,34 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Bytes that it holds. The text is within `http.maxHeaderBytes`.
-    fn held(&self) -> usize {
+    /// The memory that it uses, in bytes. Its text is within `http.maxHeaderBytes`.
+    fn weight(&self) -> usize {
         let text: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         size_of::<RequestHead>() + text + super::ENTRY * self.headers.len() + self.path.len() + self.authority.len()
     }
 }
 
-/// What a call takes along wherever it goes, and what calls made in its name inherit.
+/// The identity and the limits of a call, which the calls made in its name inherit.
 #[derive(Debug)]
 pub struct Context {
     pub id: u64,
     pub trace: Trace,
     pub module: Arc<str>,
-    /// Where it runs.
+    /// The isolate that the call runs in.
     pub isolate: IsolateId,
     pub origin: Origin,
     pub subdomain: Option<Arc<str>>,
+    /// When the call was made.
     pub made: Instant,
     pub deadline: Deadline,
-    /// Whether its instance takes no other call while this one runs.
+    /// Whether its instance runs no other call while this one runs.
     pub exclusive: AtomicBool,
-    /// The call that waits for this one. A call that nobody waits for keeps none alive.
+    /// The call that waits for this one, if any.
     pub parent: Option<Arc<Context>>,
-    /// What it had above it when it came from another node. Its parent is then the nearest of these that runs here.
+    /// The envelope, if the call came from another node. `parent` is then the nearest call of its
+    /// chain that still runs on this node.
     pub remote: Option<Arc<Envelope>>,
-    /// How many calls are above it.
+    /// The number of calls above it.
     pub depth: u32,
     /// Whether it descends from a startup.
     pub in_startup: bool,
@@ -50,7 +52,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A call that nobody asked for but the outside.
+    /// Creates the context of a call that no other call made.
     pub fn root(id: u64, module: Arc<str>, isolate: IsolateId, origin: Origin, deadline: Deadline) -> Context {
         Context {
             id,
@@ -77,14 +79,14 @@ impl Context {
         std::iter::successors(self.parent.as_ref(), |context| context.parent.as_ref())
     }
 
-    /// The calls that wait for what this one waits for, nearest first, for other nodes.
+    /// The chain to send to another node: this call and the calls that wait for it, nearest first.
     pub fn chain(&self, node: &Arc<str>) -> Vec<Link> {
         let mut chain = Vec::new();
         for context in std::iter::once(self).chain(self.waiters().map(|above| &**above)) {
             let (module, isolate, call) = (context.module.clone(), context.isolate, context.id);
             chain.push(Link { node: node.clone(), module, isolate, call });
             if let Some(envelope) = &context.remote {
-                // All that is above, here too.
+                // The envelope has all calls above this one, on every node.
                 chain.extend_from_slice(&envelope.chain);
                 break;
             }
@@ -101,20 +103,21 @@ impl Context {
         self.subdomain.as_ref().map_or(0, |subdomain| subdomain.len())
     }
 
-    /// Bytes that it holds, and those of the calls that wait for it, which it keeps alive.
+    /// The memory that it uses, in bytes, with that of the calls that wait for it, because it keeps
+    /// them alive.
     pub(super) fn weight(&self) -> usize {
-        let head = |context: &Context| context.http.as_ref().map_or(0, |head| head.held());
+        let head = |context: &Context| context.http.as_ref().map_or(0, |head| head.weight());
         let links = |context: &Context| context.remote.as_ref().map_or(0, |remote| super::ENTRY * remote.chain.len());
         let own = |context: &Context| super::FIXED + context.subdomain_len() + head(context) + links(context);
         own(self) + self.waiters().map(|context| own(context)).sum::<usize>()
     }
 
-    /// Notes that it starts, and answers when its caller stops waiting.
+    /// Records that the call starts at `now`. Returns when its caller stops waiting.
     pub fn start(&self, now: Instant) -> Instant {
         *self.until.get_or_init(|| self.deadline.from(now))
     }
 
-    /// When its caller stops waiting, as far as that is known.
+    /// When its caller stops waiting. `None` if that depends on a start that has not happened.
     pub fn until(&self) -> Option<Instant> {
         match self.deadline {
             Deadline::At(at) => Some(at),
@@ -122,7 +125,8 @@ impl Context {
         }
     }
 
-    /// Whether nobody can be told any more how it ended.
+    /// Whether its outcome has no receiver any more: it was reported, or the caller has stopped
+    /// waiting.
     pub fn is_late(&self, now: Instant) -> bool {
         self.ended.load(Ordering::Acquire) || self.until().is_some_and(|until| until <= now)
     }
@@ -137,12 +141,13 @@ impl Context {
 #[derive(Debug, Clone, Copy)]
 pub enum Deadline {
     At(Instant),
-    /// Counted from when the call starts: for broadcasts, which wait in their lane as long as they must.
+    /// Counted from the start of the call. For broadcasts, because they may wait in their lane
+    /// without a time limit.
     AfterStart(Duration),
 }
 
 impl Deadline {
-    /// The moment, for a call that starts at `now`.
+    /// Returns the deadline of a call that starts at `now`.
     pub fn from(self, now: Instant) -> Instant {
         match self {
             Deadline::At(at) => at,

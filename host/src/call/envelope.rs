@@ -1,4 +1,4 @@
-//! A call between nodes, as plain data: what its context is there, and what it asks for.
+//! Calls and broadcasts between nodes, as plain data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{Address, IsolateId, Origin, Payload, RouteName, Trace, written};
 
-/// The form of [`Envelope`] that this version writes, and the only one that it reads.
+/// The version of [`Envelope`] that this node writes, and the only one that it accepts.
 pub const VERSION: u8 = 1;
 
-/// The context of a call that crosses nodes.
+/// The context of a call from another node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Envelope {
     pub version: u8,
     pub origin: Origin,
-    /// The calls that wait for this one, nearest first. Empty when nobody waits for it.
+    /// The calls that wait for this one, nearest first. Empty if none waits.
     pub chain: Vec<Link>,
-    /// How many calls are above it.
+    /// The number of calls above it.
     pub depth: u32,
     /// Whether it descends from a startup that waits for it.
     pub in_startup: bool,
-    /// How long its caller waits from when it is sent.
+    /// How long its caller waits, counted from when it is sent.
     #[serde(rename = "leftMicros", with = "written::micros")]
     pub left: Duration,
     pub trace: Trace,
@@ -30,7 +30,7 @@ pub struct Envelope {
     pub subdomain: Option<Arc<str>>,
 }
 
-/// A call that waits, as every node can name it. Only its own node knows more of it.
+/// A call that waits, by the names that every node understands. Its own node can look it up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
@@ -42,14 +42,14 @@ pub struct Link {
     pub call: u64,
 }
 
-/// An rpc to another node.
+/// An RPC to another node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerCall {
     pub envelope: Envelope,
-    /// On that node.
+    /// The isolates on that node.
     pub address: Address,
-    /// With the module's name.
+    /// The route, always with a module.
     pub route: RouteName,
     pub payload: Payload,
 }
@@ -61,7 +61,7 @@ pub struct PeerBroadcast {
     pub envelope: Envelope,
     pub module: String,
     pub name: String,
-    /// Unique on the node that emits.
+    /// The id, unique on the node that emits.
     pub id: u64,
     pub payload: Payload,
 }
@@ -74,7 +74,7 @@ pub struct Peer {
     pub workers: u32,
 }
 
-/// Plain data as the text that people know it by.
+/// Implements serde for a type by its text.
 macro_rules! as_text {
     ($type:ty, $parse:expr, $what:literal) => {
         impl serde::Serialize for $type {
@@ -95,7 +95,7 @@ macro_rules! as_text {
 
 as_text!(IsolateId, IsolateId::parse, "`worker-<n>`, `broker-<n>` or `master`");
 as_text!(Trace, Trace::parse, "32 hexadecimal digits, not all 0");
-// Read with the bounds of every other route.
+// `RouteName::parse` applies the bounds of routes to names from other nodes, too.
 as_text!(RouteName, |text| RouteName::parse(text).ok(), "a route: `[METHOD ]module/path[?query]`");
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_end_of_a_call_crosses_nodes() {
+    fn every_reply_and_error_crosses_nodes() {
         let why = || "why".to_owned();
         let extra = vec![("a".to_owned(), "b".to_owned())];
         let failure = Failure { name: why(), message: why(), status: 404, data: Payload::Text(why()), extra };
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn isolates_and_traces_are_read_as_they_are_written() {
+    fn isolate_ids_and_traces_are_parsed_from_their_text() {
         for isolate in [IsolateId::Worker(12), IsolateId::Broker(0), IsolateId::Master] {
             assert_eq!(IsolateId::parse(&isolate.to_string()), Some(isolate));
         }

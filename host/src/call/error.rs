@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Extra, Payload, text};
 
-/// Why a call brought no reply. The strings are one sentence each, naming what was asked for and the way out.
+/// Why a call has no reply. Each message says what is wrong, where, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 pub enum CallError {
@@ -26,24 +26,24 @@ pub enum CallError {
     TooDeep(String),
     #[error("{0}")]
     Invalid(String),
-    /// A kind that a later version of another node knows, and its sentence.
+    /// A kind of error from another node with a later version, and its message.
     #[error("{1}")]
     Other(String, String),
 }
 
-/// How a handler says no.
+/// The error that a handler returns.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     pub name: String,
     pub message: String,
-    /// 0 or 400 to 599.
+    /// The HTTP status: 400 to 599, or 0 for the default.
     pub status: u16,
     pub data: Payload,
     pub extra: Extra,
 }
 
-/// Whose fault an error is. It picks the log level and the metric label.
+/// The party that causes an error. It decides the log level and the metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     Guest,
@@ -56,7 +56,7 @@ pub enum Fault {
 impl Fault {
     pub const ALL: [Fault; 5] = [Fault::Guest, Fault::Client, Fault::Peer, Fault::Operator, Fault::Host];
 
-    /// How loudly its errors are logged.
+    /// The log level of its errors.
     pub fn level(self) -> tracing::Level {
         match self {
             Fault::Client => tracing::Level::DEBUG,
@@ -77,7 +77,7 @@ impl Fault {
 }
 
 impl CallError {
-    /// The labels of every variant, in metrics.
+    /// The metric labels of all variants.
     pub const CODES: [&'static str; 11] = [
         "failure",
         "timeout",
@@ -92,7 +92,7 @@ impl CallError {
         "other",
     ];
 
-    /// Its place in [`CallError::CODES`].
+    /// The index in [`CallError::CODES`].
     pub fn index(&self) -> usize {
         match self {
             CallError::Failure(_) => 0,
@@ -109,7 +109,7 @@ impl CallError {
         }
     }
 
-    /// Its name in metrics and logs.
+    /// The name in metrics and logs.
     pub fn code(&self) -> &'static str {
         Self::CODES.get(self.index()).copied().unwrap_or("other")
     }
@@ -129,7 +129,7 @@ impl CallError {
         }
     }
 
-    /// The HTTP status it becomes.
+    /// The HTTP status of a response with this error.
     pub fn status(&self) -> u16 {
         match self {
             CallError::Failure(failure) => failure.effective_status(),
@@ -146,14 +146,14 @@ impl CallError {
 }
 
 impl Failure {
-    /// With the bounds of texts on its name and message: both go into problems, logs and statuses.
-    /// What is long belongs into `data`.
+    /// Cuts the name and the message to the bounds of texts, because both appear in problem
+    /// documents, logs and statuses. A guest can put long text into `data`.
     #[must_use]
     pub fn shortened(self) -> Failure {
         Failure { name: text::cut(self.name, text::NAME), message: text::cut(self.message, text::MESSAGE), ..self }
     }
 
-    /// The status with 0, and what is no error status, made 500.
+    /// The status, or 500 if it is not an error status.
     pub fn effective_status(&self) -> u16 {
         if (400..600).contains(&self.status) { self.status } else { 500 }
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_a_later_version_is_the_peers_fault_and_keeps_its_sentence() {
+    fn an_unknown_kind_of_error_is_the_peers_fault_and_keeps_its_message() {
         let error = CallError::Other("too-late".into(), "The epoch is over.".into());
         assert_eq!((error.fault(), error.status(), error.code()), (Fault::Peer, 502, "other"));
         assert_eq!(error.to_string(), "The epoch is over.");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fault_of_a_failure_follows_its_status() {
+    fn the_status_of_a_failure_decides_whose_fault_it_is() {
         let failure = |status| CallError::Failure(Failure { status, ..Failure::default() });
         assert_eq!(failure(404).fault(), Fault::Client);
         assert_eq!(failure(500).fault(), Fault::Guest);

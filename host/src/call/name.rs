@@ -5,37 +5,37 @@ use http::Method;
 use super::bounds;
 use super::text::{NAME, line};
 
-/// The most bytes of a path below its module, in manifests, requests and calls.
+/// The longest path below a module in bytes, in manifests, requests and calls.
 pub const MAX_PATH: usize = 4_096;
 
-/// The most segments of such a path. A router is never deeper than this, because every lookup
-/// recurses once per segment.
+/// The most segments of a path. It bounds the depth of routers, because a lookup recurses once per
+/// segment.
 pub const MAX_SEGMENTS: usize = 64;
 
-/// What a route may have, by name.
+/// The methods that a route may have.
 pub const METHODS: [Method; 5] = [Method::DELETE, Method::GET, Method::PATCH, Method::POST, Method::PUT];
 
-/// A route as callers inside write it: `[METHOD ]module/path[?query]`, or `[METHOD ]module.path`, or, for the
-/// caller's own module, `[METHOD ]/path`.
+/// A route as guests and the operator write it: `[METHOD ]module/path[?query]` or
+/// `[METHOD ]module.path`. For the caller's own module, `[METHOD ]/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteName {
     pub method: Option<Method>,
-    /// `None`: the caller's own.
+    /// The module. `None` means the caller's own.
     pub module: Option<String>,
-    /// Without a leading slash; empty is the module's root.
+    /// The path without a leading slash. Empty for the module's root.
     pub path: String,
     pub query: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouteNameError {
-    #[error("`{0}` names no module: write `module/path`, `module.path`, or `/path` for the caller's own")]
+    #[error("`{0}` has no module name: write `module/path`, `module.path`, or `/path` for the caller's own module")]
     NoModule(String),
-    #[error("`{0}` is not a method: one of GET, POST, PUT, PATCH and DELETE, in capitals")]
+    #[error("`{0}` is not a method: write GET, POST, PUT, PATCH or DELETE, in capitals")]
     Method(String),
-    #[error("the path has {0} bytes: a route's path has at most {MAX_PATH}")]
+    #[error("the path has {0} bytes: at most {MAX_PATH} are allowed")]
     Long(usize),
-    #[error("the path has {0} segments: a route's path has at most {MAX_SEGMENTS}")]
+    #[error("the path has {0} segments: at most {MAX_SEGMENTS} are allowed")]
     Deep(usize),
 }
 
@@ -66,7 +66,7 @@ impl RouteName {
     }
 }
 
-/// As [`RouteName::parse`] reads it.
+/// Writes the text that [`RouteName::parse`] reads.
 impl fmt::Display for RouteName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RouteName { method, module, path, query } = self;
@@ -78,7 +78,7 @@ impl fmt::Display for RouteName {
     }
 }
 
-/// `[METHOD ]rest`.
+/// Splits `[METHOD ]rest`.
 fn split_method(text: &str) -> Result<(Option<Method>, &str), RouteNameError> {
     let Some((word, rest)) = text.split_once(' ') else {
         return Ok((None, text));
@@ -107,13 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn a_leading_slash_is_the_own_module() {
+    fn a_leading_slash_means_the_callers_own_module() {
         assert_eq!(parsed("/main/offline"), (None, None, "main/offline".into(), String::new()));
         assert_eq!(parsed("PUT /"), (Some(Method::PUT), None, String::new(), String::new()));
     }
 
     #[test]
-    fn paths_have_a_largest_length_and_depth() {
+    fn the_length_and_depth_of_a_path_are_bounded() {
         let long = "a".repeat(MAX_PATH);
         assert!(RouteName::parse(&format!("chat/{long}?{long}")).is_ok());
         assert_eq!(RouteName::parse(&format!("chat/{long}a")), Err(RouteNameError::Long(MAX_PATH + 1)));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_nothing_is_refused() {
+    fn a_route_without_a_module_or_with_a_wrong_method_is_rejected() {
         assert_eq!(RouteName::parse(""), Err(RouteNameError::NoModule(String::new())));
         assert_eq!(RouteName::parse(".main"), Err(RouteNameError::NoModule(".main".into())));
         assert_eq!(RouteName::parse("put chat/x"), Err(RouteNameError::Method("put".into())));

@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): how every listener says no.
+//! Problem documents (RFC 9457): the error responses of every listener.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,21 +10,21 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{CallError, Payload, Trace};
 
-/// What may stand unescaped in a URN after its namespace.
+/// The characters to escape in a URN after its namespace.
 const URN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
-/// Why something was not done, for whoever asked for it.
+/// Why a request failed, for its sender.
 #[derive(Debug)]
 pub struct Problem {
     pub status: StatusCode,
     pub code: Cow<'static, str>,
     pub title: &'static str,
     pub detail: String,
-    /// The module it is about.
+    /// The module that the request was for.
     pub module: Option<String>,
-    /// Under which name the log knows it.
+    /// The id of the request in the log.
     pub trace: Option<Trace>,
-    /// What the guest says beside it.
+    /// The data that the guest's failure carries.
     pub data: Payload,
 }
 
@@ -41,9 +41,10 @@ impl Problem {
         }
     }
 
-    /// As every listener writes it.
+    /// Converts to the document that a listener sends.
     pub fn document(self) -> ProblemDocument {
-        // JSON goes out as it is, never re-serialised; any other text as a string.
+        // A text that is JSON is sent as it is, without serialising it again, and any other text as
+        // a JSON string.
         let data = match self.data {
             Payload::Text(text) => RawValue::from_string(text.clone()).or_else(|_| to_raw_value(&text)).ok(),
             Payload::None | Payload::Bytes(_) => None,
@@ -67,35 +68,35 @@ pub struct ProblemDocument {
     /// `urn:fanfare:<code>`.
     #[serde(rename = "type", default)]
     pub kind: String,
-    /// What kind of problem it is, in words.
+    /// The kind of problem, for people.
     #[serde(default)]
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What happened.
+    /// What is wrong and how to fix it.
     #[serde(default)]
     pub detail: String,
-    /// What kind of problem it is, for programs: the host's word, or the name of the guest's failure.
+    /// The kind of problem, for programs: a code of the host, or the name of the guest's failure.
     pub code: String,
-    /// The module it is about.
+    /// The module that the request was for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
-    /// Under which name the log knows the request.
+    /// The id of the request in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// What the guest says besides: any JSON, as the guest wrote it.
+    /// The data of the guest's failure: any JSON, byte for byte as the guest wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
 }
 
 impl fmt::Display for ProblemDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Strings, numbers and JSON: nothing of it can fail.
+        // Strings, numbers and JSON always serialise.
         f.write_str(&serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned()))
     }
 }
 
-/// What the guest says goes out as it is.
+/// The texts of a guest's failure are not changed.
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Problem {
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -120,17 +121,17 @@ impl From<CallError> for Problem {
 
 fn title(error: &CallError) -> &'static str {
     match error {
-        CallError::Failure(_) => "the handler said no",
-        CallError::Timeout => "no answer in time",
-        CallError::NotFound(_) => "nothing is served here",
-        CallError::Forbidden(_) => "not open to you",
-        CallError::Overloaded(_) => "too much to do",
-        CallError::Crashed(_) => "the module crashed",
-        CallError::Unavailable(_) => "the module is not available",
-        CallError::WouldDeadlock(_) => "the call would wait for itself",
-        CallError::TooDeep(_) => "calls are nested too deep",
-        CallError::Invalid(_) => "the call is invalid",
-        CallError::Other(..) => "the call failed on another node",
+        CallError::Failure(_) => "Handler Failure",
+        CallError::Timeout => "Timeout",
+        CallError::NotFound(_) => "Not Found",
+        CallError::Forbidden(_) => "Forbidden",
+        CallError::Overloaded(_) => "Overloaded",
+        CallError::Crashed(_) => "Module Crashed",
+        CallError::Unavailable(_) => "Module Unavailable",
+        CallError::WouldDeadlock(_) => "Deadlock",
+        CallError::TooDeep(_) => "Nesting Too Deep",
+        CallError::Invalid(_) => "Invalid Call",
+        CallError::Other(..) => "Failure on Another Node",
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_maps_one_to_one() {
+    fn a_failure_keeps_its_status_name_and_message() {
         let expected = r#"{"type":"urn:fanfare:no-such-flag","title":"Conflict","status":409,"detail":"no","code":"no-such-flag"}"#;
         assert_eq!(failure("no-such-flag", Payload::None), expected);
         assert_eq!(failure("no-such-flag", Payload::Bytes(vec![1])), expected);
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn json_goes_out_as_it_is_and_other_text_as_a_string() {
+    fn json_data_is_sent_unchanged_and_other_text_as_a_string() {
         let data = |text: &str| failure("x", Payload::Text(text.into()));
         assert!(data("{\"n\": 1.00, \"n\":2}").ends_with(r#","data":{"n": 1.00, "n":2}}"#));
         assert!(data("say \"no\"").ends_with(r#","data":"say \"no\""}"#));
@@ -164,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_a_later_version_keeps_its_name() {
+    fn an_unknown_kind_of_error_keeps_its_name() {
         let error = CallError::Other("too-late".into(), "The epoch is over.".into());
         let text = Problem::from(error).document().to_string();
         assert!(text.contains(r#""status":502,"detail":"The epoch is over.","code":"too-late""#), "{text}");
     }
 
     #[test]
-    fn any_name_makes_a_urn() {
+    fn every_name_becomes_a_valid_urn() {
         let text = failure("no such <flag>\n", Payload::None);
         assert!(text.starts_with(r#"{"type":"urn:fanfare:no%20such%20%3Cflag%3E%0A""#), "{text}");
     }

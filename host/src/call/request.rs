@@ -1,20 +1,21 @@
-//! An HTTP request on its way to a route.
+//! An HTTP request for a route.
 
 use std::sync::Arc;
 
 use super::{Payload, RequestHead, Trace};
 
-/// A request whose route is known and whose body was read.
+/// A request with its body, ready for dispatch.
 #[derive(Debug)]
 pub struct HttpRequest {
-    /// The method as the client sent it, `HEAD` too.
+    /// The method that the client sent. It can be `HEAD`.
     pub method: http::Method,
-    /// The query without `?`, not decoded.
+    /// The query without `?`, still percent-encoded.
     pub query: String,
     pub payload: Payload,
     pub head: Box<RequestHead>,
     pub trace: Trace,
     pub subdomain: Option<Arc<str>>,
-    /// Whether another worker may be better, because the connection has many requests open.
+    /// Whether another worker may run the call, because the connection has more than
+    /// `http.localStreams` requests open.
     pub spill: bool,
 }

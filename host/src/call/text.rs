@@ -1,39 +1,41 @@
-//! Texts of guests, components and clients where they go into logs, statuses, problems, pages and
-//! terminals: one bound and one way to escape.
+//! Cuts and escapes texts from guests, components and clients before they reach logs, statuses,
+//! problem documents, pages and terminals.
 
 use super::bounds;
 
-/// The most bytes of a name that a message repeats.
+/// The longest name that a message quotes, in bytes.
 pub const NAME: usize = 128;
 
-/// The most bytes of a guest's own message.
+/// The longest message of a guest, in bytes.
 pub const MESSAGE: usize = 4_096;
 
-/// The most bytes of all the reasons why a module is not loaded, a fault a line.
+/// The longest report on why a module is not loaded, in bytes. It has one fault per line.
 pub const REPORT: usize = 32 * 1_024;
 
-/// Whether a character could move a terminal's cursor, or show text in another order than it has.
+/// Whether a character could move a terminal's cursor or change the visible order of a text.
 pub fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text, cut when it is longer than `limit` bytes.
+/// Cuts the text if it is longer than `limit` bytes.
 pub fn cut(text: String, limit: usize) -> String {
     if text.len() <= limit { text } else { shortened(&text, limit, |_| false) }
 }
 
-/// The text in one line without dangerous characters, cut when it is longer than `limit` bytes.
+/// Escapes dangerous characters, line breaks included. Cuts the text if it is longer than `limit`
+/// bytes.
 pub fn line(text: &str, limit: usize) -> String {
     shortened(text, limit, is_dangerous)
 }
 
-/// The same for a text of several lines, which stay lines.
+/// Escapes dangerous characters but keeps line breaks. Cuts the text if it is longer than `limit`
+/// bytes.
 pub fn lines(text: &str, limit: usize) -> String {
     shortened(text, limit, |c| c != '\n' && is_dangerous(c))
 }
 
-/// The parts one after another as [`line()`] writes them, but tabs stay. The cut is only marked.
+/// Joins the parts and escapes them like [`line()`], but keeps tabs. Marks a cut with `…` only.
 pub fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
     let mut out = String::new();
     for c in parts.into_iter().flat_map(str::chars) {
@@ -46,7 +48,7 @@ pub fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> St
     out
 }
 
-/// Whether there was room for one more character.
+/// Appends a character. Returns whether it fitted into `limit`.
 fn push(out: &mut String, c: char, escape: bool, limit: usize) -> bool {
     let width = if escape { c.escape_default().len() } else { c.len_utf8() };
     if out.len() + width > limit {
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters_and_says_how_much_is_missing() {
+    fn a_long_text_is_cut_between_characters_and_counts_the_missing_bytes() {
         assert_eq!(line("abcd", 4), "abcd");
         assert_eq!(line("abcde", 4), "abcd… (1 more bytes)");
         assert_eq!(line("abcäx", 4), "abc… (3 more bytes)");
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_cut_together() {
+    fn the_limit_applies_to_all_parts_together() {
         assert_eq!(escaped(["abcd"], 4), "abcd");
         assert_eq!(escaped(["abcde"], 4), "abcd…");
         assert_eq!(escaped(["ab", " ", "k", "=", "v"], 4), "ab k…");

@@ -6,28 +6,28 @@ fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
-/// Names a call and everything done in its name, in logs and answers: 32 hexadecimal digits.
+/// Identifies a call and everything done in its name, in logs and responses: 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace(u128);
 
 impl Trace {
-    /// One that nothing has had yet. Threads count on their own, each from a random number.
+    /// Creates a new id. Each thread counts from a random number of its own.
     pub fn fresh() -> Trace {
         thread_local! {
             static NEXT: Cell<u128> = Cell::new((u128::from(random()) << 64) | u128::from(random()));
         }
-        // An identifier of zeros is invalid (Trace Context, 3.2.2.3).
+        // An id of zeros is invalid (Trace Context, 3.2.2.3).
         Trace(NEXT.replace(NEXT.get().wrapping_add(1)).max(1))
     }
 
-    /// From 32 hexadecimal digits in lower case.
+    /// Parses 32 hexadecimal digits in lower case, not all 0.
     pub fn parse(text: &str) -> Option<Trace> {
         let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let digits = Some(text).filter(|text| text.len() == 32 && text.bytes().all(lower))?;
         u128::from_str_radix(digits, 16).ok().filter(|trace| *trace != 0).map(Trace)
     }
 
-    /// From a `traceparent` header (W3C Trace Context), if that is what it is.
+    /// Parses a `traceparent` header (W3C Trace Context). `None` if it is malformed.
     pub fn from_traceparent(value: &str) -> Option<Trace> {
         let mut fields = value.split('-');
         let (version, trace) = (fields.next()?, fields.next()?);

@@ -1,6 +1,6 @@
-//! How values are written that serde knows no way for, or another one.
+//! Serde formats for types that serde does not support, or writes in another form.
 
-/// `Arc<str>` as text.
+/// Writes `Arc<str>` as a string.
 pub mod shared {
     use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub mod shared {
     }
 }
 
-/// A result as `{"reply": ..}` or `{"error": ..}`.
+/// Writes a result as `{"reply": ..}` or `{"error": ..}`.
 pub mod outcome {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -61,7 +61,7 @@ pub mod outcome {
     }
 }
 
-/// A duration as whole microseconds.
+/// Writes a duration as whole microseconds.
 pub mod micros {
     use std::time::Duration;
 

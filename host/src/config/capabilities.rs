@@ -1,4 +1,5 @@
-//! What a module does beyond its own affairs: asked for in `module.json`, granted in `fanfare.json`.
+//! Capabilities: what a module may do with other modules and with the host. `module.json` requests
+//! them, and the operator grants them in `fanfare.json`.
 
 use std::borrow::Cow;
 
@@ -6,59 +7,61 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::formats::ModuleOrAll;
-use super::unserved;
+use super::unsupported;
 use crate::call::CallError;
 use crate::call::text::{NAME, line};
 
-/// Stands for every module.
+/// The name that means every module.
 pub const ALL: &str = "*";
 
-/// One kind of capability: a row of the table.
+/// One kind of capability, a row of [`TABLE`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Capability {
-    /// Its key in `capabilities` and `grants`.
+    /// The key in `capabilities` and `grants`.
     pub key: &'static str,
-    /// What it allows, such as `reload modules`, or `call routes of`, which a name follows.
+    /// The action that it allows, such as `reload modules`. A module's name follows a verb such as
+    /// `call routes of`.
     pub verb: &'static str,
-    /// The beginnings of imports that need it.
+    /// The prefixes of the imports that need it.
     pub imports: &'static [&'static str],
 }
 
-/// The value of a capability: what is asked for, or granted.
-trait Shape: Sized {
-    /// The part that `granted` does not cover.
+/// The value of a capability, requested or granted.
+trait Scope: Sized {
+    /// Returns the part that `granted` does not cover.
     fn lacking(&self, granted: &Self) -> Self;
 
-    /// Its names; one `None` where it has none and is asked for.
-    fn asks(&self) -> Vec<Option<String>>;
+    /// Lists the requests in the value: one per module name, or one `None` for a capability without
+    /// names.
+    fn requests(&self) -> Vec<Option<String>>;
 
-    /// Removes what needs no grant because it is the module's own.
+    /// Removes the module itself, because access to itself needs no grant.
     fn remove_own(&mut self, module: &str);
 }
 
-/// Writes [`Capabilities`] and [`TABLE`] from one list.
+/// Generates [`Capabilities`] and [`TABLE`] from one list.
 macro_rules! capabilities {
     ($($(#[$doc:meta])* $name:ident: $shape:ty, $verb:literal, imports $imports:expr;)*) => {
-        /// What a module asks for, or is granted. What it does with itself needs neither.
+        /// The capabilities that a module requests or has. Access to itself needs none.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-        #[schemars(extend("x-unserved" = unserved::CAPABILITIES))]
+        #[schemars(extend("x-unsupported" = unsupported::CAPABILITIES))]
         pub struct Capabilities {
             $($(#[$doc])* pub $name: $shape,)*
         }
 
-        /// All kinds.
+        /// All kinds of capabilities.
         pub const TABLE: &[Capability] = &[
             $(Capability { key: stringify!($name), verb: $verb, imports: &$imports },)*
         ];
 
         impl Capabilities {
-            /// What is asked for here and not in `granted`.
+            /// Returns the requests that `granted` does not cover.
             pub fn lacking(&self, granted: &Capabilities) -> Capabilities {
                 Capabilities { $($name: self.$name.lacking(&granted.$name),)* }
             }
 
-            /// Without what the module does with itself, which needs no grant.
+            /// Removes access of the module to itself, which needs no grant.
             #[must_use]
             pub fn foreign(mut self, module: &str) -> Capabilities {
                 $(self.$name.remove_own(module);)*
@@ -66,80 +69,84 @@ macro_rules! capabilities {
             }
 
             fn values(&self) -> Vec<Vec<Option<String>>> {
-                vec![$(self.$name.asks(),)*]
+                vec![$(self.$name.requests(),)*]
             }
         }
     };
 }
 
 capabilities! {
-    /// The modules whose broadcasts it may emit and gather, `*` for all. Default none.
+    /// The modules whose broadcasts the module may emit and gather, or `*` for all. Default none.
     broadcast: Modules, "emit broadcasts of", imports ["fanfare:module/broadcast"];
-    /// The modules whose routes it may call, `*` for all. Default none.
+    /// The modules whose routes the module may call, or `*` for all. Default none.
     rpc: Modules, "call routes of", imports ["fanfare:module/rpc"];
-    /// Whether it may reload modules. Default false.
+    /// Whether the module may reload modules. Default false.
     reload: bool, "reload modules", imports [];
 }
 
-/// Imports that no capability of [`TABLE`] opens yet, and the key of the one that will.
-const UNSERVED_IMPORTS: &[(&str, &str)] =
+/// The prefixes of imports that no capability of [`TABLE`] allows yet, with the key of the planned
+/// capability.
+const UNSUPPORTED_IMPORTS: &[(&str, &str)] =
     &[("wasi:http/outgoing-handler", "http"), ("wasi:http/client", "http"), ("wasi:sockets/", "network")];
 
-/// The key of the capability that an import needs beyond the module itself.
+/// Returns the key of the capability that an import needs, if it needs one.
 pub fn of_import(name: &str) -> Option<&'static str> {
     let served = TABLE.iter().flat_map(|row| row.imports.iter().map(|prefix| (*prefix, row.key)));
-    served.chain(UNSERVED_IMPORTS.iter().copied()).find(|(prefix, _)| name.starts_with(prefix)).map(|(_, key)| key)
+    served.chain(UNSUPPORTED_IMPORTS.iter().copied()).find(|(prefix, _)| name.starts_with(prefix)).map(|(_, key)| key)
 }
 
 impl Capabilities {
-    /// Each ask by itself: its kind, and its name where it has one.
-    pub fn asks(&self) -> impl Iterator<Item = (&'static Capability, Option<String>)> {
-        TABLE.iter().zip(self.values()).flat_map(|(kind, asks)| asks.into_iter().map(move |name| (kind, name)))
+    /// Lists each request separately: its kind, and the module's name if the kind has names.
+    pub fn requests(&self) -> impl Iterator<Item = (&'static Capability, Option<String>)> {
+        let requests = TABLE.iter().zip(self.values());
+        requests.flat_map(|(kind, names)| names.into_iter().map(move |name| (kind, name)))
     }
 
-    /// Whether anything of a kind is asked for.
+    /// Whether there is a request of the kind `key`.
     pub fn has(&self, key: &str) -> bool {
-        self.asks().any(|(kind, _)| kind.key == key)
+        self.requests().any(|(kind, _)| kind.key == key)
     }
 
-    /// Whether there is nothing in it.
+    /// Whether there are no requests.
     pub fn is_empty(&self) -> bool {
-        self.asks().next().is_none()
+        self.requests().next().is_none()
     }
 
-    /// What is asked for here and not in `granted`, as `broadcast: flags`, `rpc: chat`, `reload`.
+    /// Lists the requests that `granted` does not cover, as `broadcast: flags`, `rpc: chat`,
+    /// `reload`.
     pub fn missing(&self, granted: &Capabilities) -> Vec<String> {
         let named = |(kind, name): (&Capability, Option<String>)| match name {
             Some(name) => format!("{}: {name}", kind.key),
             None => kind.key.to_owned(),
         };
-        self.lacking(granted).asks().map(named).collect()
+        self.lacking(granted).requests().map(named).collect()
     }
 }
 
-/// The error of a use that was not granted: of `target` where the capability has names.
+/// The error when `module` uses a capability that it does not have. `target` is the other module, if
+/// the capability has names.
 pub fn forbidden(module: &str, key: &str, target: Option<&str>) -> CallError {
     CallError::Forbidden(match target {
         Some(target) => format!(
-            "{module} may not use `{key}` of {}: name it in capabilities.{key} of its module.json, then run `fanfare grant {module}`",
+            "{module} has no `{key}` capability for {0}: add \"{0}\" to capabilities.{key} in its module.json, then run `fanfare grant {module}`",
             line(target, NAME)
         ),
         None => {
             let verb = TABLE.iter().find(|row| row.key == key).map_or(key, |row| row.verb);
             format!(
-                "{module} may not {verb}: write `\"{key}\": true` in capabilities of its module.json, then run `fanfare grant {module}`"
+                "{module} has no capability to {verb}: add `\"{key}\": true` to capabilities in its module.json, then run `fanfare grant {module}`"
             )
         }
     })
 }
 
-/// Names of modules.
+/// A list of module names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Modules(pub Vec<String>);
 
 impl Modules {
-    /// Whether a module is among them.
+    /// Whether the list has the module, or `*`.
     pub fn allow(&self, module: &str) -> bool {
         self.0.iter().any(|entry| entry == ALL || entry == module)
     }
@@ -157,7 +164,7 @@ impl JsonSchema for Modules {
     }
 }
 
-impl Shape for Modules {
+impl Scope for Modules {
     fn lacking(&self, granted: &Modules) -> Modules {
         let mut lacking: Vec<String> = self.0.iter().filter(|module| !granted.allow(module)).cloned().collect();
         lacking.sort();
@@ -165,7 +172,7 @@ impl Shape for Modules {
         Modules(lacking)
     }
 
-    fn asks(&self) -> Vec<Option<String>> {
+    fn requests(&self) -> Vec<Option<String>> {
         self.0.iter().cloned().map(Some).collect()
     }
 
@@ -174,12 +181,12 @@ impl Shape for Modules {
     }
 }
 
-impl Shape for bool {
+impl Scope for bool {
     fn lacking(&self, granted: &bool) -> bool {
         *self && !granted
     }
 
-    fn asks(&self) -> Vec<Option<String>> {
+    fn requests(&self) -> Vec<Option<String>> {
         if *self { vec![None] } else { Vec::new() }
     }
 
@@ -199,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_covers_every_module_and_only_a_star_covers_a_star() {
+    fn a_star_covers_every_module_and_needs_a_granted_star() {
         assert!(broadcast(&["flags"]).missing(&broadcast(&["*"])).is_empty());
         assert_eq!(broadcast(&["*"]).missing(&broadcast(&["flags"])), ["broadcast: *"]);
         assert!(broadcast(&["*"]).broadcast.allow("any"));
@@ -208,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_once() {
+    fn a_missing_capability_is_named_once() {
         let asked = Capabilities { rpc: named(&["chat", "chat"]), reload: true, ..broadcast(&["flags"]) };
         assert_eq!(asked.missing(&Capabilities::default()), ["broadcast: flags", "rpc: chat", "reload"]);
         assert!(asked.missing(&asked).is_empty());
@@ -222,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_modules_own_needs_no_grant() {
+    fn access_of_a_module_to_itself_needs_no_grant() {
         let own = Capabilities { rpc: named(&["chat", "flags"]), ..broadcast(&["flags"]) }.foreign("flags");
         assert_eq!(own, Capabilities { rpc: named(&["chat"]), ..Capabilities::default() });
     }

@@ -1,4 +1,5 @@
-//! Strings with a form of their own: addresses, names, origins. One check for each, and its face in the schemas.
+//! Formats of strings, such as addresses, names and origins: the check of each, and its pattern in
+//! the schemas.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -31,31 +32,32 @@ macro_rules! formats {
 formats! {
     /// An IP address and port.
     Address = "address", r"^(\[[0-9a-fA-F:.%]+\]|[0-9.]+):[0-9]{1,5}$";
-    /// The name of a host, without scheme and port.
+    /// A host name, without scheme and port.
     Domain = "domain", r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
-    /// An origin of web pages, or `*`.
+    /// A web origin, or `*`.
     CorsOrigin = "origin", r"^(\*|https?://[a-z0-9.:\[\]-]+)$";
     /// The name of a header field.
     HeaderName = "header", r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
-    /// The name of a node or of a type of nodes.
+    /// The name of a node or of a server type.
     NodeName = "node", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// The name of a module, or `*` for all.
     ModuleOrAll = "module-or-all", r"^(\*|[a-z][a-z0-9-]{0,63})$";
-    /// A path of the file system.
+    /// A file system path.
     FilePath = "file-path", r"^[^\u0000]+$";
     /// The path of a route below its module.
     RoutePath = "route-path", r"^([^/\s?#]+(/[^/\s?#]+){0,63})?$", at most MAX_PATH;
     /// A route of the module: `[METHOD ]path`.
     RouteRef = "route-ref", r"^(([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee]) )?([^/\s?#]+(/[^/\s?#]+){0,63})?$", at most MAX_PATH + "DELETE ".len();
-    /// An HTTP method that a route may have, in any case.
+    /// An HTTP method that a route may have, in upper or lower case.
     MethodName = "method", r"^([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee])$";
-    /// A name of the author's choice.
+    /// A name that the author chooses.
     Label = "label", r"^\S{1,128}$";
-    /// Something for the shell.
+    /// A shell command.
     Command = "command", r"^[^\u0000]*[^\u0000\s][^\u0000]*$";
 }
 
-/// Whether `text` has the form; the number it stands for if it stands for one, else the rule it breaks.
+/// Checks a text against a format. Returns the number that a duration or a size represents. The
+/// error is the rule that the text breaks, worded to follow "must be".
 pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
     let ok = |good: bool, rule: &str| if good { Ok(None) } else { Err(rule.to_owned()) };
     match format {
@@ -72,16 +74,14 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             text == "*" || is_origin(text),
             "\"*\" or an origin without a path, such as \"https://app.example.test\"",
         ),
-        "header" => {
-            ok(http::HeaderName::from_bytes(text.as_bytes()).is_ok(), "the name of a header, such as \"x-token\"")
-        }
+        "header" => ok(http::HeaderName::from_bytes(text.as_bytes()).is_ok(), "a header name, such as \"x-token\""),
         "node" => {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"chat-server-1\"")
         }
         "module" => ok(is_module(text), MODULE_RULE),
         "module-or-all" => ok(
             text == "*" || is_module(text),
-            "\"*\" for all or the name of a module: lower case letters, digits and `-`",
+            "\"*\" for all modules, or a module name of lower case letters, digits and `-`",
         ),
         "environment" => {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"production\"")
@@ -94,19 +94,19 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
     }
 }
 
-/// What a module's name looks like.
+/// The rule for module names.
 pub const MODULE_RULE: &str =
-    "the name of a module: a lower case letter, then lower case letters, digits and `-`, at most 64";
+    "a module name: a lower case letter followed by lower case letters, digits and `-`, at most 64 characters";
 
-/// Which methods a route may have.
+/// The rule for the method of a route.
 pub const METHOD_RULE: &str = "one of \"get\", \"post\", \"put\", \"patch\" and \"delete\"";
 
-/// A method a route may have, written in any case.
+/// Parses a method that a route may have, in upper or lower case.
 pub fn method(text: &str) -> Option<http::Method> {
     METHODS.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text))
 }
 
-/// `[a-z][a-z0-9-]{0,63}`.
+/// Whether a text matches `[a-z][a-z0-9-]{0,63}`.
 pub fn is_module(text: &str) -> bool {
     let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(rest)
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn names_have_a_fixed_alphabet_and_length() {
         let longest = format!("a{}", "b".repeat(63));
         let longer = format!("{longest}b");
         all("module", &["a", "test-party", "a1", &longest], &["", "1a", "-a", "A", "a_b", "a.b", "ä", &longer]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn places() {
+    fn addresses_hosts_and_paths_are_checked() {
         all(
             "address",
             &["127.0.0.1:0", "[::1]:8080", "0.0.0.0:80"],
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn others() {
+    fn durations_and_sizes_return_their_number() {
         all("workers", &["auto"], &["", "4", "all"]);
         all("command", &["make"], &["", "  ", "a\0"]);
         assert_eq!(check("duration", "2s"), Ok(Some(2000)));

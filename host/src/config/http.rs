@@ -13,53 +13,55 @@ use crate::document::units::{KIB, MIB, Size, Time};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// The address to listen on: IP address and port. Port 0 takes any free one. Default `127.0.0.1:8080`.
+    /// The IP address and port to listen on. Port 0 picks a free one. Default `127.0.0.1:8080`.
     #[schemars(with = "Address")]
     pub listen: SocketAddr,
-    /// The domain under which subdomains are told apart: with `example.test`, a request for `acme.example.test`
-    /// has the subdomain `acme`. Default none: no subdomains.
+    /// The domain whose subdomains the host recognises. With `example.test`, a request for
+    /// `acme.example.test` has the subdomain `acme`. Default none: requests have no subdomain.
     #[schemars(with = "Option<Domain>")]
     pub domain: Option<String>,
-    /// What browsers on other origins may do.
+    /// What pages from other origins may do.
     pub cors: CorsConfig,
     /// The largest request body, 1 byte to 1 GiB. Default `2MiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1, "maximum" = 1u64 << 30))]
     pub max_body: u64,
-    /// How long a client may take to send a body, 1 ms to 1 h. Default `30s`.
+    /// How long a client may take to send a request body, 1 ms to 1 h. Default `30s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub body_timeout: Duration,
-    /// How long a client may take to send the head of a request, 1 ms to 1 h. Default `10s`.
+    /// How long a client may take to send a request head, 1 ms to 1 h. Default `10s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub header_timeout: Duration,
-    /// How long a connection may stay open between requests, and how long a client may take nothing of an answer, 1 ms to 24 h.
-    /// Default `75s`.
+    /// How long the host keeps a connection that makes no progress, 1 ms to 24 h: no request
+    /// arrives, or the client does not read its response. Default `75s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 86_400_000))]
     pub idle_timeout: Duration,
-    /// The most connections at once, 1 to 1000000, or fewer where the limit of file descriptors (`ulimit -n`) is too low for them.
-    /// Default 10000.
+    /// The most open connections, 1 to 1000000. The host accepts fewer when the limit on file
+    /// descriptors (`ulimit -n`) is too low. Default 10000.
     #[schemars(extend("minimum" = 1, "maximum" = 1_000_000))]
     pub max_connections: usize,
-    /// Bytes that all connections may hold together: request bodies that are being read, answers that clients have not taken
-    /// yet, and 4 KiB for each HTTP/2 stream; 8 KiB of each connection do not count. Beyond that requests are refused with 503.
-    /// 64 KiB to 1 TiB; `maxBody` where that is more. Default `256MiB`.
+    /// Memory that all connections may use together for buffers, 64 KiB to 1 TiB, and at least
+    /// `maxBody`. It covers request bodies that are still arriving, responses that clients have not
+    /// read yet, and 4 KiB for each HTTP/2 stream. The first 8 KiB of each connection do not count.
+    /// Beyond this size the host rejects requests with 503. Default `256MiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 65_536, "maximum" = 1u64 << 40))]
     pub max_buffered: u64,
-    /// The most requests at once on one HTTP/2 connection, 1 to 65536. Default 128.
+    /// The most concurrent requests on one HTTP/2 connection, 1 to 65536. Default 128.
     #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub max_streams: u32,
-    /// How many requests of one HTTP/2 connection run on its own worker before others take some, 1 to 65536. Default 16.
+    /// Concurrent requests of one HTTP/2 connection that its own worker runs, 1 to 65536. Further
+    /// ones go to the least loaded worker. Default 16.
     #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub local_streams: u32,
-    /// The largest head of a request, 8 KiB to 1 MiB. Default `64KiB`.
+    /// The largest request head, 8 KiB to 1 MiB. Default `64KiB`.
     #[serde(with = "crate::document::units::size32")]
     #[schemars(with = "Size", extend("minimum" = 8_192, "maximum" = 1_048_576))]
     pub max_header_bytes: u32,
-    /// The most header fields of a request, 1 to 1000. Default 100.
+    /// The most header fields in a request, 1 to 1000. Default 100.
     #[schemars(extend("minimum" = 1, "maximum" = 1_000))]
     pub max_headers: usize,
 }
@@ -84,19 +86,21 @@ impl Default for HttpConfig {
     }
 }
 
-/// What browsers on other origins may do. Without origins the host says nothing about it, and they may do nothing.
+/// What pages from other origins may do. Without `origins` the host sends no CORS headers, and
+/// browsers allow them nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct CorsConfig {
-    /// Origins such as `https://app.example.test`, or `*` for all. Default none.
+    /// The allowed origins, such as `https://app.example.test`, or `*` for all. Default none.
     #[schemars(with = "Vec<CorsOrigin>")]
     pub origins: Vec<String>,
-    /// Request headers that may be sent beside the ones that always may. Default `content-type`.
+    /// Request headers to allow besides those that browsers always allow. Default `content-type`.
     #[schemars(with = "Vec<HeaderName>")]
     pub headers: Vec<String>,
-    /// Whether cookies and credentials may be sent. Not together with the origin `*`. Default false.
+    /// Whether to allow cookies and other credentials. Not allowed with the origin `*`. Default
+    /// false.
     pub credentials: bool,
-    /// How long a browser may remember the answer, 0 to 24 h. Default `10m`.
+    /// How long browsers may cache the answer to a preflight request, 0 to 24 h. Default `10m`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 86_400_000))]
     pub max_age: Duration,

@@ -1,4 +1,4 @@
-//! What a change of `fanfare.json` means for a host that runs.
+//! Reads `fanfare.json` again while the host runs.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,31 +9,32 @@ use crate::document::fault::{Fault, Faults, Origin};
 use crate::document::{Node, source};
 
 impl Config {
-    /// Reads the sources again. Returns this configuration with what they say now of its live parts, and the other keys that
-    /// have changed: those need a restart. `last` is the file that was read last: without it there would be defaults.
+    /// Reads the sources again. Returns this configuration with the new values of its live sections,
+    /// and the other keys that have changed, which need a restart. `last` is the file that was read
+    /// last. It must still exist, because a missing file would mean defaults.
     pub fn reread(&self, last: Option<&Path>) -> Result<(Config, Vec<String>), Faults> {
         if let Some(file) = last
             && let Err(error) = std::fs::metadata(file)
         {
             let message = match error.kind() {
                 io::ErrorKind::NotFound => {
-                    "is not there any more: put it back, a restart without it would use defaults"
+                    "was removed: restore it, because a restart without it would use the defaults"
                 }
                 _ => &format!("cannot be read: {error}"),
             };
             return Err(Fault::new(&Origin::start_of(&source::shown(file)), "", message.to_owned()).into());
         }
         let Some(sources) = &self.sources else { return Ok((self.clone(), Vec::new())) };
-        let (new, faults) = load::inspect(sources);
+        let (new, faults) = load::load_with_faults(sources);
         if !faults.is_empty() {
             return Err(faults);
         }
         let restart = different(&self.effective, &new.effective);
-        Ok((self.with_live_parts_of(new), restart))
+        Ok((self.with_live_sections_of(new), restart))
     }
 }
 
-/// The keys outside of the live parts whose values differ.
+/// Returns the keys outside the live sections whose values differ.
 fn different(a: &Node, b: &Node) -> Vec<String> {
     let fixed = |node: &Node| -> BTreeSet<(String, String)> {
         let leaves = node.leaves().into_iter().map(|(path, value)| (path.to_string(), value.to_json().to_string()));

@@ -1,4 +1,4 @@
-//! From the sources to a checked [`Config`].
+//! Turns [`Sources`] into a checked [`Config`].
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -18,11 +18,12 @@ use crate::document::source;
 use crate::document::tree::{Member, Node, Path as KeyPath, Value, quoted};
 use crate::document::units::Time;
 
-/// The environment when nothing names one.
+/// The environment if neither a flag nor a variable names one.
 pub const DEFAULT_ENVIRONMENT: &str = "development";
 
-/// Finds and reads the file, then goes on as [`from_text`]. Sections with faults have their defaults.
-pub fn inspect(sources: &Sources) -> (Config, Faults) {
+/// Finds the file, reads it and merges the other sources into it. Returns a configuration in any
+/// case: a section with a fault has its defaults.
+pub fn load_with_faults(sources: &Sources) -> (Config, Faults) {
     let dir = if sources.dir.as_os_str().is_empty() { Path::new(".") } else { &sources.dir };
     let file = match &sources.config {
         Some(file) => Some(file.clone()),
@@ -44,7 +45,7 @@ pub fn inspect(sources: &Sources) -> (Config, Faults) {
     (config, faults)
 }
 
-/// The same from text in place of the file; `root` stands for its folder.
+/// Loads from a text in place of the file. `root` is the folder that the file would be in.
 pub fn from_text(text: Option<&str>, root: &Path, sources: &Sources) -> Result<Config, Faults> {
     let (config, faults) = assemble(text, None, root, sources);
     if faults.is_empty() { Ok(config) } else { Err(faults) }
@@ -67,7 +68,8 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
     }
     let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
     let mut effective = Node::from_json(defaults, &Origin::Default);
-    // The layers of the user first: what a null removes there falls back to the default.
+    // The user's layers are merged first, so that a key which a null removes falls back to the
+    // default.
     let mut user = Node::object(&Origin::Default);
     for layer in [Some(tree), section, Some(overrides), Some(flags)].into_iter().flatten() {
         overlay(&mut user, layer);
@@ -80,14 +82,14 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
         faults.push(Fault::new(
             &Origin::start_of(&shown),
             "",
-            "cannot be read, and no rule says why: please report this",
+            "passes all checks but cannot be read: please report this bug",
         ));
     }
     (build(settings, absolute(root), environment, warnings, effective), faults.sorted())
 }
 
 fn build(settings: Settings, root: PathBuf, environment: String, warnings: Vec<Fault>, effective: Node) -> Config {
-    // As everywhere on a command line, relative to where the user is.
+    // A path on the command line is relative to the current folder, not to the file.
     let flag = effective.at(&KeyPath::of(&["modulesDir"])).filter(|node| matches!(node.origin, Origin::Flag(_)));
     let modules_dir = flag.map(|_| absolute(Path::new(&settings.modules_dir)));
     let config = Config::new(settings, root, environment, effective);
@@ -113,7 +115,7 @@ fn environment(sources: &Sources, faults: &mut Faults) -> String {
     name
 }
 
-/// Takes what is no setting out of the file, and gives the section that applies.
+/// Removes `$schema` and `environments` from the tree, and returns the section that applies.
 fn take_section(tree: &mut Node, name: &str, warnings: &mut Vec<Fault>) -> Option<Node> {
     tree.remove("$schema");
     let mut environments = tree.remove("environments")?;
@@ -129,7 +131,7 @@ fn take_section(tree: &mut Node, name: &str, warnings: &mut Vec<Fault>) -> Optio
     None
 }
 
-/// Notes the section in the origins.
+/// Records the section's name in the origins of its values.
 fn mark(node: &mut Node, name: &Arc<str>) {
     if let Origin::File { environment, .. } = &mut node.origin {
         *environment = Some(name.clone());
@@ -152,7 +154,7 @@ fn flags(sources: &Sources) -> Node {
     let mut tree = Node::object(&Origin::Default);
     for (flag, variable, text) in given {
         let (Some(text), Some(key)) = (text, variables::known().get(variable)) else { continue };
-        // The command line reads the variable too; then it is the variable that said so.
+        // The command line fills the flag from the variable, so an equal value is the variable's.
         if sources.variables.get(variable) != Some(text) {
             let origin = Origin::Flag(flag.into());
             variables::insert(&mut tree, &key.path, Node::new(&origin, key.value(text)), &origin);
@@ -161,7 +163,7 @@ fn flags(sources: &Sources) -> Node {
     tree
 }
 
-/// Rules about several values. Each value is looked up by itself, and one with a fault of its own is left out.
+/// Checks the rules about several values. Skips a rule if one of its values has a fault already.
 fn relations(settings: &Settings, tree: &Node, faults: &mut Faults) {
     let relation = Relation { tree, faulty: faults.list().iter().map(|fault| fault.key.clone()).collect() };
     let found = [relation.listeners(), relation.credentials(), relation.backoff()].into_iter().flatten();
@@ -197,9 +199,7 @@ impl Relation<'_> {
         same.then(|| {
             self.fault(
                 &admin,
-                format!(
-                    "must be another address than http.listen ({http}, {place}), found {other}: give it another port"
-                ),
+                format!("must differ from http.listen ({http}, {place}), found {other}: use another port"),
             )
         })
     }
@@ -211,7 +211,8 @@ impl Relation<'_> {
         both.then(|| {
             self.fault(
                 &path,
-                "must be false while http.cors.origins has \"*\", found true: name the origins".to_owned(),
+                "must be false while http.cors.origins has \"*\", found true: list the origins instead of \"*\""
+                    .to_owned(),
             )
         })
     }
@@ -226,24 +227,24 @@ impl Relation<'_> {
         })
     }
 
-    /// The operator's limits for a module against his own ceiling.
+    /// Compares the operator's limits for each module with the ceiling.
     fn ceilings(&self, settings: &Settings) -> Vec<Fault> {
         let ceiling = &settings.limits.max;
         let mut faults = Vec::new();
         for Member { name, node, .. } in self.tree.get("modules").map(Node::members).unwrap_or_default() {
             let Some(patch) = node.get("limits").and_then(Node::read) else { continue };
-            for above in Limits::default().capped(ceiling).with(&patch).above(ceiling) {
-                let highest = KeyPath::of(&["limits", "max", above.key]);
+            for exceeded in Limits::default().capped(ceiling).with(&patch).exceeding(ceiling) {
+                let highest = KeyPath::of(&["limits", "max", exceeded.key]);
                 if self.faulty.contains(&highest.to_string()) {
                     continue;
                 }
                 let message = format!(
-                    "must be at most {}, the ceiling {highest} ({}), found {}: give less, or raise the ceiling",
-                    above.ceiling,
+                    "must be at most {}, the ceiling {highest} ({}), found {}: lower it, or raise the ceiling",
+                    exceeded.ceiling,
                     self.place(&highest),
-                    above.asked
+                    exceeded.requested
                 );
-                faults.push(self.fault(&KeyPath::of(&["modules", name, "limits", above.key]), message));
+                faults.push(self.fault(&KeyPath::of(&["modules", name, "limits", exceeded.key]), message));
             }
         }
         faults

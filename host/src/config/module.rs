@@ -9,27 +9,30 @@ use serde_json::Map;
 use super::capabilities::Capabilities;
 use super::limits::LimitsPatch;
 
-/// What the operator says about one module.
+/// The operator's settings for one module.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ModuleConfig {
-    /// What it may do beyond its own affairs, of what it asks for in `capabilities`. Default nothing.
+    /// The capabilities that the operator grants, out of those that `module.json` requests in
+    /// `capabilities`. Default none.
     pub grants: Capabilities,
-    /// Values laid over the module's own `config`: objects merge, arrays and scalars replace, `null` removes.
+    /// Values that override the module's own `config`: objects merge, arrays and scalars replace,
+    /// `null` removes. Default none.
     #[schemars(extend("x-free" = true))]
     pub config: Map<String, serde_json::Value>,
-    /// Limits in place of those in `module.json`. They too stay below `limits.max`.
+    /// Limits that replace those in `module.json`. They must not exceed `limits.max`.
     pub limits: LimitsPatch,
-    /// Values for calls that come under a subdomain, by its name.
+    /// Settings for calls under a subdomain, by the subdomain's name. Default none.
     #[schemars(extend("x-names" = "subdomain"))]
     pub subdomains: BTreeMap<String, SubdomainConfig>,
 }
 
-/// What holds under one subdomain.
+/// Settings for calls under one subdomain.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct SubdomainConfig {
-    /// Values laid over the module's and the operator's `config`.
+    /// Values that override the module's and the operator's `config`: objects merge, arrays and
+    /// scalars replace, `null` removes. Default none.
     #[schemars(extend("x-free" = true))]
     pub config: Map<String, serde_json::Value>,
 }

@@ -1,4 +1,7 @@
-//! The JSON Schemas of both files, made from the types.
+//! Generates the JSON Schemas of `fanfare.json` and of other files from the types.
+//!
+//! The schemas contain keywords of Fanfare (`x-..`) for [`check`]. [`document`] removes them for
+//! editors.
 
 use std::sync::LazyLock;
 
@@ -11,23 +14,23 @@ use super::settings::Settings;
 use crate::document::shape::{self, Nulls};
 use crate::document::{Faults, KeyPath, Node};
 
-/// What `$schema` of our schemas says.
+/// The value of `$schema` in the generated schemas.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// The schema of `fanfare.json` with our own keywords in it, for [`check`].
+/// The schema of `fanfare.json`, with Fanfare's keywords.
 pub fn config() -> &'static Json {
     static SCHEMA: LazyLock<Json> = LazyLock::new(|| {
         let mut generator = SchemaSettings::draft2020_12().into_generator();
         let mut root = plain::<Settings>(&mut generator, "fanfare.json");
         let section = generator.subschema_for::<Settings>();
         let environments = json!({
-            "description": "Settings that hold in one environment (`--env`), by its name, laid over those outside.",
+            "description": "Settings for one environment (`--env`), by its name. They override the settings outside.",
             "type": "object",
             "x-names": "environment",
             "additionalProperties": section,
         });
         if let Some(properties) = root.get_mut("properties").and_then(Json::as_object_mut) {
-            let schema = json!({ "description": "The schema of this file, for editors.", "type": "string" });
+            let schema = json!({ "description": "The path or URL of this schema, for editors.", "type": "string" });
             properties.insert("$schema".to_owned(), schema);
             properties.insert("environments".to_owned(), environments);
         }
@@ -37,12 +40,12 @@ pub fn config() -> &'static Json {
     &SCHEMA
 }
 
-/// Every way in which `node`, found at `path`, does not fit a schema of ours.
+/// Returns every violation of a generated schema by `node`, which stands at `path`.
 pub fn check(node: &Node, path: &KeyPath, schema: &Json, nulls: Nulls) -> Faults {
     shape::check(node, path, schema, formats::check, nulls)
 }
 
-/// The schema of any other file, with our own keywords in it.
+/// The schema of another file, with Fanfare's keywords.
 pub fn of<T: JsonSchema>(title: &str) -> Json {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut root = plain::<T>(&mut generator, title);
@@ -58,14 +61,15 @@ fn plain<T: JsonSchema>(generator: &mut SchemaGenerator, title: &str) -> Map<Str
     root
 }
 
-/// The schema of `fanfare.json` as editors take it: there a `null` removes what a lower layer has.
+/// The schema of `fanfare.json` for editors. It allows `null` everywhere, because a `null` removes
+/// the value of a lower layer.
 pub fn config_document() -> String {
     let mut schema = config().clone();
     allow_null(&mut schema);
     document(schema)
 }
 
-/// A schema as text for editors: without our own keywords.
+/// Formats a schema for editors: removes Fanfare's keywords.
 pub fn document(mut schema: Json) -> String {
     strip(&mut schema);
     format!("{schema:#}\n")
@@ -74,7 +78,7 @@ pub fn document(mut schema: Json) -> String {
 fn strip(schema: &mut Json) {
     match schema {
         Json::Object(members) => {
-            // As editors understand it: an item, or a list of items.
+            // In standard keywords: an item, or a list of items.
             if members.shift_remove("x-one").is_some()
                 && let Some(items) = members.shift_remove("items")
             {
@@ -82,6 +86,9 @@ fn strip(schema: &mut Json) {
                 members.insert("anyOf".to_owned(), json!([items, { "type": "array", "items": items }]));
             }
             members.retain(|name, _| !name.starts_with("x-"));
+            if let Some(Json::String(description)) = members.get_mut("description") {
+                *description = unwrapped(description);
+            }
             members.values_mut().for_each(strip);
         }
         Json::Array(items) => items.iter_mut().for_each(strip),
@@ -89,7 +96,12 @@ fn strip(schema: &mut Json) {
     }
 }
 
-/// Lets every key of every object be `null`.
+/// Joins the lines of each paragraph, because editors show the line breaks of a doc comment.
+fn unwrapped(text: &str) -> String {
+    text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Allows `null` for every key of every object.
 fn allow_null(schema: &mut Json) {
     let Some(members) = schema.as_object_mut() else { return };
     for (name, value) in members.iter_mut() {

@@ -1,4 +1,4 @@
-//! `fanfare.json` as users write it, and as the host holds it.
+//! `fanfare.json` as users write it ([`Settings`]) and as the host uses it ([`Config`]).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,32 +12,34 @@ use serde::{Deserialize, Serialize};
 use super::formats::FilePath;
 use super::http::HttpConfig;
 use super::module::ModuleConfig;
-use super::parts::{
+use super::sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
 };
 use super::sources::Sources;
-use super::unserved;
+use super::unsupported;
 use crate::document::{Fault, Node};
 
-/// Writes [`Settings`] and [`Config`] from one list of sections. A section that is `live` takes
-/// effect while the host runs.
+/// Generates [`Settings`] and [`Config`] from one list of sections. A change of a `live` section
+/// takes effect without a restart.
 macro_rules! sections {
     ($($(#[$doc:meta])* $name:ident: $section:ty $(, $live:ident)?;)*) => {
         /// The settings of a host. Every key is optional.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-        #[schemars(extend("x-unserved" = unserved::CONFIG))]
+        #[schemars(extend("x-unsupported" = unsupported::CONFIG))]
         pub struct Settings {
-            /// The folder of the modules, relative to the folder of this file. Default `modules`.
+            /// The folder that contains the modules, relative to the folder of this file. Default
+            /// `modules`.
             #[schemars(with = "FilePath")]
             pub modules_dir: String,
-            /// The folder for the host's own files, relative to the folder of this file. Default `.fanfare`.
+            /// The folder for the host's own files, relative to the folder of this file. Default
+            /// `.fanfare`.
             #[schemars(with = "FilePath")]
             pub state_dir: String,
-            /// Threads that serve, 1 to 1024, or `auto`: as many as there are cores. Default `auto`.
+            /// The number of worker threads, 1 to 1024, or `auto` for one per core. Default `auto`.
             pub workers: Workers,
             $($(#[$doc])* pub $name: $section,)*
-            /// The operator's section of each module, by the module's name.
+            /// The operator's settings for each module, by the module's name.
             #[schemars(extend("x-names" = "module"))]
             pub modules: BTreeMap<String, ModuleConfig>,
         }
@@ -55,8 +57,8 @@ macro_rules! sections {
         }
 
         impl Settings {
-            /// Reads each section by itself, so that a fault in one does not hide those of another.
-            /// A section that cannot be read has its defaults.
+            /// Reads each section separately, so that a fault in one does not hide those of another.
+            /// A section that cannot be read gets its defaults.
             pub(super) fn read(tree: &Node) -> Settings {
                 fn section<T: DeserializeOwned>(tree: &Node, key: &str, default: T) -> T {
                     tree.get(key).and_then(Node::read).unwrap_or(default)
@@ -73,35 +75,37 @@ macro_rules! sections {
             }
         }
 
-        /// The settings a host starts with, checked.
+        /// The checked settings of a host.
         #[derive(Debug, Clone)]
         pub struct Config {
-            /// The folder of `fanfare.json`, or the current one when there is no file. Absolute; relative paths start here.
+            /// The folder of `fanfare.json`, or the current folder if there is no file. Absolute.
+            /// Relative paths in the file start here.
             pub root: PathBuf,
-            /// The file that was read, if there is one.
+            /// The file that was read. `None` if there was no file.
             pub file: Option<PathBuf>,
-            /// Which `environments` section applies. Default `development`.
+            /// The name of the `environments` section that applies. Default `development`.
             pub environment: String,
-            /// The folder of the modules, absolute. Default `modules`.
+            /// The folder that contains the modules, absolute. Default `modules`.
             pub modules_dir: PathBuf,
             /// The folder for the host's own files, absolute. Default `.fanfare`.
             pub state_dir: PathBuf,
-            /// Threads that serve. Default as many as there are cores.
+            /// The number of worker threads. Default one per core.
             pub workers: usize,
             $($(#[$doc])* pub $name: $section,)*
-            /// The operator's section of each module, by the module's name.
+            /// The operator's settings for each module, by the module's name.
             pub modules: BTreeMap<String, ModuleConfig>,
-            /// Where all of this was read from. `None` when it was made from a text.
+            /// The sources that were read. `None` if the configuration was made from a text.
             pub sources: Option<Sources>,
-            /// What is doubtful but no fault: variables that name no key, an environment without a section.
+            /// Likely mistakes that are not faults: a variable that matches no setting, an
+            /// environment without a section.
             pub warnings: Vec<Fault>,
-            /// Every effective value with the place it comes from.
+            /// Every effective value with its source.
             #[doc(hidden)]
             pub effective: Arc<Node>,
         }
 
         impl Config {
-            /// The parts that take effect while the host runs.
+            /// The sections whose changes take effect without a restart.
             pub(super) const LIVE: &[&str] = &["modules", $($(sections!(@$live $name),)?)*];
 
             pub(super) fn new(settings: Settings, root: PathBuf, environment: String, effective: Node) -> Config {
@@ -121,8 +125,8 @@ macro_rules! sections {
                 }
             }
 
-            /// This configuration with what `new` has in its [`LIVE`](Self::LIVE) parts.
-            pub(super) fn with_live_parts_of(&self, new: Config) -> Config {
+            /// Returns this configuration with the [`LIVE`](Self::LIVE) sections of `new`.
+            pub(super) fn with_live_sections_of(&self, new: Config) -> Config {
                 let mut live = self.clone();
                 $($(sections!(@$live live.$name => new.$name);)?)*
                 Config { file: new.file, modules: new.modules, effective: new.effective, warnings: new.warnings, ..live }
@@ -134,31 +138,31 @@ macro_rules! sections {
 }
 
 sections! {
-    /// Who this node is.
+    /// The identity of this node.
     node: NodeConfig;
     /// The listener that clients reach.
     http: HttpConfig;
     /// The operator's listener.
     admin: AdminConfig;
-    /// How WebAssembly is compiled and run.
+    /// How the host compiles and runs WebAssembly.
     engine: EngineConfig;
-    /// What happens when an instance crashes.
+    /// How the host restarts instances that crash and notices threads that are blocked.
     isolate: IsolateConfig;
-    /// How another generation of a module takes over.
+    /// How a new generation of a module replaces the running one.
     swap: SwapConfig;
     /// How the host stops.
     shutdown: ShutdownConfig;
-    /// Calls that make calls.
+    /// Calls that guests make.
     calls: CallsConfig;
-    /// What modules may take at most.
+    /// The operator's ceiling for the limits of all modules.
     limits: LimitsConfig, live;
 }
 
-/// How many threads serve.
+/// The number of worker threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Workers {
-    /// As many as there are cores.
+    /// One per core.
     Auto,
     #[serde(untagged)]
     Number(usize),
@@ -166,11 +170,11 @@ pub enum Workers {
 
 impl Workers {
     /// The most workers of a host.
-    pub const MOST: usize = 1024;
+    pub const MAX: usize = 1024;
 
-    /// The number itself.
+    /// Resolves `auto` to the number of cores.
     pub fn count(self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(Workers::MOST);
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(Workers::MAX);
         match self {
             Workers::Auto => cores(),
             Workers::Number(count) => count,
@@ -188,7 +192,7 @@ impl JsonSchema for Workers {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": ["string", "integer"], "pattern": "^auto$", "x-format": "workers",
-            "minimum": 1, "maximum": Workers::MOST
+            "minimum": 1, "maximum": Workers::MAX
         })
     }
 }

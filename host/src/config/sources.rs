@@ -1,27 +1,28 @@
-//! Where settings come from.
+//! The inputs that settings are read from.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The name of the file.
+/// The name of the settings file.
 pub const FILE_NAME: &str = "fanfare.json";
 
-/// Where settings come from.
+/// The inputs that settings are read from: the file, the variables and the flags.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The file to read. `None`: `fanfare.json` in `dir` if it is there, else the defaults.
+    /// The file to read. `None` means `fanfare.json` in `dir` if it exists, else the defaults.
     pub config: Option<PathBuf>,
-    /// The folder to look in; the current one when empty.
+    /// The folder to search for `fanfare.json`. An empty path means the current folder.
     pub dir: PathBuf,
-    /// Which `environments` section applies. `None`: the variable `FANFARE_ENV`, else `development`.
+    /// The name of the `environments` section that applies. `None` means the variable `FANFARE_ENV`
+    /// if it is set, else `development`.
     pub environment: Option<String>,
-    /// The variables of the process; those that do not begin with `FANFARE_` do not matter.
+    /// The variables of the process. Those that do not begin with `FANFARE_` are ignored.
     pub variables: BTreeMap<String, String>,
-    /// Values from the command line; they count most.
+    /// Values from the command line. They override all other sources.
     pub flags: Flags,
 }
 
-/// Values from the command line, as they were written.
+/// Values from the command line, not parsed yet.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--modules`, for `modulesDir`. Relative to the current folder.

@@ -1,4 +1,4 @@
-//! Variables such as `FANFARE_HTTP_LISTEN` in place of keys such as `http.listen`.
+//! Environment variables for settings: `FANFARE_HTTP_LISTEN` sets `http.listen`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -6,15 +6,16 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value as Json;
 
 use super::schema;
-use super::unserved;
-use crate::document::shape::{UNSERVED, nearest};
+use super::unsupported;
+use crate::document::shape::{UNSUPPORTED, nearest};
 use crate::document::tree::{Member, Node, Value};
 use crate::document::{Fault, Origin};
 
-/// What every variable of ours begins with.
+/// The prefix of every variable of Fanfare.
 pub const PREFIX: &str = "FANFARE_";
 
-/// Variables that are no keys: they choose the file and the environment, stand for flags, or are for tests.
+/// Variables that set no key. They choose the file and the environment, replace flags, or control
+/// tests.
 pub const OTHERS: &[&str] = &[
     "FANFARE_ADMIN",
     "FANFARE_BLESS",
@@ -35,15 +36,16 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_YES",
 ];
 
-/// A key that a variable can stand for.
+/// A key that a variable can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub path: Vec<String>,
-    /// The kinds of JSON it takes.
-    kinds: Vec<String>,
+    /// The JSON types that the key accepts.
+    types: Vec<String>,
 }
 
-/// Every variable that stands for a key: scalars in sections that are always there.
+/// Every variable that sets a key. Only scalars in fixed sections have one; arrays and maps have
+/// none.
 pub fn known() -> &'static BTreeMap<String, Key> {
     static KNOWN: LazyLock<BTreeMap<String, Key>> = LazyLock::new(|| {
         let mut known = BTreeMap::new();
@@ -61,13 +63,13 @@ fn collect(schema: &Json, path: &mut Vec<String>, known: &mut BTreeMap<String, K
             continue;
         }
         path.push(name.clone());
-        let kinds: Vec<String> = match property.get("type") {
-            Some(Json::Array(kinds)) => kinds.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
-            Some(Json::String(kind)) => vec![kind.clone()],
+        let types: Vec<String> = match property.get("type") {
+            Some(Json::Array(types)) => types.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+            Some(Json::String(name)) => vec![name.clone()],
             _ => Vec::new(),
         };
-        if kinds.iter().any(|kind| matches!(kind.as_str(), "string" | "integer" | "boolean")) {
-            known.insert(variable(path), Key { path: path.clone(), kinds });
+        if types.iter().any(|name| matches!(name.as_str(), "string" | "integer" | "boolean")) {
+            known.insert(variable(path), Key { path: path.clone(), types });
         } else {
             collect(property, path, known);
         }
@@ -75,7 +77,7 @@ fn collect(schema: &Json, path: &mut Vec<String>, known: &mut BTreeMap<String, K
     }
 }
 
-/// `http.maxBody` is `FANFARE_HTTP_MAX_BODY`.
+/// Returns the variable for a key: `FANFARE_HTTP_MAX_BODY` for `http.maxBody`.
 pub fn variable(path: &[String]) -> String {
     let mut name = String::from("FANFARE");
     for key in path {
@@ -90,7 +92,8 @@ pub fn variable(path: &[String]) -> String {
     name
 }
 
-/// The values that variables give, and a warning for each that names nothing. An empty one counts as not set.
+/// Returns the settings that the variables make, and a warning for each variable that matches no
+/// setting. An empty variable counts as not set.
 pub fn read(variables: &BTreeMap<String, String>) -> (Node, Vec<Fault>) {
     let mut tree = Node::object(&Origin::Default);
     let mut warnings = Vec::new();
@@ -109,13 +112,13 @@ pub fn read(variables: &BTreeMap<String, String>) -> (Node, Vec<Fault>) {
 }
 
 impl Key {
-    /// The text as the kind of JSON the key takes.
+    /// Converts the text to a JSON type that the key accepts.
     pub fn value(&self, text: &str) -> Value {
-        let takes = |kind: &str| self.kinds.iter().any(|taken| taken == kind);
+        let accepts = |name: &str| self.types.iter().any(|accepted| accepted == name);
         match (text, text.parse::<u64>()) {
-            ("true", _) if takes("boolean") => Value::Bool(true),
-            ("false", _) if takes("boolean") => Value::Bool(false),
-            (_, Ok(number)) if takes("integer") => Value::Number(number.into()),
+            ("true", _) if accepts("boolean") => Value::Bool(true),
+            ("false", _) if accepts("boolean") => Value::Bool(false),
+            (_, Ok(number)) if accepts("integer") => Value::Number(number.into()),
             _ => Value::Text(text.to_owned()),
         }
     }
@@ -123,16 +126,16 @@ impl Key {
 
 fn unknown(name: &str) -> String {
     let section = name.strip_prefix(PREFIX).unwrap_or(name).split('_').next().unwrap_or_default();
-    if unserved::CONFIG.iter().any(|key| key.eq_ignore_ascii_case(section)) {
-        return format!("{} is {}, so the variable is ignored", section.to_ascii_lowercase(), UNSERVED);
+    if unsupported::CONFIG.iter().any(|key| key.eq_ignore_ascii_case(section)) {
+        return format!("{} is {}, so the variable is ignored", section.to_ascii_lowercase(), UNSUPPORTED);
     }
     let short = |name| str::strip_prefix(name, PREFIX).unwrap_or(name);
     let names: Vec<&str> = known().keys().map(String::as_str).chain(OTHERS.iter().copied()).map(short).collect();
     let near = nearest(short(name), &names).map(|near| format!("; did you mean {PREFIX}{near}?"));
-    format!("stands for no key and is ignored{}", near.unwrap_or_default())
+    format!("matches no setting and is ignored{}", near.unwrap_or_default())
 }
 
-/// Puts a value at a path of keys, spec the objects on the way.
+/// Sets the value at a path of keys, and creates the objects along the path.
 pub fn insert(tree: &mut Node, path: &[String], value: Node, origin: &Origin) {
     let Some((first, rest)) = path.split_first() else {
         *tree = value;
@@ -153,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_become_variables_in_capitals() {
+    fn the_variable_of_a_key_is_its_path_in_capitals() {
         let known = known();
         for name in [
             "FANFARE_HTTP_LISTEN",
@@ -170,11 +173,11 @@ mod tests {
         }
         assert!(!known.contains_key("FANFARE_HTTP_CORS_ORIGINS"), "arrays have no variable");
         assert!(!known.contains_key("FANFARE_MODULES"), "maps have no variable");
-        assert!(OTHERS.iter().all(|name| !known.contains_key(*name)), "a variable must not mean two things");
+        assert!(OTHERS.iter().all(|name| !known.contains_key(*name)), "a variable has one meaning only");
     }
 
     #[test]
-    fn variables_that_name_nothing_are_warned_about() {
+    fn a_variable_that_matches_no_setting_causes_a_warning() {
         let given = [
             ("FANFARE_HTTP_LISTEM", "x"),
             ("FANFARE_ENV", "x"),
@@ -191,16 +194,16 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "FANFARE_BROKERS: brokers is not served by this version yet, so the variable is ignored",
-                "FANFARE_HTTP_LISTEM: stands for no key and is ignored; did you mean FANFARE_HTTP_LISTEN?",
-                "FANFARE_QQQQ: stands for no key and is ignored",
-                "FANFARE_SSE_PATH: sse is not served by this version yet, so the variable is ignored",
+                "FANFARE_BROKERS: brokers is not supported by this version yet, so the variable is ignored",
+                "FANFARE_HTTP_LISTEM: matches no setting and is ignored; did you mean FANFARE_HTTP_LISTEN?",
+                "FANFARE_QQQQ: matches no setting and is ignored",
+                "FANFARE_SSE_PATH: sse is not supported by this version yet, so the variable is ignored",
             ]
         );
     }
 
     #[test]
-    fn texts_become_the_kind_the_key_takes() {
+    fn the_text_of_a_variable_becomes_a_type_that_the_key_accepts() {
         let given = [
             ("FANFARE_WORKERS", "3"),
             ("FANFARE_NODE_ID", "7"),

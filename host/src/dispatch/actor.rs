@@ -63,7 +63,7 @@ impl Actor {
     pub(super) fn timeout(&self) -> Duration {
         match self {
             Actor::Operator => Duration::from_secs(24 * 3600),
-            Actor::Guest(caller) => caller.timeout,
+            Actor::Guest(caller) => caller.default_timeout,
             Actor::Peer(arrived) => arrived.envelope.left,
         }
     }

@@ -11,8 +11,8 @@ use super::actor::{Actor, subdomain};
 use super::{CallSpec, Dispatch};
 use crate::call::text::{NAME, line};
 use crate::call::{
-    Broadcast, CallError, Context, Deadline, Emission, Ended, Entry, IsolateId, Outcome, Passed, Payload, Receipt,
-    Skipped, Trigger, TriggerKind, weight_of_broadcast,
+    Broadcast, CallError, CallResult, Context, Deadline, Emission, GatherEntry, IsolateId, Outcome, Passed, Payload,
+    Receipt, Skipped, Trigger, TriggerKind, weight_of_broadcast,
 };
 use crate::config::capabilities::forbidden;
 use crate::isolate::{Lane, Queued, Slot};
@@ -33,7 +33,7 @@ struct Delivery {
 enum Waiting {
     /// Nobody waits for it.
     Not,
-    For(oneshot::Receiver<Ended>),
+    For(oneshot::Receiver<CallResult>),
     /// It is queued, but cannot run before the call that gathers has ended.
     Never(CallError),
 }
@@ -46,7 +46,7 @@ struct Emitted {
 }
 
 impl Delivery {
-    async fn wait(self, deadline: Instant) -> Entry {
+    async fn wait(self, deadline: Instant) -> GatherEntry {
         let isolate = self.isolate;
         let ended = match self.placed {
             Err(error) | Ok(Waiting::Never(error)) => Err(error),
@@ -57,7 +57,7 @@ impl Delivery {
                 Err(_) => Err(CallError::Timeout),
             },
         };
-        Entry { isolate, node: None, outcome: ended.map(Outcome::into_reply) }
+        GatherEntry { isolate, node: None, outcome: ended.map(Outcome::into_reply) }
     }
 }
 
@@ -101,7 +101,7 @@ impl Dispatch {
         what: Emission,
         payload: Payload,
         timeout: Option<Duration>,
-    ) -> impl Future<Output = Result<Vec<Entry>, CallError>> + Send + use<> {
+    ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send + use<> {
         let deadline = self.patience(actor, timeout);
         let emitted = self.emit_to_all(actor, what, payload, true);
         async move {
@@ -112,7 +112,7 @@ impl Dispatch {
 
     fn emit_to_all(&self, actor: &Actor, what: Emission, payload: Payload, gather: bool) -> Result<Emitted, CallError> {
         if let Actor::Guest(caller) = actor {
-            super::calls::within(caller, &payload, what.names())?;
+            super::calls::within(caller, &payload, what.text_len())?;
         }
         let (module, parent) = self.whose_broadcast(actor, &what)?;
         let slots: Vec<Arc<Slot>> = self.workers().iter().filter_map(|isolate| isolate.slot(&module)).collect();

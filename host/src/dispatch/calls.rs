@@ -10,8 +10,8 @@ use super::actor::{Actor, subdomain};
 use super::resolve::{Member, Place};
 use super::{CallSpec, Dispatch};
 use crate::call::{
-    Address, CallError, CallOptions, Deadline, Ended, Entry, Group, HttpRequest, IsolateId, Origin, Outcome, Payload,
-    Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
+    Address, CallError, CallOptions, CallResult, Deadline, GatherEntry, Group, HttpRequest, IsolateId, Origin, Outcome,
+    Payload, Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
 };
 use crate::isolate::{Lane, Queued, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
@@ -19,7 +19,7 @@ use crate::registry::Matched;
 
 impl Dispatch {
     /// Calls the route of a request that arrived on worker `here`.
-    pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: HttpRequest) -> Ended {
+    pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: HttpRequest) -> CallResult {
         let stays = here.is_ready() && !request.spill && (!here.deployment().generation.is_serial() || here.is_free());
         let slot = match stays {
             true => here.clone(),
@@ -78,7 +78,7 @@ impl Dispatch {
         name: &RouteName,
         payload: Payload,
         options: CallOptions,
-    ) -> impl Future<Output = Result<Vec<Entry>, CallError>> + Send + use<> {
+    ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send + use<> {
         let asked = self.members(actor, group, name).map(|members| {
             let ask = |member| self.call_member(actor, member, name, payload.clone(), options.clone());
             members.into_iter().map(ask).collect::<Vec<_>>()
@@ -93,12 +93,12 @@ impl Dispatch {
         name: &RouteName,
         payload: Payload,
         options: CallOptions,
-    ) -> impl Future<Output = Vec<Entry>> + Send + use<> {
+    ) -> impl Future<Output = Vec<GatherEntry>> + Send + use<> {
         let address = member.address();
         match member {
             Member::Here(isolate) => {
                 let call = self.call(actor, Target::Isolate(isolate), name, payload, options);
-                async move { vec![Entry { isolate, node: None, outcome: call.await }] }.left_future()
+                async move { vec![GatherEntry { isolate, node: None, outcome: call.await }] }.left_future()
             }
             Member::Node(Peer { id, .. }) | Member::Workers(Peer { id, .. }) => {
                 let asked = self.outgoing(actor, address, name, payload, &options, true);
@@ -108,7 +108,8 @@ impl Dispatch {
                         Ok(asked) => asked.await,
                         Err(error) => Err(error),
                     };
-                    let lead = |error| Entry { isolate: IsolateId::Worker(0), node: Some(id), outcome: Err(error) };
+                    let lead =
+                        |error| GatherEntry { isolate: IsolateId::Worker(0), node: Some(id), outcome: Err(error) };
                     entries.unwrap_or_else(|error| vec![lead(error)])
                 }
                 .right_future()
@@ -232,7 +233,7 @@ impl Dispatch {
 /// Whether the caller may send so much: the payload, and the bytes of names that go beside it.
 /// Nothing is copied before.
 pub(super) fn within(caller: &Caller, payload: &Payload, beside: usize) -> Result<(), CallError> {
-    super::within(caller.payload, &caller.module, payload.len(), beside)
+    super::within(caller.max_payload, &caller.module, payload.len(), beside)
 }
 
 /// The route that a guest names, when that and everything else it sends are within its limits.
@@ -243,7 +244,7 @@ fn asked(
     payload: &Payload,
     options: &CallOptions,
 ) -> Result<RouteName, CallError> {
-    within(caller, payload, place + route.len() + options.names())?;
+    within(caller, payload, place + route.len() + options.text_len())?;
     RouteName::parse(route).map_err(|error| CallError::Invalid(error.to_string()))
 }
 
@@ -259,7 +260,7 @@ impl Calls for Dispatch {
         what: crate::call::Emission,
         payload: Payload,
         timeout: Option<Duration>,
-    ) -> BoxFuture<Result<Vec<Entry>, CallError>> {
+    ) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
         Box::pin(Dispatch::gather(self, &Actor::Guest(from), what, payload, timeout))
     }
 
@@ -271,7 +272,7 @@ impl Calls for Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> BoxFuture<Result<Reply, CallError>> {
-        match asked(&from, target.names(), &route, &payload, &options) {
+        match asked(&from, target.names_len(), &route, &payload, &options) {
             Ok(name) => Box::pin(Dispatch::call(self, &Actor::Guest(from), target, &name, payload, options)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -284,8 +285,8 @@ impl Calls for Dispatch {
         route: String,
         payload: Payload,
         options: CallOptions,
-    ) -> BoxFuture<Result<Vec<Entry>, CallError>> {
-        match asked(&from, group.names(), &route, &payload, &options) {
+    ) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
+        match asked(&from, group.names_len(), &route, &payload, &options) {
             Ok(name) => Box::pin(Dispatch::call_every(self, &Actor::Guest(from), group, &name, payload, options)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -299,7 +300,7 @@ impl Calls for Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> Result<u32, CallError> {
-        let name = asked(&from, address.names(), &route, &payload, &options)?;
+        let name = asked(&from, address.names_len(), &route, &payload, &options)?;
         Dispatch::notify(self, &Actor::Guest(from), address, &name, payload, options)
     }
 }
@@ -314,8 +315,8 @@ mod tests {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
             capabilities: Arc::default(),
-            timeout: Duration::ZERO,
-            payload: 3,
+            default_timeout: Duration::ZERO,
+            max_payload: 3,
             context: None,
         };
         assert_eq!(within(&caller, &Payload::Text("abc".into()), 3), Ok(()));

@@ -7,8 +7,8 @@ use super::Dispatch;
 use super::actor::{Actor, Arrived, module_of, subdomain};
 use super::resolve::Place;
 use crate::call::{
-    Address, CallError, CallOptions, Context, Emission, Entry, Envelope, IsolateId, Link, Origin, Outcome, Payload,
-    PeerBroadcast, PeerCall, Receipt, RouteName, Target, Trace, VERSION,
+    Address, CallError, CallOptions, Context, Emission, Envelope, GatherEntry, IsolateId, Link, Origin, Outcome,
+    Payload, PeerBroadcast, PeerCall, Receipt, RouteName, Target, Trace, VERSION,
 };
 use crate::ports::BoxFuture;
 
@@ -69,7 +69,7 @@ impl Dispatch {
         &self,
         node: &str,
         call: PeerCall,
-    ) -> impl Future<Output = Result<Vec<Entry>, CallError>> + Send + use<> {
+    ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send + use<> {
         let left = call.envelope.left;
         let asked = self.peers.call(node, call);
         let node = node.to_owned();
@@ -81,11 +81,16 @@ impl Dispatch {
     }
 
     /// The same for one place.
-    pub(super) fn ask_one_of_peer(&self, node: String, call: PeerCall) -> impl Future<Output = Entry> + Send + use<> {
+    pub(super) fn ask_one_of_peer(
+        &self,
+        node: String,
+        call: PeerCall,
+    ) -> impl Future<Output = GatherEntry> + Send + use<> {
         let asked = self.ask_peer(&node, call);
         async move {
             let entries = asked.await.map(|entries| entries.into_iter().next());
-            let lead = |error| Entry { isolate: IsolateId::Worker(0), node: Some(node.clone()), outcome: Err(error) };
+            let lead =
+                |error| GatherEntry { isolate: IsolateId::Worker(0), node: Some(node.clone()), outcome: Err(error) };
             match entries {
                 Ok(Some(entry)) => entry,
                 Ok(None) => lead(CallError::Crashed(format!("node {node} lost a call"))),
@@ -124,7 +129,7 @@ impl Dispatch {
     }
 
     /// Makes a call that another node asks for: one entry for each place that it reaches.
-    pub fn answer(&self, call: PeerCall) -> BoxFuture<Result<Vec<Entry>, CallError>> {
+    pub fn answer(&self, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
         let PeerCall { envelope, address, route, payload } = call;
         let options = CallOptions { timeout: Some(envelope.left), ..CallOptions::default() };
         let actor = match self.arrived(envelope, None) {
@@ -146,7 +151,7 @@ impl Dispatch {
                 Box::pin(async move {
                     let (isolate, ended) = placed??;
                     let outcome = ended.await.map(Outcome::into_reply);
-                    Ok(vec![Entry { isolate, node: None, outcome }])
+                    Ok(vec![GatherEntry { isolate, node: None, outcome }])
                 })
             }
         }

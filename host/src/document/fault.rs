@@ -1,4 +1,4 @@
-//! What is wrong with a file, a variable or a flag, and where.
+//! Faults in a file, a variable or a flag, with their positions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,34 +6,34 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 
-/// The most faults that are kept of one check; further ones are only counted.
-const MOST: usize = 100;
+/// The most faults that one check keeps. It only counts further ones.
+const MAX_FAULTS: usize = 100;
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Origin {
-    /// Nobody has set it.
+    /// The default: no source sets the value.
     #[default]
     Default,
-    /// A place in a file, both numbers from 1, columns counted in characters.
+    /// A position in a file.
     File {
         /// The path, as messages show it.
         file: Arc<str>,
-        /// From 1.
+        /// The line, from 1.
         line: u32,
-        /// From 1.
+        /// The column in characters, from 1.
         column: u32,
-        /// The section `environments.<name>` it stands in.
+        /// The name of the section in `environments` that contains it.
         environment: Option<Arc<str>>,
     },
-    /// A variable, by its name.
+    /// An environment variable, by name.
     Variable(Arc<str>),
-    /// A flag, with its dashes.
+    /// A command line flag, with its dashes.
     Flag(Arc<str>),
 }
 
 impl Origin {
-    /// The file as a whole.
+    /// The start of a file, for faults of the file as a whole.
     pub fn start_of(file: &Arc<str>) -> Origin {
         Origin::File { file: file.clone(), line: 1, column: 1, environment: None }
     }
@@ -53,25 +53,25 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong: where, at which key, and which rule it breaks.
+/// One fault: its position, its key, and the rule that the value breaks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// Where the value is from that is wrong.
+    /// The source of the wrong value.
     pub origin: Origin,
-    /// The path of the key, such as `routes[0].path`; empty for the whole.
+    /// The path of the key, such as `routes[0].path`. Empty for the document as a whole.
     pub key: String,
-    /// The rule, the value found and the way out.
+    /// The rule, the value that was found, and how to fix it.
     pub message: String,
 }
 
 impl Fault {
-    /// A fault of the value from `origin`.
+    /// Creates a fault about the value from `origin`.
     pub fn new(origin: &Origin, key: impl fmt::Display, message: impl Into<String>) -> Fault {
         Fault { origin: origin.clone(), key: key.to_string(), message: message.into() }
     }
 }
 
-/// `fanfare.json:4:14: workers: must be at least 1, found 0`.
+/// Writes `fanfare.json:4:14: workers: must be at least 1, found 0`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
@@ -102,7 +102,7 @@ impl Serialize for Fault {
     }
 }
 
-/// All that is wrong, in the order of the file.
+/// A list of faults, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     list: Vec<Fault>,
@@ -110,7 +110,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// One more; past a hundred it is only counted.
+    /// Adds a fault. Beyond 100 faults it only counts.
     pub fn push(&mut self, fault: Fault) {
         if self.is_full() {
             self.more += 1;
@@ -119,33 +119,33 @@ impl Faults {
         }
     }
 
-    /// Those of another check, too.
+    /// Adds the faults of another check.
     pub fn extend(&mut self, other: Faults) {
         self.more += other.more;
         other.list.into_iter().for_each(|fault| self.push(fault));
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no faults.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether further faults are only counted.
+    /// Whether the list is full, so that further faults are only counted.
     pub fn is_full(&self) -> bool {
-        self.list.len() >= MOST
+        self.list.len() >= MAX_FAULTS
     }
 
-    /// The faults that were kept.
+    /// The faults in the list, at most 100.
     pub fn list(&self) -> &[Fault] {
         &self.list
     }
 
-    /// How many were not kept.
+    /// The number of faults that are not in the list.
     pub fn more(&self) -> usize {
         self.more
     }
 
-    /// In the order of the file, variables and flags last.
+    /// Sorts the faults in the order of the file, with variables and flags last.
     #[must_use]
     pub fn sorted(mut self) -> Faults {
         let place = |fault: &Fault| match &fault.origin {
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hundred_faults_are_kept_and_the_rest_counted() {
+    fn a_hundred_faults_are_kept_and_further_ones_are_counted() {
         let mut faults = Faults::default();
         for index in 0..100 {
             faults.push(Fault::new(&Origin::Default, index, "wrong"));

@@ -1,10 +1,11 @@
-//! Lays values over values: objects merge, arrays and scalars replace, `null` removes.
+//! Merges layers of values: objects merge, arrays and scalars replace, `null` removes.
 
 use serde_json::{Map, Value as Json};
 
 use super::tree::{Member, Node, Value};
 
-/// Lays `over` on `base`. Below `modules.<name>.config` a `null` stays: it removes a value of `module.json` later.
+/// Merges `over` into `base`. Below `modules.<name>.config` a `null` is kept, because it removes a
+/// value of `module.json` later.
 pub fn overlay(base: &mut Node, over: Node) {
     overlay_at(base, over, &mut Vec::new());
 }
@@ -18,7 +19,7 @@ fn overlay_at(base: &mut Node, over: Node, path: &mut Vec<String>) {
         *base = Node::object(&over.origin);
     }
     for Member { name, origin, node } in members {
-        if node.is_null() && !is_free(path) {
+        if node.is_null() && !is_module_config(path) {
             base.remove(&name);
             continue;
         }
@@ -35,13 +36,14 @@ fn overlay_at(base: &mut Node, over: Node, path: &mut Vec<String>) {
     }
 }
 
-/// Whether what stands at the path is a module's own `config`, or below it.
-fn is_free(path: &[String]) -> bool {
+/// Whether the path is that of a module's `config`, or below it.
+fn is_module_config(path: &[String]) -> bool {
     let keys: Vec<&str> = path.iter().map(String::as_str).collect();
     matches!(keys.as_slice(), ["modules", _, "config", ..] | ["modules", _, "subdomains", _, "config", ..])
 }
 
-/// Lays `over` on `base` where both are a module's own values. The result holds no `null` in objects that `over` gave.
+/// Merges `over` into `base`, which are both values of a module's `config`. A `null` in `over`
+/// removes the value, and none remains in the objects that come from `over`.
 pub fn overlay_json(base: &mut Map<String, Json>, over: &Map<String, Json>) {
     for (name, value) in over {
         match value {
@@ -70,13 +72,13 @@ mod tests {
     use crate::document::fault::Origin;
     use serde_json::json;
 
-    fn laid(base: Json, over: Json) -> Json {
+    fn merged(base: Json, over: Json) -> Json {
         let mut base = Node::from_json(base, &Origin::Default);
         overlay(&mut base, Node::from_json(over, &Origin::Flag("--x".into())));
         base.to_json()
     }
 
-    fn laid_json(base: Json, over: Json) -> Json {
+    fn merged_json(base: Json, over: Json) -> Json {
         let mut base = base.as_object().cloned().unwrap();
         overlay_json(&mut base, over.as_object().unwrap());
         base.into()
@@ -87,12 +89,12 @@ mod tests {
         let base = json!({"a": {"b": 1, "c": 2}, "d": [1, 2], "e": 1, "f": {"g": 1}, "h": 2});
         let over = json!({"a": {"c": 3, "n": null}, "d": [3], "e": null, "f": 7, "h": {"i": {"j": null, "k": 1}}});
         let want = json!({"a": {"b": 1, "c": 3}, "d": [3], "f": 7, "h": {"i": {"k": 1}}});
-        assert_eq!(laid(base.clone(), over.clone()), want);
-        assert_eq!(laid_json(base, over), want);
+        assert_eq!(merged(base.clone(), over.clone()), want);
+        assert_eq!(merged_json(base, over), want);
     }
 
     #[test]
-    fn a_null_in_a_modules_config_stays() {
+    fn a_null_in_a_modules_config_is_kept() {
         let base = json!({"modules": {"m": {"config": {"a": 1}, "limits": {"memory": 1}}}});
         let over = json!({"modules": {"m": {
             "config": {"a": null, "b": {"c": null}}, "limits": {"memory": null},
@@ -101,15 +103,15 @@ mod tests {
         let want = json!({"modules": {"m": {
             "config": {"a": null, "b": {"c": null}}, "limits": {}, "subdomains": {"s": {"config": {"d": null}}}
         }}});
-        assert_eq!(laid(base, over), want);
+        assert_eq!(merged(base, over), want);
         assert_eq!(
-            laid(json!({"modules": {"m": {"config": {"a": 1}}}}), json!({"modules": {"m": {"config": null}}})),
+            merged(json!({"modules": {"m": {"config": {"a": 1}}}}), json!({"modules": {"m": {"config": null}}})),
             json!({"modules": {"m": {}}})
         );
     }
 
     #[test]
-    fn the_origin_is_that_of_the_last_layer() {
+    fn a_value_has_the_origin_of_the_last_layer() {
         let mut base = Node::from_json(json!({"a": 1, "b": 2}), &Origin::Default);
         overlay(&mut base, Node::from_json(json!({"a": 3}), &Origin::Flag("--a".into())));
         assert_eq!(base.get("a").unwrap().origin, Origin::Flag("--a".into()));

@@ -1,8 +1,17 @@
-//! Checks values against the schema of the types they become: keys, kinds, bounds and forms, all faults at once.
+//! Checks a document against the schema of its type: keys, types, bounds and formats. Finds all
+//! faults at once. A document without faults can be read into the type.
 //!
-//! The schemas come from `schemars`, so there is one description of each file. Beside the usual keywords they hold
-//! `x-format` (checked by a function that the caller gives), `x-names` (the form of an object's own keys), `x-free` (any values below), `x-any`
-//! (any value), `x-one` (one item may stand for a list of one) and `x-unserved` (names to come). After a clean check the values fit the types.
+//! `schemars` generates the schemas, so that each file has one description. Besides the standard
+//! keywords they use these:
+//!
+//! | keyword | meaning |
+//! |---|---|
+//! | `x-format` | the format of a string, checked by a function of the caller ([`Formats`]) |
+//! | `x-names` | the format of the keys of an object |
+//! | `x-free` | an object that may contain any values |
+//! | `x-any` | any value |
+//! | `x-one` | a list that may be written as its only item |
+//! | `x-unsupported` | names that are planned and not supported yet |
 
 use serde_json::{Map, Value as Json};
 
@@ -10,23 +19,24 @@ use super::fault::{Fault, Faults, Origin};
 use super::tree::{Member, Node, Path, Step, Value, quoted};
 use super::units::{Size, Time};
 
-/// What a `null` stands for.
+/// The meaning of `null` in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nulls {
-    /// It takes away what a lower layer has, so it may stand anywhere.
+    /// It removes the value of a lower layer, so it is allowed everywhere.
     Remove,
-    /// It is a value like others.
+    /// It is a value like any other.
     Plain,
 }
 
-/// Checks a text against a format: returns the number that it stands for if it stands for one, else
-/// the rule that it breaks. Accepts any text for a format that it does not know.
+/// Checks a text against a format. Returns the number that a duration or a size represents. The
+/// error is the rule that the text breaks, worded to follow "must be". Any text is valid in a format
+/// that the function does not know.
 pub type Formats = fn(format: &str, text: &str) -> Result<Option<u64>, String>;
 
-/// Said of names in `x-unserved`.
-pub const UNSERVED: &str = "not served by this version yet";
+/// The message about a name in `x-unsupported`.
+pub const UNSUPPORTED: &str = "not supported by this version yet";
 
-/// Every way in which `node`, found at `path`, does not fit `schema`.
+/// Returns every violation of `schema` by `node`, which stands at `path`.
 pub fn check(node: &Node, path: &Path, schema: &Json, formats: Formats, nulls: Nulls) -> Faults {
     let mut shape = Shape { root: schema, formats, nulls, path: path.clone(), faults: Faults::default() };
     shape.visit(node, schema);
@@ -72,7 +82,7 @@ impl<'a> Shape<'a> {
                 let Some(schema) = rules.get("items") else { return };
                 for (index, item) in items.iter().enumerate() {
                     self.path.enter(Step::Index(index));
-                    // In an array a null would have nothing to remove.
+                    // A null in an array has nothing to remove.
                     let nulls = std::mem::replace(&mut self.nulls, Nulls::Plain);
                     self.visit(item, schema);
                     self.nulls = nulls;
@@ -102,8 +112,8 @@ impl<'a> Shape<'a> {
     fn text(&mut self, node: &Node, text: &str, rules: &Rules<'a>) {
         let names = rules.names();
         if !names.is_empty() && !names.contains(&text) {
-            if rules.unserved(text) {
-                return self.fault(&node.origin, format!("{}: {}", quoted(text), UNSERVED));
+            if rules.unsupported(text) {
+                return self.fault(&node.origin, format!("{}: {}", quoted(text), UNSUPPORTED));
             }
             return self.fault(
                 &node.origin,
@@ -156,17 +166,17 @@ impl<'a> Shape<'a> {
 
     fn unknown(&mut self, member: &Member, known: Option<&Map<String, Json>>, rules: &Rules<'a>) {
         if self.faults.is_full() {
-            // Only counted, so not worth looking for a near key.
+            // The list is full, so the message will not be shown.
             return self.fault(&member.origin, "unknown key".to_owned());
         }
-        if rules.unserved(&member.name) {
-            return self.fault(&member.origin, UNSERVED.to_owned());
+        if rules.unsupported(&member.name) {
+            return self.fault(&member.origin, UNSUPPORTED.to_owned());
         }
         let known: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
         let way_out = match did_you_mean(&member.name, &known) {
             hint if !hint.is_empty() => hint,
-            _ if known.is_empty() => "; there are none here".to_owned(),
-            _ => format!("; the keys here are {}", list(&known)),
+            _ if known.is_empty() => "; no keys are allowed here".to_owned(),
+            _ => format!("; valid keys: {}", list(&known)),
         };
         self.fault(&member.origin, format!("unknown key{way_out}"));
     }
@@ -176,7 +186,8 @@ fn node_is_negative(node: &Node) -> bool {
     matches!(&node.value, Value::Number(number) if number.as_i64().is_some_and(|number| number < 0))
 }
 
-/// A schema seen through `$ref` and through the `anyOf` of something that may be absent.
+/// The keywords that apply to a value: those of its schema, of the target of `$ref`, and of the
+/// branch of `anyOf` that is not `null`.
 struct Rules<'a>(Vec<&'a Map<String, Json>>);
 
 impl<'a> Rules<'a> {
@@ -225,18 +236,18 @@ impl<'a> Rules<'a> {
         self.kinds().contains(&kind)
     }
 
-    /// The strings allowed, when there are only a few.
+    /// The allowed strings, if the schema lists them.
     fn names(&self) -> Vec<&'a str> {
         let listed = self.get("enum").and_then(Json::as_array).into_iter().flatten();
         let branches = self.get("oneOf").and_then(Json::as_array).into_iter().flatten();
         listed.chain(branches.filter_map(|branch| branch.get("const"))).filter_map(Json::as_str).collect()
     }
 
-    fn unserved(&self, name: &str) -> bool {
-        self.get("x-unserved").and_then(Json::as_array).is_some_and(|names| names.iter().any(|entry| entry == name))
+    fn unsupported(&self, name: &str) -> bool {
+        self.get("x-unsupported").and_then(Json::as_array).is_some_and(|names| names.iter().any(|entry| entry == name))
     }
 
-    /// A bound, in the unit of the value.
+    /// Formats a bound in the unit of the value.
     fn write(&self, number: u64) -> String {
         match self.format() {
             Some("duration") => Time::from_number(number).map_or(number.to_string(), |time| time.to_string()),
@@ -267,7 +278,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// `"a", "b" and "c"`.
+/// Formats a list as `"a", "b" and "c"`.
 pub fn list(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| quoted(name)).collect();
     match quoted.split_last() {
@@ -277,12 +288,13 @@ pub fn list(names: &[&str]) -> String {
     }
 }
 
-/// `; did you mean "x"?` for the nearest of the known names, if one is near.
+/// Returns `; did you mean "x"?` with the known name that is most similar, or nothing if none is
+/// similar.
 pub fn did_you_mean(name: &str, known: &[&str]) -> String {
     nearest(name, known).map_or(String::new(), |near| format!("; did you mean {}?", quoted(near)))
 }
 
-/// The known name that differs least, if it differs little.
+/// Returns the known name that is most similar, if one is similar enough.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     if name.len() > 64 {
         return None;
@@ -300,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_near() {
+    fn only_a_similar_name_is_suggested() {
         let known = ["listen", "domain", "maxBody", "cors"];
         assert_eq!(nearest("listne", &known), Some("listen"));
         assert_eq!(nearest("max_body", &known), Some("maxBody"));

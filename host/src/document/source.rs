@@ -1,4 +1,5 @@
-//! Reads JSON with comments and trailing commas, keeping the line and column of every key and value.
+//! Reads JSON with comments and trailing commas, and records the line and column of every key and
+//! value.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -14,13 +15,14 @@ use super::fault::{Fault, Faults, Origin};
 use super::tree::{Member, Node, Path as KeyPath, Step, Value, printable, quoted};
 use crate::files::{self, Irregular, ReadError};
 
-/// The largest file, in bytes: 1 MiB.
-pub const LARGEST: u64 = 1 << 20;
+/// The largest file in bytes: 1 MiB.
+pub const MAX_BYTES: u64 = 1 << 20;
 
-/// How deep values may stand inside one another.
-pub const DEEPEST: usize = 64;
+/// The most levels of nested values.
+pub const MAX_DEPTH: usize = 64;
 
-/// JSON as the library takes it, without its other liberties.
+/// The syntax that Fanfare accepts: JSON with comments and trailing commas, and no other extension
+/// of the parser.
 pub const OPTIONS: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_loose_object_property_names: false,
@@ -31,27 +33,28 @@ pub const OPTIONS: ParseOptions = ParseOptions {
     allow_unary_plus_numbers: false,
 };
 
-/// The text of a file, at most `LARGEST` bytes of UTF-8.
+/// Reads the text of a file, at most [`MAX_BYTES`] bytes of UTF-8.
 pub fn read(file: &Path) -> Result<String, Fault> {
     let origin = Origin::start_of(&shown(file));
     let fault = |message: String| Fault::new(&origin, "", message);
-    let bytes = files::read(file, LARGEST).map_err(|error| match error {
-        ReadError::Io(error) if Irregular::is(&error) => fault(format!("{error}: put a regular file there")),
+    let bytes = files::read(file, MAX_BYTES).map_err(|error| match error {
+        ReadError::Io(error) if Irregular::is(&error) => fault(format!("{error}: replace it with a regular file")),
         ReadError::Io(error) => fault(format!("cannot be read: {error}")),
-        ReadError::TooLarge(_) => fault("must be at most 1MiB, found more: keep data out of it".to_owned()),
+        ReadError::TooLarge(_) => fault("must be at most 1MiB, found more: move data to other files".to_owned()),
     })?;
     String::from_utf8(bytes).map_err(|error| {
-        fault(format!("must be UTF-8, found something else at byte {}", error.utf8_error().valid_up_to()))
+        fault(format!("must be UTF-8, found an invalid sequence at byte {}", error.utf8_error().valid_up_to()))
     })
 }
 
-/// Whether a file may be half of what its writer is writing: it is regular, and not one whole JSON text.
+/// Whether a file may be incomplete because a program still writes it: it is a regular file and not
+/// valid JSON.
 pub fn is_cut_off(file: &Path) -> bool {
     let is_whole = || read(file).is_ok_and(|text| parse(&text, &shown(file)).1.is_empty());
     files::check_regular(file).is_ok() && !is_whole()
 }
 
-/// A path as messages show it: relative to the current folder when it is below it.
+/// Returns a path as messages show it: relative to the current folder if it is below that.
 pub fn shown(file: &Path) -> Arc<str> {
     let current = std::env::current_dir().unwrap_or_default();
     let short = file.strip_prefix(&current).unwrap_or(file);
@@ -59,8 +62,7 @@ pub fn shown(file: &Path) -> Arc<str> {
     Arc::from(printable(&short.to_string_lossy()))
 }
 
-/// The values of a text, and what is wrong with it as JSON: syntax, depth, a key given twice.
-/// The values are an object in any case.
+/// Parses a text. Returns an object in any case, and the faults: syntax, depth, and duplicate keys.
 pub fn parse(text: &str, file: &Arc<str>) -> (Node, Faults) {
     let start = Origin::start_of(file);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -86,7 +88,8 @@ pub fn parse(text: &str, file: &Arc<str>) -> (Node, Faults) {
     }
 }
 
-/// Turns what the library parsed into nodes. Values come in the order of the text, so counting lines takes one pass.
+/// Converts the parser's output into nodes. Values arrive in the order of the text, so one pass
+/// counts the lines.
 struct Reader<'a> {
     text: &'a str,
     file: &'a Arc<str>,
@@ -130,7 +133,7 @@ impl Reader<'_> {
 
     fn node(&mut self, value: &ast::Value<'_>, depth: usize) -> Node {
         let origin = self.origin(value.range().start);
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             self.fault(&origin, too_deep());
             return Node::new(&origin, Value::Null);
         }
@@ -141,7 +144,7 @@ impl Reader<'_> {
             ast::Value::NumberLit(literal) => match serde_json::Number::from_str(literal.value) {
                 Ok(number) => Value::Number(number),
                 Err(_) => {
-                    self.fault(&origin, format!("is not JSON: {} is no number", quoted(literal.value)));
+                    self.fault(&origin, format!("is not JSON: {} is not a number", quoted(literal.value)));
                     Value::Null
                 }
             },
@@ -157,7 +160,7 @@ impl Reader<'_> {
         for (index, element) in array.elements.iter().enumerate() {
             self.path.enter(Step::Index(index));
             let node = self.node(element, depth + 1);
-            // The library asks for commas between members only.
+            // The parser requires commas between members only.
             let between = end.map(|end| self.text.get(end..element.range().start).unwrap_or_default());
             if between.is_some_and(|between| !has_comma(between)) {
                 self.fault(&node.origin, "is not JSON: expected comma");
@@ -180,7 +183,7 @@ impl Reader<'_> {
             if seen.insert(name) {
                 members.push(Member { name: name.to_owned(), origin, node });
             } else {
-                self.fault(&origin, "is given twice: remove one of the two");
+                self.fault(&origin, "is a duplicate key: remove one of the two");
             }
             self.path.leave();
         }
@@ -189,10 +192,10 @@ impl Reader<'_> {
 }
 
 fn too_deep() -> String {
-    format!("must not stand deeper than {DEEPEST} levels")
+    format!("must not be nested deeper than {MAX_DEPTH} levels")
 }
 
-/// Whether there is a comma outside comments in what stands between two values.
+/// Whether the text between two values contains a comma outside comments.
 fn has_comma(between: &str) -> bool {
     let mut rest = between;
     while let Some(c) = rest.chars().next() {
@@ -224,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_trailing_commas_are_taken() {
+    fn comments_and_trailing_commas_are_accepted() {
         let (value, faults) = parsed("\u{feff}// one\n{ /* two */ \"a\": [1, 2,], \"b\": { \"c\": null, }, }");
         assert_eq!(value, serde_json::json!({"a": [1, 2], "b": {"c": null}}));
         assert!(faults.is_empty());
     }
 
     #[test]
-    fn places_count_lines_and_characters_from_one() {
+    fn positions_count_lines_and_characters_from_one() {
         let (node, _) = parse("{\n  \"ä\": \"ö\", \"b\": 1\n}", &Arc::from("f.json"));
         assert_eq!(node.members()[1].origin.to_string(), "f.json:2:13");
         assert_eq!(node.members()[1].node.origin.to_string(), "f.json:2:18");
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused_with_its_place() {
+    fn a_syntax_error_is_reported_with_its_position() {
         assert_eq!(faults("{\n  \"a\": }"), ["f.json:2:8: is not JSON: unexpected close brace"]);
         assert_eq!(faults("{ a: 1 }"), ["f.json:1:3: is not JSON: expected string for object property"]);
         assert_eq!(faults("{ \"a\": 'x' }"), ["f.json:1:8: is not JSON: single-quoted strings are not allowed"]);
@@ -252,41 +255,41 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_is_an_object() {
+    fn a_document_must_be_an_object() {
         assert_eq!(faults(""), ["f.json:1:1: is empty: write at least {}"]);
         assert_eq!(faults("// nothing\n"), ["f.json:1:1: is empty: write at least {}"]);
         assert_eq!(faults(" [1]"), ["f.json:1:2: must be an object, found an array"]);
     }
 
     #[test]
-    fn a_key_given_twice_is_a_fault_wherever_it_stands() {
-        assert_eq!(faults("{\"a\": 1,\n \"a\": 2}"), ["f.json:2:2: a: is given twice: remove one of the two"]);
+    fn a_duplicate_key_is_a_fault_at_every_level() {
+        assert_eq!(faults("{\"a\": 1,\n \"a\": 2}"), ["f.json:2:2: a: is a duplicate key: remove one of the two"]);
         assert_eq!(
             faults("{\"x\": [{\"a\": 1, \"\\u0061\": 2}]}"),
-            ["f.json:1:17: x[0].a: is given twice: remove one of the two"]
+            ["f.json:1:17: x[0].a: is a duplicate key: remove one of the two"]
         );
     }
 
     #[test]
-    fn sixty_four_levels_are_taken_and_no_more() {
+    fn at_most_sixty_four_levels_are_accepted() {
         let nested = |levels: usize| format!("{{\"a\": {}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
-        assert!(faults(&nested(DEEPEST)).is_empty());
-        for levels in [DEEPEST + 1, 300, 100_000] {
+        assert!(faults(&nested(MAX_DEPTH)).is_empty());
+        for levels in [MAX_DEPTH + 1, 300, 100_000] {
             let faults = faults(&nested(levels));
             assert_eq!(faults.len(), 1, "{levels}");
-            assert!(faults[0].ends_with("must not stand deeper than 64 levels"), "{faults:?}");
+            assert!(faults[0].ends_with("must not be nested deeper than 64 levels"), "{faults:?}");
         }
         assert_eq!(faults(&"{\"a\":".repeat(100_000)).len(), 1);
     }
 
     #[test]
-    fn a_mebibyte_is_read_and_no_more() {
+    fn a_file_larger_than_a_mebibyte_is_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let file = dir.join("f.json");
-        std::fs::write(&file, " ".repeat(LARGEST as usize)).unwrap();
+        std::fs::write(&file, " ".repeat(MAX_BYTES as usize)).unwrap();
         assert!(read(&file).is_ok());
-        std::fs::write(&file, " ".repeat(LARGEST as usize + 1)).unwrap();
+        std::fs::write(&file, " ".repeat(MAX_BYTES as usize + 1)).unwrap();
         assert!(read(&file).unwrap_err().message.contains("at most 1MiB"));
         std::fs::write(&file, b"{\"a\": \"\xff\"}").unwrap();
         assert!(read(&file).unwrap_err().message.contains("at byte 7"));
@@ -295,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cut_or_changed_text_panics() {
+    fn no_malformed_text_causes_a_panic() {
         let text = "{ // c\n \"ä\\u00e9\": [1.5e3, -0, true, null, {\"b\": \"x\\\"\"},], /* d */ \"c\": {} }";
         let bytes = text.as_bytes();
         for at in 0..bytes.len() {

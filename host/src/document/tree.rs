@@ -1,4 +1,4 @@
-//! JSON in which every value knows where it comes from.
+//! A JSON tree in which every value has its source.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Number};
 use super::fault::Origin;
 use crate::call::text::is_dangerous;
 
-/// A value and its origin.
+/// A value with its source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Node {
     pub origin: Origin,
@@ -30,7 +30,7 @@ pub enum Value {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     pub name: String,
-    /// Where the key stands.
+    /// The source of the key.
     pub origin: Origin,
     pub node: Node,
 }
@@ -45,7 +45,7 @@ impl Node {
         Node::new(origin, Value::Object(Vec::new()))
     }
 
-    /// Plain JSON, all of it from one place.
+    /// Converts plain JSON. Every value gets the same source.
     pub fn from_json(json: serde_json::Value, origin: &Origin) -> Node {
         let value = match json {
             serde_json::Value::Null => Value::Null,
@@ -65,7 +65,7 @@ impl Node {
         Node::new(origin, value)
     }
 
-    /// Without the places.
+    /// Converts to plain JSON, without the sources.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
@@ -80,17 +80,17 @@ impl Node {
         }
     }
 
-    /// As a plain type; `None` when it does not fit.
+    /// Deserialises the value. `None` if it does not fit the type.
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_value(self.to_json()).ok()
     }
 
-    /// The value of a key of an object.
+    /// Returns the value of a key, if this is an object that has the key.
     pub fn get(&self, name: &str) -> Option<&Node> {
         self.members().iter().find(|member| member.name == name).map(|member| &member.node)
     }
 
-    /// The keys of an object; none for anything else.
+    /// Returns the members of an object, or none for any other value.
     pub fn members(&self) -> &[Member] {
         match &self.value {
             Value::Object(members) => members,
@@ -98,7 +98,7 @@ impl Node {
         }
     }
 
-    /// The items of an array; none for anything else.
+    /// Returns the items of an array, or none for any other value.
     pub fn items(&self) -> &[Node] {
         match &self.value {
             Value::List(items) => items,
@@ -117,19 +117,19 @@ impl Node {
         self.value == Value::Null
     }
 
-    /// Takes a key out of an object.
+    /// Removes a key from an object, and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<Node> {
         let Value::Object(members) = &mut self.value else { return None };
         let index = members.iter().position(|member| member.name == name)?;
         Some(members.remove(index).node)
     }
 
-    /// The value at a path.
+    /// Returns the value at a path.
     pub fn at(&self, path: &Path) -> Option<&Node> {
         path.0.iter().try_fold(self, Node::step)
     }
 
-    /// The value at a path, or the nearest one above it that is there.
+    /// Returns the value at a path, or its nearest ancestor that exists.
     pub fn nearest(&self, path: &Path) -> &Node {
         let mut node = self;
         for step in &path.0 {
@@ -148,7 +148,7 @@ impl Node {
         }
     }
 
-    /// Every value without values below it, with its path. An empty array counts, an empty object does not.
+    /// Returns every scalar and array with its path.
     pub fn leaves(&self) -> Vec<(Path, &Node)> {
         let mut leaves = Vec::new();
         self.collect_leaves(&Path::default(), &mut leaves);
@@ -165,7 +165,7 @@ impl Node {
     }
 }
 
-/// Where a value stands: written `routes[0].path`.
+/// The path of a value in a document, written `routes[0].path`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Path(pub Vec<Step>);
 
@@ -176,28 +176,28 @@ pub enum Step {
 }
 
 impl Path {
-    /// From keys: `Path::of(&["http", "listen"])`.
+    /// Creates a path from keys: `Path::of(&["http", "listen"])`.
     pub fn of(keys: &[&str]) -> Path {
         Path(keys.iter().map(|key| Step::Key((*key).to_owned())).collect())
     }
 
-    /// One key further down.
+    /// Returns this path with one more key.
     #[must_use]
     pub fn key(&self, name: &str) -> Path {
         self.with(Step::Key(name.to_owned()))
     }
 
-    /// Goes one step down; [`Path::leave`] goes back.
+    /// Appends a step. [`Path::leave`] removes it.
     pub fn enter(&mut self, step: Step) {
         self.0.push(step);
     }
 
-    /// Goes back up.
+    /// Removes the last step.
     pub fn leave(&mut self) {
         self.0.pop();
     }
 
-    /// One item further down.
+    /// Returns this path with one more index.
     #[must_use]
     pub fn index(&self, index: usize) -> Path {
         self.with(Step::Index(index))
@@ -230,27 +230,28 @@ impl fmt::Display for Path {
 
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$' | '*' | '/');
-    !name.is_empty() && name.len() <= QUOTED && name.chars().all(plain)
+    !name.is_empty() && name.len() <= MAX_QUOTED && name.chars().all(plain)
 }
 
-/// The most characters of a value that a message repeats.
-const QUOTED: usize = 64;
+/// The most characters of a value that a message quotes.
+const MAX_QUOTED: usize = 64;
 
-/// A string as JSON writes it, cut when it is long, and without what would play with a terminal.
+/// Formats a text as a JSON string for a message: cut if it is long, without characters that could
+/// control a terminal.
 pub fn quoted(text: &str) -> String {
-    let mut cut: String = text.chars().take(QUOTED).collect();
+    let mut cut: String = text.chars().take(MAX_QUOTED).collect();
     if cut.len() < text.len() {
         cut.push_str("..");
     }
     printable(&serde_json::Value::String(cut).to_string())
 }
 
-/// The text with a sign in place of each character that could play with a terminal.
+/// Replaces each character that could control a terminal.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_dangerous(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// What was found, for a message.
+/// Writes the value as messages show it after "found".
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_read_like_code_and_quote_what_is_odd() {
+    fn paths_quote_keys_with_special_characters() {
         let path = Path::of(&["routes"]).index(0).key("path");
         assert_eq!(path.to_string(), "routes[0].path");
         assert_eq!(Path::of(&["modules", "test-party"]).to_string(), "modules.test-party");
@@ -277,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn values_in_messages_are_short_and_harmless() {
+    fn quoted_values_are_short_and_printable() {
         assert_eq!(quoted("a\u{1b}[2J\u{9b}\""), "\"a\\u001b[2J\u{fffd}\\\"\"");
         assert_eq!(quoted(&"a".repeat(64)).len(), 66);
         assert_eq!(quoted(&"a".repeat(65)).len(), 68);
     }
 
     #[test]
-    fn a_missing_value_is_reported_at_the_nearest_one() {
+    fn the_nearest_ancestor_stands_in_for_a_missing_value() {
         let mut node = Node::from_json(serde_json::json!({"a": {"b": [1]}}), &Origin::Default);
         assert_eq!(node.nearest(&Path::of(&["a", "b"]).index(3)).to_string(), "an array");
         assert!(node.at(&Path::of(&["a", "c"])).is_none());

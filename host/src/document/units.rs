@@ -1,4 +1,5 @@
-//! Durations and sizes as users write them: `"5s"` or milliseconds, `"64MiB"` or bytes.
+//! Durations and sizes as users write them: `"5s"` or a number of milliseconds, `"64MiB"` or a
+//! number of bytes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +14,8 @@ pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 
-/// The longest duration that can be written: 365 days.
-pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest duration that a document may contain: 365 days.
+pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const TIMES: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("B", 1)];
@@ -22,7 +23,7 @@ const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", GIB), ("MiB", MIB), (
 const TIME_RULE: &str = "a duration such as \"500ms\", \"5s\", \"2m\" or \"1h\", or a whole number of milliseconds";
 const SIZE_RULE: &str = "a size such as \"2KiB\", \"64MiB\" or \"1GiB\", or a whole number of bytes";
 
-/// A duration, to the millisecond.
+/// A duration in whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
@@ -35,7 +36,7 @@ pub struct Size(pub u64);
 #[schemars(inline)]
 pub struct Count(pub u32);
 
-/// A number with a unit behind it.
+/// Parses a number followed by a unit.
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;
@@ -43,7 +44,7 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
-/// In the largest unit that leaves a whole number.
+/// Writes a value in the largest unit that divides it.
 fn write(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let fitting = units.iter().find(|(_, factor)| value != 0 && value.is_multiple_of(*factor));
     match fitting.or(units.last()) {
@@ -55,13 +56,13 @@ fn write(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::
 macro_rules! unit {
     ($unit:ident, $format:literal, $pattern:literal, $units:ident, $rule:ident, $from:expr, $to:expr) => {
         impl $unit {
-            /// From the smallest unit: milliseconds or bytes.
+            /// Converts from the smallest unit: milliseconds or bytes.
             pub fn from_number(number: u64) -> Option<$unit> {
                 let from: fn(u64) -> Option<$unit> = $from;
                 from(number)
             }
 
-            /// In the smallest unit: milliseconds or bytes.
+            /// Converts to the smallest unit: milliseconds or bytes.
             pub fn number(self) -> u64 {
                 let to: fn($unit) -> u64 = $to;
                 to(self)
@@ -69,7 +70,7 @@ macro_rules! unit {
         }
 
         impl FromStr for $unit {
-            /// The rule that it breaks.
+            /// The rule that the text breaks.
             type Err = &'static str;
 
             fn from_str(text: &str) -> Result<$unit, &'static str> {
@@ -128,7 +129,7 @@ unit!(
     "^[0-9]+(ms|s|m|h)$",
     TIMES,
     TIME_RULE,
-    |number| { Some(Duration::from_millis(number)).filter(|time| *time <= LONGEST).map(Time) },
+    |number| { Some(Duration::from_millis(number)).filter(|time| *time <= MAX_DURATION).map(Time) },
     |time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX)
 );
 
@@ -182,15 +183,15 @@ macro_rules! with {
 }
 
 with!(
-    /// For `#[serde(with)]`: a [`Duration`] written as [`Time`].
+    /// For `#[serde(with)]`: writes a [`Duration`] as [`Time`].
     duration: Time as Duration
 );
 with!(
-    /// For `#[serde(with)]`: bytes written as [`Size`].
+    /// For `#[serde(with)]`: writes a number of bytes as [`Size`].
     size: Size as u64
 );
 with!(
-    /// For `#[serde(with)]`: fewer than 4 GiB written as [`Size`].
+    /// For `#[serde(with)]`: writes a number of bytes below 4 GiB as [`Size`].
     size32: Size as u32
 );
 
@@ -218,8 +219,8 @@ mod tests {
     }
 
     #[test]
-    fn a_year_is_the_longest() {
-        assert_eq!(ms("8760h"), Some(LONGEST.as_millis() as u64));
+    fn a_duration_is_a_year_at_most() {
+        assert_eq!(ms("8760h"), Some(MAX_DURATION.as_millis() as u64));
         assert_eq!(ms("8761h"), None);
         assert_eq!(Time::from_number(u64::MAX), None);
     }
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_milliseconds_and_bytes() {
+    fn plain_numbers_are_milliseconds_or_bytes() {
         assert_eq!(serde_json::from_str::<Time>("1500").unwrap(), Time(Duration::from_millis(1500)));
         assert_eq!(serde_json::from_str::<Size>("1500").unwrap(), Size(1500));
         let error = serde_json::from_str::<Size>("\"64MB\"").unwrap_err().to_string();

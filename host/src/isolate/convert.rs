@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{
-    Address, Call, CallError, CallOptions, Emission, Entry, Failure, Group, IsolateId, Origin, Outcome, Passed,
+    Address, Call, CallError, CallOptions, Emission, Failure, GatherEntry, Group, IsolateId, Origin, Outcome, Passed,
     Payload, Receipt, Reply, Skipped, StartupReason, Target, Trigger,
 };
 
@@ -163,8 +163,8 @@ impl From<CallError> for wit::CallError {
     }
 }
 
-impl From<Entry> for wit::Entry {
-    fn from(entry: Entry) -> Self {
+impl From<GatherEntry> for wit::Entry {
+    fn from(entry: GatherEntry) -> Self {
         let outcome = entry.outcome.map(Into::into).map_err(Into::into);
         wit::Entry { isolate: entry.isolate.into(), node: entry.node, outcome }
     }
@@ -276,7 +276,7 @@ mod tests {
 
         let (isolate, node) = (IsolateId::Worker(1), Some("n-2".to_owned()));
         let reply = Reply { extra: extra(), ..Reply::default() };
-        let entry = wit::Entry::from(Entry { isolate, node: node.clone(), outcome: Ok(reply) });
+        let entry = wit::Entry::from(GatherEntry { isolate, node: node.clone(), outcome: Ok(reply) });
         assert_eq!((entry.node.as_deref(), entry.outcome.unwrap().extra), (Some("n-2"), extra()));
 
         let skipped = vec![Skipped { isolate, node, reason: "failed".into() }];

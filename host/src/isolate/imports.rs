@@ -93,6 +93,6 @@ fn too_many(guest: &Guest) -> CallError {
     ))
 }
 
-fn entries(entries: Vec<crate::call::Entry>) -> Vec<wit::types::Entry> {
+fn entries(entries: Vec<crate::call::GatherEntry>) -> Vec<wit::types::Entry> {
     entries.into_iter().map(Into::into).collect()
 }

@@ -36,8 +36,8 @@ use super::services::Services;
 use super::state::{self, State};
 use super::turn::Turns;
 use crate::call::{
-    Call, CallError, Context, Deadline, Ended, Failure, Origin, Outcome, Payload, StartupReason, Trigger, panic_text,
-    text,
+    Call, CallError, CallResult, Context, Deadline, Failure, Origin, Outcome, Payload, StartupReason, Trigger,
+    panic_text, text,
 };
 use crate::engine::NoSpace;
 use crate::registry::{Generation, Isolation};
@@ -313,7 +313,7 @@ impl Drive {
     }
 
     /// What the guest answered, within `limits.payload`.
-    fn checked(&self, outcome: Result<Outcome, Failure>) -> Ended {
+    fn checked(&self, outcome: Result<Outcome, Failure>) -> CallResult {
         let limit = self.program.generation.limits.payload;
         let (payload, beside) = crate::call::sizes(&outcome);
         let too_large = |size: usize, what: &str| {

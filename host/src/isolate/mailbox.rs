@@ -9,7 +9,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::call::{Call, Ended};
+use crate::call::{Call, CallResult};
 use crate::config::Limits;
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ mod tests;
 pub struct Queued {
     pub call: Call,
     /// `None` for calls that nobody waits for.
-    pub reply: Option<oneshot::Sender<Ended>>,
+    pub reply: Option<oneshot::Sender<CallResult>>,
     /// Set when it is taken: whether it counts against `limits.nested` in place of `limits.concurrency`.
     pub nested: bool,
     /// See [`Call::weight`]. 0 until it is needed, which it is not for a call that waits alone.
@@ -28,12 +28,12 @@ pub struct Queued {
 }
 
 impl Queued {
-    pub fn new(call: Call, reply: Option<oneshot::Sender<Ended>>) -> Queued {
+    pub fn new(call: Call, reply: Option<oneshot::Sender<CallResult>>) -> Queued {
         Queued::weighed(call, reply, 0)
     }
 
     /// The same for a call whose weight is known.
-    pub fn weighed(call: Call, reply: Option<oneshot::Sender<Ended>>, weight: u64) -> Queued {
+    pub fn weighed(call: Call, reply: Option<oneshot::Sender<CallResult>>, weight: u64) -> Queued {
         Queued { call, reply, nested: false, weight }
     }
 

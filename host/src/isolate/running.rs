@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::stats::Stats;
-use crate::call::{CallError, Context, Ended, Outcome, Route, Trace, TriggerKind};
+use crate::call::{CallError, CallResult, Context, Outcome, Route, Trace, TriggerKind};
 
 /// One call that has started.
 struct Started {
     context: Arc<Context>,
     trigger: TriggerKind,
-    reply: Option<oneshot::Sender<Ended>>,
+    reply: Option<oneshot::Sender<CallResult>>,
     route: Arc<Route>,
     deadline: Instant,
     nested: bool,
@@ -46,7 +46,7 @@ impl Hasher for Spread {
 }
 
 /// Whether a call's end speaks against the generation it ran in: a crash, a timeout, a status of 500 and above.
-fn is_failure(ended: &Ended) -> bool {
+fn is_failure(ended: &CallResult) -> bool {
     match ended {
         Ok(Outcome::Reply(reply)) => reply.effective_status() >= 500,
         Ok(Outcome::Pass(_)) => false,
@@ -118,7 +118,7 @@ impl Running {
         trigger: TriggerKind,
         route: Arc<Route>,
         nested: bool,
-        reply: Option<oneshot::Sender<Ended>>,
+        reply: Option<oneshot::Sender<CallResult>>,
     ) -> Instant {
         let deadline = context.start(now);
         let id = context.id;
@@ -143,7 +143,7 @@ impl Running {
     }
 
     /// Ends a call and tells its caller, if that still waits.
-    pub fn end(&self, id: u64, ended: Ended) {
+    pub fn end(&self, id: u64, ended: CallResult) {
         if let Some(started) = self.calls.lock().remove(&id) {
             self.vacate(started.nested);
             self.settle(started, ended);
@@ -167,7 +167,7 @@ impl Running {
         handlers
     }
 
-    fn settle(&self, started: Started, ended: Ended) {
+    fn settle(&self, started: Started, ended: CallResult) {
         self.stats.in_flight.dec();
         let in_time = started.context.end();
         if in_time {

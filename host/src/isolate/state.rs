@@ -129,8 +129,8 @@ impl Guest {
             module: self.module.clone(),
             isolate: self.isolate,
             capabilities: self.capabilities.clone(),
-            timeout: generation.limits.timeout,
-            payload: generation.limits.payload,
+            default_timeout: generation.limits.timeout,
+            max_payload: generation.limits.payload,
             context: id.and_then(|id| self.running.context(id)),
         }
     }

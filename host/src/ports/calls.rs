@@ -1,29 +1,29 @@
-//! The way to dispatch.
+//! The port to dispatch.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::BoxFuture;
 use crate::call::{
-    Address, CallError, CallOptions, Context, Emission, Entry, Group, IsolateId, Payload, Receipt, Reply, Target,
+    Address, CallError, CallOptions, Context, Emission, GatherEntry, Group, IsolateId, Payload, Receipt, Reply, Target,
 };
 use crate::config::Capabilities;
 
-/// Who uses an import, and what it may do.
+/// The instance that uses an import, with its capabilities and limits.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub module: Arc<str>,
     pub isolate: IsolateId,
     pub capabilities: Arc<Capabilities>,
-    /// How long a call may take that says nothing else and has no call above it.
-    pub timeout: Duration,
-    /// Bytes a payload may have.
-    pub payload: u64,
-    /// The call in whose name it acts; `None` is background work.
+    /// The timeout of a call that sets none and has no call above it.
+    pub default_timeout: Duration,
+    /// The largest payload in bytes.
+    pub max_payload: u64,
+    /// The call in whose name the instance acts. `None` means background work.
     pub context: Option<Arc<Context>>,
 }
 
-/// What the imports `broadcast` and `rpc` need of dispatch.
+/// The functions of dispatch for the imports `broadcast` and `rpc`.
 pub trait Calls: Send + Sync {
     fn emit(&self, from: Caller, what: Emission, payload: Payload) -> Result<Receipt, CallError>;
 
@@ -33,7 +33,7 @@ pub trait Calls: Send + Sync {
         what: Emission,
         payload: Payload,
         timeout: Option<Duration>,
-    ) -> BoxFuture<Result<Vec<Entry>, CallError>>;
+    ) -> BoxFuture<Result<Vec<GatherEntry>, CallError>>;
 
     fn call(
         &self,
@@ -51,7 +51,7 @@ pub trait Calls: Send + Sync {
         route: String,
         payload: Payload,
         options: CallOptions,
-    ) -> BoxFuture<Result<Vec<Entry>, CallError>>;
+    ) -> BoxFuture<Result<Vec<GatherEntry>, CallError>>;
 
     fn notify(
         &self,
@@ -63,13 +63,13 @@ pub trait Calls: Send + Sync {
     ) -> Result<u32, CallError>;
 }
 
-/// Nothing can be called.
+/// The port of a host that serves no modules.
 #[derive(Debug, Clone, Copy)]
 pub struct NoCalls;
 
 impl Calls for NoCalls {
     fn emit(&self, _: Caller, _: Emission, _: Payload) -> Result<Receipt, CallError> {
-        Err(nobody())
+        Err(unavailable())
     }
 
     fn gather(
@@ -78,12 +78,12 @@ impl Calls for NoCalls {
         _: Emission,
         _: Payload,
         _: Option<Duration>,
-    ) -> BoxFuture<Result<Vec<Entry>, CallError>> {
-        Box::pin(std::future::ready(Err(nobody())))
+    ) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
+        Box::pin(std::future::ready(Err(unavailable())))
     }
 
     fn call(&self, _: Caller, _: Target, _: String, _: Payload, _: CallOptions) -> BoxFuture<Result<Reply, CallError>> {
-        Box::pin(std::future::ready(Err(nobody())))
+        Box::pin(std::future::ready(Err(unavailable())))
     }
 
     fn call_every(
@@ -93,15 +93,15 @@ impl Calls for NoCalls {
         _: String,
         _: Payload,
         _: CallOptions,
-    ) -> BoxFuture<Result<Vec<Entry>, CallError>> {
-        Box::pin(std::future::ready(Err(nobody())))
+    ) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
+        Box::pin(std::future::ready(Err(unavailable())))
     }
 
     fn notify(&self, _: Caller, _: Address, _: String, _: Payload, _: CallOptions) -> Result<u32, CallError> {
-        Err(nobody())
+        Err(unavailable())
     }
 }
 
-fn nobody() -> CallError {
-    CallError::Unavailable("this host serves no modules that can be called".to_owned())
+fn unavailable() -> CallError {
+    CallError::Unavailable("this host only inspects modules and makes no calls".to_owned())
 }

@@ -1,5 +1,5 @@
 use std::future::Future;
 use std::pin::Pin;
 
-/// What a port returns when the caller waits.
+/// The future that a port returns.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

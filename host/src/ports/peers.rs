@@ -1,25 +1,26 @@
-//! The way to other nodes.
+//! The port to other nodes.
 
 use super::BoxFuture;
-use crate::call::{CallError, Entry, Peer, PeerBroadcast, PeerCall};
+use crate::call::{CallError, GatherEntry, Peer, PeerBroadcast, PeerCall};
 
-/// What dispatch needs of the cluster. Nothing here waits but the future of [`Peers::call`].
+/// The functions of the cluster for dispatch. Only the future of [`Peers::call`] waits.
 pub trait Peers: Send + Sync {
-    /// The other nodes that are alive, in the order of their ids.
+    /// Returns the other nodes that are alive, sorted by id.
     fn nodes(&self) -> Vec<Peer>;
 
-    /// Makes a call on another node: one entry for each place that it reaches there. The caller has its timeout when the
-    /// envelope's time is over, whether this has resolved or not.
-    fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<Entry>, CallError>>;
+    /// Makes a call on another node. Resolves with one entry for each isolate that the call reaches.
+    /// The caller gets a timeout when the envelope's time is over, even if the future has not
+    /// resolved.
+    fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>>;
 
-    /// Sends a call that nobody waits for.
+    /// Sends a call without waiting for its result.
     fn notify(&self, node: &str, call: PeerCall) -> Result<(), CallError>;
 
-    /// Sends a broadcast to every other node, and returns how many those are.
+    /// Sends a broadcast to every other node. Returns the number of nodes.
     fn broadcast(&self, broadcast: PeerBroadcast) -> u32;
 }
 
-/// There is no other node.
+/// The port of a single node.
 #[derive(Debug, Clone, Copy)]
 pub struct NoPeers;
 
@@ -28,12 +29,12 @@ impl Peers for NoPeers {
         Vec::new()
     }
 
-    fn call(&self, node: &str, _: PeerCall) -> BoxFuture<Result<Vec<Entry>, CallError>> {
-        Box::pin(std::future::ready(Err(gone(node))))
+    fn call(&self, node: &str, _: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
+        Box::pin(std::future::ready(Err(lost(node))))
     }
 
     fn notify(&self, node: &str, _: PeerCall) -> Result<(), CallError> {
-        Err(gone(node))
+        Err(lost(node))
     }
 
     fn broadcast(&self, _: PeerBroadcast) -> u32 {
@@ -41,6 +42,6 @@ impl Peers for NoPeers {
     }
 }
 
-fn gone(node: &str) -> CallError {
+fn lost(node: &str) -> CallError {
     CallError::Unavailable(format!("node {node} was lost"))
 }

@@ -1,44 +1,46 @@
-//! The way to the swap.
+//! The port to the swap.
 
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::BoxFuture;
 use crate::call::{CallError, IsolateId, Receipt};
 
-/// What the import `broadcast.reload`, and an instance that is worn, need of the swap.
+/// The functions of the swap for the import `broadcast.reload` and for worn instances.
 pub trait Reloads: Send + Sync {
-    /// Asks for a reload of one module, or of all. Returns at once.
+    /// Requests a reload of one module, or of all. Returns without waiting for the reload.
     fn request(&self, module: Option<&str>) -> Result<Receipt, CallError>;
 
-    /// Puts a new instance in the place of a worn one, with its state. Does nothing when that does not serve any more.
+    /// Replaces a worn instance with a new one that gets its state. Does nothing if the instance no
+    /// longer serves.
     fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), CallError>>;
 }
 
-/// Nothing is reloaded.
+/// The port of a host that does not reload.
 #[derive(Debug, Clone, Copy)]
 pub struct NoReloads;
 
 impl Reloads for NoReloads {
     fn request(&self, _: Option<&str>) -> Result<Receipt, CallError> {
-        Err(nobody())
+        Err(unavailable())
     }
 
     fn renew(&self, _: &str, _: IsolateId, _: u64) -> BoxFuture<Result<(), CallError>> {
-        Box::pin(std::future::ready(Err(nobody())))
+        Box::pin(std::future::ready(Err(unavailable())))
     }
 }
 
-fn nobody() -> CallError {
+fn unavailable() -> CallError {
     CallError::Unavailable("this host does not reload modules".to_owned())
 }
 
-/// The way to a swap that is made after the ports, because it needs them itself. Answers as [`NoReloads`] before it is
-/// set and after the swap was dropped: it does not keep the swap alive, which would be a cycle.
+/// A port whose swap is set later, because the swap itself needs the ports. It acts like
+/// [`NoReloads`] until the swap is set and after the swap is dropped. Its reference is weak, because
+/// a strong one would form a cycle.
 #[derive(Default)]
 pub struct LateReloads(OnceLock<Weak<dyn Reloads>>);
 
 impl LateReloads {
-    /// Leads to `reloads` from now on. The first one counts.
+    /// Sets the swap. Only the first call has an effect.
     pub fn set(&self, reloads: &Arc<impl Reloads + 'static>) {
         let weak = Arc::downgrade(reloads);
         let _ = self.0.set(weak);
@@ -73,7 +75,7 @@ mod tests {
 
     impl Reloads for Swap {
         fn request(&self, _: Option<&str>) -> Result<Receipt, CallError> {
-            Err(CallError::NotFound("asked".to_owned()))
+            Err(CallError::NotFound("requested".to_owned()))
         }
 
         fn renew(&self, _: &str, _: IsolateId, _: u64) -> BoxFuture<Result<(), CallError>> {
@@ -82,18 +84,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_late_swap_is_asked_while_it_lives_and_not_kept_alive() {
+    async fn a_late_swap_is_used_while_it_lives_and_not_kept_alive() {
         let late = LateReloads::default();
-        let ask = || late.request(None).unwrap_err().code();
-        assert_eq!(ask(), "unavailable");
+        let request = || late.request(None).unwrap_err().code();
+        assert_eq!(request(), "unavailable");
 
         let swap = Arc::new(Swap);
         late.set(&swap);
-        assert_eq!(ask(), "not-found");
+        assert_eq!(request(), "not-found");
         assert_eq!(late.renew("m", IsolateId::Master, 1).await, Ok(()));
 
         drop(swap);
-        assert_eq!(ask(), "unavailable");
-        assert_eq!(late.renew("m", IsolateId::Master, 1).await, Err(nobody()));
+        assert_eq!(request(), "unavailable");
+        assert_eq!(late.renew("m", IsolateId::Master, 1).await, Err(unavailable()));
     }
 }

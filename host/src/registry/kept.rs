@@ -85,7 +85,7 @@ impl Kept {
     /// What is kept of a module. An index that is no JSON counts as empty, one that cannot be read
     /// is an error.
     fn index(&self, module: &str) -> io::Result<Index> {
-        let mut index: Index = match files::read(&self.of(module).join(INDEX), source::LARGEST) {
+        let mut index: Index = match files::read(&self.of(module).join(INDEX), source::MAX_BYTES) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Index::default(),
             Err(ReadError::Io(error)) => return Err(error),
@@ -174,7 +174,7 @@ impl Kept {
     ) -> Result<Manifest, KeptError> {
         let (manifest, component) = self.files(module, generation);
         let lost = |source| KeptError::Unreadable { generation: short(generation).to_owned(), source };
-        let text = files::read(&manifest, source::LARGEST).map_err(lost)?;
+        let text = files::read(&manifest, source::MAX_BYTES).map_err(lost)?;
         if digest(&files::digest(&component, most).map_err(lost)?, &text) != generation {
             return Err(KeptError::Changed { generation: short(generation).to_owned() });
         }
@@ -225,7 +225,7 @@ impl Kept {
 /// What is in a module's folder, whether it can be loaded or not. Of a component larger than `most`
 /// only the size counts, since it is refused for that.
 pub fn folder_digest(dir: &Path, most: u64) -> String {
-    let text = files::read(&dir.join(FILE_NAME), source::LARGEST).unwrap_or_default();
+    let text = files::read(&dir.join(FILE_NAME), source::MAX_BYTES).unwrap_or_default();
     let component = Manifest::load(dir).ok().map(|manifest| files::digest(&manifest.component, most));
     let component = match component {
         Some(Ok(digest)) => digest,

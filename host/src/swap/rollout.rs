@@ -15,7 +15,7 @@ use super::outcome::Ended;
 use super::run::Run;
 use super::swapper::Swapper;
 use super::union::Union;
-use crate::api::{Outcome, Reloaded};
+use crate::api::{ReloadOutcome, Reloaded};
 use crate::isolate::Program;
 use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout};
 
@@ -116,7 +116,7 @@ impl Swapper {
                 self.keep(&canary.candidate).await;
                 let (short, before) = (generation.short_digest(), from.short_digest());
                 tracing::info!(%module, generation = %short, from = %before, "the trial is over, every worker serves it");
-                let swapped = Run::outcome(module, Outcome::Swapped, &generation.digest);
+                let swapped = Run::outcome(module, ReloadOutcome::Swapped, &generation.digest);
                 let running = running + canary.running;
                 let swapped = Reloaded { from: Some(before.to_owned()), running, ..swapped };
                 // Nobody may wait for it.

@@ -17,7 +17,7 @@ use super::progress::Turn;
 use super::request::Want;
 use super::swapper::Swapper;
 use super::union::Union;
-use crate::api::{Outcome, Reloaded};
+use crate::api::{ReloadOutcome, Reloaded};
 use crate::call::IsolateId;
 use crate::files::aside;
 use crate::isolate::{Program, Slot};
@@ -73,7 +73,7 @@ impl Run<'_> {
         self.swapper.end_trial(self.module, holding).await;
         let same = candidate.is(&holding.program.generation);
         if same && !self.want.renew && self.is_served(&holding.program) {
-            return Ok(Ran::Done(Run::outcome(self.module, Outcome::Unchanged, &candidate.digest)));
+            return Ok(Ran::Done(Run::outcome(self.module, ReloadOutcome::Unchanged, &candidate.digest)));
         }
         let program = Arc::new(self.load(&candidate).await?);
         let rollout = candidate.manifest.rollout.clone();
@@ -83,7 +83,7 @@ impl Run<'_> {
         }
     }
 
-    pub fn outcome(module: &str, outcome: Outcome, digest: &str) -> Reloaded {
+    pub fn outcome(module: &str, outcome: ReloadOutcome, digest: &str) -> Reloaded {
         Reloaded {
             module: module.to_owned(),
             outcome,
@@ -158,7 +158,7 @@ impl Run<'_> {
         }
         let (generation, from) = (program.generation.short_digest(), from.short_digest());
         tracing::info!(module = %self.module, %generation, %from, took = ?begun.elapsed(), running, "swapped");
-        let swapped = Run::outcome(self.module, Outcome::Swapped, &candidate.digest);
+        let swapped = Run::outcome(self.module, ReloadOutcome::Swapped, &candidate.digest);
         Ok(Reloaded { from: Some(from.to_owned()), running, ..swapped })
     }
 
@@ -171,7 +171,7 @@ impl Run<'_> {
         if self.is_served(&program) {
             self.swapper.keep(&candidate).await;
         }
-        let started = Run::outcome(self.module, Outcome::Started, &candidate.digest);
+        let started = Run::outcome(self.module, ReloadOutcome::Started, &candidate.digest);
         tracing::info!(module = %self.module, generation = started.generation, "serves");
         Ok(started)
     }
@@ -198,7 +198,7 @@ impl Run<'_> {
             return Err(SwapError::NotFound(self.module.to_owned()));
         }
         tracing::info!(module = %self.module, "its folder is gone: not served any more");
-        Ok(Reloaded { generation: None, ..Run::outcome(self.module, Outcome::Removed, "") })
+        Ok(Reloaded { generation: None, ..Run::outcome(self.module, ReloadOutcome::Removed, "") })
     }
 }
 

@@ -1,5 +1,5 @@
-//! A thread with a runtime and an isolate. A broker or the master is only that; a worker adds
-//! sockets.
+//! A thread with a runtime and an isolate. Brokers and the master consist of this only; a worker also
+//! has sockets.
 
 use std::io;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use tokio_util::sync::CancellationToken;
 use crate::call::IsolateId;
 use crate::isolate::Isolate;
 
-/// How long a thread may take to end before it is left behind.
-const LAST_TURN: Duration = Duration::from_secs(2);
+/// How long the host waits for a thread to end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A thread that runs until `end` is cancelled.
+/// A thread with an isolate. It runs until it is cancelled.
 pub struct Thread {
     pub isolate: Arc<Isolate>,
     end: CancellationToken,
-    /// Closed by the thread when it ends.
+    /// The thread closes this channel when it ends.
     ended: Receiver<()>,
 }
 
 impl Thread {
-    /// Starts the thread. It waits for modules.
+    /// Starts the thread, without modules.
     pub fn start(id: IsolateId) -> io::Result<Thread> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let isolate = Arc::new(Isolate::new(id, runtime.handle().clone()));
@@ -40,15 +40,16 @@ impl Thread {
         Ok(Thread { isolate, end, ended })
     }
 
-    /// Tells the thread to end.
+    /// Tells the thread to end, without waiting.
     pub fn cancel(&self) {
         self.end.cancel();
     }
 
-    /// Ends the thread and drops its tasks. A thread that host code blocks is left behind.
+    /// Ends the thread and drops its tasks. Gives up after [`END_TIMEOUT`] if host code blocks the
+    /// thread.
     pub fn end(&mut self) {
         self.cancel();
-        if self.ended.recv_timeout(LAST_TURN) == Err(RecvTimeoutError::Timeout) {
+        if self.ended.recv_timeout(END_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             tracing::error!(isolate = %self.isolate.id, "the thread does not end: host code blocks it");
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
-use crate::config::{Capabilities, LimitsPatch, schema, unserved};
+use crate::config::{Capabilities, LimitsPatch, schema, unsupported};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "module.json";
@@ -20,7 +20,7 @@ pub const MOST: usize = 1024;
 /// What a module says about itself.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-unserved" = unserved::MODULE))]
+#[schemars(extend("x-unsupported" = unsupported::MODULE))]
 #[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawManifest {
     /// The schema of this file, for editors. Default none.
@@ -111,7 +111,7 @@ fn one_or_many_schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema 
 /// What stands before a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline, extend("x-unserved" = unserved::MIDDLEWARES))]
+#[schemars(inline, extend("x-unsupported" = unsupported::MIDDLEWARES))]
 pub enum Middleware {
     /// Only calls from inside: 403 from outside.
     Inner,

@@ -27,17 +27,17 @@ pub fn effective_limits(manifest: &Manifest, config: &Config) -> Result<Limits, 
     let operator = config.module(&manifest.name).limits;
     let limits = Limits::default().capped(ceiling).with(&manifest.limits).with(&operator);
     let mut faults = Faults::default();
-    for above in limits.above(ceiling) {
-        let own = KeyPath::of(&["limits", above.key]);
-        let over = KeyPath::of(&["modules", &manifest.name, "limits", above.key]);
+    for exceeded in limits.exceeding(ceiling) {
+        let own = KeyPath::of(&["limits", exceeded.key]);
+        let over = KeyPath::of(&["modules", &manifest.name, "limits", exceeded.key]);
         let (node, path) = match config.effective.at(&over) {
             Some(node) => (node, over),
             None => (manifest.source.nearest(&own), own),
         };
-        let highest = config.origin(&KeyPath::of(&["limits", "max", above.key]));
+        let highest = config.origin(&KeyPath::of(&["limits", "max", exceeded.key]));
         let message = format!(
             "must be at most {}, the operator's ceiling limits.max.{} ({highest}), found {}: ask for less, or raise the ceiling",
-            above.ceiling, above.key, above.asked
+            exceeded.ceiling, exceeded.key, exceeded.requested
         );
         faults.push(Fault::new(&node.origin, path, message));
     }
@@ -48,7 +48,7 @@ pub fn effective_limits(manifest: &Manifest, config: &Config) -> Result<Limits, 
 pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
     let lacking = manifest.capabilities.lacking(&config.module(&manifest.name).grants);
     let mut faults = Faults::default();
-    for (kind, name) in lacking.asks() {
+    for (kind, name) in lacking.requests() {
         let path = KeyPath::of(&["capabilities", kind.key]);
         let items = manifest.source.at(&path).map(Node::items).unwrap_or_default();
         let (path, what) = match &name {

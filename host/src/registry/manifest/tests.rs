@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::model::Startup;
 use super::*;
-use crate::config::{Config, Limits, unserved};
+use crate::config::{Config, Limits, unsupported};
 use crate::registry::segment::Segment;
 
 const DIR: &str = "/modules/test-party";
@@ -122,19 +122,19 @@ fn the_folders_name_is_the_modules() {
 
 #[test]
 fn what_is_not_served_yet_is_refused_by_name() {
-    for key in unserved::MODULE {
-        assert_eq!(fault(&format!("\"{key}\": {{}}")), format!("{key}: not served by this version yet"));
+    for key in unsupported::MODULE {
+        assert_eq!(fault(&format!("\"{key}\": {{}}")), format!("{key}: not supported by this version yet"));
     }
-    for key in unserved::CAPABILITIES {
+    for key in unsupported::CAPABILITIES {
         assert_eq!(
             fault(&format!("\"capabilities\": {{\"{key}\": []}}")),
-            format!("capabilities.{key}: not served by this version yet")
+            format!("capabilities.{key}: not supported by this version yet")
         );
     }
-    for name in unserved::MIDDLEWARES {
+    for name in unsupported::MIDDLEWARES {
         let fault =
             fault(&format!("\"routes\": [{{\"path\": \"a\", \"handler\": \"h\", \"middlewares\": [\"{name}\"]}}]"));
-        assert_eq!(fault, format!("routes[0].middlewares[0]: \"{name}\": not served by this version yet"));
+        assert_eq!(fault, format!("routes[0].middlewares[0]: \"{name}\": not supported by this version yet"));
     }
 }
 
@@ -170,7 +170,9 @@ fn values_of_another_kind_are_refused() {
     assert_eq!(fault("\"routes\": [{\"path\": 1, \"handler\": \"h\"}]"), "routes[0].path: must be a string, found 1");
     assert_eq!(fault("\"routes\": [{\"path\": \"a\"}]"), "routes[0].handler: is required");
     assert_eq!(fault("\"capabilities\": {\"reload\": 1}"), "capabilities.reload: must be true or false, found 1");
-    assert!(fault("\"capabilities\": {\"rpc\": [\"Chat\"]}").contains("must be \"*\" for all or the name of a module"));
+    assert!(
+        fault("\"capabilities\": {\"rpc\": [\"Chat\"]}").contains("must be \"*\" for all modules, or a module name")
+    );
     assert!(fault("\"build\": {\"command\": \" \"}").contains("build.command: must be a command"));
     assert!(
         fault("\"build\": {\"command\": \"x\", \"watch\": [\"../src\"]}").contains("build.watch[0]: must stay inside")

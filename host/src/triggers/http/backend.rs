@@ -6,7 +6,7 @@ use http::Method;
 
 use super::content::HostRoute;
 use super::index::IndexModule;
-use crate::call::{CallError, Ended, HttpRequest};
+use crate::call::{CallError, CallResult, HttpRequest};
 use crate::registry::router::{Found, Matched};
 
 /// Finds and runs the routes of a worker. Cloned once per connection.
@@ -25,8 +25,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Runs a route that [`Backend::find`] returned. The trigger drops the future when the client
     /// leaves, which must not end the call.
-    fn call(&self, module: &Self::Module, matched: Matched, request: HttpRequest)
-    -> impl Future<Output = Ended> + Send;
+    fn call(
+        &self,
+        module: &Self::Module,
+        matched: Matched,
+        request: HttpRequest,
+    ) -> impl Future<Output = CallResult> + Send;
 
     /// Finds a route of the host itself by the whole path of a request, which is not below `/api/`.
     fn host_route(&self, _path: &str) -> Option<HostRoute> {

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::content::{Answer, Content, Handover, HostRequest, HostRoute, SocketHandler};
 use super::*;
-use crate::call::{self, CallError, Ended, HttpRequest, Outcome, Payload, Reply};
+use crate::call::{self, CallError, CallResult, HttpRequest, Outcome, Payload, Reply};
 use crate::config::{HttpConfig, opens_test_routes};
 use crate::net::{self, Buffered};
 use crate::registry::router::{Found, Matched, RouteSpec, Router};
@@ -33,7 +33,7 @@ mod requests;
 mod sockets;
 mod streams;
 
-type Handler = Arc<dyn Fn(Vec<(String, String)>, HttpRequest) -> BoxFuture<'static, Ended> + Send + Sync>;
+type Handler = Arc<dyn Fn(Vec<(String, String)>, HttpRequest) -> BoxFuture<'static, CallResult> + Send + Sync>;
 
 type HostHandler = Arc<dyn Fn(HostRequest) -> Answer + Send + Sync>;
 
@@ -67,7 +67,7 @@ impl Backend for Fake {
         MAX_PAYLOAD
     }
 
-    async fn call(&self, (): &(), matched: Matched, request: HttpRequest) -> Ended {
+    async fn call(&self, (): &(), matched: Matched, request: HttpRequest) -> CallResult {
         let handler = self.handlers[&*matched.route.handler].clone();
         handler(matched.params, request).await
     }
@@ -119,7 +119,7 @@ impl Builder {
         handler: impl Fn(Vec<(String, String)>, HttpRequest) -> F + Send + Sync + 'static,
     ) -> Builder
     where
-        F: Future<Output = Ended> + Send + 'static,
+        F: Future<Output = CallResult> + Send + 'static,
     {
         let (method, path) = text.split_once(' ').unwrap();
         let segment = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
@@ -142,7 +142,7 @@ impl Builder {
     fn route(
         self,
         text: &str,
-        handler: impl Fn(Vec<(String, String)>, HttpRequest) -> Ended + Send + Sync + 'static,
+        handler: impl Fn(Vec<(String, String)>, HttpRequest) -> CallResult + Send + Sync + 'static,
     ) -> Builder {
         self.answers(text, move |params, request| std::future::ready(handler(params, request)))
     }
@@ -318,11 +318,11 @@ impl Client {
     }
 }
 
-fn ok(text: &str) -> Ended {
+fn ok(text: &str) -> CallResult {
     replied(0, &[], Payload::Text(text.to_owned()))
 }
 
-fn replied(status: u16, headers: &[(&str, &str)], payload: Payload) -> Ended {
+fn replied(status: u16, headers: &[(&str, &str)], payload: Payload) -> CallResult {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Ok(Outcome::Reply(Reply { status, headers, payload, extra: Vec::new() }))
 }

@@ -1,4 +1,4 @@
-//! The smaller sections.
+//! The smaller sections of `fanfare.json`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::formats::{Address, NodeName};
 use super::limits::{Limits, LimitsPatch};
 use crate::document::units::{GIB, MIB, Size, Time};
 
-/// Who this node is.
+/// The identity of this node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct NodeConfig {
-    /// Its own name. Default `node-1`.
+    /// The node's name, unique in a cluster. Default `node-1`.
     #[schemars(with = "NodeName")]
     pub id: String,
-    /// The type it shares with others that do the same work. Default `node`.
+    /// The server type, shared by all nodes that do the same work. Default `node`.
     #[schemars(with = "NodeName")]
     pub server: String,
 }
@@ -28,11 +28,11 @@ impl Default for NodeConfig {
     }
 }
 
-/// The operator's listener: readiness, metrics, control.
+/// The operator's listener: readiness, metrics and control.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AdminConfig {
-    /// The address to listen on: IP address and port. Default `127.0.0.1:8081`.
+    /// The IP address and port to listen on. Port 0 picks a free one. Default `127.0.0.1:8081`.
     #[schemars(with = "Address")]
     pub listen: SocketAddr,
 }
@@ -43,15 +43,16 @@ impl Default for AdminConfig {
     }
 }
 
-/// How WebAssembly is compiled and run.
+/// How the host compiles and runs WebAssembly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct EngineConfig {
-    /// The longest turn of a handler that computes before others get theirs, 1 ms to 1 s. Default `10ms`.
+    /// How long a handler may compute before it yields to other tasks on its thread, 1 ms to 1 s.
+    /// Default `10ms`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 1_000))]
     pub tick: Duration,
-    /// The memory that compiling one component may take, 64 MiB to 1 TiB. Default `4GiB`.
+    /// Memory that compiling one component may use, 64 MiB to 1 TiB. Default `4GiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 64u64 << 20, "maximum" = 1u64 << 40))]
     pub compile_memory: u64,
@@ -63,22 +64,25 @@ pub struct EngineConfig {
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1_024, "maximum" = 1u64 << 30))]
     pub max_component: u64,
-    /// Instances of core modules that one instance of a component may make, 1 to 10000. Default 1000.
+    /// The most core module instances in one instance of a component, 1 to 10000. Default 1000.
     #[schemars(extend("minimum" = 1, "maximum" = 10_000))]
     pub max_instances: u32,
-    /// Linear memories of one instance of a component, each of which reserves 4 GiB of address space, 1 to 10000. Default 64.
+    /// The most linear memories in one instance of a component, 1 to 10000. Each one reserves 4 GiB
+    /// of address space. Default 64.
     #[schemars(extend("minimum" = 1, "maximum" = 10_000))]
     pub max_memories: u32,
-    /// The host's own memory for one instance of a component, besides its linear memories: globals, tables as they begin, functions
-    /// and modules. 64 KiB to 1 GiB. Default `16MiB`.
+    /// Memory that the host may use for one instance of a component, 64 KiB to 1 GiB. It holds
+    /// globals, the initial tables, functions and modules; linear memories do not count. Default
+    /// `16MiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 65_536, "maximum" = 1u64 << 30))]
     pub max_instance_size: u64,
-    /// The address space that the memories of all instances of the node may reserve together, 8 GiB to 120 TiB. Default `64TiB`.
+    /// Address space that the linear memories of all instances on this node may reserve together,
+    /// 8 GiB to 120 TiB. Default `64TiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 8u64 << 30, "maximum" = 120u64 << 40))]
     pub address_space: u64,
-    /// The most that compiled components kept on disk may take together, 1 MiB to 1 TiB. Default `1GiB`.
+    /// Disk space for the cache of compiled components, 1 MiB to 1 TiB. Default `1GiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1u64 << 20, "maximum" = 1u64 << 40))]
     pub cache_size: u64,
@@ -100,30 +104,34 @@ impl Default for EngineConfig {
     }
 }
 
-/// What happens when an instance crashes, or its thread is blocked.
+/// How the host restarts instances that crash and notices threads that are blocked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct IsolateConfig {
-    /// The wait before the second restart; it doubles with each one. The first comes at once. 1 ms to 1 h. Default `100ms`.
+    /// The delay before the second restart, 1 ms to 1 h. The first restart happens at once, and the
+    /// delay doubles with each further one. Default `100ms`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub restart_backoff: Duration,
-    /// The longest wait before a restart, at least `restartBackoff`, at most 1 h. Default `30s`.
+    /// The longest delay before a restart, `restartBackoff` to 1 h. Default `30s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub restart_backoff_max: Duration,
-    /// How many restarts within `restartWindow` are borne before the module is given up on that isolate, 0 to 10000. Default 10.
+    /// Restarts allowed within `restartWindow` before the module is marked failed in that isolate,
+    /// 0 to 10000. Default 10.
     #[schemars(extend("minimum" = 0, "maximum" = 10_000))]
     pub max_restarts: u32,
-    /// The time in which restarts are counted, 1 ms to 24 h. Default `1m`.
+    /// The period over which restarts are counted, 1 ms to 24 h. Default `1m`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 86_400_000))]
     pub restart_window: Duration,
-    /// How long an isolate's thread may do nothing before it is reported as blocked by host code, 10 ms to 1 h. Default `5s`.
+    /// How long an isolate's thread may stop responding before the host reports that host code
+    /// blocks it, 10 ms to 1 h. Default `5s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 10, "maximum" = 3_600_000))]
     pub blocked_after: Duration,
-    /// Calls that an instance starts before its thread's other instances and connections get their turn, 1 to 65536. Default 64.
+    /// Calls that an instance may start before it yields to the other instances and connections on
+    /// its thread, 1 to 65536. Default 64.
     #[schemars(extend("minimum" = 1, "maximum" = 65_536))]
     pub turn_calls: u32,
 }
@@ -141,39 +149,45 @@ impl Default for IsolateConfig {
     }
 }
 
-/// How another generation of a module takes over.
+/// How a new generation of a module replaces the running one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct SwapConfig {
-    /// Whether changes of `modulesDir` and of this file are taken up by themselves; else `fanfare reload` does. Default true.
+    /// Whether the host reloads by itself when `modulesDir` or this file changes. If false, only
+    /// `fanfare reload` loads changes. Default true.
     pub watch: bool,
-    /// How often the folders are looked at although the system tells of no change: some file systems never do, and with many
-    /// changes one after another it tells late. 50 ms to 1 h. Default `2s`.
+    /// How often the host scans the folders without a notification from the system, 50 ms to 1 h.
+    /// Some file systems send no notifications, and many changes in a row delay them. Default `2s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 50, "maximum" = 3_600_000))]
     pub poll: Duration,
-    /// How long nobody may have written to a module's files before they are read, 0 to 1 m. Default `50ms`.
+    /// How long a module's files must stay unchanged before the host reads them, 0 to 1 m. Default
+    /// `50ms`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 60_000))]
     pub settle: Duration,
-    /// How long a folder that is gone may take to come back before its module is let go, and a file that ends in the middle to
-    /// become whole before it is refused. 0 to 1 m. Default `2s`.
+    /// How long the host waits for a removed folder to reappear before it removes the module, and
+    /// for an incomplete file to become complete before it rejects the reload, 0 to 1 m. Default
+    /// `2s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 60_000))]
     pub removal: Duration,
-    /// How long files may go on changing before a reload gives up waiting for them, 1 s to 1 h. Default `30s`.
+    /// How long a reload waits for files that keep changing before it fails, 1 s to 1 h. Default
+    /// `30s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1_000, "maximum" = 3_600_000))]
     pub patience: Duration,
-    /// How long running calls may take to end before a `snapshot` is taken beside them, 0 to 1 h. Default `5s`.
+    /// How long a swap waits for running calls to end before it saves state with `snapshot` while
+    /// they still run, 0 to 1 h. Default `5s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
     pub quiesce: Duration,
-    /// How long `save` and `load` of `snapshot` may take, each in all workers together, 1 ms to 1 h. Default `5s`.
+    /// The time limit of `snapshot`, 1 ms to 1 h: once for `save` in all workers together, and once
+    /// for `load`. Default `5s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub timeout: Duration,
-    /// Bytes that one `save` may give, 1 B to 1 TiB. Default `64MiB`.
+    /// The largest state that one `save` may return, 1 byte to 1 TiB. Default `64MiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1, "maximum" = 1_099_511_627_776_u64))]
     pub state: u64,
@@ -198,12 +212,14 @@ impl Default for SwapConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// How long calls in flight may take to end after the first signal, 0 to 1 h. Default `10s`.
+    /// How long the host waits for running calls to end after the first signal, 0 to 1 h. It then
+    /// drops them. Default `10s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
     pub drain: Duration,
-    /// How long the host still accepts connections and keeps idle ones open after the first signal, as a part of `drain`: a
-    /// client that sends a request meanwhile gets its answer, and learns with it that the connection ends. 0 to 1 h. Default `1s`.
+    /// How long the host still accepts connections and keeps idle ones open after the first signal,
+    /// 0 to 1 h. This time is part of `drain`. A client that sends a request during it receives the
+    /// response and the notice that the connection closes. Default `1s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
     pub linger: Duration,
@@ -215,11 +231,11 @@ impl Default for ShutdownConfig {
     }
 }
 
-/// Calls that make calls.
+/// Calls that guests make.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct CallsConfig {
-    /// How deep calls may nest: rpc, gather and emit count. 1 to 256. Default 16.
+    /// How deep calls may nest, 1 to 256. Every rpc, gather and emit adds a level. Default 16.
     #[schemars(extend("minimum" = 1, "maximum" = 256))]
     pub max_depth: u32,
 }
@@ -230,11 +246,11 @@ impl Default for CallsConfig {
     }
 }
 
-/// What modules may take at most.
+/// The operator's ceiling for the limits of all modules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// The operator's ceiling: a module that asks for more is refused.
+    /// The highest value of each limit. The host rejects a module that asks for more.
     #[schemars(with = "LimitsPatch")]
     pub max: Limits,
 }

@@ -1,4 +1,5 @@
-//! Keys and names that the design has and this version does not serve yet. Each part, when it comes, takes its own out.
+//! Keys and names that are planned and that this version does not support yet. The change that adds
+//! support removes the name here.
 
 /// Keys of `module.json`.
 pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels", "streams", "sockets"];

@@ -1,4 +1,4 @@
-//! Loads modules without running a host: what `fanfare check` asks of their components.
+//! Loads modules without running a host, for `fanfare check` and `fanfare inspect`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,14 +6,15 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{StartError, loader};
+use super::StartError;
+use super::start::loader;
 use crate::config::{Config, LimitsPatch};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::ports::Ports;
 use crate::registry::{Exports, Loader, Manifest};
 use crate::swap::{self, ModuleError, Progress, Turn};
 
-/// Everything that loading needs, and nothing that serves.
+/// The parts of a host that load modules, without those that serve.
 pub struct Inspector {
     config: Arc<Config>,
     loader: Loader,
@@ -22,19 +23,18 @@ pub struct Inspector {
     progress: Arc<dyn Progress>,
 }
 
-/// What a component turned out to be.
+/// What a component exports and handles.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct Inspection {
     pub exports: Exports,
-    /// `None`: it does not say.
+    /// The handlers that its `describe` lists. `None` if it has no `describe`.
     pub handlers: Option<Vec<String>>,
 }
 
 impl Inspector {
-    /// `compiler` is a program that answers `compile`, such as the `fanfare` binary.
+    /// `compiler` is a program with the command `compile`: the executable `fanfare`.
     pub fn new(config: &Config, compiler: PathBuf, progress: Arc<dyn Progress>) -> Result<Inspector, StartError> {
-        let loader = loader(config, compiler, Manifest::places)?;
-        let linker = isolate::linker(&loader.engine).map_err(StartError::Engine)?;
+        let (loader, linker) = loader(config, compiler, Manifest::places)?;
         let node = Arc::new(NodeFacts {
             id: config.node.id.clone(),
             server: config.node.server.clone(),
@@ -54,21 +54,23 @@ impl Inspector {
         Ok(Inspector { config: Arc::new(config.clone()), loader, linker, services, progress })
     }
 
-    /// Every fault of a module's component, one a line: how it is compiled, what it exports, imports and handles.
-    pub async fn inspect(&self, manifest: Manifest) -> Result<(), ModuleError> {
+    /// Compiles the component of a module and checks its exports, imports and handlers. The error
+    /// lists every fault, one per line.
+    pub async fn check(&self, manifest: Manifest) -> Result<(), ModuleError> {
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
         swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &turn).await.map(drop)
     }
 
-    /// The same of a component without a module around it, with all that the operator's ceiling allows.
-    pub async fn component(&self, file: &Path) -> Result<Seen, ModuleError> {
+    /// Compiles and checks a component that belongs to no module, with the limits of the operator's
+    /// ceiling.
+    pub async fn inspect(&self, component: &Path) -> Result<Inspection, ModuleError> {
         let mut manifest = Manifest::from_text(Path::new("/component"), r#"{ "component": "file.wasm" }"#)?;
-        manifest.component = file.to_owned();
+        manifest.component = component.to_owned();
         manifest.limits = LimitsPatch::from(self.config.limits.max.clone());
         let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
         let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &turn).await?;
         let handlers = isolate::check(&program, &self.services).await;
-        let handlers = handlers.map_err(|crash| ModuleError::Check { component: file.to_owned(), crash })?;
-        Ok(Seen { exports: program.generation.exports.clone(), handlers })
+        let handlers = handlers.map_err(|crash| ModuleError::Check { component: component.to_owned(), crash })?;
+        Ok(Inspection { exports: program.generation.exports.clone(), handlers })
     }
 }

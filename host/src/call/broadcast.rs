@@ -1,0 +1,49 @@
+//! Emitting a broadcast, and its confirmation.
+
+use super::{Context, Extra, FIXED, IsolateId, Payload, pairs};
+
+/// The order to emit a broadcast.
+#[derive(Debug, Clone, Default)]
+pub struct Emission {
+    /// The module that declares it. `None` means the caller's own module.
+    pub module: Option<String>,
+    pub name: String,
+    /// The subdomain of its calls. `None` means the caller's subdomain.
+    pub subdomain: Option<String>,
+    /// This version ignores it.
+    pub extra: Extra,
+}
+
+impl Emission {
+    /// The size of all its text in bytes.
+    pub fn text_len(&self) -> usize {
+        let name = |name: &Option<String>| name.as_ref().map_or(0, String::len);
+        name(&self.module) + self.name.len() + name(&self.subdomain) + pairs(&self.extra)
+    }
+}
+
+/// The confirmation that a broadcast was queued.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    pub id: u64,
+    pub seq: u64,
+    /// The number of workers that it was queued in.
+    pub accepted: u32,
+    pub skipped: Vec<Skipped>,
+    pub extra: Extra,
+}
+
+/// An isolate that a broadcast skipped, and the reason.
+#[derive(Debug, Clone)]
+pub struct Skipped {
+    pub isolate: IsolateId,
+    /// The isolate's node. `None` means this node.
+    pub node: Option<String>,
+    pub reason: String,
+}
+
+/// The [`weight`](super::Call::weight) that a broadcast will have in each worker, before it is queued.
+pub fn weight_of_broadcast(name: &str, subdomain: Option<&str>, waits: Option<&Context>, payload: &Payload) -> u64 {
+    let above = waits.map_or(0, Context::weight);
+    (FIXED + subdomain.map_or(0, str::len) + above + name.len() + payload.len()) as u64
+}

@@ -1,0 +1,101 @@
+//! The cause and the maker of a call.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{IsolateId, written};
+
+/// The cause of a call.
+#[derive(Debug, Clone)]
+pub enum Trigger {
+    Http(http::Method),
+    Broadcast(Broadcast),
+    Rpc,
+    Startup { name: Arc<str>, reason: StartupReason },
+}
+
+impl Trigger {
+    /// The name of the broadcast or the startup, or the HTTP method.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Trigger::Broadcast(broadcast) => &broadcast.name,
+            Trigger::Startup { name, .. } => name,
+            Trigger::Http(method) => method.as_str(),
+            Trigger::Rpc => "",
+        }
+    }
+
+    /// The kind, whose name metrics and logs use.
+    pub fn kind(&self) -> TriggerKind {
+        match self {
+            Trigger::Http(_) => TriggerKind::Http,
+            Trigger::Broadcast(_) => TriggerKind::Broadcast,
+            Trigger::Rpc => TriggerKind::Rpc,
+            Trigger::Startup { .. } => TriggerKind::Startup,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TriggerKind {
+    Http,
+    Broadcast,
+    Rpc,
+    Startup,
+}
+
+impl TriggerKind {
+    /// Whether the call comes from a client, and not from a guest, the host or the operator.
+    pub fn is_outside(self) -> bool {
+        matches!(self, TriggerKind::Http)
+    }
+
+    pub const ALL: [TriggerKind; 4] =
+        [TriggerKind::Http, TriggerKind::Broadcast, TriggerKind::Rpc, TriggerKind::Startup];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TriggerKind::Http => "http",
+            TriggerKind::Broadcast => "broadcast",
+            TriggerKind::Rpc => "rpc",
+            TriggerKind::Startup => "startup",
+        }
+    }
+}
+
+/// Why the host creates an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartupReason {
+    Start,
+    /// A new generation replaces the running one, or a reload replaces the instance.
+    Swap,
+    Restart,
+}
+
+/// A broadcast that a worker runs.
+#[derive(Debug, Clone)]
+pub struct Broadcast {
+    pub name: Arc<str>,
+    pub id: u64,
+    /// The position in the module's order of broadcasts on this node, from 1.
+    pub seq: u64,
+    pub same_as_caller: bool,
+}
+
+/// The maker of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Origin {
+    Client,
+    Guest {
+        #[serde(with = "written::shared")]
+        module: Arc<str>,
+        isolate: IsolateId,
+        /// The guest's node. `None` means this node.
+        #[serde(with = "written::shared::option")]
+        node: Option<Arc<str>>,
+    },
+    Host,
+    Operator,
+}

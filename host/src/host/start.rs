@@ -1,0 +1,215 @@
+//! The start of a host in three steps: [`Built::new`] builds the parts, [`Built::load`] loads the
+//! modules, [`Built::open`] serves.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prometheus_client::metrics::counter::Counter;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::running::{RunningHost, Tasks};
+use super::{Host, StartError};
+use crate::admin::{self, Admin};
+use crate::call::IsolateId;
+use crate::config::{Config, opens_test_routes};
+use crate::dispatch::{Dispatch, Places};
+use crate::engine::{Cache, Compiler, Engine};
+use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
+use crate::net::{Descriptors, Hand, Listener, Sockets, accept};
+use crate::ports::{LateReloads, Ports};
+use crate::registry::{Loader, Manifest, Placing, Roster};
+use crate::swap::{Swapper, Watcher};
+use crate::triggers::http::Settings;
+use crate::worker::{Thread, Worker};
+
+impl Host {
+    /// Loads the modules and serves. The admin listener responds as soon as the parts are built. HTTP
+    /// connections wait until the host has tried to load every module once.
+    pub async fn start(self) -> Result<RunningHost, StartError> {
+        let mut host = Built::new(self)?;
+        host.load().await?;
+        Ok(host.open())
+    }
+}
+
+/// The connected parts of a host. Its threads run, but no module is loaded and nothing serves.
+struct Built {
+    config: Arc<Config>,
+    http: Listener,
+    http_address: SocketAddr,
+    /// `None` once it serves.
+    admin: Option<Listener>,
+    admin_address: SocketAddr,
+    dispatch: Arc<Dispatch>,
+    roster: Arc<Roster>,
+    swapper: Arc<Swapper>,
+    operator: Arc<Admin>,
+    workers: Vec<Worker>,
+    others: Vec<Thread>,
+    services: Arc<Services>,
+    sockets: Arc<Sockets>,
+    settings: Arc<Settings>,
+    /// Watches the folders from before the first load, so that no change is missed.
+    watcher: Option<Watcher>,
+    tasks: Tasks,
+}
+
+impl Built {
+    /// Builds the parts, connects them, and starts the threads.
+    fn new(host: Host) -> Result<Built, StartError> {
+        let Host { config, http, admin, compiler, probe, progress, lost_lines, places, peers } = host;
+        let address = |listener: &Listener| listener.address().map_err(StartError::Worker);
+        let (http_address, admin_address) = (address(&http)?, address(&admin)?);
+        let (brokers, placing) = places.unzip();
+        let (loader, linker) = loader(&config, compiler, placing.unwrap_or(Manifest::places))?;
+        let (workers, others) = threads(config.workers, brokers)?;
+        let node = Arc::new(NodeFacts {
+            id: config.node.id.clone(),
+            server: config.node.server.clone(),
+            workers: u32::try_from(workers.len()).unwrap_or(u32::MAX),
+            brokers: brokers.unwrap_or(0),
+        });
+
+        let (ids, roster, tasks) = (Ids::default(), Arc::new(Roster::default()), Tasks::default());
+        let (places, max_depth) = (places_of(&workers, &others), config.calls.max_depth);
+        let dispatch = Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth, peers);
+        let dispatch = Arc::new(dispatch);
+        let reloads = Arc::new(LateReloads::default());
+        let services = Arc::new(Services {
+            engine: loader.engine.clone(),
+            node,
+            ports: Ports { calls: dispatch.clone(), reloads: reloads.clone() },
+            restart: config.isolate.clone(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ids,
+            probe,
+        });
+        let swapper = Swapper::new(config.clone(), loader, linker, dispatch.clone(), services.clone(), progress);
+        reloads.set(&swapper);
+
+        let max_buffered = config.http.max_buffered.max(config.http.max_body);
+        let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
+        let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
+        let open = workers.iter().map(|worker| worker.hand.open.clone()).collect();
+        let announced = tasks.stopping.announced.clone();
+        let operator = Arc::new(Admin::new(swapper.clone(), announced, lost_lines, sockets.clone(), open));
+        Ok(Built {
+            config,
+            http,
+            http_address,
+            admin: Some(admin),
+            admin_address,
+            dispatch,
+            roster,
+            swapper,
+            operator,
+            workers,
+            others,
+            services,
+            sockets,
+            settings,
+            watcher: None,
+            tasks,
+        })
+    }
+
+    /// Serves the admin listener, and loads every module. A module that fails to load is reported by
+    /// the status and does not stop the start.
+    async fn load(&mut self) -> Result<(), StartError> {
+        let tasks = &self.tasks;
+        if let Some(admin) = self.admin.take() {
+            tasks.listeners.spawn(admin::serve(admin, self.operator.clone(), tasks.end_of_admin.clone()));
+        }
+        for isolate in self.dispatch.places().all() {
+            let watch = isolate::watch(isolate.clone(), self.config.isolate.blocked_after);
+            tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(watch));
+        }
+        if self.config.swap.watch {
+            self.watcher = Some(Watcher::start(&self.swapper).await);
+        }
+        let modules_dir = |source| StartError::ModulesDir { path: self.config.modules_dir.clone(), source };
+        self.swapper.load_all().await.map_err(modules_dir)
+    }
+
+    /// Accepts HTTP connections, and starts to react to changed folders.
+    fn open(mut self) -> RunningHost {
+        for worker in &mut self.workers {
+            worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping);
+        }
+        self.sockets.settle();
+        let tasks = self.tasks;
+        let hands: Vec<Hand> = self.workers.iter().map(|worker| worker.hand.clone()).collect();
+        let (connections, end) = (tasks.connections.clone(), tasks.end_of_accepting.clone());
+        let accept = accept(vec![self.http], hands, self.sockets, connections, end);
+        let acceptor = tasks.listeners.spawn(async move {
+            if let Err(error) = accept.await {
+                tracing::error!(%error, "the host stopped accepting connections");
+            }
+        });
+        self.roster.set_ready();
+        if let Some(watcher) = self.watcher {
+            tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(watcher.run()));
+        }
+        RunningHost {
+            http: self.http_address,
+            admin: self.admin_address,
+            dispatch: self.dispatch,
+            roster: self.roster,
+            swapper: self.swapper,
+            operator: self.operator,
+            workers: self.workers,
+            others: self.others,
+            services: self.services,
+            acceptor,
+            tasks,
+            shutdown: self.config.shutdown.clone(),
+        }
+    }
+}
+
+/// Starts the workers, and the brokers and the master if there are any.
+fn threads(workers: usize, brokers: Option<u32>) -> Result<(Vec<Worker>, Vec<Thread>), StartError> {
+    let workers = (0..u32::try_from(workers).unwrap_or(u32::MAX)).map(Worker::start);
+    let workers: Vec<Worker> = workers.collect::<Result<_, _>>().map_err(StartError::Worker)?;
+    let others = (0..brokers.unwrap_or(0)).map(IsolateId::Broker).chain(brokers.map(|_| IsolateId::Master));
+    let others: Vec<Thread> = others.map(Thread::start).collect::<Result<_, _>>().map_err(StartError::Worker)?;
+    Ok((workers, others))
+}
+
+fn places_of(workers: &[Worker], others: &[Thread]) -> Places {
+    let isolates = others.iter().map(|thread| thread.isolate.clone());
+    let (master, brokers): (Vec<_>, Vec<_>) = isolates.partition(|isolate| isolate.id == IsolateId::Master);
+    Places {
+        workers: workers.iter().map(|worker| worker.thread.isolate.clone()).collect(),
+        brokers,
+        master: master.into_iter().next(),
+    }
+}
+
+/// Builds the parts that load modules: the engine with its linker, the cache and the compiler.
+pub(super) fn loader(
+    config: &Config,
+    compiler: PathBuf,
+    placing: Placing,
+) -> Result<(Loader, GuestLinker), StartError> {
+    let engine_error = |error| StartError::Engine(format!("{error:#}"));
+    let loader = Loader {
+        engine: Engine::start(config.engine.tick, config.engine.address_space).map_err(engine_error)?,
+        cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,
+        compiler: Compiler {
+            program: compiler,
+            memory: config.engine.compile_memory,
+            timeout: config.engine.compile_timeout,
+            max_component: config.engine.max_component,
+        },
+        settings: config.engine.clone(),
+        test_routes: opens_test_routes(&config.environment),
+        placing,
+        refused: Counter::default(),
+    };
+    let linker = isolate::linker(&loader.engine).map_err(engine_error)?;
+    Ok((loader, linker))
+}
