@@ -30,72 +30,78 @@ use crate::failure::CallError;
 use crate::payload::IntoPayload;
 use crate::types::{Emission, Entry, Receipt};
 
-/// Queues a broadcast of this module for every worker, or refuses it for all. Does not wait for its handlers.
+/// Queues a broadcast of this module in every worker, or in none. Returns without waiting for the
+/// handlers.
 pub fn emit(name: &str, payload: impl IntoPayload) -> Result<Receipt, CallError> {
     named(name).emit(payload)
 }
 
-/// Emits, then waits for every worker: exactly one entry per worker, in index order.
+/// Emits a broadcast, then waits for all workers. Resolves with exactly one entry per worker, in
+/// index order.
 pub fn gather<P: IntoPayload>(name: &str, payload: P) -> impl Future<Output = Result<Vec<Entry>, CallError>> + use<P> {
     named(name).gather(payload)
 }
 
-/// Asks for new instances of a module from what is in its folder now, as in `fanfare reload`. Does not wait for it: what it comes
-/// to is in the host's log. Needs the grant `reload`; a startup cannot ask.
+/// Requests a reload of a module, as `fanfare reload` does: the host reads the folder again and
+/// replaces every instance. Returns without waiting; the outcome is in the host's log. Needs the
+/// grant `reload`, and fails in a startup.
 pub fn reload(module: &str) -> Result<Receipt, CallError> {
     Ok(backend::reload(caller(), Some(module))?)
 }
 
-/// The same for every module.
+/// Requests a reload of every module. See [`reload`].
 pub fn reload_all() -> Result<Receipt, CallError> {
     Ok(backend::reload(caller(), None)?)
 }
 
-/// A broadcast with more said about it than its name.
-#[must_use = "nothing is sent before `emit` or `gather`"]
+/// Starts a broadcast with options: another module, tenant or timeout.
+#[must_use = "call `emit` or `gather` to send the broadcast"]
 pub fn named(name: &str) -> Emit {
-    Emit { what: Emission { module: None, name: name.to_owned(), subdomain: None, extra: Vec::new() }, timeout: None }
+    Emit {
+        emission: Emission { module: None, name: name.to_owned(), subdomain: None, extra: Vec::new() },
+        timeout: None,
+    }
 }
 
-/// A broadcast to be sent; made by [`named`].
+/// A broadcast with options. Create one with [`named`].
 #[derive(Clone, Debug)]
-#[must_use = "nothing is sent before `emit` or `gather`"]
+#[must_use = "call `emit` or `gather` to send the broadcast"]
 pub struct Emit {
-    what: Emission,
+    emission: Emission,
     timeout: Option<Duration>,
 }
 
 impl Emit {
-    /// Of another module; needs the grant `broadcast`.
+    /// Emits the broadcast of another module. Needs the grant `broadcast`.
     pub fn of(mut self, module: &str) -> Self {
-        self.what.module = Some(module.to_owned());
+        self.emission.module = Some(module.to_owned());
         self
     }
 
-    /// For another tenant than the call's.
+    /// Emits for this tenant. The default is the tenant of the call.
     pub fn subdomain(mut self, subdomain: &str) -> Self {
-        self.what.subdomain = Some(subdomain.to_owned());
+        self.emission.subdomain = Some(subdomain.to_owned());
         self
     }
 
-    /// How long `gather` waits at most; never longer than the call has left.
+    /// Limits the wait of `gather`. The default and the maximum is the time that the call has left.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Like [`emit`](fn@emit).
+    /// Queues the broadcast in every worker, or in none. See [`emit`](fn@emit).
     pub fn emit(self, payload: impl IntoPayload) -> Result<Receipt, CallError> {
-        Ok(backend::emit(caller(), &self.what, &payload.into_payload()?)?)
+        Ok(backend::emit(caller(), &self.emission, &payload.into_payload()?)?)
     }
 
-    /// Like [`gather`](fn@gather).
+    /// Emits the broadcast and waits for all workers. See [`gather`](fn@gather).
     pub fn gather<P: IntoPayload>(self, payload: P) -> impl Future<Output = Result<Vec<Entry>, CallError>> + use<P> {
         let caller = caller();
         let payload = payload.into_payload();
         async move {
             let timeout = self.timeout.map(crate::rpc::millis);
-            let entries = backend::gather(caller, &self.what, &payload?, timeout).await?;
+            let entries = backend::gather(caller, &self.emission, &payload?, timeout).await?;
             Ok(entries.into_iter().map(Entry::from_wit).collect())
         }
     }

@@ -1,4 +1,5 @@
-//! The module's configuration: the manifest's `config`, the operator's over it, the tenant's over both.
+//! The module's configuration, in three layers: `config` of the manifest, then the operator's
+//! values, then the operator's values for the tenant. A later layer overrides an earlier one.
 //!
 //! ```
 //! use fanfare_sdk::prelude::*;
@@ -23,20 +24,21 @@ use serde::de::DeserializeOwned;
 use crate::backend;
 use crate::current::caller;
 
-/// The value at a JSON Pointer such as `/limits/0/name`; `None` when there is no such value.
+/// Returns the value at a JSON Pointer such as `/limits/0/name`, or `None` when there is no such
+/// value.
 pub fn get<T: DeserializeOwned>(pointer: &str) -> Result<Option<T>, ConfigError> {
     let Some(text) = backend::config(caller(), pointer) else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| ConfigError { pointer: pointer.to_owned(), error })
 }
 
-/// The whole configuration.
+/// Returns the whole configuration.
 pub fn all<T: DeserializeOwned>() -> Result<T, ConfigError> {
     let text = backend::config(caller(), "");
     let text = text.as_deref().unwrap_or("{}");
     serde_json::from_str(text).map_err(|error| ConfigError { pointer: String::new(), error })
 }
 
-/// A configured value is not of the type that the module reads.
+/// A configured value does not have the type that the module expects.
 #[derive(Debug)]
 pub struct ConfigError {
     pointer: String,
@@ -45,8 +47,11 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = if self.pointer.is_empty() { "itself" } else { &self.pointer };
-        write!(f, "the module's config {key} is not what the module reads: {}", self.error)
+        match self.pointer.as_str() {
+            "" => write!(f, "the config of the module has the wrong type: {}", self.error)?,
+            pointer => write!(f, "the config value at `{pointer}` has the wrong type: {}", self.error)?,
+        }
+        f.write_str(". Correct `config` in module.json or fanfare.json")
     }
 }
 

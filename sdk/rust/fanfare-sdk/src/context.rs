@@ -8,7 +8,7 @@ use crate::types::{
     Startup, Subscription, Trigger,
 };
 
-/// What is known about the call: why and by whom it was made, until when, with which parameters.
+/// Everything about a call except its body: trigger, origin, deadline, parameters and headers.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -40,62 +40,64 @@ macro_rules! triggers {
 }
 
 impl Context {
-    /// The call's number, unique on its node.
+    /// Returns the number of the call, which is unique on its node.
     pub fn id(&self) -> CallId {
         self.0.id
     }
 
-    /// The name of the handler that runs.
+    /// Returns the name of the running handler.
     pub fn handler(&self) -> &str {
         &self.0.handler
     }
 
-    /// Why the call is made.
+    /// Returns what caused the call.
     pub fn trigger(&self) -> &Trigger {
         &self.0.trigger
     }
 
-    /// Who made it.
+    /// Returns who made the call.
     pub fn origin(&self) -> &Origin {
         &self.0.origin
     }
 
-    /// The tenant that the call belongs to.
+    /// Returns the tenant that the call belongs to, or `None` without a tenant.
     pub fn subdomain(&self) -> Option<&str> {
         self.0.subdomain.as_deref()
     }
 
-    /// What was left when the call started. Afterwards the caller has its `timeout`.
+    /// Returns the time that was left when the call started. When it has passed, the caller
+    /// receives `timeout`.
     pub fn time_left(&self) -> Duration {
         Duration::from_millis(self.0.deadline_ms.into())
     }
 
-    /// One `{name}` segment of the route's path, decoded.
+    /// Returns the value of one `{name}` segment of the route's path, decoded.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.0.params.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The `{name}` segments of the route's path, in path order.
+    /// Returns the names and values of all `{name}` segments of the route's path, decoded, in path
+    /// order.
     pub fn params(&self) -> &[(String, String)] {
         &self.0.params
     }
 
-    /// What stood after `?`, not decoded.
+    /// Returns the query without its `?`, not decoded. Empty without a query.
     pub fn query(&self) -> &str {
         &self.0.query
     }
 
-    /// The names and values after `?`, decoded, in order.
+    /// Returns the names and values of the query, decoded, in order.
     pub fn query_pairs(&self) -> Vec<(String, String)> {
         params::query_pairs(&self.0.query)
     }
 
-    /// A fact by its name: `<module>.<name>` is what a middleware passed on.
+    /// Returns a fact by its name. A fact that a middleware passed on is named `<module>.<name>`.
     pub fn extra(&self, name: &str) -> Option<&str> {
         self.0.extra.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The method of an HTTP request.
+    /// Returns the method of the HTTP request, or `None` for another trigger.
     pub fn method(&self) -> Option<&Method> {
         match &self.0.trigger {
             Trigger::Http(request) => Some(&request.method),
@@ -104,38 +106,38 @@ impl Context {
     }
 
     triggers! {
-        /// The broadcast that runs.
+        /// Returns the broadcast, if one caused the call.
         broadcast: Broadcast => Broadcast;
-        /// The schedule that is due.
+        /// Returns the schedule, if one caused the call.
         schedule: Schedule => Schedule;
-        /// The subscription that brought this.
+        /// Returns the subscription, if one caused the call.
         subscription: Subscription => Subscription;
-        /// The client's message.
+        /// Returns the client's message, if one caused the call.
         client_message: Client => ClientMessage;
-        /// What happens on a channel.
+        /// Returns the action on a channel, if one caused the call.
         channel_event: Channel => ChannelEvent;
-        /// What happened in the host.
+        /// Returns the event of the host, if one caused the call.
         hook: Hook => Hook;
-        /// Why there is a new instance.
+        /// Returns the startup, with the reason for the new instance, if one caused the call.
         startup: Startup => Startup;
     }
 
-    /// The first value of a header field of the request. Asks the host.
+    /// Returns the first value of a header field of the HTTP request. Asks the host.
     pub fn header(&self, name: &str) -> Option<String> {
         http::header(self.id(), name).into_iter().next()
     }
 
-    /// All values of a header field of the request. Asks the host.
+    /// Returns all values of a header field of the HTTP request. Asks the host.
     pub fn header_values(&self, name: &str) -> Vec<String> {
         http::header(self.id(), name)
     }
 
-    /// All header fields of the request. Asks the host.
+    /// Returns all header fields of the HTTP request. Asks the host.
     pub fn headers(&self) -> HeaderFields {
         http::headers(self.id())
     }
 
-    /// Path, scheme, host and peer of the request. Asks the host.
+    /// Returns the path, scheme, host and peer of the HTTP request. Asks the host.
     pub fn head(&self) -> Option<RequestHead> {
         http::head(self.id())
     }

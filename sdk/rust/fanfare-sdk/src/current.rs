@@ -8,29 +8,31 @@ thread_local! {
     static CURRENT: Cell<Option<CallId>> = const { Cell::new(None) };
 }
 
-/// The call that runs now, to which the host charges what is done. `None` outside of a handler: background work.
+/// Returns the current call, to which the host charges the work. `None` outside a handler, which is
+/// background work.
 pub fn caller() -> Option<CallId> {
     CURRENT.get()
 }
 
-/// Sets the current call, and puts the one before it back at the end: also when the future panics.
-struct Entered(Option<CallId>);
+/// Restores the previous call when it is dropped, also when the future panics.
+struct CallGuard(Option<CallId>);
 
-impl Drop for Entered {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         CURRENT.set(self.0);
     }
 }
 
-fn enter(call: Option<CallId>) -> Entered {
-    Entered(CURRENT.replace(call))
+fn enter(call: Option<CallId>) -> CallGuard {
+    CallGuard(CURRENT.replace(call))
 }
 
-/// A future that stays with the call that runs now, whoever polls it.
+/// Binds a future to the current call, no matter which call polls it.
 ///
-/// Inside a handler nothing need be done: whatever it awaits, joins or selects belongs to its call. Only a
-/// future that leaves its handler, because another call's handler or a shared queue polls it, would be charged to
-/// whoever polls it. Carry it:
+/// A handler does not need this for the futures that it awaits, joins or selects itself: they
+/// belong to its call. But when a future leaves its handler, because the handler of another call or
+/// a shared queue polls it, the host would charge its work to the call that polls. `carry` prevents
+/// that:
 ///
 /// ```
 /// use fanfare_sdk::{caller, carry, carry_as};
@@ -43,23 +45,24 @@ pub fn carry<F: Future>(future: F) -> impl Future<Output = F::Output> {
     carry_as(caller(), future)
 }
 
-/// A future that belongs to another call than the one that runs now; `None` makes it background work, which may
+/// Binds a future to a call other than the current one. `None` makes it background work, which may
 /// outlive the handler and its deadline.
 pub async fn carry_as<F: Future>(call: Option<CallId>, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
-        let _entered = enter(call);
+        let _guard = enter(call);
         future.as_mut().poll(context)
     })
     .await
 }
 
-/// Runs a future beside the handler, also after its answer (feature `spawn`).
+/// Runs a future alongside the handler and after its reply (feature `spawn`).
 ///
-/// It belongs to the call that spawns it. Once that call has ended, what it does is background work of the
-/// module: allowed, with the module's default deadline and no trace. The host counts a call whose spawned work goes
-/// on as running, and as leaked when it goes on for too long past the deadline: for work without end use a schedule.
-/// A panic in it is a trap, like everywhere.
+/// The future belongs to the call that spawns it. When that call has ended, the rest of the future
+/// is background work of the module, with the module's default deadline and no trace. The host
+/// counts the call as running while its spawned future runs, and as leaked when the future runs
+/// past the deadline for longer than `limits.abandonAfter`. For endless work use a schedule. A
+/// panic in the future is a trap, as everywhere.
 #[cfg(feature = "spawn")]
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
     crate::backend::spawn(carry(future));

@@ -8,7 +8,7 @@ use crate::params;
 use crate::payload::{Bytes, Json, Text, deref};
 use crate::types::{Call, Payload};
 
-/// A call on its way into a handler's arguments.
+/// A call that is being split into the arguments of a handler.
 #[derive(Debug)]
 pub struct Incoming {
     call: Rc<Call>,
@@ -16,36 +16,41 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// From the contract's record.
+    /// Creates it from the record of the contract.
     pub fn new(mut call: Call) -> Self {
         let body = std::mem::replace(&mut call.payload, Payload::None);
         Incoming { call: Rc::new(call), body: Some(body) }
     }
 
-    /// The call's record; its payload is taken with [`take_body`](Incoming::take_body).
+    /// Returns the record of the call, without its payload: [`take_body`](Incoming::take_body)
+    /// returns that.
     pub fn call(&self) -> &Call {
         &self.call
     }
 
-    /// The body. Only one argument can have it.
+    /// Returns the body. Fails the second time, because only one argument can have the body.
     pub fn take_body(&mut self) -> Result<Payload> {
         self.body.take().ok_or_else(|| {
-            let message = format!("two arguments of the handler `{}` take the body", self.call.handler);
+            let message =
+                format!("two arguments of the handler `{}` read the body: keep one of them", self.call.handler);
             Failure::new("invalid-handler", message)
         })
     }
 
-    /// The context.
+    /// Returns everything but the body.
     pub fn context(&self) -> Context {
         Context(Rc::clone(&self.call))
     }
 }
 
-/// What can be an argument of a handler.
+/// A type that a handler can have as an argument.
 ///
-/// [`Json`], [`Text`], [`Bytes`] and [`Payload`] take the body (one of them, at most), `Option` of them when there may be
-/// none; [`Path`] and [`Query`] take parameters; [`Context`] takes the rest. Implement it for what
-/// several handlers begin with:
+/// - The body: [`Json`], [`Text`], [`Bytes`] or [`Payload`], or an `Option` of one of them when the
+///   body may be missing. At most one argument reads the body.
+/// - Parameters: [`Path`] and [`Query`].
+/// - Everything else: [`Context`].
+///
+/// Implement `FromCall` for a step that several handlers begin with:
 ///
 /// ```
 /// use fanfare_sdk::{Incoming, prelude::*};
@@ -55,7 +60,7 @@ impl Incoming {
 /// impl FromCall for User {
 ///     fn from_call(call: &mut Incoming, _argument: &'static str) -> Result<Self> {
 ///         let user = call.context().header("x-user");
-///         user.map(User).ok_or_else(|| Failure::new("no-user", "who are you?").with_status(401))
+///         user.map(User).ok_or_else(|| Failure::new("no-user", "set the header `x-user`").with_status(401))
 ///     }
 /// }
 ///
@@ -72,10 +77,10 @@ impl Incoming {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler",
-    note = "what can: `Json<T>`, `Text`, `Bytes`, `Payload`, `Option` of these, `Path<T>`, `Query<T>`, `Context`, and what implements `FromCall`"
+    note = "use `Json<T>`, `Text`, `Bytes` or `Payload` for the body (or an `Option` of one of them), `Path<T>`, `Query<T>` or `Context`, or implement `FromCall` for `{Self}`"
 )]
 pub trait FromCall: Sized {
-    /// Takes itself from the call. `argument` is the argument's name in the source.
+    /// Reads the value from the call. `argument` is the name of the argument in the source.
     fn from_call(call: &mut Incoming, argument: &'static str) -> Result<Self>;
 }
 
@@ -85,7 +90,7 @@ impl FromCall for Context {
     }
 }
 
-/// What can be made of a body.
+/// A type that reads the body.
 trait FromBody: Sized {
     fn from_body(body: Payload) -> Result<Self>;
 }
@@ -100,8 +105,8 @@ impl<T: DeserializeOwned> FromBody for Json<T> {
     fn from_body(body: Payload) -> Result<Self> {
         body.json().map(Json).map_err(|error| {
             let message = match body {
-                Payload::None => "this route takes JSON, and there is no body".to_owned(),
-                _ => format!("the body is not the JSON that this route takes: {error}"),
+                Payload::None => "the body is empty: this route expects JSON".to_owned(),
+                _ => format!("the body is not the JSON that this route expects: {error}"),
             };
             Failure::bad_request("invalid-body", message)
         })
@@ -113,9 +118,9 @@ impl FromBody for Text {
         match body {
             Payload::None => Ok(Text(String::new())),
             Payload::Text(text) => Ok(Text(text)),
-            Payload::Bytes(bytes) => String::from_utf8(bytes)
-                .map(Text)
-                .map_err(|_| Failure::bad_request("invalid-body", "the body is not text: it is not valid UTF-8")),
+            Payload::Bytes(bytes) => String::from_utf8(bytes).map(Text).map_err(|_| {
+                Failure::bad_request("invalid-body", "the body is not valid UTF-8: this route expects text")
+            }),
         }
     }
 }
@@ -138,7 +143,7 @@ macro_rules! from_body {
             }
         }
 
-        /// `None` when there is no body.
+        /// `None` when the body is empty.
         impl$(<$t: DeserializeOwned>)? FromCall for Option<$ty> {
             fn from_call(call: &mut Incoming, _: &'static str) -> Result<Self> {
                 match call.take_body()? {
@@ -152,9 +157,13 @@ macro_rules! from_body {
 
 from_body!(() Payload, (T) Json<T>, () Text, () Bytes);
 
-/// Parameters of the path: what stood at the route's `{name}` segments.
+/// Parameters of the path: the values of the `{name}` segments of the route.
 ///
-/// A plain type takes the segment with the argument's name, a tuple takes them all in order, a struct or map by name.
+/// | `T` | value |
+/// |---|---|
+/// | a plain type | the segment with the name of the argument |
+/// | a tuple | all segments, in order |
+/// | a struct or a map | all segments, by name |
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -182,10 +191,14 @@ from_body!(() Payload, (T) Json<T>, () Text, () Bytes);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path<T>(pub T);
 
-/// Parameters of the query: what stood after `?`.
+/// Parameters of the query, the part after `?`.
 ///
-/// A plain type takes the parameter with the argument's name (an `Option` when it may be missing, a `Vec` when it may
-/// come several times), a struct or map takes them all by name.
+/// | `T` | value |
+/// |---|---|
+/// | a plain type | the parameter with the name of the argument |
+/// | an `Option` | the same, or `None` when it is missing |
+/// | a `Vec` | all parameters with the name of the argument |
+/// | a struct or a map | all parameters, by name |
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;

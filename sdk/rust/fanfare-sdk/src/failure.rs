@@ -6,21 +6,21 @@ use crate::payload::IntoPayload;
 use crate::types::Payload;
 use crate::wit::types as wit;
 
-/// What a handler returns that can say no.
+/// The result of a handler that can fail.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// How a handler says no: a name to match on, a sentence for a person, a status, and data.
+/// How a handler refuses a call: a name to match on, a sentence for a person, a status, and data.
 ///
-/// Over HTTP it is a problem document; another module gets it as [`CallError::Failure`]. Every error type of
-/// Rust, and `&str`, converts with `?`: its name is then `error`, its status 500. A [`CallError`] keeps the failure
-/// that it brings.
+/// An HTTP client receives a problem document, another module a [`CallError::Failure`]. With `?`
+/// every Rust error type and `&str` becomes a failure with the name `error` and the status 500. A
+/// [`CallError`] that contains a failure becomes that failure.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
 ///
 /// fn age(text: &str) -> Result<u8> {
 ///     if text.is_empty() {
-///         return Err(Failure::not_found("no-age", "nobody knows").with_data(json!({"asked": 1})));
+///         return Err(Failure::not_found("no-age", "the age is not known").with_data(json!({"asked": 1})));
 ///     }
 ///     Ok(text.parse()?)
 /// }
@@ -33,7 +33,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 pub struct Failure(Box<wit::Failure>);
 
 impl Failure {
-    /// A failure with status 500.
+    /// Creates a failure with status 500.
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
         Failure(Box::new(wit::Failure {
             name: name.into(),
@@ -44,46 +44,46 @@ impl Failure {
         }))
     }
 
-    /// Status 400: the caller's arguments are wrong.
+    /// Creates a failure with status 400: the caller's arguments are wrong.
     pub fn bad_request(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, message).with_status(400)
     }
 
-    /// Status 403: the caller may not do this.
+    /// Creates a failure with status 403: the caller may not do this.
     pub fn forbidden(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, message).with_status(403)
     }
 
-    /// Status 404: what was asked for is not there.
+    /// Creates a failure with status 404: the requested item does not exist.
     pub fn not_found(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, message).with_status(404)
     }
 
-    /// Status 409: it does not fit what is there.
+    /// Creates a failure with status 409: the request conflicts with the current state.
     pub fn conflict(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, message).with_status(409)
     }
 
-    /// The same with another status, 400 to 599.
+    /// Sets the status, 400 to 599.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.0.status = status;
         self
     }
 
-    /// The same with data for the caller's program. Data that cannot be written as JSON is left out.
+    /// Adds data for the caller's program. Drops data that serde cannot serialise as JSON.
     #[must_use]
     pub fn with_data(mut self, data: impl IntoPayload) -> Self {
         self.0.data = data.into_payload().unwrap_or(Payload::None);
         self
     }
 
-    /// From its record in the contract.
+    /// Creates it from the record of the contract.
     pub fn from_wit(failure: wit::Failure) -> Self {
         Failure(Box::new(failure))
     }
 
-    /// Its record in the contract.
+    /// Returns the record of the contract.
     pub fn into_wit(self) -> wit::Failure {
         *self.0
     }
@@ -131,36 +131,37 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// Why a call to a route brought no reply. The text is one sentence that names what was asked for.
+/// Why a call to a route returned no reply. The text is one sentence that names what was requested.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The handler ran and said no.
+    /// The handler ran and returned a failure.
     Failure(Failure),
-    /// No answer by the deadline. The handler may have run.
+    /// The deadline passed before an answer arrived. The handler may have run.
     Timeout,
     /// There is no such module, route, broadcast, isolate or node.
     NotFound(String),
-    /// The caller may not do this, or the route is not for it.
+    /// The module lacks a grant, or the route does not accept this kind of caller.
     Forbidden(String),
-    /// A queue or limit is full: nothing was started. Try again later.
+    /// A queue or a limit is full. Nothing was started; try again later.
     Overloaded(String),
-    /// The instance ended while the call ran. The handler may have done part of its work.
+    /// The instance or its node ended while the call ran. The handler may have done part of its
+    /// work.
     Crashed(String),
-    /// The module cannot run there now, or the node is not reachable: nothing was started.
+    /// The module cannot run there now, or the node is not reachable. Nothing was started.
     Unavailable(String),
-    /// The target waits for this very chain of calls: nothing was started.
+    /// The target is itself waiting for this chain of calls. Nothing was started.
     WouldDeadlock(String),
-    /// The chain of calls is longer than allowed: nothing was started.
+    /// The chain of calls is longer than allowed. Nothing was started.
     TooDeep(String),
-    /// The arguments are not what this import takes: nothing was started.
+    /// The import does not accept these arguments. Nothing was started.
     Invalid(String),
-    /// A later kind: its name and one sentence.
+    /// A kind that a later version adds: its name, and one sentence.
     Other(String, String),
 }
 
 impl CallError {
-    /// Its kind, as in the contract: `failure`, `timeout`, `not-found`, ..
+    /// Returns the name of the kind in the contract: `failure`, `timeout`, `not-found` and so on.
     pub fn kind(&self) -> &str {
         match self {
             CallError::Failure(_) => "failure",
@@ -177,7 +178,7 @@ impl CallError {
         }
     }
 
-    /// The failure, when the handler ran and said no.
+    /// Returns the failure, if the handler ran and returned one.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             CallError::Failure(failure) => Some(failure),
@@ -185,7 +186,7 @@ impl CallError {
         }
     }
 
-    /// Its variant in the contract.
+    /// Returns the variant of the contract.
     pub fn into_wit(self) -> wit::CallError {
         match self {
             CallError::Failure(failure) => wit::CallError::Failure(failure.into_wit()),
@@ -202,7 +203,8 @@ impl CallError {
         }
     }
 
-    /// What `?` makes of it: the failure that it brings, else one with its kind as name.
+    /// Returns the failure that it contains, otherwise a failure with the kind as its name. `?`
+    /// uses it.
     fn into_failure(self) -> Failure {
         let status = match &self {
             CallError::Failure(_) => 0,
@@ -262,9 +264,9 @@ impl From<Failure> for CallError {
     }
 }
 
-/// A payload that serde cannot write.
+/// For a payload that serde cannot serialise.
 impl From<serde_json::Error> for CallError {
     fn from(error: serde_json::Error) -> Self {
-        CallError::Invalid(format!("the payload cannot be written as JSON: {error}"))
+        CallError::Invalid(format!("cannot serialise the payload as JSON: {error}"))
     }
 }

@@ -1,25 +1,25 @@
-//! Where the module runs, and its log.
+//! Where the module runs, and the host's log.
 
 use crate::backend;
 use crate::current::caller;
 use crate::types::{Identity, Isolate, Level};
 
-/// The node, the place on it, and the module.
+/// Returns the node, the isolate and the module of this instance.
 pub fn whoami() -> Identity {
     backend::whoami()
 }
 
-/// The place that this instance lives in, such as `worker-0`.
+/// Returns the isolate that this instance lives in, such as `worker-0`.
 pub fn isolate() -> Isolate {
     backend::isolate()
 }
 
-/// One line in the host's log. [`info!`](crate::info!) and its like are shorter.
+/// Writes one line to the host's log. The macros, such as [`info!`](crate::info!), are shorter.
 pub fn log(level: Level, message: &str, fields: &[(String, String)]) {
     backend::log(caller(), level, message, fields);
 }
 
-/// What the macros below have in common.
+/// The common part of the macros below.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log {
@@ -32,19 +32,19 @@ macro_rules! __log {
     };
 }
 
-/// Logs a line for whoever looks very closely. Written like [`info!`](crate::info!).
+/// Logs a line at level `trace`, for the finest detail. Same syntax as [`info!`](crate::info!).
 #[macro_export]
 macro_rules! trace {
     ($($line:tt)+) => { $crate::__log!(Trace, $($line)+) };
 }
 
-/// Logs a line for whoever looks for a fault. Written like [`info!`](crate::info!).
+/// Logs a line at level `debug`, for finding faults. Same syntax as [`info!`](crate::info!).
 #[macro_export]
 macro_rules! debug {
     ($($line:tt)+) => { $crate::__log!(Debug, $($line)+) };
 }
 
-/// Logs a line: a format and its arguments, then, after a semicolon, fields.
+/// Logs a line at level `info`: a format and its arguments, then fields after a semicolon.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -65,13 +65,14 @@ macro_rules! info {
     ($($line:tt)+) => { $crate::__log!(Info, $($line)+) };
 }
 
-/// Logs a line about something that should be looked at. Written like [`info!`](crate::info!).
+/// Logs a line at level `warn`, for problems that need attention. Same syntax as
+/// [`info!`](crate::info!).
 #[macro_export]
 macro_rules! warn {
     ($($line:tt)+) => { $crate::__log!(Warn, $($line)+) };
 }
 
-/// Logs a line about something that went wrong. Written like [`info!`](crate::info!).
+/// Logs a line at level `error`, for work that failed. Same syntax as [`info!`](crate::info!).
 #[macro_export]
 macro_rules! error {
     ($($line:tt)+) => { $crate::__log!(Error, $($line)+) };

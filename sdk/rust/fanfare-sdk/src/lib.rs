@@ -1,7 +1,7 @@
 //! Write [Fanfare](https://example.invalid/fanfare) modules in Rust.
 //!
-//! A module is a component with handlers; a handler is an async function. Its arguments say what it takes from
-//! the call, its result says what it answers:
+//! A module is a component with handlers, and a handler is a function. Its arguments select the
+//! parts of the call that it needs, and its result becomes the reply:
 //!
 //! ```
 //! use fanfare_sdk::prelude::*;
@@ -12,18 +12,18 @@
 //! #[derive(Serialize)]
 //! struct Answer { text: String }
 //!
-//! /// `POST /api/hello/{name}` with `{"word": "Good morning"}`
+//! /// `POST /api/hello/{name}` with the body `{"word": "Good morning"}`
 //! #[handler]
 //! async fn greet(name: Path<String>, greeting: Json<Greeting>) -> Result<Json<Answer>> {
 //!     if name.is_empty() {
-//!         return Err(Failure::bad_request("no-name", "whom shall I greet?"));
+//!         return Err(Failure::bad_request("no-name", "the name is empty"));
 //!     }
 //!     Ok(Json(Answer { text: format!("{}, {}!", greeting.word, *name) }))
 //! }
 //!
 //! fanfare_sdk::module!(greet);
 //!
-//! // In a test, the module runs in memory, without a host:
+//! // A test runs the module in memory, without a host:
 //! # fn main() {
 //! let host = TestHost::builder(Module).route("POST {name}", "greet").start();
 //! let reply = host.call("POST Ada", json!({"word": "Good morning"})).unwrap();
@@ -31,22 +31,25 @@
 //! # }
 //! ```
 //!
-//! - **Arguments**: [`Json`], [`Text`], [`Bytes`], [`Payload`] for the body, [`Path`] and [`Query`] for parameters,
-//!   [`Context`] for everything else. Any number, in any order ([`FromCall`]).
-//! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], and a `Result` of
-//!   these ([`IntoOutcome`]). Every error becomes a [`Failure`] with `?`.
-//! - **The host**: [`broadcast`], [`rpc`], [`config`], [`host`] and [`http`] are what a module can ask for.
-//! - **Memory**: an instance stays between calls, so a `thread_local!` is a module's memory in its worker.
-//!   (There is one thread; the in-memory host of [`testing`](mod@testing) gives each worker a thread of its own.)
-//! - **Many calls at once**: calls of one instance interleave where they `.await`. What a handler does is charged to
-//!   its own call; see [`carry`] for futures that leave their handler.
-//! - **A panic is a trap**: it ends the instance, its memory and every call in it. Return a [`Failure`] instead.
+//! - **Arguments**: [`Json`], [`Text`], [`Bytes`] or [`Payload`] for the body, [`Path`] and
+//!   [`Query`] for parameters, [`Context`] for everything else. A handler has any number of them,
+//!   in any order ([`FromCall`]).
+//! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], or a
+//!   `Result` of these ([`IntoOutcome`]). With `?` every error becomes a [`Failure`].
+//! - **Host functions**: [`broadcast`], [`rpc`], [`config`], [`host`] and [`http`].
+//! - **Memory**: the host keeps an instance between calls, so a `thread_local!` is the memory of
+//!   the module in its worker. An instance has one thread; the in-memory host of
+//!   [`testing`](mod@testing) gives each worker a thread of its own.
+//! - **Many calls at once**: the calls of an instance interleave at each `.await`. The host charges
+//!   work to the call that does it; see [`carry`] for futures that leave their handler.
+//! - **A panic is a trap**: it ends the instance with its memory and every call in it. Return a
+//!   [`Failure`] instead.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::pedantic)]
 #![allow(clippy::missing_errors_doc, clippy::module_name_repetitions, clippy::must_use_candidate)]
 
-// The name that the macros use, also inside this crate's own tests.
+// The macros use this name, also in the tests of this crate.
 extern crate self as fanfare_sdk;
 
 mod backend;
@@ -88,11 +91,11 @@ pub use types::{Outcome, Payload, Reply};
 
 #[doc(hidden)]
 pub mod private {
-    //! For the macros.
+    //! Items that only the macros use.
     pub use crate::module::{LocalFuture, SnapshotFns, load, run, save, unknown_handler};
 }
 
-/// What a module's source usually needs.
+/// The items that most modules need.
 pub mod prelude {
     pub use crate::types::{Isolate, Outcome, Payload, Reply, Trigger};
     pub use crate::{Bytes, CallError, Context, Failure, FromCall, IntoOutcome, IntoPayload, Json, Pass, Path, Query};

@@ -8,35 +8,35 @@ use crate::snapshot::Snapshot;
 use crate::types::{Call, Outcome, Payload};
 use crate::wit;
 
-/// One handler; written by [`#[handler]`](crate::handler).
+/// One handler. The attribute [`#[handler]`](crate::handler) implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     note = "write `#[handler]` above the function `{Self}`"
 )]
 pub trait Handler {
-    /// Its name in the manifest.
+    /// The name of the handler in the manifest.
     const NAME: &'static str;
 
-    /// Takes its arguments from the call, runs, and turns its result into an outcome.
+    /// Reads the arguments from the call, runs the function, and converts its result to an outcome.
     fn call(incoming: Incoming) -> impl Future<Output = Result<Outcome>>;
 }
 
-/// All handlers of a component; written by [`module!`](crate::module!).
+/// All handlers of a component. The macro [`module!`](crate::module!) implements it.
 pub trait Module {
-    /// The names for `describe`.
+    /// The names of the handlers, which the export `describe` returns.
     const HANDLERS: &'static [&'static str];
 
     /// Runs the handler that the call names.
     fn handle(incoming: Incoming) -> impl Future<Output = Result<Outcome>>;
 
-    /// How its state is saved and loaded, when it has a snapshot.
+    /// Returns how to save and load the state, if the module has a snapshot.
     #[doc(hidden)]
     fn snapshot() -> Option<SnapshotFns> {
         None
     }
 }
 
-/// Declares the component: which handlers it has, and the state that outlives a swap.
+/// Declares the component: its handlers, and the state that it hands over during a swap.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -70,8 +70,9 @@ pub trait Module {
 /// # }
 /// ```
 ///
-/// Without a snapshot, `module!(greet, count)` does. It makes a type named `Module` for tests, and the
-/// component's exports. The names are those of functions with [`#[handler]`](crate::handler), also by path: `shop::buy`.
+/// Without a snapshot, `module!(greet, count)` is enough. Each name is that of a function with
+/// [`#[handler]`](crate::handler) and may be a path, such as `shop::buy`. The macro defines the
+/// exports of the component, and a type named `Module` for tests.
 #[macro_export]
 macro_rules! module {
     (handlers: [$($handler:ty),* $(,)?] $(, snapshot: $state:ty)? $(,)?) => {
@@ -99,33 +100,35 @@ macro_rules! module {
     ($($handler:ty),* $(,)?) => { $crate::module! { handlers: [$($handler),*] } };
 }
 
-/// Runs one call of a module; what the export `handle` does.
+/// Runs one call of a module, for the export `handle`.
 pub async fn run<M: Module>(call: Call) -> Result<Outcome, wit::types::Failure> {
     let id = call.id;
     carry_as(Some(id), M::handle(Incoming::new(call))).await.map_err(Failure::into_wit)
 }
 
-/// What the export `save` does.
+/// Saves the state, for the export `save`.
 pub async fn save<S: Snapshot>() -> Result<Payload, String> {
     S::save().await.map_err(|failure| failure.to_string())
 }
 
-/// What the export `load` does.
+/// Loads the state, for the export `load`.
 pub async fn load<S: Snapshot>(from: String, state: Payload) -> Result<(), String> {
     S::load(&from, state).await.map_err(|failure| failure.to_string())
 }
 
-/// What an unknown name gets. The manifest's names are checked at load, so it is rare.
+/// Fails a call whose handler does not exist. Rare, because the host checks the names in the
+/// manifest when it loads the module.
 #[cold]
 pub fn unknown_handler(incoming: &Incoming) -> Result<Outcome> {
-    let message = format!("this component has no handler `{}`", incoming.call().handler);
+    let name = &incoming.call().handler;
+    let message = format!("the component has no handler `{name}`: add it to `fanfare_sdk::module!`");
     Err(Failure::new("no-such-handler", message))
 }
 
 /// A future that stays on its thread.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// [`Snapshot`] without its type.
+/// The functions of a [`Snapshot`], without its type.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotFns {
     /// [`Snapshot::save`]
@@ -135,7 +138,7 @@ pub struct SnapshotFns {
 }
 
 impl SnapshotFns {
-    /// That of a type.
+    /// Returns the functions of a type.
     pub fn of<S: Snapshot + 'static>() -> Self {
         SnapshotFns { save: || Box::pin(save::<S>()), load: |from, state| Box::pin(load::<S>(from, state)) }
     }

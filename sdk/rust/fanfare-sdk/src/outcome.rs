@@ -4,16 +4,17 @@ use crate::failure::{Failure, Result};
 use crate::payload::{IntoPayload, Json};
 use crate::types::{Outcome, Passed, Payload, Reply};
 
-/// What a handler can return.
+/// A type that a handler can return.
 ///
-/// Nothing (204), text, bytes, [`Json`], a JSON value, `(status, body)`, a [`Reply`], [`Pass`], a [`Passed`], an [`Outcome`],
-/// and a `Result` of any of these with any error that converts into [`Failure`].
+/// Nothing (204), text, bytes, [`Json`], a JSON value, `(status, body)`, a [`Reply`], [`Pass`], a
+/// [`Passed`], an [`Outcome`], or a `Result` of one of these with any error that converts to
+/// [`Failure`].
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
-    note = "what it can return: `()`, `&str`, `String`, `Vec<u8>`, `Json<T>`, `serde_json::Value`, `(u16, body)`, `Reply`, `Pass`, `Passed`, `Outcome`, and `Result<T>` of these"
+    note = "return `()`, `&str`, `String`, `Vec<u8>`, `Json<T>`, `serde_json::Value`, `(u16, body)`, `Reply`, `Pass`, `Passed` or `Outcome`, or a `Result<T>` of one of these"
 )]
 pub trait IntoOutcome {
-    /// The end of the call.
+    /// Converts the value to the outcome of the call.
     fn into_outcome(self) -> Result<Outcome>;
 }
 
@@ -35,7 +36,7 @@ impl IntoOutcome for Reply {
     }
 }
 
-/// A status and a body.
+/// A reply with this status and body.
 impl<P: IntoPayload> IntoOutcome for (u16, P) {
     fn into_outcome(self) -> Result<Outcome> {
         Ok(Outcome::Reply(Reply::try_new(self.1)?.with_status(self.0)))
@@ -60,7 +61,7 @@ impl<T: serde::Serialize> IntoOutcome for Json<T> {
     }
 }
 
-/// Lets the call go on: what a middleware, a filter or a channel route returns when it has nothing against it.
+/// Lets the call continue with its next step. A middleware, a filter or a channel route returns it.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -87,7 +88,7 @@ impl IntoOutcome for Pass {
     }
 }
 
-/// Lets the call continue and tells the next steps something: another payload, or facts.
+/// Lets the call continue, and replaces its payload or passes facts to the next steps.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -106,18 +107,18 @@ impl IntoOutcome for Pass {
 /// # }
 /// ```
 impl Passed {
-    /// Keeps the payload that arrived and tells nothing.
+    /// Keeps the payload of the call and passes no facts.
     pub fn new() -> Self {
         Passed { payload: None, extra: Vec::new() }
     }
 
-    /// The same with this payload in place of the one that arrived.
+    /// Replaces the payload of the call.
     pub fn with_payload(mut self, payload: impl IntoPayload) -> Result<Self> {
         self.payload = Some(payload.into_payload()?);
         Ok(self)
     }
 
-    /// The same with a fact, which the next steps read with `Context::extra("<this module>.<name>")`.
+    /// Passes a fact. The next steps read it with `Context::extra("<this module>.<name>")`.
     #[must_use]
     pub fn with_extra(mut self, name: &str, value: impl Into<String>) -> Self {
         self.extra.push((name.to_owned(), value.into()));
@@ -138,18 +139,18 @@ impl IntoOutcome for Passed {
 }
 
 impl Outcome {
-    /// Lets the call continue with the payload that arrived.
+    /// Lets the call continue with its payload.
     pub fn pass() -> Self {
         Outcome::Pass(Passed::new())
     }
 
-    /// Lets the call continue with this payload in place of the one that arrived.
+    /// Lets the call continue with this payload instead of its own.
     pub fn pass_with(payload: impl IntoPayload) -> Result<Self> {
         Passed::new().with_payload(payload).map(Outcome::Pass)
     }
 }
 
-/// Makes and reads replies.
+/// Creates and reads replies.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -166,15 +167,15 @@ impl Outcome {
 /// # }
 /// ```
 impl Reply {
-    /// A reply with this body. The host sets the status: 200, or 204 without a body. Fails when the body
-    /// cannot be written as JSON.
+    /// Creates a reply with this body. The host sets the status: 200, or 204 without a body. Fails
+    /// when serde cannot serialise the body as JSON.
     pub fn new<P: IntoPayload>(body: P) -> Result<Self> {
         Self::try_new(body)
     }
 
     fn try_new<P: IntoPayload>(body: P) -> Result<Self> {
         let payload = body.into_payload().map_err(|error| {
-            Failure::new("invalid-result", format!("the handler's result cannot be written as JSON: {error}"))
+            Failure::new("invalid-result", format!("cannot serialise the result of the handler as JSON: {error}"))
         })?;
         let headers = match P::CONTENT_TYPE {
             Some(kind) => vec![("content-type".to_owned(), kind.to_owned())],
@@ -183,19 +184,19 @@ impl Reply {
         Ok(Reply { status: 0, headers, payload, extra: Vec::new() })
     }
 
-    /// A reply without a body.
+    /// Creates a reply without a body.
     pub fn empty() -> Self {
         Reply { status: 0, headers: Vec::new(), payload: Payload::None, extra: Vec::new() }
     }
 
-    /// The same with another status, 200 to 599.
+    /// Sets the status, 200 to 599.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
-    /// The same with one more header field; `content-type` replaces the one that is there.
+    /// Adds a header field. A `content-type` replaces the existing one.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
         let name = name.to_ascii_lowercase();
@@ -206,22 +207,22 @@ impl Reply {
         self
     }
 
-    /// The first value of a header field.
+    /// Returns the first value of a header field.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The body read as JSON.
+    /// Parses the body as JSON. An empty body is `null`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         self.payload.json()
     }
 
-    /// The body as text; empty when there is none or when it is not UTF-8.
+    /// Returns the body as text: empty when there is no body and when it is not valid UTF-8.
     pub fn text(&self) -> &str {
         self.payload.as_text().unwrap_or_default()
     }
 
-    /// The body as bytes.
+    /// Returns the body as bytes.
     pub fn bytes(&self) -> &[u8] {
         self.payload.as_bytes()
     }

@@ -1,4 +1,4 @@
-//! Path and query parameters as typed values, by serde.
+//! Deserialises path and query parameters to typed values.
 
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
 use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
@@ -7,13 +7,13 @@ use serde::forward_to_deserialize_any;
 use crate::failure::{Failure, Result};
 
 pub(crate) fn path<T: DeserializeOwned>(params: &[(String, String)], argument: &str) -> Result<T> {
-    let parameters = Parameters { of: "path", all: params, name: argument };
+    let parameters = Parameters { source: Source::Path, all: params, name: argument };
     T::deserialize(parameters).map_err(|error| failure(&error))
 }
 
 pub(crate) fn query<T: DeserializeOwned>(query: &str, argument: &str) -> Result<T> {
     let pairs = query_pairs(query);
-    let parameters = Parameters { of: "query", all: &pairs, name: argument };
+    let parameters = Parameters { source: Source::Query, all: &pairs, name: argument };
     T::deserialize(parameters).map_err(|error| failure(&error))
 }
 
@@ -21,14 +21,15 @@ fn failure(error: &Error) -> Failure {
     Failure::bad_request("invalid-parameter", error.to_string())
 }
 
-/// The names and values of a query, decoded.
+/// Returns the names and values of a query, decoded.
 pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let split = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     split.map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
-/// As HTML forms write it: `+` is a space, `%20` too. What is no escape stays as it is.
+/// Decodes text as HTML forms encode it: `+` and `%20` are a space. A malformed escape stays as it
+/// is.
 pub(crate) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -50,10 +51,16 @@ pub(crate) fn decode(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// All parameters of a call, and the name of the one that a plain type takes.
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    Path,
+    Query,
+}
+
+/// All parameters of a call. A plain type reads the parameter `name`.
 #[derive(Clone, Copy)]
 struct Parameters<'a> {
-    of: &'static str,
+    source: Source,
     all: &'a [(String, String)],
     name: &'a str,
 }
@@ -63,15 +70,18 @@ impl<'a> Parameters<'a> {
         self.all.iter().filter(|(name, _)| name == self.name).map(|(_, value)| value.as_str()).collect()
     }
 
-    fn one(self) -> Result<Value<'a>, Error> {
-        let values = self.values();
-        if values.is_empty() {
-            return Err(de::Error::custom(format!("the {} has no parameter `{}`", self.of, self.name)));
+    fn required(self) -> Result<Value<'a>, Error> {
+        let (name, values) = (self.name, self.values());
+        if !values.is_empty() {
+            return Ok(Value { name, values });
         }
-        Ok(Value { name: self.name, values })
+        Err(de::Error::custom(match self.source {
+            Source::Path => format!("the path of the route has no segment `{{{name}}}`: rename the handler's argument"),
+            Source::Query => format!("the query has no parameter `{name}`: add `?{name}=..`"),
+        }))
     }
 
-    /// Each name once, with all its values, in the order of their first ones.
+    /// Returns each name once with all its values, ordered by first occurrence.
     fn by_name(self) -> Vec<(&'a str, Value<'a>)> {
         let mut all: Vec<(&str, Value)> = Vec::new();
         for (name, _) in self.all {
@@ -86,7 +96,7 @@ impl<'a> Parameters<'a> {
 macro_rules! to_value {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.one()?.$method(visitor)
+            self.required()?.$method(visitor)
         }
     )*};
 }
@@ -121,7 +131,7 @@ impl<'de> de::Deserializer<'de> for Parameters<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let positional = self.of == "path";
+        let positional = self.source == Source::Path;
         let values = self.all.iter().filter(|(name, _)| positional || name == self.name);
         let values = values.map(|(name, value)| Value { name, values: vec![value] });
         visitor.visit_seq(SeqDeserializer::new(values))
@@ -149,11 +159,11 @@ impl<'de> de::Deserializer<'de> for Parameters<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.one()?.deserialize_enum(name, variants, visitor)
+        self.required()?.deserialize_enum(name, variants, visitor)
     }
 }
 
-/// One parameter: at least one value.
+/// One parameter, with at least one value.
 struct Value<'a> {
     name: &'a str,
     values: Vec<&'a str>,
@@ -164,9 +174,9 @@ impl Value<'_> {
         self.values.first().copied().unwrap_or_default()
     }
 
-    fn parse<T: std::str::FromStr>(&self, what: &str) -> Result<T, Error> {
+    fn parse<T: std::str::FromStr>(&self, expected: &str) -> Result<T, Error> {
         let text = self.text();
-        text.parse().map_err(|_| de::Error::custom(format!("`{}` must be {what}, not `{text}`", self.name)))
+        text.parse().map_err(|_| de::Error::custom(format!("`{}` must be {expected}, not `{text}`", self.name)))
     }
 }
 
@@ -178,9 +188,9 @@ impl IntoDeserializer<'_, Error> for Value<'_> {
 }
 
 macro_rules! parsed {
-    ($($method:ident $visit:ident $what:literal)*) => {$(
+    ($($method:ident $visit:ident $expected:literal)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            visitor.$visit(self.parse($what)?)
+            visitor.$visit(self.parse($expected)?)
         }
     )*};
 }
@@ -190,16 +200,16 @@ impl<'de> de::Deserializer<'de> for Value<'_> {
 
     parsed! {
         deserialize_bool visit_bool "`true` or `false`"
-        deserialize_i8 visit_i8 "a whole number (8 bits)"
-        deserialize_i16 visit_i16 "a whole number (16 bits)"
-        deserialize_i32 visit_i32 "a whole number (32 bits)"
-        deserialize_i64 visit_i64 "a whole number (64 bits)"
-        deserialize_i128 visit_i128 "a whole number (128 bits)"
-        deserialize_u8 visit_u8 "a whole number (8 bits) from 0"
-        deserialize_u16 visit_u16 "a whole number (16 bits) from 0"
-        deserialize_u32 visit_u32 "a whole number (32 bits) from 0"
-        deserialize_u64 visit_u64 "a whole number (64 bits) from 0"
-        deserialize_u128 visit_u128 "a whole number (128 bits) from 0"
+        deserialize_i8 visit_i8 "a whole number from -128 to 127"
+        deserialize_i16 visit_i16 "a whole number from -32768 to 32767"
+        deserialize_i32 visit_i32 "a whole number from -2147483648 to 2147483647"
+        deserialize_i64 visit_i64 "a whole number of at most 64 bits"
+        deserialize_i128 visit_i128 "a whole number of at most 128 bits"
+        deserialize_u8 visit_u8 "a whole number from 0 to 255"
+        deserialize_u16 visit_u16 "a whole number from 0 to 65535"
+        deserialize_u32 visit_u32 "a whole number from 0 to 4294967295"
+        deserialize_u64 visit_u64 "a whole number from 0, of at most 64 bits"
+        deserialize_u128 visit_u128 "a whole number from 0, of at most 128 bits"
         deserialize_f32 visit_f32 "a number"
         deserialize_f64 visit_f64 "a number"
         deserialize_char visit_char "one character"
@@ -255,24 +265,26 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_type_takes_the_parameter_of_its_name() {
+    fn a_plain_type_reads_the_parameter_with_the_name_of_the_argument() {
         assert_eq!(query::<u32>("n=3&m=4", "m").unwrap(), 4);
         assert_eq!(query::<Option<u32>>("n=3", "m").unwrap(), None);
         assert_eq!(query::<Vec<u32>>("m=1&n=3&m=2", "m").unwrap(), [1, 2]);
         assert_eq!(query::<Vec<u32>>("n=3", "m").unwrap(), Vec::<u32>::new());
         let missing = query::<u32>("n=3", "m").unwrap_err();
-        assert_eq!((missing.status, missing.message.as_str()), (400, "the query has no parameter `m`"));
+        assert_eq!((missing.status, missing.message.as_str()), (400, "the query has no parameter `m`: add `?m=..`"));
         let wrong = query::<u8>("m=256", "m").unwrap_err();
-        assert_eq!(wrong.message, "`m` must be a whole number (8 bits) from 0, not `256`");
+        assert_eq!(wrong.message, "`m` must be a whole number from 0 to 255, not `256`");
     }
 
     #[test]
-    fn maps_and_tuples_take_them_all() {
+    fn maps_and_tuples_read_all_parameters() {
         let params = [("a".to_owned(), "x".to_owned()), ("b".to_owned(), "7".to_owned())];
         assert_eq!(path::<(String, u8)>(&params, "both").unwrap(), ("x".to_owned(), 7));
         let map: BTreeMap<String, String> = path(&params, "all").unwrap();
         assert_eq!(map["b"], "7");
         assert_eq!(path::<serde_json::Value>(&params, "a").unwrap(), "x");
+        let missing = path::<String>(&params, "c").unwrap_err();
+        assert_eq!(missing.message, "the path of the route has no segment `{c}`: rename the handler's argument");
         let lists: BTreeMap<String, Vec<u8>> = query("a=1&b=2&a=3", "all").unwrap();
         assert_eq!(lists["a"], [1, 3]);
     }

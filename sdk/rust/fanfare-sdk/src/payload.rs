@@ -3,9 +3,9 @@ use serde::de::DeserializeOwned;
 
 use crate::types::Payload;
 
-/// A value as JSON: as an argument the body, as a result the answer.
+/// A value as JSON: the body of a call as an argument, the body of the reply as a result.
 ///
-/// The body is read as JSON whatever its content type. Without a body it is read as `null`.
+/// An argument parses the body as JSON whatever its content type is. An empty body is `null`.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -24,11 +24,12 @@ use crate::types::Payload;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
-/// Text: as an argument the body (400 when it is not UTF-8), as a result `text/plain`.
+/// Text: the body of a call as an argument (400 when it is not valid UTF-8), `text/plain` as a
+/// result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(pub String);
 
-/// Bytes: as an argument the body whatever it is, as a result `application/octet-stream`.
+/// Bytes: the body of a call as an argument, `application/octet-stream` as a result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 
@@ -47,18 +48,18 @@ pub(crate) use deref;
 
 deref!(Json<T> => T, Text => String, Bytes => Vec<u8>);
 
-/// What can be sent: the body of a reply, a broadcast, a call.
+/// A type that can be the body of a reply, a broadcast or a call.
 ///
-/// `()`, text, bytes, [`Payload`], [`Json`] of anything that serde can write, and a JSON value.
+/// `()`, text, bytes, [`Payload`], a JSON value, or [`Json`] of a type that serde can serialise.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a payload",
-    note = "what can: `()`, `&str`, `String`, `Vec<u8>`, `Payload`, `serde_json::Value`, and `Json(value)` for anything that implements `serde::Serialize`"
+    note = "send `()`, `&str`, `String`, `Vec<u8>`, `Payload` or `serde_json::Value`, or `Json(value)` for a type that implements `serde::Serialize`"
 )]
 pub trait IntoPayload {
-    /// The content type that a reply with it has; `None` leaves it to the host (text or bytes).
+    /// The content type of a reply with this body. With `None` the host selects it: text or bytes.
     const CONTENT_TYPE: Option<&'static str> = None;
 
-    /// The payload. The error is that of serde.
+    /// Converts the value to a payload. Fails when serde cannot serialise it.
     fn into_payload(self) -> Result<Payload, serde_json::Error>;
 }
 
@@ -102,7 +103,7 @@ impl IntoPayload for serde_json::Value {
 }
 
 impl Payload {
-    /// Read as JSON. [`Payload::None`] reads as `null`.
+    /// Parses it as JSON. [`Payload::None`] is `null`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         match self {
             Payload::None => serde_json::from_str("null"),
@@ -111,7 +112,8 @@ impl Payload {
         }
     }
 
-    /// Read as text: empty for [`Payload::None`], `None` for bytes that are not UTF-8.
+    /// Returns it as text: empty for [`Payload::None`], and `None` for bytes that are not valid
+    /// UTF-8.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Payload::None => Some(""),
@@ -120,7 +122,7 @@ impl Payload {
         }
     }
 
-    /// Whatever it is, as bytes.
+    /// Returns it as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Payload::None => &[],
@@ -129,7 +131,7 @@ impl Payload {
         }
     }
 
-    /// Whether there is none.
+    /// Whether it is [`Payload::None`].
     pub fn is_none(&self) -> bool {
         matches!(self, Payload::None)
     }

@@ -1,7 +1,7 @@
-//! Calls to inner routes elsewhere, with the outcome brought back.
+//! Calls to routes of this module or another one, whose outcome returns to the caller.
 //!
-//! A route is written `[METHOD ]module/path[?query]`, or with dots, `module.path`; a leading slash means this module:
-//! `/main/offline`. Another module needs the grant `rpc`.
+//! A route is written `[METHOD ]module/path[?query]`, or with dots, `module.path`. A leading slash
+//! stands for this module: `/main/offline`. A call to another module needs the grant `rpc`.
 //!
 //! ```
 //! use fanfare_sdk::prelude::*;
@@ -27,19 +27,21 @@ use crate::failure::CallError;
 use crate::payload::IntoPayload;
 use crate::types::{Address, CallOptions, Entry, Group, Reply, Target};
 
-/// Calls a route in any worker: this one when it can take the call now, else the least loaded one.
+/// Calls a route in any worker: this worker when it can run the call now, otherwise the least
+/// loaded one.
 ///
-/// The call starts when the future is first polled. It belongs to the call of the handler that makes the future.
+/// The call starts when the future is first polled. It belongs to the call that creates the future.
 pub fn call<P: IntoPayload>(route: &str, payload: P) -> impl Future<Output = Result<Reply, CallError>> + use<P> {
     to(Target::Any).call(route, payload)
 }
 
-/// Queues a call in any worker and does not wait: how many places took it. It has its own deadline.
+/// Queues a call in any worker and returns without its outcome: the number of places that accepted
+/// it. The call has a deadline of its own, by default `limits.timeout` of the module that it calls.
 pub fn notify(route: &str, payload: impl IntoPayload) -> Result<u32, CallError> {
     to(Target::Any).notify(route, payload)
 }
 
-/// Calls elsewhere than in any worker: `rpc::to(Target::Worker(1))`, `rpc::to(Group::Workers)`.
+/// Selects where to call: `rpc::to(Target::Worker(1))` or `rpc::to(Group::Workers)`.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -62,33 +64,34 @@ pub fn notify(route: &str, payload: impl IntoPayload) -> Result<u32, CallError> 
 /// assert_eq!(host.call("all", ()).unwrap().text(), r#"["worker-0","worker-1"]"#);
 /// # }
 /// ```
-#[must_use = "nothing is called before `call`, `call_every` or `notify`"]
+#[must_use = "call `call`, `call_every` or `notify` to make the call"]
 pub fn to<A>(address: A) -> To<A> {
     To { address, options: CallOptions { timeout_ms: None, subdomain: None, extra: Vec::new() } }
 }
 
-/// One place or several, for [`To::notify`].
+/// One place or several, to which [`To::notify`] can send a call.
 pub trait IntoAddress {
-    /// As the contract has it.
+    /// Converts it to the variant of the contract.
     fn into_address(self) -> Address;
 }
 
-/// Where to call, and how; made by [`to`].
+/// Where to call, and with which options. Create one with [`to`].
 #[derive(Clone, Debug)]
-#[must_use = "nothing is called before `call`, `call_every` or `notify`"]
+#[must_use = "call `call`, `call_every` or `notify` to make the call"]
 pub struct To<A> {
     address: A,
     options: CallOptions,
 }
 
 impl<A> To<A> {
-    /// How long to wait at most; never longer than the call has left.
+    /// Limits the wait. The default and the maximum is the time that the call has left. For
+    /// `notify` this is the deadline of the queued call.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout_ms = Some(millis(timeout));
         self
     }
 
-    /// For another tenant than the call's.
+    /// Calls for this tenant. The default is the tenant of the call.
     pub fn subdomain(mut self, subdomain: &str) -> Self {
         self.options.subdomain = Some(subdomain.to_owned());
         self
@@ -96,7 +99,7 @@ impl<A> To<A> {
 }
 
 impl To<Target> {
-    /// Like [`call`](fn@call), there.
+    /// Calls a route in this place and waits for its outcome. See [`call`](fn@call).
     pub fn call<P: IntoPayload>(
         self,
         route: &str,
@@ -108,7 +111,8 @@ impl To<Target> {
 }
 
 impl To<Group> {
-    /// Calls a route in each of these places: one entry each, in index order.
+    /// Calls a route in each of these places and waits for all outcomes. Resolves with one entry
+    /// per place, in index order.
     pub fn call_every<P: IntoPayload>(
         self,
         route: &str,
@@ -123,7 +127,7 @@ impl To<Group> {
 }
 
 impl<A: IntoAddress> To<A> {
-    /// Like [`notify`](fn@notify), there.
+    /// Queues a call there and returns without its outcome. See [`notify`](fn@notify).
     pub fn notify(self, route: &str, payload: impl IntoPayload) -> Result<u32, CallError> {
         let payload = payload.into_payload()?;
         Ok(backend::notify(caller(), &self.address.into_address(), route, &payload, &self.options)?)

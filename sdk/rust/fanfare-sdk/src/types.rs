@@ -1,4 +1,4 @@
-//! The plain data of a call, as `wit/types.wit` has it.
+//! The plain data of a call, generated from `wit/types.wit`.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub use crate::wit::types::{
 
 use crate::rpc;
 
-/// `worker-0`, `broker-0`, `master`.
+/// Writes `worker-0`, `broker-0` or `master`.
 impl fmt::Display for Isolate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -25,7 +25,7 @@ impl fmt::Display for Isolate {
     }
 }
 
-/// As it is displayed: `"worker-0"`.
+/// Serialises it as text: `"worker-0"`.
 impl Serialize for Isolate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -33,7 +33,7 @@ impl Serialize for Isolate {
 }
 
 impl Isolate {
-    /// How to address this place in an [`rpc`] call.
+    /// Returns the target of an [`rpc`] call to this isolate.
     pub fn target(&self) -> Target {
         match *self {
             Isolate::Worker(index) => Target::Worker(index),
@@ -44,7 +44,7 @@ impl Isolate {
 }
 
 impl Method {
-    /// In upper case: `GET`.
+    /// Returns the name in upper case: `GET`.
     pub fn as_str(&self) -> &str {
         match self {
             Method::Get => "GET",
@@ -58,7 +58,7 @@ impl Method {
 }
 
 impl Trigger {
-    /// Its kind, as in the contract: `http`, `broadcast`, `rpc`, ..
+    /// Returns the name of the kind in the contract: `http`, `broadcast`, `rpc` and so on.
     pub fn kind(&self) -> &str {
         match self {
             Trigger::Http(_) => "http",
@@ -75,14 +75,14 @@ impl Trigger {
     }
 }
 
-/// One place's answer where several were asked.
+/// The answer of one place, when a call went to several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Who answers.
+    /// The isolate that answered.
     pub isolate: Isolate,
-    /// `None` on this node.
+    /// The id of its node, or `None` for this node.
     pub node: Option<String>,
-    /// Its answer.
+    /// The answer.
     pub outcome: Result<Reply, crate::CallError>,
 }
 

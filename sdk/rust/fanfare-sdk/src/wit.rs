@@ -1,7 +1,7 @@
 //! The bindings of `wit/`, generated at compile time.
 //!
-//! One world imports everything (what a module does not use is left out of its component); each export has
-//! a world of its own, so that a component exports only what its module declares.
+//! One world imports every interface; the linker removes those that the module does not use. Each
+//! export has a world of its own, so that a component exports only what its module declares.
 #![allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic)]
 
 wit_bindgen::generate!({
@@ -24,11 +24,12 @@ pub mod handler {
     });
     pub use exports::fanfare::module::handler::Guest;
 
-    // The generated export leaks: an `async` export of wit-bindgen 0.63 never frees the record of its parameters, and
-    // the bytes of a `call` would fill the memory of an instance that stays. So the macro for the whole world, which
-    // also carries the world's description, is pointed at functions of ours that free it.
+    // The generated export leaks: an `async` export of wit-bindgen 0.63 never frees the record of
+    // its parameters, so each call would leave 152 bytes in an instance that lives on. The macro
+    // for the whole world is still needed, because it embeds the description of the world. So it
+    // calls the functions below, which free the record.
 
-    /// Stands where the generated macro looks for the functions of the interface.
+    /// The generated macro looks for the functions of the interface on this path.
     #[cfg(target_family = "wasm")]
     pub mod freeing {
         pub mod exports {
@@ -65,15 +66,15 @@ pub mod handler {
         Err(_) => panic!(),
     };
 
-    /// Starts a call; what the export does.
+    /// Starts a call, for the export `handle`.
     ///
     /// # Safety
-    /// `call` is the record that the host has just lowered.
+    /// `call` must be the record that the host has just lowered.
     #[cfg(target_family = "wasm")]
     pub unsafe fn start<G: Guest>(call: *mut u8) -> i32 {
         unsafe {
             let code = exports::fanfare::module::handler::_export_handle_cabi::<G>(call);
-            // The first poll, which is over, has read it.
+            // Nothing reads the record after the first poll, which is over.
             std::alloc::dealloc(call, CALL);
             code
         }

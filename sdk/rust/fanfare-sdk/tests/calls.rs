@@ -1,4 +1,4 @@
-//! Many calls in one instance: whose they are, how they wait, what ends them.
+//! Many calls in one instance: which call work belongs to, how calls wait, and how they end.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -30,12 +30,12 @@ async fn opened() {
     .await;
 }
 
-/// Waits for `open`, and tells whether its call is still the current one.
+/// Waits for `open`. Returns whether its call was the current one before and after the wait.
 #[handler]
 async fn hold(cx: Context) -> Json<bool> {
-    let before = caller() == Some(cx.id());
+    let current_before = caller() == Some(cx.id());
     opened().await;
-    Json(before && caller() == Some(cx.id()))
+    Json(current_before && caller() == Some(cx.id()))
 }
 
 #[handler]
@@ -44,7 +44,7 @@ fn open() {
     WAITING.take().into_iter().for_each(Waker::wake);
 }
 
-/// Leaves a future of its own for another call to run.
+/// Leaves a future that another call runs.
 #[handler]
 fn leave(cx: Context) -> Json<u64> {
     LEFT.set(Some(Box::pin(carry(async { caller() }))));
@@ -68,7 +68,7 @@ async fn dive(levels: Json<u32>) -> Result<Json<u32>> {
 
 #[handler]
 fn panics() {
-    panic!("a test panics on purpose");
+    panic!("this handler always panics");
 }
 
 #[handler]
@@ -90,22 +90,22 @@ fn tell_all() -> Result<Json<u32>> {
 
 #[handler]
 fn told(text: Text, cx: Context) {
-    let Origin::Guest(from) = cx.origin() else { panic!("nobody outside calls this") };
+    let Origin::Guest(from) = cx.origin() else { panic!("the caller is not a guest") };
     info!("{} for {:?} from {}/{}", *text, cx.subdomain(), from.module, from.isolate; "query" => cx.query());
 }
 
-/// How many places take a call, or the kind of the error.
+/// Returns the number of places that accept a call, or the kind of the error.
 #[handler]
 fn places(kind: Text) -> String {
     let unknown = || ("planet".to_owned(), "mars".to_owned());
-    let taken = match kind.as_str() {
+    let accepted = match kind.as_str() {
         "nodes" => rpc::to(Group::Nodes).notify("/count", ()),
         "cluster" => rpc::to(Group::Cluster).notify("/count", ()),
         "channel" => rpc::to(Target::Channel("room/7".to_owned())).notify("/count", ()),
         "other group" => rpc::to(Group::Other(unknown())).notify("/count", ()),
         _ => rpc::to(Target::Other(unknown())).notify("/count", ()),
     };
-    taken.map_or_else(|error| error.kind().to_owned(), |count| count.to_string())
+    accepted.map_or_else(|error| error.kind().to_owned(), |count| count.to_string())
 }
 
 #[handler]
@@ -116,23 +116,23 @@ fn pass_on() -> Result<Passed> {
 fanfare_sdk::module!(hold, open, leave, run_left, dive, panics, count, impatient, tell_all, told, places, pass_on);
 
 #[test]
-fn a_test_host_is_the_only_node_and_knows_no_other_places() {
+fn a_test_host_is_the_only_node_and_has_workers_only() {
     let host = TestHost::builder(Module).workers(3).start();
-    for (kind, taken) in
+    for (kind, expected) in
         [("nodes", "1"), ("cluster", "3"), ("channel", "not-found"), ("other group", "invalid"), ("other", "invalid")]
     {
-        assert_eq!(host.call("places", kind).unwrap().text(), taken, "{kind}");
+        assert_eq!(host.call("places", kind).unwrap().text(), expected, "{kind}");
     }
 }
 
 #[test]
-fn a_pass_is_a_reply_with_its_payload_where_nothing_is_left() {
+fn a_pass_without_a_next_step_is_a_reply_with_its_payload() {
     let reply = TestHost::new(Module).call("pass_on", ()).unwrap();
     assert_eq!((reply.status, reply.text(), reply.extra.len()), (0, "new", 0));
 }
 
 #[test]
-fn calls_interleave_and_keep_their_caller() {
+fn calls_interleave_and_each_stays_the_current_call() {
     let host = TestHost::new(Module);
     std::thread::scope(|scope| {
         let held: Vec<_> = (0..3).map(|_| scope.spawn(|| host.call("hold", ()).unwrap().text().to_owned())).collect();
@@ -145,7 +145,7 @@ fn calls_interleave_and_keep_their_caller() {
 }
 
 #[test]
-fn a_carried_future_stays_with_its_call() {
+fn a_carried_future_belongs_to_its_call() {
     let host = TestHost::new(Module);
     let left: u64 = host.call("leave", ()).unwrap().json().unwrap();
     let ran_as: u64 = host.call("run_left", ()).unwrap().json().unwrap();
@@ -153,7 +153,7 @@ fn a_carried_future_stays_with_its_call() {
 }
 
 #[test]
-fn a_chain_of_calls_has_an_end() {
+fn a_chain_of_calls_ends_at_the_depth_limit() {
     let host = TestHost::new(Module);
     assert_eq!(host.call("dive", json!(16)).unwrap().text(), "16");
     assert_eq!(host.call("dive", json!(17)).unwrap_err().failure().unwrap().name, "too-deep");
@@ -173,7 +173,7 @@ fn a_panic_ends_the_instance_and_all_its_calls() {
 }
 
 #[test]
-fn a_call_that_takes_too_long_ends_by_timeout() {
+fn a_call_past_its_timeout_fails_with_timeout() {
     let host = TestHost::builder(Module).workers(2).start();
     let error = host.request("impatient").on(1).send().unwrap_err();
     let failure = error.failure().unwrap();
@@ -181,7 +181,7 @@ fn a_call_that_takes_too_long_ends_by_timeout() {
 }
 
 #[test]
-fn a_notified_route_runs_everywhere_for_the_tenant() {
+fn notify_runs_the_route_in_every_worker_for_the_tenant() {
     let host = TestHost::builder(Module).name("shop").workers(2).start();
     assert_eq!(host.call("tell_all", ()).unwrap().text(), "2");
     host.settle();
@@ -210,7 +210,7 @@ mod spawning {
     }
 
     #[test]
-    fn spawned_work_goes_on_after_the_answer_as_its_call() {
+    fn spawned_work_continues_after_the_reply_and_belongs_to_its_call() {
         let host = TestHost::new(component::Module);
         host.call("later", ()).unwrap();
         assert!(host.logs().is_empty());

@@ -1,4 +1,4 @@
-//! Arguments, results, failures.
+//! Arguments, results and failures of handlers.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ fn names_are_listed_for_describe() {
 }
 
 #[test]
-fn a_body_may_be_missing_text_or_bytes() {
+fn a_body_may_be_text_bytes_or_missing() {
     let host = TestHost::new(Module);
     assert_eq!(host.call("body", ()).unwrap().text(), "None body");
     assert_eq!(host.call("body", "x").unwrap().text(), "Some(\"x\") body");
@@ -88,7 +88,7 @@ fn a_body_may_be_missing_text_or_bytes() {
 }
 
 #[test]
-fn arguments_come_in_any_order() {
+fn arguments_may_be_in_any_order() {
     let host = TestHost::builder(Module).route("PUT {kind}/{name}", "order").start();
     let reply = host.call("PUT a/b%20c?limit=7", json!([1, 2])).unwrap();
     assert_eq!(reply.status, 201);
@@ -97,11 +97,11 @@ fn arguments_come_in_any_order() {
     assert_eq!(reply.json::<Value>().unwrap(), expected);
     assert_eq!(failure(&host, "PUT a/b?limit=x", "[]").name, "invalid-parameter");
     assert_eq!(failure(&host, "PUT a/b", "{}").name, "invalid-body");
-    assert_eq!(failure(&host, "PUT a/b", "").message, "this route takes JSON, and there is no body");
+    assert_eq!(failure(&host, "PUT a/b", "").message, "the body is empty: this route expects JSON");
 }
 
 #[test]
-fn only_one_argument_has_the_body() {
+fn two_arguments_that_read_the_body_are_an_error() {
     let host = TestHost::new(Module);
     assert_eq!(failure(&host, "twice", "x").name, "invalid-handler");
 }
@@ -128,7 +128,7 @@ fn every_error_becomes_a_failure() {
 }
 
 #[test]
-fn a_handler_is_still_a_function() {
+fn a_test_can_call_a_handler_as_a_function() {
     assert_eq!(fanfare_sdk::testing::block_on(own_error()).unwrap_err().to_string(), "the machine is broken");
     assert_eq!(other_name(Bytes(vec![1])), [1]);
 }

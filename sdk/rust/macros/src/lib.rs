@@ -1,4 +1,4 @@
-//! The attribute `#[handler]` of `fanfare-sdk`. Use it from there.
+//! The attribute `#[handler]`. Use it through `fanfare-sdk`, which re-exports it.
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
@@ -6,19 +6,22 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, ItemFn, LitStr, Pat, ReturnType, parse_macro_input};
 
-/// Makes a function a handler: each argument is taken from the call, the result becomes its outcome.
+/// Makes a function a handler: each argument is read from the call, and the result becomes its
+/// outcome.
 ///
-/// The function, `async` or not, stays as it is and can be called from tests. Its name is the handler's name
-/// in the manifest, unless `#[handler(name = "..")]` gives another one. `fanfare_sdk::module!` lists it.
+/// The function may be `async`. It stays unchanged, so tests can call it. Its name is the name of
+/// the handler in the manifest, unless `#[handler(name = "..")]` sets another one. List the
+/// function in `fanfare_sdk::module!`.
 ///
-/// A hidden type of the same name stands beside the function: a handler named `broadcast` would hide the module
-/// `broadcast` of the prelude, so give it another name in the source.
+/// The attribute also defines a hidden type with the name of the function. So a handler named
+/// `broadcast` would hide the module `broadcast` of the prelude: name the function `on_broadcast`
+/// and write `#[handler(name = "broadcast")]`.
 #[proc_macro_attribute]
 pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let mut name: Option<LitStr> = None;
     let parser = syn::meta::parser(|meta| {
         if !meta.path.is_ident("name") {
-            return Err(meta.error("only `name = \"..\"` can stand here"));
+            return Err(meta.error("unknown option: write `#[handler]` or `#[handler(name = \"..\")]`"));
         }
         name = Some(meta.value()?.parse()?);
         Ok(())
@@ -27,7 +30,7 @@ pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
     match expand(&function, name) {
         Ok(tokens) => tokens,
-        // The function stays, so that the error is the only one.
+        // Keep the function, so that the compiler reports no error but this one.
         Err(error) => {
             let error = error.into_compile_error();
             quote!(#function #error)
@@ -39,10 +42,12 @@ pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
 fn expand(function: &ItemFn, name: Option<LitStr>) -> Result<Tokens, Error> {
     let signature = &function.sig;
     if let Some(parameter) = signature.generics.params.first() {
-        return Err(Error::new(parameter.span(), "a handler cannot be generic: the manifest names one function"));
+        let message = "a handler cannot be generic, because the manifest names one function: use concrete types";
+        return Err(Error::new(parameter.span(), message));
     }
     if let Some(token) = &signature.unsafety {
-        return Err(Error::new(token.span(), "a handler cannot be unsafe"));
+        let message = "a handler cannot be `unsafe`: write a safe function and use an `unsafe` block inside it";
+        return Err(Error::new(token.span(), message));
     }
     let identifier = &signature.ident;
     let visibility = &function.vis;
@@ -52,7 +57,7 @@ fn expand(function: &ItemFn, name: Option<LitStr>) -> Result<Tokens, Error> {
     let mut arguments = Vec::new();
     for (index, input) in signature.inputs.iter().enumerate() {
         let FnArg::Typed(argument) = input else {
-            return Err(Error::new(input.span(), "a handler is a plain function: it has no `self`"));
+            return Err(Error::new(input.span(), "a handler cannot have `self`: write it as a free function"));
         };
         let ty = &argument.ty;
         let label = argument_name(&argument.pat).unwrap_or_else(|| index.to_string());
@@ -90,12 +95,36 @@ fn expand(function: &ItemFn, name: Option<LitStr>) -> Result<Tokens, Error> {
     })
 }
 
-/// The name by which a parameter is looked up: that of the argument, also inside a pattern such as `Path(name)`.
+/// Returns the name of the parameter to read: the name of the argument, also inside a pattern such
+/// as `Path(name)`.
 fn argument_name(pattern: &Pat) -> Option<String> {
     match pattern {
         Pat::Ident(ident) => Some(ident.ident.to_string().trim_start_matches("r#").trim_start_matches('_').to_owned()),
         Pat::TupleStruct(tuple) if tuple.elems.len() == 1 => argument_name(tuple.elems.first()?),
         Pat::Paren(inner) => argument_name(&inner.pat),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::expand;
+
+    #[test]
+    fn a_function_that_cannot_be_a_handler_is_rejected_with_the_fix() {
+        for (source, message) in [
+            (
+                "fn f<T>(x: T) {}",
+                "a handler cannot be generic, because the manifest names one function: use concrete types",
+            ),
+            (
+                "unsafe fn f() {}",
+                "a handler cannot be `unsafe`: write a safe function and use an `unsafe` block inside it",
+            ),
+            ("fn f(self) {}", "a handler cannot have `self`: write it as a free function"),
+        ] {
+            let function = syn::parse_str(source).unwrap();
+            assert_eq!(expand(&function, None).unwrap_err().to_string(), message, "{source}");
+        }
     }
 }

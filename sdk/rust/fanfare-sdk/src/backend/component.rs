@@ -1,4 +1,4 @@
-//! The imports of the component.
+//! Calls the host through the imports of the component.
 
 use std::cell::Cell;
 
@@ -12,11 +12,11 @@ use crate::wit::types::{CallError, CallId, CallOptions, Emission, Entry, Group, 
 
 pub(crate) async fn gather(
     caller: Option<CallId>,
-    what: &Emission,
+    emission: &Emission,
     payload: &Payload,
     timeout_ms: Option<u32>,
 ) -> Result<Vec<Entry>, CallError> {
-    crate::wit::broadcast::gather(caller, what, payload, timeout_ms).await
+    crate::wit::broadcast::gather(caller, emission, payload, timeout_ms).await
 }
 
 pub(crate) async fn call(
@@ -39,7 +39,7 @@ pub(crate) async fn call_every(
     crate::wit::rpc::call_every(caller, group, route, payload, options).await
 }
 
-/// An instance never moves, so the host is asked once.
+/// Asks the host once, because an instance never moves.
 pub(crate) fn isolate() -> Isolate {
     thread_local! { static ISOLATE: Cell<Option<Isolate>> = const { Cell::new(None) } }
     ISOLATE.get().unwrap_or_else(|| {

@@ -1,5 +1,5 @@
-//! What carries out the imports: the host around the component, or the one in memory. The only place
-//! where the two part.
+//! Selects what answers the imports: the host around the component, or the in-memory test host. No
+//! other file knows the difference.
 
 #[cfg(target_family = "wasm")]
 mod component;
@@ -9,7 +9,7 @@ pub(crate) use component::*;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::backend::*;
 
-/// The component's exports. In memory there are none: tests take the type `Module`.
+/// The exports of the component.
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 #[macro_export]
@@ -48,7 +48,7 @@ macro_rules! __export {
     };
 }
 
-/// The component's exports. In memory there are none: tests take the type `Module`.
+/// No exports: tests call the type `Module` directly.
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 #[macro_export]

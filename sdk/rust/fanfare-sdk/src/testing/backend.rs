@@ -1,33 +1,33 @@
-//! What carries out the imports in memory: the same functions as in the component.
+//! Answers the imports in memory, with the functions that the component has.
 
 use super::dispatch::{into_reply, worker};
 use super::promise::Promise;
-use super::{LogLine, worker as place};
+use super::{LogLine, worker as thread};
 use crate::failure::CallError;
 use crate::types::{Address, HeaderFields, Identity, Isolate, Level, Outcome, Receipt, Reply, RequestHead, Target};
 use crate::wit::types::{self as wit, CallId, CallOptions, Emission, Group, Payload};
 
-pub(crate) fn emit(caller: Option<CallId>, what: &Emission, payload: &Payload) -> Result<Receipt, wit::CallError> {
-    let (node, worker) = place::here();
-    let (receipt, _) = node.emit(Some((worker, caller)), what, payload).map_err(CallError::into_wit)?;
+pub(crate) fn emit(caller: Option<CallId>, emission: &Emission, payload: &Payload) -> Result<Receipt, wit::CallError> {
+    let (node, worker) = thread::current();
+    let (receipt, _) = node.emit(Some((worker, caller)), emission, payload).map_err(CallError::into_wit)?;
     Ok(receipt)
 }
 
-// As in the component, where it can fail.
+// Has the signature of the component's function, which can fail.
 #[allow(clippy::unnecessary_wraps)]
 pub(crate) fn reload(_caller: Option<CallId>, module: Option<&str>) -> Result<Receipt, wit::CallError> {
-    let (node, _) = place::here();
+    let (node, _) = thread::current();
     Ok(node.reload(module))
 }
 
 pub(crate) async fn gather(
     caller: Option<CallId>,
-    what: &Emission,
+    emission: &Emission,
     payload: &Payload,
     _timeout_ms: Option<u32>,
 ) -> Result<Vec<wit::Entry>, wit::CallError> {
-    let (node, worker) = place::here();
-    let (_, pending) = node.emit(Some((worker, caller)), what, payload).map_err(CallError::into_wit)?;
+    let (node, worker) = thread::current();
+    let (_, pending) = node.emit(Some((worker, caller)), emission, payload).map_err(CallError::into_wit)?;
     Ok(entries(pending).await)
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn call(
     payload: &Payload,
     options: &CallOptions,
 ) -> Result<Reply, wit::CallError> {
-    let (node, worker) = place::here();
+    let (node, worker) = thread::current();
     let pending = node.rpc((worker, caller), target, route, payload, options).map_err(CallError::into_wit)?;
     pending.await.map(into_reply).map_err(CallError::into_wit)
 }
@@ -59,7 +59,7 @@ pub(crate) async fn call_every(
     payload: &Payload,
     options: &CallOptions,
 ) -> Result<Vec<wit::Entry>, wit::CallError> {
-    let (node, worker) = place::here();
+    let (node, worker) = thread::current();
     let mut pending = Vec::new();
     for target in targets(group)? {
         pending.push(node.rpc((worker, caller), &target, route, payload, options).map_err(CallError::into_wit)?);
@@ -74,7 +74,7 @@ pub(crate) fn notify(
     payload: &Payload,
     options: &CallOptions,
 ) -> Result<u32, wit::CallError> {
-    let (node, worker) = place::here();
+    let (node, worker) = thread::current();
     let targets = match address {
         Address::One(target) => vec![target.clone()],
         Address::Every(group) => targets(group)?,
@@ -89,16 +89,18 @@ pub(crate) fn notify(
 
 fn targets(group: &Group) -> Result<Vec<Target>, wit::CallError> {
     match group {
-        Group::Workers | Group::Cluster => Ok((0..place::here().0.workers()).map(Target::Worker).collect()),
+        Group::Workers | Group::Cluster => Ok((0..thread::current().0.workers()).map(Target::Worker).collect()),
         Group::Nodes => Ok(vec![Target::Worker(0)]),
         Group::Brokers => Ok(Vec::new()),
-        Group::Servers(name) => Err(wit::CallError::NotFound(format!("there is no server `{name}` in a test"))),
-        Group::Other(_) => Err(wit::CallError::Invalid(format!("this version knows no {group:?}"))),
+        Group::Servers(name) => {
+            Err(wit::CallError::NotFound(format!("there is no server type `{name}`: a test host is the only node")))
+        }
+        Group::Other(_) => Err(wit::CallError::Invalid(format!("this version has no group {group:?}"))),
     }
 }
 
 fn http<T: Default>(call: CallId, read: impl FnOnce(&(HeaderFields, RequestHead)) -> T) -> T {
-    let (node, _) = place::here();
+    let (node, _) = thread::current();
     let state = node.state();
     state.calls.get(&call).and_then(|running| running.http.as_ref()).map(read).unwrap_or_default()
 }
@@ -117,7 +119,7 @@ pub(crate) fn head(call: CallId) -> Option<RequestHead> {
 }
 
 pub(crate) fn whoami() -> Identity {
-    let (node, worker) = place::here();
+    let (node, worker) = thread::current();
     Identity {
         node: "test-1".to_owned(),
         server: "test".to_owned(),
@@ -129,17 +131,17 @@ pub(crate) fn whoami() -> Identity {
 }
 
 pub(crate) fn isolate() -> Isolate {
-    Isolate::Worker(place::here().1)
+    Isolate::Worker(thread::current().1)
 }
 
 pub(crate) fn log(caller: Option<CallId>, level: Level, message: &str, fields: &[(String, String)]) {
-    let (node, _) = place::here();
+    let (node, _) = thread::current();
     let line = LogLine { isolate: isolate(), caller, level, message: message.to_owned(), fields: fields.to_vec() };
     node.state().logs.push(line);
 }
 
 pub(crate) fn config(_caller: Option<CallId>, pointer: &str) -> Option<String> {
-    let (node, _) = place::here();
+    let (node, _) = thread::current();
     let state = node.state();
     state.config.pointer(pointer).map(ToString::to_string)
 }

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::node::{Answer, ModuleFns, Node, State};
 use super::routes::{Manifest, Route, Target};
-use super::{Asked, PATIENCE, TestHost, jsonc, promise, worker};
+use super::{OutgoingCall, TIMEOUT, TestHost, jsonc, promise, worker};
 use crate::failure::CallError;
 use crate::types::{Reply, StartupReason};
 
-/// Says what a [`TestHost`] is to have.
+/// The options of a [`TestHost`]. Create one with [`TestHost::builder`].
 pub struct Builder {
     module: ModuleFns,
     name: String,
@@ -34,29 +34,30 @@ impl Builder {
         }
     }
 
-    /// The module's name; else it is `test`.
+    /// Sets the name of the module. The default is `test`.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
     }
 
-    /// The text of `module.json`: its routes, broadcasts, startups and config. Best by
-    /// `include_str!("../module.json")`. Without it, every handler is reachable by its name.
+    /// Sets the text of `module.json`, usually with `include_str!("../module.json")`. The host
+    /// reads its routes, broadcasts, startups and config. Without a manifest each handler has a
+    /// route with its name.
     ///
     /// # Panics
-    /// When it is not JSON (comments and trailing commas may stand in it).
+    /// When the text is not JSON. Comments and trailing commas are allowed.
     #[must_use]
     pub fn manifest(mut self, text: &str) -> Self {
         match serde_json::from_str(&jsonc::to_json(text)) {
             Ok(manifest) => self.manifest = manifest,
-            Err(error) => panic!("the manifest is not valid: {error}"),
+            Err(error) => panic!("the manifest is not valid JSON for a module: {error}"),
         }
         self.has_manifest = true;
         self
     }
 
-    /// One more route, such as `GET {name}`.
+    /// Adds a route, such as `GET {name}`.
     #[must_use]
     pub fn route(mut self, route: &str, handler: &str) -> Self {
         let (method, path) = route.split_once(' ').unwrap_or(("post", route));
@@ -69,7 +70,7 @@ impl Builder {
         self
     }
 
-    /// One more broadcast, and the handler that runs for it in every worker.
+    /// Adds a broadcast, and the handler that runs for it in every worker.
     #[must_use]
     pub fn broadcast(mut self, name: &str, handler: &str) -> Self {
         let path = format!("broadcasts/{name}");
@@ -77,39 +78,41 @@ impl Builder {
         self.route(&path, handler)
     }
 
-    /// How many workers; else one.
+    /// Sets the number of workers. The default is one.
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers.max(1);
         self
     }
 
-    /// Config over that of the manifest.
+    /// Overrides the config of the manifest.
     #[must_use]
     pub fn config(mut self, config: Value) -> Self {
         self.config = config;
         self
     }
 
-    /// Answers the module's calls to a route of another module, `other/path` or `other.path`.
+    /// Answers the module's calls to a route of another module, written `other/path` or
+    /// `other.path`.
     #[must_use]
     pub fn answer(
         mut self,
         route: &str,
-        answer: impl Fn(Asked) -> Result<Reply, CallError> + Send + Sync + 'static,
+        answer: impl Fn(OutgoingCall) -> Result<Reply, CallError> + Send + Sync + 'static,
     ) -> Self {
         self.answers.push((route.to_owned(), Arc::new(answer)));
         self
     }
 
-    /// Starts it: every worker has an instance, and its startups are done.
+    /// Starts the host. Each worker then has an instance whose startups have ended.
     ///
     /// # Panics
-    /// When the manifest names a handler that the module has not, or a startup fails.
+    /// When the manifest names a handler that the module does not have, and when a startup fails.
     pub fn start(mut self) -> TestHost {
         for route in &self.manifest.routes {
             let known = self.module.handlers.contains(&route.handler.as_str());
-            assert!(known, "the route `{}` names the handler `{}`: the module has none", route.path, route.handler);
+            let (path, handler) = (&route.path, &route.handler);
+            assert!(known, "the route `{path}` names the handler `{handler}`: add it to `fanfare_sdk::module!`");
         }
         if !self.has_manifest {
             let by_name = self.module.handlers.iter().map(|name| Route {
@@ -153,17 +156,17 @@ impl Builder {
             .unzip();
         let host = TestHost { node, threads };
         for (index, waiting) in starting.into_iter().enumerate() {
-            match waiting.wait(PATIENCE) {
+            match waiting.wait(TIMEOUT) {
                 Some(Ok(())) => {}
-                Some(Err(error)) => panic!("worker-{index} did not start: {error}"),
-                None => panic!("worker-{index} does not get ready"),
+                Some(Err(error)) => panic!("worker-{index} failed to start: {error}"),
+                None => panic!("worker-{index} did not start within {TIMEOUT:?}"),
             }
         }
         host
     }
 }
 
-/// Objects merge, everything else replaces, `null` removes.
+/// Merges objects key by key. `null` removes a key, and any other value replaces the old one.
 fn merge(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {

@@ -1,21 +1,21 @@
-//! Calls on their way to a worker.
+//! Resolves calls and broadcasts, and queues them in workers.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::node::{Node, Running};
+use super::node::{CallState, Node};
 use super::promise::{Promise, promise};
-use super::routes::{Found, Wanted};
+use super::routes::{MatchedRoute, RouteRequest};
 use super::worker::Message;
-use super::{Asked, Emitted};
+use super::{Emitted, OutgoingCall};
 use crate::failure::CallError;
 use crate::types::{
     Broadcast, Call, CallId, CallOptions, Emission, GuestOrigin, Isolate, Origin, Outcome, Payload, Receipt, Reply,
     Target, Trigger,
 };
 
-/// What the real host allows too.
+/// The longest chain of calls, as in the real host.
 const DEPTH: u32 = 16;
 const DEADLINE_MS: u32 = 5000;
 
@@ -25,7 +25,7 @@ pub(super) fn worker(index: usize) -> Isolate {
     Isolate::Worker(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
-/// Where nothing is left to go on to, `pass` counts as a reply.
+/// Converts an outcome of a call that has no next step, where a pass counts as a reply.
 pub(super) fn into_reply(outcome: Outcome) -> Reply {
     match outcome {
         Outcome::Reply(reply) => reply,
@@ -36,66 +36,69 @@ pub(super) fn into_reply(outcome: Outcome) -> Reply {
     }
 }
 
-/// A call that has its route and its reason.
-pub(super) struct Start<'a> {
-    pub found: Found,
+/// A resolved call that is not queued yet.
+pub(super) struct CallSpec<'a> {
+    pub route: MatchedRoute,
     pub query: &'a str,
     pub trigger: Trigger,
     pub payload: Payload,
     pub timeout: Option<u32>,
-    pub running: Running,
+    pub state: CallState,
     pub origin: Origin,
 }
 
 impl Node {
     /// Queues a call.
-    pub fn start(&self, start: Start<'_>) -> Pending {
+    pub fn start(&self, spec: CallSpec<'_>) -> Pending {
         let (resolver, pending) = promise();
-        let worker = start.running.worker;
-        let subdomain = start.running.subdomain.clone();
-        if let Some(timeout) = start.timeout {
+        let worker = spec.state.worker;
+        let subdomain = spec.state.subdomain.clone();
+        if let Some(timeout) = spec.timeout {
             let resolver = resolver.clone();
             thread::spawn(move || {
                 thread::sleep(Duration::from_millis(timeout.into()));
                 resolver.resolve(Err(CallError::Timeout));
             });
         }
-        // The number and the place in the mailbox are taken together: broadcasts keep their order.
+        // One lock covers the number and the place in the mailbox, so that broadcasts keep their
+        // order.
         let mut state = self.state();
         let id = state.next_call;
         state.next_call += 1;
-        state.calls.insert(id, Running { resolver: Some(resolver), ..start.running });
+        state.calls.insert(id, CallState { resolver: Some(resolver), ..spec.state });
         self.send(
             worker,
             Message::Call(Box::new(Call {
                 id,
-                handler: start.found.handler,
-                trigger: start.trigger,
-                origin: start.origin,
+                handler: spec.route.handler,
+                trigger: spec.trigger,
+                origin: spec.origin,
                 subdomain,
-                deadline_ms: start.timeout.unwrap_or(DEADLINE_MS).min(DEADLINE_MS),
-                params: start.found.params,
-                query: start.query.to_owned(),
-                payload: start.payload,
+                deadline_ms: spec.timeout.unwrap_or(DEADLINE_MS).min(DEADLINE_MS),
+                params: spec.route.params,
+                query: spec.query.to_owned(),
+                payload: spec.payload,
                 extra: Vec::new(),
             })),
         );
         pending
     }
 
-    /// The call that a handler makes this one for, one step deeper.
-    fn nested(&self, caller: Option<CallId>, subdomain: Option<&String>) -> Result<Running, CallError> {
+    /// Returns the state of a call that descends from `caller`, one level deeper.
+    fn nested(&self, caller: Option<CallId>, subdomain: Option<&String>) -> Result<CallState, CallError> {
         let state = self.state();
         let parent = caller.and_then(|caller| state.calls.get(&caller));
         let depth = parent.map_or(0, |parent| parent.depth + 1);
         if depth > DEPTH {
-            return Err(CallError::TooDeep(format!("the chain of calls is longer than {DEPTH}")));
+            return Err(CallError::TooDeep(format!(
+                "the chain of calls is longer than {DEPTH}: call fewer routes in a row"
+            )));
         }
         let subdomain = subdomain.cloned().or_else(|| parent.and_then(|parent| parent.subdomain.clone()));
-        Ok(Running { depth, subdomain, ..Running::default() })
+        Ok(CallState { depth, subdomain, ..CallState::default() })
     }
 
-    /// Notes that a reload was asked for. Nothing is reloaded here.
+    /// Records a reload request. The test host does not reload the module.
     pub fn reload(&self, module: Option<&str>) -> Receipt {
         let mut state = self.state();
         state.reloads.push(module.map(str::to_owned));
@@ -104,41 +107,46 @@ impl Node {
         Receipt { id: seq, seq, accepted: self.workers(), skipped: Vec::new(), extra: Vec::new() }
     }
 
-    /// `from` is the worker and the call that emit; `None` is the operator.
+    /// Queues a broadcast in every worker. `from` is the worker and the call that emit it, or
+    /// `None` for the operator.
     pub fn emit(
         &self,
         from: Option<(u32, Option<CallId>)>,
-        what: &Emission,
+        emission: &Emission,
         payload: &Payload,
     ) -> Result<(Receipt, Vec<Pending>), CallError> {
-        let running = self.nested(from.and_then(|(_, call)| call), what.subdomain.as_ref())?;
+        let state = self.nested(from.and_then(|(_, call)| call), emission.subdomain.as_ref())?;
         let workers = self.workers();
-        let own = what.module.as_ref().is_none_or(|module| *module == self.name);
-        let found = if own {
-            let Some(target) = self.manifest.broadcasts.get(&what.name) else {
-                return Err(CallError::NotFound(format!("`{}` has no broadcast `{}`", self.name, what.name)));
+        let own = emission.module.as_ref().is_none_or(|module| *module == self.name);
+        let route = if own {
+            let Some(target) = self.manifest.broadcasts.get(&emission.name) else {
+                return Err(CallError::NotFound(format!(
+                    "the module `{}` has no broadcast `{}`",
+                    self.name, emission.name
+                )));
             };
-            Some(Wanted { method: Some("post"), path: &target.path, query: "" })
+            Some(RouteRequest { method: Some("post"), path: &target.path, query: "" })
         } else {
             None
         };
         let _sequencer = self.sequencer.lock();
         let id = {
-            let mut state = self.state();
             let emitted = Emitted {
-                module: what.module.clone(),
-                name: what.name.clone(),
+                module: emission.module.clone(),
+                name: emission.name.clone(),
                 payload: payload.clone(),
-                subdomain: running.subdomain.clone(),
+                subdomain: state.subdomain.clone(),
             };
-            state.emitted.push(emitted);
-            state.next_broadcast += 1;
-            state.next_broadcast - 1
+            let mut node = self.state();
+            node.emitted.push(emitted);
+            node.next_broadcast += 1;
+            node.next_broadcast - 1
         };
         let mut pending = Vec::new();
         for worker in 0..workers {
-            let Some(wanted) = &found else {
-                // Another module's broadcast is recorded, and answered with nothing.
+            let Some(route) = &route else {
+                // The broadcast of another module is only recorded. Each worker answers without a
+                // body.
                 let (resolver, promise) = promise();
                 let empty = Reply { status: 0, headers: Vec::new(), payload: Payload::None, extra: Vec::new() };
                 resolver.resolve(Ok(Outcome::Reply(empty)));
@@ -146,13 +154,13 @@ impl Node {
                 continue;
             };
             let same_as_caller = from.is_some_and(|(emitter, _)| emitter == worker);
-            pending.push(self.start(Start {
-                found: self.manifest.find(wanted)?,
+            pending.push(self.start(CallSpec {
+                route: self.manifest.find(route)?,
                 query: "",
-                trigger: Trigger::Broadcast(Broadcast { name: what.name.clone(), id, seq: id, same_as_caller }),
+                trigger: Trigger::Broadcast(Broadcast { name: emission.name.clone(), id, seq: id, same_as_caller }),
                 payload: payload.clone(),
                 timeout: None,
-                running: Running { worker, ..running.clone() },
+                state: CallState { worker, ..state.clone() },
                 origin: self.origin(from.map(|(worker, _)| worker)),
             }));
         }
@@ -169,7 +177,7 @@ impl Node {
         }
     }
 
-    /// A call of a handler to a route, here or in another module.
+    /// Queues a call of a handler to a route of this module, or answers it for another module.
     pub fn rpc(
         &self,
         from: (u32, Option<CallId>),
@@ -185,43 +193,43 @@ impl Node {
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let path = if path.contains('/') { path.to_owned() } else { path.replace('.', "/") };
         let (module, path) = path.split_once('/').unwrap_or((&path, ""));
-        let mut running = self.nested(from.1, options.subdomain.as_ref())?;
+        let mut state = self.nested(from.1, options.subdomain.as_ref())?;
 
         if module.is_empty() || module == self.name {
-            running.worker = match *target {
+            state.worker = match *target {
                 Target::Any => from.0,
                 Target::Worker(worker) if worker < self.workers() => worker,
-                Target::Other(_) => return Err(CallError::Invalid(format!("this version knows no {target:?}"))),
-                _ => return Err(CallError::NotFound(format!("there is no {target:?} in a test"))),
+                Target::Other(_) => return Err(CallError::Invalid(format!("this version has no target {target:?}"))),
+                _ => return Err(CallError::NotFound(format!("there is no {target:?}: a test host has workers only"))),
             };
-            return Ok(self.start(Start {
-                found: self.manifest.find(&Wanted { method, path, query })?,
+            return Ok(self.start(CallSpec {
+                route: self.manifest.find(&RouteRequest { method, path, query })?,
                 query,
                 trigger: Trigger::Rpc,
                 payload: payload.clone(),
                 timeout: options.timeout_ms,
-                running,
+                state,
                 origin: self.origin(Some(from.0)),
             }));
         }
 
-        let asked = format!("{module}/{path}");
-        let written = |other: &str| {
-            let other = other.split_once(' ').map_or(other, |(_, rest)| rest);
-            if other.contains('/') { other.to_owned() } else { other.replace('.', "/") }
+        let called = format!("{module}/{path}");
+        let with_slashes = |route: &str| {
+            let route = route.split_once(' ').map_or(route, |(_, rest)| rest);
+            if route.contains('/') { route.to_owned() } else { route.replace('.', "/") }
         };
-        let Some((_, answer)) = self.answers.iter().find(|(other, _)| written(other) == asked) else {
-            let message = format!("nothing answers `{asked}`: give the test host an `.answer({asked:?}, ..)`");
+        let Some((_, answer)) = self.answers.iter().find(|(route, _)| with_slashes(route) == called) else {
+            let message = format!("nothing answers `{called}`: add `.answer({called:?}, ..)` to the test host");
             return Err(CallError::NotFound(message));
         };
         let answer = Arc::clone(answer);
         let (resolver, pending) = promise();
         resolver.resolve(
-            answer(Asked {
+            answer(OutgoingCall {
                 route: route.to_owned(),
                 target: target.clone(),
                 payload: payload.clone(),
-                subdomain: running.subdomain,
+                subdomain: state.subdomain,
             })
             .map(Outcome::Reply),
         );

@@ -1,6 +1,6 @@
-//! JSON with comments and trailing commas, as manifests are written.
+//! JSON with comments and trailing commas, which manifests may contain.
 
-/// The same as plain JSON.
+/// Removes comments and trailing commas.
 pub(super) fn to_json(text: &str) -> String {
     let mut json = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -46,7 +46,7 @@ mod tests {
     use super::to_json;
 
     #[test]
-    fn comments_and_trailing_commas_go() {
+    fn comments_and_trailing_commas_are_removed() {
         let text = "{ // one\n \"a\": [1, /* two , */ 2, ], \"b\": \"// \\\" ,]\",\n}";
         let value: serde_json::Value = serde_json::from_str(&to_json(text)).unwrap();
         assert_eq!(value, serde_json::json!({"a": [1, 2], "b": "// \" ,]"}));

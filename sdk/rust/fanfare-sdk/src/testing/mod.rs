@@ -1,8 +1,9 @@
-//! A host in memory: runs a module's handlers under plain `cargo test`.
+//! An in-memory host that runs the handlers of a module under `cargo test`.
 //!
-//! It has workers, routes, broadcasts, calls, config and a log, as the real one has, but no sockets, limits or
-//! deadlines. **Each worker is a thread**, so what a module keeps in a `thread_local!` is each worker's own, as
-//! in the real host; a plain `static` would be shared here, and is not there.
+//! It has workers, routes, broadcasts, calls, config and a log, as the real host has, but no
+//! sockets, limits or deadlines. **Each worker is a thread**, so each worker has its own copy of a
+//! `thread_local!`, as in the real host. Workers share a plain `static` here, but not in the real
+//! host.
 //!
 //! ```
 //! use fanfare_sdk::prelude::*;
@@ -72,137 +73,141 @@ use crate::wit::types as wit;
 use node::Node;
 use worker::Message;
 
-/// How long a test waits for anything before it fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a test waits for an event before it fails.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A line that a handler has logged.
+/// A line that a handler logged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogLine {
-    /// Where.
+    /// The isolate that logged it.
     pub isolate: Isolate,
-    /// For which call; `None` is background work.
+    /// The call that logged it, or `None` for background work.
     pub caller: Option<CallId>,
-    /// How grave it is.
+    /// The severity.
     pub level: Level,
-    /// The line.
+    /// The message.
     pub message: String,
-    /// Its fields.
+    /// The fields.
     pub fields: Vec<(String, String)>,
 }
 
 /// A broadcast that was emitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emitted {
-    /// `None`: the module's own.
+    /// The module that declares it, or `None` for the module under test.
     pub module: Option<String>,
-    /// Its name.
+    /// The name of the broadcast.
     pub name: String,
-    /// What it carries.
+    /// The payload.
     pub payload: Payload,
-    /// For which tenant.
+    /// The tenant that it was emitted for.
     pub subdomain: Option<String>,
 }
 
-/// What another module gets to answer; see [`Builder::answer`].
+/// A call of the module under test to another module. [`Builder::answer`] answers it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
-    /// As it was written by the caller.
+pub struct OutgoingCall {
+    /// The route, as the caller wrote it.
     pub route: String,
-    /// Where it is to run.
+    /// The place to call.
     pub target: crate::types::Target,
-    /// What it carries.
+    /// The payload.
     pub payload: Payload,
-    /// For which tenant.
+    /// The tenant to call for.
     pub subdomain: Option<String>,
 }
 
-/// A host in memory; see the [module](self).
+/// An in-memory host. See the [module](self).
 pub struct TestHost {
     node: Arc<Node>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl TestHost {
-    /// One worker with this module. Every handler is reachable by its name.
+    /// Starts a host with this module and one worker. Each handler has a route with its name.
     pub fn new<M: crate::Module + 'static>(module: M) -> Self {
         Self::builder(module).start()
     }
 
-    /// A host with more said about it.
+    /// Starts to build a host with options.
     pub fn builder<M: crate::Module + 'static>(_module: M) -> Builder {
         Builder::new::<M>()
     }
 
-    /// A request from outside to worker 0: `host.call("PUT dark", json!(true))`.
+    /// Sends a request from outside to worker 0, such as `host.call("PUT dark", json!(true))`, and
+    /// waits for the reply.
     ///
-    /// The path is that inside the module. `POST` need not be written, nor the only method there is.
+    /// The path is relative to the module. The method may be left out when it is `POST`, and when
+    /// the path has only one.
     pub fn call(&self, route: &str, body: impl IntoPayload) -> Result<Reply, CallError> {
         self.request(route).body(body).send()
     }
 
-    /// A request with more said about it than route and body.
+    /// Starts to build a request with options.
     pub fn request<'a>(&'a self, route: &'a str) -> Request<'a> {
         Request::new(&self.node, route)
     }
 
-    /// Emits a broadcast as the operator does, and waits for every worker.
+    /// Emits a broadcast as the operator, and waits for all workers.
     pub fn broadcast(&self, name: &str, payload: impl IntoPayload) -> Result<Vec<Entry>, CallError> {
-        let what = wit::Emission { module: None, name: name.to_owned(), subdomain: None, extra: Vec::new() };
-        let (_, entries) = self.node.emit(None, &what, &payload.into_payload()?)?;
+        let emission = wit::Emission { module: None, name: name.to_owned(), subdomain: None, extra: Vec::new() };
+        let (_, entries) = self.node.emit(None, &emission, &payload.into_payload()?)?;
         entries
             .into_iter()
             .enumerate()
             .map(|(index, entry)| {
-                let outcome = entry.wait(PATIENCE).unwrap_or(Err(CallError::Timeout)).map(dispatch::into_reply);
+                let outcome = entry.wait(TIMEOUT).unwrap_or(Err(CallError::Timeout)).map(dispatch::into_reply);
                 Ok(Entry { isolate: dispatch::worker(index), node: None, outcome })
             })
             .collect()
     }
 
-    /// Waits until no call runs or is queued: for what was emitted or notified.
+    /// Waits until no call runs or is queued, for example after `emit` or `notify`.
     ///
     /// # Panics
-    /// When calls are still running after ten seconds.
+    /// When calls still run after ten seconds.
     pub fn settle(&self) {
-        assert!(self.node.settle(PATIENCE), "there are still calls running");
+        assert!(self.node.settle(TIMEOUT), "calls still run after {TIMEOUT:?}");
     }
 
-    /// All broadcasts emitted so far, in order.
+    /// Returns all broadcasts emitted so far, in order.
     pub fn emitted(&self) -> Vec<Emitted> {
         self.node.state().emitted.clone()
     }
 
-    /// What was asked to be reloaded so far, in order: a module, or `None` for all.
+    /// Returns all reload requests so far, in order: the name of a module, or `None` for all
+    /// modules.
     pub fn reloads(&self) -> Vec<Option<String>> {
         self.node.state().reloads.clone()
     }
 
-    /// All lines logged so far.
+    /// Returns all lines logged so far.
     pub fn logs(&self) -> Vec<LogLine> {
         self.node.state().logs.clone()
     }
 
-    /// Changes a key of the config.
+    /// Sets a key of the config.
     pub fn set_config(&self, key: &str, value: serde_json::Value) {
         self.node.state().config[key] = value;
     }
 
-    /// Ends a worker's instance, as after a trap, and makes a new one with empty memory. Its startups run.
+    /// Ends the instance of a worker, as a trap does, and starts a new one with empty memory. Its
+    /// startups run.
     pub fn restart(&self, worker: u32) {
         self.renew(worker, StartupReason::Restart, None);
     }
 
-    /// Renews every worker's instance as a swap does, with the module's snapshot handed over.
+    /// Replaces the instance of every worker, as a swap does, and hands over the snapshot.
     ///
     /// # Panics
-    /// When the state cannot be saved, or the new instances refuse it.
+    /// When an instance fails to save, start or load the state.
     pub fn swap(&self) {
         for worker in 0..self.node.workers() {
             let (saved, waiting) = promise::promise();
             self.node.send(worker, Message::Save(saved));
-            let state = match waiting.wait(PATIENCE).flatten() {
+            let state = match waiting.wait(TIMEOUT).flatten() {
                 Some(Ok(state)) => Some(state),
-                Some(Err(error)) => panic!("worker-{worker} did not save its state: {error}"),
+                Some(Err(error)) => panic!("worker-{worker} failed to save its state: {error}"),
                 None => None,
             };
             self.renew(worker, StartupReason::Swap, state);
@@ -212,10 +217,10 @@ impl TestHost {
     fn renew(&self, worker: u32, reason: StartupReason, state: Option<Payload>) {
         let (ready, waiting) = promise::promise();
         self.node.send(worker, Message::Renew { reason, state, ready });
-        match waiting.wait(PATIENCE) {
+        match waiting.wait(TIMEOUT) {
             Some(Ok(())) => {}
-            Some(Err(error)) => panic!("worker-{worker} did not start: {error}"),
-            None => panic!("worker-{worker} does not get ready"),
+            Some(Err(error)) => panic!("worker-{worker} failed to start: {error}"),
+            None => panic!("worker-{worker} did not start within {TIMEOUT:?}"),
         }
     }
 }
@@ -226,7 +231,7 @@ impl Drop for TestHost {
             self.node.send(worker, Message::Stop);
         }
         for thread in self.threads.drain(..) {
-            // A worker that panics has said so; a second panic here would hide it.
+            // A worker that panicked has printed its message. A second panic here would hide it.
             let _ = thread.join();
         }
     }

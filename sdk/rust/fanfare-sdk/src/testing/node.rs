@@ -1,4 +1,4 @@
-//! What the workers share.
+//! The state that all workers share.
 
 use std::collections::HashMap;
 use std::sync::mpsc::Sender;
@@ -10,14 +10,14 @@ use serde_json::Value;
 use super::promise::Resolver;
 use super::routes::Manifest;
 use super::worker::Message;
-use super::{Asked, Emitted, LogLine};
+use super::{Emitted, LogLine, OutgoingCall};
 use crate::failure::{CallError, Failure};
 use crate::module::{LocalFuture, SnapshotFns};
 use crate::types::{Call, CallId, HeaderFields, Outcome, Reply, RequestHead};
 
-pub(super) type Answer = Arc<dyn Fn(Asked) -> Result<Reply, CallError> + Send + Sync>;
+pub(super) type Answer = Arc<dyn Fn(OutgoingCall) -> Result<Reply, CallError> + Send + Sync>;
 
-/// A module without its type.
+/// The functions of a module, without its type.
 pub(super) struct ModuleFns {
     pub handlers: &'static [&'static str],
     pub handle: fn(Call) -> LocalFuture<Result<Outcome, Failure>>,
@@ -42,7 +42,7 @@ pub(super) struct Node {
     pub senders: Mutex<Vec<Sender<Message>>>,
     pub state: Mutex<State>,
     pub idle: Condvar,
-    /// Held while a broadcast goes into the mailboxes: every worker has them in the same order.
+    /// Locked while a broadcast enters the mailboxes, so that all workers have the same order.
     pub sequencer: Mutex<()>,
 }
 
@@ -50,16 +50,17 @@ pub(super) struct State {
     pub next_call: CallId,
     pub next_broadcast: u64,
     /// Calls that run or are queued.
-    pub calls: HashMap<CallId, Running>,
+    pub calls: HashMap<CallId, CallState>,
     pub config: Value,
     pub logs: Vec<LogLine>,
     pub emitted: Vec<Emitted>,
-    /// The module named, or none for all.
+    /// The name of a module, or `None` for all modules.
     pub reloads: Vec<Option<String>>,
 }
 
+/// The part of a call that the host keeps.
 #[derive(Clone, Default)]
-pub(super) struct Running {
+pub(super) struct CallState {
     pub worker: u32,
     pub depth: u32,
     pub subdomain: Option<String>,
@@ -77,7 +78,7 @@ impl Node {
         u32::try_from(senders.len()).unwrap_or(u32::MAX)
     }
 
-    /// Puts a message into a worker's mailbox. One that has ended takes none.
+    /// Puts a message into the mailbox of a worker. Drops it when the worker has ended.
     pub fn send(&self, worker: u32, message: Message) {
         let _ = self.sender(worker).send(message);
     }
@@ -86,7 +87,7 @@ impl Node {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)[worker as usize].clone()
     }
 
-    /// A call has ended.
+    /// Reports the outcome of a call that has ended.
     pub fn end(&self, call: CallId, outcome: Result<Outcome, CallError>) {
         let mut state = self.state();
         if let Some(resolver) = state.calls.remove(&call).and_then(|running| running.resolver) {
@@ -97,7 +98,7 @@ impl Node {
         }
     }
 
-    /// Waits until there are no calls; false when it takes too long.
+    /// Waits until no call runs or is queued. Returns false after `timeout`.
     pub fn settle(&self, timeout: Duration) -> bool {
         let waited = self.idle.wait_timeout_while(self.state(), timeout, |state| !state.calls.is_empty());
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()

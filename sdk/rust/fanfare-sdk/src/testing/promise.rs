@@ -1,4 +1,4 @@
-//! A value that comes later, for threads and for futures.
+//! A value that arrives later. Threads and futures can wait for it.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -41,7 +41,7 @@ pub(super) fn promise<T>() -> (Resolver<T>, Promise<T>) {
 }
 
 impl<T> Resolver<T> {
-    /// Gives the value, unless there has been one.
+    /// Sets the value. Only the first call has an effect.
     pub fn resolve(&self, value: T) {
         let mut state = self.0.lock();
         if !state.done {
@@ -56,7 +56,7 @@ impl<T> Resolver<T> {
 }
 
 impl<T> Promise<T> {
-    /// Blocks for it; `None` when it does not come in time.
+    /// Blocks until the value arrives. Returns `None` after `timeout`.
     pub fn wait(self, timeout: Duration) -> Option<T> {
         let guard = self.0.lock();
         let waited = self.0.resolved.wait_timeout_while(guard, timeout, |state| !state.done);
@@ -77,7 +77,7 @@ impl<T> Future for Promise<T> {
     }
 }
 
-/// Runs a future on this thread to its end, without a host: for code that calls no host function.
+/// Runs a future to its end on this thread, without a host. The future must call no host function.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,4 +1,4 @@
-//! The part of a manifest that the host in memory reads, and how a path finds its route.
+//! The part of a manifest that the in-memory host reads, and how it finds the route of a path.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) struct Target {
 
 #[derive(Clone, Deserialize)]
 pub(super) struct Route {
-    /// In any case; `None` in a route that takes every method.
+    /// In upper or lower case. `None` in a route that accepts every method.
     #[serde(default = "post")]
     pub method: Option<String>,
     pub path: String,
@@ -35,7 +35,7 @@ pub(super) struct Route {
     pub middlewares: Vec<String>,
 }
 
-/// Accepts one name in place of a list.
+/// Accepts a single name instead of a list.
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -55,24 +55,25 @@ fn post() -> Option<String> {
 }
 
 /// A route as a caller writes it: `[METHOD ]path[?query]`.
-pub(super) struct Wanted<'a> {
+pub(super) struct RouteRequest<'a> {
     pub method: Option<&'a str>,
     pub path: &'a str,
     pub query: &'a str,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> RouteRequest<'a> {
     pub fn parse(text: &'a str) -> Self {
         let (method, rest) = match text.split_once(' ') {
             Some((method, rest)) => (Some(method), rest),
             None => (None, text),
         };
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        Wanted { method, path, query }
+        RouteRequest { method, path, query }
     }
 }
 
-pub(super) struct Found {
+/// The route that a request resolves to, with its parameters.
+pub(super) struct MatchedRoute {
     pub handler: String,
     pub inner: bool,
     pub method: Method,
@@ -80,29 +81,30 @@ pub(super) struct Found {
 }
 
 impl Manifest {
-    /// The route for a path. A literal segment beats a `{name}`; without a method it is `POST`, else the only one.
-    pub fn find(&self, wanted: &Wanted) -> Result<Found, CallError> {
-        let segments: Vec<String> = wanted.path.split('/').map(decode).collect();
-        let mut fitting: Vec<(&Route, Vec<(String, String)>)> =
-            self.routes.iter().filter_map(|route| Some((route, fit(&route.path, &segments)?))).collect();
-        // Fewest parameters first, then those that begin latest: literals win from the left.
-        fitting.sort_by_key(|(route, params)| (params.len(), !route.path.find('{').unwrap_or(usize::MAX)));
+    /// Finds the route of a path. A literal segment wins over a `{name}`. Without a method it
+    /// selects `POST`, or the only method that the path has.
+    pub fn find(&self, request: &RouteRequest) -> Result<MatchedRoute, CallError> {
+        let segments: Vec<String> = request.path.split('/').map(decode).collect();
+        let mut matching: Vec<(&Route, Vec<(String, String)>)> =
+            self.routes.iter().filter_map(|route| Some((route, match_path(&route.path, &segments)?))).collect();
+        // Fewest parameters first, then the latest first parameter: literals win from the left.
+        matching.sort_by_key(|(route, params)| (params.len(), !route.path.find('{').unwrap_or(usize::MAX)));
         let has =
             |route: &Route, method: &str| route.method.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(method));
-        let shape = fitting.first().map(|(route, _)| shape(&route.path));
-        fitting.retain(|(route, _)| Some(self::shape(&route.path)) == shape);
-        let place = match wanted.method {
-            Some(method) => fitting.iter().position(|(route, _)| has(route, method)),
-            None if fitting.len() == 1 => Some(0),
-            None => fitting.iter().position(|(route, _)| has(route, "post")),
+        let shape = matching.first().map(|(route, _)| shape(&route.path));
+        matching.retain(|(route, _)| Some(self::shape(&route.path)) == shape);
+        let index = match request.method {
+            Some(method) => matching.iter().position(|(route, _)| has(route, method)),
+            None if matching.len() == 1 => Some(0),
+            None => matching.iter().position(|(route, _)| has(route, "post")),
         };
-        let Some(place) = place else {
-            let method = wanted.method.unwrap_or("POST");
-            return Err(CallError::NotFound(format!("the module has no route `{method} {}`", wanted.path)));
+        let Some(index) = index else {
+            let method = request.method.unwrap_or("POST");
+            return Err(CallError::NotFound(format!("the module has no route `{method} {}`", request.path)));
         };
-        let (route, params) = fitting.swap_remove(place);
-        let method = wanted.method.or(route.method.as_deref()).unwrap_or("post");
-        Ok(Found {
+        let (route, params) = matching.swap_remove(index);
+        let method = request.method.or(route.method.as_deref()).unwrap_or("post");
+        Ok(MatchedRoute {
             handler: route.handler.clone(),
             inner: route.middlewares.iter().any(|name| name == "inner"),
             method: method_of(method),
@@ -115,7 +117,7 @@ fn shape(path: &str) -> Vec<Option<&str>> {
     path.split('/').map(|segment| (!segment.starts_with('{')).then_some(segment)).collect()
 }
 
-fn fit(path: &str, segments: &[String]) -> Option<Vec<(String, String)>> {
+fn match_path(path: &str, segments: &[String]) -> Option<Vec<(String, String)>> {
     let parts: Vec<&str> = path.split('/').collect();
     if parts.len() != segments.len() {
         return None;
@@ -133,7 +135,7 @@ fn fit(path: &str, segments: &[String]) -> Option<Vec<(String, String)>> {
 }
 
 fn decode(segment: &str) -> String {
-    // Only the escapes: in a path, `+` is a plus.
+    // In a path `+` is a plus, so decode the percent escapes only.
     crate::params::decode(&segment.replace('+', "%2B"))
 }
 
@@ -163,14 +165,14 @@ mod tests {
     }
 
     fn find(manifest: &Manifest, route: &str) -> String {
-        match manifest.find(&Wanted::parse(route)) {
-            Ok(found) => format!("{} {:?}", found.handler, found.params),
+        match manifest.find(&RouteRequest::parse(route)) {
+            Ok(route) => format!("{} {:?}", route.handler, route.params),
             Err(error) => error.kind().to_owned(),
         }
     }
 
     #[test]
-    fn a_literal_beats_a_parameter_and_the_method_may_be_left_out() {
+    fn a_literal_segment_wins_and_the_method_is_optional() {
         let manifest =
             manifest(&[("get", ""), ("get", "{a}"), ("post", "{a}"), ("get", "x"), ("get", "{a}/y"), ("get", "x/{b}")]);
         assert_eq!(find(&manifest, "GET "), "get  []");

@@ -1,5 +1,5 @@
-//! A worker: a thread that runs the handlers of its calls, interleaved. A new instance is a new thread, so that its
-//! memory is empty.
+//! A worker: a thread that interleaves the handlers of its calls. Each new instance runs on a new
+//! thread, so that its memory is empty.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle};
 
-use super::dispatch::Start;
-use super::node::{Node, Running};
+use super::dispatch::CallSpec;
+use super::node::{CallState, Node};
 use super::promise::{Resolver, promise};
-use super::routes::Wanted;
+use super::routes::RouteRequest;
 use crate::failure::CallError;
 use crate::module::LocalFuture;
 use crate::types::{Call, CallId, Origin, Outcome, Payload, Startup, StartupReason, Trigger};
@@ -27,24 +27,25 @@ pub(super) enum Message {
 
 type Ready = Resolver<Result<(), String>>;
 
-struct Birth {
+/// How to start an instance.
+struct InstanceSpec {
     reason: StartupReason,
     state: Option<Payload>,
     ready: Option<Ready>,
 }
 
 thread_local! {
-    static HERE: RefCell<Option<(Arc<Node>, u32)>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<(Arc<Node>, u32)>> = const { RefCell::new(None) };
     static SPAWNED: RefCell<Vec<LocalFuture<()>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The host that this thread is a worker of.
+/// Returns the node and the index of the worker that this thread is.
 ///
 /// # Panics
-/// Outside of one.
-pub(super) fn here() -> (Arc<Node>, u32) {
-    let here = HERE.with_borrow(Clone::clone);
-    here.expect("no host here: run the handler in a `fanfare_sdk::testing::TestHost`")
+/// When the thread is no worker of a test host.
+pub(super) fn current() -> (Arc<Node>, u32) {
+    let current = CURRENT.with_borrow(Clone::clone);
+    current.expect("this handler calls the host: run it in a `fanfare_sdk::testing::TestHost`")
 }
 
 #[cfg(feature = "spawn")]
@@ -52,7 +53,7 @@ pub(super) fn spawn(future: LocalFuture<()>) {
     SPAWNED.with_borrow_mut(|spawned| spawned.push(future));
 }
 
-/// Runs one instance after the other until the host is dropped.
+/// Runs one instance after another until the host is dropped.
 pub(super) fn supervise(
     node: &Arc<Node>,
     index: u32,
@@ -62,14 +63,14 @@ pub(super) fn supervise(
 ) -> JoinHandle<()> {
     let node = Arc::clone(node);
     thread::spawn(move || {
-        let mut birth = Birth { reason, state: None, ready: Some(ready) };
+        let mut spec = InstanceSpec { reason, state: None, ready: Some(ready) };
         loop {
             let (sender, host) = (node.sender(index), Arc::clone(&node));
             let instance = thread::Builder::new().name(format!("worker-{index}"));
-            let run = move || Instance::new(host, index, inbox, sender).run(birth);
+            let run = move || Instance::new(host, index, inbox, sender).run(spec);
             let Ok(Ok((back, next))) = instance.spawn(run).map(JoinHandle::join) else { return };
             let Some(next) = next else { return };
-            (inbox, birth) = (back, next);
+            (inbox, spec) = (back, next);
         }
     })
 }
@@ -79,7 +80,7 @@ struct Instance {
     index: u32,
     inbox: Receiver<Message>,
     sender: Sender<Message>,
-    /// Messages that wait until the startups are done.
+    /// Messages that wait until the startups have ended.
     waiting: VecDeque<Message>,
     tasks: HashMap<u64, Task>,
     next_task: u64,
@@ -90,30 +91,30 @@ struct Task {
     future: LocalFuture<()>,
 }
 
-/// Why an instance ends; `None` when the host does.
-type End = Option<Birth>;
+/// The instance that replaces one that has ended. `None` when the host stops.
+type Next = Option<InstanceSpec>;
 
 impl Instance {
     fn new(node: Arc<Node>, index: u32, inbox: Receiver<Message>, sender: Sender<Message>) -> Self {
         Instance { node, index, inbox, sender, waiting: VecDeque::new(), tasks: HashMap::new(), next_task: 0 }
     }
 
-    fn run(mut self, birth: Birth) -> (Receiver<Message>, End) {
-        HERE.set(Some((Arc::clone(&self.node), self.index)));
-        let end = self.live(birth);
+    fn run(mut self, spec: InstanceSpec) -> (Receiver<Message>, Next) {
+        CURRENT.set(Some((Arc::clone(&self.node), self.index)));
+        let next = self.serve(spec);
         for call in self.tasks.values().filter_map(|task| task.call) {
             self.node.end(call, Err(CallError::Crashed("the instance ended while the call ran".to_owned())));
         }
-        // What was not yet started moves to the next instance.
+        // Calls that have not started move to the next instance.
         for message in self.waiting.drain(..) {
             let _ = self.sender.send(message);
         }
-        (self.inbox, end)
+        (self.inbox, next)
     }
 
-    fn live(&mut self, birth: Birth) -> End {
-        let ready = birth.ready.clone();
-        match self.begin(birth) {
+    fn serve(&mut self, spec: InstanceSpec) -> Next {
+        let ready = spec.ready.clone();
+        match self.start_up(spec) {
             Ok(Ok(())) => {
                 if let Some(ready) = ready {
                     ready.resolve(Ok(()));
@@ -125,68 +126,69 @@ impl Instance {
                 }
                 return None;
             }
-            Err(end) => return end,
+            Err(next) => return next,
         }
         loop {
             let message = match self.waiting.pop_front() {
                 Some(message) => message,
                 None => self.inbox.recv().ok()?,
             };
-            if let Err(end) = self.take(message) {
-                return end;
+            if let Err(next) = self.handle(message) {
+                return next;
             }
         }
     }
 
-    /// Startups, then the state of the instance before.
-    fn begin(&mut self, birth: Birth) -> Result<Result<(), String>, End> {
+    /// Runs the startups, then loads the state of the previous instance.
+    fn start_up(&mut self, spec: InstanceSpec) -> Result<Result<(), String>, Next> {
         let node = Arc::clone(&self.node);
         for (name, target) in &node.manifest.startups {
-            let found = node.manifest.find(&Wanted { method: None, path: &target.path, query: "" });
-            let found = match found {
-                Ok(found) => found,
+            let route = node.manifest.find(&RouteRequest { method: None, path: &target.path, query: "" });
+            let route = match route {
+                Ok(route) => route,
                 Err(error) => return Ok(Err(error.to_string())),
             };
-            let startup = Startup { name: name.clone(), reason: birth.reason.clone() };
-            let pending = node.start(Start {
-                found,
+            let startup = Startup { name: name.clone(), reason: spec.reason.clone() };
+            let pending = node.start(CallSpec {
+                route,
                 query: "",
                 trigger: Trigger::Startup(startup),
                 payload: Payload::None,
                 timeout: None,
-                running: Running { worker: self.index, ..Running::default() },
+                state: CallState { worker: self.index, ..CallState::default() },
                 origin: Origin::Host,
             });
             let (outcome, ended) = promise();
             self.spawn(None, Box::pin(async move { outcome.resolve(pending.await) }));
-            self.drive(|call| matches!(&call.trigger, Trigger::Startup(_)))?;
-            match ended.wait(super::PATIENCE) {
+            self.run_tasks(|call| matches!(&call.trigger, Trigger::Startup(_)))?;
+            match ended.wait(super::TIMEOUT) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Ok(Err(format!("the startup `{name}` failed: {error}"))),
-                None => return Ok(Err(format!("the startup `{name}` does not end"))),
+                None => return Ok(Err(format!("the startup `{name}` did not end within {:?}", super::TIMEOUT))),
             }
         }
-        let (Some(snapshot), Some(state)) = (node.module.snapshot, birth.state) else { return Ok(Ok(())) };
+        let (Some(snapshot), Some(state)) = (node.module.snapshot, spec.state) else { return Ok(Ok(())) };
         let (loaded, ended) = promise();
-        let load = (snapshot.load)("the generation before".to_owned(), state);
+        let load = (snapshot.load)("previous".to_owned(), state);
         self.spawn(None, Box::pin(async move { loaded.resolve(load.await) }));
-        self.drive(|_| false)?;
-        Ok(ended.wait(super::PATIENCE).unwrap_or(Err("`load` does not end".to_owned())))
+        self.run_tasks(|_| false)?;
+        let timeout = || Err(format!("`load` did not end within {:?}", super::TIMEOUT));
+        Ok(ended.wait(super::TIMEOUT).unwrap_or_else(timeout))
     }
 
-    /// Until all that was begun is done; calls other than the wanted ones wait.
-    fn drive(&mut self, wanted: impl Fn(&Call) -> bool) -> Result<(), End> {
-        self.drain();
+    /// Runs until no task is left. Calls that do not match `wanted` wait.
+    fn run_tasks(&mut self, wanted: impl Fn(&Call) -> bool) -> Result<(), Next> {
+        self.start_spawned();
         while !self.tasks.is_empty() {
             match self.inbox.recv().map_err(|_| None)? {
                 Message::Call(call) if !wanted(&call) => self.waiting.push_back(Message::Call(call)),
-                message => self.take(message)?,
+                message => self.handle(message)?,
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, message: Message) -> Result<(), End> {
+    fn handle(&mut self, message: Message) -> Result<(), Next> {
         match message {
             Message::Call(call) => {
                 let id = call.id;
@@ -206,10 +208,12 @@ impl Instance {
                 }
                 None => saved.resolve(None),
             },
-            Message::Renew { reason, state, ready } => return Err(Some(Birth { reason, state, ready: Some(ready) })),
+            Message::Renew { reason, state, ready } => {
+                return Err(Some(InstanceSpec { reason, state, ready: Some(ready) }));
+            }
             Message::Stop => return Err(None),
         }
-        self.drain();
+        self.start_spawned();
         Ok(())
     }
 
@@ -220,14 +224,14 @@ impl Instance {
         let _ = self.sender.send(Message::Wake(id));
     }
 
-    /// Takes up what handlers have spawned.
-    fn drain(&mut self) {
+    /// Starts the futures that handlers have spawned.
+    fn start_spawned(&mut self) {
         for future in SPAWNED.take() {
             self.spawn(None, future);
         }
     }
 
-    fn poll(&mut self, id: u64) -> Result<(), End> {
+    fn poll(&mut self, id: u64) -> Result<(), Next> {
         let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
         let waker = Waker::from(Arc::new(WakeTask { id, sender: self.sender.clone() }));
         let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut Context::from_waker(&waker))));
@@ -238,7 +242,7 @@ impl Instance {
                 Ok(())
             }
             // In a component, a panic is a trap: it ends the instance and every call in it.
-            Err(_) => Err(Some(Birth { reason: StartupReason::Restart, state: None, ready: None })),
+            Err(_) => Err(Some(InstanceSpec { reason: StartupReason::Restart, state: None, ready: None })),
         }
     }
 }
