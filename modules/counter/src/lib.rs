@@ -1,7 +1,7 @@
-//! Counts by key. Each worker counts what it is asked itself; a total asks them all.
+//! Counts by key. Each worker counts the requests that it serves; a total adds up all workers.
 //!
-//! The counts live in memory: a swap hands them over, so that nothing is lost; a crash loses those of its worker. There is
-//! room for [`MOST`] keys in a worker.
+//! The counts live in memory. A swap hands them over, so it loses nothing; a crash loses the counts
+//! of its worker. A worker counts at most [`MAX_KEYS`] keys.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,39 +9,42 @@ use std::collections::BTreeMap;
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::Group;
 
-/// The most keys that a worker counts.
-const MOST: usize = 1_000;
+/// The maximum number of keys in a worker.
+const MAX_KEYS: usize = 1_000;
 
 thread_local! {
     static COUNTS: RefCell<Counts> = RefCell::default();
 }
 
-/// What one worker has counted.
+/// The counts of one worker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
-    /// The count afterwards.
-    fn add(&mut self, key: &str, more: u64) -> Result<u64> {
-        if self.0.len() >= MOST && !self.0.contains_key(key) {
-            let message = format!("there is no room for `{key}`: this worker counts {MOST} keys");
+    /// Adds to a count and returns the new count.
+    fn add(&mut self, key: &str, amount: u64) -> Result<u64> {
+        if self.0.len() >= MAX_KEYS && !self.0.contains_key(key) {
+            let message = format!("cannot count `{key}`: this worker already counts {MAX_KEYS} keys, the maximum");
             return Err(Failure::new("too-many-keys", message).with_status(507));
         }
         let count = self.0.entry(key.to_owned()).or_default();
-        let after = count.checked_add(more);
-        *count = after.ok_or_else(|| Failure::bad_request("too-much", format!("`{key}` cannot count so far")))?;
+        let overflow = || {
+            let message = format!("cannot add {amount} to `{key}`: the count would exceed {}", u64::MAX);
+            Failure::bad_request("too-much", message)
+        };
+        *count = count.checked_add(amount).ok_or_else(overflow)?;
         Ok(*count)
     }
 }
 
-/// `POST {key}`: adds one, or the number in the body, to what this worker has counted.
+/// `POST {key}`: adds one, or the number in the body, to the count of this worker.
 #[handler]
-fn add(key: Path<String>, more: Option<Json<u64>>) -> Result<Json<Value>> {
-    let count = COUNTS.with_borrow_mut(|counts| counts.add(&key, more.map_or(1, |more| more.0)))?;
+fn add(key: Path<String>, amount: Option<Json<u64>>) -> Result<Json<Value>> {
+    let count = COUNTS.with_borrow_mut(|counts| counts.add(&key, amount.map_or(1, |amount| amount.0)))?;
     Ok(Json(json!({"isolate": host::isolate(), "key": key.0, "count": count})))
 }
 
-/// `GET {key}`: what all workers have counted together, and each of them.
+/// `GET {key}`: returns the total of all workers, and the count of each worker.
 #[handler]
 async fn total(key: Path<String>) -> Result<Json<Value>> {
     let all = gather().await?;
@@ -53,7 +56,7 @@ async fn total(key: Path<String>) -> Result<Json<Value>> {
     Ok(Json(json!({"key": key.0, "total": total, "workers": workers})))
 }
 
-/// `GET ""`: the total of every key.
+/// `GET ""`: returns the total of every key.
 #[handler]
 async fn totals() -> Result<Json<BTreeMap<String, u64>>> {
     let mut totals = BTreeMap::new();
@@ -66,21 +69,20 @@ async fn totals() -> Result<Json<BTreeMap<String, u64>>> {
     Ok(Json(totals))
 }
 
-/// The inner route: what this worker has counted.
+/// The inner route `inner/counts`: returns the counts of this worker.
 #[handler]
 fn counts() -> Json<Counts> {
     Json(COUNTS.with_borrow(Counts::clone))
 }
 
-/// What each worker has counted. A total without one of them would be wrong, so it fails instead.
+/// Collects the counts of every worker. Fails if one is missing, because the total would be wrong.
 async fn gather() -> Result<Vec<(String, Counts)>> {
     let entries = rpc::to(Group::Workers).call_every("/inner/counts", ()).await?;
     let mut all = Vec::with_capacity(entries.len());
     for entry in entries {
         let isolate = entry.isolate.to_string();
         let reply = entry.outcome.map_err(|error| {
-            Failure::new("not-everywhere", format!("{isolate} does not say what it has counted: {error}"))
-                .with_status(503)
+            Failure::new("not-everywhere", format!("cannot read the counts of {isolate}: {error}")).with_status(503)
         })?;
         all.push((isolate, reply.json()?));
     }

@@ -1,6 +1,6 @@
 use fanfare_sdk::prelude::*;
 
-use super::{MOST, Module};
+use super::{MAX_KEYS, Module};
 
 fn counter(workers: u32) -> TestHost {
     TestHost::builder(Module).name("counter").manifest(include_str!("../module.json")).workers(workers).start()
@@ -15,7 +15,7 @@ fn name(error: CallError) -> String {
 }
 
 #[test]
-fn a_worker_counts_what_it_is_asked_and_the_total_is_that_of_all() {
+fn each_worker_counts_its_own_requests_and_the_total_adds_them_up() {
     let host = counter(3);
     assert_eq!(add(&host, 0, "a", "").unwrap(), json!({"isolate": "worker-0", "key": "a", "count": 1}));
     assert_eq!(add(&host, 0, "a", "").unwrap()["count"], 2);
@@ -30,7 +30,7 @@ fn a_worker_counts_what_it_is_asked_and_the_total_is_that_of_all() {
 }
 
 #[test]
-fn all_totals_are_listed_by_key() {
+fn the_module_root_lists_the_total_of_every_key() {
     let host = counter(2);
     assert_eq!(host.call("GET ", ()).unwrap().text(), "{}");
     add(&host, 0, "b", "").unwrap();
@@ -40,29 +40,29 @@ fn all_totals_are_listed_by_key() {
 }
 
 #[test]
-fn what_is_no_number_or_too_much_is_refused_and_counts_nothing() {
+fn an_invalid_or_too_large_amount_is_rejected_and_counts_nothing() {
     let host = counter(1);
     for body in ["-1", "1.5", "\"1\"", "x"] {
         assert!(add(&host, 0, "a", body).is_err(), "{body}");
     }
-    let most = u64::MAX.to_string();
-    assert_eq!(add(&host, 0, "a", &most).unwrap()["count"], json!(u64::MAX));
+    let max = u64::MAX.to_string();
+    assert_eq!(add(&host, 0, "a", &max).unwrap()["count"], json!(u64::MAX));
     assert_eq!(name(add(&host, 0, "a", "").unwrap_err()), "too-much");
     assert_eq!(host.call("GET a", ()).unwrap().json::<Value>().unwrap()["total"], json!(u64::MAX));
 }
 
 #[test]
-fn there_is_room_for_so_many_keys() {
+fn a_worker_rejects_keys_beyond_the_maximum() {
     let host = counter(1);
-    for number in 0..MOST {
+    for number in 0..MAX_KEYS {
         add(&host, 0, &number.to_string(), "").unwrap();
     }
     assert_eq!(name(add(&host, 0, "more", "").unwrap_err()), "too-many-keys");
-    assert_eq!(add(&host, 0, "0", "").unwrap()["count"], 2, "known keys go on");
+    assert_eq!(add(&host, 0, "0", "").unwrap()["count"], 2, "known keys still count");
 }
 
 #[test]
-fn counts_outlive_a_swap_each_in_its_worker() {
+fn each_worker_keeps_its_counts_in_a_swap_and_loses_them_in_a_crash() {
     let host = counter(2);
     add(&host, 0, "a", "3").unwrap();
     add(&host, 1, "a", "4").unwrap();
@@ -70,5 +70,5 @@ fn counts_outlive_a_swap_each_in_its_worker() {
     assert_eq!(add(&host, 0, "a", "").unwrap()["count"], 4);
     assert_eq!(add(&host, 1, "a", "").unwrap()["count"], 5);
     host.restart(1);
-    assert_eq!(add(&host, 1, "a", "").unwrap()["count"], 1, "a crash loses those of its worker");
+    assert_eq!(add(&host, 1, "a", "").unwrap()["count"], 1, "a crash loses the counts of its worker");
 }

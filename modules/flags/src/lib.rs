@@ -1,7 +1,8 @@
-//! Feature flags in every worker's memory: reading asks nobody, writing tells everybody.
+//! Feature flags in the memory of every worker: a read is local, a write is a broadcast.
 //!
-//! There is room for [`store::MOST`] names. Deleted ones count, for they are remembered until the module has stopped
-//! everywhere; they can be set again. A `PUT` of one more name fails with `too-many-flags`, status 507, in every worker alike.
+//! The module stores at most [`store::MAX_NAMES`] names. Deleted names count, because every worker
+//! remembers them until the module has stopped everywhere; they can be set again. A `PUT` of one
+//! more name fails with `too-many-flags` and status 507, in every worker.
 
 mod store;
 
@@ -11,21 +12,21 @@ use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::StartupReason;
 use serde_json::value::RawValue;
 
-use store::{Change, Flags, MOST, STORE};
+use store::{Change, Flags, MAX_NAMES, STORE};
 
-/// How long a new instance waits for each of the others.
-const CATCH_UP: Duration = Duration::from_secs(1);
+/// How long a new instance waits for the flags of each other worker.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The name of the failure when there is no room for another flag.
+/// The name of the failure when the maximum number of names is reached.
 const TOO_MANY: &str = "too-many-flags";
 
-/// `GET ""`: all flags.
+/// `GET ""`: returns all flags.
 #[handler]
 fn all() -> Result<Reply> {
     STORE.with_borrow(|flags| Reply::new(Json(flags.values())))
 }
 
-/// `GET {name}`: the flag's value, as it was written.
+/// `GET {name}`: returns the value of the flag, exactly as it was written.
 #[handler]
 fn get(name: Path<String>) -> Result<Reply> {
     STORE.with_borrow(|flags| match flags.value(&name) {
@@ -34,16 +35,16 @@ fn get(name: Path<String>) -> Result<Reply> {
     })
 }
 
-/// `PUT {name}`: sets the flag to any JSON value. Once answered, every worker has it.
+/// `PUT {name}`: sets the flag to any JSON value. When the reply arrives, every worker has it.
 #[handler]
 async fn put(name: Path<String>, value: Option<Json<Box<RawValue>>>) -> Result<Json<Value>> {
     match value {
         Some(Json(value)) => change(Change { name: name.0, value: Some(value) }).await,
-        None => Err(Failure::bad_request("invalid-body", "the body of a PUT is the flag's value, as JSON")),
+        None => Err(Failure::bad_request("invalid-body", "the body is empty: send the value of the flag as JSON")),
     }
 }
 
-/// `DELETE {name}`: takes the flag away. Once answered, no worker has it.
+/// `DELETE {name}`: removes the flag. When the reply arrives, no worker has it.
 #[handler]
 async fn delete(name: Path<String>) -> Result<Json<Value>> {
     if !STORE.with_borrow(|flags| flags.value(&name).is_some()) {
@@ -52,7 +53,7 @@ async fn delete(name: Path<String>) -> Result<Json<Value>> {
     change(Change { name: name.0, value: None }).await
 }
 
-/// Tells every worker, and waits until each has done it.
+/// Broadcasts a change and waits until every worker has applied it.
 async fn change(change: Change) -> Result<Json<Value>> {
     let entries = broadcast::gather("set", Json(&change)).await?;
     let mut failures = entries.iter().filter_map(|entry| entry.outcome.as_ref().err()?.failure());
@@ -68,20 +69,23 @@ async fn change(change: Change) -> Result<Json<Value>> {
     if missing.is_empty() {
         return Ok(Json(json!({"name": change.name, "workers": workers})));
     }
-    let message = format!("{} of {workers} workers did not take the change to `{}`", missing.len(), change.name);
+    let message = format!("{} of {workers} workers did not apply the change to `{}`", missing.len(), change.name);
     Err(Failure::new("not-everywhere", message).with_status(503).with_data(Json(missing)))
 }
 
-/// The inner route of the broadcast, in every worker.
+/// The inner route of the broadcast `set`: applies a change in this worker.
 #[handler]
 fn set(change: Json<Change>, cx: Context) -> Result<()> {
     let Some(broadcast) = cx.broadcast() else {
-        return Err(Failure::bad_request("not-a-broadcast", "flags change by broadcast: PUT or DELETE one"));
+        return Err(Failure::bad_request(
+            "not-a-broadcast",
+            "this route is for the broadcast `set`: change a flag with PUT or DELETE",
+        ));
     };
-    // All workers take the changes in the same order, and so refuse the same ones.
+    // All workers apply the changes in the same order, so all of them reject the same changes.
     STORE.with_borrow_mut(|flags| {
         if !flags.has_room_for(&change.name) {
-            let message = format!("there is no room for `{}`: {MOST} names have been set", change.name);
+            let message = format!("cannot set `{}`: {MAX_NAMES} names are in use, the maximum", change.name);
             return Err(Failure::new(TOO_MANY, message).with_status(507));
         }
         flags.apply(change.0, broadcast.seq);
@@ -89,28 +93,29 @@ fn set(change: Json<Change>, cx: Context) -> Result<()> {
     })
 }
 
-/// All flags with the `seq` of their last change, for an instance that catches up.
+/// The inner route `inner/dump`: returns all flags with the `seq` of their last change.
 #[handler]
 fn dump() -> Result<Reply> {
     STORE.with_borrow(|flags| Reply::new(Json(flags)))
 }
 
-/// The startup: a new instance asks the others for what it has missed. Who does not answer is passed over.
-/// Broadcasts that come in meanwhile run afterwards, and those that a dump had already do no harm.
+/// The startup: a new instance reads the flags of the other workers, and skips workers that do not
+/// answer. Broadcasts that arrive meanwhile run afterwards; a change that a dump already contained
+/// has no effect.
 #[handler]
 async fn catch_up(cx: Context) -> Result<()> {
-    // When the module starts everywhere there is nothing to catch up with.
+    // When the module starts in every worker, no worker has flags yet.
     if cx.startup().is_none_or(|startup| matches!(startup.reason, StartupReason::Start)) {
         return Ok(());
     }
     let me = host::whoami();
     for worker in (0..me.workers).map(Isolate::Worker).filter(|worker| *worker != me.isolate) {
-        match rpc::to(worker.target()).timeout(CATCH_UP).call("/inner/dump", ()).await {
+        match rpc::to(worker.target()).timeout(CATCH_UP_TIMEOUT).call("/inner/dump", ()).await {
             Ok(reply) => {
                 let theirs: Flags = reply.json()?;
                 STORE.with_borrow_mut(|flags| flags.merge(theirs));
             }
-            Err(error) => warn!("{worker} did not help to catch up: {error}"),
+            Err(error) => warn!("cannot read the flags of {worker}: {error}"),
         }
     }
     Ok(())

@@ -11,10 +11,10 @@ thread_local! {
     pub static STORE: RefCell<Flags> = RefCell::default();
 }
 
-/// The most names, with those of deleted flags.
-pub const MOST: usize = 1_000;
+/// The maximum number of names, including those of deleted flags.
+pub const MAX_NAMES: usize = 1_000;
 
-/// What a broadcast says: a new value, or none any more.
+/// The payload of a broadcast: a new value, or `None` for a flag that is removed.
 #[derive(Serialize, Deserialize)]
 pub struct Change {
     pub name: String,
@@ -22,19 +22,20 @@ pub struct Change {
     pub value: Option<Box<RawValue>>,
 }
 
-/// Every flag with the place of its last change in the module's order. One that was deleted stays, without
-/// a value, so that an older change cannot bring it back.
+/// Every flag with the number of its last change. A deleted flag stays without a value, so that an
+/// older change cannot restore it.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Flags(BTreeMap<String, Flag>);
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Flag {
+    /// The number of the broadcast that made the last change, in the module's order.
     seq: u64,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     value: Option<Box<RawValue>>,
 }
 
-/// A value that is there, even if it is `null`.
+/// Reads a key that is present as `Some`, also when its value is `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::deserialize(deserializer).map(Some)
 }
@@ -48,24 +49,24 @@ impl Flags {
         self.0.iter().filter_map(|(name, flag)| Some((name.as_str(), flag.value.as_deref()?))).collect()
     }
 
-    /// Whether the name is known, or there is room for another one.
+    /// Whether the name is known or the maximum is not reached.
     pub fn has_room_for(&self, name: &str) -> bool {
-        self.0.len() < MOST || self.0.contains_key(name)
+        self.0.len() < MAX_NAMES || self.0.contains_key(name)
     }
 
-    /// Takes a change, unless a later one is known.
+    /// Applies a change, unless the flag has a later one.
     pub fn apply(&mut self, change: Change, seq: u64) {
-        self.take(change.name, Flag { seq, value: change.value });
+        self.set(change.name, Flag { seq, value: change.value });
     }
 
-    /// Takes what is newer in another worker's flags.
+    /// Adopts the flags of another worker that are newer.
     pub fn merge(&mut self, other: Flags) {
         for (name, flag) in other.0 {
-            self.take(name, flag);
+            self.set(name, flag);
         }
     }
 
-    fn take(&mut self, name: String, flag: Flag) {
+    fn set(&mut self, name: String, flag: Flag) {
         if self.0.get(&name).is_none_or(|known| known.seq < flag.seq) {
             self.0.insert(name, flag);
         }

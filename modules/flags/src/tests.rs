@@ -11,7 +11,7 @@ fn get(host: &TestHost, worker: u32, name: &str) -> Result<String, CallError> {
 }
 
 #[test]
-fn what_is_put_is_read_in_every_worker_as_it_was_written() {
+fn every_worker_returns_a_value_exactly_as_it_was_written() {
     let host = flags(3);
     for value in ["true", "null", "{\"rollout\": 0.10, \"to\": [\"a\"]}", "12345678901234567890123", "\"dark\""] {
         let reply = host.call("PUT mode", value).unwrap();
@@ -25,7 +25,7 @@ fn what_is_put_is_read_in_every_worker_as_it_was_written() {
 }
 
 #[test]
-fn all_flags_are_listed_by_name() {
+fn the_module_root_lists_all_flags_by_name() {
     let host = flags(1);
     assert_eq!(host.call("GET ", ()).unwrap().text(), "{}");
     host.call("PUT b", json!(2)).unwrap();
@@ -34,7 +34,7 @@ fn all_flags_are_listed_by_name() {
 }
 
 #[test]
-fn a_deleted_flag_is_gone_everywhere() {
+fn no_worker_has_a_deleted_flag() {
     let host = flags(2);
     host.call("PUT mode", json!(1)).unwrap();
     host.request("DELETE mode").on(1).send().unwrap();
@@ -48,7 +48,7 @@ fn a_deleted_flag_is_gone_everywhere() {
 }
 
 #[test]
-fn what_is_no_json_is_refused() {
+fn a_body_that_is_not_json_is_rejected() {
     let host = flags(1);
     for body in ["", "{", "yes"] {
         assert_eq!(host.call("PUT mode", body).unwrap_err().failure().unwrap().name, "invalid-body");
@@ -57,29 +57,29 @@ fn what_is_no_json_is_refused() {
 }
 
 #[test]
-fn there_is_room_for_so_many_names_deleted_ones_included() {
-    use crate::store::MOST;
+fn names_beyond_the_maximum_are_rejected_and_deleted_names_count() {
+    use crate::store::MAX_NAMES;
     let host = flags(2);
-    for number in 0..MOST {
+    for number in 0..MAX_NAMES {
         host.call(&format!("PUT {number}"), "true").unwrap();
     }
     host.call("DELETE 0", ()).unwrap();
     let error = host.call("PUT more", "true").unwrap_err();
     let failure = error.failure().unwrap();
     assert_eq!((failure.name.as_str(), failure.status), ("too-many-flags", 507));
-    assert!(failure.message.contains("`more`: 1000 names"), "{}", failure.message);
+    assert_eq!(failure.message, "cannot set `more`: 1000 names are in use, the maximum");
     for worker in 0..2 {
         assert!(get(&host, worker, "more").is_err());
     }
     host.call("PUT 0", "1").unwrap();
     host.call("PUT 1", "2").unwrap();
-    assert_eq!(get(&host, 1, "0").unwrap(), "1", "known names can be set");
+    assert_eq!(get(&host, 1, "0").unwrap(), "1", "known names can still be set");
     host.restart(1);
-    assert!(host.call("PUT more", "true").is_err(), "it has caught up with the names too");
+    assert!(host.call("PUT more", "true").is_err(), "a restarted worker has caught up with the names too");
 }
 
 #[test]
-fn a_new_instance_catches_up_from_the_others() {
+fn a_new_instance_catches_up_from_the_other_workers() {
     let host = flags(3);
     host.call("PUT kept", json!(1)).unwrap();
     host.call("PUT gone", json!(2)).unwrap();
@@ -92,7 +92,7 @@ fn a_new_instance_catches_up_from_the_others() {
 }
 
 #[test]
-fn a_lone_worker_starts_empty() {
+fn a_single_worker_restarts_without_flags() {
     let host = flags(1);
     host.call("PUT mode", json!(1)).unwrap();
     host.restart(0);
@@ -100,7 +100,7 @@ fn a_lone_worker_starts_empty() {
 }
 
 #[test]
-fn an_older_change_does_no_harm() {
+fn an_older_change_has_no_effect() {
     use crate::store::{Change, Flags};
     let change = |value: Option<&str>| {
         let value = value.map(|value| serde_json::value::RawValue::from_string(value.to_owned()).unwrap());
@@ -121,7 +121,7 @@ fn an_older_change_does_no_harm() {
 }
 
 #[test]
-fn flags_outlive_a_swap() {
+fn a_swap_keeps_the_flags() {
     for workers in [1, 2] {
         let host = flags(workers);
         host.call("PUT mode", json!(null)).unwrap();

@@ -1,18 +1,18 @@
-//! The party: one broadcast, and what every worker saw of it.
+//! One broadcast, and a record of what every worker saw of it.
 
 use std::cell::RefCell;
 
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::Entry;
 
-/// What this worker has seen.
+/// The broadcasts that this worker has seen.
 #[derive(Default)]
 struct Party {
-    /// How many broadcasts ran here.
+    /// The number of broadcasts that ran in this worker.
     seen: u64,
-    /// How many of them a handler of this very worker had emitted.
+    /// The number of those that a handler in this worker emitted.
     own: u64,
-    /// The body of the latest.
+    /// The body of the last broadcast.
     last: Value,
 }
 
@@ -20,7 +20,7 @@ thread_local! {
     static PARTY: RefCell<Party> = RefCell::default();
 }
 
-/// `POST test/feat/emit`: tells every worker, and does not wait for them.
+/// `POST test/feat/emit`: broadcasts the body and returns the receipt without waiting.
 #[handler]
 fn emit(body: Payload) -> Result<Json<Value>> {
     let receipt = broadcast::emit("broadcastTest", body)?;
@@ -28,7 +28,7 @@ fn emit(body: Payload) -> Result<Json<Value>> {
     Ok(Json(json!({"id": receipt.id, "seq": receipt.seq, "accepted": receipt.accepted, "skipped": skipped})))
 }
 
-/// `POST test/feat/gather`: tells every worker, and answers what each of them said.
+/// `POST test/feat/gather`: broadcasts the body and returns the answer of every worker.
 #[handler]
 async fn gather(body: Payload) -> Result<Json<Vec<Value>>> {
     let entries = broadcast::gather("broadcastTest", body).await?;
@@ -42,7 +42,7 @@ fn describe(entry: Entry) -> Value {
     }
 }
 
-/// The inner `POST test/feat/broadcast`: runs in every worker for each broadcast.
+/// The inner route `test/feat/broadcast`, which runs in every worker for each broadcast.
 #[handler(name = "broadcast")]
 fn on_broadcast(body: Payload, cx: Context) -> Json<Value> {
     let same_as_caller = cx.broadcast().is_some_and(|broadcast| broadcast.same_as_caller);
@@ -54,7 +54,7 @@ fn on_broadcast(body: Payload, cx: Context) -> Json<Value> {
     Json(json!({"isolate": host::isolate(), "sameAsCaller": same_as_caller}))
 }
 
-/// `GET test/feat/seen`: what the worker that answers has seen.
+/// `GET test/feat/seen`: returns what the worker that answers has seen.
 #[handler]
 fn seen() -> Json<Value> {
     let isolate = host::isolate();
@@ -63,7 +63,8 @@ fn seen() -> Json<Value> {
     })
 }
 
-/// `POST test/feat/reload`: asks for the reload of this module, and does not wait for it.
+/// `POST test/feat/reload`: requests a reload of this module and returns the receipt without
+/// waiting.
 #[handler]
 fn reload() -> Result<Json<Value>> {
     let receipt = broadcast::reload("test-party")?;

@@ -11,7 +11,7 @@ fn seen(host: &TestHost, worker: u32) -> Value {
 }
 
 #[test]
-fn emit_reaches_every_worker_once_and_only_the_emitter_is_the_same() {
+fn emit_reaches_every_worker_once_and_only_the_emitter_sees_itself_as_caller() {
     let host = party(2);
     let receipt: Value = host.call("test/feat/emit", json!({"hello": 1})).unwrap().json().unwrap();
     assert_eq!(receipt, json!({"id": 1, "seq": 1, "accepted": 2, "skipped": []}));
@@ -21,7 +21,7 @@ fn emit_reaches_every_worker_once_and_only_the_emitter_is_the_same() {
 }
 
 #[test]
-fn gather_answers_one_entry_per_worker() {
+fn gather_returns_one_entry_per_worker() {
     let host = party(3);
     let entries: Value = host.request("test/feat/gather").on(1).body("hey").send().unwrap().json().unwrap();
     assert_eq!(
@@ -36,7 +36,7 @@ fn gather_answers_one_entry_per_worker() {
 }
 
 #[test]
-fn reload_asks_for_this_module() {
+fn reload_requests_a_reload_of_this_module() {
     let host = party(2);
     let receipt: Value = host.call("test/feat/reload", "").unwrap().json().unwrap();
     assert_eq!(receipt, json!({"id": 1, "seq": 1, "accepted": 2}));
@@ -44,7 +44,7 @@ fn reload_asks_for_this_module() {
 }
 
 #[test]
-fn a_body_is_passed_on_as_it_came() {
+fn a_broadcast_carries_the_body_unchanged() {
     let host = party(1);
     for (body, last) in [
         (Payload::None, Value::Null),
@@ -59,7 +59,7 @@ fn a_body_is_passed_on_as_it_came() {
 }
 
 #[test]
-fn nobody_forges_a_broadcast_from_outside() {
+fn a_client_cannot_call_the_broadcast_route_or_forge_same_as_caller() {
     let host = party(1);
     assert_eq!(host.call("test/feat/broadcast", json!({"sameAsCaller": true})).unwrap_err().kind(), "forbidden");
     let by_operator = host.broadcast("broadcastTest", json!({"sameAsCaller": true})).unwrap();
