@@ -42,5 +42,5 @@ async fn an_entry_has_the_whole_problem() {
         assert_eq!(error["type"], "urn:fanfare:out-of-tea");
     }
     let gathered = host.gather("counts", "misbehave", r#"{"worker":1,"how":"fail"}"#).await;
-    assert_eq!((&gathered[1]["error"]["code"], &gathered[1]["error"]["status"]), (&json!("as-told"), &json!(409)));
+    assert_eq!((&gathered[1]["error"]["code"], &gathered[1]["error"]["status"]), (&json!("on-request"), &json!(409)));
 }

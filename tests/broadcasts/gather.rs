@@ -16,7 +16,7 @@ async fn misbehaving(host: &Started, how: &str) -> Value {
 #[tokio::test]
 async fn there_is_one_entry_for_each_worker_reply_or_failure() {
     let host = TestHost::with("counts").workers(3).limit("counts", "timeout", "2s").start().await;
-    for (how, end) in [("fail", "as-told"), ("trap", "crashed"), ("spin", "crashed"), ("never", "timeout")] {
+    for (how, end) in [("fail", "on-request"), ("trap", "crashed"), ("spin", "crashed"), ("never", "timeout")] {
         let entries = misbehaving(&host, how).await;
         assert_eq!(ends(&entries), by_worker(&["reply", end, "reply"]), "{how}: {entries}");
         assert_eq!(entries[2]["reply"], json!({ "status": 200, "headers": [], "payload": "fine" }), "{how}");
@@ -30,7 +30,7 @@ async fn a_guest_gets_the_handlers_failure_as_it_was() {
     let entries = host.run(0, "waits", "gather", gather).await;
     assert_eq!(ends(&entries), by_worker(&["reply", "failure"]));
     let failure = &entries[1]["outcome"]["error"]["failure"];
-    assert_eq!((&failure["name"], &failure["status"]), (&json!("as-told"), &json!(409)));
+    assert_eq!((&failure["name"], &failure["status"]), (&json!("on-request"), &json!(409)));
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn emit_prints_the_receipt_or_the_reply_of_each_worker() {
 
     let gathered = emit(&["misbehave", r#"{"worker":1,"how":"fail"}"#, "--gather"]).await;
     assert_eq!(gathered.code, 1);
-    assert_eq!(gathered.out, "worker-0  200  fine\nworker-1  as-told (409): it fails as told\n");
+    assert_eq!(gathered.out, "worker-0  200  fine\nworker-1  on-request (409): this handler fails on request\n");
     assert!(gathered.err.contains("1 of 2 workers failed"), "{}", gathered.err);
 
     let unknown = emit(&["apend"]).await;

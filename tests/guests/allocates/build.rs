@@ -1,4 +1,4 @@
-//! Opens the table of functions to a second core module, which puts one of its own there.
+//! Exports the function table, so that a second core module can add a function to it.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! Eats memory.
+//! Allocates memory.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,34 +12,37 @@ thread_local! {
     static GROW: Cell<Option<Grow>> = const { Cell::new(None) };
 }
 
-/// Grows the memory or, when `table`, the table of a second core module by so much: what it had, or -1.
+/// Grows the table of a second core module, or its memory when `table` is false. Returns the
+/// previous size, or -1 when it cannot grow.
 type Grow = extern "C" fn(table: bool, by: u32) -> i32;
 
-/// Called by a second core module of the component as it starts: the host's tests put one behind this.
+/// The host's tests append a second core module to this component. It calls this when it starts.
 #[unsafe(no_mangle)]
 extern "C" fn second(grow: Grow) {
     GROW.set(Some(grow));
 }
 
 fn grow(table: bool, by: u32) -> Json<i32> {
-    let had = GROW.get().expect("a second core module")(table, by);
-    assert_ne!(had, -1, "it does not grow");
+    let had = GROW.get().expect("the component has a second core module")(table, by);
+    assert_ne!(had, -1, "the second core module cannot grow");
     Json(had)
 }
 
-/// So many pages more for the memory of the second core module: how many it had. When it does not get them it traps.
+/// Grows the memory of the second core module by `pages`. Returns the previous number of pages, and
+/// traps when it cannot grow.
 #[handler]
 fn grow_memory(pages: Json<u32>) -> Json<i32> {
     grow(false, *pages)
 }
 
-/// So many elements more for its table: how many it had. When it does not get them it traps.
+/// Grows the table of the second core module by `elements`. Returns the previous number of
+/// elements, and traps when it cannot grow.
 #[handler]
 fn grow_table(elements: Json<u32>) -> Json<i32> {
     grow(true, *elements)
 }
 
-/// One mebibyte that is really used; `None` when there is no more.
+/// Allocates one MiB and writes to it. Returns `None` when the memory is full.
 fn bite() -> Option<Vec<u8>> {
     let mut bite = Vec::new();
     bite.try_reserve_exact(MIB).ok()?;
@@ -54,25 +57,27 @@ fn keep(bite: Vec<u8>) -> usize {
     })
 }
 
-/// So many MiB, and keeps them: how many it has in all. Without memory it traps.
+/// Allocates and keeps `mib` MiB. Returns the number of MiB kept so far, and traps when the memory
+/// is full.
 #[handler]
 fn eat(mib: Json<usize>) -> Json<usize> {
     for _ in 0..*mib {
-        keep(bite().expect("no more memory"));
+        keep(bite().expect("the memory is full"));
     }
     Json(EATEN.with_borrow(Vec::len))
 }
 
-/// For ever: ends with a trap, or never.
+/// Allocates until the memory is full, then traps.
 #[handler]
 fn forever() {
     while let Some(bite) = bite() {
         keep(bite);
     }
-    panic!("no more memory");
+    panic!("the memory is full");
 }
 
-/// As many MiB as it gets: answers the number and frees them.
+/// Allocates until the memory is full, then frees it. Returns the number of MiB, including those
+/// kept.
 #[handler]
 fn measure() -> Json<usize> {
     let mut bites = Vec::new();
@@ -82,7 +87,7 @@ fn measure() -> Json<usize> {
     Json(bites.len() + EATEN.with_borrow(Vec::len))
 }
 
-/// Memory that is only reserved, in one piece of so many MiB.
+/// Reserves one block of `mib` MiB without writing to it. Returns whether that worked.
 #[handler]
 fn reserve(mib: Json<usize>) -> Json<bool> {
     Json(Vec::<u8>::new().try_reserve_exact(*mib * MIB).is_ok())

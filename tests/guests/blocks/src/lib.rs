@@ -1,4 +1,4 @@
-//! Lifted as `async`, and yet blocks its instance for a while, in an import's blocking twin.
+//! Lifted as `async`, but blocks its instance for a while with a blocking import.
 
 use common::{outcome, who};
 use fanfare_sdk::prelude::*;
@@ -15,7 +15,7 @@ mod blocking {
 use blocking::fanfare::module::rpc_blocking;
 use blocking::fanfare::module::types::{CallError, CallOptions, Payload as Sent, Target};
 
-/// Calls `who` of any worker and blocks meanwhile, then calls the one of its own worker without blocking.
+/// Calls `who` in any worker and blocks, then calls `who` in its own worker without blocking.
 #[handler]
 async fn twice(cx: Context) -> Json<Value> {
     let options = CallOptions { timeout_ms: None, subdomain: None, extra: Vec::new() };

@@ -1,26 +1,26 @@
-//! Calls and broadcasts as a JSON body says, with their ends as JSON.
+//! Makes the calls and broadcasts that a JSON body describes, and returns their outcomes as JSON.
 
 use std::time::Duration;
 
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::{Entry, Group, Target};
 
-/// `{"route", "target", "payload", "timeoutMs", "subdomain"}`; all but the route can be left out.
+/// `{"route", "target", "group", "payload", "timeoutMs", "subdomain"}`. Only the route is required.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Wanted {
+pub struct CallSpec {
     route: String,
     #[serde(default)]
     target: To,
-    group: Option<Where>,
+    group: Option<ToGroup>,
     #[serde(default)]
     payload: Value,
     timeout_ms: Option<u64>,
     subdomain: Option<String>,
 }
 
-/// `"any"`, `"master"`, `{"worker": 1}`, `{"broker": 0}`, `{"node": "id"}`, `{"server": "type"}`, `{"channel": "name"}`,
-/// `{"session": "id"}`, `{"other": ["kind", "name"]}`.
+/// `"any"`, `"master"`, `{"worker": 1}`, `{"broker": 0}`, `{"node": "id"}`, `{"server": "type"}`,
+/// `{"channel": "name"}`, `{"session": "id"}`, `{"other": ["kind", "name"]}`.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum To {
@@ -36,10 +36,11 @@ enum To {
     Other((String, String)),
 }
 
-/// `"workers"`, `"brokers"`, `{"servers": "type"}`, `"nodes"`, `"cluster"`, `{"other": ["kind", "name"]}`.
+/// `"workers"`, `"brokers"`, `{"servers": "type"}`, `"nodes"`, `"cluster"`, `{"other": ["kind",
+/// "name"]}`.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Where {
+enum ToGroup {
     Workers,
     Brokers,
     Servers(String),
@@ -64,20 +65,20 @@ impl From<To> for Target {
     }
 }
 
-impl From<Where> for Group {
-    fn from(group: Where) -> Self {
+impl From<ToGroup> for Group {
+    fn from(group: ToGroup) -> Self {
         match group {
-            Where::Workers => Group::Workers,
-            Where::Brokers => Group::Brokers,
-            Where::Servers(kind) => Group::Servers(kind),
-            Where::Nodes => Group::Nodes,
-            Where::Cluster => Group::Cluster,
-            Where::Other(other) => Group::Other(other),
+            ToGroup::Workers => Group::Workers,
+            ToGroup::Brokers => Group::Brokers,
+            ToGroup::Servers(kind) => Group::Servers(kind),
+            ToGroup::Nodes => Group::Nodes,
+            ToGroup::Cluster => Group::Cluster,
+            ToGroup::Other(other) => Group::Other(other),
         }
     }
 }
 
-impl Wanted {
+impl CallSpec {
     fn to<A>(&self, address: A) -> rpc::To<A> {
         let mut to = rpc::to(address);
         if let Some(timeout) = self.timeout_ms {
@@ -90,7 +91,8 @@ impl Wanted {
     }
 }
 
-/// Text as it is, nothing for `null`, else JSON.
+/// Converts a JSON value to a payload: a string to its text, `null` to none, any other value to
+/// JSON.
 fn payload(value: Value) -> Payload {
     match value {
         Value::Null => Payload::None,
@@ -107,7 +109,8 @@ fn shown(payload: &Payload) -> Value {
     }
 }
 
-/// `{"ok": {"status", "payload"}}` or `{"error": {"kind", "message"}}`, with `failure` when it is one.
+/// Returns `{"ok": {"status", "payload"}}` or `{"error": {"kind", "message", "failure"}}`.
+/// `failure` is `null` for other errors.
 pub fn outcome(outcome: Result<Reply, CallError>) -> Value {
     match outcome {
         Ok(reply) => json!({"ok": {"status": reply.status, "payload": shown(&reply.payload)}}),
@@ -131,26 +134,26 @@ fn entries(answers: Result<Vec<Entry>, CallError>) -> Value {
     }
 }
 
-/// Calls a route in one place and answers how that ended.
+/// Calls a route in one place and returns the outcome.
 #[handler]
-pub async fn nested(Json(wanted): Json<Wanted>) -> Json<Value> {
-    let to = wanted.to(Target::from(wanted.target.clone()));
-    Json(outcome(to.call(&wanted.route, payload(wanted.payload)).await))
+pub async fn nested(Json(spec): Json<CallSpec>) -> Json<Value> {
+    let to = spec.to(Target::from(spec.target.clone()));
+    Json(outcome(to.call(&spec.route, payload(spec.payload)).await))
 }
 
-/// Calls a route in several places: an array of their ends.
+/// Calls a route in several places and returns an array of the outcomes.
 #[handler]
-pub async fn every(Json(wanted): Json<Wanted>) -> Json<Value> {
-    let to = wanted.to(wanted.group.clone().map_or(Group::Workers, Group::from));
-    Json(entries(to.call_every(&wanted.route, payload(wanted.payload)).await))
+pub async fn every(Json(spec): Json<CallSpec>) -> Json<Value> {
+    let to = spec.to(spec.group.clone().map_or(Group::Workers, Group::from));
+    Json(entries(to.call_every(&spec.route, payload(spec.payload)).await))
 }
 
-/// Notifies one place, or several with `group`: `{"ok": count}`.
+/// Notifies one place, or several with `group`. Returns `{"ok": count}`.
 #[handler]
-pub fn notify(Json(wanted): Json<Wanted>) -> Json<Value> {
-    let sent = match &wanted.group {
-        Some(group) => wanted.to(Group::from(group.clone())).notify(&wanted.route, payload(wanted.payload)),
-        None => wanted.to(Target::from(wanted.target.clone())).notify(&wanted.route, payload(wanted.payload)),
+pub fn notify(Json(spec): Json<CallSpec>) -> Json<Value> {
+    let sent = match &spec.group {
+        Some(group) => spec.to(Group::from(group.clone())).notify(&spec.route, payload(spec.payload)),
+        None => spec.to(Target::from(spec.target.clone())).notify(&spec.route, payload(spec.payload)),
     };
     Json(match sent {
         Ok(count) => json!({"ok": count}),
@@ -158,10 +161,10 @@ pub fn notify(Json(wanted): Json<Wanted>) -> Json<Value> {
     })
 }
 
-/// `{"name", "module", "payload", "timeoutMs", "subdomain"}`; all but the name can be left out.
+/// `{"name", "module", "payload", "timeoutMs", "subdomain"}`. Only the name is required.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Broadcast {
+pub struct BroadcastSpec {
     name: String,
     module: Option<String>,
     #[serde(default)]
@@ -170,7 +173,7 @@ pub struct Broadcast {
     subdomain: Option<String>,
 }
 
-impl Broadcast {
+impl BroadcastSpec {
     fn named(&self) -> broadcast::Emit {
         let mut emit = broadcast::named(&self.name);
         if let Some(module) = &self.module {
@@ -186,10 +189,10 @@ impl Broadcast {
     }
 }
 
-/// Emits a broadcast: `{"ok": {"id", "seq", "accepted", "skipped"}}`.
+/// Emits a broadcast. Returns `{"ok": {"id", "seq", "accepted", "skipped"}}`.
 #[handler]
-pub fn emit(Json(wanted): Json<Broadcast>) -> Json<Value> {
-    Json(match wanted.named().emit(payload(wanted.payload)) {
+pub fn emit(Json(spec): Json<BroadcastSpec>) -> Json<Value> {
+    Json(match spec.named().emit(payload(spec.payload)) {
         Ok(receipt) => {
             let skipped = receipt.skipped.into_iter();
             let skipped: Vec<_> =
@@ -200,8 +203,8 @@ pub fn emit(Json(wanted): Json<Broadcast>) -> Json<Value> {
     })
 }
 
-/// Gathers a broadcast: an array of the workers' ends.
+/// Gathers a broadcast and returns an array of the workers' outcomes.
 #[handler]
-pub async fn gather(Json(wanted): Json<Broadcast>) -> Json<Value> {
-    Json(entries(wanted.named().gather(payload(wanted.payload)).await))
+pub async fn gather(Json(spec): Json<BroadcastSpec>) -> Json<Value> {
+    Json(entries(spec.named().gather(payload(spec.payload)).await))
 }

@@ -1,4 +1,4 @@
-//! Handlers that several guests have: they hold, let go, and call on as the body says.
+//! Handlers that several guests share: they hold calls, release them, and make further calls.
 
 mod calls;
 
@@ -17,13 +17,14 @@ thread_local! {
 
 #[derive(Default)]
 struct Gate {
-    /// How often it has been opened.
+    /// How often `release` has opened the gate.
     opened: u64,
+    /// The number of calls that wait at the gate.
     holding: u32,
     wakers: Vec<Waker>,
 }
 
-/// Waits until another call of this instance releases it. Answers with the body that came.
+/// Waits until another call of this instance runs `release`, then returns the body.
 #[handler]
 pub async fn hold(body: Payload) -> Payload {
     let opened = GATE.with_borrow_mut(|gate| {
@@ -43,7 +44,7 @@ pub async fn hold(body: Payload) -> Payload {
     body
 }
 
-/// Lets go all that this instance holds, and answers how many those are.
+/// Releases all calls that this instance holds, and returns their number.
 #[handler]
 pub fn release() -> Json<u32> {
     let (released, wakers) = GATE.with_borrow_mut(|gate| {
@@ -54,13 +55,14 @@ pub fn release() -> Json<u32> {
     Json(released)
 }
 
-/// How many calls this instance holds.
+/// Returns the number of calls that this instance holds.
 #[handler]
 pub fn holding() -> Json<u32> {
     Json(GATE.with_borrow(|gate| gate.holding))
 }
 
-/// Where this instance is, and how often it has been asked: its memory.
+/// Returns the isolate of this instance, and the number of calls of `who` that its memory has
+/// counted.
 #[handler]
 pub fn who() -> Json<Value> {
     COUNT.set(COUNT.get() + 1);
@@ -72,7 +74,7 @@ pub fn ok() -> &'static str {
     "ok"
 }
 
-/// Blocks the whole instance for so many milliseconds, in a call of WASI.
+/// Blocks the whole instance for `ms` milliseconds in a call of WASI.
 #[handler]
 pub fn block(ms: Json<u64>) -> &'static str {
     std::thread::sleep(std::time::Duration::from_millis(*ms));

@@ -1,4 +1,4 @@
-//! Writes down every broadcast that runs in its worker, and misbehaves in one when told to.
+//! Records every broadcast that runs in its worker, and misbehaves in one worker on request.
 
 use std::cell::RefCell;
 
@@ -23,10 +23,10 @@ fn emit(body: Payload) -> Result<Json<u64>> {
     Ok(Json(broadcast::emit("append", body)?.seq))
 }
 
-/// The inner route of the broadcast `append`.
+/// The inner route of the broadcast `append`: records it.
 #[handler]
 fn append(body: Payload, cx: Context) -> Result<()> {
-    let broadcast = cx.broadcast().ok_or("this is no broadcast")?;
+    let broadcast = cx.broadcast().ok_or("the trigger is not a broadcast")?;
     let heard = Heard {
         payload: body.as_text().map(str::to_owned),
         id: broadcast.id,
@@ -38,7 +38,8 @@ fn append(body: Payload, cx: Context) -> Result<()> {
     Ok(())
 }
 
-/// Emits, then waits for a call: how many broadcasts had run here before, right after and after the wait.
+/// Emits a broadcast, then waits for a call. Returns how many broadcasts had run in this worker
+/// before the emit, right after it, and after the wait.
 #[handler]
 async fn look(body: Payload) -> Result<Json<Value>> {
     let heard = || HEARD.with_borrow(Vec::len);
@@ -61,19 +62,19 @@ struct Misbehave {
     how: String,
 }
 
-/// The inner route of the broadcast `misbehave`.
+/// The inner route of the broadcast `misbehave`: misbehaves in one worker.
 #[handler]
 async fn misbehave(how: Json<Misbehave>) -> Result<&'static str> {
     if host::isolate() != Isolate::Worker(how.worker) {
         return Ok("fine");
     }
     match how.how.as_str() {
-        "trap" => panic!("as told"),
+        "trap" => panic!("this handler traps on request"),
         "spin" => loop {
             std::hint::black_box(());
         },
         "never" => std::future::pending().await,
-        _ => Err(Failure::conflict("as-told", "it fails as told")),
+        _ => Err(Failure::conflict("on-request", "this handler fails on request")),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Calls `cycle-a`, which calls it, as often as the body says.
+//! Calls `cycle-a`, which calls back, as often as the body says.
 
 use common::{ok, outcome};
 use fanfare_sdk::prelude::*;
 
-/// So many calls to go: answers where it ran and what came of the next one.
+/// Makes a chain of `depth` calls. Returns where this call ran and the outcome of the next one.
 #[handler]
 async fn go(depth: Json<u32>) -> Json<Value> {
     let here = format!("cycle-b {}", host::isolate());

@@ -1,4 +1,4 @@
-//! Calls itself, level under level, by call, gather or emit.
+//! Calls itself a number of levels deep, by call, gather or emit.
 
 use std::cell::Cell;
 
@@ -6,11 +6,12 @@ use common::outcome;
 use fanfare_sdk::prelude::*;
 
 thread_local! {
-    /// How many broadcasts ran in this worker.
+    /// The number of broadcasts `sink` that ran in this worker.
     static SUNK: Cell<u64> = const { Cell::new(0) };
 }
 
-/// So many levels down: answers how many it got, and what stopped it.
+/// Calls itself `levels` deep. Returns the number of levels it reached, and the error that stopped
+/// it.
 #[handler]
 async fn dive(levels: Json<u32>) -> Json<Value> {
     if *levels == 0 {
@@ -24,7 +25,7 @@ async fn dive(levels: Json<u32>) -> Json<Value> {
     })
 }
 
-/// The inner route of the broadcast `sink`: emits it again, so many times.
+/// The inner route of the broadcast `sink`: emits it again until `levels` is 0.
 #[handler]
 fn sink(levels: Json<u32>) -> Result<()> {
     SUNK.set(SUNK.get() + 1);
@@ -39,7 +40,7 @@ fn sunk() -> Json<u64> {
     Json(SUNK.get())
 }
 
-/// The inner route of the broadcast `gathering`: gathers it again, so many times.
+/// The inner route of the broadcast `gathering`: gathers it again until `levels` is 0.
 #[handler]
 async fn gathering(levels: Json<u32>) -> Result<Json<Value>> {
     if *levels == 0 {

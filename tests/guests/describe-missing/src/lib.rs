@@ -1,4 +1,4 @@
-//! Its manifest names a handler that it does not have.
+//! The manifest names a handler that the component does not have.
 
 use common::ok;
 

@@ -1,4 +1,4 @@
-//! Describes itself with one handler more than the host accepts.
+//! `describe` returns one handler more than the host accepts.
 
 wit_bindgen::generate!({
     path: "../../../wit",

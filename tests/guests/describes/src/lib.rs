@@ -1,4 +1,5 @@
-//! Describes itself with as many names as the host takes, each of 20,000 bytes, none of which its manifest has.
+//! `describe` returns the maximum number of handlers, each with a name of 20,000 bytes that is not
+//! in the manifest.
 
 wit_bindgen::generate!({
     path: "../../../wit",

@@ -1,4 +1,4 @@
-//! Tells the caller what came in, and answers what it is told to.
+//! Returns its input, and replies as the body says.
 
 use std::cell::Cell;
 
@@ -9,13 +9,13 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The payload that came, of the same kind.
+/// Returns the payload unchanged.
 #[handler]
 fn echo(body: Payload) -> Payload {
     body
 }
 
-/// Where this instance is, and how often it has been asked.
+/// Returns the isolate of this instance, and the number of calls of `who` so far.
 #[handler]
 fn who() -> Json<Value> {
     COUNT.set(COUNT.get() + 1);
@@ -43,11 +43,11 @@ struct Status {
     body: Option<String>,
 }
 
-/// Status, header fields and text as the body says.
+/// Replies with the status, header fields and text of the body.
 #[handler]
-fn status(Json(wanted): Json<Status>) -> Reply {
-    let payload = wanted.body.map_or(Payload::None, Payload::Text);
-    Reply { status: wanted.status, headers: wanted.headers, payload, extra: Vec::new() }
+fn status(Json(spec): Json<Status>) -> Reply {
+    let payload = spec.body.map_or(Payload::None, Payload::Text);
+    Reply { status: spec.status, headers: spec.headers, payload, extra: Vec::new() }
 }
 
 #[derive(Deserialize)]
@@ -60,17 +60,18 @@ struct Fail {
     data: Option<Value>,
 }
 
-/// A failure as the body says.
+/// Fails with the name, message, status and data of the body.
 #[handler]
-fn fail(Json(wanted): Json<Fail>) -> Result<()> {
-    let failure = Failure::new(wanted.name, wanted.message).with_status(wanted.status);
-    Err(match wanted.data {
+fn fail(Json(spec): Json<Fail>) -> Result<()> {
+    let failure = Failure::new(spec.name, spec.message).with_status(spec.status);
+    Err(match spec.data {
         Some(data) => failure.with_data(data),
         None => failure,
     })
 }
 
-/// As many bytes as the body or `?bytes=` says, and a header field of as many as `?beside=` says.
+/// Replies with the number of bytes that the body or `?bytes=` says, and a header field of
+/// `?beside=` bytes.
 #[handler]
 fn big(bytes: Query<Option<usize>>, beside: Query<Option<usize>>, body: Option<Json<usize>>) -> Reply {
     let bytes = vec![b'x'; bytes.or(body.map(|body| *body)).unwrap_or_default()];
@@ -78,14 +79,14 @@ fn big(bytes: Query<Option<usize>>, beside: Query<Option<usize>>, body: Option<J
     Reply { status: 0, headers, payload: Payload::Bytes(bytes), extra: Vec::new() }
 }
 
-/// Passes with the payload, if there is one, and a fact of as many bytes as `?beside=` says.
+/// Passes with the payload, if there is one, and a fact of `?beside=` bytes, by default 1.
 #[handler]
 fn pass(body: Payload, beside: Query<Option<usize>>) -> Passed {
     let payload = Some(body).filter(|body| *body != Payload::None);
     Passed { payload, ..Passed::new().with_extra("fact", "x".repeat(beside.unwrap_or(1))) }
 }
 
-/// What is known about the call.
+/// Returns everything about the call but its payload.
 #[handler]
 fn context(cx: Context) -> Json<Value> {
     let whoami = host::whoami();
@@ -109,7 +110,7 @@ fn context(cx: Context) -> Json<Value> {
     }))
 }
 
-/// All that the module is configured with, for this caller.
+/// Returns the module's configuration for the tenant of the call.
 #[handler]
 fn settings() -> Result<Json<Value>> {
     Ok(Json(config::all()?))

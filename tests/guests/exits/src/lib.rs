@@ -1,4 +1,4 @@
-//! Ends the process that it thinks it is.
+//! Exits as a process would.
 
 use common::{ok, who};
 use fanfare_sdk::prelude::*;

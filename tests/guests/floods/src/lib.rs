@@ -1,4 +1,4 @@
-//! Writes too much.
+//! Writes more output than the host accepts.
 
 use std::io::Write;
 
@@ -10,14 +10,14 @@ struct Flood {
     lines: u32,
     #[serde(default)]
     length: usize,
-    /// Instead of `length` times the letter x.
+    /// The text of a line. The default is `length` times the letter x.
     text: Option<String>,
     #[serde(default)]
     stderr: bool,
-    /// With escapes and other control characters inside.
+    /// Adds escapes and other control characters.
     #[serde(default)]
     control: bool,
-    /// Without line breaks.
+    /// Omits line breaks.
     #[serde(default)]
     unbroken: bool,
     #[serde(default)]
@@ -35,7 +35,7 @@ impl Flood {
     }
 }
 
-/// To stdout, or to stderr.
+/// Prints to stdout or stderr.
 #[handler]
 fn print(flood: Json<Flood>) -> Result<&'static str> {
     let mut out: Box<dyn Write> = if flood.stderr { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
@@ -48,7 +48,7 @@ fn print(flood: Json<Flood>) -> Result<&'static str> {
     Ok("ok")
 }
 
-/// Through the host's log.
+/// Writes to the host's log.
 #[handler]
 fn log(flood: Json<Flood>) -> &'static str {
     use fanfare_sdk::types::Level;

@@ -1,4 +1,4 @@
-//! The interface for toolchains without `async func`: `handler-sync`.
+//! Exports `handler-sync`, the interface for toolchains without `async func`.
 
 use std::cell::Cell;
 
@@ -33,7 +33,7 @@ impl Guest for Component {
                 };
                 Ok(text(format!(r#"{{"isolate":"{isolate}","count":{}}}"#, COUNT.get())))
             }
-            // The body is the route to call; waits for it, and the instance with it.
+            // Calls the route in the body. The whole instance waits for it.
             "nested" => {
                 let Payload::Text(route) = call.payload else { return Err(failure("no-route")) };
                 let options = CallOptions { timeout_ms: None, subdomain: None, extra: Vec::new() };
@@ -75,7 +75,7 @@ fn text(text: String) -> Outcome {
 }
 
 fn failure(name: &str) -> Failure {
-    let message = format!("this guest fails: {name}");
+    let message = format!("the guest failed: {name}");
     Failure { name: name.to_owned(), message, status: 500, data: Payload::None, extra: Vec::new() }
 }
 

@@ -1,4 +1,4 @@
-//! Takes what there is of handles.
+//! Holds many handles to host resources.
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -6,7 +6,8 @@ use std::task::Poll;
 use common::ok;
 use fanfare_sdk::prelude::*;
 
-/// So many handles at once, each of a call that it does not wait for: answers how many those are.
+/// Starts `count` calls and holds a handle to each without waiting. Returns the number that are
+/// pending.
 #[handler]
 async fn handles(count: Json<usize>) -> Json<usize> {
     let mut calls: Vec<_> = (0..*count).map(|_| Box::pin(rpc::call("/ok", ()))).collect();

@@ -1,4 +1,5 @@
-//! Makes the host hold what its own memory does not show. Each handler answers how often the host let it.
+//! Makes the host hold memory that the guest's own memory does not show. Each handler returns how
+//! many attempts the host accepted.
 
 use std::cell::RefCell;
 
@@ -9,7 +10,7 @@ use wasip2::io::streams::OutputStream;
 
 const MIB: usize = 1 << 20;
 
-/// How often to try, with how much.
+/// The number of attempts, and the size of each in MiB.
 #[derive(Deserialize)]
 struct Times {
     #[serde(default)]
@@ -23,7 +24,7 @@ impl Times {
         "x".repeat(self.mib * MIB)
     }
 
-    /// How many tries succeed before one fails.
+    /// Returns the number of attempts that succeed before one fails.
     fn accepted<T, E>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> Json<usize> {
         Json((0..self.times).take_while(|_| attempt().is_ok()).count())
     }
@@ -43,7 +44,7 @@ fn queries(times: Json<Times>) -> Json<usize> {
     times.accepted(|| rpc::notify(&route, ()))
 }
 
-/// Emits with a long subdomain.
+/// Emits broadcasts with a long subdomain.
 #[handler]
 fn emits(times: Json<Times>) -> Json<usize> {
     let subdomain = times.text();
@@ -55,7 +56,7 @@ thread_local! {
     static FIELDS: RefCell<Vec<Fields>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps requests whose bodies are written and never sent.
+/// Keeps requests whose bodies it has written and never sends.
 #[handler]
 fn bodies(times: Json<Times>) -> Json<usize> {
     let chunk = [b'x'; 64 * 1024];
@@ -84,7 +85,7 @@ fn fields(times: Json<Times>) -> Json<usize> {
     })
 }
 
-/// Asks for this many random bytes at once, for ever.
+/// Requests `mib` MiB of random bytes at once, again and again without end.
 #[handler]
 fn random(times: Json<Times>) -> Json<u8> {
     loop {

@@ -1,4 +1,4 @@
-// The contract in C, one call at a time: no SDK, no import of WASI.
+// The contract in C without an SDK: one call at a time, no import of WASI.
 #include "guest.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@ static bool is(guest_string_t text, const char *name)
     return text.len == strlen(name) && memcmp(text.ptr, name, text.len) == 0;
 }
 
-// Decimal digits of `number`, appended at `at`; returns the end.
+// Appends the decimal digits of `number` at `at` and returns the end.
 static char *digits(char *at, uint64_t number)
 {
     char turned[20];
@@ -41,7 +41,7 @@ static fanfare_payload_t text(const char *start, size_t len)
     return payload;
 }
 
-// What the outcome holds is freed by the bindings once it has been read.
+// The bindings free the contents of the outcome when they have read it.
 static bool reply(fanfare_outcome_t *outcome, fanfare_payload_t payload)
 {
     memset(outcome, 0, sizeof *outcome);
@@ -50,7 +50,7 @@ static bool reply(fanfare_outcome_t *outcome, fanfare_payload_t payload)
     return true;
 }
 
-// The payload is the caller's no longer.
+// Moves the payload from the call to the outcome.
 static bool pass(fanfare_call_t *call, fanfare_outcome_t *outcome)
 {
     char id[20];
@@ -76,7 +76,7 @@ static bool fail(fanfare_failure_t *failure, const char *name, guest_string_t me
     return false;
 }
 
-// An error of an import becomes a failure of its kind's name.
+// Converts an error of an import to a failure with the name of its kind.
 static bool refuse(fanfare_failure_t *failure, fanfare_call_error_t *error)
 {
     static const char *const KINDS[] = {
@@ -101,7 +101,7 @@ static bool refuse(fanfare_failure_t *failure, fanfare_call_error_t *error)
     return false;
 }
 
-// Calls a route and holds the instance until the answer is there.
+// Calls a route. The whole instance waits for the answer.
 static bool ask(uint64_t caller, guest_string_t route, fanfare_payload_t payload, fanfare_payload_t *answer,
                 fanfare_failure_t *failure)
 {

@@ -1,4 +1,4 @@
-// The contract in JavaScript on QuickJS: no SDK.
+// The contract in JavaScript on QuickJS, without an SDK.
 import broadcast from "fanfare:module/broadcast@0.1.0";
 import host from "fanfare:module/host@0.1.0";
 import rpc from "fanfare:module/rpc@0.1.0";
@@ -6,7 +6,7 @@ import rpc from "fanfare:module/rpc@0.1.0";
 const SLOW = "echo/slow";
 const NONE = { tag: "none" };
 
-/** The calls that `hold` keeps until `release`. */
+/** The calls that wait in `hold` until `release`. */
 let held = [];
 
 const handlers = {
@@ -51,12 +51,12 @@ const handlers = {
     },
 };
 
-/** Calls a route and waits; an error becomes a failure of its kind's name. */
+/** Calls a route and waits. An error becomes a failure with the name of its kind. */
 async function ask(caller, route, payload) {
     const options = { timeoutMs: null, subdomain: null, extra: [] };
     const answer = rpc.call(caller, { tag: "any" }, route, payload, options);
     const result = await answer.read();
-    answer.drop(); // Nothing else ever does: a handle for each call, until the table is full.
+    answer.drop(); // QuickJS has no finaliser: without this, each call leaves a handle until the table is full.
     if (result.tag === "err") throw refused(result.val);
     return result.val.payload;
 }
@@ -88,10 +88,11 @@ async function run(call) {
     return ended.tag === "pass" ? ended : { tag: "reply", val: { status: 0, headers: [], payload: ended, extra: [] } };
 }
 
-// A call must end in its own turn. QuickJS runs every job that is ready in whichever call's turn it is, and the end of a call
-// answers the call whose turn it is: a call that goes on because of another one would answer that one's caller. And a
-// call that waits for nothing of its own when its turn is over is a trap. So unless it ends at once, a call waits for a
-// future of its own, which its end writes, in whosever turn. Then a handler may await anything.
+// A call must end in its own turn. QuickJS runs every job that is ready in the turn of any call,
+// and the end of a call answers the call whose turn it is. So a call that another call wakes would
+// answer the other call's caller, and a call that waits for nothing of its own when its turn ends
+// traps. Therefore a call that does not end at once waits for a future of its own. Its end writes
+// the future, in the turn of any call. With this wrapper a handler may await anything.
 export const handler = {
     async handle(call) {
         let end;
@@ -100,7 +101,7 @@ export const handler = {
             (value) => { end = () => value; },
             (error) => { end = () => { throw error; }; },
         ).then(() => own?.writable.write(0));
-        // These jobs are still in the call's first turn; a future costs more than they do.
+        // These jobs still run in the first turn of the call. They cost less than a future.
         for (let i = 0; i < 8 && !end; i++) await null;
         if (!end) {
             own = wit.Future(wit.Future.U8);

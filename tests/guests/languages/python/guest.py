@@ -1,4 +1,4 @@
-# The contract in Python: no SDK.
+# The contract in Python, without an SDK.
 import json
 
 from componentize_py_types import Err, Ok
@@ -18,8 +18,9 @@ KINDS = {
     "WouldDeadlock": "would-deadlock", "TooDeep": "too-deep", "Invalid": "invalid",
 }
 
-# The calls that `hold` keeps until `release`: each waits for a future of the component model, since an
-# `asyncio.Future` that another call resolves does not wake the call, and a call that waits for nothing else is a trap.
+# The calls that wait in `hold` until `release`. Each waits for a future of the component model: an
+# `asyncio.Future` that another call resolves does not wake the call, and a call that waits for
+# nothing else traps.
 held = []
 
 
@@ -79,7 +80,7 @@ HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged
 
 
 async def ask(caller, route, payload):
-    """Calls a route and waits; an error becomes a failure of its kind's name."""
+    """Calls a route and waits. An error becomes a failure with the name of its kind."""
     answer = await rpc.call(caller, Target_Any(), route, payload, CallOptions(None, None, [])).read()
     if isinstance(answer, Ok):
         return answer.value.payload

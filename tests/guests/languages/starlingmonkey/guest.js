@@ -1,4 +1,4 @@
-// The contract in JavaScript on StarlingMonkey, one call at a time: no SDK.
+// The contract in JavaScript on StarlingMonkey without an SDK: one call at a time.
 import * as broadcast from "fanfare:module/broadcast-blocking@0.1.0";
 import * as host from "fanfare:module/host@0.1.0";
 import * as rpc from "fanfare:module/rpc-blocking@0.1.0";
@@ -32,13 +32,13 @@ const handlers = {
     },
 };
 
-/** Calls a route and holds the instance until the answer is there. */
+/** Calls a route. The whole instance waits for the answer. */
 function ask(caller, route, payload) {
     const options = { timeoutMs: undefined, subdomain: undefined, extra: [] };
     return attempt(() => rpc.call(caller, { tag: "any" }, route, payload, options)).payload;
 }
 
-/** An error of an import becomes a failure of its kind's name. */
+/** Converts an error of an import to a failure with the name of its kind. */
 function attempt(work) {
     try {
         return work();

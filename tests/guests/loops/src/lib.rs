@@ -1,4 +1,4 @@
-//! Computes: for ever, or for a while.
+//! Computes without end or for a given time.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use common::{hold, ok, release, who};
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::spawn;
 
-/// For ever.
+/// Computes without end.
 #[handler]
 fn spin() {
     let mut turns = 0_u64;
@@ -24,13 +24,13 @@ fn compute(ms: u64) -> u64 {
     turns
 }
 
-/// So many milliseconds by the clock.
+/// Computes for `ms` milliseconds of wall-clock time.
 #[handler]
 fn busy(ms: Json<u64>) -> Json<u64> {
     Json(compute(*ms))
 }
 
-/// The same before the answer, and once more when the host has it.
+/// Computes for `ms` milliseconds before the reply, and again when the host has the reply.
 #[handler]
 fn busy_after(ms: Json<u64>) -> Json<u64> {
     spawn(async move {

@@ -1,15 +1,15 @@
-//! Never answers.
+//! Handlers that never return.
 
 use common::{block, ok, who};
 use fanfare_sdk::prelude::*;
 
-/// Waits for nothing that will ever come.
+/// Waits for an event that never happens.
 #[handler]
 async fn never() {
     std::future::pending::<()>().await;
 }
 
-/// Goes on with calls that each end by timeout, and takes no notice.
+/// Makes calls that time out, one after another without end.
 #[handler]
 async fn stubborn() {
     loop {

@@ -1,4 +1,5 @@
-//! One call at a time: calls itself, gathers its own broadcast, holds.
+//! Runs one call at a time (`"concurrency": 1`): calls itself, gathers its own broadcast, holds
+//! calls.
 
 use common::{block, emit, every, gather, hold, nested, notify, ok, release, who};
 use fanfare_sdk::prelude::*;

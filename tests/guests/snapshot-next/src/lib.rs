@@ -1,4 +1,4 @@
-//! `snapshot` as its next version: another component, which takes up what that one saved.
+//! The next version of `snapshot`: another component, which loads the state that `snapshot` saved.
 
 const BUILD: &str = "next";
 

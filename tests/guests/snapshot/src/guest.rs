@@ -1,4 +1,5 @@
-// What `snapshot` and `snapshot-next` share: a count that outlives a swap, and ways to break that. See the README of the guests.
+// The common part of `snapshot` and `snapshot-next`: a count that they hand over in a swap, and
+// ways to break the handover. See the README of the guests.
 
 use std::cell::{Cell, RefCell};
 
@@ -26,7 +27,7 @@ fn hear() -> Json<Value> {
     look()
 }
 
-/// What is there, without counting.
+/// Returns the state without counting.
 #[handler]
 fn look() -> Json<Value> {
     Json(json!({
@@ -35,11 +36,11 @@ fn look() -> Json<Value> {
     }))
 }
 
-/// Waits until `waits` lets it go, then traps.
+/// Waits until `waits` releases it, then traps.
 #[handler]
 async fn crash() -> Result<()> {
     outside().await?;
-    panic!("crashes as told")
+    panic!("this handler traps on request")
 }
 
 #[derive(Deserialize)]
@@ -48,7 +49,7 @@ struct After {
     payload: Value,
 }
 
-/// Waits until `waits` lets it go, then calls a route of its own instance.
+/// Waits until `waits` releases it, then calls a route in its own worker.
 #[handler]
 async fn after(Json(after): Json<After>) -> Result<Payload> {
     outside().await?;
@@ -61,13 +62,13 @@ async fn warm(cx: Context) -> Result<()> {
     broken(if restarted { "/restart" } else { "/startup" }).await
 }
 
-/// Waits in `waits`, in the same worker, until that releases what it holds.
+/// Waits in `hold` of the guest `waits`, in the same worker, until that guest runs `release`.
 async fn outside() -> Result<()> {
     rpc::to(host::isolate().target()).call("waits/hold", ()).await?;
     Ok(())
 }
 
-/// Does as the config says: see the README of the guests.
+/// Misbehaves at this point of the swap if the config says so. See the README of the guests.
 async fn broken(what: &str) -> Result<()> {
     if config::get("/worker")?.is_some_and(|worker| host::isolate() != Isolate::Worker(worker)) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Counts, and hands the count over at a swap.
+//! Counts, and hands the count over in a swap.
 
 const BUILD: &str = "first";
 

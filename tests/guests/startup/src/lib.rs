@@ -1,4 +1,6 @@
-//! A startup that does as its config says: `{"mode": "ok" | "slow" | "fails" | "traps" | "spins" | "never" | "calls" | "notifies" | "gathers" | "relays" | "reloads", "ms": 100}`.
+//! A startup that behaves as its config says: `{"mode": "slow", "ms": 100}`. The modes are `ok`,
+//! `slow`, `fails`, `traps`, `spins`, `never`, `calls`, `notifies`, `gathers`, `relays` and
+//! `reloads`.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -15,7 +17,7 @@ struct Config {
     mode: String,
     #[serde(default)]
     ms: u64,
-    /// Only in this worker; without it in all.
+    /// The only worker that misbehaves. The default is every worker.
     worker: Option<u32>,
 }
 
@@ -35,7 +37,7 @@ async fn start(cx: Context) -> Result<()> {
             std::hint::black_box(());
         },
         "never" => std::future::pending().await,
-        // Every worker, and notes how each ended.
+        // Gathers a broadcast and records the outcome of every worker.
         "gathers" => {
             for entry in broadcast::gather("ping", ()).await? {
                 let end = entry.outcome.map_or_else(|error| error.kind().to_owned(), |_| "ok".to_owned());
@@ -56,7 +58,7 @@ async fn start(cx: Context) -> Result<()> {
                 STARTED.with_borrow_mut(|started| started.push(format!("{worker} {end}")));
             }
         }
-        // Through `waits`, once that is there.
+        // Calls its own worker through `waits`, as soon as `waits` has started.
         "relays" => {
             let module = host::whoami().module;
             let Isolate::Worker(own) = host::isolate() else { return Ok(()) };
@@ -75,7 +77,7 @@ async fn start(cx: Context) -> Result<()> {
     Ok(())
 }
 
-/// The startups that this instance has seen.
+/// Returns the startups and calls that this instance has recorded.
 #[handler]
 fn started() -> Json<Vec<String>> {
     Json(STARTED.with_borrow(Clone::clone))

@@ -1,29 +1,29 @@
-//! Traps, in several ways.
+//! Traps in several ways.
 
 use common::{hold, holding, ok, release, who};
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::Target;
 
-/// The instruction itself, without a word.
+/// Traps with the instruction `unreachable`, without a message.
 #[handler]
 fn trap() {
     innermost_function_that_traps();
 }
 
-/// A function whose name a backtrace shows.
+/// The backtrace shows the name of this function.
 #[inline(never)]
 fn innermost_function_that_traps() {
     #[cfg(target_arch = "wasm32")]
     core::arch::wasm32::unreachable();
 }
 
-/// What Rust does with a panic: a message to stderr, then a trap.
+/// Panics: Rust prints a message to stderr, then traps.
 #[handler]
 fn panics(body: Text) {
     panic!("{}", *body);
 }
 
-/// Calls itself until the stack is used up.
+/// Calls itself until the stack overflows.
 #[handler]
 fn recurse() -> Json<u64> {
     #[inline(never)]
@@ -33,18 +33,18 @@ fn recurse() -> Json<u64> {
     Json(down(0))
 }
 
-/// After it has waited for a call of its own, so not in its first turn.
+/// Traps after it has waited for a call, and so not in the first turn of its own call.
 #[handler]
 async fn later() -> Result<()> {
     rpc::call("/ok", ()).await?;
     panic!("later");
 }
 
-/// After it has been counted by `who` of worker 1.
+/// Traps after `who` of worker 1 has counted it.
 #[handler]
 async fn after_effect() -> Result<()> {
     rpc::to(Target::Worker(1)).call("/who", ()).await?;
-    panic!("after its effect");
+    panic!("after the effect");
 }
 
 fanfare_sdk::module!(trap, panics, recurse, later, after_effect, hold, holding, release, who, ok);

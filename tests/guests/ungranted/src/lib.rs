@@ -1,9 +1,9 @@
-//! Imports everything, asks for nothing: other modules are closed to it.
+//! Imports every interface and asks for no capability, so it cannot reach other modules.
 
 use common::{emit, every, gather, nested, notify};
 use fanfare_sdk::prelude::*;
 
-/// What needs no grant.
+/// Uses the imports that need no grant.
 #[handler]
 fn own(cx: Context) -> Result<Json<Value>> {
     info!("my own log");
@@ -12,7 +12,7 @@ fn own(cx: Context) -> Result<Json<Value>> {
     Ok(Json(json!({"module": module, "config": config, "headers": cx.headers().len(), "head": cx.head().is_some()})))
 }
 
-/// Renews itself and all others, or hears why not.
+/// Requests a reload of one module, or of all modules.
 #[handler]
 fn reload(module: Json<Option<String>>) -> Result<Json<u64>> {
     let receipt = match &*module {

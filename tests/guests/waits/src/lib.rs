@@ -1,4 +1,5 @@
-//! Waits in every way there is: for another call, for a route elsewhere, for all workers, in WASI.
+//! Waits in every way that a guest can: for another call, for a route, for all workers, and in
+//! WASI.
 
 use std::cell::RefCell;
 
@@ -9,7 +10,7 @@ thread_local! {
     static HEARD: RefCell<Vec<String>> = RefCell::default();
 }
 
-/// The inner route of the broadcast `wave`: remembers the body and answers where it was heard.
+/// The inner route of the broadcast `wave`: records the body and returns where it ran.
 #[handler]
 fn hear(body: Text, cx: Context) -> Json<Value> {
     HEARD.with_borrow_mut(|heard| heard.push(body.0));
@@ -22,7 +23,8 @@ fn heard() -> Json<Vec<String>> {
     Json(HEARD.with_borrow(Clone::clone))
 }
 
-/// Waits so many milliseconds, the instance free meanwhile: for a call to itself that answers by timeout only.
+/// Waits `ms` milliseconds for a call to itself that ends with a timeout. The instance stays free
+/// meanwhile.
 #[handler]
 async fn slow(ms: Json<u64>) -> Result<&'static str> {
     let wait = std::time::Duration::from_millis(*ms);
@@ -32,13 +34,13 @@ async fn slow(ms: Json<u64>) -> Result<&'static str> {
     }
 }
 
-/// Sends the body on to `echo`, and answers what comes back.
+/// Sends the body to `echo` and returns the reply.
 #[handler]
 async fn relay(body: Payload) -> Result<Payload> {
     Ok(rpc::call("echo/echo", body).await?.payload)
 }
 
-/// Logs before and after a wait: both lines belong to this call.
+/// Logs before and after a wait. Both lines belong to this call.
 #[handler]
 async fn log_around(body: Text) -> &'static str {
     info!("before {}", *body);

@@ -1,4 +1,4 @@
-//! Reaches outside through WASI, and tells what came of it.
+//! Tries to reach outside through WASI, and returns the errors.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -10,20 +10,20 @@ use fanfare_sdk::prelude::*;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{Fields, OutgoingRequest, Scheme};
 
-/// `null`, or the error.
-fn refused<T>(tried: io::Result<T>) -> Value {
-    tried.err().map_or(Value::Null, |error| error.to_string().into())
+/// Returns the error, or `null` when the attempt succeeded.
+fn error_of<T>(result: io::Result<T>) -> Value {
+    result.err().map_or(Value::Null, |error| error.to_string().into())
 }
 
-/// The body is a path on the host.
+/// Reads, writes, lists and removes files. The body is a path on the host.
 #[handler]
 fn files(path: Text) -> Json<Value> {
     Json(json!({
-        "read": refused(fs::read(&*path)),
-        "write": refused(fs::write(format!("{}.new", *path), "x")),
-        "list": refused(fs::read_dir("/")),
-        "here": refused(fs::read_dir(".")),
-        "remove": refused(fs::remove_file(&*path)),
+        "read": error_of(fs::read(&*path)),
+        "write": error_of(fs::write(format!("{}.new", *path), "x")),
+        "list": error_of(fs::read_dir("/")),
+        "here": error_of(fs::read_dir(".")),
+        "remove": error_of(fs::remove_file(&*path)),
     }))
 }
 
@@ -36,18 +36,19 @@ fn environment() -> Json<Value> {
     }))
 }
 
-/// The body is an address that somebody listens at.
+/// Opens sockets. The body is an address where a server listens.
 #[handler]
 fn sockets(address: Text) -> Json<Value> {
     Json(json!({
-        "connect": refused(TcpStream::connect(&*address)),
-        "listen": refused(TcpListener::bind("127.0.0.1:0")),
-        "datagram": refused(UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(b"x", &*address))),
-        "lookup": refused("localhost:80".to_socket_addrs()),
+        "connect": error_of(TcpStream::connect(&*address)),
+        "listen": error_of(TcpListener::bind("127.0.0.1:0")),
+        "datagram": error_of(UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(b"x", &*address))),
+        "lookup": error_of("localhost:80".to_socket_addrs()),
     }))
 }
 
-/// The body is an address that somebody listens at: `null`, or the error of a request to it.
+/// Sends an HTTP request to the address in the body, where a server listens. Returns the error, or
+/// `null`.
 #[handler]
 fn requests(address: Text) -> Json<Value> {
     let request = OutgoingRequest::new(Fields::new());
@@ -63,16 +64,16 @@ fn requests(address: Text) -> Json<Value> {
     Json(answered.err().map_or(Value::Null, |error| format!("{error:?}").into()))
 }
 
-/// Milliseconds since 1970, and whether the monotonic clock goes on.
+/// Returns the milliseconds since 1970-01-01 UTC, and whether the monotonic clock advances.
 #[handler]
 fn clocks() -> Json<Value> {
-    let begun = Instant::now();
+    let start = Instant::now();
     std::thread::sleep(Duration::from_millis(2));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Json(json!({"now": now.as_millis() as u64, "slept": begun.elapsed() >= Duration::from_millis(2)}))
+    Json(json!({"now": now.as_millis() as u64, "slept": start.elapsed() >= Duration::from_millis(2)}))
 }
 
-/// A number that no other instance has.
+/// Returns a random number, which no other instance returns.
 #[handler]
 fn random() -> Json<String> {
     Json(RandomState::new().hash_one(0).to_string())

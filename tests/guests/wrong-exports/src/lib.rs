@@ -1,4 +1,4 @@
-//! A component, but no module: it has no handler.
+//! A component that is not a module, because it exports no handler.
 
 wit_bindgen::generate!({
     path: "../../../wit",

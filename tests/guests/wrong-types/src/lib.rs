@@ -1,4 +1,4 @@
-//! Exports a handler by the right name, with a function of another type.
+//! Exports `handler` with a function of the wrong type.
 
 wit_bindgen::generate!({
     inline: "

@@ -1,4 +1,4 @@
-//! The contract in Rust, on raw bindings: no SDK.
+//! The contract in Rust with raw bindings, without an SDK.
 
 use std::alloc::{Layout, dealloc};
 use std::cell::RefCell;
@@ -26,7 +26,7 @@ use fanfare::module::{broadcast, host, rpc};
 const SLOW: &str = "echo/slow";
 
 thread_local! {
-    /// The calls that `hold` keeps until `release`.
+    /// The calls that wait in `hold` until `release`.
     static HELD: RefCell<Vec<oneshot::Sender<()>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -80,7 +80,7 @@ impl handler::Guest for Guest {
     }
 }
 
-/// Calls a route and waits; an error becomes a failure of its kind's name.
+/// Calls a route and waits. An error becomes a failure with the name of its kind.
 async fn ask(caller: CallId, route: &str, payload: Payload) -> Result<Payload, Failure> {
     let options = CallOptions { timeout_ms: None, subdomain: None, extra: Vec::new() };
     match rpc::call(Some(caller), &Target::Any, route, &payload, &options).await {
@@ -121,8 +121,8 @@ fn reply(payload: Payload) -> Outcome {
     Outcome::Reply(Reply { status: 0, headers: Vec::new(), payload, extra: Vec::new() })
 }
 
-// In place of `export!(Guest)`, which leaks: an `async` export of wit-bindgen 0.63 never frees the record of its parameters,
-// and the 152 bytes of a `call` fill the memory of an instance that lives on.
+// Replaces `export!(Guest)`, which leaks: an `async` export of wit-bindgen 0.63 never frees the
+// record of its parameters, so each call would leave 152 bytes in an instance that lives on.
 describe::__export_fanfare_module_describe_0_1_0_cabi!(Guest with_types_in describe);
 
 /// The size of a `call` in memory, as the canonical ABI lays it out.
@@ -135,7 +135,7 @@ const CALL: Layout = match Layout::from_size_align(152, 8) {
 unsafe extern "C" fn handle(call: *mut u8) -> i32 {
     unsafe {
         let code = handler::_export_handle_cabi::<Guest>(call);
-        // The first poll, which is over, has read it.
+        // Nothing reads the record after the first poll, which is over.
         dealloc(call, CALL);
         code
     }
