@@ -31,7 +31,7 @@ pub fn problem(problem: Problem) -> Answer {
 }
 
 pub fn not_allowed(methods: &'static str) -> Answer {
-    let (title, detail) = ("the path has other methods", format!("use one of {methods}"));
+    let (title, detail) = ("Method Not Allowed", format!("use one of {methods}"));
     let status = StatusCode::METHOD_NOT_ALLOWED;
     let mut answer = problem(Problem::new(status, "method-not-allowed", title, detail));
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));

@@ -80,17 +80,17 @@ fn want(query: &str) -> Want {
 fn swap_error(error: &SwapError) -> Answer {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (code, title) = match error {
-        SwapError::NotFound(_) => ("not-found", "there is no such module"),
-        _ => ("refused", NOTHING_CHANGES),
+        SwapError::NotFound(_) => ("not-found", "Not Found"),
+        _ => ("refused", RELOAD_REJECTED),
     };
     problem(Problem::new(status, code, title, error.to_string()))
 }
 
-/// The title of a reload that is refused.
-const NOTHING_CHANGES: &str = "nothing is taken up: what served before serves on";
+/// The title of a rejected reload.
+const RELOAD_REJECTED: &str = "Reload Rejected";
 
 fn refused(why: &str) -> Answer {
-    problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", NOTHING_CHANGES, why.to_owned()))
+    problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", RELOAD_REJECTED, why.to_owned()))
 }
 
 pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> Answer {
@@ -175,13 +175,13 @@ async fn body(admin: &Admin, request: Request<Incoming>) -> Result<Payload, Answ
         Ok(Ok(body)) => Ok(Payload::guess(body.to_bytes().into())),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             let detail = format!("the body has more bytes than http.maxBody, {limit}");
-            let title = "the body is too large";
+            let title = "Payload Too Large";
             Err(problem(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", title, detail)))
         }
         Ok(Err(error)) => Err(invalid(format!("the body did not arrive: {error}"))),
         Err(_) => {
             let detail = "the body took longer than http.bodyTimeout";
-            let title = "the body came too slowly";
+            let title = "Request Timeout";
             Err(problem(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", title, detail)))
         }
     }

@@ -38,7 +38,7 @@ pub fn answer(admin: &Admin, headers: &HeaderMap) -> Answer {
     match encoded {
         Ok(()) => with_type(StatusCode::OK, content_type, body),
         Err(error) => {
-            let title = "the metrics cannot be written";
+            let title = "Internal Server Error";
             problem(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, error.to_string()))
         }
     }

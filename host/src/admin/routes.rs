@@ -12,7 +12,7 @@ use crate::call::Problem;
 /// Answers one request.
 pub async fn respond(admin: &Admin, request: Request<Incoming>) -> Answer {
     if let Err(why) = guard::check(request.headers(), request.uri()) {
-        return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "not open to you", why.to_string()));
+        return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", why.to_string()));
     }
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -35,7 +35,7 @@ pub async fn respond(admin: &Admin, request: Request<Incoming>) -> Answer {
         | ["v1", "reload"] => not_allowed("POST"),
         _ => {
             let detail = format!("the admin listener has nothing at {path}");
-            problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "nothing is served here", detail))
+            problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "Not Found", detail))
         }
     }
 }
