@@ -1,12 +1,12 @@
-//! Listeners and connections of every protocol: binds, accepts, hands over, and bounds the file
-//! descriptors and bytes that connections use.
+//! Listeners and connections, independent of the protocol: binds addresses, accepts connections,
+//! hands them to workers, and limits the file descriptors and bytes that connections use.
 
 mod accept;
-mod buffered;
+mod backoff;
+mod buffer_budget;
 mod descriptors;
 mod listener;
 mod stream;
-mod trouble;
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use prometheus_client::metrics::counter::Counter;
 
-pub use accept::{Accepted, Hand, Open, accept};
-pub use buffered::{Account, Buffered, Full};
+pub use accept::{AcceptedConnection, ConnectionGuard, WorkerQueue, accept};
+pub use backoff::{AcceptBackoff, affects_one_connection};
+pub use buffer_budget::{BudgetExceeded, BufferAccount, BufferBudget};
 pub use descriptors::{Descriptors, original_limit, raise_limit};
 pub use listener::{BindError, Incoming, Listener, ListenerId, bind};
 pub use stream::{Socket, Stream};
-pub use trouble::{Trouble, of_one_connection};
 
-/// The sockets of a node, as status and metrics show them.
+/// The limits and counters of a node's sockets, as `fanfare status` and the metrics show them.
 #[derive(Debug)]
 pub struct Sockets {
     pub descriptors: Descriptors,
-    /// `http.maxConnections`, or fewer where descriptors do not suffice.
+    /// `http.maxConnections`, or fewer when the process may not open that many descriptors.
     max_connections: AtomicUsize,
     /// Open connections of the admin listener.
     admin_connections: Arc<AtomicUsize>,
-    /// Connections that were closed at once, because they would have used reserved descriptors.
+    /// Connections that the host closed at once because they would have used reserved descriptors.
     pub refused: Counter,
-    /// Calls of `accept` that failed, on any listener.
+    /// Failed calls of `accept`, on any listener.
     pub accept_failures: Counter,
-    pub buffered: Arc<Buffered>,
+    pub buffered: Arc<BufferBudget>,
 }
 
 impl Sockets {
-    /// Applies the settings `http.maxConnections` and `http.maxBuffered`.
+    /// `max_connections` is `http.maxConnections`, `max_buffered` is `http.maxBuffered`.
     pub fn new(descriptors: Descriptors, max_connections: usize, max_buffered: u64) -> Sockets {
         Sockets {
             descriptors,
@@ -45,16 +45,17 @@ impl Sockets {
             admin_connections: Arc::default(),
             refused: Counter::default(),
             accept_failures: Counter::default(),
-            buffered: Arc::new(Buffered::new(max_buffered)),
+            buffered: Arc::new(BufferBudget::new(max_buffered)),
         }
     }
 
-    /// Lowers the number of connections to what the descriptors allow, and logs the result. The
-    /// host calls it when the modules are loaded, because each of them keeps a descriptor.
-    pub fn settle(&self) -> usize {
+    /// Lowers the maximum number of connections to what the free descriptors allow, logs the
+    /// result, and returns it. Call this after the modules are loaded, because each module keeps a
+    /// descriptor open.
+    pub fn limit_to_descriptors(&self) -> usize {
         let Descriptors { limit, reserved, .. } = self.descriptors;
         let (wanted, in_use) = (self.max_connections(), Descriptors::in_use());
-        let connections = self.descriptors.connections(wanted, in_use);
+        let connections = self.descriptors.max_connections(wanted, in_use);
         self.max_connections.store(connections, Relaxed);
         if connections < wanted {
             let enough = wanted.saturating_add(in_use).saturating_add(reserved);
@@ -63,38 +64,44 @@ impl Sockets {
                 reserved,
                 in_use,
                 connections,
-                "file descriptors allow fewer connections than http.maxConnections, {wanted}: \
+                "the limit of file descriptors allows fewer connections than http.maxConnections, {wanted}: \
                  raise the hard limit to {enough} (`ulimit -n`), or lower http.maxConnections"
             );
         } else {
-            tracing::info!(limit, reserved, in_use, connections, "file descriptors suffice for http.maxConnections");
+            tracing::info!(
+                limit,
+                reserved,
+                in_use,
+                connections,
+                "there are enough file descriptors for http.maxConnections"
+            );
         }
         connections
     }
 
     /// Counts a connection of the admin listener until the guard is dropped.
-    pub fn enter_admin(&self) -> AdminConnection {
+    pub fn enter_admin(&self) -> AdminConnectionGuard {
         self.admin_connections.fetch_add(1, Relaxed);
-        AdminConnection(self.admin_connections.clone())
+        AdminConnectionGuard(self.admin_connections.clone())
     }
 
-    /// Whether an HTTP connection that was just accepted uses descriptors that are kept for the
-    /// operator, reloads and compiling.
-    pub fn needs_reserve(&self, socket: &impl AsRawFd) -> bool {
-        self.descriptors.needs_reserve(socket, self.admin_connections.load(Relaxed))
+    /// Whether an HTTP connection that was just accepted uses a descriptor reserved for the admin
+    /// listener, reloads and compiling.
+    pub fn uses_reserve(&self, socket: &impl AsRawFd) -> bool {
+        self.descriptors.uses_reserve(socket, self.admin_connections.load(Relaxed))
     }
 
-    /// The most connections at once, of all listeners but the admin one.
+    /// The maximum number of open connections, over all listeners except the admin listener.
     pub fn max_connections(&self) -> usize {
         self.max_connections.load(Relaxed)
     }
 }
 
-/// An open connection of the admin listener.
+/// Counts an open connection of the admin listener until it is dropped.
 #[derive(Debug)]
-pub struct AdminConnection(Arc<AtomicUsize>);
+pub struct AdminConnectionGuard(Arc<AtomicUsize>);
 
-impl Drop for AdminConnection {
+impl Drop for AdminConnectionGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }

@@ -1,3 +1,3 @@
-//! What turns something that happens into a call.
+//! Triggers: each turns an input, such as an HTTP request, into a call of a route.
 
 pub mod http;

@@ -13,7 +13,7 @@ pub use thread::Thread;
 use crate::call::{CallError, CallResult, HttpRequest, IsolateId};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot};
-use crate::net::{Accepted, Hand, ListenerId};
+use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
 use crate::registry::{Found, Matched};
 use crate::triggers::http::{self as http_trigger, Backend, IndexModule, IndexRoute, Settings, Stopping};
 
@@ -23,8 +23,8 @@ const HANDOVERS: usize = 1_024;
 /// A thread with an isolate that serves sockets.
 pub struct Worker {
     pub thread: Thread,
-    pub hand: Hand,
-    accepted: Option<mpsc::Receiver<Accepted>>,
+    pub queue: WorkerQueue,
+    accepted: Option<mpsc::Receiver<AcceptedConnection>>,
 }
 
 impl Worker {
@@ -32,8 +32,8 @@ impl Worker {
     pub fn start(index: u32) -> io::Result<Worker> {
         let thread = Thread::start(IsolateId::Worker(index))?;
         let (send, accepted) = mpsc::channel(HANDOVERS);
-        let hand = Hand { open: Arc::new(AtomicUsize::new(0)), send };
-        Ok(Worker { thread, hand, accepted: Some(accepted) })
+        let queue = WorkerQueue { open: Arc::new(AtomicUsize::new(0)), send };
+        Ok(Worker { thread, queue, accepted: Some(accepted) })
     }
 
     /// Serves the connections from the acceptor until `stopping` ends them.
@@ -42,7 +42,7 @@ impl Worker {
         let modules = WorkerModules { dispatch: dispatch.clone(), isolate: self.thread.isolate.clone() };
         let (settings, stopping) = (settings.clone(), stopping.clone());
         self.thread.isolate.runtime().spawn(async move {
-            while let Some(Accepted { listener, socket, peer, open }) = accepted.recv().await {
+            while let Some(AcceptedConnection { listener, socket, peer, guard }) = accepted.recv().await {
                 let stream = match socket.open() {
                     Ok(stream) => stream,
                     Err(error) => {
@@ -53,7 +53,7 @@ impl Worker {
                 match listener {
                     ListenerId::Http => {
                         let (settings, stopping) = (settings.clone(), stopping.clone());
-                        tokio::spawn(http_trigger::serve(stream, peer, open, settings, modules.clone(), stopping));
+                        tokio::spawn(http_trigger::serve(stream, peer, guard, settings, modules.clone(), stopping));
                     }
                     // The admin listener serves its own connections.
                     ListenerId::Admin => {}

@@ -20,7 +20,7 @@ use super::places::{Place, Places};
 use super::routes::respond;
 use super::state::Admin;
 use crate::call::Problem;
-use crate::net::{Listener, ListenerId, Stream, Trouble, of_one_connection};
+use crate::net::{AcceptBackoff, Listener, ListenerId, Stream, affects_one_connection};
 
 /// How long a client may take for the head of a request, and how long it may take nothing of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,9 +37,9 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken
     let connections = TaskTracker::new();
     // Connections that are served at once, and as many beyond them that are refused in words; any
     // more are closed.
-    let most = admin.sockets.descriptors.admin_places();
+    let most = admin.sockets.descriptors.max_admin_connections();
     let (served, refused) = (Places::new(most), Places::new(most));
-    let mut trouble = Trouble::new(ListenerId::Admin.key(), admin.sockets.accept_failures.clone());
+    let mut backoff = AcceptBackoff::new(ListenerId::Admin.key(), admin.sockets.accept_failures.clone());
     let mut logged: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -48,13 +48,13 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
-            Err(error) if of_one_connection(&error) => continue,
+            Err(error) if affects_one_connection(&error) => continue,
             Err(error) => {
-                trouble.wait(&error).await;
+                backoff.wait(&error).await;
                 continue;
             }
         };
-        trouble.is_over();
+        backoff.reset();
         let place = served.enter();
         let is_served = place.is_some();
         if !is_served {
@@ -109,10 +109,10 @@ async fn refusal(admin: &Admin, request: Request<Incoming>) -> Answer {
     if request.uri().path() == "/livez" {
         return respond(admin, request).await;
     }
-    let most = admin.sockets.descriptors.admin_places();
+    let most = admin.sockets.descriptors.max_admin_connections();
     let detail = format!("the admin listener serves {most} connections at once, and has them");
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let mut answer = problem(Problem::new(status, "overloaded", "too much to do", detail));
+    let mut answer = problem(Problem::new(status, "overloaded", "Overloaded", detail));
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     answer
 }

@@ -25,7 +25,7 @@ pub fn status(admin: &Admin) -> Status {
             max: sockets.max_connections(),
             configured: config.http.max_connections,
         },
-        buffered: Buffered { bytes: sockets.buffered.taken(), max: sockets.buffered.max() },
+        buffered: Buffered { bytes: sockets.buffered.in_use(), max: sockets.buffered.max() },
         descriptors: Descriptors { max: sockets.descriptors.limit, reserved: sockets.descriptors.reserved },
         address_space: Usage { used: space.bytes().used, limit: space.bytes().limit },
         mappings: Usage { used: space.mappings().used, limit: space.mappings().limit },

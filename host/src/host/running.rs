@@ -125,14 +125,14 @@ impl RunningHost {
             tasks.end_of_accepting.cancel();
             // The only error is a panic, and then the acceptor has ended, too.
             _ = (&mut self.acceptor).await;
-            tasks.stopping.last.cancel();
+            tasks.stopping.closing.cancel();
             tasks.connections.wait().await;
             self.services.stop.cancel();
             self.services.tasks.wait().await;
         })
         .await;
         tasks.end_of_accepting.cancel();
-        tasks.stopping.last.cancel();
+        tasks.stopping.closing.cancel();
         self.services.stop.cancel();
         self.log_lost_calls();
         tasks.end_of_admin.cancel();
@@ -161,7 +161,7 @@ impl Drop for RunningHost {
     fn drop(&mut self) {
         self.tasks.stopping.announced.cancel();
         self.tasks.end_of_accepting.cancel();
-        self.tasks.stopping.last.cancel();
+        self.tasks.stopping.closing.cancel();
         self.services.stop.cancel();
         self.tasks.end_of_admin.cancel();
         let mut threads: Vec<&mut Thread> = self.workers.iter_mut().map(|worker| &mut worker.thread).collect();

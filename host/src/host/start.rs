@@ -17,7 +17,7 @@ use crate::config::{Config, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, Compiler, Engine};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
-use crate::net::{Descriptors, Hand, Listener, Sockets, accept};
+use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
 use crate::ports::{LateReloads, Ports};
 use crate::registry::{Loader, Manifest, Placing, Roster};
 use crate::swap::{Swapper, Watcher};
@@ -93,7 +93,7 @@ impl Built {
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
         let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
-        let open = workers.iter().map(|worker| worker.hand.open.clone()).collect();
+        let open = workers.iter().map(|worker| worker.queue.open.clone()).collect();
         let announced = tasks.stopping.announced.clone();
         let operator = Arc::new(Admin::new(swapper.clone(), announced, lost_lines, sockets.clone(), open));
         Ok(Built {
@@ -139,11 +139,11 @@ impl Built {
         for worker in &mut self.workers {
             worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping);
         }
-        self.sockets.settle();
+        self.sockets.limit_to_descriptors();
         let tasks = self.tasks;
-        let hands: Vec<Hand> = self.workers.iter().map(|worker| worker.hand.clone()).collect();
+        let queues: Vec<WorkerQueue> = self.workers.iter().map(|worker| worker.queue.clone()).collect();
         let (connections, end) = (tasks.connections.clone(), tasks.end_of_accepting.clone());
-        let accept = accept(vec![self.http], hands, self.sockets, connections, end);
+        let accept = accept(vec![self.http], queues, self.sockets, connections, end);
         let acceptor = tasks.listeners.spawn(async move {
             if let Err(error) = accept.await {
                 tracing::error!(%error, "the host stopped accepting connections");

@@ -1,4 +1,4 @@
-//! Accepts connections, and hands each to the worker with the fewest.
+//! Accepts connections, and hands each to the worker with the fewest connections.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,85 +15,89 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Incoming, Listener, ListenerId, Socket, Sockets, Trouble, of_one_connection};
+use super::{AcceptBackoff, Incoming, Listener, ListenerId, Socket, Sockets, affects_one_connection};
 
 #[cfg(test)]
 mod tests;
 
-/// The way to one worker.
+/// The queue of accepted connections of one worker.
 #[derive(Debug, Clone)]
-pub struct Hand {
-    /// Connections that the worker has, including those on their way to it.
+pub struct WorkerQueue {
+    /// Open connections of the worker, including those that are still in the queue.
     pub open: Arc<AtomicUsize>,
-    pub send: mpsc::Sender<Accepted>,
+    pub send: mpsc::Sender<AcceptedConnection>,
 }
 
-/// A connection on its way to a worker.
+/// An accepted connection that no worker has opened yet.
 #[derive(Debug)]
-pub struct Accepted {
-    /// The listener that it arrived at.
+pub struct AcceptedConnection {
+    /// The listener that accepted it.
     pub listener: ListenerId,
     pub socket: Socket,
     pub peer: SocketAddr,
-    /// A guard to keep as long as the connection is open.
-    pub open: Open,
+    /// Keep it as long as the connection is open.
+    pub guard: ConnectionGuard,
 }
 
-/// Counts a connection until it is dropped.
+/// Counts an open connection until it is dropped.
 #[derive(Debug)]
-pub struct Open {
+pub struct ConnectionGuard {
+    /// The open connections of its worker.
     count: Arc<AtomicUsize>,
     _permit: OwnedSemaphorePermit,
     _token: TaskTrackerToken,
 }
 
-impl Open {
-    /// `token`: of the tracker of all connections.
-    pub fn new(count: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> Open {
+impl ConnectionGuard {
+    /// `count` counts the connections of one worker. `token` is one of the tracker of all
+    /// connections.
+    pub fn new(count: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit, token: TaskTrackerToken) -> ConnectionGuard {
         count.fetch_add(1, Ordering::Relaxed);
-        Open { count: count.clone(), _permit: permit, _token: token }
+        ConnectionGuard { count: count.clone(), _permit: permit, _token: token }
     }
 
-    /// Counts it for another worker.
+    /// Counts the connection for another worker.
     fn move_to(&mut self, count: &Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::Relaxed);
         std::mem::replace(&mut self.count, count.clone()).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Open {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Accepts from all listeners until `end`, and then what the system's queues still have. Each
-/// connection goes to the worker with the fewest. At [`Sockets::max_connections`], which counts the
-/// connections of all listeners, the next ones wait in the queues. Accepting continues after an
-/// error. `connections` knows which are open.
+/// Accepts connections from all listeners until `end` is cancelled, then accepts the connections
+/// that still wait in the backlogs of the listeners, and returns.
+///
+/// Each connection goes to the worker with the fewest connections. When
+/// [`Sockets::max_connections`] are open over all listeners, further ones wait in the backlogs.
+/// Accepting continues after an error. `connections` tracks the open connections.
 pub async fn accept(
     listeners: Vec<Listener>,
-    hands: Vec<Hand>,
+    workers: Vec<WorkerQueue>,
     sockets: Arc<Sockets>,
     connections: TaskTracker,
     end: CancellationToken,
 ) -> io::Result<()> {
     let opened = listeners.into_iter().map(|listener| Ok((listener.id(), listener.open()?)));
     let sources = opened.collect::<io::Result<Vec<_>>>()?;
-    let mut acceptor = Acceptor::new(sources, hands, sockets, connections);
+    let mut acceptor = Acceptor::new(sources, workers, sockets, connections);
     tokio::select! {
         biased;
         () = end.cancelled() => {}
         () = acceptor.run() => {}
     }
-    // The system resets the connections in a queue when its listener closes. The reactor runs once,
-    // so that all of them are seen.
+    // The system resets the connections in a backlog when its listener closes. Yielding lets the
+    // reactor run once, so that none of them is missed.
     tokio::task::yield_now().await;
-    acceptor.empty().await;
+    acceptor.drain_backlogs().await;
     Ok(())
 }
 
-/// The source of connections.
+/// A listener, or a script in tests.
 trait Source {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>>;
 }
@@ -104,34 +108,35 @@ impl Source for Incoming {
     }
 }
 
-/// A listener and its failed attempts.
-struct Door<S> {
+/// A listener and the backoff after its failed attempts.
+struct OpenListener<S> {
     id: ListenerId,
     source: S,
-    trouble: Trouble,
+    backoff: AcceptBackoff,
 }
 
 struct Acceptor<S> {
-    doors: Vec<Door<S>>,
-    hands: Vec<Hand>,
+    listeners: Vec<OpenListener<S>>,
+    workers: Vec<WorkerQueue>,
     sockets: Arc<Sockets>,
     connections: TaskTracker,
     permits: Arc<Semaphore>,
-    /// The worker and the listener that are first among equals.
+    /// Rotates which listener is polled first and which of equally loaded workers is chosen.
     turn: usize,
 }
 
 impl<S: Source> Acceptor<S> {
     fn new(
         sources: Vec<(ListenerId, S)>,
-        hands: Vec<Hand>,
+        workers: Vec<WorkerQueue>,
         sockets: Arc<Sockets>,
         connections: TaskTracker,
     ) -> Acceptor<S> {
-        let trouble = |id: ListenerId| Trouble::new(id.key(), sockets.accept_failures.clone());
-        let doors = sources.into_iter().map(|(id, source)| Door { id, source, trouble: trouble(id) }).collect();
+        let backoff = |id: ListenerId| AcceptBackoff::new(id.key(), sockets.accept_failures.clone());
+        let listeners =
+            sources.into_iter().map(|(id, source)| OpenListener { id, source, backoff: backoff(id) }).collect();
         let permits = Arc::new(Semaphore::new(sockets.max_connections().min(Semaphore::MAX_PERMITS)));
-        Acceptor { doors, hands, sockets, connections, permits, turn: 0 }
+        Acceptor { listeners, workers, sockets, connections, permits, turn: 0 }
     }
 
     async fn run(&mut self) {
@@ -139,33 +144,33 @@ impl<S: Source> Acceptor<S> {
         while let Ok(permit) = self.permits.clone().acquire_owned().await {
             let (id, next) = self.next().await;
             match next {
-                // Modules that were added since the start use descriptors too. A client that is
-                // closed at once tries again.
-                Ok((socket, _)) if self.sockets.needs_reserve(&socket) => {
+                // Modules that were added since the start use descriptors too. A client whose
+                // connection closes at once can retry.
+                Ok((socket, _)) if self.sockets.uses_reserve(&socket) => {
                     drop(socket);
                     self.sockets.refused.inc();
-                    self.wait(id, &Errno::MFILE.into()).await;
+                    self.back_off(id, &Errno::MFILE.into()).await;
                 }
                 Ok((socket, peer)) => {
-                    self.trouble(id).for_each(Trouble::is_over);
-                    self.give(id, socket, peer, permit).await;
+                    self.backoff(id).for_each(AcceptBackoff::reset);
+                    self.hand_over(id, socket, peer, permit).await;
                 }
-                Err(error) if of_one_connection(&error) => {
-                    tracing::debug!(%error, "a connection ended before it was accepted");
+                Err(error) if affects_one_connection(&error) => {
+                    tracing::debug!(%error, "a client disconnected before the host accepted its connection");
                 }
-                Err(error) => self.wait(id, &error).await,
+                Err(error) => self.back_off(id, &error).await,
             }
         }
     }
 
-    /// The next connection or error of any listener. None of them can keep the others waiting.
+    /// Returns the next connection or error of any listener. A busy listener cannot starve another.
     async fn next(&mut self) -> (ListenerId, io::Result<(Socket, SocketAddr)>) {
         poll_fn(|cx| {
-            let first = self.turn.checked_rem(self.doors.len()).unwrap_or_default();
-            let (front, back) = self.doors.split_at_mut(first);
-            for door in back.iter_mut().chain(front) {
-                if let Poll::Ready(next) = door.source.poll_next(cx) {
-                    return Poll::Ready((door.id, next));
+            let first = self.turn.checked_rem(self.listeners.len()).unwrap_or_default();
+            let (front, back) = self.listeners.split_at_mut(first);
+            for listener in back.iter_mut().chain(front) {
+                if let Poll::Ready(next) = listener.source.poll_next(cx) {
+                    return Poll::Ready((listener.id, next));
                 }
             }
             Poll::Pending
@@ -173,59 +178,65 @@ impl<S: Source> Acceptor<S> {
         .await
     }
 
-    fn trouble(&mut self, id: ListenerId) -> impl Iterator<Item = &mut Trouble> {
-        self.doors.iter_mut().filter(move |door| door.id == id).map(|door| &mut door.trouble)
+    fn backoff(&mut self, id: ListenerId) -> impl Iterator<Item = &mut AcceptBackoff> {
+        self.listeners.iter_mut().filter(move |listener| listener.id == id).map(|listener| &mut listener.backoff)
     }
 
-    async fn wait(&mut self, id: ListenerId, error: &io::Error) {
+    async fn back_off(&mut self, id: ListenerId, error: &io::Error) {
         // Another listener may still work.
         self.turn = self.turn.wrapping_add(1);
-        for trouble in self.trouble(id) {
-            trouble.wait(error).await;
+        for backoff in self.backoff(id) {
+            backoff.wait(error).await;
         }
     }
 
-    /// Accepts the connections that have arrived, and does not wait for others.
-    async fn empty(&mut self) {
+    /// Accepts the connections that have already arrived, without waiting for more.
+    async fn drain_backlogs(&mut self) {
         while let Ok(permit) = self.permits.clone().try_acquire_owned()
             && let Some((id, Ok((socket, peer)))) = self.next().now_or_never()
         {
-            self.give(id, socket, peer, permit).await;
+            self.hand_over(id, socket, peer, permit).await;
         }
     }
 
-    /// Hands the connection to the worker with the fewest that has room; when none has, waits for
-    /// the one with the fewest.
-    async fn give(&mut self, listener: ListenerId, socket: Socket, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        let mut order: Vec<&Hand> = self.hands.iter().collect();
+    /// Hands the connection to the worker with the fewest connections whose queue has room. When
+    /// every queue is full, waits for the worker with the fewest connections.
+    async fn hand_over(
+        &mut self,
+        listener: ListenerId,
+        socket: Socket,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let mut order: Vec<&WorkerQueue> = self.workers.iter().collect();
         let first = self.turn.checked_rem(order.len()).unwrap_or_default();
         order.rotate_left(first);
         self.turn = self.turn.wrapping_add(1);
-        order.sort_by_key(|hand| hand.open.load(Ordering::Relaxed));
+        order.sort_by_key(|worker| worker.open.load(Ordering::Relaxed));
         let Some(fewest) = order.first() else {
             return;
         };
-        let open = Open::new(&fewest.open, permit, self.connections.token());
-        let mut accepted = Accepted { listener, socket, peer, open };
+        let guard = ConnectionGuard::new(&fewest.open, permit, self.connections.token());
+        let mut accepted = AcceptedConnection { listener, socket, peer, guard };
         let mut full = None;
-        for hand in order {
-            accepted.open.move_to(&hand.open);
-            match hand.send.try_send(accepted) {
+        for worker in order {
+            accepted.guard.move_to(&worker.open);
+            match worker.send.try_send(accepted) {
                 Ok(()) => return,
                 Err(TrySendError::Full(back)) => {
-                    full.get_or_insert(hand);
+                    full.get_or_insert(worker);
                     accepted = back;
                 }
                 Err(TrySendError::Closed(back)) => accepted = back,
             }
         }
-        let Some(hand) = full else {
-            tracing::warn!(%peer, "a connection is refused: no worker is running");
+        let Some(worker) = full else {
+            tracing::warn!(%peer, "a connection was dropped: no worker is running");
             return;
         };
-        accepted.open.move_to(&hand.open);
-        if hand.send.send(accepted).await.is_err() {
-            tracing::warn!(%peer, "a connection is lost: its worker has ended");
+        accepted.guard.move_to(&worker.open);
+        if worker.send.send(accepted).await.is_err() {
+            tracing::warn!(%peer, "a connection was dropped: its worker has stopped");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! File descriptors: how many the process may open, and how many of them connections may use.
+//! The file descriptors that the process may open, and the share of them that connections may use.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -6,18 +6,18 @@ use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that connections never use: 128 for the admin listener, the rest for reloads,
-/// compiling, the log and the watcher.
+/// Descriptors that HTTP connections never use: 128 for the admin listener, the rest for reloads,
+/// compiling, the log and the file watcher.
 const RESERVED: usize = 192;
 
-/// The assumed number of open files where the system does not list them.
-const GUESS: usize = 64;
+/// The number of open files that the host assumes when the system does not list them.
+const ASSUMED_OPEN: usize = 64;
 
-/// The soft limit before [`raise_limit`].
+/// The soft limit that the process was started with, if [`raise_limit`] changed it.
 static ORIGINAL: OnceLock<u64> = OnceLock::new();
 
-/// Raises the soft limit of this process to its hard limit, as servers do: the soft one is low only
-/// for the sake of programs that use `select`.
+/// Raises the soft limit of this process to its hard limit. The soft limit is low only to protect
+/// programs that use `select`, and this one does not.
 pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -25,32 +25,34 @@ pub fn raise_limit() {
         (Ok(()), Some(soft)) if current != maximum => _ = ORIGINAL.set(soft),
         (Ok(()), _) => {}
         // The host then serves fewer connections, and logs it.
-        (Err(error), _) => tracing::warn!(%error, "the limit of file descriptors (`ulimit -n`) cannot be raised"),
+        (Err(error), _) => {
+            tracing::warn!(%error, "cannot raise the limit of file descriptors (`ulimit -n`) to the hard limit");
+        }
     }
 }
 
-/// The soft limit that programs which this process starts should have: the one before
-/// [`raise_limit`], if that changed it.
+/// Returns the soft limit for child processes: the one this process was started with, or `None` if
+/// [`raise_limit`] did not change it.
 pub fn original_limit() -> Option<u64> {
     ORIGINAL.get().copied()
 }
 
-/// The descriptors of this process.
+/// The limit of file descriptors of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
-    /// The largest number that the process may have open.
+    /// The maximum number of open descriptors.
     pub limit: u64,
-    /// The number of them that connections never use.
+    /// The number of descriptors that HTTP connections never use.
     pub reserved: usize,
 }
 
 impl Descriptors {
-    /// Reads the limits that the system sets now.
+    /// Reads the current limit from the system.
     pub fn read() -> Descriptors {
         Descriptors::of(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
     }
 
-    /// Under a very low limit half of it is reserved, so that both sides get something.
+    /// Reserves at most half of the limit, so that a very low limit leaves some for connections.
     fn of(limit: u64) -> Descriptors {
         let half = usize::try_from(limit / 2).unwrap_or(usize::MAX);
         Descriptors { limit, reserved: half.min(RESERVED) }
@@ -58,22 +60,22 @@ impl Descriptors {
 
     /// Returns the number of open descriptors.
     pub fn in_use() -> usize {
-        // One of them is the folder that is being read.
-        fs::read_dir("/dev/fd").map_or(GUESS, |entries| entries.count().saturating_sub(1))
+        // Listing the folder opens one descriptor itself.
+        fs::read_dir("/dev/fd").map_or(ASSUMED_OPEN, |entries| entries.count().saturating_sub(1))
     }
 
-    /// How many connections there may be at once, of `wanted` ones, beside `in_use` open files. At
-    /// least one, or the host would serve nobody.
-    pub fn connections(&self, wanted: usize, in_use: usize) -> usize {
+    /// Returns the number of connections that fit besides `in_use` open files: at most `wanted`,
+    /// and at least one, because a host without connections serves no client.
+    pub fn max_connections(&self, wanted: usize, in_use: usize) -> usize {
         let left = self.unreserved().saturating_sub(u64::try_from(in_use).unwrap_or(u64::MAX));
         wanted.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1)
     }
 
-    /// Whether a socket that was just accepted needs the reserve: whether the files that are open
-    /// leave less than a sixth of it for reloads and compiling, besides the `admin_connections`,
-    /// which have their own part. The system hands out the lowest free number, so a number tells
-    /// how many are open.
-    pub fn needs_reserve(&self, socket: &impl AsRawFd, admin_connections: usize) -> bool {
+    /// Whether a socket that was just accepted uses too much of the reserve. HTTP connections and
+    /// other open files may use a sixth of it, so that a sixth remains for reloads and compiling
+    /// when `admin_connections` fill the share of the admin listener. The system assigns the lowest
+    /// free number to a socket, so the number tells how many files are open.
+    pub fn uses_reserve(&self, socket: &impl AsRawFd, admin_connections: usize) -> bool {
         let others = self.reserved / 6;
         let floor = self.unreserved().saturating_add(u64::try_from(admin_connections + others).unwrap_or(u64::MAX));
         u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number >= floor)
@@ -83,9 +85,9 @@ impl Descriptors {
         self.limit.saturating_sub(u64::try_from(self.reserved).unwrap_or(u64::MAX))
     }
 
-    /// How many connections of the admin listener are served at once, and as many again are told
-    /// that there are too many.
-    pub fn admin_places(&self) -> usize {
+    /// The maximum number of admin connections that the host serves at once. It accepts the same
+    /// number beyond that, only to answer that there are too many.
+    pub fn max_admin_connections(&self) -> usize {
         (self.reserved / 3).max(1)
     }
 }
@@ -95,24 +97,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_get_what_the_reserve_leaves() {
+    fn connections_use_all_descriptors_except_the_reserve() {
         let plenty = Descriptors::of(65_536);
-        assert_eq!((plenty.reserved, plenty.admin_places()), (192, 64));
-        assert_eq!(plenty.connections(10_000, 30), 10_000);
-        assert_eq!(Descriptors::of(1_024).connections(10_000, 32), 800);
-        assert_eq!(Descriptors::of(u64::MAX).connections(10_000, 32), 10_000);
+        assert_eq!((plenty.reserved, plenty.max_admin_connections()), (192, 64));
+        assert_eq!(plenty.max_connections(10_000, 30), 10_000);
+        assert_eq!(Descriptors::of(1_024).max_connections(10_000, 32), 800);
+        assert_eq!(Descriptors::of(u64::MAX).max_connections(10_000, 32), 10_000);
     }
 
     #[test]
-    fn a_very_low_limit_is_halved() {
+    fn half_of_a_very_low_limit_is_reserved() {
         let low = Descriptors::of(64);
-        assert_eq!((low.reserved, low.admin_places()), (32, 10));
-        assert_eq!(low.connections(10_000, 20), 12);
-        assert_eq!(low.connections(10_000, 60), 1);
+        assert_eq!((low.reserved, low.max_admin_connections()), (32, 10));
+        assert_eq!(low.max_connections(10_000, 20), 12);
+        assert_eq!(low.max_connections(10_000, 60), 1);
     }
 
     #[test]
-    fn a_number_tells_whether_a_socket_needs_the_reserve() {
+    fn the_number_of_a_socket_tells_whether_it_uses_the_reserve() {
         struct Number(i32);
         impl AsRawFd for Number {
             fn as_raw_fd(&self) -> i32 {
@@ -120,10 +122,10 @@ mod tests {
             }
         }
         let descriptors = Descriptors::of(1_024);
-        assert!(!descriptors.needs_reserve(&Number(832 + 31), 0));
-        assert!(descriptors.needs_reserve(&Number(832 + 32), 0));
-        assert!(!descriptors.needs_reserve(&Number(832 + 128 + 31), 128));
-        assert!(descriptors.needs_reserve(&Number(832 + 128 + 32), 128));
+        assert!(!descriptors.uses_reserve(&Number(832 + 31), 0));
+        assert!(descriptors.uses_reserve(&Number(832 + 32), 0));
+        assert!(!descriptors.uses_reserve(&Number(832 + 128 + 31), 128));
+        assert!(descriptors.uses_reserve(&Number(832 + 128 + 32), 128));
     }
 
     #[test]

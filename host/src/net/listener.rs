@@ -1,4 +1,4 @@
-//! Binds listeners, and names them so that a worker can tell their connections apart.
+//! Binds listeners, and identifies each so that a worker can tell their connections apart.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 
 use super::{Socket, Stream};
 
-/// Connections that the system queues until they are accepted.
+/// Connections that the system queues until the host accepts them.
 const BACKLOG: i32 = 1_024;
 
-/// The name of a listener. Each of its connections carries it, and the worker chooses the trigger
-/// by it.
+/// Identifies a listener. Each connection carries the id of its listener, so that the worker can
+/// choose the trigger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerId {
     Http,
@@ -21,7 +21,7 @@ pub enum ListenerId {
 }
 
 impl ListenerId {
-    /// The key that sets its address.
+    /// The key in `fanfare.json` that sets its address.
     pub fn key(self) -> &'static str {
         match self {
             ListenerId::Http => "http.listen",
@@ -38,26 +38,29 @@ impl ListenerId {
     }
 }
 
-/// The reason that an address has no listener.
+/// The reason why the host cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
-        "{} {address} is in use: choose another with {} or {}, or stop the program that has it",
+        "{} {address} is already in use: choose another address with {} or {}, or stop the program that uses it",
         .id.key(), .id.flag(), .id.key()
     )]
     InUse { id: ListenerId, address: SocketAddr },
-    #[error("{} {address} cannot be listened on: {error}: choose another with {} or {}", .id.key(), .id.flag(), .id.key())]
+    #[error(
+        "cannot listen on {} {address}: {error}: choose another address with {} or {}",
+        .id.key(), .id.flag(), .id.key()
+    )]
     Other { id: ListenerId, address: SocketAddr, error: io::Error },
 }
 
-/// A bound address. Nothing accepts from it yet, so its connections wait in the system's queue.
+/// A bound address. Nothing accepts its connections yet, so they wait in the system's backlog.
 #[derive(Debug)]
 pub struct Listener {
     id: ListenerId,
     socket: std::net::TcpListener,
 }
 
-/// Listens on an address.
+/// Binds an address and starts to listen on it.
 pub fn bind(id: ListenerId, address: SocketAddr) -> Result<Listener, BindError> {
     let bound = socket(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { id, address },
@@ -80,33 +83,34 @@ impl Listener {
         self.id
     }
 
-    /// Returns the bound address, with the port that the system chose.
+    /// Returns the bound address. Its port is the one that the system chose when port 0 was asked
+    /// for.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Registers it with the runtime of this thread.
+    /// Registers the listener with the runtime of this thread.
     pub fn open(self) -> io::Result<Incoming> {
         Ok(Incoming { listener: TcpListener::from_std(self.socket)? })
     }
 }
 
-/// The connections that arrive at a listener.
+/// The incoming connections of a listener.
 #[derive(Debug)]
 pub struct Incoming {
     listener: TcpListener,
 }
 
 impl Incoming {
-    /// Accepts the next connection, for this thread.
+    /// Accepts the next connection and registers it with the runtime of this thread.
     pub async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
         let (stream, peer) = self.listener.accept().await?;
-        // It fails only when the client has left.
+        // This fails only when the client has disconnected, which the first read reports.
         _ = stream.set_nodelay(true);
         Ok((Stream::Tcp(stream), peer))
     }
 
-    /// Accepts the next connection, for any thread.
+    /// Accepts the next connection without registering it, so that any thread can open it.
     pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
         let (stream, peer) = ready!(self.listener.poll_accept(cx))?;
         Poll::Ready(Ok((Socket::Tcp(stream.into_std()?), peer)))
@@ -118,20 +122,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_busy_port_is_one_error_that_says_what_to_do() {
+    fn the_error_for_a_busy_port_names_the_fix() {
         let first = bind(ListenerId::Http, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = first.address().unwrap();
         let error = bind(ListenerId::Http, address).unwrap_err();
         let expected = format!(
-            "http.listen {address} is in use: choose another with --listen or http.listen, or stop the program that has it"
+            "http.listen {address} is already in use: choose another address with --listen or http.listen, \
+             or stop the program that uses it"
         );
         assert_eq!(error.to_string(), expected);
     }
 
     #[test]
-    fn an_address_of_another_machine_is_refused() {
+    fn an_address_of_another_machine_is_rejected() {
         let error = bind(ListenerId::Admin, "192.0.2.1:80".parse().unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with("admin.listen 192.0.2.1:80 cannot be listened on: "), "{error}");
-        assert!(error.ends_with("choose another with --admin or admin.listen"), "{error}");
+        assert!(error.starts_with("cannot listen on admin.listen 192.0.2.1:80: "), "{error}");
+        assert!(error.ends_with("choose another address with --admin or admin.listen"), "{error}");
     }
 }

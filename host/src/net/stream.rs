@@ -1,7 +1,7 @@
-//! The two ends of a connection's way to its worker: a [`Socket`] belongs to no thread yet, a
-//! [`Stream`] belongs to the runtime of one.
+//! A connection of any transport: a [`Socket`] before a worker opens it, a [`Stream`] afterwards.
 //!
-//! Nothing outside of `net` knows which kind of stream it has.
+//! A `Socket` can move between threads, a `Stream` belongs to the runtime of one thread. Code
+//! outside `net` does not know the transport.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,21 +13,22 @@ use tokio::net::TcpStream;
 #[cfg(test)]
 use tokio::net::UnixStream;
 
-/// A connection that no runtime polls: nonblocking, and free to move to another thread.
+/// A nonblocking connection that is not registered with a runtime, so that it can move to another
+/// thread.
 #[derive(Debug)]
 pub enum Socket {
     Tcp(std::net::TcpStream),
-    /// Stands for encrypted connections in tests.
+    /// Represents encrypted connections in tests.
     #[cfg(test)]
     Unix(std::os::unix::net::UnixStream),
 }
 
 impl Socket {
-    /// Registers it with the runtime of this thread.
+    /// Registers the connection with the runtime of this thread.
     pub fn open(self) -> io::Result<Stream> {
         match self {
             Socket::Tcp(socket) => {
-                // It fails only when the client has left.
+                // This fails only when the client has disconnected, which the first read reports.
                 _ = socket.set_nodelay(true);
                 Ok(Stream::Tcp(TcpStream::from_std(socket)?))
             }
@@ -47,7 +48,7 @@ impl AsRawFd for Socket {
     }
 }
 
-/// A connection of any kind, on the runtime of its thread.
+/// A connection of any transport, registered with the runtime of its thread.
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
@@ -66,7 +67,7 @@ impl Stream {
     }
 }
 
-/// Calls a method of the inner stream of any kind.
+/// Calls a method of the inner stream, whatever its transport is.
 macro_rules! inner {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {

@@ -1,8 +1,9 @@
-//! The HTTP trigger: a request becomes a call of a module's route, and its outcome the answer.
+//! The HTTP trigger: turns a request into a call of a module's route, and the outcome into the
+//! response.
 //!
-//! The host serves `/api/<module>/<path>`, a page for developers and routes of the host itself
-//! ([`content::HostRoute`]). The trigger knows no isolates: it finds and runs routes through
-//! [`Backend`], on the worker that has the connection.
+//! It answers requests for `/api/<module>/<path>`, the page for developers, and the routes of the
+//! host itself ([`content::HostRoute`]). The trigger knows no isolates: it finds and runs routes
+//! through [`Backend`], on the worker that owns the connection.
 
 pub use backend::Backend;
 pub use connection::serve;
@@ -12,26 +13,26 @@ pub(crate) use reply::response as response_to;
 pub use settings::Settings;
 pub use stopping::Stopping;
 
-mod activity;
-mod answer;
 mod backend;
 mod body;
+mod buffer_lease;
 mod connection;
+mod connection_state;
 mod content;
 mod cors;
-mod idle;
+mod head_error;
+mod idle_watch;
 mod index;
-mod lease;
-mod observed;
-mod problem;
+mod observed_stream;
+mod poll_on_wake;
+mod problem_response;
 mod protocol;
-mod refusal;
 mod reply;
 mod request;
 mod responder;
+mod response_body;
 mod settings;
 mod stopping;
 mod stream_body;
 #[cfg(test)]
 mod tests;
-mod when_woken;

@@ -43,7 +43,7 @@ impl Node {
         let help = "The limit of file descriptors of the process";
         writer.gauge("fanfare_descriptors_max", help, sockets.descriptors.limit)?;
         let help = "Bytes that connections hold of http.maxBuffered";
-        writer.gauge("fanfare_http_buffered_bytes", help, sockets.buffered.taken())?;
+        writer.gauge("fanfare_http_buffered_bytes", help, sockets.buffered.in_use())?;
         writer.gauge("fanfare_http_buffered_bytes_max", "http.maxBuffered", sockets.buffered.max())?;
         let help = "Connections closed at once because they would have used reserved file descriptors";
         writer.counter("fanfare_http_connections_refused", help, sockets.refused.get())?;

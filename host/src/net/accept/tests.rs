@@ -6,28 +6,28 @@ use tokio::io::AsyncReadExt;
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-fn hands(count: usize, room: usize) -> (Vec<Hand>, Vec<mpsc::Receiver<Accepted>>) {
+fn queues(count: usize, room: usize) -> (Vec<WorkerQueue>, Vec<mpsc::Receiver<AcceptedConnection>>) {
     (0..count)
         .map(|_| {
             let (send, receive) = mpsc::channel(room);
-            (Hand { open: Arc::default(), send }, receive)
+            (WorkerQueue { open: Arc::default(), send }, receive)
         })
         .unzip()
 }
 
-fn counts(hands: &[Hand]) -> Vec<usize> {
-    hands.iter().map(|hand| hand.open.load(Ordering::Relaxed)).collect()
+fn counts(queues: &[WorkerQueue]) -> Vec<usize> {
+    queues.iter().map(|queue| queue.open.load(Ordering::Relaxed)).collect()
 }
 
 fn sockets(max: usize) -> Arc<Sockets> {
     Arc::new(Sockets::new(Descriptors::read(), max, 0))
 }
 
-/// An acceptor under test: its address, and what ends it.
-fn start(hands: &[Hand], max: usize) -> (SocketAddr, CancellationToken) {
+/// Starts an acceptor. Returns its address, and the token that stops it.
+fn start(queues: &[WorkerQueue], max: usize) -> (SocketAddr, CancellationToken) {
     let listener = bind(ListenerId::Http, ANY).unwrap();
     let (address, shutdown) = (listener.address().unwrap(), CancellationToken::new());
-    tokio::spawn(accept(vec![listener], hands.to_vec(), sockets(max), TaskTracker::new(), shutdown.clone()));
+    tokio::spawn(accept(vec![listener], queues.to_vec(), sockets(max), TaskTracker::new(), shutdown.clone()));
     (address, shutdown)
 }
 
@@ -36,9 +36,9 @@ async fn connect(address: SocketAddr) -> tokio::net::TcpStream {
 }
 
 #[tokio::test]
-async fn connections_go_to_the_worker_with_the_fewest_and_in_turn_among_equals() {
-    let (hands, mut workers) = hands(3, 16);
-    let (address, _shutdown) = start(&hands, 100);
+async fn connections_go_to_the_worker_with_the_fewest_and_rotate_among_equals() {
+    let (queues, mut workers) = queues(3, 16);
+    let (address, _shutdown) = start(&queues, 100);
     let mut kept = Vec::new();
     for _ in 0..9 {
         kept.push(connect(address).await);
@@ -49,21 +49,21 @@ async fn connections_go_to_the_worker_with_the_fewest_and_in_turn_among_equals()
             taken.push(worker.recv().await.unwrap());
         }
     }
-    assert_eq!(counts(&hands), [3, 3, 3]);
-    // The second worker loses one: the next connection is its.
+    assert_eq!(counts(&queues), [3, 3, 3]);
+    // The second worker closes one, so it gets the next connection.
     taken.remove(4);
-    assert_eq!(counts(&hands), [3, 2, 3]);
+    assert_eq!(counts(&queues), [3, 2, 3]);
     kept.push(connect(address).await);
     taken.push(workers[1].recv().await.unwrap());
-    assert_eq!(counts(&hands), [3, 3, 3]);
+    assert_eq!(counts(&queues), [3, 3, 3]);
     drop(taken);
-    assert_eq!(counts(&hands), [0, 0, 0]);
+    assert_eq!(counts(&queues), [0, 0, 0]);
 }
 
 #[tokio::test]
-async fn at_the_most_connections_the_next_one_waits() {
-    let (hands, mut workers) = hands(1, 16);
-    let (address, _shutdown) = start(&hands, 2);
+async fn a_connection_beyond_the_maximum_waits() {
+    let (queues, mut workers) = queues(1, 16);
+    let (address, _shutdown) = start(&queues, 2);
     let _clients = [connect(address).await, connect(address).await, connect(address).await];
     let first = workers[0].recv().await.unwrap();
     let _second = workers[0].recv().await.unwrap();
@@ -76,23 +76,23 @@ async fn at_the_most_connections_the_next_one_waits() {
 }
 
 #[tokio::test]
-async fn a_full_or_ended_worker_is_passed_over() {
-    let (hands, mut workers) = hands(3, 1);
-    let (address, _shutdown) = start(&hands, 100);
+async fn a_worker_that_is_full_or_has_stopped_is_skipped() {
+    let (queues, mut workers) = queues(3, 1);
+    let (address, _shutdown) = start(&queues, 100);
     workers[0].close();
     let _clients = [connect(address).await, connect(address).await, connect(address).await];
     let first = workers[1].recv().await.unwrap();
     let second = workers[2].recv().await.unwrap();
-    // The third had to wait for room.
+    // The third connection had to wait for room in a queue.
     let (left, right) = workers.split_at_mut(2);
     let third = tokio::select! {
         third = left[1].recv() => third,
         third = right[0].recv() => third,
     };
-    assert_eq!(counts(&hands).iter().sum::<usize>(), 3);
-    assert_eq!(counts(&hands)[0], 0);
+    assert_eq!(counts(&queues).iter().sum::<usize>(), 3);
+    assert_eq!(counts(&queues)[0], 0);
     drop((first, second, third));
-    assert_eq!(counts(&hands), [0, 0, 0]);
+    assert_eq!(counts(&queues), [0, 0, 0]);
 }
 
 struct Script(VecDeque<io::Result<(Socket, SocketAddr)>>);
@@ -108,8 +108,8 @@ fn accepted(listener: &std::net::TcpListener) -> io::Result<(Socket, SocketAddr)
 }
 
 #[tokio::test]
-async fn an_error_of_accept_is_survived() {
-    let (hands, mut workers) = hands(1, 16);
+async fn accepting_continues_after_an_error() {
+    let (queues, mut workers) = queues(1, 16);
     let listener = std::net::TcpListener::bind(ANY).unwrap();
     let _client = connect(listener.local_addr().unwrap()).await;
     let script = Script(VecDeque::from([
@@ -118,7 +118,7 @@ async fn an_error_of_accept_is_survived() {
         accepted(&listener),
     ]));
     let sockets = sockets(10);
-    let mut acceptor = Acceptor::new(vec![(ListenerId::Http, script)], hands, sockets.clone(), TaskTracker::new());
+    let mut acceptor = Acceptor::new(vec![(ListenerId::Http, script)], queues, sockets.clone(), TaskTracker::new());
     tokio::select! {
         () = acceptor.run() => panic!("ended"),
         taken = workers[0].recv() => assert!(taken.is_some()),
@@ -128,12 +128,12 @@ async fn an_error_of_accept_is_survived() {
 
 #[tokio::test]
 async fn a_connection_that_would_use_a_reserved_descriptor_is_closed_at_once() {
-    let (hands, mut workers) = hands(1, 16);
+    let (queues, mut workers) = queues(1, 16);
     let listener = std::net::TcpListener::bind(ANY).unwrap();
     let mut refused = connect(listener.local_addr().unwrap()).await;
     let script = Script(VecDeque::from([accepted(&listener)]));
     let sockets = Arc::new(Sockets::new(Descriptors { limit: 64, reserved: 64 }, 10, 0));
-    let mut acceptor = Acceptor::new(vec![(ListenerId::Http, script)], hands, sockets.clone(), TaskTracker::new());
+    let mut acceptor = Acceptor::new(vec![(ListenerId::Http, script)], queues, sockets.clone(), TaskTracker::new());
     tokio::select! {
         () = acceptor.run() => panic!("ended"),
         _ = workers[0].recv() => panic!("accepted"),
@@ -143,15 +143,15 @@ async fn a_connection_that_would_use_a_reserved_descriptor_is_closed_at_once() {
 }
 
 #[tokio::test]
-async fn at_the_end_what_the_queue_has_is_accepted() {
-    let (hands, mut workers) = hands(1, 16);
+async fn connections_in_the_backlog_are_accepted_at_the_end() {
+    let (queues, mut workers) = queues(1, 16);
     let listener = bind(ListenerId::Http, ANY).unwrap();
     let address = listener.address().unwrap();
     let _clients = [connect(address).await, connect(address).await, connect(address).await];
     let (connections, end) = (TaskTracker::new(), CancellationToken::new());
     end.cancel();
-    accept(vec![listener], hands, sockets(2), connections.clone(), end).await.unwrap();
-    // As many as there may be.
+    accept(vec![listener], queues, sockets(2), connections.clone(), end).await.unwrap();
+    // The third would exceed the maximum.
     assert_eq!(connections.len(), 2);
     let taken = [workers[0].recv().await.unwrap(), workers[0].recv().await.unwrap()];
     assert!(workers[0].recv().await.is_none());
@@ -160,53 +160,53 @@ async fn at_the_end_what_the_queue_has_is_accepted() {
 }
 
 #[tokio::test]
-async fn one_acceptor_serves_several_listeners_and_tags_their_connections() {
-    let (hands, mut workers) = hands(1, 16);
+async fn one_acceptor_serves_several_listeners_and_tells_their_connections_apart() {
+    let (queues, mut workers) = queues(1, 16);
     let bound = [ListenerId::Http, ListenerId::Admin].map(|id| bind(id, ANY).unwrap());
     let addresses = [bound[0].address().unwrap(), bound[1].address().unwrap()];
-    tokio::spawn(accept(bound.into(), hands, sockets(2), TaskTracker::new(), CancellationToken::new()));
+    tokio::spawn(accept(bound.into(), queues, sockets(2), TaskTracker::new(), CancellationToken::new()));
     let mut clients = Vec::new();
     for address in [addresses[1], addresses[0]] {
         clients.push(connect(address).await);
         clients.push(connect(address).await);
     }
-    // Two may be open at once, of whichever listener.
-    let mut tags = Vec::new();
-    while tags.len() < 4 {
+    // Two may be open at once, counted over both listeners.
+    let mut keys = Vec::new();
+    while keys.len() < 4 {
         let (first, second) = (workers[0].recv().await.unwrap(), workers[0].recv().await.unwrap());
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
         assert!(workers[0].try_recv().is_err(), "http.maxConnections counts all sockets");
-        tags.extend([first.listener.key(), second.listener.key()]);
+        keys.extend([first.listener.key(), second.listener.key()]);
     }
-    tags.sort_unstable();
-    assert_eq!(tags, ["admin.listen", "admin.listen", "http.listen", "http.listen"]);
+    keys.sort_unstable();
+    assert_eq!(keys, ["admin.listen", "admin.listen", "http.listen", "http.listen"]);
 }
 
 #[tokio::test]
-async fn a_listener_that_is_never_quiet_does_not_starve_another() {
-    let (hands, mut workers) = hands(1, 64);
+async fn a_busy_listener_does_not_starve_another() {
+    let (queues, mut workers) = queues(1, 64);
     let script = |count: usize| {
         let unix = |_| Ok((Socket::Unix(std::os::unix::net::UnixStream::pair().unwrap().0), ANY));
         Script((0..count).map(unix).collect())
     };
     let sources = vec![(ListenerId::Http, script(50)), (ListenerId::Admin, script(2))];
-    let mut acceptor = Acceptor::new(sources, hands, sockets(60), TaskTracker::new());
-    acceptor.empty().await;
-    let mut tags = Vec::new();
+    let mut acceptor = Acceptor::new(sources, queues, sockets(60), TaskTracker::new());
+    acceptor.drain_backlogs().await;
+    let mut ids = Vec::new();
     while let Ok(accepted) = workers[0].try_recv() {
-        tags.push(accepted.listener);
+        ids.push(accepted.listener);
     }
-    assert_eq!(tags.len(), 52);
-    assert_eq!(tags[..4].iter().filter(|tag| **tag == ListenerId::Admin).count(), 2, "{tags:?}");
+    assert_eq!(ids.len(), 52);
+    assert_eq!(ids[..4].iter().filter(|id| **id == ListenerId::Admin).count(), 2, "{ids:?}");
 }
 
 #[tokio::test]
-async fn it_ends_on_shutdown() {
-    let (hands, mut workers) = hands(1, 16);
-    let (_, shutdown) = start(&hands, 10);
-    drop(hands);
+async fn the_acceptor_stops_on_shutdown() {
+    let (queues, mut workers) = queues(1, 16);
+    let (_, shutdown) = start(&queues, 10);
+    drop(queues);
     shutdown.cancel();
     assert!(workers[0].recv().await.is_none());
 }

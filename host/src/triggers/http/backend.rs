@@ -1,4 +1,4 @@
-//! The worker that a connection runs on, as the HTTP trigger sees it.
+//! The interface through which the HTTP trigger uses the worker that owns the connection.
 
 use std::future::Future;
 
@@ -9,7 +9,7 @@ use super::index::IndexModule;
 use crate::call::{CallError, CallResult, HttpRequest};
 use crate::registry::router::{Found, Matched};
 
-/// Finds and runs the routes of a worker. Cloned once per connection.
+/// Finds and runs the routes of a worker. Each connection has a clone.
 pub trait Backend: Clone + Send + Sync + 'static {
     /// A module that is installed in the worker.
     type Module: Send + Sync;
@@ -17,14 +17,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Finds a module by its name.
     fn module(&self, name: &str) -> Result<Self::Module, CallError>;
 
-    /// Finds a route. `path` is the part behind `/api/<module>/`, as the client sent it.
+    /// Finds a route. `path` is the part after `/api/<module>/`, still percent-encoded.
     fn find(&self, module: &Self::Module, method: &Method, path: &str) -> Found;
 
     /// Returns the largest payload that the module accepts, in bytes.
     fn max_payload(&self, module: &Self::Module) -> u64;
 
-    /// Runs a route that [`Backend::find`] returned. The trigger drops the future when the client
-    /// leaves, which must not end the call.
+    /// Runs a route that [`Backend::find`] returned. Dropping the future must not cancel the call:
+    /// the trigger drops it when the client disconnects.
     fn call(
         &self,
         module: &Self::Module,
@@ -32,11 +32,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
         request: HttpRequest,
     ) -> impl Future<Output = CallResult> + Send;
 
-    /// Finds a route of the host itself by the whole path of a request, which is not below `/api/`.
+    /// Finds a route of the host itself. `path` is the whole path of a request outside `/api/`.
     fn host_route(&self, _path: &str) -> Option<HostRoute> {
         None
     }
 
-    /// Lists the modules for the page for developers.
+    /// Lists the modules on the page for developers.
     fn index(&self) -> Vec<IndexModule>;
 }

@@ -1,4 +1,4 @@
-//! Reads the whole body of a request, and tells text from bytes.
+//! Reads the whole body of a request, and decides whether it is text or bytes.
 
 use std::time::Duration;
 
@@ -8,19 +8,20 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use super::lease::Lease;
-use super::problem::Problem;
+use super::buffer_lease::BufferLease;
+use super::problem_response::ProblemResponse;
 use crate::call::Payload;
-use crate::net::Full;
+use crate::net::BudgetExceeded;
 
-/// The largest buffer that is allocated before bytes of the body arrive.
-const FIRST_ROOM: u64 = 64 * 1024;
+/// The maximum size of the buffer that the host allocates before bytes of the body arrive.
+const FIRST_BUFFER: u64 = 64 * 1024;
 
-/// Bytes that are read of a refused body, so that the client can read the refusal.
-const MOST_DISCARDED: u64 = 8 * 1024 * 1024;
+/// How much and how long the host reads from a rejected body, so that the client can read the
+/// response.
+const MAX_DISCARDED: u64 = 8 * 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The largest size of a body, and the key that sets it.
+/// The maximum size of a body, and the key in the configuration that sets it.
 #[derive(Clone, Copy)]
 pub(super) struct MaxBody {
     bytes: u64,
@@ -28,7 +29,7 @@ pub(super) struct MaxBody {
 }
 
 impl MaxBody {
-    /// Chooses the smaller one of the server's limit and the module's.
+    /// Returns the smaller of the limits of the server and of the module.
     pub(super) fn of(server: u64, module: u64) -> MaxBody {
         match module < server {
             true => MaxBody { bytes: module, key: "limits.payload" },
@@ -37,81 +38,83 @@ impl MaxBody {
     }
 }
 
-/// Reads the payload of a request. `lease` holds its bytes. `linger` is passed to [`discard`] when
-/// the body is refused.
+/// Reads the payload of a request. `lease` counts its bytes. `drain` is passed to [`discard`] if
+/// the host rejects the body.
 pub(super) async fn payload(
     mut body: Incoming,
     headers: &HeaderMap,
     max: MaxBody,
     within: Duration,
-    linger: bool,
-    lease: &mut Lease,
-) -> Result<Payload, Problem> {
+    drain: bool,
+    lease: &mut BufferLease,
+) -> Result<Payload, ProblemResponse> {
     if body.is_end_stream() {
         return Ok(Payload::None);
     }
     // The value of `Content-Length`, else 0.
     let announced = body.size_hint().lower();
     if announced > max.bytes {
-        discard(body, linger);
-        return Err(Problem::too_large(max.bytes, max.key));
+        discard(body, drain);
+        return Err(ProblemResponse::too_large(max.bytes, max.key));
     }
-    let room = announced.clamp(1, FIRST_ROOM);
-    let reading = read(&mut body, room, max.bytes, lease);
+    let first_buffer = announced.clamp(1, FIRST_BUFFER);
+    let reading = read(&mut body, first_buffer, max.bytes, lease);
     match timeout(within, reading).await {
         Ok(Ok(bytes)) => into_payload(bytes, headers),
-        Ok(Err(Unread::NoRoom(full))) => {
-            discard(body, linger);
-            Err(Problem::no_room(full))
+        Ok(Err(BodyError::BudgetExceeded(error))) => {
+            discard(body, drain);
+            Err(ProblemResponse::budget_exceeded(error))
         }
-        Ok(Err(Unread::TooLarge)) => {
-            discard(body, linger);
-            Err(Problem::too_large(max.bytes, max.key))
+        Ok(Err(BodyError::TooLarge)) => {
+            discard(body, drain);
+            Err(ProblemResponse::too_large(max.bytes, max.key))
         }
-        Ok(Err(Unread::Broken(error))) => Err(Problem::bad_request(format!("the body ended early: {error}"))),
-        Err(_) => Err(Problem::slow_body(within)),
+        Ok(Err(BodyError::Broken(error))) => {
+            Err(ProblemResponse::bad_request(format!("the request body is incomplete: {error}")))
+        }
+        Err(_) => Err(ProblemResponse::slow_body(within)),
     }
 }
 
-enum Unread {
+enum BodyError {
     TooLarge,
-    NoRoom(Full),
+    BudgetExceeded(BudgetExceeded),
     Broken(hyper::Error),
 }
 
-/// Reads into a buffer that begins with `room` bytes and doubles, so that a length alone holds
-/// little. The lease holds the whole buffer.
-async fn read(body: &mut Incoming, room: u64, max: u64, lease: &mut Lease) -> Result<Vec<u8>, Unread> {
+/// Reads into a buffer that starts with the capacity `first_buffer` and doubles, so that a client
+/// that only announces a large body costs little memory. The lease counts the whole capacity.
+async fn read(body: &mut Incoming, first_buffer: u64, max: u64, lease: &mut BufferLease) -> Result<Vec<u8>, BodyError> {
     let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
     let mut into = Vec::new();
-    let mut allowed = room;
+    let mut capacity = first_buffer;
     while let Some(frame) = body.frame().await {
-        // Trailers are dropped.
-        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
+        // Trailers are ignored.
+        let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else { continue };
         let total = size(into.len().saturating_add(data.len()));
         if total > max {
-            return Err(Unread::TooLarge);
+            return Err(BodyError::TooLarge);
         }
         if total > size(into.capacity()) {
-            allowed = if total > allowed { total.max(allowed.saturating_mul(2)).min(max) } else { allowed };
-            let more = allowed.saturating_sub(size(into.capacity()));
-            lease.grow(more).map_err(Unread::NoRoom)?;
-            into.reserve_exact(usize::try_from(allowed).unwrap_or(usize::MAX).saturating_sub(into.len()));
+            capacity = if total > capacity { total.max(capacity.saturating_mul(2)).min(max) } else { capacity };
+            let more = capacity.saturating_sub(size(into.capacity()));
+            lease.grow(more).map_err(BodyError::BudgetExceeded)?;
+            into.reserve_exact(usize::try_from(capacity).unwrap_or(usize::MAX).saturating_sub(into.len()));
         }
         into.extend_from_slice(&data);
     }
     Ok(into)
 }
 
-/// Drops a body that nobody reads. Over HTTP/1.1 closing at once would reset the connection, and a
-/// client that is still sending would not see the answer. So with `linger` a task reads and drops
-/// the body for a short time.
-pub(super) fn discard(mut body: Incoming, linger: bool) {
-    if !linger || body.is_end_stream() {
+/// Discards a body that the host does not need. With `drain`, a task first reads it for a short
+/// time, because over HTTP/1.1 closing at once would reset the connection, and a client that is
+/// still sending would not see the response.
+pub(super) fn discard(mut body: Incoming, drain: bool) {
+    if !drain || body.is_end_stream() {
         return;
     }
     tokio::spawn(timeout(DISCARD_TIMEOUT, async move {
-        let mut left = MOST_DISCARDED;
+        let mut left = MAX_DISCARDED;
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, |data| data.len());
             match left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) {
@@ -122,7 +125,7 @@ pub(super) fn discard(mut body: Incoming, linger: bool) {
     }));
 }
 
-fn into_payload(bytes: Vec<u8>, headers: &HeaderMap) -> Result<Payload, Problem> {
+fn into_payload(bytes: Vec<u8>, headers: &HeaderMap) -> Result<Payload, ProblemResponse> {
     if bytes.is_empty() {
         return Ok(Payload::None);
     }
@@ -130,52 +133,52 @@ fn into_payload(bytes: Vec<u8>, headers: &HeaderMap) -> Result<Payload, Problem>
         return Ok(Payload::Bytes(bytes));
     }
     let content_type = headers.get(CONTENT_TYPE);
-    match Kind::of(content_type) {
-        Kind::Bytes => Ok(Payload::Bytes(bytes)),
-        Kind::Guess => Ok(Payload::guess(bytes)),
-        Kind::Text => match String::from_utf8(bytes) {
+    match BodyKind::of(content_type) {
+        BodyKind::Bytes => Ok(Payload::Bytes(bytes)),
+        BodyKind::Unknown => Ok(Payload::guess(bytes)),
+        BodyKind::Text => match String::from_utf8(bytes) {
             Ok(text) => Ok(Payload::Text(text)),
             Err(error) => {
-                let named = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-                let place = error.utf8_error().valid_up_to();
-                let way = "send UTF-8, or another content type such as application/octet-stream";
-                Err(Problem::bad_request(format!(
-                    "`{named}` is text, and byte {place} of the body is not UTF-8: {way}"
+                let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let position = error.utf8_error().valid_up_to();
+                let fix = "send UTF-8, or another content type such as application/octet-stream";
+                Err(ProblemResponse::bad_request(format!(
+                    "the content type `{content_type}` is text, but byte {position} of the body is not UTF-8: {fix}"
                 )))
             }
         },
     }
 }
 
-/// The kind of a body by its content type.
+/// The kind of a body, according to its content type.
 #[derive(Debug, PartialEq, Eq)]
-enum Kind {
+enum BodyKind {
     Text,
     Bytes,
-    /// The content type does not tell: text when the body is UTF-8.
-    Guess,
+    /// There is no content type. The body is text if it is valid UTF-8.
+    Unknown,
 }
 
-impl Kind {
-    fn of(content_type: Option<&HeaderValue>) -> Kind {
+impl BodyKind {
+    fn of(content_type: Option<&HeaderValue>) -> BodyKind {
         let Some(value) = content_type else {
-            return Kind::Guess;
+            return BodyKind::Unknown;
         };
         if value.as_bytes() == b"application/json" {
-            return Kind::Text;
+            return BodyKind::Text;
         }
         let Ok(text) = value.to_str() else {
-            return Kind::Bytes;
+            return BodyKind::Bytes;
         };
-        let mut fields = text.split(';').map(str::trim);
-        let essence = fields.next().unwrap_or_default().to_ascii_lowercase();
+        let mut parameters = text.split(';').map(str::trim);
+        let essence = parameters.next().unwrap_or_default().to_ascii_lowercase();
         if essence.is_empty() {
-            return Kind::Guess;
+            return BodyKind::Unknown;
         }
-        if is_text(&essence) && fields.all(|field| charset(field).is_none_or(is_utf8)) {
-            Kind::Text
+        if is_text(&essence) && parameters.all(|parameter| charset(parameter).is_none_or(is_utf8)) {
+            BodyKind::Text
         } else {
-            Kind::Bytes
+            BodyKind::Bytes
         }
     }
 }
@@ -187,9 +190,9 @@ fn is_text(essence: &str) -> bool {
         || (essence.contains('/') && (essence.ends_with("+json") || essence.ends_with("+xml")))
 }
 
-/// Returns the value of a parameter when it is the charset.
-fn charset(field: &str) -> Option<&str> {
-    let (name, value) = field.split_once('=')?;
+/// Returns the value of a parameter of a content type, if it is the charset.
+fn charset(parameter: &str) -> Option<&str> {
+    let (name, value) = parameter.split_once('=')?;
     name.trim_end().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
 }
 
@@ -202,8 +205,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_type_decides() {
-        let kind = |text: &'static str| Kind::of(Some(&HeaderValue::from_static(text)));
+    fn the_content_type_decides_between_text_and_bytes() {
+        let kind = |text: &'static str| BodyKind::of(Some(&HeaderValue::from_static(text)));
         for text in [
             "application/json",
             "Application/JSON; charset=UTF-8",
@@ -216,7 +219,7 @@ mod tests {
             "application/x-www-form-urlencoded",
             "application/javascript",
         ] {
-            assert_eq!(kind(text), Kind::Text, "{text}");
+            assert_eq!(kind(text), BodyKind::Text, "{text}");
         }
         for text in [
             "text/plain; charset=iso-8859-1",
@@ -228,14 +231,14 @@ mod tests {
             "text/",
             "+json",
         ] {
-            assert_eq!(kind(text), Kind::Bytes, "{text}");
+            assert_eq!(kind(text), BodyKind::Bytes, "{text}");
         }
-        assert_eq!(kind(""), Kind::Guess);
-        assert_eq!(Kind::of(None), Kind::Guess);
+        assert_eq!(kind(""), BodyKind::Unknown);
+        assert_eq!(BodyKind::of(None), BodyKind::Unknown);
     }
 
     #[test]
-    fn payloads() {
+    fn a_compressed_body_is_bytes_and_an_empty_one_is_no_payload() {
         let payload = |content_type: Option<&'static str>, encoding: Option<&'static str>, bytes: &[u8]| {
             let mut headers = HeaderMap::new();
             content_type.map(|value| headers.insert(CONTENT_TYPE, HeaderValue::from_static(value)));

@@ -1,4 +1,4 @@
-//! Runs one connection from its first byte to its end, over HTTP/1.1 or HTTP/2.
+//! Serves one connection from its first byte to its end, over HTTP/1.1 or HTTP/2.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -10,198 +10,210 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 
-use super::activity::Activity;
-use super::answer::{self, AnswerBody};
 use super::backend::Backend;
-use super::content::{Handover, SocketHandler};
-use super::idle::{IdleWatch, Verdict};
-use super::lease::Lease;
-use super::observed::ObservedStream;
+use super::buffer_lease::BufferLease;
+use super::connection_state::ConnectionState;
+use super::content::{DetachedSocket, SocketHandler};
+use super::idle_watch::{ConnectionAction, IdleWatch};
+use super::observed_stream::ObservedStream;
+use super::poll_on_wake::PollOnWake;
 use super::protocol::{Protocol, RequestService};
 use super::responder::Responder;
+use super::response_body::{self, ResponseBody};
 use super::settings::Settings;
 use super::stopping::Stopping;
-use super::when_woken::WhenWoken;
-use crate::net::{Account, Open, Stream};
+use crate::net::{BufferAccount, ConnectionGuard, Stream};
 
-/// The interval and number of checks of a connection that cannot close yet, because part of a head
-/// has arrived or a stream left unsent bytes.
+/// The interval and the maximum number of checks of a connection that cannot close yet, because
+/// part of a head has arrived or a stream left unsent bytes.
 const RECHECK: Duration = Duration::from_millis(20);
-const RECHECKS: u32 = 50;
+const MAX_RECHECKS: u32 = 50;
 
-/// Serves a connection until its end, or until a route has taken its socket.
+/// Serves a connection until it ends, or until a route takes over its socket.
 ///
-/// When the host stops, the end is announced first: a client that sends a request on an idle
-/// HTTP/1.1 connection at that moment gets its answer, and learns with it that the connection ends.
-/// Connections that are idle later are closed.
+/// When the host stops, the connection first announces that it will close: a client that sends a
+/// request on an idle HTTP/1.1 connection at that moment gets a response with `Connection: close`.
+/// Connections that are idle in the second step close.
 ///
-/// Runs on the thread of its worker; a panic in a request costs that request.
+/// Runs on the thread of its worker. A panic while the host answers a request fails that request
+/// only.
 pub async fn serve<B: Backend>(
     stream: Stream,
     peer: SocketAddr,
-    open: Open,
+    guard: ConnectionGuard,
     settings: Arc<Settings>,
     backend: B,
     stopping: Stopping,
 ) {
     let scheme = if stream.is_encrypted() { "https" } else { "http" };
-    let activity = Arc::new(Activity::new(settings.buffered.clone()));
-    let socket = ObservedStream::new(stream, activity.clone(), settings.clone());
+    let state = Arc::new(ConnectionState::new(settings.buffered.clone()));
+    let socket = ObservedStream::new(stream, state.clone(), settings.clone());
     let responder = Arc::new(Responder { settings, backend, peer, scheme, stopping });
     let service = service_fn(|request: Request<Incoming>| {
         let responder = responder.clone();
-        let (open, mut running) = activity.start(request.version());
-        let lease = Lease::of(&request, &activity);
+        let (running, mut request_guard) = state.start_request(request.version());
+        let lease = BufferLease::for_request(&request, &state);
         async move {
-            // Only HTTP/2 streams need room before they begin.
-            let mut lease = lease.map_err(|_| answer::refused_stream())?;
-            let spill = open > responder.settings.local_streams;
-            let response = responder.answer(request, spill, &mut lease).await;
-            running.end();
-            Ok::<_, h2::Error>(AnswerBody::wrap(response, lease, running, &responder.stopping))
+            // Only the lease of an HTTP/2 stream can fail.
+            let mut lease = lease.map_err(|_| response_body::refused_stream())?;
+            let spill = running > responder.settings.local_streams;
+            let response = responder.respond(request, spill, &mut lease).await;
+            request_guard.end();
+            Ok::<_, h2::Error>(ResponseBody::wrap(response, lease, request_guard, &responder.stopping))
         }
     });
     let mut connection = Protocol::Unknown(socket, service);
-    run(&mut connection, &activity, &responder).await;
-    if let Some(handler) = activity.take_handler()
-        && activity.is_socket_free()
+    run(&mut connection, &state, &responder).await;
+    if let Some(handler) = state.take_handler()
+        && state.is_detached()
         && let Some((stream, read)) = connection.into_stream()
     {
-        let (account, stopping) = (Account::new(responder.settings.buffered.clone()), responder.stopping.clone());
+        let (account, stopping) = (BufferAccount::new(responder.settings.buffered.clone()), responder.stopping.clone());
         // The handler gets a task of its own, so that the memory of this one is freed.
-        tokio::spawn(hand_over(handler, Handover { stream, read, peer, open, account, stopping }));
+        tokio::spawn(run_handler(handler, DetachedSocket { stream, read, peer, guard, account, stopping }));
     }
 }
 
-/// Runs a handler with its socket, at most until the last step of a stop.
-async fn hand_over(handler: SocketHandler, handover: Handover) {
-    let last = handover.stopping.last.clone();
+/// Runs a handler with its socket, at most until the second step of a stop.
+async fn run_handler(handler: SocketHandler, socket: DetachedSocket) {
+    let closing = socket.stopping.closing.clone();
     tokio::select! {
         biased;
-        () = handler.run(handover) => {}
-        () = last.cancelled() => {}
+        () = handler.run(socket) => {}
+        () = closing.cancelled() => {}
     }
 }
 
-/// Runs the connection until it ends, hyper is done with its socket, or there is a reason to drop
-/// it.
-async fn run<T: RequestService, B>(connection: &mut Protocol<T>, activity: &Arc<Activity>, responder: &Responder<B>) {
+/// Runs the connection until it ends, hyper no longer needs its socket, or it must be dropped.
+async fn run<T: RequestService, B>(
+    connection: &mut Protocol<T>,
+    state: &Arc<ConnectionState>,
+    responder: &Responder<B>,
+) {
     let Responder { settings, stopping, peer, .. } = responder;
     let mut watch = IdleWatch::new(settings.header_timeout, settings.idle_timeout);
-    let mut step = Step::Serving;
-    let mut signal = WhenWoken::new(signal(step, stopping.clone(), watch.tick));
-    // Whether an HTTP/2 client got GOAWAY, and the number of checks in the last step.
-    let (mut said_goaway, mut looks) = (false, 0);
+    let mut step = StopStep::Serving;
+    let mut event = PollOnWake::new(next_event(step, stopping.clone(), watch.tick));
+    // Whether an HTTP/2 client got GOAWAY, and the number of checks since the second step.
+    let (mut sent_goaway, mut checks) = (false, 0);
     let ended = poll_fn(|cx| {
         loop {
             match connection.poll(cx, settings) {
-                Poll::Pending if activity.is_socket_free() => return Poll::Ready(Ok(())),
+                Poll::Pending if state.is_detached() => return Poll::Ready(Ok(())),
                 Poll::Pending => {}
                 ended => return ended,
             }
             // The protocol may turn out to be HTTP/2 after the host began to stop.
-            if step != Step::Serving && activity.is_http2() && !std::mem::replace(&mut said_goaway, true) {
+            if step != StopStep::Serving && state.is_http2() && !std::mem::replace(&mut sent_goaway, true) {
                 connection.graceful_shutdown();
                 continue;
             }
-            let Poll::Ready(signalled) = signal.poll(cx) else {
+            let Poll::Ready(next) = event.poll(cx) else {
                 return Poll::Pending;
             };
-            let verdict = match signalled {
-                Signal::Stop => {
-                    step = Step::Announced;
-                    announce(activity)
+            let action = match next {
+                ConnectionEvent::Announce => {
+                    step = StopStep::Announced;
+                    action_on_announce(state)
                 }
-                Signal::Last => {
-                    step = Step::Last;
-                    at_last(activity, looks)
+                ConnectionEvent::Close => {
+                    step = StopStep::Closing;
+                    action_on_close(state, checks)
                 }
-                Signal::Tick if step == Step::Last => {
-                    looks += 1;
-                    at_last(activity, looks)
+                ConnectionEvent::Tick if step == StopStep::Closing => {
+                    checks += 1;
+                    action_on_close(state, checks)
                 }
-                Signal::Tick if step == Step::Closing && activity.has_streamed() => {
-                    looks = if watch.has_moved(activity) { 0 } else { looks + 1 };
-                    if looks > RECHECKS && activity.running() == 0 { Verdict::Drop } else { Verdict::Keep }
+                ConnectionEvent::Tick if step == StopStep::ShuttingDown && state.has_streamed() => {
+                    checks = if watch.has_sent(state) { 0 } else { checks + 1 };
+                    if checks > MAX_RECHECKS && state.running() == 0 {
+                        ConnectionAction::Drop
+                    } else {
+                        ConnectionAction::Keep
+                    }
                 }
-                Signal::Tick => watch.look(activity),
+                ConnectionEvent::Tick => watch.check(state),
             };
-            match verdict {
-                Verdict::Keep => {}
-                Verdict::Finish => {
+            match action {
+                ConnectionAction::Keep => {}
+                ConnectionAction::ShutDown => {
                     connection.graceful_shutdown();
-                    step = if step == Step::Last { Step::Closing } else { step };
+                    step = if step == StopStep::Closing { StopStep::ShuttingDown } else { step };
                 }
-                Verdict::Drop => return Poll::Ready(Ok(())),
+                ConnectionAction::Drop => return Poll::Ready(Ok(())),
             }
-            let often = step == Step::Last || (step == Step::Closing && activity.has_streamed());
-            signal.set(self::signal(step, stopping.clone(), if often { RECHECK } else { watch.tick }));
+            let often = step == StopStep::Closing || (step == StopStep::ShuttingDown && state.has_streamed());
+            event.set(next_event(step, stopping.clone(), if often { RECHECK } else { watch.tick }));
         }
     });
     if let Err(error) = ended.await {
-        tracing::debug!(%peer, error = %error, "a connection broke");
+        tracing::debug!(%peer, error = %error, "a connection failed");
     }
 }
 
-/// The progress of a stop for one connection.
+/// How far one connection is in a stop of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum StopStep {
+    /// The host does not stop.
     Serving,
+    /// Responses announce that the connection closes.
     Announced,
-    Last,
-    /// hyper ends the connection when its requests have ended.
+    /// The connection closes as soon as no head is arriving.
     Closing,
+    /// hyper closes the connection when its requests have ended.
+    ShuttingDown,
 }
 
-/// Decides about a connection when the host begins to stop. An HTTP/1.1 connection whose answer
-/// streams cannot announce the end any more, so it ends with the stream. The stream may have ended
-/// already.
-fn announce(activity: &Activity) -> Verdict {
-    let ended = activity.ends();
-    activity.announce_end();
-    match (activity.lingers(), (ended || activity.streams() > 0) && !activity.is_http2()) {
-        (true, _) => Verdict::Drop,
-        (false, true) => Verdict::Finish,
-        (false, false) => Verdict::Keep,
+/// Returns what to do with a connection when the host begins to stop. An HTTP/1.1 connection whose
+/// response streams has already sent its head, so it cannot announce the close and shuts down after
+/// the stream. The stream may have ended already.
+fn action_on_announce(state: &ConnectionState) -> ConnectionAction {
+    let already_announced = state.announces_close();
+    state.announce_close();
+    match (state.awaits_client_close(), (already_announced || state.streams() > 0) && !state.is_http2()) {
+        (true, _) => ConnectionAction::Drop,
+        (false, true) => ConnectionAction::ShutDown,
+        (false, false) => ConnectionAction::Keep,
     }
 }
 
-/// Decides about a connection that should end now. It is kept while a head arrives, because hyper
-/// would drop the part that it has.
-fn at_last(activity: &Activity, looks: u32) -> Verdict {
-    match (activity.lingers(), activity.is_mid_head() && looks < RECHECKS) {
-        (true, _) => Verdict::Drop,
-        (false, true) => Verdict::Keep,
-        (false, false) => Verdict::Finish,
+/// Returns what to do with a connection in the second step of a stop. It stays open while a head
+/// arrives, because hyper would discard the part that it has read.
+fn action_on_close(state: &ConnectionState, checks: u32) -> ConnectionAction {
+    match (state.awaits_client_close(), state.is_mid_head() && checks < MAX_RECHECKS) {
+        (true, _) => ConnectionAction::Drop,
+        (false, true) => ConnectionAction::Keep,
+        (false, false) => ConnectionAction::ShutDown,
     }
 }
 
-/// The events of a connection's task besides those of its socket.
-enum Signal {
-    Stop,
-    Last,
+/// An event of a connection that does not come from its socket.
+enum ConnectionEvent {
+    Announce,
+    Close,
     Tick,
 }
 
-async fn signal(step: Step, stopping: Stopping, tick: Duration) -> Signal {
+async fn next_event(step: StopStep, stopping: Stopping, tick: Duration) -> ConnectionEvent {
     let stop = async {
         match step {
-            Step::Serving => {
+            StopStep::Serving => {
                 stopping.announced.cancelled().await;
-                Signal::Stop
+                ConnectionEvent::Announce
             }
-            Step::Announced => {
-                stopping.last.cancelled().await;
-                // The reactor runs once, so that a request that has arrived is read first.
+            StopStep::Announced => {
+                stopping.closing.cancelled().await;
+                // Yielding lets the reactor run once, so that a request that has arrived is read
+                // first.
                 tokio::task::yield_now().await;
-                Signal::Last
+                ConnectionEvent::Close
             }
-            Step::Last | Step::Closing => std::future::pending().await,
+            StopStep::Closing | StopStep::ShuttingDown => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
-        signal = stop => signal,
-        () = tokio::time::sleep(tick) => Signal::Tick,
+        event = stop => event,
+        () = tokio::time::sleep(tick) => ConnectionEvent::Tick,
     }
 }

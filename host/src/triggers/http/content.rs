@@ -1,7 +1,7 @@
-//! The content of an answer, and the routes of the host itself, which may also answer with a stream
-//! or take the socket.
+//! The content of a response, and the routes of the host itself. Those may also respond with a
+//! stream or take over the socket.
 
-#![allow(dead_code, reason = "the host has no route of its own yet that streams or takes sockets")]
+#![allow(dead_code, reason = "no route of the host streams or takes over a socket yet")]
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,56 +15,58 @@ use tokio_util::sync::CancellationToken;
 
 use super::stopping::Stopping;
 use crate::call::Trace;
-use crate::net::{Account, Open, Stream};
+use crate::net::{BufferAccount, ConnectionGuard, Stream};
 
-/// An answer. Its head is complete, except for the fields that the connection adds.
-pub type Answer = Response<Content>;
+/// A response. Its head is complete, except for the fields that the connection adds.
+pub type HttpResponse = Response<Content>;
 
-/// The body of an answer, or the way to send it.
+/// The body of a response, or what takes its place.
 pub enum Content {
     Whole(Bytes),
-    /// Bytes that arrive while the client reads. The connection drops the stream when the client
-    /// has left, when the client takes nothing for `http.idleTimeout`, when `http.maxBuffered` has
-    /// no room for a frame, and when the stream has not ended `shutdown.linger` after a stop began.
+    /// A body that is produced while the client reads it. The connection drops the stream when the
+    /// client disconnects, when the client reads nothing for `http.idleTimeout`, when a frame does
+    /// not fit into `http.maxBuffered`, and when the stream has not ended `shutdown.linger` after
+    /// the host began to stop.
     Frames(Frames),
-    /// Over HTTP/1.1, and without a body of the request: the head leaves, and then the handler gets
-    /// the socket. The status 101 makes it an upgrade. With any other one the handler writes the
-    /// body, in chunks (RFC 9112, 7.1) unless the request was of HTTP/1.0.
+    /// hyper sends the head of the response, and then the handler gets the socket. Only for
+    /// HTTP/1.1 requests without a body. With the status 101 this is an upgrade. With any other
+    /// status the handler writes the body: in chunks (RFC 9112, 7.1), or as it is if the request
+    /// was HTTP/1.0.
     Socket(SocketHandler),
 }
 
-/// A stream of frames. Each is sent as soon as it arrives.
+/// A stream of frames. The host sends each as soon as the stream yields it.
 pub type Frames = Pin<Box<dyn FrameStream<Item = Bytes> + Send>>;
 
-/// Runs with a socket, as a task of its own, until it returns or `shutdown.linger` after a stop
-/// began.
-pub struct SocketHandler(Box<dyn FnOnce(Handover) -> BoxFuture<'static, ()> + Send>);
+/// Runs with a detached socket, in a task of its own. The host aborts it if it has not returned
+/// `shutdown.linger` after the host began to stop.
+pub struct SocketHandler(Box<dyn FnOnce(DetachedSocket) -> BoxFuture<'static, ()> + Send>);
 
-/// A socket without HTTP, with all that belongs to it.
+/// The socket of a connection that hyper no longer uses.
 #[derive(Debug)]
-pub struct Handover {
+pub struct DetachedSocket {
     pub stream: Stream,
-    /// Bytes that the client sent behind its request.
+    /// Bytes after the request that hyper has already read.
     pub read: Bytes,
     pub peer: SocketAddr,
     /// Counts the connection until it is dropped.
-    pub open: Open,
-    /// Holds the bytes that wait for the client, within `http.maxBuffered`.
-    pub account: Account,
+    pub guard: ConnectionGuard,
+    /// Counts the bytes that the handler buffers for the client, within `http.maxBuffered`.
+    pub account: BufferAccount,
     pub stopping: Stopping,
 }
 
-/// A route of the host: takes the request and answers it.
-pub type HostRoute = Box<dyn FnOnce(HostRequest) -> BoxFuture<'static, Answer> + Send>;
+/// A route of the host itself.
+pub type HostRoute = Box<dyn FnOnce(HostRequest) -> BoxFuture<'static, HttpResponse> + Send>;
 
-/// A request for a route of the host. Its body is not read.
+/// A request for a route of the host. The host does not read its body.
 #[derive(Debug)]
 pub struct HostRequest {
     pub method: Method,
     pub uri: Uri,
-    /// Over HTTP/2 a route cannot take the socket: it answers with [`Content::Frames`] there.
+    /// Over HTTP/2 a route cannot take over the socket, and must use [`Content::Frames`] instead.
     pub version: Version,
-    /// The fields as the client sent them, hop-by-hop fields too.
+    /// All header fields that the client sent, including hop-by-hop fields.
     pub headers: HeaderMap,
     pub authority: String,
     /// `http` or `https`.
@@ -72,19 +74,19 @@ pub struct HostRequest {
     pub peer: SocketAddr,
     pub trace: Trace,
     /// Cancelled when the host begins to stop, so that a stream can end in time.
-    pub ending: CancellationToken,
+    pub stopping: CancellationToken,
 }
 
 impl SocketHandler {
-    pub fn new<F>(handler: impl FnOnce(Handover) -> F + Send + 'static) -> SocketHandler
+    pub fn new<F>(handler: impl FnOnce(DetachedSocket) -> F + Send + 'static) -> SocketHandler
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        SocketHandler(Box::new(|handover| Box::pin(handler(handover))))
+        SocketHandler(Box::new(|socket| Box::pin(handler(socket))))
     }
 
-    pub(super) fn run(self, handover: Handover) -> BoxFuture<'static, ()> {
-        (self.0)(handover)
+    pub(super) fn run(self, socket: DetachedSocket) -> BoxFuture<'static, ()> {
+        (self.0)(socket)
     }
 }
 
@@ -95,7 +97,7 @@ impl fmt::Debug for SocketHandler {
 }
 
 impl Content {
-    /// Returns the number of bytes, when it is known.
+    /// Returns the number of bytes, if it is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Content::Whole(bytes) => Some(bytes.len() as u64),

@@ -1,4 +1,4 @@
-//! The headers for browsers on other origins (`http.cors`). Guests cannot set them.
+//! The response headers for browsers on other origins (`http.cors`). They replace those of guests.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::CorsConfig;
 
-/// The rules, ready to be written into headers.
+/// The CORS rules of `fanfare.json`, with their header values built once.
 #[derive(Debug, Clone)]
 pub(super) struct Cors {
-    /// `None`: every origin.
+    /// The allowed origins. `None` allows every origin.
     origins: Option<Vec<String>>,
     headers: Option<HeaderValue>,
     credentials: bool,
@@ -19,7 +19,8 @@ pub(super) struct Cors {
 }
 
 impl Cors {
-    /// Returns `None` without origins: the host then sends no headers, and browsers allow nothing.
+    /// Returns `None` if no origin is configured. The host then sends no CORS headers, and browsers
+    /// block scripts of other origins.
     pub(super) fn new(config: &CorsConfig) -> Option<Cors> {
         let any = config.origins.iter().any(|origin| origin == "*");
         (!config.origins.is_empty()).then(|| Cors {
@@ -30,8 +31,9 @@ impl Cors {
         })
     }
 
-    /// Returns the origin to allow in the answer, or `None` when the request's is not allowed.
-    pub(super) fn allows(&self, request: &HeaderMap) -> Option<HeaderValue> {
+    /// Returns the value of `Access-Control-Allow-Origin`, or `None` if the request has no origin
+    /// or its origin is not allowed.
+    pub(super) fn allowed_origin(&self, request: &HeaderMap) -> Option<HeaderValue> {
         let origin = request.get(ORIGIN)?;
         match &self.origins {
             None => Some(HeaderValue::from_static("*")),
@@ -39,8 +41,8 @@ impl Cors {
         }
     }
 
-    /// Sets the headers of an answer, in place of those that the guest set.
-    pub(super) fn mark(&self, allowed: Option<HeaderValue>, headers: &mut HeaderMap) {
+    /// Sets the CORS headers of a response, and removes those that the guest set.
+    pub(super) fn apply(&self, allowed: Option<HeaderValue>, headers: &mut HeaderMap) {
         headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
         headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
         if self.origins.is_some() {
@@ -54,8 +56,8 @@ impl Cors {
         }
     }
 
-    /// Sets the headers that only the answer to a preflight request has.
-    pub(super) fn preflight(&self, methods: HeaderValue, headers: &mut HeaderMap) {
+    /// Sets the headers that only the response to a preflight request has.
+    pub(super) fn apply_preflight(&self, methods: HeaderValue, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         if let Some(names) = &self.headers {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());

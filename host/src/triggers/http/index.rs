@@ -1,11 +1,11 @@
-//! The page for developers: modules, their routes, and a curl for each.
+//! The page for developers. It lists the modules and their routes, with a `curl` command for each.
 
 use std::fmt::{self, Write as _};
 
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method};
 
-use super::content::Answer;
+use super::content::HttpResponse;
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
@@ -26,14 +26,14 @@ code.copy { user-select: all; background: var(--soft); border-radius: 4px; paddi
 p { opacity: .7 }
 </style>
 <h1>Fanfare</h1>
-<p>What this host serves. A click selects a whole command. This page is there in the environment <code>development</code> only.</p>
+<p>The modules of this host and their routes. Click a command to select it. The host serves this page only in the environment <code>development</code>.</p>
 "#;
 
 /// A module on the page for developers.
 #[derive(Debug, Clone)]
 pub struct IndexModule {
     pub name: String,
-    /// A state in words, such as `ready` or `failed: ..`.
+    /// The state of the module, such as `ready` or `failed: ..`.
     pub state: String,
     pub routes: Vec<IndexRoute>,
 }
@@ -44,15 +44,16 @@ pub struct IndexRoute {
     pub method: Method,
     /// The path as in the manifest, without a leading slash.
     pub path: String,
+    /// Whether the route has the middleware `inner`, so that HTTP requests cannot call it.
     pub inner: bool,
 }
 
-/// Builds the page. The browser sent its request to `scheme` and `host`.
-pub(super) fn page(modules: &[IndexModule], scheme: &str, host: &str) -> Answer {
+/// Builds the page. Its commands use the `scheme` and `host` of the browser's request.
+pub(super) fn page(modules: &[IndexModule], scheme: &str, host: &str) -> HttpResponse {
     let mut text = String::from(HEAD);
     // Writing to a string cannot fail.
     _ = write(&mut text, modules, &format!("{scheme}://{host}"));
-    let mut response = Answer::new(text.into());
+    let mut response = HttpResponse::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -66,7 +67,7 @@ pub(super) fn page(modules: &[IndexModule], scheme: &str, host: &str) -> Answer 
 fn write(text: &mut String, modules: &[IndexModule], origin: &str) -> fmt::Result {
     if modules.is_empty() {
         text.push_str(
-            "<p>There are no modules yet: put a folder with a <code>module.json</code> into the modules folder.</p>\n",
+            "<p>There are no modules yet: add a folder with a <code>module.json</code> to the modules folder.</p>\n",
         );
     }
     for module in modules {
@@ -90,8 +91,7 @@ fn row(text: &mut String, module: &str, route: &IndexRoute, origin: &str) -> fmt
     Ok(())
 }
 
-/// Writes a command that works when it is pasted into a shell. It fills params with their own
-/// names.
+/// Returns a command to paste into a shell. The name of each path parameter becomes its value.
 fn curl(method: &Method, origin: &str, path: &str) -> String {
     let url = format!("{origin}{}", path.replace(['{', '}'], ""));
     let quoted = format!("'{}'", url.replace('\'', r"'\''"));
@@ -102,7 +102,7 @@ fn curl(method: &Method, origin: &str, path: &str) -> String {
     }
 }
 
-/// Text between tags or in an attribute.
+/// Escapes text for use between tags or in an attribute.
 struct Html<'a>(&'a str);
 
 impl fmt::Display for Html<'_> {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_breaks_out_of_the_page_or_the_shell() {
+    fn names_are_escaped_for_the_page_and_the_shell() {
         let mut module = module(&[(Method::GET, "'; rm -rf ~ #<script>", false)]);
         module.state = "failed: <script>alert(\"1\")</script>".into();
         let text = shown(&[module], "x\"><script>'");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn without_modules_it_says_what_to_do() {
+    fn a_page_without_modules_says_how_to_add_one() {
         assert!(shown(&[], "h").contains("There are no modules yet"));
     }
 }

@@ -1,6 +1,6 @@
-//! hyper's connection of the protocol that the client speaks.
+//! A connection over HTTP/1.1 or HTTP/2, as the client chooses.
 //!
-//! hyper-util can tell the protocols apart too, but its connection does not return the socket.
+//! hyper-util also detects the protocol, but its connection does not give the socket back.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -13,34 +13,35 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::answer::AnswerBody;
-use super::observed::ObservedStream;
+use super::observed_stream::ObservedStream;
+use super::response_body::ResponseBody;
 use super::settings::Settings;
 use crate::net::Stream;
 
-/// The number of headers that hyper keeps without the heap.
+/// The number of headers that hyper parses without allocating.
 const HYPER_MAX_HEADERS: usize = 100;
 
 /// The smallest limit that hyper accepts for a head.
 const HYPER_MIN_HEAD: usize = 8_192;
 
-/// A service of one connection. hyper never pins it.
+/// The service that answers the requests of one connection. hyper never pins it.
 pub(super) trait RequestService:
-    Service<Request<Incoming>, Response = Response<AnswerBody>, Error = h2::Error, Future: Send + 'static> + Unpin
+    Service<Request<Incoming>, Response = Response<ResponseBody>, Error = h2::Error, Future: Send + 'static> + Unpin
 {
 }
 
 impl<T> RequestService for T where
-    T: Service<Request<Incoming>, Response = Response<AnswerBody>, Error = h2::Error, Future: Send + 'static> + Unpin
+    T: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = h2::Error, Future: Send + 'static> + Unpin
 {
 }
 
-/// A connection, from its first byte on.
-#[expect(clippy::large_enum_variant, reason = "most connections are of HTTP/1.1, and need no box")]
+/// A connection of either protocol.
+#[expect(clippy::large_enum_variant, reason = "most connections are HTTP/1.1, which needs no box")]
 pub(super) enum Protocol<T: RequestService> {
+    /// The first bytes have not arrived yet.
     Unknown(ObservedStream, T),
     Http1(http1::Connection<TokioIo<ObservedStream>, T>),
-    /// Boxed, so that connections over HTTP/1.1 stay smaller.
+    /// Boxed, so that HTTP/1.1 connections are smaller.
     Http2(Pin<Box<http2::Connection<TokioIo<ObservedStream>, T, TokioExecutor>>>),
     Closed,
 }
@@ -70,7 +71,7 @@ impl<T: RequestService> Protocol<T> {
         }
     }
 
-    /// Ends the connection when its requests have ended, or at once before the first one.
+    /// Closes the connection when its requests have ended, or at once if none has begun.
     pub(super) fn graceful_shutdown(&mut self) {
         match self {
             Protocol::Http1(connection) => Pin::new(connection).graceful_shutdown(),
@@ -79,12 +80,13 @@ impl<T: RequestService> Protocol<T> {
         }
     }
 
-    /// Returns the stream of an HTTP/1.1 connection, and the bytes read behind its last request.
+    /// Returns the stream of an HTTP/1.1 connection, and the bytes after its last request that were
+    /// already read.
     pub(super) fn into_stream(self) -> Option<(Stream, Bytes)> {
         let Protocol::Http1(connection) = self else { return None };
         let parts = connection.into_parts();
         let (stream, ahead) = parts.io.into_inner().into_stream();
-        // The bytes are copied, because hyper's buffer is large even when it is almost empty.
+        // Copying the bytes frees hyper's buffer, which is large even when it is almost empty.
         let mut read = parts.read_buf.to_vec();
         read.extend_from_slice(&ahead);
         Some((stream, read.into()))
@@ -94,9 +96,9 @@ impl<T: RequestService> Protocol<T> {
 fn http1(settings: &Settings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let head = usize::try_from(settings.max_header_bytes).unwrap_or(usize::MAX).max(HYPER_MIN_HEAD);
-    // `IdleWatch` replaces hyper's header timeout. A client that leaves does not end its request,
-    // so `half_close` saves hyper the read that would notice it. `ObservedStream` notices it while
-    // an answer streams.
+    // `IdleWatch` replaces hyper's header timeout. A client that disconnects does not cancel its
+    // request, so `half_close` saves hyper the read that would notice the disconnect.
+    // `ObservedStream` notices it during a streaming response.
     builder.header_read_timeout(None).max_buf_size(head).half_close(true);
     if settings.max_headers != HYPER_MAX_HEADERS {
         builder.max_headers(settings.max_headers);

@@ -1,20 +1,22 @@
-//! A guest's reply as an HTTP response.
+//! Converts the reply of a guest into an HTTP response.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::content::{Answer, Content};
-use super::problem::Problem;
-use super::request::{is_hop_by_hop, named_by};
+use super::content::{Content, HttpResponse};
+use super::problem_response::ProblemResponse;
+use super::request::{connection_options, is_hop_by_hop};
 use crate::call::text::{NAME, line};
 use crate::call::{Payload, Reply};
 
-/// Builds the response, and rejects a reply that would break the connection.
-pub(crate) fn response(reply: Reply) -> Result<Answer, Problem> {
+/// Builds the response. Rejects a reply that would break the connection.
+pub(crate) fn response(reply: Reply) -> Result<HttpResponse, ProblemResponse> {
     let number = reply.effective_status();
     let status = StatusCode::from_u16(number).ok().filter(|_| (200..600).contains(&number)).ok_or_else(|| {
-        Problem::invalid_reply(format!("the handler replied with status {number}: it must be 0 or 200 to 599"))
+        ProblemResponse::invalid_reply(format!(
+            "the handler replied with the status {number}: it must be 0 or 200 to 599"
+        ))
     })?;
     let mut headers = fields(reply.headers)?;
     let (body, content_type) = match reply.payload {
@@ -23,56 +25,57 @@ pub(crate) fn response(reply: Reply) -> Result<Answer, Problem> {
         Payload::Bytes(bytes) => (Bytes::from(bytes), Some("application/octet-stream")),
     };
     // Responses with these statuses have no content (RFC 9110).
-    let bare = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = if bare { Bytes::new() } else { body };
-    if let (Some(value), false) = (content_type, bare || headers.contains_key(CONTENT_TYPE)) {
+    let no_content = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = if no_content { Bytes::new() } else { body };
+    if let (Some(value), false) = (content_type, no_content || headers.contains_key(CONTENT_TYPE)) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
     }
-    let mut response = Answer::new(Content::Whole(body));
+    let mut response = HttpResponse::new(Content::Whole(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
 }
 
-fn fields(list: Vec<(String, String)>) -> Result<HeaderMap, Problem> {
+fn fields(list: Vec<(String, String)>) -> Result<HeaderMap, ProblemResponse> {
     let mut headers = HeaderMap::with_capacity(list.len().min(64) + 1);
-    let mut connection = Vec::new();
+    let mut listed = Vec::new();
     for (name, value) in list {
         let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-            let rule = "a name is made of letters, digits and some signs";
-            return Err(Problem::invalid_reply(format!(
-                "the handler replied with the header `{}`: {rule}",
+            let rule = "use letters, digits and hyphens";
+            return Err(ProblemResponse::invalid_reply(format!(
+                "the handler replied with the invalid header name `{}`: {rule}",
                 line(&name, NAME)
             )));
         };
         let Ok(value) = HeaderValue::try_from(value) else {
-            let rule = "a value has no control characters";
-            return Err(Problem::invalid_reply(format!(
-                "the handler replied with a bad value for `{}`: {rule}",
+            let rule = "remove its control characters";
+            return Err(ProblemResponse::invalid_reply(format!(
+                "the handler replied with an invalid value of the header `{}`: {rule}",
                 line(parsed.as_str(), NAME)
             )));
         };
         if parsed == CONNECTION {
-            connection.extend(named_by(&value));
+            listed.extend(connection_options(&value));
         } else if parsed != CONTENT_LENGTH
             && !is_hop_by_hop(parsed.as_str())
             && headers.try_append(parsed, value).is_err()
         {
-            return Err(Problem::invalid_reply("the handler replied with more headers than can be sent"));
+            return Err(ProblemResponse::invalid_reply("the handler replied with too many headers to send"));
         }
     }
-    for name in connection {
+    for name in listed {
         headers.remove(name);
     }
     Ok(headers)
 }
 
-/// Turns the answer to `GET` into the one to `HEAD`, which has no body.
-pub(super) fn without_body(response: &mut Answer) {
+/// Turns the response to a `GET` into the response to a `HEAD`: removes the body and keeps its
+/// length.
+pub(super) fn remove_body(response: &mut HttpResponse) {
     let length = response.body().length();
-    let bare = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let no_length = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     *response.body_mut() = Content::default();
-    if let (Some(length), false) = (length, bare) {
+    if let (Some(length), false) = (length, no_length) {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
@@ -81,17 +84,17 @@ pub(super) fn without_body(response: &mut Answer) {
 mod tests {
     use super::*;
 
-    fn reply(status: u16, headers: &[(&str, &str)], payload: Payload) -> Result<Answer, Problem> {
+    fn reply(status: u16, headers: &[(&str, &str)], payload: Payload) -> Result<HttpResponse, ProblemResponse> {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         response(Reply { status, headers, payload, extra: Vec::new() })
     }
 
-    fn length(response: &Answer) -> u64 {
+    fn length(response: &HttpResponse) -> u64 {
         response.body().length().unwrap()
     }
 
     #[test]
-    fn status() {
+    fn the_status_is_0_or_200_to_599() {
         let status = |number, payload| reply(number, &[], payload).ok().map(|response| response.status().as_u16());
         assert_eq!(status(0, Payload::None), Some(204));
         assert_eq!(status(0, Payload::Text(String::new())), Some(200));
@@ -104,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn content_types_are_filled_in() {
+    fn a_missing_content_type_is_added() {
         let kind = |headers: &[(&str, &str)], payload| {
             let response = reply(200, headers, payload).unwrap();
             response.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned())
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn a_reply_that_cannot_be_sent_is_rejected() {
         for (name, value) in
             [("", "a"), ("a b", "a"), ("a:", "a"), ("ü", "a"), ("x\r\ny", "a"), ("x", "a\r\nb: c"), ("x", "\0")]
         {
@@ -159,11 +162,11 @@ mod tests {
     #[test]
     fn head_keeps_the_length() {
         let mut response = reply(200, &[], Payload::Text("four".into())).unwrap();
-        without_body(&mut response);
+        remove_body(&mut response);
         assert_eq!(length(&response), 0);
         assert_eq!(response.headers().get(CONTENT_LENGTH).unwrap(), "4");
         let mut response = reply(204, &[], Payload::None).unwrap();
-        without_body(&mut response);
+        remove_body(&mut response);
         assert!(!response.headers().contains_key(CONTENT_LENGTH));
     }
 }

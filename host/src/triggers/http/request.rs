@@ -1,4 +1,4 @@
-//! Reads the header fields of a request that the host itself needs.
+//! Reads the header fields of a request that the host itself uses.
 
 use std::sync::Arc;
 
@@ -10,11 +10,10 @@ use crate::call::Trace;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// The fields that matter to one connection only (RFC 9110, 7.6.1), besides those that `Connection`
-/// names.
+/// The hop-by-hop fields (RFC 9110, 7.6.1), besides those that the field `Connection` lists.
 const HOP_BY_HOP: [HeaderName; 7] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
-/// Whether a field matters to one connection only. The name is in lower case.
+/// Whether a field is a hop-by-hop field. The name must be in lower case.
 pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
@@ -22,34 +21,34 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Removes the fields that matter to one connection only.
+/// Removes all hop-by-hop fields.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(named_by).collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    let listed: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(connection_options).collect();
+    for name in listed.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }
 
-/// Returns the fields that a `Connection` field names, except `Host` and those of the body, which
-/// it cannot remove.
-pub(super) fn named_by(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
-    let kept = |name: &HeaderName| {
+/// Returns the fields that a `Connection` field lists, except `Host`, `Origin` and the fields of
+/// the body, which it must not remove.
+pub(super) fn connection_options(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let is_removable = |name: &HeaderName| {
         !matches!(name.as_str(), "host" | "content-length" | "content-type" | "content-encoding" | "origin")
     };
     let text = connection.to_str().unwrap_or_default();
-    text.split(',').filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).filter(kept)
+    text.split(',').filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).filter(is_removable)
 }
 
-/// The relevant fields, gathered in one pass over the headers.
+/// The header fields that the host uses, read in one pass.
 #[derive(Debug)]
-pub(super) struct Facts {
-    /// The trace of the client, else a new one.
+pub(super) struct ParsedHeaders {
+    /// The trace that the client sent, or a new one.
     pub(super) trace: Trace,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
-    /// Whether there are fields for [`strip_hop_by_hop`].
+    /// Whether there are fields for [`strip_hop_by_hop`] to remove.
     pub(super) hop_by_hop: bool,
-    /// `Transfer-Encoding`, when it is more than `chunked`, which hyper decodes.
+    /// The value of `Transfer-Encoding`, unless it is `chunked`, which hyper decodes.
     pub(super) coding: Option<String>,
     host: Host,
 }
@@ -63,9 +62,9 @@ enum Host {
     Bad,
 }
 
-impl Facts {
-    pub(super) fn of(headers: &HeaderMap) -> Facts {
-        let mut facts = Facts {
+impl ParsedHeaders {
+    pub(super) fn of(headers: &HeaderMap) -> ParsedHeaders {
+        let mut parsed = ParsedHeaders {
             trace: Trace::fresh(),
             expects_continue: false,
             hop_by_hop: false,
@@ -75,28 +74,28 @@ impl Facts {
         for (name, value) in headers {
             match name.as_str() {
                 "host" => {
-                    facts.host = match (facts.host, value.to_str()) {
+                    parsed.host = match (parsed.host, value.to_str()) {
                         (Host::Absent, Ok(text)) => Host::One(text.to_owned()),
                         _ => Host::Bad,
                     }
                 }
                 "traceparent" => {
                     let given = value.to_str().ok().and_then(Trace::from_traceparent);
-                    facts.trace = given.unwrap_or(facts.trace);
+                    parsed.trace = given.unwrap_or(parsed.trace);
                 }
-                "expect" => facts.expects_continue = true,
-                name if is_hop_by_hop(name) => facts.hop_by_hop = true,
+                "expect" => parsed.expects_continue = true,
+                name if is_hop_by_hop(name) => parsed.hop_by_hop = true,
                 _ => {}
             }
         }
-        if facts.hop_by_hop {
-            facts.coding = coding(headers);
+        if parsed.hop_by_hop {
+            parsed.coding = coding(headers);
         }
-        facts
+        parsed
     }
 
-    /// Takes the authority of the request: `:authority`, or that of an absolute URI, else the
-    /// `Host` field. `None` when RFC 9112, 3.2 demands a refusal.
+    /// Takes the authority of the request: from `:authority` or an absolute URI, else from the
+    /// `Host` field. Returns `None` if the host must reject the request (RFC 9112, 3.2).
     pub(super) fn take_authority(&mut self, uri: &Uri, version: Version) -> Option<String> {
         match (std::mem::take(&mut self.host), uri.authority()) {
             (Host::Bad, _) => None,
@@ -107,7 +106,7 @@ impl Facts {
     }
 }
 
-/// Returns the value of all `Transfer-Encoding` fields, unless it is `chunked`.
+/// Returns the joined values of all `Transfer-Encoding` fields, unless the result is `chunked`.
 fn coding(headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(TRANSFER_ENCODING).iter();
     let all: Vec<_> = all.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
@@ -115,8 +114,8 @@ fn coding(headers: &HeaderMap) -> Option<String> {
     (!all.is_empty() && !all.trim().eq_ignore_ascii_case("chunked")).then_some(all)
 }
 
-/// Returns `acme` for `acme.example.test:8080` under the domain `example.test`. The domain is in
-/// lower case.
+/// Returns the subdomain of an authority: `acme` for `acme.example.test:8080` and the domain
+/// `example.test`, which must be in lower case.
 pub(super) fn subdomain(authority: &str, domain: &str) -> Option<Arc<str>> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = match host.rsplit_once(':') {
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subdomains() {
+    fn a_subdomain_is_recognised_by_the_domain_behind_it() {
         let of = |authority| subdomain(authority, "example.test").map(|name| name.to_string());
         assert_eq!(of("acme.example.test").as_deref(), Some("acme"));
         assert_eq!(of("ACME.Example.Test:8080").as_deref(), Some("acme"));
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn hop_by_hop_fields_and_the_ones_connection_names_go() {
+    fn hop_by_hop_fields_and_those_that_connection_lists_are_removed() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, x-one"),
@@ -184,22 +183,22 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        assert!(Facts::of(&headers).hop_by_hop);
+        assert!(ParsedHeaders::of(&headers).hop_by_hop);
         strip_hop_by_hop(&mut headers);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "host", "x-three"]);
-        assert!(!Facts::of(&headers).hop_by_hop);
+        assert!(!ParsedHeaders::of(&headers).hop_by_hop);
     }
 
     #[test]
-    fn transfer_codings_other_than_chunked_are_noticed() {
+    fn transfer_codings_other_than_chunked_are_detected() {
         let coding = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
                 headers.append(TRANSFER_ENCODING, HeaderValue::from_static(value));
             }
-            Facts::of(&headers).coding
+            ParsedHeaders::of(&headers).coding
         };
         for values in [&[][..], &["chunked"], &[" Chunked "]] {
             assert_eq!(coding(values), None, "{values:?}");
@@ -210,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_is_the_uris_else_the_only_host() {
+    fn the_authority_is_that_of_the_uri_else_the_only_host_field() {
         let check = |hosts: &[&'static str], uri: &str, version, expected: Option<&str>| {
             let mut headers = HeaderMap::new();
             for host in hosts {
                 headers.append("host", HeaderValue::from_static(host));
             }
-            let found = Facts::of(&headers).take_authority(&uri.parse().unwrap(), version);
+            let found = ParsedHeaders::of(&headers).take_authority(&uri.parse().unwrap(), version);
             assert_eq!(found.as_deref(), expected, "{hosts:?} {uri}");
         };
         check(&["a"], "/", Version::HTTP_11, Some("a"));

@@ -1,16 +1,16 @@
-//! The settings of the trigger, in the form that requests need.
+//! The settings of the HTTP trigger, prepared for fast use by requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::cors::Cors;
 use crate::config::HttpConfig;
-use crate::net::Buffered;
+use crate::net::BufferBudget;
 
-/// The settings of the HTTP trigger. All connections of a worker share them.
+/// The settings of the HTTP trigger. All connections share them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The domain whose subdomains are passed to calls, in lower case.
+    /// The domain in lower case. Calls get the subdomain below it.
     pub(super) domain: Option<String>,
     pub(super) cors: Option<Cors>,
     pub(super) max_body: u64,
@@ -21,13 +21,13 @@ pub struct Settings {
     pub(super) local_streams: usize,
     pub(super) max_header_bytes: u32,
     pub(super) max_headers: usize,
-    pub(super) buffered: Arc<Buffered>,
-    /// Whether `GET /` is the page for developers.
+    pub(super) buffered: Arc<BufferBudget>,
+    /// Whether the host serves the page for developers at `/`.
     pub(super) index: bool,
 }
 
 impl Settings {
-    pub fn new(http: &HttpConfig, environment: &str, buffered: Arc<Buffered>) -> Settings {
+    pub fn new(http: &HttpConfig, environment: &str, buffered: Arc<BufferBudget>) -> Settings {
         Settings {
             domain: http.domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
             cors: Cors::new(&http.cors),

@@ -1,13 +1,14 @@
-//! How the host tells its connections that it stops.
+//! The signals with which the host stops its connections.
 
 use tokio_util::sync::CancellationToken;
 
 /// The two steps in which the host ends its connections.
 #[derive(Debug, Clone, Default)]
 pub struct Stopping {
-    /// From now on answers announce the end with `Connection: close` or GOAWAY, and streams and
-    /// handlers of sockets should end.
+    /// The first step: responses announce that the connection closes, with `Connection: close` or
+    /// GOAWAY. Streams and socket handlers should end.
     pub announced: CancellationToken,
-    /// From now on idle connections are closed, and streams that have not ended are broken off.
-    pub last: CancellationToken,
+    /// The second step, `shutdown.linger` later or when all clients have disconnected: the host
+    /// closes idle connections, and aborts streams and socket handlers that have not ended.
+    pub closing: CancellationToken,
 }

@@ -1,4 +1,4 @@
-//! The trigger over real sockets, with a worker that is none: handlers are closures.
+//! Tests of the trigger over real sockets. The worker is fake: its handlers are closures.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,17 +14,17 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::content::{Answer, Content, Handover, HostRequest, HostRoute, SocketHandler};
+use super::content::{Content, DetachedSocket, HostRequest, HostRoute, HttpResponse, SocketHandler};
 use super::*;
 use crate::call::{self, CallError, CallResult, HttpRequest, Outcome, Payload, Reply};
 use crate::config::{HttpConfig, opens_test_routes};
-use crate::net::{self, Buffered};
+use crate::net::{self, BufferBudget};
 use crate::registry::router::{Found, Matched, RouteSpec, Router};
 use crate::registry::segment::Segment;
 use crate::registry::{Access, Middleware};
 
 mod bodies;
-mod buffered;
+mod buffer_budget;
 mod connections;
 mod errors;
 mod heads;
@@ -35,26 +35,26 @@ mod streams;
 
 type Handler = Arc<dyn Fn(Vec<(String, String)>, HttpRequest) -> BoxFuture<'static, CallResult> + Send + Sync>;
 
-type HostHandler = Arc<dyn Fn(HostRequest) -> Answer + Send + Sync>;
+type HostHandler = Arc<dyn Fn(HostRequest) -> HttpResponse + Send + Sync>;
 
-/// What the module takes.
+/// The largest payload that the module accepts.
 const MAX_PAYLOAD: u64 = 1 << 20;
 
-/// One module named `m`.
+/// A worker with one module, `m`.
 #[derive(Clone)]
-struct Fake {
+struct FakeWorker {
     router: Arc<Router>,
     handlers: Arc<HashMap<String, Handler>>,
     host_routes: Arc<HashMap<String, HostHandler>>,
 }
 
-impl Backend for Fake {
+impl Backend for FakeWorker {
     type Module = ();
 
     fn module(&self, name: &str) -> Result<(), CallError> {
         match name {
             "m" => Ok(()),
-            "absent" => Err(CallError::Unavailable("absent is refused".to_owned())),
+            "absent" => Err(CallError::Unavailable("absent was rejected".to_owned())),
             name => Err(CallError::NotFound(format!("there is no module {name}"))),
         }
     }
@@ -83,7 +83,7 @@ impl Backend for Fake {
     }
 }
 
-/// A host to be: `host().route("GET hello", ..).start()`.
+/// Builds a host: `host().route("GET hello", ..).start()`.
 struct Builder {
     config: HttpConfig,
     environment: &'static str,
@@ -112,8 +112,9 @@ impl Builder {
         Builder { environment, ..self }
     }
 
-    /// `METHOD path`, marked `inner` or `test` by how the path starts.
-    fn answers<F>(
+    /// Adds a route, `METHOD path`, with an async handler. A path that starts with `inner` or
+    /// `test` gets that middleware.
+    fn async_route<F>(
         mut self,
         text: &str,
         handler: impl Fn(Vec<(String, String)>, HttpRequest) -> F + Send + Sync + 'static,
@@ -126,9 +127,9 @@ impl Builder {
             Some(name) => Segment::Param(name.to_owned()),
             None => Segment::Literal(text.to_owned()),
         };
-        let named = [("inner", Middleware::Inner), ("test", Middleware::Test)].into_iter();
+        let prefixes = [("inner", Middleware::Inner), ("test", Middleware::Test)].into_iter();
         let middlewares: Vec<Middleware> =
-            named.filter(|(name, _)| path.starts_with(name)).map(|(_, middleware)| middleware).collect();
+            prefixes.filter(|(prefix, _)| path.starts_with(prefix)).map(|(_, middleware)| middleware).collect();
         self.routes.push(RouteSpec {
             method: method.parse().unwrap(),
             path: path.split('/').filter(|text| !text.is_empty()).map(segment).collect(),
@@ -144,16 +145,20 @@ impl Builder {
         text: &str,
         handler: impl Fn(Vec<(String, String)>, HttpRequest) -> CallResult + Send + Sync + 'static,
     ) -> Builder {
-        self.answers(text, move |params, request| std::future::ready(handler(params, request)))
+        self.async_route(text, move |params, request| std::future::ready(handler(params, request)))
     }
 
-    /// A route of the host itself.
-    fn host_route(mut self, path: &str, handler: impl Fn(HostRequest) -> Answer + Send + Sync + 'static) -> Builder {
+    /// Adds a route of the host itself.
+    fn host_route(
+        mut self,
+        path: &str,
+        handler: impl Fn(HostRequest) -> HttpResponse + Send + Sync + 'static,
+    ) -> Builder {
         self.host_routes.insert(path.to_owned(), Arc::new(handler));
         self
     }
 
-    /// A route that tells what it was request.
+    /// Adds a route that replies with its request as text.
     fn echo(self, text: &str) -> Builder {
         self.route(text, |params, request| {
             let headers: Vec<String> =
@@ -174,9 +179,9 @@ impl Builder {
     async fn start(self) -> Host {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let buffered = Arc::new(Buffered::new(self.config.max_buffered));
+        let buffered = Arc::new(BufferBudget::new(self.config.max_buffered));
         let settings = Arc::new(Settings::new(&self.config, self.environment, buffered.clone()));
-        let fake = Fake {
+        let fake = FakeWorker {
             router: Arc::new(Router::new(self.routes.into_iter())),
             handlers: Arc::new(self.handlers),
             host_routes: Arc::new(self.host_routes),
@@ -185,8 +190,8 @@ impl Builder {
         let (token, tracker) = (stopping.clone(), tasks.clone());
         let connect = Arc::new(move |stream, peer| {
             let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-            let open = net::Open::new(&Arc::default(), permit, tracker.token());
-            _ = tokio::spawn(serve(stream, peer, open, settings.clone(), fake.clone(), token.clone()));
+            let guard = net::ConnectionGuard::new(&Arc::default(), permit, tracker.token());
+            _ = tokio::spawn(serve(stream, peer, guard, settings.clone(), fake.clone(), token.clone()));
         });
         let connects = connect.clone();
         tokio::spawn(async move {
@@ -202,53 +207,53 @@ struct Host {
     address: SocketAddr,
     stopping: Stopping,
     tasks: TaskTracker,
-    buffered: Arc<Buffered>,
-    /// Serves a stream of any kind.
+    buffered: Arc<BufferBudget>,
+    /// Serves a stream of any transport.
     connect: Arc<dyn Fn(net::Stream, SocketAddr) + Send + Sync>,
 }
 
 impl Host {
-    /// Announces the end and ends what is idle.
+    /// Takes both steps of a stop at once.
     fn shut_down(&self) {
         self.stopping.announced.cancel();
-        self.stopping.last.cancel();
+        self.stopping.closing.cancel();
     }
 
     async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), buffer: Vec::new() }
     }
 
-    /// One request on a connection of its own: the status line and fields, and the body.
-    async fn ask(&self, request: &str) -> Got {
+    /// Sends one request on a new connection, and returns the response.
+    async fn send(&self, request: &str) -> Received {
         let mut client = self.connect().await;
         client.send(request).await;
         client.receive().await
     }
 
-    async fn get(&self, path: &str) -> Got {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n")).await
+    async fn get(&self, path: &str) -> Received {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n")).await
     }
 }
 
-/// A connection that writes what it is told, byte for byte.
+/// A client that sends raw bytes on one connection.
 struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// An answer as it came.
+/// A response: its status line and header fields as text, and its body.
 #[derive(Debug)]
-struct Got {
+struct Received {
     head: String,
     body: String,
 }
 
-impl Got {
+impl Received {
     fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// All values of a field.
+    /// Returns all values of a header field.
     fn fields(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.filter(|(found, _)| *found == name).map(|(_, value)| value).collect()
@@ -264,7 +269,7 @@ impl Got {
     }
 
     #[track_caller]
-    fn is_problem(&self, status: u16, code: &str) {
+    fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status(), self.json()["code"].as_str()), (status, Some(code)), "{self:?}");
         assert_eq!(self.json()["status"], status);
         assert_eq!(self.json()["type"], format!("urn:fanfare:{code}"));
@@ -276,43 +281,45 @@ impl Client {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// The next answer, of the length it says.
-    async fn receive(&mut self) -> Got {
-        self.receive_to(true).await
+    /// Receives the next response, with a body of its `Content-Length`.
+    async fn receive(&mut self) -> Received {
+        self.receive_with(true).await
     }
 
-    /// The next answer to a `HEAD`.
-    async fn receive_head(&mut self) -> Got {
-        self.receive_to(false).await
+    /// Receives the response to a `HEAD`.
+    async fn receive_head(&mut self) -> Received {
+        self.receive_with(false).await
     }
 
-    async fn receive_to(&mut self, with_body: bool) -> Got {
+    async fn receive_with(&mut self, with_body: bool) -> Received {
         let end = loop {
             match self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(end) => break end,
-                None => assert!(self.more().await, "closed in a head: {:?}", String::from_utf8_lossy(&self.buffer)),
+                None => {
+                    assert!(self.more().await, "closed in a head: {:?}", String::from_utf8_lossy(&self.buffer));
+                }
             }
         };
         let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap().trim_end().to_owned();
-        let mut got = Got { head, body: String::new() };
-        let length: usize = got.field("content-length").unwrap_or("0").parse().unwrap();
+        let mut received = Received { head, body: String::new() };
+        let length: usize = received.field("content-length").unwrap_or("0").parse().unwrap();
         if with_body {
             while self.buffer.len() < length {
-                assert!(self.more().await, "closed in a body: {got:?}");
+                assert!(self.more().await, "the host closed in a body: {received:?}");
             }
-            got.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
+            received.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
         }
-        got
+        received
     }
 
-    /// Reads once. False at the end.
+    /// Reads once. Returns false at the end of the stream.
     async fn more(&mut self) -> bool {
         let reading = tokio::time::timeout(Duration::from_secs(20), self.stream.read_buf(&mut self.buffer));
-        reading.await.expect("no answer").is_ok_and(|count| count > 0)
+        reading.await.expect("the host sends or closes").is_ok_and(|count| count > 0)
     }
 
-    /// That the host closes, with nothing more said.
-    async fn is_closed(&mut self) {
+    /// Asserts that the host closes the connection without sending anything else.
+    async fn assert_closed(&mut self) {
         while self.more().await {}
         assert_eq!(String::from_utf8_lossy(&self.buffer), "");
     }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Takes bodies of 10 bytes.
+/// A host that accepts bodies of up to 10 bytes.
 async fn small() -> Host {
     host().config(|http| http.max_body = 10).echo("POST x").start().await
 }
@@ -10,65 +10,66 @@ fn post(fields: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_up_to_the_limit_is_taken_and_one_byte_more_is_not() {
+async fn a_body_up_to_the_limit_is_accepted_and_one_byte_more_is_not() {
     let host = small().await;
-    let got = host.ask(&post("content-length: 10", "0123456789")).await;
-    assert!(got.body.contains("payload=Text(\"0123456789\")"), "{got:?}");
-    host.ask(&post("content-length: 11", "0123456789a")).await.is_problem(413, "payload-too-large");
-    let got = host.ask(&post("transfer-encoding: chunked", "5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n")).await;
-    assert!(got.body.contains("payload=Text(\"0123456789\")"), "{got:?}");
-    assert!(!got.body.contains("transfer-encoding"), "{got:?}");
-    let got = host.ask(&post("transfer-encoding: chunked", "5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n")).await;
-    got.is_problem(413, "payload-too-large");
-    assert_eq!(got.json()["module"], "m");
+    let received = host.send(&post("content-length: 10", "0123456789")).await;
+    assert!(received.body.contains("payload=Text(\"0123456789\")"), "{received:?}");
+    host.send(&post("content-length: 11", "0123456789a")).await.assert_problem(413, "payload-too-large");
+    let received = host.send(&post("transfer-encoding: chunked", "5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n")).await;
+    assert!(received.body.contains("payload=Text(\"0123456789\")"), "{received:?}");
+    assert!(!received.body.contains("transfer-encoding"), "{received:?}");
+    let received = host.send(&post("transfer-encoding: chunked", "5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n")).await;
+    received.assert_problem(413, "payload-too-large");
+    assert_eq!(received.json()["module"], "m");
 }
 
 #[tokio::test]
-async fn the_smaller_limit_of_server_and_module_holds() {
-    let host = host().config(|http| http.max_body = MAX_PAYLOAD + 1).route("POST x", |_, _| ok("taken")).start().await;
+async fn the_smaller_limit_of_server_and_module_applies() {
+    let host =
+        host().config(|http| http.max_body = MAX_PAYLOAD + 1).route("POST x", |_, _| ok("accepted")).start().await;
     let body = |length: u64| post(&format!("content-length: {length}"), &"x".repeat(length as usize));
-    assert_eq!(host.ask(&body(MAX_PAYLOAD)).await.status(), 200);
-    let over = host.ask(&body(MAX_PAYLOAD + 1)).await;
-    over.is_problem(413, "payload-too-large");
+    assert_eq!(host.send(&body(MAX_PAYLOAD)).await.status(), 200);
+    let over = host.send(&body(MAX_PAYLOAD + 1)).await;
+    over.assert_problem(413, "payload-too-large");
     assert!(over.json()["detail"].as_str().unwrap().contains("`limits.payload`"), "{over:?}");
 }
 
 #[tokio::test]
-async fn a_length_that_is_too_large_is_refused_before_the_body_is_there() {
-    small().await.ask(&post("content-length: 1000000", "")).await.is_problem(413, "payload-too-large");
+async fn a_length_that_is_too_large_is_rejected_before_the_body_arrives() {
+    small().await.send(&post("content-length: 1000000", "")).await.assert_problem(413, "payload-too-large");
 }
 
 #[tokio::test]
-async fn a_client_that_sends_on_still_sees_why_it_is_refused() {
+async fn a_client_that_keeps_sending_sees_why_it_was_rejected() {
     let host = small().await;
     let mut client = host.connect().await;
     client.send(&post("content-length: 4000000", &"x".repeat(4_000_000))).await;
-    client.receive().await.is_problem(413, "payload-too-large");
-    // Its body was read to the end, so the connection serves on.
+    client.receive().await.assert_problem(413, "payload-too-large");
+    // The host read the body to its end, so the connection stays open.
     client.send(&post("content-length: 1", "a")).await;
     assert_eq!(client.receive().await.status(), 200);
-    // The same where nobody wanted a body at all.
+    // The same for a body that the host does not need at all.
     client
         .send(&format!("POST /api/m/y HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n{}", "x".repeat(1_000_000)))
         .await;
-    client.receive().await.is_problem(404, "not-found");
+    client.receive().await.assert_problem(404, "not-found");
     client.send(&post("content-length: 1", "a")).await;
     assert_eq!(client.receive().await.status(), 200);
 }
 
 #[tokio::test]
-async fn a_slow_body_ends_the_connection() {
+async fn a_slow_body_closes_the_connection() {
     let host = host().config(|http| http.body_timeout = Duration::from_millis(20)).echo("POST x").start().await;
     let mut client = host.connect().await;
     client.send(&post("content-length: 5", "abc")).await;
-    let got = client.receive().await;
-    got.is_problem(408, "body-timeout");
-    assert_eq!(got.field("connection"), Some("close"));
-    client.is_closed().await;
+    let received = client.receive().await;
+    received.assert_problem(408, "body-timeout");
+    assert_eq!(received.field("connection"), Some("close"));
+    client.assert_closed().await;
 }
 
 #[tokio::test]
-async fn a_body_is_asked_for_only_when_it_is_wanted() {
+async fn the_host_sends_100_continue_only_for_a_body_that_it_accepts() {
     let host = small().await;
     let mut client = host.connect().await;
     client.send(&post("expect: 100-continue\r\ncontent-length: 3", "")).await;
@@ -76,11 +77,11 @@ async fn a_body_is_asked_for_only_when_it_is_wanted() {
     client.send("abc").await;
     assert!(client.receive().await.body.contains("payload=Text(\"abc\")"));
     client.send(&post("expect: 100-continue\r\ncontent-length: 300", "")).await;
-    client.receive().await.is_problem(413, "payload-too-large");
+    client.receive().await.assert_problem(413, "payload-too-large");
 }
 
 #[tokio::test]
-async fn the_content_type_makes_the_payload() {
+async fn the_content_type_decides_the_kind_of_payload() {
     let host = host().echo("POST x").start().await;
     let payload = async |fields: &str, body: &[u8]| {
         let mut client = host.connect().await;
@@ -88,9 +89,9 @@ async fn the_content_type_makes_the_payload() {
             .send(&format!("POST /api/m/x HTTP/1.1\r\nhost: h\r\n{fields}content-length: {}\r\n\r\n", body.len()))
             .await;
         client.stream.write_all(body).await.unwrap();
-        let got = client.receive().await;
-        let shown = got.body.split("payload=").nth(1).and_then(|rest| rest.split(" subdomain").next());
-        shown.map_or_else(|| got.json()["detail"].as_str().unwrap().to_owned(), str::to_owned)
+        let received = client.receive().await;
+        let shown = received.body.split("payload=").nth(1).and_then(|rest| rest.split(" subdomain").next());
+        shown.map_or_else(|| received.json()["detail"].as_str().unwrap().to_owned(), str::to_owned)
     };
     assert_eq!(payload("content-type: application/json\r\n", b"{}").await, "Text(\"{}\")");
     assert_eq!(payload("content-type: application/octet-stream\r\n", b"a").await, "Bytes([97])");
@@ -98,8 +99,8 @@ async fn the_content_type_makes_the_payload() {
     assert_eq!(payload("", b"a").await, "Text(\"a\")");
     assert_eq!(payload("", b"\xfc").await, "Bytes([252])");
     assert_eq!(payload("content-type: text/plain\r\n", b"").await, "None");
-    let expected = "`text/plain` is text, and byte 1 of the body is not UTF-8: send UTF-8, or another content type such as \
-                    application/octet-stream";
+    let expected = "the content type `text/plain` is text, but byte 1 of the body is not UTF-8: send UTF-8, or another \
+                    content type such as application/octet-stream";
     assert_eq!(payload("content-type: text/plain\r\n", b"a\xfc").await, expected);
 }
 
@@ -109,9 +110,9 @@ async fn a_body_in_another_transfer_coding_never_reaches_a_guest() {
     for coding in ["transfer-encoding: gzip, chunked", "transfer-encoding: gzip\r\ntransfer-encoding: chunked"] {
         let mut client = host.connect().await;
         client.send(&post(coding, "3\r\nabc\r\n0\r\n\r\n")).await;
-        let got = client.receive().await;
-        got.is_problem(501, "unknown-transfer-coding");
-        assert!(got.json()["detail"].as_str().unwrap().contains("`gzip, chunked`"), "{got:?}");
-        client.is_closed().await;
+        let received = client.receive().await;
+        received.assert_problem(501, "unknown-transfer-coding");
+        assert!(received.json()["detail"].as_str().unwrap().contains("`gzip, chunked`"), "{received:?}");
+        client.assert_closed().await;
     }
 }

@@ -1,0 +1,234 @@
+//! Builds every error response: a problem document and its header fields.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, StatusCode};
+
+use super::content::HttpResponse;
+use super::settings::Settings;
+use crate::call::{self, CallError, MAX_PATH, Trace};
+use crate::net::BudgetExceeded;
+
+/// The content type of a problem document.
+pub(super) const TYPE: &str = "application/problem+json";
+
+const HEADERS_TOO_LARGE: &str = "Request Header Fields Too Large";
+
+/// An error response. It is boxed so that a `Result` with it stays small.
+#[derive(Debug)]
+pub(crate) struct ProblemResponse(Box<Fields>);
+
+#[derive(Debug)]
+struct Fields {
+    problem: call::Problem,
+    /// The value of `Allow`.
+    allow: Option<HeaderValue>,
+    /// Whether to send `Retry-After`.
+    retry: bool,
+    /// Whether to close the connection.
+    close: bool,
+}
+
+impl From<call::Problem> for ProblemResponse {
+    fn from(problem: call::Problem) -> ProblemResponse {
+        ProblemResponse(Box::new(Fields { problem, allow: None, retry: false, close: false }))
+    }
+}
+
+impl ProblemResponse {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> ProblemResponse {
+        call::Problem::new(status, code, title, detail).into()
+    }
+
+    pub(super) fn bad_request(detail: impl Into<String>) -> ProblemResponse {
+        ProblemResponse::new(StatusCode::BAD_REQUEST, "bad-request", "Bad Request", detail)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> ProblemResponse {
+        ProblemResponse::new(StatusCode::NOT_FOUND, "not-found", "Not Found", detail)
+    }
+
+    pub(super) fn forbidden(detail: impl Into<String>) -> ProblemResponse {
+        ProblemResponse::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+
+    pub(super) fn method_not_allowed(method: &Method, methods: &[Method]) -> ProblemResponse {
+        let allow = allow(methods);
+        let detail =
+            format!("this route does not accept `{method}`: use one of {}", allow.to_str().unwrap_or_default());
+        let title = "Method Not Allowed";
+        let mut problem = ProblemResponse::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title, detail);
+        problem.0.allow = Some(allow);
+        problem
+    }
+
+    pub(super) fn too_large(max: u64, key: &str) -> ProblemResponse {
+        let detail = format!("a request body may have at most {max} bytes (`{key}`)");
+        ProblemResponse::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Payload Too Large", detail)
+    }
+
+    /// The path is longer than the path of any route can be.
+    pub(super) fn path_too_long(bytes: usize) -> ProblemResponse {
+        let detail = format!("the path after the module name has {bytes} bytes, but may have at most {MAX_PATH}");
+        ProblemResponse::new(StatusCode::URI_TOO_LONG, "uri-too-long", "URI Too Long", detail)
+    }
+
+    pub(super) fn too_many_headers(max: usize) -> ProblemResponse {
+        let detail = format!("a request may have at most {max} header fields (`http.maxHeaders`)");
+        ProblemResponse::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers-too-large",
+            HEADERS_TOO_LARGE,
+            detail,
+        )
+    }
+
+    /// hyper rejected the head with this status, so it never became a request.
+    pub(super) fn of_head(status: StatusCode, settings: &Settings) -> Option<ProblemResponse> {
+        let (fields, bytes) = (settings.max_headers, settings.max_header_bytes);
+        match status {
+            StatusCode::BAD_REQUEST => Some(ProblemResponse::bad_request(
+                "the request head is not valid HTTP/1.1: send the line `<method> <path> HTTP/1.1`, then fields \
+                 `<name>: <value>` with at most one length, and an empty line",
+            )),
+            StatusCode::URI_TOO_LONG => {
+                let detail = "the path and query of a request may have at most 65534 bytes";
+                Some(ProblemResponse::new(status, "uri-too-long", "URI Too Long", detail))
+            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                let detail = format!(
+                    "a request head may have at most {fields} header fields (`http.maxHeaders`) and {bytes} bytes \
+                     (`http.maxHeaderBytes`)"
+                );
+                Some(ProblemResponse::new(status, "headers-too-large", HEADERS_TOO_LARGE, detail))
+            }
+            _ => None,
+        }
+    }
+
+    /// The body has a transfer coding that hyper does not decode.
+    pub(super) fn unknown_coding(coding: &str) -> ProblemResponse {
+        let detail = format!(
+            "the transfer coding `{coding}` is not supported: send `Transfer-Encoding: chunked` or a \
+             `Content-Length`, and declare compression in `Content-Encoding`"
+        );
+        let title = "Unknown Transfer Coding";
+        let mut problem = ProblemResponse::new(StatusCode::NOT_IMPLEMENTED, "unknown-transfer-coding", title, detail);
+        problem.0.close = true;
+        problem
+    }
+
+    pub(super) fn slow_body(limit: Duration) -> ProblemResponse {
+        let detail = format!("the request body did not arrive within {limit:?} (`http.bodyTimeout`)");
+        let mut problem = ProblemResponse::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "Request Timeout", detail);
+        problem.0.close = true;
+        problem
+    }
+
+    /// Connections buffer too many bytes to accept this request.
+    pub(super) fn budget_exceeded(error: BudgetExceeded) -> ProblemResponse {
+        let detail = error.to_string();
+        let mut problem = ProblemResponse::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded", detail);
+        problem.0.retry = true;
+        problem
+    }
+
+    pub(super) fn invalid_reply(detail: impl Into<String>) -> ProblemResponse {
+        ProblemResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid-reply", "Invalid Reply", detail)
+    }
+
+    /// The host itself panicked.
+    pub(super) fn internal() -> ProblemResponse {
+        let detail = "the host failed to answer this request: see its log for the reason";
+        ProblemResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal Server Error", detail)
+    }
+
+    /// The call failed.
+    pub(super) fn of_call(error: CallError) -> ProblemResponse {
+        let retry = matches!(error, CallError::Overloaded(_) | CallError::Unavailable(_));
+        let mut problem = ProblemResponse::from(call::Problem::from(error));
+        problem.0.retry = retry;
+        problem
+    }
+
+    /// Adds the name of the module.
+    pub(super) fn with_module(mut self, module: &str) -> ProblemResponse {
+        self.0.problem.module = Some(module.to_owned());
+        self
+    }
+
+    /// Adds the trace, which is in the log too.
+    pub(super) fn with_trace(mut self, trace: Trace) -> ProblemResponse {
+        self.0.problem.trace = Some(trace);
+        self
+    }
+
+    pub(super) fn document(self) -> String {
+        self.0.problem.document().to_string()
+    }
+
+    pub(super) fn into_response(self) -> HttpResponse {
+        let status = self.0.problem.status;
+        let mut response = HttpResponse::new(self.0.problem.document().to_string().into());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
+        if let Some(allow) = self.0.allow {
+            headers.insert(ALLOW, allow);
+        }
+        if self.0.retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.0.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Returns the value of `Allow` for a route that has these methods.
+pub(super) fn allow(methods: &[Method]) -> HeaderValue {
+    let mut text = String::new();
+    for method in methods {
+        _ = write!(text, "{method}, ");
+        if *method == Method::GET {
+            text.push_str("HEAD, ");
+        }
+    }
+    text.push_str("OPTIONS");
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("OPTIONS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_error_has_its_status() {
+        let text = || "x".to_owned();
+        let all = [
+            (CallError::Timeout, 504, false),
+            (CallError::NotFound(text()), 404, false),
+            (CallError::Forbidden(text()), 403, false),
+            (CallError::Overloaded(text()), 503, true),
+            (CallError::Crashed(text()), 500, false),
+            (CallError::Unavailable(text()), 503, true),
+            (CallError::WouldDeadlock(text()), 508, false),
+            (CallError::TooDeep(text()), 508, false),
+            (CallError::Invalid(text()), 400, false),
+        ];
+        for (error, status, retry) in all {
+            let code = error.code();
+            let response = ProblemResponse::of_call(error).into_response();
+            assert_eq!(response.status(), status, "{code}");
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), retry, "{code}");
+        }
+    }
+}
