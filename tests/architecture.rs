@@ -1,5 +1,7 @@
-//! Which part may use which: the whole table. A file of the library or the program without a row fails.
+//! Checks which part of the library and the program may use which. A file without a row in the
+//! table fails the test.
 
+mod dependencies;
 mod loops;
 
 use std::collections::BTreeMap;
@@ -8,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::root;
 
-/// A part, and the parts below it that it may name. `call`, `config` and `ports` are plain data and traits for all.
-const TABLE: &[(&str, &[&str])] = &[
+/// Each part, and the parts below it that it may use. Many may use `call`, `config` and `ports`,
+/// which are plain data and traits.
+const ALLOWED: &[(&str, &[&str])] = &[
     ("call", &[]),
     ("api", &["call"]),
     ("files", &[]),
@@ -33,7 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "triggers", "worker",
         ],
     ),
-    // The program has what the library makes public.
+    // The program uses only what the library makes public.
     ("cli", &["api", "settings", "tooling"]),
     (
         "tooling",
@@ -46,8 +49,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lib", &["config"]),
 ];
 
-/// Crates that only some parts may know.
-const OUTSIDE: &[(&str, &[&str])] = &[
+/// Crates that only some parts may use.
+const RESTRICTED_CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["bindings", "engine", "registry", "isolate", "host"]),
     ("wasmtime_wasi", &["isolate"]),
     ("wasmtime_wasi_http", &["isolate"]),
@@ -57,9 +60,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["cli"]),
 ];
 
-/// Crates of the command line, which an embedder of the library must not inherit.
-const PROGRAM_ONLY: [&str; 3] = ["clap", "tracing-appender", "tracing-subscriber"];
-
+/// Finds all Rust files below a folder.
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -71,22 +72,22 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file without comments and without its unit tests.
+/// Returns the code of a file without its comments and unit tests.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// Every file of both crates: its path in the checkout, its part, its code, and the parts that it
-/// names. The program is one part, which names those of the library.
+/// Returns every file of both crates: its path in the repository, its part, its code, and the parts
+/// that it uses. The program is a single part, and uses parts of the library.
 fn files() -> Vec<(PathBuf, String, String, Vec<String>)> {
     let mut files = Vec::new();
     for (src, prefix) in [("host/src", "crate::"), ("cli/src", "fanfare::")] {
         let src = root().join(src);
         let mut found = Vec::new();
         sources(&src, &mut found);
-        assert!(found.len() > 20, "the sources are found");
+        assert!(found.len() > 20, "there are too few source files");
         for path in found {
             let first = path.strip_prefix(&src).unwrap().components().next().unwrap();
             let part = first.as_os_str().to_str().unwrap().trim_end_matches(".rs");
@@ -99,7 +100,7 @@ fn files() -> Vec<(PathBuf, String, String, Vec<String>)> {
     files
 }
 
-/// The parts that a file names behind a prefix such as `crate::`, groups within groups too.
+/// Returns the parts that a file names after a prefix such as `crate::`, also in nested groups.
 fn used(code: &str, prefix: &str) -> Vec<String> {
     let mut used = Vec::new();
     for (at, _) in code.match_indices(prefix) {
@@ -127,33 +128,33 @@ fn used(code: &str, prefix: &str) -> Vec<String> {
     used
 }
 
-/// The name that a text begins with.
+/// Returns the identifier at the beginning of a text.
 fn name(text: &str) -> String {
     text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// Whether a file names a crate.
-fn knows(code: &str, outside: &str) -> bool {
-    code.match_indices(outside).any(|(at, _)| {
-        let (before, after) = (code[..at].chars().next_back(), &code[at + outside.len()..]);
+/// Whether a file uses a crate.
+fn uses_crate(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let (before, after) = (code[..at].chars().next_back(), &code[at + name.len()..]);
         let whole = before.is_none_or(|c| !c.is_alphanumeric() && c != '_');
         whole && (after.starts_with("::") || after.starts_with(';'))
     })
 }
 
 #[test]
-fn groups_are_read_to_their_end() {
+fn names_in_nested_groups_are_found() {
     let code = "use crate::{call::{Call, context::{A, B}}, host, isolate::Slot};\nfn f() { crate::worker::start(); }";
     assert_eq!(used(code, "crate::"), ["call", "host", "isolate", "worker"]);
     assert_eq!(used("use crate::{\n    call,\n};", "crate::"), ["call"]);
     assert_eq!(used("use fanfare::{call, host::Host};\nuse crate::client;", "fanfare::"), ["call", "host"]);
-    assert!(knows("use wasmtime::Store;", "wasmtime") && knows("use hyper;", "hyper"));
-    assert!(!knows("use wasmtime_wasi::WasiCtx;", "wasmtime") && !knows("use my_hyper::x;", "hyper"));
+    assert!(uses_crate("use wasmtime::Store;", "wasmtime") && uses_crate("use hyper;", "hyper"));
+    assert!(!uses_crate("use wasmtime_wasi::WasiCtx;", "wasmtime") && !uses_crate("use my_hyper::x;", "hyper"));
 }
 
 #[test]
-fn arrows_go_down_only() {
-    let table: BTreeMap<&str, &[&str]> = TABLE.iter().copied().collect();
+fn a_part_uses_only_the_parts_below_it() {
+    let table: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
     let mut faults = Vec::new();
     for (file, part, code, used) in files() {
         let Some(allowed) = table.get(part.as_str()) else {
@@ -165,9 +166,9 @@ fn arrows_go_down_only() {
                 faults.push(format!("{}: {part} may not use {used}", file.display()));
             }
         }
-        for (outside, parts) in OUTSIDE {
-            if knows(&code, outside) && !parts.contains(&part.as_str()) {
-                faults.push(format!("{}: {part} may not know {outside}", file.display()));
+        for (name, parts) in RESTRICTED_CRATES {
+            if uses_crate(&code, name) && !parts.contains(&part.as_str()) {
+                faults.push(format!("{}: {part} may not use the crate {name}", file.display()));
             }
         }
     }
@@ -175,45 +176,31 @@ fn arrows_go_down_only() {
 }
 
 #[test]
-fn only_net_knows_what_kind_a_stream_is() {
-    // The program's commands are clients.
+fn only_net_knows_the_transport_of_a_stream() {
+    // The commands of the program are clients, which open their own streams.
     let served = files().into_iter().filter(|(_, part, ..)| !matches!(part.as_str(), "net" | "cli"));
     let served = served.filter(|(path, ..)| !path.to_string_lossy().contains("tests"));
     let kinds = ["TcpStream", "TcpListener", "UnixStream"];
     let named = served.filter(|(_, _, code, _)| kinds.iter().any(|kind| code.contains(kind)));
     let named: Vec<_> = named.map(|(path, ..)| path).collect();
-    assert!(named.is_empty(), "{named:?} name a kind of stream");
+    assert!(named.is_empty(), "these files name a transport: {named:?}");
 }
 
 #[test]
-fn dispatch_knows_neither_wasm_nor_http_servers() {
+fn dispatch_uses_neither_wasm_nor_http_servers() {
     let files: Vec<_> = files().into_iter().filter(|(_, part, ..)| part == "dispatch").collect();
-    assert!(files.len() > 3, "the sources are found");
+    assert!(files.len() > 3, "there are too few source files");
     for (file, _, code, used) in files {
-        for outside in ["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser", "hyper", "hyper_util"] {
-            assert!(!knows(&code, outside), "{} names {outside}", file.display());
+        for name in ["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser", "hyper", "hyper_util"] {
+            assert!(!uses_crate(&code, name), "{} uses the crate {name}", file.display());
         }
         for part in ["bindings", "engine", "triggers", "admin"] {
-            assert!(!used.iter().any(|used| used == part), "{} names {part}", file.display());
+            assert!(!used.iter().any(|used| used == part), "{} uses {part}", file.display());
         }
     }
 }
 
-#[test]
-fn the_library_depends_on_no_crate_of_the_command_line() {
-    let dependencies = |manifest: &str| -> Vec<String> {
-        let text = fs::read_to_string(root().join(manifest)).unwrap();
-        let names = text.lines().filter_map(|line| line.split_once(" = "));
-        names.map(|(name, _)| name.to_owned()).collect()
-    };
-    let (library, program) = (dependencies("host/Cargo.toml"), dependencies("cli/Cargo.toml"));
-    for name in PROGRAM_ONLY {
-        assert!(program.iter().any(|dependency| dependency == name), "the program does not use {name}");
-        assert!(!library.iter().any(|dependency| dependency == name), "the library depends on {name}");
-    }
-}
-
-/// The names that the library exports to embedders. What the program and the tests need besides is in `tooling`.
+/// The names that the library exports to embedders. The program and the tests also use `tooling`.
 const PUBLIC: &[&str] = &[
     "BindError",
     "Config",
@@ -233,7 +220,7 @@ const PUBLIC: &[&str] = &[
 ];
 
 #[test]
-fn the_library_exports_what_an_embedder_needs_and_nothing_else() {
+fn the_library_exports_only_the_listed_names() {
     let code = code(&root().join("host/src/lib.rs"));
     let mut exported: Vec<String> =
         code.match_indices("\npub mod ").map(|(at, found)| name(&code[at + found.len()..])).collect();

@@ -1,7 +1,7 @@
-//! Files of the library do not import each other in a loop.
+//! Checks that no files of the library import each other in a loop.
 //!
-//! A file imports another one when it names something of it, by `use` or by a path. A `pub use` only
-//! forwards a name: who imports that name imports the file behind it.
+//! A file imports another file if it names an item of it, in a `use` or in a path. A `pub use` only
+//! forwards a name: a file that imports the forwarded name imports the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,14 +9,14 @@ use std::path::Path;
 use super::{code, sources};
 use crate::harness::root;
 
-/// A module, by the names that lead to it; the root of the crate is empty.
+/// The path of a module from the root of the crate, which is empty itself.
 type Module = Vec<String>;
 
 #[derive(Default)]
 struct File {
-    /// What it names, as absolute paths.
+    /// The absolute paths of all items that it names.
     imports: Vec<Module>,
-    /// Names that it forwards, and where they lead.
+    /// The names that it forwards, with the absolute paths of their items.
     forwards: BTreeMap<String, Module>,
 }
 
@@ -35,7 +35,7 @@ impl Files {
         Files(texts.iter().map(|(module, text)| (module.clone(), file(module, text, &is_module))).collect())
     }
 
-    /// The file that a path leads to, through names that others forward.
+    /// Returns the file that defines the item of a path. Follows names that other files forward.
     fn target(&self, path: &[String], depth: usize) -> Option<&Module> {
         let length = (0..=path.len()).rev().find(|length| self.0.contains_key(&path[..*length]))?;
         let (module, file) = self.0.get_key_value(&path[..length])?;
@@ -50,7 +50,7 @@ impl Files {
         imports.filter(|target| *target != module && !target.is_empty()).collect()
     }
 
-    /// Every group of files that lead to each other.
+    /// Returns every group of files that import each other, directly or through others.
     fn loops(&self) -> Vec<Vec<String>> {
         let edges: BTreeMap<&Module, BTreeSet<&Module>> =
             self.0.keys().map(|module| (module, self.imports_of(module))).collect();
@@ -84,7 +84,7 @@ fn file(module: &Module, text: &str, is_module: &impl Fn(&[String]) -> bool) -> 
     let mut file = File::default();
     let mut rest = String::new();
     for statement in text.split_inclusive(';') {
-        // What follows the last line break or brace before `use`.
+        // Only a `use` at the start of a line or block is an import.
         let found = statement.rfind("use ").filter(|at| {
             let before = statement[..*at].trim_end_matches(' ');
             let before = before.strip_suffix("pub").or_else(|| before.strip_suffix("pub(super)")).unwrap_or(before);
@@ -114,7 +114,7 @@ fn file(module: &Module, text: &str, is_module: &impl Fn(&[String]) -> bool) -> 
     file
 }
 
-/// Every path of a `use` tree.
+/// Returns every path of a `use` tree.
 fn expand(tree: &str) -> Vec<Vec<String>> {
     let names = |text: &str| {
         let names = text.split("::").map(|name| name.trim().split(" as ").next().unwrap_or_default().to_owned());
@@ -141,7 +141,7 @@ fn expand(tree: &str) -> Vec<Vec<String>> {
     parts.flat_map(|part| expand(part)).map(|rest| [names(before), rest].concat()).collect()
 }
 
-/// Every path in code, such as `crate::call::Call` or `instance::start`.
+/// Returns every path in the code, such as `crate::call::Call` or `instance::start`.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let words = code.split(|c: char| !is_name(c) && c != ':').filter(|word| word.contains("::"));
@@ -151,7 +151,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The path from the crate's root; `None` when it leads out of the crate.
+/// Returns a path from the root of the crate, or `None` if it leads out of the crate.
 fn absolute(module: &Module, path: &[String], is_module: &impl Fn(&[String]) -> bool) -> Option<Module> {
     let supers = path.iter().take_while(|name| *name == "super").count();
     match path.first()?.as_str() {
@@ -180,7 +180,7 @@ fn a_loop_is_found() {
 #[test]
 fn no_files_import_each_other_in_a_loop() {
     let files = Files::read(&root().join("host/src"));
-    assert!(files.0.len() > 100, "the sources are found");
+    assert!(files.0.len() > 100, "there are too few source files");
     let loops: Vec<String> = files.loops().iter().map(|files| files.join(", ")).collect();
     assert!(loops.is_empty(), "these files import each other:\n{}", loops.join("\n"));
 }
