@@ -1,27 +1,27 @@
-//! Hostile modules, guests and clients against the real program, with a bound on its memory.
+//! Hostile modules, guests and clients attack the real program, whose memory is limited.
 
-mod bound;
 mod clients;
 mod folders;
-mod steady;
+mod memory_limit;
+mod steady_client;
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cli::project::{Project, Serving};
-use bound::Bound;
-use steady::Steady;
+use memory_limit::MemoryLimit;
+use steady_client::SteadyClient;
 
-/// The most memory that the host and its children may take, in bytes.
-const MOST: u64 = 2_000_000_000;
+/// The memory limit of the host and its child processes, in bytes.
+const LIMIT: u64 = 2_000_000_000;
 
-/// The most that the host takes of it under these attacks: `http.maxBuffered`, `limits.queued` in
-/// both workers, and the rest.
-const PEAK: u64 = 1_400_000_000;
+/// The maximum memory that the host itself may use under these attacks, in bytes:
+/// `http.maxBuffered`, `limits.queued` in both workers, and the rest of the host.
+const MAX_PEAK: u64 = 1_400_000_000;
 
-/// Calls of the guest `hostile` that make the host hold as much as it lets them, some at once, a
-/// few times over.
+/// Calls the guest `hostile` so that the host buffers as much as it allows: six kinds of calls at
+/// once, four times.
 async fn guests(serving: &Serving) {
     let calls = [
         ("subdomains", json!({ "times": 50, "mib": 20 })),
@@ -40,19 +40,19 @@ async fn guests(serving: &Serving) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_holds_memory_all_at_once_fails_no_request_of_a_good_module() {
+async fn attacks_on_the_hosts_memory_fail_no_request_of_a_good_module() {
     let project = Project::with(&["flags", "hostile", "echo"]).config(json!({
         "swap": { "watch": true, "poll": "1h", "settle": "0ms" },
         "modules": { "hostile": { "limits": { "cpu": "2s", "timeout": "5s" } } },
     }));
-    let bound = Bound::of(MOST);
-    let serving = project.start(project.shell(&bound.script(), &["serve"])).await;
-    bound.watch(serving.pid());
+    let limit = MemoryLimit::new(LIMIT);
+    let serving = project.start(project.shell(&limit.script(), &["serve"])).await;
+    limit.watch(serving.pid());
     folders::pin(&project, &serving, "echo").await;
 
-    let good = Steady::start(serving.http, "/api/flags/dark-mode");
+    let good = SteadyClient::start(serving.http, "/api/flags/dark-mode");
     let (unread, endless, ..) = tokio::join!(
-        clients::unread_answers(serving.http, 12),
+        clients::unread_responses(serving.http, 12),
         clients::endless_bodies(serving.http, 12),
         guests(&serving),
         folders::deep_route(&project, &serving),
@@ -68,9 +68,9 @@ async fn what_holds_memory_all_at_once_fails_no_request_of_a_good_module() {
     assert_eq!(serving.operator("GET", "/livez").await.status, 200);
     assert_eq!(serving.get("/api/flags/dark-mode").await.status, 404);
     let peak = serving.peak_memory();
-    println!("{answered} requests of a good module answered; peak of the host's memory: {peak} bytes");
-    assert!(peak < PEAK, "{peak}");
+    println!("{answered} requests of a good module answered; peak memory of the host: {peak} bytes");
+    assert!(peak < MAX_PEAK, "{peak}");
     drop((unread, endless));
     serving.signal(Signal::KILL);
-    bound.end(serving).await;
+    limit.end(serving).await;
 }

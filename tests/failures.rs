@@ -1,4 +1,5 @@
-//! What goes wrong in a guest, or around it, and what that costs: itself, and nobody else.
+//! Failures of guests, startups, modules and the host itself. Each affects only the module that
+//! causes it.
 
 mod cpu;
 mod crash;
@@ -7,7 +8,7 @@ mod fresh;
 mod leaks;
 mod output;
 mod panics;
-pub mod refused;
+pub mod rejected;
 mod restarts;
 mod serial;
 mod startup;

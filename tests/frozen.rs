@@ -1,4 +1,4 @@
-//! Components of earlier versions of the contract, as they were: they load and pass for ever.
+//! Components that were built for earlier versions of the contract must load and work for ever.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,18 +16,18 @@ fn folder(version: &str) -> PathBuf {
     root().join("tests/guests/frozen").join(version)
 }
 
-/// The files below a folder.
+/// Returns all files below a folder.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// As `sha256sum` prints it.
+/// Returns the digest of a file, as `sha256sum` prints it.
 fn digest(path: &Path) -> String {
     Sha256::digest(fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A host with every component that is kept for a version.
+/// Starts a host with every frozen component of a version, and returns their names too.
 async fn host_with(version: &str) -> (Started, Vec<String>) {
     let mut names: Vec<String> = fs::read_dir(folder(version))
         .unwrap()
@@ -43,7 +43,7 @@ async fn host_with(version: &str) -> (Started, Vec<String>) {
 }
 
 #[tokio::test]
-async fn components_of_0_1_0_load_and_pass() {
+async fn components_of_0_1_0_load_and_work() {
     let (host, names) = host_with("0.1.0").await;
     assert!(names.len() >= 9, "{names:?}");
     let status = host.status().await;
@@ -71,14 +71,14 @@ async fn components_of_0_1_0_load_and_pass() {
 }
 
 #[test]
-fn what_is_frozen_never_changes() {
+fn frozen_components_never_change() {
     let folder = folder("0.1.0");
     let sums = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
     let mut sums: BTreeMap<&str, &str> =
         sums.lines().map(|line| line.split_once("  ").map(|(sum, name)| (name, sum)).unwrap()).collect();
     for file in files(&folder).iter().filter(|file| !file.ends_with("SHA256SUMS")) {
         let name = file.strip_prefix(&folder).unwrap().to_str().unwrap();
-        assert_eq!(sums.remove(name), Some(&*digest(file)), "{name} is not what was frozen");
+        assert_eq!(sums.remove(name), Some(&*digest(file)), "{name} differs from the frozen file");
     }
-    assert!(sums.is_empty(), "gone: {sums:?}");
+    assert!(sums.is_empty(), "these files are missing: {sums:?}");
 }

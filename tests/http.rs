@@ -1,7 +1,7 @@
-//! HTTP end to end: from a client's bytes to a guest and back.
+//! HTTP end to end, from a client to a guest and back.
 
 mod connections;
 mod errors;
 mod http2;
 mod requests;
-mod tenants;
+mod subdomains;

@@ -1,4 +1,4 @@
-//! The contract in each language, without an SDK: see `tests/guests/languages`.
+//! Guests that implement the contract in each language without an SDK (`tests/guests/languages`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::harness::{Connection, Started, TestHost, eventually, not_run, root};
 
-/// A language, and whether its calls run side by side in one instance.
+/// The guest of one language.
 struct Language {
     name: &'static str,
+    /// Whether one instance runs several calls at once.
     concurrent: bool,
 }
 
@@ -27,7 +28,8 @@ impl Language {
         places.into_iter().map(|place| root().join(place)).find(|path| path.exists())
     }
 
-    /// A host with this guest on one worker, beside `waits` under the name `echo`. `None` when it is not built.
+    /// Starts a host with one worker, this guest, and `waits` under the name `echo`. Returns `None`
+    /// if the guest is not built.
     async fn start(&self) -> Option<Started> {
         let name = self.name;
         let Some(component) = self.component() else {
@@ -70,7 +72,7 @@ impl Language {
         if self.concurrent {
             self.holds_until_another_call_releases(&host).await;
         }
-        assert_eq!(host.slot(self.name, 0).await["restarts"], 0, "it lived through all of it");
+        assert_eq!(host.slot(self.name, 0).await["restarts"], 0, "the instance survives all of it");
     }
 
     async fn echoes(&self, host: &Started) {
@@ -89,8 +91,8 @@ impl Language {
     async fn waits(&self, host: &Started) {
         let waited = host.post(&self.path("wait"), "echo/ok").await;
         assert_eq!(waited.status, 200, "{}", waited.text());
-        let refused = host.post(&self.path("wait"), "echo/nothing").await;
-        assert_eq!(refused.code(), "not-found");
+        let unknown = host.post(&self.path("wait"), "echo/nothing").await;
+        assert_eq!(unknown.code(), "not-found");
         let forbidden = host.post(&self.path("wait"), "flags/all").await;
         assert_eq!(forbidden.code(), "forbidden");
     }
@@ -102,7 +104,8 @@ impl Language {
         eventually("the broadcast runs", arrived).await;
     }
 
-    /// Two calls in flight, each of which waits twice: what they import carries their own id.
+    /// Runs two calls at once, each of which waits twice: their imports carry the id of the right
+    /// call.
     async fn is_charged(&self, host: &Started) {
         let traces = [1, 2].map(|number: u32| format!("{number:08x}{:024x}", std::process::id()));
         let call = async |trace: &str| {
@@ -130,7 +133,7 @@ impl Language {
             held.spawn(async move { Connection::open(address).await.send("POST", &path, &[], "").await });
         }
         let holding = || async { host.slot(self.name, 0).await["inFlight"] == HELD };
-        eventually("the calls are held", holding).await;
+        eventually("the calls wait", holding).await;
         assert_eq!(host.post(&self.path("release"), "").await.text(), HELD.to_string());
         while let Some(answer) = held.join_next().await {
             assert_eq!(answer.unwrap().status, 200);
@@ -164,9 +167,9 @@ async fn starlingmonkey_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn guests_that_block_are_known_to_be_serial() {
+async fn a_guest_that_blocks_is_detected_as_serial() {
     for language in [C, RUST] {
-        let host = language.start().await.expect("checked in");
+        let host = language.start().await.expect("this guest is checked in");
         let status = host.status().await;
         let listed =
             status["modules"].as_array().unwrap().iter().find(|module| module["name"] == language.name).unwrap();

@@ -1,15 +1,16 @@
-//! Every limit just under and just over, and every way for a call to fail. What has no test here fails the last ones.
+//! Tests every limit just below and just above its value, and every error of a call. The last three
+//! tests fail if a limit or an error has no test.
 
-mod computing;
+mod call;
+mod component;
 mod constant;
 mod errors;
-mod heavy;
-mod holding;
 mod http;
-mod lines;
-mod second;
+mod instance;
+mod log;
+mod second_module;
 mod settings;
-mod time;
+mod timeouts;
 mod waiting;
 
 use std::fs;
@@ -21,7 +22,7 @@ use serde_json::Value;
 use crate::harness::root;
 use crate::{cli, failures};
 
-/// A test for each name, and all the names.
+/// Defines one test for each name, and a constant with all the names.
 macro_rules! tests_of {
     ($(#[$doc:meta])* $all:ident: $($name:literal => $module:ident::$test:ident,)*) => {
         $(#[$doc])*
@@ -36,30 +37,30 @@ macro_rules! tests_of {
 }
 
 tests_of! {
-    /// `limits.*` of a module.
+    /// The limits of a module: `limits.*`.
     LIMITS:
-    "memory" => holding::memory,
-    "timeout" => time::timeout,
-    "cpu" => computing::cpu,
+    "memory" => instance::memory,
+    "timeout" => timeouts::timeout,
+    "cpu" => call::cpu,
     "concurrency" => waiting::concurrency,
     "nested" => waiting::nested,
     "mailbox" => waiting::mailbox,
     "broadcasts" => waiting::broadcasts,
     "queued" => waiting::queued,
-    "payload" => computing::payload,
-    "hostcallFuel" => computing::hostcall_fuel,
-    "tables" => holding::tables,
-    "handles" => holding::handles,
-    "logRate" => lines::log_rate,
-    "logLine" => lines::log_line,
-    "startup" => time::startup,
-    "abandonAfter" => time::abandon_after,
-    "maxLeaked" => time::max_leaked,
+    "payload" => call::payload,
+    "hostcallFuel" => call::hostcall_fuel,
+    "tables" => instance::tables,
+    "handles" => instance::handles,
+    "logRate" => log::log_rate,
+    "logLine" => log::log_line,
+    "startup" => timeouts::startup,
+    "abandonAfter" => timeouts::abandon_after,
+    "maxLeaked" => timeouts::max_leaked,
     "background" => waiting::background,
 }
 
 tests_of! {
-    /// What else bounds something in `fanfare.json`.
+    /// The other settings of `fanfare.json` that limit something.
     SETTINGS:
     "workers" => settings::workers,
     "http.cors.maxAge" => http::cors_max_age,
@@ -74,10 +75,10 @@ tests_of! {
     "http.headerTimeout" => http::header_timeout,
     "http.idleTimeout" => http::idle_timeout,
     "engine.tick" => settings::tick,
-    "engine.maxInstances" => heavy::max_instances,
-    "engine.maxMemories" => heavy::max_memories,
-    "engine.maxInstanceSize" => heavy::max_instance_size,
-    "engine.addressSpace" => heavy::address_space,
+    "engine.maxInstances" => component::max_instances,
+    "engine.maxMemories" => component::max_memories,
+    "engine.maxInstanceSize" => component::max_instance_size,
+    "engine.addressSpace" => component::address_space,
     "isolate.restartBackoff" => settings::restart_backoff,
     "isolate.restartBackoffMax" => settings::restart_backoff_max,
     "isolate.maxRestarts" => settings::max_restarts,
@@ -88,7 +89,7 @@ tests_of! {
     "shutdown.linger" => settings::linger,
 }
 
-/// The same, with a test that stands elsewhere.
+/// Settings that limit something, and have their test in another file.
 const ELSEWHERE: &[(&str, fn())] = &[
     ("engine.compileMemory", cli::compile::a_compilation_above_compile_memory_is_refused),
     ("engine.compileTimeout", cli::compile::a_compilation_above_compile_timeout_is_refused_and_ended),
@@ -102,11 +103,11 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("swap.quiesce", crate::swap::quiesce),
     ("swap.timeout", crate::swap::timeout),
     ("swap.state", crate::swap::state),
-    ("limits.max", failures::refused::asks_for_more_than_the_ceiling),
+    ("limits.max", failures::rejected::a_limit_above_the_ceiling_is_rejected),
 ];
 
 tests_of! {
-    /// The codes of errors.
+    /// The codes of call errors.
     ERRORS:
     "failure" => errors::failure,
     "timeout" => errors::timed_out,
@@ -126,7 +127,7 @@ fn assert_same<'a>(tested: &[&'a str], wanted: impl IntoIterator<Item = &'a str>
     let (mut tested, mut wanted) = (tested.to_vec(), wanted.into_iter().collect::<Vec<_>>());
     tested.sort_unstable();
     wanted.sort_unstable();
-    assert_eq!(tested, wanted, "left: what has a test; right: what needs one");
+    assert_eq!(tested, wanted, "left: the names that have a test, right: the names that need one");
 }
 
 #[test]
@@ -134,7 +135,8 @@ fn every_limit_has_a_test() {
     assert_same(LIMITS, Limits::KEYS.iter().copied());
 }
 
-/// The keys below this part of a schema whose values have a largest one, with all of `limits.max` as one.
+/// Finds the keys below this part of a schema that have a `maximum`. All keys of `limits.max` count
+/// as one.
 fn bounds(schema: &Value, part: &Value, path: &str, found: &mut Vec<String>) {
     let part = part.get("anyOf").map_or(part, |either| &either[0]);
     let target = part.get("$ref").and_then(|target| target.as_str()?.strip_prefix('#'));
@@ -150,7 +152,7 @@ fn bounds(schema: &Value, part: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_bound_of_the_settings_has_a_test() {
+fn every_limiting_setting_has_a_test() {
     let schema = fs::read(root().join("schema/fanfare.schema.json")).unwrap();
     let schema: Value = serde_json::from_slice(&schema).unwrap();
     let mut found = Vec::new();

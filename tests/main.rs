@@ -1,4 +1,4 @@
-//! The integration tests: real hosts on free ports, real modules, real clients.
+//! The integration tests. Each starts a real host on free ports, with real modules and clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

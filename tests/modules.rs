@@ -1,4 +1,4 @@
-//! The example modules, as their users call them.
+//! The example modules, called as their users call them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::{Connection, TestHost, eventually};
 
 #[tokio::test]
-async fn test_party_reaches_every_worker_and_names_the_one_that_emitted() {
+async fn a_broadcast_of_test_party_reaches_every_worker_and_marks_the_caller() {
     let host = TestHost::with("test-party").start().await;
     let receipt = host.post("/api/test-party/test/feat/emit", r#"{"n":1}"#).await.json();
     assert_eq!((&receipt["accepted"], &receipt["seq"]), (&json!(2), &json!(1)));
@@ -25,14 +25,14 @@ async fn test_party_reaches_every_worker_and_names_the_one_that_emitted() {
 }
 
 #[tokio::test]
-async fn the_inner_route_of_a_broadcast_is_closed_to_the_outside() {
+async fn the_inner_route_of_a_broadcast_is_forbidden_over_http() {
     let host = TestHost::with("test-party").start().await;
     let answer = host.post("/api/test-party/test/feat/broadcast", "{}").await;
     assert_eq!((answer.status, answer.code()), (403, "forbidden".to_owned()));
 }
 
 #[tokio::test]
-async fn a_flag_set_through_one_worker_is_there_in_all() {
+async fn a_flag_that_is_set_in_one_worker_is_set_in_all() {
     let host = TestHost::with("flags").start().await;
     assert_eq!(host.request("PUT", "/api/flags/dark", &[], "true").await.status, 200);
     for worker in ["worker-0", "worker-1"] {
@@ -44,7 +44,7 @@ async fn a_flag_set_through_one_worker_is_there_in_all() {
 }
 
 #[tokio::test]
-async fn a_new_instance_of_flags_catches_up_from_another_worker() {
+async fn a_new_instance_of_flags_gets_the_flags_from_another_worker() {
     let armed = Arc::new(AtomicBool::new(false));
     let probe = armed.clone();
     let host = TestHost::with("flags")
@@ -63,9 +63,10 @@ async fn a_new_instance_of_flags_catches_up_from_another_worker() {
     assert_eq!(answer["payload"], r#"{"on":true}"#);
 }
 
-/// The bindings' own record of a call is freed: 152 bytes a call would be more than this instance may have.
+/// The bindings free their record of each call. A leak of 152 bytes per call would exceed the
+/// memory limit of this instance.
 #[tokio::test]
-async fn an_instance_that_stays_does_not_grow_with_its_calls() {
+async fn an_instance_does_not_grow_with_its_calls() {
     let host = TestHost::with("flags").workers(1).limit("flags", "memory", "4MiB").start().await;
     let mut connection = Connection::open(host.http).await;
     for _ in 0..30_000 {
@@ -74,9 +75,9 @@ async fn an_instance_that_stays_does_not_grow_with_its_calls() {
     assert_eq!(host.slot("flags", 0).await["restarts"], 0);
 }
 
-/// The sum of what the clients were answered is what the workers have, however often the module was renewed meanwhile.
+/// The counts of the workers add up to the number of acknowledged visits, after several swaps.
 #[tokio::test]
-async fn totals_of_counter_lose_nothing_over_swaps() {
+async fn counter_loses_no_visit_over_swaps() {
     let host = TestHost::with("counter").start().await;
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let clients = (1..=4).map(|more| {
@@ -108,14 +109,14 @@ async fn totals_of_counter_lose_nothing_over_swaps() {
     assert_eq!(total["total"], json!(added), "{total}");
     let workers: Vec<u64> =
         total["workers"].as_array().unwrap().iter().map(|worker| worker["count"].as_u64().unwrap()).collect();
-    assert!(workers.len() == 2 && workers.iter().all(|count| *count > 0), "both have counted: {total}");
+    assert!(workers.len() == 2 && workers.iter().all(|count| *count > 0), "both workers have counted: {total}");
     assert_eq!(host.get("/api/counter/").await.json(), json!({ "visits": added }));
     assert_eq!(host.post("/api/counter/inner/counts", "").await.status, 403);
 }
 
-/// What a PUT was answered for is there in every worker, however often the module was renewed meanwhile.
+/// Every worker has the value of the last acknowledged `PUT`, after several swaps.
 #[tokio::test]
-async fn flags_keep_over_swaps() {
+async fn flags_lose_no_value_over_swaps() {
     let host = TestHost::with("flags").start().await;
     let stop = Arc::new(AtomicBool::new(false));
     let writer = |name: &'static str| {

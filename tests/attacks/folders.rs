@@ -1,5 +1,5 @@
-//! Module folders that cost the host memory when it loads them. Each waits until the host has said
-//! what it makes of its folder.
+//! Module folders that use the host's memory when it loads them. Each function waits until the host
+//! has loaded or rejected its folder.
 
 use std::fs::{self, File};
 
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::cli::project::{Project, Serving};
 use crate::harness::{Connection, eventually, number, section, source_of, vector};
 
-/// Writes a module whose manifest appears last, and waits until the host has refused it.
-async fn refused(project: &Project, serving: &Serving, module: &str, manifest: String, component: &[u8]) {
+/// Writes a module, the manifest last, and waits until the host has rejected it.
+async fn add_rejected(project: &Project, serving: &Serving, module: &str, manifest: String, component: &[u8]) {
     project.dir.write(&format!("modules/{module}/{module}.wasm"), component);
     project.dir.write(&format!("modules/{module}/module.json"), manifest);
-    eventually(&format!("{module} is refused"), || async { state(serving, module).await == "refused" }).await;
+    eventually(&format!("{module} is rejected"), || async { state(serving, module).await == "refused" }).await;
 }
 
 async fn state(serving: &Serving, module: &str) -> Value {
@@ -21,7 +21,7 @@ async fn state(serving: &Serving, module: &str) -> Value {
     modules.find(|listed| listed["name"] == module).map_or(Value::Null, |listed| listed["state"].clone())
 }
 
-/// The component of `flags` with more sections behind it.
+/// Returns the component of `flags` with these sections added at its end.
 fn flags_and(sections: Vec<u8>) -> Vec<u8> {
     [fs::read(source_of("flags").join("flags.wasm")).unwrap(), sections].concat()
 }
@@ -34,9 +34,9 @@ fn manifest_of_flags(component: &str, change: impl FnOnce(&mut Value)) -> String
     manifest.to_string()
 }
 
-/// A core module that is instantiated so often.
+/// Returns sections that define a core module and instantiate it `times` times.
 fn instances(module: Vec<u8>, times: usize) -> Vec<u8> {
-    // The index of the module comes after those that `flags` has.
+    // The core modules of `flags` have the indexes below this one.
     let bytes = fs::read(source_of("flags").join("flags.wasm")).unwrap();
     let index = fanfare::tooling::anatomy(&bytes).unwrap().core_modules.len();
     let instance = [vec![0x00], number(index.try_into().unwrap()), vec![0]].concat();
@@ -47,27 +47,27 @@ fn core_module(sections: &[Vec<u8>]) -> Vec<u8> {
     [b"\0asm\x01\0\0\0".to_vec(), sections.concat()].concat()
 }
 
-/// A route of 16,000 segments.
+/// Adds a module whose route has 16,000 segments.
 pub async fn deep_route(project: &Project, serving: &Serving) {
     let manifest = manifest_of_flags("deep", |manifest| {
         let path = vec!["a"; 16_000].join("/");
         manifest["routes"].as_array_mut().unwrap().push(json!({ "path": path, "handler": "set" }));
     });
-    refused(project, serving, "deep", manifest, &flags_and(Vec::new())).await;
+    add_rejected(project, serving, "deep", manifest, &flags_and(Vec::new())).await;
 }
 
-/// A core module of a million globals, 150 times.
+/// Adds a module with 150 instances of a core module that has a million globals.
 pub async fn many_globals(project: &Project, serving: &Serving) {
     let globals = section(6, vector((0..1_000_000).map(|_| [0x7f, 0x00, 0x41, 0x00, 0x0b])));
     let component = flags_and(instances(core_module(&[globals]), 150));
-    refused(project, serving, "globals", manifest_of_flags("globals", |_| ()), &component).await;
+    add_rejected(project, serving, "globals", manifest_of_flags("globals", |_| ()), &component).await;
 }
 
-/// Ten thousand empty memories.
+/// Adds a module with ten thousand empty memories.
 pub async fn many_memories(project: &Project, serving: &Serving) {
     let memories = section(5, vector((0..100).map(|_| [0x00, 0x00])));
     let component = flags_and(instances(core_module(&[memories]), 100));
-    refused(project, serving, "memories", manifest_of_flags("memories", |_| ()), &component).await;
+    add_rejected(project, serving, "memories", manifest_of_flags("memories", |_| ()), &component).await;
 }
 
 async fn reload(serving: &Serving, path: &str) -> (u16, Value) {
@@ -75,7 +75,7 @@ async fn reload(serving: &Serving, path: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-/// Gives a module a second generation and pins the first.
+/// Loads a second generation of a module, then rolls back to the first, which pins it.
 pub async fn pin(project: &Project, serving: &Serving, module: &str) {
     let file = format!("modules/{module}/module.json");
     let mut manifest: Value = serde_json::from_str(&project.read(&file)).unwrap();
@@ -86,7 +86,7 @@ pub async fn pin(project: &Project, serving: &Serving, module: &str) {
     assert_eq!((status, &back["pinned"]), (200, &json!(true)), "{back}");
 }
 
-/// A file of 3 GB without content in place of a pinned module's component.
+/// Replaces the component of a pinned module with an empty file of 3 GB.
 pub async fn huge_file_under_a_pin(project: &Project, serving: &Serving, module: &str) {
     File::create(project.path().join(format!("modules/{module}/{module}.wasm")))
         .unwrap()

@@ -1,9 +1,9 @@
-//! Handlers that compute.
+//! Handlers that use too much processor time.
 
 use super::steps::assert_names;
 use crate::harness::{Log, Started, TestHost};
 
-/// A host with one worker, whose module `loops` may compute for so long.
+/// Starts a host with one worker, `echo`, and the guest `loops` with this limit of processor time.
 async fn one_worker(module: &str, cpu: &str) -> Started {
     TestHost::empty().and_as("loops", module).limit(module, "cpu", cpu).and("echo").workers(1).start().await
 }
@@ -19,7 +19,7 @@ async fn a_guest_that_spins_is_interrupted() {
 }
 
 #[tokio::test]
-async fn what_host_functions_compute_for_a_guest_is_its_own_time() {
+async fn the_time_of_host_functions_is_charged_to_the_guest() {
     let host = TestHost::with("hostile").and("echo").limit("hostile", "cpu", "200ms").workers(1).start().await;
     let spins = async {
         let answer = host.post("/api/hostile/random", r#"{ "mib": 1 }"#).await;
@@ -31,7 +31,7 @@ async fn what_host_functions_compute_for_a_guest_is_its_own_time() {
         assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello");
     };
     tokio::join!(spins, beside);
-    // What would keep the thread for long is not done at all.
+    // The host rejects a request for random bytes that would block the thread for long.
     let answer = host.post("/api/hostile/random", r#"{ "mib": 60 }"#).await;
     assert_eq!((answer.status, answer.code()), (500, "crashed".to_owned()));
     assert!(!answer.text().contains("limits.cpu"), "{}", answer.text());
@@ -48,12 +48,12 @@ async fn other_modules_on_the_worker_answer_while_a_guest_spins() {
         host.slot("loops", 0).await["inFlight"].clone()
     };
     let (spun, in_flight) = tokio::join!(host.post("/api/loops/spin", ""), beside);
-    assert_eq!(in_flight, 1, "it still spun when the others had been served");
+    assert_eq!(in_flight, 1, "the guest still spins when the others have been served");
     assert_eq!(spun.code(), "crashed");
 }
 
 #[tokio::test]
-async fn calls_share_no_budget() {
+async fn every_call_has_its_own_budget_of_processor_time() {
     let host = one_worker("loops", "200ms").await;
     for _ in 0..8 {
         assert_eq!(host.post("/api/loops/busy", "60").await.status, 200);
@@ -62,7 +62,7 @@ async fn calls_share_no_budget() {
 }
 
 #[tokio::test]
-async fn what_is_computed_after_an_answer_is_charged_to_no_later_call() {
+async fn work_after_a_reply_is_not_charged_to_a_later_call() {
     let host = one_worker("loops", "200ms").await;
     for _ in 0..3 {
         assert_eq!(host.post("/api/loops/busy-after", "150").await.status, 200);
@@ -72,7 +72,7 @@ async fn what_is_computed_after_an_answer_is_charged_to_no_later_call() {
 }
 
 #[tokio::test]
-async fn a_guest_that_takes_no_notice_of_timeouts_is_interrupted() {
+async fn a_guest_that_ignores_timeouts_is_interrupted() {
     let host = TestHost::with("never").and("echo").limit("never", "timeout", "500ms").limit("never", "cpu", "100ms");
     let host = host.workers(1).start().await;
     assert_eq!(host.post("/api/never/stubborn", "").await.code(), "timeout");

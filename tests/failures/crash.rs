@@ -1,12 +1,12 @@
-//! The end of a store: which calls it costs, and what is said about it.
+//! Crashes: which calls they end, and what the caller and the log get to know.
 
 use serde_json::{Value, json};
 
 use super::steps::{assert_names, gate_before};
 use crate::harness::{Started, TestHost, json_of};
 
-/// A call held in worker 0 until that instance traps, and the call that traps.
-async fn trap_beside_a_held_call(host: &Started) -> [Value; 2] {
+/// Makes two calls in worker 0, one that waits and one that traps, and returns both outcomes.
+async fn trap_beside_a_waiting_call(host: &Started) -> [Value; 2] {
     let trap = async {
         host.until_running("traps", 0, 1).await;
         host.call("worker-0", "traps", "trap", "").await
@@ -15,23 +15,23 @@ async fn trap_beside_a_held_call(host: &Started) -> [Value; 2] {
 }
 
 #[tokio::test]
-async fn a_trap_ends_every_call_in_its_instance_and_says_where() {
+async fn a_trap_ends_every_call_in_its_instance_and_names_its_place() {
     let host = TestHost::with("traps").start().await;
     let generation = host.generation("traps").await;
-    for (ended, handler) in trap_beside_a_held_call(&host).await.iter().zip(["hold", "trap"]) {
+    for (ended, handler) in trap_beside_a_waiting_call(&host).await.iter().zip(["hold", "trap"]) {
         assert_eq!((&ended["code"], &ended["status"]), (&json!("crashed"), &json!(500)), "{ended}");
         assert_names(&ended["detail"], &["traps", &generation, "worker-0", &format!("`{handler}`"), "unreachable"]);
     }
 }
 
 #[tokio::test]
-async fn a_trap_costs_the_memory_of_its_own_instance_only() {
+async fn a_trap_loses_the_memory_of_its_own_instance_only() {
     let host = TestHost::with("traps").and("echo").start().await;
     let everywhere = [("worker-0", "traps"), ("worker-1", "traps"), ("worker-0", "echo")];
     for (worker, module) in everywhere {
         assert_eq!(host.count(worker, module).await, 1);
     }
-    trap_beside_a_held_call(&host).await;
+    trap_beside_a_waiting_call(&host).await;
     for ((worker, module), count) in everywhere.into_iter().zip([1, 2, 2]) {
         assert_eq!(host.count(worker, module).await, count, "{module} in {worker}");
     }
@@ -50,7 +50,7 @@ async fn a_client_gets_a_500_that_names_the_module_and_the_handler() {
 }
 
 #[tokio::test]
-async fn the_log_has_a_backtrace_with_the_names_of_the_guests_functions() {
+async fn the_log_has_a_backtrace_with_the_function_names_of_the_guest() {
     let host = TestHost::empty().and_as("traps", "traced").start().await;
     host.post("/api/traced/trap", "").await;
     let generation = host.generation("traced").await;
@@ -67,7 +67,7 @@ async fn the_log_has_a_backtrace_with_the_names_of_the_guests_functions() {
 }
 
 #[tokio::test]
-async fn a_panic_message_of_the_guest_is_in_the_log_with_the_calls_trace() {
+async fn a_panic_message_of_the_guest_is_in_the_log_with_the_trace_of_the_call() {
     let host = TestHost::with("traps").start().await;
     let answer = host.post("/api/traps/panics", "the panic of this very test").await;
     let trace = answer.json()["trace"].as_str().unwrap().to_owned();
@@ -75,9 +75,9 @@ async fn a_panic_message_of_the_guest_is_in_the_log_with_the_calls_trace() {
 }
 
 #[tokio::test]
-async fn whatever_ends_a_guest_is_said_in_words() {
+async fn the_caller_gets_the_reason_of_every_crash() {
     let host = TestHost::with("traps").and("exits").start().await;
-    // WASI tells no other codes apart than 0 and 1.
+    // WASI reports every exit code except 0 as 1.
     let ends = [
         ("traps", "recurse", "", "call stack exhausted"),
         ("traps", "later", "", "unreachable"),
@@ -112,15 +112,15 @@ async fn calls_that_have_not_started_move_to_the_next_instance() {
     let (trapped, mut counts) = tokio::join!(host.call("any", "traps", "trap", ""), behind);
     assert_eq!(trapped["code"], "crashed");
     counts.sort_unstable();
-    assert_eq!(counts, [1, 2, 3], "all in the new instance");
+    assert_eq!(counts, [1, 2, 3], "all calls run in the new instance");
 }
 
 #[tokio::test]
-async fn a_call_that_has_started_is_never_made_again() {
+async fn a_call_that_has_started_is_never_retried() {
     let host = TestHost::with("traps").start().await;
     let ended = host.call("worker-0", "traps", "after-effect", "").await;
     assert_eq!(ended["code"], "crashed");
     host.until_restarted("traps", 0, 1).await;
     assert_eq!(host.count("worker-0", "traps").await, 1, "the new instance serves");
-    assert_eq!(host.count("worker-1", "traps").await, 2, "its effect was there once");
+    assert_eq!(host.count("worker-1", "traps").await, 2, "the call took effect once");
 }

@@ -1,4 +1,4 @@
-//! Deadlines of nested calls, and callers that leave.
+//! Deadlines of nested calls, and callers that disconnect.
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -6,7 +6,8 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Started, TestHost, eventually, json_of};
 
-/// What is left to `echo/context` when `waits` calls it with this much.
+/// Lets `waits` call `echo/context` with this timeout, and returns the time left there in
+/// milliseconds.
 async fn left(host: TestHost, timeout_ms: Option<u64>) -> u64 {
     let host = host.start().await;
     let body = json!({ "route": "echo/context", "timeoutMs": timeout_ms });
@@ -15,7 +16,7 @@ async fn left(host: TestHost, timeout_ms: Option<u64>) -> u64 {
 }
 
 #[tokio::test]
-async fn a_nested_call_has_the_least_of_its_own_its_callers_and_its_targets_time() {
+async fn a_nested_call_has_the_smallest_timeout_of_its_own_its_caller_and_its_target() {
     let minute = |host: TestHost, module| host.limit(module, "timeout", "60s");
     let waits = || TestHost::waits_for(&["echo"]);
     let caller = waits().limit("waits", "timeout", "20s");
@@ -29,25 +30,25 @@ async fn a_nested_call_has_the_least_of_its_own_its_callers_and_its_targets_time
     assert!((10_000..=20_000).contains(&target), "the target's: {target}");
 }
 
-/// Calls `hold` of another worker from worker 0, with so much time.
+/// Lets `waits` in worker 0 call `hold` in worker 1, with this timeout.
 async fn wait_for_worker_1(host: &Started, timeout_ms: Option<u64>) -> Value {
     let body = json!({ "route": "/hold", "target": { "worker": 1 }, "timeoutMs": timeout_ms });
     host.call("worker-0", "waits", "nested", body.to_string()).await
 }
 
 #[tokio::test]
-async fn an_import_that_waits_answers_timeout_in_time_for_the_guest_to_go_on() {
+async fn an_import_returns_timeout_early_enough_for_the_guest_to_continue() {
     let host = TestHost::waits_for(&[]).start().await;
     let ended = wait_for_worker_1(&host, Some(50)).await;
     assert_eq!(json_of(&ended)["error"]["kind"], "timeout", "{ended}");
 }
 
 #[tokio::test]
-async fn a_guest_past_its_deadline_is_let_out_of_its_import_and_ends() {
+async fn an_import_returns_at_the_deadline_of_its_call() {
     let host =
         TestHost::waits_for(&[]).limit("waits", "timeout", "100ms").limit("waits", "abandonAfter", "10s").start().await;
     let ended = wait_for_worker_1(&host, None).await;
-    // Both have the same deadline, and the guest may be in time to say how its import ended.
+    // The call and its import have the same deadline, so the guest may still reply in time.
     assert!(ended["code"] == "timeout" || json_of(&ended)["error"]["kind"] == "timeout", "{ended}");
     host.until_running("waits", 0, 0).await;
     let slot = host.slot("waits", 0).await;
@@ -55,7 +56,7 @@ async fn a_guest_past_its_deadline_is_let_out_of_its_import_and_ends() {
 }
 
 #[tokio::test]
-async fn so_it_is_let_out_of_a_gather() {
+async fn a_gather_returns_at_the_deadline_of_its_call() {
     let host = TestHost::waits_for(&["counts"]).limit("waits", "timeout", "60s").limit("waits", "abandonAfter", "60s");
     let host = host.limit("counts", "timeout", "60s").start().await;
     let never = json!({ "worker": 1, "how": "never" });
@@ -67,8 +68,8 @@ async fn so_it_is_let_out_of_a_gather() {
 }
 
 #[tokio::test]
-async fn a_call_whose_deadline_has_passed_while_it_waited_is_not_started() {
-    // A broadcast lets go what runs, since that needs no place among the calls.
+async fn a_call_whose_deadline_passes_while_it_waits_is_not_started() {
+    // A broadcast releases the running calls, because it needs no place among the calls.
     let release = json!({ "broadcasts": { "release": { "path": "release" } } });
     let host = TestHost::waits_for(&[]).manifest("waits", release).workers(1).limit("waits", "concurrency", 2);
     let host = host.limit("waits", "timeout", "500ms").limit("waits", "abandonAfter", "60s").start().await;
@@ -82,21 +83,21 @@ async fn a_call_whose_deadline_has_passed_while_it_waited_is_not_started() {
     let (_, _, late) = tokio::join!(hold(), hold(), late);
     assert_eq!(late["code"], "timeout");
     host.until_waiting("waits", 0, 0).await;
-    assert_eq!(host.count("any", "waits").await, 1, "the first one to run");
+    assert_eq!(host.count("any", "waits").await, 1, "the late call has not run");
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_nothing() {
+async fn a_client_that_disconnects_does_not_cancel_its_call() {
     let host = TestHost::waits_for(&[]).workers(1).start().await;
     let mut client = TcpStream::connect(host.http).await.unwrap();
     client.write_all(b"POST /api/waits/hold HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     host.until_running("waits", 0, 1).await;
     drop(client);
-    // The host has seen it leave when it has served one that came and left later.
+    // When a later client has its response, the host has seen that this one disconnected.
     assert_eq!(host.get("/api/waits/ok").await.text(), "ok");
     assert_eq!(host.slot("waits", 0).await["inFlight"], 1);
     assert_eq!(host.call("any", "waits", "release", "").await["payload"], "1");
-    eventually("both end well", || async {
+    eventually("both calls succeed", || async {
         host.metric("fanfare_calls_total", &["waits", "http", "\"ok\""]).await == 2.0
     })
     .await;

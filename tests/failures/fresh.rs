@@ -1,4 +1,4 @@
-//! `"isolation": "fresh"`: an instance for each call.
+//! `"isolation": "fresh"`: each call has a new instance.
 
 use std::sync::Arc;
 
@@ -19,8 +19,9 @@ async fn every_call_has_new_memory() {
     }
 }
 
-/// A held call, and beside it what `other` brings; then the held one ends at its deadline, and at nothing else.
-async fn beside_a_held_call(host: &Started, route: &str) -> serde_json::Value {
+/// Calls `route` while another call waits, and returns the outcome. Asserts that the other call
+/// ends at its deadline and not earlier.
+async fn beside_a_waiting_call(host: &Started, route: &str) -> serde_json::Value {
     let other = async {
         host.until_running("traps", 0, 1).await;
         let ended = host.call("any", "traps", route, "").await;
@@ -33,9 +34,9 @@ async fn beside_a_held_call(host: &Started, route: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_crash_ends_that_call_only() {
+async fn a_crash_ends_its_call_only() {
     let host = fresh("traps").limit("traps", "timeout", "3s").start().await;
-    let crashed = beside_a_held_call(&host, "trap").await;
+    let crashed = beside_a_waiting_call(&host, "trap").await;
     assert_eq!((&crashed["code"], &crashed["status"]), (&json!("crashed"), &json!(500)));
     let generation = host.generation("traps").await;
     assert_names(&crashed["detail"], &["traps", &generation, "worker-0", "`trap`", "unreachable"]);
@@ -45,18 +46,18 @@ async fn a_crash_ends_that_call_only() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_host_ends_that_call_only() {
+async fn a_panic_of_the_host_ends_its_call_only() {
     let host = fresh("traps").limit("traps", "timeout", "3s");
     let host = host.probe(Arc::new(|call| assert!(&*call.route.handler != "ok", "the fault of the host")));
     let host = host.start().await;
-    let panicked = beside_a_held_call(&host, "ok").await;
+    let panicked = beside_a_waiting_call(&host, "ok").await;
     assert_eq!(panicked["code"], "crashed");
     assert_names(&panicked["detail"], &["traps", "`ok`", "the host panicked: the fault of the host"]);
     assert_eq!(host.slot("traps", 0).await["restarts"], 0);
 }
 
 #[tokio::test]
-async fn no_more_calls_run_at_once_than_allowed() {
+async fn limits_concurrency_applies_to_fresh_instances() {
     let host = fresh("traps").limit("traps", "concurrency", 2).limit("traps", "timeout", "3s").start().await;
     let hold = || host.call("any", "traps", "hold", "");
     let full = async {
@@ -70,7 +71,7 @@ async fn no_more_calls_run_at_once_than_allowed() {
 }
 
 #[tokio::test]
-async fn one_that_goes_on_past_its_deadline_is_dropped_and_gives_its_place_back() {
+async fn an_instance_that_continues_past_its_deadline_is_dropped_and_releases_its_place() {
     for (module, route, body) in [("never", "never", ""), ("never", "block", "3600000"), ("loops", "spin", "")] {
         let host = fresh(module).limit(module, "concurrency", 1);
         let host = host.limit(module, "timeout", "500ms").limit(module, "abandonAfter", "50ms");

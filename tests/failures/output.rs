@@ -1,10 +1,10 @@
-//! What guests print and log, as lines of the host's log.
+//! The output and the log messages of guests, which become lines of the host's log.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Log, Started, TestHost, eventually};
 
-/// A guest under a name that no other test has: they all share one log.
+/// A host with a guest under a name that no other test uses, because all tests share one log.
 fn floods(name: &str) -> TestHost {
     TestHost::empty().and_as("floods", name).workers(1)
 }
@@ -50,7 +50,7 @@ async fn control_characters_are_escaped() {
 }
 
 #[tokio::test]
-async fn what_a_failure_says_is_escaped_and_cut_off() {
+async fn the_message_of_a_failure_is_escaped_and_shortened() {
     let host = TestHost::empty().and_as("echo", "echo-forging").workers(1).start().await;
     let message = format!("sold out\nINFO forged \u{1b}[2J{}", "x".repeat(2_000));
     let failure = json!({ "name": "n", "message": message, "status": 500 });
@@ -61,14 +61,14 @@ async fn what_a_failure_says_is_escaped_and_cut_off() {
 }
 
 #[tokio::test]
-async fn fresh_instances_share_the_rate() {
+async fn fresh_instances_share_the_log_rate() {
     let fresh = json!({ "isolation": "fresh", "limits": { "logRate": 3 } });
     let host = floods("floods-fresh").manifest("floods-fresh", fresh.clone()).start().await;
     for _ in 0..5 {
         write(&host, "floods-fresh", "print", json!({ "text": "one line" })).await;
     }
     let dropped = host.metric("fanfare_log_lines_dropped_total", &["module=\"floods-fresh\""]).await;
-    // All in one second, or in two.
+    // The lines may fall into one second or into two.
     assert!(dropped == 2.0 || lines_of("floods-fresh").len() > 3, "{dropped}");
 
     let traps =
@@ -77,11 +77,11 @@ async fn fresh_instances_share_the_rate() {
         assert_eq!(traps.post("/api/traps-fresh/trap", "").await.code(), "crashed");
     }
     let told = Log::capture().lines(&["a fresh instance crashed", "traps-fresh"]).len();
-    assert!((1..10).contains(&told), "any client can make one crash: {told}");
+    assert!((1..10).contains(&told), "a client that causes crashes must not flood the log: {told}");
 }
 
 #[tokio::test]
-async fn text_without_a_line_break_is_a_line_when_the_break_comes() {
+async fn text_without_a_line_break_is_logged_when_the_break_arrives() {
     let host = floods("floods-unbroken").start().await;
     write(&host, "floods-unbroken", "print", json!({ "text": "abc", "lines": 3, "unbroken": true })).await;
     assert_eq!(lines_of("floods-unbroken"), [""; 0]);
@@ -91,12 +91,12 @@ async fn text_without_a_line_break_is_a_line_when_the_break_comes() {
 }
 
 #[tokio::test]
-async fn lines_over_the_rate_are_counted_and_the_count_is_told() {
+async fn lines_beyond_the_rate_are_dropped_and_their_number_is_logged() {
     let host = floods("floods-rated").limit("floods-rated", "logRate", 10).start().await;
     write(&host, "floods-rated", "print", json!({ "text": "line", "lines": 500 })).await;
     let dropped = host.metric("fanfare_log_lines_dropped_total", &["floods-rated"]).await;
     assert_eq!(dropped as usize + lines_of("floods-rated").len(), 500);
-    eventually("the count is told", || async {
+    eventually("the number is logged", || async {
         write(&host, "floods-rated", "print", json!({ "text": "later" })).await;
         let told = Log::capture().lines(&["limits.logRate", "module=floods-rated"]);
         let counts = told.iter().map(|line| line.split_once("dropped=").unwrap().1.parse::<f64>().unwrap());

@@ -1,4 +1,4 @@
-//! The host's own faults: panics, and threads that stand still.
+//! Faults of the host itself: panics, and blocked threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use super::steps::assert_names;
 use crate::harness::{Connection, Gate, Log, TestHost, eventually};
 
 #[tokio::test]
-async fn a_panic_of_the_host_costs_one_instance_and_is_reported() {
+async fn a_panic_of_the_host_ends_one_instance_and_is_logged() {
     let once = Arc::new(AtomicBool::new(true));
     let host = TestHost::empty().and_as("traps", "panicked").and("echo").workers(1);
     let host = host.probe(Arc::new(move |call| {
@@ -36,12 +36,12 @@ async fn a_panic_of_the_host_costs_one_instance_and_is_reported() {
     assert!(host.log.contains(&["the instance crashed: the host panicked", "panicked", "fault=\"host\""]));
 
     assert_eq!(host.get("/api/panicked/ok").await.text(), "ok");
-    assert_eq!(host.count("any", "panicked").await, 1, "a new instance");
-    assert_eq!(host.count("any", "echo").await, 2, "the same one");
+    assert_eq!(host.count("any", "panicked").await, 1, "the instance is new");
+    assert_eq!(host.count("any", "echo").await, 2, "the instance is the same");
 }
 
 #[tokio::test]
-async fn a_thread_that_host_code_blocks_is_reported_and_the_others_serve() {
+async fn a_blocked_thread_is_reported_and_the_others_keep_serving() {
     let gate = Gate::before(|call| &*call.route.handler == "who" && call.context.isolate == IsolateId::Worker(0));
     let config = json!({ "isolate": { "blockedAfter": "50ms" } });
     let host = TestHost::with("echo").config(config).probe(gate.probe()).start().await;
@@ -49,22 +49,22 @@ async fn a_thread_that_host_code_blocks_is_reported_and_the_others_serve() {
         async |worker: u32| host.metric("fanfare_isolate_blocked", &[&format!("isolate=\"worker-{worker}\"")]).await;
     let listed = async || host.status().await["blocked"].clone();
     assert_eq!((blocked(0).await, blocked(1).await, listed().await), (0.0, 0.0, json!([])));
-    let stands = async {
+    let check = async {
         eventually("it is reported", || async { blocked(0).await == 1.0 }).await;
         assert!(host.log.contains(&["worker-0", "has done nothing for 50ms", "isolate.blockedAfter"]));
         assert_eq!((blocked(1).await, listed().await), (0.0, json!(["worker-0"])));
         assert_eq!(host.count("worker-1", "echo").await, 1, "the other thread serves");
         gate.open();
     };
-    let (waited, ()) = tokio::join!(host.count("worker-0", "echo"), stands);
+    let (waited, ()) = tokio::join!(host.count("worker-0", "echo"), check);
     assert_eq!(waited, 1);
-    eventually("it goes on", || async { blocked(0).await == 0.0 }).await;
+    eventually("the thread continues", || async { blocked(0).await == 0.0 }).await;
     assert_eq!(listed().await, json!([]));
     assert!(host.log.contains(&["worker-0", "goes on after"]));
 }
 
 #[tokio::test]
-async fn a_thread_that_host_code_blocks_does_not_keep_the_host() {
+async fn a_blocked_thread_does_not_keep_the_host_from_stopping() {
     let gate = Gate::before(|call| &*call.route.handler == "who");
     let host = TestHost::with("echo").workers(1).config(json!({ "shutdown": { "drain": "50ms" } }));
     let host = host.probe(gate.probe()).start().await;

@@ -1,4 +1,4 @@
-//! When a new instance comes, and when none comes any more.
+//! When a new instance starts after a crash, and when the module is marked failed.
 
 use serde_json::json;
 
@@ -19,14 +19,14 @@ async fn the_first_restart_is_immediate_and_the_second_one_backs_off() {
     assert_names(&host.slot("traps", 0).await["reason"], &["unreachable"]);
     assert_eq!(host.metric("fanfare_slot_ready", &["traps", "worker-0"]).await, 0.0);
     for _ in 0..4 {
-        assert_eq!(host.get("/api/traps/ok").await.text(), "ok", "the other worker takes the calls");
+        assert_eq!(host.get("/api/traps/ok").await.text(), "ok", "the other worker runs the calls");
     }
-    assert_eq!(host.call("worker-0", "traps", "ok", "").await["code"], "timeout", "here they wait");
+    assert_eq!(host.call("worker-0", "traps", "ok", "").await["code"], "timeout", "calls to this worker wait");
     assert_eq!(host.slot("traps", 0).await["state"], "restarting");
 }
 
 #[tokio::test]
-async fn as_many_restarts_as_allowed_are_borne_and_not_one_more() {
+async fn a_module_is_marked_failed_after_the_allowed_restarts() {
     let host = TestHost::with("traps").and("echo").max_restarts(3).workers(1).start().await;
     for _ in 0..3 {
         trap(&host, "any").await;
@@ -43,7 +43,7 @@ async fn as_many_restarts_as_allowed_are_borne_and_not_one_more() {
 }
 
 #[tokio::test]
-async fn calls_that_wait_when_a_module_is_given_up_are_answered() {
+async fn waiting_calls_fail_when_their_module_is_marked_failed() {
     let gate = gate_before("trap");
     let host = TestHost::with("traps").max_restarts(0).limit("traps", "concurrency", 1).workers(1);
     let host = host.probe(gate.probe()).start().await;

@@ -1,4 +1,4 @@
-//! Components that block: taken as they are, one call at a time.
+//! Components that block run one call at a time.
 
 use serde_json::json;
 
@@ -6,13 +6,13 @@ use crate::harness::{Started, TestHost, json_of, section, source_of};
 
 const BLOCKING: [&str; 2] = ["sync-lifted", "handler-sync"];
 
-/// The blocking guest and `waits`, which it may call.
+/// Starts a host with the blocking guest and `waits`, which the guest may call.
 async fn beside_waits(module: &str, workers: u32) -> Started {
     TestHost::waits_for(&[]).and(module).may_call(module, "waits").workers(workers).start().await
 }
 
 #[tokio::test]
-async fn they_serve_and_are_known_as_serial() {
+async fn a_blocking_component_is_served_and_detected_as_serial() {
     for module in BLOCKING {
         let host = TestHost::with(module).and("echo").start().await;
         assert_eq!(host.post(&format!("/api/{module}/echo"), "hello").await.text(), "hello");
@@ -22,8 +22,8 @@ async fn they_serve_and_are_known_as_serial() {
     }
 }
 
-/// A component that nothing instantiates, with an `async` lift.
-const ELSEWHERE: &str = r#"(component
+/// A nested component with an `async` lift, which nothing instantiates.
+const ASYNC_COMPONENT: &str = r#"(component
   (core module $m
     (func (export "start") (result i32) unreachable)
     (func (export "callback") (param i32 i32 i32) (result i32) unreachable))
@@ -31,16 +31,16 @@ const ELSEWHERE: &str = r#"(component
   (func (export "f") async (canon lift (core func $i "start") async (callback (core func $i "callback")))))"#;
 
 #[tokio::test]
-async fn an_async_lift_elsewhere_in_the_component_makes_it_no_less_serial() {
+async fn an_async_lift_in_another_part_of_the_component_does_not_make_it_concurrent() {
     let component = std::fs::read(source_of("sync-lifted").join("sync_lifted.wasm")).unwrap();
-    let component = [component, section(4, wat::parse_str(ELSEWHERE).unwrap())].concat();
+    let component = [component, section(4, wat::parse_str(ASYNC_COMPONENT).unwrap())].concat();
     let host = TestHost::with("sync-lifted").file("modules/sync-lifted/sync_lifted.wasm", component).start().await;
     assert_eq!(host.post("/api/sync-lifted/echo", "hello").await.text(), "hello");
     assert_eq!(host.module("sync-lifted").await["serial"], true);
 }
 
 #[tokio::test]
-async fn a_call_that_waits_holds_up_those_behind_it() {
+async fn a_call_of_a_serial_module_that_waits_delays_the_next_calls() {
     for module in BLOCKING {
         let host = beside_waits(module, 1).await;
         let behind = async {
@@ -59,7 +59,7 @@ async fn a_call_that_waits_holds_up_those_behind_it() {
 }
 
 #[tokio::test]
-async fn one_that_calls_itself_goes_elsewhere_or_is_told_at_once() {
+async fn a_serial_module_that_calls_itself_uses_another_worker_or_would_deadlock() {
     for module in BLOCKING {
         let nested = format!("{module}/who");
         let host = beside_waits(module, 2).await;
@@ -73,7 +73,7 @@ async fn one_that_calls_itself_goes_elsewhere_or_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_gather_tells_its_own_worker_apart() {
+async fn a_gather_of_a_serial_module_would_deadlock_in_its_own_worker_only() {
     for module in BLOCKING {
         let host = TestHost::with(module).start().await;
         let entries = host.call("worker-1", module, "gather", "x").await;

@@ -1,4 +1,4 @@
-//! Startups: slow, failing, trapping, and what callers get meanwhile.
+//! Startups that are slow, fail or trap, and what callers get meanwhile.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::steps::assert_names;
 use crate::harness::{TestHost, eventually};
 
-/// A module with this startup, beside one that is well.
+/// A host with a module that has this startup, and `echo`.
 fn starting(config: Value) -> TestHost {
     TestHost::with("startup").manifest("startup", json!({ "config": config })).and("echo").workers(1)
 }
@@ -29,9 +29,9 @@ async fn a_slow_startup_within_its_limit_is_waited_for() {
 }
 
 #[tokio::test]
-async fn startups_that_go_wrong_are_tried_again_and_then_given_up() {
+async fn a_failing_startup_is_retried_until_the_module_is_marked_failed() {
     let ways = [
-        // Each has one limit that can end it, so that none of them races another.
+        // Each startup exceeds one limit at most, so that no two limits race.
         (json!({ "mode": "fails" }), "30s", "startup `warm` failed: the startup fails as configured"),
         (json!({ "mode": "traps" }), "30s", "unreachable"),
         (json!({ "mode": "spins" }), "30s", "limits.cpu"),
@@ -44,7 +44,7 @@ async fn startups_that_go_wrong_are_tried_again_and_then_given_up() {
         host.until("startup", 0, "state", "failed").await;
         let slot = host.slot("startup", 0).await;
         assert_names(&slot["reason"], &[reason]);
-        assert_eq!(slot["restarts"], 2, "as many as are allowed");
+        assert_eq!(slot["restarts"], 2, "as many restarts as allowed");
         assert_eq!(host.module("startup").await["state"], "failed");
 
         let answer = host.get("/api/startup/started").await;
@@ -59,7 +59,7 @@ async fn startups_that_go_wrong_are_tried_again_and_then_given_up() {
 async fn a_startup_that_fails_in_one_worker_leaves_the_other_one_serving() {
     let host = starting(json!({ "mode": "fails", "worker": 1 })).workers(2).max_restarts(1).start().await;
     host.until("startup", 1, "state", "failed").await;
-    // More connections than workers, so that some come in where it has failed.
+    // More connections than workers, so that some belong to the worker in which it has failed.
     for _ in 0..4 {
         assert_eq!(host.get("/api/startup/started").await.status, 200);
     }
@@ -80,7 +80,7 @@ async fn calls_wait_for_a_restart_up_to_their_deadline() {
 }
 
 #[tokio::test]
-async fn what_a_startup_leaves_behind_is_a_call_like_any_other() {
+async fn a_call_that_a_startup_notifies_does_not_belong_to_the_startup() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let notes = seen.clone();
     let host = starting(json!({ "mode": "notifies" })).probe(Arc::new(move |call| {
@@ -89,6 +89,6 @@ async fn what_a_startup_leaves_behind_is_a_call_like_any_other() {
         }
     }));
     let _host = host.start().await;
-    eventually("it is called", || async { !seen.lock().unwrap().is_empty() }).await;
-    assert_eq!(*seen.lock().unwrap(), [(1, false)], "it may wait for instances that are not there yet");
+    eventually("the call runs", || async { !seen.lock().unwrap().is_empty() }).await;
+    assert_eq!(*seen.lock().unwrap(), [(1, false)], "the call may wait for instances that are not ready");
 }

@@ -1,4 +1,4 @@
-//! The end of a host.
+//! How a host stops.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Connection, Log, TestHost, eventually};
 
-fn held(drain: &str) -> TestHost {
+/// A host with `waits` in one worker.
+fn waits(drain: &str) -> TestHost {
     TestHost::waits_for(&[]).workers(1).config(json!({ "shutdown": { "drain": drain } }))
 }
 
@@ -20,7 +21,7 @@ async fn a_host_with_nothing_to_do_stops_clean() {
     assert_eq!(TestHost::with("echo").start().await.stop().await, Stopped::Clean);
 }
 
-/// Sends one request after another on a connection until an answer announces its end.
+/// Sends requests on one connection until a response announces that the connection closes.
 async fn until_announced(address: SocketAddr, answered: Arc<AtomicUsize>) {
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
     let mut is_last = false;
@@ -30,22 +31,22 @@ async fn until_announced(address: SocketAddr, answered: Arc<AtomicUsize>) {
         let mut line = String::new();
         while line != "\r\n" {
             line.clear();
-            assert!(stream.read_line(&mut line).await.unwrap() > 0, "the request is lost");
+            assert!(stream.read_line(&mut line).await.unwrap() > 0, "the request has no response");
             is_last |= line == "connection: close\r\n";
         }
         let mut body = [0; 4];
-        stream.read_exact(&mut body).await.expect("the whole answer");
+        stream.read_exact(&mut body).await.expect("the whole response");
         answered.fetch_add(1, Ordering::AcqRel);
     }
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the host closes");
 }
 
 #[tokio::test]
-async fn no_request_on_an_open_connection_is_lost_at_the_end() {
+async fn a_stop_loses_no_request_on_an_open_connection() {
     let host = TestHost::with("echo").config(json!({ "shutdown": { "drain": "15s", "linger": "15s" } })).start().await;
     let answered = Arc::<AtomicUsize>::default();
     let clients: Vec<_> = (0..16).map(|_| tokio::spawn(until_announced(host.http, answered.clone()))).collect();
-    eventually("they are served", || async { answered.load(Ordering::Acquire) > 200 }).await;
+    eventually("the clients are served", || async { answered.load(Ordering::Acquire) > 200 }).await;
     assert_eq!(host.stop().await, Stopped::Clean);
     for client in clients {
         client.await.unwrap();
@@ -53,8 +54,8 @@ async fn no_request_on_an_open_connection_is_lost_at_the_end() {
 }
 
 #[tokio::test]
-async fn calls_in_flight_end_before_a_host_stops() {
-    let host = held("10s").start().await;
+async fn a_stop_waits_for_the_calls_in_flight() {
+    let host = waits("10s").start().await;
     let (http, admin) = (host.http, host.admin);
     let mut client = Connection::open(http).await;
     let mut operator = Connection::open(admin).await;
@@ -70,18 +71,18 @@ async fn calls_in_flight_end_before_a_host_stops() {
 }
 
 #[tokio::test]
-async fn calls_that_go_on_are_cut_off_after_the_drain() {
-    let host = held("100ms").limit("waits", "timeout", "60s").start().await;
+async fn calls_that_run_longer_than_the_drain_are_cut_off() {
+    let host = waits("100ms").limit("waits", "timeout", "60s").start().await;
     let mut client = Connection::open(host.http).await;
     let request = tokio::spawn(async move { client.send("POST", "/api/waits/hold", &[], "").await });
     host.until_running("waits", 0, 1).await;
     assert_eq!(host.stop().await, Stopped::CutOff);
-    assert!(request.await.is_err(), "there is no answer");
+    assert!(request.await.is_err(), "there is no response");
 }
 
 #[tokio::test]
-async fn calls_that_nobody_waits_for_are_drained_too() {
-    let host = held("100ms").limit("waits", "timeout", "60s").start().await;
+async fn a_stop_waits_for_calls_without_a_caller_too() {
+    let host = waits("100ms").limit("waits", "timeout", "60s").start().await;
     let body = json!({ "route": "/hold" });
     assert_eq!(host.post("/api/waits/notify", body.to_string()).await.json()["ok"], 1);
     host.until_running("waits", 0, 1).await;
@@ -89,7 +90,7 @@ async fn calls_that_nobody_waits_for_are_drained_too() {
 }
 
 #[tokio::test]
-async fn broadcasts_that_wait_run_before_the_end() {
+async fn a_stop_runs_the_broadcasts_that_wait() {
     let heard = Arc::new(AtomicUsize::new(0));
     let count = heard.clone();
     let host = TestHost::with("serial").workers(1).config(json!({ "shutdown": { "drain": "10s" } }));
@@ -109,7 +110,7 @@ async fn broadcasts_that_wait_run_before_the_end() {
 }
 
 #[tokio::test]
-async fn what_is_lost_at_the_end_is_said() {
+async fn the_log_counts_the_calls_and_broadcasts_that_a_stop_loses() {
     let host = TestHost::empty().and_as("serial", "serial-lost").workers(1).limit("serial-lost", "timeout", "60s");
     let host = host.config(json!({ "shutdown": { "drain": "50ms" } })).start().await;
     let mut client = Connection::open(host.http).await;
@@ -129,13 +130,13 @@ async fn what_is_lost_at_the_end_is_said() {
 }
 
 #[tokio::test]
-async fn what_the_operator_asked_is_answered_before_the_end() {
+async fn a_stop_answers_the_requests_of_the_operator_that_have_begun() {
     let host = TestHost::with("echo").start().await;
     let admin = host.admin;
     let mut operator = TcpStream::connect(admin).await.unwrap();
     let head = format!("POST /v1/modules/ghost/broadcasts/x HTTP/1.1\r\nhost: {admin}\r\ncontent-length: 4\r\n\r\n");
     operator.write_all(format!("{head}so").as_bytes()).await.unwrap();
-    // By the time that another connection is answered, this request has begun.
+    // When another connection has its response, this request has begun.
     assert_eq!(host.admin("GET", "/livez", "").await.status, 200);
     let asked = async {
         eventually("the listener is closed", || async { TcpStream::connect(admin).await.is_err() }).await;

@@ -1,4 +1,4 @@
-//! What guests reach through WASI: clocks, random numbers, and nothing else.
+//! WASI gives guests clocks and random numbers, and denies everything else.
 
 use std::net::TcpListener;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,8 +12,8 @@ async fn wasi() -> Started {
     TestHost::with("wasi").start().await
 }
 
-/// That each try was answered with its error, and that the instance has outlived it.
-async fn all_refused(host: &Started, tries: &Value, errors: &[(&str, &str)]) {
+/// Asserts that each attempt failed with its error, and that the instance has survived.
+async fn assert_all_denied(host: &Started, tries: &Value, errors: &[(&str, &str)]) {
     assert_eq!(tries.as_object().unwrap().len(), errors.len(), "{tries}");
     for (what, error) in errors {
         assert_names(&tries[what], &[error]);
@@ -22,47 +22,47 @@ async fn all_refused(host: &Started, tries: &Value, errors: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn there_are_no_files() {
+async fn a_guest_has_no_files() {
     let host = wasi().await;
     let secret = host.dir.write("secret", "x");
-    // There is no folder that a path could begin in.
+    // No folder is preopened, so every path is unknown.
     let errors = ["read", "write", "list", "here", "remove"].map(|what| (what, "No such file or directory"));
-    all_refused(&host, &host.post("/api/wasi/files", secret.to_str().unwrap()).await.json(), &errors).await;
+    assert_all_denied(&host, &host.post("/api/wasi/files", secret.to_str().unwrap()).await.json(), &errors).await;
     assert!(secret.exists() && !secret.with_extension("new").exists());
 }
 
 #[tokio::test]
-async fn there_are_no_variables_and_no_arguments() {
+async fn a_guest_has_no_variables_and_no_arguments() {
     let seen = wasi().await.post("/api/wasi/environment", "").await.json();
     assert_eq!(seen, json!({ "variables": 0, "path": null, "arguments": 0 }));
 }
 
 #[tokio::test]
-async fn there_are_no_sockets() {
+async fn a_guest_has_no_sockets() {
     let host = wasi().await;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let denied = ["connect", "listen", "datagram"].map(|what| (what, "Permission denied"));
-    // What wasi-libc makes of `access-denied` for a name.
+    // wasi-libc reports `access-denied` for a name like this.
     let errors = [&denied[..], &[("lookup", "Non-recoverable error")]].concat();
-    all_refused(&host, &host.post("/api/wasi/sockets", address).await.json(), &errors).await;
+    assert_all_denied(&host, &host.post("/api/wasi/sockets", address).await.json(), &errors).await;
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "nobody has connected");
+    assert!(listener.accept().is_err(), "the guest has not connected");
 }
 
 #[tokio::test]
-async fn there_are_no_requests() {
+async fn a_guest_cannot_send_requests() {
     let host = wasi().await;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let ended = host.post("/api/wasi/requests", address).await.json();
     assert_eq!(ended, "Some(ErrorCode::HttpRequestDenied)");
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "nobody has connected");
+    assert!(listener.accept().is_err(), "the guest has not connected");
 }
 
 #[tokio::test]
-async fn clocks_go() {
+async fn a_guest_has_clocks() {
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let clocks = wasi().await.post("/api/wasi/clocks", "").await.json();
     assert!(u128::from(clocks["now"].as_u64().unwrap()) >= begun, "{clocks}");
@@ -70,14 +70,14 @@ async fn clocks_go() {
 }
 
 #[tokio::test]
-async fn every_instance_has_random_numbers_of_its_own() {
+async fn every_instance_has_different_random_numbers() {
     let host = wasi().await;
     let draw = async |worker| host.call(worker, "wasi", "random", "").await["payload"].clone();
     assert_ne!(draw("worker-0").await, draw("worker-1").await);
 }
 
 #[tokio::test]
-async fn resources_of_http_that_are_hoarded_cost_the_guest_its_own_memory() {
+async fn http_resources_count_as_memory_of_the_guest() {
     for hoard in ["bodies", "fields"] {
         let host = TestHost::with("hostile").and("echo").limit("hostile", "memory", "4MiB").workers(1).start().await;
         let some = host.post(&format!("/api/hostile/{hoard}"), r#"{ "times": 40 }"#).await;

@@ -1,4 +1,4 @@
-//! An HTTP client, on one connection.
+//! An HTTP/1.1 client with one connection.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Connection {
-        let stream = TcpStream::connect(address).await.expect("the host accepts");
+        let stream = TcpStream::connect(address).await.expect("the host accepts the connection");
         stream.set_nodelay(true).unwrap();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -38,9 +38,9 @@ impl Connection {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.into()))).unwrap();
-        let response = self.sender.send_request(request).await.expect("an answer");
+        let response = self.sender.send_request(request).await.expect("a response");
         let (head, body) = response.into_parts();
-        let body = body.collect().await.expect("the whole answer").to_bytes();
+        let body = body.collect().await.expect("the whole response").to_bytes();
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }
 }
@@ -54,18 +54,18 @@ pub struct Answer {
 
 impl Answer {
     pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("text")
+        std::str::from_utf8(&self.body).expect("the body is text")
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {:?}", self.body))
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("the body is not JSON: {:?}", self.body))
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The `code` of a problem document.
+    /// Returns the `code` of a problem document.
     pub fn code(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
         self.json()["code"].as_str().unwrap().to_owned()

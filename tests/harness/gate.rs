@@ -1,25 +1,28 @@
+//! A gate that blocks calls at their start.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use fanfare::tooling::{Call, Probe};
 
-/// Stops calls as they start, and with each the thread it starts on, until it is opened.
+/// Blocks calls at their start, together with their thread, until the test opens it.
 #[derive(Clone)]
 pub struct Gate(Arc<Inner>);
 
 struct Inner {
-    which: Box<dyn Fn(&Call) -> bool + Send + Sync>,
+    /// Whether the gate blocks a call.
+    blocks: Box<dyn Fn(&Call) -> bool + Send + Sync>,
     reached: AtomicUsize,
     open: Mutex<bool>,
     opened: Condvar,
 }
 
 impl Gate {
-    /// Closed, in the way of the calls that `which` says.
-    pub fn before(which: impl Fn(&Call) -> bool + Send + Sync + 'static) -> Gate {
+    /// Returns a closed gate that blocks the calls for which `blocks` returns true.
+    pub fn before(blocks: impl Fn(&Call) -> bool + Send + Sync + 'static) -> Gate {
         Gate(Arc::new(Inner {
-            which: Box::new(which),
+            blocks: Box::new(blocks),
             reached: AtomicUsize::new(0),
             open: Mutex::new(false),
             opened: Condvar::new(),
@@ -33,18 +36,19 @@ impl Gate {
         })
     }
 
-    /// Whether the call is one that had to pass here. A test that has failed leaves it closed, so it does not wait for ever.
+    /// Waits for the gate to open, if it blocks this call, and returns whether it does. Waits 15
+    /// seconds at most, because a failed test does not open its gate.
     pub fn pass(&self, call: &Call) -> bool {
-        let concerned = (self.0.which)(call);
-        if concerned {
+        let is_blocked = (self.0.blocks)(call);
+        if is_blocked {
             self.0.reached.fetch_add(1, Ordering::AcqRel);
             let open = self.0.open.lock().unwrap();
             drop(self.0.opened.wait_timeout_while(open, Duration::from_secs(15), |open| !*open).unwrap());
         }
-        concerned
+        is_blocked
     }
 
-    /// How many calls have come to it.
+    /// Returns the number of calls that the gate has blocked so far.
     pub fn reached(&self) -> usize {
         self.0.reached.load(Ordering::Acquire)
     }

@@ -1,11 +1,11 @@
-//! What the test guests are told, and what they tell.
+//! Helpers to use the test guests and to read their replies.
 
 use serde_json::Value;
 
 use super::{Started, TestHost};
 
 impl TestHost {
-    /// With `waits`, which may call and broadcast to these modules.
+    /// A host with `waits`, which may call these modules and broadcast to them.
     pub fn waits_for(modules: &[&str]) -> TestHost {
         let rights = serde_json::json!({ "rpc": modules, "broadcast": modules });
         let host = TestHost::with("waits").manifest("waits", serde_json::json!({ "capabilities": rights }));
@@ -14,23 +14,24 @@ impl TestHost {
 }
 
 impl Started {
-    /// Runs a guest's handler in one worker, and answers the JSON that it replies with.
+    /// Calls a route of a guest in one worker, and returns the JSON of its reply.
     pub async fn run(&self, worker: u32, module: &str, path: &str, body: Value) -> Value {
         let answer = self.call(&format!("worker-{worker}"), module, path, text(&body)).await;
         json_of(&answer)
     }
 
-    /// A call that the guest `waits` makes from one worker, and how it ended: see `tests/guests/common`.
+    /// Lets the guest `waits` make a call from one worker, and returns the outcome of that call in
+    /// the format of `tests/guests/common`.
     pub async fn nested(&self, worker: u32, wanted: Value) -> Value {
         self.run(worker, "waits", "nested", wanted).await
     }
 
-    /// Emits a broadcast as the operator: its receipt, or a problem.
+    /// Emits a broadcast as the operator. Returns its receipt, or a problem document.
     pub async fn emit(&self, module: &str, name: &str, body: impl Into<Vec<u8>>) -> Value {
         self.admin("POST", &format!("/v1/modules/{module}/broadcasts/{name}"), body).await.json()
     }
 
-    /// How many calls of a module ended in one way in a worker.
+    /// Returns the number of calls of a module in a worker that ended with this outcome.
     pub async fn ended(&self, module: &str, worker: u32, trigger: &str, outcome: &str) -> f64 {
         let (module, isolate) = (format!("module=\"{module}\""), format!("isolate=\"worker-{worker}\""));
         let (trigger, outcome) = (format!("trigger=\"{trigger}\""), format!("outcome=\"{outcome}\""));
@@ -38,13 +39,14 @@ impl Started {
     }
 }
 
-/// The JSON in the payload of a reply.
+/// Returns the JSON in the payload of a reply.
 pub fn json_of(reply: &Value) -> Value {
-    let payload = reply["payload"].as_str().unwrap_or_else(|| panic!("no payload: {reply}"));
-    serde_json::from_str(payload).unwrap_or_else(|_| panic!("no JSON: {payload}"))
+    let payload = reply["payload"].as_str().unwrap_or_else(|| panic!("the reply has no payload: {reply}"));
+    serde_json::from_str(payload).unwrap_or_else(|_| panic!("the payload is not JSON: {payload}"))
 }
 
-/// The isolates of entries with how each ended: `reply` or the code of its error. Of the operator's and of guests' entries.
+/// Returns the isolate of each entry of a gather, with `reply` or the code of its error. Accepts
+/// the entries that the operator gets and those that guests get.
 pub fn ends(entries: &Value) -> Vec<(String, String)> {
     let end = |entry: &Value| {
         let error = entry.pointer("/error/code").or(entry.pointer("/outcome/error/kind"));
@@ -59,7 +61,7 @@ pub fn ends(entries: &Value) -> Vec<(String, String)> {
     entries.iter().map(|entry| (entry["isolate"].as_str().unwrap().to_owned(), end(entry))).collect()
 }
 
-/// As [`ends`] answers it: one for each worker, in index order.
+/// Returns the result that [`ends`] returns for these ends, one per worker in index order.
 pub fn by_worker(ends: &[&str]) -> Vec<(String, String)> {
     ends.iter().enumerate().map(|(index, end)| (format!("worker-{index}"), (*end).to_owned())).collect()
 }

@@ -1,4 +1,4 @@
-//! A client with many requests at once on one connection.
+//! An HTTP/2 client with one connection.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub struct Http2(SendRequest<Full<Bytes>>);
 
-/// A request on its way.
+/// A request whose response has not arrived yet.
 pub struct Stream(JoinHandle<Response<Incoming>>);
 
 impl Http2 {
@@ -25,7 +25,7 @@ impl Http2 {
         Http2(sender)
     }
 
-    /// A request on a stream of its own.
+    /// Sends a request on a new stream.
     pub fn send(&self, path: &str, body: String) -> Stream {
         let uri = format!("http://example.test{path}");
         let request = Request::post(uri).body(Full::from(body)).unwrap();
@@ -38,14 +38,14 @@ impl Http2 {
 }
 
 impl Stream {
-    /// The status and the body.
+    /// Waits for the response. Returns its status and body.
     pub async fn answer(self) -> (u16, String) {
         let (head, body) = self.0.await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
     }
 
-    /// Leaves.
+    /// Resets the stream.
     pub fn reset(self) {
         self.0.abort();
     }

@@ -1,4 +1,5 @@
-//! What hosts log, as text. All tests of the process share one log, so look for names that are a test's own.
+//! The log of all hosts, as text. All tests of the process share it, so a test must look for names
+//! that no other test uses.
 
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -42,14 +43,14 @@ impl Log {
         Log
     }
 
-    /// The lines that contain every one of `words`.
+    /// Returns the lines that contain all of `words`.
     pub fn lines(&self, words: &[&str]) -> Vec<String> {
         let text = LINES.lock().unwrap();
         let text = String::from_utf8_lossy(&text);
         text.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
     }
 
-    /// What comes after the first line that contains every one of `words`.
+    /// Returns up to 40 lines that follow the first line with all of `words`.
     pub fn following(&self, words: &[&str]) -> Vec<String> {
         let text = LINES.lock().unwrap();
         let text = String::from_utf8_lossy(&text);

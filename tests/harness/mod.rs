@@ -1,4 +1,4 @@
-//! What a test reads like: this module, this configuration, this request, this answer.
+//! Starts hosts for tests, and sends requests to them:
 //!
 //! ```ignore
 //! let host = TestHost::with("echo").start().await;
@@ -6,7 +6,7 @@
 //! assert_eq!((answer.status, answer.text()), (200, "hello"));
 //! ```
 
-#![allow(dead_code)] // Not every test needs every word.
+#![allow(dead_code)] // A helper may have no user for a while.
 
 mod binary;
 mod client;
@@ -33,17 +33,17 @@ pub use guests::{by_worker, ends, json_of};
 pub use http2::{Http2, Stream};
 pub use log::Log;
 
-/// The repository.
+/// Returns the folder of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The binary under test.
+/// Returns the program under test.
 pub fn binary() -> PathBuf {
     env!("CARGO_BIN_EXE_fanfare").into()
 }
 
-/// A folder of one test, gone with it.
+/// A folder of one test, which is removed when the test ends.
 pub struct TempDir(tempfile::TempDir);
 
 impl TempDir {
@@ -57,10 +57,11 @@ impl TempDir {
         self.0.path()
     }
 
-    /// The host's own folder.
+    /// The state folder of the host.
     pub const STATE: &str = "state";
 
-    /// Makes that: compiled components are shared by all tests, what a test's modules have been is not.
+    /// Creates the state folder. All tests share the cache of compiled components in it, and
+    /// nothing else.
     pub fn make_state_dir(&self) {
         let (shared, own) = (shared_state_dir().join("cache"), self.path().join(TempDir::STATE));
         fs::create_dir_all(&own).unwrap();
@@ -68,7 +69,7 @@ impl TempDir {
         std::os::unix::fs::symlink(shared, own.join("cache")).unwrap();
     }
 
-    /// Writes a file, and the folders above it.
+    /// Writes a file, and creates the folders above it.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -77,12 +78,12 @@ impl TempDir {
     }
 }
 
-/// Compiled components are shared by all tests.
+/// Returns the folder with the compiled components, which all tests share.
 pub fn shared_state_dir() -> PathBuf {
     root().join("target/tmp/shared-state")
 }
 
-/// A host to be.
+/// Builds a host for a test.
 pub struct TestHost {
     dir: TempDir,
     config: Value,
@@ -95,7 +96,7 @@ pub struct TestHost {
 }
 
 impl TestHost {
-    /// With one of the test guests or example modules, under its own name.
+    /// Starts with one of the test guests or example modules, under its own name.
     pub fn with(module: &str) -> TestHost {
         TestHost::empty().and(module)
     }
@@ -124,12 +125,12 @@ impl TestHost {
         }
     }
 
-    /// One more module.
+    /// Adds a module under its own name.
     pub fn and(self, module: &str) -> TestHost {
         self.and_as(module, module)
     }
 
-    /// One more module under another name.
+    /// Adds a module under another name.
     pub fn and_as(self, module: &str, name: &str) -> TestHost {
         let from = source_of(module);
         let to = self.dir.path().join("modules").join(name);
@@ -144,7 +145,7 @@ impl TestHost {
         self
     }
 
-    /// Changes a module's manifest.
+    /// Merges a patch into a module's manifest.
     pub fn manifest(self, name: &str, patch: Value) -> TestHost {
         let file = self.dir.path().join("modules").join(name).join("module.json");
         let mut manifest: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
@@ -166,18 +167,18 @@ impl TestHost {
         self.config(json!({ "modules": { module: { "limits": { limit: value } } } }))
     }
 
-    /// Grants a module something, as the operator.
+    /// Grants a module capabilities, as the operator.
     pub fn grant(self, module: &str, grants: Value) -> TestHost {
         self.config(json!({ "modules": { module: { "grants": grants } } }))
     }
 
-    /// Changes `fanfare.json`: objects merge.
+    /// Merges a patch into `fanfare.json`.
     pub fn config(mut self, patch: Value) -> TestHost {
         merge(&mut self.config, patch);
         self
     }
 
-    /// As with `--env`.
+    /// Sets the environment, like `--env`.
     pub fn environment(self, name: &str) -> TestHost {
         TestHost { environment: Some(name.to_owned()), ..self }
     }
@@ -186,26 +187,26 @@ impl TestHost {
         self.config(json!({ "workers": count }))
     }
 
-    /// Writes a file below the host's folder.
+    /// Writes a file into the host's folder.
     pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> TestHost {
         self.dir.write(name, text);
         self
     }
 
-    /// Takes up what changes on disk by itself, `fanfare.json` too.
+    /// Makes the host watch its files, `fanfare.json` too.
     pub fn watched(self) -> TestHost {
-        // What a test sees is what the system has told.
+        // With this poll interval, the host notices only the changes that the system reports.
         TestHost { watched: true, ..self.config(json!({ "swap": { "watch": true, "poll": "1h" } })) }
     }
 
-    /// The same folder once more, with the modules and the state that another host has left.
-    pub fn again(self, before: TempDir) -> TestHost {
-        TestHost { dir: before, ..self }
+    /// Uses the folder of a stopped host, with its modules and its state.
+    pub fn again(self, previous: TempDir) -> TestHost {
+        TestHost { dir: previous, ..self }
     }
 
-    /// Compiles the components of a module when the file `open` is in the host's folder; `reached`
-    /// is there when it waits for that. `early` is there when another module was compiled
-    /// meanwhile.
+    /// Delays compiling a module until the file `open` exists in the host's folder. The compiler
+    /// creates the file `reached` when it begins to wait, and `early` when it compiles another
+    /// module meanwhile.
     pub fn gated_compiler(self, module: &str) -> TestHost {
         let (dir, binary) = (self.dir.path().display(), binary());
         let waits = format!(": > {dir}/reached; while [ ! -e {dir}/open ]; do sleep 0.02; done");
@@ -217,18 +218,18 @@ impl TestHost {
         TestHost { compiler, ..self }
     }
 
-    /// Sees every call as it starts.
+    /// Sets a function that the host calls when a call starts.
     pub fn probe(mut self, probe: Probe) -> TestHost {
         self.probe = Some(probe);
         self
     }
 
-    /// With brokers and a master, in which those modules live that say so in `places` of their config.
+    /// Starts brokers and a master. A module lives in them if `places` in its config says so.
     pub fn brokers(self, count: u32) -> TestHost {
         TestHost { brokers: Some(count), ..self }
     }
 
-    /// With this way to other nodes.
+    /// Sets the port to other nodes.
     pub fn peers(self, peers: Arc<dyn Peers>) -> TestHost {
         TestHost { peers: Some(peers), ..self }
     }
@@ -244,7 +245,7 @@ impl TestHost {
             }
             false => config::from_text(Some(&text), self.dir.path(), &sources),
         };
-        let config = config.expect("the configuration is right");
+        let config = config.expect("the configuration is valid");
         let host = Host::bind(config, self.compiler).expect("free ports");
         let host = match self.probe {
             Some(probe) => host.with_probe(probe),
@@ -271,14 +272,14 @@ impl TestHost {
     }
 }
 
-/// `"config": { "places": ["brokers", "master"] }`.
+/// Reads the places of a module from its config: `"places": ["brokers", "master"]`.
 fn placing(manifest: &Manifest) -> PlaceKinds {
     let places = manifest.config.get("places").and_then(Value::as_array);
     let named = |name: &str| places.is_some_and(|places| places.iter().any(|place| place == name));
     PlaceKinds { brokers: named("brokers"), master: named("master") }
 }
 
-/// Where the module of a name has its folder.
+/// Returns the folder of a test guest or example module.
 pub fn source_of(module: &str) -> PathBuf {
     let candidates = [root().join("tests/guests").join(module), root().join("modules").join(module)];
     candidates.into_iter().find(|dir| dir.join("module.json").exists()).unwrap_or_else(|| panic!("no module {module}"))
@@ -295,13 +296,13 @@ fn merge(into: &mut Value, patch: Value) {
     }
 }
 
-/// A host that serves.
+/// A running host.
 pub struct Started {
     pub http: SocketAddr,
     pub admin: SocketAddr,
     pub log: Log,
     pub dir: TempDir,
-    /// What its `fanfare.json` has.
+    /// The content of its `fanfare.json`.
     pub settings: Value,
     running: Option<RunningHost>,
 }
@@ -325,18 +326,19 @@ impl Started {
         Connection::open(self.http).await.send(method, path, headers, body).await
     }
 
-    /// The operator's listener.
+    /// Sends a request to the admin listener.
     pub async fn admin(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         Connection::open(self.admin).await.send(method, path, &[], body).await
     }
 
-    /// Calls an inner route in one isolate, or `any`: `{status, payload}` or `{code, detail}`.
+    /// Calls an inner route as the operator, in one isolate or in `any`. Returns
+    /// `{status, payload}` or `{code, detail}`.
     pub async fn call(&self, target: &str, module: &str, path: &str, body: impl Into<Vec<u8>>) -> Value {
         let url = format!("/v1/modules/{module}/call?target={target}&path={path}");
         self.admin("POST", &url, body).await.json()
     }
 
-    /// Gathers a broadcast: one entry per worker.
+    /// Gathers a broadcast as the operator. Returns one entry per worker.
     pub async fn gather(&self, module: &str, name: &str, body: impl Into<Vec<u8>>) -> Vec<Value> {
         let url = format!("/v1/modules/{module}/broadcasts/{name}?gather=true");
         let answer = self.admin("POST", &url, body).await;
@@ -347,7 +349,7 @@ impl Started {
         self.admin("GET", "/v1/status", "").await.json()
     }
 
-    /// What the status says of a module in a worker.
+    /// Returns the status of a module in one worker.
     pub async fn slot(&self, module: &str, worker: usize) -> Value {
         let status = self.status().await;
         let modules = status["modules"].as_array().unwrap();
@@ -358,7 +360,7 @@ impl Started {
         self.admin("GET", "/metrics", "").await.text().to_owned()
     }
 
-    /// The sum of all samples of a metric whose labels contain every one of `labels`.
+    /// Returns the sum of all samples of a metric whose labels contain all of `labels`.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let metrics = self.metrics().await;
         let samples =
@@ -374,24 +376,25 @@ impl Started {
         self.running.take().unwrap().stop().await
     }
 
-    /// Stops it, and leaves its folder for [`TestHost::again`].
+    /// Stops the host, and returns its folder for [`TestHost::again`].
     pub async fn leave(mut self) -> TempDir {
         self.running.take().unwrap().stop().await;
         self.dir
     }
 }
 
-/// Waits until `condition` holds; fails after ten seconds with what it was.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+/// Waits until `condition` is true. Fails after ten seconds with its description.
+pub async fn eventually<F: Future<Output = bool>>(description: &str, mut condition: impl FnMut() -> F) {
     let begun = Instant::now();
     while !condition().await {
-        assert!(begun.elapsed() < Duration::from_secs(10), "never came: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "not true within ten seconds: {description}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Says that a test does not run for want of something, or fails where everything must be there.
-pub fn not_run(what: &str) {
-    assert_ne!(std::env::var("FANFARE_TEST_REQUIRE").as_deref(), Ok("all"), "not run: {what}");
-    println!("not run: {what}");
+/// Reports that a test is skipped because something is missing. Fails the test instead if
+/// `FANFARE_TEST_REQUIRE` is `all`.
+pub fn not_run(reason: &str) {
+    assert_ne!(std::env::var("FANFARE_TEST_REQUIRE").as_deref(), Ok("all"), "not run: {reason}");
+    println!("not run: {reason}");
 }

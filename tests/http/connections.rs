@@ -1,4 +1,4 @@
-//! Connections: who has them, how long they last, and what they bear.
+//! How connections are assigned to workers, how long they last, and how much they carry.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -9,14 +9,14 @@ use serde_json::json;
 
 use crate::harness::{Connection, TempDir, TestHost, binary};
 
-/// The worker that answers on a connection.
+/// Returns the worker that answers on a connection.
 async fn who(connection: &mut Connection) -> String {
     let answer = connection.send("GET", "/api/echo/who", &[], "").await;
     answer.json()["isolate"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn they_are_spread_over_the_workers_evenly() {
+async fn connections_are_spread_over_the_workers_evenly() {
     let host = TestHost::with("echo").workers(3).start().await;
     let mut open = Vec::new();
     let mut count = BTreeMap::<String, u32>::new();
@@ -30,7 +30,7 @@ async fn they_are_spread_over_the_workers_evenly() {
 }
 
 #[tokio::test]
-async fn one_stays_with_its_worker_for_all_its_requests() {
+async fn a_connection_stays_with_its_worker_for_all_its_requests() {
     let host = TestHost::with("echo").start().await;
     let mut connection = Connection::open(host.http).await;
     let first = who(&mut connection).await;
@@ -39,11 +39,11 @@ async fn one_stays_with_its_worker_for_all_its_requests() {
         assert_eq!(answer, json!({ "isolate": first, "count": count }));
     }
     connection.send("GET", "/api/echo/nothing", &[], "").await;
-    assert_eq!(who(&mut connection).await, first, "an error does not end it");
+    assert_eq!(who(&mut connection).await, first, "an error does not close the connection");
 }
 
 #[tokio::test]
-async fn twenty_thousand_requests_over_32_of_them_all_get_their_own_answer() {
+async fn twenty_thousand_requests_over_32_connections_each_get_their_own_response() {
     let host = TestHost::with("echo").start().await;
     let run = async |number: usize| {
         let mut connection = Connection::open(host.http).await;

@@ -1,4 +1,4 @@
-//! Errors, as problem documents.
+//! Errors are problem documents.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ fn problem(answer: &Answer) -> (u16, String) {
     (answer.status, answer.code())
 }
 
-/// What every problem document of a call has.
+/// Asserts that an answer has all the fields of a problem document of a call, and returns it.
 fn well_formed(answer: &Answer, module: &str) -> Value {
     let document = answer.json();
     assert_eq!(document["status"], answer.status);
@@ -21,7 +21,7 @@ fn well_formed(answer: &Answer, module: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_guests_failure_is_mapped_one_to_one() {
+async fn a_failure_of_a_guest_keeps_its_name_message_status_and_data() {
     let host = TestHost::with("echo").start().await;
     let fail =
         json!({ "name": "out-of-tea", "message": "There is none.", "status": 418, "data": { "pots": [1, 2.50] } });
@@ -36,18 +36,18 @@ async fn a_guests_failure_is_mapped_one_to_one() {
 }
 
 #[tokio::test]
-async fn the_trace_is_the_clients_when_it_gives_one_and_stands_in_the_log() {
+async fn the_trace_of_the_client_is_in_the_problem_and_in_the_log() {
     let host = TestHost::with("traps").start().await;
     let trace = format!("{:032x}", 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128);
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
     let answer = host.request("POST", "/api/traps/panics", &[("traceparent", &parent)], "so it says").await;
     assert_eq!(problem(&answer), (500, "crashed".to_owned()));
     assert_eq!(well_formed(&answer, "traps")["trace"], trace);
-    assert!(host.log.contains(&["so it says", &trace]), "what the guest printed has it too");
+    assert!(host.log.contains(&["so it says", &trace]), "the output of the guest has the trace too");
 }
 
 #[tokio::test]
-async fn a_guests_name_and_message_are_cut() {
+async fn a_long_name_or_message_of_a_failure_is_shortened() {
     let host = TestHost::with("echo").start().await;
     let fail = |name: usize, message: usize| {
         json!({ "name": "n".repeat(name), "message": "m".repeat(message), "status": 418 }).to_string()
@@ -60,21 +60,21 @@ async fn a_guests_name_and_message_are_cut() {
 }
 
 #[tokio::test]
-async fn a_path_beyond_every_route_is_refused() {
+async fn a_path_longer_than_any_route_is_rejected() {
     let host = TestHost::with("echo").start().await;
     let deep = |segments: usize| format!("/api/echo/{}", vec!["a"; segments].join("/"));
     let answer = host.get(&deep(65)).await;
-    assert_eq!(problem(&answer), (404, "not-found".to_owned()), "it can be asked for, and is no route's");
+    assert_eq!(problem(&answer), (404, "not-found".to_owned()), "a request may have this path, a route cannot");
     let answer = host.get(&deep(31_000)).await;
     assert_eq!(problem(&answer), (414, "uri-too-long".to_owned()));
-    let expected = "the path below the module has 61999 bytes: at most 4096 are served";
+    let expected = "the path after the module name has 61999 bytes, but may have at most 4096";
     assert_eq!(well_formed(&answer, "echo")["detail"], expected);
     assert_eq!(host.get(&format!("/api/echo/params/1/{}", "2".repeat(4_087))).await.status, 200);
     assert_eq!(host.get(&format!("/api/echo/params/1/{}", "2".repeat(4_088))).await.status, 414);
 }
 
 #[tokio::test]
-async fn a_request_that_becomes_no_call_has_a_trace_too() {
+async fn a_request_that_is_rejected_before_it_becomes_a_call_has_a_trace_too() {
     let host = TestHost::with("echo").config(json!({ "http": { "maxBody": 9 } }));
     let host = host.file("modules/broken/module.json", "{ not json").start().await;
     let trace = "0af7651916cd43dd8448eb211c80319c";
@@ -96,13 +96,13 @@ async fn a_request_that_becomes_no_call_has_a_trace_too() {
 }
 
 #[tokio::test]
-async fn the_trace_of_a_refused_call_stands_in_the_log() {
+async fn the_trace_of_a_rejected_call_is_in_the_log() {
     let host = TestHost::with("traps").workers(1).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
     host.post("/api/traps/trap", "").await;
     eventually("it has failed", || async { host.slot("traps", 0).await["state"] == "failed" }).await;
     let trace = "0af7651916cd43dd8448eb211c80319d";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
-    // One line a second at most.
+    // The host logs at most one such line per second.
     eventually("it is logged", || async {
         let answer = host.request("GET", "/api/traps/ok", &[("traceparent", &parent)], "").await;
         assert_eq!((answer.status, &answer.json()["trace"]), (503, &json!(trace)));
@@ -114,7 +114,7 @@ async fn the_trace_of_a_refused_call_stands_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_call_past_its_time_is_504() {
+async fn a_call_past_its_deadline_is_a_504() {
     let host = TestHost::with("never").limit("never", "timeout", "200ms").start().await;
     let answer = host.post("/api/never/never", "").await;
     assert_eq!(problem(&answer), (504, "timeout".to_owned()));
@@ -122,7 +122,7 @@ async fn a_call_past_its_time_is_504() {
 }
 
 #[tokio::test]
-async fn an_overloaded_or_failed_module_says_when_to_come_again() {
+async fn a_503_of_an_overloaded_or_failed_module_has_retry_after() {
     let host = TestHost::with("serial").and("traps").workers(1).limit("serial", "mailbox", 1);
     let host = host.config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
     for status in ["inFlight", "waiting"] {
@@ -143,7 +143,7 @@ async fn an_overloaded_or_failed_module_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn what_is_not_served_is_told_apart() {
+async fn unknown_paths_methods_and_inner_routes_have_different_codes() {
     let host = TestHost::with("echo").start().await;
     for path in ["/nothing", "/api/", "/api/nobody/x", "/api/echo/nothing"] {
         assert_eq!(problem(&host.get(path).await), (404, "not-found".to_owned()), "{path}");
@@ -155,7 +155,7 @@ async fn what_is_not_served_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_body_as_large_as_allowed_comes_through_and_a_larger_one_is_413() {
+async fn a_body_up_to_the_limit_reaches_the_guest_and_a_larger_one_is_a_413() {
     let host = TestHost::with("echo").config(json!({ "http": { "maxBody": 100_000 } })).start().await;
     let answer = host.post("/api/echo/echo", "x".repeat(100_000)).await;
     assert_eq!((answer.status, answer.body.len()), (200, 100_000));

@@ -1,11 +1,11 @@
-//! Many requests at once on one connection.
+//! HTTP/2: many requests at once on one connection.
 
 use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::harness::{Http2, Started, Stream, TestHost, eventually};
 
-/// How many calls of `waits` run in each worker.
+/// Returns the number of running calls of `waits` in each worker.
 async fn running(host: &Started) -> [u64; 2] {
     let count = async |worker| host.slot("waits", worker).await["inFlight"].as_u64().unwrap();
     [count(0).await, count(1).await]
@@ -18,7 +18,7 @@ async fn release(host: &Started) {
 }
 
 #[tokio::test]
-async fn every_stream_gets_its_own_answer() {
+async fn every_stream_gets_its_own_response() {
     let host = TestHost::with("echo").start().await;
     let client = Http2::connect(host.http).await;
     let streams = (0..2_000).map(|number| client.send("/api/echo/echo", number.to_string()));
@@ -42,7 +42,7 @@ async fn streams_beyond_the_local_ones_run_in_other_workers() {
 }
 
 #[tokio::test]
-async fn as_many_as_are_local_stay_with_the_connections_worker() {
+async fn streams_up_to_the_limit_run_in_the_worker_of_the_connection() {
     let host = TestHost::waits_for(&[]).start().await;
     let client = Http2::connect(host.http).await;
     let streams: Vec<_> = (0..16).map(|number| client.send("/api/waits/hold", number.to_string())).collect();
@@ -55,24 +55,24 @@ async fn as_many_as_are_local_stay_with_the_connections_worker() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_reset_ends_nothing() {
+async fn resetting_a_stream_does_not_cancel_its_call() {
     let host = TestHost::waits_for(&[]).start().await;
     let client = Http2::connect(host.http).await;
     let left = client.send("/api/waits/hold", String::new());
     eventually("it runs", || async { running(&host).await.iter().sum::<u64>() == 1 }).await;
     left.reset();
-    // The host has seen the reset when it has answered what came after it.
+    // When a later request has its response, the host has seen the reset.
     assert_eq!(client.send("/api/waits/ok", String::new()).answer().await, (200, "ok".to_owned()));
     assert_eq!(running(&host).await.iter().sum::<u64>(), 1);
     release(&host).await;
-    eventually("both end well", || async {
+    eventually("both calls succeed", || async {
         host.metric("fanfare_calls_total", &["waits", "http", "\"ok\""]).await == 2.0
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_error_on_one_stream_leaves_the_others() {
+async fn an_error_on_one_stream_does_not_affect_the_others() {
     let host = TestHost::waits_for(&["traps"]).start().await;
     let client = Http2::connect(host.http).await;
     let held = client.send("/api/waits/hold", "held".to_owned());

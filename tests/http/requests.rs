@@ -1,10 +1,11 @@
-//! What a guest gets of a request, and what of its reply goes out.
+//! Which parts of a request reach a guest, and which parts of its reply reach the client.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Started, TestHost};
 
-/// What `echo` sends back for a body of a content type: its kind shows in the reply's.
+/// Sends a body to `echo`. The content type of the answer shows the kind of payload that the guest
+/// got.
 async fn echoed(host: &Started, content_type: &str, body: &[u8]) -> Answer {
     let headers = [("content-type", content_type)];
     let headers = if content_type.is_empty() { &headers[..0] } else { &headers[..] };
@@ -15,7 +16,7 @@ const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
 const BYTES: Option<&str> = Some("application/octet-stream");
 
 #[tokio::test]
-async fn the_content_type_tells_text_from_bytes() {
+async fn the_content_type_decides_between_text_and_bytes() {
     let host = TestHost::with("echo").start().await;
     let cases = [
         ("text/html", TEXT),
@@ -30,12 +31,12 @@ async fn the_content_type_tells_text_from_bytes() {
     for (sent, kind) in cases {
         let answer = echoed(&host, sent, b"{\"a\" : 1.50}").await;
         assert_eq!((answer.status, answer.header("content-type")), (200, kind), "{sent}");
-        assert_eq!(answer.text(), "{\"a\" : 1.50}", "nothing is written anew");
+        assert_eq!(answer.text(), "{\"a\" : 1.50}", "the text is unchanged");
     }
 }
 
 #[tokio::test]
-async fn what_is_not_utf8_is_bytes_unless_it_says_that_it_is_text() {
+async fn a_body_that_is_not_utf8_is_bytes_unless_its_content_type_is_text() {
     let host = TestHost::with("echo").start().await;
     let answer = echoed(&host, "", b"\xff\xfe").await;
     assert_eq!((answer.header("content-type"), &*answer.body), (BYTES, &b"\xff\xfe"[..]));
@@ -46,7 +47,7 @@ async fn what_is_not_utf8_is_bytes_unless_it_says_that_it_is_text() {
 }
 
 #[tokio::test]
-async fn an_empty_body_is_no_payload() {
+async fn an_empty_body_becomes_no_payload() {
     let host = TestHost::with("echo").start().await;
     for content_type in ["", "text/plain", "application/octet-stream"] {
         let answer = echoed(&host, content_type, b"").await;
@@ -55,7 +56,7 @@ async fn an_empty_body_is_no_payload() {
 }
 
 #[tokio::test]
-async fn params_are_decoded_segment_by_segment_and_the_query_is_left_alone() {
+async fn params_are_decoded_segment_by_segment_and_the_query_stays_encoded() {
     let host = TestHost::with("echo").start().await;
     let answer = host.get("/api/echo/params/a%2Fb/c%20d%C3%A9?x=1&x=%32&y").await.json();
     assert_eq!(answer["params"], json!([["one", "a/b"], ["two", "c dé"]]));
@@ -65,12 +66,12 @@ async fn params_are_decoded_segment_by_segment_and_the_query_is_left_alone() {
         assert_eq!(host.get(path).await.status, 400, "{path}");
     }
     for path in ["/api/echo/params/1", "/api/echo/params//2", "/api/echo//params/1/2", "/api/echo/./params/1/2"] {
-        assert_eq!(host.get(path).await.status, 404, "nothing is folded: {path}");
+        assert_eq!(host.get(path).await.status, 404, "paths are not normalised: {path}");
     }
 }
 
 #[tokio::test]
-async fn header_fields_come_in_order_and_as_often_as_they_were_sent() {
+async fn repeated_header_fields_keep_their_order() {
     let host = TestHost::with("echo").start().await;
     let headers = [
         ("cookie", "a=1"),
@@ -85,7 +86,7 @@ async fn header_fields_come_in_order_and_as_often_as_they_were_sent() {
     let names: Vec<&str> = answer["headers"].as_array().unwrap().iter().map(|pair| pair[0].as_str().unwrap()).collect();
     assert!(names.contains(&"x-first"), "{names:?}");
     for hop in ["connection", "x-private", "te"] {
-        assert!(!names.contains(&hop), "{hop} ends at the host: {names:?}");
+        assert!(!names.contains(&hop), "the host removes {hop}: {names:?}");
     }
     let head = &answer["head"];
     assert_eq!((&head["path"], &head["scheme"]), (&json!("/api/echo/headers"), &json!("http")));
@@ -98,7 +99,7 @@ async fn replied(host: &Started, wanted: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn status_and_header_fields_of_a_reply_go_out() {
+async fn the_client_gets_the_status_and_the_header_fields_of_a_reply() {
     let host = TestHost::with("echo").start().await;
     let headers = json!([
         ["set-cookie", "a=1"],
@@ -114,7 +115,7 @@ async fn status_and_header_fields_of_a_reply_go_out() {
     let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
     assert_eq!(cookies, ["a=1", "b=2"]);
     assert_eq!(answer.header("content-type"), Some("application/x-own"));
-    assert_eq!(answer.header("content-length"), Some("4"), "that is the host's");
+    assert_eq!(answer.header("content-length"), Some("4"), "the host sets it");
     assert_eq!((answer.header("x-private"), answer.header("transfer-encoding")), (None, None));
 
     for (given, effective) in [(0, 200), (200, 200), (404, 404), (599, 599)] {
@@ -124,7 +125,7 @@ async fn status_and_header_fields_of_a_reply_go_out() {
 }
 
 #[tokio::test]
-async fn a_reply_that_cannot_be_sent_is_an_error_and_breaks_nothing() {
+async fn a_reply_that_cannot_be_sent_is_a_500() {
     let host = TestHost::with("echo").start().await;
     let wrong = [
         json!({ "status": 199 }),
@@ -140,7 +141,7 @@ async fn a_reply_that_cannot_be_sent_is_an_error_and_breaks_nothing() {
 }
 
 #[tokio::test]
-async fn head_runs_get_and_has_no_body() {
+async fn a_head_runs_the_route_of_get_and_has_no_body() {
     let host = TestHost::with("echo").start().await;
     let (get, head) =
         (host.get("/api/echo/big?bytes=123").await, host.request("HEAD", "/api/echo/big?bytes=123", &[], "").await);
@@ -171,7 +172,7 @@ async fn options_and_cors_never_reach_a_guest() {
 }
 
 #[tokio::test]
-async fn the_root_of_a_module_has_its_slash() {
+async fn the_root_of_a_module_without_a_slash_redirects() {
     let host = TestHost::with("flags").start().await;
     let answer = host.get("/api/flags?a=1").await;
     assert_eq!((answer.status, answer.header("location")), (308, Some("/api/flags/?a=1")));
@@ -179,7 +180,7 @@ async fn the_root_of_a_module_has_its_slash() {
 }
 
 #[tokio::test]
-async fn the_page_for_developers_is_there_in_development_only() {
+async fn the_page_for_developers_is_served_in_development_only() {
     let host = TestHost::with("flags").start().await;
     let page = host.get("/").await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));

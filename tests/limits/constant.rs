@@ -1,4 +1,4 @@
-//! Bounds that no setting changes: each counts how often it was reached.
+//! Limits that no setting changes. A metric counts how often each was reached.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ async fn post(serving: &Serving, path: &str, body: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn each_constant_bound_has_a_metric() {
+async fn each_constant_limit_counts_how_often_it_was_reached() {
     let project = Project::with(&["echo", "hostile", "describes-more"])
         .config(json!({ "modules": { "hostile": { "limits": { "memory": "4MiB", "cpu": "5s" } } } }));
     let serving = project.serve(&[]).await;
@@ -38,7 +38,7 @@ async fn each_constant_bound_has_a_metric() {
     ] {
         assert_eq!(reached(&serving, bound).await, 0, "{bound}");
         assert_eq!(post(&serving, path, body).await.code(), "crashed", "{bound}");
-        // The instance ends after its calls have been answered.
+        // The instance ends after its calls have returned.
         eventually(bound, || async { reached(&serving, bound).await == 1 }).await;
     }
     let before = reached(&serving, "text").await;

@@ -1,4 +1,4 @@
-//! Every way for a call to fail.
+//! Every error of a call.
 
 use fanfare::tooling::{CallError, Problem};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn assert_problem(answer: &Answer, status: u16, code: &str, words: &[&str]) {
     assert_names(&problem["detail"], words);
 }
 
-/// How a call that `waits` makes in worker 0 fails, in one that has just one.
+/// Starts the host with one worker, lets `waits` make a call, and returns the error of that call.
 async fn nested(host: TestHost, wanted: Value) -> Value {
     let host = host.workers(1).start().await;
     host.nested(0, wanted).await["error"].clone()
@@ -111,7 +111,7 @@ pub async fn invalid() {
     assert_error(&error, "invalid", &["percent escape"]);
 }
 
-/// Only a node of a later version fails with a kind that this version does not know.
+/// Only a node of a later version returns an error of a kind that this version does not know.
 pub async fn other() {
     let error = CallError::Other("too-late".into(), "The epoch is over.".into());
     let problem = serde_json::to_value(Problem::from(error).document()).unwrap();

@@ -1,4 +1,4 @@
-//! What the HTTP listener takes.
+//! The limits of the HTTP listener.
 
 use std::future::Future;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub async fn max_body() {
     assert_names(&over.json()["detail"], &["1000 bytes", "http.maxBody"]);
 }
 
-/// A request with `host` and so many other header fields.
+/// Sends a request with the field `host` and `count` other header fields.
 async fn with_headers(host: &Started, count: usize, value: &str) -> crate::harness::Answer {
     let names: Vec<String> = (0..count).map(|number| format!("x-{number}")).collect();
     let headers: Vec<_> = names.iter().map(|name| (name.as_str(), value)).collect();
@@ -40,7 +40,7 @@ pub async fn max_headers() {
     assert_eq!((over.status, over.code()), (431, "headers-too-large".to_owned()));
     assert_names(&over.json()["detail"], &["20 header fields", "http.maxHeaders"]);
 
-    // More than the 100 that hyper takes by itself.
+    // More than the 100 that hyper accepts by default.
     let host = echo("maxHeaders", 150).await;
     assert_eq!(with_headers(&host, 149, "x").await.status, 200);
     assert_eq!(with_headers(&host, 150, "x").await.status, 431);
@@ -58,13 +58,14 @@ pub async fn max_buffered() {
     let host = TestHost::with("echo").config(json!({ "http": { "maxBuffered": "64KiB", "maxBody": "64KiB" } }));
     let host = host.start().await;
     assert_eq!(host.get("/api/echo/big?bytes=65536").await.body.len(), 65_536);
-    // 8 KiB of a connection do not count.
+    // The first 8 KiB of a connection do not count.
     let over = host.get("/api/echo/big?bytes=73728").await;
     assert_eq!((over.status, over.code()), (503, "overloaded".to_owned()));
     assert_names(&over.json()["detail"], &["65536", "http.maxBuffered"]);
     assert_eq!(host.metric("fanfare_http_buffered_refused_total", &[]).await, 1.0);
     assert_eq!(host.metric("fanfare_http_buffered_bytes_max", &[]).await, 65_536.0);
-    eventually("nothing is held", || async { host.metric("fanfare_http_buffered_bytes ", &[]).await == 0.0 }).await;
+    eventually("no bytes are buffered", || async { host.metric("fanfare_http_buffered_bytes ", &[]).await == 0.0 })
+        .await;
     assert_eq!(host.status().await["buffered"], json!({ "bytes": 0, "max": 65_536 }));
 }
 
@@ -86,12 +87,12 @@ pub async fn max_connections() {
     for _ in 0..20 {
         assert!(answers(&mut first).await && answers(&mut second).await);
     }
-    assert!(!third.is_finished(), "it waits for one of the others to leave");
+    assert!(!third.is_finished(), "the third connection waits until another one closes");
     drop(first);
     assert!(third.await.unwrap());
 }
 
-/// A request for `hold` on an HTTP/2 connection.
+/// Sends a request for `hold` on an HTTP/2 connection. The future resolves with the status.
 fn hold(
     host: &Started,
     sender: &hyper::client::conn::http2::SendRequest<Full<Bytes>>,
@@ -102,7 +103,7 @@ fn hold(
     async move { answer.await.unwrap().status().as_u16() }
 }
 
-/// An HTTP/2 connection.
+/// Opens an HTTP/2 connection.
 async fn http2(host: &Started) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
     let stream = TokioIo::new(TcpStream::connect(host.http).await.unwrap());
     let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
@@ -113,7 +114,7 @@ async fn http2(host: &Started) -> hyper::client::conn::http2::SendRequest<Full<B
 pub async fn max_streams() {
     let host = TestHost::waits_for(&[]).workers(1).config(json!({ "http": { "maxStreams": 2 } })).start().await;
     let sender = http2(&host).await;
-    // With its answer come the settings of the host.
+    // The client has the settings of the host when the first request has its response.
     let first = hold(&host, &sender);
     let release = || host.call("any", "waits", "release", "");
     tokio::join!(first, async {
@@ -122,7 +123,7 @@ pub async fn max_streams() {
     });
     let check = async {
         host.until_running("waits", 0, 2).await;
-        assert_eq!(json_of(&release().await), 2, "the third one has not been let in");
+        assert_eq!(json_of(&release().await), 2, "the third stream has to wait");
         host.until_running("waits", 0, 1).await;
         assert_eq!(json_of(&release().await), 1);
     };
@@ -146,12 +147,12 @@ pub async fn local_streams() {
     };
     let sender = http2(&host).await;
     let under = async {
-        eventually("both run in one worker", || async { running().await == [0, 2] }).await;
+        eventually("both calls run in one worker", || async { running().await == [0, 2] }).await;
         release().await;
     };
     tokio::join!(hold(&host, &sender), hold(&host, &sender), under);
     let over = async {
-        eventually("the third one runs in the other", || async { running().await == [1, 2] }).await;
+        eventually("the third call runs in the other worker", || async { running().await == [1, 2] }).await;
         release().await;
     };
     tokio::join!(hold(&host, &sender), hold(&host, &sender), hold(&host, &sender), over);
@@ -165,32 +166,32 @@ pub async fn cors_max_age() {
     assert_eq!(answer.header("access-control-max-age"), Some("90"));
 }
 
-/// A client that says what it is told, byte for byte.
+/// A client that sends raw bytes.
 struct Client(TcpStream);
 
 impl Client {
-    async fn of(host: &Started) -> Client {
+    async fn connect(host: &Started) -> Client {
         Client(TcpStream::connect(host.http).await.unwrap())
     }
 
-    async fn says(&mut self, text: &str) {
+    async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// What comes back, until it ends in this.
-    async fn hears(&mut self, end: &str) {
-        let mut heard = Vec::new();
-        while !heard.ends_with(end.as_bytes()) {
-            let more = self.0.read_buf(&mut heard).await.unwrap();
-            assert!(more > 0, "closed after {}", String::from_utf8_lossy(&heard));
+    /// Reads until the bytes end with this text.
+    async fn read_until(&mut self, end: &str) {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(end.as_bytes()) {
+            let more = self.0.read_buf(&mut bytes).await.unwrap();
+            assert!(more > 0, "closed after {}", String::from_utf8_lossy(&bytes));
         }
     }
 
-    /// What else comes back until the host closes.
-    async fn hears_the_end(mut self) -> String {
+    /// Returns what the host sends until it closes the connection.
+    async fn read_to_end(mut self) -> String {
         let mut rest = Vec::new();
         let closed = tokio::time::timeout(Duration::from_secs(20), self.0.read_to_end(&mut rest)).await;
-        // A connection that is reset is closed too.
+        // A reset closes the connection too.
         drop(closed.expect("the host closes"));
         String::from_utf8(rest).unwrap()
     }
@@ -200,47 +201,47 @@ const HEAD: &str = "POST /api/echo/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4
 
 pub async fn body_timeout() {
     let host = echo("bodyTimeout", "30s").await;
-    let mut under = Client::of(&host).await;
-    under.says(&format!("{HEAD}so")).await;
+    let mut under = Client::connect(&host).await;
+    under.send(&format!("{HEAD}so")).await;
     assert_eq!(host.get("/api/echo/who").await.status, 200);
-    under.says("me").await;
-    under.hears("some").await;
+    under.send("me").await;
+    under.read_until("some").await;
 
     let host = echo("bodyTimeout", "50ms").await;
-    let mut over = Client::of(&host).await;
-    over.says(&format!("{HEAD}so")).await;
-    let answer = over.hears_the_end().await;
+    let mut over = Client::connect(&host).await;
+    over.send(&format!("{HEAD}so")).await;
+    let answer = over.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body-timeout"), "{answer}");
 }
 
 pub async fn header_timeout() {
     let (begin, end) = HEAD.split_at(10);
     let host = echo("headerTimeout", "30s").await;
-    let mut under = Client::of(&host).await;
-    under.says(begin).await;
+    let mut under = Client::connect(&host).await;
+    under.send(begin).await;
     assert_eq!(host.get("/api/echo/who").await.status, 200);
-    under.says(&format!("{end}some")).await;
-    under.hears("some").await;
+    under.send(&format!("{end}some")).await;
+    under.read_until("some").await;
 
     let host = echo("headerTimeout", "50ms").await;
-    let mut over = Client::of(&host).await;
-    over.says(begin).await;
-    assert_eq!(over.hears_the_end().await, "");
+    let mut over = Client::connect(&host).await;
+    over.send(begin).await;
+    assert_eq!(over.read_to_end().await, "");
 }
 
 pub async fn idle_timeout() {
     let idle = async |timeout: &str| {
         let host = echo("idleTimeout", timeout).await;
-        let mut client = Client::of(&host).await;
-        client.says(&format!("{HEAD}some")).await;
-        client.hears("some").await;
+        let mut client = Client::connect(&host).await;
+        client.send(&format!("{HEAD}some")).await;
+        client.read_until("some").await;
         (host, client)
     };
     let (host, mut under) = idle("30s").await;
     assert_eq!(host.get("/api/echo/who").await.status, 200);
-    under.says(&format!("{HEAD}more")).await;
-    under.hears("more").await;
+    under.send(&format!("{HEAD}more")).await;
+    under.read_until("more").await;
 
     let (_host, over) = idle("50ms").await;
-    assert_eq!(over.hears_the_end().await, "");
+    assert_eq!(over.read_to_end().await, "");
 }

@@ -1,4 +1,4 @@
-//! What bounds the host itself.
+//! The settings that limit the host itself.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub async fn workers() {
     assert_eq!(over["code"], "not-found", "{over}");
 }
 
-/// Time on the processor is counted in ticks: a longer one sees less of a call.
+/// The host measures processor time in ticks, so a longer tick measures a call less exactly.
 pub async fn tick() {
     let busy = async |tick: &str| {
         let host = TestHost::with("loops").config(json!({ "engine": { "tick": tick } }));
@@ -38,7 +38,7 @@ async fn traps(isolate: serde_json::Value, timeout: &str) -> Started {
     host.workers(1).start().await
 }
 
-/// How a call that traps ends: `crashed`, or as the slot's state says.
+/// Makes a call that traps. Returns its code, which is not `crashed` if no instance is ready.
 async fn trap(host: &Started) -> String {
     host.call("any", "traps", "trap", "").await["code"].as_str().unwrap().to_owned()
 }
@@ -47,7 +47,7 @@ pub async fn restart_backoff() {
     for (backoff, second) in [("1ms", "crashed"), ("1h", "timeout")] {
         let host = traps(json!({ "restartBackoff": backoff, "restartBackoffMax": "1h" }), "2s").await;
         assert_eq!(trap(&host).await, "crashed");
-        assert_eq!(trap(&host).await, "crashed", "the first restart comes at once");
+        assert_eq!(trap(&host).await, "crashed", "the first restart is immediate");
         assert_eq!(trap(&host).await, second, "{backoff}");
     }
 }
@@ -65,7 +65,7 @@ pub async fn restart_backoff_max() {
         "crashed".to_owned()
     };
     assert_eq!(ends("1ms").await, "crashed");
-    assert_eq!(ends("1h").await, "timeout", "doubled so often, one wait is longer than a call");
+    assert_eq!(ends("1h").await, "timeout", "the doubled backoff becomes longer than a call may take");
 }
 
 pub async fn max_restarts() {
@@ -75,7 +75,7 @@ pub async fn max_restarts() {
         for _ in 0..allowed {
             assert_eq!(trap(&host).await, "crashed");
         }
-        assert_eq!(host.get("/api/traps/ok").await.text(), "ok", "as many as allowed are borne");
+        assert_eq!(host.get("/api/traps/ok").await.text(), "ok", "as many restarts as allowed");
         assert_eq!(trap(&host).await, "crashed");
         host.until("traps", 0, "state", "failed").await;
     }
@@ -105,14 +105,14 @@ pub async fn blocked_after() {
         let host = TestHost::with("echo").config(config).probe(gate.probe()).start().await;
         let blocked = async || host.metric("fanfare_isolate_blocked", &["isolate=\"worker-0\""]).await == 1.0;
         let begun = Instant::now();
-        let stands = async {
-            eventually("it stands", || async { gate.reached() == 1 }).await;
+        let check = async {
+            eventually("the thread is blocked", || async { gate.reached() == 1 }).await;
             let long = || !reported && begun.elapsed() > Duration::from_millis(500);
-            eventually("it is reported, or not", || async { blocked().await || long() }).await;
+            eventually("it is reported, or enough time has passed", || async { blocked().await || long() }).await;
             assert_eq!(blocked().await, reported, "{after}");
             gate.open();
         };
-        tokio::join!(host.count("worker-0", "echo"), stands);
+        tokio::join!(host.count("worker-0", "echo"), check);
         let line = format!("has done nothing for {after} (isolate.blockedAfter)");
         assert_eq!(host.log.contains(&[&line]), reported);
     }
@@ -133,13 +133,13 @@ pub async fn drain() {
         let begun = Instant::now();
         let (ended, ()) = tokio::join!(host.stop(), release);
         assert_eq!(ended, stopped, "{drain}");
-        assert!(begun.elapsed() < Duration::from_secs(8), "{drain}: long before the default");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{drain}: the default is longer");
         assert_eq!(held.await.is_ok(), stopped == Stopped::Clean);
     }
 }
 
-/// Calls wait in `never`, and then one in `echo` on the same thread: the number of the former that
-/// start before the latter.
+/// Queues calls of `never`, and then one of `echo` on the same thread. Returns how many calls of
+/// `never` start before the call of `echo`.
 async fn starts_before_its_neighbour(isolation: &str, turn_calls: u32) -> usize {
     const CALLS: u32 = 20;
     let gate = Gate::before(|call| &*call.route.handler == "ok");
@@ -152,8 +152,8 @@ async fn starts_before_its_neighbour(isolation: &str, turn_calls: u32) -> usize 
     let host = TestHost::with("never").and("echo").manifest("never", json!({ "isolation": isolation })).workers(1);
     let host = host.limit("never", "timeout", "60s").limit("echo", "timeout", "60s").probe(probe);
     let host = host.config(json!({ "isolate": { "turnCalls": turn_calls } })).start().await;
-    // Each request makes the thread look at its sockets, and run what waits for that: then the
-    // first turns are over.
+    // Each request makes the thread poll its sockets and run the tasks that wait for that, so that
+    // the first turns are over.
     for _ in 0..2 {
         host.get("/").await;
     }
@@ -169,19 +169,19 @@ async fn starts_before_its_neighbour(isolation: &str, turn_calls: u32) -> usize 
     let (storm, neighbour) = tokio::join!(storm, neighbour);
     assert!(storm.iter().chain([&neighbour]).all(|ended| ended["status"] == 200), "{storm:?}, {neighbour}");
     let full = host.metric("fanfare_turns_full_total", &["never"]).await;
-    // Where the time that the gate took ends a turn first, it is not full.
+    // A turn that ends because of the time spent at the gate does not count as full.
     assert!(isolation == "fresh" || (full > 0.0) == (turn_calls < CALLS), "{full} full turns");
     let order = order.lock().unwrap();
     order.iter().take_while(|module| *module == "never").count()
 }
 
 pub async fn turn_calls() {
-    // The watch of deadlines wakes an instance that was idle once more, so a second turn may follow
-    // at once.
+    // The deadline watch wakes an instance that was idle once more, so a second turn may follow at
+    // once.
     let resident = starts_before_its_neighbour("resident", 5).await;
     assert!([5, 10].contains(&resident), "the calls of one turn or two: {resident}");
-    assert_eq!(starts_before_its_neighbour("resident", 100).await, 20, "all of them in one turn");
-    // There the time that a turn takes, at the gate for example, ends it too.
+    assert_eq!(starts_before_its_neighbour("resident", 100).await, 20, "all calls in one turn");
+    // A turn of fresh instances may also end because of its time, for example at the gate.
     let fresh = starts_before_its_neighbour("fresh", 5).await;
     assert!((1..=5).contains(&fresh), "{fresh}");
 }
@@ -198,8 +198,8 @@ pub async fn linger() {
     let (http, admin) = (host.http, host.admin);
     let under = async {
         let draining = || async { Connection::open(admin).await.send("GET", "/readyz", &[], "").await.status == 503 };
-        eventually("it stops", draining).await;
-        // A new connection is served as well.
+        eventually("the host stops", draining).await;
+        // The host still serves new connections.
         for client in [&mut client, &mut Connection::open(http).await] {
             let answer = client.send("GET", "/api/echo/who", &[], "").await;
             assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
@@ -208,7 +208,7 @@ pub async fn linger() {
     let begun = Instant::now();
     let (stopped, ()) = tokio::join!(host.stop(), under);
     assert_eq!(stopped, Stopped::Clean);
-    assert!(begun.elapsed() < Duration::from_secs(30), "it waits no longer than there are clients");
+    assert!(begun.elapsed() < Duration::from_secs(30), "the host waits only until all clients disconnect");
 
     let (host, _client) = idle("50ms").await;
     assert_eq!(host.stop().await, Stopped::Clean);

@@ -1,11 +1,12 @@
-//! How many calls, broadcasts and imports run and wait at once.
+//! The limits on how many calls, broadcasts and imports run and wait at once.
 
 use serde_json::{Value, json};
 
 use crate::failures::steps::assert_names;
 use crate::harness::{Started, TestHost, eventually};
 
-/// `waits` in one worker. A broadcast lets go what it holds, since that needs no place among the calls.
+/// A host with `waits` in one worker. A broadcast releases the calls that wait, because it needs no
+/// place among the calls.
 fn waits() -> TestHost {
     let release = json!({ "broadcasts": { "release": { "path": "release" } } });
     TestHost::waits_for(&[]).manifest("waits", release).limit("waits", "timeout", "60s").workers(1)
@@ -19,19 +20,19 @@ async fn hold(host: &Started) -> Value {
     host.call("any", "waits", "hold", "").await
 }
 
-/// A call that waits for `hold` of its own module: how that ended.
+/// Makes a call that calls `hold` of its own module, and returns the outcome of the nested call.
 async fn hold_nested(host: &Started) -> Value {
     host.nested(0, json!({ "route": "/hold", "payload": "kept" })).await
 }
 
-/// That `hold` let these go.
+/// Asserts that these calls of `hold` were released.
 #[track_caller]
-fn assert_kept(ended: &[Value]) {
+fn assert_released(ended: &[Value]) {
     assert!(ended.iter().all(|ended| ended["ok"]["payload"] == "kept"), "{ended:?}");
 }
 
-/// What `check` brings, while calls go on that do not end.
-async fn beside<T>(calls: impl Future, check: impl Future<Output = T>) -> T {
+/// Runs `check` while `calls` run, and asserts that they do not end before it.
+async fn while_running<T>(calls: impl Future, check: impl Future<Output = T>) -> T {
     tokio::select! {
         biased;
         checked = check => checked,
@@ -44,7 +45,7 @@ pub async fn concurrency() {
     let check = async {
         host.until_running("waits", 0, 2).await;
         host.until_waiting("waits", 0, 1).await;
-        assert_eq!(host.slot("waits", 0).await["inFlight"], 2, "the third one has to wait");
+        assert_eq!(host.slot("waits", 0).await["inFlight"], 2, "the third call has to wait");
         release(&host).await;
         host.until_waiting("waits", 0, 0).await;
         host.until_running("waits", 0, 1).await;
@@ -59,7 +60,7 @@ pub async fn nested() {
     let check = async {
         host.until_running("waits", 0, 5).await;
         host.until_waiting("waits", 0, 1).await;
-        assert_eq!(host.slot("waits", 0).await["inFlight"], 5, "three that wait, and what two of them wait for");
+        assert_eq!(host.slot("waits", 0).await["inFlight"], 5, "three calls, and the nested calls of two of them");
         release(&host).await;
         host.until_waiting("waits", 0, 0).await;
         host.until_running("waits", 0, 2).await;
@@ -67,7 +68,7 @@ pub async fn nested() {
     };
     let three = async |host: &Started| tokio::join!(hold_nested(host), hold_nested(host), hold_nested(host));
     let ((first, second, third), ()) = tokio::join!(three(&host), check);
-    assert_kept(&[first, second, third]);
+    assert_released(&[first, second, third]);
 
     let host = waits().limit("waits", "concurrency", 4).limit("waits", "nested", 3).start().await;
     let all = async {
@@ -75,9 +76,9 @@ pub async fn nested() {
         release(&host).await;
     };
     let ((first, second, third), ()) = tokio::join!(three(&host), all);
-    assert_kept(&[first, second, third]);
+    assert_released(&[first, second, third]);
 
-    // Broadcasts that find no place among the calls leave one to what they wait for.
+    // Broadcasts leave one place to the nested calls that they would wait for.
     let host = waits().manifest("waits", json!({ "broadcasts": { "hold": { "path": "hold" } } }));
     let host = host.limit("waits", "concurrency", 2).limit("waits", "nested", 2).start().await;
     let check = async {
@@ -89,10 +90,10 @@ pub async fn nested() {
         let waiting = || async { host.slot("waits", 0).await["waitingBroadcasts"] == 1 };
         eventually("one broadcast waits", waiting).await;
     };
-    beside(async { tokio::join!(hold(&host), hold(&host)) }, check).await;
+    while_running(async { tokio::join!(hold(&host), hold(&host)) }, check).await;
 }
 
-/// A serial module with a call that does not end.
+/// Starts a serial module with one limit set to 2.
 async fn occupied(limit: &str) -> Started {
     TestHost::with("serial").limit("serial", limit, 2).limit("serial", "timeout", "60s").workers(1).start().await
 }
@@ -102,17 +103,17 @@ pub async fn mailbox() {
     let ok = || host.call("any", "serial", "ok", "");
     let check = async {
         host.until_running("serial", 0, 1).await;
-        beside(async { tokio::join!(ok(), ok()) }, async {
+        while_running(async { tokio::join!(ok(), ok()) }, async {
             host.until_waiting("serial", 0, 2).await;
             let over = host.get("/api/serial/ok").await;
             assert_eq!((over.status, over.code()), (503, "overloaded".to_owned()));
             assert_eq!(over.header("retry-after"), Some("1"));
             assert_names(&over.json()["detail"], &["2 calls wait for serial in worker-0", "limits.mailbox"]);
-            assert_eq!(host.emit("serial", "wave", "").await["accepted"], 1, "broadcasts have a lane of their own");
+            assert_eq!(host.emit("serial", "wave", "").await["accepted"], 1, "broadcasts have their own lane");
         })
         .await;
     };
-    beside(host.call("any", "serial", "hold", ""), check).await;
+    while_running(host.call("any", "serial", "hold", ""), check).await;
 }
 
 pub async fn broadcasts() {
@@ -126,7 +127,7 @@ pub async fn broadcasts() {
         assert_eq!((&over["code"], &over["status"]), (&json!("overloaded"), &json!(503)));
         assert_names(&over["detail"], &["2 broadcasts wait for serial in worker-0", "limits.broadcasts"]);
     };
-    beside(host.call("any", "serial", "hold", ""), check).await;
+    while_running(host.call("any", "serial", "hold", ""), check).await;
 }
 
 pub async fn queued() {
@@ -136,7 +137,7 @@ pub async fn queued() {
     let ok = |bytes: usize| host.call("any", "serial", "ok", "x".repeat(bytes));
     let check = async {
         host.until_running("serial", 0, 1).await;
-        beside(async { tokio::join!(ok(600), ok(400)) }, async {
+        while_running(async { tokio::join!(ok(600), ok(400)) }, async {
             host.until_waiting("serial", 0, 2).await;
             let over = ok(1).await;
             assert_eq!(over["code"], "overloaded", "{over}");
@@ -144,14 +145,14 @@ pub async fn queued() {
         })
         .await;
         let emit = |bytes: usize| host.emit("serial", "wave", "x".repeat(bytes));
-        assert_eq!(emit(5_000).await["accepted"], 1, "an empty lane takes any one");
-        assert_eq!(emit(1).await["code"], "overloaded", "and then no more");
+        assert_eq!(emit(5_000).await["accepted"], 1, "an empty lane accepts a broadcast of any size");
+        assert_eq!(emit(1).await["code"], "overloaded", "and then no other");
     };
-    beside(host.call("any", "serial", "hold", ""), check).await;
+    while_running(host.call("any", "serial", "hold", ""), check).await;
 }
 
-/// What one kind of call answers when it carries this number of bytes beside its payload.
-async fn beside_the_payload(host: &Started, kind: &str, bytes: usize) -> Value {
+/// Makes a call or broadcast that has this number of bytes besides its payload.
+async fn besides_the_payload(host: &Started, kind: &str, bytes: usize) -> Value {
     let text = "x".repeat(bytes);
     match kind {
         "subdomain" => host.run(0, "waits", "notify", json!({ "route": "serial/ok", "subdomain": text })).await,
@@ -161,20 +162,20 @@ async fn beside_the_payload(host: &Started, kind: &str, bytes: usize) -> Value {
 }
 
 #[tokio::test]
-async fn what_goes_beside_the_payload_counts_too() {
+async fn bytes_besides_the_payload_count_too() {
     for kind in ["subdomain", "query", "emit"] {
         let host =
             TestHost::waits_for(&["serial"]).limit("serial", "queued", 100_000).limit("serial", "timeout", "60s");
         let host = host.workers(1).start().await;
         let check = async {
             host.until_running("serial", 0, 1).await;
-            let first = beside_the_payload(&host, kind, 60_000).await;
+            let first = besides_the_payload(&host, kind, 60_000).await;
             assert!(first["ok"].is_number() || first["ok"]["accepted"] == 1, "{kind}: {first}");
-            let second = beside_the_payload(&host, kind, 60_000).await;
+            let second = besides_the_payload(&host, kind, 60_000).await;
             assert_eq!(second["error"]["kind"], "overloaded", "{kind}: {second}");
             assert_names(&second["error"]["message"], &["100000 bytes wait for serial", "limits.queued"]);
         };
-        beside(host.call("any", "serial", "hold", ""), check).await;
+        while_running(host.call("any", "serial", "hold", ""), check).await;
     }
 }
 
@@ -186,7 +187,7 @@ async fn the_head_of_a_request_counts_too() {
     let get = async || host.request("GET", "/api/serial/ok", &[("x-padding", padding.as_str())], "").await;
     let check = async {
         host.until_running("serial", 0, 1).await;
-        beside(get(), async {
+        while_running(get(), async {
             host.until_waiting("serial", 0, 1).await;
             let over = get().await;
             assert_eq!((over.status, over.code()), (503, "overloaded".to_owned()), "{}", over.text());
@@ -194,22 +195,22 @@ async fn the_head_of_a_request_counts_too() {
         })
         .await;
     };
-    beside(host.call("any", "serial", "hold", ""), check).await;
+    while_running(host.call("any", "serial", "hold", ""), check).await;
 }
 
 #[tokio::test]
-async fn calls_that_are_too_late_make_room() {
+async fn waiting_calls_past_their_deadline_make_room() {
     let host = TestHost::waits_for(&["serial"]).limit("serial", "mailbox", 1).limit("serial", "timeout", "60s");
     let host = host.workers(1).start().await;
     let check = async {
         host.until_running("serial", 0, 1).await;
         for _ in 0..3 {
             let late = host.nested(0, json!({ "route": "serial/ok", "timeoutMs": 20 })).await;
-            assert_eq!(late["error"]["kind"], "timeout", "the one before it holds no place any more: {late}");
+            assert_eq!(late["error"]["kind"], "timeout", "the previous call has left the queue: {late}");
         }
-        assert_eq!(host.ended("serial", 0, "rpc", "timeout").await, 3.0, "each is counted once");
+        assert_eq!(host.ended("serial", 0, "rpc", "timeout").await, 3.0, "each call is counted once");
     };
-    beside(host.call("any", "serial", "hold", ""), check).await;
+    while_running(host.call("any", "serial", "hold", ""), check).await;
 }
 
 pub async fn background() {
@@ -222,10 +223,10 @@ pub async fn background() {
         release(&host).await;
     };
     let (first, second, ()) = tokio::join!(hold_nested(&host), hold_nested(&host), check);
-    assert_kept(&[first, second]);
+    assert_released(&[first, second]);
     let (again, ()) = tokio::join!(hold_nested(&host), async {
         host.until_running("waits", 0, 2).await;
         release(&host).await;
     });
-    assert_kept(&[again]);
+    assert_released(&[again]);
 }

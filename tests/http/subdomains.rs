@@ -1,10 +1,10 @@
-//! What a module is configured with under each subdomain.
+//! The configuration of a module under each subdomain.
 
 use serde_json::{Value, json};
 
 use crate::harness::{TestHost, json_of};
 
-/// `echo`, which tells its configuration, and `waits` to ask it for that.
+/// A host with `echo`, which replies with its configuration, and `waits`, which calls it.
 fn host() -> TestHost {
     let manifest = json!({
         "config": { "plan": "free", "seats": 1 },
@@ -18,7 +18,7 @@ fn host() -> TestHost {
     TestHost::waits_for(&["echo"]).manifest("echo", manifest).config(config)
 }
 
-/// What holds under each name.
+/// The expected configuration for each host name.
 fn expected() -> [(&'static str, Value); 5] {
     let usual = || json!({ "plan": "free", "seats": 2 });
     [
@@ -31,7 +31,7 @@ fn expected() -> [(&'static str, Value); 5] {
 }
 
 #[tokio::test]
-async fn the_config_is_that_of_the_subdomain_in_the_host_header() {
+async fn the_host_header_selects_the_configuration() {
     let host = host().start().await;
     for (name, expected) in expected() {
         let answer = host.request("GET", "/api/echo/settings", &[("host", name)], "").await;
@@ -40,7 +40,7 @@ async fn the_config_is_that_of_the_subdomain_in_the_host_header() {
 }
 
 #[tokio::test]
-async fn it_is_so_in_the_calls_that_a_call_makes() {
+async fn nested_calls_have_the_configuration_of_the_same_subdomain() {
     let host = host().start().await;
     for (name, expected) in expected() {
         let wanted = json!({ "route": "echo/settings" }).to_string();
@@ -50,7 +50,7 @@ async fn it_is_so_in_the_calls_that_a_call_makes() {
 }
 
 #[tokio::test]
-async fn it_is_so_in_every_worker_that_a_broadcast_reaches() {
+async fn broadcasts_have_the_configuration_of_the_same_subdomain_in_every_worker() {
     let host = host().start().await;
     for (name, expected) in expected() {
         let wanted = json!({ "module": "echo", "name": "settings" }).to_string();

@@ -1,4 +1,4 @@
-//! A client of a good module that asks again and again, and remembers what did not go well.
+//! A client that sends requests to a good module all the time, and records every failure.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,34 +10,34 @@ use tokio::time::timeout;
 
 use crate::harness::Connection;
 
-/// An answer that takes longer is a failed one.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A request that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub struct Steady {
+pub struct SteadyClient {
     stop: Arc<AtomicBool>,
     task: JoinHandle<(usize, Vec<String>)>,
 }
 
-impl Steady {
-    /// Connects anew for every tenth request.
-    pub fn start(address: SocketAddr, path: &'static str) -> Steady {
+impl SteadyClient {
+    /// Opens a new connection for every tenth request.
+    pub fn start(address: SocketAddr, path: &'static str) -> SteadyClient {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let (mut answered, mut failed) = (0, Vec::new());
             while !stopped.load(Ordering::Acquire) && failed.len() < 10 {
-                let some = tokio::spawn(async move {
+                let ten = tokio::spawn(async move {
                     let mut connection = Connection::open(address).await;
                     for _ in 0..10 {
-                        let answer = timeout(PATIENCE, connection.send("GET", path, &[], "")).await;
-                        let answer = answer.map_err(|_| "no answer in time".to_owned())?;
+                        let answer = timeout(TIMEOUT, connection.send("GET", path, &[], "")).await;
+                        let answer = answer.map_err(|_| "the request timed out".to_owned())?;
                         if answer.status != 404 || !answer.text().contains("dark-mode") {
                             return Err(format!("{} {}", answer.status, answer.text()));
                         }
                     }
                     Ok(10)
                 });
-                match some.await {
+                match ten.await {
                     Ok(Ok(count)) => answered += count,
                     Ok(Err(why)) => failed.push(why),
                     Err(panic) => failed.push(panic.to_string()),
@@ -45,10 +45,10 @@ impl Steady {
             }
             (answered, failed)
         });
-        Steady { stop, task }
+        SteadyClient { stop, task }
     }
 
-    /// How many requests were answered well, and what came of the others.
+    /// Returns the number of successful requests, and the failures.
     pub async fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Release);
         self.task.await.unwrap()

@@ -1,15 +1,18 @@
-//! A component of two core modules, as composing makes them: each has a memory and a table of its own.
+//! Limits also apply to a second core module. The component is like a composed one: each of its two
+//! core modules has a memory and a table.
 
 use std::fs;
 
 use wasmparser::{Instance, Parser, Payload};
 
-use super::holding::elements;
+use super::instance::elements;
 use crate::failures::steps::assert_names;
 use crate::harness::{Started, TestHost, json_of, section, source_of, vector};
 
 const PAGE: u64 = 64 << 10;
 
+/// Returns the second core module, built from this text:
+///
 /// ```wat
 /// (module
 ///   (import "main" "second" (func $second (param i32)))
@@ -46,7 +49,7 @@ fn second() -> Vec<u8> {
     [&b"\0asm\x01\0\0\0"[..], &sections.concat()].concat()
 }
 
-/// `allocates` with the second module behind its own one.
+/// The component of `allocates`, with the second core module added.
 fn composed() -> Vec<u8> {
     let component = fs::read(source_of("allocates").join("allocates.wasm")).unwrap();
     let (mut depth, mut modules, mut instances, mut main) = (0, 0, 0, None);
@@ -77,7 +80,7 @@ async fn start(limit: &str, value: u64) -> Started {
     host.limit("allocates", limit, value).workers(1).start().await
 }
 
-/// How often the second module can grow by one, beside so many MiB in the first one.
+/// Returns how often the second core module can grow by one before the guest crashes.
 async fn most(host: &Started, path: &str, limit: &str) -> u64 {
     for count in 0..200 {
         let answer = host.call("any", "allocates", path, "1").await;
@@ -87,7 +90,7 @@ async fn most(host: &Started, path: &str, limit: &str) -> u64 {
         }
         assert!(json_of(&answer).is_u64(), "{answer}");
     }
-    panic!("it grows and grows")
+    panic!("the limit is never reached")
 }
 
 pub async fn memories() {
@@ -106,10 +109,10 @@ pub async fn memories() {
 }
 
 pub async fn tables() {
-    // One more is the place in the first table through which the second module is called.
-    let brought = elements(&composed()) + 1;
+    // One more element of the first table holds the function of the second core module.
+    let defined = elements(&composed()) + 1;
     for room in [0, 7] {
-        let host = start("tables", brought + room).await;
-        assert_eq!(most(&host, "grow/table", &format!("limits.tables, {}", brought + room)).await, room);
+        let host = start("tables", defined + room).await;
+        assert_eq!(most(&host, "grow/table", &format!("limits.tables, {}", defined + room)).await, room);
     }
 }

@@ -1,5 +1,5 @@
-//! A bound on the memory of a process and its children: a memory cgroup where one can be made, else
-//! a look at the process every few milliseconds.
+//! Limits the memory of a process and its children with a memory cgroup, or by checking the process
+//! every few milliseconds if no cgroup can be created.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,62 +11,63 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::cli::project::{Serving, memory_of};
 use crate::harness::eventually;
 
-pub struct Bound {
-    most: u64,
+pub struct MemoryLimit {
+    bytes: u64,
     group: Option<PathBuf>,
 }
 
-impl Bound {
-    pub fn of(most: u64) -> Bound {
+impl MemoryLimit {
+    pub fn new(bytes: u64) -> MemoryLimit {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("fanfare-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        // Version 1 has a tree for memory alone; in version 2 the file appears where the parent
-        // hands the controller down.
+        // cgroups v1 has a tree for memory alone. In v2 the file exists if the parent delegates the
+        // memory controller.
         let trees = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
-        let group = trees.iter().find_map(|(tree, limit)| limited(&Path::new(tree).join(&name), limit, most));
+        let group = trees.iter().find_map(|(tree, file)| limited_group(&Path::new(tree).join(&name), file, bytes));
         if group.is_none() {
-            println!("no memory cgroup can be made here: the process is looked at instead");
+            println!("cannot create a memory cgroup: the test checks the process instead");
         }
-        Bound { most, group }
+        MemoryLimit { bytes, group }
     }
 
-    /// Starts the program, `"$@"`, within the bound.
+    /// Returns a shell script that starts the program `"$@"` within the limit.
     pub fn script(&self) -> String {
         let enter = self.group.as_ref().map(|group| format!("echo $$ > {}/cgroup.procs && ", group.display()));
         format!("{}exec \"$@\"", enter.unwrap_or_default())
     }
 
-    /// Ends a process that is found beyond the bound, where no cgroup does.
+    /// Kills the process when it exceeds the limit, if there is no cgroup that does.
     pub fn watch(&self, process: Pid) {
         if self.group.is_some() {
             return;
         }
-        let most = self.most;
+        let limit = self.bytes;
         tokio::spawn(async move {
-            let mut looks = tokio::time::interval(Duration::from_millis(5));
+            let mut checks = tokio::time::interval(Duration::from_millis(5));
             while let Some(bytes) = memory_of(process, "VmRSS") {
-                if bytes > most {
+                if bytes > limit {
                     let _ = kill_process(process, Signal::KILL);
                     return;
                 }
-                looks.tick().await;
+                checks.tick().await;
             }
         });
     }
 
-    /// Waits for the process that was signalled, and removes the group.
+    /// Waits for the process, which must have been signalled, and removes the cgroup.
     pub async fn end(self, mut serving: Serving) {
         serving.ended().await;
         if let Some(group) = &self.group {
-            // Children that it left behind end by themselves.
-            eventually("the group is empty", || async { fs::remove_dir(group).is_ok() }).await;
+            // Children that the process left behind end by themselves.
+            eventually("the cgroup is empty", || async { fs::remove_dir(group).is_ok() }).await;
         }
     }
 }
 
-fn limited(group: &Path, limit: &str, most: u64) -> Option<PathBuf> {
+/// Creates a cgroup and writes the limit to `file`.
+fn limited_group(group: &Path, file: &str, bytes: u64) -> Option<PathBuf> {
     fs::create_dir(group).ok()?;
-    match fs::write(group.join(limit), most.to_string()) {
+    match fs::write(group.join(file), bytes.to_string()) {
         Ok(()) => Some(group.to_owned()),
         Err(_) => {
             let _ = fs::remove_dir(group);

@@ -1,4 +1,4 @@
-//! What an instance may hold: memory, elements of tables, handles.
+//! The limits of one instance: memory, table elements and handles.
 
 use std::fs;
 
@@ -17,19 +17,19 @@ pub async fn memory() {
     let most = json_of(&host.call("any", "allocates", "measure", "").await).as_u64().unwrap();
     assert!((12..16).contains(&most), "{most} MiB of 16");
     let eaten = host.call("any", "allocates", "eat", most.to_string()).await;
-    assert_eq!(json_of(&eaten), most, "all of it can be used");
+    assert_eq!(json_of(&eaten), most, "all of the measured memory can be used");
     let over = host.call("any", "allocates", "eat", "1").await;
     assert_eq!(over["code"], "crashed");
     assert_names(&over["detail"], &["allocates", "`eat`", "limits.memory, 16777216 bytes"]);
 
     let host = allocates("18MiB").await;
     let eaten = host.call("any", "allocates", "eat", (most + 1).to_string()).await;
-    assert_eq!(json_of(&eaten), most + 1, "more when more is allowed");
+    assert_eq!(json_of(&eaten), most + 1, "a higher limit allows more");
 
-    super::second::memories().await;
+    super::second_module::memories().await;
 }
 
-/// The elements of all tables that a component brings along.
+/// Returns the number of elements in all tables that a component defines.
 pub fn elements(component: &[u8]) -> u64 {
     let sections = Parser::new(0).parse_all(component).map(Result::unwrap);
     let tables = sections.filter_map(|section| match section {
@@ -40,19 +40,19 @@ pub fn elements(component: &[u8]) -> u64 {
 }
 
 pub async fn tables() {
-    let brought = elements(&fs::read(source_of("echo").join("echo.wasm")).unwrap());
+    let defined = elements(&fs::read(source_of("echo").join("echo.wasm")).unwrap());
     let echo = |limit: u64| TestHost::with("echo").limit("echo", "tables", limit).start();
-    assert_eq!(echo(brought).await.post("/api/echo/echo", "hello").await.text(), "hello");
+    assert_eq!(echo(defined).await.post("/api/echo/echo", "hello").await.text(), "hello");
 
-    let host = echo(brought - 1).await.module("echo").await;
+    let host = echo(defined - 1).await.module("echo").await;
     assert_eq!(host["state"], "refused");
-    assert_names(&host["reason"], &[&format!("limits.tables, {}", brought - 1)]);
+    assert_names(&host["reason"], &[&format!("limits.tables, {}", defined - 1)]);
 
-    super::second::tables().await;
+    super::second_module::tables().await;
 }
 
-/// How many handles the guest had when it wanted one too many.
-async fn most_handles(limit: u32) -> u32 {
+/// Returns the number of handles with which the guest crashes.
+async fn first_rejected_handles(limit: u32) -> u32 {
     let host = TestHost::with("hoards").limit("hoards", "handles", limit).workers(1).start().await;
     for wanted in limit - 20..=limit {
         let answer = host.call("any", "hoards", "handles", wanted.to_string()).await;
@@ -62,9 +62,9 @@ async fn most_handles(limit: u32) -> u32 {
         }
         assert_eq!(json_of(&answer), json!(wanted));
     }
-    panic!("{limit} handles and more");
+    panic!("the guest may have {limit} handles and more");
 }
 
 pub async fn handles() {
-    assert_eq!(most_handles(101).await, most_handles(100).await + 1);
+    assert_eq!(first_rejected_handles(101).await, first_rejected_handles(100).await + 1);
 }

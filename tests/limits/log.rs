@@ -1,4 +1,4 @@
-//! The log of a guest.
+//! The limits of a guest's log.
 
 use serde_json::json;
 
@@ -26,7 +26,7 @@ pub async fn log_rate() {
     print(&host, "rate-under", 50, 10).await;
     assert_eq!((lines_of("rate-under").len(), dropped(&host).await), (50, 0));
 
-    // Twice as many, should a new second begin meanwhile.
+    // The limit is per second, so more lines pass if a new second begins meanwhile.
     let host = floods("rate-over", "logRate", 50).await;
     print(&host, "rate-over", 1_001, 10).await;
     let (seen, dropped) = (lines_of("rate-over").len(), dropped(&host).await);

@@ -1,4 +1,4 @@
-//! What a call may use: time on the processor, bytes in and out.
+//! The limits of one call: processor time, and bytes in and out.
 
 use serde_json::json;
 
@@ -33,7 +33,8 @@ pub async fn payload() {
     assert_eq!((over.status, over.code()), (500, "payload-too-large".to_owned()));
     assert_names(&over.json()["detail"], &["1001 bytes", "limits.payload, 1000"]);
 
-    // As much may go beside it: names and values of header fields, a failure's message.
+    // The limit also applies to the bytes besides the payload: names and values of header fields,
+    // and the message of a failure.
     let beside = async |bytes: u64| host.get(&format!("/api/echo/big?bytes=1000&beside={bytes}")).await;
     assert_eq!(beside(999).await.status, 200);
     let over = beside(1_000).await;
@@ -45,18 +46,18 @@ pub async fn hostcall_fuel() {
     let limit = 1 << 20;
     let host = echo("hostcallFuel", limit).await;
     let big = async |bytes: u64| host.get(&format!("/api/echo/big?bytes={bytes}")).await;
-    assert_eq!(big(limit - 1_024).await.body.len() as u64, limit - 1_024, "with little beside the payload");
+    assert_eq!(big(limit - 1_024).await.body.len() as u64, limit - 1_024, "with few bytes besides the payload");
     let over = big(limit + 1).await;
-    assert_eq!((over.status, over.code()), (500, "crashed".to_owned()), "limits.payload would allow it");
+    assert_eq!((over.status, over.code()), (500, "crashed".to_owned()), "limits.payload would allow these bytes");
 
     let host = TestHost::with("floods").limit("floods", "hostcallFuel", limit).workers(1).start().await;
-    // Each line is an argument twice: as the message and as a field.
+    // The guest passes each line twice: as the message and as a field.
     let log = async |length: u64| {
         let flood = json!({ "length": length, "unbroken": true }).to_string();
         host.post("/api/floods/log", flood).await
     };
     assert_eq!(log(limit / 2 - 1_024).await.text(), "ok");
     let over = log(limit / 2 + 1).await;
-    assert_eq!((over.status, over.code()), (500, "crashed".to_owned()), "limits.logLine would cut it off");
+    assert_eq!((over.status, over.code()), (500, "crashed".to_owned()), "limits.logLine alone would shorten it");
     assert_names(&over.json()["detail"], &["floods", "`log`"]);
 }

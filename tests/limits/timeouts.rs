@@ -1,4 +1,4 @@
-//! How long calls, startups and patience last.
+//! The limits of time: of calls, of startups, and of calls past their deadline.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,7 +36,7 @@ pub async fn startup() {
     assert_names(&over.slot("startup", 0).await["reason"], &["limits.startup, 100ms"]);
 }
 
-/// A guest whose calls time out, and are leaked after this grace.
+/// Starts a guest whose calls time out, and count as leaked after `grace`.
 async fn never(grace: &str) -> Started {
     let host = TestHost::with("never").workers(1).limit("never", "timeout", "500ms");
     host.limit("never", "abandonAfter", grace).limit("never", "maxLeaked", 2).start().await
@@ -64,11 +64,11 @@ pub async fn max_leaked() {
     leak(&host).await;
     leak(&host).await;
     host.until("never", 0, "leaked", 2).await;
-    // Longer than it takes to notice that there are too many.
-    let asked = AtomicU64::new(0);
-    eventually("it has been asked many times", || async {
-        let times = asked.fetch_add(1, Ordering::Relaxed) + 1;
-        assert_eq!(host.count("any", "never").await, times, "the same instance");
+    // Long enough for the host to notice if there were too many.
+    let calls = AtomicU64::new(0);
+    eventually("it has had many calls", || async {
+        let times = calls.fetch_add(1, Ordering::Relaxed) + 1;
+        assert_eq!(host.count("any", "never").await, times, "the instance is the same");
         times == 25
     })
     .await;

@@ -1,16 +1,16 @@
-//! Modules that are not taken, and imports that are not granted.
+//! Modules that the host rejects, and imports that are not granted.
 
 use serde_json::{Value, json};
 
 use super::steps::assert_names;
 use crate::harness::{Log, Started, TestHost, json_of};
 
-/// A host that serves `echo` beside a refused module, and why that is refused.
-async fn refused(module: &str, host: TestHost) -> (Started, Value) {
+/// Starts a host with `echo` and a module that the host rejects, and returns the reason too.
+async fn rejected(module: &str, host: TestHost) -> (Started, Value) {
     let host = host.and("echo").start().await;
     let listed = host.module(module).await;
     assert_eq!((&listed["state"], &listed["isolates"]), (&json!("refused"), &json!([])), "{listed}");
-    assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "the others are served");
+    assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "other modules are served");
     let answer = host.post(&format!("/api/{module}/ok"), "").await;
     assert_eq!((answer.status, answer.code()), (503, "unavailable".to_owned()));
     assert_names(&answer.json()["detail"], &[module, "is refused", "`fanfare status`"]);
@@ -19,26 +19,26 @@ async fn refused(module: &str, host: TestHost) -> (Started, Value) {
 }
 
 #[tokio::test]
-async fn a_component_without_a_handler() {
-    let (_host, why) = refused("wrong-exports", TestHost::with("wrong-exports")).await;
+async fn a_component_without_a_handler_is_rejected() {
+    let (_host, why) = rejected("wrong-exports", TestHost::with("wrong-exports")).await;
     assert_names(&why, &["wrong_exports.wasm", "exports neither", "fanfare:module/handler@0.1.0", "wit/"]);
 }
 
 #[tokio::test]
-async fn a_component_whose_handler_has_another_type() {
-    let (_host, why) = refused("wrong-types", TestHost::with("wrong-types")).await;
+async fn a_component_whose_handler_has_another_type_is_rejected() {
+    let (_host, why) = rejected("wrong-types", TestHost::with("wrong-types")).await;
     assert_names(&why, &["wrong_types.wasm", "an export does not have the types of wit/"]);
 }
 
 #[tokio::test]
-async fn a_snapshot_of_instances_that_do_not_stay() {
+async fn a_fresh_module_that_exports_snapshot_is_rejected() {
     let fresh = TestHost::with("counter").manifest("counter", json!({ "isolation": "fresh" }));
-    let (_host, why) = refused("counter", fresh).await;
+    let (_host, why) = rejected("counter", fresh).await;
     assert_names(&why, &["counter.wasm", "exports snapshot", "\"isolation\": \"fresh\""]);
 }
 
 #[tokio::test]
-async fn what_is_imported_and_not_asked_for_is_said_once() {
+async fn an_import_without_a_capability_is_logged_once() {
     let _host = TestHost::empty().and_as("ungranted", "unasking").workers(2).start().await;
     let lines = Log::capture().lines(&["unasking", "imports broadcast, rpc and asks for nothing there"]);
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -49,19 +49,19 @@ async fn what_is_imported_and_not_asked_for_is_said_once() {
 }
 
 #[tokio::test]
-async fn a_manifest_with_a_handler_that_is_not_there() {
-    let (_host, why) = refused("describe-missing", TestHost::with("describe-missing")).await;
+async fn a_manifest_that_names_a_missing_handler_is_rejected() {
+    let (_host, why) = rejected("describe-missing", TestHost::with("describe-missing")).await;
     assert_names(&why, &["describe-missing/module.json", "routes", "`gone`", "ok"]);
 }
 
 #[tokio::test]
-async fn a_component_with_huge_names() {
+async fn the_reason_for_rejecting_a_component_with_huge_names_is_short() {
     let imports: String = (0..50).map(|at| format!("(import \"{}{at}\" (func))", "a".repeat(90_000))).collect();
     let host = TestHost::empty()
         .file("modules/huge-names/module.json", r#"{ "component": "huge.wasm" }"#)
         .file("modules/huge-names/huge.wasm", wat::parse_str(format!("(component {imports})")).unwrap())
         .environment("development");
-    let (host, why) = refused("huge-names", host).await;
+    let (host, why) = rejected("huge-names", host).await;
     assert_names(&why, &["imports aaaa", "more bytes): only fanfare:module and wasi"]);
     assert!(why.as_str().unwrap().len() < 40_000, "{}", why.as_str().unwrap().len());
     let lines = host.log.lines(&["refused:", "huge-names"]);
@@ -71,8 +71,8 @@ async fn a_component_with_huge_names() {
 }
 
 #[tokio::test]
-async fn a_component_that_describes_itself_at_length() {
-    let (host, why) = refused("describes", TestHost::with("describes").environment("development")).await;
+async fn the_reason_for_rejecting_a_component_with_a_long_description_is_short() {
+    let (host, why) = rejected("describes", TestHost::with("describes").environment("development")).await;
     assert_names(&why, &["routes[0].handler", "must be a handler of the component, found `gone`", "xxx"]);
     let most = 10_000;
     assert!(why.as_str().unwrap().len() < most, "{}", why.as_str().unwrap().len());
@@ -87,41 +87,41 @@ async fn a_component_that_describes_itself_at_length() {
 }
 
 #[tokio::test]
-async fn a_component_that_describes_more_handlers_than_the_host_accepts() {
-    let (_host, why) = refused("describes-more", TestHost::with("describes-more")).await;
+async fn a_component_that_describes_too_many_handlers_is_rejected() {
+    let (_host, why) = rejected("describes-more", TestHost::with("describes-more")).await;
     assert_names(&why, &["describe names 2049 handlers: the host reads at most 2048"]);
 }
 
 #[tokio::test]
-async fn a_route_that_is_too_deep_or_too_long() {
+async fn a_route_that_is_too_deep_or_too_long_is_rejected() {
     for (path, rule) in [
         (vec!["a"; 2_000].join("/"), "must have at most 64 segments and has 2000"),
         (vec!["{a}"; 200_000].join("/"), "must have at most 4096 bytes and has 799999"),
     ] {
         let routes = json!({ "routes": [{ "path": path, "handler": "ok" }] });
-        let (_host, why) = refused("loops", TestHost::with("loops").manifest("loops", routes)).await;
+        let (_host, why) = rejected("loops", TestHost::with("loops").manifest("loops", routes)).await;
         assert_names(&why, &["loops/module.json:", "routes[0].path", rule]);
     }
 }
 
 #[tokio::test]
-async fn asks_that_are_not_granted() {
+async fn a_capability_that_is_not_granted_is_rejected() {
     let asks = json!({ "capabilities": { "rpc": ["echo"], "broadcast": ["counts"] } });
-    let (_host, why) = refused("ungranted", TestHost::with("ungranted").manifest("ungranted", asks)).await;
+    let (_host, why) = rejected("ungranted", TestHost::with("ungranted").manifest("ungranted", asks)).await;
     let words = ["ungranted/module.json", "capabilities.rpc", "call routes of echo", "`fanfare grant ungranted`"];
     assert_names(&why, &words);
     assert_names(&why, &["capabilities.broadcast", "emit broadcasts of counts"]);
 }
 
 #[tokio::test]
-pub async fn asks_for_more_than_the_ceiling() {
+pub async fn a_limit_above_the_ceiling_is_rejected() {
     let limits = json!({ "limits": { "memory": "512MiB" } });
-    let (_host, why) = refused("loops", TestHost::with("loops").manifest("loops", limits)).await;
+    let (_host, why) = rejected("loops", TestHost::with("loops").manifest("loops", limits)).await;
     assert_names(&why, &["loops/module.json", "limits.memory", "256MiB", "512MiB", "limits.max.memory"]);
 }
 
 #[tokio::test]
-async fn who_calls_a_module_that_is_not_held_hears_that_it_is_known() {
+async fn a_call_of_a_module_that_is_not_loaded_is_unavailable_and_not_unknown() {
     let rights = json!({ "rpc": ["wrong-exports", "unbuilt"], "broadcast": [] });
     let host = TestHost::with("waits")
         .and("wrong-exports")
@@ -146,7 +146,7 @@ async fn who_calls_a_module_that_is_not_held_hears_that_it_is_known() {
 }
 
 #[tokio::test]
-async fn what_is_imported_and_not_asked_for_answers_forbidden() {
+async fn an_import_without_a_capability_returns_forbidden() {
     let host = TestHost::with("ungranted").and("echo").and("counts").start().await;
     let tries = [
         ("nested", json!({ "route": "echo/who" }), "rpc"),
@@ -163,11 +163,11 @@ async fn what_is_imported_and_not_asked_for_answers_forbidden() {
     for entry in json_of(&everywhere).as_array().unwrap() {
         assert_eq!(entry["outcome"]["error"]["kind"], "forbidden");
     }
-    assert_eq!(host.count("worker-0", "echo").await, 1, "nothing got through");
+    assert_eq!(host.count("worker-0", "echo").await, 1, "no call has reached the module");
 }
 
 #[tokio::test]
-async fn what_a_module_does_with_itself_needs_no_grant() {
+async fn a_module_may_call_itself_without_a_grant() {
     let host = TestHost::with("ungranted").start().await;
     let own = host.post("/api/ungranted/own", "").await.json();
     assert_eq!((&own["module"], &own["head"]), (&json!("ungranted"), &json!(true)));
@@ -176,7 +176,7 @@ async fn what_a_module_does_with_itself_needs_no_grant() {
 }
 
 #[tokio::test]
-async fn a_grant_opens_what_was_asked_for() {
+async fn a_granted_capability_allows_the_import() {
     let host = TestHost::with("ungranted").and("echo").may_call("ungranted", "echo").start().await;
     let nested = host.post("/api/ungranted/nested", json!({ "route": "echo/who" }).to_string()).await.json();
     assert!(nested["ok"].is_object(), "{nested}");

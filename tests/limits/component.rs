@@ -1,4 +1,4 @@
-//! What an instance of a component costs the host before any of its code runs.
+//! Limits on what an instance of a component costs the host before any of its code runs.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::failures::steps::assert_names;
 use crate::harness::TestHost;
 
-/// Why the component of this text is refused with one setting of `engine`.
+/// Returns why the host rejects this component, with one setting of `engine`.
 async fn refused(component: &str, key: &str, value: Value) -> Value {
     let host = TestHost::with("echo")
         .file("modules/odd/module.json", r#"{ "component": "odd.wasm" }"#)
@@ -15,7 +15,7 @@ async fn refused(component: &str, key: &str, value: Value) -> Value {
         .config(json!({ "engine": { key: value } }))
         .start()
         .await;
-    assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "the others are served");
+    assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "the other modules are served");
     let why = host.module("odd").await["reason"].clone();
     let counted = host.metric("fanfare_components_too_heavy_total", &[]).await;
     let text = why.as_str().unwrap();
@@ -23,7 +23,8 @@ async fn refused(component: &str, key: &str, value: Value) -> Value {
     why
 }
 
-/// That a component is refused for a setting of `engine`, and for something else with one more.
+/// Asserts that the host rejects a component because of a setting of `engine`. With a limit that
+/// is one higher, it rejects the component only because it has no handler.
 async fn just_over(component: &str, key: &str, most: u64, words: &[&str]) {
     let why = refused(component, key, json!(most)).await;
     assert_names(&why, &["odd.wasm: ", &format!("engine.{key} of fanfare.json allows {most}")]);
@@ -31,7 +32,7 @@ async fn just_over(component: &str, key: &str, most: u64, words: &[&str]) {
     assert_names(&refused(component, key, json!(most + 1)).await, &["exports neither"]);
 }
 
-/// A component that instantiates its module so often.
+/// A component that instantiates a core module `count` times.
 fn times(module: &str, count: usize) -> String {
     format!("(component (core module $m {module}) {})", "(core instance (instantiate $m))".repeat(count))
 }
@@ -56,7 +57,7 @@ pub async fn max_instance_size() {
     assert!(bytes > 2 * 100_000 * 16, "{why}");
     just_over(&globals, "maxInstanceSize", bytes - 1, &[]).await;
 
-    // Three to the power of forty, in a few hundred bytes.
+    // 3^40 instances, in a few hundred bytes.
     let mut nested = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for level in 1..40 {
         let below = format!("(instance (instantiate $c{}))", level - 1).repeat(3);
@@ -65,7 +66,7 @@ pub async fn max_instance_size() {
     assert_names(&refused(&nested, "maxInstances", json!(200)).await, &["too often or too deep to be counted"]);
 }
 
-/// Bytes that one memory reserves.
+/// The address space that one memory reserves.
 const MEMORY: u64 = (4 << 30) + (64 << 20);
 
 pub async fn address_space() {
@@ -75,8 +76,8 @@ pub async fn address_space() {
     assert_eq!((room("used").await, room("limit").await), (2 * MEMORY, 3 * MEMORY));
     assert_eq!(host.metric("fanfare_address_space_used_bytes", &[]).await, (2 * MEMORY) as f64);
     assert_eq!(host.metric("fanfare_space_refused_total", &[]).await, 0.0);
-    // The old instance and the next one have room beside `counts`, and the old one gives its own
-    // back.
+    // There is room for the old instance and the new one besides `counts`, and the old one releases
+    // its own.
     assert_eq!(host.admin("POST", "/v1/modules/echo/reload", "").await.status, 200);
     crate::harness::eventually("the old instance has ended", async || room("used").await == 2 * MEMORY).await;
 
@@ -101,6 +102,6 @@ pub async fn address_space() {
     assert_eq!(host.metric("fanfare_space_refused_total", &[]).await, 2.0);
     fs::remove_dir_all(host.dir.path().join("modules/third")).unwrap();
     assert_eq!(host.admin("POST", "/v1/modules/third/reload", "").await.status, 200);
-    crate::harness::eventually("the room is given back", async || room("used").await == 2 * MEMORY).await;
+    crate::harness::eventually("the room is released", async || room("used").await == 2 * MEMORY).await;
     assert_eq!(host.admin("POST", "/v1/modules/fourth/reload", "").await.status, 200);
 }
