@@ -15,7 +15,7 @@ pub struct CallArgs {
     /// The method [default: POST, or the route's only method].
     #[arg(short = 'X', long, env = "FANFARE_METHOD", value_name = "METHOD", value_parser = method)]
     pub method: Option<Method>,
-    /// The isolate that runs the call: any, worker-0, master, or workers for all of them.
+    /// The isolate that runs the call: any, worker-0, master, or workers for every worker.
     #[arg(long, env = "FANFARE_TARGET", default_value = "any")]
     pub target: String,
     /// The name of the module.

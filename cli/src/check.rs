@@ -108,8 +108,11 @@ fn unknown_modules(config: &Config, scanned: &[Scanned]) -> Vec<Fault> {
     let missing = config.modules.keys().filter(|name| !existing.contains(&name.as_str()));
     let warning = |name: &String| {
         let path = KeyPath::of(&["modules", name]);
-        let message =
-            format!("there is no such module in {}{}", config.modules_dir.display(), did_you_mean(name, &existing));
+        let message = format!(
+            "there is no such module in {}{}",
+            source::shown(&config.modules_dir),
+            did_you_mean(name, &existing)
+        );
         Fault::new(&config.origin(&path), path, message)
     };
     missing.map(warning).collect()

@@ -67,7 +67,7 @@ fn grant(args: &GrantArgs) -> Result<(), CommandError> {
     say(format!("{} asks for {}\n", args.module, described(&manifest.capabilities)));
     say(format!("granted: {}\n", described(&granted)));
     let result = if lacking.is_empty() {
-        say("everything is granted\n".to_owned());
+        say("nothing to grant\n".to_owned());
         Ok(false)
     } else {
         say(format!("missing: {}\n", described(&lacking)));

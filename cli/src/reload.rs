@@ -73,7 +73,9 @@ impl ReloadArgs {
         let refused = entries.iter().filter(|entry| matches!(entry, ReloadEntry::Refused(_))).count();
         let line = |entry: &ReloadEntry| match entry {
             ReloadEntry::Reloaded(reloaded) => outcome_line(reloaded),
-            ReloadEntry::Refused(RefusedReload { module, reason, .. }) => format!("{module}: refused: {reason}\n"),
+            ReloadEntry::Refused(RefusedReload { module, reason, .. }) => {
+                format!("{module}: refused: {}\n", reason.replace('\n', "\n  "))
+            }
         };
         let text = if self.admin.json { response.text() } else { entries.iter().map(line).collect() };
         let failure = (refused > 0).then(|| format!("{refused} of {} modules were refused", entries.len()));

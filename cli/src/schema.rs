@@ -11,7 +11,7 @@ use fanfare::tooling::manifest;
 #[derive(Debug, Clone, clap::Args)]
 pub struct SchemaArgs {
     /// The file to describe.
-    #[arg(value_enum, env = "FANFARE_SCHEMA")]
+    #[arg(value_enum, value_name = "FILE", env = "FANFARE_SCHEMA")]
     pub which: Which,
 }
 
