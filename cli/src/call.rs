@@ -46,7 +46,7 @@ impl CallArgs {
         let route = self.path.strip_prefix('/').unwrap_or(&self.path);
         let (module, route, target) = (encoded(&self.module), encoded(route), encoded(&self.target));
         let path = format!("/v1/modules/{module}/call?{method}path={route}&target={target}");
-        let response = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
+        let response = client::send(&self.admin.admin, Method::POST, &path, payload).await?;
         // The host returns a list for a target that means several isolates.
         let output = match response.text().trim_start().starts_with('[') {
             true => entries::output(&response.parse::<Vec<GatherEntry>>()?),

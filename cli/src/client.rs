@@ -143,21 +143,21 @@ impl AdminResponse {
 }
 
 /// Sends a request. The caller has percent-encoded `path`; `body` is JSON.
-pub async fn ask(
+pub async fn send(
     endpoint: &Endpoint,
     method: Method,
     path: &str,
     body: Option<String>,
 ) -> Result<AdminResponse, ClientError> {
-    ask_within(ANSWER_TIMEOUT, endpoint, method, path, body).await
+    send_within(ANSWER_TIMEOUT, endpoint, method, path, body).await
 }
 
 /// Sends a request for a swap, and waits longer, because a canary may run first.
-pub async fn ask_for_a_swap(endpoint: &Endpoint, path: &str) -> Result<AdminResponse, ClientError> {
-    ask_within(SWAP_TIMEOUT, endpoint, Method::POST, path, None).await
+pub async fn send_swap(endpoint: &Endpoint, path: &str) -> Result<AdminResponse, ClientError> {
+    send_within(SWAP_TIMEOUT, endpoint, Method::POST, path, None).await
 }
 
-async fn ask_within(
+async fn send_within(
     within: Duration,
     endpoint: &Endpoint,
     method: Method,
@@ -302,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn an_unreachable_host_is_reported_in_one_line() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let error = ask(&free.parse().unwrap(), Method::GET, "/", None).await.unwrap_err();
+        let error = send(&free.parse().unwrap(), Method::GET, "/", None).await.unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with(&format!("cannot connect to a host at {free}: ")), "{text}");
         assert!(
@@ -317,7 +317,7 @@ mod tests {
     async fn a_response_of_another_server_is_reported() {
         for (status, body) in [(404, "<html>"), (500, "")] {
             let (args, _requests) = fake::admin(status, body).await;
-            let error = ask(&args.admin, Method::GET, "/", None).await.unwrap_err().to_string();
+            let error = send(&args.admin, Method::GET, "/", None).await.unwrap_err().to_string();
             assert!(error.contains("check that it is the admin listener"), "{error}");
         }
     }
@@ -327,7 +327,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
         tokio::spawn(async move { drop(listener.accept().await) });
-        let error = ask(&endpoint, Method::GET, "/", None).await.unwrap_err();
+        let error = send(&endpoint, Method::GET, "/", None).await.unwrap_err();
         assert!(matches!(error, ClientError::Broken { .. }), "{error}");
     }
 

@@ -35,7 +35,7 @@ impl EmitArgs {
         let payload = client::payload(self.payload.as_deref())?;
         let query = if self.gather { "?gather=true" } else { "" };
         let path = format!("/v1/modules/{}/broadcasts/{}{query}", encoded(&self.module), encoded(&self.name));
-        let response = client::ask(&self.admin.admin, Method::POST, &path, payload).await?;
+        let response = client::send(&self.admin.admin, Method::POST, &path, payload).await?;
         let output = match self.gather {
             true => entries::output(&response.parse::<Vec<GatherEntry>>()?),
             false => receipt_output(&self.name, &response.parse()?),

@@ -24,7 +24,7 @@ pub fn run(args: &StatusArgs) -> ExitCode {
 
 impl StatusArgs {
     async fn output(&self) -> Result<Output, ClientError> {
-        let response = client::ask(&self.admin.admin, Method::GET, "/v1/status", None).await?;
+        let response = client::send(&self.admin.admin, Method::GET, "/v1/status", None).await?;
         let status: Status = response.parse()?;
         Ok(Output::of(if self.admin.json { response.text() } else { readable(&status) }))
     }

@@ -57,12 +57,13 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
                 let value = value.parse().map_err(|_| SendError::HeaderValue(value.clone()))?;
                 headers.insert(name, value);
             }
-            ask(host.http_address(), method, &target, headers, call.body.as_ref()).await
+            send(host.http_address(), method, &target, headers, call.body.as_ref()).await
         }
         From::Inside => {
             let method = call.method().map(|method| format!("method={method}&")).unwrap_or_default();
             let target = format!("/v1/modules/{}/call?{method}path={}", manifest.name, encoded(path));
-            let answer = ask(host.admin_address(), Method::POST, &target, HeaderMap::new(), call.body.as_ref()).await?;
+            let answer =
+                send(host.admin_address(), Method::POST, &target, HeaderMap::new(), call.body.as_ref()).await?;
             if answer.code.is_some() {
                 return Ok(answer);
             }
@@ -73,7 +74,7 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
 
 pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) -> Result<Vec<Answer>, SendError> {
     let target = format!("/v1/modules/{module}/broadcasts/{}?gather=true", encoded(&broadcast.name));
-    let answer = ask(host.admin_address(), Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
+    let answer = send(host.admin_address(), Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
     if answer.code.is_some() {
         return Ok(vec![answer]);
     }
@@ -114,7 +115,7 @@ fn of_entry(entry: GatherEntry) -> Answer {
 }
 
 /// Sends a request on a new connection.
-async fn ask(
+async fn send(
     address: SocketAddr,
     method: Method,
     target: &str,
