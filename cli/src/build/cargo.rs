@@ -25,7 +25,7 @@ pub struct Cargo {
 enum Installed {
     Yes,
     No,
-    /// The program to ask does not run.
+    /// The program that knows does not run.
     Unknown,
 }
 
