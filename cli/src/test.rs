@@ -97,7 +97,7 @@ async fn test(args: &TestArgs, lines: &Lines, report: &dyn Fn(&CaseResult)) -> R
         if files.is_empty() && selection.alone {
             return Err(no_cases(dir));
         }
-        // Reads all files before it runs the first one, so that mistakes in any of them are
+        // Reads all files before it runs the first one, so that faults in any of them are
         // reported at once.
         let read: Result<Vec<Tests>, _> = files.iter().map(|file| file::load(file)).collect();
         for tests in read? {

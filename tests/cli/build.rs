@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Project;
-use super::project::Ran;
+use super::project::CommandOutput;
 use crate::harness::source_of;
 
 /// A project whose module `made` builds the component of `echo` with a command.
@@ -104,10 +104,10 @@ fn programs(project: &Project, scripts: &[(&str, &str)]) {
     }
 }
 
-async fn build_with_programs(project: &Project) -> Ran {
+async fn build_with_programs(project: &Project) -> CommandOutput {
     let mut command = project.command(&["build", "modules/made"]);
     command.env("PATH", project.path().join("bin")).env_remove("RUSTUP_TOOLCHAIN");
-    Ran::of(command).await
+    CommandOutput::of(command).await
 }
 
 const CARGO: &str = r#"case $1 in

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::project::Ran;
+use super::project::CommandOutput;
 use super::{Project, Serving};
 
 async fn running(modules: &[&str]) -> (Project, Serving) {
@@ -91,7 +91,7 @@ async fn without_a_host_every_command_says_how_to_start_one() {
     for args in [&["status"][..], &["emit", "counts", "append"], &["call", "echo", "who"]] {
         let mut command = project.command(args);
         command.env("FANFARE_ADMIN", &unreachable);
-        let ran = Ran::of(command).await;
+        let ran = CommandOutput::of(command).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}");
         assert!(ran.err.contains(&unreachable) && ran.err.contains("fanfare serve"), "{}", ran.err);
     }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Project;
-use super::project::Ran;
+use super::project::CommandOutput;
 use crate::harness::{section, source_of, vector};
 
 fn component(module: &str) -> String {
@@ -114,7 +114,7 @@ async fn inspect_outside_a_project_leaves_no_files() {
     std::fs::copy(component("echo"), alone.join("a.wasm")).unwrap();
     let mut command = Project::with(&[]).command(&["inspect", "a.wasm"]);
     command.current_dir(alone);
-    let ran = Ran::of(command).await;
+    let ran = CommandOutput::of(command).await;
     let left: Vec<_> = std::fs::read_dir(alone).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!((ran.code, left), (0, vec!["a.wasm".into()]), "{}", ran.err);
 }

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::json;
 
 use super::Project;
-use super::project::Ran;
+use super::project::CommandOutput;
 
 #[tokio::test]
 async fn new_creates_a_module_that_waits_for_its_component() {
@@ -88,7 +88,7 @@ async fn new_refuses_invalid_and_existing_names_and_writes_nothing() {
     }
     let mut inside = project.command(&["new", "hello"]);
     inside.current_dir(project.path().join("modules/echo"));
-    let ran = Ran::of(inside).await;
+    let ran = CommandOutput::of(inside).await;
     let why = format!(
         "this is the folder of a module; run the command in the folder of its project, {}",
         project.path().display()

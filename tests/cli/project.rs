@@ -104,8 +104,8 @@ impl Project {
     }
 
     /// Runs a command to its end.
-    pub async fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(args)).await
+    pub async fn run(&self, args: &[&str]) -> CommandOutput {
+        CommandOutput::of(self.command(args)).await
     }
 
     /// Starts `serve`, and waits until it prints its addresses.
@@ -137,18 +137,18 @@ impl Project {
 }
 
 /// The result of a command.
-pub struct Ran {
+pub struct CommandOutput {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-impl Ran {
-    pub async fn of(mut command: Command) -> Ran {
+impl CommandOutput {
+    pub async fn of(mut command: Command) -> CommandOutput {
         let output = timeout(TIMEOUT, command.output()).await.expect("it ends").unwrap();
         let Output { status, stdout, stderr } = output;
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+        CommandOutput { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
     }
 
     pub fn json(&self) -> Value {

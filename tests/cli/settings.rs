@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Project;
-use super::project::Ran;
+use super::project::CommandOutput;
 
 #[tokio::test]
 async fn check_prints_all_faults_at_once() {
@@ -48,7 +48,7 @@ async fn config_prints_the_origin_of_each_value() {
     let args = ["config", "--env=test", "--admin=127.0.0.1:9"];
     let mut command = project.command(&args);
     command.env("FANFARE_HTTP_LISTEN", "127.0.0.1:7");
-    let ran = Ran::of(command).await;
+    let ran = CommandOutput::of(command).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     for words in [
         ["workers = 2", "fanfare.json:2"],
@@ -62,7 +62,7 @@ async fn config_prints_the_origin_of_each_value() {
     }
     let mut command = project.command(&args);
     command.env("FANFARE_JSON", "true").env("FANFARE_HTTP_LISTEN", "127.0.0.1:7");
-    let json = Ran::of(command).await.json();
+    let json = CommandOutput::of(command).await.json();
     let listen = json["values"].as_array().unwrap().iter().find(|value| value["key"] == "http.listen").unwrap();
     assert_eq!(listen["value"], "127.0.0.1:7");
     assert!(listen["origin"].to_string().contains("FANFARE_HTTP_LISTEN"), "{listen}");
