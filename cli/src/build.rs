@@ -12,7 +12,7 @@ use super::inspect::Bytes;
 use super::project::Selection;
 use super::terminal::{complain, exit, print};
 use super::{check, component};
-use cargo::{Cargo, ToolchainError};
+use cargo::{Cargo, MissingTool};
 use fanfare::Config;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::ManifestError;
@@ -53,7 +53,7 @@ pub enum BuildError {
     )]
     NoCommand { file: String },
     #[error("{0}")]
-    Toolchain(#[from] ToolchainError),
+    Toolchain(#[from] MissingTool),
     #[error("{module}: `{command}` failed with {status}{hint}")]
     Command { module: String, command: String, status: ExitStatus, hint: &'static str },
     #[error("cannot start the shell: {0}")]

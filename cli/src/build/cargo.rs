@@ -29,19 +29,19 @@ enum Installed {
     Unknown,
 }
 
-/// Why no toolchain can build a component.
+/// The tool that a build lacks.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolchainError {
+pub enum MissingTool {
     #[error(
         "cannot run cargo; install Rust with rustup (https://rustup.rs), then run `rustup target add wasm32-wasip2`"
     )]
-    NoCargo,
+    Cargo,
     #[error(
         "Rust has no target {0}, and rustup is not installed; install Rust with rustup (https://rustup.rs), then run `rustup target add {0}`"
     )]
-    NoRustup(String),
+    Rustup(String),
     #[error("no toolchain has the target {0}; run `rustup target add {0}`")]
-    NoTarget(String),
+    Target(String),
 }
 
 impl Cargo {
@@ -79,9 +79,9 @@ impl Cargo {
     }
 
     /// Returns a toolchain with the target if the default one lacks it.
-    pub async fn toolchain(&self, dir: &Path) -> Result<Option<String>, ToolchainError> {
+    pub async fn toolchain(&self, dir: &Path) -> Result<Option<String>, MissingTool> {
         if stdout("cargo", &["--version"], dir).await.is_none() {
-            return Err(ToolchainError::NoCargo);
+            return Err(MissingTool::Cargo);
         }
         let Some(target) = self.target.as_deref().filter(|_| !self.has_toolchain) else { return Ok(None) };
         match installed("rustc", &[], target, dir).await {
@@ -89,14 +89,14 @@ impl Cargo {
             Installed::No => {}
         }
         let Some(toolchains) = stdout("rustup", &["toolchain", "list"], dir).await else {
-            return Err(ToolchainError::NoRustup(target.to_owned()));
+            return Err(MissingTool::Rustup(target.to_owned()));
         };
         for toolchain in toolchains.lines().filter_map(|line| line.split_whitespace().next()) {
             if let Installed::Yes = installed("rustup", &["run", toolchain, "rustc"], target, dir).await {
                 return Ok(Some(toolchain.to_owned()));
             }
         }
-        Err(ToolchainError::NoTarget(target.to_owned()))
+        Err(MissingTool::Target(target.to_owned()))
     }
 
     /// The file that the command writes. `None` if it is unknown.
