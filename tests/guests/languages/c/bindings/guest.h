@@ -14,12 +14,12 @@ typedef struct guest_string_t {
   size_t len;
 } guest_string_t;
 
-// The number of a call, unique on its node for as long as the node runs. Never 0, and below 2^53, so that
-// languages whose numbers are floating point have it exactly.
+// The number of a call. It is unique on its node for as long as the node runs, never 0, and
+// below 2^53, so that languages with floating-point numbers represent it exactly.
 // 
-// Imports take it as `caller`, so that what a guest does is charged to the call it does it
-// for. `none`, or a call that has ended, means background work of the module: it is
-// allowed, with the module's default deadline and no trace.
+// Imports accept it as `caller`, so that the host charges the work to the call that does it.
+// `none`, or the number of a call that has ended, means background work of the module.
+// Background work is allowed; it has the module's default deadline and no trace.
 typedef uint64_t fanfare_call_id_t;
 
 typedef struct {
@@ -27,14 +27,15 @@ typedef struct {
   guest_string_t f1;
 } guest_tuple2_string_string_t;
 
-// Name and value pairs, for what later versions add.
+// Name and value pairs for facts that later versions add.
 typedef struct fanfare_extra_t {
   guest_tuple2_string_string_t   *ptr;
   size_t len;
 } fanfare_extra_t;
 
-// Header fields in the order they came. Names are lower case. A field that came twice
-// stands twice. Bytes that are not UTF-8 are read as ISO-8859-1 (RFC 9110, 5.5).
+// Header fields in order of arrival, with names in lower case. A field that arrived twice is
+// in the list twice. The host decodes a value as UTF-8, or as ISO-8859-1 when it is not valid
+// UTF-8 (RFC 9110, 5.5).
 typedef struct fanfare_header_fields_t {
   guest_tuple2_string_string_t   *ptr;
   size_t len;
@@ -45,9 +46,12 @@ typedef struct {
   size_t len;
 } guest_list_u8_t;
 
-// What a call carries. The host never re-serialises it: between guests it arrives as it
-// was sent. From HTTP it is `text` for `text/*`, JSON, XML and form types, and for a body
-// without a type that is valid UTF-8; else `bytes`; an empty body is `none`.
+// The data that a call carries. The host never converts it: a guest receives what another
+// guest sent.
+// 
+// The body of an HTTP request becomes `text` when its content type is `text/*`, JSON, XML or a
+// form, and when it has no content type but is valid UTF-8. Any other body becomes `bytes`,
+// and an empty body `none`.
 typedef struct fanfare_payload_t {
   uint8_t tag;
   union {
@@ -60,7 +64,7 @@ typedef struct fanfare_payload_t {
 #define FANFARE_PAYLOAD_TEXT 1
 #define FANFARE_PAYLOAD_BYTES 2
 
-// One of the places of a node that hold instances. Written `worker-0`, `broker-0`, `master`.
+// A place on a node where instances live. Written `worker-0`, `broker-0` and `master`.
 typedef struct fanfare_isolate_t {
   uint8_t tag;
   union {
@@ -71,7 +75,7 @@ typedef struct fanfare_isolate_t {
 
 // Serves sockets and holds every module. Worker 0 is the lead.
 #define FANFARE_ISOLATE_WORKER 0
-// Holds the modules that declare channels.
+// Holds the modules that declare channels with a route.
 #define FANFARE_ISOLATE_BROKER 1
 // Holds the modules that declare a hook of the host.
 #define FANFARE_ISOLATE_MASTER 2
@@ -84,7 +88,7 @@ typedef struct {
 typedef struct fanfare_guest_origin_t {
   guest_string_t   module;
   fanfare_isolate_t   isolate;
-  // `none` on this node.
+  // The id of the node, or `none` for this node.
   guest_option_string_t   node;
 } fanfare_guest_origin_t;
 
@@ -100,17 +104,18 @@ typedef struct fanfare_origin_t {
 
 // A client outside, over HTTP.
 #define FANFARE_ORIGIN_CLIENT 0
-// A client outside, in a session: the session's id.
+// A client outside, in a session. The string is the session's id.
 #define FANFARE_ORIGIN_SESSION 1
-// Another guest.
+// A guest.
 #define FANFARE_ORIGIN_GUEST 2
-// The host itself: schedules, startups, hooks.
+// The host itself, for schedules, startups and hooks.
 #define FANFARE_ORIGIN_HOST 3
-// The operator: command line, admin listener, embedding program.
+// The operator: the command line, the admin listener or the embedding program.
 #define FANFARE_ORIGIN_OPERATOR 4
+// A kind that a later version adds: its name, and an id.
 #define FANFARE_ORIGIN_OTHER 5
 
-// A request method; HEAD arrives as `get`.
+// A request method. `HEAD` arrives as `get`.
 typedef struct fanfare_method_t {
   uint8_t tag;
   union {
@@ -125,55 +130,59 @@ typedef struct fanfare_method_t {
 #define FANFARE_METHOD_DELETE 4
 #define FANFARE_METHOD_OTHER 5
 
-// The part of a request that is not in `call`. Its path, host, peer and header fields
-// are read with the interface `http`, since most handlers need none of them.
+// The part of an HTTP request that most handlers need and `call` does not have. The interface
+// `http` returns the path, host, peer and header fields.
 typedef struct fanfare_http_request_t {
   fanfare_method_t   method;
 } fanfare_http_request_t;
 
 typedef struct fanfare_broadcast_t {
-  // The name in the manifest's `broadcasts`.
+  // The name in `broadcasts` of the manifest.
   guest_string_t   name;
-  // The same in every worker, and unique on the node that emits. Across nodes, the pair of that
-  // node's id and this number is unique. Below 2^53.
+  // The number of the broadcast, the same in every worker and below 2^53. It is unique on
+  // the node that emits; across nodes, the pair of that node's id and this number is unique.
   uint64_t   id;
-  // The place in the module's order on this node: 1, 2, 3, .. since the node started. Below 2^53.
+  // The position in the module's order on this node: 1, 2, 3 and so on since the node
+  // started. Below 2^53.
   uint64_t   seq;
-  // True in the one worker whose guest emitted it; the host's word. False everywhere
-  // when no worker of this node did.
+  // Whether a guest in this very worker emitted the broadcast. True in at most one worker,
+  // and in none when no worker of this node emitted it. The host sets it; a guest cannot
+  // forge it.
   bool   same_as_caller;
 } fanfare_broadcast_t;
 
 typedef struct fanfare_schedule_t {
-  // The name in the manifest's `schedules`.
+  // The name in `schedules` of the manifest.
   guest_string_t   name;
   // When the run was due, in milliseconds since 1970-01-01 UTC.
   uint64_t   due_ms;
-  // Names this run in the whole cluster, for handlers that keep a record of what ran.
+  // The id of this run in the whole cluster, for handlers that record which runs are done.
   guest_string_t   run;
 } fanfare_schedule_t;
 
 typedef struct fanfare_subscription_t {
-  // The name in the manifest's `subscriptions`, or the id of one made at run time.
+  // The name in `subscriptions` of the manifest, or the id of a subscription made at run
+  // time.
   guest_string_t   name;
   // `redis`, `event` or a later kind.
   guest_string_t   source;
-  // The channel, subject or event type it came on.
+  // The channel, subject or event type of the message.
   guest_string_t   topic;
-  // The position to resume after, where the source has one.
+  // The position to resume after, when the source has positions.
   guest_option_string_t   id;
 } fanfare_subscription_t;
 
 typedef struct fanfare_client_message_t {
-  // The session's id: what the interface `sessions` takes.
+  // The session's id, which the functions of the interface `sessions` accept.
   guest_string_t   session;
-  // The event's name.
+  // The name of the client's event.
   guest_string_t   name;
-  // Whether the client waits for an answer.
+  // Whether the client waits for a reply.
   bool   wants_reply;
 } fanfare_client_message_t;
 
-// Before it happens: `pass` lets it go on, a failure refuses it.
+// An action on a channel that has not happened yet. The outcome `pass` allows it; a failure
+// rejects it.
 typedef struct fanfare_channel_action_t {
   uint8_t tag;
   union {
@@ -183,26 +192,26 @@ typedef struct fanfare_channel_action_t {
 
 #define FANFARE_CHANNEL_ACTION_SUBSCRIBE 0
 #define FANFARE_CHANNEL_ACTION_UNSUBSCRIBE 1
-// A message comes in. `pass` with a payload puts that in its place.
+// A message arrives at the channel. `pass` with a payload replaces it.
 #define FANFARE_CHANNEL_ACTION_PUBLISH 2
-// A message goes out to the session. `pass` with a payload puts that in its place.
+// The channel sends a message to the session. `pass` with a payload replaces it.
 #define FANFARE_CHANNEL_ACTION_DELIVER 3
 #define FANFARE_CHANNEL_ACTION_OTHER 4
 
 typedef struct fanfare_channel_event_t {
-  // The channel's full name, such as `room/7`.
+  // The full name of the channel, such as `room/7`.
   guest_string_t   channel;
   fanfare_channel_action_t   action;
-  // The client's session; `none` when a guest or the host acts.
+  // The session of the client that acts, or `none` when a guest or the host acts.
   guest_option_string_t   session;
 } fanfare_channel_event_t;
 
 typedef struct fanfare_hook_t {
-  // Such as `workerExit`.
+  // The name of the hook, such as `workerExit`.
   guest_string_t   name;
 } fanfare_hook_t;
 
-// Why there is a new instance.
+// Why the host created an instance.
 typedef struct fanfare_startup_reason_t {
   uint8_t tag;
   union {
@@ -210,21 +219,21 @@ typedef struct fanfare_startup_reason_t {
   } val;
 } fanfare_startup_reason_t;
 
-// The node starts, or the module came.
+// The node started, or the module was added.
 #define FANFARE_STARTUP_REASON_START 0
-// A new generation takes over, or a reload renews the instance.
+// A new generation replaces the old one, or a reload renews the instance.
 #define FANFARE_STARTUP_REASON_SWAP 1
-// The last instance failed or was replaced by the host.
+// The previous instance failed, or the host replaced it.
 #define FANFARE_STARTUP_REASON_RESTART 2
 #define FANFARE_STARTUP_REASON_OTHER 3
 
 typedef struct fanfare_startup_t {
-  // The name in the manifest's `startups`.
+  // The name in `startups` of the manifest.
   guest_string_t   name;
   fanfare_startup_reason_t   reason;
 } fanfare_startup_t;
 
-// What makes a call. `other` is for kinds that came after 0.1: a name and JSON.
+// What caused a call.
 typedef struct fanfare_trigger_t {
   uint8_t tag;
   union {
@@ -242,22 +251,23 @@ typedef struct fanfare_trigger_t {
 
 // A request from outside.
 #define FANFARE_TRIGGER_HTTP 0
-// A broadcast of the module, running in every worker.
+// A broadcast of the module, which runs in every worker.
 #define FANFARE_TRIGGER_BROADCAST 1
-// `rpc` of a guest, or a call by the operator or the embedding program.
+// An `rpc` of a guest, or a call by the operator or the embedding program.
 #define FANFARE_TRIGGER_RPC 2
-// A schedule is due.
+// A schedule that is due.
 #define FANFARE_TRIGGER_SCHEDULE 3
 // A message of an outside broker or of the event service.
 #define FANFARE_TRIGGER_SUBSCRIPTION 4
 // A message of a connected client.
 #define FANFARE_TRIGGER_CLIENT 5
-// Something happens on a channel that the module declares.
+// An action on a channel that the module declares.
 #define FANFARE_TRIGGER_CHANNEL 6
-// Something happened in the host; the payload tells what, as JSON.
+// An event of the host. The payload describes it as JSON.
 #define FANFARE_TRIGGER_HOOK 7
-// An instance has been made and is not yet addressable.
+// A new instance that does not serve calls yet.
 #define FANFARE_TRIGGER_STARTUP 8
+// A kind that a later version adds: its name, and its data as JSON.
 #define FANFARE_TRIGGER_OTHER 9
 
 typedef struct {
@@ -265,26 +275,29 @@ typedef struct {
   size_t len;
 } guest_list_tuple2_string_string_t;
 
-// One run of one route. The same record for every trigger.
+// One run of one route. Every trigger uses this record.
 typedef struct fanfare_call_t {
   fanfare_call_id_t   id;
-  // The handler that the manifest names for this route.
+  // The handler that the manifest names for the route.
   guest_string_t   handler;
-  // Why this call is made.
+  // What caused the call.
   fanfare_trigger_t   trigger;
-  // Who made it.
+  // Who made the call.
   fanfare_origin_t   origin;
-  // The tenant that the call belongs to, from the `Host` header under `http.domain` or
-  // from the caller. `none` without `http.domain`, or on the domain itself.
+  // The tenant that the call belongs to. The host reads it from the `Host` header below
+  // `http.domain`, or copies it from the caller. `none` without `http.domain` and for the
+  // domain itself.
   guest_option_string_t   subdomain;
-  // Milliseconds left when the call started. Afterwards the caller has its `timeout`.
+  // The milliseconds left when the call started. When they have passed, the caller receives
+  // `timeout`.
   uint32_t   deadline_ms;
-  // The `{name}` segments of the route's path, percent-decoded, in path order.
+  // The values of the `{name}` segments of the route's path, percent-decoded, in path order.
   guest_list_tuple2_string_string_t   params;
-  // What stood after `?`, not decoded, without the `?`. Empty when there was none.
+  // The query without its `?`, not decoded. Empty when the request had no query.
   guest_string_t   query;
   fanfare_payload_t   payload;
-  // Facts that middlewares passed on, each as `<module>.<name>`, and those of later versions.
+  // Facts that middlewares passed on, each named `<module>.<name>`, and facts of later
+  // versions.
   fanfare_extra_t   extra;
 } fanfare_call_t;
 
@@ -293,21 +306,22 @@ typedef struct {
   fanfare_payload_t val;
 } fanfare_option_payload_t;
 
-// What the next step of a call gets from the step that passed.
+// What the next step of a call receives from the step that passed.
 typedef struct fanfare_passed_t {
-  // Replaces the payload that arrived. `none` keeps it.
+  // Replaces the payload of the call. `none` keeps it.
   fanfare_option_payload_t   payload;
-  // Facts for the next steps, which find each in the call's `extra` as `<module>.<name>`. A client
-  // cannot set them. The host drops them when the call has no next step.
+  // Facts for the next steps, which find each in the call's `extra` as `<module>.<name>`. A
+  // client cannot set them. The host drops them when the call has no next step.
   fanfare_extra_t   extra;
 } fanfare_passed_t;
 
 typedef struct fanfare_reply_t {
-  // 200 to 599; 0 means 200, or 204 when the payload is `none`. Outside of HTTP it is
-  // handed to the caller as it is.
+  // 200 to 599. 0 means 200, or 204 when the payload is `none`. A caller other than HTTP
+  // receives the number unchanged.
   uint16_t   status;
-  // For HTTP. Without a `content-type` it is `text/plain; charset=utf-8` for `text` and
-  // `application/octet-stream` for `bytes`. Connection fields and `content-length` are the host's.
+  // The header fields of the HTTP response. Without a `content-type` the host adds
+  // `text/plain; charset=utf-8` for `text` and `application/octet-stream` for `bytes`. Only
+  // the host sets `content-length` and the fields that concern the connection.
   fanfare_header_fields_t   headers;
   fanfare_payload_t   payload;
   fanfare_extra_t   extra;
@@ -323,28 +337,30 @@ typedef struct fanfare_outcome_t {
 } fanfare_outcome_t;
 
 #define FANFARE_OUTCOME_REPLY 0
-// A middleware, filter or channel route lets the call continue with its next step. A call that
-// has no next step ends: `pass` then counts as a reply with status 0 and the payload of the
-// record, or none.
+// A middleware, filter or channel route lets the call continue with its next step. In a
+// call that has no next step, `pass` counts as a reply with status 0 and the payload of
+// the record, or `none`.
 #define FANFARE_OUTCOME_PASS 1
 
-// How a call ends when the handler says no. Over HTTP: a problem document (RFC 9457).
+// How a call ends when the handler refuses it. An HTTP client receives a problem document (RFC
+// 9457).
 typedef struct fanfare_failure_t {
   // A short name that a caller can match on, such as `no-such-flag`.
   guest_string_t   name;
   // One sentence for a person.
   guest_string_t   message;
-  // 400 to 599; 0 means 500.
+  // 400 to 599. 0 means 500.
   uint16_t   status;
-  // Anything more, for the caller's program.
+  // Data for the caller's program.
   fanfare_payload_t   data;
-  // The hooks `connect` and `authenticate` may set `close-code` (4000 to 4999). A route of a session
-  // may set `silent` to `true`, so that the host does not log the refusal as a warning.
+  // The hooks `connect` and `authenticate` may set `close-code` (4000 to 4999). A route of a
+  // session may set `silent` to `true`, so that the host does not log the failure as a
+  // warning.
   fanfare_extra_t   extra;
 } fanfare_failure_t;
 
-// Why a call to a route brought no reply. Where there is a string, it is one sentence that
-// names what was asked for and the way out.
+// Why a call to a route returned no reply. A string is one sentence that names what was
+// requested and how to fix the error.
 typedef struct fanfare_call_error_t {
   uint8_t tag;
   union {
@@ -361,27 +377,28 @@ typedef struct fanfare_call_error_t {
   } val;
 } fanfare_call_error_t;
 
-// The handler ran and said no.
+// The handler ran and returned a failure.
 #define FANFARE_CALL_ERROR_FAILURE 0
-// No answer by the deadline. The handler may have run.
+// The deadline passed before an answer arrived. The handler may have run.
 #define FANFARE_CALL_ERROR_TIMEOUT 1
 // There is no such module, route, broadcast, isolate or node.
 #define FANFARE_CALL_ERROR_NOT_FOUND 2
-// The caller may not do this, or the route is not for it.
+// The caller lacks a grant, or the route does not accept this kind of caller.
 #define FANFARE_CALL_ERROR_FORBIDDEN 3
-// A queue or limit is full: nothing was started. Try again later.
+// A queue or a limit is full. Nothing was started; try again later.
 #define FANFARE_CALL_ERROR_OVERLOADED 4
-// The instance, or its node, ended while the call ran. The handler may have done part of its work.
+// The instance or its node ended while the call ran. The handler may have done part of its
+// work.
 #define FANFARE_CALL_ERROR_CRASHED 5
-// The module cannot run there now, or the node is not reachable: nothing was started.
+// The module cannot run there now, or the node is not reachable. Nothing was started.
 #define FANFARE_CALL_ERROR_UNAVAILABLE 6
-// The target waits for this very chain of calls: nothing was started.
+// The target is itself waiting for this chain of calls. Nothing was started.
 #define FANFARE_CALL_ERROR_WOULD_DEADLOCK 7
-// The chain of calls is longer than allowed: nothing was started.
+// The chain of calls is longer than allowed. Nothing was started.
 #define FANFARE_CALL_ERROR_TOO_DEEP 8
-// The arguments are not what this import takes: nothing was started.
+// The import does not accept these arguments. Nothing was started.
 #define FANFARE_CALL_ERROR_INVALID 9
-// A later kind: its name and one sentence.
+// A kind that a later version adds: its name, and one sentence.
 #define FANFARE_CALL_ERROR_OTHER 10
 
 typedef struct {
@@ -392,29 +409,30 @@ typedef struct {
   } val;
 } fanfare_result_reply_call_error_t;
 
-// One place's answer where several were asked.
+// The answer of one place, when a call went to several.
 typedef struct fanfare_entry_t {
   fanfare_isolate_t   isolate;
-  // `none` on this node.
+  // The id of the node, or `none` for this node.
   guest_option_string_t   node;
   fanfare_result_reply_call_error_t   outcome;
 } fanfare_entry_t;
 
-// A place that was left out, and why.
+// A place that a broadcast skipped, and why.
 typedef struct fanfare_skipped_t {
   fanfare_isolate_t   isolate;
-  // `none` on this node.
+  // The id of the node, or `none` for this node.
   guest_option_string_t   node;
   guest_string_t   reason;
 } fanfare_skipped_t;
 
 // Which broadcast to emit.
 typedef struct fanfare_emission_t {
-  // `none`: the caller's own module. Another one needs the grant `broadcast`.
+  // The module that declares the broadcast. `none` is the caller's own module. Another
+  // module needs the grant `broadcast`.
   guest_option_string_t   module;
-  // The name in that module's `broadcasts`.
+  // The name in `broadcasts` of that module's manifest.
   guest_string_t   name;
-  // `none`: the caller's.
+  // The tenant to call for. `none` is the caller's tenant.
   guest_option_string_t   subdomain;
   fanfare_extra_t   extra;
 } fanfare_emission_t;
@@ -424,16 +442,18 @@ typedef struct {
   size_t len;
 } fanfare_list_skipped_t;
 
+// What the host returns for a broadcast or a reload request that it accepted.
 typedef struct fanfare_receipt_t {
-  // Unique on the node that emits, as in `broadcast`.
+  // Unique on the node that emits, as `id` of `broadcast`.
   uint64_t   id;
+  // The position in the order, as `seq` of `broadcast`.
   uint64_t   seq;
   // The number of workers of this node that the broadcast was queued for.
   uint32_t   accepted;
   // The workers of this node where the module has failed.
   fanfare_list_skipped_t   skipped;
-  // In a cluster, `nodes`: the number of other nodes that the broadcast was sent to. Of a durable
-  // broadcast, `position`: its place in the stream.
+  // `nodes`, in a cluster: the number of other nodes that the broadcast was sent to.
+  // `position`, of a durable broadcast: its place in the stream.
   fanfare_extra_t   extra;
 } fanfare_receipt_t;
 
@@ -451,21 +471,21 @@ typedef struct fanfare_target_t {
   } val;
 } fanfare_target_t;
 
-// The caller's worker when it can take the call now, else the least loaded one.
+// The caller's worker when it can run the call now, otherwise the least loaded worker.
 #define FANFARE_TARGET_ANY 0
 #define FANFARE_TARGET_WORKER 1
 #define FANFARE_TARGET_BROKER 2
 #define FANFARE_TARGET_MASTER 3
 // Any worker of the node with this id.
 #define FANFARE_TARGET_NODE 4
-// One node of this server type, which the type's route function selects.
+// One node of this server type, selected by the route function of the type.
 #define FANFARE_TARGET_SERVER 5
 // The broker that runs the routes of this channel.
 #define FANFARE_TARGET_CHANNEL 6
 // The worker that has the socket of this session.
 #define FANFARE_TARGET_SESSION 7
-// A later kind: its name, and the name of the place. A host that does not know the kind
-// returns `invalid`.
+// A kind that a later version adds: its name, and the name of the place. A host that does
+// not know the kind returns `invalid`.
 #define FANFARE_TARGET_OTHER 8
 
 // Several places to call.
@@ -481,13 +501,13 @@ typedef struct fanfare_group_t {
 #define FANFARE_GROUP_WORKERS 0
 // Every broker of this node.
 #define FANFARE_GROUP_BROKERS 1
-// Every node of this server type, one worker each.
+// One worker of every node of this server type.
 #define FANFARE_GROUP_SERVERS 2
-// Every node, one worker each. Without a cluster, this node is the only one.
+// One worker of every node. Without a cluster, this node is the only one.
 #define FANFARE_GROUP_NODES 3
 // Every worker of every node.
 #define FANFARE_GROUP_CLUSTER 4
-// A later kind, as in `target`.
+// A kind that a later version adds, as in `target`.
 #define FANFARE_GROUP_OTHER 5
 
 typedef struct fanfare_address_t {
@@ -507,9 +527,10 @@ typedef struct {
 } guest_option_u32_t;
 
 typedef struct fanfare_call_options_t {
-  // At most what the caller has left, which is the default.
+  // How long to wait, in milliseconds. The time that the caller has left is the maximum and
+  // the default.
   guest_option_u32_t   timeout_ms;
-  // `none`: the caller's.
+  // The tenant to call for. `none` is the caller's tenant.
   guest_option_string_t   subdomain;
   fanfare_extra_t   extra;
 } fanfare_call_options_t;
@@ -609,13 +630,13 @@ typedef fanfare_call_id_t fanfare_module_http_call_id_t;
 typedef fanfare_header_fields_t fanfare_module_http_header_fields_t;
 
 typedef struct fanfare_module_http_request_head_t {
-  // Without the query, not decoded: `/api/flags/dark%20mode`.
+  // The path without the query, not decoded: `/api/flags/dark%20mode`.
   guest_string_t   path;
   // `http` or `https`.
   guest_string_t   scheme;
-  // The `Host` header or `:authority`.
+  // The `Host` header, or `:authority` over HTTP/2.
   guest_string_t   authority;
-  // The client's address and port, as the socket has it.
+  // The address and port of the client's end of the socket.
   guest_string_t   peer;
 } fanfare_module_http_request_head_t;
 
@@ -634,16 +655,17 @@ typedef fanfare_call_id_t host_call_id_t;
 typedef fanfare_isolate_t host_isolate_t;
 
 typedef struct host_identity_t {
-  // The node's id, such as `chat-server-1`.
+  // The id of the node, such as `chat-server-1`.
   guest_string_t   node;
-  // Its server type, such as `chat`.
+  // The server type of the node, such as `chat`.
   guest_string_t   server;
+  // The isolate that this instance lives in.
   host_isolate_t   isolate;
-  // How many workers the node has.
+  // The number of workers of the node.
   uint32_t   workers;
-  // The guest's own module.
+  // The name of the guest's own module.
   guest_string_t   module;
-  // The digest of its generation, in hexadecimal.
+  // The digest of the module's generation, in hexadecimal.
   guest_string_t   generation;
 } host_identity_t;
 
@@ -692,19 +714,24 @@ extern bool rpc_call_every(rpc_call_id_t *maybe_caller, rpc_group_t *group, gues
 extern bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, uint32_t *ret, rpc_call_error_t *err);
 
 // Imported Functions from `fanfare:module/http@0.1.0`
-// The values of one header field, in order. The name is compared without case.
+// Returns all values of one header field, in order of arrival. The case of `name` does not
+// matter.
 extern void fanfare_module_http_header(fanfare_module_http_call_id_t call, guest_string_t *name, guest_list_string_t *ret);
 extern void fanfare_module_http_headers(fanfare_module_http_call_id_t call, fanfare_module_http_header_fields_t *ret);
 extern bool fanfare_module_http_head(fanfare_module_http_call_id_t call, fanfare_module_http_request_head_t *ret);
 
 // Imported Functions from `fanfare:module/host@0.1.0`
 extern void host_whoami(host_identity_t *ret);
-// One line in the host's log, with the module, generation, isolate and trace of the call. Line breaks and
-// control characters are escaped; over `limits.logRate` lines are dropped and counted.
+// Writes one line to the host's log, with the module, generation, isolate and trace of the
+// call.
+// 
+// The host escapes line breaks and other control characters, cuts the line at
+// `limits.logLine`, and drops and counts lines beyond `limits.logRate` per second.
 extern void host_log(host_call_id_t *maybe_caller, host_level_t level, guest_string_t *message, guest_list_tuple2_string_string_t *fields);
 
 // Imported Functions from `fanfare:module/config@0.1.0`
-// The value at a JSON Pointer (RFC 6901) as JSON text; `""` is the whole object. `none` when there is no such value.
+// Returns the value at a JSON Pointer (RFC 6901) as JSON text. `""` points to the whole
+// configuration. Returns `none` when there is no such value.
 extern bool fanfare_module_config_get(fanfare_module_config_call_id_t *maybe_caller, guest_string_t *pointer, guest_string_t *ret);
 
 // Exported Functions from `fanfare:module/describe@0.1.0`
