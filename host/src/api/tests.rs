@@ -199,3 +199,16 @@ fn the_data_of_a_guest_is_sent_byte_for_byte() {
     let text = serde_json::to_string(&entry).unwrap();
     assert!(text.ends_with(r#""data":{"max": 3.00}}}"#), "{text}");
 }
+
+#[test]
+fn a_state_that_only_another_version_knows_is_unknown() {
+    assert_eq!(serde_json::from_str::<State>("\"paused\"").unwrap(), State::Unknown);
+}
+
+#[test]
+fn a_state_is_displayed_as_in_json() {
+    use State::{Failed, Loading, Ready, Refused, Restarting, Starting, Unknown, Waiting};
+    for state in [Loading, Waiting, Refused, Ready, Starting, Restarting, Failed, Unknown] {
+        assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
+    }
+}
