@@ -1,4 +1,4 @@
-// The same answer by node's own server: node hello.mjs <port>
+// The baseline of Node's own server, with the same response: node hello.mjs <port>
 import { createServer } from 'node:http';
 
 const headers = { 'content-type': 'text/plain; charset=utf-8', 'content-length': 5 };

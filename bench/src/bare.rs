@@ -1,4 +1,4 @@
-//! A guest on wasmtime and nothing else: what the host is measured against.
+//! The baseline for the host: a guest on wasmtime and nothing else.
 
 use std::path::Path;
 use std::thread;
@@ -12,7 +12,7 @@ use wasmtime::component::{
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-/// As many as a module has by default.
+/// The default of `limits.concurrency`.
 pub const IN_FLIGHT: usize = 64;
 
 pub struct State {
@@ -38,7 +38,7 @@ pub struct Guest {
     handle: ComponentExportIndex,
 }
 
-/// An instance of it.
+/// An instance of a guest.
 pub struct Instance {
     pub store: Store<State>,
     pub handle: Handle,
@@ -46,7 +46,7 @@ pub struct Instance {
 
 impl Guest {
     pub fn load(component: &Path) -> Guest {
-        // With the host's settings.
+        // The engine has the settings of the host.
         let engine = fanfare::tooling::Engine::start(std::time::Duration::from_millis(10), u64::MAX).unwrap();
         let component = Component::from_file(engine.wasmtime(), component).unwrap();
         let mut linker = Linker::<State>::new(engine.wasmtime());
@@ -68,7 +68,8 @@ impl Guest {
         Instance { store, handle }
     }
 
-    /// A thread with an instance that runs what it is sent, many at a time, until the sender is gone.
+    /// Starts a thread with an instance that runs the calls it receives, many at a time, until the
+    /// sender is dropped.
     pub fn thread(&self, room: usize) -> (mpsc::Sender<Message>, thread::JoinHandle<()>) {
         let (send, receive) = mpsc::channel(room);
         let guest = self.clone();
@@ -99,7 +100,7 @@ impl Guest {
     }
 }
 
-/// What a thread is sent.
+/// A call for a thread.
 pub struct Message {
     pub call: wit::Call,
     pub reply: Option<oneshot::Sender<wit::Outcome>>,
@@ -113,7 +114,7 @@ async fn run(accessor: &Accessor<State>, handle: &Handle, message: Message) {
     }
 }
 
-/// A record as full as the host's.
+/// Builds a call record with as many fields as the host sets.
 pub fn call(handler: &str, trigger: wit::Trigger, payload: String) -> wit::Call {
     wit::Call {
         id: 1,
@@ -129,7 +130,7 @@ pub fn call(handler: &str, trigger: wit::Trigger, payload: String) -> wit::Call 
     }
 }
 
-/// A runtime like a worker's.
+/// Builds a runtime like that of a worker.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -15,14 +15,15 @@ use crate::{Effort, interleaved, machine, median};
 
 const WORKERS: u32 = 2;
 
-/// Places in the lane of a worker: the default of `limits.broadcasts`.
+/// The capacity of a worker's lane: the default of `limits.broadcasts`.
 const LANE: usize = 1_024;
 
-/// The emitter rests while more than this wait in a worker, since there are fewer cores than threads.
+/// The emitter pauses while more broadcasts than this wait in a worker, because there are fewer
+/// cores than threads.
 const AHEAD: usize = 512;
-const REST: Duration = Duration::from_micros(50);
+const PAUSE: Duration = Duration::from_micros(50);
 
-/// How many are emitted between two looks at what waits.
+/// The number of broadcasts emitted between two checks of the lanes.
 const STRIDE: u32 = 64;
 
 const PAYLOAD: &str = "thirty bytes, neither more nor";
@@ -33,19 +34,19 @@ pub fn run(effort: Effort) -> Report {
     machine::guest(&modules, "hello", "hello");
     let node = Node::start(&modules, WORKERS);
     let guest = bare::Guest::load(&machine::component("hello"));
-    let count = 300_000 / effort.less;
+    let count = 300_000 / effort.divisor;
 
     let [bare, host] =
         interleaved(effort.rounds, [&mut || bare_throughput(&guest, count), &mut || throughput(&node, count)]);
     let bare = report.row("bare mpsc + guest call on 2 threads", "runs/s", bare);
     let host = report.row("broadcasts into 2 workers", "runs/s", host);
-    report.ratio("broadcasts beside bare", &host, &bare, Some(Target::AtLeast(0.8)));
+    report.ratio("broadcasts / bare", &host, &bare, Some(Target::AtLeast(0.8)));
 
-    let count = 10_000 / effort.less;
+    let count = 10_000 / effort.divisor;
     let [bare, host] = interleaved(effort.rounds, [&mut || bare_latency(&guest, count), &mut || latency(&node, count)]);
-    let bare = report.row("bare wake of 2 threads + guest call, answers of both, p50", "us", bare);
+    let bare = report.row("bare wake of 2 threads + guest call, replies of both, p50", "us", bare);
     let host = report.row("gather from 2 workers, p50", "us", host);
-    report.ratio("gather beside bare", &host, &bare, Some(Target::AtMost(1.5)));
+    report.ratio("gather / bare", &host, &bare, Some(Target::AtMost(1.5)));
     report
 }
 
@@ -59,12 +60,12 @@ fn throughput(node: &Node, count: u32) -> f64 {
     for number in 0..count {
         if number % STRIDE == 0 {
             while slots.iter().any(|slot| slot.mailbox.waiting().1 > AHEAD) {
-                thread::sleep(REST);
+                thread::sleep(PAUSE);
             }
         }
         node.dispatch.emit(&Actor::Operator, emission(), Payload::Text(PAYLOAD.to_owned())).unwrap();
     }
-    // Broadcasts start in order, so that all the others have started when this one ends.
+    // Broadcasts start in order, so all the others have started when this one has ended.
     gather(node);
     f64::from(count * WORKERS) / begun.elapsed().as_secs_f64()
 }
@@ -84,7 +85,7 @@ fn latency(node: &Node, count: u32) -> f64 {
     median((0..count).map(one).collect())
 }
 
-/// What each worker is sent.
+/// The call record that each worker receives.
 fn record(seq: u64, same_as_caller: bool) -> wit::Call {
     let broadcast = wit::Broadcast { name: "hello".to_owned(), id: seq, seq, same_as_caller };
     bare::call("broadcast", wit::Trigger::Broadcast(broadcast), PAYLOAD.to_owned())
@@ -97,7 +98,7 @@ fn bare_throughput(guest: &bare::Guest, count: u32) -> f64 {
     for number in 0..count {
         if number % STRIDE == 0 {
             while threads.iter().any(|(send, _)| LANE - send.capacity() > AHEAD) {
-                thread::sleep(REST);
+                thread::sleep(PAUSE);
             }
         }
         for (send, _) in &threads {

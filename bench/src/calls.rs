@@ -1,4 +1,4 @@
-//! What a call of a guest costs, without HTTP and on the thread where the guest lives.
+//! The cost of a guest call, without HTTP and on the guest's own thread.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +21,7 @@ pub fn run(effort: Effort) -> Report {
     let languages = languages(&modules);
     let node = Node::start(&modules, 1);
     let guest = bare::Guest::load(&machine::component("hello"));
-    let calls = 200_000 / effort.less;
+    let calls = 200_000 / effort.divisor;
 
     let (bare_1, host_1, bare_64, host_64, bare_fresh, host_fresh) = (
         &mut || bare_resident(&guest, calls, 1),
@@ -38,12 +38,12 @@ pub fn run(effort: Effort) -> Report {
     let bare = report.row("bare wasmtime, resident, 64 in flight", "us", c);
     let host = report.row("through dispatch, resident, 64 in flight", "us", d);
     report.derived("dispatch alone, 64 in flight", "us", &[&host, &bare], |parts| parts[0] - parts[1], None);
-    report.row("bare wasmtime, a fresh instance each", "us", e);
-    report.row("through dispatch, a fresh instance each", "us", f);
+    report.row("bare wasmtime, a fresh instance for each call", "us", e);
+    report.row("through dispatch, a fresh instance for each call", "us", f);
 
     for (language, found) in languages {
         if !found {
-            report.not_run(format!("{language}, resident"), "not built: tests/guests/languages/build");
+            report.not_run(format!("{language}, resident"), "not built: run tests/guests/languages/build");
             continue;
         }
         let route = format!("POST {language}/echo");
@@ -61,7 +61,7 @@ const FRESH: &str = r#"{
     "routes": [{ "method": "get", "path": "", "handler": "hello" }]
 }"#;
 
-/// The guests that prove the contract, and whether they are built.
+/// Adds the guests of `tests/guests/languages`. Returns each with whether it was built.
 fn languages(modules: &std::path::Path) -> Vec<(&'static str, bool)> {
     let mut found = Vec::new();
     for (language, component) in [
@@ -77,7 +77,7 @@ fn languages(modules: &std::path::Path) -> Vec<(&'static str, bool)> {
             continue;
         }
         let file = component.file_name().unwrap().to_string_lossy();
-        // The engines of JavaScript and Python keep some bytes of every call, which adds up over the rounds.
+        // The engines of JavaScript and Python leak some bytes in every call.
         let manifest = format!(
             r#"{{ "component": "{file}", "routes": [{{ "path": "echo", "handler": "echo" }}], "limits": {{ "memory": "1GiB" }} }}"#
         );
@@ -86,7 +86,7 @@ fn languages(modules: &std::path::Path) -> Vec<(&'static str, bool)> {
     found
 }
 
-/// Microseconds a call, on the thread of worker 0.
+/// Microseconds for a call, on the thread of worker 0.
 fn resident(node: &Node, route: &str, calls: u32, in_flight: u32) -> f64 {
     let (dispatch, route) = (node.dispatch.clone(), Arc::new(node::route(route)));
     node.on_worker(0, async move {
@@ -106,7 +106,7 @@ async fn lane(dispatch: &Dispatch, route: &RouteName, calls: u32) {
     }
 }
 
-/// The same without a host; as well the figure that `http` reports beside hyper.
+/// Microseconds for a call without a host. The benchmark `http` reports this figure too.
 pub fn bare_resident(guest: &bare::Guest, calls: u32, in_flight: u32) -> f64 {
     bare::runtime().block_on(async {
         let bare::Instance { mut store, handle } = guest.instantiate().await;

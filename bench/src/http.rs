@@ -1,4 +1,4 @@
-//! HTTP hello through a guest, on one core, beside other servers that answer the same.
+//! HTTP hello through a guest on one core, compared with other servers that send the same response.
 
 pub mod bare;
 
@@ -23,10 +23,10 @@ const CONNECTIONS: &str = "32";
 struct Server {
     name: &'static str,
     path: &'static str,
-    /// The program and its arguments, for a port.
+    /// Builds the command that serves on a port.
     start: Box<dyn Fn(u16) -> Command>,
     requests: Vec<f64>,
-    /// Processor time of the server for each request, which other work on its core does not change much.
+    /// The processor time for a request, which other load on the core changes little.
     processor: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
@@ -39,13 +39,13 @@ pub fn run(effort: Effort) -> Report {
         return report;
     }
     if thread::available_parallelism().map_or(1, usize::from) < 2 {
-        report.not_run("HTTP hello", "it takes two cores: one for the server and one for the load");
+        report.not_run("HTTP hello", "needs two cores: one for the server and one for the load");
         return report;
     }
     let mut servers = vec![
         fanfare(),
         bare_hyper(),
-        proxy("ProxyHandler, wasi:http 0.2, an instance a request", "proxy-hello-p2", &[]),
+        proxy("ProxyHandler, wasi:http 0.2, an instance for each request", "proxy-hello-p2", &[]),
         proxy("ProxyHandler, wasi:http 0.3, as `wasmtime serve` sets it", "proxy-hello", &[]),
         proxy("ProxyHandler, wasi:http 0.3, an instance for 10,000 requests", "proxy-hello", &["10000", "64"]),
     ];
@@ -56,7 +56,7 @@ pub fn run(effort: Effort) -> Report {
     match machine::has("wasmtime") {
         true => {
             let server = wasmtime_serve();
-            match server.answers() {
+            match server.probe() {
                 Ok(()) => servers.push(server),
                 Err(why) => report.not_run("`wasmtime serve`", why),
             }
@@ -69,13 +69,13 @@ pub fn run(effort: Effort) -> Report {
         for server in &mut servers {
             server.measure(effort);
         }
-        guest_calls.push(calls::bare_resident(&guest, 200_000 / effort.less, 32));
+        guest_calls.push(calls::bare_resident(&guest, 200_000 / effort.divisor, 32));
     }
-    tell(&mut report, &servers, guest_calls);
+    summarise(&mut report, &servers, guest_calls);
     report
 }
 
-fn tell(report: &mut Report, servers: &[Server], guest_calls: Vec<f64>) {
+fn summarise(report: &mut Report, servers: &[Server], guest_calls: Vec<f64>) {
     let rows: Vec<(&str, Row)> = servers
         .iter()
         .map(|server| (server.name, report.row(server.name, "requests/s", server.requests.clone())))
@@ -83,7 +83,7 @@ fn tell(report: &mut Report, servers: &[Server], guest_calls: Vec<f64>) {
     let of = |name: &str| rows.iter().find(|(known, _)| known.starts_with(name)).map(|(_, row)| row);
     let ours = of("fanfare").unwrap();
     for (server, target) in [
-        ("ProxyHandler, wasi:http 0.2, an instance a request", Some(3.5)),
+        ("ProxyHandler, wasi:http 0.2, an instance for each request", Some(3.5)),
         ("ProxyHandler, wasi:http 0.3, as `wasmtime serve` sets it", Some(3.5)),
         ("ProxyHandler, wasi:http 0.3, an instance for 10,000 requests", None),
         ("node http", Some(1.4)),
@@ -91,23 +91,23 @@ fn tell(report: &mut Report, servers: &[Server], guest_calls: Vec<f64>) {
         ("bare hyper", Some(0.55)),
     ] {
         if let Some(other) = of(server) {
-            report.ratio(format!("fanfare beside {server}"), ours, other, target.map(Target::AtLeast));
+            report.ratio(format!("fanfare / {server}"), ours, other, target.map(Target::AtLeast));
         }
     }
     let processor: Vec<Row> = servers
         .iter()
-        .map(|server| report.row(format!("{}, processor time a request", server.name), "us", server.processor.clone()))
+        .map(|server| report.row(format!("{}, processor time for a request", server.name), "us", server.processor.clone()))
         .collect();
     for (server, other) in servers.iter().zip(&processor).skip(1) {
-        report.ratio(format!("fanfare beside {}, by processor time", server.name), other, &processor[0], None);
+        report.ratio(format!("fanfare / {}, by processor time", server.name), other, &processor[0], None);
     }
     let guest = report.row("bare guest call, 32 in flight", "us", guest_calls);
-    let above = |parts: &[f64]| parts[0] - parts[1] - parts[2];
+    let overhead = |parts: &[f64]| parts[0] - parts[1] - parts[2];
     report.derived(
-        "fanfare above (hyper + bare guest call), processor time",
+        "fanfare - (hyper + bare guest call), processor time",
         "us",
         &[&processor[0], &processor[1], &guest],
-        above,
+        overhead,
         None,
     );
     for server in servers {
@@ -161,21 +161,21 @@ fn wasmtime_serve() -> Server {
     let component = machine::component("proxy-hello");
     Server::new("`wasmtime serve`", "/", move |port| {
         let mut command = pinned(&PathBuf::from("wasmtime"));
-        // Without `cli` it links only what the world `proxy` has, and Rust's std imports more.
+        // Without `cli` it links only the world `proxy`, and Rust's std imports more than that.
         command.args(["serve", "-Scli", "-Sp3", "-Wcomponent-model-async", "--addr", &format!("127.0.0.1:{port}")]);
         command.arg(&component);
         command
     })
 }
 
-/// A program on the server's core.
+/// Pins a program to the server's core.
 fn pinned(program: &PathBuf) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", SERVER_CORE]).arg(program);
     command
 }
 
-/// A server that ends with this.
+/// A server process, killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -198,9 +198,9 @@ impl Server {
         }
     }
 
-    /// Starts the server once and asks it for what will be measured, or answers why it cannot be
-    /// measured: another version of an installed program may have other options.
-    fn answers(&self) -> Result<(), String> {
+    /// Starts the server once and sends one request. Returns the reason when that fails, because
+    /// another version of an installed program may have other options.
+    fn probe(&self) -> Result<(), String> {
         let port = free_port();
         let mut command = (self.start)(port);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -211,25 +211,25 @@ impl Server {
                 let mut output = String::new();
                 let _ = child.0.stderr.take().map(|mut stderr| stderr.read_to_string(&mut output));
                 let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
-                return Err(format!("it ended with {status}: {}", lines.join(" ")));
+                return Err(format!("the server ended with {status}: {}", lines.join(" ")));
             }
             if begun.elapsed() > PATIENCE {
-                return Err(format!("it did not listen within {PATIENCE:?}"));
+                return Err(format!("the server did not listen within {PATIENCE:?}"));
             }
             thread::sleep(Duration::from_millis(10));
         }
-        let status = status_of(port, self.path).map_err(|error| format!("it does not answer: {error}"))?;
-        if status.contains(" 200") { Ok(()) } else { Err(format!("it answers {status}")) }
+        let status = status_of(port, self.path).map_err(|error| format!("the server does not respond: {error}"))?;
+        if status.contains(" 200") { Ok(()) } else { Err(format!("the server responds with {status}")) }
     }
 
-    /// Starts the server, puts load on it and ends it.
+    /// Starts the server, measures it under load, and ends it.
     fn measure(&mut self, effort: Effort) {
         let port = free_port();
         let mut command = (self.start)(port);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
         let child = Running(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
         wait_for(port);
-        let seconds = if effort.less == 1 { "5s" } else { "1s" };
+        let seconds = if effort.divisor == 1 { "5s" } else { "1s" };
         wrk(port, self.path, "1s");
         let before = processor_time(child.0.id());
         let output = wrk(port, self.path, seconds);
@@ -255,7 +255,7 @@ fn wrk(port: u16, path: &str, seconds: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Microseconds that a process has had of its core, in steps of a hundredth of a second.
+/// The processor time of a process in microseconds, with a resolution of 10 ms.
 fn processor_time(id: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -263,7 +263,7 @@ fn processor_time(id: u32) -> f64 {
     (ticks(11) + ticks(12)) * 1e4
 }
 
-/// What follows a word in wrk's output.
+/// The word after another word in wrk's output.
 fn field<'a>(output: &'a str, word: &str) -> &'a str {
     let mut words = output.split_whitespace();
     words.find(|found| *found == word).and_then(|_| words.next()).unwrap_or_else(|| panic!("no {word} in {output}"))
@@ -284,10 +284,10 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// How long a server may take to listen, and to answer.
+/// The time that a server may need to listen, and to respond.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The status line of an answer.
+/// Sends a request and returns the status line of the response.
 fn status_of(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -303,11 +303,11 @@ fn wait_for(port: u16) {
         assert!(begun.elapsed() < PATIENCE, "no server on port {port}");
         thread::sleep(Duration::from_millis(10));
     }
-    // A host that has its port may still be loading.
+    // A host that listens may still be loading its modules.
     thread::sleep(Duration::from_millis(300));
 }
 
-/// The first line that a program prints, with its other output thrown away.
+/// Returns the first line that a program prints, and discards the rest.
 pub fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -327,13 +327,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_start_says_why() {
-        let why = server("echo 'unknown option -Sp3' >&2; exit 2").answers().unwrap_err();
+    fn a_server_that_does_not_start_reports_the_reason() {
+        let why = server("echo 'unknown option -Sp3' >&2; exit 2").probe().unwrap_err();
         assert!(why.contains("exit status: 2") && why.contains("unknown option -Sp3"), "{why}");
     }
 
     #[test]
-    fn wasmtime_links_all_of_wasi() {
+    fn wasmtime_serve_links_all_of_wasi() {
         let command = (wasmtime_serve().start)(1);
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
         assert!(args.contains(&"-Scli".to_owned()), "{args:?}");

@@ -1,4 +1,4 @@
-//! The machine, and the repository on it.
+//! The machine and the checkout on it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// The repository.
+/// The root of the checkout.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A folder below `target` for one benchmark, empty.
+/// An empty folder below `target`, for one benchmark.
 pub fn empty_dir(name: &str) -> PathBuf {
     let dir = root().join("target/tmp/bench").join(name);
     let _ = fs::remove_dir_all(&dir);
@@ -19,12 +19,12 @@ pub fn empty_dir(name: &str) -> PathBuf {
     dir
 }
 
-/// Compiled components, kept from run to run.
+/// The folder of compiled components, which stays from run to run.
 pub fn state_dir() -> PathBuf {
     root().join("target/tmp/bench-state")
 }
 
-/// The `fanfare` binary, built if it is not up to date.
+/// The `fanfare` binary, rebuilt when it is out of date.
 pub fn fanfare() -> PathBuf {
     use std::sync::OnceLock;
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -36,12 +36,12 @@ pub fn fanfare() -> PathBuf {
         .clone()
 }
 
-/// The baseline on `ProxyHandler`, built on demand: it has a wasmtime of its own, so this takes minutes once.
+/// The baseline on `ProxyHandler`. It has its own wasmtime, so the first build takes minutes.
 pub fn proxy() -> PathBuf {
     let target = root().join("target/bench-proxy");
     let binary = target.join("release/bench-proxy");
     if !binary.exists() {
-        println!("building bench/proxy, with a wasmtime of its own: some minutes, once");
+        println!("building bench/proxy with its own wasmtime: this takes some minutes, once");
     }
     run(Command::new("cargo")
         .current_dir(root().join("bench/proxy"))
@@ -55,17 +55,18 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// Waits until no other benchmark runs on this machine; none begins before the file is closed.
+/// Waits until no other benchmark runs on this machine. No other one starts until the returned
+/// file is closed.
 pub fn alone() -> fs::File {
     let lock = fs::File::create(std::env::temp_dir().join("fanfare-bench.lock")).unwrap();
     if lock.try_lock().is_err() {
-        println!("waiting for another run to end");
+        println!("waiting until another run has ended");
         lock.lock().unwrap();
     }
     lock
 }
 
-/// Whether a program can be run.
+/// Whether `PATH` contains a program.
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
@@ -76,7 +77,7 @@ pub fn load() -> String {
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// What a figure has to be read with.
+/// The circumstances of a run, which its figures depend on.
 pub fn describe(rounds: usize) -> Value {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -97,7 +98,7 @@ pub fn describe(rounds: usize) -> Value {
     })
 }
 
-/// Puts a module into a folder of modules.
+/// Adds a module to a folder of modules.
 pub fn module(modules: &Path, name: &str, manifest: &str, component: &Path) {
     let dir = modules.join(name);
     fs::create_dir_all(&dir).unwrap();
@@ -105,14 +106,14 @@ pub fn module(modules: &Path, name: &str, manifest: &str, component: &Path) {
     fs::copy(component, dir.join(component.file_name().unwrap())).unwrap();
 }
 
-/// Puts one of `bench/guests` into a folder of modules under another name.
+/// Adds one of `bench/guests` to a folder of modules, under another name.
 pub fn guest(modules: &Path, guest: &str, name: &str) {
     let dir = root().join("bench/guests").join(guest);
     let manifest = fs::read_to_string(dir.join("module.json")).unwrap();
     module(modules, name, &manifest, &component(guest));
 }
 
-/// Puts one of `tests/guests` into a folder of modules.
+/// Adds one of `tests/guests` to a folder of modules.
 pub fn test_guest(modules: &Path, guest: &str) {
     let manifest = fs::read_to_string(root().join("tests/guests").join(guest).join("module.json")).unwrap();
     module(modules, guest, &manifest, &test_component(guest));

@@ -1,4 +1,4 @@
-//! Measures Fanfare beside what it could be at best: see `bench/README.md`.
+//! Measures Fanfare against baselines of the same run: see `bench/README.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bare;
@@ -22,9 +22,9 @@ use report::Report;
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     pub rounds: usize,
-    /// Everything is done this many times less.
-    pub less: u32,
-    /// How many swaps the benchmark `soak` makes.
+    /// Divides the amount of work of every benchmark.
+    pub divisor: u32,
+    /// The number of swaps of the benchmark `soak`.
     pub swaps: u32,
 }
 
@@ -40,27 +40,28 @@ const ALL: [(&str, Bench); 7] = [
     (SOAK, soak::run),
 ];
 
-/// Runs only when it is named: it takes many minutes.
+/// Runs only when it is named, because it takes many minutes.
 const SOAK: &str = "soak";
 
 const USAGE: &str = "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, start, swap, soak; all of them but soak without one
-  --swaps: how many the benchmark soak makes; 10000 without it
-  --quick: one short round, to see that it works; keeps no results
-  --dry: keeps no results";
+  names: calls, http, broadcast, rpc, start, swap, soak; without a name, all except soak
+  --rounds: the number of rounds; default 5
+  --swaps: the number of swaps of soak, at least 10; default 10000
+  --quick: one short round, to see that it works; writes no results
+  --dry: writes no results";
 
 fn main() {
-    let mut effort = Effort { rounds: 5, less: 1, swaps: 10_000 };
-    let (mut keep, mut names) = (true, Vec::new());
+    let mut effort = Effort { rounds: 5, divisor: 1, swaps: 10_000 };
+    let (mut write, mut names) = (true, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // The bare server of the benchmark `http`, in a process of its own.
             "serve-bare" => return http::bare::serve(),
-            // The client of the benchmarks `swap` and `soak`, the same way.
+            // The client of the benchmarks `swap` and `soak`, in a process of its own.
             "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
-            "--quick" => (effort, keep) = (Effort { rounds: 1, less: 20, ..effort }, false),
-            "--dry" => keep = false,
+            "--quick" => (effort, write) = (Effort { rounds: 1, divisor: 20, ..effort }, false),
+            "--dry" => write = false,
             "--rounds" => {
                 effort.rounds = arguments.next().and_then(|text| text.parse().ok()).filter(|n| *n > 0).expect(USAGE);
             }
@@ -83,13 +84,14 @@ fn main() {
         println!("\n{name}");
         let machine = machine::describe(effort.rounds);
         let report = bench(effort);
-        if keep {
-            readme::keep(&report, &machine);
+        if write {
+            readme::write(&report, &machine);
         }
     }
 }
 
-/// Runs each once in every round, so that what else the machine does falls on all of them. One list of values for each.
+/// Runs each measurement once in every round, so that other load on the machine affects all of
+/// them. Returns one list of values for each measurement.
 pub fn interleaved<const N: usize>(rounds: usize, mut each: [&mut dyn FnMut() -> f64; N]) -> [Vec<f64>; N] {
     let mut values = [const { Vec::new() }; N];
     for _ in 0..rounds {
@@ -100,7 +102,7 @@ pub fn interleaved<const N: usize>(rounds: usize, mut each: [&mut dyn FnMut() ->
     values
 }
 
-/// The value that half are below.
+/// Returns the median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

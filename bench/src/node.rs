@@ -1,4 +1,4 @@
-//! A host in this process, without its command line.
+//! A host in this process, without the command line.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 
 use crate::{bare, machine};
 
-/// A host and the runtime its listeners are on, which runs only while something is waited for: workers have threads
-/// of their own.
+/// A host and the runtime of its listeners. The runtime runs only inside `block_on`; workers have
+/// their own threads.
 pub struct Node {
     host: Option<RunningHost>,
     pub runtime: Runtime,
@@ -39,7 +39,7 @@ impl Node {
         Node { dispatch: host.dispatch().clone(), host: Some(host), runtime }
     }
 
-    /// Runs something on a worker's thread, where its guests run.
+    /// Runs a future on a worker's thread, where its guests run.
     pub fn on_worker<F>(&self, index: u32, work: F) -> F::Output
     where
         F: Future<Output: Send> + Send + 'static,
@@ -57,7 +57,7 @@ impl Drop for Node {
     }
 }
 
-/// Calls a route in one worker as the operator.
+/// Calls a route in one worker, as the operator.
 pub async fn call(dispatch: &Dispatch, worker: u32, route: &RouteName, payload: Payload) -> Payload {
     let target = Target::Isolate(IsolateId::Worker(worker));
     dispatch.call(&Actor::Operator, target, route, payload, CallOptions::default()).await.unwrap().payload

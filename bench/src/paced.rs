@@ -1,7 +1,8 @@
-//! An HTTP client that keeps a rate, in a process of its own: one thread that never sleeps, so that it sees microseconds.
+//! An HTTP client that sends requests at a fixed rate, in a process of its own. Its one thread never
+//! sleeps, so that it measures microseconds.
 //!
-//! Each request has a time at which it should be sent, and its latency counts from then: a server that stands still is charged
-//! for what it kept from being sent.
+//! Each request has a time when it is due, and its latency counts from then. So the latency includes
+//! the time during which a stalled server kept requests from being sent.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -15,15 +16,16 @@ use serde_json::{Value, json};
 
 const CONNECTIONS: usize = 32;
 
-/// A connection that stays.
+/// A keep-alive connection.
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
-    /// When the request that is under way should have been sent.
+    /// When the running request was due. `None` when there is none.
     due: Option<Instant>,
 }
 
-/// Runs until standard input ends, then prints what it saw: `paced <address> <path> <requests a second, 0 for as many as there can be>`.
+/// `paced <address> <path> <rate>`: runs until standard input ends, then prints its figures. The
+/// rate is in requests a second; 0 sends as many as possible.
 pub fn main(arguments: &[String]) {
     let [address, path, rate] = arguments else { panic!("paced <address> <path> <rate>") };
     let rate: f64 = rate.parse().unwrap();
@@ -31,7 +33,7 @@ pub fn main(arguments: &[String]) {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     std::thread::spawn(move || {
-        // Whatever ends it.
+        // An error ends the input too.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         stopped.store(true, Ordering::Release);
     });
@@ -82,7 +84,7 @@ fn run(address: &str, request: &[u8], rate: f64, stop: &AtomicBool) -> Value {
     })
 }
 
-/// The value that a part of all are below.
+/// The quantile of sorted values.
 fn at(sorted: &[u32], part: f64) -> Value {
     let place = (sorted.len().saturating_sub(1)) as f64 * part;
     sorted.get(place as usize).copied().into()
@@ -96,7 +98,7 @@ impl Connection {
         Connection { stream, received: Vec::new(), due: None }
     }
 
-    /// Whether the answer is a good one, once it is all there; a closed connection is a bad one.
+    /// Returns whether the response is good once it is complete. A closed connection is not.
     fn read(&mut self) -> Option<bool> {
         let mut buffer = [0; 4096];
         match self.stream.read(&mut buffer) {
@@ -117,7 +119,7 @@ impl Connection {
     }
 }
 
-/// This client on the load's core, until it is stopped.
+/// This client as a process on the load's core, killed when dropped.
 pub struct Load(Child);
 
 impl Load {
@@ -132,7 +134,7 @@ impl Load {
         Load(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    /// What it saw.
+    /// Stops the client and returns its figures.
     pub fn stop(mut self) -> Value {
         drop(self.0.stdin.take());
         let mut text = String::new();

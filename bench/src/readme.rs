@@ -1,4 +1,4 @@
-//! Keeps results: raw in `bench/results`, as tables in `bench/README.md`.
+//! Writes results: raw to `bench/results`, as tables to `bench/README.md`.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::machine::root;
 use crate::report::Report;
 
-pub fn keep(report: &Report, machine: &Value) {
+pub fn write(report: &Report, machine: &Value) {
     let name = report.name;
     let results = root().join("bench/results");
     fs::create_dir_all(&results).unwrap();

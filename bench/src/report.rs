@@ -1,15 +1,15 @@
-//! What was measured, as JSON and as a table.
+//! The figures of a benchmark, as JSON and as a table.
 
 use serde_json::{Value, json};
 
-/// What a row should reach.
+/// The target of a row.
 #[derive(Debug, Clone, Copy)]
 pub enum Target {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// One figure, once for each round.
+/// One figure, with a value for each round.
 #[derive(Debug, Clone)]
 pub struct Row {
     what: String,
@@ -23,7 +23,7 @@ pub struct Row {
 pub struct Report {
     pub name: &'static str,
     rows: Vec<Row>,
-    /// What was left out, and why.
+    /// Figures that could not be measured, with the reason.
     not_run: Vec<(String, String)>,
 }
 
@@ -82,7 +82,7 @@ impl Report {
         Report { name, rows: Vec::new(), not_run: Vec::new() }
     }
 
-    /// A figure with one value for each round.
+    /// Adds a figure, with one value for each round.
     pub fn row(&mut self, what: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Row {
         let row = Row { what: what.into(), unit, values, target: None };
         println!("{}", row.cells());
@@ -90,7 +90,7 @@ impl Report {
         row
     }
 
-    /// A figure made of others, round by round.
+    /// Adds a figure that is computed from others, round by round.
     pub fn derived(
         &mut self,
         what: impl Into<String>,
@@ -109,12 +109,12 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// `a` in parts of `b`.
+    /// Adds the ratio of `a` to `b`.
     pub fn ratio(&mut self, what: impl Into<String>, a: &Row, b: &Row, target: Option<Target>) {
         self.derived(what, "x", &[a, b], |parts| parts[0] / parts[1], target);
     }
 
-    /// Sets what the last row should reach.
+    /// Sets the target of the last row.
     pub fn target(&mut self, target: Target) {
         if let Some(row) = self.rows.last_mut() {
             row.target = Some(target);
@@ -150,7 +150,7 @@ impl Report {
     pub fn markdown(&self, machine: &Value) -> String {
         let text = |key: &str| machine[key].as_str().unwrap_or_default().to_owned();
         let mut out = format!(
-            "Measured {} on {}, {} cores, {} rounds, load before {}.\n\n",
+            "Measured {} on {}, {} cores, {} rounds, load average {} before the run.\n\n",
             text("when"),
             text("processor"),
             machine["cores"],
@@ -169,7 +169,7 @@ impl Report {
     }
 }
 
-/// As many digits as mean something.
+/// Formats a value with its unit and about three significant digits.
 fn number(value: f64, unit: &str) -> String {
     let digits = match value.abs() {
         large if large >= 1000.0 => return format!("{}{}", thousands(value), suffix(unit)),

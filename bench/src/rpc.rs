@@ -1,4 +1,4 @@
-//! Calls from one guest handler to a guest in another worker, and back.
+//! Calls from a guest handler to a guest in another worker and back.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ pub fn run(effort: Effort) -> Report {
     machine::guest(&modules, "caller", "caller");
     let node = Node::start(&modules, 2);
     let guest = bare::Guest::load(&machine::component("hello"));
-    let (few, many) = (50_000 / effort.less, 300_000 / effort.less);
+    let (few, many) = (50_000 / effort.divisor, 300_000 / effort.divisor);
 
     let [bare, one, in_64, same] = interleaved(
         effort.rounds,
@@ -31,24 +31,24 @@ pub fn run(effort: Effort) -> Report {
         ],
     );
     let bare =
-        report.row("bare: to a thread with a guest and back, one at a time, caller a host loop", "calls/s", bare);
+        report.row("bare: to a thread with a guest and back, one at a time, called from a host loop", "calls/s", bare);
     let one = report.row("guest to guest in another worker, one at a time", "calls/s", one);
     report.target(Target::AtLeast(25_000.0));
-    report.ratio("one at a time beside bare", &one, &bare, None);
+    report.ratio("one at a time / bare", &one, &bare, None);
     report.row("guest to guest in another worker, 64 in flight", "calls/s", in_64);
     report.target(Target::AtLeast(150_000.0));
     report.row("guest to guest in the same worker, 64 in flight", "calls/s", same);
     report
 }
 
-/// How many calls one handler makes.
+/// The number of calls that one handler makes.
 const PART: u32 = 10_000;
 
-/// Calls a second that one handler in worker 0 makes.
+/// The calls a second that one handler in worker 0 makes.
 fn rate(node: &Node, worker: u32, calls: u32, in_flight: u32) -> f64 {
     let run = node::route("caller/run");
     let once = |calls: u32| {
-        // One handler at a time, and none for so long that it reaches limits.cpu.
+        // One handler at a time, each short enough to stay below limits.cpu.
         let payload = Payload::Text(format!("{worker} {calls} {in_flight}"));
         node.runtime.block_on(node::call(&node.dispatch, 0, &run, payload));
     };

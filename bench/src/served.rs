@@ -1,4 +1,4 @@
-//! `fanfare serve` on a core of its own, with modules whose components are replaced.
+//! `fanfare serve` on its own core, with modules whose components the benchmark replaces.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,9 +19,9 @@ pub struct Served {
 }
 
 impl Served {
-    /// Serves what is in `modules` of a folder, with two workers.
+    /// Serves the modules in `modules` of a folder, with two workers.
     pub fn start(dir: &Path, core: Option<&str>) -> Served {
-        // A swap begins when it is asked for, and at once.
+        // A swap starts only on request, and then immediately.
         let swap = json!({ "watch": false, "settle": "0ms", "removal": "0ms" });
         fs::write(dir.join("fanfare.json"), json!({ "workers": 2, "swap": swap }).to_string()).unwrap();
         let [http, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", http::free_port()));
@@ -45,7 +45,7 @@ impl Served {
         self.child.id()
     }
 
-    /// Puts a file into a module's folder by rename.
+    /// Replaces a file in a module's folder by rename.
     pub fn put(&self, module: &str, name: &str, bytes: &[u8]) {
         let folder = self.dir.join("modules").join(module);
         let new = folder.join(format!(".{name}.new"));
@@ -53,7 +53,7 @@ impl Served {
         fs::rename(new, folder.join(name)).unwrap();
     }
 
-    /// Asks the operator's listener.
+    /// Sends a request to the admin listener and returns the body of the response.
     pub fn admin(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.admin).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
@@ -81,7 +81,7 @@ impl Drop for Served {
     }
 }
 
-/// A component with other bytes and the same behaviour.
+/// Returns a component with different bytes and the same behaviour.
 pub fn variant(component: &[u8], number: u32) -> Vec<u8> {
     let name = format!("variant-{number:08}");
     let length = u8::try_from(name.len()).unwrap();

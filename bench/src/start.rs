@@ -1,4 +1,4 @@
-//! From exec to ready with twenty modules, and what an idle host takes of memory.
+//! The time from exec to ready with twenty modules, and the memory of an idle host.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ pub fn run(effort: Effort) -> Report {
     let hello = fs::read(machine::component("hello")).unwrap();
     let manifest = fs::read_to_string(machine::root().join("bench/guests/hello/module.json")).unwrap();
     for number in 0..MODULES {
-        // Different bytes, so that each is compiled and kept on its own.
+        // Different bytes, so that the host compiles and caches each on its own.
         let name = format!("m{number:02}");
         let component = dir.join("hello.wasm");
         fs::write(&component, [hello.as_slice(), &custom_section(&name)].concat()).unwrap();
@@ -34,7 +34,7 @@ pub fn run(effort: Effort) -> Report {
     for _ in 0..effort.rounds {
         let _ = fs::remove_dir_all(dir.join(".fanfare"));
         cold.push(ready(&dir).0);
-        // The second one is the first that finds everything.
+        // The first start filled the cache, so these find everything compiled.
         let mut both: Vec<_> = (0..3).map(|_| ready(&dir)).collect();
         both.sort_by(|a, b| a.0.total_cmp(&b.0));
         cached.push(both[1].0);
@@ -42,19 +42,19 @@ pub fn run(effort: Effort) -> Report {
     }
     report.row("exec to ready, 20 Rust modules, 2 workers, compiled before", "ms", cached);
     report.target(Target::AtMost(100.0));
-    report.row("the same, nothing compiled", "ms", cold);
-    report.row("resident memory of that host, idle", "MB", memory);
+    report.row("exec to ready, nothing compiled before", "ms", cold);
+    report.row("resident memory of that host while idle", "MB", memory);
     report
 }
 
-/// A custom section of a component.
+/// Returns a custom section, which changes nothing but the bytes of a component.
 fn custom_section(name: &str) -> Vec<u8> {
     let mut section = vec![0, u8::try_from(name.len()).unwrap() + 1, u8::try_from(name.len()).unwrap()];
     section.extend(name.as_bytes());
     section
 }
 
-/// Milliseconds until the host says that it serves, and the megabytes it then has.
+/// The milliseconds until the host reports that it serves, and its megabytes then.
 fn ready(dir: &Path) -> (f64, f64) {
     let mut command = Command::new(machine::fanfare());
     command.current_dir(dir).args(["serve", "--workers", "2"]).stdin(Stdio::null()).stdout(Stdio::piped());

@@ -1,4 +1,4 @@
-//! What a swap costs those who call meanwhile, at half the rate that the host can serve.
+//! The cost of a swap for concurrent requests, at half the rate that the host can serve.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::{Effort, machine};
 pub const SERVER_CORE: &str = "0";
 pub const LOAD_CORE: &str = "1";
 
-/// From the begin of one swap to the begin of the next, unless that one takes longer.
+/// The time from the start of one swap to the start of the next, unless a swap takes longer.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// A module under load.
@@ -22,7 +22,7 @@ struct Subject {
     module: &'static str,
     file: &'static str,
     path: &'static str,
-    /// Whose components take turns.
+    /// The two components that alternate.
     components: [Vec<u8>; 2],
     calm: Seen,
     cached: Seen,
@@ -58,7 +58,7 @@ pub fn run(effort: Effort) -> Report {
     let mut report = Report::new("swap");
     if !machine::has("taskset") || std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         report
-            .not_run("swaps under load", "it takes two cores and taskset: one core for the host and one for the load");
+            .not_run("swaps under load", "needs taskset and two cores: one for the host and one for the load");
         return report;
     }
     let dir = machine::empty_dir("swap");
@@ -84,11 +84,11 @@ pub fn run(effort: Effort) -> Report {
     ];
     let host = Served::start(&dir, Some(SERVER_CORE));
     for subject in &subjects {
-        // So that both are compiled.
+        // Both are compiled before the first measurement.
         subject.swap(&host, &subject.components[1]);
         subject.swap(&host, &subject.components[0]);
     }
-    let phase = Duration::from_secs(5) / effort.less.min(5);
+    let phase = Duration::from_secs(5) / effort.divisor.min(5);
     let mut number = 0;
     for _ in 0..effort.rounds {
         for subject in &mut subjects {
@@ -96,7 +96,7 @@ pub fn run(effort: Effort) -> Report {
         }
     }
     for subject in &subjects {
-        subject.tell(&mut report);
+        subject.summarise(&mut report);
     }
     report
 }
@@ -110,7 +110,8 @@ impl Subject {
         begun.elapsed().as_secs_f64() * 1e3
     }
 
-    /// Load for a while, and a swap of the next component ever so often if there is one.
+    /// Sends requests for the time of a phase, and swaps the next component every `EVERY` if there
+    /// is one.
     fn under_load(
         &self,
         host: &Served,
@@ -153,11 +154,11 @@ impl Subject {
         self.cold.note(&cold, swaps);
     }
 
-    fn tell(&self, report: &mut Report) {
+    fn summarise(&self, report: &mut Report) {
         let name = self.name;
-        report.row(format!("{name}: as many requests as there can be"), "requests/s", self.saturated.clone());
-        report.row(format!("{name}, half as many: calm, p50"), "us", self.calm.p50.clone());
-        let calm = report.row(format!("{name}: calm, p99"), "us", self.calm.p99.clone());
+        report.row(format!("{name}: highest rate"), "requests/s", self.saturated.clone());
+        report.row(format!("{name}: at half that rate, no swaps, p50"), "us", self.calm.p50.clone());
+        let calm = report.row(format!("{name}: at half that rate, no swaps, p99"), "us", self.calm.p99.clone());
         let every = EVERY.as_millis();
         for (what, seen, target) in [
             (format!("a swap every {every} ms, compiled before"), &self.cached, Some(Target::AtMost(2.0))),
@@ -165,7 +166,7 @@ impl Subject {
         ] {
             report.row(format!("{name}: {what}, p50"), "us", seen.p50.clone());
             let p99 = report.row(format!("{name}: {what}, p99"), "us", seen.p99.clone());
-            report.ratio(format!("{name}: {what}, p99 beside calm"), &p99, &calm, target);
+            report.ratio(format!("{name}: {what}, p99 / no swaps"), &p99, &calm, target);
             report.row(format!("{name}: {what}, failed requests"), "requests", seen.failed.clone());
             report.target(Target::AtMost(0.0));
             report.row(format!("{name}: {what}, time of a swap, p50"), "ms", seen.swap_p50.clone());

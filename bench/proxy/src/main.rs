@@ -1,7 +1,8 @@
-//! `bench-proxy <component> <address> [reuse [concurrent]]`: serves a `wasi:http` component on one thread.
+//! `bench-proxy <component> <address> [reuse [concurrent]]` serves a `wasi:http` component on one
+//! thread.
 //!
-//! Without the last two it keeps to what `wasmtime serve` does on its own: the pooling allocator, no epochs; for
-//! `wasi:http@0.2` an instance for each request, for 0.3 one for 128 requests, 16 of them at a time.
+//! The defaults are those of `wasmtime serve`: the pooling allocator, no epochs; for `wasi:http@0.2`
+//! an instance for each request, for 0.3 an instance for 128 requests, 16 of them at a time.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-/// What a store holds.
+/// The data of a store.
 struct Data {
     wasi: WasiCtx,
     table: ResourceTable,
@@ -45,7 +46,7 @@ impl WasiHttpView for Data {
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-/// The guest asks nobody.
+/// Denies every request of the guest.
 struct NoRequests;
 
 impl WasiHttpHooks for NoRequests {
@@ -89,7 +90,7 @@ impl HandlerState for Server {
     }
 }
 
-/// An instance ends by its count only.
+/// An instance never expires by time, only by its number of requests.
 struct Never;
 
 impl WorkerExpiration for Never {
@@ -167,7 +168,7 @@ fn main() -> wasmtime::Result<()> {
                         Ok::<_, Infallible>(handler.handle((), request).await.unwrap_or_else(failed))
                     }
                 });
-                // A client that leaves is no news.
+                // A client that disconnects is not an error.
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await;

@@ -1,4 +1,4 @@
-//! The same answer by hyper and nothing else, on one thread.
+//! The baseline for HTTP: the same response from hyper and nothing else, on one thread.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-/// Serves until the process is ended. The port is the last argument.
+/// Serves until the process is killed. The port is the last argument.
 pub fn serve() {
     let port: u16 = std::env::args().next_back().unwrap().parse().unwrap();
     crate::bare::runtime().block_on(async {
@@ -26,7 +26,7 @@ pub fn serve() {
                     Ok::<_, Infallible>(response)
                 });
                 let connection = hyper::server::conn::http1::Builder::new();
-                // A client that leaves is no news.
+                // A client that disconnects is not an error.
                 let _ = connection.serve_connection(TokioIo::new(stream), service).await;
             });
         }

@@ -1,4 +1,4 @@
-//! `run` calls `/echo` in a worker again and again, so that one handler is the only caller: what rpc costs.
+//! `run` calls `/echo` in a worker in a loop, to measure the cost of rpc with one caller.
 
 use futures_util::future::join_all;
 
@@ -77,7 +77,7 @@ fn failure(message: &str) -> Failure {
     }
 }
 
-// In place of `export!`, which leaks the record of a call's parameters: see `wit::handler` in the SDK.
+// Replaces `export!`, which leaks the parameters of a call: see `wit::handler` in the SDK.
 const CALL: std::alloc::Layout = match std::alloc::Layout::from_size_align(152, 8) {
     Ok(layout) => layout,
     Err(_) => panic!(),

@@ -1,4 +1,4 @@
-//! The smallest guest, on raw bindings: what a call costs without an SDK.
+//! The smallest guest, on raw bindings: measures the cost of a call without an SDK.
 
 use std::cell::Cell;
 
@@ -46,7 +46,7 @@ fn reply(payload: Payload) -> Outcome {
     Outcome::Reply(Reply { status: 0, headers: Vec::new(), payload, extra: Vec::new() })
 }
 
-// In place of `export!`, which leaks the record of a call's parameters: see `wit::handler` in the SDK.
+// Replaces `export!`, which leaks the parameters of a call: see `wit::handler` in the SDK.
 const CALL: std::alloc::Layout = match std::alloc::Layout::from_size_align(152, 8) {
     Ok(layout) => layout,
     Err(_) => panic!(),
