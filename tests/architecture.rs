@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod loops;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::fs;

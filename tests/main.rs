@@ -9,6 +9,7 @@ mod architecture;
 mod attacks;
 mod broadcasts;
 mod cli;
+mod examples;
 mod failures;
 mod frozen;
 mod http;

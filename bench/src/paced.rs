@@ -1,8 +1,8 @@
-//! An HTTP client that sends requests at a fixed rate, in a process of its own. Its one thread never
-//! sleeps, so that it measures microseconds.
+//! An HTTP client that sends requests at a fixed rate, in a process of its own. Its one thread
+//! never sleeps, so that it measures microseconds.
 //!
-//! Each request has a time when it is due, and its latency counts from then. So the latency includes
-//! the time during which a stalled server kept requests from being sent.
+//! Each request has a time when it is due, and its latency counts from then. So the latency
+//! includes the time during which a stalled server kept requests from being sent.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};

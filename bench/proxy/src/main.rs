@@ -1,8 +1,9 @@
 //! `bench-proxy <component> <address> [reuse [concurrent]]` serves a `wasi:http` component on one
 //! thread.
 //!
-//! The defaults are those of `wasmtime serve`: the pooling allocator, no epochs; for `wasi:http@0.2`
-//! an instance for each request, for 0.3 an instance for 128 requests, 16 of them at a time.
+//! The defaults are those of `wasmtime serve`: the pooling allocator, no epochs; for
+//! `wasi:http@0.2` an instance for each request, for 0.3 an instance for 128 requests, 16 of them
+//! at a time.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

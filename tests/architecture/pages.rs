@@ -1,0 +1,143 @@
+//! Every file that a page names exists, and the printed tree of the library is complete.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::harness::root;
+
+/// Pages for contributors and users. All of `docs/` is added.
+const PAGES: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
+
+/// Folders of the checkout that pages name files in.
+const FOLDERS: [&str; 12] = [
+    ".ci/", ".github/", "bench/", "cli/", "docs/", "fuzz/", "host/", "schema/", "sdk/", "tests/", "wit/", "modules/",
+];
+
+/// Folders that no page names files in: they are built, or belong to git.
+const SKIPPED: [&str; 4] = [".git", ".fanfare", "target", "node_modules"];
+
+fn pages() -> Vec<String> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let docs = docs.map(|name| format!("docs/{}", name.to_str().unwrap()));
+    PAGES.iter().map(|page| (*page).to_owned()).chain(docs.filter(|page| page.ends_with(".md"))).collect()
+}
+
+/// Every file and folder of the checkout. Folders end with a slash.
+fn checkout(dir: &Path, above: &str, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            let folder = format!("{above}{name}/");
+            checkout(&entry.path(), &folder, found);
+            found.insert(folder);
+        } else {
+            found.insert(format!("{above}{name}"));
+        }
+    }
+}
+
+/// The texts in backticks, with their lines, and the targets of links.
+fn quoted(page: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut fenced = false;
+    for (number, line) in page.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        }
+        if fenced {
+            continue;
+        }
+        found.extend(line.split('`').skip(1).step_by(2).map(|text| (number + 1, text)));
+        let links = line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let links = links.map(|link| link.trim_start_matches("../"));
+        found.extend(links.filter(|link| !link.is_empty() && !link.contains("://")).map(|link| (number + 1, link)));
+    }
+    found
+}
+
+/// Whether a text in backticks names a file or folder of the checkout.
+fn is_path(text: &str) -> bool {
+    let is_plain = !text.contains(|c: char| c.is_whitespace() || "*<>{}$:,;()\"".contains(c)) && !text.contains("..");
+    let is_source = text.ends_with(".rs") || text.ends_with(".wit") || text.ends_with(".md");
+    // A reader of `docs/` creates modules with names of their own.
+    let is_example = !text.starts_with("modules/") || text.starts_with("modules/counter/");
+    is_plain && is_example && (is_source || FOLDERS.iter().any(|folder| text.starts_with(folder)))
+}
+
+fn exists(text: &str, checkout: &BTreeSet<String>) -> bool {
+    let text = text.trim_start_matches("./").trim_end_matches('/');
+    let (file, folder) = (format!("/{text}"), format!("/{text}/"));
+    checkout.iter().any(|path| {
+        let path = format!("/{path}");
+        path.ends_with(&file) || path.ends_with(&folder)
+    })
+}
+
+#[test]
+fn a_missing_file_is_found() {
+    let page = "See `isolate/turn.rs`, `wit/none.wit` and `GET /a.rs/b`.\n```sh\n`host/none.rs`\n```\n[Here](docs/a.md#b).";
+    let quoted = quoted(page);
+    let paths: Vec<_> = quoted.iter().filter(|(_, text)| is_path(text)).collect();
+    assert_eq!(paths, [&(1, "isolate/turn.rs"), &(1, "wit/none.wit"), &(5, "docs/a.md")]);
+    let checkout = BTreeSet::from(["host/src/isolate/turn.rs".to_owned(), "tests/limits/".to_owned()]);
+    assert!(exists("isolate/turn.rs", &checkout) && exists("tests/limits", &checkout) && exists("limits/", &checkout));
+    assert!(!exists("wit/none.wit", &checkout) && !exists("urn.rs", &checkout));
+}
+
+#[test]
+fn every_file_that_a_page_names_exists() {
+    let mut found = BTreeSet::new();
+    checkout(&root(), "", &mut found);
+    let mut faults = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        for (line, path) in quoted(&text) {
+            if is_path(path) && !exists(path, &found) {
+                faults.push(format!("{page}:{line}: there is no {path}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The entries of the tree that ARCHITECTURE.md prints below a folder; those of the root have no folder.
+fn printed(folder: &str) -> BTreeSet<String> {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (mut inside, mut found) = (folder.is_empty(), BTreeSet::new());
+    for line in page.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let Some(entry) = line.split_whitespace().next().filter(|_| indent == 4 || indent == 6) else { continue };
+        let wanted = if folder.is_empty() { 4 } else { 6 };
+        if indent == 4 && !folder.is_empty() {
+            inside = entry == folder;
+        }
+        let is_entry = line.starts_with(&format!("{:indent$}{entry}  ", ""));
+        if inside && indent == wanted && is_entry && (entry.ends_with('/') || entry.contains('.')) {
+            found.insert(entry.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_printed_trees_show_what_exists() {
+    let (top, library) = (printed(""), printed("host/src/"));
+    assert!(top.len() > 10 && library.len() > 15, "the trees are found: {top:?} {library:?}");
+    for (folder, entries) in [("", &top), ("host/src/", &library)] {
+        for entry in entries {
+            let path = root().join(folder).join(entry);
+            assert!(path.exists(), "ARCHITECTURE.md prints {folder}{entry}, which does not exist");
+        }
+    }
+    for entry in fs::read_dir(root().join("host/src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let part = name.trim_end_matches(".rs");
+        let is_printed = library.iter().any(|entry| entry.split(['/', '.']).next() == Some(part));
+        assert!(is_printed, "ARCHITECTURE.md does not print {part} of host/src");
+    }
+}
