@@ -96,7 +96,9 @@ fn summarise(report: &mut Report, servers: &[Server], guest_calls: Vec<f64>) {
     }
     let processor: Vec<Row> = servers
         .iter()
-        .map(|server| report.row(format!("{}, processor time for a request", server.name), "us", server.processor.clone()))
+        .map(|server| {
+            report.row(format!("{}, processor time for a request", server.name), "us", server.processor.clone())
+        })
         .collect();
     for (server, other) in servers.iter().zip(&processor).skip(1) {
         report.ratio(format!("fanfare / {}, by processor time", server.name), other, &processor[0], None);

@@ -57,8 +57,7 @@ impl Seen {
 pub fn run(effort: Effort) -> Report {
     let mut report = Report::new("swap");
     if !machine::has("taskset") || std::thread::available_parallelism().map_or(1, usize::from) < 2 {
-        report
-            .not_run("swaps under load", "needs taskset and two cores: one for the host and one for the load");
+        report.not_run("swaps under load", "needs taskset and two cores: one for the host and one for the load");
         return report;
     }
     let dir = machine::empty_dir("swap");

@@ -10,9 +10,8 @@ use crate::harness::root;
 const PAGES: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
 
 /// Folders of the checkout that pages name files in.
-const FOLDERS: [&str; 12] = [
-    ".ci/", ".github/", "bench/", "cli/", "docs/", "fuzz/", "host/", "schema/", "sdk/", "tests/", "wit/", "modules/",
-];
+const FOLDERS: [&str; 12] =
+    [".ci/", ".github/", "bench/", "cli/", "docs/", "fuzz/", "host/", "schema/", "sdk/", "tests/", "wit/", "modules/"];
 
 /// Folders that no page names files in: they are built, or belong to git.
 const SKIPPED: [&str; 4] = [".git", ".fanfare", "target", "node_modules"];
@@ -80,7 +79,8 @@ fn exists(text: &str, checkout: &BTreeSet<String>) -> bool {
 
 #[test]
 fn a_missing_file_is_found() {
-    let page = "See `isolate/turn.rs`, `wit/none.wit` and `GET /a.rs/b`.\n```sh\n`host/none.rs`\n```\n[Here](docs/a.md#b).";
+    let page =
+        "See `isolate/turn.rs`, `wit/none.wit` and `GET /a.rs/b`.\n```sh\n`host/none.rs`\n```\n[Here](docs/a.md#b).";
     let quoted = quoted(page);
     let paths: Vec<_> = quoted.iter().filter(|(_, text)| is_path(text)).collect();
     assert_eq!(paths, [&(1, "isolate/turn.rs"), &(1, "wit/none.wit"), &(5, "docs/a.md")]);
