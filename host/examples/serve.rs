@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // A module that cannot be loaded never stops the host. The status has the reason.
     for module in host.status().modules {
-        println!("{}: {}", module.name, module.reason.unwrap_or(module.state));
+        println!("{}: {}", module.name, module.reason.unwrap_or_else(|| module.state.to_string()));
     }
 
     println!("press Enter to stop");

@@ -32,6 +32,8 @@
 //! # }
 //! ```
 //!
+//! The folder `examples` beside this library has complete programs.
+//!
 //! Call [`Host::start`] in a tokio runtime with I/O and time enabled. The listeners run there, and the
 //! workers run in threads of their own.
 //!
