@@ -1,4 +1,4 @@
-//! The operator's listener.
+//! The admin listener.
 
 mod connections;
 mod guard;

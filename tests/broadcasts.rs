@@ -1,4 +1,4 @@
-//! Broadcasts: one order, once in every worker, nothing lost, and the host's word on who emitted.
+//! Broadcasts run once in every worker, in one order, and none is lost. The host vouches for the emitter.
 
 mod context;
 mod failures;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::harness::{Started, eventually, json_of};
 
-/// What `counts` writes down of a broadcast.
+/// A broadcast as `counts` records it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Heard {
@@ -29,13 +29,13 @@ async fn heard(host: &Started, worker: u32) -> Vec<Heard> {
     serde_json::from_value(list["heard"].clone()).unwrap()
 }
 
-/// The same, once there are so many.
+/// The same, once there are at least `count`.
 async fn heard_all(host: &Started, worker: u32, count: usize) -> Vec<Heard> {
-    eventually("the broadcasts run", || async { heard(host, worker).await.len() >= count }).await;
+    eventually("the broadcasts have run", || async { heard(host, worker).await.len() >= count }).await;
     heard(host, worker).await
 }
 
-/// The worker and the sequence number, of a call that is a broadcast of this name.
+/// The worker and the sequence number, if the call is a broadcast of this name.
 fn broadcast(name: &str, call: &Call) -> Option<(u32, u64)> {
     match (&call.trigger, call.context.isolate) {
         (Trigger::Broadcast(broadcast), IsolateId::Worker(index)) if &*broadcast.name == name => {

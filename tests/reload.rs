@@ -1,11 +1,11 @@
-//! What asks for a reload, and what comes of it: changed files, the operator, guests, trials and rollbacks.
+//! Reloads by changed files, the operator and guests; canaries and rollbacks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use fanfare::SwapError;
 use fanfare::api::Reloaded;
-use fanfare::tooling::Want;
+use fanfare::tooling::ReloadOptions;
 use serde_json::{Value, json};
 
 use crate::harness::{Started, TestHost, eventually, json_of};
@@ -19,7 +19,7 @@ pub mod outcomes;
 mod rollback;
 pub mod watch;
 
-/// A manifest of `echo` that has one route more.
+/// A manifest of `echo` with one more route.
 fn with_route(path: &str) -> Value {
     json!({
         "component": "echo.wasm",
@@ -33,28 +33,28 @@ impl Started {
         self.dir.path().join("modules").join(module)
     }
 
-    /// Puts a file in its place at once.
+    /// Replaces a file by rename.
     fn rename_in(&self, file: &Path, bytes: impl AsRef<[u8]>) {
-        let beside = self.dir.write("beside", bytes);
-        fs::rename(beside, file).unwrap();
+        let new = self.dir.write("new", bytes);
+        fs::rename(new, file).unwrap();
     }
 
-    /// Another manifest, in one step.
+    /// Replaces the manifest by rename.
     fn put_manifest(&self, module: &str, manifest: &Value) {
         self.rename_in(&self.folder(module).join("module.json"), manifest.to_string());
     }
 
-    /// Waits until a route answers.
+    /// Waits until a route responds with 200.
     async fn until_served(&self, path: &str) {
         eventually(path, || async { self.get(path).await.status == 200 }).await;
     }
 
-    /// A reload as the host's parts ask for it.
-    async fn reload_with(&self, module: &str, want: Want) -> Result<Reloaded, SwapError> {
-        self.running().swapper().reload(module, want).await
+    /// A reload through the host's own interface.
+    async fn reload_with(&self, module: &str, options: ReloadOptions) -> Result<Reloaded, SwapError> {
+        self.running().swapper().reload(module, options).await
     }
 
-    /// As the operator asks.
+    /// A request of the operator.
     async fn operate(&self, what: &str) -> Value {
         self.admin("POST", &format!("/v1/{what}"), "").await.json()
     }
@@ -65,7 +65,7 @@ impl Started {
         listed["isolates"].as_array().unwrap().iter().map(|isolate| isolate["generation"].clone()).collect()
     }
 
-    /// What the status notes of a module.
+    /// The note about a module in the status.
     async fn note(&self, module: &str) -> String {
         self.module(module).await["note"].as_str().unwrap_or_default().to_owned()
     }

@@ -1,4 +1,4 @@
-//! RPC between guests: where calls go, what they are named, how they end.
+//! RPC between guests: targets, route names and outcomes.
 
 mod deadlines;
 mod outcomes;
@@ -20,12 +20,12 @@ fn end(ended: &Value) -> &str {
     }
 }
 
-/// What the error of a nested call says.
+/// The message of a nested call's error.
 fn message(ended: &Value) -> &str {
     ended["error"]["message"].as_str().unwrap_or_else(|| panic!("no error: {ended}"))
 }
 
-/// The JSON that a nested call replied with.
+/// The JSON in the reply of a nested call.
 fn replied(ended: &Value) -> Value {
     json_of(&ended["ok"])
 }

@@ -1,4 +1,4 @@
-//! Another generation in the place of one that serves, with nothing lost.
+//! Swaps replace the running generation and lose nothing.
 
 mod changes;
 mod crashes;
@@ -16,7 +16,9 @@ use std::fs;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-pub use handover::{quiesce, state, timeout};
+pub use handover::{
+    running_calls_get_quiesce_to_end, save_and_load_end_at_the_timeout, the_size_of_the_state_is_limited,
+};
 
 use crate::harness::{Connection, Started, TestHost, eventually, json_of, source_of};
 
@@ -25,12 +27,12 @@ impl Started {
         self.admin("POST", &format!("/v1/modules/{module}/reload"), "").await.json()
     }
 
-    /// The same, while the test goes on.
+    /// Starts a reload in the background.
     fn reloading(&self, module: &str) -> JoinHandle<Value> {
         self.asking(format!("/v1/modules/{module}/reload"), "")
     }
 
-    /// A call of an inner route, while the test goes on.
+    /// Starts a call of an inner route in the background.
     fn calling(&self, worker: u32, module: &str, path: &str, body: impl ToString) -> JoinHandle<Value> {
         self.asking(format!("/v1/modules/{module}/call?target=worker-{worker}&path={path}"), &body.to_string())
     }
@@ -40,7 +42,7 @@ impl Started {
         tokio::spawn(async move { Connection::open(admin).await.send("POST", &url, &[], body).await.json() })
     }
 
-    /// Changes the manifest on disk.
+    /// Replaces keys of the manifest on disk.
     fn rewrite(&self, module: &str, patch: Value) {
         let file = self.dir.path().join("modules").join(module).join("module.json");
         let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -50,30 +52,30 @@ impl Started {
         self.put(module, "module.json", manifest.to_string().as_bytes());
     }
 
-    /// Puts a file into a module's folder by rename.
+    /// Renames a new file into a module's folder.
     fn put(&self, module: &str, name: &str, bytes: &[u8]) {
         let new = self.dir.write(&format!("modules/{module}/{name}.new"), bytes);
         fs::rename(&new, new.with_file_name(name)).unwrap();
     }
 
-    /// What `snapshot` has in a worker.
+    /// The state of `snapshot` in a worker.
     async fn look(&self, worker: u32) -> Value {
         json_of(&self.call(&format!("worker-{worker}"), "snapshot", "look", "").await)
     }
 
-    /// Waits until `waits` holds so many calls in a worker.
+    /// Waits until this number of calls waits in `waits` in a worker.
     async fn until_holding(&self, worker: u32, count: u32) {
         let holding = || async { self.run(worker, "waits", "holding", Value::Null).await == count };
         eventually(&format!("{count} wait in worker {worker}"), holding).await;
     }
 
-    /// Lets everything go that `waits` holds in a worker, once it is there.
-    async fn let_go(&self, worker: u32) {
+    /// Releases the call that waits in `waits` in a worker, once it has arrived.
+    async fn release_waiting(&self, worker: u32) {
         self.until_holding(worker, 1).await;
         self.run(worker, "waits", "release", Value::Null).await;
     }
 
-    /// Waits until calls of `snapshot` wait for the end of a swap.
+    /// Waits until a swap holds the calls of `snapshot`.
     async fn until_held(&self, worker: usize) {
         self.until("snapshot", worker, "held", true).await;
     }
@@ -88,13 +90,13 @@ async fn count(host: &Started) -> u64 {
     json_of(&host.call("worker-0", "snapshot", "count", "").await)["count"].as_u64().unwrap()
 }
 
-/// `snapshot` in one worker, with this for `swap`.
+/// `snapshot` in one worker, with these `swap` settings.
 fn swapping(swap: Value, config: Value) -> TestHost {
     let host = TestHost::with("snapshot").manifest("snapshot", json!({ "config": config })).workers(1);
     host.config(json!({ "swap": swap }))
 }
 
-/// `snapshot` with this config in two workers, and `waits` to wait in. Nothing is given up soon.
+/// `snapshot` with this config in two workers, and `waits`, in which calls wait. All timeouts are long.
 fn patient(config: Value) -> TestHost {
     let rights = json!({ "rpc": ["waits"] });
     let host = TestHost::waits_for(&["snapshot"]).grant("snapshot", rights.clone());

@@ -14,7 +14,7 @@ use super::serve::{self, Companion, ServeArgs};
 use super::terminal::{complain, exit};
 use fanfare::RunningHost;
 use fanfare::tooling::document::source::shown;
-use fanfare::tooling::{Manifest, ModuleState, Roster, Want, manifest};
+use fanfare::tooling::{Manifest, ModuleState, ReloadOptions, Roster, manifest};
 use sources::Sources;
 
 /// Flags of `fanfare dev`.
@@ -77,7 +77,7 @@ impl Companion for Dev {
                     continue;
                 }
                 let built = begun.elapsed();
-                let (reload, modules) = (host.swapper().reload(name, Want::CHANGE), host.roster().clone());
+                let (reload, modules) = (host.swapper().reload(name, ReloadOptions::CHANGE), host.roster().clone());
                 // In a task, because a canary may delay the reload and the next build must not wait
                 // for it. The host logs why it refuses a reload.
                 tokio::spawn(async move {

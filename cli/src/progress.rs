@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use fanfare::tooling::{Compiling, Logged, Progress};
+use fanfare::tooling::{Compiling, LogProgress, Progress};
 
 /// Erases the line of the cursor.
 const ERASE: &str = "\r\x1b[K";
@@ -36,18 +36,18 @@ impl Line {
 pub fn progress(line: Option<Line>) -> Arc<dyn Progress> {
     match line {
         Some(line) => Arc::new(line),
-        None => Arc::new(Logged),
+        None => Arc::new(LogProgress),
     }
 }
 
 impl Progress for Line {
-    fn every(&self) -> Duration {
+    fn interval(&self) -> Duration {
         Duration::from_millis(100)
     }
 
-    fn tell(&self, compiling: &Compiling<'_>) {
-        let Compiling { module, so_far, place, of } = compiling;
-        let text = format!("compiling {module}, module {place} of {of}: {:.1} s", so_far.as_secs_f64());
+    fn report(&self, compiling: &Compiling<'_>) {
+        let Compiling { module, elapsed, index, total } = compiling;
+        let text = format!("compiling {module}, module {index} of {total}: {:.1} s", elapsed.as_secs_f64());
         let mut terminal = self.0.lock();
         terminal.is_drawn = true;
         // Turns off wrapping, so that the text stays in one line and can be erased. An error means
@@ -55,7 +55,7 @@ impl Progress for Line {
         _ = write!(terminal.out, "{ERASE}\x1b[?7l{text}\x1b[?7h").and_then(|()| terminal.out.flush());
     }
 
-    fn ended(&self) {
+    fn finished(&self) {
         self.0.lock().erase();
     }
 }
@@ -104,7 +104,8 @@ mod tests {
         let recorder = Recorder::default();
         let mut line = Line::on(recorder.clone());
         let tell = |line: &Line, tenths: u64| {
-            line.tell(&Compiling { module: "flags", so_far: Duration::from_millis(tenths * 100), place: 2, of: 5 });
+            let elapsed = Duration::from_millis(tenths * 100);
+            line.report(&Compiling { module: "flags", elapsed, index: 2, total: 5 });
         };
         line.write_all(b"before\n").unwrap();
         tell(&line, 1);
@@ -112,8 +113,8 @@ mod tests {
         line.write_all(b"log\n").unwrap();
         line.write_all(b"more\n").unwrap();
         tell(&line, 13);
-        line.ended();
-        line.ended();
+        line.finished();
+        line.finished();
         let drawn = |time| format!("{ERASE}\x1b[?7lcompiling flags, module 2 of 5: {time} s\x1b[?7h");
         let expected = format!("before\n{}{}{ERASE}log\nmore\n{}{ERASE}", drawn("0.1"), drawn("1.2"), drawn("1.3"));
         assert_eq!(String::from_utf8(recorder.0.lock().clone()).unwrap(), expected);

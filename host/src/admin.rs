@@ -1,34 +1,35 @@
-//! The operator's side: readiness, metrics, status and calls, on a listener of its own that answers under load.
+//! The admin listener: readiness, metrics, status, reloads and calls for the operator. It is separate from
+//! the HTTP listener, so that it answers under load.
 //!
-//! | path | answer |
+//! | path | response |
 //! |---|---|
-//! | `GET /livez` | 200 as long as the process answers |
-//! | `GET /readyz` | 200 once every module has had its first try; 503 `starting` before and `draining` while it stops |
+//! | `GET /livez` | 200 while the process runs |
+//! | `GET /readyz` | 200 once every module has tried to start; 503 `starting` before, and `draining` while the host stops |
 //! | `GET /metrics` | OpenMetrics text |
 //! | `GET /v1/status` | the node and its modules, as JSON |
-//! | `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]` | emits the body; a receipt, or one entry per worker |
-//! | `POST /v1/modules/<module>/reload[?force=true]` | reads `fanfare.json` and the folder again and swaps; what it came to |
-//! | `POST /v1/modules/<module>/rollback[?to=<generation>]` | goes back to a generation that served before, and pins it |
-//! | `POST /v1/reload[?force=true]` | the same for every module: one entry each |
-//! | `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]` | calls a route with the body |
+//! | `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]` | emits the body as a broadcast: a receipt, or one entry for each worker |
+//! | `POST /v1/modules/<module>/reload[?force=true]` | reads `fanfare.json` and the module's folder again, and swaps: the outcome |
+//! | `POST /v1/modules/<module>/rollback[?to=<generation>]` | rolls back to a retained generation and pins it: the outcome |
+//! | `POST /v1/reload[?force=true]` | reloads every module: one entry for each |
+//! | `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]` | calls a route with the body: the reply, or one entry for each isolate |
 //!
-//! Beyond 64 connections (fewer under a very low limit of file descriptors) the oldest one that has
-//! sent no request is closed; when all have sent something, `/livez` is answered, and everything
-//! else gets 503.
+//! The listener serves 64 connections, or fewer if the limit of file descriptors is very low. Beyond
+//! that it closes the oldest connection that has sent no request. If all have sent one, a new
+//! connection gets 503, except for `/livez`.
 //!
-//! It is open to whoever reaches it, so a browser must not be made to: a foreign `Host`, `Origin` or
-//! `Sec-Fetch-Site` is refused.
+//! There is no login. So that no web page can use the operator's browser to reach the listener, it
+//! rejects a foreign `Host`, `Origin` or `Sec-Fetch-Site`.
 
 mod accept;
 mod answer;
 mod api;
 mod guard;
 mod metrics;
-mod patient;
-mod places;
+mod permits;
 mod routes;
 mod state;
 mod status;
+mod write_timeout;
 
 pub use accept::serve;
 pub use state::{Admin, LostLines};

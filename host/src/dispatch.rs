@@ -1,6 +1,7 @@
-//! Addresses, sequencing, fan-out and deadlines: every call goes through here.
+//! Routes every call: resolves addresses, orders broadcasts, fans out, and enforces deadlines.
 //!
-//! Knows slots and their mailboxes; neither wasm nor HTTP. A single node has no peers, and nothing here treats that as special.
+//! Dispatch uses slots and their mailboxes, and knows neither wasm nor HTTP. A single node has
+//! [`NoPeers`](crate::ports::NoPeers), so it needs no special case.
 
 mod actor;
 mod broadcasts;
@@ -29,7 +30,7 @@ use crate::isolate::{Ids, Isolate, Lane, NodeFacts, Queued, Slot};
 use crate::ports::Peers;
 use crate::registry::{Found, Matched, Roster};
 
-/// The one way to a route.
+/// The only way to call a route.
 pub struct Dispatch {
     places: Places,
     roster: Arc<Roster>,
@@ -40,7 +41,7 @@ pub struct Dispatch {
     sequencers: ArcSwap<HashMap<Arc<str>, Arc<Sequencer>>>,
 }
 
-/// A call to be made, but for where it goes.
+/// Everything about a call except its target.
 pub struct CallSpec {
     pub trigger: Trigger,
     pub origin: Origin,
@@ -48,7 +49,7 @@ pub struct CallSpec {
     pub parent: Option<Arc<Context>>,
     /// See [`Context::remote`].
     pub remote: Option<Arc<Envelope>>,
-    /// Whether the parent waits for it.
+    /// Whether the parent waits for the outcome.
     pub awaited: bool,
     pub subdomain: Option<Arc<str>>,
     pub trace: Option<Trace>,
@@ -58,12 +59,12 @@ pub struct CallSpec {
 }
 
 impl CallSpec {
-    /// Its own, else that of the call above it.
+    /// Its own trace, or that of the parent.
     fn trace(&self) -> Option<Trace> {
         self.trace.or(self.parent.as_ref().map(|parent| parent.trace))
     }
 
-    /// How many calls are above it.
+    /// How many calls are above this one.
     fn depth(&self) -> u32 {
         match &self.remote {
             Some(envelope) => envelope.depth,
@@ -88,49 +89,50 @@ impl Dispatch {
         &self.places
     }
 
-    /// Every worker's isolate, in index order.
+    /// The isolates of the workers, in index order.
     pub fn workers(&self) -> &[Arc<Isolate>] {
         &self.places.workers
     }
 
-    /// What became of every folder.
+    /// The load state of every module folder.
     pub fn roster(&self) -> &Arc<Roster> {
         &self.roster
     }
 
-    /// Why a module that no worker holds cannot be called.
+    /// Why a module that is not installed cannot be called.
     pub fn missing(&self, module: &str) -> CallError {
         self.roster.missing(module)
     }
 
-    /// The modules that no worker holds, and what became of each.
+    /// The modules that are not installed, and the load state of each.
     pub fn absent(&self) -> Vec<(String, String)> {
         let states = self.roster.states().into_iter();
         states.filter_map(|(name, state)| state.absent().map(|state| (name, state))).collect()
     }
 
-    /// A route in a slot, as callers inside name it.
-    fn find(slot: &Slot, name: &RouteName, trigger: TriggerKind) -> Result<Matched, CallError> {
-        let what = || format!("{}/{}", slot.module, name.path);
+    /// Finds a route in a slot for a caller inside the node, and checks its access rule.
+    fn find_route(slot: &Slot, name: &RouteName, trigger: TriggerKind) -> Result<Matched, CallError> {
+        let route = || format!("{}/{}", slot.module, name.path);
         match slot.deployment().router.find_inside(name.method.as_ref(), &name.path) {
             Found::Route(matched) => {
-                let closed = |why| CallError::Forbidden(format!("{}: {why}", what()));
+                let closed = |why| CallError::Forbidden(format!("{}: {why}", route()));
                 matched.access.admits(trigger).map_err(closed)?;
                 Ok(matched)
             }
-            Found::NotFound => Err(CallError::NotFound(format!("there is no route {}", what()))),
-            Found::BadPath => Err(CallError::Invalid(format!("{} has a percent escape that is none", what()))),
+            Found::NotFound => Err(CallError::NotFound(format!("there is no route {}", route()))),
+            Found::BadPath => Err(CallError::Invalid(format!("{} contains a malformed percent escape", route()))),
             Found::MethodNotAllowed(methods) => {
                 let methods: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
-                Err(CallError::NotFound(format!("{} can be called as {}: name one", what(), methods.join(", "))))
+                let methods = methods.join(", ");
+                Err(CallError::NotFound(format!("{} has the methods {methods}; name one of them", route())))
             }
         }
     }
 
-    /// A call for one slot, or why its chain may not go on.
-    fn make(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<Call, CallError> {
+    /// Builds the call for a slot. Fails if it would be too deep or too large.
+    fn build_call(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<Call, CallError> {
         let depth = spec.depth();
-        self.not_too_deep(&slot.module, depth)?;
+        self.check_depth(&slot.module, depth)?;
         let from_client = spec.http.is_some();
         let trace = spec.trace();
         let mut context = Context::root(self.ids.next(), slot.module.clone(), slot.isolate, spec.origin, spec.deadline);
@@ -154,48 +156,49 @@ impl Dispatch {
             payload: spec.payload,
             extra: Vec::new(),
         };
-        // `http.maxHeaderBytes` bounds what a request has besides its payload.
-        let beside = if from_client { 0 } else { call.text_len() };
+        // `http.maxHeaderBytes` already bounds the names in a client's request.
+        let names = if from_client { 0 } else { call.text_len() };
         let limit = slot.deployment().generation.limits.payload;
-        within(limit, &slot.module, call.payload.len(), beside).map(|()| call)
+        check_size(limit, &slot.module, call.payload.len(), names).map(|()| call)
     }
 
-    fn not_too_deep(&self, module: &str, depth: u32) -> Result<(), CallError> {
+    fn check_depth(&self, module: &str, depth: u32) -> Result<(), CallError> {
         if depth <= self.max_depth {
             return Ok(());
         }
         Err(CallError::TooDeep(format!(
-            "a call of {module} would be {depth} calls deep: calls.maxDepth allows {}",
+            "a call of {module} would be {depth} calls deep, but calls.maxDepth allows {}",
             self.max_depth
         )))
     }
 
-    /// Makes a call in one slot and brings its end home, which is at its deadline at the latest.
-    fn ask(
+    /// Calls a route in a slot. Resolves with the outcome, at the latest when the deadline passes.
+    fn call_in(
         &self,
         slot: Arc<Slot>,
         matched: Matched,
         spec: CallSpec,
     ) -> impl Future<Output = CallResult> + Send + use<> {
         let (kind, trace) = (spec.trigger.kind(), spec.trace());
-        let placed = self.place(&slot, matched, spec);
+        let pending = self.enqueue(&slot, matched, spec);
         async move {
-            let placed = placed.inspect_err(|error| slot.refused(kind, error, trace))?;
-            placed.wait(&slot).await
+            let pending = pending.inspect_err(|error| slot.refused(kind, error, trace))?;
+            pending.outcome(&slot).await
         }
     }
 
-    fn place(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<Placed, CallError> {
+    fn enqueue(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<PendingCall, CallError> {
         let kind = spec.trigger.kind();
-        let call = self.make(slot, matched, spec)?;
+        let call = self.build_call(slot, matched, spec)?;
         let context = call.context.clone();
         let lane = if context.is_nested() { Lane::Nested } else { Lane::Calls };
-        let (reply, ended) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         slot.offer(lane, Queued::new(call, Some(reply))).map_err(|(error, _)| error)?;
-        Ok(Placed { context, kind, ended })
+        Ok(PendingCall { context, kind, outcome })
     }
 
-    /// Why the call may not wait for a slot, if so: the slot takes no other call before the chain has ended.
+    /// Returns an error if `parent` must not wait for this slot, because the slot starts no call before
+    /// a call in the parent's own chain has ended.
     fn deadlock(slot: &Slot, parent: Option<&Arc<Context>>) -> Option<CallError> {
         let exclusive = |context: &Arc<Context>| {
             context.module == slot.module
@@ -203,56 +206,56 @@ impl Dispatch {
                 && context.exclusive.load(std::sync::atomic::Ordering::Acquire)
         };
         let parent = parent?;
-        let holder = std::iter::once(parent).chain(parent.waiters()).find(|context| exclusive(context))?;
+        let running = std::iter::once(parent).chain(parent.waiters()).find(|context| exclusive(context))?;
         Some(CallError::WouldDeadlock(format!(
-            "{} in {} runs call {} alone, which waits for this one",
-            slot.module, slot.isolate, holder.id
+            "{} in {} runs call {} exclusively, and that call waits for this one",
+            slot.module, slot.isolate, running.id
         )))
     }
 
-    /// When a call ends at the latest that says nothing else: what its caller has left, and no more than the target allows.
-    fn deadline(
+    /// The deadline of a call: the time that its parent has left, or `fallback` without a parent, but at
+    /// most `timeout` and `limits.timeout` of the target.
+    fn call_deadline(
         &self,
         slot: &Slot,
         parent: Option<&Arc<Context>>,
-        given: Option<Duration>,
+        timeout: Option<Duration>,
         fallback: Duration,
     ) -> Instant {
         let now = Instant::now();
-        let left = parent.and_then(|parent| parent.until()).unwrap_or(now + fallback);
-        let asked = given.map_or(left, |given| left.min(now + given));
-        asked.min(now + slot.deployment().generation.limits.timeout)
+        let inherited = parent.and_then(|parent| parent.until()).unwrap_or(now + fallback);
+        let requested = timeout.map_or(inherited, |timeout| inherited.min(now + timeout));
+        requested.min(now + slot.deployment().generation.limits.timeout)
     }
 }
 
-/// Checks that a payload, and the text that goes with it, are each within the `limits.payload` of a
-/// module.
-fn within(limit: u64, module: &str, payload: usize, beside: usize) -> Result<(), CallError> {
-    for (what, size) in [("payload has", payload), ("names beside the payload have", beside)] {
+/// Checks that the payload, and the names sent with it, are each within `limits.payload` of a module.
+fn check_size(limit: u64, module: &str, payload: usize, names: usize) -> Result<(), CallError> {
+    for (what, size) in [("payload has", payload), ("names sent with the payload have", names)] {
         if size as u64 > limit {
             return Err(CallError::Invalid(format!(
-                "the {what} {size} bytes: more than limits.payload of {module}, {limit}"
+                "the {what} {size} bytes, but limits.payload of {module} allows {limit}"
             )));
         }
     }
     Ok(())
 }
 
-/// A call that lies in a mailbox.
-struct Placed {
+/// A call in a mailbox, whose outcome the caller waits for.
+struct PendingCall {
     context: Arc<Context>,
     kind: TriggerKind,
-    ended: oneshot::Receiver<CallResult>,
+    outcome: oneshot::Receiver<CallResult>,
 }
 
-impl Placed {
-    async fn wait(self, slot: &Slot) -> CallResult {
-        let ended = match self.context.deadline {
-            Deadline::At(at) => tokio::time::timeout_at(at.into(), self.ended).await,
-            Deadline::AfterStart(_) => Ok(self.ended.await),
+impl PendingCall {
+    async fn outcome(self, slot: &Slot) -> CallResult {
+        let outcome = match self.context.deadline {
+            Deadline::At(at) => tokio::time::timeout_at(at.into(), self.outcome).await,
+            Deadline::AfterStart(_) => Ok(self.outcome.await),
         };
-        match ended {
-            Ok(Ok(ended)) => ended,
+        match outcome {
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => {
                 Err(CallError::Crashed(format!("the host lost a call of {} in {}", slot.module, slot.isolate)))
             }

@@ -21,7 +21,7 @@ use crate::isolate::Probe;
 use crate::net::{BindError, Listener, ListenerId, bind};
 use crate::ports::{NoPeers, Peers};
 use crate::registry::Placing;
-use crate::swap::{Logged, Progress};
+use crate::swap::{LogProgress, Progress};
 
 /// A configured host whose listeners are bound. It does not serve yet.
 pub struct Host {
@@ -83,7 +83,7 @@ impl Host {
             admin,
             compiler,
             probe: None,
-            progress: Arc::new(Logged),
+            progress: Arc::new(LogProgress),
             lost_lines: Arc::new(|| 0),
             places: None,
             peers: Arc::new(NoPeers),

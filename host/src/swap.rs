@@ -1,31 +1,32 @@
-//! Taking up another generation of a module while it serves.
+//! Loads modules, and replaces the running generation of a module without losing a call.
 //!
-//! [`Swapper::reload`] serves changed files, the operator and guests. `requests` lets requests
-//! that wait at the same time share a run, `run` decides what to do, `switch` does it: prepare, hold,
-//! then switch or release. `watch` requests a reload when a file has changed, `disk` reads, `rollout`
-//! runs a canary. `union` says in which isolates a swap takes place, `place` whose turn it is.
+//! Changed files, the operator and guests all call [`Swapper::reload`]. `requests` merges the reloads
+//! of a module that have not started into one run, `run` decides what to do, and `switch` swaps:
+//! prepare, hold, then switch or release. `watcher` requests a reload when files change, `disk` reads
+//! module folders, and `rollout` runs canaries. `scope` lists the isolates that a swap changes, and
+//! `lock` allows one change of a module at a time.
 
 mod canary;
 mod disk;
 mod error;
-mod holding;
+mod installed;
 mod load;
+mod lock;
 mod outcome;
-mod place;
+mod pending;
 mod progress;
-mod request;
 mod requests;
 mod rollback;
 mod rollout;
 mod run;
+mod scope;
 mod swapper;
 mod switch;
-mod union;
-mod watch;
+mod watcher;
 
 pub use error::{ModuleError, SwapError};
 pub use load::load;
-pub use progress::{Compiling, Logged, Progress, Turn};
-pub use request::Want;
+pub use pending::ReloadOptions;
+pub use progress::{CompileReporter, Compiling, LogProgress, Progress};
 pub use swapper::Swapper;
-pub use watch::Watcher;
+pub use watcher::Watcher;

@@ -18,7 +18,7 @@ pub use crate::registry::{
     Access, Anatomy, AnatomyError, Found, Manifest, ModuleState, PlaceKinds, Placing, Roster, RouteSpec, Router,
     anatomy,
 };
-pub use crate::swap::{Compiling, Logged, Progress, Swapper, Want};
+pub use crate::swap::{Compiling, LogProgress, Progress, ReloadOptions, Swapper};
 
 /// The fuzz targets: one function for each input that comes from outside.
 #[cfg(any(test, fuzzing))]

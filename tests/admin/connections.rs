@@ -1,15 +1,15 @@
-//! How many the listener serves at once.
+//! The limit of connections.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Connection, TestHost, eventually};
 
-/// As many as `admin` says.
+/// The limit in `admin.rs`.
 const MOST: usize = 64;
 
 #[tokio::test]
-async fn it_serves_64_and_says_no_to_more_but_lives() {
+async fn it_serves_64_connections_and_rejects_more_except_for_livez() {
     let host = TestHost::empty().start().await;
     let mut open = Vec::new();
     for number in 1..=MOST {
@@ -28,16 +28,16 @@ async fn it_serves_64_and_says_no_to_more_but_lives() {
     assert!(host.log.contains(&["the admin listener has 64 connections"]));
 
     open.pop();
-    eventually("there is a place again", || async { host.admin("GET", "/readyz", "").await.status == 200 }).await;
+    eventually("a permit is free again", || async { host.admin("GET", "/readyz", "").await.status == 200 }).await;
 }
 
 #[tokio::test]
-async fn connections_that_say_nothing_keep_nobody_out() {
+async fn silent_connections_do_not_lock_the_operator_out() {
     let host = TestHost::empty().start().await;
     let mut silent = Vec::new();
     for number in 1..=3 * MOST {
         let mut stream = TcpStream::connect(host.admin).await.unwrap();
-        // A head that does not end is no request either.
+        // An incomplete head does not count as a request.
         if number % 2 == 0 {
             stream.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
         }
@@ -50,5 +50,5 @@ async fn connections_that_say_nothing_keep_nobody_out() {
     assert!(evicted >= (2 * MOST) as f64, "{evicted}");
     let mut read = Vec::new();
     let closed = silent[0].read_to_end(&mut read).await;
-    assert!(closed.is_err() || read.is_empty(), "the oldest is closed");
+    assert!(closed.is_err() || read.is_empty(), "the oldest connection is closed");
 }

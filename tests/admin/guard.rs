@@ -1,4 +1,4 @@
-//! What the listener refuses.
+//! Requests that the listener rejects.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +20,7 @@ async fn status(host: &Started, (method, path): (&str, &str), headers: &[(&str, 
 }
 
 #[tokio::test]
-async fn every_endpoint_refuses_what_a_foreign_page_makes_a_browser_send() {
+async fn every_endpoint_rejects_requests_of_foreign_web_pages() {
     let host = TestHost::with("counts").start().await;
     let own = format!("http://{}", host.admin);
     let foreign = [
@@ -45,7 +45,7 @@ async fn every_endpoint_refuses_what_a_foreign_page_makes_a_browser_send() {
 }
 
 #[tokio::test]
-async fn a_request_that_names_two_hosts_is_refused() {
+async fn a_request_with_two_hosts_is_rejected() {
     let host = TestHost::with("counts").start().await;
     for head in [
         "GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nhost: 127.0.0.1\r\n\r\n",
@@ -62,7 +62,7 @@ async fn a_request_that_names_two_hosts_is_refused() {
 }
 
 #[tokio::test]
-async fn the_refusal_says_why() {
+async fn the_problem_names_the_rejected_host() {
     let host = TestHost::with("counts").start().await;
     let mut connection = Connection::open(host.admin).await;
     let answer = connection.send("GET", "/v1/status", &[("host", "rebound.example.test")], "").await;
@@ -71,7 +71,7 @@ async fn the_refusal_says_why() {
 }
 
 #[tokio::test]
-async fn other_methods_and_paths_are_told_apart() {
+async fn other_methods_get_405_and_other_paths_404() {
     let host = TestHost::with("counts").start().await;
     for (method, path) in ENDPOINTS {
         let (other, allow) = if method == "GET" { ("POST", "GET, HEAD") } else { ("GET", "POST") };
@@ -87,7 +87,7 @@ async fn other_methods_and_paths_are_told_apart() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_wrongly_is_told() {
+async fn wrong_parameters_are_invalid_or_not_found() {
     let host = TestHost::with("counts").start().await;
     let call = async |query: &str| {
         let answer = host.admin("POST", &format!("/v1/modules/counts/call?{query}"), "").await;
@@ -110,7 +110,7 @@ async fn a_body_over_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn a_call_to_several_places_has_an_entry_for_each() {
+async fn a_call_to_all_workers_has_an_entry_for_each() {
     let host = TestHost::with("counts").workers(3).start().await;
     let entries = host.call("workers", "counts", "list", "").await;
     let isolates: Vec<_> = entries.as_array().unwrap().iter().map(|entry| entry["isolate"].clone()).collect();

@@ -1,4 +1,4 @@
-//! What is counted.
+//! Metrics.
 
 use std::process::Stdio;
 
@@ -52,7 +52,7 @@ async fn gauge(host: &Started, name: &str, module: &str, worker: u32) -> f64 {
 }
 
 #[tokio::test]
-async fn queues_show_what_runs_and_what_waits() {
+async fn gauges_show_running_and_waiting_calls() {
     let host = TestHost::with("serial").start().await;
     for (count, metric) in [(1, "fanfare_calls_in_flight"), (1, "fanfare_mailbox_calls"), (2, "fanfare_mailbox_calls")]
     {
@@ -64,12 +64,13 @@ async fn queues_show_what_runs_and_what_waits() {
     host.emit("serial", "wave", "").await;
     assert_eq!(gauge(&host, "fanfare_mailbox_broadcasts", "serial", 1).await, 1.0);
     for metric in ["fanfare_mailbox_broadcasts", "fanfare_calls_in_flight"] {
-        eventually("it has run elsewhere", || async { gauge(&host, metric, "serial", 0).await == 0.0 }).await;
+        eventually("the broadcast has run elsewhere", || async { gauge(&host, metric, "serial", 0).await == 0.0 })
+            .await;
     }
 }
 
 #[tokio::test]
-async fn restarts_and_readiness_are_shown() {
+async fn restarts_and_readiness_are_counted() {
     let host = TestHost::with("traps").config(json!({ "isolate": { "maxRestarts": 1 } })).start().await;
     assert_eq!(gauge(&host, "fanfare_restarts_total", "traps", 1).await, 0.0);
     assert_eq!(gauge(&host, "fanfare_slot_ready", "traps", 1).await, 1.0);
@@ -90,7 +91,7 @@ async fn scrape(host: &Started, accept: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn the_format_is_chosen_by_accept() {
+async fn accept_selects_the_format() {
     let host = TestHost::with("echo").start().await;
     host.get("/api/echo/who").await;
     let families = ["fanfare_calls", "fanfare_call_duration_seconds", "fanfare_mailbox_calls", "fanfare_restarts"];

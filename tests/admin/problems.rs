@@ -1,4 +1,4 @@
-//! What the listener answers when a guest says no.
+//! Problem documents of guests' failures.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ async fn failing(host: &Started, target: &str, failure: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_guests_failure_is_the_problem_it_is_over_http() {
+async fn a_guests_failure_is_the_same_problem_as_over_http() {
     let host = TestHost::with("echo").start().await;
     let failure =
         |name: &str| json!({ "name": name, "message": "There is none.", "status": 418, "data": { "pots": [1, 2.50] } });
@@ -32,7 +32,7 @@ async fn a_guests_failure_is_the_problem_it_is_over_http() {
 }
 
 #[tokio::test]
-async fn an_entry_has_the_whole_problem() {
+async fn an_entry_contains_the_whole_problem() {
     let host = TestHost::with("echo").and("counts").start().await;
     let failure = json!({ "name": "out-of-tea", "message": "There is none.", "status": 418, "data": [1] });
     for entry in failing(&host, "workers", &failure).await.json().as_array().unwrap() {

@@ -1,4 +1,4 @@
-//! Whether the host lives and whether it serves.
+//! Liveness and readiness.
 
 use std::net::SocketAddr;
 
@@ -18,14 +18,14 @@ fn unready(why: &str) -> (u16, String) {
     (503, why.to_owned())
 }
 
-/// An address that no other process of this machine uses.
+/// A free address.
 fn own_address() -> SocketAddr {
     let [_, _, high, low] = std::process::id().to_be_bytes();
     SocketAddr::from(([127, 90, high, low], 18_081))
 }
 
 #[tokio::test]
-async fn it_starts_until_every_module_has_had_its_first_try() {
+async fn the_host_is_starting_until_every_module_has_tried_to_start() {
     let admin = own_address();
     let gate = Gate::before(|call| matches!(call.trigger, Trigger::Startup { .. }));
     let starting = TestHost::with("startup")
@@ -46,7 +46,7 @@ async fn it_starts_until_every_module_has_had_its_first_try() {
 }
 
 #[tokio::test]
-async fn it_is_ready_though_a_module_is_refused_or_has_failed() {
+async fn the_host_is_ready_even_if_a_module_is_rejected_or_has_failed() {
     let host = TestHost::with("echo")
         .and("startup")
         .manifest("startup", json!({ "config": { "mode": "fails" } }))
@@ -69,7 +69,7 @@ async fn it_is_ready_though_a_module_is_refused_or_has_failed() {
 }
 
 #[tokio::test]
-async fn while_it_drains_it_is_not_ready_but_lives_and_lets_calls_end() {
+async fn a_draining_host_is_alive_but_not_ready_and_completes_calls() {
     let host = TestHost::waits_for(&[]).start().await;
     let (http, admin) = (host.http, host.admin);
     let held =
@@ -77,10 +77,10 @@ async fn while_it_drains_it_is_not_ready_but_lives_and_lets_calls_end() {
             async move { Connection::open(http).await.send("POST", "/api/waits/hold", &[], "to the end").await },
         );
     let in_flight = || async { host.metric("fanfare_calls_in_flight", &["module=\"waits\""]).await };
-    eventually("it runs", || async { in_flight().await == 1.0 }).await;
+    eventually("the call runs", || async { in_flight().await == 1.0 }).await;
 
     let stopping = tokio::spawn(host.stop());
-    eventually("it drains", || async { said(admin, "/readyz").await == unready("draining") }).await;
+    eventually("the host drains", || async { said(admin, "/readyz").await == unready("draining") }).await;
     assert_eq!(said(admin, "/livez").await, (200, "ok".to_owned()));
     let release = "/v1/modules/waits/call?path=release&target=workers";
     assert_eq!(Connection::open(admin).await.send("POST", release, &[], "").await.status, 200);
@@ -95,6 +95,6 @@ async fn a_call_that_does_not_end_is_cut_off() {
     let http = host.http;
     tokio::spawn(async move { Connection::open(http).await.send("POST", "/api/never/never", &[], "").await });
     let in_flight = || async { host.metric("fanfare_calls_in_flight", &["module=\"never\""]).await };
-    eventually("it runs", || async { in_flight().await == 1.0 }).await;
+    eventually("the call runs", || async { in_flight().await == 1.0 }).await;
     assert_eq!(host.stop().await, Stopped::CutOff);
 }

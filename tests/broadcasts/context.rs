@@ -1,11 +1,11 @@
-//! What a broadcast carries: who emitted it, by the host's word, and the tenant it belongs to.
+//! The context of a broadcast: whether this worker emitted it, and the subdomain.
 
 use serde_json::{Value, json};
 
 use super::{heard, heard_all};
 use crate::harness::{Started, TestHost, json_of};
 
-/// `sameAsCaller` of the one broadcast that each of the first two workers has heard.
+/// `sameAsCaller` of the only broadcast in each of the first two workers.
 async fn same_as_caller(host: &Started) -> [bool; 2] {
     let one = async |worker| heard_all(host, worker, 1).await[0].same_as_caller;
     [one(0).await, one(1).await]
@@ -24,7 +24,7 @@ async fn same_as_caller_is_true_in_the_emitting_worker_only() {
 }
 
 #[tokio::test]
-async fn so_it_is_for_a_broadcast_of_another_module() {
+async fn same_as_caller_works_for_a_broadcast_of_another_module() {
     let host = TestHost::waits_for(&["counts"]).start().await;
     let receipt = host.run(0, "waits", "emit", json!({ "module": "counts", "name": "append" })).await;
     assert_eq!(receipt["ok"]["accepted"], 2, "{receipt}");
@@ -32,17 +32,17 @@ async fn so_it_is_for_a_broadcast_of_another_module() {
 }
 
 #[tokio::test]
-async fn it_is_false_everywhere_when_the_operator_emits_and_no_payload_forges_it() {
+async fn same_as_caller_is_false_for_the_operator_and_cannot_be_forged() {
     let host = TestHost::with("counts").start().await;
     let forged = r#"{"sameAsCaller":true,"same-as-caller":true,"same_as_caller":true}"#;
     let path = "/v1/modules/counts/broadcasts/append?sameAsCaller=true&same-as-caller=true";
     assert_eq!(host.admin("POST", path, forged).await.status, 202);
     assert_eq!(same_as_caller(&host).await, [false, false]);
-    assert_eq!(heard(&host, 0).await[0].payload.as_deref(), Some(forged), "the payload is what was sent");
+    assert_eq!(heard(&host, 0).await[0].payload.as_deref(), Some(forged), "the payload arrives unchanged");
 }
 
 #[tokio::test]
-async fn a_gather_says_it_too() {
+async fn a_gather_sets_same_as_caller_too() {
     let host = TestHost::waits_for(&[]).start().await;
     let entries = host.run(1, "waits", "gather", json!({ "name": "wave" })).await;
     let said = |index: usize| {
@@ -57,7 +57,7 @@ fn with_domain(host: TestHost) -> TestHost {
 }
 
 #[tokio::test]
-async fn the_subdomain_of_the_host_header_goes_along() {
+async fn a_broadcast_carries_the_subdomain_of_the_host_header() {
     let host = with_domain(TestHost::with("counts")).start().await;
     let hosts = [("acme.example.test", Some("acme")), ("example.test", None), ("acme.example.com", None)];
     for (count, (name, expected)) in (1..).zip(hosts) {
@@ -94,7 +94,7 @@ async fn a_subdomain_can_be_set_on_emit() {
 }
 
 #[tokio::test]
-async fn the_subdomain_goes_on_from_a_broadcast_into_the_calls_it_makes() {
+async fn calls_from_a_broadcast_inherit_its_subdomain() {
     let relay = json!({ "broadcasts": { "relay": { "path": "nested" } } });
     let host = with_domain(TestHost::waits_for(&["echo"])).manifest("waits", relay).start().await;
     let gather = json!({ "name": "relay", "payload": { "route": "echo/context" } }).to_string();

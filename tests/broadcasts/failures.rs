@@ -1,4 +1,4 @@
-//! Broadcasts that nobody waits for, and that end badly.
+//! Emitted broadcasts that fail.
 
 use serde_json::json;
 
@@ -12,23 +12,23 @@ async fn misbehaves(how: &str, outcome: &str) {
     eventually(outcome, || async { host.ended("counts", 1, "broadcast", outcome).await == 1.0 }).await;
     assert_eq!(host.ended("counts", 0, "broadcast", outcome).await, 0.0);
     for worker in [0, 1] {
-        assert_eq!(seqs(&heard_all(&host, worker, 1).await), [2], "the next one runs in worker-{worker}");
+        assert_eq!(seqs(&heard_all(&host, worker, 1).await), [2], "the next broadcast runs in worker-{worker}");
     }
 }
 
 #[tokio::test]
-async fn one_past_the_timeout_counts_as_timeout() {
+async fn a_broadcast_past_its_timeout_counts_as_timeout() {
     misbehaves("never", "timeout").await;
 }
 
 #[tokio::test]
-async fn a_failing_handler_is_counted() {
+async fn a_failing_handler_counts_as_failure() {
     misbehaves("fail", "failure").await;
 }
 
 #[tokio::test]
-async fn one_that_waits_in_its_lane_does_not_use_up_its_time() {
-    // Two hang before it, one after another, each for the whole of its time.
+async fn waiting_in_the_lane_does_not_count_against_the_timeout() {
+    // Two broadcasts before it hang, one after the other, until they time out.
     let host = TestHost::with("counts")
         .workers(1)
         .limit("counts", "concurrency", 1)
@@ -41,5 +41,6 @@ async fn one_that_waits_in_its_lane_does_not_use_up_its_time() {
         host.emit("counts", "misbehave", json!({ "worker": 0, "how": "spin" }).to_string()).await;
     }
     host.emit("counts", "append", "last").await;
-    eventually("it runs", || async { host.ended("counts", 0, "broadcast", "ok").await == 1.0 }).await;
+    eventually("the last broadcast has run", || async { host.ended("counts", 0, "broadcast", "ok").await == 1.0 })
+        .await;
 }

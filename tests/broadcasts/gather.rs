@@ -1,10 +1,10 @@
-//! Gathering: one entry for each worker, in index order, whatever became of it there.
+//! A gather returns one entry for each worker, in index order, whether the broadcast succeeded or failed.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Started, TestHost, by_worker, ends, eventually};
 
-/// What `misbehave` is to do in worker 1; the others reply `fine`.
+/// Makes `misbehave` fail in worker 1; the other workers reply `fine`.
 fn in_worker_1(how: &str) -> String {
     json!({ "worker": 1, "how": how }).to_string()
 }
@@ -14,7 +14,7 @@ async fn misbehaving(host: &Started, how: &str) -> Value {
 }
 
 #[tokio::test]
-async fn there_is_one_entry_for_each_worker_reply_or_failure() {
+async fn a_gather_has_one_entry_for_each_worker() {
     let host = TestHost::with("counts").workers(3).limit("counts", "timeout", "2s").start().await;
     for (how, end) in [("fail", "on-request"), ("trap", "crashed"), ("spin", "crashed"), ("never", "timeout")] {
         let entries = misbehaving(&host, how).await;
@@ -24,7 +24,7 @@ async fn there_is_one_entry_for_each_worker_reply_or_failure() {
 }
 
 #[tokio::test]
-async fn a_guest_gets_the_handlers_failure_as_it_was() {
+async fn a_guest_gets_the_handlers_failure_unchanged() {
     let host = TestHost::waits_for(&["counts"]).start().await;
     let gather = json!({ "module": "counts", "name": "misbehave", "payload": in_worker_1("fail") });
     let entries = host.run(0, "waits", "gather", gather).await;
@@ -34,8 +34,8 @@ async fn a_guest_gets_the_handlers_failure_as_it_was() {
 }
 
 #[tokio::test]
-async fn it_waits_no_longer_than_its_caller_says() {
-    // Without `timeoutMs` the caller itself would be out of time.
+async fn a_gather_ends_at_the_callers_timeout() {
+    // Without `timeoutMs` the caller itself would time out.
     let host = TestHost::waits_for(&["counts"]).limit("waits", "timeout", "15s").limit("counts", "timeout", "1m");
     let host = host.start().await;
     let gather = json!({ "module": "counts", "name": "misbehave", "payload": in_worker_1("never"), "timeoutMs": 1000 });
@@ -58,28 +58,30 @@ async fn a_failed_worker_is_skipped_and_named() {
 }
 
 #[tokio::test]
-async fn without_any_worker_there_is_no_receipt() {
+async fn a_broadcast_that_no_worker_can_run_is_unavailable() {
     let host = TestHost::with("counts").workers(1).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
     host.emit("counts", "misbehave", json!({ "worker": 0, "how": "trap" }).to_string()).await;
-    eventually("it has failed", || async { host.slot("counts", 0).await["state"] == "failed" }).await;
+    eventually("the module has failed", || async { host.slot("counts", 0).await["state"] == "failed" }).await;
     let refused = host.emit("counts", "append", "x").await;
     assert_eq!((&refused["code"], &refused["status"]), (&json!("unavailable"), &json!(503)), "{refused}");
 }
 
 #[tokio::test]
-async fn in_a_serial_guest_the_own_entry_would_deadlock_and_the_broadcast_runs_afterwards() {
+async fn a_serial_guest_gets_would_deadlock_from_itself_and_runs_the_broadcast_afterwards() {
     let host = TestHost::with("serial").workers(3).start().await;
     let entries = host.run(1, "serial", "gather", json!({ "name": "wave" })).await;
     assert_eq!(ends(&entries), by_worker(&["reply", "would-deadlock", "reply"]), "{entries}");
-    eventually("it runs there too", || async { host.ended("serial", 1, "broadcast", "ok").await == 1.0 }).await;
+    eventually("the broadcast runs there too", || async { host.ended("serial", 1, "broadcast", "ok").await == 1.0 })
+        .await;
 }
 
 #[tokio::test]
-async fn blocking_twins_answer_the_same_for_guests_that_are_lifted_synchronously() {
+async fn the_blocking_imports_behave_the_same_in_guests_with_synchronous_exports() {
     for module in ["sync-lifted", "handler-sync"] {
         let host = TestHost::with(module).start().await;
         assert_eq!(host.run(0, module, "gather", "x".into()).await, json!(["would-deadlock", "ok"]), "{module}");
-        eventually("it runs there too", || async { host.ended(module, 0, "broadcast", "ok").await == 1.0 }).await;
+        eventually("the broadcast runs there too", || async { host.ended(module, 0, "broadcast", "ok").await == 1.0 })
+            .await;
         assert_eq!(host.run(1, module, "emit", "x".into()).await, json!(2), "{module}");
     }
 }

@@ -1,11 +1,11 @@
-//! The lane that broadcasts wait in, apart from all other calls.
+//! Broadcasts wait in a lane of their own.
 
 use serde_json::json;
 
 use super::{broadcast, heard_all, seqs};
 use crate::harness::{Connection, Gate, Started, TestHost, by_worker, ends, eventually};
 
-/// So many requests more that do not end, until the status says so.
+/// Sends this number of requests that do not end, and waits until the status shows them.
 async fn hold(host: &Started, count: usize, status: &str) {
     for _ in 0..count {
         let mut connection = Connection::open(host.http).await;
@@ -15,7 +15,7 @@ async fn hold(host: &Started, count: usize, status: &str) {
 }
 
 #[tokio::test]
-async fn http_load_does_not_fill_it() {
+async fn http_load_does_not_fill_the_broadcast_lane() {
     let host = TestHost::waits_for(&[])
         .workers(1)
         .limit("waits", "concurrency", 2)
@@ -23,7 +23,7 @@ async fn http_load_does_not_fill_it() {
         .limit("waits", "broadcasts", 1)
         .start()
         .await;
-    // Two run and three wait: there is room for no more.
+    // Two calls run and three wait, so the mailbox is full.
     hold(&host, 2, "inFlight").await;
     hold(&host, 3, "waiting").await;
     let refused = host.post("/api/waits/hold", "").await;
@@ -31,15 +31,15 @@ async fn http_load_does_not_fill_it() {
 
     let entries = host.gather("waits", "wave", "over the heads of all").await;
     assert_eq!(ends(&entries.into()), by_worker(&["reply"]));
-    assert_eq!(host.slot("waits", 0).await["waiting"], 3, "they wait still");
+    assert_eq!(host.slot("waits", 0).await["waiting"], 3, "the calls still wait");
 }
 
 #[tokio::test]
-async fn when_it_is_full_in_one_worker_no_worker_gets_the_broadcast() {
+async fn a_full_lane_in_one_worker_rejects_the_broadcast_in_all() {
     let gate = Gate::before(|call| broadcast("append", call) == Some((1, 1)));
     let host = TestHost::with("counts").limit("counts", "broadcasts", 2).probe(gate.probe()).start().await;
     host.emit("counts", "append", "runs").await;
-    eventually("worker-1 is held up", || async { gate.reached() == 1 }).await;
+    eventually("worker-1 is blocked", || async { gate.reached() == 1 }).await;
     for seq in [2_u64, 3] {
         assert_eq!(host.emit("counts", "append", "waits in worker-1").await["seq"], seq);
         heard_all(&host, 0, seq as usize).await;
@@ -55,7 +55,7 @@ async fn when_it_is_full_in_one_worker_no_worker_gets_the_broadcast() {
 
     gate.open();
     eventually("its lane is empty", || async { host.slot("counts", 1).await["waitingBroadcasts"] == 0 }).await;
-    assert_eq!(host.emit("counts", "append", "goes on").await["seq"], 4, "no number is used up by a refusal");
+    assert_eq!(host.emit("counts", "append", "next").await["seq"], 4, "a rejection uses no number");
     for worker in [0, 1] {
         assert_eq!(seqs(&heard_all(&host, worker, 4).await), [1, 2, 3, 4], "worker-{worker}");
     }

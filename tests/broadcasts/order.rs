@@ -1,4 +1,4 @@
-//! Whoever emits, and whatever crashes: every worker starts the same broadcasts in the same order, each once.
+//! Every worker starts every broadcast once and in the same order, under load and during crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ const WORKERS: u32 = 4;
 const CONNECTIONS: usize = 24;
 const EACH: usize = 15;
 
-/// Every connection sends requests one after another, all of them at once, to whatever worker has them.
+/// Sends requests on many connections at once, one after another on each.
 async fn on_many_connections(host: &Started, send: impl AsyncFn(&mut Connection, usize, usize)) {
     let run = async |number: usize| {
         let mut connection = Connection::open(host.http).await;
@@ -33,7 +33,7 @@ async fn emit_from_all_workers(host: &Started) {
     .await;
 }
 
-/// Other requests of the same module, whatever becomes of them.
+/// Sends other requests to the same module, and ignores the responses.
 async fn load(host: &Started) {
     on_many_connections(host, async |connection, _, _| {
         connection.send("GET", "/api/counts/list", &[], "").await;
@@ -49,7 +49,7 @@ async fn emit_as_the_operator(host: &Started, count: usize) {
 }
 
 #[tokio::test]
-async fn every_worker_starts_them_in_one_order_whoever_emits() {
+async fn every_worker_starts_broadcasts_in_one_order_whoever_emits() {
     let host = TestHost::with("counts").workers(WORKERS).start().await;
     let emitting = join(emit_from_all_workers(&host), emit_as_the_operator(&host, 60));
     join(emitting, load(&host)).await;
@@ -58,7 +58,7 @@ async fn every_worker_starts_them_in_one_order_whoever_emits() {
     let first = heard_all(&host, 0, total).await;
     assert_eq!(seqs(&first), (1..=total as u64).collect::<Vec<_>>());
     let sent: BTreeSet<&str> = first.iter().map(|heard| heard.payload.as_deref().unwrap()).collect();
-    assert_eq!(sent.len(), total, "each payload that was sent came once");
+    assert_eq!(sent.len(), total, "each payload arrived once");
     let emitters: BTreeSet<usize> = join_all((0..WORKERS).map(async |worker| {
         let heard = heard_all(&host, worker, total).await;
         let facts = |all: &[super::Heard]| {
@@ -80,7 +80,7 @@ async fn emitters_on_several_threads_do_not_overtake_one_another() {
     let starts = Starts::default();
     let host = TestHost::with("counts").workers(WORKERS).limit("counts", "broadcasts", THREADS * TURNS);
     let host = host.probe(noting(&starts, |_, _| false)).start().await;
-    // From threads of their own, without a socket between one and the next, so that they meet in the sequencer.
+    // Threads that call dispatch directly compete for the sequencer's lock.
     let emitters: Vec<_> = (0..THREADS)
         .map(|_| {
             let dispatch = host.running().dispatch().clone();
@@ -103,10 +103,10 @@ async fn emitters_on_several_threads_do_not_overtake_one_another() {
     }
 }
 
-/// Which broadcasts have started in each worker, in order.
+/// The broadcasts that have started in each worker, in order.
 type Starts = Arc<Mutex<BTreeMap<u32, Vec<u64>>>>;
 
-/// Notes every start of `append`, then panics in the workers and at the numbers that `dies` says.
+/// Records every start of `append`, and panics in the workers and at the numbers that `dies` selects.
 fn noting(starts: &Starts, dies: fn(u32, u64) -> bool) -> Probe {
     let starts = starts.clone();
     Arc::new(move |call| {
@@ -116,13 +116,13 @@ fn noting(starts: &Starts, dies: fn(u32, u64) -> bool) -> Probe {
     })
 }
 
-/// Restarts at once, for ever.
+/// Restarts instances at once, without a limit.
 fn restless(host: TestHost) -> TestHost {
     host.config(json!({ "isolate": { "maxRestarts": 10_000, "restartBackoff": "1ms", "restartBackoffMax": "1ms" } }))
 }
 
 #[tokio::test]
-async fn each_starts_once_in_every_worker_while_instances_crash() {
+async fn each_broadcast_starts_once_in_every_worker_while_instances_crash() {
     fn dies(worker: u32, seq: u64) -> bool {
         seq % 20 == u64::from(worker) * 5
     }
@@ -151,7 +151,7 @@ async fn each_starts_once_in_every_worker_while_instances_crash() {
 }
 
 #[tokio::test]
-async fn only_the_started_one_fails_and_it_is_not_tried_again() {
+async fn a_crash_fails_only_the_started_broadcast_which_is_not_retried() {
     fn dies(worker: u32, seq: u64) -> bool {
         (worker, seq) == (1, 3) || (worker, seq) == (0, 5)
     }
@@ -164,14 +164,14 @@ async fn only_the_started_one_fails_and_it_is_not_tried_again() {
             assert_eq!(crashed, dies(worker as u32, seq), "{seq}: {entry}");
         }
     }
-    // The second life of each instance.
+    // The restarted instances have seen only the later broadcasts.
     assert_eq!(seqs(&heard(&host, 1).await), [4, 5, 6, 7, 8]);
     assert_eq!(seqs(&heard(&host, 0).await), [6, 7, 8]);
     assert_eq!(starts.lock().unwrap()[&0], [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
 #[tokio::test]
-async fn what_waits_behind_a_crash_runs_in_the_next_instance() {
+async fn broadcasts_queued_behind_a_crash_run_in_the_next_instance() {
     let gate = Gate::before(|call| broadcast("append", call) == Some((0, 1)));
     let passing = gate.clone();
     let host = TestHost::with("counts")
@@ -181,7 +181,7 @@ async fn what_waits_behind_a_crash_runs_in_the_next_instance() {
     for number in 1..=6 {
         host.emit("counts", "append", number.to_string()).await;
     }
-    eventually("the first one starts", || async { gate.reached() == 1 }).await;
+    eventually("the first broadcast starts", || async { gate.reached() == 1 }).await;
     gate.open();
     assert_eq!(seqs(&heard_all(&host, 0, 5).await), [2, 3, 4, 5, 6]);
     assert_eq!(seqs(&heard_all(&host, 1, 6).await), [1, 2, 3, 4, 5, 6]);
@@ -190,13 +190,13 @@ async fn what_waits_behind_a_crash_runs_in_the_next_instance() {
 
 #[tokio::test]
 async fn emitting_never_reenters_the_guest() {
-    // Serial: its own broadcast runs after the call that emits has ended, wait or not.
+    // A serial guest runs its own broadcast after the emitting call has ended, even if that call waits.
     let host = TestHost::with("counts").limit("counts", "concurrency", 1).start().await;
     let looked = host.run(0, "counts", "look", "first".into()).await;
     assert_eq!(looked, json!({ "before": 0, "emitted": 0, "waited": 0 }));
     assert_eq!(seqs(&heard_all(&host, 0, 1).await), [1]);
 
-    // With room for more it runs while the call waits, but not inside of `emit`.
+    // A concurrent guest runs it while the emitting call waits, but not inside `emit`.
     let host = TestHost::with("counts").workers(1).start().await;
     let looked = host.run(0, "counts", "look", "first".into()).await;
     assert_eq!(looked, json!({ "before": 0, "emitted": 0, "waited": 1 }));

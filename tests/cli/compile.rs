@@ -191,17 +191,17 @@ struct Recorder {
 }
 
 impl Progress for Recorder {
-    fn every(&self) -> Duration {
+    fn interval(&self) -> Duration {
         Duration::from_millis(10)
     }
 
-    fn tell(&self, compiling: &Compiling<'_>) {
-        let Compiling { module, place, of, .. } = compiling;
-        self.reports.lock().unwrap().push(format!("{module}, {place} of {of}"));
+    fn report(&self, compiling: &Compiling<'_>) {
+        let Compiling { module, index, total, .. } = compiling;
+        self.reports.lock().unwrap().push(format!("{module}, {index} of {total}"));
         std::fs::write(&self.go, "").unwrap();
     }
 
-    fn ended(&self) {
+    fn finished(&self) {
         self.reports.lock().unwrap().push("ended".to_owned());
     }
 }

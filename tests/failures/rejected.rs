@@ -14,7 +14,7 @@ async fn rejected(module: &str, host: TestHost) -> (Started, Value) {
     let answer = host.post(&format!("/api/{module}/ok"), "").await;
     assert_eq!((answer.status, answer.code()), (503, "unavailable".to_owned()));
     assert_names(&answer.json()["detail"], &[module, "is refused", "`fanfare status`"]);
-    assert!(host.log.contains(&["refused:", module]));
+    assert!(host.log.contains(&["module rejected:", module]));
     (host, listed["reason"].clone())
 }
 
@@ -40,12 +40,13 @@ async fn a_fresh_module_that_exports_snapshot_is_rejected() {
 #[tokio::test]
 async fn an_import_without_a_capability_is_logged_once() {
     let _host = TestHost::empty().and_as("ungranted", "unasking").workers(2).start().await;
-    let lines = Log::capture().lines(&["unasking", "imports broadcast, rpc and asks for nothing there"]);
+    let lines =
+        Log::capture().lines(&["unasking", "imports broadcast, rpc but module.json asks for no such capability"]);
     assert_eq!(lines.len(), 1, "{lines:?}");
     let rights = json!({ "rpc": ["unasking-too"], "broadcast": ["unasking-too"] });
     let asks = TestHost::empty().and_as("ungranted", "asking").manifest("asking", json!({ "capabilities": rights }));
     let _host = asks.grant("asking", rights).start().await;
-    assert_eq!(Log::capture().lines(&["module=asking", "asks for nothing there"]), [""; 0]);
+    assert_eq!(Log::capture().lines(&["module=asking", "asks for no such capability"]), [""; 0]);
 }
 
 #[tokio::test]
@@ -64,7 +65,7 @@ async fn the_reason_for_rejecting_a_component_with_huge_names_is_short() {
     let (host, why) = rejected("huge-names", host).await;
     assert_names(&why, &["imports aaaa", "more bytes): only fanfare:module and wasi"]);
     assert!(why.as_str().unwrap().len() < 40_000, "{}", why.as_str().unwrap().len());
-    let lines = host.log.lines(&["refused:", "huge-names"]);
+    let lines = host.log.lines(&["module rejected:", "huge-names"]);
     assert!(!lines.is_empty() && lines.iter().all(|line| line.len() < 40_000));
     let page = host.get("/").await;
     assert!(page.text().contains("imports aaaa") && page.body.len() < 20_000, "{}", page.body.len());
@@ -77,7 +78,7 @@ async fn the_reason_for_rejecting_a_component_with_a_long_description_is_short()
     let most = 10_000;
     assert!(why.as_str().unwrap().len() < most, "{}", why.as_str().unwrap().len());
     assert!(!why.as_str().unwrap().contains('\u{1b}'));
-    let lines = host.log.lines(&["refused:", "describes"]);
+    let lines = host.log.lines(&["module rejected:", "describes"]);
     assert!(!lines.is_empty() && lines.iter().all(|line| line.len() < most), "{lines:?}");
     for listed in
         [host.get("/").await, host.get("/api/describes/gone").await, host.admin("GET", "/v1/status", "").await]

@@ -26,7 +26,7 @@ pub async fn payload() {
     assert_names(&over.json()["detail"], &["1000 bytes", "`limits.payload`"]);
     let over = host.call("any", "echo", "echo", "x".repeat(1_001)).await;
     assert_eq!(over["code"], "invalid");
-    assert_names(&over["detail"], &["1001 bytes", "limits.payload of echo, 1000"]);
+    assert_names(&over["detail"], &["1001 bytes", "limits.payload of echo allows 1000"]);
 
     assert_eq!(host.get("/api/echo/big?bytes=1000").await.body.len(), 1_000);
     let over = host.get("/api/echo/big?bytes=1001").await;

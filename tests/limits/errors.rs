@@ -106,7 +106,7 @@ pub async fn invalid() {
     let call = "/v1/modules/echo/call?path=echo";
     assert_eq!(host.admin("POST", call, "1234567890").await.status, 200);
     let answer = host.admin("POST", call, "12345678901").await;
-    assert_problem(&answer, 400, "invalid", &["11 bytes", "limits.payload of echo, 10"]);
+    assert_problem(&answer, 400, "invalid", &["11 bytes", "limits.payload of echo allows 10"]);
     let error = host.nested(0, json!({ "route": "echo/%zz" })).await["error"].clone();
     assert_error(&error, "invalid", &["percent escape"]);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 
 impl Started {
-    /// Writes `fanfare.json` with other keys, each as a whole.
+    /// Replaces top-level keys of `fanfare.json`.
     pub fn configure(&self, keys: Value) {
         let mut settings = self.settings.clone();
         settings.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
@@ -14,66 +14,66 @@ impl Started {
 }
 
 #[tokio::test]
-async fn the_operators_section_of_a_module_is_taken_up() {
+async fn a_changed_module_section_takes_effect() {
     let host = TestHost::empty().and_as("echo", "section").and_as("echo", "section-beside").watched().start().await;
     assert_eq!(host.count("worker-0", "section-beside").await, 1);
     host.configure(
         json!({ "modules": { "section": { "config": { "greeting": "hi" }, "limits": { "payload": "1KiB" } } } }),
     );
-    eventually("the value is there", || async {
+    eventually("the module has the value", || async {
         host.run(0, "section", "settings", Value::Null).await == json!({ "greeting": "hi" })
     })
     .await;
-    assert_eq!(host.post("/api/section/echo", vec![b'x'; 2000]).await.status, 413, "the limit too");
-    assert_eq!(host.count("worker-0", "section-beside").await, 2, "a module that has not changed is not renewed");
+    assert_eq!(host.post("/api/section/echo", vec![b'x'; 2000]).await.status, 413, "the limit applies too");
+    assert_eq!(host.count("worker-0", "section-beside").await, 2, "an unchanged module is not renewed");
 }
 
 #[tokio::test]
-async fn a_module_that_lacked_a_grant_starts_when_it_is_given() {
+async fn a_module_starts_when_its_missing_grant_is_added() {
     let ask = json!({ "capabilities": { "broadcast": ["flags"] } });
     let host = TestHost::empty().and_as("echo", "asks").manifest("asks", ask).watched().start().await;
     assert_eq!(host.get("/api/asks/who").await.status, 503);
     host.configure(json!({ "modules": { "asks": { "grants": { "broadcast": ["flags"] } } } }));
     host.until_served("/api/asks/who").await;
-    // What is taken away is refused, and serves on.
+    // Without the grant the reload is rejected, and the module keeps serving.
     host.configure(json!({ "modules": {} }));
-    eventually("it is refused", || async { host.note("asks").await.contains("fanfare grant asks") }).await;
+    eventually("the reload is rejected", || async { host.note("asks").await.contains("fanfare grant asks") }).await;
     assert_eq!(host.get("/api/asks/who").await.status, 200);
 }
 
 #[tokio::test]
-async fn the_ceiling_is_taken_up() {
+async fn a_changed_ceiling_takes_effect() {
     let host =
         TestHost::empty().and_as("echo", "ceiling").manifest("ceiling", json!({ "limits": { "timeout": "50s" } }));
     let host = host.watched().start().await;
     host.configure(json!({ "limits": { "max": { "timeout": "40s" } } }));
-    eventually("it is refused", || async { host.note("ceiling").await.contains("limits.max.timeout") }).await;
+    eventually("the reload is rejected", || async { host.note("ceiling").await.contains("limits.max.timeout") }).await;
 }
 
 #[tokio::test]
-async fn other_keys_are_named_and_wait_for_a_restart() {
+async fn other_changed_keys_are_named_and_take_effect_after_a_restart() {
     let host = TestHost::empty().and_as("echo", "named").watched().start().await;
     host.configure(json!({
         "calls": { "maxDepth": 7 },
         "modulesDir": "elsewhere",
         "modules": { "named": { "config": { "greeting": "hi" } } },
     }));
-    eventually("it is said", || async {
-        host.log.contains(&["not taken up before a restart: calls.maxDepth, modulesDir"])
+    eventually("the log names the keys", || async {
+        host.log.contains(&["changed settings that take effect after a restart: calls.maxDepth, modulesDir"])
     })
     .await;
-    eventually("the rest is taken up", || async {
+    eventually("the other keys take effect", || async {
         host.run(0, "named", "settings", Value::Null).await == json!({ "greeting": "hi" })
     })
     .await;
 }
 
 #[tokio::test]
-async fn with_faults_the_settings_before_stay() {
+async fn with_faults_the_previous_settings_stay_in_effect() {
     let host = TestHost::empty().and_as("echo", "faulty").watched().start().await;
     let file = host.dir.path().join("fanfare.json");
     host.rename_in(&file, r#"{ "modules": { "faulty": { "confg": {} } } }"#);
-    eventually("the fault is told", || async {
+    eventually("the log names the fault", || async {
         host.log.contains(&["the previous settings stay in effect", "fanfare.json:1:", "confg", "config"])
     })
     .await;
@@ -86,7 +86,7 @@ async fn with_faults_the_settings_before_stay() {
 }
 
 #[tokio::test]
-async fn half_of_it_is_not_taken_for_the_whole() {
+async fn a_half_written_settings_file_is_not_read() {
     let host = TestHost::empty().and_as("echo", "half-config").and_as("echo", "half-beside").watched();
     let host = host.config(json!({ "swap": { "removal": "1m" } })).start().await;
     fs::write(host.dir.path().join("fanfare.json"), r#"{ "modules": { "half-config": { "config": { "gree"#).unwrap();
@@ -97,17 +97,17 @@ async fn half_of_it_is_not_taken_for_the_whole() {
     let file = host.dir.path().join("fanfare.json");
     assert!(
         !host.log.contains(&["the previous settings stay in effect", file.to_str().unwrap()]),
-        "it is not read yet"
+        "the half file is not read"
     );
     host.configure(json!({ "modules": { "half-config": { "config": { "greeting": "hi" } } } }));
-    eventually("the whole of it is", || async {
+    eventually("the complete file is read", || async {
         host.run(0, "half-config", "settings", Value::Null).await == json!({ "greeting": "hi" })
     })
     .await;
 }
 
 #[tokio::test]
-async fn without_it_the_previous_settings_stay_in_effect() {
+async fn without_the_settings_file_the_previous_settings_stay_in_effect() {
     let host = TestHost::empty().and_as("echo", "deleted").config(json!({
         "modules": { "deleted": { "config": { "greeting": "hi" } } },
         "swap": { "removal": "0ms", "poll": "50ms" },
@@ -116,7 +116,7 @@ async fn without_it_the_previous_settings_stay_in_effect() {
     let file = host.dir.path().join("fanfare.json");
     fs::remove_file(&file).unwrap();
     let notes = || async { host.status().await["notes"].to_string() };
-    eventually("it is told", || async { notes().await.contains("fanfare.json") }).await;
+    eventually("the status notes it", || async { notes().await.contains("fanfare.json") }).await;
     assert!(notes().await.contains("the previous settings stay in effect"), "{}", notes().await);
     assert_eq!(host.operate("modules/deleted/reload").await["code"], "refused");
     assert_eq!(host.run(0, "deleted", "settings", Value::Null).await, json!({ "greeting": "hi" }));
@@ -124,7 +124,7 @@ async fn without_it_the_previous_settings_stay_in_effect() {
     let told = host.log.lines(&["the previous settings stay in effect", name]);
     assert_eq!(told.len(), 1, "{told:?}");
     host.configure(json!({ "modules": { "deleted": { "config": { "greeting": "again" } } } }));
-    eventually("it is read again", || async {
+    eventually("the file is read again", || async {
         host.run(0, "deleted", "settings", Value::Null).await == json!({ "greeting": "again" })
     })
     .await;

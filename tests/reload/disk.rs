@@ -1,4 +1,4 @@
-//! Disks that are full, unreadable or gone, and paths where something else is than a file.
+//! Files and folders that are unreadable, missing or of the wrong kind.
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 
 use super::*;
 
-/// Much longer than what is answered at once takes, and than no test may take that waits for ever.
+/// Much longer than an immediate answer takes, and short enough to catch a reload that never ends.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
 fn make_irregular(what: &str, path: &Path) {
@@ -22,7 +22,7 @@ fn make_irregular(what: &str, path: &Path) {
 }
 
 #[tokio::test]
-async fn what_is_not_a_regular_file_is_refused_at_once() {
+async fn a_path_that_is_not_a_regular_file_is_rejected_at_once() {
     let host = TestHost::with("echo").config(json!({ "swap": { "removal": "1m", "patience": "1h" } })).start().await;
     assert_eq!(host.count("worker-0", "echo").await, 1);
     for file in ["echo.wasm", "module.json"] {
@@ -35,7 +35,7 @@ async fn what_is_not_a_regular_file_is_refused_at_once() {
                 let one = host.operate("modules/echo/reload").await;
                 (one, host.operate("reload").await)
             };
-            let (one, all) = tokio::time::timeout(AT_ONCE, both).await.expect("reloads end");
+            let (one, all) = tokio::time::timeout(AT_ONCE, both).await.expect("both reloads end");
             for why in [&one["detail"], &all[0]["reason"]] {
                 let why = why.as_str().unwrap_or_default();
                 assert!(why.contains(file) && why.contains(&format!("is not a file but {what}")), "{one} {all}");
@@ -52,8 +52,8 @@ async fn what_is_not_a_regular_file_is_refused_at_once() {
     assert_eq!(host.operate("modules/echo/reload").await["outcome"], "swapped");
 }
 
-/// Puts a link to itself in the place of a file or folder: it exists, and nobody can look at it.
-fn loop_in_place_of(path: &Path) -> PathBuf {
+/// Replaces a file or folder with a link to itself, which exists and cannot be read.
+fn replace_with_loop(path: &Path) -> PathBuf {
     let away = path.with_extension("away");
     fs::rename(path, &away).unwrap();
     symlink(path, path).unwrap();
@@ -66,26 +66,26 @@ fn put_back(path: &Path, away: PathBuf) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_looked_at_was_not_removed() {
+async fn a_module_that_cannot_be_read_is_not_removed() {
     let host = TestHost::empty().and_as("echo", "looped").watched();
     let host = host.config(json!({ "swap": { "removal": "0ms", "poll": "50ms" } })).start().await;
     let folder = host.folder("looped");
     for (round, path) in (1..).zip([folder.clone(), folder.join("module.json"), folder.join("echo.wasm")]) {
         assert_eq!(host.count("worker-0", "looped").await, round, "the same instance");
         let away = match path == folder {
-            // Its own name with another ending would be a module.
+            // A folder next to it would be a module.
             true => {
                 let away = host.dir.path().join("away");
                 fs::rename(&path, &away).unwrap();
                 symlink(&path, &path).unwrap();
                 away
             }
-            false => loop_in_place_of(&path),
+            false => replace_with_loop(&path),
         };
-        eventually("it is told", || async { host.note("looped").await.contains("cannot be read") }).await;
+        eventually("the status notes it", || async { host.note("looped").await.contains("cannot be read") }).await;
         assert_eq!(host.operate("modules/looped/reload").await["code"], "refused");
         put_back(&path, away);
-        eventually("nothing is left to note", || async { host.note("looped").await.is_empty() }).await;
+        eventually("the note is removed", || async { host.note("looped").await.is_empty() }).await;
     }
 }
 
@@ -95,34 +95,34 @@ async fn modules_keep_serving_while_their_folder_cannot_be_read() {
     let host = host.config(json!({ "swap": { "removal": "0ms", "poll": "50ms" } })).start().await;
     assert_eq!(host.count("worker-0", "unlisted").await, 1);
     let modules = host.dir.path().join("modules");
-    let away = loop_in_place_of(&modules);
+    let away = replace_with_loop(&modules);
     let notes = || async { host.status().await["notes"].to_string() };
-    eventually("it is told", || async { notes().await.contains("modulesDir") }).await;
+    eventually("the status notes it", || async { notes().await.contains("modulesDir") }).await;
     assert_eq!(host.operate("modules/unlisted/reload").await["code"], "refused");
     assert_eq!(host.count("worker-0", "unlisted").await, 2, "the same instance");
     put_back(&modules, away);
-    eventually("it is told no more", || async { notes().await == "[]" }).await;
-    eventually("nor of the module", || async { host.note("unlisted").await.is_empty() }).await;
+    eventually("the notice is removed", || async { notes().await == "[]" }).await;
+    eventually("the module's note is removed", || async { host.note("unlisted").await.is_empty() }).await;
     assert_eq!(host.count("worker-0", "unlisted").await, 3, "the same instance");
-    let told = host.log.lines(&[modules.to_str().unwrap(), "cannot be read, what is loaded keeps serving"]);
+    let told = host.log.lines(&[modules.to_str().unwrap(), "cannot be read, loaded modules keep serving"]);
     assert_eq!(told.len(), 1, "{told:?}");
 }
 
 #[tokio::test]
-async fn a_file_in_place_of_a_folder_removes_its_module_only_when_it_is_gone_too() {
+async fn a_file_in_place_of_a_folder_does_not_remove_the_module_until_the_file_is_removed() {
     let host = TestHost::empty().and_as("echo", "replaced").watched();
     let host = host.config(json!({ "swap": { "removal": "0ms", "poll": "50ms" } })).start().await;
     let folder = host.folder("replaced");
     fs::rename(&folder, host.dir.path().join("away")).unwrap();
     fs::write(&folder, "no folder").unwrap();
-    eventually("it is told", || async { host.note("replaced").await.contains("cannot be read") }).await;
+    eventually("the status notes it", || async { host.note("replaced").await.contains("cannot be read") }).await;
     assert_eq!(host.get("/api/replaced/who").await.status, 200);
     fs::remove_file(&folder).unwrap();
-    eventually("it is gone", || async { host.get("/api/replaced/who").await.status == 404 }).await;
+    eventually("the module is removed", || async { host.get("/api/replaced/who").await.status == 404 }).await;
 }
 
 #[tokio::test]
-async fn a_start_names_a_folder_that_it_cannot_look_into() {
+async fn a_start_reports_a_folder_that_it_cannot_read() {
     let host = TestHost::with("echo");
     let host = host.file("modules/file", "no module");
     let started = host.start().await;
@@ -135,13 +135,13 @@ async fn a_start_names_a_folder_that_it_cannot_look_into() {
     assert_eq!(status["modules"].as_array().unwrap().len(), 2, "a file is not a module: {status}");
 }
 
-/// A host whose own folder no other test uses.
+/// A host with a `stateDir` of its own.
 async fn with_own_state() -> Started {
     TestHost::with("echo").config(json!({ "stateDir": "own" })).start().await
 }
 
 #[tokio::test]
-async fn a_state_folder_that_is_removed_is_made_again() {
+async fn a_removed_state_folder_is_created_again() {
     let host = with_own_state().await;
     let state = host.dir.path().join("own");
     fs::remove_dir_all(&state).unwrap();
@@ -151,7 +151,7 @@ async fn a_state_folder_that_is_removed_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_state_folder_that_cannot_be_used_is_named_and_not_the_component() {
+async fn an_unusable_state_folder_is_reported_instead_of_the_component() {
     let host = with_own_state().await;
     let state = host.dir.path().join("own");
     fs::remove_dir_all(&state).unwrap();

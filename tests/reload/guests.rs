@@ -1,4 +1,4 @@
-//! Reloads that guests ask for.
+//! Reloads that guests request.
 
 use super::*;
 
@@ -21,7 +21,7 @@ async fn a_guest_with_the_grant_renews_a_module() {
 }
 
 #[tokio::test]
-async fn without_it_is_forbidden() {
+async fn without_the_grant_a_reload_is_forbidden() {
     let host = TestHost::with("ungranted").start().await;
     for module in [json!("ungranted"), Value::Null] {
         let refused = host.post("/api/ungranted/reload", module.to_string()).await;
@@ -31,7 +31,7 @@ async fn without_it_is_forbidden() {
 }
 
 #[tokio::test]
-async fn it_may_name_all_modules_but_none_that_is_not_there() {
+async fn a_guest_may_reload_all_modules_but_no_unknown_one() {
     let rights = json!({ "reload": true });
     let host = TestHost::with("ungranted").and("echo").manifest("ungranted", json!({ "capabilities": rights }));
     let host = host.grant("ungranted", rights).start().await;
@@ -41,11 +41,11 @@ async fn it_may_name_all_modules_but_none_that_is_not_there() {
     let outside = host.post("/api/ungranted/reload", "\"../echo\"").await;
     assert_eq!(outside.json()["code"], "not-found", "{}", outside.text());
     assert_eq!(host.post("/api/ungranted/reload", "null").await.status, 200);
-    eventually("the other one is new", || async { host.count("worker-0", "echo").await == 1 }).await;
+    eventually("the other module has a new instance", || async { host.count("worker-0", "echo").await == 1 }).await;
 }
 
 #[tokio::test]
-async fn a_startup_cannot_ask() {
+async fn a_startup_cannot_request_a_reload() {
     let rights = json!({ "reload": true });
     let host = TestHost::with("startup")
         .manifest("startup", json!({ "capabilities": rights, "config": { "mode": "reloads" } }));
@@ -55,7 +55,7 @@ async fn a_startup_cannot_ask() {
 }
 
 #[tokio::test]
-async fn what_guests_ask_for_does_not_pile_up() {
+async fn requests_of_guests_do_not_accumulate() {
     use fanfare::tooling::Reloads as _;
     let host = TestHost::with("echo").start().await;
     let swapper = host.running().swapper();

@@ -1,15 +1,15 @@
-//! No module waits for what another one prepares, and a rollback waits for nothing that is only
-//! being prepared.
+//! No module waits while another one compiles or starts, and a rollback does not wait for a reload
+//! that is only preparing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 
-use super::canary::on_trial;
+use super::canary::canary_manifest;
 use super::*;
 use crate::harness::{section, source_of, vector};
 
-/// `echo` as nobody has compiled it before.
+/// `echo` with a new digest, so that it has to be compiled.
 fn never_compiled() -> Vec<u8> {
     let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
@@ -17,23 +17,23 @@ fn never_compiled() -> Vec<u8> {
     [component, section(0, [name, format!("{}-{now}", std::process::id()).into_bytes()].concat())].concat()
 }
 
-/// A reload, while the test goes on.
+/// Starts a reload in the background.
 fn reloading(host: &Started, module: &str) -> JoinHandle<Result<Reloaded, SwapError>> {
-    tokio::spawn(host.running().swapper().reload(module, Want::CHANGE))
+    tokio::spawn(host.running().swapper().reload(module, ReloadOptions::CHANGE))
 }
 
-/// A reload, a trial that fails, and a rollback of `echo`.
-async fn everything_else_goes_on(host: &Started) {
+/// Runs a reload, a rollback and a failing canary of `echo`.
+async fn echo_is_not_delayed(host: &Started) {
     let before = host.generations("echo").await;
     host.put_manifest("echo", &with_route("new"));
-    let swapped = host.reload_with("echo", Want::CHANGE).await.unwrap();
+    let swapped = host.reload_with("echo", ReloadOptions::CHANGE).await.unwrap();
     assert_eq!(json!(swapped.outcome), "swapped");
     let back = host.operate("modules/echo/rollback").await;
     assert_eq!((&back["generation"], &back["pinned"]), (&before[0], &json!(true)), "{back}");
-    host.put_manifest("echo", &on_trial("newer", "1m", 0));
-    let trial = host.try_out("echo").await;
+    host.put_manifest("echo", &canary_manifest("newer", "1m", 0));
+    let canary = host.start_canary("echo").await;
     host.fail(0, "echo").await;
-    let Err(why) = trial.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
+    let Err(why) = canary.await.unwrap().map_err(|error| error.to_string()) else { panic!("the reload succeeded") };
     assert!(why.contains("1 calls failed"), "{why}");
     assert_eq!(host.generations("echo").await, before);
 }
@@ -46,15 +46,15 @@ async fn gated() -> Started {
 async fn compiling(host: &Started) -> JoinHandle<Result<Reloaded, SwapError>> {
     host.rename_in(&host.folder("gated").join("echo.wasm"), never_compiled());
     let reload = reloading(host, "gated");
-    eventually("it compiles", || async { host.dir.path().join("reached").exists() }).await;
+    eventually("the compiler runs", || async { host.dir.path().join("reached").exists() }).await;
     reload
 }
 
 #[tokio::test]
-async fn no_module_waits_for_another_ones_compiling() {
+async fn no_module_waits_while_another_one_compiles() {
     let host = gated().await;
     let compiles = compiling(&host).await;
-    everything_else_goes_on(&host).await;
+    echo_is_not_delayed(&host).await;
     assert!(!compiles.is_finished());
     host.dir.write("open", "");
     assert_eq!(json!(compiles.await.unwrap().unwrap().outcome), "swapped");
@@ -67,8 +67,7 @@ async fn components_are_compiled_one_after_another() {
     let first = compiling(&host).await;
     host.rename_in(&host.folder("echo").join("echo.wasm"), never_compiled());
     let second = reloading(&host, "echo");
-    // Its place is free while it waits, and a rollback says at once that there is nothing to go
-    // back to.
+    // The waiting reload does not hold the lock: a rollback is answered at once.
     let back = host.operate("modules/echo/rollback").await;
     assert_eq!(back["code"], "refused", "{back}");
     for _ in 0..50 {
@@ -81,20 +80,20 @@ async fn components_are_compiled_one_after_another() {
 }
 
 #[tokio::test]
-async fn a_rollback_does_not_wait_until_its_module_is_compiled() {
+async fn a_rollback_does_not_wait_while_its_module_compiles() {
     let host = gated().await;
     let before = host.generations("gated").await;
     host.put_manifest("gated", &with_route("new"));
-    assert!(host.reload_with("gated", Want::CHANGE).await.is_ok());
+    assert!(host.reload_with("gated", ReloadOptions::CHANGE).await.is_ok());
     let compiles = compiling(&host).await;
     let back = host.operate("modules/gated/rollback").await;
     assert_eq!((&back["generation"], &back["pinned"]), (&before[0], &json!(true)), "{back}");
-    let Err(why) = compiles.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
-    assert!(why.contains("a rollback of the module was asked for meanwhile"), "{why}");
+    let Err(why) = compiles.await.unwrap().map_err(|error| error.to_string()) else { panic!("the reload succeeded") };
+    assert!(why.contains("a rollback of the module was requested during the reload"), "{why}");
     assert_eq!(host.generations("gated").await, before);
 }
 
-/// `snapshot` under these names, whose new generations wait in their startups, and `echo`.
+/// `echo`, and `snapshot` under these names. The new generations of `snapshot` wait in their startups.
 async fn starting(names: &[&str]) -> (Started, Vec<JoinHandle<Result<Reloaded, SwapError>>>) {
     let rights = json!({ "rpc": ["waits"] });
     let host = TestHost::waits_for(&[]).and("echo").limit("waits", "timeout", "60s");
@@ -122,7 +121,7 @@ async fn starting(names: &[&str]) -> (Started, Vec<JoinHandle<Result<Reloaded, S
 #[tokio::test]
 async fn no_module_waits_for_the_startups_of_others() {
     let (host, reloads) = starting(&["one", "two", "three", "four", "five"]).await;
-    everything_else_goes_on(&host).await;
+    echo_is_not_delayed(&host).await;
     assert!(reloads.iter().all(|reload| !reload.is_finished()));
     for worker in [0, 1] {
         host.run(worker, "waits", "release", Value::Null).await;
@@ -138,14 +137,14 @@ async fn a_rollback_does_not_wait_for_the_startups_of_its_module() {
     let starts = reloads.remove(0);
     let serves = host.generations("snapshot").await;
     let back = host.operate("modules/snapshot/rollback").await;
-    assert_eq!(back["code"], "refused", "there is nothing to go back to: {back}");
-    let Err(why) = starts.await.unwrap().map_err(|error| error.to_string()) else { panic!("it was taken") };
-    assert!(why.contains("a rollback of the module was asked for meanwhile"), "{why}");
+    assert_eq!(back["code"], "refused", "no previous generation is retained: {back}");
+    let Err(why) = starts.await.unwrap().map_err(|error| error.to_string()) else { panic!("the reload succeeded") };
+    assert!(why.contains("a rollback of the module was requested during the reload"), "{why}");
     assert_eq!(host.generations("snapshot").await, serves);
 }
 
 #[tokio::test]
-async fn many_modules_are_reloaded_at_once_and_each_ends() {
+async fn many_modules_can_be_reloaded_at_once() {
     let names: Vec<String> = (0..12).map(|index| format!("echo-{index}")).collect();
     let host = names.iter().fold(TestHost::empty(), |host, name| host.and_as("echo", name)).start().await;
     let all = host.operate("reload").await;

@@ -1,4 +1,4 @@
-//! What a reload comes to.
+//! Outcomes of reloads, and how requests share a run.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use super::*;
 use crate::harness::{Connection, Gate};
 
 #[tokio::test]
-async fn what_is_there_already_is_unchanged() {
+async fn an_unchanged_folder_is_reported_as_unchanged() {
     let host = TestHost::with("echo").start().await;
     assert_eq!(host.count("worker-0", "echo").await, 1);
-    let unchanged = host.reload_with("echo", Want::CHANGE).await.unwrap();
+    let unchanged = host.reload_with("echo", ReloadOptions::CHANGE).await.unwrap();
     assert_eq!((unchanged.outcome, unchanged.from), (ReloadOutcome::Unchanged, None));
     assert_eq!(host.count("worker-0", "echo").await, 2, "the same instance");
-    let renewed = host.reload_with("echo", Want::RENEW).await.unwrap();
+    let renewed = host.reload_with("echo", ReloadOptions::RENEW).await.unwrap();
     assert_eq!((renewed.outcome, renewed.from), (ReloadOutcome::Swapped, renewed.generation));
     assert_eq!(host.count("worker-0", "echo").await, 1, "a new one");
 }
 
 #[tokio::test]
-async fn who_asks_during_a_run_shares_the_next() {
+async fn requests_during_a_run_share_the_next_one() {
     let starts = Arc::new(AtomicUsize::new(0));
     let startup = |call: &fanfare::tooling::Call| {
         matches!(&call.trigger, Trigger::Startup { reason: fanfare::tooling::StartupReason::Swap, .. })
@@ -38,25 +38,25 @@ async fn who_asks_during_a_run_shares_the_next() {
     });
     let host = TestHost::with("startup").workers(1).probe(probe).start().await;
     let swapper = host.running().swapper();
-    let first = tokio::spawn(swapper.reload("startup", Want::RENEW));
+    let first = tokio::spawn(swapper.reload("startup", ReloadOptions::RENEW));
     eventually("the first run has begun", || async { gate.reached() == 1 }).await;
     let mut manifest: Value =
         serde_json::from_slice(&fs::read(host.folder("startup").join("module.json")).unwrap()).unwrap();
     manifest["config"] = json!({ "other": 1 });
     host.put_manifest("startup", &manifest);
-    let rest: Vec<_> = (0..5).map(|_| tokio::spawn(swapper.reload("startup", Want::RENEW))).collect();
+    let rest: Vec<_> = (0..5).map(|_| tokio::spawn(swapper.reload("startup", ReloadOptions::RENEW))).collect();
     gate.open();
     let first = first.await.unwrap().unwrap();
-    assert_eq!(first.from, first.generation, "what was there when it began");
+    assert_eq!(first.from, first.generation, "it loads the folder as it was when it started");
     for ended in rest {
         let ended = ended.await.unwrap().unwrap();
         assert_eq!((&ended.from, ended.generation != first.generation), (&first.generation, true));
     }
-    assert_eq!(starts.load(Ordering::Acquire), 2, "two runs for six who asked");
+    assert_eq!(starts.load(Ordering::Acquire), 2, "six requests share two runs");
 }
 
 #[tokio::test]
-async fn a_bare_reload_is_of_every_module() {
+async fn a_reload_without_a_module_reloads_every_module() {
     let host = TestHost::with("echo").and_as("echo", "second").and_as("echo", "broken").start().await;
     for module in ["echo", "second", "broken"] {
         assert_eq!(host.count("worker-0", module).await, 1);
@@ -72,7 +72,7 @@ async fn a_bare_reload_is_of_every_module() {
     assert_eq!(outcomes, [("broken", "refused"), ("echo", "swapped"), ("second", "swapped")]);
     assert!(ends[0]["reason"].as_str().unwrap().contains("did you mean \"routes\""), "{ends}");
     assert_eq!(host.count("worker-0", "echo").await, 1, "renewed");
-    assert_eq!(host.count("worker-0", "broken").await, 2, "served on");
+    assert_eq!(host.count("worker-0", "broken").await, 2, "the previous instance keeps serving");
     for (outcome, count) in [("swapped", 2.0), ("refused", 1.0), ("unchanged", 0.0), ("rolledBack", 0.0)] {
         let label = format!("outcome=\"{outcome}\"");
         assert_eq!(host.metric("fanfare_reloads_total", &[&label]).await, count, "{outcome}");
@@ -80,7 +80,7 @@ async fn a_bare_reload_is_of_every_module() {
 }
 
 #[tokio::test]
-pub async fn the_folder_that_is_gone_is_let_go_after_what_waits() {
+pub async fn a_module_whose_folder_was_removed_answers_its_queued_calls() {
     let host = TestHost::with("snapshot").config(json!({ "swap": { "removal": "0ms" } })).start().await;
     let admin = host.admin;
     let url = "/v1/modules/snapshot/call?target=worker-0&path=block";
@@ -92,22 +92,22 @@ pub async fn the_folder_that_is_gone_is_let_go_after_what_waits() {
     fs::remove_dir_all(host.folder("snapshot")).unwrap();
     assert_eq!(host.operate("modules/snapshot/reload").await["outcome"], "removed");
     assert_eq!(host.get("/api/snapshot/count").await.status, 404);
-    assert_eq!(running.await.unwrap().status, 200, "what ran has its answer");
-    assert_eq!(json_of(&waiting.await.unwrap())["count"], 1, "and what waited");
+    assert_eq!(running.await.unwrap().status, 200, "the running call is answered");
+    assert_eq!(json_of(&waiting.await.unwrap())["count"], 1, "the queued call is answered");
     assert_eq!(host.admin("POST", "/v1/modules/snapshot/reload", "").await.status, 404);
 }
 
 #[tokio::test]
-async fn a_module_that_has_failed_is_renewed_even_when_nothing_has_changed() {
+async fn a_failed_module_is_renewed_even_without_changes() {
     let host = TestHost::with("traps").config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
     host.call("worker-0", "traps", "trap", "").await;
     eventually("it has failed", || async { host.slot("traps", 0).await["state"] == "failed" }).await;
-    let renewed = host.reload_with("traps", Want::CHANGE).await.unwrap();
+    let renewed = host.reload_with("traps", ReloadOptions::CHANGE).await.unwrap();
     assert_eq!(renewed.outcome, ReloadOutcome::Swapped);
     assert_eq!(host.slot("traps", 0).await["state"], "ready");
 }
 
-/// `startup` in one worker, whose next generation stops in its startup until the gate opens.
+/// `startup` in one worker. Its new generation waits in its startup until the gate opens.
 async fn gated() -> (Started, Gate) {
     let gate = Gate::before(is_swap);
     let host = TestHost::with("startup").and("echo").workers(1).probe(gate.probe());
@@ -119,12 +119,12 @@ fn is_swap(call: &fanfare::tooling::Call) -> bool {
 }
 
 #[tokio::test]
-async fn a_folder_that_goes_while_its_reload_waits_for_the_one_before_may_come_back() {
+async fn a_folder_that_is_removed_while_its_reload_waits_may_return() {
     let (host, gate) = gated().await;
     let swapper = host.running().swapper();
-    let other = tokio::spawn(swapper.reload("startup", Want::RENEW));
+    let other = tokio::spawn(swapper.reload("startup", ReloadOptions::RENEW));
     eventually("the other one has begun", || async { gate.reached() == 1 }).await;
-    let reload = tokio::spawn(swapper.reload("startup", Want::CHANGE));
+    let reload = tokio::spawn(swapper.reload("startup", ReloadOptions::CHANGE));
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
@@ -148,22 +148,22 @@ async fn a_folder_that_goes_while_its_reload_waits_for_the_one_before_may_come_b
 }
 
 #[tokio::test]
-async fn who_asks_for_more_gets_it_from_the_run_that_waits() {
+async fn a_waiting_reload_also_fulfils_later_requests() {
     let (host, gate) = gated().await;
     assert_eq!(host.count("worker-0", "echo").await, 1);
     let swapper = host.running().swapper();
-    let other = tokio::spawn(swapper.reload("startup", Want::RENEW));
+    let other = tokio::spawn(swapper.reload("startup", ReloadOptions::RENEW));
     eventually("the other one has begun", || async { gate.reached() == 1 }).await;
-    let (change, renew) = (swapper.reload("echo", Want::CHANGE), swapper.reload("echo", Want::RENEW));
+    let (change, renew) = (swapper.reload("echo", ReloadOptions::CHANGE), swapper.reload("echo", ReloadOptions::RENEW));
     gate.open();
     other.await.unwrap().unwrap();
     assert_eq!(renew.await.unwrap().outcome, ReloadOutcome::Swapped);
-    assert_eq!(change.await.unwrap().outcome, ReloadOutcome::Swapped, "they share it");
+    assert_eq!(change.await.unwrap().outcome, ReloadOutcome::Swapped, "both requests share the run");
     assert_eq!(host.count("worker-0", "echo").await, 1, "a new instance");
 }
 
 #[tokio::test]
-async fn a_folder_that_comes_back_after_its_module_was_let_go_is_served_again() {
+async fn a_folder_that_returns_after_its_module_was_removed_is_loaded_again() {
     let host = TestHost::with("echo").config(json!({ "swap": { "removal": "0ms" } })).start().await;
     let away = host.dir.path().join("away");
     fs::rename(host.folder("echo"), &away).unwrap();
@@ -174,7 +174,7 @@ async fn a_folder_that_comes_back_after_its_module_was_let_go_is_served_again() 
 }
 
 #[tokio::test]
-async fn what_waits_where_no_instance_is_left_is_answered_when_the_module_is_let_go() {
+async fn queued_calls_of_a_removed_module_without_an_instance_are_answered() {
     let host = TestHost::with("traps").workers(1).limit("traps", "timeout", "50s");
     let host = host.config(
         json!({ "swap": { "removal": "0ms" }, "isolate": { "restartBackoff": "1m", "restartBackoffMax": "1m" } }),

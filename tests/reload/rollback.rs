@@ -1,4 +1,4 @@
-//! Generations that are kept, and the way back to them.
+//! Retained generations, rollbacks and pins.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ async fn two_generations() -> Started {
 }
 
 #[tokio::test]
-async fn it_goes_to_the_one_before_and_stays_there_until_the_folder_changes() {
+async fn a_rollback_pins_the_previous_generation_until_the_folder_changes() {
     let host = two_generations().await;
     let back = host.operate("modules/echo/rollback").await;
     assert_eq!((&back["outcome"], &back["pinned"]), (&json!("swapped"), &json!(true)), "{back}");
@@ -29,14 +29,14 @@ async fn it_goes_to_the_one_before_and_stays_there_until_the_folder_changes() {
     assert_eq!((&renewed["generation"], &renewed["pinned"]), (&back["generation"], &json!(true)));
 
     let host = TestHost::empty().again(host.leave().await).start().await;
-    assert_eq!(host.get("/api/echo/one").await.status, 200, "across a restart");
+    assert_eq!(host.get("/api/echo/one").await.status, 200, "after a restart");
     assert!(host.note("echo").await.contains("pinned by a rollback"));
 
     host.put_manifest("echo", &with_route("three"));
     let changed = host.operate("modules/echo/reload").await;
     assert_eq!(changed["pinned"], json!(false), "{changed}");
     assert_eq!(host.get("/api/echo/three").await.status, 200);
-    eventually("nothing is left to note", || async { host.note("echo").await.is_empty() }).await;
+    eventually("the note is removed", || async { host.note("echo").await.is_empty() }).await;
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn an_empty_generation_is_invalid() {
 }
 
 #[tokio::test]
-async fn force_takes_the_folder_again() {
+async fn a_forced_reload_loads_the_folder_again() {
     let host = two_generations().await;
     host.operate("modules/echo/rollback").await;
     let forced = host.operate("modules/echo/reload?force=true").await;
@@ -58,20 +58,20 @@ async fn force_takes_the_folder_again() {
     host.operate("modules/echo/rollback").await;
     let to = forced["generation"].as_str().unwrap();
     let there = host.operate(&format!("modules/echo/rollback?to={to}")).await;
-    assert_eq!(there["pinned"], json!(false), "it is what the folder has: {there}");
+    assert_eq!(there["pinned"], json!(false), "it is the generation in the folder: {there}");
     host.put_manifest("echo", &with_route("three"));
     assert_eq!(host.operate("modules/echo/reload").await["outcome"], "swapped");
 }
 
 #[tokio::test]
-async fn a_pin_outlives_what_writers_do_for_a_moment() {
+async fn a_pin_holds_while_a_file_is_being_written() {
     let host = two_generations().await;
     let back = host.operate("modules/echo/rollback").await;
     let component = host.folder("echo").join("echo.wasm");
     let bytes = fs::read(&component).unwrap();
     fs::write(&component, &bytes[..bytes.len() / 2]).unwrap();
-    let reload = tokio::spawn(host.running().swapper().reload("echo", Want::RENEW));
-    // It has been looked at when a later one of another module is over.
+    let reload = tokio::spawn(host.running().swapper().reload("echo", ReloadOptions::RENEW));
+    // Once a later reload of another module has ended, this one has read the folder.
     fs::create_dir(host.folder("beside")).unwrap();
     for file in ["module.json", "echo.wasm"] {
         fs::copy(crate::harness::source_of("echo").join(file), host.folder("beside").join(file)).unwrap();
@@ -83,7 +83,7 @@ async fn a_pin_outlives_what_writers_do_for_a_moment() {
 }
 
 #[tokio::test]
-async fn a_pinned_generation_that_the_operator_refuses_is_not_left_for_the_folder() {
+async fn a_pinned_generation_without_its_grant_is_not_replaced_by_the_folder() {
     let host = TestHost::empty().and_as("echo", "pinned").watched();
     let host = host.config(json!({ "modules": { "pinned": { "grants": { "rpc": ["flags"] } } } })).start().await;
     let mut asking = with_route("asking");
@@ -94,29 +94,29 @@ async fn a_pinned_generation_that_the_operator_refuses_is_not_left_for_the_folde
     host.until_served("/api/pinned/plain").await;
     host.operate("modules/pinned/rollback").await;
     host.configure(json!({ "modules": {} }));
-    eventually("it is refused", || async { host.note("pinned").await.contains("fanfare grant pinned") }).await;
-    assert!(host.note("pinned").await.contains("`fanfare reload --force` takes what is in the folder"));
+    eventually("the reload is rejected", || async { host.note("pinned").await.contains("fanfare grant pinned") }).await;
+    assert!(host.note("pinned").await.contains("`fanfare reload --force` loads the folder instead"));
     assert_eq!(host.get("/api/pinned/asking").await.status, 200);
     assert_eq!(host.get("/api/pinned/plain").await.status, 404);
 }
 
 #[tokio::test]
-async fn three_are_kept_and_each_can_be_named() {
+async fn three_generations_are_retained_and_each_can_be_named() {
     let host = two_generations().await;
     let first = host.operate("modules/echo/rollback").await;
     let further = host.operate("modules/echo/rollback").await;
-    assert_ne!(first["generation"], further["generation"], "one further back");
-    assert_eq!(host.get("/api/echo/echo").await.status, 405, "the one of the start");
+    assert_ne!(first["generation"], further["generation"], "the second rollback goes one further back");
+    assert_eq!(host.get("/api/echo/echo").await.status, 405, "the generation of the start");
     let none = host.operate("modules/echo/rollback").await;
     assert!(
-        none["detail"].as_str().unwrap().contains("none before the one that serves; kept are, the newest first: "),
+        none["detail"].as_str().unwrap().contains("has no previous generation; retained generations, newest first: "),
         "{none}"
     );
     let to = first["generation"].as_str().unwrap();
     let named = host.operate(&format!("modules/echo/rollback?to={to}")).await;
     assert_eq!(named["generation"], first["generation"]);
     let unknown = host.operate("modules/echo/rollback?to=zzz").await;
-    assert!(unknown["detail"].as_str().unwrap().contains("no zzz"), "{unknown}");
+    assert!(unknown["detail"].as_str().unwrap().contains("no retained generation zzz"), "{unknown}");
 
     host.put_manifest("echo", &with_route("three"));
     host.operate("modules/echo/reload").await;
@@ -126,7 +126,7 @@ async fn three_are_kept_and_each_can_be_named() {
 }
 
 #[tokio::test]
-async fn one_that_was_tampered_with_is_not_taken() {
+async fn a_tampered_generation_is_rejected() {
     let host = two_generations().await;
     let folder = host.dir.path().join("state/generations/echo");
     for entry in fs::read_dir(&folder).unwrap() {
@@ -141,7 +141,7 @@ async fn one_that_was_tampered_with_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_start_with_something_broken_serves_the_last_good_one() {
+async fn a_start_with_a_broken_folder_serves_the_last_good_generation() {
     let host = two_generations().await;
     let dir = host.leave().await;
     dir.write("modules/echo/module.json", "{ broken");
@@ -158,7 +158,7 @@ async fn a_start_with_something_broken_serves_the_last_good_one() {
     dir.write("modules/echo/module.json", with_route("two").to_string());
     fs::remove_file(dir.path().join("modules/echo/echo.wasm")).unwrap();
     let host = TestHost::empty().again(dir).start().await;
-    assert_eq!(host.get("/api/echo/two").await.status, 200, "without its component too");
+    assert_eq!(host.get("/api/echo/two").await.status, 200, "the same without the component");
     host.put_manifest("echo", &with_route("three"));
     fs::copy(crate::harness::source_of("echo").join("echo.wasm"), host.folder("echo").join("echo.wasm")).unwrap();
     host.operate("modules/echo/reload").await;
@@ -166,7 +166,7 @@ async fn a_start_with_something_broken_serves_the_last_good_one() {
 }
 
 #[tokio::test]
-async fn what_was_refused_is_not_kept() {
+async fn a_rejected_generation_is_not_retained() {
     let host = two_generations().await;
     host.put_manifest("echo", &json!({ "component": "echo.wasm", "routes": [{ "path": "x", "handler": "nothing" }] }));
     assert_eq!(host.operate("modules/echo/reload").await["code"], "refused");
@@ -177,18 +177,18 @@ async fn what_was_refused_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_refused_does_not_end_it() {
+async fn a_rejected_folder_does_not_end_a_pin() {
     let host = two_generations().await;
     host.operate("modules/echo/rollback").await;
     host.rename_in(&host.folder("echo").join("module.json"), "{ broken");
     assert_eq!(host.operate("modules/echo/reload?force=true").await["code"], "refused");
     let host = TestHost::empty().again(host.leave().await).start().await;
-    assert_eq!(host.get("/api/echo/one").await.status, 200, "what served before the restart");
+    assert_eq!(host.get("/api/echo/one").await.status, 200, "the generation that served before the restart");
     assert_eq!(host.get("/api/echo/two").await.status, 404);
 }
 
 #[tokio::test]
-async fn what_starts_later_is_kept_and_what_never_served_is_not() {
+async fn a_generation_is_retained_once_it_has_served() {
     let failing = json!({ "config": { "mode": "fails" } });
     let host = TestHost::empty().and_as("startup", "first").manifest("first", failing.clone());
     let host =
@@ -204,7 +204,7 @@ async fn what_starts_later_is_kept_and_what_never_served_is_not() {
     }
     for module in ["first", "next"] {
         let none = host.operate(&format!("modules/{module}/rollback")).await;
-        assert!(none["detail"].as_str().unwrap().contains("kept are, the newest first: none"), "{none}");
+        assert!(none["detail"].as_str().unwrap().contains("retained generations, newest first: none"), "{none}");
     }
     host.put_manifest("last", &with_route("two"));
     let swapped = host.operate("modules/last/reload").await;
@@ -213,7 +213,7 @@ async fn what_starts_later_is_kept_and_what_never_served_is_not() {
 }
 
 #[tokio::test]
-async fn it_holds_when_the_folder_is_again_what_it_was() {
+async fn a_pin_holds_when_the_folder_returns_to_what_it_was() {
     let host = two_generations().await;
     let back = host.operate("modules/echo/rollback").await;
     host.put_manifest("echo", &json!({ "component": "echo.wasm", "routes": [{ "path": "x", "handler": "nothing" }] }));

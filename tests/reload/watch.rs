@@ -1,4 +1,4 @@
-//! Changes on disk, however they are made.
+//! Changes on disk, in all the ways that programs make them.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -11,13 +11,13 @@ async fn watched(name: &str) -> Started {
     TestHost::empty().and_as("echo", name).watched().start().await
 }
 
-/// `echo` once more, for [`look_around`].
-fn and_beside(host: TestHost) -> TestHost {
+/// Adds `echo` as a second module, for [`until_scanned`].
+fn with_second(host: TestHost) -> TestHost {
     host.and_as("echo", "beside")
 }
 
-/// Waits until the watcher has looked after all that was done so far: what is changed later is taken up, twice.
-async fn look_around(host: &Started) {
+/// Waits until the watcher has scanned all earlier changes. It has once it has loaded two later changes.
+async fn until_scanned(host: &Started) {
     for path in ["one", "two"] {
         host.put_manifest("beside", &with_route(path));
         host.until_served(&format!("/api/beside/{path}")).await;
@@ -25,7 +25,7 @@ async fn look_around(host: &Started) {
 }
 
 #[tokio::test]
-async fn a_file_written_in_place_is_taken_up() {
+async fn a_file_that_is_written_in_place_is_loaded() {
     let host = watched("in-place").await;
     fs::write(host.folder("in-place").join("module.json"), with_route("new").to_string()).unwrap();
     host.until_served("/api/in-place/new").await;
@@ -33,15 +33,15 @@ async fn a_file_written_in_place_is_taken_up() {
 }
 
 #[tokio::test]
-async fn a_file_renamed_over_another_is_taken_up() {
+async fn a_file_that_is_renamed_over_another_is_loaded() {
     let host = watched("renamed").await;
     let flags = fs::read(source_of("flags").join("flags.wasm")).unwrap();
     host.rename_in(&host.folder("renamed").join("echo.wasm"), flags);
-    eventually("a component without these handlers is refused", || async {
+    eventually("a component without these handlers is rejected", || async {
         host.note("renamed").await.contains("must be a handler of the component")
     })
     .await;
-    assert_eq!(host.get("/api/renamed/who").await.status, 200, "what served serves on");
+    assert_eq!(host.get("/api/renamed/who").await.status, 200, "the previous generation keeps serving");
     host.put_manifest(
         "renamed",
         &json!({
@@ -50,12 +50,12 @@ async fn a_file_renamed_over_another_is_taken_up() {
         }),
     );
     host.until_served("/api/renamed/").await;
-    eventually("nothing is left to note", || async { host.note("renamed").await.is_empty() }).await;
+    eventually("the note is removed", || async { host.note("renamed").await.is_empty() }).await;
 }
 
 #[tokio::test]
-async fn half_a_file_is_not_taken_for_the_whole() {
-    let host = and_beside(TestHost::empty().and_as("echo", "halves")).watched();
+async fn a_half_written_file_is_not_loaded() {
+    let host = with_second(TestHost::empty().and_as("echo", "halves")).watched();
     let host = host.config(json!({ "swap": { "settle": "0ms", "removal": "1m" } })).start().await;
     let before = host.generation("halves").await;
     let component = fs::read(source_of("flags").join("flags.wasm")).unwrap();
@@ -63,7 +63,7 @@ async fn half_a_file_is_not_taken_for_the_whole() {
     let mut file = File::create(host.folder("halves").join("echo.wasm")).unwrap();
     file.write_all(first).unwrap();
     fs::write(host.folder("halves").join("module.json"), r#"{ "component": "echo.wasm", "ro"#).unwrap();
-    look_around(&host).await;
+    until_scanned(&host).await;
     assert_eq!(host.generation("halves").await, before);
     assert_eq!(host.get("/api/halves/who").await.status, 200);
     file.write_all(second).unwrap();
@@ -71,11 +71,11 @@ async fn half_a_file_is_not_taken_for_the_whole() {
         json!({ "component": "echo.wasm", "routes": [{ "method": "get", "path": "all", "handler": "all" }] });
     fs::write(host.folder("halves").join("module.json"), manifest.to_string()).unwrap();
     host.until_served("/api/halves/all").await;
-    assert!(host.log.lines(&["halves", "refused"]).is_empty(), "{:?}", host.log.lines(&["halves", "refused"]));
+    assert!(host.log.lines(&["halves", "rejected"]).is_empty(), "{:?}", host.log.lines(&["halves", "rejected"]));
 }
 
 #[tokio::test]
-async fn a_folder_that_appears_is_served_and_one_that_goes_is_let_go() {
+async fn a_new_folder_is_loaded_and_a_removed_one_is_removed() {
     let host = watched("stays").await;
     let new = host.folder("appears");
     fs::create_dir(&new).unwrap();
@@ -83,14 +83,14 @@ async fn a_folder_that_appears_is_served_and_one_that_goes_is_let_go() {
     fs::copy(source_of("echo").join("module.json"), new.join("module.json")).unwrap();
     host.until_served("/api/appears/who").await;
     fs::remove_dir_all(&new).unwrap();
-    eventually("it is gone", || async { host.get("/api/appears/who").await.status == 404 }).await;
+    eventually("the module is removed", || async { host.get("/api/appears/who").await.status == 404 }).await;
     let status = host.status().await;
     assert_eq!(status["modules"].as_array().unwrap().len(), 1, "{status}");
     assert_eq!(host.get("/api/stays/who").await.status, 200);
 }
 
 #[tokio::test]
-async fn a_folder_deleted_and_made_again_is_never_let_go() {
+async fn a_folder_that_is_deleted_and_created_again_keeps_serving() {
     let host = TestHost::empty().and_as("echo", "reborn").watched();
     let host = host.config(json!({ "swap": { "removal": "1m" } })).start().await;
     let folder = host.folder("reborn");
@@ -102,7 +102,7 @@ async fn a_folder_deleted_and_made_again_is_never_let_go() {
     fs::write(folder.join("module.json"), with_route("new").to_string()).unwrap();
     fs::copy(source_of("echo").join("echo.wasm"), folder.join("echo.wasm")).unwrap();
     host.until_served("/api/reborn/new").await;
-    assert!(!host.log.contains(&["reborn", "not served any more"]));
+    assert!(!host.log.contains(&["reborn", "module removed"]));
 }
 
 #[tokio::test]
@@ -127,31 +127,31 @@ async fn a_link_that_is_switched_is_followed() {
     host.until_served("/api/linked/one").await;
     link("v2");
     host.until_served("/api/linked/two").await;
-    look_around(&host).await;
-    // What the link points to is watched now.
+    until_scanned(&host).await;
+    // The target of the link is watched now.
     host.dir.write("versions/v2/module.json", in_bin("three"));
     host.until_served("/api/linked/three").await;
 }
 
 #[tokio::test]
-async fn a_component_that_is_a_link_is_followed_to_where_it_is() {
-    let host = and_beside(TestHost::empty().and_as("echo", "linked-component")).watched();
+async fn the_target_of_a_linked_component_is_watched() {
+    let host = with_second(TestHost::empty().and_as("echo", "linked-component")).watched();
     let host = host.config(json!({ "swap": { "settle": "0ms" } })).start().await;
     let component = host.folder("linked-component").join("echo.wasm");
     let target = host.dir.write("builds/echo.wasm", fs::read(&component).unwrap());
     let beside = host.dir.path().join("beside");
     symlink(&target, &beside).unwrap();
     fs::rename(beside, &component).unwrap();
-    look_around(&host).await;
+    until_scanned(&host).await;
     fs::write(&target, fs::read(source_of("flags").join("flags.wasm")).unwrap()).unwrap();
-    eventually("the file behind the link counts", || async {
+    eventually("the change of the target is noticed", || async {
         host.note("linked-component").await.contains("must be a handler")
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_component_that_is_built_later_is_served_then() {
+async fn a_component_that_is_built_later_is_loaded() {
     let host = watched("beside").await;
     let manifest = json!({
         "component": "target/out/echo.wasm",
@@ -161,31 +161,34 @@ async fn a_component_that_is_built_later_is_served_then() {
     eventually("it waits", || async { host.get("/api/later/who").await.status == 503 }).await;
     let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
     fs::create_dir_all(host.folder("later").join("target/out")).unwrap();
-    look_around(&host).await;
+    until_scanned(&host).await;
     host.dir.write("modules/later/target/out/echo.wasm", component);
     host.until_served("/api/later/who").await;
 }
 
 #[tokio::test]
-async fn a_startup_that_traps_refuses_the_generation() {
+async fn a_startup_that_traps_rejects_the_generation() {
     let host = TestHost::empty().and_as("startup", "trapping").watched().start().await;
     let manifest = fs::read_to_string(host.folder("trapping").join("module.json")).unwrap();
     let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
     manifest["config"] = json!({ "mode": "traps", "worker": 1 });
     host.put_manifest("trapping", &manifest);
-    eventually("it is refused", || async { host.note("trapping").await.contains("what is on disk is refused") }).await;
+    eventually("the reload is rejected", || async {
+        host.note("trapping").await.contains("what is on disk is refused")
+    })
+    .await;
     for worker in [0, 1] {
         let started = host.run(worker, "trapping", "started&method=GET", Value::Null).await;
-        assert_eq!(started, json!(["warm StartupReason::Start"]), "the old instance, with its memory");
+        assert_eq!(started, json!(["warm StartupReason::Start"]), "the old instance keeps its memory");
     }
 }
 
-/// `swap.patience`, and `swap.poll`: of changes that come one after another the system tells late.
+/// `swap.patience`, and `swap.poll`, because the system reports a series of changes late.
 #[tokio::test]
-pub async fn files_that_keep_changing_are_read_in_the_end() {
+pub async fn files_that_keep_changing_are_read_after_patience() {
     let host = TestHost::empty().and_as("echo", "restless").watched();
     let host = host.config(json!({ "swap": { "patience": "1s", "settle": "1m", "poll": "50ms" } })).start().await;
-    eventually("it is read as it is", || async {
+    eventually("the folder is read as it is", || async {
         host.put_manifest("restless", &with_route("new"));
         host.get("/api/restless/new").await.status == 200
     })
@@ -194,11 +197,11 @@ pub async fn files_that_keep_changing_are_read_in_the_end() {
 
 /// `swap.settle`.
 #[tokio::test]
-pub async fn files_are_read_when_nobody_writes_to_them() {
+pub async fn files_are_read_once_they_have_settled() {
     let host = TestHost::empty().and_as("echo", "settling").and_as("echo", "beside").watched();
     let host = host.config(json!({ "swap": { "settle": "1m" } })).start().await;
     host.put_manifest("settling", &with_route("new"));
-    let reload = tokio::spawn(host.running().swapper().reload("settling", Want::CHANGE));
+    let reload = tokio::spawn(host.running().swapper().reload("settling", ReloadOptions::CHANGE));
     host.put_manifest("beside", &with_route("new"));
     assert_eq!(host.get("/api/settling/new").await.status, 404);
     assert!(!reload.is_finished());
@@ -206,11 +209,11 @@ pub async fn files_are_read_when_nobody_writes_to_them() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_filled_later_is_served() {
+async fn an_empty_folder_that_is_filled_later_is_loaded() {
     let host = watched("beside").await;
     let folder = host.folder("filled");
     fs::create_dir(&folder).unwrap();
-    look_around(&host).await;
+    until_scanned(&host).await;
     for file in ["echo.wasm", "module.json"] {
         fs::copy(source_of("echo").join(file), folder.join(file)).unwrap();
     }
@@ -218,11 +221,11 @@ async fn a_folder_that_is_filled_later_is_served() {
 }
 
 #[tokio::test]
-async fn a_folder_made_anew_is_watched_like_the_one_before() {
+async fn a_folder_that_is_created_again_is_watched() {
     let host = watched("anew").await;
     let folder = host.folder("anew");
     let component = fs::read(folder.join("echo.wasm")).unwrap();
-    // Some file systems give it the number of the one before.
+    // Some file systems give the new folder the inode of the old one.
     fs::remove_dir_all(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("echo.wasm"), component).unwrap();
@@ -233,17 +236,17 @@ async fn a_folder_made_anew_is_watched_like_the_one_before() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_again_as_it_was_renews_nothing() {
-    let host = and_beside(TestHost::empty().and_as("echo", "same")).watched().start().await;
+async fn rewriting_a_file_without_a_change_renews_nothing() {
+    let host = with_second(TestHost::empty().and_as("echo", "same")).watched().start().await;
     assert_eq!(host.count("worker-0", "same").await, 1);
     let file = host.folder("same").join("module.json");
     host.rename_in(&file, fs::read(&file).unwrap());
-    look_around(&host).await;
+    until_scanned(&host).await;
     assert_eq!(host.count("worker-0", "same").await, 2, "the same instance");
 }
 
 #[tokio::test]
-async fn a_folder_of_a_bad_name_is_refused_by_name() {
+async fn a_folder_with_an_invalid_name_is_rejected() {
     let host = watched("beside").await;
     let folder = host.folder("Bad_Name");
     fs::create_dir(&folder).unwrap();
@@ -261,13 +264,13 @@ async fn a_folder_of_a_bad_name_is_refused_by_name() {
     let bad = listed("Bad_Name").await.unwrap();
     assert_eq!(bad["state"], "refused");
     assert!(bad["reason"].as_str().unwrap().contains("rename the folder"), "{bad}");
-    assert!(host.log.contains(&["Bad_Name", "refused", "rename the folder"]));
+    assert!(host.log.contains(&["Bad_Name", "module rejected", "rename the folder"]));
     fs::remove_dir_all(&folder).unwrap();
-    eventually("it is listed no more", || async { listed("Bad_Name").await.is_none() }).await;
+    eventually("it is no longer listed", || async { listed("Bad_Name").await.is_none() }).await;
 }
 
 #[tokio::test]
-async fn a_module_without_its_component_waits_at_once() {
+async fn a_module_without_its_component_is_listed_as_waiting_at_once() {
     let host = TestHost::empty().and_as("echo", "beside").watched();
     let host = host.config(json!({ "swap": { "removal": "1m" } })).start().await;
     fs::create_dir(host.folder("unbuilt")).unwrap();
@@ -283,9 +286,9 @@ async fn a_module_without_its_component_waits_at_once() {
     host.until_served("/api/unbuilt/who").await;
 }
 
-/// Its time of change tells that it is still empty, until that changes.
+/// The watcher does not read a folder again while its modification time shows that it is still empty.
 #[tokio::test]
-async fn a_folder_that_was_empty_for_long_is_served_once_it_is_filled() {
+async fn a_folder_that_was_empty_for_long_is_loaded_once_it_is_filled() {
     let host = TestHost::empty().and_as("echo", "beside");
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
     let host = host.config(json!({ "swap": { "watch": true, "poll": "50ms" } }));

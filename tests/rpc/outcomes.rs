@@ -1,4 +1,4 @@
-//! Every way in which a call ends, as the calling guest sees it.
+//! Every outcome of a call, as the calling guest gets it.
 
 use serde_json::{Value, json};
 
@@ -10,14 +10,14 @@ async fn to(host: &Started, worker: u32, route: &str) -> Value {
 }
 
 #[tokio::test]
-async fn reply() {
+async fn a_reply_arrives() {
     let host = TestHost::waits_for(&["traps"]).start().await;
     let ended = to(&host, 1, "traps/ok").await;
     assert_eq!(ended["ok"]["payload"], "ok");
 }
 
 #[tokio::test]
-async fn a_pass_with_nothing_left_to_go_on_to_is_a_reply() {
+async fn a_pass_without_a_further_handler_is_a_reply() {
     let host = TestHost::waits_for(&["echo"]).limit("echo", "payload", 100).start().await;
     let pass = async |route: &str, payload: Value| {
         host.nested(0, json!({ "route": route, "target": { "worker": 1 }, "payload": payload })).await
@@ -42,7 +42,7 @@ async fn a_pass_with_nothing_left_to_go_on_to_is_a_reply() {
 }
 
 #[tokio::test]
-async fn crashed() {
+async fn a_trap_is_crashed_and_the_next_instance_answers() {
     let host = TestHost::waits_for(&["traps"]).start().await;
     for route in ["traps/trap", "traps/later"] {
         let ended = to(&host, 1, route).await;
@@ -51,28 +51,28 @@ async fn crashed() {
         assert!(message.starts_with("traps (") && message.contains("ended in worker-1 while `"), "{message}");
         assert_eq!(end(&to(&host, 1, "traps/ok").await), "ok", "the next instance answers");
     }
-    assert_eq!(host.slot("waits", 0).await["restarts"], 0, "the caller does not go down with it");
+    assert_eq!(host.slot("waits", 0).await["restarts"], 0, "the caller does not crash");
 }
 
 #[tokio::test]
-async fn unavailable() {
+async fn a_failed_module_is_unavailable() {
     let host = TestHost::waits_for(&["traps"]).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
     to(&host, 1, "traps/trap").await;
-    eventually("it has failed there", || async { host.slot("traps", 1).await["state"] == "failed" }).await;
+    eventually("the module has failed there", || async { host.slot("traps", 1).await["state"] == "failed" }).await;
     let ended = to(&host, 1, "traps/ok").await;
     assert_eq!(end(&ended), "unavailable");
     assert!(message(&ended).starts_with("traps has failed in worker-1: "), "{}", message(&ended));
 }
 
 #[tokio::test]
-async fn timeout() {
+async fn a_call_that_never_ends_times_out() {
     let host = TestHost::waits_for(&["never"]).limit("never", "timeout", "300ms").start().await;
     assert_eq!(end(&to(&host, 1, "never/never").await), "timeout");
     assert_eq!(end(&to(&host, 1, "never/ok").await), "ok");
 }
 
 #[tokio::test]
-async fn forbidden() {
+async fn another_module_without_a_grant_is_forbidden() {
     let host = TestHost::with("ungranted").and("echo").start().await;
     for (handler, ended) in [
         ("nested", host.run(0, "ungranted", "nested", json!({ "route": "echo/echo" })).await),
@@ -82,11 +82,11 @@ async fn forbidden() {
         assert!(message(&ended).contains("`fanfare grant ungranted`"), "{}", message(&ended));
     }
     let own = host.run(0, "ungranted", "nested", json!({ "route": "/own" })).await;
-    assert_eq!(end(&own), "ok", "the own module needs no grant");
+    assert_eq!(end(&own), "ok", "the caller's own module needs no grant");
 }
 
 #[tokio::test]
-async fn overloaded() {
+async fn a_full_mailbox_is_overloaded() {
     let host = TestHost::waits_for(&["serial"]).limit("serial", "mailbox", 1).start().await;
     let hold = async || {
         let mut connection = Connection::open(host.admin).await;
@@ -106,7 +106,7 @@ async fn overloaded() {
 }
 
 #[tokio::test]
-async fn too_deep() {
+async fn a_call_beyond_the_configured_depth_is_too_deep() {
     let host = TestHost::with("deep").config(json!({ "calls": { "maxDepth": 5 } })).start().await;
     let under = host.run(0, "deep", "dive", json!(5)).await;
     assert_eq!(under, json!({ "reached": 5, "end": null }));
@@ -116,7 +116,7 @@ async fn too_deep() {
 }
 
 #[tokio::test]
-async fn sixteen_levels_are_the_default() {
+async fn the_default_depth_is_sixteen() {
     let host = TestHost::with("deep").start().await;
     assert_eq!(host.run(0, "deep", "dive", json!(16)).await["end"], Value::Null);
     let over = host.run(0, "deep", "dive", json!(17)).await;
@@ -135,7 +135,7 @@ async fn calls_that_a_startup_makes_do_not_wait_for_instances_that_are_not_ready
 }
 
 #[tokio::test]
-async fn nor_does_a_gather_that_a_startup_makes_though_it_reaches_every_worker() {
+async fn a_gather_in_a_startup_does_not_wait_for_instances_that_are_not_ready() {
     const WORKERS: u32 = 6;
     let host = TestHost::with("startup").manifest("startup", json!({ "config": { "mode": "gathers" } }));
     let host = host.workers(WORKERS).start().await;
@@ -146,12 +146,12 @@ async fn nor_does_a_gather_that_a_startup_makes_though_it_reaches_every_worker()
         assert!(noted.contains(&json!(format!("worker-{worker} unavailable"))), "{started}");
         assert_eq!(host.slot("startup", worker as usize).await["restarts"], 0);
         let run = || async { host.ended("startup", worker, "broadcast", "ok").await == f64::from(WORKERS) };
-        eventually("the broadcasts of all run there", run).await;
+        eventually("the broadcasts of all workers run there", run).await;
     }
 }
 
 #[tokio::test]
-async fn nor_do_calls_further_down_from_a_startup() {
+async fn nested_calls_of_a_startup_do_not_wait_for_instances_that_are_not_ready() {
     let rights = json!({ "rpc": ["warms"], "broadcast": [] });
     let host = TestHost::with("waits")
         .manifest("waits", json!({ "capabilities": rights }))
@@ -168,7 +168,7 @@ async fn nor_do_calls_further_down_from_a_startup() {
 }
 
 #[tokio::test]
-async fn a_call_of_its_own_module_answers_while_the_caller_waits() {
+async fn a_module_can_call_itself_and_wait() {
     let host = TestHost::waits_for(&[]).start().await;
     assert_eq!(replied(&host.nested(0, json!({ "route": "/who" })).await)["isolate"], "worker-0");
 }

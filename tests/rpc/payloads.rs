@@ -1,4 +1,4 @@
-//! What a call carries arrives as it was sent, and so does what comes back.
+//! Payloads, replies and failures arrive unchanged.
 
 use serde_json::json;
 
@@ -6,9 +6,9 @@ use super::{end, message, replied};
 use crate::harness::{TestHost, json_of};
 
 #[tokio::test]
-async fn the_kind_of_a_payload_is_kept_between_guests() {
+async fn guests_keep_the_kind_of_a_payload() {
     let host = TestHost::waits_for(&["echo"]).start().await;
-    // `relay` sends it to `echo` and replies with what comes back; the content type tells the kind.
+    // `relay` forwards the payload to `echo` and returns the reply. The content type shows its kind.
     let kinds: [(&str, &[u8], Option<&str>, u16); 4] = [
         ("text/plain", b"{ \"as\":  \"it\" , \"was\": 1.0e0 }", Some("text/plain; charset=utf-8"), 200),
         ("application/octet-stream", b"bytes that would be text", Some("application/octet-stream"), 200),
@@ -28,7 +28,7 @@ async fn status_and_payload_of_a_reply_are_kept() {
     let ended = host.nested(0, json!({ "route": "echo/status", "payload": wanted })).await;
     assert_eq!(ended["ok"], json!({ "status": 299, "payload": "made" }));
     let ended = host.nested(0, json!({ "route": "echo/echo" })).await;
-    assert_eq!(ended["ok"], json!({ "status": 0, "payload": null }), "what was left out stays out");
+    assert_eq!(ended["ok"], json!({ "status": 0, "payload": null }), "absent fields stay absent");
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn name_status_and_data_of_a_failure_are_kept() {
 }
 
 #[tokio::test]
-async fn a_payload_as_large_as_allowed_goes_through_and_a_larger_one_is_invalid() {
+async fn a_payload_over_the_limit_of_the_target_is_invalid() {
     let host = TestHost::waits_for(&["echo"]).limit("echo", "payload", 100).start().await;
     let send = async |size: usize| {
         let ended = host.nested(0, json!({ "route": "echo/echo", "payload": "x".repeat(size) })).await;
@@ -52,9 +52,9 @@ async fn a_payload_as_large_as_allowed_goes_through_and_a_larger_one_is_invalid(
 }
 
 #[tokio::test]
-async fn a_caller_sends_no_more_than_its_own_limit() {
+async fn a_payload_over_the_limit_of_the_caller_is_invalid() {
     let host = TestHost::waits_for(&["echo", "counts"]).limit("waits", "payload", 1_000).start().await;
-    // In the body `1e9` is short; what is sent of it is not.
+    // The request body is short, but the guest expands it.
     let send = async |handler: &str, what: &str, count: usize| {
         let body = format!(r#"{{{what},"payload":[{}]}}"#, vec!["1e9"; count].join(","));
         json_of(&host.call("worker-0", "waits", handler, body).await)
@@ -64,12 +64,12 @@ async fn a_caller_sends_no_more_than_its_own_limit() {
         let (under, over) = (send(handler, what, 50).await, send(handler, what, 100).await);
         assert!(under.get("error").is_none(), "{handler}: {under}");
         assert_eq!(end(&over), "invalid", "{handler}: {over}");
-        assert!(message(&over).contains("limits.payload of waits, 1000"), "{handler}: {over}");
+        assert!(message(&over).contains("limits.payload of waits allows 1000"), "{handler}: {over}");
     }
 }
 
 #[tokio::test]
-async fn the_called_one_knows_who_calls_for_whom() {
+async fn the_callee_gets_the_origin_and_the_subdomain() {
     let host = TestHost::waits_for(&["echo"]).config(json!({ "http": { "domain": "example.test" } })).start().await;
     let context = async |wanted: serde_json::Value| {
         let headers = [("host", "acme.example.test"), ("content-type", "application/json")];

@@ -1,4 +1,4 @@
-//! Calls and broadcasts between two nodes, which reach each other through JSON text and nothing else.
+//! Calls and broadcasts between two nodes that exchange JSON text.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use super::{end, message, replied};
 use crate::harness::{Started, TestHost, eventually};
 
-/// The way from one node to the others.
+/// Connects one node to the others.
 #[derive(Default)]
 struct Loopback {
     others: Mutex<Vec<(Peer, Weak<Dispatch>)>>,
-    /// Whether calls get lost on their way.
+    /// Whether calls to other nodes are lost.
     loses: AtomicBool,
 }
 
-/// What arrives when this is sent.
+/// Serialises and deserialises a value, as sending it does.
 fn crossed<T: Serialize + DeserializeOwned>(sent: &T) -> T {
     serde_json::from_str(&serde_json::to_string(sent).unwrap()).unwrap()
 }
@@ -47,26 +47,27 @@ impl Peers for Loopback {
         if self.loses.load(Ordering::Acquire) {
             return Box::pin(std::future::pending());
         }
-        let answered = self.to(node).answer(crossed(&call));
+        let answered = self.to(node).on_peer_call(crossed(&call));
         Box::pin(async move { answered.await.map(|entries| crossed(&entries)).map_err(|error| crossed(&error)) })
     }
 
     fn notify(&self, node: &str, call: PeerCall) -> Result<(), CallError> {
-        // The sender does not hear of it.
-        let _ = self.to(node).accept(crossed(&call));
+        // The sender does not get the result.
+        let _ = self.to(node).on_peer_notify(crossed(&call));
         Ok(())
     }
 
     fn broadcast(&self, broadcast: PeerBroadcast) -> u32 {
         let nodes = self.nodes();
         for peer in &nodes {
-            let _ = self.to(&peer.id).hear(crossed(&broadcast));
+            let _ = self.to(&peer.id).on_peer_broadcast(crossed(&broadcast));
         }
         u32::try_from(nodes.len()).unwrap()
     }
 }
 
-/// Two nodes, `a-1` of the type `alpha` and `b-1` of the type `beta`, and the way from the first to the second.
+/// Two nodes, `a-1` of the server type `alpha` and `b-1` of `beta`, and the connection from the first to
+/// the second.
 async fn two(modules: &[&str], configured: impl Fn(TestHost) -> TestHost) -> (Started, Started, Arc<Loopback>) {
     let ways = [Arc::<Loopback>::default(), Arc::default()];
     let start = async |id: &str, server: &str, way: &Arc<Loopback>| {
@@ -80,7 +81,7 @@ async fn two(modules: &[&str], configured: impl Fn(TestHost) -> TestHost) -> (St
     (a, b, to_b)
 }
 
-fn as_it_is(host: TestHost) -> TestHost {
+fn unchanged(host: TestHost) -> TestHost {
     host
 }
 
@@ -88,14 +89,14 @@ fn on_b(route: &str) -> Value {
     json!({ "route": route, "target": { "node": "b-1" } })
 }
 
-/// A call of `waits` that makes another one there.
+/// A call of `waits` on `b-1` that makes the call `wanted` from there.
 fn through_b(wanted: &Value) -> Value {
     json!({ "route": "waits/nested", "target": { "node": "b-1" }, "payload": wanted })
 }
 
 #[tokio::test]
-async fn a_call_reaches_another_node_with_all_that_it_takes_along() {
-    let (a, _b, _) = two(&["echo"], as_it_is).await;
+async fn a_call_to_another_node_carries_its_context() {
+    let (a, _b, _) = two(&["echo"], unchanged).await;
     for target in [json!({ "node": "b-1" }), json!({ "server": "beta" })] {
         let wanted = json!({ "route": "echo/context", "target": target, "timeoutMs": 700, "subdomain": "acme" });
         let context = replied(&a.nested(1, wanted).await);
@@ -115,8 +116,8 @@ async fn a_call_reaches_another_node_with_all_that_it_takes_along() {
 }
 
 #[tokio::test]
-async fn every_end_of_a_call_comes_back_from_another_node() {
-    let (a, b, to_b) = two(&["echo", "traps"], as_it_is).await;
+async fn every_outcome_of_a_call_returns_from_another_node() {
+    let (a, b, to_b) = two(&["echo", "traps"], unchanged).await;
     let fails = json!({ "name": "no", "message": "not today", "status": 418, "data": "why" });
     let failed = json!({ "route": "echo/fail", "target": { "node": "b-1" }, "payload": fails });
     let failed = a.nested(0, failed).await;
@@ -127,23 +128,23 @@ async fn every_end_of_a_call_comes_back_from_another_node() {
     assert!(message(&crashed).starts_with("traps ("), "{crashed}");
     let missing = a.nested(0, on_b("echo/nothing")).await;
     assert_eq!((end(&missing), message(&missing)), ("not-found", "there is no route echo/nothing"));
-    assert_eq!(end(&a.nested(0, on_b("serial/ok")).await), "forbidden", "the caller's node grants");
+    assert_eq!(end(&a.nested(0, on_b("serial/ok")).await), "forbidden", "the caller's node checks the grants");
 
     let late = json!({ "route": "traps/hold", "target": { "node": "b-1" }, "timeoutMs": 100 });
     assert_eq!(end(&a.nested(0, late.clone()).await), "timeout");
-    eventually("it is late there too", || async {
+    eventually("the call times out on that node too", || async {
         b.metric("fanfare_calls_total", &["module=\"traps\"", "trigger=\"rpc\"", "outcome=\"timeout\""]).await == 1.0
     })
     .await;
     to_b.loses.store(true, Ordering::Release);
-    assert_eq!(end(&a.nested(0, late).await), "timeout", "whatever happens on the way");
+    assert_eq!(end(&a.nested(0, late).await), "timeout", "also when the call is lost");
 
     let elsewhere = json!({ "route": "echo/who", "target": { "node": "c-1" } });
     assert_eq!(message(&a.nested(0, elsewhere).await), "there is no node c-1");
 }
 
 #[tokio::test]
-async fn a_chain_across_nodes_that_comes_back_would_deadlock() {
+async fn a_call_that_returns_to_a_waiting_serial_guest_would_deadlock() {
     let serial = |workers: u32| {
         let rights = json!({ "rpc": ["waits"] });
         move |host: TestHost| {
@@ -156,13 +157,13 @@ async fn a_chain_across_nodes_that_comes_back_would_deadlock() {
     let ended = replied(&a.run(0, "serial", "nested", through_b(&back)).await);
     assert_eq!(end(&ended), "would-deadlock", "{ended}");
     assert!(message(&ended).starts_with("serial in worker-0 runs call "), "{ended}");
-    // One that is not in the chain waits for nobody above it.
+    // A call from outside this chain does not deadlock.
     assert_eq!(end(&replied(&a.nested(0, through_b(&back)).await)), "ok");
     assert_eq!(end(&b.nested(0, back.clone()).await), "ok");
 
     let (a, _b, _) = two(&["serial"], serial(2)).await;
     let ended = replied(&a.run(0, "serial", "nested", through_b(&back)).await);
-    assert_eq!(replied(&ended)["isolate"], "worker-1", "any is another worker: {ended}");
+    assert_eq!(replied(&ended)["isolate"], "worker-1", "any resolves to the other worker: {ended}");
 }
 
 #[tokio::test]
@@ -172,12 +173,12 @@ async fn depth_counts_across_nodes() {
     assert_eq!(end(&replied(&a.nested(0, through_b(&who)).await)), "ok");
     let further = json!({ "route": "waits/nested", "target": { "node": "a-1" }, "payload": who });
     let ended = replied(&replied(&a.nested(0, through_b(&further)).await));
-    assert_eq!(message(&ended), "a call of echo would be 3 calls deep: calls.maxDepth allows 2");
+    assert_eq!(message(&ended), "a call of echo would be 3 calls deep, but calls.maxDepth allows 2");
 }
 
 #[tokio::test]
 async fn groups_reach_other_nodes() {
-    let (a, b, _) = two(&["echo"], as_it_is).await;
+    let (a, b, _) = two(&["echo"], unchanged).await;
     let places = async |group: Value| {
         let entries = a.run(1, "waits", "every", json!({ "route": "echo/who", "group": group })).await;
         let place = |entry: &Value| {
@@ -200,7 +201,7 @@ async fn groups_reach_other_nodes() {
         for worker in [0, 1] {
             let heard =
                 || async { host.run(worker, "waits", "heard&method=GET", Value::Null).await == json!(["note"]) };
-            eventually("it is heard everywhere", heard).await;
+            eventually("the notification arrives everywhere", heard).await;
         }
     }
 }
@@ -220,29 +221,29 @@ async fn a_broadcast_runs_once_in_every_worker_of_every_node() {
     .await;
     let emission = json!({ "name": "wave", "payload": "hello", "subdomain": "acme" });
     let receipt = a.run(0, "waits", "emit", emission).await;
-    assert_eq!(receipt["ok"]["accepted"], 2, "the workers of its own node: {receipt}");
+    assert_eq!(receipt["ok"]["accepted"], 2, "the receipt counts the workers of the own node: {receipt}");
     for host in [&a, &b] {
         for worker in [0, 1] {
             let heard =
                 || async { host.run(worker, "waits", "heard&method=GET", Value::Null).await == json!(["hello"]) };
-            eventually("it is heard everywhere, and once", heard).await;
+            eventually("the broadcast runs once in every worker", heard).await;
         }
     }
     let seen = seen.lock().unwrap().clone();
     assert_eq!(seen.len(), 4, "{seen:?}");
-    assert!(seen.iter().all(|(id, ..)| receipt["ok"]["id"] == *id), "one number everywhere: {seen:?}");
+    assert!(seen.iter().all(|(id, ..)| receipt["ok"]["id"] == *id), "the id is the same everywhere: {seen:?}");
     assert_eq!(seen.iter().filter(|(_, same, _)| *same).count(), 1, "{seen:?}");
     assert!(seen.iter().all(|(.., subdomain)| subdomain.as_deref() == Some("acme")), "{seen:?}");
-    // Across and back each node has its own order.
+    // Each node numbers broadcasts in its own order.
     assert_eq!(b.emit("waits", "wave", "again").await["seq"], 2);
-    eventually("it comes back", || async {
+    eventually("the broadcast arrives on the first node", || async {
         a.run(1, "waits", "heard&method=GET", Value::Null).await == json!(["hello", "again"])
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_comes_from_a_startup_or_a_later_version_is_answered_at_once() {
+async fn calls_from_a_startup_or_of_another_version_are_answered_at_once() {
     let host = TestHost::with("traps").workers(1).config(json!({ "isolate": { "restartBackoff": "1h" } }));
     let host = host.config(json!({ "isolate": { "restartBackoffMax": "1h" } })).start().await;
     let answer = async |version: u8, in_startup: bool| {
@@ -252,16 +253,19 @@ async fn what_comes_from_a_startup_or_a_later_version_is_answered_at_once() {
             "leftMicros": 200_000, "trace": trace, "subdomain": null,
         });
         let call = json!({ "envelope": envelope, "address": { "one": "any" }, "route": "traps/ok", "payload": "none" });
-        let ended = host.running().dispatch().answer(serde_json::from_value(call).unwrap()).await;
+        let ended = host.running().dispatch().on_peer_call(serde_json::from_value(call).unwrap()).await;
         ended.and_then(|mut entries| entries.remove(0).outcome).map_err(|error| error.to_string())
     };
     assert!(answer(1, true).await.is_ok());
-    assert_eq!(answer(2, false).await, Err("this node reads calls of version 1, this is 2".to_owned()));
-    // The first restart is immediate, the next one is not.
+    assert_eq!(
+        answer(2, false).await,
+        Err("the call has version 2 of the envelope, but this node reads only version 1".to_owned())
+    );
+    // The first restart is immediate, the second waits for the backoff.
     for _ in 0..2 {
         host.call("any", "traps", "trap", "").await;
     }
     host.until("traps", 0, "state", "restarting").await;
     assert_eq!(answer(1, true).await, Err("traps is not ready in worker-0".to_owned()));
-    assert_eq!(answer(1, false).await, Err("no answer by the deadline".to_owned()), "it waits");
+    assert_eq!(answer(1, false).await, Err("no answer by the deadline".to_owned()), "the call waits for the restart");
 }

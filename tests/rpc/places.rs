@@ -1,17 +1,17 @@
-//! Where a call goes.
+//! Targets and groups of calls.
 
 use serde_json::{Value, json};
 
 use super::{end, message, replied};
 use crate::harness::{Connection, Gate, Started, TestHost, by_worker, ends, eventually};
 
-/// In which worker a nested call of `/who` ran.
+/// The worker in which a nested call of `/who` ran.
 async fn who(host: &Started, from: u32, target: Value) -> Value {
     replied(&host.nested(from, json!({ "route": "/who", "target": target })).await)["isolate"].clone()
 }
 
 #[tokio::test]
-async fn any_is_the_callers_own_worker_when_that_can_take_it() {
+async fn any_is_the_callers_own_worker_if_it_is_ready() {
     let host = TestHost::waits_for(&[]).workers(3).start().await;
     for from in [0, 1, 2] {
         assert_eq!(who(&host, from, json!("any")).await, format!("worker-{from}"));
@@ -19,27 +19,27 @@ async fn any_is_the_callers_own_worker_when_that_can_take_it() {
 }
 
 #[tokio::test]
-async fn any_is_another_worker_when_the_own_one_has_failed() {
+async fn any_is_another_worker_if_the_module_has_failed_in_the_callers() {
     let host = TestHost::waits_for(&["traps"]).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
     host.call("worker-0", "traps", "trap", "").await;
-    eventually("it has failed there", || async { host.slot("traps", 0).await["state"] == "failed" }).await;
+    eventually("the module has failed there", || async { host.slot("traps", 0).await["state"] == "failed" }).await;
     let ended = host.nested(0, json!({ "route": "traps/who" })).await;
     assert_eq!(replied(&ended)["isolate"], "worker-1");
 }
 
 #[tokio::test]
-async fn any_is_another_worker_while_the_own_one_is_serial_and_busy() {
+async fn any_is_another_worker_while_the_callers_is_serial_and_busy() {
     let host = TestHost::waits_for(&["serial"]).start().await;
     let mut operator = Connection::open(host.admin).await;
     let hold = "/v1/modules/serial/call?target=worker-0&path=hold";
     tokio::spawn(async move { operator.send("POST", hold, &[], "").await });
-    eventually("it is busy", || async { host.slot("serial", 0).await["inFlight"] == 1 }).await;
+    eventually("the instance is busy", || async { host.slot("serial", 0).await["inFlight"] == 1 }).await;
     let ended = host.nested(0, json!({ "route": "serial/who" })).await;
     assert_eq!(replied(&ended)["isolate"], "worker-1");
 }
 
 #[tokio::test]
-async fn a_worker_is_that_worker() {
+async fn a_worker_target_is_that_worker() {
     let host = TestHost::waits_for(&[]).workers(3).start().await;
     for to in [0, 1, 2] {
         assert_eq!(who(&host, 1, json!({ "worker": to })).await, format!("worker-{to}"));
@@ -47,7 +47,7 @@ async fn a_worker_is_that_worker() {
 }
 
 #[tokio::test]
-async fn this_node_and_its_type_are_any_worker_of_it() {
+async fn the_own_node_and_its_server_type_are_any_of_its_workers() {
     let host =
         TestHost::waits_for(&[]).config(json!({ "node": { "id": "chat-server-1", "server": "chat" } })).start().await;
     assert_eq!(who(&host, 1, json!({ "node": "chat-server-1" })).await, "worker-1");
@@ -55,16 +55,16 @@ async fn this_node_and_its_type_are_any_worker_of_it() {
 }
 
 #[tokio::test]
-async fn places_that_are_not_there_are_not_found() {
+async fn unknown_targets_are_not_found() {
     let host = TestHost::waits_for(&[]).start().await;
     let places = [
         (json!({ "worker": 2 }), "there is no worker-2: this node has 2 workers"),
         (json!({ "broker": 0 }), "there is no module waits in broker-0"),
         (json!("master"), "there is no module waits in master"),
         (json!({ "node": "elsewhere" }), "there is no node elsewhere"),
-        (json!({ "server": "chat" }), "there is no node of the type chat"),
-        (json!({ "channel": "room/7" }), "there is no channel room/7: this version serves no channels"),
-        (json!({ "session": "n-1/7" }), "there is no session n-1/7: this version serves no sessions"),
+        (json!({ "server": "chat" }), "there is no node of the server type chat"),
+        (json!({ "channel": "room/7" }), "there is no channel room/7: this version does not support channels"),
+        (json!({ "session": "n-1/7" }), "there is no session n-1/7: this version does not support sessions"),
     ];
     for (target, why) in places {
         let ended = host.nested(0, json!({ "route": "/who", "target": target })).await;
@@ -77,9 +77,9 @@ async fn places_that_are_not_there_are_not_found() {
 }
 
 #[tokio::test]
-async fn kinds_of_places_that_this_version_does_not_know_are_invalid() {
+async fn unknown_kinds_of_targets_and_groups_are_invalid() {
     let host = TestHost::waits_for(&[]).start().await;
-    // A name of a guest is shortened, and cannot move a cursor.
+    // The message shortens the guest's text and escapes control characters.
     let names = ["planet", "", "\u{1b}[2J", &"x".repeat(10_000)];
     for kind in names {
         let other = json!({ "other": [kind, "mars"] });
@@ -93,14 +93,14 @@ async fn kinds_of_places_that_this_version_does_not_know_are_invalid() {
             let ended = host.run(0, "waits", handler, wanted).await;
             let why = message(&ended);
             assert_eq!(end(&ended), "invalid", "{handler}: {ended}");
-            assert!(why.starts_with("this version knows no ") && why.len() < 250 && !why.contains('\u{1b}'), "{why}");
+            assert!(why.starts_with("unknown kind of ") && why.len() < 250 && !why.contains('\u{1b}'), "{why}");
         }
     }
     let ended = host.nested(0, json!({ "route": "/who", "target": { "other": ["planet", "mars"] } })).await;
-    assert_eq!(message(&ended), "this version knows no target of the kind `planet`");
+    assert_eq!(message(&ended), "unknown kind of target: this version does not support `planet`");
     let group = json!({ "route": "/who", "group": { "other": ["planets", "inner"] } });
     let ended = host.run(0, "waits", "every", group).await;
-    assert_eq!(message(&ended), "this version knows no group of the kind `planets`");
+    assert_eq!(message(&ended), "unknown kind of group: this version does not support `planets`");
     assert_eq!(host.slot("waits", 0).await["restarts"], 0);
 }
 
@@ -117,7 +117,11 @@ async fn without_a_cluster_this_node_is_the_only_one() {
     for group in [json!("nodes"), json!({ "servers": "chat" })] {
         let entries = every(group.clone()).await;
         assert_eq!(entries.as_array().map(Vec::len), Some(1), "{group}: {entries}");
-        assert_eq!(replied(&entries[0]["outcome"])["isolate"], "worker-1", "as any: {group}: {entries}");
+        assert_eq!(
+            replied(&entries[0]["outcome"])["isolate"],
+            "worker-1",
+            "the same worker as for any: {group}: {entries}"
+        );
         assert_eq!(entries[0]["isolate"], "worker-1");
         let sent = host.run(1, "waits", "notify", json!({ "route": "echo/who", "group": group })).await;
         assert_eq!(sent["ok"], 1, "{sent}");
@@ -138,24 +142,24 @@ async fn every_worker_answers_once_in_index_order() {
 }
 
 #[tokio::test]
-async fn every_worker_has_an_entry_when_some_cannot_answer() {
+async fn every_worker_has_an_entry_even_if_some_have_failed() {
     let host =
         TestHost::waits_for(&["traps"]).workers(3).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
     host.call("worker-1", "traps", "trap", "").await;
-    eventually("it has failed there", || async { host.slot("traps", 1).await["state"] == "failed" }).await;
+    eventually("the module has failed there", || async { host.slot("traps", 1).await["state"] == "failed" }).await;
     let entries = host.run(0, "waits", "every", json!({ "route": "traps/ok" })).await;
     assert_eq!(ends(&entries), by_worker(&["reply", "unavailable", "reply"]));
     let notified = host.run(0, "waits", "notify", json!({ "route": "traps/ok", "group": "workers" })).await;
     assert_eq!(notified, json!({ "ok": 2 }));
 }
 
-/// The bodies that `hear` has got in a worker.
+/// The payloads that `hear` has received in a worker.
 async fn heard(host: &Started, worker: u32) -> Value {
     host.run(worker, "waits", "heard&method=GET", Value::Null).await
 }
 
 #[tokio::test]
-async fn notify_queues_for_one_place_or_for_every_worker() {
+async fn notify_queues_for_one_worker_or_for_all() {
     let host = TestHost::waits_for(&[]).start().await;
     let one = json!({ "route": "/hear", "payload": "one", "target": { "worker": 1 } });
     assert_eq!(host.run(0, "waits", "notify", one).await, json!({ "ok": 1 }));
@@ -183,13 +187,13 @@ async fn a_request_for_a_busy_serial_guest_goes_to_another_worker() {
     let mut connection = Connection::open(host.http).await;
     let own = connection.send("GET", "/api/serial/who", &[], "").await.json()["isolate"].clone();
     let again = connection.send("GET", "/api/serial/who", &[], "").await.json();
-    assert_eq!(again, json!({ "isolate": own, "count": 2 }), "while it is free it serves its own connections");
+    assert_eq!(again, json!({ "isolate": own, "count": 2 }), "a free instance serves the connections of its worker");
 
     let hold = format!("/v1/modules/serial/call?target={}&path=hold", own.as_str().unwrap());
     let mut operator = Connection::open(host.admin).await;
     tokio::spawn(async move { operator.send("POST", &hold, &[], "").await });
     let index = usize::from(own == "worker-1");
-    eventually("it is busy", || async { host.slot("serial", index).await["inFlight"] == 1 }).await;
+    eventually("the instance is busy", || async { host.slot("serial", index).await["inFlight"] == 1 }).await;
     let other = connection.send("GET", "/api/serial/who", &[], "").await.json();
     assert_eq!(other, json!({ "isolate": format!("worker-{}", 1 - index), "count": 1 }));
 }

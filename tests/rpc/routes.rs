@@ -1,4 +1,4 @@
-//! How the route of a call is named.
+//! Route names of calls.
 
 use serde_json::{Value, json};
 
@@ -25,14 +25,14 @@ async fn dots_and_slashes_name_the_same_route() {
 }
 
 #[tokio::test]
-async fn a_leading_slash_is_the_own_module() {
+async fn a_leading_slash_means_the_callers_own_module() {
     let host = TestHost::waits_for(&[]).start().await;
     assert_eq!(called(&host, "/ok").await["ok"]["payload"], "ok");
-    assert_eq!(called(&host, "waits/ok").await["ok"]["payload"], "ok", "its name needs no grant either");
+    assert_eq!(called(&host, "waits/ok").await["ok"]["payload"], "ok", "the own module needs no grant by name either");
 }
 
 #[tokio::test]
-async fn without_a_method_post_is_meant_or_else_the_only_one() {
+async fn without_a_method_a_call_uses_post_or_the_only_method() {
     let both = json!({ "routes": [
         { "method": "get", "path": "both", "handler": "headers" },
         { "path": "both", "handler": "echo" },
@@ -46,7 +46,7 @@ async fn without_a_method_post_is_meant_or_else_the_only_one() {
     assert_eq!(called(&host, "PUT echo/neither").await["ok"]["payload"], "sent");
     let ended = called(&host, "echo/neither").await;
     assert_eq!(end(&ended), "not-found");
-    assert_eq!(message(&ended), "echo/neither can be called as GET, PUT: name one");
+    assert_eq!(message(&ended), "echo/neither has the methods GET, PUT; name one of them");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_route_that_is_too_deep_or_too_long_is_invalid() {
 }
 
 #[tokio::test]
-async fn what_is_no_route_is_told_apart() {
+async fn malformed_routes_are_invalid_and_unknown_ones_not_found() {
     let host = TestHost::waits_for(&["echo"]).start().await;
     let cases = [
         ("", "invalid"),
@@ -80,7 +80,7 @@ async fn what_is_no_route_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_module_that_is_not_there_is_not_found() {
+async fn an_unknown_module_is_not_found() {
     let rights = json!({ "rpc": ["*"] });
     let host = TestHost::waits_for(&[])
         .manifest("waits", json!({ "capabilities": rights }))
@@ -92,7 +92,7 @@ async fn a_module_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn inner_routes_are_open_from_inside_and_closed_outside() {
+async fn inner_routes_are_open_to_calls_and_closed_to_clients() {
     let host = TestHost::waits_for(&["echo"]).start().await;
     assert_eq!(called(&host, "echo/inner").await["ok"]["payload"], "sent");
     assert_eq!(host.call("any", "echo", "inner", "sent").await["payload"], "sent");
@@ -100,7 +100,7 @@ async fn inner_routes_are_open_from_inside_and_closed_outside() {
 }
 
 #[tokio::test]
-async fn test_routes_are_there_in_development_and_test_only() {
+async fn test_routes_are_open_in_development_and_test_only() {
     for (environment, open) in [("development", true), ("test", true), ("production", false), ("staging", false)] {
         let host = TestHost::waits_for(&["echo"]).environment(environment).start().await;
         let ended = called(&host, "echo/test").await;

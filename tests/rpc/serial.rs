@@ -1,4 +1,4 @@
-//! Guests that take one call at a time, and calls that would wait for themselves.
+//! Serial guests, and calls that would wait for themselves.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -39,23 +39,23 @@ async fn every_worker_but_its_own_answers_a_serial_guest() {
 }
 
 #[tokio::test]
-async fn notifying_itself_is_no_deadlock_since_nobody_waits() {
+async fn a_serial_guest_can_notify_itself() {
     let host = TestHost::with("serial").start().await;
     let own = json!({ "route": "/hear", "target": { "worker": 1 } });
     assert_eq!(host.run(1, "serial", "notify", own).await, json!({ "ok": 1 }));
-    eventually("it runs afterwards", || async { host.ended("serial", 1, "rpc", "ok").await == 2.0 }).await;
+    eventually("the call runs afterwards", || async { host.ended("serial", 1, "rpc", "ok").await == 2.0 }).await;
     let every = json!({ "route": "/hear", "group": "workers" });
     assert_eq!(host.run(0, "serial", "notify", every).await, json!({ "ok": 2 }));
 }
 
-/// What `go` answered, level under level: where it ran.
+/// The modules and isolates in which the nested calls of `go` ran.
 fn places(answer: &Value) -> Vec<&str> {
     let levels = std::iter::successors(Some(answer), |level| level.get("next"));
     levels.filter_map(|level| level["here"].as_str()).collect()
 }
 
 #[tokio::test]
-async fn a_cycle_through_a_serial_guest_goes_on_in_another_worker_until_there_is_none() {
+async fn a_cycle_through_a_serial_guest_continues_in_another_worker_while_one_is_free() {
     let grants = |host: TestHost| {
         host.grant("cycle-a", json!({ "rpc": ["cycle-b"] })).grant("cycle-b", json!({ "rpc": ["cycle-a"] }))
     };
@@ -65,7 +65,7 @@ async fn a_cycle_through_a_serial_guest_goes_on_in_another_worker_until_there_is
     let answer = host.run(0, "cycle-a", "go", json!(2)).await;
     let ran = places(&answer);
     assert_eq!((ran.len(), ran[0], ran[1]), (3, "cycle-a worker-0", "cycle-b worker-0"));
-    assert_eq!(ran[2], "cycle-a worker-1", "its own instance waits for this");
+    assert_eq!(ran[2], "cycle-a worker-1", "the instance in worker-0 waits for this call");
     let answer = host.run(0, "cycle-a", "go", json!(4)).await;
     let stuck = answer.pointer("/next/next/next/next").unwrap();
     assert_eq!(end(stuck), "would-deadlock", "both instances wait: {answer}");
@@ -76,7 +76,7 @@ async fn a_cycle_through_a_serial_guest_goes_on_in_another_worker_until_there_is
 }
 
 #[tokio::test]
-async fn a_cycle_through_guests_that_take_several_calls_just_goes_round() {
+async fn a_cycle_through_concurrent_guests_does_not_deadlock() {
     let host = TestHost::with("cycle-a")
         .and("cycle-b")
         .grant("cycle-a", json!({ "rpc": ["cycle-b"] }))
@@ -88,8 +88,8 @@ async fn a_cycle_through_guests_that_take_several_calls_just_goes_round() {
 }
 
 #[tokio::test]
-async fn calls_that_descend_from_a_call_of_their_module_do_not_count_against_its_concurrency() {
-    // As many at once as may run, and each calls itself four times over.
+async fn nested_calls_of_a_module_do_not_count_against_its_concurrency() {
+    // More calls than may run at once, and each calls itself four levels deep.
     let host = TestHost::with("deep").workers(1).limit("deep", "concurrency", 2).start().await;
     let dives = (0..24).map(async |_| host.run(0, "deep", "dive", json!(4)).await);
     for dive in join_all(dives).await {
@@ -98,7 +98,7 @@ async fn calls_that_descend_from_a_call_of_their_module_do_not_count_against_its
 }
 
 #[tokio::test]
-async fn they_count_against_nested() {
+async fn nested_calls_of_a_module_count_against_nested() {
     let host = |nested: u32| {
         let host = TestHost::with("deep").workers(1).limit("deep", "nested", nested);
         host.limit("deep", "timeout", "1s").start()
@@ -106,22 +106,22 @@ async fn they_count_against_nested() {
     let under = host(3).await.run(0, "deep", "dive", json!(3)).await;
     assert_eq!(under, json!({ "reached": 3, "end": null }));
     let over = host(2).await.call("any", "deep", "dive", "3").await;
-    assert!(over.to_string().contains("timeout"), "the third waits for a place until there is no time left: {over}");
+    assert!(over.to_string().contains("timeout"), "the third nested call waits until the timeout: {over}");
 }
 
 #[tokio::test]
-async fn a_call_that_blocks_its_instance_goes_to_another_worker_and_the_next_one_need_not() {
+async fn a_blocking_call_goes_to_another_worker_and_the_next_call_need_not() {
     let host = TestHost::with("blocks").start().await;
     assert_eq!(host.status().await["modules"][0]["serial"], false);
     let ended = host.run(0, "blocks", "twice", Value::Null).await;
     assert_eq!(ended["blocked"], r#"{"count":1,"isolate":"worker-1"}"#, "{ended}");
-    assert_eq!(end(&ended["then"]), "ok", "it does not block any more: {ended}");
+    assert_eq!(end(&ended["then"]), "ok", "the instance is no longer blocked: {ended}");
     let alone = TestHost::with("blocks").workers(1).start().await;
     assert_eq!(alone.run(0, "blocks", "twice", Value::Null).await["blocked"], "would-deadlock");
 }
 
 #[tokio::test]
-async fn blocking_calls_of_guests_lifted_synchronously_go_to_another_worker() {
+async fn blocking_calls_of_guests_with_synchronous_exports_go_to_another_worker() {
     for module in ["sync-lifted", "handler-sync"] {
         let host = TestHost::with(module).start().await;
         assert_eq!(host.run(0, module, "nested", "/who".into()).await["isolate"], "worker-1", "{module}");

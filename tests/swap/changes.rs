@@ -1,4 +1,4 @@
-//! Calls and broadcasts that wait for a generation which is made otherwise.
+//! Queued calls and broadcasts when the new generation has other routes or limits.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use crate::failures::steps::assert_names;
 use crate::harness::{TestHost, by_worker, ends, eventually, json_of};
 
 #[tokio::test]
-async fn what_waits_is_run_by_the_new_generations_handler() {
+async fn a_queued_call_runs_the_handler_of_the_new_generation() {
     let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
     let late = async {
         host.until_running("snapshot", 0, 1).await;
-        // `count` is `release` from now on, and `hold` is gone.
+        // The new generation routes `count` to the handler `release`, and has no `hold`.
         let block = json!({ "path": "block", "handler": "block" });
         let routes = json!([block, { "path": "count", "handler": "release" }]);
         host.rewrite("snapshot", json!({ "routes": routes, "broadcasts": {}, "startups": {} }));
@@ -36,7 +36,7 @@ async fn what_waits_is_run_by_the_new_generations_handler() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_a_route_which_is_closed_meanwhile_is_refused() {
+async fn a_queued_request_is_forbidden_when_the_new_generation_closes_its_route() {
     let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
     let late = async {
         host.until_running("snapshot", 0, 1).await;
@@ -58,7 +58,7 @@ async fn a_client_that_waits_for_a_route_which_is_closed_meanwhile_is_refused() 
 }
 
 #[tokio::test]
-async fn what_waits_for_a_broadcast_that_is_gone_is_told_so() {
+async fn a_queued_broadcast_that_the_new_generation_lacks_is_not_found() {
     let host = patient(json!({})).start().await;
     host.rewrite("snapshot", json!({ "broadcasts": {}, "config": { "load": "waits" } }));
     let reload = host.reloading("snapshot");
@@ -68,7 +68,7 @@ async fn what_waits_for_a_broadcast_that_is_gone_is_told_so() {
     let gathered = host.asking("/v1/modules/snapshot/broadcasts/mark?gather=true".to_owned(), "");
     for worker in [0, 1] {
         host.until("snapshot", worker, "waitingBroadcasts", 1).await;
-        host.let_go(worker as u32).await;
+        host.release_waiting(worker as u32).await;
     }
     assert_eq!(reload.await.unwrap()["outcome"], "swapped");
     let entries = gathered.await.unwrap();
@@ -78,7 +78,7 @@ async fn what_waits_for_a_broadcast_that_is_gone_is_told_so() {
 }
 
 #[tokio::test]
-async fn what_waits_is_kept_when_the_next_generation_lets_less_wait() {
+async fn queued_calls_survive_a_swap_to_lower_queue_limits() {
     let host = patient(json!({})).workers(1).start().await;
     host.rewrite(
         "snapshot",
@@ -91,7 +91,7 @@ async fn what_waits_is_kept_when_the_next_generation_lets_less_wait() {
     for _ in 0..3 {
         assert_eq!(host.emit("snapshot", "mark", "").await["accepted"], 1);
     }
-    host.let_go(0).await;
+    host.release_waiting(0).await;
     assert_eq!(reload.await.unwrap()["outcome"], "swapped");
     let mut counts = Vec::new();
     for call in calls {
@@ -99,8 +99,8 @@ async fn what_waits_is_kept_when_the_next_generation_lets_less_wait() {
     }
     counts.sort_unstable();
     assert_eq!(counts, [1, 2, 3, 4, 5]);
-    eventually("the broadcasts run", || async { host.look(0).await["heard"] == 3 }).await;
-    // From now on the lower limits hold.
+    eventually("the broadcasts have run", || async { host.look(0).await["heard"] == 3 }).await;
+    // The lower limits apply to new calls.
     let running = host.calling(0, "snapshot", "hold", "");
     host.until_running("snapshot", 0, 1).await;
     let waits = host.calling(0, "snapshot", "look", "");
@@ -112,7 +112,7 @@ async fn what_waits_is_kept_when_the_next_generation_lets_less_wait() {
 }
 
 #[tokio::test]
-async fn a_flood_of_broadcasts_is_queued_for_the_generation_in_which_each_is_looked_up() {
+async fn under_a_flood_each_broadcast_runs_in_the_generation_that_it_was_looked_up_in() {
     let seen = Arc::new(Mutex::new(BTreeMap::<IsolateId, Vec<(u64, String)>>::new()));
     let notes = seen.clone();
     let host = TestHost::with("counts").probe(Arc::new(move |call| {
@@ -121,7 +121,7 @@ async fn a_flood_of_broadcasts_is_queued_for_the_generation_in_which_each_is_loo
             notes.lock().unwrap().entry(call.context.isolate).or_default().push(note);
         }
     }));
-    // So that some lie before the mark, and a swap does not wait long for them.
+    // A short lane: a swap then finds broadcasts before its mark, but does not wait long for them.
     let host = host.limit("counts", "broadcasts", 64).start().await;
     let stop = Arc::new(AtomicBool::new(false));
     let (dispatch, ended) = (host.running().dispatch().clone(), stop.clone());
@@ -139,7 +139,7 @@ async fn a_flood_of_broadcasts_is_queued_for_the_generation_in_which_each_is_loo
         emitted
     });
     for round in 0..30 {
-        // The route of the broadcast is another one in number and in name, so that the generation shows.
+        // The index and the path of the route alternate, so that they identify the generation.
         let path = ["even", "odd"][round % 2];
         let append = json!({ "path": path, "handler": "append", "middlewares": ["inner"] });
         let list = json!({ "method": "get", "path": "list", "handler": "list" });
@@ -149,7 +149,7 @@ async fn a_flood_of_broadcasts_is_queued_for_the_generation_in_which_each_is_loo
     }
     stop.store(true, Ordering::Release);
     let emitted: u64 = emitter.join().unwrap();
-    eventually("the last one is there", || async {
+    eventually("the last broadcast has started", || async {
         seen.lock().unwrap().values().all(|notes| notes.last().is_some_and(|(seq, _)| *seq >= emitted))
     })
     .await;
@@ -158,7 +158,7 @@ async fn a_flood_of_broadcasts_is_queued_for_the_generation_in_which_each_is_loo
     for (isolate, notes) in &*seen {
         let wrong = notes.iter().find(|(_, route)| !["POST append", "POST even", "POST odd"].contains(&route.as_str()));
         assert_eq!(wrong, None, "{isolate}");
-        assert!(notes.iter().map(|(seq, _)| *seq).eq(1..=emitted), "{isolate}: each once, in order");
+        assert!(notes.iter().map(|(seq, _)| *seq).eq(1..=emitted), "{isolate} starts each broadcast once, in order");
     }
-    assert!(seen.values().next() == seen.values().last(), "each one runs in one generation everywhere");
+    assert!(seen.values().next() == seen.values().last(), "each broadcast runs in one generation in all workers");
 }

@@ -1,4 +1,4 @@
-//! Instances that end in the middle of a swap.
+//! Instances that crash during a swap.
 
 use serde_json::{Value, json};
 
@@ -18,8 +18,8 @@ async fn counted(host: TestHost) -> Started {
 }
 
 #[tokio::test]
-async fn an_instance_that_crashes_while_it_is_held_has_no_state_to_hand_over() {
-    // However far its supervisor has come when it is asked for its state.
+async fn an_instance_that_crashes_during_the_hold_hands_over_no_state() {
+    // Repeated, because the supervisor may be at any point when the swap asks for the state.
     for _ in 0..6 {
         let host = counted(patient(json!({})).config(json!({ "swap": { "timeout": "5s" } }))).await;
         let crashes = host.calling(0, "snapshot", "crash", "");
@@ -28,7 +28,7 @@ async fn an_instance_that_crashes_while_it_is_held_has_no_state_to_hand_over() {
         host.until_held(0).await;
         let waiting = host.calling(0, "snapshot", "count", "");
         host.until_waiting("snapshot", 0, 1).await;
-        host.let_go(0).await;
+        host.release_waiting(0).await;
         assert_eq!(crashes.await.unwrap()["code"], "crashed");
         let reload = reload.await.unwrap();
         assert_eq!(reload["outcome"], "swapped", "{reload}");
@@ -40,7 +40,7 @@ async fn an_instance_that_crashes_while_it_is_held_has_no_state_to_hand_over() {
 }
 
 #[tokio::test]
-async fn an_instance_that_is_being_made_again_takes_nothing_from_the_next_generation() {
+async fn an_instance_that_restarts_during_a_swap_takes_no_calls_of_the_new_generation() {
     let host = counted(patient(json!({ "restart": "waits" }))).await;
     let crashes = host.calling(0, "snapshot", "crash", "");
     let holds_the_swap = host.calling(1, "snapshot", "crash", "");
@@ -49,14 +49,14 @@ async fn an_instance_that_is_being_made_again_takes_nothing_from_the_next_genera
     }
     let reload = host.reloading("snapshot");
     host.until_held(0).await;
-    host.let_go(0).await;
+    host.release_waiting(0).await;
     assert_eq!(crashes.await.unwrap()["code"], "crashed");
-    // The one that was to follow it waits in its startup when the next generation takes over.
+    // Its restarted instance waits in a startup while the new generation takes over.
     host.until_holding(0, 1).await;
-    host.let_go(1).await;
+    host.release_waiting(1).await;
     assert_eq!(holds_the_swap.await.unwrap()["code"], "crashed");
     assert_eq!(reload.await.unwrap()["outcome"], "swapped");
-    host.let_go(0).await;
+    host.release_waiting(0).await;
     host.until_running("snapshot", 0, 0).await;
     for expected in 1..=3 {
         assert_eq!(host.run(0, "snapshot", "count", Value::Null).await["count"], expected);
@@ -65,7 +65,7 @@ async fn an_instance_that_is_being_made_again_takes_nothing_from_the_next_genera
 }
 
 #[tokio::test]
-async fn an_instance_that_crashes_while_it_saves_refuses_the_swap() {
+async fn an_instance_that_crashes_in_save_rejects_the_swap() {
     let host = counted(patient(json!({ "save": "waits-then-traps", "worker": 1 }))).await;
     let generation = host.generation("snapshot").await;
     let reload = host.reloading("snapshot");
@@ -75,14 +75,14 @@ async fn an_instance_that_crashes_while_it_saves_refuses_the_swap() {
         host.until_waiting("snapshot", worker, 1).await;
     }
     assert_eq!(host.emit("snapshot", "mark", "").await["accepted"], 2);
-    host.let_go(1).await;
+    host.release_waiting(1).await;
     let refused = reload.await.unwrap();
     assert_eq!(refused["code"], "refused", "{refused}");
     assert_names(&refused["detail"], &["snapshot in worker-1", "the instance ended while it saved its state"]);
     assert_eq!(host.generation("snapshot").await, generation);
     let [first, second] = waiting;
-    assert_eq!(json_of(&first.await.unwrap())["count"], 2, "the other worker's goes on as it was");
-    assert_eq!(json_of(&second.await.unwrap())["count"], 1, "the next one has no state");
+    assert_eq!(json_of(&first.await.unwrap())["count"], 2, "the instance in the other worker continues");
+    assert_eq!(json_of(&second.await.unwrap())["count"], 1, "the restarted instance has no state");
     for worker in [0, 1] {
         eventually("the broadcast has run", || async { host.look(worker).await["heard"] == 1 }).await;
         assert_eq!(host.look(worker).await["loaded"], 0);
@@ -90,7 +90,7 @@ async fn an_instance_that_crashes_while_it_saves_refuses_the_swap() {
 }
 
 #[tokio::test]
-async fn a_save_that_computes_for_ever_is_interrupted() {
+async fn a_save_that_never_stops_computing_is_interrupted() {
     let host = patient(json!({ "save": "spins" })).workers(1).limit("snapshot", "cpu", "20ms").start().await;
     assert_names(&host.reload("snapshot").await["detail"], &["the instance ended while it saved its state"]);
     host.until_restarted("snapshot", 0, 1).await;
@@ -99,7 +99,7 @@ async fn a_save_that_computes_for_ever_is_interrupted() {
 }
 
 #[tokio::test]
-async fn a_new_instance_that_crashes_while_it_loads_refuses_the_swap_everywhere() {
+async fn a_new_instance_that_fails_in_load_rejects_the_swap_in_every_worker() {
     for mode in ["waits-then-traps", "fails", "traps"] {
         let host = counted(patient(json!({}))).await;
         let generation = host.generation("snapshot").await;
@@ -112,7 +112,7 @@ async fn a_new_instance_that_crashes_while_it_loads_refuses_the_swap_everywhere(
                 waiting.push(host.calling(worker, "snapshot", "look", ""));
                 host.until_waiting("snapshot", worker as usize, 1).await;
             }
-            host.let_go(1).await;
+            host.release_waiting(1).await;
         }
         let refused = reload.await.unwrap();
         assert_eq!(refused["code"], "refused", "{refused}");
@@ -124,10 +124,14 @@ async fn a_new_instance_that_crashes_while_it_loads_refuses_the_swap_everywhere(
         assert_eq!(host.generation("snapshot").await, generation);
         for (worker, count) in [(0, 1), (1, 2)] {
             let look = host.look(worker).await;
-            assert_eq!((&look["count"], &look["loaded"]), (&json!(count), &json!(0)), "memory as it was: {look}");
+            assert_eq!(
+                (&look["count"], &look["loaded"]),
+                (&json!(count), &json!(0)),
+                "the old instance keeps its memory: {look}"
+            );
             assert_eq!(host.slot("snapshot", worker as usize).await["restarts"], 0);
         }
-        // What was loaded in the other worker has gone with its instance.
+        // The state loaded in the other worker was dropped with its instance.
         host.rewrite("snapshot", json!({ "config": {} }));
         assert_eq!(host.reload("snapshot").await["outcome"], "swapped");
         assert_eq!((&host.look(0).await["count"], &host.look(1).await["count"]), (&json!(1), &json!(2)));

@@ -1,4 +1,4 @@
-//! State that goes from one generation to the next, and its limits.
+//! Handing the state over, and its limits.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::failures::steps::assert_names;
 use crate::harness::{TestHost, json_of};
 
 #[tokio::test]
-async fn state_goes_over() {
+async fn each_worker_hands_its_state_over() {
     let host = TestHost::with("snapshot").start().await;
     let count = async |worker: &str| json_of(&host.call(worker, "snapshot", "count", "").await);
     for expected in 1..=3 {
@@ -22,7 +22,7 @@ async fn state_goes_over() {
 }
 
 #[tokio::test]
-pub async fn quiesce() {
+pub async fn running_calls_get_quiesce_to_end() {
     let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
     assert_eq!(count(&host).await, 1);
     let swapped = async {
@@ -43,21 +43,21 @@ pub async fn quiesce() {
 }
 
 #[tokio::test]
-pub async fn timeout() {
+pub async fn save_and_load_end_at_the_timeout() {
     for (which, config) in [("save", json!({ "save": "never" })), ("load", json!({ "load": "never" }))] {
         let host = swapping(json!({ "timeout": "50ms" }), config).start().await;
         assert_eq!(count(&host).await, 1);
         let refused = host.reload("snapshot").await;
-        assert_names(&refused["detail"], &[which, "took longer than swap.timeout, 50ms"]);
-        assert_eq!(count(&host).await, 2, "the old instance serves on");
+        assert_names(&refused["detail"], &[which, "took longer than swap.timeout (50ms)"]);
+        assert_eq!(count(&host).await, 2, "the old instance keeps serving");
     }
     let host = swapping(json!({ "timeout": "20s" }), json!({})).start().await;
     assert_eq!(host.reload("snapshot").await["outcome"], "swapped");
 }
 
 #[tokio::test]
-pub async fn state() {
-    // What is saved is `{"count":1,"padding":".."}`.
+pub async fn the_size_of_the_state_is_limited() {
+    // The saved state is `{"count":1,"padding":".."}`.
     for (padding, within) in [(1_000 - 24, true), (1_000 - 23, false)] {
         let host = swapping(json!({ "state": 1_000 }), json!({ "padding": padding })).start().await;
         assert_eq!(count(&host).await, 1);

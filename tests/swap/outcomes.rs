@@ -1,4 +1,4 @@
-//! What a reload comes to.
+//! Outcomes of reloads through the admin listener.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use fanfare::Stopped;
 use fanfare::tooling::{IsolateId, StartupReason, Trigger};
 
 #[tokio::test]
-async fn what_the_folder_has_takes_over() {
+async fn the_generation_in_the_folder_takes_over() {
     let host = TestHost::with("echo").start().await;
     assert_eq!(host.count("worker-0", "echo").await, 1);
     assert_eq!(host.get("/api/echo/whoever").await.status, 404);
@@ -30,7 +30,7 @@ async fn what_the_folder_has_takes_over() {
 }
 
 #[tokio::test]
-async fn a_bare_reload_renews_and_a_new_folder_starts() {
+async fn an_unchanged_module_is_renewed_and_a_new_folder_is_started() {
     let host = TestHost::with("echo").start().await;
     assert_eq!(host.count("worker-0", "echo").await, 1);
     let renewed = host.reload("echo").await;
@@ -46,7 +46,7 @@ async fn a_bare_reload_renews_and_a_new_folder_starts() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_elsewhere_is_no_module() {
+async fn a_module_name_with_a_path_in_it_is_not_found() {
     let host = TestHost::with("echo").start().await;
     let outside = host.dir.path().join("outside");
     std::fs::create_dir(&outside).unwrap();
@@ -61,7 +61,7 @@ async fn a_name_that_leads_elsewhere_is_no_module() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_does_not_end_the_swap() {
+async fn a_swap_continues_when_its_client_disconnects() {
     let host = swapping(json!({ "quiesce": "20s" }), json!({})).start().await;
     assert_eq!(count(&host).await, 1);
     let admin = host.admin;
@@ -69,7 +69,7 @@ async fn a_client_that_leaves_does_not_end_the_swap() {
         host.until_running("snapshot", 0, 1).await;
         let mut operator = Connection::open(admin).await;
         let reload = tokio::spawn(async move { operator.send("POST", "/v1/modules/snapshot/reload", &[], "").await });
-        // By the time that another connection is answered, the request has come.
+        // Once another connection is answered, the host has read the request.
         tokio::task::yield_now().await;
         assert_eq!(host.admin("GET", "/livez", "").await.status, 200);
         reload.abort();
@@ -82,7 +82,7 @@ async fn a_client_that_leaves_does_not_end_the_swap() {
 }
 
 #[tokio::test]
-async fn a_running_call_ends_in_its_old_instance() {
+async fn a_running_call_completes_in_the_old_instance() {
     let host = TestHost::waits_for(&[]).workers(1).start().await;
     let mut client = Connection::open(host.http).await;
     let running = tokio::spawn(async move { client.send("POST", "/api/waits/block", &[], "300").await });
@@ -94,7 +94,7 @@ async fn a_running_call_ends_in_its_old_instance() {
 }
 
 #[tokio::test]
-async fn a_failed_module_serves_again() {
+async fn a_reload_revives_a_failed_module() {
     let host = TestHost::with("startup").manifest("startup", json!({ "config": { "mode": "fails" } }));
     let host = host.max_restarts(1).start().await;
     host.until("startup", 0, "state", "failed").await;
@@ -107,12 +107,12 @@ async fn a_failed_module_serves_again() {
 }
 
 #[tokio::test]
-async fn a_host_that_stops_in_the_middle_of_a_swap_ends() {
+async fn a_host_can_stop_at_any_point_of_a_swap() {
     for _ in 0..12 {
         let host = TestHost::with("echo").config(json!({ "shutdown": { "drain": "15s" } })).start().await;
         let mut operator = Connection::open(host.admin).await;
         let reload = tokio::spawn(async move { operator.send("POST", "/v1/modules/echo/reload", &[], "").await });
-        // However far it has come.
+        // Each round stops the swap at another point.
         tokio::task::yield_now().await;
         assert_eq!(host.stop().await, Stopped::Clean);
         reload.abort();
@@ -120,18 +120,18 @@ async fn a_host_that_stops_in_the_middle_of_a_swap_ends() {
 }
 
 #[tokio::test]
-async fn an_old_instance_that_has_nothing_to_do_ends() {
+async fn an_idle_old_instance_ends_at_once() {
     let host = TestHost::with("echo").start().await;
-    // Two may drain at once, so that a third swap would wait for one that does not end.
+    // Two generations may drain at once, so a third swap would wait for an instance that does not end.
     for _ in 0..4 {
         let reload = tokio::time::timeout(Duration::from_secs(10), host.reload("echo"));
-        assert_eq!(reload.await.expect("the old ones end")["outcome"], "swapped");
+        assert_eq!(reload.await.expect("the old instances end")["outcome"], "swapped");
     }
     assert_eq!(host.stop().await, Stopped::Clean);
 }
 
 #[tokio::test]
-async fn a_host_that_stops_during_a_swap_lets_running_calls_end() {
+async fn a_host_that_stops_during_a_swap_completes_running_calls() {
     let gate = Gate::before(|call| {
         let swap = matches!(&call.trigger, Trigger::Startup { reason: StartupReason::Swap, .. });
         swap && call.context.isolate == IsolateId::Worker(0)
@@ -142,7 +142,7 @@ async fn a_host_that_stops_during_a_swap_lets_running_calls_end() {
     let call = host.calling(1, "waits", "block", "1000");
     host.until_running("waits", 1, 1).await;
     let reload = host.reloading("waits");
-    eventually("the next one starts", || async { gate.reached() == 1 }).await;
+    eventually("the new instance starts", || async { gate.reached() == 1 }).await;
     let stopping = tokio::spawn(host.stop());
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -154,7 +154,7 @@ async fn a_host_that_stops_during_a_swap_lets_running_calls_end() {
 }
 
 #[tokio::test]
-async fn a_leaked_call_does_not_keep_what_is_to_end() {
+async fn a_leaked_call_delays_neither_a_removal_nor_a_stop() {
     let host =
         TestHost::waits_for(&[]).workers(1).limit("waits", "timeout", "50ms").limit("waits", "abandonAfter", "10ms");
     let host = host.config(json!({ "swap": { "removal": "0ms" } })).start().await;
@@ -166,7 +166,7 @@ async fn a_leaked_call_does_not_keep_what_is_to_end() {
 }
 
 #[tokio::test]
-async fn a_third_generation_waits_for_the_first_of_two_that_drain() {
+async fn a_third_swap_waits_until_one_of_two_draining_generations_has_ended() {
     for what in ["reload", "rollback"] {
         let host = TestHost::waits_for(&[]).workers(1).start().await;
         let mut running = Vec::new();

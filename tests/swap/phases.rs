@@ -1,4 +1,4 @@
-//! Calls and broadcasts that come while another generation takes over, however far that has come.
+//! Calls and broadcasts that arrive in each phase of a swap.
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -6,30 +6,30 @@ use tokio::task::JoinHandle;
 use super::patient;
 use crate::harness::{Connection, Started, eventually, json_of};
 
-/// How far a swap has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// The startups of the next instances wait.
+    /// The startups of the new instances wait.
     Preparing,
-    /// A call runs that has to end first.
+    /// The swap waits for a running call.
     Quiescing,
     Saving,
     Loading,
-    /// The new generation serves; a call runs on in an old instance.
+    /// The new generation serves, and a call still runs in an old instance.
     Draining,
 }
 
-/// A swap that waits in the middle.
+/// A swap that waits in one of its phases.
 struct Midway {
     phase: Phase,
     host: Started,
     reload: JoinHandle<Value>,
-    /// A call that runs in worker 0 of the old generation.
+    /// A call that runs in the old instance of worker 0.
     running: Option<JoinHandle<Value>>,
 }
 
 impl Phase {
-    /// `running` is what the call of [`Phase::Quiescing`] and [`Phase::Draining`] does when it is let go.
+    /// `running` is the call that [`Phase::Quiescing`] and [`Phase::Draining`] make when they are
+    /// released.
     async fn reach(self, running: Value) -> Midway {
         let old = if self == Phase::Saving { json!({ "save": "waits" }) } else { json!({}) };
         let host = patient(old);
@@ -78,11 +78,11 @@ impl Phase {
 }
 
 impl Midway {
-    /// Lets it go on, and answers the outcomes of the reload and of the call that ran.
+    /// Lets the swap continue. Returns the outcomes of the reload and of the running call.
     async fn end(self) -> (Started, Value, Option<Value>) {
-        self.host.let_go(0).await;
+        self.host.release_waiting(0).await;
         if matches!(self.phase, Phase::Preparing | Phase::Saving | Phase::Loading) {
-            self.host.let_go(1).await;
+            self.host.release_waiting(1).await;
         }
         let reload = self.reload.await.unwrap();
         assert_eq!(reload["outcome"], "swapped", "{reload}");
@@ -94,12 +94,13 @@ impl Midway {
     }
 }
 
-/// What `after` does in the end when that does not matter.
+/// A call for `after` whose result does not matter.
 fn nothing() -> Value {
     json!({ "route": "/look", "payload": null })
 }
 
-/// Calls and broadcasts of every kind come; each is answered once, all by the generation that serves then.
+/// Sends calls and broadcasts of every kind. Each is answered once, by the generation that serves after
+/// this phase.
 async fn serves_in(phase: Phase) {
     let midway = phase.reach(nothing()).await;
     let host = &midway.host;
@@ -120,7 +121,7 @@ async fn serves_in(phase: Phase) {
             let sum = |key: &str| slots.iter().map(|slot| slot[key].as_u64().unwrap()).sum::<u64>();
             (sum("waiting"), sum("waitingBroadcasts")) == (5, 4)
         };
-        eventually("all wait", all_wait).await;
+        eventually("all calls wait", all_wait).await;
         assert!(calls.iter().all(|call| !call.is_finished()) && !gathered.is_finished() && !http.is_finished());
         let ended = midway.end().await.0;
         check(&ended, phase, gathered, calls, http).await;
@@ -147,7 +148,7 @@ async fn check(
     for (entry, worker) in entries.iter().zip(["worker-0", "worker-1"]) {
         let told = json_of(&entry["reply"]);
         assert_eq!((&entry["isolate"], &told["loaded"]), (&json!(worker), &json!(loaded)), "{entry}");
-        // It started after the one that was emitted before.
+        // The gather started after the broadcast that was emitted before it.
         assert_eq!(told["heard"], 2, "{entry}");
     }
     for call in calls {
@@ -164,32 +165,32 @@ async fn check(
 }
 
 #[tokio::test]
-async fn while_the_next_generation_is_prepared() {
+async fn calls_are_answered_while_the_new_generation_is_prepared() {
     serves_in(Phase::Preparing).await;
 }
 
 #[tokio::test]
-async fn while_a_call_has_to_end_first() {
+async fn calls_are_answered_while_the_swap_waits_for_a_running_call() {
     serves_in(Phase::Quiescing).await;
 }
 
 #[tokio::test]
-async fn while_the_old_instances_save() {
+async fn calls_are_answered_while_the_old_instances_save() {
     serves_in(Phase::Saving).await;
 }
 
 #[tokio::test]
-async fn while_the_new_instances_load() {
+async fn calls_are_answered_while_the_new_instances_load() {
     serves_in(Phase::Loading).await;
 }
 
 #[tokio::test]
-async fn while_an_old_instance_drains() {
+async fn calls_are_answered_while_an_old_instance_drains() {
     serves_in(Phase::Draining).await;
 }
 
-/// What a call that ran before the hold does after it, and the `loaded` of whoever answers.
-async fn descends(phase: Phase, payload: Value, route: &str) -> (Started, Vec<Value>) {
+/// Lets a call that started before the hold call `route`, and returns the answers.
+async fn nested_answers(phase: Phase, payload: Value, route: &str) -> (Started, Vec<Value>) {
     let midway = phase.reach(json!({ "route": route, "payload": payload })).await;
     let (host, reload, running) = midway.end().await;
     let running = running.unwrap();
@@ -205,7 +206,7 @@ async fn descends(phase: Phase, payload: Value, route: &str) -> (Started, Vec<Va
 }
 
 #[tokio::test]
-async fn what_a_running_call_waits_for_passes_the_hold_and_runs_in_its_instance() {
+async fn a_call_that_a_running_call_waits_for_passes_the_hold_and_runs_in_the_old_instance() {
     let (to_itself, through_waits, to_all) = (
         (json!(null), "/count"),
         (
@@ -214,9 +215,9 @@ async fn what_a_running_call_waits_for_passes_the_hold_and_runs_in_its_instance(
         ),
         (json!({ "name": "mark" }), "/gather"),
     );
-    let (host, told) = descends(Phase::Quiescing, to_itself.0, to_itself.1).await;
+    let (host, told) = nested_answers(Phase::Quiescing, to_itself.0, to_itself.1).await;
     assert_eq!((&told[0]["count"], &told[0]["loaded"]), (&json!(2), &json!(0)), "{told:?}");
-    assert_eq!(host.look(0).await["count"], 2, "and is saved");
+    assert_eq!(host.look(0).await["count"], 2, "the count is saved");
 
     let midway = Phase::Quiescing.reach(json!({ "route": through_waits.1, "payload": through_waits.0 })).await;
     let (host, _, running) = midway.end().await;
@@ -226,7 +227,7 @@ async fn what_a_running_call_waits_for_passes_the_hold_and_runs_in_its_instance(
     assert_eq!((&told["count"], &told["loaded"]), (&json!(2), &json!(0)), "{told:?}");
     assert_eq!(host.look(0).await["count"], 2);
 
-    let (host, told) = descends(Phase::Quiescing, to_all.0, to_all.1).await;
+    let (host, told) = nested_answers(Phase::Quiescing, to_all.0, to_all.1).await;
     assert_eq!(told.len(), 2);
     for (worker, told) in (0..).zip(told) {
         assert_eq!((&told["heard"], &told["loaded"]), (&json!(1), &json!(0)), "{told}");
@@ -235,10 +236,10 @@ async fn what_a_running_call_waits_for_passes_the_hold_and_runs_in_its_instance(
 }
 
 #[tokio::test]
-async fn what_an_old_instance_calls_runs_in_the_new_one() {
-    let (_, told) = descends(Phase::Draining, json!(null), "/count").await;
+async fn a_call_from_a_draining_instance_runs_in_the_new_one() {
+    let (_, told) = nested_answers(Phase::Draining, json!(null), "/count").await;
     assert_eq!((&told[0]["count"], &told[0]["loaded"]), (&json!(2), &json!(1)), "{told:?}");
-    let (host, told) = descends(Phase::Draining, json!({ "name": "mark" }), "/gather").await;
+    let (host, told) = nested_answers(Phase::Draining, json!({ "name": "mark" }), "/gather").await;
     assert_eq!(told.len(), 2);
     for (worker, told) in (0..).zip(told) {
         assert_eq!((&told["heard"], &told["loaded"]), (&json!(1), &json!(1)), "{told}");
@@ -247,7 +248,7 @@ async fn what_an_old_instance_calls_runs_in_the_new_one() {
 }
 
 #[tokio::test]
-async fn a_swap_that_is_asked_for_during_another_runs_after_it() {
+async fn a_swap_that_is_requested_during_another_one_runs_after_it() {
     let host = patient(json!({})).start().await;
     let first_generation = host.generation("snapshot").await;
     host.rewrite("snapshot", json!({ "config": { "load": "waits" } }));
@@ -257,16 +258,16 @@ async fn a_swap_that_is_asked_for_during_another_runs_after_it() {
     }
     host.rewrite("snapshot", json!({ "config": { "padding": 1 } }));
     let second = host.reloading("snapshot");
-    // Answered on a connection that came after it.
+    // This answer proves that the host has read the request for the second reload.
     assert_eq!(host.generation("snapshot").await, first_generation);
     assert!(!first.is_finished() && !second.is_finished());
     for worker in [0, 1] {
-        host.let_go(worker).await;
+        host.release_waiting(worker).await;
     }
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     assert_eq!((&first["outcome"], &second["outcome"]), (&json!("swapped"), &json!("swapped")));
     assert_eq!(first["from"], first_generation);
     assert_eq!(first["generation"], second["from"]);
     assert_eq!(second["generation"], host.generation("snapshot").await);
-    assert_eq!(host.look(0).await["loaded"], 1, "state went over twice, each time to a new instance");
+    assert_eq!(host.look(0).await["loaded"], 1, "the state was handed over twice, each time to a new instance");
 }

@@ -1,4 +1,4 @@
-//! Modules that live in brokers and the master too.
+//! Swaps of modules that also run in brokers and the master.
 
 use fanfare::tooling::IsolateId;
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use crate::harness::{Connection, Gate, Started, TestHost, ends, eventually, json
 
 const EVERYWHERE: [&str; 5] = ["worker-0", "worker-1", "broker-0", "broker-1", "master"];
 
-/// `snapshot` in these places besides the workers. There are two brokers.
+/// `snapshot` in these places in addition to the workers. The node has two brokers.
 fn living_in(places: &[&str]) -> TestHost {
     TestHost::with("snapshot").manifest("snapshot", json!({ "config": { "places": places } })).brokers(2)
 }
 
 impl Started {
-    /// Where the status and the metrics list a module: they agree.
+    /// The isolates of a module according to the status. Asserts that the metrics agree.
     async fn places(&self, module: &str) -> Vec<String> {
         let isolates = self.module(module).await["isolates"].clone();
         let listed = isolates.as_array().unwrap().iter().map(|slot| slot["isolate"].as_str().unwrap().to_owned());
@@ -28,7 +28,7 @@ impl Started {
         listed
     }
 
-    /// A counter in one place, counted up.
+    /// Increments the counter in one isolate.
     async fn count_in(&self, isolate: &str) -> Value {
         json_of(&self.call(isolate, "snapshot", "count", "").await)
     }
@@ -40,7 +40,7 @@ impl Started {
 }
 
 #[tokio::test]
-async fn a_module_is_reached_in_every_place_that_it_lives_in() {
+async fn a_module_can_be_called_in_each_of_its_places() {
     let host = TestHost::waits_for(&["snapshot"]);
     let host = host.manifest("snapshot", json!({ "config": { "places": ["brokers", "master"] } })).brokers(2);
     let host = host.start().await;
@@ -67,7 +67,7 @@ async fn a_module_is_reached_in_every_place_that_it_lives_in() {
 }
 
 #[tokio::test]
-async fn state_goes_over_in_every_place() {
+async fn state_is_handed_over_in_every_place() {
     let host = living_in(&["brokers", "master"]).start().await;
     for (times, isolate) in EVERYWHERE.iter().enumerate() {
         for _ in 0..times {
@@ -85,7 +85,7 @@ async fn state_goes_over_in_every_place() {
 }
 
 #[tokio::test]
-async fn a_swap_starts_the_module_in_new_places_and_ends_it_in_lost_ones() {
+async fn a_swap_starts_the_module_in_new_places_and_ends_it_in_old_ones() {
     let host = living_in(&[]).start().await;
     for isolate in ["worker-0", "worker-1"] {
         host.count_in(isolate).await;
@@ -94,9 +94,9 @@ async fn a_swap_starts_the_module_in_new_places_and_ends_it_in_lost_ones() {
 
     assert_eq!(host.move_to(&["brokers"]).await["outcome"], "swapped");
     assert_eq!(host.places("snapshot").await, EVERYWHERE[..4]);
-    assert_eq!(host.count_in("worker-1").await["count"], 2, "what stays keeps its state");
+    assert_eq!(host.count_in("worker-1").await["count"], 2, "a place that stays keeps its state");
     let first = host.count_in("broker-1").await;
-    assert_eq!((&first["count"], &first["loaded"]), (&json!(1), &json!(0)), "what is new has none");
+    assert_eq!((&first["count"], &first["loaded"]), (&json!(1), &json!(0)), "a new place has no state");
 
     assert_eq!(host.move_to(&["master"]).await["outcome"], "swapped");
     assert_eq!(host.places("snapshot").await, ["worker-0", "worker-1", "master"]);
@@ -107,17 +107,17 @@ async fn a_swap_starts_the_module_in_new_places_and_ends_it_in_lost_ones() {
 
     assert_eq!(host.move_to(&["brokers", "master"]).await["outcome"], "swapped");
     assert_eq!(host.count_in("master").await["count"], 2);
-    assert_eq!(host.count_in("broker-1").await["count"], 1, "a place that comes back begins anew");
+    assert_eq!(host.count_in("broker-1").await["count"], 1, "a place that returns has no state");
 }
 
 #[tokio::test]
-async fn calls_in_a_place_that_is_lost_end_well() {
-    // The first call stops the broker's thread, so that the second one waits there when the place is lost.
+async fn calls_in_a_place_that_a_swap_leaves_are_answered() {
+    // The first call blocks the broker's thread, so that the second one still waits when the swap leaves.
     let gate = Gate::before(|call| &*call.route.handler == "look" && call.context.isolate == IsolateId::Broker(0));
     let host = living_in(&["brokers"]).probe(gate.probe()).start().await;
     let look = || host.asking("/v1/modules/snapshot/call?target=broker-0&path=look".to_owned(), "");
     let running = look();
-    eventually("it starts", || async { gate.reached() == 1 }).await;
+    eventually("the first call starts", || async { gate.reached() == 1 }).await;
     let waiting = look();
     host.until_waiting("snapshot", 2, 1).await;
     assert_eq!(host.move_to(&[]).await["outcome"], "swapped");
@@ -130,8 +130,8 @@ async fn calls_in_a_place_that_is_lost_end_well() {
 }
 
 #[tokio::test]
-async fn calls_wait_in_every_place_until_all_of_them_switch() {
-    // `waits` lives there too, because `load` waits in its own place.
+async fn calls_wait_in_every_place_until_all_places_switch() {
+    // `waits` has the same places, because `load` calls it in its own isolate.
     let host = patient(json!({ "load": "waits", "places": ["brokers", "master"] }));
     let host = host.manifest("waits", json!({ "config": { "places": ["brokers", "master"] } })).brokers(2);
     let host = host.start().await;
@@ -158,8 +158,8 @@ async fn calls_wait_in_every_place_until_all_of_them_switch() {
 }
 
 #[tokio::test]
-async fn what_fails_in_a_broker_only_is_refused_in_every_place() {
-    // `waits` is in workers only: a startup or `load` that calls it in its own place fails elsewhere.
+async fn a_failure_in_a_broker_rejects_the_swap_in_every_place() {
+    // `waits` runs only in workers, so a startup or `load` that calls it fails in a broker.
     for config in [json!({ "load": "waits" }), json!({ "startup": "waits" })] {
         let host = patient(json!({ "places": ["brokers"] })).brokers(2).start().await;
         for isolate in &EVERYWHERE[..4] {
@@ -173,7 +173,7 @@ async fn what_fails_in_a_broker_only_is_refused_in_every_place() {
         assert_eq!(refused["code"], "refused", "{refused}");
         assert_names(&refused["detail"], &["there is no module waits in "]);
         assert_eq!(host.generation("snapshot").await, generation);
-        assert_eq!(host.places("snapshot").await, EVERYWHERE[..4], "no place is new");
+        assert_eq!(host.places("snapshot").await, EVERYWHERE[..4], "no place was added");
         for (index, isolate) in EVERYWHERE[..4].iter().enumerate() {
             assert_eq!(host.slot("snapshot", index).await["held"], false);
             assert_eq!(host.count_in(isolate).await["count"], 2, "the same instance in {isolate}");
@@ -182,17 +182,17 @@ async fn what_fails_in_a_broker_only_is_refused_in_every_place() {
 }
 
 #[tokio::test]
-async fn a_trial_runs_in_workers_and_then_moves_the_module() {
+async fn a_canary_runs_in_workers_and_its_promotion_moves_the_module() {
     let host = living_in(&["brokers"]).start().await;
     let rollout = json!({ "canary": 1, "for": "2s" });
     host.rewrite("snapshot", json!({ "config": { "places": ["master"] }, "rollout": rollout }));
     let reloading = host.reloading("snapshot");
-    let on_trial = || async {
+    let canary_runs = || async {
         let isolates = host.module("snapshot").await["isolates"].clone();
         let generation = |index: usize| isolates[index]["generation"].clone();
         generation(0) != generation(1) && generation(1) == generation(2)
     };
-    eventually("worker-0 alone tries it", on_trial).await;
+    eventually("only worker-0 runs the canary", canary_runs).await;
     assert_eq!(reloading.await.unwrap()["outcome"], "swapped");
     assert_eq!(host.places("snapshot").await, ["worker-0", "worker-1", "master"]);
     let isolates = host.module("snapshot").await["isolates"].clone();
@@ -200,7 +200,7 @@ async fn a_trial_runs_in_workers_and_then_moves_the_module() {
 }
 
 #[tokio::test]
-async fn a_reload_of_all_renews_every_place_and_a_rollback_moves_back() {
+async fn reload_all_renews_every_place_and_a_rollback_moves_the_module_back() {
     let host = living_in(&["brokers"]).start().await;
     host.count_in("broker-0").await;
     let ended = host.admin("POST", "/v1/reload", "").await.json();
@@ -215,7 +215,7 @@ async fn a_reload_of_all_renews_every_place_and_a_rollback_moves_back() {
 }
 
 #[tokio::test]
-async fn a_module_that_is_removed_leaves_every_place() {
+async fn a_removed_module_leaves_every_place() {
     let host = living_in(&["brokers", "master"]).and("echo").start().await;
     std::fs::remove_dir_all(host.dir.path().join("modules/snapshot")).unwrap();
     assert_eq!(host.reload("snapshot").await["outcome"], "removed");

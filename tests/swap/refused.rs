@@ -1,4 +1,4 @@
-//! What is not taken up, and leaves everything as it was.
+//! Rejected swaps change nothing.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::failures::steps::assert_names;
 use crate::harness::{TestHost, json_of};
 
 #[tokio::test]
-async fn what_fails_on_the_way_is_refused_whole_and_the_old_one_serves_on() {
+async fn a_failed_load_rejects_the_swap_and_the_old_instances_keep_serving() {
     let ways = [(json!({ "load": "fails" }), "load fails as configured"), (json!({ "load": "traps" }), "unreachable")];
     for (config, why) in ways {
         let host = TestHost::with("snapshot").start().await;
@@ -23,7 +23,7 @@ async fn what_fails_on_the_way_is_refused_whole_and_the_old_one_serves_on() {
 }
 
 #[tokio::test]
-async fn a_startup_that_fails_in_one_worker_refuses_for_all() {
+async fn a_startup_that_fails_in_one_worker_rejects_the_swap_in_all() {
     let host = TestHost::with("startup").start().await;
     for (config, why) in [
         (json!({ "mode": "traps", "worker": 1 }), "unreachable"),
@@ -33,7 +33,7 @@ async fn a_startup_that_fails_in_one_worker_refuses_for_all() {
         assert_names(&host.reload("startup").await["detail"], &[why]);
         for worker in ["worker-0", "worker-1"] {
             let started = host.call(worker, "startup", "started&method=GET", "").await;
-            assert_eq!(started["payload"], r#"["warm StartupReason::Start"]"#, "the old one in {worker}");
+            assert_eq!(started["payload"], r#"["warm StartupReason::Start"]"#, "the old instance in {worker}");
         }
     }
     host.rewrite("startup", json!({ "config": { "mode": "ok" } }));
@@ -43,7 +43,7 @@ async fn a_startup_that_fails_in_one_worker_refuses_for_all() {
 }
 
 #[tokio::test]
-async fn a_faulty_manifest_or_component_is_refused() {
+async fn a_faulty_manifest_or_component_is_rejected() {
     let host = TestHost::with("echo").start().await;
     let component = host.dir.path().join("modules/echo/echo.wasm");
     let good = std::fs::read(&component).unwrap();
@@ -56,7 +56,7 @@ async fn a_faulty_manifest_or_component_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_module_or_does_not_start_is_refused_and_nothing_changes() {
+async fn a_component_that_does_not_load_or_start_is_rejected_and_nothing_changes() {
     let host = TestHost::with("snapshot").start().await;
     assert_eq!(super::count(&host).await, 1);
     let generation = host.generation("snapshot").await;

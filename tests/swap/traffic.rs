@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{Connection, Http2, TestHost, by_worker, ends, eventually, json_of};
 
-/// What each worker started: number and handler.
+/// The broadcasts that each worker started: sequence number and handler.
 type Seen = BTreeMap<IsolateId, Vec<(u64, String)>>;
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
     };
     let reloading = async {
         for round in 0..25 {
-            // Which generation runs a broadcast shows in the handler.
+            // The handler alternates, so that it identifies the generation.
             let handler = if round % 2 == 0 { "list" } else { "append" };
             let append = json!({ "path": "append", "handler": handler, "middlewares": ["inner"] });
             let list = json!({ "method": "get", "path": "list", "handler": "list" });
@@ -61,8 +61,8 @@ async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
     }
     assert!(answered.load(Ordering::Acquire) > 0);
     let last = host.emit("counts", "append", "x").await["seq"].as_u64().unwrap();
-    assert_eq!(last, emitted + 1, "every one has a number");
-    eventually("the last one is there", || async {
+    assert_eq!(last, emitted + 1, "each broadcast has a number");
+    eventually("the last broadcast has started", || async {
         seen.lock().unwrap().values().all(|notes| notes.last().is_some_and(|(seq, _)| *seq == last))
     })
     .await;
@@ -73,11 +73,11 @@ async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
         assert_eq!(seqs, (1..=last).collect::<Vec<_>>(), "{isolate}");
     }
     let mut all = seen.values();
-    assert_eq!(all.next(), all.next(), "each one runs in one generation everywhere");
+    assert_eq!(all.next(), all.next(), "each broadcast runs in one generation in all workers");
 }
 
 #[tokio::test]
-async fn every_answered_call_is_in_the_state_that_goes_over() {
+async fn every_answered_call_is_in_the_state_that_is_handed_over() {
     let host = TestHost::with("snapshot").start().await;
     let stop = Arc::new(AtomicBool::new(false));
     let clients = (0..6).map(|_| {
@@ -110,7 +110,7 @@ async fn every_answered_call_is_in_the_state_that_goes_over() {
     assert!(answered > 100, "{answered}");
 }
 
-/// What clients of one kind have had answered, by the worker that answered.
+/// The number of answered calls for each worker.
 type Answered = Arc<Mutex<BTreeMap<String, u64>>>;
 
 fn note(answered: &Answered, told: &serde_json::Value) {
@@ -118,10 +118,10 @@ fn note(answered: &Answered, told: &serde_json::Value) {
     *answered.lock().unwrap().entry(isolate).or_default() += 1;
 }
 
-/// Everything at once, over two components of which each takes up what the other one saved: connections that stay, fresh
-/// ones, streams of HTTP/2, RPC and broadcasts.
+/// Keep-alive connections, new connections, HTTP/2 streams, RPC and broadcasts at once. The swaps
+/// alternate between two components, and each loads the state that the other one saved.
 #[tokio::test]
-async fn two_components_take_turns_under_load_and_every_call_counts_once() {
+async fn swaps_between_two_components_under_load_count_every_call_once() {
     const SWAPS: usize = 60;
     let order = Arc::new(Mutex::new(BTreeMap::<IsolateId, Vec<u64>>::new()));
     let notes = order.clone();
@@ -130,7 +130,7 @@ async fn two_components_take_turns_under_load_and_every_call_counts_once() {
             notes.lock().unwrap().entry(call.context.isolate).or_default().push(broadcast.seq);
         }
     }));
-    // How long a call waits is the machine's to say.
+    // Long timeouts, because calls may wait long on a slow machine.
     let host = host.limit("snapshot", "timeout", "60s").limit("waits", "timeout", "60s");
     let host = host.config(json!({ "swap": { "quiesce": "20s", "timeout": "20s" } })).start().await;
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Answered::default());

@@ -1,5 +1,4 @@
-//! Accepting the operator's connections: a bounded number at once, and none that is held without
-//! being used.
+//! Accepts the operator's connections, up to a limit.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,30 +14,30 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Answer, problem};
-use super::patient::Patient;
-use super::places::{Place, Places};
+use super::permits::{Permit, Permits};
 use super::routes::respond;
 use super::state::Admin;
+use super::write_timeout::WriteTimeout;
 use crate::call::Problem;
 use crate::net::{AcceptBackoff, Listener, ListenerId, Stream, affects_one_connection};
 
-/// How long a client may take for the head of a request, and how long it may take nothing of an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of a request, and how long it may read nothing of a
+/// response.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Takes requests until `end`, and returns when those are answered.
+/// Serves requests until `end` is cancelled. Returns when the requests in flight have been answered.
 pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken) {
     let mut incoming = match listener.open() {
         Ok(incoming) => incoming,
         Err(error) => {
-            tracing::error!(%error, "the admin listener does not start");
+            tracing::error!(%error, "could not start the admin listener");
             return;
         }
     };
     let connections = TaskTracker::new();
-    // Connections that are served at once, and as many beyond them that are refused in words; any
-    // more are closed.
-    let most = admin.sockets.descriptors.max_admin_connections();
-    let (served, refused) = (Places::new(most), Places::new(most));
+    // As many connections again get a 503. Any further ones are closed at once.
+    let max = admin.sockets.descriptors.max_admin_connections();
+    let (served, rejected) = (Permits::new(max), Permits::new(max));
     let mut backoff = AcceptBackoff::new(ListenerId::Admin.key(), admin.sockets.accept_failures.clone());
     let mut logged: Option<Instant> = None;
     loop {
@@ -55,21 +54,21 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken
             }
         };
         backoff.reset();
-        let place = served.enter();
-        let is_served = place.is_some();
+        let permit = served.acquire();
+        let is_served = permit.is_some();
         if !is_served {
             admin.refused.inc();
             if logged.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
-                tracing::warn!("the admin listener has {most} connections, and serves no more");
+                tracing::warn!("the admin listener has {max} connections and rejects further ones");
                 logged = Some(Instant::now());
             }
         }
-        let Some(place) = place.or_else(|| refused.enter()) else { continue };
-        if place.evicts {
+        let Some(permit) = permit.or_else(|| rejected.acquire()) else { continue };
+        if permit.evicts {
             admin.evicted.inc();
         }
-        connections.spawn(connection(stream, admin.clone(), is_served, place, end.clone()));
-        // The new connection reads what its client has sent before another one can take its place.
+        connections.spawn(connection(stream, admin.clone(), is_served, permit, end.clone()));
+        // Lets the new connection read its first request before another connection can evict it.
         tokio::task::yield_now().await;
     }
     drop(incoming);
@@ -77,26 +76,30 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken
     connections.wait().await;
 }
 
-async fn connection(stream: Stream, admin: Arc<Admin>, is_served: bool, place: Place, end: CancellationToken) {
+async fn connection(stream: Stream, admin: Arc<Admin>, is_served: bool, permit: Permit, end: CancellationToken) {
     let _counted = admin.sockets.enter_admin();
-    let asked = place.asked.clone();
+    let active = permit.active.clone();
     let service = service_fn(move |request| {
-        asked.store(true, Relaxed);
+        active.store(true, Relaxed);
         let admin = admin.clone();
         async move {
-            Ok::<_, Infallible>(if is_served { respond(&admin, request).await } else { refusal(&admin, request).await })
+            Ok::<_, Infallible>(if is_served {
+                respond(&admin, request).await
+            } else {
+                overloaded(&admin, request).await
+            })
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(CLIENT_TIMEOUT)
         .keep_alive(is_served)
-        .serve_connection(TokioIo::new(Patient::new(stream, PATIENCE)), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, CLIENT_TIMEOUT)), service);
     let mut connection = std::pin::pin!(connection);
     // A client that disconnects is not an error.
     tokio::select! {
         _ = &mut connection => {}
-        () = place.evicted.cancelled() => {}
+        () = permit.evicted.cancelled() => {}
         () = end.cancelled() => {
             connection.as_mut().graceful_shutdown();
             _ = connection.await;
@@ -104,13 +107,13 @@ async fn connection(stream: Stream, admin: Arc<Admin>, is_served: bool, place: P
     }
 }
 
-/// Whether the host lives is told nevertheless.
-async fn refusal(admin: &Admin, request: Request<Incoming>) -> Answer {
+/// Answers 503, except to `/livez`, so that an overloaded host still counts as alive.
+async fn overloaded(admin: &Admin, request: Request<Incoming>) -> Answer {
     if request.uri().path() == "/livez" {
         return respond(admin, request).await;
     }
-    let most = admin.sockets.descriptors.max_admin_connections();
-    let detail = format!("the admin listener serves {most} connections at once, and has them");
+    let max = admin.sockets.descriptors.max_admin_connections();
+    let detail = format!("the admin listener already serves {max} connections, its limit; try again later");
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let mut answer = problem(Problem::new(status, "overloaded", "Overloaded", detail));
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

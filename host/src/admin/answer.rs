@@ -1,4 +1,4 @@
-//! Building the answers of the admin listener.
+//! Builds the HTTP responses of the admin listener.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -22,7 +22,7 @@ pub fn text(status: StatusCode, body: &str) -> Answer {
 
 /// A document of [`api`](crate::api).
 pub fn document(status: StatusCode, document: &impl Serialize) -> Answer {
-    // Strings, numbers and JSON: nothing of it can fail.
+    // Serialising cannot fail: the documents contain only strings, numbers and JSON.
     with_type(status, "application/json", serde_json::to_string(document).unwrap_or_default() + "\n")
 }
 
@@ -31,7 +31,7 @@ pub fn problem(problem: Problem) -> Answer {
 }
 
 pub fn not_allowed(methods: &'static str) -> Answer {
-    let (title, detail) = ("Method Not Allowed", format!("use one of {methods}"));
+    let (title, detail) = ("Method Not Allowed", format!("this path accepts {methods}"));
     let status = StatusCode::METHOD_NOT_ALLOWED;
     let mut answer = problem(Problem::new(status, "method-not-allowed", title, detail));
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));

@@ -1,4 +1,4 @@
-//! Broadcasts and calls in the operator's name.
+//! Broadcasts, calls, reloads and rollbacks for the operator.
 
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -11,7 +11,7 @@ use crate::call::{
     CallError, CallOptions, Emission, GatherEntry, Group, IsolateId, Payload, Problem, RouteName, Target,
 };
 use crate::dispatch::Actor;
-use crate::swap::{SwapError, Want};
+use crate::swap::{ReloadOptions, SwapError};
 
 pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Incoming>) -> Answer {
     let query = Query::of(request.uri().query().unwrap_or_default());
@@ -20,35 +20,37 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
         Err(answer) => return answer,
     };
     let (module, subdomain) = (Some(decoded(module)), query.get("subdomain"));
-    let what = Emission { module, name: decoded(name), subdomain, ..Emission::default() };
+    let emission = Emission { module, name: decoded(name), subdomain, ..Emission::default() };
     let timeout = admin.config.limits.max.timeout;
     if query.get("gather").as_deref() == Some("true") {
-        return match admin.dispatch.gather(&Actor::Operator, what, payload, Some(timeout)).await {
+        return match admin.dispatch.gather(&Actor::Operator, emission, payload, Some(timeout)).await {
             Ok(entries) => document(StatusCode::OK, &listed(entries)),
             Err(error) => problem(error.into()),
         };
     }
-    match admin.dispatch.emit(&Actor::Operator, what, payload) {
+    match admin.dispatch.emit(&Actor::Operator, emission, payload) {
         Ok(receipt) => document(StatusCode::ACCEPTED, &Receipt::from(receipt)),
         Err(error) => problem(error.into()),
     }
 }
 
-/// [`Reloaded`], or a problem. `force=true`: even when a rollback has pinned another generation, or the state cannot go over.
+/// Responds with [`Reloaded`] or a problem. `force=true` reloads even when a rollback has pinned another
+/// generation, or the state cannot be handed over.
 pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
-    match admin.swapper.reload_as_operator(&decoded(module), want(query)).await {
+    match admin.swapper.reload_as_operator(&decoded(module), options(query)).await {
         Ok(reloaded) => document(StatusCode::OK, &reloaded),
         Err(error) => swap_error(&error),
     }
 }
 
-/// [`Reloaded`], or a problem. `to`: the beginning of a generation's digest; else the one before that which serves.
+/// Responds with [`Reloaded`] or a problem. `to` is the beginning of a generation's digest; without it
+/// the host rolls back to the previous generation.
 pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
     let to = Query::of(query).get("to");
-    // It would be the beginning of every digest.
+    // Every digest starts with an empty text.
     if to.as_deref() == Some("") {
         return invalid(
-            "to: is empty: name the beginning of a generation's digest, or leave `to` out for the previous one",
+            "to: is empty; send the first characters of a generation's digest, or omit `to` for the previous one",
         );
     }
     match admin.swapper.rollback(&decoded(module), to.as_deref()).await {
@@ -57,14 +59,14 @@ pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
     }
 }
 
-/// A [`ReloadEntry`] for each module.
+/// Responds with a [`ReloadEntry`] for each module.
 pub async fn reload_all(admin: &Admin, query: &str) -> Answer {
     let restart = match admin.swapper.reconfigure() {
         Ok(restart) => restart,
-        Err(faults) => return refused(&faults.to_string()),
+        Err(faults) => return rejected(&faults.to_string()),
     };
-    let ends = admin.swapper.reload_all(want(query)).await;
-    let entries = ends.into_iter().map(|(module, end)| match end {
+    let results = admin.swapper.reload_all(options(query)).await;
+    let entries = results.into_iter().map(|(module, result)| match result {
         Ok(reloaded) => ReloadEntry::Reloaded(Reloaded { restart: restart.clone(), ..reloaded }),
         Err(error) => {
             ReloadEntry::Refused(RefusedReload { module, outcome: Refusal::Refused, reason: error.to_string() })
@@ -73,24 +75,24 @@ pub async fn reload_all(admin: &Admin, query: &str) -> Answer {
     document(StatusCode::OK, &entries.collect::<Vec<_>>())
 }
 
-fn want(query: &str) -> Want {
-    Want { force: Query::of(query).get("force").as_deref() == Some("true"), ..Want::RENEW }
+fn options(query: &str) -> ReloadOptions {
+    ReloadOptions { force: Query::of(query).get("force").as_deref() == Some("true"), ..ReloadOptions::RENEW }
 }
 
 fn swap_error(error: &SwapError) -> Answer {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (code, title) = match error {
         SwapError::NotFound(_) => ("not-found", "Not Found"),
-        _ => ("refused", RELOAD_REJECTED),
+        _ => ("refused", REJECTED),
     };
     problem(Problem::new(status, code, title, error.to_string()))
 }
 
-/// The title of a rejected reload.
-const RELOAD_REJECTED: &str = "Reload Rejected";
+/// The title of the problem when a reload or a rollback changes nothing.
+const REJECTED: &str = "Reload Rejected";
 
-fn refused(why: &str) -> Answer {
-    problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", RELOAD_REJECTED, why.to_owned()))
+fn rejected(why: &str) -> Answer {
+    problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", REJECTED, why.to_owned()))
 }
 
 pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> Answer {
@@ -110,11 +112,11 @@ pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> An
     let name = RouteName { method, module: Some(decoded(module)), path, query: search.to_owned() };
     let options = CallOptions { subdomain: query.get("subdomain"), ..CallOptions::default() };
     match target(query.get("target").as_deref()) {
-        Ok(To::One(target)) => match admin.dispatch.call(&Actor::Operator, target, &name, payload, options).await {
+        Ok(Callee::One(target)) => match admin.dispatch.call(&Actor::Operator, target, &name, payload, options).await {
             Ok(reply) => document(StatusCode::OK, &Reply::from(reply)),
             Err(error) => problem(error.into()),
         },
-        Ok(To::Every(group)) => {
+        Ok(Callee::Every(group)) => {
             match admin.dispatch.call_every(&Actor::Operator, group, &name, payload, options).await {
                 Ok(entries) => document(StatusCode::OK, &listed(entries)),
                 Err(error) => problem(error.into()),
@@ -124,30 +126,30 @@ pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> An
     }
 }
 
-enum To {
+enum Callee {
     One(Target),
     Every(Group),
 }
 
-fn target(text: Option<&str>) -> Result<To, CallError> {
-    let Some(text) = text else { return Ok(To::One(Target::Any)) };
+fn target(text: Option<&str>) -> Result<Callee, CallError> {
+    let Some(text) = text else { return Ok(Callee::One(Target::Any)) };
     let numbered = |prefix: &str| text.strip_prefix(prefix).and_then(|index| index.parse::<u32>().ok());
     match text {
-        "any" => Ok(To::One(Target::Any)),
-        "master" => Ok(To::One(Target::Isolate(IsolateId::Master))),
-        "workers" => Ok(To::Every(Group::Workers)),
-        "brokers" => Ok(To::Every(Group::Brokers)),
+        "any" => Ok(Callee::One(Target::Any)),
+        "master" => Ok(Callee::One(Target::Isolate(IsolateId::Master))),
+        "workers" => Ok(Callee::Every(Group::Workers)),
+        "brokers" => Ok(Callee::Every(Group::Brokers)),
         _ => match (numbered("worker-"), numbered("broker-")) {
-            (Some(index), _) => Ok(To::One(Target::Isolate(IsolateId::Worker(index)))),
-            (_, Some(index)) => Ok(To::One(Target::Isolate(IsolateId::Broker(index)))),
+            (Some(index), _) => Ok(Callee::One(Target::Isolate(IsolateId::Worker(index)))),
+            (_, Some(index)) => Ok(Callee::One(Target::Isolate(IsolateId::Broker(index)))),
             _ => Err(CallError::Invalid(format!(
-                "target: `{text}` is none of any, worker-<n>, broker-<n>, master, workers, brokers"
+                "target: `{text}` is unknown; use any, worker-<n>, broker-<n>, master, workers or brokers"
             ))),
         },
     }
 }
 
-/// The query's pairs, decoded.
+/// The decoded pairs of a query.
 struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -174,13 +176,13 @@ async fn body(admin: &Admin, request: Request<Incoming>) -> Result<Payload, Answ
     match tokio::time::timeout(admin.config.http.body_timeout, read).await {
         Ok(Ok(body)) => Ok(Payload::guess(body.to_bytes().into())),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let detail = format!("the body has more bytes than http.maxBody, {limit}");
+            let detail = format!("the body has more than {limit} bytes (http.maxBody)");
             let title = "Payload Too Large";
             Err(problem(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", title, detail)))
         }
-        Ok(Err(error)) => Err(invalid(format!("the body did not arrive: {error}"))),
+        Ok(Err(error)) => Err(invalid(format!("the body could not be read: {error}"))),
         Err(_) => {
-            let detail = "the body took longer than http.bodyTimeout";
+            let detail = "the body did not arrive within http.bodyTimeout";
             let title = "Request Timeout";
             Err(problem(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", title, detail)))
         }

@@ -1,61 +1,62 @@
-//! Keeps web pages from using the operator's browser to reach the admin listener.
+//! Rejects requests that a web page makes through the operator's browser.
 
 use http::{HeaderMap, HeaderName, Uri, header};
 
-/// Why a request is refused. It is always the client's fault.
+/// Why a request is rejected. This is always the client's fault.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Foreign {
-    #[error("the {part} names `{name}`: only localhost and IP addresses are served here")]
+pub enum ForeignRequest {
+    #[error("the {part} names `{name}`; the admin listener accepts only localhost and IP addresses")]
     Name { part: &'static str, name: String },
-    #[error("the request has no Host header: send one with localhost or an IP address")]
+    #[error("the request has no Host header; send one with localhost or an IP address")]
     NoHost,
-    #[error("the request comes from another origin")]
+    #[error("the Origin header names another origin; call the admin listener directly, not from a web page")]
     Origin,
-    #[error("the request comes from another site")]
+    #[error("the Sec-Fetch-Site header names another site; call the admin listener directly, not from a web page")]
     Site,
     #[error("the header `{0}` is not text")]
     NotText(HeaderName),
-    #[error("the request has several `{0}` headers: send one")]
+    #[error("the request has several `{0}` headers; send one")]
     Repeated(HeaderName),
 }
 
-/// Refuses what a browser sends on behalf of another site, and names that resolve here by DNS
-/// rebinding. A header that is there twice is refused, because each reader might believe another
-/// one.
-pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Foreign> {
+/// Rejects requests that a browser sends for another site, and host names, which DNS rebinding may
+/// resolve to this address. Rejects repeated headers too, because a proxy might read another one of
+/// them.
+pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), ForeignRequest> {
     // An absolute target (`GET http://host/path`) names the host as well.
     let target = uri.authority().map(|authority| authority.as_str());
     let host = only(headers, &header::HOST)?;
     for (name, part) in [(host, "Host header"), (target, "request target")] {
         if let Some(name) = name.filter(|name| !is_own(name)) {
-            return Err(Foreign::Name { part, name: name.to_owned() });
+            return Err(ForeignRequest::Name { part, name: name.to_owned() });
         }
     }
-    let host = host.or(target).ok_or(Foreign::NoHost)?;
+    let host = host.or(target).ok_or(ForeignRequest::NoHost)?;
     if let Some(origin) = only(headers, &header::ORIGIN)?
         && origin.strip_prefix("http://") != Some(host)
     {
-        return Err(Foreign::Origin);
+        return Err(ForeignRequest::Origin);
     }
     match only(headers, &SEC_FETCH_SITE)? {
         None | Some("same-origin" | "none") => Ok(()),
-        Some(_) => Err(Foreign::Site),
+        Some(_) => Err(ForeignRequest::Site),
     }
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The value of a header that may be there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Foreign> {
+/// The value of a header that may occur only once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ForeignRequest> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| Foreign::NotText(name.clone())),
-        (Some(_), Some(_)) => Err(Foreign::Repeated(name.clone())),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| ForeignRequest::NotText(name.clone())),
+        (Some(_), Some(_)) => Err(ForeignRequest::Repeated(name.clone())),
     }
 }
 
-/// `localhost` or an address, with or without a port: what no foreign name can resolve to.
+/// Whether a host is `localhost` or an IP address, with or without a port. DNS cannot map another name
+/// to these.
 fn is_own(host: &str) -> bool {
     let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
     let name = authority.host();
@@ -67,7 +68,7 @@ fn is_own(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn checked(pairs: &[(&'static str, &'static str)]) -> Result<(), Foreign> {
+    fn checked(pairs: &[(&'static str, &'static str)]) -> Result<(), ForeignRequest> {
         let headers = pairs
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
@@ -75,19 +76,19 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_localhost_are_served() {
+    fn addresses_and_localhost_are_accepted() {
         for host in ["127.0.0.1:8081", "localhost:8081", "localhost", "[::1]:8081", "10.0.0.7:8081"] {
             assert_eq!(checked(&[("host", host)]), Ok(()), "{host}");
         }
     }
 
     #[test]
-    fn other_names_are_not() {
+    fn other_host_names_are_rejected() {
         for host in ["example.test:8081", "", "localhost.example.test", "127.0.0.1.example.test"] {
-            let name = Foreign::Name { part: "Host header", name: host.to_owned() };
+            let name = ForeignRequest::Name { part: "Host header", name: host.to_owned() };
             assert_eq!(checked(&[("host", host)]), Err(name));
         }
-        assert_eq!(checked(&[]), Err(Foreign::NoHost));
+        assert_eq!(checked(&[]), Err(ForeignRequest::NoHost));
     }
 
     #[test]
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_there_twice_is_refused() {
+    fn a_repeated_header_is_rejected() {
         let host = ("host", "127.0.0.1:8081");
         for (name, value) in [host, ("origin", "http://127.0.0.1:8081"), ("sec-fetch-site", "none")] {
             let headers = [("host", host.1), (name, value), (name, value)];
@@ -113,13 +114,13 @@ mod tests {
                 map.append(HeaderName::from_static(name), header::HeaderValue::from_static(value));
             }
             let why = check(&map, &Uri::from_static("/v1/status")).unwrap_err();
-            assert_eq!(why, Foreign::Repeated(HeaderName::from_static(name)));
+            assert_eq!(why, ForeignRequest::Repeated(HeaderName::from_static(name)));
             assert!(why.to_string().contains(&format!("several `{name}` headers")), "{why}");
         }
     }
 
     #[test]
-    fn other_origins_and_sites_are_refused() {
+    fn other_origins_and_sites_are_rejected() {
         let host = ("host", "127.0.0.1:8081");
         assert_eq!(checked(&[host, ("origin", "http://127.0.0.1:8081")]), Ok(()));
         assert!(checked(&[host, ("origin", "http://example.test")]).is_err());

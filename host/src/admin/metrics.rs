@@ -1,6 +1,5 @@
-//! Metrics, read from every slot's own counters when they are asked for.
-//!
-//! There is one collector for each subject: [`calls`], [`instances`], [`node`].
+//! Metrics. A request reads the counters where the other parts keep them, so that they need not know
+//! who wants to see them. There is one collector for each subject: [`calls`], [`instances`], [`node`].
 
 mod calls;
 mod instances;
@@ -21,8 +20,8 @@ use node::Node;
 /// The content type of OpenMetrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All metrics, in the format that `Accept` asks for: OpenMetrics where it is named, else the text
-/// format of Prometheus.
+/// Responds with all metrics: as OpenMetrics if `Accept` names it, otherwise in the text format of
+/// Prometheus.
 pub fn answer(admin: &Admin, headers: &HeaderMap) -> Answer {
     let slots: Vec<_> = admin.dispatch.places().all().flat_map(|isolate| isolate.slots()).collect();
     let mut registry = Registry::default();
@@ -44,8 +43,8 @@ pub fn answer(admin: &Admin, headers: &HeaderMap) -> Answer {
     }
 }
 
-/// Whether a header names OpenMetrics and does not refuse it. Prometheus itself sends both types,
-/// OpenMetrics first.
+/// Whether `Accept` names OpenMetrics, and not with `q=0`. Prometheus sends both types, OpenMetrics
+/// first.
 fn wants_openmetrics(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut ranges = accepted.flat_map(|value| value.split(','));
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_is_the_one_that_is_asked_for() {
+    fn accept_selects_the_format() {
         let wants = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());

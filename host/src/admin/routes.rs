@@ -1,4 +1,4 @@
-//! The paths of the admin listener, and the function that answers each of them.
+//! The paths of the admin listener.
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -9,7 +9,6 @@ use super::status::status;
 use super::{api, guard, metrics};
 use crate::call::Problem;
 
-/// Answers one request.
 pub async fn respond(admin: &Admin, request: Request<Incoming>) -> Answer {
     if let Err(why) = guard::check(request.headers(), request.uri()) {
         return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", why.to_string()));
@@ -34,7 +33,7 @@ pub async fn respond(admin: &Admin, request: Request<Incoming>) -> Answer {
         | ["v1", "modules", _, "call" | "reload" | "rollback"]
         | ["v1", "reload"] => not_allowed("POST"),
         _ => {
-            let detail = format!("the admin listener has nothing at {path}");
+            let detail = format!("the admin listener has no path {path}");
             problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "Not Found", detail))
         }
     }

@@ -12,16 +12,16 @@ use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
 
-/// What the admin listener answers from.
+/// The parts of the host that the admin listener reads and calls.
 pub struct Admin {
     pub(super) config: Arc<Config>,
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
     pub(super) closing: CancellationToken,
-    /// Connections beyond those that are served.
+    /// Connections beyond the limit.
     pub(super) refused: Counter,
-    /// Silent connections that were closed for others.
+    /// Connections without a request that were closed to make room for others.
     pub(super) evicted: Counter,
     pub(super) lost_lines: LostLines,
     pub(super) sockets: Arc<Sockets>,
@@ -29,7 +29,7 @@ pub struct Admin {
     pub(super) open: Vec<Arc<AtomicUsize>>,
 }
 
-/// How many lines of the log had no room.
+/// Returns how many log lines were lost because the log's queue was full.
 pub type LostLines = Arc<dyn Fn() -> usize + Send + Sync>;
 
 impl Admin {
@@ -54,7 +54,7 @@ impl Admin {
         }
     }
 
-    /// How many HTTP connections are open.
+    /// The number of open HTTP connections.
     pub(super) fn connections(&self) -> usize {
         self.open.iter().map(|open| open.load(Relaxed)).sum()
     }

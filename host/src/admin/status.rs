@@ -1,4 +1,4 @@
-//! Where the host's status is read.
+//! Collects the status document.
 
 use super::state::Admin;
 use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, State, Status, Usage};
@@ -35,16 +35,16 @@ pub fn status(admin: &Admin) -> Status {
 }
 
 fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roster) -> ModuleStatus {
-    let absent = |state: State, reason: Option<&str>| ModuleStatus {
+    let not_installed = |state: State, reason: Option<&str>| ModuleStatus {
         name: name.clone(),
         state,
         reason: reason.map(str::to_owned),
         ..ModuleStatus::default()
     };
     let generation = match state {
-        ModuleState::Loading => return absent(State::Loading, None),
-        ModuleState::Waiting => return absent(State::Waiting, Some("the component is not there yet")),
-        ModuleState::Refused(why) => return absent(State::Refused, Some(why)),
+        ModuleState::Loading => return not_installed(State::Loading, None),
+        ModuleState::Waiting => return not_installed(State::Waiting, Some("the component is not built yet")),
+        ModuleState::Refused(why) => return not_installed(State::Refused, Some(why)),
         ModuleState::Installed(generation) => generation,
     };
     let slots = dispatch.places().slots(&name);

@@ -1,4 +1,4 @@
-//! Who makes a call, and what it takes along.
+//! The caller of a call, and what the call inherits from it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use crate::call::{CallError, Context, Envelope, IsolateId, Origin, RouteName};
 use crate::ports::Caller;
 
-/// Who makes a call.
+/// The caller of a call.
 #[derive(Debug, Clone)]
 pub enum Actor {
     Guest(Caller),
-    /// Somebody on another node, which has checked what the caller may do.
-    Peer(Arrived),
-    /// The command line, the admin listener or the embedding program: may do everything.
+    /// A caller on another node. That node has already checked its capabilities.
+    Peer(PeerCaller),
+    /// The command line, the admin listener or the embedding program. It may do everything.
     Operator,
 }
 
-/// What a call from another node came with.
+/// The caller of a call from another node.
 #[derive(Debug, Clone)]
-pub struct Arrived {
+pub struct PeerCaller {
     pub(super) envelope: Arc<Envelope>,
-    /// The nearest call of its chain that runs here.
+    /// The nearest call of the chain that runs on this node.
     pub(super) parent: Option<Arc<Context>>,
-    /// The number of a broadcast on the node that emitted it.
+    /// The id of the broadcast on the node that emitted it.
     pub(super) broadcast: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl Actor {
             Actor::Guest(caller) => {
                 Origin::Guest { module: caller.module.clone(), isolate: caller.isolate, node: None }
             }
-            Actor::Peer(arrived) => arrived.envelope.origin.clone(),
+            Actor::Peer(peer) => peer.envelope.origin.clone(),
         }
     }
 
@@ -41,44 +41,51 @@ impl Actor {
         match self {
             Actor::Operator => None,
             Actor::Guest(caller) => caller.context.as_ref(),
-            Actor::Peer(arrived) => arrived.parent.as_ref(),
+            Actor::Peer(peer) => peer.parent.as_ref(),
         }
     }
 
     pub(super) fn envelope(&self) -> Option<&Arc<Envelope>> {
         match self {
             Actor::Operator | Actor::Guest(_) => None,
-            Actor::Peer(arrived) => Some(&arrived.envelope),
+            Actor::Peer(peer) => Some(&peer.envelope),
         }
     }
 
-    pub(super) fn here(&self) -> Option<IsolateId> {
+    /// The isolate of a guest on this node.
+    pub(super) fn isolate(&self) -> Option<IsolateId> {
         match self {
             Actor::Operator | Actor::Peer(_) => None,
             Actor::Guest(caller) => Some(caller.isolate),
         }
     }
 
-    /// How long it waits when nothing else is said. The operator has only the target's own limit.
+    /// How long the caller waits if it sets no timeout. For the operator, only the target's
+    /// `limits.timeout` applies.
     pub(super) fn timeout(&self) -> Duration {
         match self {
             Actor::Operator => Duration::from_secs(24 * 3600),
             Actor::Guest(caller) => caller.default_timeout,
-            Actor::Peer(arrived) => arrived.envelope.left,
+            Actor::Peer(peer) => peer.envelope.left,
         }
     }
 }
 
-/// The module whose route is named: the caller's own when the name has none.
+/// The module of a route: the named one, or the caller's own.
 pub(super) fn module_of<'a>(actor: &'a Actor, name: &'a RouteName) -> Result<&'a str, CallError> {
     match (&name.module, actor) {
         (Some(module), _) => Ok(module),
         (None, Actor::Guest(caller)) => Ok(&caller.module),
-        (None, Actor::Operator | Actor::Peer(_)) => Err(CallError::Invalid("name the module".to_owned())),
+        (None, Actor::Operator | Actor::Peer(_)) => Err(no_module()),
     }
 }
 
-/// The one given, else the caller's.
+/// A caller outside of any module has no module of its own to fall back to.
+pub(super) fn no_module() -> CallError {
+    CallError::Invalid("the call names no module; name one".to_owned())
+}
+
+/// The subdomain of a call: `given`, or the parent's.
 pub(super) fn subdomain(given: Option<String>, parent: Option<&Arc<Context>>) -> Option<Arc<str>> {
     given.map(Arc::from).or_else(|| parent.and_then(|parent| parent.subdomain.clone()))
 }

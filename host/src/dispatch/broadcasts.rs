@@ -1,4 +1,4 @@
-//! Broadcasts: one sequencer a module, places for all or for none.
+//! Broadcasts: one sequencer for each module, and room in every worker or in none.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,57 +7,72 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::actor::{Actor, subdomain};
+use super::actor::{Actor, no_module, subdomain};
 use super::{CallSpec, Dispatch};
 use crate::call::text::{NAME, line};
 use crate::call::{
     Broadcast, CallError, CallResult, Context, Deadline, Emission, GatherEntry, IsolateId, Outcome, Passed, Payload,
-    Receipt, Skipped, Trigger, TriggerKind, weight_of_broadcast,
+    Receipt, Skipped, Trace, Trigger, TriggerKind, weight_of_broadcast,
 };
 use crate::config::capabilities::forbidden;
 use crate::isolate::{Lane, Queued, Slot};
 use crate::registry::{Access, Matched};
 
-/// The order of a module's broadcasts on this node. Whoever holds the lock is the only one to fill its broadcast lanes.
+/// The order of a module's broadcasts on this node. Only the holder of the lock fills the module's
+/// broadcast lanes.
 #[derive(Debug, Default)]
 pub struct Sequencer {
     last: Mutex<u64>,
 }
 
-/// What became of a broadcast in one worker.
-struct Delivery {
-    isolate: IsolateId,
-    placed: Result<Waiting, CallError>,
+/// A broadcast with its recipients. The actor may emit it.
+struct Resolved {
+    /// One slot in each worker, in index order; never empty.
+    slots: Vec<Arc<Slot>>,
+    module: Arc<str>,
+    name: Arc<str>,
+    subdomain: Option<Arc<str>>,
+    /// The call that emits it.
+    parent: Option<Arc<Context>>,
+    /// Whether the caller waits for an entry from each worker.
+    gather: bool,
 }
 
-enum Waiting {
-    /// Nobody waits for it.
-    Not,
-    For(oneshot::Receiver<CallResult>),
-    /// It is queued, but cannot run before the call that gathers has ended.
-    Never(CallError),
-}
-
-/// A broadcast that has been queued.
+/// A broadcast that was queued in at least one worker.
 struct Emitted {
-    module: String,
+    module: Arc<str>,
     receipt: Receipt,
     deliveries: Vec<Delivery>,
+}
+
+/// The delivery of a broadcast to one worker.
+struct Delivery {
+    isolate: IsolateId,
+    queued: Result<Pending, CallError>,
+}
+
+/// What the caller waits for after the broadcast was queued in a worker.
+enum Pending {
+    /// Nothing, because it does not gather.
+    Nothing,
+    Outcome(oneshot::Receiver<CallResult>),
+    /// The broadcast cannot start before the gathering call has ended.
+    Deadlock(CallError),
 }
 
 impl Delivery {
     async fn wait(self, deadline: Instant) -> GatherEntry {
         let isolate = self.isolate;
-        let ended = match self.placed {
-            Err(error) | Ok(Waiting::Never(error)) => Err(error),
-            Ok(Waiting::Not) => Ok(Outcome::Pass(Passed::default())),
-            Ok(Waiting::For(ended)) => match tokio::time::timeout_at(deadline.into(), ended).await {
-                Ok(Ok(ended)) => ended,
+        let outcome = match self.queued {
+            Err(error) | Ok(Pending::Deadlock(error)) => Err(error),
+            Ok(Pending::Nothing) => Ok(Outcome::Pass(Passed::default())),
+            Ok(Pending::Outcome(outcome)) => match tokio::time::timeout_at(deadline.into(), outcome).await {
+                Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => Err(CallError::Crashed(format!("the host lost a broadcast in {isolate}"))),
                 Err(_) => Err(CallError::Timeout),
             },
         };
-        GatherEntry { isolate, node: None, outcome: ended.map(Outcome::into_reply) }
+        GatherEntry { isolate, node: None, outcome: outcome.map(Outcome::into_reply) }
     }
 }
 
@@ -75,176 +90,93 @@ impl Dispatch {
         self.sequencers.load().get(module).cloned().unwrap_or(new)
     }
 
-    /// Does something to all slots of a module between two of its broadcasts.
+    /// Runs `work` between two broadcasts of a module, so that it has the same position in the order of
+    /// broadcasts in every worker.
     pub fn between_broadcasts<T>(&self, module: &Arc<str>, work: impl FnOnce() -> T) -> T {
         let sequencer = self.sequencer(module);
         let _order = sequencer.last.lock();
         work()
     }
 
-    /// Queues a broadcast in every worker, or in none, and then sends it to the other nodes.
-    pub fn emit(&self, actor: &Actor, what: Emission, payload: Payload) -> Result<Receipt, CallError> {
-        // What a peer sends has reached all nodes.
-        let alone = matches!(actor, Actor::Peer(_)) || self.peers.nodes().is_empty();
-        let copy = (!alone).then(|| (what.name.clone(), what.subdomain.clone(), payload.clone()));
-        let Emitted { mut receipt, module, .. } = self.emit_to_all(actor, what, payload, false)?;
+    /// Queues a broadcast in every worker or in none, then sends it to the other nodes.
+    pub fn emit(&self, actor: &Actor, emission: Emission, payload: Payload) -> Result<Receipt, CallError> {
+        // The emitting node has already sent a peer's broadcast to every node.
+        let local_only = matches!(actor, Actor::Peer(_)) || self.peers.nodes().is_empty();
+        let copy = (!local_only).then(|| (emission.name.clone(), emission.subdomain.clone(), payload.clone()));
+        let Emitted { mut receipt, module, .. } = self.emit_to_all(actor, emission, payload, false)?;
         if let Some((name, subdomain, payload)) = copy {
-            self.broadcast_to_peers(actor, (module, name), subdomain, payload, &mut receipt);
+            self.broadcast_to_peers(actor, (module.to_string(), name), subdomain, payload, &mut receipt);
         }
         Ok(receipt)
     }
 
-    /// Queues a broadcast and waits for every worker.
+    /// Queues a broadcast and waits for an entry from every worker.
     pub fn gather(
         &self,
         actor: &Actor,
-        what: Emission,
+        emission: Emission,
         payload: Payload,
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send + use<> {
-        let deadline = self.patience(actor, timeout);
-        let emitted = self.emit_to_all(actor, what, payload, true);
+        let deadline = self.caller_deadline(actor, timeout);
+        let emitted = self.emit_to_all(actor, emission, payload, true);
         async move {
-            let waits = emitted?.deliveries.into_iter().map(|delivery| delivery.wait(deadline));
-            Ok(join_all(waits).await)
+            let entries = emitted?.deliveries.into_iter().map(|delivery| delivery.wait(deadline));
+            Ok(join_all(entries).await)
         }
     }
 
-    fn emit_to_all(&self, actor: &Actor, what: Emission, payload: Payload, gather: bool) -> Result<Emitted, CallError> {
+    fn emit_to_all(
+        &self,
+        actor: &Actor,
+        emission: Emission,
+        payload: Payload,
+        gather: bool,
+    ) -> Result<Emitted, CallError> {
+        let broadcast = self.resolve_broadcast(actor, emission, &payload, gather)?;
+        let sequencer = self.sequencer(&broadcast.module);
+        // No generation is switched while this is locked, so every step below sees the same ones.
+        let mut last = sequencer.last.lock();
+        broadcast.check_access()?;
+        let weight = broadcast.reserve(&payload)?;
+        let seq = *last + 1;
+        let (id, deliveries) = self.deliver(actor, &broadcast, seq, weight, payload)?;
+        *last = seq;
+        broadcast.pass_holds();
+        drop(last);
+        broadcast.receipt(id, seq, deliveries)
+    }
+
+    /// Checks that the actor may emit the broadcast, and finds the slots that receive it.
+    fn resolve_broadcast(
+        &self,
+        actor: &Actor,
+        emission: Emission,
+        payload: &Payload,
+        gather: bool,
+    ) -> Result<Resolved, CallError> {
         if let Actor::Guest(caller) = actor {
-            super::calls::within(caller, &payload, what.text_len())?;
+            super::calls::check_sent(caller, payload, emission.text_len())?;
         }
-        let (module, parent) = self.whose_broadcast(actor, &what)?;
+        let (module, parent) = self.emitting_call(actor, &emission)?;
         let slots: Vec<Arc<Slot>> = self.workers().iter().filter_map(|isolate| isolate.slot(&module)).collect();
         let Some(first) = slots.first() else {
             return Err(self.missing(&module));
         };
-        let name: Arc<str> = what.name.as_str().into();
-        // From here on no other generation takes over, so that what is looked up in one is what is queued.
-        let sequencer = self.sequencer(&first.module);
-        let mut last = sequencer.last.lock();
-        let access = slots.iter().find_map(|slot| {
-            let generation = &slot.deployment().generation;
-            Some(generation.access(*generation.manifest.broadcasts.get(&*name)?))
-        });
-        let Some(access) = access else {
-            let deployment = first.deployment();
-            let known: Vec<&str> = deployment.generation.manifest.broadcasts.keys().map(String::as_str).collect();
-            return Err(CallError::NotFound(format!(
-                "{module} has no broadcast `{}`; it has: {}",
-                line(&name, NAME),
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-            )));
-        };
-        let closed = |why| CallError::Forbidden(format!("the broadcast `{name}` of {module}: {why}"));
-        access.admits(TriggerKind::Broadcast).map_err(closed)?;
         let subdomain = match actor.envelope() {
             Some(envelope) => envelope.subdomain.clone(),
-            None => subdomain(what.subdomain, parent.as_ref()),
+            None => subdomain(emission.subdomain, parent.as_ref()),
         };
-        let waits = parent.as_deref().filter(|_| gather);
-        let weight = weight_of_broadcast(&name, subdomain.as_deref(), waits, &payload);
-        let full = |slot: &&Arc<Slot>| {
-            let limit = slot.mailbox.refuses_broadcast(weight).filter(|_| slot.failed().is_none());
-            limit.map(|limit| (slot.full(limit), Arc::clone(slot)))
-        };
-        if let Some((error, slot)) = slots.iter().find_map(|slot| full(&slot)) {
-            slot.refused(TriggerKind::Broadcast, &error, parent.as_ref().map(|parent| parent.trace));
-            return Err(error);
-        }
-        let (id, from) = match actor {
-            Actor::Guest(caller) => (self.ids.next(), Some(caller.isolate)),
-            Actor::Operator => (self.ids.next(), None),
-            Actor::Peer(arrived) => (arrived.broadcast.unwrap_or_default(), None),
-        };
-        let seq = *last + 1;
-        let mut payload = Some(payload);
-        let count = slots.len();
-        let mut deliveries = Vec::with_capacity(count);
-        for (place, slot) in slots.iter().enumerate() {
-            // The last one takes the payload itself.
-            let payload = if place + 1 == count { payload.take() } else { payload.clone() }.unwrap_or_default();
-            let broadcast = Broadcast { name: name.clone(), id, seq, same_as_caller: from == Some(slot.isolate) };
-            let spec = CallSpec {
-                trigger: Trigger::Broadcast(broadcast),
-                origin: actor.origin(),
-                deadline: Deadline::AfterStart(slot.deployment().generation.limits.timeout),
-                parent: parent.clone(),
-                remote: actor.envelope().cloned(),
-                awaited: gather,
-                subdomain: subdomain.clone(),
-                trace: actor.envelope().map(|envelope| envelope.trace),
-                http: None,
-                query: String::new(),
-                payload,
-            };
-            let placed = self.deliver(slot, &name, spec, (gather, weight), parent.as_ref());
-            match &placed {
-                // Before anything was queued.
-                Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) if place == 0 => return Err(error.clone()),
-                Err(error) => slot.refused(TriggerKind::Broadcast, error, parent.as_ref().map(|parent| parent.trace)),
-                Ok(_) => {}
-            }
-            deliveries.push(Delivery { isolate: slot.isolate, placed });
-        }
-        *last = seq;
-        // A running call of the module waits for it, so that a hold must let it pass, and what lies before it.
-        let descends = |parent: &Arc<Context>| {
-            parent.module == first.module || parent.waiters().any(|above| above.module == first.module)
-        };
-        if gather && parent.as_ref().is_some_and(descends) {
-            slots.iter().for_each(|slot| slot.mailbox.pass_broadcasts());
-        }
-        drop(last);
-        receipt(id, seq, module, deliveries)
+        let (module, name) = (first.module.clone(), emission.name.as_str().into());
+        Ok(Resolved { slots, module, name, subdomain, parent, gather })
     }
 
-    fn deliver(
-        &self,
-        slot: &Slot,
-        name: &str,
-        spec: CallSpec,
-        (gather, weight): (bool, u64),
-        parent: Option<&Arc<Context>>,
-    ) -> Result<Waiting, CallError> {
-        if let Some(error) = slot.failed() {
-            return Err(error);
-        }
-        // Of the generation that serves here, which is another one where a canary does.
-        let deployment = slot.deployment();
-        let Some(route) =
-            deployment.generation.manifest.broadcasts.get(name).and_then(|index| deployment.route(*index))
-        else {
-            return Err(CallError::NotFound(format!(
-                "{} has no broadcast `{}` in {}",
-                slot.module,
-                line(name, NAME),
-                slot.isolate
-            )));
-        };
-        let stuck = if gather { self.refusal(slot, parent) } else { None };
-        let matched = Matched { route, access: Access::default(), params: Vec::new() };
-        let call = self.make(slot, matched, spec)?;
-        let (reply, ended) = match gather && stuck.is_none() {
-            true => {
-                let (reply, ended) = oneshot::channel();
-                (Some(reply), Waiting::For(ended))
-            }
-            false => (None, stuck.map_or(Waiting::Not, Waiting::Never)),
-        };
-        slot.offer(Lane::Broadcasts, Queued::weighed(call, reply, weight)).map_err(|(error, _)| error)?;
-        Ok(ended)
-    }
-
-    /// The module and the call it is emitted for, if the actor may.
-    fn whose_broadcast(&self, actor: &Actor, what: &Emission) -> Result<(String, Option<Arc<Context>>), CallError> {
+    /// The module of a broadcast and the call that emits it, if the actor may emit for this module.
+    fn emitting_call(&self, actor: &Actor, emission: &Emission) -> Result<(String, Option<Arc<Context>>), CallError> {
         match actor {
-            Actor::Operator | Actor::Peer(_) => {
-                let module = what.module.clone();
-                Ok((module.ok_or_else(|| CallError::Invalid("name the module".to_owned()))?, None))
-            }
+            Actor::Operator | Actor::Peer(_) => Ok((emission.module.clone().ok_or_else(no_module)?, None)),
             Actor::Guest(caller) => {
-                let module = what.module.as_deref().unwrap_or(&caller.module);
+                let module = emission.module.as_deref().unwrap_or(&caller.module);
                 if module != &*caller.module && !caller.capabilities.broadcast.allow(module) {
                     return Err(forbidden(&caller.module, "broadcast", Some(module)));
                 }
@@ -252,22 +184,165 @@ impl Dispatch {
             }
         }
     }
+
+    /// Queues the broadcast in every slot. Returns its id, and one delivery for each slot. The error
+    /// means that it was queued in none.
+    fn deliver(
+        &self,
+        actor: &Actor,
+        broadcast: &Resolved,
+        seq: u64,
+        weight: u64,
+        payload: Payload,
+    ) -> Result<(u64, Vec<Delivery>), CallError> {
+        let id = match actor {
+            Actor::Guest(_) | Actor::Operator => self.ids.next(),
+            Actor::Peer(peer) => peer.broadcast.unwrap_or_default(),
+        };
+        let count = broadcast.slots.len();
+        let mut payload = Some(payload);
+        let mut deliveries = Vec::with_capacity(count);
+        for (index, slot) in broadcast.slots.iter().enumerate() {
+            // The last call gets the payload itself, the others get copies.
+            let payload = if index + 1 == count { payload.take() } else { payload.clone() }.unwrap_or_default();
+            let spec = broadcast.spec(actor, slot, (id, seq), payload);
+            let queued = self.deliver_to(slot, broadcast, spec, weight);
+            match &queued {
+                // These errors are the same in every slot, and nothing was queued before the first one.
+                Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) if index == 0 => return Err(error.clone()),
+                Err(error) => slot.refused(TriggerKind::Broadcast, error, broadcast.trace()),
+                Ok(_) => {}
+            }
+            deliveries.push(Delivery { isolate: slot.isolate, queued });
+        }
+        Ok((id, deliveries))
+    }
+
+    fn deliver_to(&self, slot: &Slot, broadcast: &Resolved, spec: CallSpec, weight: u64) -> Result<Pending, CallError> {
+        if let Some(error) = slot.failed() {
+            return Err(error);
+        }
+        // During a canary, workers run different generations, and each looks the broadcast up in its own.
+        let deployment = slot.deployment();
+        let index = deployment.generation.manifest.broadcasts.get(&*broadcast.name);
+        let Some(route) = index.and_then(|index| deployment.route(*index)) else {
+            return Err(CallError::NotFound(format!(
+                "{} has no broadcast `{}` in {}",
+                slot.module,
+                line(&broadcast.name, NAME),
+                slot.isolate
+            )));
+        };
+        let gather = broadcast.gather;
+        let deadlock = if gather { self.rejection(slot, broadcast.parent.as_ref()) } else { None };
+        let matched = Matched { route, access: Access::default(), params: Vec::new() };
+        let call = self.build_call(slot, matched, spec)?;
+        let (reply, pending) = match deadlock {
+            None if gather => {
+                let (reply, outcome) = oneshot::channel();
+                (Some(reply), Pending::Outcome(outcome))
+            }
+            None => (None, Pending::Nothing),
+            Some(error) => (None, Pending::Deadlock(error)),
+        };
+        slot.offer(Lane::Broadcasts, Queued::weighed(call, reply, weight)).map_err(|(error, _)| error)?;
+        Ok(pending)
+    }
 }
 
-fn receipt(id: u64, seq: u64, module: String, deliveries: Vec<Delivery>) -> Result<Emitted, CallError> {
-    let skipped: Vec<Skipped> = deliveries
-        .iter()
-        .filter_map(|delivery| {
-            let reason = delivery.placed.as_ref().err()?.to_string();
-            Some(Skipped { isolate: delivery.isolate, node: None, reason })
-        })
-        .collect();
-    let accepted = deliveries.len() - skipped.len();
-    match (accepted, skipped.first()) {
-        (0, Some(first)) => Err(CallError::Unavailable(format!("no worker runs {module}: {}", first.reason))),
-        _ => {
-            let accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
-            Ok(Emitted { module, receipt: Receipt { id, seq, accepted, skipped, extra: Vec::new() }, deliveries })
+impl Resolved {
+    fn trace(&self) -> Option<Trace> {
+        self.parent.as_ref().map(|parent| parent.trace)
+    }
+
+    /// Checks that a generation declares the broadcast, and that its route is open to broadcasts.
+    fn check_access(&self) -> Result<(), CallError> {
+        let access = self.slots.iter().find_map(|slot| {
+            let generation = &slot.deployment().generation;
+            Some(generation.access(*generation.manifest.broadcasts.get(&*self.name)?))
+        });
+        let (module, name) = (&self.module, &self.name);
+        match access {
+            Some(access) => {
+                let closed = |why| CallError::Forbidden(format!("the broadcast `{name}` of {module}: {why}"));
+                access.admits(TriggerKind::Broadcast).map_err(closed)
+            }
+            None => Err(CallError::NotFound(format!(
+                "{module} has no broadcast `{}`; it has: {}",
+                line(name, NAME),
+                self.declared()
+            ))),
+        }
+    }
+
+    /// The names of the module's broadcasts.
+    fn declared(&self) -> String {
+        let Some(first) = self.slots.first() else { return "none".to_owned() };
+        let deployment = first.deployment();
+        let names: Vec<&str> = deployment.generation.manifest.broadcasts.keys().map(String::as_str).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+
+    /// Checks that every worker's lane has room, and returns the weight of the broadcast there. The
+    /// room stays free while the sequencer is locked. Failed slots do not count, because they are
+    /// skipped.
+    fn reserve(&self, payload: &Payload) -> Result<u64, CallError> {
+        let waiting = self.parent.as_deref().filter(|_| self.gather);
+        let weight = weight_of_broadcast(&self.name, self.subdomain.as_deref(), waiting, payload);
+        let full = self.slots.iter().find_map(|slot| {
+            let limit = slot.mailbox.refuses_broadcast(weight).filter(|_| slot.failed().is_none())?;
+            Some((slot, slot.full(limit)))
+        });
+        let Some((slot, error)) = full else { return Ok(weight) };
+        slot.refused(TriggerKind::Broadcast, &error, self.trace());
+        Err(error)
+    }
+
+    /// The call that delivers the broadcast to one slot.
+    fn spec(&self, actor: &Actor, slot: &Slot, (id, seq): (u64, u64), payload: Payload) -> CallSpec {
+        let same_as_caller = actor.isolate() == Some(slot.isolate);
+        CallSpec {
+            trigger: Trigger::Broadcast(Broadcast { name: self.name.clone(), id, seq, same_as_caller }),
+            origin: actor.origin(),
+            deadline: Deadline::AfterStart(slot.deployment().generation.limits.timeout),
+            parent: self.parent.clone(),
+            remote: actor.envelope().cloned(),
+            awaited: self.gather,
+            subdomain: self.subdomain.clone(),
+            trace: actor.envelope().map(|envelope| envelope.trace),
+            http: None,
+            query: String::new(),
+            payload,
+        }
+    }
+
+    /// Lets a gather pass a swap's hold, with the broadcasts before it, if a running call of the module
+    /// waits for it. Otherwise the hold would wait for that call, and the call for the hold.
+    fn pass_holds(&self) {
+        let is_own = |context: &Arc<Context>| context.module == self.module;
+        let waits = |parent: &Arc<Context>| is_own(parent) || parent.waiters().any(is_own);
+        if self.gather && self.parent.as_ref().is_some_and(waits) {
+            self.slots.iter().for_each(|slot| slot.mailbox.pass_broadcasts());
+        }
+    }
+
+    /// The receipt, or an error if the broadcast was queued in no worker.
+    fn receipt(self, id: u64, seq: u64, deliveries: Vec<Delivery>) -> Result<Emitted, CallError> {
+        let module = self.module;
+        let skipped: Vec<Skipped> = deliveries
+            .iter()
+            .filter_map(|delivery| {
+                let reason = delivery.queued.as_ref().err()?.to_string();
+                Some(Skipped { isolate: delivery.isolate, node: None, reason })
+            })
+            .collect();
+        let accepted = deliveries.len() - skipped.len();
+        match (accepted, skipped.first()) {
+            (0, Some(first)) => Err(CallError::Unavailable(format!("no worker runs {module}: {}", first.reason))),
+            _ => {
+                let accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
+                Ok(Emitted { module, receipt: Receipt { id, seq, accepted, skipped, extra: Vec::new() }, deliveries })
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Calls to routes: from outside, from guests and from the operator.
+//! Calls to routes from HTTP clients, guests and the operator.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,18 +7,18 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::actor::{Actor, subdomain};
-use super::resolve::{Member, Place};
-use super::{CallSpec, Dispatch};
+use super::resolve::{Destination, Member};
+use super::{CallSpec, Dispatch, check_size};
 use crate::call::{
-    Address, CallError, CallOptions, CallResult, Deadline, GatherEntry, Group, HttpRequest, IsolateId, Origin, Outcome,
-    Payload, Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
+    Address, CallError, CallOptions, CallResult, Deadline, Emission, GatherEntry, Group, HttpRequest, IsolateId,
+    Origin, Outcome, Payload, Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
 };
 use crate::isolate::{Lane, Queued, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
 use crate::registry::Matched;
 
 impl Dispatch {
-    /// Calls the route of a request that arrived on worker `here`.
+    /// Runs the call of an HTTP request. `here` is the slot of the worker that has the connection.
     pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: HttpRequest) -> CallResult {
         let stays = here.is_ready() && !request.spill && (!here.deployment().generation.is_serial() || here.is_free());
         let slot = match stays {
@@ -44,10 +44,10 @@ impl Dispatch {
             query: request.query,
             payload: request.payload,
         };
-        self.ask(slot, matched, spec).await
+        self.call_in(slot, matched, spec).await
     }
 
-    /// Calls one route in one place.
+    /// Calls a route and waits for the reply.
     pub fn call(
         &self,
         actor: &Actor,
@@ -56,21 +56,22 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
-        let asked = self.resolve(actor, target, name, true).and_then(|place| match place {
-            Place::Local(slot, matched) => {
-                let spec = self.rpc(actor, &slot, name, payload, options, true);
-                Ok(self.ask(slot, matched, spec).left_future())
+        let call = self.resolve(actor, target, name, true).and_then(|destination| match destination {
+            Destination::Local(slot, matched) => {
+                let spec = self.rpc_spec(actor, &slot, name, payload, options, true);
+                Ok(self.call_in(slot, matched, spec).left_future())
             }
-            Place::Remote(node, target) => {
-                let call = self.outgoing(actor, Address::One(target), name, payload, &options, true)?;
-                let asked = self.ask_one_of_peer(node, call);
-                Ok(async move { asked.await.outcome.map(Outcome::Reply) }.right_future())
+            Destination::Remote(node, target) => {
+                let call = self.peer_call(actor, Address::One(target), name, payload, &options, true)?;
+                let entry = self.call_peer_once(node, call);
+                Ok(async move { entry.await.outcome.map(Outcome::Reply) }.right_future())
             }
         });
-        async move { asked?.await.map(Outcome::into_reply) }
+        async move { call?.await.map(Outcome::into_reply) }
     }
 
-    /// Calls one route in several places: one entry each, in index order, those of this node first.
+    /// Calls a route in every isolate of a group. Returns one entry for each, in index order, those of
+    /// this node first.
     pub fn call_every(
         &self,
         actor: &Actor,
@@ -79,11 +80,11 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send + use<> {
-        let asked = self.members(actor, group, name).map(|members| {
-            let ask = |member| self.call_member(actor, member, name, payload.clone(), options.clone());
-            members.into_iter().map(ask).collect::<Vec<_>>()
+        let calls = self.members(actor, group, name).map(|members| {
+            let call = |member| self.call_member(actor, member, name, payload.clone(), options.clone());
+            members.into_iter().map(call).collect::<Vec<_>>()
         });
-        async move { Ok(join_all(asked?).await.into_iter().flatten().collect()) }
+        async move { Ok(join_all(calls?).await.into_iter().flatten().collect()) }
     }
 
     fn call_member(
@@ -96,16 +97,16 @@ impl Dispatch {
     ) -> impl Future<Output = Vec<GatherEntry>> + Send + use<> {
         let address = member.address();
         match member {
-            Member::Here(isolate) => {
+            Member::Isolate(isolate) => {
                 let call = self.call(actor, Target::Isolate(isolate), name, payload, options);
                 async move { vec![GatherEntry { isolate, node: None, outcome: call.await }] }.left_future()
             }
-            Member::Node(Peer { id, .. }) | Member::Workers(Peer { id, .. }) => {
-                let asked = self.outgoing(actor, address, name, payload, &options, true);
-                let asked = asked.map(|call| self.ask_peer(&id, call));
+            Member::AnyWorkerOf(Peer { id, .. }) | Member::EveryWorkerOf(Peer { id, .. }) => {
+                let call = self.peer_call(actor, address, name, payload, &options, true);
+                let answer = call.map(|call| self.call_peer(&id, call));
                 async move {
-                    let entries = match asked {
-                        Ok(asked) => asked.await,
+                    let entries = match answer {
+                        Ok(answer) => answer.await,
                         Err(error) => Err(error),
                     };
                     let lead =
@@ -117,7 +118,8 @@ impl Dispatch {
         }
     }
 
-    /// Queues a call without waiting for it: in how many places.
+    /// Queues a call without waiting for it. Returns for how many isolates. For a group, fails only if no
+    /// isolate accepts the call.
     pub fn notify(
         &self,
         actor: &Actor,
@@ -129,27 +131,27 @@ impl Dispatch {
         match address {
             Address::One(target) => self.queue(actor, target, name, payload, options).map(|()| 1),
             Address::Every(group) => {
-                let mut taken = 0;
-                let mut refusal = None;
+                let mut accepted = 0;
+                let mut rejection = None;
                 for member in self.members(actor, group, name)? {
                     let queued = match &member {
-                        Member::Here(isolate) => {
+                        Member::Isolate(isolate) => {
                             let target = Target::Isolate(*isolate);
                             self.queue(actor, target, name, payload.clone(), options.clone()).map(|()| 1)
                         }
-                        Member::Node(Peer { id, .. }) => {
-                            self.send(actor, id, member.address(), name, payload.clone(), &options).map(|()| 1)
+                        Member::AnyWorkerOf(Peer { id, .. }) => {
+                            self.notify_peer(actor, id, member.address(), name, payload.clone(), &options).map(|()| 1)
                         }
-                        Member::Workers(Peer { id, workers, .. }) => {
-                            self.send(actor, id, member.address(), name, payload.clone(), &options).map(|()| *workers)
-                        }
+                        Member::EveryWorkerOf(Peer { id, workers, .. }) => self
+                            .notify_peer(actor, id, member.address(), name, payload.clone(), &options)
+                            .map(|()| *workers),
                     };
                     match queued {
-                        Ok(count) => taken += count,
-                        Err(error) => refusal = Some(error),
+                        Ok(count) => accepted += count,
+                        Err(error) => rejection = Some(error),
                     }
                 }
-                refusal.filter(|_| taken == 0).map_or(Ok(taken), Err)
+                rejection.filter(|_| accepted == 0).map_or(Ok(accepted), Err)
             }
         }
     }
@@ -163,21 +165,21 @@ impl Dispatch {
         options: CallOptions,
     ) -> Result<(), CallError> {
         let (slot, matched) = match self.resolve(actor, target, name, false)? {
-            Place::Local(slot, matched) => (slot, matched),
-            Place::Remote(node, target) => {
-                return self.send(actor, &node, Address::One(target), name, payload, &options);
+            Destination::Local(slot, matched) => (slot, matched),
+            Destination::Remote(node, target) => {
+                return self.notify_peer(actor, &node, Address::One(target), name, payload, &options);
             }
         };
-        let spec = self.rpc(actor, &slot, name, payload, options, false);
+        let spec = self.rpc_spec(actor, &slot, name, payload, options, false);
         let trace = spec.trace();
-        let placed = self
-            .make(&slot, matched, spec)
+        let queued = self
+            .build_call(&slot, matched, spec)
             .and_then(|call| slot.offer(Lane::Calls, Queued::new(call, None)).map_err(|(error, _)| error));
-        placed.inspect_err(|error| slot.refused(TriggerKind::Rpc, error, trace))
+        queued.inspect_err(|error| slot.refused(TriggerKind::Rpc, error, trace))
     }
 
-    /// Sends a call that nobody waits for to another node.
-    fn send(
+    /// Sends a call to another node without waiting for it.
+    fn notify_peer(
         &self,
         actor: &Actor,
         node: &str,
@@ -186,10 +188,10 @@ impl Dispatch {
         payload: Payload,
         options: &CallOptions,
     ) -> Result<(), CallError> {
-        self.peers.notify(node, self.outgoing(actor, address, name, payload, options, false)?)
+        self.peers.notify(node, self.peer_call(actor, address, name, payload, options, false)?)
     }
 
-    pub(super) fn rpc(
+    pub(super) fn rpc_spec(
         &self,
         actor: &Actor,
         slot: &Slot,
@@ -199,15 +201,15 @@ impl Dispatch {
         awaited: bool,
     ) -> CallSpec {
         let parent = actor.parent();
-        // What nobody waits for has a deadline of its own.
-        let (above, fallback) = match awaited {
+        // A call that no caller waits for does not inherit the caller's deadline.
+        let (waiting, fallback) = match awaited {
             true => (parent, actor.timeout()),
             false => (None, options.timeout.unwrap_or(slot.deployment().generation.limits.timeout)),
         };
         CallSpec {
             trigger: Trigger::Rpc,
             origin: actor.origin(),
-            deadline: Deadline::At(self.deadline(slot, above, options.timeout, fallback)),
+            deadline: Deadline::At(self.call_deadline(slot, waiting, options.timeout, fallback)),
             parent: parent.cloned(),
             awaited,
             remote: actor.envelope().cloned(),
@@ -222,46 +224,47 @@ impl Dispatch {
         }
     }
 
-    /// Until when a gather waits.
-    pub(super) fn patience(&self, actor: &Actor, timeout: Option<Duration>) -> Instant {
+    /// How long a caller waits: the time that it has left, but at most `timeout`.
+    pub(super) fn caller_deadline(&self, actor: &Actor, timeout: Option<Duration>) -> Instant {
         let now = Instant::now();
-        let left = actor.parent().and_then(|parent| parent.until()).unwrap_or(now + actor.timeout());
-        timeout.map_or(left, |timeout| left.min(now + timeout))
+        let inherited = actor.parent().and_then(|parent| parent.until()).unwrap_or(now + actor.timeout());
+        timeout.map_or(inherited, |timeout| inherited.min(now + timeout))
     }
 }
 
-/// Whether the caller may send so much: the payload, and the bytes of names that go beside it.
-/// Nothing is copied before.
-pub(super) fn within(caller: &Caller, payload: &Payload, beside: usize) -> Result<(), CallError> {
-    super::within(caller.max_payload, &caller.module, payload.len(), beside)
+/// Checks the payload, and the bytes of the names sent with it, against the caller's own limit. Runs
+/// before anything is copied.
+pub(super) fn check_sent(caller: &Caller, payload: &Payload, names: usize) -> Result<(), CallError> {
+    check_size(caller.max_payload, &caller.module, payload.len(), names)
 }
 
-/// The route that a guest names, when that and everything else it sends are within its limits.
-fn asked(
+/// Parses the route that a guest calls, after checking the size of everything that the guest sends.
+/// `address` is the bytes of the names in the address.
+fn parse_route(
     caller: &Caller,
-    place: usize,
+    address: usize,
     route: &str,
     payload: &Payload,
     options: &CallOptions,
 ) -> Result<RouteName, CallError> {
-    within(caller, payload, place + route.len() + options.text_len())?;
+    check_sent(caller, payload, address + route.len() + options.text_len())?;
     RouteName::parse(route).map_err(|error| CallError::Invalid(error.to_string()))
 }
 
-/// The way up for what guests import.
+/// The port through which the imports of guests call.
 impl Calls for Dispatch {
-    fn emit(&self, from: Caller, what: crate::call::Emission, payload: Payload) -> Result<Receipt, CallError> {
-        Dispatch::emit(self, &Actor::Guest(from), what, payload)
+    fn emit(&self, from: Caller, emission: Emission, payload: Payload) -> Result<Receipt, CallError> {
+        Dispatch::emit(self, &Actor::Guest(from), emission, payload)
     }
 
     fn gather(
         &self,
         from: Caller,
-        what: crate::call::Emission,
+        emission: Emission,
         payload: Payload,
         timeout: Option<Duration>,
     ) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
-        Box::pin(Dispatch::gather(self, &Actor::Guest(from), what, payload, timeout))
+        Box::pin(Dispatch::gather(self, &Actor::Guest(from), emission, payload, timeout))
     }
 
     fn call(
@@ -272,7 +275,7 @@ impl Calls for Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> BoxFuture<Result<Reply, CallError>> {
-        match asked(&from, target.names_len(), &route, &payload, &options) {
+        match parse_route(&from, target.names_len(), &route, &payload, &options) {
             Ok(name) => Box::pin(Dispatch::call(self, &Actor::Guest(from), target, &name, payload, options)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -286,7 +289,7 @@ impl Calls for Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
-        match asked(&from, group.names_len(), &route, &payload, &options) {
+        match parse_route(&from, group.names_len(), &route, &payload, &options) {
             Ok(name) => Box::pin(Dispatch::call_every(self, &Actor::Guest(from), group, &name, payload, options)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -300,7 +303,7 @@ impl Calls for Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> Result<u32, CallError> {
-        let name = asked(&from, address.names_len(), &route, &payload, &options)?;
+        let name = parse_route(&from, address.names_len(), &route, &payload, &options)?;
         Dispatch::notify(self, &Actor::Guest(from), address, &name, payload, options)
     }
 }
@@ -310,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_beside_the_payload_have_its_limit_too() {
+    fn names_sent_with_the_payload_have_the_same_limit() {
         let caller = Caller {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
@@ -319,22 +322,25 @@ mod tests {
             max_payload: 3,
             context: None,
         };
-        assert_eq!(within(&caller, &Payload::Text("abc".into()), 3), Ok(()));
-        let over = within(&caller, &Payload::None, 4).unwrap_err();
-        assert_eq!(over.to_string(), "the names beside the payload have 4 bytes: more than limits.payload of m, 3");
-        assert!(within(&caller, &Payload::Text("abcd".into()), 0).is_err());
+        assert_eq!(check_sent(&caller, &Payload::Text("abc".into()), 3), Ok(()));
+        let over = check_sent(&caller, &Payload::None, 4).unwrap_err();
+        assert_eq!(over.to_string(), "the names sent with the payload have 4 bytes, but limits.payload of m allows 3");
+        assert!(check_sent(&caller, &Payload::Text("abcd".into()), 0).is_err());
 
-        let ask_with = |place, route, subdomain: Option<&str>, extra: &[(&str, &str)]| {
+        let parse_with = |address, route, subdomain: Option<&str>, extra: &[(&str, &str)]| {
             let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             let options = CallOptions { timeout: None, subdomain: subdomain.map(str::to_owned), extra };
-            asked(&caller, place, route, &Payload::None, &options)
+            parse_route(&caller, address, route, &Payload::None, &options)
         };
-        let ask = |place, route, subdomain| ask_with(place, route, subdomain, &[]);
-        assert!(ask_with(0, "a", None, &[("b", "c")]).is_ok());
-        assert!(ask_with(0, "a", None, &[("b", "cd")]).unwrap_err().to_string().contains("limits.payload of m, 3"));
-        assert!(ask(0, "a/b", None).is_ok() && ask(1, "/b", None).is_ok() && ask(0, "/b", Some("s")).is_ok());
-        for over in [ask(0, "a/bc", None), ask(1, "a/b", None), ask(0, "a?q=", None), ask(0, "/b", Some("ss"))] {
-            assert!(over.unwrap_err().to_string().contains("limits.payload of m, 3"));
+        let parse = |address, route, subdomain| parse_with(address, route, subdomain, &[]);
+        assert!(parse_with(0, "a", None, &[("b", "c")]).is_ok());
+        assert!(
+            parse_with(0, "a", None, &[("b", "cd")]).unwrap_err().to_string().contains("limits.payload of m allows 3")
+        );
+        assert!(parse(0, "a/b", None).is_ok() && parse(1, "/b", None).is_ok() && parse(0, "/b", Some("s")).is_ok());
+        for over in [parse(0, "a/bc", None), parse(1, "a/b", None), parse(0, "a?q=", None), parse(0, "/b", Some("ss"))]
+        {
+            assert!(over.unwrap_err().to_string().contains("limits.payload of m allows 3"));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Which worker takes a call to *any*: the nearest one when it can take it now, else the least loaded.
+//! Chooses the worker for a call to *any*: the caller's own worker if it can start the call now,
+//! otherwise the least loaded one.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use crate::call::{CallError, Context, IsolateId};
 use crate::isolate::Slot;
 
 impl Dispatch {
-    /// The slot for a call that may run on any worker. `here` is the caller's, `near` whether it is preferred.
+    /// Chooses the slot for a call that any worker may run. `here` is the caller's isolate.
     pub(super) fn choose(
         &self,
         module: &str,
@@ -25,14 +26,14 @@ impl Dispatch {
         self.least_loaded(module, parent)
     }
 
-    /// The worker with the fewest calls of a module, among those that are ready if there are any.
+    /// The slot with the fewest calls. Prefers slots that are ready.
     pub(super) fn least_loaded(&self, module: &str, parent: Option<&Arc<Context>>) -> Result<Arc<Slot>, CallError> {
-        let mut refusal = None;
+        let mut rejection = None;
         let mut best: Option<((bool, usize, u64), Arc<Slot>)> = None;
         for isolate in self.workers() {
             let Some(slot) = isolate.slot(module) else { continue };
-            match self.refusal(&slot, parent) {
-                Some(error) => refusal = Some(error),
+            match self.rejection(&slot, parent) {
+                Some(error) => rejection = Some(error),
                 None => {
                     let rank = (!slot.is_ready(), slot.load(), slot.placed());
                     if best.as_ref().is_none_or(|(other, _)| rank < *other) {
@@ -41,12 +42,13 @@ impl Dispatch {
                 }
             }
         }
-        best.map(|(_, slot)| slot).ok_or_else(|| refusal.unwrap_or_else(|| self.missing(module)))
+        best.map(|(_, slot)| slot).ok_or_else(|| rejection.unwrap_or_else(|| self.missing(module)))
     }
 
-    /// Why a slot cannot take a call that `parent` waits for, if so. A call that descends from a startup does not wait for an instance that
-    /// is not there yet: that one may be waiting for this very startup.
-    pub(super) fn refusal(&self, slot: &Slot, parent: Option<&Arc<Context>>) -> Option<CallError> {
+    /// Returns an error if a slot cannot run a call that `parent` waits for. A call that descends from a
+    /// startup does not wait for an instance that is not ready, because that instance may be waiting for
+    /// the same startup.
+    pub(super) fn rejection(&self, slot: &Slot, parent: Option<&Arc<Context>>) -> Option<CallError> {
         if parent.is_some_and(|parent| parent.in_startup) && !slot.is_ready() {
             return Some(Self::not_ready(slot));
         }

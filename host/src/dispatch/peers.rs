@@ -1,11 +1,11 @@
-//! Calls that go to other nodes, and those that come from them.
+//! Calls to other nodes, and calls from other nodes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Dispatch;
-use super::actor::{Actor, Arrived, module_of, subdomain};
-use super::resolve::Place;
+use super::actor::{Actor, PeerCaller, module_of, subdomain};
+use super::resolve::Destination;
 use crate::call::{
     Address, CallError, CallOptions, Context, Emission, Envelope, GatherEntry, IsolateId, Link, Origin, Outcome,
     Payload, PeerBroadcast, PeerCall, Receipt, RouteName, Target, Trace, VERSION,
@@ -13,8 +13,8 @@ use crate::call::{
 use crate::ports::BoxFuture;
 
 impl Dispatch {
-    /// A call for another node.
-    pub(super) fn outgoing(
+    /// Builds a call to another node.
+    pub(super) fn peer_call(
         &self,
         actor: &Actor,
         address: Address,
@@ -25,13 +25,13 @@ impl Dispatch {
     ) -> Result<PeerCall, CallError> {
         let module = module_of(actor, name)?;
         let left = match awaited {
-            true => self.patience(actor, options.timeout).saturating_duration_since(Instant::now()),
+            true => self.caller_deadline(actor, options.timeout).saturating_duration_since(Instant::now()),
             false => options.timeout.unwrap_or_else(|| actor.timeout()),
         };
         let envelope = self.envelope(actor, options.subdomain.clone(), left, awaited);
-        self.not_too_deep(module, envelope.depth)?;
+        self.check_depth(module, envelope.depth)?;
         let address = match address {
-            // Of that node.
+            // The call goes to the node that was meant, so any worker of it will do.
             Address::One(Target::Node(_) | Target::Server(_)) => Address::One(Target::Any),
             other => other,
         };
@@ -64,31 +64,31 @@ impl Dispatch {
         }
     }
 
-    /// Makes a call on another node. It resolves with the end of the caller's time at the latest.
-    pub(super) fn ask_peer(
+    /// Calls another node. Resolves at the latest when the caller's time is over.
+    pub(super) fn call_peer(
         &self,
         node: &str,
         call: PeerCall,
     ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send + use<> {
         let left = call.envelope.left;
-        let asked = self.peers.call(node, call);
+        let answer = self.peers.call(node, call);
         let node = node.to_owned();
         async move {
-            let mut entries = tokio::time::timeout(left, asked).await.unwrap_or(Err(CallError::Timeout))?;
+            let mut entries = tokio::time::timeout(left, answer).await.unwrap_or(Err(CallError::Timeout))?;
             entries.iter_mut().for_each(|entry| entry.node = Some(node.clone()));
             Ok(entries)
         }
     }
 
-    /// The same for one place.
-    pub(super) fn ask_one_of_peer(
+    /// Calls one isolate of another node.
+    pub(super) fn call_peer_once(
         &self,
         node: String,
         call: PeerCall,
     ) -> impl Future<Output = GatherEntry> + Send + use<> {
-        let asked = self.ask_peer(&node, call);
+        let answer = self.call_peer(&node, call);
         async move {
-            let entries = asked.await.map(|entries| entries.into_iter().next());
+            let entries = answer.await.map(|entries| entries.into_iter().next());
             let lead =
                 |error| GatherEntry { isolate: IsolateId::Worker(0), node: Some(node.clone()), outcome: Err(error) };
             match entries {
@@ -99,7 +99,7 @@ impl Dispatch {
         }
     }
 
-    /// Sends a broadcast that is queued here to every other node, and notes in its receipt to how many.
+    /// Sends a broadcast to every other node, and adds their number to its receipt.
     pub(super) fn broadcast_to_peers(
         &self,
         actor: &Actor,
@@ -113,61 +113,64 @@ impl Dispatch {
         receipt.extra.push(("nodes".to_owned(), sent.to_string()));
     }
 
-    fn arrived(&self, envelope: Envelope, broadcast: Option<u64>) -> Result<Actor, CallError> {
+    /// The caller that an envelope from another node describes.
+    fn peer_actor(&self, envelope: Envelope, broadcast: Option<u64>) -> Result<Actor, CallError> {
         if envelope.version != VERSION {
-            let version = envelope.version;
-            return Err(CallError::Invalid(format!("this node reads calls of version {VERSION}, this is {version}")));
+            return Err(CallError::Invalid(format!(
+                "the call has version {} of the envelope, but this node reads only version {VERSION}",
+                envelope.version
+            )));
         }
-        let parent =
-            envelope.chain.iter().filter(|link| *link.node == *self.node.id).find_map(|link| self.living(link));
-        Ok(Actor::Peer(Arrived { envelope: Arc::new(envelope), parent, broadcast }))
+        let mut own_links = envelope.chain.iter().filter(|link| *link.node == *self.node.id);
+        let parent = own_links.find_map(|link| self.running_call(link));
+        Ok(Actor::Peer(PeerCaller { envelope: Arc::new(envelope), parent, broadcast }))
     }
 
-    /// A call of this node that runs.
-    fn living(&self, link: &Link) -> Option<Arc<Context>> {
+    /// The context of a call of this node, while it runs.
+    fn running_call(&self, link: &Link) -> Option<Arc<Context>> {
         self.places.get(link.isolate)?.slot(&link.module)?.context(link.call)
     }
 
-    /// Makes a call that another node asks for: one entry for each place that it reaches.
-    pub fn answer(&self, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
+    /// Runs a call from another node. Returns one entry for each isolate that the address names.
+    pub fn on_peer_call(&self, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
         let PeerCall { envelope, address, route, payload } = call;
         let options = CallOptions { timeout: Some(envelope.left), ..CallOptions::default() };
-        let actor = match self.arrived(envelope, None) {
+        let actor = match self.peer_actor(envelope, None) {
             Ok(actor) => actor,
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
         match address {
             Address::Every(group) => Box::pin(self.call_every(&actor, group, &route, payload, options)),
             Address::One(target) => {
-                let placed = self.resolve(&actor, target, &route, true).map(|place| match place {
-                    Place::Local(slot, matched) => {
-                        let spec = self.rpc(&actor, &slot, &route, payload, options, true);
-                        Ok((slot.isolate, self.ask(slot, matched, spec)))
+                let call = self.resolve(&actor, target, &route, true).and_then(|destination| match destination {
+                    Destination::Local(slot, matched) => {
+                        let spec = self.rpc_spec(&actor, &slot, &route, payload, options, true);
+                        Ok((slot.isolate, self.call_in(slot, matched, spec)))
                     }
-                    Place::Remote(node, _) => {
-                        Err(CallError::NotFound(format!("there is no such place here, but on {node}")))
+                    Destination::Remote(node, _) => {
+                        Err(CallError::NotFound(format!("the target is on node {node}, not on this node")))
                     }
                 });
                 Box::pin(async move {
-                    let (isolate, ended) = placed??;
-                    let outcome = ended.await.map(Outcome::into_reply);
+                    let (isolate, outcome) = call?;
+                    let outcome = outcome.await.map(Outcome::into_reply);
                     Ok(vec![GatherEntry { isolate, node: None, outcome }])
                 })
             }
         }
     }
 
-    /// Queues a call from another node that nobody waits for.
-    pub fn accept(&self, call: PeerCall) -> Result<u32, CallError> {
+    /// Queues a call from another node without waiting for it. Returns for how many isolates.
+    pub fn on_peer_notify(&self, call: PeerCall) -> Result<u32, CallError> {
         let PeerCall { envelope, address, route, payload } = call;
         let options = CallOptions { timeout: Some(envelope.left), ..CallOptions::default() };
-        self.notify(&self.arrived(envelope, None)?, address, &route, payload, options)
+        self.notify(&self.peer_actor(envelope, None)?, address, &route, payload, options)
     }
 
-    /// Queues a broadcast of another node in every worker of this one.
-    pub fn hear(&self, broadcast: PeerBroadcast) -> Result<Receipt, CallError> {
+    /// Queues a broadcast from another node in every worker of this node.
+    pub fn on_peer_broadcast(&self, broadcast: PeerBroadcast) -> Result<Receipt, CallError> {
         let PeerBroadcast { envelope, module, name, id, payload } = broadcast;
-        let what = Emission { module: Some(module), name, ..Emission::default() };
-        self.emit(&self.arrived(envelope, Some(id))?, what, payload)
+        let emission = Emission { module: Some(module), name, ..Emission::default() };
+        self.emit(&self.peer_actor(envelope, Some(id))?, emission, payload)
     }
 }

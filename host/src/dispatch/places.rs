@@ -1,4 +1,4 @@
-//! The isolates of a node, by their kinds.
+//! The isolates of a node: workers, brokers and the master.
 
 use std::sync::Arc;
 
@@ -6,11 +6,12 @@ use crate::call::IsolateId;
 use crate::isolate::{Isolate, Slot};
 use crate::registry::PlaceKinds;
 
-/// Every place of a node that can hold a module.
+/// All isolates of a node.
 #[derive(Default)]
 pub struct Places {
-    /// In index order, as `brokers` are.
+    /// In index order.
     pub workers: Vec<Arc<Isolate>>,
+    /// In index order.
     pub brokers: Vec<Arc<Isolate>>,
     pub master: Option<Arc<Isolate>>,
 }
@@ -24,18 +25,18 @@ impl Places {
         }
     }
 
-    /// Workers, then brokers, then the master.
+    /// All isolates: workers, then brokers, then the master.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Isolate>> {
         self.of(PlaceKinds { brokers: true, master: true })
     }
 
-    /// Those that hold a generation which lives in these kinds.
+    /// The isolates of a generation that lives in these kinds of places, and in every worker.
     pub fn of(&self, kinds: PlaceKinds) -> impl Iterator<Item = &Arc<Isolate>> {
         let brokers = self.brokers.iter().filter(move |_| kinds.brokers);
         self.workers.iter().chain(brokers).chain(self.master.iter().filter(move |_| kinds.master))
     }
 
-    /// A module's slots, wherever they are.
+    /// The slots of a module, in all isolates.
     pub fn slots(&self, module: &str) -> Vec<Arc<Slot>> {
         self.all().filter_map(|isolate| isolate.slot(module)).collect()
     }

@@ -1,4 +1,4 @@
-//! Where a call goes: to a slot of this node, or to another node.
+//! Resolves the target of a call to a slot of this node, or to another node.
 
 use std::sync::Arc;
 
@@ -10,41 +10,42 @@ use crate::config::capabilities::forbidden;
 use crate::isolate::{Isolate, Slot};
 use crate::registry::Matched;
 
-/// Where a call goes.
-pub(super) enum Place {
+/// Where a call runs.
+pub(super) enum Destination {
     Local(Arc<Slot>, Matched),
-    /// To another node, and what is meant there.
+    /// The id of another node, and the target there.
     Remote(String, Target),
 }
 
-/// Where the members of a group are.
+/// One or several destinations of a call to a group.
 pub(super) enum Member {
-    Here(IsolateId),
-    /// One worker of another node.
-    Node(Peer),
+    Isolate(IsolateId),
+    /// Any worker of another node.
+    AnyWorkerOf(Peer),
     /// All workers of another node.
-    Workers(Peer),
+    EveryWorkerOf(Peer),
 }
 
 impl Member {
     pub fn address(&self) -> Address {
         match self {
-            Member::Here(isolate) => Address::One(Target::Isolate(*isolate)),
-            Member::Node(_) => Address::One(Target::Any),
-            Member::Workers(_) => Address::Every(Group::Workers),
+            Member::Isolate(isolate) => Address::One(Target::Isolate(*isolate)),
+            Member::AnyWorkerOf(_) => Address::One(Target::Any),
+            Member::EveryWorkerOf(_) => Address::Every(Group::Workers),
         }
     }
 }
 
 impl Dispatch {
-    /// Where an rpc goes, if the actor may make it. Only who waits for it can wait for himself.
+    /// Resolves the target of an rpc, and checks that the actor may call it. Deadlocks are checked only
+    /// for a call that is `awaited`.
     pub(super) fn resolve(
         &self,
         actor: &Actor,
         target: Target,
         name: &RouteName,
         awaited: bool,
-    ) -> Result<Place, CallError> {
+    ) -> Result<Destination, CallError> {
         let module = module_of(actor, name)?;
         if let Actor::Guest(caller) = actor
             && module != &*caller.module
@@ -52,15 +53,15 @@ impl Dispatch {
         {
             return Err(forbidden(&caller.module, "rpc", Some(module)));
         }
-        if let Some(node) = self.peer_of(&target)? {
-            return Ok(Place::Remote(node, target));
+        if let Some(node) = self.node_of(&target)? {
+            return Ok(Destination::Remote(node, target));
         }
         let parent = actor.parent().filter(|_| awaited);
         let slot = match self.isolate_of(target)? {
-            None => self.choose(module, actor.here(), parent)?,
+            None => self.choose(module, actor.isolate(), parent)?,
             Some(isolate) => {
                 let slot = self.slot_in(module, isolate)?;
-                match self.refusal(&slot, parent) {
+                match self.rejection(&slot, parent) {
                     Some(error) => {
                         slot.refused(TriggerKind::Rpc, &error, parent.map(|parent| parent.trace));
                         return Err(error);
@@ -72,40 +73,41 @@ impl Dispatch {
         if awaited && actor.envelope().is_some_and(|envelope| envelope.in_startup) && !slot.is_ready() {
             return Err(Self::not_ready(&slot));
         }
-        let matched = Dispatch::find(&slot, name, TriggerKind::Rpc)?;
-        Ok(Place::Local(slot, matched))
+        let matched = Dispatch::find_route(&slot, name, TriggerKind::Rpc)?;
+        Ok(Destination::Local(slot, matched))
     }
 
-    /// `None` is any worker of this node.
+    /// The isolate of a target on this node; `None` for any worker.
     fn isolate_of(&self, target: Target) -> Result<Option<IsolateId>, CallError> {
         match target {
-            // This node, since no peer has them.
+            // `node_of` found no other node, so this node is meant.
             Target::Any | Target::Node(_) | Target::Server(_) => Ok(None),
             Target::Isolate(isolate) => Ok(Some(isolate)),
             Target::Channel(channel) => Err(CallError::NotFound(format!(
-                "there is no channel {}: this version serves no channels",
+                "there is no channel {}: this version does not support channels",
                 line(&channel, NAME)
             ))),
             Target::Session(session) => Err(CallError::NotFound(format!(
-                "there is no session {}: this version serves no sessions",
+                "there is no session {}: this version does not support sessions",
                 line(&session, NAME)
             ))),
             Target::Other(kind, _) => Err(unknown("target", &kind)),
         }
     }
 
+    /// The destinations of a call to a group.
     pub(super) fn members(&self, actor: &Actor, group: Group, name: &RouteName) -> Result<Vec<Member>, CallError> {
-        let here = |isolates: &[Arc<Isolate>]| isolates.iter().map(|isolate| Member::Here(isolate.id)).collect();
+        let here = |isolates: &[Arc<Isolate>]| isolates.iter().map(|isolate| Member::Isolate(isolate.id)).collect();
         match group {
             Group::Workers => Ok(here(self.workers())),
             Group::Cluster => {
                 let mut members: Vec<Member> = here(self.workers());
-                members.extend(self.peers.nodes().into_iter().map(Member::Workers));
+                members.extend(self.peers.nodes().into_iter().map(Member::EveryWorkerOf));
                 Ok(members)
             }
             Group::Nodes => {
                 let mut members = vec![self.one_worker(actor, name)?];
-                members.extend(self.peers.nodes().into_iter().map(Member::Node));
+                members.extend(self.peers.nodes().into_iter().map(Member::AnyWorkerOf));
                 Ok(members)
             }
             Group::Servers(server) => {
@@ -113,25 +115,26 @@ impl Dispatch {
                 if server == self.node.server {
                     members.push(self.one_worker(actor, name)?);
                 }
-                members.extend(self.peers_of(&server).into_iter().map(Member::Node));
+                members.extend(self.peers_of(&server).into_iter().map(Member::AnyWorkerOf));
                 if members.is_empty() { Err(no_server(&server)) } else { Ok(members) }
             }
             Group::Brokers if self.places.brokers.is_empty() => {
-                Err(CallError::NotFound("no module is held by brokers".to_owned()))
+                Err(CallError::NotFound("this node has no brokers".to_owned()))
             }
             Group::Brokers => Ok(here(&self.places.brokers)),
             Group::Other(kind, _) => Err(unknown("group", &kind)),
         }
     }
 
-    /// The worker that takes the call for this node. Where none can, the lead's own refusal tells why.
+    /// The worker that runs the call on this node. If no worker can, this is worker 0, whose own error
+    /// says why.
     fn one_worker(&self, actor: &Actor, name: &RouteName) -> Result<Member, CallError> {
-        let chosen = self.choose(module_of(actor, name)?, actor.here(), actor.parent());
-        Ok(Member::Here(chosen.map_or(IsolateId::Worker(0), |slot| slot.isolate)))
+        let chosen = self.choose(module_of(actor, name)?, actor.isolate(), actor.parent());
+        Ok(Member::Isolate(chosen.map_or(IsolateId::Worker(0), |slot| slot.isolate)))
     }
 
-    /// The node that has a target, if it is another one.
-    pub(super) fn peer_of(&self, target: &Target) -> Result<Option<String>, CallError> {
+    /// The id of the node that has the target; `None` for this node.
+    pub(super) fn node_of(&self, target: &Target) -> Result<Option<String>, CallError> {
         match target {
             Target::Node(id) if *id == self.node.id => Ok(None),
             Target::Node(id) => match self.peers.nodes().into_iter().find(|peer| peer.id == *id) {
@@ -144,9 +147,9 @@ impl Dispatch {
                 if peers.is_empty() {
                     return Err(no_server(server));
                 }
-                // They take turns.
-                let turn = self.ids.next() % peers.len() as u64;
-                Ok(Some(peers.swap_remove(usize::try_from(turn).unwrap_or_default()).id))
+                // Call ids increase, so the nodes take turns.
+                let index = self.ids.next() % peers.len() as u64;
+                Ok(Some(peers.swap_remove(usize::try_from(index).unwrap_or_default()).id))
             }
             Target::Session(session) => {
                 let node = session.split_once('/').map(|(node, _)| node);
@@ -165,9 +168,9 @@ impl Dispatch {
 }
 
 fn no_server(server: &str) -> CallError {
-    CallError::NotFound(format!("there is no node of the type {}", line(server, NAME)))
+    CallError::NotFound(format!("there is no node of the server type {}", line(server, NAME)))
 }
 
 fn unknown(what: &str, kind: &str) -> CallError {
-    CallError::Invalid(format!("this version knows no {what} of the kind `{}`", line(kind, NAME)))
+    CallError::Invalid(format!("unknown kind of {what}: this version does not support `{}`", line(kind, NAME)))
 }

@@ -12,7 +12,7 @@ use crate::config::{Config, LimitsPatch};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::ports::Ports;
 use crate::registry::{Exports, Loader, Manifest};
-use crate::swap::{self, ModuleError, Progress, Turn};
+use crate::swap::{self, CompileReporter, ModuleError, Progress};
 
 /// The parts of a host that load modules, without those that serve.
 pub struct Inspector {
@@ -57,8 +57,8 @@ impl Inspector {
     /// Compiles the component of a module and checks its exports, imports and handlers. The error
     /// lists every fault, one per line.
     pub async fn check(&self, manifest: Manifest) -> Result<(), ModuleError> {
-        let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
-        swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &turn).await.map(drop)
+        let reporter = CompileReporter { progress: &*self.progress, index: 1, total: 1 };
+        swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &reporter).await.map(drop)
     }
 
     /// Compiles and checks a component that belongs to no module, with the limits of the operator's
@@ -67,8 +67,8 @@ impl Inspector {
         let mut manifest = Manifest::from_text(Path::new("/component"), r#"{ "component": "file.wasm" }"#)?;
         manifest.component = component.to_owned();
         manifest.limits = LimitsPatch::from(self.config.limits.max.clone());
-        let turn = Turn { progress: &*self.progress, place: 1, of: 1 };
-        let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &turn).await?;
+        let reporter = CompileReporter { progress: &*self.progress, index: 1, total: 1 };
+        let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &reporter).await?;
         let handlers = isolate::check(&program, &self.services).await;
         let handlers = handlers.map_err(|crash| ModuleError::Check { component: component.to_owned(), crash })?;
         Ok(Inspection { exports: program.generation.exports.clone(), handlers })

@@ -14,7 +14,7 @@ use crate::config::ShutdownConfig;
 use crate::dispatch::Dispatch;
 use crate::isolate::Services;
 use crate::registry::Roster;
-use crate::swap::{SwapError, Swapper, Want};
+use crate::swap::{ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
 use crate::worker::{Thread, Worker};
 
@@ -84,7 +84,7 @@ impl RunningHost {
     /// If this fails in any worker, the previous generation keeps serving in all of them, and the
     /// error says why. The reload continues if the future is dropped.
     pub async fn reload(&self, module: &str) -> Result<Reloaded, SwapError> {
-        self.swapper.reload_as_operator(module, Want::RENEW).await
+        self.swapper.reload_as_operator(module, ReloadOptions::RENEW).await
     }
 
     /// Replaces a module's running generation with an earlier one: the previous one, or the one whose

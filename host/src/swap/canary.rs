@@ -1,4 +1,4 @@
-//! A canary: what is on trial where, and its verdict.
+//! The state of a canary, and when it counts as failed.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,58 +7,59 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::oneshot;
 
 use super::error::SwapError;
-use super::outcome::Ended;
+use super::outcome::ReloadResult;
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, Rollout};
 
-/// A trial that goes on. Whoever takes it out of its [`Holding`] ends it.
+/// A running canary: some workers run the new generation, all other isolates the previous one. The
+/// task that takes it out of its [`InstalledModule`](super::installed::InstalledModule) ends it.
 pub(super) struct Canary {
     pub(super) number: u64,
     pub(super) program: Arc<Program>,
     pub(super) candidate: Candidate,
     pub(super) slots: Vec<Arc<Slot>>,
     pub(super) rollout: Rollout,
-    pub(super) begun: Instant,
-    /// Calls that ran on when the state of these workers was saved.
+    pub(super) started: Instant,
+    /// Calls of these workers that were still running when `save` ran.
     pub(super) running: usize,
-    pub(super) tell: oneshot::Sender<Ended>,
-    pub(super) ended: Trial,
+    pub(super) report: oneshot::Sender<ReloadResult>,
+    pub(super) result: CanaryResult,
 }
 
-/// How a trial ends, for all who wait.
-pub(super) type Trial = Shared<BoxFuture<'static, Ended>>;
+/// Resolves when the canary ends. Every reload that waits for the canary has a clone.
+pub(super) type CanaryResult = Shared<BoxFuture<'static, ReloadResult>>;
 
 impl Canary {
-    /// Whether this is what is on trial.
-    pub(super) fn is(&self, candidate: &Candidate) -> bool {
+    /// Whether the canary runs this candidate.
+    pub(super) fn runs(&self, candidate: &Candidate) -> bool {
         candidate.is(&self.program.generation)
     }
 
-    /// What serves in an isolate, if that tries it.
-    pub(super) fn in_place(&self, isolate: IsolateId) -> Option<&Arc<Program>> {
+    /// The canary's program, if this isolate runs it.
+    pub(super) fn program_in(&self, isolate: IsolateId) -> Option<&Arc<Program>> {
         self.slots.iter().any(|slot| slot.isolate == isolate).then_some(&self.program)
     }
 
-    fn failures(&self) -> u64 {
+    fn failed_calls(&self) -> u64 {
         self.slots.iter().map(|slot| slot.deployment().failures()).sum()
     }
 
-    /// Why it has failed, if it has.
-    pub(super) fn verdict(&self) -> Option<SwapError> {
-        let (failures, most) = (self.failures(), self.rollout.max_failures);
-        let down = self.slots.iter().find_map(|slot| slot.failed());
-        let after = self.begun.elapsed();
-        match down {
+    /// Why the canary has failed, if it has.
+    pub(super) fn failure(&self) -> Option<SwapError> {
+        let (failures, max) = (self.failed_calls(), self.rollout.max_failures);
+        let failed_slot = self.slots.iter().find_map(|slot| slot.failed());
+        let after = self.started.elapsed();
+        match failed_slot {
             Some(error) => Some(SwapError::CanaryDown { after, error: Box::new(error) }),
-            None if failures > most => {
-                Some(SwapError::CanaryFailures { after, failures, places: places(&self.slots), most })
+            None if failures > max => {
+                Some(SwapError::CanaryFailures { after, failures, workers: isolate_names(&self.slots), max })
             }
             None => None,
         }
     }
 }
 
-pub(super) fn places(slots: &[Arc<Slot>]) -> String {
+pub(super) fn isolate_names(slots: &[Arc<Slot>]) -> String {
     slots.iter().map(|slot| slot.isolate.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! A module's folder as it is just now: whether it is there, still being written, and what is in it.
+//! Reading a module's folder: whether it exists, whether it is still being written, and its contents.
 
 use std::fs;
 use std::io;
@@ -8,56 +8,56 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::error::{ModuleError, SwapError};
-use super::swapper::{LOOK, Swapper};
+use super::swapper::{POLL, Swapper};
 use crate::config::Config;
 use crate::document::source;
 use crate::files::aside;
 use crate::registry::manifest::{self, FILE_NAME, Found, Manifest};
 use crate::registry::{Candidate, ModuleState, component, folder_digest};
 
-/// What a module's files look like from outside: enough to tell that one was written or replaced.
+/// The metadata of a module's files. It differs whenever a file was written or replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Print {
-    manifest: Seen,
-    /// Where `module.json` says the component is.
+pub struct Fingerprint {
+    manifest: PathState,
+    /// The path of the component, from `module.json`.
     pub component: Option<PathBuf>,
-    bytes: Seen,
+    component_state: PathState,
 }
 
-/// What is under a path. Only [`Seen::Nothing`] means that a file was removed: with any other error
-/// it may well exist.
+/// Whether a path exists. Only [`PathState::Missing`] means that the file was removed: with any other
+/// error it may still exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Seen {
+pub enum PathState {
     #[default]
-    Nothing,
-    Something(Stat),
+    Missing,
+    Present(Stat),
     Unreadable(io::ErrorKind),
 }
 
-impl Seen {
-    pub fn at(path: &Path) -> Seen {
+impl PathState {
+    pub fn of(path: &Path) -> PathState {
         match fs::metadata(path) {
-            Ok(meta) => Seen::Something(Stat::of(&meta)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::Nothing,
-            Err(error) => Seen::Unreadable(error.kind()),
+            Ok(meta) => PathState::Present(Stat::of(&meta)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => PathState::Missing,
+            Err(error) => PathState::Unreadable(error.kind()),
         }
     }
 
     pub fn stat(self) -> Option<Stat> {
         match self {
-            Seen::Something(stat) => Some(stat),
-            Seen::Nothing | Seen::Unreadable(_) => None,
+            PathState::Present(stat) => Some(stat),
+            PathState::Missing | PathState::Unreadable(_) => None,
         }
     }
 }
 
-/// What one file looks like.
+/// The metadata that identifies the contents of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     device: u64,
     inode: u64,
     size: u64,
-    /// When the file, or its name, was last changed: no writer can set it.
+    /// `ctime` in seconds and nanoseconds. Unlike `mtime`, no program can set it.
     changed: (i64, i64),
 }
 
@@ -67,125 +67,131 @@ impl Stat {
         Stat { device: meta.dev(), inode: meta.ino(), size: meta.size(), changed }
     }
 
-    /// How long it has been like this.
+    /// The time since the last change.
     pub fn age(&self) -> Duration {
         let (seconds, nanos) = self.changed;
         let changed = Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
-        // One from the future, on another machine's clock, is old enough.
+        // The clock of a file server may be ahead: a change in the future counts as old.
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed).unwrap_or(Duration::MAX)
     }
 }
 
-impl Print {
-    /// Of a folder, whose manifest is read only when it differs from the one in `known`.
-    pub fn of(dir: &Path, known: Option<&Print>) -> Print {
-        let manifest = Seen::at(&dir.join(FILE_NAME));
+impl Fingerprint {
+    /// The fingerprint of a folder. Parses the manifest only if it differs from the one in `known`.
+    pub fn of(dir: &Path, known: Option<&Fingerprint>) -> Fingerprint {
+        let manifest = PathState::of(&dir.join(FILE_NAME));
         let component = match known.filter(|known| manifest.stat().is_some() && known.manifest == manifest) {
             Some(known) => known.component.clone(),
             None => manifest.stat().and_then(|_| Manifest::load(dir).ok()).map(|manifest| manifest.component),
         };
-        Print { manifest, bytes: component.as_deref().map(Seen::at).unwrap_or_default(), component }
+        let component_state = component.as_deref().map(PathState::of).unwrap_or_default();
+        Fingerprint { manifest, component_state, component }
     }
 
-    /// Whether there is no module here.
+    /// Whether `module.json` does not exist.
     pub fn is_missing(&self) -> bool {
-        self.manifest == Seen::Nothing
+        self.manifest == PathState::Missing
     }
 
-    /// Whether there is a module whose component does not exist.
+    /// Whether the manifest exists, and the component that it names does not.
     fn lacks_component(&self) -> bool {
-        self.component.is_some() && self.bytes == Seen::Nothing
+        self.component.is_some() && self.component_state == PathState::Missing
     }
 
-    /// Whether a file does not exist that may come back in a moment: some writers delete first.
-    fn is_away(&self) -> bool {
+    /// Whether a file is missing. It may return in a moment, because some programs delete a file
+    /// before they write it.
+    fn may_return(&self) -> bool {
         self.is_missing() || self.lacks_component()
     }
 
-    /// How long nothing has been written.
+    /// The time since the last change of either file.
     pub fn age(&self) -> Duration {
-        let ages = [self.manifest, self.bytes].into_iter().filter_map(Seen::stat).map(|stat| stat.age());
+        let files = [self.manifest, self.component_state];
+        let ages = files.into_iter().filter_map(PathState::stat).map(|stat| stat.age());
         ages.min().unwrap_or(Duration::MAX)
     }
 }
 
-/// What a module is to be served from.
-pub struct Choice {
+/// The candidate that a module should run.
+pub struct Selection {
     pub candidate: Candidate,
-    /// It is what a rollback pinned, and not what is in the folder.
+    /// Whether a rollback pinned it, so that it is not read from the module's folder.
     pub pinned: bool,
 }
 
 impl Swapper {
-    /// What a module is to be served from now: its folder, or what a rollback has pinned until that changes or `force` undoes
-    /// it. The pin goes when what is in the folder has been taken. `as_it_is`: even a folder that is being written to.
-    pub(super) fn choose(
+    /// Selects the candidate that a module should run: its folder, or the generation that a rollback
+    /// pinned. The pin holds until the folder changes or `force` is set, and is removed once the folder
+    /// is loaded. With `unsettled_too`, reads a folder even while it is being written.
+    pub(super) fn select(
         &self,
         module: &str,
         config: &Config,
         force: bool,
-        as_it_is: bool,
-    ) -> Result<Choice, SwapError> {
+        unsettled_too: bool,
+    ) -> Result<Selection, SwapError> {
         let dir = config.modules_dir.join(module);
         let file = dir.join(FILE_NAME);
         match fs::metadata(&file) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SwapError::NoManifest),
-            // It may well exist: only a file that certainly does not is a removed one.
+            // The file may still exist, so the module was not removed.
             Err(error) => return Err(ModuleError::Unreadable { file, error }.into()),
         }
-        let read = self.read(module, &dir, config, as_it_is);
+        let read = self.read(module, &dir, config, unsettled_too);
         let unsettled = matches!(read, Err(SwapError::Unsettled));
         let pin = self
             .kept
             .pin(module)
             .filter(|pin| !force && !unsettled && folder_digest(&dir, config.engine.max_component) == pin.folder);
-        let Some(pin) = pin else { return read.map(|candidate| Choice { candidate, pinned: false }) };
-        match self.kept(module, &pin.generation, config) {
-            Ok(candidate) => Ok(Choice { candidate, pinned: true }),
+        let Some(pin) = pin else { return read.map(|candidate| Selection { candidate, pinned: false }) };
+        match self.read_retained(module, &pin.generation, config) {
+            Ok(candidate) => Ok(Selection { candidate, pinned: true }),
             Err(error) => Err(SwapError::Pinned(Arc::new(error))),
         }
     }
 
-    /// The same on another thread: to read and hash a large component takes longer than connections should wait.
-    pub(super) async fn choose_aside(
+    /// [`Swapper::select`] on a blocking thread, because reading and hashing a large component would
+    /// delay connections.
+    pub(super) async fn select_aside(
         self: &Arc<Swapper>,
         module: &str,
         config: Arc<Config>,
         force: bool,
-        as_it_is: bool,
-    ) -> Result<Choice, SwapError> {
+        unsettled_too: bool,
+    ) -> Result<Selection, SwapError> {
         let (swapper, module) = (self.clone(), module.to_owned());
-        aside(move || swapper.choose(&module, &config, force, as_it_is)).await
+        aside(move || swapper.select(&module, &config, force, unsettled_too)).await
     }
 
-    /// A generation that was kept.
-    fn kept(&self, module: &str, generation: &str, config: &Config) -> Result<Candidate, ModuleError> {
-        let (dir, most) = (config.modules_dir.join(module), config.engine.max_component);
-        let manifest = self.kept.manifest(&dir, module, generation, most)?;
+    /// Reads a retained generation.
+    fn read_retained(&self, module: &str, generation: &str, config: &Config) -> Result<Candidate, ModuleError> {
+        let (dir, max) = (config.modules_dir.join(module), config.engine.max_component);
+        let manifest = self.kept.manifest(&dir, module, generation, max)?;
         Ok(self.loader.read(manifest, config)?)
     }
 
-    /// The same on another thread.
-    pub(super) async fn kept_aside(
+    /// [`Swapper::read_retained`] on a blocking thread.
+    pub(super) async fn read_retained_aside(
         self: &Arc<Swapper>,
         module: &str,
         generation: &str,
         config: Arc<Config>,
     ) -> Result<Candidate, ModuleError> {
         let (swapper, module, generation) = (self.clone(), module.to_owned(), generation.to_owned());
-        aside(move || swapper.kept(&module, &generation, &config)).await
+        aside(move || swapper.read_retained(&module, &generation, &config)).await
     }
 
-    /// What is in a module's folder: see [`folder_digest`].
+    /// The [`folder_digest`] of a module's folder.
     pub(super) async fn folder_digest(&self, module: &str) -> String {
-        let (dir, most) = (self.config.modules_dir.join(module), self.config.engine.max_component);
-        aside(move || folder_digest(&dir, most)).await
+        let (dir, max) = (self.config.modules_dir.join(module), self.config.engine.max_component);
+        aside(move || folder_digest(&dir, max)).await
     }
 
-    /// What is in a folder. Not while it is being written to, unless `as_it_is`.
-    fn read(&self, module: &str, dir: &Path, config: &Config, as_it_is: bool) -> Result<Candidate, SwapError> {
-        let before = Print::of(dir, None);
+    /// Reads a module's folder. Fails with [`SwapError::Unsettled`] while the folder is being written,
+    /// unless `unsettled_too`.
+    fn read(&self, module: &str, dir: &Path, config: &Config, unsettled_too: bool) -> Result<Candidate, SwapError> {
+        let before = Fingerprint::of(dir, None);
         let read = match manifest::look(dir).found {
             Found::Refused(error) => Err(ModuleError::from(error).into()),
             Found::Waiting(manifest) => Err(SwapError::Waiting(manifest.component)),
@@ -193,48 +199,48 @@ impl Swapper {
                 self.loader.read(*manifest, config).map_err(|error| ModuleError::from(error).into())
             }
         };
-        let written = Print::of(dir, Some(&before)) != before;
-        // Half of a file is not taken for the whole of it, unless it stays so.
-        let half = before.age() < config.swap.removal
+        let written = Fingerprint::of(dir, Some(&before)) != before;
+        // A truncated file is probably still being written, unless it has not changed for long.
+        let truncated = before.age() < config.swap.removal
             && match &read {
                 Ok(candidate) => !component::is_whole(&candidate.component),
-                Err(SwapError::Waiting(_)) => self.serves(module),
+                Err(SwapError::Waiting(_)) => self.is_installed(module),
                 Err(_) => source::is_cut_off(&dir.join(FILE_NAME)),
             };
-        if !as_it_is && (written || half) { Err(SwapError::Unsettled) } else { read }
+        if !unsettled_too && (written || truncated) { Err(SwapError::Unsettled) } else { read }
     }
 
-    /// Waits until a module's files exist, or stay away, and nobody has written to them for a
-    /// moment. Returns whether they exist.
+    /// Waits until no file of a module has changed for `swap.settle`. Waits up to `swap.removal` for a
+    /// missing file to return. Returns whether the files exist.
     pub(super) async fn settle(&self, module: &str) -> bool {
-        let gone = Instant::now() + self.config.swap.removal;
-        let serves = self.serves(module);
-        let mut print = self.print(module, None).await;
+        let removed_at = Instant::now() + self.config.swap.removal;
+        let installed = self.is_installed(module);
+        let mut fingerprint = self.fingerprint(module, None).await;
         loop {
-            // A module that serves is not refused for a file that is about to come back. One that
-            // does not is told to wait.
-            let waits = !serves && print.lacks_component();
-            let rest = match print.is_away() && !waits {
-                true if Instant::now() < gone => LOOK,
+            // An installed module keeps running its component while the file may return. One that is
+            // not installed is reported as waiting for its component at once.
+            let waiting = !installed && fingerprint.lacks_component();
+            let rest = match fingerprint.may_return() && !waiting {
+                true if Instant::now() < removed_at => POLL,
                 true => Duration::ZERO,
-                false => self.config.swap.settle.saturating_sub(print.age()),
+                false => self.config.swap.settle.saturating_sub(fingerprint.age()),
             };
             if rest.is_zero() {
-                return !print.is_away();
+                return !fingerprint.may_return();
             }
             tokio::time::sleep(rest).await;
-            print = self.print(module, Some(print)).await;
+            fingerprint = self.fingerprint(module, Some(fingerprint)).await;
         }
     }
 
-    fn serves(&self, module: &str) -> bool {
+    fn is_installed(&self, module: &str) -> bool {
         matches!(self.roster.state(module), Some(ModuleState::Installed(_)))
     }
 
-    /// What a module's files look like now. Read on another thread, so that a disk that does not
-    /// answer keeps nobody from ending the wait.
-    async fn print(&self, module: &str, known: Option<Print>) -> Print {
+    /// Reads the fingerprint on a blocking thread, so that a disk that hangs does not keep the caller
+    /// from cancelling.
+    async fn fingerprint(&self, module: &str, known: Option<Fingerprint>) -> Fingerprint {
         let dir = self.config.modules_dir.join(module);
-        aside(move || Print::of(&dir, known.as_ref())).await
+        aside(move || Fingerprint::of(&dir, known.as_ref())).await
     }
 }

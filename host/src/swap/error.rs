@@ -1,4 +1,4 @@
-//! Why a module is not loaded, not swapped or not rolled back.
+//! Why a module is not loaded, swapped or rolled back.
 
 use std::fmt;
 use std::io;
@@ -12,146 +12,163 @@ use crate::isolate::{Crash, End, SnapshotError};
 use crate::registry::manifest::ManifestError;
 use crate::registry::{KeptError, LoadError};
 
-/// The way out when the state of a generation does not go over.
-const FORCE: &str = "`fanfare reload --force` goes on without the state";
+/// How to swap when the state cannot be handed over.
+const FORCE: &str = "`fanfare reload --force` swaps without the state";
 
-/// Why a module is not reloaded. The previous generation keeps serving.
+/// Why a reload or a rollback changed nothing. If the module was loaded, its previous generation keeps
+/// serving in every worker.
+///
+/// [`Display`](fmt::Display) returns the whole reason for the operator. It may contain text from the
+/// component, with control characters escaped.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwapError {
-    /// There is no such module.
-    #[error("there is no folder of the name {0} in modulesDir")]
+    /// There is no module of this name: neither a folder in `modulesDir` nor a loaded module.
+    #[error("there is no module {0}: modulesDir has no folder of this name")]
     NotFound(String),
-    /// `fanfare.json` has faults.
+    /// `fanfare.json` has faults, so nothing was reloaded.
     #[error("{0}")]
     Settings(Faults),
-    /// The folder has no `module.json`.
-    #[error("there is no module.json")]
+    /// The module's folder has no `module.json`.
+    #[error("the module's folder has no module.json")]
     NoManifest,
-    /// The module's files are being written.
-    #[error("its files are being written")]
+    /// The module's files are still being written.
+    #[error("the module's files are still being written; reload again when they are complete")]
     Unsettled,
-    /// The component is not built yet.
-    #[error("{}: the component does not exist: build it", .0.display())]
+    /// The component does not exist yet. The module is loaded as soon as it does.
+    #[error("{}: the component does not exist; build it", .0.display())]
     Waiting(PathBuf),
-    /// The module cannot be loaded.
+    /// The module's folder cannot be loaded.
     #[error("{0}")]
     Module(Arc<ModuleError>),
-    /// The generation that a rollback has pinned cannot be loaded.
-    #[error("{0}: a rollback has pinned this generation, `fanfare reload --force` takes what is in the folder")]
+    /// A rollback pinned a generation that cannot be loaded.
+    #[error("{0}; a rollback pinned this generation, `fanfare reload --force` loads the folder instead")]
     Pinned(Arc<ModuleError>),
-    /// No kept generation fits the request for a rollback.
+    /// No retained generation matches the requested rollback.
     #[error(
-        "of {module} there is {}; kept are, the newest first: {}",
-        .to.as_ref().map_or("none before the one that serves".to_owned(), |to| format!("no {to}")),
+        "{module} has no {}; retained generations, newest first: {}",
+        .to.as_ref().map_or("previous generation".to_owned(), |to| format!("retained generation {to}")),
         if .kept.is_empty() { "none".to_owned() } else { .kept.join(", ") }
     )]
     NoGeneration {
-        /// The name of the module.
+        /// The module.
         module: String,
-        /// The beginning of the digest that was asked for.
+        /// The first characters of the requested digest; `None` for the previous generation.
         to: Option<String>,
-        /// The generations to choose from.
+        /// The short digests of the retained generations, newest first.
         kept: Vec<String>,
     },
-    /// A new instance ended before it could serve.
+    /// A new instance ended before it was ready: a trap, a failed startup or a limit.
     #[error("{0}")]
     Start(End),
-    /// The broadcasts before the swap did not start everywhere in time.
-    #[error("broadcasts that have started in some workers have not in others within swap.quiesce, {0:?}: reload again")]
+    /// The broadcasts queued before the swap did not start in every worker within `swap.quiesce`.
+    #[error("not every worker started the earlier broadcasts within swap.quiesce ({0:?}); reload again")]
     Quiesce(Duration),
     /// An instance could not save its state.
     #[error("{module} in {isolate}: save failed: {error}; {FORCE}")]
     Save {
-        /// The name of the module.
+        /// The module.
         module: Arc<str>,
-        /// Where the instance runs.
+        /// The isolate of the instance.
         isolate: IsolateId,
-        /// Why.
+        /// The reason.
         error: SnapshotError,
     },
-    /// An instance saved more than `swap.state` allows.
-    #[error("{module} in {isolate}: save gave {size} bytes: swap.state allows {most}; {FORCE}")]
+    /// An instance saved more bytes than `swap.state` allows.
+    #[error("{module} in {isolate}: save returned {size} bytes, but swap.state allows {max}; {FORCE}")]
     StateSize {
-        /// The name of the module.
+        /// The module.
         module: Arc<str>,
-        /// Where the instance runs.
+        /// The isolate of the instance.
         isolate: IsolateId,
-        /// Bytes that it saved.
+        /// The size of the state in bytes.
         size: u64,
-        /// `swap.state`.
-        most: u64,
+        /// `swap.state`, in bytes.
+        max: u64,
     },
-    /// The instances did not save their state within `swap.timeout`.
-    #[error("save took longer than swap.timeout, {0:?}; {FORCE}")]
+    /// Not every instance saved its state within `swap.timeout`.
+    #[error("save took longer than swap.timeout ({0:?}); {FORCE}")]
     SlowSave(Duration),
-    /// A new instance does not accept the state.
+    /// A new instance rejected the state or ended while it loaded it.
     #[error("{0}")]
     Load(SnapshotError),
-    /// The new instances did not load the state within `swap.timeout`.
-    #[error("load took longer than swap.timeout, {0:?}")]
+    /// Not every new instance loaded its state within `swap.timeout`.
+    #[error("load took longer than swap.timeout ({0:?})")]
     SlowLoad(Duration),
-    /// A rollback took precedence.
-    #[error("a rollback of the module was asked for meanwhile")]
-    Overtaken,
-    /// The module failed in a worker of the canary.
+    /// A rollback of the module was requested while the reload was preparing.
+    #[error("a rollback of the module was requested during the reload")]
+    Preempted,
+    /// The module failed for good in a worker of the canary, which was rolled back.
     #[error("rolled back after {after:.1?}: {error}")]
     CanaryDown {
-        /// How long the canary had run.
+        /// How long the canary ran.
         after: Duration,
-        /// What calls get there.
+        /// The error that calls get in that worker.
         error: Box<CallError>,
     },
-    /// More calls of the canary failed than `rollout.maxFailures` allows.
-    #[error("rolled back after {after:.1?}: {failures} calls failed in {places}, rollout.maxFailures allows {most}")]
+    /// More calls of the canary failed than `rollout.maxFailures` allows, so it was rolled back.
+    #[error("rolled back after {after:.1?}: {failures} calls failed in {workers}, rollout.maxFailures allows {max}")]
     CanaryFailures {
-        /// How long the canary had run.
+        /// How long the canary ran.
         after: Duration,
-        /// Calls that failed.
+        /// How many calls failed.
         failures: u64,
-        /// The workers of the canary.
-        places: String,
+        /// The workers of the canary, separated by commas.
+        workers: String,
         /// `rollout.maxFailures`.
-        most: u64,
+        max: u64,
     },
-    /// The canary ended well, but the other workers could not switch.
-    #[error("rolled back: {0}")]
+    /// The canary succeeded, but the other workers could not switch, so it was rolled back.
+    #[error("rolled back, because the other workers could not switch: {0}")]
     NotPromoted(Box<SwapError>),
     /// Another reload or a rollback ended the canary.
-    #[error("rolled back: another reload or a rollback came before the trial had ended")]
+    #[error("rolled back: another reload or a rollback ended the canary")]
     CanaryReplaced,
     /// The host is stopping.
-    #[error("the host stops")]
+    #[error("the host is stopping")]
     Stopping,
-    /// The host panicked.
+    /// The host panicked. This is a bug in the host.
     #[error("the host panicked: {0}")]
     Panicked(String),
-    /// The task that ran the reload or the canary is gone.
-    #[error("the host lost the {0}: its log says why")]
+    /// The task that ran the reload or the canary ended without a result. This is a bug in the host.
+    #[error("the host lost the {0}; its log says why")]
     Lost(&'static str),
 }
 
-/// Why a module cannot be loaded, for people: the component may have written parts of the message.
+/// Why a module cannot be loaded.
+///
+/// [`Display`](fmt::Display) returns every fault with its file. It may contain text from the
+/// component, with control characters escaped.
 #[derive(Debug)]
 pub enum ModuleError {
+    /// A file of the module cannot be read.
     Unreadable {
+        /// The path of the file.
         file: PathBuf,
+        /// The error of the operating system.
         error: io::Error,
     },
+    /// `module.json` has faults or cannot be read.
     Manifest(ManifestError),
+    /// The component is rejected, or does not compile.
     Load(LoadError),
-    /// It does not link with the interfaces of `wit/`.
+    /// The component imports or exports something that the interfaces in `wit/` do not have.
     Link {
+        /// The path of the component.
         component: PathBuf,
+        /// The reason.
         error: String,
     },
-    /// The instance that checks its exports failed.
+    /// The host started an instance to list its handlers, and the instance failed.
     Check {
+        /// The path of the component.
         component: PathBuf,
+        /// How the instance ended.
         crash: Crash,
     },
-    /// Its routes name handlers that the component does not have.
+    /// Routes name handlers that the component does not have.
     Handlers(Faults),
+    /// A retained generation cannot be read again.
     Kept(KeptError),
 }
 
@@ -215,7 +232,7 @@ impl SwapError {
             | SwapError::NoManifest
             | SwapError::Unsettled
             | SwapError::Waiting(_)
-            | SwapError::Overtaken
+            | SwapError::Preempted
             | SwapError::CanaryReplaced
             | SwapError::Stopping => Fault::Operator,
             SwapError::Module(error) | SwapError::Pinned(error) => error.fault(),
@@ -232,7 +249,7 @@ impl SwapError {
         }
     }
 
-    /// The HTTP status it becomes.
+    /// The status of the HTTP response that reports this error.
     pub(crate) fn status(&self) -> u16 {
         match self {
             SwapError::NotFound(_) => 404,
@@ -255,7 +272,7 @@ mod tests {
             (SwapError::Waiting("m.wasm".into()), Fault::Operator, 422),
             (start(Crash::Silent), Fault::Guest, 422),
             (start(Crash::HostPanic("why".into())), Fault::Host, 500),
-            (SwapError::NotPromoted(Box::new(SwapError::Lost("trial"))), Fault::Host, 500),
+            (SwapError::NotPromoted(Box::new(SwapError::Lost("canary"))), Fault::Host, 500),
             (SwapError::Stopping, Fault::Operator, 503),
         ] {
             assert_eq!((error.fault(), error.status()), (fault, status), "{error}");
@@ -263,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollback_to_nothing_names_what_is_kept() {
+    fn a_rollback_without_a_target_lists_the_retained_generations() {
         let error = |to: Option<&str>, kept: &[&str]| SwapError::NoGeneration {
             module: "m".into(),
             to: to.map(str::to_owned),
@@ -271,11 +288,11 @@ mod tests {
         };
         assert_eq!(
             error(Some("ab"), &["12", "34"]).to_string(),
-            "of m there is no ab; kept are, the newest first: 12, 34"
+            "m has no retained generation ab; retained generations, newest first: 12, 34"
         );
         assert_eq!(
             error(None, &[]).to_string(),
-            "of m there is none before the one that serves; kept are, the newest first: none"
+            "m has no previous generation; retained generations, newest first: none"
         );
     }
 }

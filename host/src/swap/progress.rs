@@ -1,80 +1,80 @@
-//! Telling that a module is still being compiled.
+//! Reporting that a module is still being compiled.
 
 use std::time::{Duration, Instant};
 
-/// Who is told while modules are compiled.
+/// Receives reports while modules are compiled.
 pub trait Progress: Send + Sync {
-    /// How often.
-    fn every(&self) -> Duration;
+    /// The time between two reports.
+    fn interval(&self) -> Duration;
 
-    fn tell(&self, compiling: &Compiling<'_>);
+    fn report(&self, compiling: &Compiling<'_>);
 
-    /// That one has ended that was told of.
-    fn ended(&self) {}
+    /// A module that was reported at least once is done.
+    fn finished(&self) {}
 }
 
 /// A module that is being compiled.
 #[derive(Debug)]
 pub struct Compiling<'a> {
     pub module: &'a str,
-    pub so_far: Duration,
-    /// Which one it is, from 1.
-    pub place: usize,
-    /// How many there are.
-    pub of: usize,
+    pub elapsed: Duration,
+    /// The position of the module among those that are loaded, from 1.
+    pub index: usize,
+    /// How many modules are loaded.
+    pub total: usize,
 }
 
-/// Tells the log.
+/// Writes the reports to the log.
 #[derive(Debug)]
-pub struct Logged;
+pub struct LogProgress;
 
-impl Progress for Logged {
-    fn every(&self) -> Duration {
+impl Progress for LogProgress {
+    fn interval(&self) -> Duration {
         Duration::from_secs(2)
     }
 
-    fn tell(&self, compiling: &Compiling<'_>) {
-        let Compiling { module, so_far, place, of } = compiling;
-        tracing::info!(module, "compiling module {place} of {of}, {} s so far", so_far.as_secs());
+    fn report(&self, compiling: &Compiling<'_>) {
+        let Compiling { module, elapsed, index, total } = compiling;
+        tracing::info!(module, "compiling module {index} of {total}, {} s so far", elapsed.as_secs());
     }
 }
 
-/// One module's turn.
-pub struct Turn<'a> {
+/// Reports the progress of one module.
+pub struct CompileReporter<'a> {
     pub progress: &'a dyn Progress,
-    pub place: usize,
-    pub of: usize,
+    pub index: usize,
+    pub total: usize,
 }
 
-impl Turn<'_> {
-    /// Tells now and then that the work, which is compiling when it takes long, goes on.
-    pub async fn during<T>(&self, module: &str, work: impl Future<Output = T>) -> T {
-        let begun = Instant::now();
+impl CompileReporter<'_> {
+    /// Runs `work`, and reports at each interval that it still runs. Only compiling takes that long.
+    pub async fn report_during<T>(&self, module: &str, work: impl Future<Output = T>) -> T {
+        let started = Instant::now();
         let mut work = std::pin::pin!(work);
-        let mut told = Told { progress: self.progress, any: false };
+        let mut guard = FinishedGuard { progress: self.progress, reported: false };
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(self.progress.every()) => {
-                    told.any = true;
-                    let (place, of) = (self.place, self.of);
-                    self.progress.tell(&Compiling { module, so_far: begun.elapsed(), place, of });
+                () = tokio::time::sleep(self.progress.interval()) => {
+                    guard.reported = true;
+                    let (index, total) = (self.index, self.total);
+                    self.progress.report(&Compiling { module, elapsed: started.elapsed(), index, total });
                 }
             }
         }
     }
 }
 
-/// Says that it has ended, however it does.
-struct Told<'a> {
+/// Calls [`Progress::finished`] when the work ends or is cancelled.
+struct FinishedGuard<'a> {
     progress: &'a dyn Progress,
-    any: bool,
+    reported: bool,
 }
 
-impl Drop for Told<'_> {
+impl Drop for FinishedGuard<'_> {
     fn drop(&mut self) {
-        if self.any {
-            self.progress.ended();
+        if self.reported {
+            self.progress.finished();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who asks for a reload, and when it runs: requests that wait for the same module share one run.
+//! Accepts requests for reloads. Requests for the same module that wait share one run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,23 +10,24 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::disk::Selection;
 use super::error::SwapError;
-use super::outcome::Ended;
-use super::request::{Claim, Request, Want};
-use super::run::{Ran, Run};
+use super::outcome::ReloadResult;
+use super::pending::{Claim, PendingReload, ReloadOptions};
+use super::run::{Run, RunOutcome};
 use super::swapper::Swapper;
 use crate::api::Reloaded;
 use crate::call::{CallError, IsolateId, Receipt};
-use crate::ports::{BoxFuture as Boxed, Reloads};
+use crate::ports::{BoxFuture, Reloads};
 use crate::registry::manifest::{folders, is_candidate, is_module};
 
 impl Reloads for Swapper {
-    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> Boxed<Result<(), CallError>> {
-        let Some(swapper) = self.me.upgrade() else {
-            return Box::pin(std::future::ready(Err(CallError::Unavailable("the host stops".to_owned()))));
+    fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), CallError>> {
+        let Some(swapper) = self.weak.upgrade() else {
+            return Box::pin(std::future::ready(Err(stopping())));
         };
         let module = module.to_owned();
-        let renewed = self.runtime.spawn(async move { swapper.renew_one(&module, isolate, instance).await });
+        let renewed = self.runtime.spawn(async move { swapper.renew_instance(&module, isolate, instance).await });
         Box::pin(async {
             let renewed = renewed.await.map_err(|error| CallError::Crashed(format!("the host panicked: {error}")))?;
             renewed.map_err(|error| CallError::Unavailable(error.to_string()))
@@ -34,18 +35,18 @@ impl Reloads for Swapper {
     }
 
     fn request(&self, module: Option<&str>) -> Result<Receipt, CallError> {
-        let swapper = self.me.upgrade().ok_or_else(|| CallError::Unavailable("the host stops".to_owned()))?;
+        let swapper = self.weak.upgrade().ok_or_else(stopping)?;
         match module {
-            Some(module) if !self.knows(module) => {
+            Some(module) if !self.is_known(module) => {
                 return Err(CallError::NotFound(format!("there is no module {module}")));
             }
-            // Each logs what it comes to.
-            Some(module) => drop(swapper.reload(module, Want::RENEW)),
-            None => self.names().iter().for_each(|module| drop(swapper.reload(module, Want::RENEW))),
+            // The reload logs its result.
+            Some(module) => drop(swapper.reload(module, ReloadOptions::RENEW)),
+            None => self.names().iter().for_each(|module| drop(swapper.reload(module, ReloadOptions::RENEW))),
         }
         Ok(Receipt {
             id: self.services.next_id(),
-            seq: self.requests.asked_by_guests.fetch_add(1, Ordering::Relaxed) + 1,
+            seq: self.pending.guest_requests.fetch_add(1, Ordering::Relaxed) + 1,
             accepted: u32::try_from(self.dispatch.workers().len()).unwrap_or(u32::MAX),
             skipped: Vec::new(),
             extra: Vec::new(),
@@ -53,120 +54,123 @@ impl Reloads for Swapper {
     }
 }
 
-/// How long files that are being written are left alone before they are read again.
-const REREAD: Duration = Duration::from_millis(20);
+fn stopping() -> CallError {
+    CallError::Unavailable(SwapError::Stopping.to_string())
+}
+
+/// The wait before files that were being written are read again.
+const REREAD_DELAY: Duration = Duration::from_millis(20);
 
 impl Swapper {
     /// Reads `fanfare.json` again, then reloads a module.
-    pub async fn reload_as_operator(self: &Arc<Swapper>, module: &str, want: Want) -> Ended {
+    pub async fn reload_as_operator(self: &Arc<Swapper>, module: &str, options: ReloadOptions) -> ReloadResult {
         let restart = self.reconfigure().map_err(SwapError::Settings)?;
-        let reloaded = self.reload(module, want).await?;
+        let reloaded = self.reload(module, options).await?;
         Ok(Reloaded { restart, ..reloaded })
     }
 
-    /// Reads a module's folder again, and lets what is there take over in every worker. Who asks while it runs gets
-    /// the outcome of the next run. The reload goes on when the future is dropped.
-    pub fn reload(self: &Arc<Swapper>, module: &str, want: Want) -> impl Future<Output = Ended> + Send + use<> {
-        if !self.knows(module) {
+    /// Reads a module's folder again and swaps in every worker. A request that arrives while a reload
+    /// of the module runs gets the result of the next run. The reload continues when the future is
+    /// dropped.
+    pub fn reload(
+        self: &Arc<Swapper>,
+        module: &str,
+        options: ReloadOptions,
+    ) -> impl Future<Output = ReloadResult> + Send + use<> {
+        if !self.is_known(module) {
             return std::future::ready(Err(SwapError::NotFound(module.to_owned()))).left_future();
         }
-        let mut requests = self.requests.waiting.lock();
-        if let Some(request) = requests.get_mut(module) {
-            request.want = request.want.and(want);
-            request.asked += 1;
-            return request.ended.clone().right_future();
+        let mut pending = self.pending.by_module.lock();
+        if let Some(reload) = pending.get_mut(module) {
+            reload.options = reload.options.or(options);
+            reload.requests += 1;
+            return reload.result.clone().right_future();
         }
-        let (tell, told) = oneshot::channel();
+        let (report, reported) = oneshot::channel();
         let lost = |_| Err(SwapError::Lost("reload"));
-        let ended = told.map(move |ended: Result<Ended, _>| ended.unwrap_or_else(lost)).boxed().shared();
-        requests.insert(module.to_owned(), Request { want, asked: 1, ended: ended.clone() });
+        let result = reported.map(move |result: Result<ReloadResult, _>| result.unwrap_or_else(lost)).boxed().shared();
+        pending.insert(module.to_owned(), PendingReload { options, requests: 1, result: result.clone() });
         let (swapper, module) = (self.clone(), module.to_owned());
         self.runtime.spawn(async move {
-            let ended = swapper.until_stop(swapper.run_request(&module)).await;
-            // Nobody may wait for it.
-            let _ = tell.send(ended);
+            let result = swapper.until_stop(swapper.run_pending(&module)).await;
+            // The caller may have dropped the future.
+            let _ = report.send(result);
         });
-        ended.right_future()
+        result.right_future()
     }
 
-    /// The same for every module there is or was.
-    pub async fn reload_all(self: &Arc<Swapper>, want: Want) -> Vec<(String, Ended)> {
+    /// Reloads every module that has a folder or is loaded.
+    pub async fn reload_all(self: &Arc<Swapper>, options: ReloadOptions) -> Vec<(String, ReloadResult)> {
         let reloads = self.names().into_iter().map(|name| {
-            let ended = self.reload(&name, want);
-            async move { (name, ended.await) }
+            let result = self.reload(&name, options);
+            async move { (name, result.await) }
         });
         join_all(reloads).await
     }
 
-    /// Every module there is or was.
+    /// The modules that have a folder or are loaded.
     fn names(&self) -> BTreeSet<String> {
         let folders = folders(&self.config.modules_dir).unwrap_or_default().into_iter();
         folders.chain(self.roster.states().into_keys()).collect()
     }
 
-    /// Whether there is such a module, or was one. The name leads nowhere else.
-    pub(super) fn knows(&self, module: &str) -> bool {
-        let folder = || is_candidate(module) && is_module(&self.config.modules_dir.join(module));
-        self.roster.state(module).is_some() || folder()
+    /// Whether a module of this name has a folder or is loaded. A name with a path in it is unknown.
+    pub(super) fn is_known(&self, module: &str) -> bool {
+        let has_folder = || is_candidate(module) && is_module(&self.config.modules_dir.join(module));
+        self.roster.state(module).is_some() || has_folder()
     }
 
-    /// Runs one request when its module's files have come to rest.
-    async fn run_request(self: &Arc<Swapper>, module: &str) -> Ended {
-        let mut claim = Claim { requests: &self.requests, module, begun: false };
+    /// Runs the pending reload of a module once its files have settled.
+    async fn run_pending(self: &Arc<Swapper>, module: &str) -> ReloadResult {
+        let mut claim = Claim { pending: &self.pending, module, started: false };
         let until = Instant::now() + self.config.swap.patience;
         let mut compiling = None;
         loop {
-            // Past the limit it is read as it is, even when its files are at rest and only reading
-            // them is put off.
+            // Past `swap.patience` the folder is read as it is, even when the files have settled and
+            // the reload has only been waiting for its turn.
             let settled = tokio::time::timeout_at(until.into(), self.settle(module)).await;
             let must = settled.is_err() || Instant::now() >= until;
-            let (mut held, mut permit) = self.turn_to_run(module).await;
-            let (want, asked) = claim.asked();
-            let config = self.live.load_full();
-            let chosen = self.choose_aside(module, config, want.force, must).await;
-            if compiling.is_none() && chosen.as_ref().is_ok_and(|choice| !self.loader.is_compiled(&choice.candidate)) {
-                // What waits to be compiled is read again when its turn has come: it has neither
-                // place nor memory meanwhile.
-                drop((chosen, permit));
-                self.leave(held);
+            let (mut guard, mut memory) = self.lock_for_reload(module).await;
+            let (options, requests) = claim.requested();
+            let config = self.live_config.load_full();
+            let selected = self.select_aside(module, config, options.force, must).await;
+            let is_compiled = |selection: &Selection| self.loader.is_compiled(&selection.candidate);
+            if compiling.is_none() && selected.as_ref().is_ok_and(|selection| !is_compiled(selection)) {
+                // Reloads compile one at a time. While this one waits it holds neither the module's
+                // lock nor memory, so it reads the folder again afterwards.
+                drop((selected, memory));
+                self.unlock(guard);
                 compiling = self.compiling.acquire().await.ok();
                 continue;
             }
-            let bytes = chosen.as_ref().map_or(0, |choice| choice.candidate.component.len());
-            self.keep_needed(&mut permit, bytes);
-            let unsettled = match &chosen {
+            let bytes = selected.as_ref().map_or(0, |selection| selection.candidate.component.len());
+            self.release_surplus(&mut memory, bytes);
+            let unsettled = match &selected {
                 Err(SwapError::Unsettled) => true,
-                // They were there before the turn came.
+                // The files existed before the lock was acquired.
                 Err(SwapError::NoManifest | SwapError::Waiting(_)) => settled == Ok(true),
                 _ => false,
             };
-            let up_to_date = !unsettled && claim.begin(asked, must);
-            if !claim.begun {
-                drop((chosen, permit, compiling.take()));
-                self.leave(held);
-                tokio::time::sleep(REREAD).await;
+            let up_to_date = !unsettled && claim.start(requests, must);
+            if !claim.started {
+                drop((selected, memory, compiling.take()));
+                self.unlock(guard);
+                tokio::time::sleep(REREAD_DELAY).await;
                 continue;
             }
-            let run = Run { swapper: self, module, want, hurry: held.hurry.clone(), compiling: Mutex::new(compiling) };
-            let ran = run.run(&mut held, chosen).await;
-            drop(permit);
-            self.leave(held);
+            let preempt = guard.preempt.clone();
+            let run = Run { swapper: self, module, options, preempt, compiling: Mutex::new(compiling) };
+            let outcome = run.run(&mut guard, selected).await;
+            drop(memory);
+            self.unlock(guard);
             if !up_to_date {
-                // What was written since it was read; it logs what it comes to.
-                drop(self.reload(module, Want::CHANGE));
+                // The files may have changed since they were read. This reload logs its own result.
+                drop(self.reload(module, ReloadOptions::CHANGE));
             }
-            return match ran? {
-                Ran::Done(reloaded) => Ok(reloaded),
-                Ran::OnTrial(trial) => trial.await,
+            return match outcome? {
+                RunOutcome::Done(reloaded) => Ok(reloaded),
+                RunOutcome::CanaryStarted(result) => result.await,
             };
-        }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        if !self.begun {
-            self.requests.waiting.lock().remove(self.module);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A generation on trial: some workers serve it, all other places the previous one, until it has stood its time or failed.
+//! Runs canaries: some workers run the new generation while all other isolates run the previous one.
+//! A canary that lasts its time is promoted to every isolate, one that fails is rolled back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,155 +9,165 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::canary::{Canary, Trial, places};
+use super::canary::{Canary, CanaryResult, isolate_names};
 use super::error::SwapError;
-use super::holding::Holding;
-use super::outcome::Ended;
+use super::installed::InstalledModule;
+use super::outcome::ReloadResult;
 use super::run::Run;
+use super::scope::SwapScope;
 use super::swapper::Swapper;
-use super::union::Union;
 use crate::api::{ReloadOutcome, Reloaded};
 use crate::isolate::Program;
 use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout};
 
-/// How often a trial is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// The time between two checks of a canary.
+const CANARY_POLL: Duration = Duration::from_millis(20);
 
 impl Run<'_> {
-    /// Lets some workers take the program up, and watches them. The error leaves everything as it was.
-    pub(super) async fn try_out(
+    /// Swaps in some workers, and starts a task that watches them. An error changes nothing.
+    pub(super) async fn start_canary(
         &self,
-        holding: &mut Holding,
+        installed: &mut InstalledModule,
         program: Arc<Program>,
         candidate: Candidate,
         rollout: Rollout,
-    ) -> Result<Trial, SwapError> {
+    ) -> Result<CanaryResult, SwapError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        // Workers come first, and there are more of them.
+        // Workers come first, and there are more workers than `rollout.canary`.
         let mut slots = self.swapper.slots(self.module);
         slots.truncate(rollout.canary);
-        let from = holding.program.generation.clone();
-        let (places, lasts) = (places(&slots), rollout.r#for);
+        let from = installed.program.generation.clone();
+        let (workers, lasts) = (isolate_names(&slots), rollout.r#for);
         let generation = program.generation.short_digest().to_owned();
-        let note = Note::OnTrial { generation: generation.clone(), places: places.clone(), lasts };
+        let note = Note::OnTrial { generation: generation.clone(), places: workers.clone(), lasts };
         self.swapper.roster.set_note(self.module, Some(note));
-        let (running, drain) =
-            self.swapper.switch(&program, &from, Union::within(slots.clone()), true, &self.hurry).await?;
-        holding.draining.push(drain);
-        let (tell, told) = oneshot::channel();
-        let lost = |_| Err(SwapError::Lost("trial"));
-        let ended = told.map(move |ended: Result<Ended, _>| ended.unwrap_or_else(lost)).boxed().shared();
+        let scope = SwapScope::within(slots.clone());
+        let (running, drain) = self.swapper.switch(&program, &from, scope, true, &self.preempt).await?;
+        installed.draining.push(drain);
+        let (report, reported) = oneshot::channel();
+        let lost = |_| Err(SwapError::Lost("canary"));
+        let result = reported.map(move |result: Result<ReloadResult, _>| result.unwrap_or_else(lost)).boxed().shared();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let (begun, trial) = (Instant::now(), ended.clone());
-        let canary = Canary { number, program, candidate, slots, rollout, begun, running, tell, ended };
+        let (started, canary_result) = (Instant::now(), result.clone());
+        let canary = Canary { number, program, candidate, slots, rollout, started, running, report, result };
         let module = self.module.to_owned();
-        tracing::info!(%module, %generation, workers = places, "on trial for {lasts:?}");
-        holding.canary = Some(canary);
+        tracing::info!(%module, %generation, workers, "canary started for {lasts:?}");
+        installed.canary = Some(canary);
         let (swapper, stop) = (self.swapper.clone(), self.swapper.services.stop.clone());
-        let watch = async move { swapper.watch_trial(&module, number).await };
+        let watch = async move { swapper.watch_canary(&module, number).await };
         tokio::spawn(stop.run_until_cancelled_owned(watch));
-        Ok(trial)
+        Ok(canary_result)
     }
 }
 
 impl Swapper {
-    /// Ends a trial when it has stood its time or failed, unless somebody else does.
-    async fn watch_trial(self: &Arc<Swapper>, module: &str, number: u64) {
+    /// Promotes the canary when its time is over, or rolls it back when it fails. Returns early when
+    /// something else has ended the canary.
+    async fn watch_canary(self: &Arc<Swapper>, module: &str, number: u64) {
         loop {
-            tokio::time::sleep(LOOK).await;
-            let mut held = self.place(module).await;
-            let hurry = held.hurry.clone();
-            let Some(holding) = held.as_mut() else { return };
-            let Some(canary) = holding.canary.as_ref().filter(|canary| canary.number == number) else { return };
-            let verdict = match canary.verdict() {
-                None if canary.begun.elapsed() < canary.rollout.r#for => continue,
-                None => Ok(()),
-                Some(why) => Err(why),
-            };
-            let Some(canary) = holding.canary.take() else { return };
-            match verdict {
-                Ok(()) => self.promote(module, holding, canary, &hurry).await,
-                Err(why) => {
-                    self.pin_before(module, holding, &canary).await;
-                    self.roll_back(module, holding, canary, why).await;
+            tokio::time::sleep(CANARY_POLL).await;
+            let mut guard = self.lock_module(module).await;
+            let preempt = guard.preempt.clone();
+            let Some(installed) = guard.as_mut() else { return };
+            let Some(canary) = installed.canary.as_ref().filter(|canary| canary.number == number) else { return };
+            let failure = canary.failure();
+            if failure.is_none() && canary.started.elapsed() < canary.rollout.r#for {
+                continue;
+            }
+            let Some(canary) = installed.canary.take() else { return };
+            match failure {
+                None => self.promote(module, installed, canary, &preempt).await,
+                Some(why) => {
+                    self.pin_previous(module, installed, &canary).await;
+                    self.roll_back_canary(module, installed, canary, why).await;
                 }
             }
             return;
         }
     }
 
-    /// Ends a trial for something else that is to be done.
-    pub(super) async fn end_trial(self: &Arc<Swapper>, module: &str, holding: &mut Holding) {
-        if let Some(canary) = holding.canary.take() {
-            self.roll_back(module, holding, canary, SwapError::CanaryReplaced).await;
+    /// Rolls a canary back because another change of the module replaces it.
+    pub(super) async fn end_canary(self: &Arc<Swapper>, module: &str, installed: &mut InstalledModule) {
+        if let Some(canary) = installed.canary.take() {
+            self.roll_back_canary(module, installed, canary, SwapError::CanaryReplaced).await;
         }
     }
 
-    /// Every place takes it up.
+    /// Swaps to the canary's generation in all other isolates.
     async fn promote(
         self: &Arc<Swapper>,
         module: &str,
-        holding: &mut Holding,
+        installed: &mut InstalledModule,
         canary: Canary,
-        hurry: &CancellationToken,
+        preempt: &CancellationToken,
     ) {
-        let rest = self.union(&canary.program.generation).without(&canary.slots);
-        let from = holding.program.generation.clone();
-        match self.switch(&canary.program, &from, rest, true, hurry).await {
+        let rest = self.scope(&canary.program.generation).without(&canary.slots);
+        let from = installed.program.generation.clone();
+        match self.switch(&canary.program, &from, rest, true, preempt).await {
             Err(why) => {
-                self.pin_before(module, holding, &canary).await;
-                self.roll_back(module, holding, canary, SwapError::NotPromoted(Box::new(why))).await;
+                self.pin_previous(module, installed, &canary).await;
+                self.roll_back_canary(module, installed, canary, SwapError::NotPromoted(Box::new(why))).await;
             }
             Ok((running, drain)) => {
-                holding.draining.push(drain);
-                holding.program = canary.program.clone();
+                installed.draining.push(drain);
+                installed.program = canary.program.clone();
                 let generation = &canary.program.generation;
                 self.roster.set(module, ModuleState::Installed(generation.clone()));
                 self.roster.set_note(module, None);
-                self.keep(&canary.candidate).await;
-                let (short, before) = (generation.short_digest(), from.short_digest());
-                tracing::info!(%module, generation = %short, from = %before, "the trial is over, every worker serves it");
+                self.retain(&canary.candidate).await;
+                let (short, from) = (generation.short_digest(), from.short_digest());
+                tracing::info!(%module, generation = %short, %from, "canary promoted, every worker runs it");
                 let swapped = Run::outcome(module, ReloadOutcome::Swapped, &generation.digest);
                 let running = running + canary.running;
-                let swapped = Reloaded { from: Some(before.to_owned()), running, ..swapped };
-                // Nobody may wait for it.
-                let _ = canary.tell.send(Ok(swapped));
+                let swapped = Reloaded { from: Some(from.to_owned()), running, ..swapped };
+                // No caller may be waiting for the result.
+                let _ = canary.report.send(Ok(swapped));
             }
         }
     }
 
-    /// What has failed is not tried again before the folder changes.
-    async fn pin_before(self: &Arc<Swapper>, module: &str, holding: &Holding, canary: &Canary) {
+    /// Pins the previous generation, so that the folder of a failed canary is not loaded again before
+    /// it changes.
+    async fn pin_previous(self: &Arc<Swapper>, module: &str, installed: &InstalledModule, canary: &Canary) {
         let folder = self.folder_digest(module).await;
         if folder == canary.candidate.digest {
-            let generation = holding.program.generation.digest.clone();
+            let generation = installed.program.generation.digest.clone();
             self.set_pin(module, Some(Pin { generation, folder })).await;
         }
     }
 
-    /// The workers that tried it go back to the generation before: with the state they have, if that takes it.
-    async fn roll_back(self: &Arc<Swapper>, module: &str, holding: &mut Holding, canary: Canary, why: SwapError) {
+    /// Swaps the canary's workers back to the previous generation, with the canary's state if the
+    /// previous generation can load it.
+    async fn roll_back_canary(
+        self: &Arc<Swapper>,
+        module: &str,
+        installed: &mut InstalledModule,
+        canary: Canary,
+        why: SwapError,
+    ) {
         let Canary { program, slots, .. } = &canary;
-        let (tried, back) = (program.generation.clone(), holding.program.clone());
-        let generation = tried.short_digest();
+        let (failed, previous) = (program.generation.clone(), installed.program.clone());
+        let generation = failed.short_digest();
         tracing::error!(%module, %generation, fault = why.fault().as_str(), "{why}");
-        self.ends.rolled_back.inc();
-        // Nothing overtakes this: a rollback that is asked for meanwhile begins where it ends.
-        let hurry = CancellationToken::new();
-        let mut switched = self.switch(&back, &tried, Union::within(slots.clone()), true, &hurry).await;
+        self.counters.rolled_back.inc();
+        // A rollback must not cancel this: the rollback starts from the generation that this restores.
+        let preempt = CancellationToken::new();
+        let scope = || SwapScope::within(slots.clone());
+        let mut switched = self.switch(&previous, &failed, scope(), true, &preempt).await;
         if let Err(why) = &switched {
-            tracing::warn!(%module, "the generation before begins without the state of the trial: {why}");
-            switched = self.switch(&back, &tried, Union::within(slots.clone()), false, &hurry).await;
+            tracing::warn!(%module, "the previous generation starts without the state of the canary: {why}");
+            switched = self.switch(&previous, &failed, scope(), false, &preempt).await;
         }
         match switched {
-            Ok((_, drain)) => holding.draining.push(drain),
+            Ok((_, drain)) => installed.draining.push(drain),
             Err(why) => {
-                tracing::error!(%module, %generation, "{} cannot go back, and serves what was on trial: {why}", places(slots))
+                let workers = isolate_names(slots);
+                tracing::error!(%module, %generation, "could not roll back, {workers} still run the canary: {why}");
             }
         }
         let note = Note::RolledBack { generation: generation.to_owned(), why: why.to_string() };
         self.roster.set_note(module, Some(note));
-        // Nobody may wait for it.
-        let _ = canary.tell.send(Err(why));
+        // No caller may be waiting for the result.
+        let _ = canary.report.send(Err(why));
     }
 }

@@ -1,4 +1,4 @@
-//! One reload of one module: what is to be done, and what came of it.
+//! One reload of one module: decides what to do, does it, and reports the outcome.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::canary::Trial;
-use super::disk::Choice;
+use super::canary::CanaryResult;
+use super::disk::Selection;
 use super::error::SwapError;
-use super::holding::Holding;
-use super::progress::Turn;
-use super::request::Want;
+use super::installed::InstalledModule;
+use super::pending::ReloadOptions;
+use super::progress::CompileReporter;
+use super::scope::SwapScope;
 use super::swapper::Swapper;
-use super::union::Union;
 use crate::api::{ReloadOutcome, Reloaded};
 use crate::call::IsolateId;
 use crate::files::aside;
@@ -26,60 +26,73 @@ use crate::registry::{Candidate, ModuleState, Note, short};
 pub(super) struct Run<'a> {
     pub swapper: &'a Arc<Swapper>,
     pub module: &'a str,
-    pub want: Want,
-    /// Cancelled when a rollback of the module is asked for: what is only being prepared ends then.
-    pub hurry: CancellationToken,
-    /// The right to compile, until it has been loaded.
+    pub options: ReloadOptions,
+    /// Cancelled when a rollback of the module is requested: the run then ends if it is only
+    /// preparing.
+    pub preempt: CancellationToken,
+    /// The permit to compile, until the module is loaded.
     pub compiling: Mutex<Option<SemaphorePermit<'a>>>,
 }
 
-/// How far a run has come.
-pub(super) enum Ran {
+pub(super) enum RunOutcome {
     Done(Reloaded),
-    /// Some workers serve it, and it is watched.
-    OnTrial(Trial),
+    /// The reload ends when the canary ends.
+    CanaryStarted(CanaryResult),
 }
 
 impl Run<'_> {
-    pub async fn run(self, held: &mut Option<Holding>, chosen: Result<Choice, SwapError>) -> Result<Ran, SwapError> {
-        let Choice { candidate, pinned } = match chosen {
-            Ok(choice) => choice,
-            Err(SwapError::NoManifest) => return self.let_go(held).await.map(Ran::Done),
-            Err(SwapError::Waiting(component)) if held.is_none() => return Err(self.wait(component)),
-            Err(error) => return Err(self.refuse(held, error)),
+    pub async fn run(
+        self,
+        current: &mut Option<InstalledModule>,
+        selected: Result<Selection, SwapError>,
+    ) -> Result<RunOutcome, SwapError> {
+        let Selection { candidate, pinned } = match selected {
+            Ok(selection) => selection,
+            Err(SwapError::NoManifest) => return self.remove(current).await.map(RunOutcome::Done),
+            Err(SwapError::Waiting(component)) if current.is_none() => return Err(self.await_component(component)),
+            Err(error) => return Err(self.reject(current, error)),
         };
         let digest = candidate.digest.clone();
-        let ran = match held.as_mut() {
-            Some(holding) => self.replace(holding, candidate, pinned).await,
-            None => self.start(held, candidate).await.map(Ran::Done),
+        let outcome = match current.as_mut() {
+            Some(installed) => self.replace(installed, candidate, pinned).await,
+            None => self.start(current, candidate).await.map(RunOutcome::Done),
         };
-        let mut ran = ran.map_err(|error| self.refuse(held, error))?;
+        let mut outcome = outcome.map_err(|error| self.reject(current, error))?;
         if !pinned {
             self.swapper.set_pin(self.module, None).await;
         }
-        if let Ran::Done(reloaded) = &mut ran {
+        if let RunOutcome::Done(reloaded) = &mut outcome {
             reloaded.pinned = pinned;
             reloaded.durable = self.swapper.kept.is_saved(self.module);
             self.swapper.note_pin(self.module, pinned.then_some(digest.as_str()));
         }
-        Ok(ran)
+        Ok(outcome)
     }
 
-    /// Brings a module that is served to what it is to be served from.
-    async fn replace(&self, holding: &mut Holding, candidate: Candidate, pinned: bool) -> Result<Ran, SwapError> {
-        if let Some(canary) = holding.canary.as_ref().filter(|canary| !self.want.renew && canary.is(&candidate)) {
-            return Ok(Ran::OnTrial(canary.ended.clone()));
+    /// Replaces the running generation with this candidate, unless it runs already.
+    async fn replace(
+        &self,
+        installed: &mut InstalledModule,
+        candidate: Candidate,
+        pinned: bool,
+    ) -> Result<RunOutcome, SwapError> {
+        if let Some(canary) = installed.canary.as_ref().filter(|canary| !self.options.renew && canary.runs(&candidate))
+        {
+            return Ok(RunOutcome::CanaryStarted(canary.result.clone()));
         }
-        self.swapper.end_trial(self.module, holding).await;
-        let same = candidate.is(&holding.program.generation);
-        if same && !self.want.renew && self.is_served(&holding.program) {
-            return Ok(Ran::Done(Run::outcome(self.module, ReloadOutcome::Unchanged, &candidate.digest)));
+        self.swapper.end_canary(self.module, installed).await;
+        let same = candidate.is(&installed.program.generation);
+        if same && !self.options.renew && self.runs_everywhere(&installed.program) {
+            return Ok(RunOutcome::Done(Run::outcome(self.module, ReloadOutcome::Unchanged, &candidate.digest)));
         }
         let program = Arc::new(self.load(&candidate).await?);
+        let workers = self.swapper.dispatch.workers().len();
         let rollout = candidate.manifest.rollout.clone();
-        match rollout.filter(|rollout| !same && !pinned && rollout.canary < self.swapper.dispatch.workers().len()) {
-            Some(rollout) => self.try_out(holding, program, candidate, rollout).await.map(Ran::OnTrial),
-            None => self.swap(holding, program, &candidate, pinned).await.map(Ran::Done),
+        match rollout.filter(|rollout| !same && !pinned && rollout.canary < workers) {
+            Some(rollout) => {
+                self.start_canary(installed, program, candidate, rollout).await.map(RunOutcome::CanaryStarted)
+            }
+            None => self.swap(installed, program, &candidate, pinned).await.map(RunOutcome::Done),
         }
     }
 
@@ -96,136 +109,144 @@ impl Run<'_> {
         }
     }
 
-    /// Whether it is served wherever it lives. A slot that has failed, or could not go back after a trial, gets a new instance
-    /// even when nothing has changed.
-    fn is_served(&self, program: &Program) -> bool {
-        let serves = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.deployment().generation, &program.generation);
-        self.swapper.slots(self.module).iter().all(|slot| slot.is_ready() && serves(slot))
+    /// Whether every slot of the module is ready and runs this program. A slot that has failed, or that
+    /// could not leave a canary, needs a new instance even when nothing has changed.
+    fn runs_everywhere(&self, program: &Program) -> bool {
+        let runs = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.deployment().generation, &program.generation);
+        self.swapper.slots(self.module).iter().all(|slot| slot.is_ready() && runs(slot))
     }
 
-    /// There is no component yet: the operator is told, and the module starts when it is built.
-    fn wait(&self, component: PathBuf) -> SwapError {
-        tracing::warn!(module = %self.module, component = %component.display(), "waiting for the component: it is not built yet");
+    /// Reports that the component does not exist yet. The module starts once it is built.
+    fn await_component(&self, component: PathBuf) -> SwapError {
+        let path = component.display();
+        tracing::warn!(module = %self.module, component = %path, "waiting for the component; it is not built yet");
         self.swapper.roster.set(self.module, ModuleState::Waiting);
         SwapError::Waiting(component)
     }
 
-    /// Nothing changes, and the operator is told why.
-    fn refuse(&self, held: &Option<Holding>, error: SwapError) -> SwapError {
+    /// Reports why the reload changes nothing.
+    fn reject(&self, current: &Option<InstalledModule>, error: SwapError) -> SwapError {
         let (why, fault) = (error.to_string(), error.fault().as_str());
         let roster = &self.swapper.roster;
-        match held {
-            Some(holding) => {
-                let generation = holding.program.generation.short_digest();
-                tracing::error!(module = %self.module, %generation, fault, "a reload is refused, what served serves on: {why}");
+        match current {
+            Some(installed) => {
+                let generation = installed.program.generation.short_digest();
+                tracing::error!(
+                    module = %self.module, %generation, fault,
+                    "reload rejected, the previous generation keeps serving: {why}"
+                );
                 let first = why.lines().next().unwrap_or_default();
                 roster.set_note(self.module, Some(Note::Refused { why: first.to_owned() }));
             }
             None => {
-                tracing::error!(module = %self.module, fault, "refused: {why}");
+                tracing::error!(module = %self.module, fault, "module rejected: {why}");
                 roster.set(self.module, ModuleState::Refused(why));
             }
         }
         error
     }
 
-    /// Lets every place take it up at once.
+    /// Swaps in all isolates at once.
     async fn swap(
         &self,
-        holding: &mut Holding,
+        installed: &mut InstalledModule,
         program: Arc<Program>,
         candidate: &Candidate,
         pinned: bool,
     ) -> Result<Reloaded, SwapError> {
-        let begun = Instant::now();
-        let from = holding.program.generation.clone();
-        let mut switched =
-            self.swapper.switch(&program, &from, self.swapper.union(&program.generation), true, &self.hurry).await;
+        let started = Instant::now();
+        let from = installed.program.generation.clone();
+        let scope = || self.swapper.scope(&program.generation);
+        let mut switched = self.swapper.switch(&program, &from, scope(), true, &self.preempt).await;
         if let Err(why) = &switched
-            && self.want.force
+            && self.options.force
             && from.exports.snapshot
         {
-            tracing::warn!(module = %self.module, "forced to go on without the state: {why}");
-            switched =
-                self.swapper.switch(&program, &from, self.swapper.union(&program.generation), false, &self.hurry).await;
+            tracing::warn!(module = %self.module, "forced to swap without the state: {why}");
+            switched = self.swapper.switch(&program, &from, scope(), false, &self.preempt).await;
         }
         let (running, drain) = switched?;
-        holding.draining.push(drain);
-        holding.program = program.clone();
+        installed.draining.push(drain);
+        installed.program = program.clone();
         self.swapper.roster.set(self.module, ModuleState::Installed(program.generation.clone()));
         if !pinned {
-            self.swapper.keep(candidate).await;
+            self.swapper.retain(candidate).await;
         }
         let (generation, from) = (program.generation.short_digest(), from.short_digest());
-        tracing::info!(module = %self.module, %generation, %from, took = ?begun.elapsed(), running, "swapped");
+        tracing::info!(module = %self.module, %generation, %from, took = ?started.elapsed(), running, "swapped");
         let swapped = Run::outcome(self.module, ReloadOutcome::Swapped, &candidate.digest);
         Ok(Reloaded { from: Some(from.to_owned()), running, ..swapped })
     }
 
-    async fn start(&self, held: &mut Option<Holding>, candidate: Candidate) -> Result<Reloaded, SwapError> {
+    async fn start(&self, current: &mut Option<InstalledModule>, candidate: Candidate) -> Result<Reloaded, SwapError> {
         let program = Arc::new(self.load(&candidate).await?);
-        let slots = self.swapper.hold(held, program.clone());
+        let slots = self.swapper.install(current, program.clone());
         let tried = join_all(slots.iter().map(|slot| slot.tried()));
-        // A rollback does not wait for them either.
-        let _ = self.hurry.run_until_cancelled(tried).await;
-        if self.is_served(&program) {
-            self.swapper.keep(&candidate).await;
+        // A rollback does not wait for the startups.
+        let _ = self.preempt.run_until_cancelled(tried).await;
+        if self.runs_everywhere(&program) {
+            self.swapper.retain(&candidate).await;
         }
         let started = Run::outcome(self.module, ReloadOutcome::Started, &candidate.digest);
-        tracing::info!(module = %self.module, generation = started.generation, "serves");
+        tracing::info!(module = %self.module, generation = started.generation, "started");
         Ok(started)
     }
 
     async fn load(&self, candidate: &Candidate) -> Result<Program, SwapError> {
-        let turn = Turn { progress: &*self.swapper.progress, place: 1, of: 1 };
+        let reporter = CompileReporter { progress: &*self.swapper.progress, index: 1, total: 1 };
         let _compiling = self.compiling.lock().take();
-        let load = self.swapper.load(candidate, WHILE_SERVING, &turn);
-        Ok(self.hurry.run_until_cancelled(load).await.ok_or(SwapError::Overtaken)??)
+        let load = self.swapper.load(candidate, COMPILE_THREADS, &reporter);
+        Ok(self.preempt.run_until_cancelled(load).await.ok_or(SwapError::Preempted)??)
     }
 
-    /// The folder is gone: calls that are there already are run out, and then the module is not served any more.
-    async fn let_go(&self, held: &mut Option<Holding>) -> Result<Reloaded, SwapError> {
-        let known = self.swapper.roster.state(self.module).is_some();
-        if let Some(holding) = held.as_mut() {
-            self.swapper.end_trial(self.module, holding).await;
+    /// Removes the module from every isolate because its folder was removed. Queued calls still run.
+    async fn remove(&self, current: &mut Option<InstalledModule>) -> Result<Reloaded, SwapError> {
+        let was_known = self.swapper.roster.state(self.module).is_some();
+        if let Some(installed) = current.as_mut() {
+            self.swapper.end_canary(self.module, installed).await;
         }
-        *held = None;
+        *current = None;
         self.swapper.roster.remove(self.module);
         for isolate in self.swapper.dispatch.places().all() {
             isolate.let_go(self.module);
         }
-        if !known {
+        if !was_known {
             return Err(SwapError::NotFound(self.module.to_owned()));
         }
-        tracing::info!(module = %self.module, "its folder is gone: not served any more");
+        tracing::info!(module = %self.module, "module removed, because its folder was removed");
         Ok(Reloaded { generation: None, ..Run::outcome(self.module, ReloadOutcome::Removed, "") })
     }
 }
 
-/// Threads that compile while others serve.
-const WHILE_SERVING: usize = 1;
+/// Compiler threads for a reload. One leaves the other cores to the workers.
+const COMPILE_THREADS: usize = 1;
 
 impl Swapper {
-    /// Puts another instance of what serves in an isolate in the place of this one, if that is still there.
-    pub(super) async fn renew_one(&self, module: &str, isolate: IsolateId, instance: u64) -> Result<(), SwapError> {
-        let mut held = self.turn(module).await;
-        let hurry = held.hurry.clone();
+    /// Replaces one instance with a new one of the same generation, unless it was replaced already.
+    pub(super) async fn renew_instance(
+        &self,
+        module: &str,
+        isolate: IsolateId,
+        instance: u64,
+    ) -> Result<(), SwapError> {
+        let mut guard = self.lock_for_swap(module).await;
+        let preempt = guard.preempt.clone();
         let slot = self.slots(module).into_iter().find(|slot| slot.isolate == isolate);
-        let serves = slot.filter(|slot| slot.mailbox.is_taker(instance));
-        let (Some(slot), Some(holding)) = (serves, held.as_mut()) else { return Ok(()) };
-        let tried = holding.canary.as_ref().and_then(|canary| canary.in_place(isolate));
-        let program = tried.unwrap_or(&holding.program).clone();
-        match self.switch(&program, &program.generation, Union::within([slot]), true, &hurry).await {
-            Ok((_, drain)) => holding.draining.push(drain),
-            // The rollback replaces the instance too.
-            Err(_) if hurry.is_cancelled() => {}
+        let slot = slot.filter(|slot| slot.mailbox.is_taker(instance));
+        let (Some(slot), Some(installed)) = (slot, guard.as_mut()) else { return Ok(()) };
+        let canary = installed.canary.as_ref().and_then(|canary| canary.program_in(isolate));
+        let program = canary.unwrap_or(&installed.program).clone();
+        match self.switch(&program, &program.generation, SwapScope::within([slot]), true, &preempt).await {
+            Ok((_, drain)) => installed.draining.push(drain),
+            // The rollback that preempted this replaces the instance too.
+            Err(_) if preempt.is_cancelled() => {}
             Err(why) => return Err(why),
         }
         Ok(())
     }
 
-    /// Keeps what serves for a rollback.
-    pub(super) async fn keep(self: &Arc<Swapper>, candidate: &Candidate) {
+    /// Writes a generation to `stateDir`, so that a rollback or a start can load it.
+    pub(super) async fn retain(self: &Arc<Swapper>, candidate: &Candidate) {
         let (swapper, candidate) = (self.clone(), candidate.clone());
         aside(move || {
             if let Err(error) = swapper.kept.keep(&candidate) {

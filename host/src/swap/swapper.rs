@@ -1,4 +1,4 @@
-//! The object that loads modules and swaps them. Its work is in the files beside this one.
+//! [`Swapper`]: loads modules and swaps them. Its methods are in the other files of this folder.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -9,33 +9,33 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::error::SwapError;
-use super::holding::ModuleLocks;
-use super::outcome::{Ended, Ends};
+use super::installed::ModuleLocks;
+use super::outcome::{ReloadCounters, ReloadResult};
+use super::pending::PendingReloads;
 use super::progress::Progress;
-use super::request::Requests;
 use crate::config::{Config, FILE_NAME};
 use crate::dispatch::Dispatch;
 use crate::document::Faults;
 use crate::isolate::{GuestLinker, Services};
 use crate::registry::{Kept, Loader, Roster};
 
-/// Components of `engine.maxComponent` that reloads hold in memory together.
-pub(super) const ROOM: usize = 4;
+/// How many components of `engine.maxComponent` bytes reloads may have in memory together.
+pub(super) const MAX_COMPONENTS: usize = 4;
 
-/// The parts of the room for one such component. A reload keeps those that its own component needs,
-/// so that startups of small modules that wait for long leave room for the reloads of others.
-pub(super) const PARTS: u32 = 64;
+/// Permits that stand for the memory of one such component. A reload keeps as many as its component
+/// needs, so that small modules with slow startups leave memory for other reloads.
+pub(super) const MEMORY_PARTS: u32 = 64;
 
-/// How often something that is waited for is looked at.
-pub(super) const LOOK: Duration = Duration::from_millis(1);
+/// The time between two checks of a condition that a swap waits for.
+pub(super) const POLL: Duration = Duration::from_millis(1);
 
-/// Loads modules and swaps them. Each module on its own: no module waits for another one's
-/// compiling or startups.
+/// Loads modules and swaps them. No module waits for the startups of another one. Reloads that have to
+/// compile take turns; a reload that need not compile does not wait for them.
 pub struct Swapper {
-    /// As it was at the start.
+    /// The settings at the start of the host.
     pub config: Arc<Config>,
-    /// The same with what is taken up while the host runs: see [`Config::reread`].
-    pub(super) live: ArcSwap<Config>,
+    /// The settings with the keys that changed while the host runs: see [`Config::reread`].
+    pub(super) live_config: ArcSwap<Config>,
     pub loader: Loader,
     pub linker: GuestLinker,
     pub dispatch: Arc<Dispatch>,
@@ -43,22 +43,22 @@ pub struct Swapper {
     pub services: Arc<Services>,
     pub progress: Arc<dyn Progress>,
     pub(super) kept: Kept,
-    /// Whether a task is trying to write pins that could not be written.
-    pub(super) saves_pins: AtomicBool,
-    pub(super) me: Weak<Swapper>,
-    /// Runs reloads, whether a file, an operator or a guest requests them.
+    /// Whether a task is retrying to save pins.
+    pub(super) saving_pins: AtomicBool,
+    pub(super) weak: Weak<Swapper>,
+    /// Runs all reloads, so that they outlive the task that requested them.
     pub(super) runtime: Handle,
-    pub(super) requests: Requests,
-    pub ends: Ends,
+    pub(super) pending: PendingReloads,
+    pub counters: ReloadCounters,
     pub(super) locks: ModuleLocks,
-    /// Room for the components that reloads hold in memory while they read, load or start a module.
-    pub(super) room: Semaphore,
-    /// The reload that compiles.
+    /// The memory for components that reloads read, load or start.
+    pub(super) memory: Semaphore,
+    /// The permit to compile. Reloads compile one at a time.
     pub(super) compiling: Semaphore,
 }
 
 impl Swapper {
-    /// To be made on the runtime where reloads are to run.
+    /// Must be called on the runtime that is to run the reloads.
     pub fn new(
         config: Arc<Config>,
         loader: Loader,
@@ -68,11 +68,11 @@ impl Swapper {
         progress: Arc<dyn Progress>,
     ) -> Arc<Swapper> {
         let roster = dispatch.roster().clone();
-        Arc::new_cyclic(|me| Swapper {
-            me: me.clone(),
-            live: ArcSwap::from(config.clone()),
+        Arc::new_cyclic(|weak| Swapper {
+            weak: weak.clone(),
+            live_config: ArcSwap::from(config.clone()),
             kept: Kept::new(&config.state_dir),
-            saves_pins: AtomicBool::new(false),
+            saving_pins: AtomicBool::new(false),
             config,
             loader,
             linker,
@@ -81,29 +81,29 @@ impl Swapper {
             services,
             progress,
             runtime: Handle::current(),
-            requests: Requests::default(),
-            ends: Ends::default(),
+            pending: PendingReloads::default(),
+            counters: ReloadCounters::default(),
             locks: ModuleLocks::default(),
-            room: Semaphore::new(ROOM * PARTS as usize),
+            memory: Semaphore::new(MAX_COMPONENTS * MEMORY_PARTS as usize),
             compiling: Semaphore::new(1),
         })
     }
 
-    /// Does something that ends, wherever it is, when the host stops, and counts how.
-    pub(super) async fn until_stop(&self, work: impl Future<Output = Ended>) -> Ended {
-        let ended = tokio::select! {
+    /// Runs a reload until it ends or the host stops, and counts the result.
+    pub(super) async fn until_stop(&self, work: impl Future<Output = ReloadResult>) -> ReloadResult {
+        let result = tokio::select! {
             biased;
             () = self.services.stop.cancelled() => Err(SwapError::Stopping),
-            ended = work => ended,
+            result = work => result,
         };
-        self.ends.count(&ended);
-        ended
+        self.counters.count(&result);
+        result
     }
 
-    /// Reads `fanfare.json` again, for whatever is loaded from now on. Answers the keys that have changed and wait for a restart;
-    /// faults leave everything as it was.
+    /// Reads `fanfare.json` again and applies it to later reloads. Returns the changed keys that need a
+    /// restart. If the file has faults, the previous settings stay in effect.
     pub fn reconfigure(&self) -> Result<Vec<String>, Faults> {
-        let reread = self.config.reread(self.live.load().file.as_deref());
+        let reread = self.config.reread(self.live_config.load().file.as_deref());
         let notice = reread.as_ref().err().map(|faults| format!("the previous settings stay in effect: {faults}"));
         if self.roster.set_notice(FILE_NAME, notice.clone())
             && let Some(notice) = notice
@@ -115,9 +115,9 @@ impl Swapper {
             tracing::warn!("{warning}");
         }
         if !restart.is_empty() {
-            tracing::warn!("not taken up before a restart: {}", restart.join(", "));
+            tracing::warn!("changed settings that take effect after a restart: {}", restart.join(", "));
         }
-        self.live.store(Arc::new(config));
+        self.live_config.store(Arc::new(config));
         Ok(restart)
     }
 }

@@ -1,4 +1,4 @@
-//! Calls: how many ended how, how long they took, and whose fault it was when they failed.
+//! Metrics of calls: outcomes, durations, and whose fault failures were.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,12 +37,12 @@ impl Collector for Calls {
                 (labels, |encoder: MetricEncoder<'_>| counter.encode(encoder))
             })
         });
-        writer.family("fanfare_calls", "Calls that ended for their caller, by how they ended", Counter, ended)?;
+        writer.family("fanfare_calls", "Completed calls, by outcome", Counter, ended)?;
         let durations = triggers().filter_map(|(slot, trigger)| {
             let histogram = slot.stats.trigger(trigger).duration()?;
             Some((labels(slot, trigger), |encoder: MetricEncoder<'_>| histogram.encode(encoder)))
         });
-        let help = "From when a call is made until it has ended for its caller";
+        let help = "Time from creating a call until its caller gets the outcome";
         writer.family("fanfare_call_duration_seconds", help, Histogram, durations)?;
         let faults = self.0.iter().flat_map(|slot| {
             slot.stats.faults().map(move |(fault, counter)| {
@@ -54,6 +54,6 @@ impl Collector for Calls {
                 (labels, |encoder: MetricEncoder<'_>| counter.encode(encoder))
             })
         });
-        writer.family("fanfare_call_faults", "Calls that failed, by whose fault it was", Counter, faults)
+        writer.family("fanfare_call_faults", "Failed calls, by whose fault it was", Counter, faults)
     }
 }

@@ -1,4 +1,4 @@
-//! Instances: what runs and waits in each slot, and the threads of the isolates.
+//! Metrics of slots and their instances, and of the threads of isolates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,43 +21,52 @@ impl fmt::Debug for Instances {
     }
 }
 
-/// Encodes the figure of one slot.
-type Figure = fn(&Slot, MetricEncoder<'_>) -> fmt::Result;
+/// Encodes a metric of one slot.
+type SlotMetric = fn(&Slot, MetricEncoder<'_>) -> fmt::Result;
 
 impl Collector for Instances {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer(encoder);
-        let figures: [(&str, &str, _, Figure); 8] = [
+        let metrics: [(&str, &str, _, SlotMetric); 8] = [
             ("fanfare_restarts", "Restarts of the instance", Counter, |slot, encoder| {
                 slot.stats.restarts.encode(encoder)
             }),
-            ("fanfare_log_lines_dropped", "Lines over limits.logRate", Counter, |slot, encoder| {
-                slot.stats.dropped_lines.encode(encoder)
-            }),
+            (
+                "fanfare_log_lines_dropped",
+                "Log lines dropped because the module logs faster than limits.logRate",
+                Counter,
+                |slot, encoder| slot.stats.dropped_lines.encode(encoder),
+            ),
             (
                 "fanfare_turns_full",
-                "Turns of the instance that ended because isolate.turnCalls calls had started in them",
+                "Turns of the instance that ended because isolate.turnCalls calls had started",
                 Counter,
                 |slot, encoder| slot.stats.full_turns.encode(encoder),
             ),
-            ("fanfare_calls_in_flight", "Calls that run", Gauge, |slot, encoder| slot.stats.in_flight.encode(encoder)),
-            ("fanfare_calls_leaked", "Calls that still run after their deadline", Gauge, |slot, encoder| {
-                slot.stats.leaked.encode(encoder)
-            }),
-            ("fanfare_mailbox_calls", "Calls that wait", Gauge, |slot, mut encoder| {
+            ("fanfare_calls_in_flight", "Running calls", Gauge, |slot, encoder| slot.stats.in_flight.encode(encoder)),
+            (
+                "fanfare_calls_leaked",
+                "Calls that still run after their deadline and limits.abandonAfter",
+                Gauge,
+                |slot, encoder| slot.stats.leaked.encode(encoder),
+            ),
+            ("fanfare_mailbox_calls", "Calls that wait in the mailbox", Gauge, |slot, mut encoder| {
                 encoder.encode_gauge(&(slot.mailbox.waiting().0 as i64))
             }),
-            ("fanfare_mailbox_broadcasts", "Broadcasts that wait", Gauge, |slot, mut encoder| {
+            ("fanfare_mailbox_broadcasts", "Broadcasts that wait in the mailbox", Gauge, |slot, mut encoder| {
                 encoder.encode_gauge(&(slot.mailbox.waiting().1 as i64))
             }),
-            ("fanfare_slot_ready", "Whether the module can take calls in the isolate", Gauge, |slot, mut encoder| {
-                encoder.encode_gauge(&i64::from(slot.is_ready()))
-            }),
+            (
+                "fanfare_slot_ready",
+                "Whether the module is ready for calls in this isolate",
+                Gauge,
+                |slot, mut encoder| encoder.encode_gauge(&i64::from(slot.is_ready())),
+            ),
         ];
-        for (name, help, kind, figure) in figures {
+        for (name, help, kind, metric) in metrics {
             let members = self.slots.iter().map(|slot| {
                 let labels = [("module", slot.module.to_string()), ("isolate", slot.isolate.to_string())];
-                (labels, move |encoder: MetricEncoder<'_>| figure(slot, encoder))
+                (labels, move |encoder: MetricEncoder<'_>| metric(slot, encoder))
             });
             writer.family(name, help, kind, members)?;
         }
@@ -66,7 +75,7 @@ impl Collector for Instances {
             let labels = [("isolate", isolate.id.to_string())];
             (labels, move |mut encoder: MetricEncoder<'_>| encoder.encode_gauge(&is_blocked))
         });
-        let help = "Whether the isolate's thread has done nothing for isolate.blockedAfter";
+        let help = "Whether the isolate's thread has been blocked for isolate.blockedAfter";
         writer.family("fanfare_isolate_blocked", help, Gauge, blocked)
     }
 }

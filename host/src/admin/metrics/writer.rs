@@ -1,11 +1,10 @@
-//! Writing metrics one after another.
+//! Writes metrics to the encoder.
 
 use std::fmt;
 
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// Writes metrics of one kind after another.
 pub struct Writer<'a>(pub DescriptorEncoder<'a>);
 
 impl Writer<'_> {
@@ -19,7 +18,7 @@ impl Writer<'_> {
         metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
-    /// A family: the labels of each member, and what encodes it.
+    /// Writes a family. Each member is its labels and a function that encodes its value.
     pub fn family<const N: usize, F: FnOnce(MetricEncoder<'_>) -> fmt::Result>(
         &mut self,
         name: &str,

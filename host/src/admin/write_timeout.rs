@@ -1,4 +1,4 @@
-//! A socket that does not wait for ever for a client that takes nothing.
+//! A socket whose writes time out when the client does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -8,35 +8,35 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Fails a write that moves nothing for too long.
-pub struct Patient<S> {
+/// Fails a write that moves no byte for `timeout`.
+pub struct WriteTimeout<S> {
     stream: S,
-    patience: Duration,
-    /// Until when the write that waits may wait.
-    stuck: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    /// Running while a write waits.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub fn new(stream: S, patience: Duration) -> Patient<S> {
-        Patient { stream, patience, stuck: None }
+impl<S> WriteTimeout<S> {
+    pub fn new(stream: S, timeout: Duration) -> WriteTimeout<S> {
+        WriteTimeout { stream, timeout, timer: None }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, buf) {
-            self.stuck = None;
+            self.timer = None;
             return Poll::Ready(written);
         }
-        let patience = self.patience;
-        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        stuck.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let timeout = self.timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -54,23 +54,23 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     #[tokio::test]
-    async fn a_write_that_nobody_takes_fails() {
+    async fn a_write_that_the_client_does_not_read_fails() {
         let (_client, stream) = duplex(8);
-        let mut stream = Patient::new(stream, Duration::from_millis(20));
+        let mut stream = WriteTimeout::new(stream, Duration::from_millis(20));
         let error = stream.write_all(&[0; 9]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
-    async fn one_that_moves_has_all_its_time_again() {
+    async fn a_write_that_moves_a_byte_gets_the_whole_timeout_again() {
         let (mut client, stream) = duplex(8);
-        let mut stream = Patient::new(stream, Duration::from_secs(3600));
+        let mut stream = WriteTimeout::new(stream, Duration::from_secs(3600));
         {
             let mut write = std::pin::pin!(stream.write_all(&[0; 9]));
             assert!(futures_util::poll!(&mut write).is_pending());
             client.read_exact(&mut [0; 8]).await.unwrap();
             write.await.unwrap();
         }
-        assert!(stream.stuck.is_none());
+        assert!(stream.timer.is_none());
     }
 }

@@ -1,0 +1,80 @@
+//! Requested reloads that have not started.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+
+use super::outcome::ReloadResult;
+
+/// How a reload treats a module that has not changed, and a rollback's pin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReloadOptions {
+    /// Start new instances even when nothing has changed.
+    pub renew: bool,
+    /// Load the folder even when a rollback has pinned another generation, and swap even when the
+    /// state cannot be handed over.
+    pub force: bool,
+}
+
+impl ReloadOptions {
+    /// For a file that changed.
+    pub const CHANGE: ReloadOptions = ReloadOptions { renew: false, force: false };
+    /// For an operator or a guest that requests the reload.
+    pub const RENEW: ReloadOptions = ReloadOptions { renew: true, force: false };
+
+    pub(super) fn or(self, other: ReloadOptions) -> ReloadOptions {
+        ReloadOptions { renew: self.renew || other.renew, force: self.force || other.force }
+    }
+}
+
+/// The reloads that have not started, at most one for each module.
+#[derive(Default)]
+pub(super) struct PendingReloads {
+    pub(super) by_module: Mutex<HashMap<String, PendingReload>>,
+    /// How many reloads guests have requested.
+    pub(super) guest_requests: AtomicU64,
+}
+
+pub(super) struct PendingReload {
+    pub(super) options: ReloadOptions,
+    /// How many requests share this reload.
+    pub(super) requests: u64,
+    pub(super) result: Shared<BoxFuture<'static, ReloadResult>>,
+}
+
+/// The task that will run a pending reload. If the task ends early, dropping this removes the reload.
+pub(super) struct Claim<'a> {
+    pub(super) pending: &'a PendingReloads,
+    pub(super) module: &'a str,
+    pub(super) started: bool,
+}
+
+impl Claim<'_> {
+    /// The merged options of all requests so far, and their number.
+    pub(super) fn requested(&self) -> (ReloadOptions, u64) {
+        let pending = self.pending.by_module.lock();
+        pending.get(self.module).map_or((ReloadOptions::CHANGE, 0), |reload| (reload.options, reload.requests))
+    }
+
+    /// Starts the reload: later requests get the next one. Returns `false` when a request arrived
+    /// after the `requests` that were read; the reload then starts only if it `must`.
+    pub(super) fn start(&mut self, requests: u64, must: bool) -> bool {
+        let mut pending = self.pending.by_module.lock();
+        let up_to_date = pending.get(self.module).is_none_or(|reload| reload.requests == requests);
+        self.started = up_to_date || must;
+        if self.started {
+            pending.remove(self.module);
+        }
+        up_to_date
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if !self.started {
+            self.pending.by_module.lock().remove(self.module);
+        }
+    }
+}
