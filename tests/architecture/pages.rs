@@ -1,4 +1,5 @@
-//! Every file that a page names exists, and the printed tree of the library is complete.
+//! Checks that every file that a page names exists, and that the printed tree of the library is
+//! complete.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,14 +7,14 @@ use std::path::Path;
 
 use crate::harness::root;
 
-/// Pages for contributors and users. All of `docs/` is added.
+/// The pages outside `docs/`. The test also reads all pages in `docs/`.
 const PAGES: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
 
-/// Folders of the checkout that pages name files in.
+/// Folders whose files pages name.
 const FOLDERS: [&str; 12] =
     [".ci/", ".github/", "bench/", "cli/", "docs/", "fuzz/", "host/", "schema/", "sdk/", "tests/", "wit/", "modules/"];
 
-/// Folders that no page names files in: they are built, or belong to git.
+/// Folders whose files no page names, because they are build output or belong to git.
 const SKIPPED: [&str; 4] = [".git", ".fanfare", "target", "node_modules"];
 
 fn pages() -> Vec<String> {
@@ -22,7 +23,7 @@ fn pages() -> Vec<String> {
     PAGES.iter().map(|page| (*page).to_owned()).chain(docs.filter(|page| page.ends_with(".md"))).collect()
 }
 
-/// Every file and folder of the checkout. Folders end with a slash.
+/// Finds every file and folder of the repository. Folders end with a slash.
 fn checkout(dir: &Path, above: &str, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -40,7 +41,7 @@ fn checkout(dir: &Path, above: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The texts in backticks, with their lines, and the targets of links.
+/// Returns the texts in backticks and the targets of links, with their lines.
 fn quoted(page: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -59,7 +60,7 @@ fn quoted(page: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// Whether a text in backticks names a file or folder of the checkout.
+/// Whether a text in backticks is the path of a file or folder of the repository.
 fn is_path(text: &str) -> bool {
     let is_plain = !text.contains(|c: char| c.is_whitespace() || "*<>{}$:,;()\"".contains(c)) && !text.contains("..");
     let is_source = text.ends_with(".rs") || text.ends_with(".wit") || text.ends_with(".md");
@@ -105,7 +106,8 @@ fn every_file_that_a_page_names_exists() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// The entries of the tree that ARCHITECTURE.md prints below a folder; those of the root have no folder.
+/// Returns the entries that the tree in ARCHITECTURE.md shows below a folder. The root is the empty
+/// folder.
 fn printed(folder: &str) -> BTreeSet<String> {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let (mut inside, mut found) = (folder.is_empty(), BTreeSet::new());
@@ -127,7 +129,7 @@ fn printed(folder: &str) -> BTreeSet<String> {
 #[test]
 fn the_printed_trees_show_what_exists() {
     let (top, library) = (printed(""), printed("host/src/"));
-    assert!(top.len() > 10 && library.len() > 15, "the trees are found: {top:?} {library:?}");
+    assert!(top.len() > 10 && library.len() > 15, "the printed trees have too few entries: {top:?} {library:?}");
     for (folder, entries) in [("", &top), ("host/src/", &library)] {
         for entry in entries {
             let path = root().join(folder).join(entry);

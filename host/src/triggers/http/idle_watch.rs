@@ -12,7 +12,7 @@ use super::connection_state::ConnectionState;
 /// Checks per timeout. A connection may stay open for one tick longer than its timeout.
 const TICKS_PER_TIMEOUT: u32 = 4;
 
-/// What to do with a connection.
+/// The action to take on a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ConnectionAction {
     Keep,
