@@ -33,7 +33,7 @@ pub const OPTIONS: ParseOptions = ParseOptions {
     allow_unary_plus_numbers: false,
 };
 
-/// Reads the text of a file, at most [`MAX_BYTES`] bytes of UTF-8.
+/// Reads the text of a file, at most 1 MiB of UTF-8.
 pub fn read(file: &Path) -> Result<String, Fault> {
     let origin = Origin::start_of(&shown(file));
     let fault = |message: String| Fault::new(&origin, "", message);
