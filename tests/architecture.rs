@@ -47,7 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("fuzzing", &["call", "config", "document", "engine", "files", "registry", "triggers"]),
-    ("lib", &["config"]),
+    ("lib", &["call", "config", "isolate", "net", "swap"]),
 ];
 
 /// Crates that only some parts may use.
@@ -216,6 +216,7 @@ const PUBLIC: &[&str] = &[
     "Stopped",
     "SwapError",
     "api",
+    "errors",
     "settings",
     "tooling",
 ];

@@ -64,7 +64,8 @@
 //!
 //! [`StartError`] says why a host did not start. A module that does not load does not stop the start:
 //! the other modules serve, and [`RunningHost::status`] shows the reason. [`SwapError`] says why a
-//! reload or a rollback was refused. The previous generation then keeps serving.
+//! reload or a rollback was refused. The previous generation then keeps serving. The types inside of
+//! both are in [`errors`].
 
 mod admin;
 pub mod api;
@@ -93,6 +94,14 @@ pub use document::{Fault, Faults, Origin};
 pub use host::{Host, RunningHost, StartError, Stopped};
 pub use net::BindError;
 pub use swap::SwapError;
+
+/// The types inside of [`StartError`] and [`SwapError`].
+pub mod errors {
+    pub use crate::call::{CallError, Failure, IsolateId, Payload};
+    pub use crate::isolate::{Crash, End, SnapshotError};
+    pub use crate::net::ListenerId;
+    pub use crate::swap::ModuleError;
+}
 
 /// The sections of a [`Config`].
 pub mod settings {

@@ -70,7 +70,7 @@ impl Inspector {
         let reporter = CompileReporter { progress: &*self.progress, index: 1, total: 1 };
         let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &reporter).await?;
         let handlers = isolate::check(&program, &self.services).await;
-        let handlers = handlers.map_err(|crash| ModuleError::Check { component: component.to_owned(), crash })?;
+        let handlers = handlers.map_err(|crash| ModuleError::check(component.to_owned(), crash))?;
         Ok(Inspection { exports: program.generation.exports.clone(), handlers })
     }
 }

@@ -136,7 +136,7 @@ impl Swapper {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SwapError::NoManifest),
             // The file may still exist, so the module was not removed.
-            Err(error) => return Err(ModuleError::Unreadable { file, error }.into()),
+            Err(error) => return Err(ModuleError::unreadable(file, error).into()),
         }
         let read = self.read(module, &dir, config, unsettled_too);
         let unsettled = matches!(read, Err(SwapError::Unsettled));

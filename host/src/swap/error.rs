@@ -140,7 +140,10 @@ pub enum SwapError {
 /// [`Display`](fmt::Display) returns every fault with its file. It may contain text from the
 /// component, with control characters escaped.
 #[derive(Debug)]
-pub enum ModuleError {
+pub struct ModuleError(Reason);
+
+#[derive(Debug)]
+enum Reason {
     /// A file of the module cannot be read.
     Unreadable {
         /// The path of the file.
@@ -174,14 +177,14 @@ pub enum ModuleError {
 
 impl fmt::Display for ModuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = match self {
-            ModuleError::Unreadable { file, error } => format!("{}: cannot be read: {error}", file.display()),
-            ModuleError::Manifest(error) => error.to_string(),
-            ModuleError::Load(error) => error.to_string(),
-            ModuleError::Link { component, error } => format!("{}: {error}", component.display()),
-            ModuleError::Check { component, crash } => format!("{}: {crash}", component.display()),
-            ModuleError::Handlers(faults) => faults.to_string(),
-            ModuleError::Kept(error) => error.to_string(),
+        let message = match &self.0 {
+            Reason::Unreadable { file, error } => format!("{}: cannot be read: {error}", file.display()),
+            Reason::Manifest(error) => error.to_string(),
+            Reason::Load(error) => error.to_string(),
+            Reason::Link { component, error } => format!("{}: {error}", component.display()),
+            Reason::Check { component, crash } => format!("{}: {crash}", component.display()),
+            Reason::Handlers(faults) => faults.to_string(),
+            Reason::Kept(error) => error.to_string(),
         };
         f.write_str(&text::lines(&message, text::REPORT))
     }
@@ -190,31 +193,51 @@ impl fmt::Display for ModuleError {
 impl std::error::Error for ModuleError {}
 
 impl ModuleError {
-    pub fn fault(&self) -> Fault {
-        match self {
-            ModuleError::Load(error) => error.fault(),
-            ModuleError::Check { crash, .. } => crash.fault(),
-            ModuleError::Link { .. } | ModuleError::Handlers(_) => Fault::Guest,
-            ModuleError::Unreadable { .. } | ModuleError::Manifest(_) | ModuleError::Kept(_) => Fault::Operator,
+    /// A file of the module cannot be read.
+    pub(crate) fn unreadable(file: PathBuf, error: io::Error) -> ModuleError {
+        ModuleError(Reason::Unreadable { file, error })
+    }
+
+    /// The component does not link with the interfaces in `wit/`.
+    pub(crate) fn link(component: PathBuf, error: String) -> ModuleError {
+        ModuleError(Reason::Link { component, error })
+    }
+
+    /// The instance that lists the handlers failed.
+    pub(crate) fn check(component: PathBuf, crash: Crash) -> ModuleError {
+        ModuleError(Reason::Check { component, crash })
+    }
+
+    /// Routes name handlers that the component does not have.
+    pub(crate) fn handlers(faults: Faults) -> ModuleError {
+        ModuleError(Reason::Handlers(faults))
+    }
+
+    pub(crate) fn fault(&self) -> Fault {
+        match &self.0 {
+            Reason::Load(error) => error.fault(),
+            Reason::Check { crash, .. } => crash.fault(),
+            Reason::Link { .. } | Reason::Handlers(_) => Fault::Guest,
+            Reason::Unreadable { .. } | Reason::Manifest(_) | Reason::Kept(_) => Fault::Operator,
         }
     }
 }
 
 impl From<ManifestError> for ModuleError {
     fn from(error: ManifestError) -> ModuleError {
-        ModuleError::Manifest(error)
+        ModuleError(Reason::Manifest(error))
     }
 }
 
 impl From<LoadError> for ModuleError {
     fn from(error: LoadError) -> ModuleError {
-        ModuleError::Load(error)
+        ModuleError(Reason::Load(error))
     }
 }
 
 impl From<KeptError> for ModuleError {
     fn from(error: KeptError) -> ModuleError {
-        ModuleError::Kept(error)
+        ModuleError(Reason::Kept(error))
     }
 }
 

@@ -186,9 +186,9 @@ async fn load_candidate(
         );
     }
     let program = Program::link(linker, generation.clone())
-        .map_err(|error| ModuleError::Link { component: component.clone(), error: format!("{error:#}") })?;
+        .map_err(|error| ModuleError::link(component.clone(), format!("{error:#}")))?;
     let handlers = isolate::check(&program, services).await;
-    let handlers = handlers.map_err(|crash| ModuleError::Check { component: component.clone(), crash })?;
+    let handlers = handlers.map_err(|crash| ModuleError::check(component.clone(), crash))?;
     let unknown = handlers.map(|names| generation.unknown_handlers(&names)).unwrap_or_default();
-    if unknown.is_empty() { Ok(program) } else { Err(ModuleError::Handlers(unknown)) }
+    if unknown.is_empty() { Ok(program) } else { Err(ModuleError::handlers(unknown)) }
 }
