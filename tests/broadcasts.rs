@@ -1,4 +1,5 @@
-//! Broadcasts run once in every worker, in one order, and none is lost. The host vouches for the emitter.
+//! Broadcasts run once in every worker, in one order, and none is lost. The host vouches for the
+//! emitter.
 
 mod context;
 mod failures;
@@ -23,7 +24,8 @@ struct Heard {
     subdomain: Option<String>,
 }
 
-/// The broadcasts `append` of `counts` that ran in a worker's instance, in the order in which they started.
+/// The broadcasts `append` of `counts` that ran in a worker's instance, in the order in which they
+/// started.
 async fn heard(host: &Started, worker: u32) -> Vec<Heard> {
     let list = json_of(&host.call(&format!("worker-{worker}"), "counts", "list", "").await);
     serde_json::from_value(list["heard"].clone()).unwrap()

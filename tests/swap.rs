@@ -96,7 +96,8 @@ fn swapping(swap: Value, config: Value) -> TestHost {
     host.config(json!({ "swap": swap }))
 }
 
-/// `snapshot` with this config in two workers, and `waits`, in which calls wait. All timeouts are long.
+/// `snapshot` with this config in two workers, and `waits`, in which calls wait. All timeouts are
+/// long.
 fn patient(config: Value) -> TestHost {
     let rights = json!({ "rpc": ["waits"] });
     let host = TestHost::waits_for(&["snapshot"]).grant("snapshot", rights.clone());

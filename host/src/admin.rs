@@ -1,21 +1,24 @@
-//! The admin listener: readiness, metrics, status, reloads and calls for the operator. It is separate from
-//! the HTTP listener, so that it answers under load.
+//! The admin listener: readiness, metrics, status, reloads and calls for the operator. It is
+//! separate from the HTTP listener, so that it answers under load.
 //!
-//! | path | response |
-//! |---|---|
-//! | `GET /livez` | 200 while the process runs |
-//! | `GET /readyz` | 200 once every module has tried to start; 503 `starting` before, and `draining` while the host stops |
-//! | `GET /metrics` | OpenMetrics text |
-//! | `GET /v1/status` | the node and its modules, as JSON |
-//! | `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]` | emits the body as a broadcast: a receipt, or one entry for each worker |
-//! | `POST /v1/modules/<module>/reload[?force=true]` | reads `fanfare.json` and the module's folder again, and swaps: the outcome |
-//! | `POST /v1/modules/<module>/rollback[?to=<generation>]` | rolls back to a retained generation and pins it: the outcome |
-//! | `POST /v1/reload[?force=true]` | reloads every module: one entry for each |
-//! | `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]` | calls a route with the body: the reply, or one entry for each isolate |
+//! - `GET /livez`: 200 while the process runs
+//! - `GET /readyz`: 200 once every module has tried to start; 503 `starting` before, and `draining`
+//!   while the host stops
+//! - `GET /metrics`: OpenMetrics text
+//! - `GET /v1/status`: the node and its modules, as JSON
+//! - `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]`: emits the body as a broadcast;
+//!   returns a receipt, or one entry for each worker
+//! - `POST /v1/modules/<module>/reload[?force=true]`: reads `fanfare.json` and the module's folder
+//!   again, and swaps; returns the outcome
+//! - `POST /v1/modules/<module>/rollback[?to=<generation>]`: rolls back to a retained generation
+//!   and pins it; returns the outcome
+//! - `POST /v1/reload[?force=true]`: reloads every module; returns one entry for each
+//! - `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]`: calls a route with the body;
+//!   returns the reply, or one entry for each isolate
 //!
-//! The listener serves 64 connections, or fewer if the limit of file descriptors is very low. Beyond
-//! that it closes the oldest connection that has sent no request. If all have sent one, a new
-//! connection gets 503, except for `/livez`.
+//! The listener serves 64 connections, or fewer if the limit of file descriptors is very low.
+//! Beyond that it closes the oldest connection that has sent no request. If all have sent one, a
+//! new connection gets 503, except for `/livez`.
 //!
 //! There is no login. So that no web page can use the operator's browser to reach the listener, it
 //! rejects a foreign `Host`, `Origin` or `Sec-Fetch-Site`.

@@ -197,8 +197,8 @@ impl Dispatch {
         Ok(PendingCall { context, kind, outcome })
     }
 
-    /// Returns an error if `parent` must not wait for this slot, because the slot starts no call before
-    /// a call in the parent's own chain has ended.
+    /// Returns an error if `parent` must not wait for this slot, because the slot starts no call
+    /// before a call in the parent's own chain has ended.
     fn deadlock(slot: &Slot, parent: Option<&Arc<Context>>) -> Option<CallError> {
         let exclusive = |context: &Arc<Context>| {
             context.module == slot.module
@@ -213,8 +213,8 @@ impl Dispatch {
         )))
     }
 
-    /// The deadline of a call: the time that its parent has left, or `fallback` without a parent, but at
-    /// most `timeout` and `limits.timeout` of the target.
+    /// The deadline of a call: the time that its parent has left, or `fallback` without a parent,
+    /// but at most `timeout` and `limits.timeout` of the target.
     fn call_deadline(
         &self,
         slot: &Slot,
@@ -229,7 +229,8 @@ impl Dispatch {
     }
 }
 
-/// Checks that the payload, and the names sent with it, are each within `limits.payload` of a module.
+/// Checks that the payload, and the names sent with it, are each within `limits.payload` of a
+/// module.
 fn check_size(limit: u64, module: &str, payload: usize, names: usize) -> Result<(), CallError> {
     for (what, size) in [("payload has", payload), ("names sent with the payload have", names)] {
         if size as u64 > limit {

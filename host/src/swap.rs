@@ -1,10 +1,10 @@
 //! Loads modules, and replaces the running generation of a module without losing a call.
 //!
-//! Changed files, the operator and guests all call [`Swapper::reload`]. `requests` merges the reloads
-//! of a module that have not started into one run, `run` decides what to do, and `switch` swaps:
-//! prepare, hold, then switch or release. `watcher` requests a reload when files change, `disk` reads
-//! module folders, and `rollout` runs canaries. `scope` lists the isolates that a swap changes, and
-//! `lock` allows one change of a module at a time.
+//! Changed files, the operator and guests all call [`Swapper::reload`]. `requests` merges the
+//! reloads of a module that have not started into one run, `run` decides what to do, and `switch`
+//! swaps: prepare, hold, then switch or release. `watcher` requests a reload when files change,
+//! `disk` reads module folders, and `rollout` runs canaries. `scope` lists the isolates that a swap
+//! changes, and `lock` allows one change of a module at a time.
 
 mod canary;
 mod disk;

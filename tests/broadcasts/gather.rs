@@ -1,4 +1,5 @@
-//! A gather returns one entry for each worker, in index order, whether the broadcast succeeded or failed.
+//! A gather returns one entry for each worker, in index order, whether the broadcast succeeded or
+//! failed.
 
 use serde_json::{Value, json};
 

@@ -49,7 +49,7 @@ async fn emit_as_the_operator(host: &Started, count: usize) {
 }
 
 #[tokio::test]
-async fn every_worker_starts_broadcasts_in_one_order_whoever_emits() {
+async fn every_worker_starts_the_broadcasts_of_all_emitters_in_one_order() {
     let host = TestHost::with("counts").workers(WORKERS).start().await;
     let emitting = join(emit_from_all_workers(&host), emit_as_the_operator(&host, 60));
     join(emitting, load(&host)).await;
@@ -106,7 +106,8 @@ async fn emitters_on_several_threads_do_not_overtake_one_another() {
 /// The broadcasts that have started in each worker, in order.
 type Starts = Arc<Mutex<BTreeMap<u32, Vec<u64>>>>;
 
-/// Records every start of `append`, and panics in the workers and at the numbers that `dies` selects.
+/// Records every start of `append`, and panics in the workers and at the numbers that `dies`
+/// selects.
 fn noting(starts: &Starts, dies: fn(u32, u64) -> bool) -> Probe {
     let starts = starts.clone();
     Arc::new(move |call| {
@@ -190,7 +191,8 @@ async fn broadcasts_queued_behind_a_crash_run_in_the_next_instance() {
 
 #[tokio::test]
 async fn emitting_never_reenters_the_guest() {
-    // A serial guest runs its own broadcast after the emitting call has ended, even if that call waits.
+    // A serial guest runs its own broadcast after the emitting call has ended, even if that call
+    // waits.
     let host = TestHost::with("counts").limit("counts", "concurrency", 1).start().await;
     let looked = host.run(0, "counts", "look", "first".into()).await;
     assert_eq!(looked, json!({ "before": 0, "emitted": 0, "waited": 0 }));

@@ -93,7 +93,8 @@ async fn a_rollback_does_not_wait_while_its_module_compiles() {
     assert_eq!(host.generations("gated").await, before);
 }
 
-/// `echo`, and `snapshot` under these names. The new generations of `snapshot` wait in their startups.
+/// `echo`, and `snapshot` under these names. The new generations of `snapshot` wait in their
+/// startups.
 async fn starting(names: &[&str]) -> (Started, Vec<JoinHandle<Result<Reloaded, SwapError>>>) {
     let rights = json!({ "rpc": ["waits"] });
     let host = TestHost::waits_for(&[]).and("echo").limit("waits", "timeout", "60s");

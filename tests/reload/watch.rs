@@ -16,7 +16,8 @@ fn with_second(host: TestHost) -> TestHost {
     host.and_as("echo", "beside")
 }
 
-/// Waits until the watcher has scanned all earlier changes. It has once it has loaded two later changes.
+/// Waits until the watcher has scanned all earlier changes. It has once it has loaded two later
+/// changes.
 async fn until_scanned(host: &Started) {
     for path in ["one", "two"] {
         host.put_manifest("beside", &with_route(path));
@@ -286,7 +287,8 @@ async fn a_module_without_its_component_is_listed_as_waiting_at_once() {
     host.until_served("/api/unbuilt/who").await;
 }
 
-/// The watcher does not read a folder again while its modification time shows that it is still empty.
+/// The watcher does not read a folder again while its modification time shows that it is still
+/// empty.
 #[tokio::test]
 async fn a_folder_that_was_empty_for_long_is_loaded_once_it_is_filled() {
     let host = TestHost::empty().and_as("echo", "beside");

@@ -1,5 +1,5 @@
-//! Deadlines of calls: the smallest of the requested timeout, the caller's remaining time and the target's
-//! limit.
+//! Deadlines of calls: the smallest of the requested timeout, the caller's remaining time and the
+//! target's limit.
 
 use serde_json::{Value, json};
 
@@ -46,8 +46,8 @@ async fn past_the_deadline_the_caller_gets_timeout_and_continues() {
 
 #[tokio::test]
 async fn a_notified_call_has_a_deadline_of_its_own() {
-    // The caller has half a second and the notified call a minute. It starts long after the caller has
-    // ended.
+    // The caller has half a second and the notified call a minute. It starts long after the caller
+    // has ended.
     let gate = Gate::before(|call| &*call.context.module == "echo");
     let host = TestHost::waits_for(&["echo"])
         .limit("waits", "timeout", "500ms")

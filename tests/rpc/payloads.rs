@@ -8,7 +8,8 @@ use crate::harness::{TestHost, json_of};
 #[tokio::test]
 async fn guests_keep_the_kind_of_a_payload() {
     let host = TestHost::waits_for(&["echo"]).start().await;
-    // `relay` forwards the payload to `echo` and returns the reply. The content type shows its kind.
+    // `relay` forwards the payload to `echo` and returns the reply. The content type shows its
+    // kind.
     let kinds: [(&str, &[u8], Option<&str>, u16); 4] = [
         ("text/plain", b"{ \"as\":  \"it\" , \"was\": 1.0e0 }", Some("text/plain; charset=utf-8"), 200),
         ("application/octet-stream", b"bytes that would be text", Some("application/octet-stream"), 200),

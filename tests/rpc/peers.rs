@@ -66,8 +66,8 @@ impl Peers for Loopback {
     }
 }
 
-/// Two nodes, `a-1` of the server type `alpha` and `b-1` of `beta`, and the connection from the first to
-/// the second.
+/// Two nodes, `a-1` of the server type `alpha` and `b-1` of `beta`, and the connection from the
+/// first to the second.
 async fn two(modules: &[&str], configured: impl Fn(TestHost) -> TestHost) -> (Started, Started, Arc<Loopback>) {
     let ways = [Arc::<Loopback>::default(), Arc::default()];
     let start = async |id: &str, server: &str, way: &Arc<Loopback>| {

@@ -13,18 +13,18 @@ use fanfare::tooling::{IsolateId, StartupReason, Trigger};
 async fn the_generation_in_the_folder_takes_over() {
     let host = TestHost::with("echo").start().await;
     assert_eq!(host.count("worker-0", "echo").await, 1);
-    assert_eq!(host.get("/api/echo/whoever").await.status, 404);
+    assert_eq!(host.get("/api/echo/visitor").await.status, 404);
     let before = host.generation("echo").await;
-    host.rewrite("echo", json!({ "routes": [{ "method": "get", "path": "whoever", "handler": "who" }] }));
+    host.rewrite("echo", json!({ "routes": [{ "method": "get", "path": "visitor", "handler": "who" }] }));
     let swapped = host.reload("echo").await;
     assert_eq!((&swapped["outcome"], &swapped["from"]), (&json!("swapped"), &json!(before)), "{swapped}");
     assert_eq!(swapped["generation"], host.generation("echo").await);
     for worker in ["worker-0", "worker-1"] {
-        let answer = host.call(worker, "echo", "whoever&method=GET", "").await;
+        let answer = host.call(worker, "echo", "visitor&method=GET", "").await;
         assert_eq!(json_of(&answer)["count"], 1, "a new instance: {answer}");
     }
     assert_eq!(host.get("/api/echo/who").await.status, 404);
-    assert_eq!(host.get("/api/echo/whoever").await.status, 200);
+    assert_eq!(host.get("/api/echo/visitor").await.status, 200);
     assert_eq!(host.slot("echo", 0).await["restarts"], 0);
     assert_eq!(host.admin("POST", "/v1/modules/ghost/reload", "").await.status, 404);
 }
@@ -122,7 +122,8 @@ async fn a_host_can_stop_at_any_point_of_a_swap() {
 #[tokio::test]
 async fn an_idle_old_instance_ends_at_once() {
     let host = TestHost::with("echo").start().await;
-    // Two generations may drain at once, so a third swap would wait for an instance that does not end.
+    // Two generations may drain at once, so a third swap would wait for an instance that does not
+    // end.
     for _ in 0..4 {
         let reload = tokio::time::timeout(Duration::from_secs(10), host.reload("echo"));
         assert_eq!(reload.await.expect("the old instances end")["outcome"], "swapped");

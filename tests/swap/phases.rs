@@ -99,8 +99,8 @@ fn nothing() -> Value {
     json!({ "route": "/look", "payload": null })
 }
 
-/// Sends calls and broadcasts of every kind. Each is answered once, by the generation that serves after
-/// this phase.
+/// Sends calls and broadcasts of every kind. Each is answered once, by the generation that serves
+/// after this phase.
 async fn serves_in(phase: Phase) {
     let midway = phase.reach(nothing()).await;
     let host = &midway.host;

@@ -112,7 +112,8 @@ async fn a_swap_starts_the_module_in_new_places_and_ends_it_in_old_ones() {
 
 #[tokio::test]
 async fn calls_in_a_place_that_a_swap_leaves_are_answered() {
-    // The first call blocks the broker's thread, so that the second one still waits when the swap leaves.
+    // The first call blocks the broker's thread, so that the second one still waits when the swap
+    // leaves.
     let gate = Gate::before(|call| &*call.route.handler == "look" && call.context.isolate == IsolateId::Broker(0));
     let host = living_in(&["brokers"]).probe(gate.probe()).start().await;
     let look = || host.asking("/v1/modules/snapshot/call?target=broker-0&path=look".to_owned(), "");

@@ -25,7 +25,8 @@ use crate::net::{AcceptBackoff, Listener, ListenerId, Stream, affects_one_connec
 /// response.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves requests until `end` is cancelled. Returns when the requests in flight have been answered.
+/// Serves requests until `end` is cancelled. Returns when the requests in flight have been
+/// answered.
 pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken) {
     let mut incoming = match listener.open() {
         Ok(incoming) => incoming,

@@ -34,8 +34,8 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
     }
 }
 
-/// Responds with [`Reloaded`] or a problem. `force=true` reloads even when a rollback has pinned another
-/// generation, or the state cannot be handed over.
+/// Responds with [`Reloaded`] or a problem. `force=true` reloads even when a rollback has pinned
+/// another generation, or the state cannot be handed over.
 pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
     match admin.swapper.reload_as_operator(&decoded(module), options(query)).await {
         Ok(reloaded) => document(StatusCode::OK, &reloaded),
@@ -43,8 +43,8 @@ pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
     }
 }
 
-/// Responds with [`Reloaded`] or a problem. `to` is the beginning of a generation's digest; without it
-/// the host rolls back to the previous generation.
+/// Responds with [`Reloaded`] or a problem. `to` is the beginning of a generation's digest; without
+/// it the host rolls back to the previous generation.
 pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
     let to = Query::of(query).get("to");
     // Every digest starts with an empty text.

@@ -55,8 +55,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     }
 }
 
-/// Whether a host is `localhost` or an IP address, with or without a port. DNS cannot map another name
-/// to these.
+/// Whether a host is `localhost` or an IP address, with or without a port. DNS cannot map another
+/// name to these.
 fn is_own(host: &str) -> bool {
     let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
     let name = authority.host();

@@ -1,5 +1,6 @@
-//! Metrics. A request reads the counters where the other parts keep them, so that they need not know
-//! who wants to see them. There is one collector for each subject: [`calls`], [`instances`], [`node`].
+//! Metrics. A request reads the counters where the other parts keep them, so that they need not
+//! know who wants to see them. There is one collector for each subject: [`calls`], [`instances`],
+//! [`node`].
 
 mod calls;
 mod instances;

@@ -51,9 +51,9 @@ struct Delivery {
     queued: Result<Pending, CallError>,
 }
 
-/// What the caller waits for after the broadcast was queued in a worker.
+/// How the caller gets an entry for a worker in which the broadcast was queued.
 enum Pending {
-    /// Nothing, because it does not gather.
+    /// It gets none, because it does not gather.
     Nothing,
     Outcome(oneshot::Receiver<CallResult>),
     /// The broadcast cannot start before the gathering call has ended.
@@ -90,8 +90,8 @@ impl Dispatch {
         self.sequencers.load().get(module).cloned().unwrap_or(new)
     }
 
-    /// Runs `work` between two broadcasts of a module, so that it has the same position in the order of
-    /// broadcasts in every worker.
+    /// Runs `work` between two broadcasts of a module, so that it has the same position in the
+    /// order of broadcasts in every worker.
     pub fn between_broadcasts<T>(&self, module: &Arc<str>, work: impl FnOnce() -> T) -> T {
         let sequencer = self.sequencer(module);
         let _order = sequencer.last.lock();
@@ -185,8 +185,8 @@ impl Dispatch {
         }
     }
 
-    /// Queues the broadcast in every slot. Returns its id, and one delivery for each slot. The error
-    /// means that it was queued in none.
+    /// Queues the broadcast in every slot. Returns its id, and one delivery for each slot. The
+    /// error means that it was queued in none.
     fn deliver(
         &self,
         actor: &Actor,
@@ -208,7 +208,8 @@ impl Dispatch {
             let spec = broadcast.spec(actor, slot, (id, seq), payload);
             let queued = self.deliver_to(slot, broadcast, spec, weight);
             match &queued {
-                // These errors are the same in every slot, and nothing was queued before the first one.
+                // These errors are the same in every slot, and nothing was queued before the first
+                // one.
                 Err(error @ (CallError::TooDeep(_) | CallError::Invalid(_))) if index == 0 => return Err(error.clone()),
                 Err(error) => slot.refused(TriggerKind::Broadcast, error, broadcast.trace()),
                 Ok(_) => {}
@@ -222,7 +223,8 @@ impl Dispatch {
         if let Some(error) = slot.failed() {
             return Err(error);
         }
-        // During a canary, workers run different generations, and each looks the broadcast up in its own.
+        // During a canary, workers run different generations, and each looks the broadcast up in
+        // its own.
         let deployment = slot.deployment();
         let index = deployment.generation.manifest.broadcasts.get(&*broadcast.name);
         let Some(route) = index.and_then(|index| deployment.route(*index)) else {
@@ -316,8 +318,8 @@ impl Resolved {
         }
     }
 
-    /// Lets a gather pass a swap's hold, with the broadcasts before it, if a running call of the module
-    /// waits for it. Otherwise the hold would wait for that call, and the call for the hold.
+    /// Lets a gather pass a swap's hold, with the broadcasts before it, if a running call of the
+    /// module waits for it. Otherwise the hold would wait for that call, and the call for the hold.
     fn pass_holds(&self) {
         let is_own = |context: &Arc<Context>| context.module == self.module;
         let waits = |parent: &Arc<Context>| is_own(parent) || parent.waiters().any(is_own);

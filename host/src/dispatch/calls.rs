@@ -70,8 +70,8 @@ impl Dispatch {
         async move { call?.await.map(Outcome::into_reply) }
     }
 
-    /// Calls a route in every isolate of a group. Returns one entry for each, in index order, those of
-    /// this node first.
+    /// Calls a route in every isolate of a group. Returns one entry for each, in index order, those
+    /// of this node first.
     pub fn call_every(
         &self,
         actor: &Actor,
@@ -118,8 +118,8 @@ impl Dispatch {
         }
     }
 
-    /// Queues a call without waiting for it. Returns for how many isolates. For a group, fails only if no
-    /// isolate accepts the call.
+    /// Queues a call without waiting for it. Returns for how many isolates. For a group, fails only
+    /// if no isolate accepts the call.
     pub fn notify(
         &self,
         actor: &Actor,
@@ -232,8 +232,8 @@ impl Dispatch {
     }
 }
 
-/// Checks the payload, and the bytes of the names sent with it, against the caller's own limit. Runs
-/// before anything is copied.
+/// Checks the payload, and the bytes of the names sent with it, against the caller's own limit.
+/// Runs before anything is copied.
 pub(super) fn check_sent(caller: &Caller, payload: &Payload, names: usize) -> Result<(), CallError> {
     check_size(caller.max_payload, &caller.module, payload.len(), names)
 }

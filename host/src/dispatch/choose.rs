@@ -45,9 +45,9 @@ impl Dispatch {
         best.map(|(_, slot)| slot).ok_or_else(|| rejection.unwrap_or_else(|| self.missing(module)))
     }
 
-    /// Returns an error if a slot cannot run a call that `parent` waits for. A call that descends from a
-    /// startup does not wait for an instance that is not ready, because that instance may be waiting for
-    /// the same startup.
+    /// Returns an error if a slot cannot run a call that `parent` waits for. A call that descends
+    /// from a startup does not wait for an instance that is not ready, because that instance may be
+    /// waiting for the same startup.
     pub(super) fn rejection(&self, slot: &Slot, parent: Option<&Arc<Context>>) -> Option<CallError> {
         if parent.is_some_and(|parent| parent.in_startup) && !slot.is_ready() {
             return Some(Self::not_ready(slot));

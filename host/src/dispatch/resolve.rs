@@ -37,8 +37,8 @@ impl Member {
 }
 
 impl Dispatch {
-    /// Resolves the target of an rpc, and checks that the actor may call it. Deadlocks are checked only
-    /// for a call that is `awaited`.
+    /// Resolves the target of an rpc, and checks that the actor may call it. Deadlocks are checked
+    /// only for a call that is `awaited`.
     pub(super) fn resolve(
         &self,
         actor: &Actor,
@@ -126,8 +126,8 @@ impl Dispatch {
         }
     }
 
-    /// The worker that runs the call on this node. If no worker can, this is worker 0, whose own error
-    /// says why.
+    /// The worker that runs the call on this node. If no worker can, this is worker 0, whose own
+    /// error says why.
     fn one_worker(&self, actor: &Actor, name: &RouteName) -> Result<Member, CallError> {
         let chosen = self.choose(module_of(actor, name)?, actor.isolate(), actor.parent());
         Ok(Member::Isolate(chosen.map_or(IsolateId::Worker(0), |slot| slot.isolate)))

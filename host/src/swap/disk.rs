@@ -1,4 +1,5 @@
-//! Reading a module's folder: whether it exists, whether it is still being written, and its contents.
+//! Reading a module's folder: whether it exists, whether it is still being written, and its
+//! contents.
 
 use std::fs;
 use std::io;
@@ -24,8 +25,8 @@ pub struct Fingerprint {
     component_state: PathState,
 }
 
-/// Whether a path exists. Only [`PathState::Missing`] means that the file was removed: with any other
-/// error it may still exist.
+/// Whether a path exists. Only [`PathState::Missing`] means that the file was removed: with any
+/// other error it may still exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PathState {
     #[default]
@@ -120,9 +121,10 @@ pub struct Selection {
 }
 
 impl Swapper {
-    /// Selects the candidate that a module should run: its folder, or the generation that a rollback
-    /// pinned. The pin holds until the folder changes or `force` is set, and is removed once the folder
-    /// is loaded. With `unsettled_too`, reads a folder even while it is being written.
+    /// Selects the candidate that a module should run: its folder, or the generation that a
+    /// rollback pinned. The pin holds until the folder changes or `force` is set, and is removed
+    /// once the folder is loaded. With `unsettled_too`, reads a folder even while it is being
+    /// written.
     pub(super) fn select(
         &self,
         module: &str,
@@ -151,8 +153,8 @@ impl Swapper {
         }
     }
 
-    /// [`Swapper::select`] on a blocking thread, because reading and hashing a large component would
-    /// delay connections.
+    /// [`Swapper::select`] on a blocking thread, because reading and hashing a large component
+    /// would delay connections.
     pub(super) async fn select_aside(
         self: &Arc<Swapper>,
         module: &str,
@@ -188,8 +190,8 @@ impl Swapper {
         aside(move || folder_digest(&dir, max)).await
     }
 
-    /// Reads a module's folder. Fails with [`SwapError::Unsettled`] while the folder is being written,
-    /// unless `unsettled_too`.
+    /// Reads a module's folder. Fails with [`SwapError::Unsettled`] while the folder is being
+    /// written, unless `unsettled_too`.
     fn read(&self, module: &str, dir: &Path, config: &Config, unsettled_too: bool) -> Result<Candidate, SwapError> {
         let before = Fingerprint::of(dir, None);
         let read = match manifest::look(dir).found {
@@ -210,15 +212,15 @@ impl Swapper {
         if !unsettled_too && (written || truncated) { Err(SwapError::Unsettled) } else { read }
     }
 
-    /// Waits until no file of a module has changed for `swap.settle`. Waits up to `swap.removal` for a
-    /// missing file to return. Returns whether the files exist.
+    /// Waits until no file of a module has changed for `swap.settle`. Waits up to `swap.removal`
+    /// for a missing file to return. Returns whether the files exist.
     pub(super) async fn settle(&self, module: &str) -> bool {
         let removed_at = Instant::now() + self.config.swap.removal;
         let installed = self.is_installed(module);
         let mut fingerprint = self.fingerprint(module, None).await;
         loop {
-            // An installed module keeps running its component while the file may return. One that is
-            // not installed is reported as waiting for its component at once.
+            // An installed module keeps running its component while the file may return. One that
+            // is not installed is reported as waiting for its component at once.
             let waiting = !installed && fingerprint.lacks_component();
             let rest = match fingerprint.may_return() && !waiting {
                 true if Instant::now() < removed_at => POLL,
@@ -237,8 +239,8 @@ impl Swapper {
         matches!(self.roster.state(module), Some(ModuleState::Installed(_)))
     }
 
-    /// Reads the fingerprint on a blocking thread, so that a disk that hangs does not keep the caller
-    /// from cancelling.
+    /// Reads the fingerprint on a blocking thread, so that a disk that hangs does not keep the
+    /// caller from cancelling.
     async fn fingerprint(&self, module: &str, known: Option<Fingerprint>) -> Fingerprint {
         let dir = self.config.modules_dir.join(module);
         aside(move || Fingerprint::of(&dir, known.as_ref())).await

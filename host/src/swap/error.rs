@@ -15,11 +15,11 @@ use crate::registry::{KeptError, LoadError};
 /// How to swap when the state cannot be handed over.
 const FORCE: &str = "`fanfare reload --force` swaps without the state";
 
-/// Why a reload or a rollback changed nothing. If the module was loaded, its previous generation keeps
-/// serving in every worker.
+/// Why a reload or a rollback changed nothing. If the module was loaded, its previous generation
+/// keeps serving in every worker.
 ///
-/// [`Display`](fmt::Display) returns the whole reason for the operator. It may contain text from the
-/// component, with control characters escaped.
+/// [`Display`](fmt::Display) returns the whole reason for the operator. It may contain text from
+/// the component, with control characters escaped.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwapError {
@@ -130,7 +130,8 @@ pub enum SwapError {
     /// The host panicked. This is a bug in the host.
     #[error("the host panicked: {0}")]
     Panicked(String),
-    /// The task that ran the reload or the canary ended without a result. This is a bug in the host.
+    /// The task that ran the reload or the canary ended without a result. This is a bug in the
+    /// host.
     #[error("the host lost the {0}; its log says why")]
     Lost(&'static str),
 }

@@ -20,14 +20,15 @@ use crate::registry::{Candidate, Loader, ModuleState, Note, short};
 /// A module that was loaded at start.
 struct LoadedModule {
     program: Program,
-    /// The candidate from the module's folder, to be retained once it serves. `None` for a generation
-    /// that is retained already.
+    /// The candidate from the module's folder, to be retained once it serves. `None` for a
+    /// generation that is retained already.
     candidate: Option<Candidate>,
     note: Option<Note>,
 }
 
 impl Swapper {
-    /// Loads every module of `modulesDir`. Waits until each has tried to start once in every worker.
+    /// Loads every module of `modulesDir`. Waits until each has tried to start once in every
+    /// worker.
     pub async fn load_all(self: &Arc<Swapper>) -> io::Result<()> {
         let path = &self.config.modules_dir;
         let names = match folders(path) {
@@ -131,11 +132,12 @@ impl Swapper {
         load_candidate(candidate, threads, &self.loader, &self.linker, &self.services, reporter).await
     }
 
-    /// Installs a program in every isolate that its generation belongs to, and starts its instances.
-    /// The module must not be installed yet.
+    /// Installs a program in every isolate that its generation belongs to, and starts its
+    /// instances. The module must not be installed yet.
     pub(super) fn install(&self, current: &mut Option<InstalledModule>, program: Arc<Program>) -> Vec<Arc<Slot>> {
         let isolates = self.isolates(&program.generation);
-        // Every slot exists before the first instance starts, so that a startup can reach all workers.
+        // Every slot exists before the first instance starts, so that a startup can reach all
+        // workers.
         let slots: Vec<_> = isolates.iter().map(|isolate| isolate.hold(&program, &self.services)).collect();
         self.roster.set(&program.generation.module, ModuleState::Installed(program.generation.clone()));
         for (isolate, slot) in isolates.iter().zip(&slots) {

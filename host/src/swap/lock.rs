@@ -24,8 +24,8 @@ impl Swapper {
         }
     }
 
-    /// Like [`Swapper::lock_for_swap`], and reserves memory for the largest component. While it waits
-    /// for memory it does not have the lock.
+    /// Like [`Swapper::lock_for_swap`], and reserves memory for the largest component. While it
+    /// waits for memory it does not have the lock.
     pub(super) async fn lock_for_reload(&self, module: &str) -> (ModuleGuard, Option<SemaphorePermit<'_>>) {
         loop {
             drop(self.lock_for_swap(module).await);
@@ -49,8 +49,8 @@ impl Swapper {
         drop(memory.as_mut().and_then(|memory| memory.split(usize::try_from(surplus).unwrap_or_default())));
     }
 
-    /// Like [`Swapper::lock_for_swap`], for a rollback, which must not wait for long: a reload that is
-    /// still preparing the module ends at once.
+    /// Like [`Swapper::lock_for_swap`], for a rollback, which must not wait for long: a reload that
+    /// is still preparing the module ends at once.
     pub(super) async fn lock_for_rollback(&self, module: &str) -> ModuleGuard {
         let lock = self.locks.of(module);
         lock.preempt.lock().cancel();

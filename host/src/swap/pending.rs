@@ -44,7 +44,8 @@ pub(super) struct PendingReload {
     pub(super) result: Shared<BoxFuture<'static, ReloadResult>>,
 }
 
-/// The task that will run a pending reload. If the task ends early, dropping this removes the reload.
+/// The task that will run a pending reload. If the task ends early, dropping this removes the
+/// reload.
 pub(super) struct Claim<'a> {
     pub(super) pending: &'a PendingReloads,
     pub(super) module: &'a str,

@@ -47,7 +47,8 @@ pub struct CompileReporter<'a> {
 }
 
 impl CompileReporter<'_> {
-    /// Runs `work`, and reports at each interval that it still runs. Only compiling takes that long.
+    /// Runs `work`, and reports at each interval that it still runs. Only compiling takes that
+    /// long.
     pub async fn report_during<T>(&self, module: &str, work: impl Future<Output = T>) -> T {
         let started = Instant::now();
         let mut work = std::pin::pin!(work);

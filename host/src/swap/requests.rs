@@ -69,9 +69,9 @@ impl Swapper {
         Ok(Reloaded { restart, ..reloaded })
     }
 
-    /// Reads a module's folder again and swaps in every worker. A request that arrives while a reload
-    /// of the module runs gets the result of the next run. The reload continues when the future is
-    /// dropped.
+    /// Reads a module's folder again and swaps in every worker. A request that arrives while a
+    /// reload of the module runs gets the result of the next run. The reload continues when the
+    /// future is dropped.
     pub fn reload(
         self: &Arc<Swapper>,
         module: &str,
@@ -114,7 +114,8 @@ impl Swapper {
         folders.chain(self.roster.states().into_keys()).collect()
     }
 
-    /// Whether a module of this name has a folder or is loaded. A name with a path in it is unknown.
+    /// Whether a module of this name has a folder or is loaded. A name with a path in it is
+    /// unknown.
     pub(super) fn is_known(&self, module: &str) -> bool {
         let has_folder = || is_candidate(module) && is_module(&self.config.modules_dir.join(module));
         self.roster.state(module).is_some() || has_folder()
@@ -126,8 +127,8 @@ impl Swapper {
         let until = Instant::now() + self.config.swap.patience;
         let mut compiling = None;
         loop {
-            // Past `swap.patience` the folder is read as it is, even when the files have settled and
-            // the reload has only been waiting for its turn.
+            // Past `swap.patience` the folder is read as it is, even when the files have settled
+            // and the reload has only been waiting for its turn.
             let settled = tokio::time::timeout_at(until.into(), self.settle(module)).await;
             let must = settled.is_err() || Instant::now() >= until;
             let (mut guard, mut memory) = self.lock_for_reload(module).await;

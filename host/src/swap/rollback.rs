@@ -20,9 +20,9 @@ use crate::registry::{Note, Pin, short};
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Swapper {
-    /// Swaps to a retained generation in every worker and pins it: to the previous generation, or to
-    /// the one whose digest starts with `to`. While a canary runs, the previous generation is the one
-    /// that the other workers run. The rollback continues when the future is dropped.
+    /// Swaps to a retained generation in every worker and pins it: to the previous generation, or
+    /// to the one whose digest starts with `to`. While a canary runs, the previous generation is
+    /// the one that the other workers run. The rollback continues when the future is dropped.
     pub fn rollback(
         self: &Arc<Swapper>,
         module: &str,
@@ -69,8 +69,8 @@ impl Swapper {
         }
     }
 
-    /// Sets or removes a module's pin. Returns whether it was saved, so that it outlives a restart. The
-    /// pin in memory is set in any case; if saving fails, it is retried until it succeeds.
+    /// Sets or removes a module's pin. Returns whether it was saved, so that it outlives a restart.
+    /// The pin in memory is set in any case; if saving fails, it is retried until it succeeds.
     pub(super) async fn set_pin(self: &Arc<Swapper>, module: &str, pin: Option<Pin>) -> bool {
         let (swapper, name) = (self.clone(), module.to_owned());
         let saved = aside(move || swapper.kept.set_pin(&name, pin)).await;

@@ -1,5 +1,5 @@
-//! Runs canaries: some workers run the new generation while all other isolates run the previous one.
-//! A canary that lasts its time is promoted to every isolate, one that fails is rolled back.
+//! Runs canaries: some workers run the new generation while all other isolates run the previous
+//! one. A canary that lasts its time is promoted to every isolate, one that fails is rolled back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,8 +61,8 @@ impl Run<'_> {
 }
 
 impl Swapper {
-    /// Promotes the canary when its time is over, or rolls it back when it fails. Returns early when
-    /// something else has ended the canary.
+    /// Promotes the canary when its time is over, or rolls it back when it fails. Returns early
+    /// when something else has ended the canary.
     async fn watch_canary(self: &Arc<Swapper>, module: &str, number: u64) {
         loop {
             tokio::time::sleep(CANARY_POLL).await;
@@ -126,8 +126,8 @@ impl Swapper {
         }
     }
 
-    /// Pins the previous generation, so that the folder of a failed canary is not loaded again before
-    /// it changes.
+    /// Pins the previous generation, so that the folder of a failed canary is not loaded again
+    /// before it changes.
     async fn pin_previous(self: &Arc<Swapper>, module: &str, installed: &InstalledModule, canary: &Canary) {
         let folder = self.folder_digest(module).await;
         if folder == canary.candidate.digest {
@@ -150,7 +150,8 @@ impl Swapper {
         let generation = failed.short_digest();
         tracing::error!(%module, %generation, fault = why.fault().as_str(), "{why}");
         self.counters.rolled_back.inc();
-        // A rollback must not cancel this: the rollback starts from the generation that this restores.
+        // A rollback must not cancel this: the rollback starts from the generation that this
+        // restores.
         let preempt = CancellationToken::new();
         let scope = || SwapScope::within(slots.clone());
         let mut switched = self.switch(&previous, &failed, scope(), true, &preempt).await;

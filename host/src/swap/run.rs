@@ -109,8 +109,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whether every slot of the module is ready and runs this program. A slot that has failed, or that
-    /// could not leave a canary, needs a new instance even when nothing has changed.
+    /// Whether every slot of the module is ready and runs this program. A slot that has failed, or
+    /// that could not leave a canary, needs a new instance even when nothing has changed.
     fn runs_everywhere(&self, program: &Program) -> bool {
         let runs = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.deployment().generation, &program.generation);
         self.swapper.slots(self.module).iter().all(|slot| slot.is_ready() && runs(slot))
@@ -199,7 +199,8 @@ impl Run<'_> {
         Ok(self.preempt.run_until_cancelled(load).await.ok_or(SwapError::Preempted)??)
     }
 
-    /// Removes the module from every isolate because its folder was removed. Queued calls still run.
+    /// Removes the module from every isolate because its folder was removed. Queued calls still
+    /// run.
     async fn remove(&self, current: &mut Option<InstalledModule>) -> Result<Reloaded, SwapError> {
         let was_known = self.swapper.roster.state(self.module).is_some();
         if let Some(installed) = current.as_mut() {

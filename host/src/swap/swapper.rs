@@ -29,8 +29,8 @@ pub(super) const MEMORY_PARTS: u32 = 64;
 /// The time between two checks of a condition that a swap waits for.
 pub(super) const POLL: Duration = Duration::from_millis(1);
 
-/// Loads modules and swaps them. No module waits for the startups of another one. Reloads that have to
-/// compile take turns; a reload that need not compile does not wait for them.
+/// Loads modules and swaps them. No module waits for the startups of another one. Reloads that have
+/// to compile take turns; a reload that need not compile does not wait for them.
 pub struct Swapper {
     /// The settings at the start of the host.
     pub config: Arc<Config>,
@@ -100,8 +100,8 @@ impl Swapper {
         result
     }
 
-    /// Reads `fanfare.json` again and applies it to later reloads. Returns the changed keys that need a
-    /// restart. If the file has faults, the previous settings stay in effect.
+    /// Reads `fanfare.json` again and applies it to later reloads. Returns the changed keys that
+    /// need a restart. If the file has faults, the previous settings stay in effect.
     pub fn reconfigure(&self) -> Result<Vec<String>, Faults> {
         let reread = self.config.reread(self.live_config.load().file.as_deref());
         let notice = reread.as_ref().err().map(|faults| format!("the previous settings stay in effect: {faults}"));

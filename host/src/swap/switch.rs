@@ -2,8 +2,8 @@
 //!
 //! The old generation keeps serving while the new instances start. Then a mark goes into every
 //! mailbox: calls behind it wait, and none is rejected. The state is handed over, and all isolates
-//! switch between the same two broadcasts. If anything fails in any isolate, the mark is released and
-//! the old generation continues in all of them.
+//! switch between the same two broadcasts. If anything fails in any isolate, the mark is released
+//! and the old generation continues in all of them.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ use crate::isolate::{Former, Isolate, Old, Prepared, Program, Slot};
 use crate::registry::Generation;
 
 impl Swapper {
-    /// Swaps from the generation `from` to a program, in the isolates of the scope. Hands the state over
-    /// when `keep_state` is set and both generations have `snapshot`. An error changes nothing.
-    /// Cancelling `preempt` ends the swap while its instances are prepared.
+    /// Swaps from the generation `from` to a program, in the isolates of the scope. Hands the state
+    /// over when `keep_state` is set and both generations have `snapshot`. An error changes
+    /// nothing. Cancelling `preempt` ends the swap while its instances are prepared.
     ///
     /// Returns how many calls were still running when `save` ran, and a task that ends when the old
     /// instances have drained.
@@ -72,8 +72,8 @@ impl Swapper {
         Ok((running, drain))
     }
 
-    /// Waits until the broadcasts before the mark have started in every isolate, so that each runs in
-    /// one generation everywhere.
+    /// Waits until the broadcasts before the mark have started in every isolate, so that each runs
+    /// in one generation everywhere.
     async fn wait_for_mark(&self, slots: &[Arc<Slot>]) -> Result<(), SwapError> {
         let quiesce = self.config.swap.quiesce;
         let reached = wait_until(|| slots.iter().all(|slot| slot.is_past_mark()));

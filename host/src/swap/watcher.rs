@@ -1,9 +1,9 @@
 //! Watches `modulesDir` and `fanfare.json`, and requests reloads when they change.
 //!
-//! Watches folders, not recursively: `modulesDir`, each folder in it, the folders of components, and
-//! the folder of `fanfare.json`. An event only triggers a scan, which compares fingerprints. So it does
-//! not matter whether a file was written in place, renamed, linked again, or deleted and created. Where
-//! the system reports no events, a scan every `swap.poll` finds the same changes.
+//! Watches folders, not recursively: `modulesDir`, each folder in it, the folders of components,
+//! and the folder of `fanfare.json`. An event only triggers a scan, which compares fingerprints. So
+//! it does not matter whether a file was written in place, renamed, linked again, or deleted and
+//! created. Where the system reports no events, a scan every `swap.poll` finds the same changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -33,8 +33,8 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// folders and a constant stream of events, scans use at most a fifth of one core.
 const PAUSE_FACTOR: u32 = 4;
 
-/// A folder's modification time proves that nothing was added since only when it is at least this old,
-/// because the clocks of file systems are coarse.
+/// A folder's modification time proves that nothing was added since only when it is at least this
+/// old, because the clocks of file systems are coarse.
 const MTIME_PRECISION: Duration = Duration::from_secs(3);
 
 /// Scans after each event, and every `swap.poll`.
@@ -100,8 +100,8 @@ impl Watcher {
 }
 
 impl SettingsFile {
-    /// Reads the file if it has changed and is complete, or is missing for long. Otherwise returns when
-    /// to check again.
+    /// Reads the file if it has changed and is complete, or is missing for long. Otherwise returns
+    /// when to check again.
     fn check(&mut self, swapper: &Arc<Swapper>) -> Option<Duration> {
         let state = PathState::of(&self.path);
         self.is_due |= state != self.state;
@@ -152,16 +152,16 @@ struct Scanner {
     empty: HashMap<String, (FolderId, SystemTime)>,
 }
 
-/// Identifies a folder: device, inode, and the time of creation where it is known. An inode alone is
-/// not enough, because a file system reuses the inodes of deleted folders.
+/// Identifies a folder: device, inode, and the time of creation where it is known. An inode alone
+/// is not enough, because a file system reuses the inodes of deleted folders.
 type FolderId = (u64, u64, Option<SystemTime>);
 
 /// A folder that may be a module.
 struct FolderEntry {
     name: String,
     path: PathBuf,
-    /// The folder's identity, and when an entry was last added to it or removed from it. `None` when
-    /// the folder cannot be read.
+    /// The folder's identity, and when an entry was last added to it or removed from it. `None`
+    /// when the folder cannot be read.
     folder: Option<(FolderId, SystemTime)>,
 }
 
@@ -197,8 +197,8 @@ impl Scanner {
         }
     }
 
-    /// Scans all folders and watches new ones. Returns the modules that have changed since the previous
-    /// scan.
+    /// Scans all folders and watches new ones. Returns the modules that have changed since the
+    /// previous scan.
     fn scan(&mut self) -> BTreeSet<String> {
         let mut changed = BTreeSet::new();
         let Some(mut entries) = self.entries(&mut changed) else { return changed };
@@ -212,8 +212,9 @@ impl Scanner {
         changed
     }
 
-    /// Lists the folders that may be modules. Returns `None` when `modulesDir` cannot be read: then no
-    /// module counts as changed. Once it can be read again, every rejected module counts as changed.
+    /// Lists the folders that may be modules. Returns `None` when `modulesDir` cannot be read: then
+    /// no module counts as changed. Once it can be read again, every rejected module counts as
+    /// changed.
     fn entries(&self, changed: &mut BTreeSet<String>) -> Option<Vec<FolderEntry>> {
         let (roster, dir) = (&self.swapper.roster, &self.swapper.config.modules_dir);
         let entries = match entries(dir) {
