@@ -158,7 +158,12 @@ async fn rollback_prints_how_long_it_holds() {
     assert!(back.out.contains("pinned until the folder changes or `fanfare reload --force`"), "{}", back.out);
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
     let none = project.run(&["rollback", "echo", "--admin", &admin, "--to", "zzz"]).await;
-    assert!(none.code == 1 && none.err.contains("no zzz; kept are"), "{}", none.err);
+    assert!(
+        none.code == 1
+            && none.err.contains("echo has no retained generation zzz; retained generations, newest first: "),
+        "{}",
+        none.err
+    );
     let forced = project.run(&["reload", "echo", "--force", "--admin", &admin]).await;
     assert_eq!(forced.code, 0, "{}", forced.err);
     assert_eq!(serving.get("/api/echo/whoever").await.status, 200);
