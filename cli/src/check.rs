@@ -13,7 +13,7 @@ use super::terminal::print;
 use fanfare::api::State;
 use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
-use fanfare::tooling::manifest::{self, Found, Scanned, check_grants, effective_limits};
+use fanfare::tooling::manifest::{self, FolderState, ModuleFolder, check_grants, effective_limits};
 use fanfare::tooling::{KeyPath, Manifest};
 use fanfare::{Config, Fault, Faults, Origin};
 
@@ -64,7 +64,7 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
         return report;
     }
     let (config, faults) = Config::load_with_faults(&args.settings.sources(project));
-    let scanned = if alone { vec![manifest::look(dir)] } else { scan(&config, &mut report) };
+    let scanned = if alone { vec![manifest::read_folder(dir)] } else { scan(&config, &mut report) };
     let checker =
         ModuleChecker { config: &config, settings_valid: !faults.list().iter().any(concerns_modules), check_component };
     report.add(faults);
@@ -80,7 +80,7 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
     report
 }
 
-fn scan(config: &Config, report: &mut Report) -> Vec<Scanned> {
+fn scan(config: &Config, report: &mut Report) -> Vec<ModuleFolder> {
     let path = KeyPath::of(&["modulesDir"]);
     let origin = config.origin(&path);
     match manifest::scan(&config.modules_dir) {
@@ -103,7 +103,7 @@ fn concerns_modules(fault: &Fault) -> bool {
 }
 
 /// Warnings about sections for modules that do not exist.
-fn unknown_modules(config: &Config, scanned: &[Scanned]) -> Vec<Fault> {
+fn unknown_modules(config: &Config, scanned: &[ModuleFolder]) -> Vec<Fault> {
     let existing: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
     let missing = config.modules.keys().filter(|name| !existing.contains(&name.as_str()));
     let warning = |name: &String| {
@@ -134,11 +134,11 @@ struct ModuleChecker<'a> {
 }
 
 impl ModuleChecker<'_> {
-    fn check(&self, module: &Scanned) -> (State, Faults) {
-        let (state, manifest) = match &module.found {
-            Found::Refused(error) => return (State::Refused, error.faults.clone()),
-            Found::Ready(manifest) => (State::Ready, manifest),
-            Found::Waiting(manifest) => (State::Waiting, manifest),
+    fn check(&self, module: &ModuleFolder) -> (State, Faults) {
+        let (state, manifest) = match &module.state {
+            FolderState::Refused(error) => return (State::Refused, error.faults.clone()),
+            FolderState::Ready(manifest) => (State::Ready, manifest),
+            FolderState::Waiting(manifest) => (State::Waiting, manifest),
         };
         let mut faults = if self.settings_valid { operator_faults(manifest, self.config) } else { Faults::default() };
         if faults.is_empty() && state == State::Ready {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use fanfare::tooling::{Compilation, run_child};
+use fanfare::tooling::{CompileJob, run_child};
 
 /// Arguments of `fanfare compile`. The host's `Compiler` passes them.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,6 @@ pub struct CompileArgs {
 /// Compiles the component; exits with the code that the host expects.
 pub fn run(args: CompileArgs) -> ExitCode {
     let CompileArgs { component, artefact, digest, memory, threads, parent, cpu } = args;
-    let code = run_child(&Compilation { component, artefact, digest, memory, threads, parent, cpu });
+    let code = run_child(&CompileJob { component, artefact, digest, memory, threads, parent, cpu });
     u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
 }

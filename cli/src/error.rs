@@ -7,7 +7,7 @@ use tracing_subscriber::filter::ParseError;
 
 use super::build::BuildError;
 use super::test::file::{EXAMPLE, SUFFIX};
-use fanfare::tooling::AnatomyError;
+use fanfare::tooling::ComponentInfoError;
 use fanfare::tooling::config::formats::MODULE_RULE;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::manifest::ManifestError;
@@ -67,7 +67,7 @@ pub enum CommandError {
     #[error("{file}: the file has {size} bytes, more than engine.maxComponent, {most}")]
     TooLarge { file: String, size: u64, most: u64 },
     #[error("{file}: {error}")]
-    Component { file: String, error: AnatomyError },
+    Component { file: String, error: ComponentInfoError },
 
     // grant
     #[error("nothing was written: confirm with --yes, because standard input is not a terminal")]

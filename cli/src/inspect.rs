@@ -18,7 +18,7 @@ use super::terminal::{complain, print};
 use fanfare::Config;
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
-use fanfare::tooling::{Anatomy, Inspection, anatomy};
+use fanfare::tooling::{ComponentInfo, Inspection, component_info};
 
 /// Flags of `fanfare inspect`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -50,7 +50,7 @@ pub fn run(args: &InspectArgs) -> ExitCode {
 struct Description {
     file: String,
     /// What its bytes show.
-    anatomy: Anatomy,
+    info: ComponentInfo,
     /// What compiling and running it shows, or why a host would refuse it.
     inspection: Result<Inspection, String>,
 }
@@ -62,10 +62,10 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
         ReadError::Io(error) => CommandError::Unreadable { file: file.clone(), error },
         ReadError::TooLarge(size) => CommandError::TooLarge { file: file.clone(), size, most },
     })?;
-    let anatomy = anatomy(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
+    let info = component_info(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
     let inspector = inspector(&config)?;
     let inspection = super::runtime()?.block_on(inspector.inspect(&args.file)).map_err(|error| error.to_string());
-    Ok(Description { file, anatomy, inspection })
+    Ok(Description { file, info, inspection })
 }
 
 /// The settings of the file's project, whose cache keeps the compiled component. Without a project,
@@ -88,11 +88,11 @@ impl Description {
 
     /// The version of the contract that the component exports.
     fn contract(&self) -> Option<&str> {
-        self.anatomy.exports.iter().find_map(|name| Some(name.strip_prefix("fanfare:module/")?.split_once('@')?.1))
+        self.info.exports.iter().find_map(|name| Some(name.strip_prefix("fanfare:module/")?.split_once('@')?.1))
     }
 
     fn as_text(&self) -> String {
-        let Anatomy { size, core_modules, imports, exports, producers } = &self.anatomy;
+        let ComponentInfo { size, core_modules, imports, exports, producers } = &self.info;
         let mut out = format!("{}: a component of {}\n", self.file, Bytes(*size));
         let mut line = |name: &str, value: &str| _ = writeln!(out, "  {name:<12} {value}");
         let sizes: Vec<_> = core_modules.iter().map(|size| Bytes(*size).to_string()).collect();
@@ -119,15 +119,15 @@ impl Description {
         let inspection = self.inspection.as_ref().ok();
         let whole = json!({
             "file": self.file,
-            "size": self.anatomy.size,
-            "coreModules": self.anatomy.core_modules,
+            "size": self.info.size,
+            "coreModules": self.info.core_modules,
             "contract": self.contract(),
             "serial": inspection.map(|inspection| inspection.exports.serial),
             "snapshot": inspection.map(|inspection| inspection.exports.snapshot),
             "handlers": inspection.and_then(|inspection| inspection.handlers.as_ref()),
-            "exports": self.anatomy.exports,
-            "imports": self.anatomy.imports,
-            "producers": self.anatomy.producers,
+            "exports": self.info.exports,
+            "imports": self.info.imports,
+            "producers": self.info.producers,
             "faults": self.faults(),
         });
         format!("{whole:#}\n")

@@ -26,9 +26,9 @@ use crate::call::{
     Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,
     TriggerKind,
 };
-use crate::isolate::{Ids, Isolate, Lane, NodeFacts, Queued, Slot};
+use crate::isolate::{Ids, Isolate, Lane, NodeFacts, QueuedCall, Slot};
 use crate::ports::Peers;
-use crate::registry::{Found, Matched, Roster};
+use crate::registry::{MatchedRoute, Roster, RouteLookup};
 
 /// The only way to call a route.
 pub struct Dispatch {
@@ -111,17 +111,17 @@ impl Dispatch {
     }
 
     /// Finds a route in a slot for a caller inside the node, and checks its access rule.
-    fn find_route(slot: &Slot, name: &RouteName, trigger: TriggerKind) -> Result<Matched, CallError> {
+    fn find_route(slot: &Slot, name: &RouteName, trigger: TriggerKind) -> Result<MatchedRoute, CallError> {
         let route = || format!("{}/{}", slot.module, name.path);
         match slot.deployment().router.find_inside(name.method.as_ref(), &name.path) {
-            Found::Route(matched) => {
+            RouteLookup::Route(matched) => {
                 let closed = |why| CallError::Forbidden(format!("{}: {why}", route()));
                 matched.access.admits(trigger).map_err(closed)?;
                 Ok(matched)
             }
-            Found::NotFound => Err(CallError::NotFound(format!("there is no route {}", route()))),
-            Found::BadPath => Err(CallError::Invalid(format!("{} contains a malformed percent escape", route()))),
-            Found::MethodNotAllowed(methods) => {
+            RouteLookup::NotFound => Err(CallError::NotFound(format!("there is no route {}", route()))),
+            RouteLookup::BadPath => Err(CallError::Invalid(format!("{} contains a malformed percent escape", route()))),
+            RouteLookup::MethodNotAllowed(methods) => {
                 let methods: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
                 let methods = methods.join(", ");
                 Err(CallError::NotFound(format!("{} has the methods {methods}; name one of them", route())))
@@ -130,7 +130,7 @@ impl Dispatch {
     }
 
     /// Builds the call for a slot. Fails if it would be too deep or too large.
-    fn build_call(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<Call, CallError> {
+    fn build_call(&self, slot: &Slot, matched: MatchedRoute, spec: CallSpec) -> Result<Call, CallError> {
         let depth = spec.depth();
         self.check_depth(&slot.module, depth)?;
         let from_client = spec.http.is_some();
@@ -176,7 +176,7 @@ impl Dispatch {
     fn call_in(
         &self,
         slot: Arc<Slot>,
-        matched: Matched,
+        matched: MatchedRoute,
         spec: CallSpec,
     ) -> impl Future<Output = CallResult> + Send + use<> {
         let (kind, trace) = (spec.trigger.kind(), spec.trace());
@@ -187,13 +187,13 @@ impl Dispatch {
         }
     }
 
-    fn enqueue(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<PendingCall, CallError> {
+    fn enqueue(&self, slot: &Slot, matched: MatchedRoute, spec: CallSpec) -> Result<PendingCall, CallError> {
         let kind = spec.trigger.kind();
         let call = self.build_call(slot, matched, spec)?;
         let context = call.context.clone();
         let lane = if context.is_nested() { Lane::Nested } else { Lane::Calls };
         let (reply, outcome) = oneshot::channel();
-        slot.offer(lane, Queued::new(call, Some(reply))).map_err(|(error, _)| error)?;
+        slot.offer(lane, QueuedCall::new(call, Some(reply))).map_err(|(error, _)| error)?;
         Ok(PendingCall { context, kind, outcome })
     }
 

@@ -1,7 +1,8 @@
-//! wasmtime: one engine a process, its epoch ticker, and the cache of compiled components.
+//! wasmtime: one engine per process, its epoch ticker, and the cache of compiled components.
 //!
-//! Knows only wasmtime. Components are compiled in a child process ([`compile`]), so that a hostile or huge
-//! one costs this process nothing, and are mapped from the cache ([`cache`]) afterwards.
+//! This part knows nothing else of the host. A child process compiles components ([`compile`]), so
+//! that a hostile or huge one costs this process nothing; the host then maps the result from the
+//! cache ([`cache`]).
 
 pub mod cache;
 pub mod compile;
@@ -13,23 +14,23 @@ use std::thread;
 use std::time::Duration;
 
 pub use cache::{Cache, CacheError};
-pub use compile::{Compilation, CompileError, Compiler, run_child};
-pub use space::{NoSpace, Reserved, Space};
+pub use compile::{CompileError, CompileJob, Compiler, run_child};
+pub use space::{AddressSpace, AddressSpaceError, Reservation};
 
-/// The engine all components of this process run in. Its ticker ends with the last clone.
+/// The engine that runs all components of this process. Its ticker thread ends with the last clone.
 #[derive(Clone)]
 pub struct Engine {
     wasmtime: wasmtime::Engine,
     tick: Duration,
-    space: Arc<Space>,
-    ticks: Ticks,
+    space: Arc<AddressSpace>,
+    ticks: TickCounter,
 }
 
-/// How many ticks have gone by.
+/// The number of ticks since the engine started.
 #[derive(Debug, Clone, Default)]
-pub struct Ticks(Arc<AtomicU64>);
+pub struct TickCounter(Arc<AtomicU64>);
 
-impl Ticks {
+impl TickCounter {
     pub fn now(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -40,12 +41,12 @@ impl Ticks {
 }
 
 impl Engine {
-    /// Starts the engine and a thread that advances its epoch every `tick`. Memories may reserve
-    /// `address_space` bytes.
+    /// Starts the engine and a thread that advances its epoch every `tick`. All memories together
+    /// may reserve `address_space` bytes.
     pub fn start(tick: Duration, address_space: u64) -> wasmtime::Result<Engine> {
         let wasmtime = wasmtime::Engine::new(&settings())?;
         let weak = wasmtime.weak();
-        let ticks = Ticks::default();
+        let ticks = TickCounter::default();
         let counted = ticks.clone();
         thread::Builder::new().name("epoch".to_owned()).spawn(move || {
             loop {
@@ -59,30 +60,29 @@ impl Engine {
                 }
             }
         })?;
-        Ok(Engine { wasmtime, tick, space: Arc::new(Space::new(address_space)), ticks })
+        Ok(Engine { wasmtime, tick, space: Arc::new(AddressSpace::new(address_space)), ticks })
     }
 
     pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
     }
 
-    /// Counts them.
-    pub fn ticks(&self) -> &Ticks {
+    pub fn ticks(&self) -> &TickCounter {
         &self.ticks
     }
 
-    /// The room for the memories of all instances.
-    pub fn space(&self) -> &Arc<Space> {
+    /// The address space for the memories of all instances.
+    pub fn space(&self) -> &Arc<AddressSpace> {
         &self.space
     }
 
-    /// The longest that one guest keeps the thread from the others.
+    /// The interval of the epoch. A guest yields to the other tasks of its thread at each tick.
     pub fn tick(&self) -> Duration {
         self.tick
     }
 }
 
-/// The settings that compiling and running must agree on.
+/// The settings that the compiler's process and the host must share.
 fn settings() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config.epoch_interruption(true);

@@ -1,7 +1,8 @@
-//! Files on disk: read only when they are regular, within a bound, and written whole.
+//! Reads and writes files. The host reads only regular files, of a bounded size, and writes every
+//! file whole.
 //!
-//! Everything that the host writes goes through [`write_whole`] and [`write_durable`], so that one
-//! place can make any step fail in a test (`files/faults.rs`).
+//! Every write of the host goes through [`write_whole`] or [`write_durable`], so that a test can
+//! make each step fail in one place (`files/faults.rs`).
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,19 +20,19 @@ pub mod watch;
 
 use step::{Step, step};
 
-/// Why a path is not opened: the file system has something else there.
+/// The path is not a regular file but a folder, a pipe, a socket or a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a file but {0}")]
-pub struct Irregular(&'static str);
+pub struct NotAFile(&'static str);
 
-impl Irregular {
-    /// Whether this is why something failed.
-    pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Irregular>())
+impl NotAFile {
+    /// Whether `error` has this cause.
+    pub fn caused(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<NotAFile>())
     }
 }
 
-/// Why the contents of a file were not read.
+/// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error(transparent)]
@@ -40,7 +41,7 @@ pub enum ReadError {
     TooLarge(u64),
 }
 
-/// An error when the path leads to anything but a regular file, links followed. Opens nothing.
+/// Fails unless the path, with links followed, is a regular file. Does not open it.
 pub fn check_regular(path: &Path) -> io::Result<()> {
     regular(&fs::metadata(path)?)
 }
@@ -54,13 +55,12 @@ fn regular(meta: &Metadata) -> io::Result<()> {
         () if kind.is_socket() => "a socket",
         () => "a device",
     };
-    Err(io::Error::new(io::ErrorKind::InvalidInput, Irregular(what)))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, NotAFile(what)))
 }
 
-/// Opens a regular file of at most this many bytes. Never waits: opening a pipe for reading would,
-/// for its writer.
+/// Opens a regular file of at most `most` bytes. Never blocks, not even on a pipe without a writer.
 fn open(path: &Path, most: u64) -> Result<File, ReadError> {
-    // Checked first too, because merely opening a device can have an effect.
+    // Before the open too, because opening a device can have an effect.
     check_regular(path)?;
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -69,22 +69,22 @@ fn open(path: &Path, most: u64) -> Result<File, ReadError> {
     if meta.len() > most { Err(ReadError::TooLarge(meta.len())) } else { Ok(file) }
 }
 
-/// The bytes of a regular file, if it has at most this many.
+/// Returns the bytes of a regular file, or an error when it has more than `most`.
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     open(path, most)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    // It may have grown since it was opened.
+    // The file may have grown since it was opened.
     let length = bytes.len() as u64;
     if length > most { Err(ReadError::TooLarge(length)) } else { Ok(bytes) }
 }
 
-/// The SHA-256 of a regular file of at most this many bytes, in hexadecimal. Takes no more memory
-/// for a larger file.
+/// Returns the SHA-256 of a regular file of at most `most` bytes, in hexadecimal. Its use of memory
+/// does not depend on the size of the file.
 pub fn digest(path: &Path, most: u64) -> Result<String, ReadError> {
     Ok(digest_of(&mut open(path, most)?.take(most))?)
 }
 
-/// The SHA-256 of everything that is left in a reader, in hexadecimal.
+/// Returns the SHA-256 of the rest of a reader, in hexadecimal.
 pub fn digest_of(reader: &mut impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -97,7 +97,7 @@ pub fn digest_of(reader: &mut impl Read) -> io::Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-/// Bytes as lower-case hexadecimal.
+/// Returns bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -106,8 +106,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Makes a folder, and those above it, that only we can read, unless it exists. A new one survives
-/// a power cut.
+/// Creates a folder and its parents, readable by this user only, unless they exist. A new folder
+/// survives a power cut.
 pub fn make_private(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -124,20 +124,21 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
     above.map_or(Ok(()), sync_folder)
 }
 
-/// Only we can read it.
+/// The mode of a file that only this user can read.
 pub const PRIVATE: u32 = 0o600;
 
-/// As the process's mask has it.
+/// The mode of a file whose readers the umask decides.
 pub const PUBLIC: u32 = 0o666;
 
-/// Writes a file that appears whole or not at all, with this mode. After a power cut it may be
-/// empty.
+/// Writes a file with this mode. The file appears whole or not at all, but it may be empty after a
+/// power cut.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write(path, bytes, mode, false)
 }
 
-/// The same for a file that decides what the host serves: once this returns, a power cut does not
-/// undo it, and whatever was written before it is on disk before it.
+/// Writes a file like [`write_whole`], and syncs it, for files that decide what the host serves: a
+/// power cut after the return does not undo the write, and earlier durable writes are on disk
+/// first.
 pub fn write_durable(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write(path, bytes, mode, true)
 }
@@ -160,24 +161,24 @@ fn write(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> 
     if durable { sync_folder(folder) } else { Ok(()) }
 }
 
-/// Makes what was renamed into a folder survive a power cut.
+/// Syncs a folder, so that renames into it survive a power cut.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     step(Step::SyncFolder, folder)?;
     match File::open(folder)?.sync_all() {
-        // Some file systems cannot: they have their own way to keep a rename.
+        // Some file systems cannot sync a folder. They keep renames in a way of their own.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         synced => synced,
     }
 }
 
-/// Does work that waits for a disk, or computes for long, on a thread of its own kind, so that this
-/// one can serve.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs work that waits for a disk or computes for long on a thread for blocking work, so that this
+/// thread can serve.
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failed) => match failed.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends, and this future with it.
+            // The task was cancelled, which happens only when the runtime ends.
             Err(_) => std::future::pending().await,
         },
     }
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_process_of_the_same_number_left_is_in_nobodys_way() {
+    fn temporary_files_of_a_killed_process_with_the_same_id_do_no_harm() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         for number in 0..200 {
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_opened_and_at_once() {
+    fn only_regular_files_are_opened_and_without_waiting() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let pipe = dir.join("pipe");
@@ -215,9 +216,9 @@ mod tests {
         let why = |path: &Path| match (read(path, 10), digest(path, 10)) {
             (Err(ReadError::Io(read)), Err(ReadError::Io(digest))) => {
                 assert_eq!(read.to_string(), digest.to_string());
-                (Irregular::is(&read), read.to_string())
+                (NotAFile::caused(&read), read.to_string())
             }
-            other => panic!("{} is read: {other:?}", path.display()),
+            other => panic!("{} was read: {other:?}", path.display()),
         };
         for (path, what) in [(dir, "folder"), (&pipe, "pipe"), (&socket, "socket"), (&link, "device")] {
             assert_eq!(why(path), (true, format!("is not a file but a {what}")));
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_beyond_the_bound_is_not_read() {
+    fn a_file_above_the_bound_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let file = dir.join("file");

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::engine::{Cache, Engine};
 use crate::registry::manifest::Manifest;
 use crate::registry::segment::Segment;
-use crate::registry::{self, Access, Found, RouteSpec, Router, component};
+use crate::registry::{self, Access, RouteLookup, RouteSpec, Router, component};
 use crate::triggers::http as trigger;
 
 /// A fuzz target. It panics if the host handles the bytes wrongly.
@@ -48,7 +48,7 @@ pub fn manifest(bytes: &[u8]) {
             let specs = manifest.routes.iter().map(|route| spec(route.method.clone(), route.path.clone()));
             let router = Router::new(specs);
             for route in &manifest.routes {
-                assert!(!matches!(router.find(&route.method, &escaped(&route.path)), Found::BadPath));
+                assert!(!matches!(router.find(&route.method, &escaped(&route.path)), RouteLookup::BadPath));
             }
         }
         Err(error) => printable(&error.to_string()),
@@ -74,7 +74,7 @@ pub fn routes(bytes: &[u8]) {
     let router = Router::new(declared.iter().map(|(method, path)| spec(method.clone(), path.clone())));
     let found = router.find(&asked, path);
     let Some(segments) = path.split('/').map(registry::segment::decode_segment).collect::<Option<Vec<_>>>() else {
-        assert!(matches!(found, Found::BadPath));
+        assert!(matches!(found, RouteLookup::BadPath));
         return;
     };
     let of_path = |route: &[Segment]| match route {
@@ -96,12 +96,12 @@ pub fn routes(bytes: &[u8]) {
     let fitting: Vec<&(Method, Vec<Segment>)> = declared.iter().filter(|(_, route)| of_path(route)).collect();
     let best = fitting.iter().filter(|(method, _)| of_method(method)).min_by_key(|(_, route)| rank(route));
     match (found, best) {
-        (Found::Route(matched), Some((_, route))) => {
+        (RouteLookup::Route(matched), Some((_, route))) => {
             assert_eq!(&*matched.route.text, &*spec(Method::GET, route.clone()).route.text);
             assert_eq!(matched.params.len(), rank(route).iter().filter(|param| **param).count());
         }
-        (Found::MethodNotAllowed(methods), None) => assert!(!methods.is_empty() && !fitting.is_empty()),
-        (Found::NotFound, None) => assert!(fitting.is_empty()),
+        (RouteLookup::MethodNotAllowed(methods), None) => assert!(!methods.is_empty() && !fitting.is_empty()),
+        (RouteLookup::NotFound, None) => assert!(fitting.is_empty()),
         (found, best) => panic!("{found:?}, expected {best:?}"),
     }
 }
@@ -109,8 +109,8 @@ pub fn routes(bytes: &[u8]) {
 /// Inspects the bytes of a component, without compiling them.
 pub fn component(bytes: &[u8]) {
     _ = component::is_whole(bytes);
-    _ = registry::follow(bytes);
-    match registry::anatomy(bytes) {
+    _ = registry::analyse(bytes);
+    match registry::component_info(bytes) {
         Ok(found) => assert_eq!(found.size, bytes.len()),
         Err(why) => assert!(!why.to_string().is_empty()),
     }

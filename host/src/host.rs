@@ -20,7 +20,7 @@ use crate::engine::CacheError;
 use crate::isolate::Probe;
 use crate::net::{BindError, Listener, ListenerId, bind};
 use crate::ports::{NoPeers, Peers};
-use crate::registry::Placing;
+use crate::registry::PlacesOf;
 use crate::swap::{LogProgress, Progress};
 
 /// A configured host whose listeners are bound. It does not serve yet.
@@ -34,7 +34,7 @@ pub struct Host {
     lost_lines: LostLines,
     /// The number of brokers, and the modules that they and the master hold: see
     /// [`Host::with_places`].
-    places: Option<(u32, Placing)>,
+    places: Option<(u32, PlacesOf)>,
     peers: Arc<dyn Peers>,
 }
 
@@ -115,8 +115,8 @@ impl Host {
     /// tests of modules that live there.
     #[doc(hidden)]
     #[must_use]
-    pub fn with_places(self, brokers: u32, placing: Placing) -> Host {
-        Host { places: Some((brokers, placing)), ..self }
+    pub fn with_places(self, brokers: u32, places_of: PlacesOf) -> Host {
+        Host { places: Some((brokers, places_of)), ..self }
     }
 
     /// Sets the port to other nodes. No setting does so yet. For tests of calls between nodes.

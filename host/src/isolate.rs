@@ -1,10 +1,11 @@
-//! Where guests live: one isolate a thread, and in it a slot for each module.
+//! The part that runs guests. Each thread has one isolate, and the isolate has a slot for each
+//! module.
 //!
-//! [`Slot`] is what dispatch sees: a mailbox, a state, a load. `supervise` keeps an instance behind it. `instance`
-//! drives one store. Knows nothing of HTTP; what guests import reaches up through `ports`.
+//! Dispatch sees a [`Slot`]: its mailbox, its state and its load. The supervisor of the slot
+//! (`supervise`) restarts the instance when it ends, and `instance` drives the store of one
+//! instance. This part knows nothing of HTTP. Imports reach the parts above through `ports`.
 
 mod adoption;
-mod bell;
 mod convert;
 mod cpu;
 mod deployment;
@@ -12,33 +13,34 @@ mod error;
 mod heartbeat;
 mod imports;
 mod instance;
-mod intake;
 mod limits;
 mod logs;
 mod mailbox;
 mod prepared;
 mod program;
-mod running;
+mod running_calls;
 mod services;
 mod slot;
+mod slot_core;
 mod state;
 mod stats;
 mod supervise;
 mod trap;
 mod turn;
 mod wasi_http;
+mod when_woken;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use supervise::{First, Supervisor};
+use supervise::{FirstInstance, Supervisor};
 use wasmtime::component::Linker;
 
 pub use error::{Crash, End, SnapshotError};
 pub use heartbeat::{Heartbeat, watch};
-pub use mailbox::{Lane, Queued};
-pub use prepared::{Former, Old, Prepared};
+pub use mailbox::{Lane, QueuedCall};
+pub use prepared::{PendingSwitch, Prepared, ReplacedInstance};
 pub use program::Program;
 pub use services::{Ids, NodeFacts, Probe, Services};
 pub use slot::{Slot, SlotState};
@@ -47,10 +49,10 @@ pub use stats::Stats;
 use crate::call::IsolateId;
 use crate::engine::Engine;
 
-/// One thread's guests.
+/// The guests of one thread.
 pub struct Isolate {
     pub id: IsolateId,
-    /// The runtime of its thread.
+    /// The runtime of the thread.
     runtime: tokio::runtime::Handle,
     pub heartbeat: Heartbeat,
     slots: ArcSwap<HashMap<Arc<str>, Arc<Slot>>>,
@@ -61,7 +63,7 @@ impl Isolate {
         Isolate { id, runtime, heartbeat: Heartbeat::default(), slots: ArcSwap::default() }
     }
 
-    /// Where its guests run.
+    /// The runtime that drives the guests.
     pub fn runtime(&self) -> &tokio::runtime::Handle {
         &self.runtime
     }
@@ -70,22 +72,23 @@ impl Isolate {
         self.slots.load().get(module).cloned()
     }
 
-    /// All its modules, by name.
+    /// Returns the slots of all installed modules, sorted by module name.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
         let mut slots: Vec<_> = self.slots.load().values().cloned().collect();
         slots.sort_by(|a, b| a.module.cmp(&b.module));
         slots
     }
 
-    /// Takes a module in: from now on calls and broadcasts wait for its first instance, see [`Isolate::run`].
-    pub fn hold(&self, program: &Program, services: &Services) -> Arc<Slot> {
-        let slot = self.vacant(program, services);
+    /// Installs a module. Calls and broadcasts wait in its mailbox until [`Isolate::start`] has
+    /// started the first instance.
+    pub fn install(&self, program: &Program, services: &Services) -> Arc<Slot> {
+        let slot = self.unlisted_slot(program, services);
         self.list(&slot);
         slot
     }
 
-    /// A slot that no call can reach before [`Isolate::join`].
-    pub fn vacant(&self, program: &Program, services: &Services) -> Arc<Slot> {
+    /// Creates a slot that no call can reach until [`Isolate::install_prepared`] lists it.
+    pub fn unlisted_slot(&self, program: &Program, services: &Services) -> Arc<Slot> {
         let stop = services.stop.child_token();
         Arc::new(Slot::new(self.id, self.runtime.clone(), program.generation.clone(), stop))
     }
@@ -98,8 +101,8 @@ impl Isolate {
         });
     }
 
-    /// Holds a module no longer: what is in its mailbox is run out, then it ends.
-    pub fn let_go(&self, module: &str) {
+    /// Removes a module. Its slot runs the calls that wait in the mailbox, then ends.
+    pub fn remove(&self, module: &str) {
         if let Some(slot) = self.slot(module) {
             self.slots.rcu(|slots| {
                 let mut slots = HashMap::clone(slots);
@@ -110,48 +113,50 @@ impl Isolate {
         }
     }
 
-    /// Starts the first instance of a module that it holds.
-    pub fn run(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) {
-        self.supervise(slot, program, services, First::Made);
+    /// Starts the first instance of an installed module.
+    pub fn start(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) {
+        self.supervise(slot, program, services, FirstInstance::Spawned);
     }
 
-    /// Takes a module in whose first instance a swap has put into the [`vacant`](Isolate::vacant) slot.
-    pub fn join(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) {
+    /// Installs a module whose first instance a swap has prepared in an
+    /// [unlisted slot](Isolate::unlisted_slot).
+    pub fn install_prepared(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) {
         self.list(slot);
-        self.supervise(slot, program, services, First::Adopted);
+        self.supervise(slot, program, services, FirstInstance::Adopted);
     }
 
-    fn supervise(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>, first: First) {
+    fn supervise(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>, first: FirstInstance) {
         let Some(adoptions) = slot.adoptions() else { return };
         let supervisor = Supervisor::new(slot.clone(), program.clone(), services.clone(), adoptions);
         services.tasks.spawn_on(supervisor.run(first), &self.runtime);
     }
 }
 
-/// Everything that components can be linked with.
+/// Returns a linker with every import that the host implements.
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<state::State>> {
     imports::linker(engine)
 }
 
-/// See [`Program::check`]; within `limits.startup`.
+/// Runs [`Program::check`] in a store of its own, for at most `limits.startup`.
 pub async fn check(program: &Program, services: &Services) -> Result<Option<Vec<String>>, Crash> {
     let generation = &program.generation;
     let stats = Arc::new(Stats::new(generation.module.clone(), IsolateId::Master));
-    let running = Arc::new(running::Running::new(stats.clone(), Arc::default()));
+    let running = Arc::new(running_calls::RunningCalls::new(stats.clone(), Arc::default()));
     let log = deployment::log(generation, IsolateId::Master, &stats);
-    let weight = &generation.weight;
-    // Every place is about to make one, beside those that serve.
+    let cost = &generation.cost;
+    // Every isolate is about to create an instance in addition to those that serve, so the whole
+    // reload fails here when there is no room for all of them.
     let places = services.node.places(generation.places());
     let space = services.engine.space();
-    drop(space.reserve(places, weight.memories, weight.bytes)?);
+    drop(space.reserve(places, cost.memories, cost.bytes)?);
     let mut store = state::store(services, generation, IsolateId::Master, running, log)?;
     let ticks = services.engine.ticks().clone();
-    match tokio::time::timeout(generation.limits.startup, cpu::in_turns(ticks, program.check(&mut store))).await {
+    match tokio::time::timeout(generation.limits.startup, cpu::metered(ticks, program.check(&mut store))).await {
         Ok(Ok(names)) => Ok(names),
         Ok(Err(error)) => Err(Crash::Trap(trap::describe(&error, store.data(), &generation.limits))),
         Err(_) => Err(Crash::SlowInstantiation),
     }
 }
 
-/// A linker for [`Program::link`].
+/// The linker that [`Program::link`] uses.
 pub type GuestLinker = Linker<state::State>;

@@ -1,18 +1,19 @@
-//! Modules as they are on disk: manifests, components, and what becomes of both, generations.
+//! Loads modules from disk: a manifest and a component become a generation.
 //!
-//! It loads, and never commands: who runs a generation, and when, is for others to say.
+//! This part only loads. The parts above decide which generation runs, and when.
 
 mod access;
-mod anatomy;
+
 pub mod component;
-mod kept;
-mod lifts;
+mod component_info;
+mod generation_store;
+mod instance_cost;
+mod instantiation;
 mod loader;
 pub mod manifest;
 mod roster;
 pub mod router;
 pub mod segment;
-mod weight;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -21,16 +22,16 @@ use serde_json::Value;
 use wasmtime::component::Component;
 
 pub use access::Access;
-pub use anatomy::{Anatomy, AnatomyError, anatomy};
 pub use component::Exports;
-pub use kept::{Kept, KeptError, Pin, folder_digest};
+pub use component_info::{ComponentInfo, ComponentInfoError, component_info};
+pub use generation_store::{GenerationStore, GenerationStoreError, Pin, folder_digest};
+pub use instance_cost::InstanceCost;
 #[cfg(any(test, fuzzing))]
-pub use lifts::follow;
-pub use loader::{Candidate, LoadError, Loader, Placing};
+pub use instantiation::analyse;
+pub use loader::{Candidate, LoadError, Loader, PlacesOf};
 pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout};
 pub use roster::{ModuleState, Note, Roster};
-pub use router::{Found, Matched, RouteSpec, Router};
-pub use weight::Weight;
+pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};
 
 use crate::call::Route;
 use crate::call::text::{NAME, line};
@@ -38,67 +39,70 @@ use crate::config::{Capabilities, Limits};
 use crate::document::shape::did_you_mean;
 use crate::document::{Fault, Faults, KeyPath};
 
-/// One loaded version of a module. Never changes.
+/// One loaded version of a module. It never changes.
 pub struct Generation {
     pub module: Arc<str>,
-    /// Of the component's and the manifest's bytes, in hexadecimal.
+    /// The digest of the component's and the manifest's bytes, in hexadecimal.
     pub digest: String,
     pub manifest: Manifest,
     pub limits: Limits,
-    /// What it asked for, all of which is granted.
+    /// The capabilities that the module asks for. All of them are granted.
     pub capabilities: Arc<Capabilities>,
     pub component: Component,
-    /// What each instance of the component creates in the host.
-    pub weight: Weight,
+    /// The resources of the host that each instance of the component needs.
+    pub cost: InstanceCost,
     pub exports: Exports,
-    /// Whether routes with the middleware `test` are open.
+    /// Whether the environment opens routes with the middleware `test`.
     test_routes: bool,
     places: PlaceKinds,
     config: Value,
     subdomains: BTreeMap<String, Value>,
 }
 
-/// How many of a component's handlers an error names.
+/// The most handlers of a component that an error names.
 const SHOWN: usize = 32;
 
-/// Enough of a digest to tell generations apart.
+/// The first 12 digits of a digest, which are enough to tell generations apart.
 pub fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
 
 impl Generation {
-    /// Enough of the digest to tell generations apart.
+    /// The first 12 digits of the digest.
     pub fn short_digest(&self) -> &str {
         short(&self.digest)
     }
 
-    /// The isolates that hold it besides the workers.
+    /// The kinds of isolates that have this module installed, besides the workers.
     pub fn places(&self) -> PlaceKinds {
         self.places
     }
 
-    /// What its component imports and its manifest does not ask for, by the key of `capabilities`.
+    /// The capabilities that the component imports and the manifest does not ask for, by their key
+    /// in `capabilities`.
     pub fn unasked(&self) -> Vec<&'static str> {
         self.exports.imports.iter().copied().filter(|key| !self.capabilities.has(key)).collect()
     }
 
-    /// Who may call the route at an index of the manifest.
+    /// The access rule of the route at this index of the manifest.
     pub fn access(&self, index: usize) -> Access {
         let middlewares = self.manifest.routes.get(index).map(|route| route.middlewares.as_slice()).unwrap_or_default();
         Access::of(middlewares, self.test_routes)
     }
 
-    /// Whether an instance takes one call at a time: asked for, or because the component blocks.
+    /// Whether an instance runs one call at a time, because `limits.concurrency` is 1 or because
+    /// the component blocks.
     pub fn is_serial(&self) -> bool {
         self.limits.concurrency == 1 || self.exports.serial
     }
 
-    /// The values its guests see.
+    /// The values that guests read, for a subdomain or in general.
     pub fn config(&self, subdomain: Option<&str>) -> &Value {
         subdomain.and_then(|name| self.subdomains.get(name)).unwrap_or(&self.config)
     }
 
-    /// The routes in the manifest's order, as `Arc`s of its own for each isolate, so that workers do not count in one place.
+    /// Creates the routes, in the order of the manifest. Each isolate has its own `Arc`s, so that
+    /// workers do not share reference counters.
     pub fn routes(&self, deployment: u64) -> Vec<Arc<Route>> {
         let route = |route: &manifest::Route| Route {
             deployment,
@@ -108,7 +112,7 @@ impl Generation {
         self.manifest.routes.iter().map(route).map(Arc::new).collect()
     }
 
-    /// A router over what [`Generation::routes`] gave.
+    /// Creates a router over the result of [`Generation::routes`].
     pub fn router(&self, routes: &[Arc<Route>]) -> Router {
         Router::new(self.manifest.routes.iter().zip(routes).enumerate().map(|(index, (spec, route))| RouteSpec {
             method: spec.method.clone(),
@@ -118,12 +122,12 @@ impl Generation {
         }))
     }
 
-    /// A fault for each handler of the manifest that is not among `names`.
+    /// Returns a fault for each handler of the manifest that is not among `names`.
     pub fn unknown_handlers(&self, names: &[String]) -> Faults {
         let mut faults = Faults::default();
         let all: HashSet<&str> = names.iter().map(String::as_str).collect();
         let unknown = |(_, route): &(usize, &manifest::Route)| !all.contains(&*route.handler);
-        // Nothing is sought for those that are only counted.
+        // Faults beyond the limit are only counted, so the message is not built.
         for (index, route) in self.manifest.routes.iter().enumerate().filter(unknown) {
             if faults.is_full() {
                 faults.push(Fault::default());

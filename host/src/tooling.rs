@@ -9,14 +9,14 @@ pub use crate::call::{
 pub use crate::dispatch::{Actor, Dispatch};
 pub use crate::document::merge::overlay_json;
 pub use crate::document::{KeyPath, Node};
-pub use crate::engine::{Cache, Compilation, Engine, run_child};
+pub use crate::engine::{Cache, CompileJob, Engine, run_child};
 pub use crate::host::{Inspection, Inspector};
 pub use crate::isolate::Probe;
 pub use crate::net::{original_limit, raise_limit};
 pub use crate::ports::{BoxFuture, Peers, Reloads};
 pub use crate::registry::{
-    Access, Anatomy, AnatomyError, Found, Manifest, ModuleState, PlaceKinds, Placing, Roster, RouteSpec, Router,
-    anatomy,
+    Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, PlaceKinds, PlacesOf, Roster, RouteLookup,
+    RouteSpec, Router, component_info,
 };
 pub use crate::swap::{Compiling, LogProgress, Progress, ReloadOptions, Swapper};
 
@@ -33,7 +33,7 @@ pub mod text {
 
 /// Reading and writing files.
 pub mod files {
-    pub use crate::files::watch::{settled, watcher};
+    pub use crate::files::watch::{next_change, watcher};
     pub use crate::files::{PUBLIC, ReadError, digest_of, hex, read, write_whole};
 }
 
@@ -67,6 +67,6 @@ pub mod document {
 pub mod manifest {
     pub use crate::registry::manifest::raw::schema;
     pub use crate::registry::manifest::{
-        FILE_NAME, Found, ManifestError, Scanned, check_grants, effective_limits, folders, look, scan,
+        FILE_NAME, FolderState, ManifestError, ModuleFolder, check_grants, effective_limits, folders, read_folder, scan,
     };
 }

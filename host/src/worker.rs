@@ -14,7 +14,7 @@ use crate::call::{CallError, CallResult, HttpRequest, IsolateId};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
-use crate::registry::{Found, Matched};
+use crate::registry::{MatchedRoute, RouteLookup};
 use crate::triggers::http::{self as http_trigger, Backend, IndexModule, IndexRoute, Settings, Stopping};
 
 /// Connections that may wait between the acceptor and one worker.
@@ -77,7 +77,7 @@ impl Backend for WorkerModules {
         self.isolate.slot(name).ok_or_else(|| self.dispatch.missing(name))
     }
 
-    fn find(&self, module: &Arc<Slot>, method: &http::Method, path: &str) -> Found {
+    fn find(&self, module: &Arc<Slot>, method: &http::Method, path: &str) -> RouteLookup {
         module.deployment().router.find(method, path)
     }
 
@@ -85,7 +85,7 @@ impl Backend for WorkerModules {
         module.deployment().generation.limits.payload
     }
 
-    async fn call(&self, module: &Arc<Slot>, matched: Matched, request: HttpRequest) -> CallResult {
+    async fn call(&self, module: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
         self.dispatch.serve(module, matched, request).await
     }
 

@@ -38,7 +38,7 @@ fn manifest_of_flags(component: &str, change: impl FnOnce(&mut Value)) -> String
 fn instances(module: Vec<u8>, times: usize) -> Vec<u8> {
     // The core modules of `flags` have the indexes below this one.
     let bytes = fs::read(source_of("flags").join("flags.wasm")).unwrap();
-    let index = fanfare::tooling::anatomy(&bytes).unwrap().core_modules.len();
+    let index = fanfare::tooling::component_info(&bytes).unwrap().core_modules.len();
     let instance = [vec![0x00], number(index.try_into().unwrap()), vec![0]].concat();
     [section(1, module), section(2, vector((0..times).map(|_| &instance)))].concat()
 }

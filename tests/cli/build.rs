@@ -48,7 +48,7 @@ async fn a_failed_build_exits_with_1_and_ends_with_the_reason() {
         (
             "printf '\\0asm\\1\\0\\0\\0' > core.wasm",
             "core.wasm",
-            "core module and no component: build it for wasm32-wasip2",
+            "core module, not a component: build it for wasm32-wasip2",
         ),
         ("true", "source.wasm", ""),
     ] {

@@ -46,7 +46,7 @@ async fn a_cache_that_others_can_write_is_refused() {
     let ran = project.run(&["serve"]).await;
     assert_eq!(ran.code, 1);
     assert!(
-        ran.err.contains(".fanfare/cache: others can write this folder") && ran.err.contains("chmod"),
+        ran.err.contains(".fanfare/cache: other users can write this folder") && ran.err.contains("chmod"),
         "{}",
         ran.err
     );
@@ -67,7 +67,7 @@ async fn a_damaged_artefact_is_compiled_again() {
         fs::write(artefact, tampered).unwrap();
         let log = start(&project).await;
         assert_eq!(compiled(&log), 1, "{log}");
-        assert!(log.contains("not what was written"), "{log}");
+        assert!(log.contains("does not match its digest"), "{log}");
         assert_eq!(compiled(&start(&project).await), 0);
     }
     // Without its digest, the host cannot trust the artefact.

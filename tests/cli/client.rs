@@ -142,7 +142,13 @@ async fn reload_without_a_module_reloads_all_and_prints_refusals() {
     let json = project.run(&["reload", "--json", "--admin", &admin]).await;
     assert_eq!((json.code, &json.json()[1]["outcome"]), (1, &json!("refused")));
     let status = project.run(&["status", "--admin", &admin]).await;
-    assert!(status.out.contains("what is on disk is refused: modules/echo/module.json:1:"), "{}", status.out);
+    assert!(
+        status
+            .out
+            .contains("the folder is refused, the previous generation keeps serving: modules/echo/module.json:1:"),
+        "{}",
+        status.out
+    );
 }
 
 #[tokio::test]

@@ -29,14 +29,14 @@ async fn a_pin_holds_on_a_full_disk_and_is_saved_when_there_is_space() {
     serving.limit_file_size(Some(0));
     let back = operate("rollback").await;
     assert_eq!((&back["pinned"], &back["durable"]), (&json!(true), &json!(false)), "{back}");
-    assert!(note().await.contains("could not be saved in stateDir"), "{}", note().await);
+    assert!(note().await.contains("could not save the pin in stateDir"), "{}", note().await);
     let again = operate("reload").await;
     assert_eq!((&again["pinned"], &again["durable"]), (&json!(true), &json!(false)), "{again}");
     assert_eq!(again["generation"], back["generation"], "the reload keeps the pinned generation");
     assert_eq!(serving.get("/api/echo/two").await.status, 404);
 
     serving.limit_file_size(None);
-    eventually("the pin is saved", || async { !note().await.contains("could not be saved") }).await;
+    eventually("the pin is saved", || async { !note().await.contains("could not save the pin") }).await;
     assert!(note().await.contains("pinned by a rollback"), "{}", note().await);
     serving.stop().await;
     let serving = project.serve(&[]).await;

@@ -97,7 +97,7 @@ async fn a_file_that_is_no_component_is_named() {
         .file("text.wasm", "(component)");
     for (file, why) in [
         ("core.wasm", "core.wasm: this is a core module, not a component: build it for wasm32-wasip2"),
-        ("text.wasm", "text.wasm: this is no WebAssembly component"),
+        ("text.wasm", "text.wasm: this is not a WebAssembly component"),
         ("none.wasm", "none.wasm: cannot read the file: "),
     ] {
         let ran = project.run(&["inspect", file]).await;

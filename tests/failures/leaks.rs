@@ -128,7 +128,7 @@ async fn a_guest_that_blocks_its_store_past_a_deadline_is_dropped() {
     assert_times_out(&host, "/api/waits/block", "3600000").await;
     assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "other modules keep serving");
     host.until_restarted("waits", 0, 1).await;
-    assert_names(&host.slot("waits", 0).await["reason"], &["answered nothing past a deadline"]);
+    assert_names(&host.slot("waits", 0).await["reason"], &["the guest stopped responding after a deadline"]);
     host.until("waits", 0, "state", "ready").await;
     assert_eq!(host.count("any", "waits").await, 1);
     host.until("waits", 0, "leaked", 0).await;

@@ -51,7 +51,7 @@ async fn a_blocked_thread_is_reported_and_the_others_keep_serving() {
     assert_eq!((blocked(0).await, blocked(1).await, listed().await), (0.0, 0.0, json!([])));
     let check = async {
         eventually("it is reported", || async { blocked(0).await == 1.0 }).await;
-        assert!(host.log.contains(&["worker-0", "has done nothing for 50ms", "isolate.blockedAfter"]));
+        assert!(host.log.contains(&["worker-0", "host code has blocked the thread for 50ms", "isolate.blockedAfter"]));
         assert_eq!((blocked(1).await, listed().await), (0.0, json!(["worker-0"])));
         assert_eq!(host.count("worker-1", "echo").await, 1, "the other thread serves");
         gate.open();
@@ -60,7 +60,7 @@ async fn a_blocked_thread_is_reported_and_the_others_keep_serving() {
     assert_eq!(waited, 1);
     eventually("the thread continues", || async { blocked(0).await == 0.0 }).await;
     assert_eq!(listed().await, json!([]));
-    assert!(host.log.contains(&["worker-0", "goes on after"]));
+    assert!(host.log.contains(&["worker-0", "the thread continues after"]));
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn the_reason_for_rejecting_a_component_with_a_long_description_is_short()
 #[tokio::test]
 async fn a_component_that_describes_too_many_handlers_is_rejected() {
     let (_host, why) = rejected("describes-more", TestHost::with("describes-more")).await;
-    assert_names(&why, &["describe names 2049 handlers: the host reads at most 2048"]);
+    assert_names(&why, &["describe returns 2049 handlers: the host accepts at most 2048"]);
 }
 
 #[tokio::test]

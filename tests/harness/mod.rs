@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fanfare::tooling::{Manifest, Peers, PlaceKinds, Placing, Probe, config};
+use fanfare::tooling::{Manifest, Peers, PlaceKinds, PlacesOf, Probe, config};
 use fanfare::{Config, Host, RunningHost, Sources, Stopped};
 use serde_json::{Value, json};
 
@@ -252,7 +252,7 @@ impl TestHost {
             None => host,
         };
         let host = match self.brokers {
-            Some(count) => host.with_places(count, placing as Placing),
+            Some(count) => host.with_places(count, places_of as PlacesOf),
             None => host,
         };
         let host = match self.peers {
@@ -273,7 +273,7 @@ impl TestHost {
 }
 
 /// Reads the places of a module from its config: `"places": ["brokers", "master"]`.
-fn placing(manifest: &Manifest) -> PlaceKinds {
+fn places_of(manifest: &Manifest) -> PlaceKinds {
     let places = manifest.config.get("places").and_then(Value::as_array);
     let named = |name: &str| places.is_some_and(|places| places.iter().any(|place| place == name));
     PlaceKinds { brokers: named("brokers"), master: named("master") }

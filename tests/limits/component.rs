@@ -38,12 +38,12 @@ fn times(module: &str, count: usize) -> String {
 }
 
 pub async fn max_instances() {
-    just_over(&times("", 201), "maxInstances", 200, &["makes 201 instances of core modules"]).await;
+    just_over(&times("", 201), "maxInstances", 200, &["creates 201 instances of core modules"]).await;
 }
 
 pub async fn max_memories() {
     let two = "(memory 0) (memory 0)";
-    just_over(&times(two, 5), "maxMemories", 9, &["makes 10 memories"]).await;
+    just_over(&times(two, 5), "maxMemories", 9, &["creates 10 memories"]).await;
 }
 
 pub async fn max_instance_size() {
@@ -53,7 +53,7 @@ pub async fn max_instance_size() {
         &why,
         &["bytes of host memory", "2 core instances, 200000 globals", "maxInstanceSize of fanfare.json"],
     );
-    let bytes: u64 = why.as_str().unwrap().split("takes ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let bytes: u64 = why.as_str().unwrap().split("needs ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(bytes > 2 * 100_000 * 16, "{why}");
     just_over(&globals, "maxInstanceSize", bytes - 1, &[]).await;
 
@@ -63,7 +63,7 @@ pub async fn max_instance_size() {
         let below = format!("(instance (instantiate $c{}))", level - 1).repeat(3);
         nested = format!("(component $c{level} {nested} {below})");
     }
-    assert_names(&refused(&nested, "maxInstances", json!(200)).await, &["too often or too deep to be counted"]);
+    assert_names(&refused(&nested, "maxInstances", json!(200)).await, &["too often or too deep"]);
 }
 
 /// The address space that one memory reserves.

@@ -113,7 +113,7 @@ pub async fn blocked_after() {
             gate.open();
         };
         tokio::join!(host.count("worker-0", "echo"), check);
-        let line = format!("has done nothing for {after} (isolate.blockedAfter)");
+        let line = format!("host code has blocked the thread for {after} (isolate.blockedAfter)");
         assert_eq!(host.log.contains(&[&line]), reported);
     }
 }

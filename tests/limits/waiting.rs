@@ -108,7 +108,7 @@ pub async fn mailbox() {
             let over = host.get("/api/serial/ok").await;
             assert_eq!((over.status, over.code()), (503, "overloaded".to_owned()));
             assert_eq!(over.header("retry-after"), Some("1"));
-            assert_names(&over.json()["detail"], &["2 calls wait for serial in worker-0", "limits.mailbox"]);
+            assert_names(&over.json()["detail"], &["2 calls already wait for serial in worker-0", "limits.mailbox"]);
             assert_eq!(host.emit("serial", "wave", "").await["accepted"], 1, "broadcasts have their own lane");
         })
         .await;
@@ -125,7 +125,7 @@ pub async fn broadcasts() {
         }
         let over = host.emit("serial", "wave", "").await;
         assert_eq!((&over["code"], &over["status"]), (&json!("overloaded"), &json!(503)));
-        assert_names(&over["detail"], &["2 broadcasts wait for serial in worker-0", "limits.broadcasts"]);
+        assert_names(&over["detail"], &["2 broadcasts already wait for serial in worker-0", "limits.broadcasts"]);
     };
     while_running(host.call("any", "serial", "hold", ""), check).await;
 }
@@ -141,7 +141,7 @@ pub async fn queued() {
             host.until_waiting("serial", 0, 2).await;
             let over = ok(1).await;
             assert_eq!(over["code"], "overloaded", "{over}");
-            assert_names(&over["detail"], &["3048 bytes wait for serial in worker-0", "limits.queued"]);
+            assert_names(&over["detail"], &["3048 bytes already wait for serial in worker-0", "limits.queued"]);
         })
         .await;
         let emit = |bytes: usize| host.emit("serial", "wave", "x".repeat(bytes));
@@ -173,7 +173,7 @@ async fn bytes_besides_the_payload_count_too() {
             assert!(first["ok"].is_number() || first["ok"]["accepted"] == 1, "{kind}: {first}");
             let second = besides_the_payload(&host, kind, 60_000).await;
             assert_eq!(second["error"]["kind"], "overloaded", "{kind}: {second}");
-            assert_names(&second["error"]["message"], &["100000 bytes wait for serial", "limits.queued"]);
+            assert_names(&second["error"]["message"], &["100000 bytes already wait for serial", "limits.queued"]);
         };
         while_running(host.call("any", "serial", "hold", ""), check).await;
     }
@@ -219,7 +219,7 @@ pub async fn background() {
         host.until_running("waits", 0, 4).await;
         let over = hold_nested(&host).await;
         assert_eq!(over["error"]["kind"], "overloaded", "{over}");
-        assert_names(&over["error"]["message"], &["2 imports of waits wait already", "limits.background"]);
+        assert_names(&over["error"]["message"], &["2 imports of waits already wait", "limits.background"]);
         release(&host).await;
     };
     let (first, second, ()) = tokio::join!(hold_nested(&host), hold_nested(&host), check);

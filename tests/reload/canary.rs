@@ -46,7 +46,7 @@ async fn a_canary_that_lasts_its_time_is_promoted_to_every_worker() {
     let host = TestHost::with("echo").start().await;
     host.put_manifest("echo", &canary_manifest("new", "500ms", 0));
     let reload = host.start_canary("echo").await;
-    assert!(host.note("echo").await.contains("is on trial in worker-0 for 500ms"));
+    assert!(host.note("echo").await.contains("is a canary in worker-0 for 500ms"));
     for (worker, found) in [("worker-0", true), ("worker-1", false)] {
         let answer = host.call(worker, "echo", "new&method=GET", "").await;
         assert_eq!(answer["code"].is_null(), found, "{worker}: {answer}");

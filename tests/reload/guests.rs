@@ -51,7 +51,7 @@ async fn a_startup_cannot_request_a_reload() {
         .manifest("startup", json!({ "capabilities": rights, "config": { "mode": "reloads" } }));
     let host = host.grant("startup", rights).start().await;
     let started = host.run(0, "startup", "started&method=GET", Value::Null).await;
-    assert!(started[1].as_str().unwrap().contains("a startup cannot ask for a reload"), "{started}");
+    assert!(started[1].as_str().unwrap().contains("a startup cannot request a reload"), "{started}");
 }
 
 #[tokio::test]

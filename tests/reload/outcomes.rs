@@ -191,5 +191,5 @@ async fn queued_calls_of_a_removed_module_without_an_instance_are_answered() {
     fs::remove_dir_all(host.folder("traps")).unwrap();
     assert_eq!(host.operate("modules/traps/reload").await["outcome"], "removed");
     let told = waiting.await.unwrap();
-    assert!(told["detail"].as_str().unwrap().contains("takes no calls in worker-0 any more"), "{told}");
+    assert!(told["detail"].as_str().unwrap().contains("was removed from worker-0 and accepts no more calls"), "{told}");
 }

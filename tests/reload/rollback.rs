@@ -136,7 +136,7 @@ async fn a_tampered_generation_is_rejected() {
         }
     }
     let refused = host.operate("modules/echo/rollback").await;
-    assert!(refused["detail"].as_str().unwrap().contains("is not what was kept"), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("have changed since they were saved"), "{refused}");
     assert_eq!(host.get("/api/echo/two").await.status, 200);
 }
 
@@ -149,7 +149,7 @@ async fn a_start_with_a_broken_folder_serves_the_last_good_generation() {
     assert_eq!(host.get("/api/echo/two").await.status, 200);
     let note = host.note("echo").await;
     assert!(
-        note.contains("what is on disk cannot be loaded, the last good generation serves")
+        note.contains("the folder cannot be loaded, the last good generation serves")
             && note.contains("module.json:1:"),
         "{note}"
     );

@@ -28,7 +28,7 @@ async fn a_pass_without_a_further_handler_is_a_reply() {
     assert_eq!(fits["ok"], json!({ "status": 0, "payload": "new" }), "the name of the fact has four bytes");
     let over = pass("echo/pass?beside=97", json!("new")).await;
     assert_eq!(over["error"]["failure"]["name"], "payload-too-large", "{over}");
-    let why = "the handler answered 101 bytes beside the payload: more than limits.payload, 100";
+    let why = "the handler returned 101 bytes besides the payload: more than limits.payload, 100";
     assert!(message(&over).ends_with(why), "{over}");
     let entries = host.run(0, "waits", "every", json!({ "route": "echo/pass", "payload": "new" })).await;
     for entry in entries.as_array().unwrap() {

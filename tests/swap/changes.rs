@@ -29,7 +29,7 @@ async fn a_queued_call_runs_the_handler_of_the_new_generation() {
         assert_eq!(swapped["outcome"], "swapped", "{swapped}");
         assert_eq!(changed["payload"], "0", "{changed}");
         assert_eq!(gone["code"], "not-found", "{gone}");
-        assert_names(&gone["detail"], &["snapshot has no `POST hold` any more"]);
+        assert_names(&gone["detail"], &["snapshot no longer has `POST hold`"]);
     };
     let (blocked, ()) = tokio::join!(host.call("any", "snapshot", "block", "1500"), late);
     assert_eq!(blocked["status"], 200, "{blocked}");
@@ -73,7 +73,7 @@ async fn a_queued_broadcast_that_the_new_generation_lacks_is_not_found() {
     assert_eq!(reload.await.unwrap()["outcome"], "swapped");
     let entries = gathered.await.unwrap();
     assert_eq!(ends(&entries), by_worker(&["not-found", "not-found"]), "{entries}");
-    assert_names(&entries[0]["error"]["detail"], &["snapshot has no `POST hear` any more"]);
+    assert_names(&entries[0]["error"]["detail"], &["snapshot no longer has `POST hear`"]);
     assert_eq!(host.emit("snapshot", "mark", "").await["code"], "not-found");
 }
 

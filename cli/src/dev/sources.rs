@@ -48,7 +48,7 @@ impl Sources {
 
     /// Waits until a file is saved; returns the approximate time of the save.
     pub async fn saved(&mut self) -> Instant {
-        if files::settled(&mut self.events, DEBOUNCE).await.is_none() {
+        if files::next_change(&mut self.events, DEBOUNCE).await.is_none() {
             return std::future::pending().await;
         }
         Instant::now().checked_sub(DEBOUNCE).unwrap_or_else(Instant::now)

@@ -17,7 +17,7 @@ use super::file::{Broadcast, Call, From, body};
 use crate::client::{ExchangeError, encoded, exchange};
 use fanfare::RunningHost;
 use fanfare::api::{GatherEntry, Problem, Reply};
-use fanfare::tooling::{Access, Found, Manifest, Route, RouteSpec, Router};
+use fanfare::tooling::{Access, Manifest, Route, RouteLookup, RouteSpec, Router};
 
 /// Longer than `limits.timeout`, whose default ceiling is one minute.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -92,7 +92,7 @@ fn default_method(manifest: &Manifest, path: &str) -> Method {
         access: Access::default(),
     });
     match Router::new(specs).find_inside(None, path) {
-        Found::Route(matched) => matched.route.text.parse().unwrap_or(Method::POST),
+        RouteLookup::Route(matched) => matched.route.text.parse().unwrap_or(Method::POST),
         _ => Method::POST,
     }
 }

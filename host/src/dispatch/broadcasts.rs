@@ -15,8 +15,8 @@ use crate::call::{
     Receipt, Skipped, Trace, Trigger, TriggerKind, weight_of_broadcast,
 };
 use crate::config::capabilities::forbidden;
-use crate::isolate::{Lane, Queued, Slot};
-use crate::registry::{Access, Matched};
+use crate::isolate::{Lane, QueuedCall, Slot};
+use crate::registry::{Access, MatchedRoute};
 
 /// The order of a module's broadcasts on this node. Only the holder of the lock fills the module's
 /// broadcast lanes.
@@ -237,7 +237,7 @@ impl Dispatch {
         };
         let gather = broadcast.gather;
         let deadlock = if gather { self.rejection(slot, broadcast.parent.as_ref()) } else { None };
-        let matched = Matched { route, access: Access::default(), params: Vec::new() };
+        let matched = MatchedRoute { route, access: Access::default(), params: Vec::new() };
         let call = self.build_call(slot, matched, spec)?;
         let (reply, pending) = match deadlock {
             None if gather => {
@@ -247,7 +247,7 @@ impl Dispatch {
             None => (None, Pending::Nothing),
             Some(error) => (None, Pending::Deadlock(error)),
         };
-        slot.offer(Lane::Broadcasts, Queued::weighed(call, reply, weight)).map_err(|(error, _)| error)?;
+        slot.offer(Lane::Broadcasts, QueuedCall::with_weight(call, reply, weight)).map_err(|(error, _)| error)?;
         Ok(pending)
     }
 }
@@ -293,7 +293,7 @@ impl Resolved {
         let weight = weight_of_broadcast(&self.name, self.subdomain.as_deref(), waiting, payload);
         let full = self.slots.iter().find_map(|slot| {
             let limit = slot.mailbox.refuses_broadcast(weight).filter(|_| slot.failed().is_none())?;
-            Some((slot, slot.full(limit)))
+            Some((slot, slot.overloaded(limit)))
         });
         let Some((slot, error)) = full else { return Ok(weight) };
         slot.refused(TriggerKind::Broadcast, &error, self.trace());

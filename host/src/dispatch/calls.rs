@@ -13,13 +13,13 @@ use crate::call::{
     Address, CallError, CallOptions, CallResult, Deadline, Emission, GatherEntry, Group, HttpRequest, IsolateId,
     Origin, Outcome, Payload, Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
 };
-use crate::isolate::{Lane, Queued, Slot};
+use crate::isolate::{Lane, QueuedCall, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
-use crate::registry::Matched;
+use crate::registry::MatchedRoute;
 
 impl Dispatch {
     /// Runs the call of an HTTP request. `here` is the slot of the worker that has the connection.
-    pub async fn serve(&self, here: &Arc<Slot>, matched: Matched, request: HttpRequest) -> CallResult {
+    pub async fn serve(&self, here: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
         let stays = here.is_ready() && !request.spill && (!here.deployment().generation.is_serial() || here.is_free());
         let slot = match stays {
             true => here.clone(),
@@ -174,7 +174,7 @@ impl Dispatch {
         let trace = spec.trace();
         let queued = self
             .build_call(&slot, matched, spec)
-            .and_then(|call| slot.offer(Lane::Calls, Queued::new(call, None)).map_err(|(error, _)| error));
+            .and_then(|call| slot.offer(Lane::Calls, QueuedCall::new(call, None)).map_err(|(error, _)| error));
         queued.inspect_err(|error| slot.refused(TriggerKind::Rpc, error, trace))
     }
 

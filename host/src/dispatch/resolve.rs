@@ -8,11 +8,11 @@ use crate::call::text::{NAME, line};
 use crate::call::{Address, CallError, Group, IsolateId, Peer, RouteName, Target, TriggerKind};
 use crate::config::capabilities::forbidden;
 use crate::isolate::{Isolate, Slot};
-use crate::registry::Matched;
+use crate::registry::MatchedRoute;
 
 /// Where a call runs.
 pub(super) enum Destination {
-    Local(Arc<Slot>, Matched),
+    Local(Arc<Slot>, MatchedRoute),
     /// The id of another node, and the target there.
     Remote(String, Target),
 }

@@ -13,7 +13,7 @@ use jsonc_parser::{CollectOptions, ParseOptions};
 
 use super::fault::{Fault, Faults, Origin};
 use super::tree::{Member, Node, Path as KeyPath, Step, Value, printable, quoted};
-use crate::files::{self, Irregular, ReadError};
+use crate::files::{self, NotAFile, ReadError};
 
 /// The largest file in bytes: 1 MiB.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -38,7 +38,7 @@ pub fn read(file: &Path) -> Result<String, Fault> {
     let origin = Origin::start_of(&shown(file));
     let fault = |message: String| Fault::new(&origin, "", message);
     let bytes = files::read(file, MAX_BYTES).map_err(|error| match error {
-        ReadError::Io(error) if Irregular::is(&error) => fault(format!("{error}: replace it with a regular file")),
+        ReadError::Io(error) if NotAFile::caused(&error) => fault(format!("{error}: replace it with a regular file")),
         ReadError::Io(error) => fault(format!("cannot be read: {error}")),
         ReadError::TooLarge(_) => fault("must be at most 1MiB, found more: move data to other files".to_owned()),
     })?;

@@ -1,7 +1,9 @@
-//! Compiled components on disk, keyed by the digest of the component and what the engine can load.
+//! Compiled components on disk, keyed by the component's digest and the engine's compatibility
+//! hash.
 //!
-//! An artefact is machine code that we run, so it is loaded only from a folder that no one else can write, and
-//! only when it still is what was written: its digest stands in a file beside it. What does not fit is compiled anew.
+//! An artefact is machine code that the host runs. So the host loads it only from a folder that no
+//! other user can write, and only when its bytes still match the digest in the file beside it. The
+//! host compiles a component anew when its artefact does not match or does not load.
 
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
@@ -14,16 +16,17 @@ use wasmtime::component::Component;
 
 use super::compile::STATE_DIR;
 use super::{CompileError, Compiler, Engine};
-use crate::files::{PRIVATE, aside, digest_of, make_private, write_whole};
+use crate::files::{PRIVATE, digest_of, make_private, run_blocking, write_whole};
 
-/// The age at which a file that is not whole belongs to no compiler any more: the most that `engine.compileTimeout` allows, twice.
+/// The age at which a temporary file cannot belong to a running compiler: twice the largest
+/// `engine.compileTimeout`.
 const ABANDONED: Duration = Duration::from_secs(2 * 3600);
 
 /// The folder of artefacts.
 #[derive(Debug, Clone)]
 pub struct Cache {
     dir: PathBuf,
-    /// Bytes all artefacts may have together; the least recently used go first.
+    /// The most bytes of all artefacts together. Beyond it the least recently used are removed.
     size: u64,
 }
 
@@ -31,31 +34,34 @@ pub struct Cache {
 pub enum CacheError {
     #[error(transparent)]
     Compile(#[from] CompileError),
-    #[error("{path}: this file or folder of stateDir cannot be used: {source}; {STATE_DIR}")]
+    #[error("{path}: cannot use this file or folder of stateDir: {source}; {STATE_DIR}")]
     File { path: PathBuf, source: io::Error },
     #[error(
-        "{path}: others can write this folder, and machine code is loaded from it: run `chmod go-w` and `chown` on it, or set stateDir"
+        "{path}: other users can write this folder, from which the host loads machine code: run `chmod go-w` and `chown` on it, or set stateDir"
     )]
     Shared { path: PathBuf },
     #[error("the compiled artefact does not load: {0:#}")]
     Load(wasmtime::Error),
 }
 
-/// A component that can be instantiated, and whether it had to be compiled first.
-pub struct Loaded {
+/// A component that can be instantiated.
+pub struct LoadedComponent {
     pub component: Component,
+    /// Whether it had to be compiled first.
     pub compiled: bool,
 }
 
 impl Cache {
-    /// Opens the folder, spec it (mode 0700) when it is not there. One that others can write is refused.
+    /// Opens the folder and creates it (mode 0700) when it does not exist. Fails when other users
+    /// can write it.
     pub fn open(dir: &Path, size: u64) -> Result<Cache, CacheError> {
         let cache = Cache { dir: dir.to_owned(), size };
         cache.make_folder()?;
         Ok(cache)
     }
 
-    /// Makes the folder unless it exists. Somebody may have removed it while the host serves.
+    /// Creates the folder unless it exists. Also called before each compilation, because the folder
+    /// may have been removed while the host serves.
     fn make_folder(&self) -> Result<(), CacheError> {
         let file = |source| CacheError::File { path: self.dir.clone(), source };
         make_private(&self.dir).map_err(file)?;
@@ -70,12 +76,12 @@ impl Cache {
         self.dir.join(format!("{digest}-{:016x}.cwasm", compatibility(engine)))
     }
 
-    /// Whether the compiled form of a component is there.
-    pub fn holds(&self, engine: &Engine, digest: &str) -> bool {
+    /// Whether the cache has an artefact of a component.
+    pub fn contains(&self, engine: &Engine, digest: &str) -> bool {
         self.artefact(engine, digest).exists()
     }
 
-    /// The compiled form of a component whose bytes have this digest, compiling it when needed.
+    /// Loads the component whose bytes have this digest, and compiles it first when needed.
     pub async fn load(
         &self,
         engine: &Engine,
@@ -83,22 +89,23 @@ impl Cache {
         component: &Path,
         digest: &str,
         threads: usize,
-    ) -> Result<Loaded, CacheError> {
+    ) -> Result<LoadedComponent, CacheError> {
         let artefact = self.artefact(engine, digest);
-        // A large artefact takes longer to hash than this thread may be kept from its connections.
+        // On another thread, because hashing a large artefact would block this thread's
+        // connections.
         let (opened, with) = (artefact.clone(), engine.clone());
-        if let Some(component) = aside(move || open_artefact(&with, &opened)).await {
-            return Ok(Loaded { component, compiled: false });
+        if let Some(component) = run_blocking(move || open_artefact(&with, &opened)).await {
+            return Ok(LoadedComponent { component, compiled: false });
         }
         self.make_folder()?;
         compiler.run(component, digest, &artefact, threads).await?;
         let (cache, engine) = (self.clone(), engine.clone());
-        let component = aside(move || cache.adopt(&engine, &artefact)).await?;
-        Ok(Loaded { component, compiled: true })
+        let component = run_blocking(move || cache.add(&engine, &artefact)).await?;
+        Ok(LoadedComponent { component, compiled: true })
     }
 
-    /// Notes what the compiler has written, and loads it.
-    fn adopt(&self, engine: &Engine, artefact: &Path) -> Result<Component, CacheError> {
+    /// Records the digest of an artefact that the compiler has written, and loads it.
+    fn add(&self, engine: &Engine, artefact: &Path) -> Result<Component, CacheError> {
         let file = |source| CacheError::File { path: artefact.to_owned(), source };
         let sum = digest_of(&mut File::open(artefact).map_err(file)?).map_err(file)?;
         write_whole(&sum_path(artefact), sum.as_bytes(), PRIVATE).map_err(file)?;
@@ -107,7 +114,7 @@ impl Cache {
         Ok(component)
     }
 
-    /// Whether an artefact with these bytes loads, beside a digest with those.
+    /// Whether an artefact with these bytes loads when its digest file has those bytes.
     #[cfg(any(test, fuzzing))]
     pub fn loads(&self, engine: &Engine, artefact: &[u8], digest: &[u8]) -> io::Result<bool> {
         let path = self.dir.join("fuzzed.cwasm");
@@ -116,18 +123,19 @@ impl Cache {
         Ok(open_artefact(engine, &path).is_some())
     }
 
-    /// Removes the least recently used artefacts until the rest fits, but never `keep`, and what killed compilers left.
+    /// Removes the least recently used artefacts until the rest fits into the cache, but never
+    /// `keep`. Also removes the temporary files of killed compilers.
     fn trim(&self, keep: &Path) -> io::Result<()> {
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             if entry.path().extension().is_some_and(|extension| extension == "cwasm") {
-                // Another compiler's end may have removed it.
-                if let Some(meta) = absent(entry.metadata())? {
+                // The end of another compilation may have removed the file meanwhile.
+                if let Some(meta) = if_found(entry.metadata())? {
                     files.push((meta.modified()?, meta.len(), entry.path()));
                 }
             } else if entry.path().extension().is_some_and(|extension| extension == "tmp") {
-                let Some(meta) = absent(entry.metadata())? else { continue };
+                let Some(meta) = if_found(entry.metadata())? else { continue };
                 if meta.modified()?.elapsed().unwrap_or_default() > ABANDONED {
                     let _ = fs::remove_file(entry.path());
                 }
@@ -140,7 +148,7 @@ impl Cache {
                 break;
             }
             if path != keep {
-                absent(fs::remove_file(&path))?;
+                if_found(fs::remove_file(&path))?;
                 let _ = fs::remove_file(sum_path(&path));
                 total -= size;
             }
@@ -149,40 +157,44 @@ impl Cache {
     }
 }
 
-/// `None` for a file that is not there.
-fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+/// Turns the error of a file that does not exist into `None`.
+fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         result => result.map(Some),
     }
 }
 
-/// An artefact that still is what was written.
+/// Loads an artefact if its bytes still match its digest file.
 fn open_artefact(engine: &Engine, artefact: &Path) -> Option<Component> {
     let mut file = File::open(artefact).ok()?;
     let written = fs::read_to_string(sum_path(artefact)).unwrap_or_default();
     if digest_of(&mut file).ok()? != written {
-        tracing::warn!(artefact = %artefact.display(), "the artefact is not what was written; compiling anew");
+        tracing::warn!(artefact = %artefact.display(), "the artefact does not match its digest; compiling anew");
         return None;
     }
     let component = deserialize(engine, artefact)
-        .inspect_err(|error| tracing::warn!(artefact = %artefact.display(), %error, "compiling anew"))
+        .inspect_err(|error| {
+            tracing::warn!(artefact = %artefact.display(), %error, "the artefact does not load; compiling anew");
+        })
         .ok()?;
-    // Marks it as used; when that fails it is only thrown out earlier.
+    // Marks the artefact as used. If that fails, the only effect is that it is removed earlier.
     let _ = file.set_modified(SystemTime::now());
     Some(component)
 }
 
-/// Loads an artefact that [`digest_of`] has just found to be ours.
+/// Loads an artefact whose digest the caller has just checked.
 #[allow(unsafe_code)]
 fn deserialize(engine: &Engine, artefact: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: written by our own compiler into a folder only we can write, by rename, and never changed in place.
+    // SAFETY: our own compiler has written the file, by rename and into a folder that only this
+    // user can write, and nothing changes it in place.
     unsafe { Component::deserialize_file(engine.wasmtime(), artefact) }
 }
 
-/// What an artefact depends on besides the component: wasmtime's version, the machine and the settings.
+/// A hash of what an artefact depends on besides the component: wasmtime's version, the machine and
+/// the settings.
 fn compatibility(engine: &Engine) -> u64 {
-    // Not `RandomState`: the same in every process.
+    // Not `RandomState`, because the hash must be the same in every process.
     #[allow(deprecated)]
     let mut hasher = std::hash::SipHasher::new();
     engine.wasmtime().precompile_compatibility_hash().hash(&mut hasher);

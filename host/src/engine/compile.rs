@@ -1,4 +1,5 @@
-//! Compiling in a child process: low priority, with limits on memory, time and size.
+//! Compiles components in a child process with low priority and with limits on memory, time and
+//! size.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +17,13 @@ use crate::files::{self, ReadError};
 /// Starts the child processes that compile.
 #[derive(Debug, Clone)]
 pub struct Compiler {
-    /// A program that answers `compile <component> <artefact> ..`: this very binary.
+    /// A program with the command `compile <component> <artefact> ..`: the `fanfare` executable.
     pub program: PathBuf,
-    /// Bytes of address space that one child may use.
+    /// The most bytes of address space of a child: `engine.compileMemory`.
     pub memory: u64,
-    /// How long one child may take.
+    /// The longest that a child may run: `engine.compileTimeout`.
     pub timeout: Duration,
-    /// Bytes that a component may have.
+    /// The most bytes of a component: `engine.maxComponent`.
     pub max_component: u64,
 }
 
@@ -32,20 +33,20 @@ pub enum CompileError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} has {size} bytes: more than engine.maxComponent, {max}")]
     TooLarge { path: PathBuf, size: u64, max: u64 },
-    #[error("the compiler did not start: {0}")]
+    #[error("could not start the compiler: {0}")]
     Spawn(io::Error),
-    #[error("compiling took longer than engine.compileTimeout, {0:?}")]
+    #[error("compiling took longer than engine.compileTimeout, {0:?}: raise it, or build a smaller component")]
     Timeout(Duration),
     #[error("{path}: {why}")]
     Refused { path: PathBuf, why: String },
-    #[error("{folder}: a compiled component cannot be written to this folder of stateDir: {why}; {STATE_DIR}")]
+    #[error("{folder}: could not write a compiled component to this folder of stateDir: {why}; {STATE_DIR}")]
     Unwritten { folder: PathBuf, why: String },
     #[error("the compiler ended with {status}; it may have reached engine.compileMemory: {output}")]
     Died { status: std::process::ExitStatus, output: String },
 }
 
 impl Compiler {
-    /// The bytes of a component, if they are not too many.
+    /// Reads a component of at most `max_component` bytes.
     pub fn read(&self, component: &Path) -> Result<Vec<u8>, CompileError> {
         let (path, max) = (component.to_owned(), self.max_component);
         files::read(component, max).map_err(|error| match error {
@@ -54,7 +55,8 @@ impl Compiler {
         })
     }
 
-    /// Compiles a component file that still has this digest into an artefact, which appears whole or not at all.
+    /// Compiles a component file into an artefact, which appears whole or not at all. Fails when
+    /// the file no longer has this digest.
     pub async fn run(
         &self,
         component: &Path,
@@ -100,61 +102,62 @@ impl Compiler {
     }
 }
 
-/// Files that the child may have open.
+/// The most files that the child may have open.
 const FILES: u64 = 256;
 
-/// The child's exit code when the component itself is at fault.
+/// The child's exit code when the component cannot be compiled.
 const REFUSED: i32 = 3;
 
-/// The child's exit code when only the artefact could not be written.
+/// The child's exit code when it could not write the artefact.
 const UNWRITTEN: i32 = 4;
 
-/// What helps when the host's own folder cannot be written.
+/// How to fix a state folder that the host cannot write.
 pub(super) const STATE_DIR: &str = "free space, make it writable, or set stateDir to another folder";
 
-/// What a child is told to compile, and within which limits.
+/// The arguments of a child process that compiles: a component and the limits.
 #[derive(Debug, Clone)]
-pub struct Compilation {
+pub struct CompileJob {
     /// The component to compile.
     pub component: PathBuf,
-    /// Where the artefact is written, by rename.
+    /// The file that the child writes the artefact to, by rename.
     pub artefact: PathBuf,
     /// The SHA-256 that the component must have, in hexadecimal.
     pub digest: Option<String>,
-    /// Bytes of address space to use at most.
+    /// The most bytes of address space.
     pub memory: u64,
-    /// Threads to use.
+    /// The number of threads.
     pub threads: usize,
-    /// The process that waits for the artefact. The child ends with it.
+    /// The id of the process that waits for the artefact. The child ends with it.
     pub parent: Option<u32>,
-    /// Seconds of processor time to use at most.
+    /// The most seconds of processor time.
     pub cpu: Option<u64>,
 }
 
-/// Processor time that a child has within `engine.compileTimeout`, and a little more, so that the
-/// host, which waits for it, says why it ended.
+/// Returns the processor time that a child can use within `engine.compileTimeout`, plus some more,
+/// so that the host's own timeout comes first and reports the reason.
 fn cpu_seconds(timeout: Duration, threads: usize) -> u64 {
     let threads = u64::try_from(threads).unwrap_or(u64::MAX).max(1);
     timeout.as_secs().saturating_add(GRACE).saturating_mul(threads)
 }
 
-/// Seconds that a child may outlast `engine.compileTimeout` when nobody ends it.
+/// The seconds by which a child may outlast `engine.compileTimeout` when the host does not end it.
 const GRACE: u64 = 5;
 
-/// Lets this process end with the one that started it, and says whether that still runs. The signal
-/// comes when the *thread* ends that started it: those of the host's runtimes end with the host.
+/// Asks the kernel to end this process with its parent, and returns whether the parent still runs.
+/// The kernel sends the signal when the *thread* that started this process ends. That is safe here,
+/// because the threads of the host's runtimes end with the host.
 fn ends_with_parent(parent: u32) -> bool {
-    // Where a system does not have it, the limit of processor time remains.
+    // Without this signal the limit of processor time still ends the process.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let now = rustix::process::getppid().and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
     now == Some(parent)
 }
 
-/// Runs the child's side, the program's command `compile`, and returns its exit code. The limits
-/// apply to the whole process.
-pub fn run_child(args: &Compilation) -> i32 {
+/// Runs the child's side, which is the program's command `compile`, and returns the exit code. The
+/// limits apply to the whole process.
+pub fn run_child(args: &CompileJob) -> i32 {
     if args.parent.is_some_and(|parent| !ends_with_parent(parent)) {
-        eprintln!("the process that asked for this has ended");
+        eprintln!("the process that started this compilation has ended");
         return REFUSED;
     }
     if let Some(seconds) = args.cpu {
@@ -162,12 +165,12 @@ pub fn run_child(args: &Compilation) -> i32 {
         let _ = rustix::process::setrlimit(rustix::process::Resource::Cpu, limit);
     }
     let limit = Rlimit { current: Some(args.memory), maximum: Some(args.memory) };
-    // Without a limit compiling would still be right, only less guarded: a system may forbid setting it.
+    // A system may forbid to set a limit. Compiling still works, with less protection.
     let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);
     let _ = rustix::process::nice(10);
-    // Where memory runs out, the kernel ends this process and not the host.
+    // When memory runs out, the kernel ends this process and not the host.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // The host has raised its own limit for its connections; a compiler opens a handful of files.
+    // The host raises its own limit for its connections; a compiler needs only a handful of files.
     let open = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let current = open.current.map(|limit| limit.min(FILES));
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, Rlimit { current, ..open });
@@ -187,30 +190,30 @@ pub fn run_child(args: &Compilation) -> i32 {
     }
 }
 
-/// The artefact of a component.
-fn compile(args: &Compilation) -> wasmtime::Result<Vec<u8>> {
+/// Returns the artefact of a component.
+fn compile(args: &CompileJob) -> wasmtime::Result<Vec<u8>> {
     let mut config = super::settings();
     config.parallel_compilation(args.threads > 1);
     let engine = wasmtime::Engine::new(&config)?;
     // The host has checked the size of the file that it compiles.
     let component = files::read(&args.component, u64::MAX)?;
-    if let Some(why) = no_component(&component) {
+    if let Some(why) = not_a_component(&component) {
         return Err(wasmtime::Error::msg(why));
     }
     let changed = |digest: &String| *digest != files::hex(&Sha256::digest(&component));
     if args.digest.as_ref().is_some_and(changed) {
-        return Err(wasmtime::Error::msg("it was replaced while it was being loaded: load it again"));
+        return Err(wasmtime::Error::msg("the file was replaced during the load: load the module again"));
     }
     engine.precompile_component(&component)
 }
 
-/// Why a file does not even begin as a component does.
-fn no_component(bytes: &[u8]) -> Option<&'static str> {
+/// Returns why a file is not a component, by its first bytes.
+fn not_a_component(bytes: &[u8]) -> Option<&'static str> {
     if Parser::is_component(bytes) {
         None
     } else if Parser::is_core_wasm(bytes) {
-        Some("it is a core module and no component: build it for wasm32-wasip2")
+        Some("the file is a core module, not a component: build it for wasm32-wasip2")
     } else {
-        Some("it is no WebAssembly component")
+        Some("the file is not a WebAssembly component")
     }
 }

@@ -1,9 +1,9 @@
-//! The address space and the kernel's mappings that the linear memories of all instances take.
+//! The budget of address space and of kernel mappings for the linear memories of all instances.
 //!
-//! A memory reserves far more than it uses, so that compiled code needs no bounds checks. Nothing
-//! of that is resident, but both kinds of room are finite for the process, and once they are used
-//! up no further instance can be made. So every store reserves its part first and is refused while
-//! nothing has happened.
+//! A memory reserves far more address space than it uses, so that compiled code needs no bounds
+//! checks. The reservation uses no RAM, but a process has a finite amount of both, and without them
+//! no further instance can start. So every store reserves its part first, and fails before it has
+//! any effect when there is not enough left.
 
 use std::fmt;
 use std::fs;
@@ -12,82 +12,82 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 
-/// Bytes of address space that a memory may grow to without moving: all of a 32-bit memory.
+/// The bytes that a memory may grow to without moving: the whole of a 32-bit memory.
 pub const RESERVATION: u64 = 4 << 30;
 
-/// Bytes before and behind a memory that nothing can read or write.
+/// The bytes before and after a memory that no code can read or write.
 pub const GUARD: u64 = 32 << 20;
 
-/// Mappings of one memory at most: the guard before it, its image, the rest that is in use, and the
-/// reservation with the guard behind.
+/// The most mappings of one memory: the guard before it, its image, the rest that is in use, and
+/// the reservation with the guard after it.
 const MAPPINGS: u64 = 4;
 
-/// Allocations of this size have a mapping of their own.
+/// Allocations of at least this size have a mapping of their own.
 const LARGE: u64 = 128 << 10;
 
-/// The part of `vm.max_map_count` for memories: stacks, threads, code and large allocations need
-/// the rest.
+/// The divisor of `vm.max_map_count` for memories. Stacks, threads, code and large allocations need
+/// the other half.
 const PART: u64 = 2;
 
-/// The room for memories of one node.
+/// The address space and the mappings for all memories of a node.
 #[derive(Debug)]
-pub struct Space {
+pub struct AddressSpace {
     bytes: Budget,
     mappings: Budget,
     refused: AtomicU64,
 }
 
-/// Something finite that is shared.
+/// A finite amount that stores share.
 #[derive(Debug)]
 struct Budget {
     limit: u64,
     used: AtomicU64,
 }
 
-/// Room that is taken; dropping it gives it back.
+/// A reserved part of the address space. Dropping it releases the part.
 #[derive(Debug)]
-pub struct Reserved {
-    space: Arc<Space>,
+pub struct Reservation {
+    space: Arc<AddressSpace>,
     bytes: u64,
     mappings: u64,
 }
 
-/// How much of the room is taken.
+/// The used part of a budget, and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Use {
+pub struct BudgetUsage {
     pub used: u64,
     pub limit: u64,
 }
 
-impl Use {
+impl BudgetUsage {
     pub fn left(self) -> u64 {
         self.limit.saturating_sub(self.used)
     }
 }
 
-/// Why no room could be taken.
+/// Why a reservation failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoSpace {
-    Bytes { memories: u64, asked: u64, space: Use },
-    Mappings { memories: u64, asked: u64, space: Use },
+pub enum AddressSpaceError {
+    Bytes { memories: u64, asked: u64, space: BudgetUsage },
+    Mappings { memories: u64, asked: u64, space: BudgetUsage },
 }
 
-impl std::error::Error for NoSpace {}
+impl std::error::Error for AddressSpaceError {}
 
-impl fmt::Display for NoSpace {
+impl fmt::Display for AddressSpaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoSpace::Bytes { memories, asked, space } => write!(
+            AddressSpaceError::Bytes { memories, asked, space } => write!(
                 f,
-                "{memories} memories would reserve {asked} bytes of address space, and {left} of {limit} are left: raise \
+                "{memories} memories need {asked} bytes of address space, but only {left} of {limit} are left: raise \
                  engine.addressSpace and the process's limit (`ulimit -v`), or remove a module",
                 left = space.left(),
                 limit = space.limit
             ),
-            NoSpace::Mappings { memories, asked, space } => write!(
+            AddressSpaceError::Mappings { memories, asked, space } => write!(
                 f,
-                "{memories} memories would take {asked} mappings, and {left} of {limit}, half of vm.max_map_count, are left: \
-                 raise that (`sysctl -w vm.max_map_count=..`) and start the host again, or remove a module",
+                "{memories} memories need {asked} mappings, but only {left} of {limit}, half of vm.max_map_count, are left: \
+                 raise vm.max_map_count (`sysctl -w vm.max_map_count=..`) and restart the host, or remove a module",
                 left = space.left(),
                 limit = space.limit
             ),
@@ -105,31 +105,36 @@ impl Budget {
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
     }
 
-    fn give_back(&self, amount: u64) {
+    fn release(&self, amount: u64) {
         self.used.fetch_sub(amount, Ordering::AcqRel);
     }
 
-    fn now(&self) -> Use {
-        Use { used: self.used.load(Ordering::Acquire), limit: self.limit }
+    fn usage(&self) -> BudgetUsage {
+        BudgetUsage { used: self.used.load(Ordering::Acquire), limit: self.limit }
     }
 }
 
-impl Space {
-    /// At most `bytes` of address space, and no more than the system allows.
-    pub fn new(bytes: u64) -> Space {
+impl AddressSpace {
+    /// A budget of at most `bytes` of address space, and no more than the system allows.
+    pub fn new(bytes: u64) -> AddressSpace {
         let process = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
         let mappings = fs::read_to_string("/proc/sys/vm/max_map_count");
         let mappings = mappings.ok().and_then(|text| text.trim().parse::<u64>().ok());
-        Space::with(bytes.min(process), mappings.map_or(u64::MAX, |most| most / PART))
+        AddressSpace::with(bytes.min(process), mappings.map_or(u64::MAX, |most| most / PART))
     }
 
-    fn with(bytes: u64, mappings: u64) -> Space {
-        Space { bytes: Budget::new(bytes), mappings: Budget::new(mappings), refused: AtomicU64::new(0) }
+    fn with(bytes: u64, mappings: u64) -> AddressSpace {
+        AddressSpace { bytes: Budget::new(bytes), mappings: Budget::new(mappings), refused: AtomicU64::new(0) }
     }
 
-    /// Takes the room of `stores` stores, each with this number of memories and this many other
-    /// bytes.
-    pub fn reserve(self: &Arc<Space>, stores: u64, memories: u64, other: u64) -> Result<Reserved, NoSpace> {
+    /// Reserves the address space of `stores` stores, each with `memories` memories and `other`
+    /// bytes of other allocations.
+    pub fn reserve(
+        self: &Arc<AddressSpace>,
+        stores: u64,
+        memories: u64,
+        other: u64,
+    ) -> Result<Reservation, AddressSpaceError> {
         let memories = memories.saturating_mul(stores);
         let bytes = memories.saturating_mul(RESERVATION + 2 * GUARD);
         let mappings = memories.saturating_mul(MAPPINGS).saturating_add((other / LARGE).saturating_mul(stores));
@@ -138,33 +143,33 @@ impl Space {
             Err(error)
         };
         if !self.bytes.take(bytes) {
-            return refused(NoSpace::Bytes { memories, asked: bytes, space: self.bytes.now() });
+            return refused(AddressSpaceError::Bytes { memories, asked: bytes, space: self.bytes.usage() });
         }
         if !self.mappings.take(mappings) {
-            self.bytes.give_back(bytes);
-            return refused(NoSpace::Mappings { memories, asked: mappings, space: self.mappings.now() });
+            self.bytes.release(bytes);
+            return refused(AddressSpaceError::Mappings { memories, asked: mappings, space: self.mappings.usage() });
         }
-        Ok(Reserved { space: self.clone(), bytes, mappings })
+        Ok(Reservation { space: self.clone(), bytes, mappings })
     }
 
-    pub fn bytes(&self) -> Use {
-        self.bytes.now()
+    pub fn bytes(&self) -> BudgetUsage {
+        self.bytes.usage()
     }
 
-    pub fn mappings(&self) -> Use {
-        self.mappings.now()
+    pub fn mappings(&self) -> BudgetUsage {
+        self.mappings.usage()
     }
 
-    /// How often there was no room.
+    /// The number of reservations that failed.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.space.bytes.give_back(self.bytes);
-        self.space.mappings.give_back(self.mappings);
+        self.space.bytes.release(self.bytes);
+        self.space.mappings.release(self.mappings);
     }
 }
 
@@ -175,12 +180,12 @@ mod tests {
     const MEMORY: u64 = RESERVATION + 2 * GUARD;
 
     #[test]
-    fn room_is_taken_up_to_the_limit_and_given_back() {
-        let space = Arc::new(Space::with(3 * MEMORY, 100));
+    fn stores_reserve_up_to_the_limit_and_release_their_part() {
+        let space = Arc::new(AddressSpace::with(3 * MEMORY, 100));
         let two = space.reserve(2, 1, 0).unwrap();
         assert_eq!((space.bytes().left(), space.mappings().left()), (MEMORY, 92));
         let error = space.reserve(1, 2, 0).unwrap_err();
-        assert_eq!(error, NoSpace::Bytes { memories: 2, asked: 2 * MEMORY, space: space.bytes() });
+        assert_eq!(error, AddressSpaceError::Bytes { memories: 2, asked: 2 * MEMORY, space: space.bytes() });
         assert!(error.to_string().contains("engine.addressSpace"), "{error}");
         let one = space.reserve(1, 1, 0).unwrap();
         assert_eq!((space.bytes().left(), space.refused()), (0, 1));
@@ -189,12 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn mappings_are_counted_too_and_a_refusal_takes_nothing() {
-        let space = Arc::new(Space::with(u64::MAX, 10));
+    fn mappings_have_a_limit_and_a_failed_reservation_reserves_nothing() {
+        let space = Arc::new(AddressSpace::with(u64::MAX, 10));
         let error = space.reserve(1, 3, 0).unwrap_err();
-        assert_eq!(error, NoSpace::Mappings { memories: 3, asked: 12, space: space.mappings() });
+        assert_eq!(error, AddressSpaceError::Mappings { memories: 3, asked: 12, space: space.mappings() });
         assert!(
-            error.to_string().contains("12 mappings, and 10 of 10") && error.to_string().contains("vm.max_map_count")
+            error.to_string().contains("12 mappings, but only 10 of 10")
+                && error.to_string().contains("vm.max_map_count")
         );
         assert!(space.reserve(1, 0, 11 * LARGE).is_err(), "large allocations count");
         assert!(space.reserve(u64::MAX, u64::MAX, u64::MAX).is_err(), "no number overflows");

@@ -1,4 +1,4 @@
-//! Failures of a disk on demand, for the tests of whatever writes files. Each thread has its own
+//! Simulates disk faults, for tests of code that writes files. Each thread has its own simulated
 //! disk.
 
 use std::cell::RefCell;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use super::step::Step;
 
-/// What is to go wrong.
+/// A fault of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The disk is full at this step, and has room again at the next.
+    /// The disk is full at this step and has room again at the next one.
     Full { at: usize },
-    /// The power goes at this step: nothing is written any more, and what was not synced is lost.
+    /// The power fails at this step: no later step writes, and data that was not synced is lost.
     PowerCut { at: usize },
 }
 
@@ -21,13 +21,13 @@ pub enum Fault {
 struct Disk {
     fault: Option<Fault>,
     steps: usize,
-    /// The file that is being written.
+    /// The file that the current write creates.
     current: PathBuf,
-    /// Files whose contents are in memory only.
+    /// Files whose contents are not synced.
     unsynced: Vec<PathBuf>,
-    /// Names that are in memory only, with what the disk still has under them.
+    /// Renames that are not synced, with the contents that the disk still has under each name.
     renamed: Vec<(PathBuf, Option<Vec<u8>>)>,
-    /// Folders that are in memory only.
+    /// Folders that are not synced.
     made: Vec<PathBuf>,
 }
 
@@ -35,15 +35,14 @@ thread_local! {
     static DISK: RefCell<Option<Disk>> = const { RefCell::new(None) };
 }
 
-/// Does something on a disk with a fault. Returns what it returned, and whether the fault came to
-/// pass.
+/// Runs `work` on a disk with a fault. Returns its result, and whether the fault occurred.
 pub fn with<T>(fault: Fault, work: impl FnOnce() -> T) -> (T, bool) {
     DISK.set(Some(Disk { fault: Some(fault), ..Disk::default() }));
     let done = work();
     let disk = DISK.take().unwrap();
     let (Fault::Full { at } | Fault::PowerCut { at }) = fault;
     let happened = disk.steps > at;
-    // At the latest it goes when everything is done.
+    // The power fails at the latest when the work is done.
     if let Fault::PowerCut { .. } = fault {
         disk.lose();
     }
@@ -51,8 +50,8 @@ pub fn with<T>(fault: Fault, work: impl FnOnce() -> T) -> (T, bool) {
 }
 
 impl Disk {
-    /// What the next start finds. Removals count as done: they are the worst for what was not
-    /// synced.
+    /// Leaves the files as the next start finds them. Removals count as synced, because that is the
+    /// worst case for data that was not.
     fn lose(self) {
         for file in self.unsynced {
             if file.exists() {
@@ -76,7 +75,7 @@ impl Disk {
         match self.fault {
             Some(Fault::Full { at }) if number == at => return Err(io::ErrorKind::StorageFull.into()),
             Some(Fault::PowerCut { at }) if number >= at => {
-                return Err(io::Error::other("the power is gone"));
+                return Err(io::Error::other("the power has failed"));
             }
             _ => {}
         }
@@ -90,7 +89,7 @@ impl Disk {
             Step::SyncFile => self.unsynced.retain(|file| file != path),
             Step::Rename => {
                 self.renamed.push((path.to_owned(), fs::read(path).ok()));
-                // The contents go with the name.
+                // The unsynced contents now have the new name.
                 let contents = self.unsynced.iter_mut().filter(|file| **file == self.current);
                 contents.for_each(|file| path.clone_into(file));
             }
@@ -103,7 +102,7 @@ impl Disk {
     }
 }
 
-/// Fails when it is to.
+/// Counts a step, and fails it when the fault says so.
 pub fn step(step: Step, path: &Path) -> io::Result<()> {
     DISK.with_borrow_mut(|disk| disk.as_mut().map_or(Ok(()), |disk| disk.step(step, path)))
 }

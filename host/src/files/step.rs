@@ -1,11 +1,11 @@
-//! The steps of writing a file. A test can make each of them fail.
+//! The steps of a write. A test can make each of them fail.
 
 #[cfg(not(test))]
 use std::io;
 #[cfg(not(test))]
 use std::path::Path;
 
-/// A step of writing.
+/// A step of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     MakeFolder,
@@ -16,7 +16,7 @@ pub enum Step {
     SyncFolder,
 }
 
-/// Called before each step.
+/// Runs before each step. Does nothing outside tests.
 #[cfg(not(test))]
 #[inline]
 pub fn step(_: Step, _: &Path) -> io::Result<()> {

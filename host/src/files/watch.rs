@@ -1,4 +1,4 @@
-//! Noticing that files change. Events tell only that it is time to look.
+//! Notifies when files may have changed. An event only means that it is time to look at the files.
 
 use std::io;
 use std::time::Duration;
@@ -6,38 +6,38 @@ use std::time::Duration;
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, recommended_watcher};
 use tokio::sync::mpsc;
 
-/// Watches the folders that it is given and sends a message when something in them may have
-/// changed. One message that waits stands for all.
+/// Creates a watcher that sends a message when something in its folders may have changed. One
+/// message that waits in the channel stands for all changes so far.
 ///
-/// Does not use `notify-debouncer-full`, whose cost for each folder grows with the number of folders.
+/// It does not use `notify-debouncer-full`, whose cost per folder grows with the number of folders.
 pub fn watcher(happened: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
     recommended_watcher(move |event: notify::Result<Event>| match event {
-        // Looking is no change.
+        // Reading a file does not change it.
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
         event => {
-            // A folder that is removed while it is watched is a change like any other.
+            // The removal of a watched folder is a change, not an error.
             if let Err(error) = event
-                && !is_gone(&error)
+                && !is_removed(&error)
             {
-                tracing::warn!(%error, "a change of files may have been missed");
+                tracing::warn!(%error, "the file watcher reported an error and may have missed a change");
             }
             let _ = happened.try_send(());
         }
     })
 }
 
-/// Waits for a message, then as long as `debounce` for others that belong to it. `None` when there
-/// is no watcher any more.
-pub async fn settled(happened: &mut mpsc::Receiver<()>, debounce: Duration) -> Option<()> {
+/// Waits for a message, then for `debounce`, so that one return covers changes that belong
+/// together. `None` when the watcher was dropped.
+pub async fn next_change(happened: &mut mpsc::Receiver<()>, debounce: Duration) -> Option<()> {
     happened.recv().await?;
     tokio::time::sleep(debounce).await;
-    // The look that follows finds what happened so far.
+    // The caller now looks at the files and sees every change so far.
     while happened.try_recv().is_ok() {}
     Some(())
 }
 
-/// Whether something could not be watched only because it does not exist any more.
-pub fn is_gone(error: &notify::Error) -> bool {
+/// Whether a path could not be watched only because it no longer exists.
+pub fn is_removed(error: &notify::Error) -> bool {
     match &error.kind {
         ErrorKind::PathNotFound | ErrorKind::WatchNotFound => true,
         ErrorKind::Io(error) => error.kind() == io::ErrorKind::NotFound,

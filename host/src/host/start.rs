@@ -19,7 +19,7 @@ use crate::engine::{Cache, Compiler, Engine};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
 use crate::ports::{LateReloads, Ports};
-use crate::registry::{Loader, Manifest, Placing, Roster};
+use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
 use crate::triggers::http::Settings;
 use crate::worker::{Thread, Worker};
@@ -62,8 +62,8 @@ impl Built {
         let Host { config, http, admin, compiler, probe, progress, lost_lines, places, peers } = host;
         let address = |listener: &Listener| listener.address().map_err(StartError::Worker);
         let (http_address, admin_address) = (address(&http)?, address(&admin)?);
-        let (brokers, placing) = places.unzip();
-        let (loader, linker) = loader(&config, compiler, placing.unwrap_or(Manifest::places))?;
+        let (brokers, placement) = places.unzip();
+        let (loader, linker) = loader(&config, compiler, placement.unwrap_or(Manifest::places))?;
         let (workers, others) = threads(config.workers, brokers)?;
         let node = Arc::new(NodeFacts {
             id: config.node.id.clone(),
@@ -193,7 +193,7 @@ fn places_of(workers: &[Worker], others: &[Thread]) -> Places {
 pub(super) fn loader(
     config: &Config,
     compiler: PathBuf,
-    placing: Placing,
+    places_of: PlacesOf,
 ) -> Result<(Loader, GuestLinker), StartError> {
     let engine_error = |error| StartError::Engine(format!("{error:#}"));
     let loader = Loader {
@@ -207,7 +207,7 @@ pub(super) fn loader(
         },
         settings: config.engine.clone(),
         test_routes: opens_test_routes(&config.environment),
-        placing,
+        places_of,
         refused: Counter::default(),
     };
     let linker = isolate::linker(&loader.engine).map_err(engine_error)?;

@@ -1,4 +1,4 @@
-//! How a prepared instance gets to the supervisor of its slot.
+//! The message that hands a prepared instance to the supervisor of its slot.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use super::deployment::Deployment;
 use super::instance::Instance;
 use super::program::Program;
 
-/// An instance that has been prepared, for the supervisor of its slot to take over.
+/// A prepared instance that the supervisor of the slot is to adopt.
 pub struct Adoption {
     pub instance: Instance,
     pub deployment: Arc<Deployment>,
     pub program: Arc<Program>,
-    /// See [`Mailbox::hand_over`](super::mailbox::Mailbox::hand_over).
+    /// The era that [`Mailbox::hand_over`](super::mailbox::Mailbox::hand_over) began.
     pub era: u64,
-    /// Told of the one that it follows, which drains.
+    /// Receives the instance that this one replaces, which drains.
     pub old: oneshot::Sender<Option<Instance>>,
 }

@@ -1,4 +1,4 @@
-//! Between the plain data of `call` and the generated types.
+//! Converts between the plain data of `call` and the types generated from `wit/`.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl From<&Origin> for wit::Origin {
     }
 }
 
-/// The record of a call that starts now and has so much time left.
+/// Returns the record of a call that starts now and has the time `left` until its deadline.
 pub fn call(call: Call, left: Duration) -> wit::Call {
     let context = &call.context;
     wit::Call {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_and_nodes_reach_the_guest() {
+    fn extra_facts_and_nodes_reach_the_guest() {
         let origin = Origin::Guest { module: "m".into(), isolate: IsolateId::Worker(1), node: Some("n-2".into()) };
         let deadline = Deadline::AfterStart(Duration::from_secs(1));
         let route = Route { deployment: 0, handler: "h".into(), text: "POST h".into() };
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_of_a_guest_reach_the_host() {
+    fn extra_facts_of_a_guest_reach_the_host() {
         let payload = Some(wit::Payload::Text("new".into()));
         let Outcome::Pass(passed) = wit::Outcome::Pass(wit::Passed { payload, extra: extra() }).into() else {
             panic!()
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_keeps_its_kind_and_its_name() {
+    fn every_target_and_group_keeps_its_kind_and_its_name() {
         let text = || "t".to_owned();
         let targets = [
             (wit::Target::Any, Target::Any),

@@ -1,9 +1,9 @@
-//! The processor time of calls, counted in epoch ticks and charged to the call that runs at the
-//! tick.
+//! Measures the processor time of calls in epoch ticks. Each tick is charged to the call that runs
+//! at the tick.
 //!
-//! Guests look at the epoch, host functions do not. So the first tick after a host function that
-//! took long stands for all that went by in it. What else can pass unseen is not the call's: time
-//! of other tasks of the thread, and time in which the thread did not run at all.
+//! Guests see ticks, host functions do not. So the first tick after a long host function stands for
+//! all ticks that passed in that function. Two other kinds of time pass between ticks and are not
+//! charged: time of other tasks on the thread, and time in which the thread did not run.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,17 +15,18 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::GuestTaskId;
 use wasmtime::{StoreContextMut, UpdateDeadline};
 
-use crate::engine::Ticks;
+use crate::engine::TickCounter;
 
 thread_local! {
-    /// The tick at which the instance that runs on this thread got its turn.
+    /// The tick at which the turn of the instance that runs on this thread began.
     static TURN: Cell<Option<u64>> = const { Cell::new(None) };
-    /// The thread's processor time when a call was charged last.
+    /// The thread's processor time at the last charge.
     static CHARGED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// Runs what runs guests, so that a call is charged no more than went by since it got its turn.
-pub async fn in_turns<F: Future>(ticks: Ticks, run: F) -> F::Output {
+/// Runs a future that drives guests, and records when each of its turns begins, so that no call is
+/// charged for time before its turn.
+pub async fn metered<F: Future>(ticks: TickCounter, run: F) -> F::Output {
     let mut run = pin!(run);
     poll_fn(|cx| {
         TURN.set(Some(ticks.now()));
@@ -36,32 +37,33 @@ pub async fn in_turns<F: Future>(ticks: Ticks, run: F) -> F::Output {
     .await
 }
 
-/// The processor time that this thread has used.
+/// Returns the processor time that this thread has used.
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
     Duration::new(seconds.unwrap_or_default(), nanoseconds.unwrap_or_default())
 }
 
-/// What the calls of one instance have used.
+/// The processor time that the calls of one instance have used.
 #[derive(Debug)]
-pub struct Cpu {
+pub struct CpuMeter {
     budget: u32,
     tick: Duration,
-    ticks: Ticks,
+    ticks: TickCounter,
     clock: fn() -> Duration,
     used: HashMap<Option<GuestTaskId>, u32>,
     exceeded: bool,
 }
 
-impl Cpu {
-    /// `budget` is rounded up to whole ticks, plus the one that is under way when a call starts.
-    pub fn new(budget: Duration, tick: Duration, ticks: Ticks) -> Cpu {
+impl CpuMeter {
+    /// Rounds `budget` up to whole ticks and adds one for the tick that has begun when a call
+    /// starts.
+    pub fn new(budget: Duration, tick: Duration, ticks: TickCounter) -> CpuMeter {
         let most = whole(budget, tick).saturating_add(1);
-        Cpu { budget: most, tick, ticks, clock: thread_time, used: HashMap::new(), exceeded: false }
+        CpuMeter { budget: most, tick, ticks, clock: thread_time, used: HashMap::new(), exceeded: false }
     }
 
-    /// Whether some call used up its budget, so that the instance was interrupted.
+    /// Whether a call exceeded its budget, so that the meter interrupted the instance.
     pub fn exceeded(&self) -> bool {
         self.exceeded
     }
@@ -72,8 +74,8 @@ impl Cpu {
         }
     }
 
-    /// Ticks since the turn began, and no more than the thread has computed since it was looked at
-    /// last.
+    /// Returns the ticks since the turn began, but no more than the thread has computed since the
+    /// last charge, and at least one.
     fn passed(&self) -> u32 {
         let now = (self.clock)();
         let computed = whole(now.saturating_sub(CHARGED.replace(now)), self.tick);
@@ -97,12 +99,13 @@ fn whole(time: Duration, tick: Duration) -> u32 {
     u32::try_from(time.as_nanos().div_ceil(tick.as_nanos().max(1))).unwrap_or(u32::MAX)
 }
 
-/// Charges every call of a store, and gives other tasks of the thread their turn at each tick.
-pub fn charge_calls<T: 'static>(store: &mut wasmtime::Store<T>, cpu: fn(&mut T) -> &mut Cpu) {
+/// Charges every call of a store, and makes the guest yield to the other tasks of the thread at
+/// each tick.
+pub fn charge_calls<T: 'static>(store: &mut wasmtime::Store<T>, cpu: fn(&mut T) -> &mut CpuMeter) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut cx: StoreContextMut<'_, T>| {
-        // The last one is the call that the host made; those before it are of components within the
-        // component.
+        // The last task of the stack is the host's call. The others are calls between components
+        // within the component.
         let task = cx.async_call_stack().ok().and_then(Iterator::last);
         Ok(cpu(cx.data_mut()).charge(task))
     });
@@ -114,12 +117,12 @@ mod tests {
 
     thread_local! {
         static TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-        /// How long each call of the host takes of that.
+        /// The ticks, of a millisecond each, that pass in each call of the host function.
         static EACH: Cell<u32> = const { Cell::new(1) };
     }
 
-    /// A component of two: `run` of the outer one calls `spin` of the inner one, which lets `n`
-    /// ticks pass.
+    /// A component with two components in it: `run` of the outer one calls `spin` of the inner one,
+    /// which lets `n` ticks pass.
     fn composed(of_type: &str, inner: &str) -> Vec<u8> {
         let text = format!(
             r#"(component
@@ -159,14 +162,14 @@ mod tests {
         wat::parse_str(text).unwrap()
     }
 
-    /// Runs a call of `ticks` ticks with a budget of ten; whether it ended, and that nobody but it
-    /// was charged.
+    /// Runs a call of `ticks` ticks with a budget of ten and returns whether it ended within the
+    /// budget. Asserts that only this call was charged.
     async fn runs(component: &[u8], ticks: u32) -> bool {
-        // Its own ticks are far away.
+        // The engine itself never ticks during the test.
         let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX).unwrap();
         let mut linker = wasmtime::component::Linker::new(engine.wasmtime());
         let counted = engine.ticks().clone();
-        let tick = move |cx: StoreContextMut<'_, Cpu>, ()| {
+        let tick = move |cx: StoreContextMut<'_, CpuMeter>, ()| {
             cx.engine().increment_epoch();
             (0..EACH.get()).for_each(|_| counted.advance());
             TIME.set(TIME.get() + Duration::from_millis(EACH.get().into()));
@@ -174,8 +177,8 @@ mod tests {
         };
         linker.root().func_wrap("tick", tick).unwrap();
         let component = wasmtime::component::Component::new(engine.wasmtime(), component).unwrap();
-        let cpu = Cpu::new(Duration::from_millis(9), Duration::from_millis(1), engine.ticks().clone());
-        let cpu = Cpu { clock: || TIME.get(), ..cpu };
+        let cpu = CpuMeter::new(Duration::from_millis(9), Duration::from_millis(1), engine.ticks().clone());
+        let cpu = CpuMeter { clock: || TIME.get(), ..cpu };
         let mut store = wasmtime::Store::new(engine.wasmtime(), cpu);
         charge_calls(&mut store, |cpu| cpu);
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
@@ -186,15 +189,15 @@ mod tests {
             task = Some(call.task());
             run.finish_call_concurrent(accessor, call).await
         });
-        let ended = in_turns(engine.ticks().clone(), run).await.and_then(|ended| ended);
+        let ended = metered(engine.ticks().clone(), run).await.and_then(|ended| ended);
         let cpu = store.data();
         assert_eq!(ended.is_err(), cpu.exceeded(), "{ended:?}");
-        assert_eq!(cpu.used.keys().collect::<Vec<_>>(), [&task], "the host's call alone is charged");
+        assert_eq!(cpu.used.keys().collect::<Vec<_>>(), [&task], "only the host's call is charged");
         ended.is_ok()
     }
 
     #[tokio::test]
-    async fn the_call_of_the_host_pays_for_components_within_the_component() {
+    async fn the_hosts_call_is_charged_for_components_within_the_component() {
         for (of_type, inner) in [("", "\"block\""), ("async", "\"start\") async (callback (core func $i \"callback\")")]
         {
             let component = composed(of_type, inner);
@@ -206,7 +209,7 @@ mod tests {
     const BLOCKS: (&str, &str) = ("", "\"block\"");
 
     #[tokio::test]
-    async fn a_host_function_is_charged_with_all_that_went_by_in_it() {
+    async fn a_call_is_charged_for_every_tick_that_passes_in_a_host_function() {
         let component = composed(BLOCKS.0, BLOCKS.1);
         EACH.set(5);
         assert!(runs(&component, 2).await, "at most ten of ten");
@@ -214,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn what_others_computed_and_waiting_are_not_charged() {
-        let ticks = Ticks::default();
-        let mut cpu = Cpu::new(Duration::from_millis(100), Duration::from_millis(10), ticks.clone());
+    fn time_of_other_tasks_and_time_spent_waiting_are_not_charged() {
+        let ticks = TickCounter::default();
+        let mut cpu = CpuMeter::new(Duration::from_millis(100), Duration::from_millis(10), ticks.clone());
         cpu.clock = || TIME.get();
         let mut charged = |turn: Option<u64>, passed: u64, computed: u64| {
             TURN.set(turn.map(|ago| ticks.now().saturating_sub(ago)));
@@ -230,7 +233,7 @@ mod tests {
         assert_eq!(charged(Some(0), 1, 10), 1);
         assert_eq!(charged(Some(0), 4, 40), 4, "a host function took long");
         assert_eq!(charged(Some(0), 4, 9), 1, "the thread did not run");
-        assert_eq!(charged(Some(0), 1, 500), 1, "others computed before its turn");
-        assert_eq!(charged(None, 4, 40), 1, "nobody knows when its turn began");
+        assert_eq!(charged(Some(0), 1, 500), 1, "other tasks computed before its turn");
+        assert_eq!(charged(None, 4, 40), 1, "the start of its turn is unknown");
     }
 }

@@ -1,4 +1,4 @@
-//! One generation in one isolate: what is looked up there for every call.
+//! One generation in one isolate: the data that every call there needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +9,16 @@ use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
 use crate::registry::{Generation, Router};
 
-/// A program with the router that one slot serves it with.
+/// A generation with the router, routes and log that one slot serves it with.
 pub struct Deployment {
-    /// Tells its routes from those of another one.
+    /// Identifies the deployment that a call's route belongs to.
     number: u64,
     pub generation: Arc<Generation>,
-    /// A copy of its own, so that workers share no line that is written per call.
+    /// A copy per slot, so that workers share no cache line that they write per call.
     pub router: Router,
-    /// One for all its instances, so that they share the rate.
+    /// Shared by all instances, so that they share `limits.logRate`.
     pub log: Log,
-    /// Calls that have ended badly here: see [`Deployment::failures`].
+    /// See [`Deployment::failures`].
     pub(super) failed: Arc<AtomicU64>,
     routes: Vec<Arc<Route>>,
 }
@@ -38,18 +38,20 @@ impl Deployment {
         }
     }
 
-    /// How many calls have crashed, were late or ended with a status of 500 and above.
+    /// The number of calls that crashed, timed out or ended with a status of 500 or above.
     pub fn failures(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// The route at an index of the manifest.
+    /// The route at this index of the manifest.
     pub fn route(&self, index: usize) -> Option<Arc<Route>> {
         self.routes.get(index).cloned()
     }
 
-    /// What a call means here, which may have been made for another generation: the route of the same method and path, or of
-    /// the broadcast of the same name. What is gone is not found, and what was closed meanwhile is closed to a client that waited.
+    /// Returns the route that a call runs here. A call that waited during a swap names a route of
+    /// the previous generation: it runs the route with the same method and path, or of the
+    /// broadcast with the same name. Fails when this generation does not have that route, or does
+    /// not admit the call to it.
     pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
         if call.route.deployment == self.number {
             return Ok(call.route.clone());
@@ -63,14 +65,14 @@ impl Deployment {
         match found {
             Some((access, route)) => match access.admits(call.trigger.kind()) {
                 Ok(()) => Ok(route),
-                Err(closed) => Err(CallError::Forbidden(format!("`{text}` of {module}: {closed}"))),
+                Err(denied) => Err(CallError::Forbidden(format!("`{text}` of {module}: {denied}"))),
             },
-            None => Err(CallError::NotFound(format!("{module} has no `{text}` any more"))),
+            None => Err(CallError::NotFound(format!("{module} no longer has `{text}`"))),
         }
     }
 }
 
-/// The log of a generation's instances, with its limits.
+/// Creates the log of a generation's instances, with its limits.
 pub fn log(generation: &Generation, isolate: IsolateId, stats: &Stats) -> Log {
     let Limits { log_line, log_rate, .. } = generation.limits;
     let dropped = stats.dropped_lines.clone();

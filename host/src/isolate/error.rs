@@ -1,39 +1,39 @@
-//! How an instance ends, and why its state does not go over.
+//! The errors of this part: how an instance ends, and why a swap cannot hand its state over.
 
 use std::time::Duration;
 
 use crate::call::Fault;
-use crate::engine::NoSpace;
+use crate::engine::AddressSpaceError;
 
 /// How an instance ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum End {
-    /// It was told to, and its calls are done.
-    #[error("it was drained")]
+    /// The supervisor drained it, and its calls have ended.
+    #[error("the instance was drained")]
     Drained,
-    /// Its store is gone.
+    /// Its store failed.
     #[error(transparent)]
     Crashed(#[from] Crash),
 }
 
-/// Why a store is gone. The first line of the message is the reason, a backtrace may follow.
+/// Why a store failed. The first line of the message is the reason; a backtrace may follow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Crash {
     #[error(transparent)]
-    NoSpace(#[from] NoSpace),
-    #[error("instantiating took longer than limits.startup")]
+    NoAddressSpace(#[from] AddressSpaceError),
+    #[error("the instance took longer than limits.startup to instantiate")]
     SlowInstantiation,
     #[error("startups took longer than limits.startup, {0:?}")]
     SlowStartups(Duration),
     #[error("startup `{name}` failed: {why}")]
     StartupFailed { name: String, why: String },
-    #[error("startup `{0}` was cut off")]
-    StartupCutOff(String),
+    #[error("startup `{0}` ended without an outcome")]
+    StartupWithoutOutcome(String),
     /// The guest trapped, exited or reached a limit of its store.
     #[error("{0}")]
     Trap(String),
-    #[error("the guest answered nothing past a deadline")]
-    Silent,
+    #[error("the guest stopped responding after a deadline")]
+    Unresponsive,
     #[error("the host panicked: {0}")]
     HostPanic(String),
 }
@@ -41,14 +41,14 @@ pub enum Crash {
 impl Crash {
     pub fn fault(&self) -> Fault {
         match self {
-            Crash::NoSpace(_) => Fault::Operator,
+            Crash::NoAddressSpace(_) => Fault::Operator,
             Crash::HostPanic(_) => Fault::Host,
             Crash::SlowInstantiation
             | Crash::SlowStartups(_)
             | Crash::StartupFailed { .. }
-            | Crash::StartupCutOff(_)
+            | Crash::StartupWithoutOutcome(_)
             | Crash::Trap(_)
-            | Crash::Silent => Fault::Guest,
+            | Crash::Unresponsive => Fault::Guest,
         }
     }
 
@@ -67,10 +67,10 @@ impl End {
     }
 }
 
-/// Why the state of an instance does not go over to the next one.
+/// Why a swap cannot hand the state of an instance over to the next one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
-    /// The guest's `save` or `load` returned an error, in its words.
+    /// The guest's `save` or `load` returned this error.
     #[error("{0}")]
     Guest(String),
     #[error("the instance ended while it saved its state")]

@@ -1,4 +1,5 @@
-//! Notices a thread that stands still in host code: nothing that runs on it can say so.
+//! Detects a thread that host code blocks. Tasks on that thread cannot report it, so another
+//! thread does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,20 +7,21 @@ use std::time::{Duration, Instant};
 
 use super::Isolate;
 
-/// Whether an isolate's thread answers.
+/// Whether the thread of an isolate still runs tasks.
 #[derive(Debug, Default)]
 pub struct Heartbeat {
     blocked: AtomicBool,
 }
 
 impl Heartbeat {
-    /// Whether it has answered nothing for `isolate.blockedAfter`.
+    /// Whether the thread has run no task for `isolate.blockedAfter`.
     pub fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
     }
 }
 
-/// Reports the isolate's thread when it is blocked, and when it goes on. Runs on another thread, and ends with that one.
+/// Reports when the thread of the isolate is blocked, and when it continues. Runs on another thread
+/// and returns when the runtime of the isolate ends.
 pub async fn watch(isolate: Arc<Isolate>, after: Duration) {
     let id = isolate.id;
     loop {
@@ -31,11 +33,11 @@ pub async fn watch(isolate: Arc<Isolate>, after: Duration) {
                 isolate.heartbeat.blocked.store(true, Ordering::Relaxed);
                 tracing::error!(
                     isolate = %id,
-                    "the thread has done nothing for {after:?} (isolate.blockedAfter): host code blocks it, and its connections and modules wait"
+                    "host code has blocked the thread for {after:?} (isolate.blockedAfter): its connections and modules wait"
                 );
                 let answered = beat.await;
                 isolate.heartbeat.blocked.store(false, Ordering::Relaxed);
-                tracing::warn!(isolate = %id, "the thread goes on after {:?}", asked.elapsed());
+                tracing::warn!(isolate = %id, "the thread continues after {:?}", asked.elapsed());
                 answered
             }
         };

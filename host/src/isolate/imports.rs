@@ -1,4 +1,4 @@
-//! What guests import: each interface in the file of its name, and the one list of all that is linked.
+//! The imports of guests. Each interface has a file of its name; [`linker`] links all of them.
 
 mod broadcast;
 mod config;
@@ -17,9 +17,9 @@ use crate::bindings::fanfare::module as wit;
 use crate::call::CallError;
 use crate::engine::Engine;
 
-/// Everything a component can be linked with. Interfaces of WASI that would reach outside are linked with
-/// nothing behind them: no file, no socket, no variable, no server; their functions answer `access-denied`, or
-/// `HTTP-request-denied`.
+/// Returns a linker with every import that the host implements. WASI interfaces that would reach
+/// outside are linked without access: there are no files, sockets, variables or servers, and their
+/// functions return `access-denied` or `HTTP-request-denied`.
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.wasmtime());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -38,8 +38,9 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 
 impl wit::types::Host for State {}
 
-/// A future for the guest, holding one of the places for imports that wait. Fails, which is a trap, when
-/// the guest holds as many handles as it may.
+/// Starts an import that waits and returns its future to the guest. The import occupies one of the
+/// `limits.background` places until it resolves. An error traps: the guest owns as many handles as
+/// it may.
 fn waiting<F, V, W>(
     mut access: Access<'_, State, HasSelf<State>>,
     start: impl FnOnce(&Arc<Guest>) -> F,
@@ -64,8 +65,8 @@ where
     })
 }
 
-/// The same for the blocking twins. The instance takes nothing else meanwhile, which is noted in the
-/// call, so that nothing below it waits for this instance.
+/// Runs the blocking twin of an import that waits. The instance runs nothing else meanwhile, so the
+/// call is marked as exclusive: calls that it causes must not wait for this instance.
 async fn blocking<F, V>(
     guest: &Arc<Guest>,
     caller: Option<u64>,
@@ -88,7 +89,7 @@ where
 
 fn too_many(guest: &Guest) -> CallError {
     CallError::Overloaded(format!(
-        "{} imports of {} wait already: limits.background allows no more",
+        "{} imports of {} already wait: limits.background allows no more",
         guest.generation.limits.background, guest.generation.module
     ))
 }

@@ -1,12 +1,12 @@
-//! What a store has taken of memory and tables, against its limits.
+//! Enforces `limits.memory` and `limits.tables` on a store.
 
 use wasmtime::ResourceLimiter;
 
 use crate::config::Limits;
 
-/// What a store has taken of memory and tables, and what it was refused.
+/// The memory and tables that a store uses, and the limit that it has reached.
 #[derive(Debug)]
-pub struct Taken {
+pub struct StoreUsage {
     memory: usize,
     memory_limit: usize,
     tables: usize,
@@ -14,16 +14,16 @@ pub struct Taken {
     refused: Option<StoreLimit>,
 }
 
-/// A limit of `limits` that a store refuses to grow beyond.
+/// A limit beyond which a store does not grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreLimit {
     Memory,
     Tables,
 }
 
-impl Taken {
-    pub fn new(limits: &Limits) -> Taken {
-        Taken {
+impl StoreUsage {
+    pub fn new(limits: &Limits) -> StoreUsage {
+        StoreUsage {
             memory: 0,
             memory_limit: usize::try_from(limits.memory).unwrap_or(usize::MAX),
             tables: 0,
@@ -32,18 +32,18 @@ impl Taken {
         }
     }
 
-    /// The limit that was reached, if one was: often the reason of the trap that follows.
+    /// The limit that refused growth, if one did. It is often the cause of the trap that follows.
     pub fn refused(&self) -> Option<StoreLimit> {
         self.refused
     }
 
-    /// Bytes of all linear memories together.
+    /// The bytes of all linear memories together.
     pub fn memory(&self) -> usize {
         self.memory
     }
 }
 
-impl ResourceLimiter for Taken {
+impl ResourceLimiter for StoreUsage {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         if total > self.memory_limit {
@@ -69,26 +69,26 @@ impl ResourceLimiter for Taken {
 mod tests {
     use super::*;
 
-    fn taken() -> Taken {
-        Taken::new(&Limits { memory: 100, tables: 10, ..Limits::default() })
+    fn usage() -> StoreUsage {
+        StoreUsage::new(&Limits { memory: 100, tables: 10, ..Limits::default() })
     }
 
     #[test]
     fn all_memories_count_together() {
-        let mut taken = taken();
-        assert!(taken.memory_growing(0, 60, None).unwrap());
-        assert!(taken.memory_growing(0, 30, None).unwrap());
-        assert!(taken.memory_growing(30, 40, None).unwrap());
-        assert_eq!((taken.memory(), taken.refused()), (100, None));
-        assert!(!taken.memory_growing(40, 41, None).unwrap());
-        assert_eq!((taken.memory(), taken.refused()), (100, Some(StoreLimit::Memory)));
+        let mut usage = usage();
+        assert!(usage.memory_growing(0, 60, None).unwrap());
+        assert!(usage.memory_growing(0, 30, None).unwrap());
+        assert!(usage.memory_growing(30, 40, None).unwrap());
+        assert_eq!((usage.memory(), usage.refused()), (100, None));
+        assert!(!usage.memory_growing(40, 41, None).unwrap());
+        assert_eq!((usage.memory(), usage.refused()), (100, Some(StoreLimit::Memory)));
     }
 
     #[test]
     fn all_tables_count_together() {
-        let mut taken = taken();
-        assert!(taken.table_growing(0, 6, None).unwrap() && taken.table_growing(0, 4, None).unwrap());
-        assert!(!taken.table_growing(0, 1, None).unwrap());
-        assert_eq!(taken.refused(), Some(StoreLimit::Tables));
+        let mut usage = usage();
+        assert!(usage.table_growing(0, 6, None).unwrap() && usage.table_growing(0, 4, None).unwrap());
+        assert!(!usage.table_growing(0, 1, None).unwrap());
+        assert_eq!(usage.refused(), Some(StoreLimit::Tables));
     }
 }

@@ -1,4 +1,5 @@
-//! What a guest prints and logs, as lines of the host's log: capped, escaped and rated.
+//! Writes the output and the log of a guest to the host's log. Lines are cut at `limits.logLine`,
+//! escaped, and limited to `limits.logRate` a second.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-use super::running::Running;
+use super::running_calls::RunningCalls;
 use crate::call::text::escaped;
 use crate::call::{IsolateId, Trace};
 
@@ -23,7 +24,7 @@ pub enum Level {
     Error,
 }
 
-/// The log of one instance.
+/// The log of a module in one isolate.
 #[derive(Clone)]
 pub struct Log {
     inner: Arc<Inner>,
@@ -33,9 +34,9 @@ struct Inner {
     module: Arc<str>,
     generation: String,
     isolate: IsolateId,
-    /// Bytes of one line.
+    /// The most bytes of a line.
     line: usize,
-    /// Lines a second.
+    /// The most lines a second.
     rate: u32,
     window: Mutex<Window>,
     dropped: prometheus_client::metrics::counter::Counter,
@@ -61,12 +62,14 @@ impl Log {
         Log { inner: Arc::new(Inner { module, generation, isolate, line: line as usize, rate, window, dropped }) }
     }
 
-    /// Whether one more line is within the rate; else it is counted as dropped.
+    /// Counts one more line and returns whether it is within the rate. A line over the rate counts
+    /// as dropped.
     pub fn admits(&self) -> bool {
         matches!(self.inner.admit(), Admitted::Yes { .. })
     }
 
-    /// One line. Over the rate it is counted and dropped; the next second tells how many were.
+    /// Writes a line. Over the rate the line is dropped and counted, and the first line of the next
+    /// second reports the number.
     pub fn line(&self, level: Level, stream: &str, trace: Option<Trace>, message: &str, fields: &[(String, String)]) {
         let Inner { module, generation, isolate, .. } = &*self.inner;
         let missed = match self.inner.admit() {
@@ -74,7 +77,7 @@ impl Log {
             Admitted::Yes { missed } => missed,
         };
         if missed > 0 {
-            tracing::warn!(target: "guest", %module, %generation, %isolate, dropped = missed, "lines over limits.logRate were dropped");
+            tracing::warn!(target: "guest", %module, %generation, %isolate, dropped = missed, "dropped lines over limits.logRate");
         }
         let fields = fields.iter().flat_map(|(name, value)| [" ", name, "=", value]);
         let text = escaped(std::iter::once(message).chain(fields), self.inner.line);
@@ -122,14 +125,14 @@ impl Inner {
 #[derive(Clone)]
 pub struct Output {
     log: Log,
-    running: Arc<Running>,
+    running: Arc<RunningCalls>,
     level: Level,
     stream: &'static str,
     partial: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Output {
-    pub fn new(log: Log, running: Arc<Running>, level: Level, stream: &'static str) -> Output {
+    pub fn new(log: Log, running: Arc<RunningCalls>, level: Level, stream: &'static str) -> Output {
         Output { log, running, level, stream, partial: Arc::default() }
     }
 
@@ -137,7 +140,7 @@ impl Output {
         let mut partial = self.partial.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let ends = piece.ends_with(b"\n");
-            // One more than fits, so that the cut shows.
+            // One byte more than a line, so that the cut is marked.
             let room = (self.log.inner.line + 1).saturating_sub(partial.len());
             let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
             partial.extend(piece.iter().take(room));
@@ -156,7 +159,7 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // The last clone: what stands without a line break is a line too.
+        // The last clone writes the rest without a line break as a line.
         if Arc::strong_count(&self.partial) == 1 {
             let mut partial = self.partial.lock();
             if !partial.is_empty() {
@@ -223,11 +226,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_without_a_line_break_takes_no_more_than_a_line() {
+    fn text_without_a_line_break_uses_no_more_memory_than_a_line() {
         let log = Log::new("m".into(), "g", IsolateId::Master, 4, 1, Default::default());
         let output = Output::new(
             log,
-            Arc::new(Running::new(Arc::new(Stats::new("m".into(), IsolateId::Master)), Arc::default())),
+            Arc::new(RunningCalls::new(Arc::new(Stats::new("m".into(), IsolateId::Master)), Arc::default())),
             Level::Info,
             "stdout",
         );

@@ -1,4 +1,5 @@
-//! Where calls wait for an instance. It outlives instances: what has not started is not lost with one.
+//! The queue of calls that wait for an instance. It outlives the instances of its slot, so that a
+//! crash loses no call that has not started.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,26 +16,28 @@ use crate::config::Limits;
 #[cfg(test)]
 mod tests;
 
-/// A call and whoever waits for its end.
+/// A call in the mailbox, with the channel to the caller that waits for it.
 #[derive(Debug)]
-pub struct Queued {
+pub struct QueuedCall {
     pub call: Call,
-    /// `None` for calls that nobody waits for.
+    /// `None` when no caller waits.
     pub reply: Option<oneshot::Sender<CallResult>>,
-    /// Set when it is taken: whether it counts against `limits.nested` in place of `limits.concurrency`.
+    /// Whether the call counts against `limits.nested` instead of `limits.concurrency`. Set when
+    /// an instance takes the call.
     pub nested: bool,
-    /// See [`Call::weight`]. 0 until it is needed, which it is not for a call that waits alone.
+    /// The bytes of [`Call::weight`]. 0 until it is computed, which a call that waits alone does
+    /// not need.
     weight: u64,
 }
 
-impl Queued {
-    pub fn new(call: Call, reply: Option<oneshot::Sender<CallResult>>) -> Queued {
-        Queued::weighed(call, reply, 0)
+impl QueuedCall {
+    pub fn new(call: Call, reply: Option<oneshot::Sender<CallResult>>) -> QueuedCall {
+        QueuedCall::with_weight(call, reply, 0)
     }
 
-    /// The same for a call whose weight is known.
-    pub fn weighed(call: Call, reply: Option<oneshot::Sender<CallResult>>, weight: u64) -> Queued {
-        Queued { call, reply, nested: false, weight }
+    /// Creates the entry of a call whose weight is already known.
+    pub fn with_weight(call: Call, reply: Option<oneshot::Sender<CallResult>>, weight: u64) -> QueuedCall {
+        QueuedCall { call, reply, nested: false, weight }
     }
 
     fn weigh(&mut self) -> u64 {
@@ -45,21 +48,22 @@ impl Queued {
     }
 }
 
-/// Which lane a call waits in.
+/// The lane that a call waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     Calls,
-    /// Calls that descend from a call of the same module: they have room of their own, since
-    /// what they wait for may wait for them.
+    /// Calls that descend from a call of the same module. They have a lane of their own, because
+    /// the calls ahead of them in `Calls` may wait for them.
     Nested,
     Broadcasts,
 }
 
-/// What an instance can take now.
+/// The calls that an instance can start now.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
+pub struct Capacity {
+    /// Whether a call of `limits.concurrency` can start.
     pub calls: bool,
-    /// Places beside those of `calls`.
+    /// How many calls of `limits.nested` can start, in addition to `calls`.
     pub nested: u32,
 }
 
@@ -67,50 +71,53 @@ pub struct Room {
 #[derive(Debug)]
 pub struct Mailbox {
     lanes: Mutex<Lanes>,
-    /// The instance that takes from it, by its number. Written under the lock, so that who finds itself there inside it is.
+    /// The number of the instance that may take calls. Written under the lock, so that an instance
+    /// that reads its own number under the lock is the appointed one.
     appointed: AtomicU64,
-    /// Wakes that instance.
+    /// Wakes the appointed instance.
     taker: AtomicWaker,
 }
 
 #[derive(Debug)]
 struct Lanes {
-    calls: Waiting,
-    nested: Waiting,
-    broadcasts: Waiting,
-    /// Whether nothing is let in.
+    calls: LaneQueue,
+    nested: LaneQueue,
+    broadcasts: LaneQueue,
+    /// Whether the mailbox rejects calls.
     closed: bool,
-    /// How often they have been handed over. What belongs to an earlier generation has no say any more.
+    /// The number of hand-overs so far. Requests that belong to an earlier era have no effect.
     era: u64,
-    /// Whether calls are held, and then how many broadcasts may start nevertheless: those that lay here before the mark.
+    /// `Some` while calls are held: the number of broadcasts that may still start, because they
+    /// arrived before the mark.
     held: Option<usize>,
-    /// Whether a broadcast goes before a plain call next time.
+    /// Whether the next call to start is a broadcast, if one waits.
     broadcast_next: bool,
 }
 
-/// One lane.
+/// The queue of one lane.
 #[derive(Debug)]
-struct Waiting {
-    queue: VecDeque<Queued>,
-    /// The weight of all calls in it; of one that waits alone only when that is known.
+struct LaneQueue {
+    queue: VecDeque<QueuedCall>,
+    /// The weight of all calls in the queue. The weight of a call that waits alone counts only once
+    /// it has been computed.
     bytes: u64,
     most: usize,
     most_bytes: u64,
 }
 
-/// How an offer ended.
+/// The result of an offer.
 #[derive(Debug)]
 pub enum Offer {
-    Taken,
-    /// The limit that is reached.
-    Full(&'static str, Box<Queued>),
-    Closed(Box<Queued>),
+    Accepted,
+    /// The limit that was reached, and the call.
+    Full(&'static str, Box<QueuedCall>),
+    Closed(Box<QueuedCall>),
 }
 
 impl Mailbox {
     pub fn new(limits: &Limits) -> Mailbox {
         let lane =
-            |most: u32| Waiting { queue: VecDeque::new(), bytes: 0, most: most as usize, most_bytes: limits.queued };
+            |most: u32| LaneQueue { queue: VecDeque::new(), bytes: 0, most: most as usize, most_bytes: limits.queued };
         Mailbox {
             lanes: Mutex::new(Lanes {
                 calls: lane(limits.mailbox),
@@ -126,8 +133,8 @@ impl Mailbox {
         }
     }
 
-    /// Puts a call into a lane, or gives it back.
-    pub fn offer(&self, lane: Lane, mut queued: Queued) -> Offer {
+    /// Puts a call into a lane, or returns it.
+    pub fn offer(&self, lane: Lane, mut queued: QueuedCall) -> Offer {
         let mut lanes = self.lanes.lock();
         if lanes.closed {
             return Offer::Closed(Box::new(queued));
@@ -139,21 +146,22 @@ impl Mailbox {
         waiting.push(queued);
         drop(lanes);
         self.taker.wake();
-        Offer::Taken
+        Offer::Accepted
     }
 
-    /// The limit that keeps a broadcast of this weight out, if one does. Only the sequencer fills
-    /// the lane, so a place seen stays.
+    /// The limit that rejects a broadcast of this weight, if one does. Only the sequencer fills the
+    /// lane of broadcasts, so room that it has seen stays until it pushes.
     pub fn refuses_broadcast(&self, weight: u64) -> Option<&'static str> {
         self.lanes.lock().broadcasts.full(|| weight, Lane::Broadcasts)
     }
 
-    /// Takes out the calls of a lane that are too late to start.
-    pub fn take_late(&self, lane: Lane) -> Vec<Queued> {
+    /// Removes and returns the calls of a lane whose deadline has passed.
+    pub fn take_late(&self, lane: Lane) -> Vec<QueuedCall> {
         self.lanes.lock().lane(lane).take_late(Instant::now())
     }
 
-    /// Lets the instance of this number take from now on, and no other, unless the lanes have been handed over since `era`.
+    /// Appoints the instance with this number: from now on it takes calls, and no other does. No
+    /// effect when a hand-over has happened since `era`.
     pub fn appoint(&self, taker: u64, era: u64) {
         let lanes = self.lanes.lock();
         if lanes.era == era {
@@ -161,18 +169,19 @@ impl Mailbox {
         }
     }
 
-    pub fn is_taker(&self, instance: u64) -> bool {
+    pub fn is_appointed(&self, instance: u64) -> bool {
         self.appointed.load(Ordering::Acquire) == instance
     }
 
-    /// Puts a mark into the lanes: what comes after it waits, but for what a running call waits for. Broadcasts before the
-    /// mark still start, since they may have started elsewhere.
+    /// Puts a mark into the lanes. Calls wait, except those that a running call waits for.
+    /// Broadcasts that arrived before the mark still start, because other workers may have started
+    /// them.
     pub fn hold(&self) {
         let mut lanes = self.lanes.lock();
         lanes.held = Some(lanes.broadcasts.queue.len());
     }
 
-    /// Moves the mark behind all broadcasts: a running call waits for the last one.
+    /// Moves the mark behind all broadcasts, because a running call waits for the last one.
     pub fn pass_broadcasts(&self) {
         let mut lanes = self.lanes.lock();
         lanes.held = lanes.held.map(|_| lanes.broadcasts.queue.len());
@@ -180,7 +189,7 @@ impl Mailbox {
         self.taker.wake();
     }
 
-    /// Whether there is a mark.
+    /// Whether calls are held.
     pub fn is_held(&self) -> bool {
         self.lanes.lock().held.is_some()
     }
@@ -190,20 +199,20 @@ impl Mailbox {
         self.lanes.lock().held.is_none_or(|passing| passing == 0)
     }
 
-    /// Whether nothing is left that starts before [`Mailbox::release`].
+    /// Whether no call that waits here may start before [`Mailbox::release`].
     pub fn is_quiet(&self) -> bool {
         let lanes = self.lanes.lock();
         lanes.nested.queue.is_empty() && lanes.held.is_none_or(|passing| passing == 0)
     }
 
-    /// Takes the mark away.
+    /// Removes the mark.
     pub fn release(&self) {
         self.lanes.lock().held = None;
         self.taker.wake();
     }
 
-    /// Gives the lanes to another instance, with its generation's limits and without a mark. It has to be woken.
-    /// Answers the era that begins, from 1.
+    /// Hands the lanes over to another instance: sets the limits of its generation, removes the
+    /// mark and opens the mailbox. The caller must wake the instance. Returns the new era, from 1.
     pub fn hand_over(&self, taker: u64, limits: &Limits) -> u64 {
         let mut lanes = self.lanes.lock();
         let Lanes { calls, nested, broadcasts, .. } = &mut *lanes;
@@ -217,19 +226,20 @@ impl Mailbox {
         lanes.era
     }
 
-    /// Wakes `waker`, and nobody else, when something arrives.
+    /// Registers the only waker that a new call wakes.
     pub fn register(&self, waker: &Waker) {
         self.taker.register(waker);
     }
 
-    /// Takes what may start now in the instance of this number.
-    pub fn take(&self, instance: u64, room: Room) -> Option<Queued> {
+    /// Takes the next call that may start in the instance with this number.
+    pub fn take(&self, instance: u64, room: Capacity) -> Option<QueuedCall> {
         let mut lanes = self.lanes.lock();
-        if self.is_taker(instance) { lanes.take(room) } else { None }
+        if self.is_appointed(instance) { lanes.take(room) } else { None }
     }
 
-    /// Lets nothing in from now on, and takes everything that waits, unless the lanes have been handed over since `era`.
-    pub fn close(&self, era: u64) -> Vec<Queued> {
+    /// Closes the mailbox and returns the calls that wait. No effect when a hand-over has happened
+    /// since `era`.
+    pub fn close(&self, era: u64) -> Vec<QueuedCall> {
         let mut lanes = self.lanes.lock();
         if lanes.era != era {
             return Vec::new();
@@ -239,7 +249,7 @@ impl Mailbox {
         nested.drain().chain(calls.drain()).chain(broadcasts.drain()).collect()
     }
 
-    /// How many calls and how many broadcasts wait.
+    /// The number of calls and the number of broadcasts that wait.
     pub fn waiting(&self) -> (usize, usize) {
         let lanes = self.lanes.lock();
         (lanes.calls.queue.len() + lanes.nested.queue.len(), lanes.broadcasts.queue.len())
@@ -247,7 +257,7 @@ impl Mailbox {
 }
 
 impl Lanes {
-    fn lane(&mut self, lane: Lane) -> &mut Waiting {
+    fn lane(&mut self, lane: Lane) -> &mut LaneQueue {
         match lane {
             Lane::Calls => &mut self.calls,
             Lane::Nested => &mut self.nested,
@@ -255,11 +265,11 @@ impl Lanes {
         }
     }
 
-    fn take(&mut self, room: Room) -> Option<Queued> {
+    fn take(&mut self, room: Capacity) -> Option<QueuedCall> {
         if room.nested > 0
             && let Some(queued) = self.nested.pop()
         {
-            return Some(Queued { nested: true, ..queued });
+            return Some(QueuedCall { nested: true, ..queued });
         }
         if let Some(passing) = self.held {
             let room = passing > 0 && (room.calls || room.nested > 1);
@@ -267,10 +277,11 @@ impl Lanes {
             return if room { self.broadcasts.pop() } else { None };
         }
         if !room.calls {
-            // A call that gathers may wait for just this broadcast, so the lane does not stand still for want of room. One
-            // place is left to nested calls, for which such broadcasts may wait in turn.
+            // A running call may wait for this broadcast in a gather, so a broadcast may use the
+            // room of nested calls. One place stays free for nested calls, because the broadcast
+            // may in turn wait for one.
             let broadcast = if room.nested > 1 { self.broadcasts.pop() } else { None };
-            return broadcast.map(|queued| Queued { nested: true, ..queued });
+            return broadcast.map(|queued| QueuedCall { nested: true, ..queued });
         }
         let broadcast_first = self.broadcast_next || self.calls.queue.is_empty();
         self.broadcast_next = !broadcast_first;
@@ -281,9 +292,9 @@ impl Lanes {
     }
 }
 
-impl Waiting {
-    /// The limit that keeps one more call out, if one does. An empty lane takes any call, so that
-    /// the weight of a call that finds it empty is not asked for before another one comes.
+impl LaneQueue {
+    /// The limit that rejects one more call, if one does. An empty lane accepts any call, so the
+    /// weight of its first call is computed only when a second one arrives.
     fn full(&mut self, weight: impl FnOnce() -> u64, lane: Lane) -> Option<&'static str> {
         if self.queue.len() >= self.most {
             return Some(if lane == Lane::Broadcasts { "limits.broadcasts" } else { "limits.mailbox" });
@@ -295,24 +306,24 @@ impl Waiting {
         (self.bytes.saturating_add(weight()) > self.most_bytes).then_some("limits.queued")
     }
 
-    fn push(&mut self, queued: Queued) {
+    fn push(&mut self, queued: QueuedCall) {
         self.bytes = self.bytes.saturating_add(queued.weight);
         self.queue.push_back(queued);
     }
 
-    fn pop(&mut self) -> Option<Queued> {
+    fn pop(&mut self) -> Option<QueuedCall> {
         let queued = self.queue.pop_front()?;
         self.bytes = self.bytes.saturating_sub(queued.weight);
         Some(queued)
     }
 
-    fn drain(&mut self) -> impl Iterator<Item = Queued> {
+    fn drain(&mut self) -> impl Iterator<Item = QueuedCall> {
         self.bytes = 0;
         self.queue.drain(..)
     }
 
-    fn take_late(&mut self, now: Instant) -> Vec<Queued> {
-        let late = |queued: &Queued| queued.call.context.is_late(now);
+    fn take_late(&mut self, now: Instant) -> Vec<QueuedCall> {
+        let late = |queued: &QueuedCall| queued.call.context.is_late(now);
         if !self.queue.iter().any(late) {
             return Vec::new();
         }

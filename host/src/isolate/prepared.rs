@@ -1,4 +1,5 @@
-//! The next generation of a module in one isolate, before it serves there.
+//! The next instance of a module in one isolate, which a swap prepares while the current one
+//! serves.
 
 use std::sync::Arc;
 
@@ -6,13 +7,13 @@ use tokio::sync::oneshot;
 
 use super::deployment::Deployment;
 use super::error::{End, SnapshotError};
-use super::instance::{Ask, Entry, Instance};
+use super::instance::{Activation, Instance, SnapshotRequest};
 use super::program::Program;
 use super::services::Services;
 use super::slot::Slot;
 use crate::call::{Payload, StartupReason};
 
-/// An instance that takes no calls yet. It ends when this is dropped before it serves.
+/// An instance that takes no calls yet. Dropping this before [`Prepared::switch`] ends it.
 pub struct Prepared {
     slot: Arc<Slot>,
     deployment: Arc<Deployment>,
@@ -20,22 +21,23 @@ pub struct Prepared {
     instance: Option<Instance>,
 }
 
-/// A switch that the supervisor has yet to notice.
-pub struct Former(oneshot::Receiver<Option<Instance>>);
+/// A switch that the supervisor has not handled yet.
+pub struct PendingSwitch(oneshot::Receiver<Option<Instance>>);
 
-/// The instance that served before, if there was one. It lives until its last call has ended, or is too late.
-pub struct Old(Option<Instance>);
+/// The instance that a switch has replaced, if there was one. It drains: it lives until its last
+/// call has ended or is too late.
+pub struct ReplacedInstance(Option<Instance>);
 
 impl Prepared {
-    /// Makes an instance and runs its startups: see [`Prepared::ready`].
+    /// Starts an instance, which then runs its startups: see [`Prepared::ready`].
     pub fn start(slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) -> Prepared {
         let deployment = Arc::new(Deployment::new(program.generation.clone(), slot.isolate, &slot.stats));
-        let how = (StartupReason::Swap, Entry::WhenAppointed);
-        let instance = Some(Instance::spawn(&slot.intake, &deployment, program, services, how));
+        let how = (StartupReason::Swap, Activation::OnHandOver);
+        let instance = Some(Instance::spawn(&slot.core, &deployment, program, services, how));
         Prepared { slot: slot.clone(), deployment, program: program.clone(), instance }
     }
 
-    /// Waits until the startups are done. The error is how the instance ended instead.
+    /// Waits until the startups are done. The error says how the instance ended instead.
     pub async fn ready(&mut self) -> Result<(), End> {
         let Some(instance) = &mut self.instance else { return Ok(()) };
         let control = instance.control.clone();
@@ -46,24 +48,24 @@ impl Prepared {
         }
     }
 
-    /// Gives it the state of the one before.
+    /// Loads the state that the previous instance, of generation `from`, has saved.
     pub async fn load(&mut self, from: String, state: Payload) -> Result<(), SnapshotError> {
         let Some(instance) = &mut self.instance else { return Ok(()) };
         let (loaded, done) = oneshot::channel();
-        instance.control.ask(Ask::Load { from, state, loaded });
+        instance.control.request_snapshot(SnapshotRequest::Load { from, state, loaded });
         match done.await {
             Ok(loaded) => loaded,
             Err(_) => Err(instance.end().await.into()),
         }
     }
 
-    /// Puts it in the place of the instance that serves, in which no further call starts. What waits is its own now.
-    pub fn switch(mut self) -> Former {
-        let (old, former) = oneshot::channel();
+    /// Replaces the instance that serves. Calls that wait, and all later ones, start in this one.
+    pub fn switch(mut self) -> PendingSwitch {
+        let (old, replaced) = oneshot::channel();
         if let Some(instance) = self.instance.take() {
             self.slot.switch(self.deployment.clone(), self.program.clone(), instance, old);
         }
-        Former(former)
+        PendingSwitch(replaced)
     }
 }
 
@@ -75,18 +77,18 @@ impl Drop for Prepared {
     }
 }
 
-impl Former {
-    /// Waits until the supervisor has taken the next one over.
-    pub async fn adopted(self) -> Old {
-        Old(self.0.await.ok().flatten())
+impl PendingSwitch {
+    /// Waits until the supervisor has adopted the new instance.
+    pub async fn adopted(self) -> ReplacedInstance {
+        ReplacedInstance(self.0.await.ok().flatten())
     }
 }
 
-impl Old {
-    /// Waits for its end.
+impl ReplacedInstance {
+    /// Waits until the instance has drained.
     pub async fn ended(self) {
         if let Some(mut instance) = self.0 {
-            // A panic has been reported by itself.
+            // The instance's own task has logged a panic.
             let _ = (&mut instance.task).await;
         }
     }

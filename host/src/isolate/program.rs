@@ -1,4 +1,4 @@
-//! A generation made ready to be instantiated: linked and looked up once, shared by all isolates.
+//! A generation that is linked and ready to instantiate. All isolates share it.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::call::{Failure, Outcome, Payload, bounds, text};
 use crate::registry::Generation;
 use crate::registry::manifest::raw::MOST;
 
-/// The most handlers that `describe` may name: twice as many as a manifest can have routes.
+/// The most handlers that `describe` may return: twice the number of routes that a manifest can have.
 const MOST_HANDLERS: usize = 2 * MOST;
 
-/// Why `save` or `load` has failed, as the guest says it.
-fn said(why: String) -> SnapshotError {
+/// The error that the guest's `save` or `load` returned.
+fn guest_error(why: String) -> SnapshotError {
     SnapshotError::Guest(text::line(&why, text::MESSAGE))
 }
 
@@ -33,23 +33,24 @@ pub struct Program {
 type Params = (wit::Call,);
 type Results = (Result<wit::Outcome, wit::Failure>,);
 
-/// The exports of one instance.
-pub struct Handler {
+/// The exported functions of one instance.
+pub struct GuestExports {
     handle: TypedFunc<Params, Results>,
     snapshot: Option<snapshot::Guest>,
 }
 
-/// A call that has been handed to the guest.
-pub struct Handed(TypedFuncCallConcurrent<State, Params, Results>);
+/// A call that the guest has started.
+pub struct GuestCall(TypedFuncCallConcurrent<State, Params, Results>);
 
-impl Handed {
+impl GuestCall {
     pub fn task(&self) -> wasmtime::component::GuestTaskId {
         self.0.task()
     }
 }
 
 impl Program {
-    /// Links a generation. Errors when its imports do not have the types of `wit/`; [`Program::check`] looks at the exports.
+    /// Links a generation. Fails when its imports do not have the types of `wit/`.
+    /// [`Program::check`] checks the exports.
     pub fn link(linker: &Linker<State>, generation: Arc<Generation>) -> wasmtime::Result<Program> {
         let instance = linker.instantiate_pre(&generation.component)?;
         let interface = if generation.exports.handler { "handler" } else { "handler-sync" };
@@ -69,15 +70,15 @@ impl Program {
         Ok(Program { generation, instance, handle, describe, snapshot })
     }
 
-    pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Handler> {
+    pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<GuestExports> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
         let handle = instance.get_typed_func(&mut *store, self.handle)?;
         let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.load(&mut *store, &instance)).transpose()?;
-        Ok(Handler { handle, snapshot })
+        Ok(GuestExports { handle, snapshot })
     }
 
-    /// Makes an instance to see that its exports have the types of `wit/`, and asks it which handlers it has. `None`: it
-    /// does not say.
+    /// Creates an instance, checks that its exports have the types of `wit/`, and returns the
+    /// handlers that it describes. `None` when the component does not export `describe`.
     pub async fn check(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Option<Vec<String>>> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
         let other_types =
@@ -92,36 +93,36 @@ impl Program {
         if names.len() > MOST_HANDLERS {
             bounds::HANDLERS.count();
             let count = names.len();
-            wasmtime::bail!("describe names {count} handlers: the host reads at most {MOST_HANDLERS}");
+            wasmtime::bail!("describe returns {count} handlers: the host accepts at most {MOST_HANDLERS}");
         }
-        // A longer one is no handler of any manifest.
+        // A longer name cannot match a handler of any manifest.
         Ok(Some(names.into_iter().map(|name| text::cut(name, 4 * text::NAME)).collect()))
     }
 }
 
-impl Handler {
-    pub fn start(&self, mut access: Access<'_, State, HasSelf<State>>, call: wit::Call) -> wasmtime::Result<Handed> {
-        Ok(Handed(self.handle.start_call_concurrent(&mut access, (call,))?))
+impl GuestExports {
+    pub fn start(&self, mut access: Access<'_, State, HasSelf<State>>, call: wit::Call) -> wasmtime::Result<GuestCall> {
+        Ok(GuestCall(self.handle.start_call_concurrent(&mut access, (call,))?))
     }
 
     pub async fn finish(
         &self,
         accessor: &Accessor<State>,
-        handed: Handed,
+        call: GuestCall,
     ) -> wasmtime::Result<Result<Outcome, Failure>> {
-        let (outcome,) = self.handle.finish_call_concurrent(accessor, handed.0).await?;
+        let (outcome,) = self.handle.finish_call_concurrent(accessor, call.0).await?;
         Ok(outcome.map(Into::into).map_err(Into::into))
     }
 
-    /// The state of a guest that exports `snapshot`.
+    /// Saves the state of a guest that exports `snapshot`. Others have no state.
     pub async fn save(&self, accessor: &Accessor<State>) -> wasmtime::Result<Result<Payload, SnapshotError>> {
         match &self.snapshot {
-            Some(snapshot) => Ok(snapshot.call_save(accessor).await?.map(Into::into).map_err(said)),
+            Some(snapshot) => Ok(snapshot.call_save(accessor).await?.map(Into::into).map_err(guest_error)),
             None => Ok(Ok(Payload::None)),
         }
     }
 
-    /// Gives it the state that the generation `from` has saved.
+    /// Loads the state that the generation `from` has saved.
     pub async fn load(
         &self,
         accessor: &Accessor<State>,
@@ -129,7 +130,7 @@ impl Handler {
         state: Payload,
     ) -> wasmtime::Result<Result<(), SnapshotError>> {
         match &self.snapshot {
-            Some(snapshot) => Ok(snapshot.call_load(accessor, from, state.into()).await?.map_err(said)),
+            Some(snapshot) => Ok(snapshot.call_load(accessor, from, state.into()).await?.map_err(guest_error)),
             None => Ok(Ok(())),
         }
     }

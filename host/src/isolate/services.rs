@@ -1,4 +1,4 @@
-//! What all isolates of a node share.
+//! The services that all isolates of a node share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,23 +12,24 @@ use crate::engine::Engine;
 use crate::ports::Ports;
 use crate::registry::PlaceKinds;
 
-/// What all isolates of a node share.
+/// The services that all isolates of a node share.
 pub struct Services {
     pub engine: Engine,
     pub node: Arc<NodeFacts>,
-    /// The way up, for what guests import.
+    /// The interfaces through which imports reach the parts above.
     pub ports: Ports,
     pub restart: IsolateConfig,
-    /// No instance is made anew after this.
+    /// Cancelled when the host stops. No instance restarts after that.
     pub stop: CancellationToken,
-    /// Everything that runs in isolates.
+    /// The tasks of all isolates.
     pub tasks: TaskTracker,
     pub ids: Ids,
-    /// Sees every call as it starts, in the task of its instance. For tests of what a panic there costs.
+    /// Receives every call as it starts, in the task of its instance. Only tests set it, for
+    /// example to panic there.
     pub probe: Option<Probe>,
 }
 
-/// See `Services::probe`.
+/// A test's observer of calls: see [`Services::probe`].
 pub type Probe = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl Services {
@@ -37,7 +38,7 @@ impl Services {
     }
 }
 
-/// Numbers for calls, from 1. Handed out in blocks, so that threads seldom meet.
+/// Ids of calls, from 1. Each thread reserves a block of them, so that threads seldom contend.
 #[derive(Debug, Clone, Default)]
 pub struct Ids(Arc<AtomicU64>);
 
@@ -61,7 +62,7 @@ impl Ids {
     }
 }
 
-/// What every guest of a node may know of it.
+/// The facts about the node that every guest may read.
 #[derive(Debug)]
 pub struct NodeFacts {
     pub id: String,
@@ -71,7 +72,7 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// How many isolates hold a generation that lives in these kinds of places.
+    /// How many isolates install a generation that lives in these kinds of isolates.
     pub fn places(&self, kinds: PlaceKinds) -> u64 {
         let brokers = if kinds.brokers { self.brokers } else { 0 };
         u64::from(self.workers) + u64::from(brokers) + u64::from(kinds.master)

@@ -1,4 +1,5 @@
-//! One module in one isolate: what dispatch sees of it, whichever instance serves just then.
+//! A module's place in one isolate. Dispatch sees the slot and not the instance that serves in it,
+//! which restarts and swaps replace.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,27 +14,27 @@ use tokio_util::sync::CancellationToken;
 use super::adoption::Adoption;
 use super::deployment::Deployment;
 use super::error::SnapshotError;
-use super::instance::{Ask, Control, Instance};
-use super::intake::Intake;
-use super::mailbox::{Lane, Mailbox, Offer, Queued};
+use super::instance::{Control, Instance, SnapshotRequest};
+use super::mailbox::{Lane, Mailbox, Offer, QueuedCall};
 use super::program::Program;
-use super::running::Running;
+use super::running_calls::RunningCalls;
+use super::slot_core::SlotCore;
 use super::stats::Stats;
 use crate::call::{CallError, Context, IsolateId, Payload, Trace, TriggerKind};
 use crate::config::Limits;
 use crate::registry::Generation;
 
-/// Whether a module can take calls in an isolate.
+/// Whether a module can run calls in an isolate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlotState {
-    /// Its first instance is being made. Calls wait.
+    /// The first instance is starting. Calls wait.
     Starting,
     Ready,
-    /// An instance has ended and the next one is on its way. Calls wait.
+    /// An instance has ended and the next one is starting. Calls wait.
     Restarting {
         why: String,
     },
-    /// It crashed too often: nothing runs here until a reload.
+    /// Instances crashed too often. No call runs here until a reload.
     Failed {
         why: String,
     },
@@ -49,7 +50,7 @@ impl SlotState {
         }
     }
 
-    /// Why it is not ready, where there is more to say.
+    /// Why the last instance ended, when the slot is restarting or failed.
     pub fn why(&self) -> Option<&str> {
         match self {
             SlotState::Restarting { why } | SlotState::Failed { why } => Some(why),
@@ -60,34 +61,34 @@ impl SlotState {
 
 /// The instance that serves.
 struct Serving {
-    running: Arc<Running>,
+    running: Arc<RunningCalls>,
     control: Arc<Control>,
 }
 
 pub struct Slot {
-    pub(super) intake: Arc<Intake>,
+    pub(super) core: Arc<SlotCore>,
     deployment: ArcSwap<Deployment>,
-    /// The way to its supervisor, and the supervisor's end until that takes it.
+    /// Hands prepared instances to the supervisor. `adoptions` is the receiver, until the
+    /// supervisor takes it.
     adopt: mpsc::Sender<Adoption>,
     adoptions: Mutex<Option<mpsc::Receiver<Adoption>>>,
     state: watch::Sender<SlotState>,
-    /// Whether the state is `Ready`, to be read at every call.
+    /// Whether the state is `Ready`. An atomic, because every call reads it.
     ready: AtomicBool,
     serving: ArcSwapOption<Serving>,
     /// Why the last instance ended.
     last_crash: Mutex<Option<String>>,
-    /// Told when its module is let go, or the host stops.
+    /// Cancelled when the module is removed or the host stops.
     pub(super) stop: CancellationToken,
-    /// Calls that dispatch has placed here since the start, to spread ties.
+    /// The number of calls that dispatch has placed here. It breaks ties between equal loads.
     placed: AtomicU64,
 }
 
-/// What instances need of a slot is part of it.
 impl Deref for Slot {
-    type Target = Intake;
+    type Target = SlotCore;
 
-    fn deref(&self) -> &Intake {
-        &self.intake
+    fn deref(&self) -> &SlotCore {
+        &self.core
     }
 }
 
@@ -97,7 +98,7 @@ impl Slot {
         let (adopt, adoptions) = mpsc::channel(1);
         let stats = Arc::new(Stats::new(generation.module.clone(), isolate));
         Slot {
-            intake: Arc::new(Intake {
+            core: Arc::new(SlotCore {
                 module: generation.module.as_ref().into(),
                 isolate,
                 mailbox: Mailbox::new(&generation.limits),
@@ -116,37 +117,38 @@ impl Slot {
         }
     }
 
-    /// The generation that serves now.
+    /// The deployment that serves now.
     pub fn deployment(&self) -> arc_swap::Guard<Arc<Deployment>> {
         self.deployment.load()
     }
 
-    /// What its supervisor is to take over. `None` the second time.
+    /// Takes the receiver of prepared instances, for the supervisor. `None` the second time.
     pub(super) fn adoptions(&self) -> Option<mpsc::Receiver<Adoption>> {
         self.adoptions.lock().take()
     }
 
-    /// Puts a call into the mailbox, or says why not.
-    pub fn offer(&self, lane: Lane, queued: Queued) -> Result<(), (CallError, Box<Queued>)> {
+    /// Puts a call into the mailbox. A full lane first drops the calls whose deadline has passed.
+    /// The error returns the call.
+    pub fn offer(&self, lane: Lane, queued: QueuedCall) -> Result<(), (CallError, Box<QueuedCall>)> {
         match self.mailbox.offer(lane, queued) {
-            Offer::Taken => {
+            Offer::Accepted => {
                 self.placed.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Offer::Full(limit, queued) => {
                 let late = self.mailbox.take_late(lane);
                 if late.is_empty() {
-                    return Err((self.full(limit), queued));
+                    return Err((self.overloaded(limit), queued));
                 }
                 late.into_iter().for_each(|queued| self.end(queued, &CallError::Timeout));
                 self.offer(lane, *queued)
             }
-            Offer::Closed(queued) => Err((self.failed().unwrap_or_else(|| self.gone()), queued)),
+            Offer::Closed(queued) => Err((self.failed().unwrap_or_else(|| self.unavailable()), queued)),
         }
     }
 
-    /// The error of a call or broadcast that a limit of the mailbox keeps out.
-    pub fn full(&self, limit: &str) -> CallError {
+    /// The error of a call or broadcast that a limit of the mailbox rejects.
+    pub fn overloaded(&self, limit: &str) -> CallError {
         let Limits { broadcasts, mailbox, queued, .. } = &self.deployment().generation.limits;
         let most = match limit {
             "limits.broadcasts" => format!("{broadcasts} broadcasts"),
@@ -154,21 +156,21 @@ impl Slot {
             _ => format!("calls of {queued} bytes"),
         };
         CallError::Overloaded(format!(
-            "{most} wait for {} in {} already: {limit} allows no more",
+            "{most} already wait for {} in {}: {limit} allows no more",
             self.module, self.isolate
         ))
     }
 
-    /// Counts a call that was refused before it was placed.
+    /// Counts a call that dispatch rejected before it placed it.
     pub fn refused(&self, trigger: TriggerKind, error: &CallError, trace: Option<Trace>) {
         self.stats.refused(trigger, error, trace);
     }
 
-    /// Why nothing can be placed here, if so.
+    /// The error of every call to this slot, if the module has failed here.
     pub fn failed(&self) -> Option<CallError> {
         match &*self.state.borrow() {
             SlotState::Failed { why } => Some(CallError::Unavailable(format!(
-                "{} has failed in {}: {why}; it stays down until it is reloaded",
+                "{} has failed in {}: {why}; reload the module to start it again",
                 self.module,
                 self.isolate,
                 why = why.lines().next().unwrap_or_default()
@@ -185,7 +187,7 @@ impl Slot {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Whether a call placed here now would start at once.
+    /// Whether a call placed here now starts at once.
     pub fn is_free(&self) -> bool {
         let serving = self.serving.load();
         let Some(serving) = serving.as_ref().filter(|_| self.is_ready()) else { return false };
@@ -195,7 +197,7 @@ impl Slot {
         plain + nested < limit && self.mailbox.waiting().0 == 0
     }
 
-    /// How many calls run and wait here.
+    /// The number of calls that run or wait here.
     pub fn load(&self) -> usize {
         let running = self.serving.load().as_ref().map_or((0, 0), |serving| serving.running.counts());
         running.0 + running.1 + self.mailbox.waiting().0
@@ -205,7 +207,7 @@ impl Slot {
         self.placed.load(Ordering::Relaxed)
     }
 
-    /// Why the last instance that crashed did, in one line.
+    /// Why the last instance ended or was replaced, in one line.
     pub fn last_crash(&self) -> Option<String> {
         self.last_crash.lock().clone()
     }
@@ -218,7 +220,7 @@ impl Slot {
         self.state.send_replace(state);
     }
 
-    /// Why the last instance ended, or was replaced.
+    /// Records why an instance ended or was replaced.
     pub(super) fn note(&self, why: &str) {
         *self.last_crash.lock() = why.lines().next().map(str::to_owned);
     }
@@ -228,7 +230,8 @@ impl Slot {
         self.serving.store(Some(Arc::new(Serving { running: running.clone(), control: control.clone() })));
     }
 
-    /// Lets another generation serve, whose instance is ready. `old` is told of the one that it follows.
+    /// Switches to another deployment, whose instance is ready. `old` receives the instance that it
+    /// replaces.
     pub(super) fn switch(
         &self,
         deployment: Arc<Deployment>,
@@ -240,36 +243,39 @@ impl Slot {
         let era = self.mailbox.hand_over(instance.number, &deployment.generation.limits);
         instance.control.wake();
         let adoption = Adoption { instance, deployment, program, era, old };
-        // There is one swap at a time, and the supervisor lives as long as the node.
+        // The channel has room, because only one swap of a module runs at a time, and the
+        // supervisor lives as long as the node.
         let _ = self.adopt.try_send(adoption);
     }
 
-    /// Holds what comes from now on, but for what running calls wait for.
+    /// Holds calls that arrive from now on, except those that running calls wait for.
     pub fn hold(&self) {
         self.mailbox.hold();
     }
 
-    /// Lets it go on in the instance that serves.
+    /// Ends the hold. Held calls run in the instance that serves.
     pub fn release(&self) {
         self.mailbox.release();
     }
 
-    /// Whether what may have started elsewhere has started here too, or cannot: then it waits for whatever serves next.
+    /// Whether every broadcast before the mark, which other workers may have started, has started
+    /// here too. Also true when no instance is ready: such broadcasts then wait for the next one.
     pub fn is_past_mark(&self) -> bool {
         !self.is_ready() || self.mailbox.is_past_mark()
     }
 
-    /// Whether a held slot has nothing left that may start, or that runs and that somebody waits for.
+    /// Whether a held slot is quiet: no call may start before the release, and no call runs that a
+    /// caller waits for.
     pub fn is_quiet(&self) -> bool {
         self.serving.load().as_ref().is_none_or(|serving| serving.running.is_quiet()) && self.mailbox.is_quiet()
     }
 
-    /// A call that runs in the instance that serves.
+    /// The context of a call that runs in the instance that serves.
     pub fn context(&self, call: u64) -> Option<Arc<Context>> {
         self.serving.load().as_ref().and_then(|serving| serving.running.context(call))
     }
 
-    /// How many calls run in the instance that serves.
+    /// The number of calls that run in the instance that serves.
     pub fn running(&self) -> usize {
         self.serving.load().as_ref().map_or(0, |serving| {
             let (plain, nested) = serving.running.counts();
@@ -277,27 +283,28 @@ impl Slot {
         })
     }
 
-    /// The state of the instance that serves; `None` when none does.
+    /// Saves the state of the instance that serves. `None` when no instance is ready.
     pub async fn save(&self) -> Option<Result<Payload, SnapshotError>> {
         let serving = self.serving.load_full().filter(|_| self.is_ready())?;
         let (saved, done) = oneshot::channel();
-        serving.control.ask(Ask::Save(saved));
+        serving.control.request_snapshot(SnapshotRequest::Save(saved));
         done.await.unwrap_or(Err(SnapshotError::EndedSaving)).transpose()
     }
 
-    /// Lets what runs and waits end, held or not, and nothing else begin.
+    /// Retires the slot: calls that run or wait still finish, held or not, and then the supervisor
+    /// stops.
     pub(super) fn retire(&self) {
         self.stop.cancel();
         self.release();
     }
 
-    /// Waits until a slot that was let go has run out what it had.
+    /// Waits until a slot whose module was removed has finished its calls.
     pub async fn retired(&self) {
-        // The supervisor has the other end.
+        // The supervisor owns the receiver and drops it when it stops.
         self.adopt.closed().await;
     }
 
-    /// Lets nothing in from now on, and answers what still waits.
+    /// Closes the mailbox and ends the calls that wait with `error`.
     pub(super) fn close(&self, era: u64, error: &CallError) {
         for queued in self.mailbox.close(era) {
             self.end(queued, error);
@@ -305,8 +312,8 @@ impl Slot {
     }
 
     /// Waits until the first instance is ready or has failed once.
-    pub async fn tried(&self) {
-        // The sender lives as long as the slot, so there is no other error.
+    pub async fn first_attempt(&self) {
+        // `wait_for` fails only without a sender, and the slot owns it.
         let _ = self.state.subscribe().wait_for(|state| *state != SlotState::Starting).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a store holds besides the guest.
+//! The host's data in a store: WASI, limits, and the facts that imports need.
 
 use std::sync::Arc;
 
@@ -7,57 +7,58 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::cpu::{Cpu, charge_calls};
-use super::limits::Taken;
+use super::cpu::{CpuMeter, charge_calls};
+use super::limits::StoreUsage;
 use super::logs::{Level, Log, Output};
-use super::running::Running;
+use super::running_calls::RunningCalls;
 use super::services::{NodeFacts, Services};
 use super::wasi_http::{WasiHttp, most_resources};
 use crate::call::{Context, IsolateId};
 use crate::config::{Capabilities, Limits};
-use crate::engine::{Engine, NoSpace, Reserved};
+use crate::engine::{AddressSpaceError, Engine, Reservation};
 use crate::ports::{Caller, Ports};
 use crate::registry::Generation;
 
-/// The most random bytes of one call: as many as are made well within a tick.
+/// The most random bytes of one call. The host generates this number well within a tick.
 const RANDOM: u64 = 1 << 20;
 
-/// The host's side of one store.
+/// The host's data in one store.
 pub struct State {
     wasi: WasiCtx,
     http: WasiHttp,
     table: ResourceTable,
-    pub taken: Taken,
-    pub cpu: Cpu,
+    pub usage: StoreUsage,
+    pub cpu: CpuMeter,
     pub guest: Arc<Guest>,
-    /// The room of its memories, given back with the store.
-    _space: Reserved,
+    /// The address space of the memories. Dropping the store releases it.
+    _space: Reservation,
 }
 
-/// What the imports of one instance know of it.
+/// The facts about one instance that its imports need.
 pub struct Guest {
-    /// Copies of its own, so that instances do not count in one place.
+    /// A copy, as are the capabilities, so that instances do not share reference counters.
     module: Arc<str>,
     capabilities: Arc<Capabilities>,
     pub generation: Arc<Generation>,
     pub isolate: IsolateId,
     pub node: Arc<NodeFacts>,
     pub ports: Ports,
-    pub running: Arc<Running>,
+    pub running: Arc<RunningCalls>,
     pub log: Log,
-    /// A place for each import that waits.
+    /// One permit for each import that may wait: `limits.background`.
     pub waiting: Arc<Semaphore>,
 }
 
 impl State {
-    fn new(guest: Arc<Guest>, engine: &Engine, space: Reserved) -> State {
+    fn new(guest: Arc<Guest>, engine: &Engine, space: Reservation) -> State {
         let limits = &guest.generation.limits;
         let output = |level, stream| Output::new(guest.log.clone(), guest.running.clone(), level, stream);
         let wasi = WasiCtxBuilder::new()
             .stdout(output(Level::Info, "stdout"))
             .stderr(output(Level::Warn, "stderr"))
             .max_random_size(RANDOM)
-            // Else a socket that may do nothing is a descriptor of the host all the same.
+            // WASI denies every use of a socket, but creating one would still cost the host a
+            // file descriptor.
             .allow_tcp(false)
             .allow_udp(false)
             .build();
@@ -67,23 +68,24 @@ impl State {
             wasi,
             http: WasiHttp::new(),
             table,
-            taken: Taken::new(limits),
-            cpu: Cpu::new(limits.cpu, engine.tick(), engine.ticks().clone()),
+            usage: StoreUsage::new(limits),
+            cpu: CpuMeter::new(limits.cpu, engine.tick(), engine.ticks().clone()),
             guest,
             _space: space,
         }
     }
 }
 
-/// A store for one instance, with all its limits on; else why there is no room for its memories.
+/// Creates the store of one instance, with all limits set. Fails when the node has no address space
+/// left for its memories.
 pub fn store(
     services: &Services,
     generation: &Arc<Generation>,
     isolate: IsolateId,
-    running: Arc<Running>,
+    running: Arc<RunningCalls>,
     log: Log,
-) -> Result<wasmtime::Store<State>, NoSpace> {
-    let space = services.engine.space().reserve(1, generation.weight.memories, generation.weight.bytes)?;
+) -> Result<wasmtime::Store<State>, AddressSpaceError> {
+    let space = services.engine.space().reserve(1, generation.cost.memories, generation.cost.bytes)?;
     let guest = Guest {
         module: generation.module.as_ref().into(),
         capabilities: Arc::new(Capabilities::clone(&generation.capabilities)),
@@ -101,9 +103,8 @@ pub fn store(
     Ok(store)
 }
 
-/// Puts all limits on a new store.
 fn set_limits(store: &mut wasmtime::Store<State>, limits: &Limits) {
-    store.limiter(|state| &mut state.taken);
+    store.limiter(|state| &mut state.usage);
     store.set_hostcall_fuel(usize::try_from(limits.hostcall_fuel).unwrap_or(usize::MAX));
     store.set_max_component_handles(limits.handles as usize);
     charge_calls(store, |state| &mut state.cpu);
@@ -122,7 +123,7 @@ impl WasiHttpView for State {
 }
 
 impl Guest {
-    /// Who acts when a guest says that it acts for call `id`.
+    /// The caller that imports act for when the guest names call `id`.
     pub fn caller(&self, id: Option<u64>) -> Caller {
         let generation = &self.generation;
         Caller {

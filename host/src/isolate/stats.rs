@@ -1,4 +1,5 @@
-//! What is counted of one module in one isolate. Each has its own, so that workers share no line that is written per call.
+//! The counters of one module in one isolate. Each slot has its own, so that workers share no cache
+//! line that they write per call.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,10 +15,11 @@ use crate::call::{CallError, Context, Fault, IsolateId, Trace, TriggerKind};
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// Bytes of an error's text in the log: a guest may have written it.
+/// The most bytes of an error's text in the log. A bound is needed because a guest may have
+/// written the text.
 const MESSAGE: usize = 1_024;
 
-/// How a call may end, as a label: `ok` and every error's code.
+/// The number of outcome labels: `ok` and the code of every error.
 pub const OUTCOMES: usize = 1 + CallError::CODES.len();
 
 pub struct Stats {
@@ -31,7 +33,7 @@ pub struct Stats {
     pub dropped_lines: Counter,
     /// Turns that ended because `isolate.turnCalls` calls had started in them.
     pub full_turns: Counter,
-    /// The second, since `begun`, in which an error of each fault was last logged.
+    /// For each fault, the second since `begun` in which the host last logged such an error.
     logged: [AtomicU64; Fault::ALL.len()],
     begun: Instant,
 }
@@ -59,7 +61,7 @@ impl Stats {
         }
     }
 
-    /// Counts a call that has ended for its caller.
+    /// Counts a call that has ended, with its outcome and its duration.
     pub fn ended(&self, trigger: TriggerKind, context: &Context, error: Option<&CallError>) {
         let stats = self.trigger(trigger);
         if let Some(counter) = stats.outcomes.get(error.map_or(0, |error| 1 + error.index())) {
@@ -67,20 +69,20 @@ impl Stats {
         }
         stats.duration.get_or_init(|| Histogram::new(BUCKETS)).observe(context.made.elapsed().as_secs_f64());
         if let Some(error) = error {
-            self.blame(trigger, error, Some(context.trace));
+            self.count_fault(trigger, error, Some(context.trace));
         }
     }
 
-    /// Counts a call that was not started.
+    /// Counts a call that the host refused to start.
     pub fn refused(&self, trigger: TriggerKind, error: &CallError, trace: Option<Trace>) {
         if let Some(counter) = self.trigger(trigger).outcomes.get(1 + error.index()) {
             counter.inc();
         }
-        self.blame(trigger, error, trace);
+        self.count_fault(trigger, error, trace);
     }
 
-    /// Counts an error for whoever is at fault, and logs it as loudly as that asks for, but one a second at most.
-    fn blame(&self, trigger: TriggerKind, error: &CallError, trace: Option<Trace>) {
+    /// Counts an error by its fault and logs it at the level of that fault, at most once a second.
+    fn count_fault(&self, trigger: TriggerKind, error: &CallError, trace: Option<Trace>) {
         let fault = error.fault();
         let (Some(counter), Some(logged)) = (self.faults.get(fault as usize), self.logged.get(fault as usize)) else {
             return;
@@ -106,7 +108,7 @@ impl Stats {
         }
     }
 
-    /// How many errors were whose fault.
+    /// The counter of each fault that has occurred, with its label.
     pub fn faults(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
         Fault::ALL.iter().map(|fault| fault.as_str()).zip(&self.faults).filter(|(_, counter)| counter.get() > 0)
     }
@@ -123,7 +125,7 @@ impl Stats {
 }
 
 impl TriggerStats {
-    /// The counters that have counted, by the outcome's label.
+    /// The counter of each outcome that has occurred, with its label.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
         let labels = std::iter::once("ok").chain(CallError::CODES);
         labels.zip(&self.outcomes).filter(|(_, counter)| counter.get() > 0)

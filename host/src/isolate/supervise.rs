@@ -1,4 +1,4 @@
-//! Keeps a module running in an isolate: makes the first instance and, when one ends, the next.
+//! The supervisor of a slot: it starts the first instance and, whenever one ends, the next one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::adoption::Adoption;
 use super::deployment::Deployment;
 use super::error::End;
-use super::instance::{Entry, Instance};
+use super::instance::{Activation, Instance};
 use super::program::Program;
 use super::services::Services;
 use super::slot::{Slot, SlotState};
@@ -17,10 +17,11 @@ use crate::call::{CallError, StartupReason};
 use crate::config::IsolateConfig;
 use crate::ports::BoxFuture;
 
-/// Keeps an instance behind a slot.
+/// Keeps one instance running for a slot.
 pub struct Supervisor {
     slot: Arc<Slot>,
-    /// Of the generation whose instances it makes, which may not serve any more when another one waits in `adoptions`.
+    /// The deployment that new instances belong to. It no longer serves once a prepared instance of
+    /// another deployment waits in `adoptions`.
     deployment: Arc<Deployment>,
     program: Arc<Program>,
     era: u64,
@@ -31,18 +32,18 @@ pub struct Supervisor {
 
 /// Where the first instance comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum First {
-    /// The supervisor makes it.
-    Made,
-    /// A swap has prepared it.
+pub enum FirstInstance {
+    /// The supervisor starts it.
+    Spawned,
+    /// A swap has prepared it; the supervisor adopts it.
     Adopted,
 }
 
-/// What happens to an instance that runs.
+/// Why the supervisor stops watching an instance.
 enum Event {
     Ended(End),
-    /// It drains on its own; its successor takes over at once.
-    Worn,
+    /// Leaked calls made it unfit. It drains on its own, and its successor starts at once.
+    Unfit,
     Stop,
 }
 
@@ -58,22 +59,23 @@ impl Supervisor {
         Supervisor { slot, deployment, program, era: 0, services, adoptions, restarts }
     }
 
-    /// Runs until the host stops or the module is let go, then lets what runs and waits end.
-    pub async fn run(mut self, first: First) {
+    /// Runs until the host stops or the module is removed. Calls that run or wait then still
+    /// finish.
+    pub async fn run(mut self, first: FirstInstance) {
         self.supervise(first).await;
         if !self.services.stop.is_cancelled() {
-            self.slot.close(self.era, &self.slot.gone());
+            self.slot.close(self.era, &self.slot.unavailable());
         }
     }
 
-    async fn supervise(&mut self, first: First) {
-        let mut instance = (first == First::Made).then(|| self.spawn(StartupReason::Start));
+    async fn supervise(&mut self, first: FirstInstance) {
+        let mut instance = (first == FirstInstance::Spawned).then(|| self.spawn(StartupReason::Start));
         loop {
             let end = match &mut instance {
                 None => None,
                 Some(running) => match self.watch(running).await {
                     Event::Stop => return,
-                    Event::Worn => {
+                    Event::Unfit => {
                         self.slot.stats.restarts.inc();
                         instance = Some(self.spawn(StartupReason::Restart));
                         continue;
@@ -82,17 +84,18 @@ impl Supervisor {
                 },
             };
             let delay = end.and_then(|end| self.ended(&end));
-            let Some(next) = self.rest(delay).await else { return };
+            let Some(next) = self.next_instance(delay).await else { return };
             instance = Some(next);
         }
     }
 
     fn spawn(&self, reason: StartupReason) -> Instance {
-        let how = (reason, Entry::AtOnce { era: self.era });
-        Instance::spawn(&self.slot.intake, &self.deployment, &self.program, &self.services, how)
+        let how = (reason, Activation::Immediate { era: self.era });
+        Instance::spawn(&self.slot.core, &self.deployment, &self.program, &self.services, how)
     }
 
-    /// Waits for what happens to an instance; another one may take its place meanwhile.
+    /// Watches an instance until the supervisor has to act. A swap may replace the instance
+    /// meanwhile; the supervisor then watches the new one.
     async fn watch(&mut self, instance: &mut Instance) -> Event {
         let stop = self.slot.stop.clone();
         let mut renewal: Option<BoxFuture<Result<(), CallError>>> = None;
@@ -108,7 +111,7 @@ impl Supervisor {
                     if stopping {
                         instance.control.finish();
                     }
-                    // Whoever swaps may have left: it drains nevertheless.
+                    // The old instance drains even if the swap no longer waits for it.
                     let _ = told.send(Some(old));
                 }
                 end = instance.end() => return if stopping { Event::Stop } else { Event::Ended(end) },
@@ -116,9 +119,9 @@ impl Supervisor {
                     self.slot.set_serving(instance);
                     self.slot.set(SlotState::Ready);
                 }
-                () = control.worn.notified(), if renewal.is_none() && !stopping => {
+                () = control.unfit.notified(), if renewal.is_none() && !stopping => {
                     let (module, isolate) = (&self.slot.module, self.slot.isolate);
-                    let why = instance.control.why_worn();
+                    let why = instance.control.why_unfit();
                     tracing::warn!(%module, %isolate, "replacing an instance: {why}");
                     self.slot.note(&format!("replaced: {why}"));
                     renewal = Some(self.renew(instance.number));
@@ -129,10 +132,13 @@ impl Supervisor {
                 } } => {
                     renewal = None;
                     if let Err(error) = renewed {
-                        tracing::warn!(module = %self.slot.module, isolate = %self.slot.isolate, "its state is lost: {error}");
+                        tracing::warn!(
+                            module = %self.slot.module, isolate = %self.slot.isolate,
+                            "could not hand over the state of the replaced instance, so it is lost: {error}"
+                        );
                         instance.control.drain();
                         if !stopping {
-                            return Event::Worn;
+                            return Event::Unfit;
                         }
                     }
                     self.slot.stats.restarts.inc();
@@ -145,12 +151,12 @@ impl Supervisor {
         }
     }
 
-    /// A swap in this isolate only.
+    /// Replaces the instance by a swap in this isolate only, which hands the state over.
     fn renew(&self, instance: u64) -> BoxFuture<Result<(), CallError>> {
         self.services.ports.reloads.renew(&self.slot.module, self.slot.isolate, instance)
     }
 
-    /// Takes over an instance that is ready and appointed.
+    /// Adopts an instance that is ready and that the mailbox has appointed.
     fn adopt(&mut self, adoption: Adoption) -> (Instance, oneshot::Sender<Option<Instance>>) {
         let Adoption { instance, deployment, program, era, old } = adoption;
         (self.deployment, self.program, self.era) = (deployment, program, era);
@@ -160,7 +166,7 @@ impl Supervisor {
         (instance, old)
     }
 
-    /// Notes an end, and answers how long to wait; `None` when there were too many.
+    /// Records an end and returns the delay before the next start, or `None` after too many ends.
     fn ended(&mut self, end: &End) -> Option<Duration> {
         let why = end.to_string();
         let delay = self.restarts.next(Instant::now());
@@ -174,8 +180,9 @@ impl Supervisor {
         delay
     }
 
-    /// Waits for the next instance: after a delay, or for ever until one is brought. `None`: there is none before the stop.
-    async fn rest(&mut self, delay: Option<Duration>) -> Option<Instance> {
+    /// Waits until there is a next instance: the supervisor starts one after `delay`, or a swap
+    /// hands one over. Without a delay only a swap can. `None` when the slot stops first.
+    async fn next_instance(&mut self, delay: Option<Duration>) -> Option<Instance> {
         let stop = self.slot.stop.clone();
         let over = async {
             match delay {
@@ -184,11 +191,11 @@ impl Supervisor {
             }
         };
         tokio::select! {
-            // The mailbox is that instance's already.
+            // First, because the mailbox already belongs to an instance that waits here.
             biased;
             Some(adoption) = self.adoptions.recv() => {
                 let (next, told) = self.adopt(adoption);
-                // Whoever swaps may have left.
+                // The swap may no longer wait.
                 let _ = told.send(None);
                 Some(next)
             }
@@ -198,21 +205,23 @@ impl Supervisor {
     }
 }
 
-/// Gives up: whatever waits is answered, and nothing more is let in.
+/// Marks the module as failed in this isolate: calls that wait end with an error, and the mailbox
+/// accepts no more.
 fn fail(slot: &Slot, why: String, era: u64, policy: &IsolateConfig) {
     tracing::error!(
         module = %slot.module, isolate = %slot.isolate,
-        "failed: more than {} restarts within {:?}; last: {}",
+        "failed: more than {} restarts (isolate.maxRestarts) within {:?} (isolate.restartWindow); last reason: {}",
         policy.max_restarts, policy.restart_window, why.lines().next().unwrap_or_default()
     );
-    // In this order: who finds the mailbox closed finds the reason.
+    // In this order, so that a caller who finds the mailbox closed also finds the reason.
     slot.set(SlotState::Failed { why });
     if let Some(error) = slot.failed() {
         slot.close(era, &error);
     }
 }
 
-/// When the next instance may start: at once, then later and later, and after too many not at all.
+/// The restart policy: the first restart is immediate, later ones back off, and after
+/// `isolate.maxRestarts` within `isolate.restartWindow` there are no more.
 struct Restarts {
     policy: IsolateConfig,
     recent: VecDeque<Instant>,
@@ -223,7 +232,7 @@ impl Restarts {
         Restarts { policy, recent: VecDeque::new() }
     }
 
-    /// How long to wait after an end at `now`; `None` when there were too many.
+    /// Returns the delay after an end at `now`, or `None` after too many.
     fn next(&mut self, now: Instant) -> Option<Duration> {
         while self.recent.front().is_some_and(|at| now.duration_since(*at) > self.policy.restart_window) {
             self.recent.pop_front();
@@ -262,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn more_restarts_than_allowed_within_the_window_are_a_failure() {
+    fn more_restarts_than_the_window_allows_are_a_failure() {
         let mut restarts = restarts(2);
         let now = Instant::now();
         assert!(restarts.next(now).is_some() && restarts.next(now).is_some());

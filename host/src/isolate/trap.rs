@@ -1,4 +1,4 @@
-//! Says in words why a store is gone.
+//! Describes in words why a store failed.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::call::bounds::{self, Bound};
 use crate::call::text::{MESSAGE, NAME, REPORT, line, lines};
 use crate::config::Limits;
 
-/// The reason in the first line, the guest's backtrace below it.
+/// Returns the reason in the first line and the guest's backtrace below it.
 pub fn describe(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
     let mut text = line(&reason(error, state, limits), MESSAGE);
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };
@@ -44,7 +44,7 @@ fn reason(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
             error.root_cause().to_string()
         }
     };
-    match state.taken.refused() {
+    match state.usage.refused() {
         Some(StoreLimit::Memory) => {
             format!("{what}, after it was refused more than limits.memory, {} bytes", limits.memory)
         }
@@ -53,11 +53,11 @@ fn reason(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
     }
 }
 
-/// The fixed bound that a trap of wasmtime's WASI is about.
+/// Returns the fixed bound that caused a trap of wasmtime's WASI.
 fn bound(error: &wasmtime::Error) -> Option<&'static Bound> {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return Some(&bounds::RESOURCES);
     }
-    // The error of `get-random-bytes` has no type.
+    // The error of `get-random-bytes` has no type to match on.
     error.root_cause().to_string().starts_with("requested len ").then_some(&bounds::RANDOM)
 }

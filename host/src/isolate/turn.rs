@@ -1,9 +1,9 @@
-//! The turns of an instance on its thread, each of which is bounded.
+//! Bounds the turns of an instance on its thread. A turn is one poll of the instance's task.
 //!
-//! wasmtime polls what drives an instance for as long as there is something to do, and calls that
-//! make calls give it something to do for ever. Epochs bound the time that guests compute in a
-//! turn; this bounds the calls that start in it, and lets the thread's other tasks and sockets have
-//! their turn before the next one begins.
+//! wasmtime polls the driver of an instance as long as it has work, and calls that make calls give
+//! it work for ever. Epochs bound the time that guests compute in a turn. [`TurnLimiter`] bounds
+//! the number of calls that start in a turn, and lets the other tasks and sockets of the thread run
+//! before the next turn begins.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,30 +14,30 @@ use std::task::{Context, Wake, Waker};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
-/// Nothing to do.
+/// No turn runs, and none is due.
 const IDLE: u8 = 0;
-/// A turn is under way, and nothing has happened since it began.
+/// A turn runs, and no wake has arrived since it began.
 const TURN: u8 = 1;
-/// Another turn is due.
+/// A wake has arrived, so another turn is due.
 const WOKEN: u8 = 2;
 
-/// Runs the work of one instance in turns.
-pub struct Turns {
+/// Runs the work of one instance in bounded turns.
+pub struct TurnLimiter {
     state: AtomicU8,
     task: Mutex<Option<Waker>>,
-    /// Calls that may start in a turn.
+    /// The number of calls that may start in a turn.
     most: u32,
-    /// Calls that may still start in this one.
+    /// The number of calls that may still start in the current turn.
     left: AtomicU32,
     /// Whether a call had to wait for the next turn.
     full: AtomicBool,
-    /// Turns in which that was so.
+    /// Counts the turns in which a call had to wait.
     filled: Counter,
 }
 
-impl Turns {
-    pub fn new(most: u32, filled: Counter) -> Arc<Turns> {
-        Arc::new(Turns {
+impl TurnLimiter {
+    pub fn new(most: u32, filled: Counter) -> Arc<TurnLimiter> {
+        Arc::new(TurnLimiter {
             state: AtomicU8::new(IDLE),
             task: Mutex::default(),
             most,
@@ -47,9 +47,10 @@ impl Turns {
         })
     }
 
-    /// Runs `work` to its end. Each poll is a turn. When something wakes `work` during its own
-    /// turn, the next turn begins after the thread's other tasks and its sockets had theirs: a task
-    /// that wakes itself would else come before the sockets many times.
+    /// Runs `work` to its end; each poll is a turn. When something wakes `work` during its own
+    /// turn, the next turn begins only after the other tasks and the sockets of the thread have
+    /// run. Without that, tokio polls a task that wakes itself many times before it looks at the
+    /// sockets.
     pub async fn run<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
         let waker = Waker::from(self.clone());
         let mut work = pin!(work);
@@ -57,7 +58,7 @@ impl Turns {
             self.begin(cx.waker());
             let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
             if self.end() && polled.is_pending() {
-                // Polled once, it leaves the waker with the runtime.
+                // One poll of `yield_now` hands the waker to the runtime, which wakes it later.
                 let _ = pin!(tokio::task::yield_now()).poll(cx);
             }
             polled
@@ -65,16 +66,16 @@ impl Turns {
         .await
     }
 
-    /// Notes that everything that has woken the work so far in this turn is looked at now, so that
-    /// it asks for no further turn.
-    pub fn look(&self) {
+    /// Clears the wakes of this turn so far, because the caller now looks at everything that caused
+    /// them. They then need no further turn.
+    pub fn clear_wakes(&self) {
         if self.state.load(Ordering::Relaxed) == WOKEN {
             let _ = self.state.compare_exchange(WOKEN, TURN, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 
-    /// Whether one more call may start in this turn. Otherwise the caller has to ask for another
-    /// turn.
+    /// Whether one more call may start in this turn. If not, the caller must wake itself for
+    /// another turn.
     pub fn has_room(&self) -> bool {
         let room = self.left.load(Ordering::Relaxed) > 0;
         if !room {
@@ -99,7 +100,7 @@ impl Turns {
         self.left.store(self.most, Ordering::Relaxed);
     }
 
-    /// Whether another turn is due.
+    /// Ends the turn and returns whether another one is due.
     fn end(&self) -> bool {
         if self.full.load(Ordering::Relaxed) {
             self.full.store(false, Ordering::Relaxed);
@@ -109,7 +110,7 @@ impl Turns {
     }
 }
 
-impl Wake for Turns {
+impl Wake for TurnLimiter {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -134,13 +135,13 @@ mod tests {
 
     use super::*;
 
-    fn turns(most: u32) -> (Arc<Turns>, Counter) {
+    fn turns(most: u32) -> (Arc<TurnLimiter>, Counter) {
         let filled = Counter::default();
-        (Turns::new(most, filled.clone()), filled)
+        (TurnLimiter::new(most, filled.clone()), filled)
     }
 
     #[tokio::test]
-    async fn a_turn_has_room_for_its_calls_and_no_more() {
+    async fn a_turn_starts_its_number_of_calls_and_no_more() {
         let (turns, filled) = turns(3);
         let mut started = Vec::new();
         turns
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_wakes_itself_lets_the_sockets_in_after_each_turn() {
+    async fn sockets_run_after_each_turn_of_work_that_wakes_itself() {
         let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         far.set_nonblocking(true).unwrap();
         let mut far = tokio::net::UnixStream::from_std(far).unwrap();
@@ -174,7 +175,7 @@ mod tests {
             });
             turns.run(work).await;
         });
-        // Not seen before the runtime looks at its sockets.
+        // The reader sees this only once the runtime looks at its sockets.
         near.write_all(b"x").unwrap();
         assert_eq!(far.read_u8().await.unwrap(), b'x');
         storm.abort();
@@ -190,46 +191,47 @@ mod tests {
         }
     }
 
-    /// How many further turns one turn asks for that wakes itself, and then looks or not.
-    fn further_turns(looks: bool) -> u32 {
+    /// The number of further turns that are due after a turn that wakes itself and then clears its
+    /// wakes or not.
+    fn further_turns(clears: bool) -> u32 {
         let (turns, _) = turns(1);
         let wakes = Arc::new(Wakes(AtomicU32::new(0)));
         let mut work = pin!(turns.run(poll_fn(|cx| {
             cx.waker().wake_by_ref();
-            if looks {
-                turns.look();
+            if clears {
+                turns.clear_wakes();
             }
             Poll::<()>::Pending
         })));
-        // Without a runtime the next turn is asked for at once.
+        // Without a runtime the waker is called at once.
         assert!(work.as_mut().poll(&mut Context::from_waker(&Waker::from(wakes.clone()))).is_pending());
         wakes.0.load(Ordering::Relaxed)
     }
 
     #[test]
-    fn what_is_looked_at_in_its_own_turn_asks_for_no_other_turn() {
+    fn a_wake_that_is_cleared_in_its_own_turn_causes_no_further_turn() {
         assert_eq!((further_turns(false), further_turns(true)), (1, 0));
     }
 
     #[tokio::test]
-    async fn what_wakes_it_between_turns_is_not_lost() {
+    async fn a_wake_between_two_turns_is_not_lost() {
         let (turns, _) = turns(1);
         let arrived = Arc::new(AtomicWaker::new());
-        let (looks, bell) = (Cell::new(0), arrived.clone());
+        let (looks, waker) = (Cell::new(0), arrived.clone());
         let work = turns.run(poll_fn(|cx| {
             looks.set(looks.get() + 1);
             arrived.register(cx.waker());
             if looks.get() < 100 { Poll::Pending } else { Poll::Ready(()) }
         }));
-        let rings = std::thread::spawn(move || {
-            while Arc::strong_count(&bell) > 1 {
-                bell.wake();
+        let wakes = std::thread::spawn(move || {
+            while Arc::strong_count(&waker) > 1 {
+                waker.wake();
                 std::thread::yield_now();
             }
         });
         work.await;
         drop(arrived);
-        rings.join().unwrap();
+        wakes.join().unwrap();
         assert_eq!(looks.get(), 100);
     }
 }

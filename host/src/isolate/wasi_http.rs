@@ -1,8 +1,8 @@
-//! `wasi:http` for guests that may send no requests: every one is denied.
+//! `wasi:http` that denies every request.
 //!
-//! Guests of all toolchains link it, so its resources exist. Whatever a guest makes of them stays
-//! in the host's memory, so each has a largest size, and an instance holds only as many as fit into
-//! its `limits.memory`.
+//! All toolchains link `wasi:http`, so its resources must exist. The resources that a guest creates
+//! live in the host's memory, so each has a largest size, and an instance may own only as many as
+//! fit into its `limits.memory`.
 
 use std::future::{Future, ready};
 
@@ -14,12 +14,11 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpC
 
 use crate::config::Limits;
 
-/// The most bytes that one resource of WASI holds: [`FIELDS`], four [`TEXT`]s, and a body's
-/// [`CHUNK`]s.
+/// The most bytes of one WASI resource: [`FIELDS`], four [`TEXT`]s, and the [`CHUNK`]s of a body.
 const RESOURCE: u64 = 16 << 10;
 
-/// Resources of WASI that an instance may hold in any case: its standard streams, clocks and bodies
-/// are some.
+/// The number of WASI resources that every instance may own, whatever its limits. Its standard
+/// streams, clocks and bodies count among them.
 const LEAST: u64 = 64;
 
 /// The most bytes of the header fields of one resource.
@@ -28,11 +27,11 @@ const FIELDS: usize = 8 << 10;
 /// The most bytes of a path, an authority, a scheme or a method.
 const TEXT: usize = 1 << 10;
 
-/// The most bytes of a write to a body. One such is kept beside the one that is written.
+/// The most bytes of one write to a body. The host buffers one further write of this size.
 const CHUNK: usize = 1 << 10;
 
-/// How many resources of WASI an instance may hold: within `limits.handles`, and all of them within
-/// `limits.memory`.
+/// The number of WASI resources that an instance may own: at most `limits.handles`, and no more
+/// than fit into `limits.memory`.
 pub fn most_resources(limits: &Limits) -> usize {
     let fit = (limits.memory / RESOURCE).max(LEAST);
     usize::try_from(fit.min(limits.handles.into())).unwrap_or(usize::MAX)
@@ -56,7 +55,7 @@ impl WasiHttp {
     }
 }
 
-/// Denies.
+/// Denies every request.
 struct NoRequests;
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -81,19 +80,19 @@ impl WasiHttpHooks for NoRequests {
     }
 }
 
-/// Whether a guest's text is short enough to be kept.
+/// Whether the host may store this text of a guest.
 fn fits(text: Option<&String>) -> bool {
     text.is_none_or(|text| text.len() <= TEXT)
 }
 
 type Set = wasmtime::Result<(Result<(), ()>,)>;
 
-/// Both versions of `wasi:http`.
+/// Links both versions of `wasi:http`, with bounds on the texts that the host stores.
 pub fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
-    // wasmtime's own setters take texts of any length. A guest may set neither of these, so `err`
-    // is an answer it knows.
+    // wasmtime's own setters accept texts of any length. In the contract of `wasi:http` each setter
+    // may return `err`, so guests expect it.
     linker.allow_shadowing(true);
     macro_rules! bounded {
         ($version:literal, $module:ident, $resource:literal, $request:ty, $setters:ident: $($name:literal => $set:ident($type:ty), $text:expr;)*) => {{
@@ -149,7 +148,8 @@ mod tests {
         }
     }
 
-    /// A component of both versions, whose functions do one thing with resources that nobody drops.
+    /// A component that creates resources and never drops them. `path` and `authority` also set a
+    /// text of the given length on one.
     const HOARDS: &str = r#"(component
       (import "wasi:io/error@0.2.12" (instance $error (export "error" (type (sub resource)))))
       (import "wasi:http/types@0.2.12" (instance $http
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_instance_holds_no_more_resources_than_fit_into_its_memory() {
+    async fn an_instance_owns_no_more_resources_than_fit_into_its_memory() {
         for (memory, handles, most) in [(4 << 20, 10_000, 256), (64 << 20, 100, 100), (65_536, 10_000, 64)] {
             let limits = Limits { memory, handles, ..Limits::default() };
             let (mut store, instance) = holder(&limits).await;
@@ -219,14 +219,14 @@ mod tests {
                 made += 1;
                 assert!(made <= most, "{memory}");
             }
-            // The fields become a part of the request, and for a moment there are both.
+            // The fields move into the request, so both exist for a moment.
             assert!(made >= most - 1, "{memory}: {made}");
             assert!(made * RESOURCE <= memory.max(LEAST * RESOURCE));
         }
     }
 
     #[tokio::test]
-    async fn no_resource_keeps_a_long_text() {
+    async fn no_resource_stores_a_long_text() {
         let (mut store, instance) = holder(&Limits::default()).await;
         for name in ["path", "authority"] {
             let set = instance.get_typed_func::<(u32,), (u32,)>(&mut store, name).unwrap();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_costs_no_more_than_is_counted() {
+    fn the_size_of_a_resource_covers_all_its_parts() {
         assert!((FIELDS + 4 * TEXT + 2 * CHUNK) as u64 <= RESOURCE);
         let mut hooks = NoRequests;
         assert_eq!((hooks.p2_outgoing_body_chunk_size(), hooks.p3_outgoing_body_chunk_size()), (CHUNK, CHUNK));

@@ -1,28 +1,29 @@
-//! Who may call a route: one rule for every trigger.
+//! The access rule of a route, the same for every trigger.
 
 use super::manifest::Middleware;
 use crate::call::TriggerKind;
 
-/// Who may call a route: what its middlewares say in this host's environment.
+/// The access rule of a route, from its middlewares and the environment of this host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Calls from outside are refused.
+    /// Whether the route rejects calls from outside.
     inner: bool,
-    /// All calls are refused.
+    /// Whether the route rejects all calls.
     test: bool,
 }
 
-/// Why a route refuses a call.
+/// Why a route rejects a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Closed {
+pub enum AccessError {
     #[error("the route is `inner`: only calls from inside reach it")]
     Inner,
-    #[error("the route is `test`: it is open with --env development and --env test only")]
+    #[error("the route is `test`: it is open only with --env development or --env test")]
     Test,
 }
 
 impl Access {
-    /// `test_routes`: whether the environment opens routes with the middleware `test`
+    /// Creates the rule of a route with these middlewares. `test_routes` says whether the
+    /// environment opens routes with the middleware `test`
     /// ([`opens_test_routes`](crate::config::opens_test_routes)).
     pub fn of(middlewares: &[Middleware], test_routes: bool) -> Access {
         Access {
@@ -31,11 +32,11 @@ impl Access {
         }
     }
 
-    /// Whether a call with this trigger reaches the route.
-    pub fn admits(self, trigger: TriggerKind) -> Result<(), Closed> {
+    /// Checks whether a call with this trigger reaches the route.
+    pub fn admits(self, trigger: TriggerKind) -> Result<(), AccessError> {
         match self {
-            Access { inner: true, .. } if trigger.is_outside() => Err(Closed::Inner),
-            Access { test: true, .. } => Err(Closed::Test),
+            Access { inner: true, .. } if trigger.is_outside() => Err(AccessError::Inner),
+            Access { test: true, .. } => Err(AccessError::Test),
             _ => Ok(()),
         }
     }
@@ -46,16 +47,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_trigger_and_middleware() {
+    fn each_middleware_admits_its_triggers_only() {
         use Middleware::{Inner, Test};
         for trigger in TriggerKind::ALL {
             let outside = trigger == TriggerKind::Http;
-            let inner = if outside { Err(Closed::Inner) } else { Ok(()) };
-            let both_closed = if outside { Err(Closed::Inner) } else { Err(Closed::Test) };
+            let inner = if outside { Err(AccessError::Inner) } else { Ok(()) };
+            let both_closed = if outside { Err(AccessError::Inner) } else { Err(AccessError::Test) };
             for (middlewares, in_test, elsewhere) in [
                 (vec![], Ok(()), Ok(())),
                 (vec![Inner], inner, inner),
-                (vec![Test], Ok(()), Err(Closed::Test)),
+                (vec![Test], Ok(()), Err(AccessError::Test)),
                 (vec![Inner, Test], inner, both_closed),
             ] {
                 assert_eq!(Access::of(&middlewares, true).admits(trigger), in_test, "{middlewares:?} {trigger:?}");

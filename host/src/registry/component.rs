@@ -1,4 +1,4 @@
-//! What a component exports and imports, checked against the contract before anything is linked.
+//! Checks the exports and imports of a component against the contract, before the host links it.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -10,35 +10,37 @@ use crate::call::text::{NAME, line};
 use crate::config::capabilities::of_import;
 use crate::engine::Engine;
 
-/// The part of the contract that a component has.
+/// The interfaces of the contract that a component exports and imports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exports {
-    /// `handler`; else it is `handler-sync`.
+    /// Whether it exports `handler`. Otherwise it exports `handler-sync`.
     pub handler: bool,
     pub snapshot: bool,
     pub describe: bool,
-    /// It takes one call at a time, by the way it is made.
+    /// Whether its exports block, so that an instance runs one call at a time.
     pub serial: bool,
-    /// What it imports that the operator grants, as keys of `capabilities`, or of none.
+    /// The capabilities that it imports, by their key in `capabilities`.
     pub imports: BTreeSet<&'static str>,
 }
 
-/// The most faults of one component that are told.
+/// The most faults of one component that are reported.
 const MOST_FAULTS: usize = 32;
 
-/// The package every version of the contract belongs to.
+/// The package that every version of the contract belongs to.
 const PACKAGE: &str = "fanfare:module/";
-/// The versions served, each with the interfaces it has. A later version adds a row, and an adapter beside it.
+
+/// The versions of the contract that this host serves, each with its interfaces for import. A later
+/// version adds a row here, and an adapter.
 const VERSIONS: &[(&str, &[&str])] =
     &[("0.1.0", &["types", "broadcast", "broadcast-blocking", "rpc", "rpc-blocking", "http", "host", "config"])];
 
-/// Whether the bytes end where the component does, and not before: a file that is being written does.
+/// Whether the bytes are a complete component. A file that is still being written is not.
 pub fn is_whole(bytes: &[u8]) -> bool {
     Parser::new(0).parse_all(bytes).all(|payload| payload.is_ok())
 }
 
-/// Finds every fault in what a component imports and exports. `async_exports` are those of its bytes
-/// (`super::lifts`).
+/// Returns the exports and imports of a component, or every fault in them. `async_exports` comes
+/// from [`analyse`](super::instantiation::analyse).
 pub fn exports(
     engine: &Engine,
     component: &Component,
@@ -59,11 +61,11 @@ pub fn exports(
             continue;
         };
         if !VERSIONS.iter().any(|(served, _)| *served == version) {
-            faults.push(format!("exports {shown}: this host serves {}", served_versions()));
+            faults.push(format!("exports {shown}: this host serves version {} of the contract", served_versions()));
             continue;
         }
         if !matches!(export.ty, ComponentItem::ComponentInstance(_)) {
-            faults.push(format!("exports {shown}, which is no interface: see wit/handler.wit"));
+            faults.push(format!("exports {shown}, which is not an interface: see wit/handler.wit"));
             continue;
         }
         match interface {
@@ -77,7 +79,7 @@ pub fn exports(
                 blocks |= blocking(name, &["save", "load"]);
             }
             "describe" => exports.describe = true,
-            _ => faults.push(format!("exports {shown}, which the contract has no export of")),
+            _ => faults.push(format!("exports {shown}, which is not an export of the contract: see wit/handler.wit")),
         }
     }
     match (exports.handler, handler_sync) {
@@ -96,20 +98,21 @@ fn served_versions() -> String {
     VERSIONS.iter().map(|(version, _)| *version).collect::<Vec<_>>().join(", ")
 }
 
-/// Why an import cannot be satisfied, if so. Whether its types fit is seen when it is linked.
+/// Returns why the host cannot satisfy an import, if so. Linking checks the types later.
 fn refuse_import(name: &str) -> Option<String> {
     let shown = line(name, NAME);
     if let Some(rest) = name.strip_prefix(PACKAGE) {
         let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
         let served = VERSIONS.iter().find(|(served, _)| *served == version);
         return match served {
-            None => Some(format!("imports {shown}: this host serves {}", served_versions())),
-            Some((_, interfaces)) if !interfaces.contains(&interface) => {
-                Some(format!("imports {shown}: there is no such interface; there are {}", interfaces.join(", ")))
-            }
+            None => Some(format!("imports {shown}: this host serves version {} of the contract", served_versions())),
+            Some((_, interfaces)) if !interfaces.contains(&interface) => Some(format!(
+                "imports {shown}, which is not an interface of the contract: it has {}",
+                interfaces.join(", ")
+            )),
             Some(_) => None,
         };
     }
-    // All of WASI that a toolchain links on its own is there, with nothing behind it.
+    // The host satisfies every WASI interface that toolchains link, without access to the outside.
     (!name.starts_with("wasi:")).then(|| format!("imports {shown}: only fanfare:module and wasi interfaces are served"))
 }

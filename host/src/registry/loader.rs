@@ -1,4 +1,4 @@
-//! From a folder to a generation: first read and checked, then compiled.
+//! Loads a folder as a generation in two steps: it reads and checks a candidate, then compiles it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,12 +9,12 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Generation, Isolation, Manifest, PlaceKinds, component, lifts, manifest};
+use super::{Generation, Isolation, Manifest, PlaceKinds, component, instantiation, manifest};
 use crate::call::Fault;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
 use crate::engine::{Cache, CacheError, CompileError, Compiler, Engine};
-use crate::files::{aside, hex};
+use crate::files::{hex, run_blocking};
 
 /// Why a module cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,8 @@ impl LoadError {
             LoadError::Component { .. } => Fault::Guest,
             LoadError::Cache(CacheError::Compile(error)) => match error {
                 CompileError::Refused { .. } | CompileError::TooLarge { .. } | CompileError::Timeout(_) => Fault::Guest,
-                // A compiler that died may have reached engine.compileMemory.
+                // Of the operator, because a compiler that died may have reached
+                // engine.compileMemory.
                 CompileError::Read { .. } | CompileError::Unwritten { .. } | CompileError::Died { .. } => {
                     Fault::Operator
                 }
@@ -47,10 +48,10 @@ impl LoadError {
     }
 }
 
-/// Says which isolates besides the workers hold a module.
-pub type Placing = fn(&Manifest) -> PlaceKinds;
+/// Decides which isolates besides the workers install a module.
+pub type PlacesOf = fn(&Manifest) -> PlaceKinds;
 
-/// Turns manifests into generations.
+/// Loads candidates and generations.
 pub struct Loader {
     pub engine: Engine,
     pub cache: Cache,
@@ -59,18 +60,18 @@ pub struct Loader {
     /// Whether the environment opens routes with the middleware `test`.
     pub test_routes: bool,
     /// [`Manifest::places`], except in tests of modules in brokers and the master.
-    pub placing: Placing,
-    /// Components refused because an instance would cost too much.
+    pub places_of: PlacesOf,
+    /// Counts the components refused because an instance would need too much.
     pub refused: Counter,
 }
 
-/// A module as it is on disk and in the operator's configuration, not compiled yet.
+/// A module that was read and checked, with the operator's settings, and is not compiled yet.
 #[derive(Clone)]
 pub struct Candidate {
     pub manifest: Manifest,
     /// The bytes of the component.
     pub component: Bytes,
-    /// What its generation will be called.
+    /// The digest of the generation that it becomes.
     pub digest: String,
     component_digest: String,
     limits: Limits,
@@ -79,20 +80,20 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Whether nothing would be different.
-    pub fn is(&self, generation: &Generation) -> bool {
+    /// Whether loading this candidate would change nothing about `generation`.
+    pub fn matches(&self, generation: &Generation) -> bool {
         (&self.digest, &self.limits, &self.config, &self.subdomains)
             == (&generation.digest, &generation.limits, &generation.config, &generation.subdomains)
     }
 }
 
-/// The digest of a generation: of its component's digest and its manifest's bytes.
+/// Returns the digest of a generation, from its component's digest and its manifest's bytes.
 pub fn digest(component_digest: &str, manifest: &[u8]) -> String {
     hex(&Sha256::new().chain_update(component_digest).chain_update(manifest).finalize())
 }
 
 impl Loader {
-    /// Reads a module's component, and checks the manifest against the operator's word.
+    /// Reads the component of a module, and checks the manifest against the operator's settings.
     pub fn read(&self, manifest: Manifest, config: &Config) -> Result<Candidate, LoadError> {
         let mut faults = Faults::default();
         if let Err(missing) = manifest::check_grants(&manifest, config) {
@@ -125,39 +126,39 @@ impl Loader {
         })
     }
 
-    /// Whether it can be loaded without compiling.
+    /// Whether a candidate can be loaded without compiling.
     pub fn is_compiled(&self, candidate: &Candidate) -> bool {
-        self.cache.holds(&self.engine, &candidate.component_digest)
+        self.cache.contains(&self.engine, &candidate.component_digest)
     }
 
-    /// Its generation, and whether the component had to be compiled first.
+    /// Loads a candidate. Returns the generation, and whether the component had to be compiled.
     pub async fn load(&self, candidate: &Candidate, threads: usize) -> Result<(Generation, bool), LoadError> {
         let Candidate { manifest, component, component_digest, .. } = candidate;
         let path = &manifest.component;
         let refused = |faults| LoadError::Component { path: path.clone(), faults };
-        // Before anything is compiled. What is damaged gets its reason from the compiler.
+        // Before the component is compiled. The compiler reports why a damaged file is damaged.
         let bytes = component.clone();
-        let (made, is_whole) = aside(move || {
-            let made = lifts::follow(&bytes);
-            let is_whole = made.is_some() || component::is_whole(&bytes);
-            (made, is_whole)
+        let (analysis, is_whole) = run_blocking(move || {
+            let analysis = instantiation::analyse(&bytes);
+            let is_whole = analysis.is_some() || component::is_whole(&bytes);
+            (analysis, is_whole)
         })
         .await;
-        let heavy = match &made {
-            Some(made) => made.weight.faults(&self.settings),
-            None if is_whole => vec![lifts::UNFOLLOWED.to_owned()],
+        let too_costly = match &analysis {
+            Some(analysis) => analysis.cost.faults(&self.settings),
+            None if is_whole => vec![instantiation::TOO_COMPLEX.to_owned()],
             None => Vec::new(),
         };
-        if !heavy.is_empty() {
+        if !too_costly.is_empty() {
             self.refused.inc();
-            return Err(refused(heavy));
+            return Err(refused(too_costly));
         }
         let loaded = self.cache.load(&self.engine, &self.compiler, path, component_digest, threads).await?;
-        let made = made.ok_or_else(|| refused(vec![lifts::UNFOLLOWED.to_owned()]))?;
-        let exports = component::exports(&self.engine, &loaded.component, &made.async_exports);
+        let analysis = analysis.ok_or_else(|| refused(vec![instantiation::TOO_COMPLEX.to_owned()]))?;
+        let exports = component::exports(&self.engine, &loaded.component, &analysis.async_exports);
         let exports = exports.map_err(refused)?;
         if exports.snapshot && manifest.isolation == Isolation::Fresh {
-            let fault = "exports snapshot beside `\"isolation\": \"fresh\"` in module.json: an instance that stays for one call has nothing to hand over";
+            let fault = "exports snapshot, but module.json has `\"isolation\": \"fresh\"`: an instance that lives for one call has no state to hand over; remove one of the two";
             return Err(refused(vec![fault.to_owned()]));
         }
         let generation = Generation {
@@ -166,10 +167,10 @@ impl Loader {
             limits: candidate.limits.clone(),
             capabilities: Arc::new(manifest.capabilities.clone()),
             component: loaded.component,
-            weight: made.weight,
+            cost: analysis.cost,
             exports,
             test_routes: self.test_routes,
-            places: (self.placing)(manifest),
+            places: (self.places_of)(manifest),
             config: candidate.config.clone(),
             subdomains: candidate.subdomains.clone(),
             manifest: manifest.clone(),

@@ -1,6 +1,7 @@
-//! What a module says about itself: `module.json`, read and checked.
+//! The manifest of a module: `module.json`, read and checked.
 //!
-//! [`Manifest::load`] gives either a wholly valid value or every fault at once. It reads one file, and never the component.
+//! [`Manifest::load`] returns a valid manifest or every fault at once. It reads only that file,
+//! never the component.
 
 pub use model::{Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
@@ -8,7 +9,7 @@ pub use path::parse as parse_path;
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
 pub use resolve::{check_grants, effective_config, effective_limits};
-pub use scan::{Found, Scanned, folders, is_candidate, is_module, look, scan};
+pub use scan::{FolderState, ModuleFolder, folders, is_module, is_scanned, read_folder, scan};
 
 mod check;
 mod model;

@@ -1,4 +1,4 @@
-//! What became of every folder of `modulesDir`.
+//! The load state of every folder of `modulesDir`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use super::Generation;
 use crate::call::CallError;
 use crate::call::text::{MESSAGE, NAME, line};
 
-/// What became of one folder.
+/// The load state of one module.
 #[derive(Clone)]
 pub enum ModuleState {
-    /// Its component is being compiled or loaded.
+    /// The host compiles or loads its component.
     Loading,
-    /// It is held by the workers.
+    /// The workers have it installed.
     Installed(Arc<Generation>),
-    /// Its component is not there yet.
+    /// Its component does not exist yet.
     Waiting,
-    /// It cannot be loaded; why, one fault a line.
+    /// It cannot be loaded. The text has one fault per line.
     Refused(String),
 }
 
 impl ModuleState {
-    /// In words, with the first reason, when no worker holds it.
+    /// Describes the state, with the first fault, when the module is not installed.
     pub fn absent(&self) -> Option<String> {
         match self {
             ModuleState::Installed(_) => None,
@@ -38,33 +38,33 @@ impl ModuleState {
     }
 }
 
-/// What a pin lacks that could not be written.
-const UNSAVED: &str = "; the pin could not be saved in stateDir, so that a restart serves the folder: free space or make it writable, saving is retried";
+/// The addition to the note of a pin that the host could not save.
+const UNSAVED: &str = "; could not save the pin in stateDir, so a restart would serve the folder: free space or make stateDir writable, the host retries";
 
-/// What the operator should know of a module although it serves.
+/// A fact about a module that serves, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Note {
     #[error(
-        "pinned by a rollback to generation {generation}: what is in the folder is not served until it changes, or `fanfare reload --force`{}",
+        "pinned by a rollback to generation {generation}: the folder is not served until it changes or you run `fanfare reload --force`{}",
         if *.saved { "" } else { UNSAVED }
     )]
     Pinned { generation: String, saved: bool },
-    #[error("generation {generation} is on trial in {places} for {lasts:?}")]
-    OnTrial { generation: String, places: String, lasts: Duration },
+    #[error("generation {generation} is a canary in {places} for {lasts:?}")]
+    Canary { generation: String, places: String, lasts: Duration },
     #[error("generation {generation} was {why}")]
     RolledBack { generation: String, why: String },
-    #[error("what is on disk is refused: {why}")]
+    #[error("the folder is refused, the previous generation keeps serving: {why}")]
     Refused { why: String },
-    #[error("what is on disk cannot be loaded, the last good generation serves: {why}")]
+    #[error("the folder cannot be loaded, the last good generation serves: {why}")]
     LastGood { why: String },
 }
 
-/// All modules, by name.
+/// The load states and notes of all modules, by name.
 #[derive(Default)]
 pub struct Roster {
     states: RwLock<BTreeMap<String, ModuleState>>,
     notes: RwLock<BTreeMap<String, Note>>,
-    /// What the operator should know of the host itself, by what it is about.
+    /// Problems of the host itself, by the part that they concern.
     notices: RwLock<BTreeMap<&'static str, String>>,
     ready: AtomicBool,
 }
@@ -82,13 +82,13 @@ impl Roster {
         self.states.write().insert(module.to_owned(), state);
     }
 
-    /// Forgets a module whose folder is gone.
+    /// Removes a module whose folder was removed.
     pub fn remove(&self, module: &str) {
         self.states.write().remove(module);
         self.notes.write().remove(module);
     }
 
-    /// What is noted of a module that serves.
+    /// The note about a module that serves.
     pub fn note(&self, module: &str) -> Option<Note> {
         self.notes.read().get(module).cloned()
     }
@@ -101,8 +101,8 @@ impl Roster {
         }
     }
 
-    /// Notes what is wrong with a part of the host, or that nothing is. Returns whether that is
-    /// new, so that it is logged once.
+    /// Sets the problem of a part of the host, or clears it. Returns whether that changed anything,
+    /// so that the caller logs a problem once.
     pub fn set_notice(&self, about: &'static str, notice: Option<String>) -> bool {
         let mut notices = self.notices.write();
         match notice {
@@ -111,12 +111,12 @@ impl Roster {
         }
     }
 
-    /// What the operator should know of the host itself.
+    /// The problems of the host itself.
     pub fn notices(&self) -> Vec<String> {
         self.notices.read().values().cloned().collect()
     }
 
-    /// Whether every module has had its first try.
+    /// Whether the host has tried to load every module once.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
@@ -125,7 +125,8 @@ impl Roster {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// What is on disk and refused, one line each, even where something else serves.
+    /// The modules whose folder is refused, one line each, including those where another generation
+    /// serves.
     pub fn refused(&self) -> Vec<String> {
         let refused = |(name, state): (&String, &ModuleState)| match state {
             ModuleState::Refused(why) => Some(format!("{name}: {why}")),
@@ -139,15 +140,15 @@ impl Roster {
         self.states.read().iter().filter_map(refused).chain(notes.iter().filter_map(instead)).collect()
     }
 
-    /// Why a module that no worker holds cannot be called. The faults of one that is refused name files of the
-    /// operator's machine, so a caller hears only where to look.
+    /// The error of a call to a module that is not installed. The faults of a refused module name
+    /// files of the operator's machine, so the error says only where to find them.
     pub fn missing(&self, module: &str) -> CallError {
-        // Whoever calls may have made it up.
+        // The name comes from the caller and may be any text.
         let module = &line(module, NAME);
         let unavailable = |what: &str| CallError::Unavailable(format!("{module} {what}"));
         match self.states.read().get(module) {
             None | Some(ModuleState::Installed(_)) => CallError::NotFound(format!("there is no module {module}")),
-            Some(ModuleState::Loading) => unavailable("is still being loaded"),
+            Some(ModuleState::Loading) => unavailable("is still loading: try again"),
             Some(ModuleState::Waiting) => unavailable("waits for its component, which is not built yet"),
             Some(ModuleState::Refused(_)) => {
                 unavailable("is refused: the host's log, `fanfare status` and `fanfare check` say why")

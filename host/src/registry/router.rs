@@ -1,11 +1,12 @@
-//! Which route of a module answers a method and a path. Pure.
+//! Finds the route of a module that serves a method and a path.
 //!
-//! A path is split on `/`, then each segment is percent-decoded, so that `%2F` stays inside its segment. Nothing is
-//! folded: no dots, no double slashes; an empty segment matches nothing. A literal beats a `{param}`, segment by
-//! segment from the left, and where a shape lacks the method the next one is tried.
+//! The router splits a path on `/` and then percent-decodes each segment, so that `%2F` stays
+//! inside its segment. It does not normalise paths: `.` and `..` are ordinary segments, and an
+//! empty segment matches no route. A literal beats a `{param}`, segment by segment from the left.
+//! When the best path has no route with the method, the router tries the next one.
 //!
-//! Every match clones the route's `Arc`: build one router per isolate, with its own `Arc`s, so that workers do not
-//! write to the same counter.
+//! Every match clones the route's `Arc`. So build one router per isolate, with its own `Arc`s, so
+//! that workers do not share reference counters.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use super::access::Access;
 use super::segment::{Segment, decode_segment};
 use crate::call::{self, MAX_SEGMENTS, bounds};
 
-/// A route as the router takes it.
+/// A route to add to a router.
 #[derive(Debug, Clone)]
 pub struct RouteSpec {
     pub method: Method,
@@ -27,56 +28,57 @@ pub struct RouteSpec {
     pub access: Access,
 }
 
-/// What a lookup brings.
+/// The result of a lookup.
 #[derive(Debug)]
-pub enum Found {
-    Route(Matched),
-    /// The path is there with these methods, sorted by name and each once.
+pub enum RouteLookup {
+    Route(MatchedRoute),
+    /// The path has routes, but only with these methods, sorted by name and without duplicates.
     MethodNotAllowed(Vec<Method>),
     NotFound,
     /// A malformed percent escape, or segments that are not UTF-8.
     BadPath,
 }
 
-/// A route and what its params stand for.
+/// A route and the values of its parameters.
 #[derive(Debug)]
-pub struct Matched {
+pub struct MatchedRoute {
     pub route: Arc<call::Route>,
     pub access: Access,
-    /// In the order of the path.
+    /// The name and value of each parameter, in the order of the path.
     pub params: Vec<(String, String)>,
 }
 
 /// The routes of one generation.
 #[derive(Debug, Default)]
 pub struct Router {
-    /// The ends of all paths without params, by their text: the common case needs one look.
-    literal: HashMap<String, Vec<End>>,
+    /// The routes whose path has no parameters, by the text of the path. Most requests need only
+    /// this map.
+    literal: HashMap<String, Vec<Leaf>>,
     root: Node,
 }
 
-/// What may follow one prefix of segments.
+/// A node of the tree: the segments that may follow one prefix.
 #[derive(Debug, Default)]
 struct Node {
     literals: HashMap<String, Node>,
     param: Option<Box<Node>>,
-    ends: Vec<End>,
+    leaves: Vec<Leaf>,
 }
 
 /// A route at the end of its path.
 #[derive(Debug, Clone)]
-struct End {
+struct Leaf {
     method: Method,
     route: Arc<call::Route>,
     access: Access,
-    /// The names of the params, in the order of the path.
+    /// The names of the parameters, in the order of the path.
     names: Vec<String>,
 }
 
 impl Router {
-    /// Of two routes of the same method and shape the first one counts, and one of more than
-    /// [`MAX_SEGMENTS`] is left out, because it would make the tree as deep; the manifest refuses
-    /// both.
+    /// Builds a router. Of two routes with the same method and shape the first one counts. A route
+    /// with more than [`MAX_SEGMENTS`] is left out, because the tree would become as deep. A
+    /// manifest with either is rejected before.
     pub fn new(routes: impl Iterator<Item = RouteSpec>) -> Router {
         let mut router = Router::default();
         for spec in routes.filter(|spec| spec.path.len() <= MAX_SEGMENTS) {
@@ -99,76 +101,78 @@ impl Router {
                 }
             };
         }
-        let end = End { method, route, access, names };
+        let leaf = Leaf { method, route, access, names };
         if let Some(text) = text {
-            self.literal.entry(text).or_default().push(end.clone());
+            self.literal.entry(text).or_default().push(leaf.clone());
         }
-        node.ends.push(end);
+        node.leaves.push(leaf);
     }
 
-    /// For a request from outside. `path` is what follows `/api/<module>/`, as it was sent. `HEAD` finds `GET`.
-    pub fn find(&self, method: &Method, path: &str) -> Found {
-        // Most paths are literal and need no decoding. Escaped ones take the tree, where segments are decoded.
-        if let Some(ends) = self.literal.get(path)
-            && let Some(end) = of_method(ends, method)
+    /// Finds the route of a request from outside. `path` is the part after `/api/<module>/`, as the
+    /// client sent it. `HEAD` finds a `GET` route.
+    pub fn find(&self, method: &Method, path: &str) -> RouteLookup {
+        // Most paths are literal and need no decoding. The tree decodes the segments of all others.
+        if let Some(leaves) = self.literal.get(path)
+            && let Some(leaf) = leaves.iter().find(|leaf| serves(&leaf.method, method))
         {
-            return end.matched(&[]);
+            return leaf.matched(&[]);
         }
-        self.walk(path, |candidates| candidates.iter().position(|found| of_method_is(&found.end.method, method)))
+        self.walk(path, |paths| paths.iter().position(|path| serves(&path.leaf.method, method)))
     }
 
-    /// For a call from inside. Without a method `POST` is meant, else the only one there is.
-    pub fn find_inside(&self, method: Option<&Method>, path: &str) -> Found {
+    /// Finds the route of a call from inside. Without a method it finds the `POST` route, or else
+    /// the only route.
+    pub fn find_inside(&self, method: Option<&Method>, path: &str) -> RouteLookup {
         if let Some(method) = method {
             return self.find(method, path);
         }
-        self.walk(path, |candidates| {
-            let post = candidates.iter().position(|found| found.end.method == Method::POST);
+        self.walk(path, |paths| {
+            let post = paths.iter().position(|path| path.leaf.method == Method::POST);
             post.or_else(|| {
-                let first = candidates.first()?;
-                candidates.iter().all(|found| found.end.method == first.end.method).then_some(0)
+                let first = paths.first()?;
+                paths.iter().all(|path| path.leaf.method == first.leaf.method).then_some(0)
             })
         })
     }
 
-    /// Collects all that the path may mean, best first, and lets `choose` take one.
-    fn walk(&self, path: &str, choose: impl FnOnce(&[Candidate<'_>]) -> Option<usize>) -> Found {
+    /// Collects all routes whose path matches, best first, and lets `choose` pick one.
+    fn walk(&self, path: &str, choose: impl FnOnce(&[MatchedPath<'_>]) -> Option<usize>) -> RouteLookup {
         let Some(segments) = decode(path) else {
-            return Found::BadPath;
+            return RouteLookup::BadPath;
         };
         if segments.len() > MAX_SEGMENTS {
             bounds::PATH.count();
-            return Found::NotFound;
+            return RouteLookup::NotFound;
         }
-        let mut candidates = Vec::new();
-        self.root.collect(&segments, &mut Vec::new(), &mut candidates);
-        if candidates.is_empty() {
-            return Found::NotFound;
+        let mut paths = Vec::new();
+        self.root.collect(&segments, &mut Vec::new(), &mut paths);
+        if paths.is_empty() {
+            return RouteLookup::NotFound;
         }
-        match choose(&candidates).and_then(|index| candidates.get(index)) {
-            Some(found) => found.end.matched(&found.values),
+        match choose(&paths).and_then(|index| paths.get(index)) {
+            Some(path) => path.leaf.matched(&path.values),
             None => {
-                let mut methods: Vec<Method> = candidates.iter().map(|found| found.end.method.clone()).collect();
+                let mut methods: Vec<Method> = paths.iter().map(|path| path.leaf.method.clone()).collect();
                 methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
                 methods.dedup();
-                Found::MethodNotAllowed(methods)
+                RouteLookup::MethodNotAllowed(methods)
             }
         }
     }
 }
 
-/// A route that a path may mean, and the segments its params would take.
-struct Candidate<'a> {
-    end: &'a End,
+/// A route whose path matches, and the segments that its parameters match.
+struct MatchedPath<'a> {
+    leaf: &'a Leaf,
     values: Vec<&'a str>,
 }
 
 impl Node {
-    /// Every node is visited at most once, so the cost is bounded by the number of routes, and the
-    /// depth by [`MAX_SEGMENTS`].
-    fn collect<'a>(&'a self, segments: &'a [Cow<'_, str>], values: &mut Vec<&'a str>, into: &mut Vec<Candidate<'a>>) {
+    /// Adds all matches below this node, best first. It visits every node at most once, so the
+    /// number of routes bounds the cost, and [`MAX_SEGMENTS`] bounds the depth.
+    fn collect<'a>(&'a self, segments: &'a [Cow<'_, str>], values: &mut Vec<&'a str>, into: &mut Vec<MatchedPath<'a>>) {
         let Some((segment, rest)) = segments.split_first() else {
-            into.extend(self.ends.iter().map(|end| Candidate { end, values: values.clone() }));
+            into.extend(self.leaves.iter().map(|leaf| MatchedPath { leaf, values: values.clone() }));
             return;
         };
         if segment.is_empty() {
@@ -185,22 +189,19 @@ impl Node {
     }
 }
 
-impl End {
-    fn matched(&self, values: &[&str]) -> Found {
+impl Leaf {
+    fn matched(&self, values: &[&str]) -> RouteLookup {
         let params = self.names.iter().zip(values).map(|(name, value)| (name.clone(), (*value).to_owned())).collect();
-        Found::Route(Matched { route: self.route.clone(), access: self.access, params })
+        RouteLookup::Route(MatchedRoute { route: self.route.clone(), access: self.access, params })
     }
 }
 
-fn of_method<'a>(ends: &'a [End], method: &Method) -> Option<&'a End> {
-    ends.iter().find(|end| of_method_is(&end.method, method))
-}
-
-fn of_method_is(has: &Method, asked: &Method) -> bool {
+/// Whether a route with the method `has` serves a request with the method `asked`.
+fn serves(has: &Method, asked: &Method) -> bool {
     has == asked || (*asked == Method::HEAD && *has == Method::GET)
 }
 
-/// The text under which a path without params is asked for, if it can be asked for without escapes.
+/// Returns the text of a path without parameters, if a client can request it without escapes.
 fn literal_text(path: &[Segment]) -> Option<String> {
     let segments: Option<Vec<&str>> = path
         .iter()
@@ -212,7 +213,7 @@ fn literal_text(path: &[Segment]) -> Option<String> {
     Some(segments?.join("/"))
 }
 
-/// The segments of a path, none for the root.
+/// Returns the decoded segments of a path: none for the root.
 fn decode(path: &str) -> Option<Vec<Cow<'_, str>>> {
     if path.is_empty() {
         return Some(Vec::new());
@@ -237,7 +238,7 @@ mod tests {
         if path.is_empty() { Vec::new() } else { path.split('/').map(segment).collect() }
     }
 
-    /// Routes written `METHOD path`; the handler is the whole text.
+    /// Builds a router of routes written `METHOD path`. The handler of each is the whole text.
     fn router(routes: &[&str]) -> Router {
         Router::new(routes.iter().map(|text| {
             let (method, path) = text.split_once(' ').unwrap();
@@ -250,15 +251,15 @@ mod tests {
         }))
     }
 
-    fn shown(found: Found) -> String {
+    fn shown(found: RouteLookup) -> String {
         match found {
-            Found::Route(matched) => {
+            RouteLookup::Route(matched) => {
                 let params: String = matched.params.iter().map(|(name, value)| format!(" {name}={value}")).collect();
                 format!("{}{params}", matched.route.handler)
             }
-            Found::MethodNotAllowed(methods) => format!("405 {methods:?}"),
-            Found::NotFound => "404".to_owned(),
-            Found::BadPath => "400".to_owned(),
+            RouteLookup::MethodNotAllowed(methods) => format!("405 {methods:?}"),
+            RouteLookup::NotFound => "404".to_owned(),
+            RouteLookup::BadPath => "400".to_owned(),
         }
     }
 
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_beats_a_param_segment_by_segment_and_gives_way_when_it_leads_nowhere() {
+    fn a_literal_beats_a_parameter_unless_it_leads_to_no_route() {
         let routes = ["GET a/{x}", "GET {x}/b", "GET a/b", "GET a/{x}/d", "GET {y}/b/c"];
         check(&routes, "GET a/b", "GET a/b");
         check(&routes, "GET a/z", "GET a/{x} x=z");
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_undone_after_splitting() {
+    fn paths_are_split_before_segments_are_decoded() {
         check(&["GET {a}/{b}"], "GET x%2Fy/z%20", "GET {a}/{b} a=x/y b=z ");
         check(&["GET test"], "GET te%73t", "GET test");
         check(&["GET a/b"], "GET a%2Fb", "404");
@@ -300,14 +301,14 @@ mod tests {
     }
 
     #[test]
-    fn bad_escapes_and_what_is_not_utf8_are_refused_even_where_nothing_is() {
+    fn malformed_escapes_are_rejected_even_where_no_route_is() {
         for path in ["%", "%4", "%zz", "a/%", "%%41", "%+1", "%ff", "x/y/%C3"] {
             check(&["GET {x}"], &format!("GET {path}"), "400");
         }
     }
 
     #[test]
-    fn nothing_is_folded() {
+    fn paths_are_not_normalised() {
         let routes = ["GET a/b", "GET {x}/{y}", "GET {x}/{y}/{z}"];
         for path in ["a//b", "/a/b", "a/b/", "//", "a/"] {
             check(&routes, &format!("GET {path}"), "404");
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn methods() {
+    fn a_request_finds_the_route_with_its_method_or_the_methods_that_exist() {
         let routes = ["PUT a", "GET a", "GET {x}", "DELETE {x}", "GET b", "POST only"];
         check(&routes, "HEAD a", "GET a");
         check(&routes, "HEAD only", "GET {x} x=only");
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn inside_post_is_meant_else_the_only_one() {
+    fn a_call_from_inside_without_a_method_finds_post_or_the_only_route() {
         let routes = router(&["GET a", "POST a", "GET b", "GET {x}", "GET c", "PUT c/d", "DELETE c/d"]);
         let inside = |method: Option<Method>, path| shown(routes.find_inside(method.as_ref(), path));
         assert_eq!(inside(None, "a"), "POST a");
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_makes_the_router_deep() {
+    fn a_long_path_does_not_make_the_router_deep() {
         let of = |segments: usize| vec!["{a}"; segments].join("/");
         let deep = of(MAX_SEGMENTS);
         let routes = router(&[&format!("GET {deep}"), &format!("GET {}", of(480_000))]);
@@ -353,8 +354,8 @@ mod tests {
     }
 
     #[test]
-    fn access_goes_along() {
-        let Found::Route(matched) = router(&["POST inner/x"]).find(&Method::POST, "inner/x") else {
+    fn a_match_has_the_access_rule_of_its_route() {
+        let RouteLookup::Route(matched) = router(&["POST inner/x"]).find(&Method::POST, "inner/x") else {
             panic!("not found");
         };
         assert_eq!(matched.access, access(true));

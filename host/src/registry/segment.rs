@@ -1,18 +1,19 @@
-//! Segments of a route's path.
+//! The segments of a route's path.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// What stands between two slashes of a path, decoded.
+/// The decoded text between two slashes of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Segment {
     Literal(String),
-    /// Takes a whole segment, whatever it is.
+    /// A parameter, which matches any whole segment.
     Param(String),
 }
 
-/// One segment with its escapes undone. `None` when one is not two hexadecimal digits, or the result is not UTF-8.
+/// Decodes the percent escapes of a segment. `None` when an escape is not `%` and two hexadecimal
+/// digits, or when the result is not UTF-8.
 pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
     let mut pieces = segment.split('%');
     pieces.next();

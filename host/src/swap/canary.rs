@@ -33,7 +33,7 @@ pub(super) type CanaryResult = Shared<BoxFuture<'static, ReloadResult>>;
 impl Canary {
     /// Whether the canary runs this candidate.
     pub(super) fn runs(&self, candidate: &Candidate) -> bool {
-        candidate.is(&self.program.generation)
+        candidate.matches(&self.program.generation)
     }
 
     /// The canary's program, if this isolate runs it.

@@ -12,8 +12,8 @@ use super::error::{ModuleError, SwapError};
 use super::swapper::{POLL, Swapper};
 use crate::config::Config;
 use crate::document::source;
-use crate::files::aside;
-use crate::registry::manifest::{self, FILE_NAME, Found, Manifest};
+use crate::files::run_blocking;
+use crate::registry::manifest::{self, FILE_NAME, FolderState, Manifest};
 use crate::registry::{Candidate, ModuleState, component, folder_digest};
 
 /// The metadata of a module's files. It differs whenever a file was written or replaced.
@@ -163,7 +163,7 @@ impl Swapper {
         unsettled_too: bool,
     ) -> Result<Selection, SwapError> {
         let (swapper, module) = (self.clone(), module.to_owned());
-        aside(move || swapper.select(&module, &config, force, unsettled_too)).await
+        run_blocking(move || swapper.select(&module, &config, force, unsettled_too)).await
     }
 
     /// Reads a retained generation.
@@ -181,23 +181,23 @@ impl Swapper {
         config: Arc<Config>,
     ) -> Result<Candidate, ModuleError> {
         let (swapper, module, generation) = (self.clone(), module.to_owned(), generation.to_owned());
-        aside(move || swapper.read_retained(&module, &generation, &config)).await
+        run_blocking(move || swapper.read_retained(&module, &generation, &config)).await
     }
 
     /// The [`folder_digest`] of a module's folder.
     pub(super) async fn folder_digest(&self, module: &str) -> String {
         let (dir, max) = (self.config.modules_dir.join(module), self.config.engine.max_component);
-        aside(move || folder_digest(&dir, max)).await
+        run_blocking(move || folder_digest(&dir, max)).await
     }
 
     /// Reads a module's folder. Fails with [`SwapError::Unsettled`] while the folder is being
     /// written, unless `unsettled_too`.
     fn read(&self, module: &str, dir: &Path, config: &Config, unsettled_too: bool) -> Result<Candidate, SwapError> {
         let before = Fingerprint::of(dir, None);
-        let read = match manifest::look(dir).found {
-            Found::Refused(error) => Err(ModuleError::from(error).into()),
-            Found::Waiting(manifest) => Err(SwapError::Waiting(manifest.component)),
-            Found::Ready(manifest) => {
+        let read = match manifest::read_folder(dir).state {
+            FolderState::Refused(error) => Err(ModuleError::from(error).into()),
+            FolderState::Waiting(manifest) => Err(SwapError::Waiting(manifest.component)),
+            FolderState::Ready(manifest) => {
                 self.loader.read(*manifest, config).map_err(|error| ModuleError::from(error).into())
             }
         };
@@ -243,6 +243,6 @@ impl Swapper {
     /// caller from cancelling.
     async fn fingerprint(&self, module: &str, known: Option<Fingerprint>) -> Fingerprint {
         let dir = self.config.modules_dir.join(module);
-        aside(move || Fingerprint::of(&dir, known.as_ref())).await
+        run_blocking(move || Fingerprint::of(&dir, known.as_ref())).await
     }
 }

@@ -10,7 +10,7 @@ use crate::call::{CallError, Fault, IsolateId, text};
 use crate::document::Faults;
 use crate::isolate::{Crash, End, SnapshotError};
 use crate::registry::manifest::ManifestError;
-use crate::registry::{KeptError, LoadError};
+use crate::registry::{GenerationStoreError, LoadError};
 
 /// How to swap when the state cannot be handed over.
 const FORCE: &str = "`fanfare reload --force` swaps without the state";
@@ -173,7 +173,7 @@ enum Reason {
     /// Routes name handlers that the component does not have.
     Handlers(Faults),
     /// A retained generation cannot be read again.
-    Kept(KeptError),
+    Kept(GenerationStoreError),
 }
 
 impl fmt::Display for ModuleError {
@@ -236,8 +236,8 @@ impl From<LoadError> for ModuleError {
     }
 }
 
-impl From<KeptError> for ModuleError {
-    fn from(error: KeptError) -> ModuleError {
+impl From<GenerationStoreError> for ModuleError {
+    fn from(error: GenerationStoreError) -> ModuleError {
         ModuleError(Reason::Kept(error))
     }
 }
@@ -294,7 +294,7 @@ mod tests {
         for (error, fault, status) in [
             (SwapError::NotFound("m".into()), Fault::Client, 404),
             (SwapError::Waiting("m.wasm".into()), Fault::Operator, 422),
-            (start(Crash::Silent), Fault::Guest, 422),
+            (start(Crash::Unresponsive), Fault::Guest, 422),
             (start(Crash::HostPanic("why".into())), Fault::Host, 500),
             (SwapError::NotPromoted(Box::new(SwapError::Lost("canary"))), Fault::Host, 500),
             (SwapError::Stopping, Fault::Operator, 503),

@@ -12,7 +12,7 @@ use super::installed::InstalledModule;
 use super::progress::CompileReporter;
 use super::swapper::Swapper;
 use crate::config::Config;
-use crate::files::aside;
+use crate::files::run_blocking;
 use crate::isolate::{self, GuestLinker, Program, Services, Slot};
 use crate::registry::manifest::{Manifest, folders};
 use crate::registry::{Candidate, Loader, ModuleState, Note, short};
@@ -54,7 +54,7 @@ impl Swapper {
                     let slots = self.install(&mut guard, Arc::new(program));
                     let swapper = self.clone();
                     starting.push(tokio::spawn(async move {
-                        join_all(slots.iter().map(|slot| slot.tried())).await;
+                        join_all(slots.iter().map(|slot| slot.first_attempt())).await;
                         if let Some(candidate) = candidate
                             && slots.iter().all(|slot| slot.is_ready())
                         {
@@ -101,7 +101,7 @@ impl Swapper {
             Err(error) => error,
         };
         let (swapper, name) = (self.clone(), module.to_owned());
-        for digest in aside(move || swapper.kept.last_served(&name)).await {
+        for digest in run_blocking(move || swapper.kept.last_served(&name)).await {
             let loaded = match self.read_retained_aside(module, &digest, self.config.clone()).await {
                 Ok(candidate) => self.load(&candidate, threads, reporter).await,
                 Err(why) => Err(why),
@@ -138,10 +138,10 @@ impl Swapper {
         let isolates = self.isolates(&program.generation);
         // Every slot exists before the first instance starts, so that a startup can reach all
         // workers.
-        let slots: Vec<_> = isolates.iter().map(|isolate| isolate.hold(&program, &self.services)).collect();
+        let slots: Vec<_> = isolates.iter().map(|isolate| isolate.install(&program, &self.services)).collect();
         self.roster.set(&program.generation.module, ModuleState::Installed(program.generation.clone()));
         for (isolate, slot) in isolates.iter().zip(&slots) {
-            isolate.run(slot, &program, &self.services);
+            isolate.start(slot, &program, &self.services);
         }
         *current = Some(InstalledModule::new(program));
         slots

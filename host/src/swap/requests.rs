@@ -19,7 +19,7 @@ use super::swapper::Swapper;
 use crate::api::Reloaded;
 use crate::call::{CallError, IsolateId, Receipt};
 use crate::ports::{BoxFuture, Reloads};
-use crate::registry::manifest::{folders, is_candidate, is_module};
+use crate::registry::manifest::{folders, is_module, is_scanned};
 
 impl Reloads for Swapper {
     fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), CallError>> {
@@ -117,7 +117,7 @@ impl Swapper {
     /// Whether a module of this name has a folder or is loaded. A name with a path in it is
     /// unknown.
     pub(super) fn is_known(&self, module: &str) -> bool {
-        let has_folder = || is_candidate(module) && is_module(&self.config.modules_dir.join(module));
+        let has_folder = || is_scanned(module) && is_module(&self.config.modules_dir.join(module));
         self.roster.state(module).is_some() || has_folder()
     }
 

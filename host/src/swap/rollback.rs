@@ -13,7 +13,7 @@ use super::pending::ReloadOptions;
 use super::run::{Run, RunOutcome};
 use super::swapper::Swapper;
 use crate::api::Reloaded;
-use crate::files::aside;
+use crate::files::run_blocking;
 use crate::registry::{Note, Pin, short};
 
 /// The time between two attempts to save a pin.
@@ -73,7 +73,7 @@ impl Swapper {
     /// The pin in memory is set in any case; if saving fails, it is retried until it succeeds.
     pub(super) async fn set_pin(self: &Arc<Swapper>, module: &str, pin: Option<Pin>) -> bool {
         let (swapper, name) = (self.clone(), module.to_owned());
-        let saved = aside(move || swapper.kept.set_pin(&name, pin)).await;
+        let saved = run_blocking(move || swapper.kept.set_pin(&name, pin)).await;
         if let Err(error) = &saved {
             let dir = self.config.state_dir.display();
             tracing::error!(
@@ -104,7 +104,7 @@ impl Swapper {
                 }
                 for module in unsaved {
                     let (kept, name) = (swapper.clone(), module.clone());
-                    if aside(move || kept.kept.save_pin(&name)).await.is_ok() {
+                    if run_blocking(move || kept.kept.save_pin(&name)).await.is_ok() {
                         tracing::info!(%module, "saved the pin in stateDir");
                         if let Some(Note::Pinned { generation, .. }) = swapper.roster.note(&module) {
                             swapper.note_pin(&module, Some(&generation));
@@ -134,7 +134,7 @@ impl Swapper {
         to: Option<&str>,
     ) -> Result<String, SwapError> {
         let (swapper, name) = (self.clone(), module.to_owned());
-        let retained = aside(move || swapper.kept.generations(&name)).await;
+        let retained = run_blocking(move || swapper.kept.generations(&name)).await;
         let target = match (to, current) {
             (Some(to), _) => retained.iter().find(|digest| digest.starts_with(to)),
             (None, Some(current)) => match retained.iter().position(|digest| digest == current) {

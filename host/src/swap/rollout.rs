@@ -39,7 +39,7 @@ impl Run<'_> {
         let from = installed.program.generation.clone();
         let (workers, lasts) = (isolate_names(&slots), rollout.r#for);
         let generation = program.generation.short_digest().to_owned();
-        let note = Note::OnTrial { generation: generation.clone(), places: workers.clone(), lasts };
+        let note = Note::Canary { generation: generation.clone(), places: workers.clone(), lasts };
         self.swapper.roster.set_note(self.module, Some(note));
         let scope = SwapScope::within(slots.clone());
         let (running, drain) = self.swapper.switch(&program, &from, scope, true, &self.preempt).await?;

@@ -19,7 +19,7 @@ use super::scope::SwapScope;
 use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
 use crate::call::IsolateId;
-use crate::files::aside;
+use crate::files::run_blocking;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, Note, short};
 
@@ -81,7 +81,7 @@ impl Run<'_> {
             return Ok(RunOutcome::CanaryStarted(canary.result.clone()));
         }
         self.swapper.end_canary(self.module, installed).await;
-        let same = candidate.is(&installed.program.generation);
+        let same = candidate.matches(&installed.program.generation);
         if same && !self.options.renew && self.runs_everywhere(&installed.program) {
             return Ok(RunOutcome::Done(Run::outcome(self.module, ReloadOutcome::Unchanged, &candidate.digest)));
         }
@@ -181,7 +181,7 @@ impl Run<'_> {
     async fn start(&self, current: &mut Option<InstalledModule>, candidate: Candidate) -> Result<Reloaded, SwapError> {
         let program = Arc::new(self.load(&candidate).await?);
         let slots = self.swapper.install(current, program.clone());
-        let tried = join_all(slots.iter().map(|slot| slot.tried()));
+        let tried = join_all(slots.iter().map(|slot| slot.first_attempt()));
         // A rollback does not wait for the startups.
         let _ = self.preempt.run_until_cancelled(tried).await;
         if self.runs_everywhere(&program) {
@@ -209,7 +209,7 @@ impl Run<'_> {
         *current = None;
         self.swapper.roster.remove(self.module);
         for isolate in self.swapper.dispatch.places().all() {
-            isolate.let_go(self.module);
+            isolate.remove(self.module);
         }
         if !was_known {
             return Err(SwapError::NotFound(self.module.to_owned()));
@@ -233,7 +233,7 @@ impl Swapper {
         let mut guard = self.lock_for_swap(module).await;
         let preempt = guard.preempt.clone();
         let slot = self.slots(module).into_iter().find(|slot| slot.isolate == isolate);
-        let slot = slot.filter(|slot| slot.mailbox.is_taker(instance));
+        let slot = slot.filter(|slot| slot.mailbox.is_appointed(instance));
         let (Some(slot), Some(installed)) = (slot, guard.as_mut()) else { return Ok(()) };
         let canary = installed.canary.as_ref().and_then(|canary| canary.program_in(isolate));
         let program = canary.unwrap_or(&installed.program).clone();
@@ -249,8 +249,8 @@ impl Swapper {
     /// Writes a generation to `stateDir`, so that a rollback or a start can load it.
     pub(super) async fn retain(self: &Arc<Swapper>, candidate: &Candidate) {
         let (swapper, candidate) = (self.clone(), candidate.clone());
-        aside(move || {
-            if let Err(error) = swapper.kept.keep(&candidate) {
+        run_blocking(move || {
+            if let Err(error) = swapper.kept.save(&candidate) {
                 let (module, dir) = (&candidate.manifest.name, swapper.config.state_dir.display());
                 tracing::warn!(
                     %module, %dir, %error,

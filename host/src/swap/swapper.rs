@@ -17,7 +17,7 @@ use crate::config::{Config, FILE_NAME};
 use crate::dispatch::Dispatch;
 use crate::document::Faults;
 use crate::isolate::{GuestLinker, Services};
-use crate::registry::{Kept, Loader, Roster};
+use crate::registry::{GenerationStore, Loader, Roster};
 
 /// How many components of `engine.maxComponent` bytes reloads may have in memory together.
 pub(super) const MAX_COMPONENTS: usize = 4;
@@ -42,7 +42,7 @@ pub struct Swapper {
     pub roster: Arc<Roster>,
     pub services: Arc<Services>,
     pub progress: Arc<dyn Progress>,
-    pub(super) kept: Kept,
+    pub(super) kept: GenerationStore,
     /// Whether a task is retrying to save pins.
     pub(super) saving_pins: AtomicBool,
     pub(super) weak: Weak<Swapper>,
@@ -71,7 +71,7 @@ impl Swapper {
         Arc::new_cyclic(|weak| Swapper {
             weak: weak.clone(),
             live_config: ArcSwap::from(config.clone()),
-            kept: Kept::new(&config.state_dir),
+            kept: GenerationStore::new(&config.state_dir),
             saving_pins: AtomicBool::new(false),
             config,
             loader,

@@ -17,7 +17,7 @@ use super::swapper::{POLL, Swapper};
 use crate::call::Payload;
 use crate::config::SwapConfig;
 use crate::dispatch::Dispatch;
-use crate::isolate::{Former, Isolate, Old, Prepared, Program, Slot};
+use crate::isolate::{Isolate, PendingSwitch, Prepared, Program, ReplacedInstance, Slot};
 use crate::registry::Generation;
 
 impl Swapper {
@@ -37,7 +37,7 @@ impl Swapper {
     ) -> Result<(usize, JoinHandle<()>), SwapError> {
         let module = &program.generation.module;
         let prepare = |slot: &Arc<Slot>| Prepared::start(slot, program, &self.services);
-        let vacant = |isolate: &Arc<Isolate>| isolate.vacant(program, &self.services);
+        let vacant = |isolate: &Arc<Isolate>| isolate.unlisted_slot(program, &self.services);
         let joining: Vec<Arc<Slot>> = scope.join.iter().map(vacant).collect();
         let mut prepared: Vec<_> = scope.stay.iter().map(prepare).collect();
         let mut first: Vec<_> = joining.iter().map(prepare).collect();
@@ -56,17 +56,17 @@ impl Swapper {
             hold.end_by_switch();
             let former: Vec<_> = prepared.into_iter().chain(first).map(Prepared::switch).collect();
             for (isolate, slot) in scope.join.iter().zip(&joining) {
-                isolate.join(slot, program, &self.services);
+                isolate.install_prepared(slot, program, &self.services);
             }
             let places = self.dispatch.places();
             let left = scope.leave.iter().filter_map(|slot| places.get(slot.isolate));
-            left.for_each(|isolate| isolate.let_go(module));
+            left.for_each(|isolate| isolate.remove(module));
             former
         });
-        let old = join_all(former.into_iter().map(Former::adopted)).await;
+        let old = join_all(former.into_iter().map(PendingSwitch::adopted)).await;
         let left = scope.leave;
         let drain = tokio::spawn(async move {
-            join_all(old.into_iter().map(Old::ended)).await;
+            join_all(old.into_iter().map(ReplacedInstance::ended)).await;
             join_all(left.iter().map(|slot| slot.retired())).await;
         });
         Ok((running, drain))

@@ -21,9 +21,9 @@ use super::pending::ReloadOptions;
 use super::swapper::Swapper;
 use crate::config::FILE_NAME;
 use crate::document::source;
-use crate::files::aside;
-use crate::files::watch::{is_gone, settled, watcher};
-use crate::registry::manifest::{self, is_candidate};
+use crate::files::run_blocking;
+use crate::files::watch::{is_removed, next_change, watcher};
+use crate::registry::manifest::{self, is_scanned};
 use crate::registry::{ModuleState, Note};
 
 /// Events within this time trigger one scan.
@@ -63,7 +63,7 @@ impl Watcher {
         let path = swapper.config.file.clone().unwrap_or_else(|| swapper.config.root.join(FILE_NAME));
         let settings = SettingsFile { state: PathState::of(&path), path, is_due: false, missing_since: None };
         let (watched, settings_dir) = (swapper.clone(), settings.path.parent().map(Path::to_owned));
-        let scanner = aside(move || {
+        let scanner = run_blocking(move || {
             let mut scanner = Scanner::new(watched, sender, settings_dir);
             scanner.scan();
             scanner
@@ -77,12 +77,12 @@ impl Watcher {
         let mut rest = poll;
         loop {
             tokio::select! {
-                Some(()) = settled(&mut self.events, DEBOUNCE) => {}
+                Some(()) = next_change(&mut self.events, DEBOUNCE) => {}
                 () = tokio::time::sleep(rest) => {}
             }
             let mut scanner = self.scanner;
             // A scan of many folders takes long, and this thread also runs other tasks.
-            let (scanner, changed, took) = aside(move || {
+            let (scanner, changed, took) = run_blocking(move || {
                 let started = Instant::now();
                 let changed = scanner.scan();
                 (scanner, changed, started.elapsed())
@@ -309,7 +309,7 @@ impl Scanner {
             }
             match notifier.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {}
-                Err(error) if is_gone(&error) => continue,
+                Err(error) if is_removed(&error) => continue,
                 Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => {
                     full = Some(error);
                     break;
@@ -336,7 +336,7 @@ fn entries(dir: &Path) -> io::Result<Vec<FolderEntry>> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !is_candidate(&name) || entry.file_type().is_ok_and(|kind| !kind.is_dir() && !kind.is_symlink()) {
+        if !is_scanned(&name) || entry.file_type().is_ok_and(|kind| !kind.is_dir() && !kind.is_symlink()) {
             continue;
         }
         let path = entry.path();

@@ -18,14 +18,15 @@ impl State {
 
     fn reload_now(&self, caller: Option<u64>, module: Option<&str>) -> Result<Receipt, CallError> {
         let caller = self.guest.caller(caller);
-        let asked = if !caller.capabilities.reload {
+        let receipt = if !caller.capabilities.reload {
             Err(forbidden(&caller.module, "reload", None))
         } else if caller.context.is_some_and(|context| context.in_startup) {
-            Err(call::CallError::Invalid("a startup cannot ask for a reload, which would run it again".to_owned()))
+            let why = "a startup cannot request a reload, because the reload would run the startup again";
+            Err(call::CallError::Invalid(why.to_owned()))
         } else {
             self.guest.ports.reloads.request(module)
         };
-        asked.map(Into::into).map_err(Into::into)
+        receipt.map(Into::into).map_err(Into::into)
     }
 }
 

@@ -37,7 +37,7 @@ impl Host for State {
     }
 }
 
-/// UTF-8, else ISO-8859-1.
+/// Decodes a header value as UTF-8, or as ISO-8859-1 when it is not UTF-8.
 fn text(value: &http::HeaderValue) -> String {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => text.to_owned(),

@@ -1,4 +1,4 @@
-//! The line between an instance and its supervisor.
+//! The signals between an instance, its supervisor and a swap.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use super::ask::{Ask, Asks};
+use super::snapshot_request::{SnapshotRequest, SnapshotRequests};
 
-/// How an instance and its supervisor talk.
+/// The signals between an instance, its supervisor and a swap.
 #[derive(Default)]
 pub struct Control {
     pub(super) draining: AtomicBool,
     pub(super) finishing: AtomicBool,
     pub(super) started: AtomicBool,
     pub(super) waker: AtomicWaker,
-    pub(super) asks: Asks,
-    /// How often the driver has had its turn.
+    pub(super) snapshots: SnapshotRequests,
+    /// The number of turns that the driver has had.
     pub(super) turns: AtomicU64,
-    /// Told when the startups are done.
+    /// Notified when the startups are done.
     pub ready: Notify,
-    /// Notified when leaked calls make the instance unfit: see [`Control::why_worn`].
-    pub worn: Notify,
-    why_worn: OnceLock<&'static str>,
+    /// Notified when leaked calls make the instance unfit: see [`Control::why_unfit`].
+    pub unfit: Notify,
+    why_unfit: OnceLock<&'static str>,
 }
 
 impl Control {
@@ -31,41 +31,41 @@ impl Control {
         self.ready.notify_one();
     }
 
-    /// Notes why the instance should be replaced; the first reason stays.
-    pub(super) fn wear_out(&self, why: &'static str) {
-        self.why_worn.get_or_init(|| why);
-        self.worn.notify_one();
+    /// Asks the supervisor to replace the instance, and records why. The first reason stays.
+    pub(super) fn set_unfit(&self, why: &'static str) {
+        self.why_unfit.get_or_init(|| why);
+        self.unfit.notify_one();
     }
 
-    /// Why the instance should be replaced; empty unless [`Control::worn`] was notified.
-    pub fn why_worn(&self) -> &'static str {
-        self.why_worn.get().copied().unwrap_or_default()
+    /// Why the supervisor should replace the instance. Empty until [`Control::unfit`] was notified.
+    pub fn why_unfit(&self) -> &'static str {
+        self.why_unfit.get().copied().unwrap_or_default()
     }
 
-    /// Asks for its state, or to take one.
-    pub fn ask(&self, ask: Ask) {
-        self.asks.push(ask);
+    /// Asks the instance to save or load its state.
+    pub fn request_snapshot(&self, request: SnapshotRequest) {
+        self.snapshots.push(request);
         self.waker.wake();
     }
 
-    /// It has been appointed by its mailbox.
+    /// Wakes the driver, because the mailbox has appointed the instance.
     pub fn wake(&self) {
         self.waker.wake();
     }
 
-    /// Takes no further calls; ends when those it has are done.
+    /// Tells the instance to take no further calls and to end when its running calls have ended.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Ends when no call waits any more and those it has are done.
+    /// Tells the instance to end when no call waits and its running calls have ended.
     pub fn finish(&self) {
         self.finishing.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Whether it ends for want of calls that wait.
+    /// Whether the instance ends now, because it was told to finish and no call waits or runs.
     pub(super) fn is_finished(&self, idle: bool) -> bool {
         idle && self.finishing.load(Ordering::Acquire)
     }

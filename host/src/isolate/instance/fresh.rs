@@ -1,4 +1,4 @@
-//! `"isolation": "fresh"`: a store for each call.
+//! `"isolation": "fresh"`: each call runs in a store of its own.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -12,31 +12,31 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
 use super::overdue::WATCH;
-use super::{Crash, Drive, End};
+use super::{Crash, End, InstanceTask};
 use crate::call::{CallError, panic_text};
-use crate::isolate::mailbox::Queued;
-use crate::isolate::running::Running;
+use crate::isolate::mailbox::QueuedCall;
+use crate::isolate::running_calls::RunningCalls;
 
-/// The turn that is under way. Each instance computes until the next tick, and in one turn all of
-/// them together do not take many.
-struct Turn {
+/// The time limit of a turn. Each fresh instance may compute until the next tick, so a limit for
+/// all of them keeps a turn from lasting one tick per instance.
+struct TurnTime {
     began: Mutex<Instant>,
-    lasts: Duration,
+    limit: Duration,
 }
 
-impl Turn {
-    /// Whether what has not run in it waits for the next one.
+impl TurnTime {
+    /// Whether instances that have not run in this turn must wait for the next one.
     fn is_over(&self) -> bool {
-        self.began.lock().elapsed() >= self.lasts
+        self.began.lock().elapsed() >= self.limit
     }
 }
 
-impl Drive {
-    /// Runs the mailbox's calls, each in an instance of its own.
+impl InstanceTask {
+    /// Runs the calls of the mailbox, each in an instance of its own.
     pub(super) async fn fresh(&self) -> End {
-        self.enter();
+        self.activate();
         let turns = self.turns();
-        let turn = Turn { began: Mutex::new(Instant::now()), lasts: self.services.engine.tick() / 2 };
+        let turn = TurnTime { began: Mutex::new(Instant::now()), limit: self.services.engine.tick() / 2 };
         let mut calls = FuturesUnordered::new();
         let work = poll_fn(|cx| {
             *turn.began.lock() = Instant::now();
@@ -46,15 +46,15 @@ impl Drive {
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
                 }
-                if !self.intake.mailbox.is_taker(self.number) {
+                if !self.slot.mailbox.is_appointed(self.number) {
                     return Poll::Pending;
                 }
                 if turn.is_over() || !turns.has_room() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                self.intake.mailbox.register(cx.waker());
-                let Some(queued) = self.intake.mailbox.take(self.number, self.room()) else {
+                self.slot.mailbox.register(cx.waker());
+                let Some(queued) = self.slot.mailbox.take(self.number, self.capacity()) else {
                     return if self.control.is_finished(calls.is_empty()) { Poll::Ready(()) } else { Poll::Pending };
                 };
                 turns.count();
@@ -65,18 +65,19 @@ impl Drive {
         End::Drained
     }
 
-    fn fresh_call<'a>(&'a self, queued: Queued, turn: &'a Turn) -> impl Future<Output = ()> + Send + 'a {
-        // Each call has a place of its own, so that a crash ends just that one.
-        let alone = Drive {
+    fn fresh_call<'a>(&'a self, queued: QueuedCall, turn: &'a TurnTime) -> impl Future<Output = ()> + Send + 'a {
+        // Each call has running calls and a control of its own, so that a crash ends only that
+        // call.
+        let alone = InstanceTask {
             number: self.number,
-            intake: self.intake.clone(),
+            slot: self.slot.clone(),
             deployment: self.deployment.clone(),
             program: self.program.clone(),
             services: self.services.clone(),
-            running: Arc::new(Running::new(self.intake.stats.clone(), self.deployment.failed.clone())),
+            running: Arc::new(RunningCalls::new(self.slot.stats.clone(), self.deployment.failed.clone())),
             control: Arc::default(),
             reason: self.reason,
-            entry: self.entry,
+            activation: self.activation,
         };
         let nested = queued.nested;
         self.running.occupy(nested);
@@ -94,21 +95,21 @@ impl Drive {
         }
     }
 
-    async fn single(&self, queued: Queued) {
+    async fn single(&self, queued: QueuedCall) {
         let mut store = match self.store() {
             Ok(store) => store,
-            Err(error) => return self.intake.end(queued, &CallError::Overloaded(error.to_string())),
+            Err(error) => return self.slot.end(queued, &CallError::Overloaded(error.to_string())),
         };
         let grace = self.program.generation.limits.abandon_after;
         let run = async {
-            // In here, where a panic is caught.
+            // Inside this future, because a panic is caught here.
             let Some((id, record)) = self.begin(queued) else { return Ok(None) };
-            let handler = self.program.instantiate(&mut store).await?;
+            let exports = self.program.instantiate(&mut store).await?;
             let outcome = store
                 .run_concurrent(async |accessor| {
-                    self.startups(accessor, &handler).await?;
-                    let started = accessor.with(|access| handler.start(access, record))?;
-                    handler.finish(accessor, started).await
+                    self.startups(accessor, &exports).await?;
+                    let started = accessor.with(|access| exports.start(access, record))?;
+                    exports.finish(accessor, started).await
                 })
                 .await??;
             Ok(Some((id, outcome)))
@@ -121,7 +122,7 @@ impl Drive {
         };
         let ended = tokio::select! {
             ended = AssertUnwindSafe(run).catch_unwind() => ended,
-            () = late => Ok(Err(Crash::Silent.into())),
+            () = late => Ok(Err(Crash::Unresponsive.into())),
         };
         let crash = match ended {
             Ok(Ok(None)) => return,
@@ -133,9 +134,9 @@ impl Drive {
         let short = generation.short_digest();
         let first = crash.reason();
         let handlers = self.running.crash(|handler| {
-            format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.intake.isolate)
+            format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.slot.isolate)
         });
-        // Any client can make one crash, call by call: the module's rate of lines holds for it.
+        // A client may cause one crash per call, so limits.logRate bounds these lines.
         if self.deployment.log.admits() {
             self.report("a fresh instance crashed", &handlers, &crash);
         }

@@ -1,24 +1,25 @@
-//! What must work when the guest does not: startups and deadlines, watched from outside the store.
+//! Watches startups and deadlines from outside the store, so that they hold even when the guest
+//! stops responding.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Crash, Drive, End};
+use super::{Crash, End, InstanceTask};
 use crate::config::Limits;
-use crate::isolate::running::Leaked;
+use crate::isolate::running_calls::Leaked;
 
-/// How often deadlines are looked at while calls run.
+/// The interval at which the watch checks deadlines while calls run.
 pub(super) const WATCH: Duration = Duration::from_millis(50);
 
-impl Drive {
-    /// Ends when the store has to go.
+impl InstanceTask {
+    /// Returns when the store must be dropped.
     pub(super) async fn watch(&self) -> End {
         let limits = &self.program.generation.limits;
         let begun = Instant::now();
         loop {
             let starting = !self.control.started.load(Ordering::Acquire);
             if !starting && self.running.is_idle() {
-                // Those that were leaked have ended.
+                // Leaked calls have ended, so the gauge goes down.
                 self.running.leaked(limits.abandon_after);
                 self.running.busy.notified().await;
                 continue;
@@ -32,26 +33,26 @@ impl Drive {
             if leaked.total() == 0 {
                 continue;
             }
-            if !self.answers(limits.abandon_after).await {
-                return Crash::Silent.into();
+            if !self.responds(limits.abandon_after).await {
+                return Crash::Unresponsive.into();
             }
-            if self.takes_no_more() && !self.running.awaited() {
+            if self.is_ending() && !self.running.awaited() {
                 return End::Drained;
             }
-            if let Some(why) = worn(leaked, limits, self.program.generation.is_serial()) {
-                self.control.wear_out(why);
+            if let Some(why) = why_unfit(leaked, limits, self.program.generation.is_serial()) {
+                self.control.set_unfit(why);
             }
         }
     }
 
-    /// Whether there is nothing but the calls that it has.
-    fn takes_no_more(&self) -> bool {
-        let finishing = || self.control.finishing.load(Ordering::Acquire) && self.intake.mailbox.waiting() == (0, 0);
+    /// Whether no further call will start in this instance.
+    fn is_ending(&self) -> bool {
+        let finishing = || self.control.finishing.load(Ordering::Acquire) && self.slot.mailbox.waiting() == (0, 0);
         self.control.draining.load(Ordering::Acquire) || finishing()
     }
 
     /// Whether the driver gets a turn within `grace`.
-    async fn answers(&self, grace: Duration) -> bool {
+    async fn responds(&self, grace: Duration) -> bool {
         let before = self.control.turns.load(Ordering::Relaxed);
         self.control.waker.wake();
         let until = Instant::now() + grace;
@@ -65,10 +66,10 @@ impl Drive {
     }
 }
 
-/// Why an instance with these leaked calls has to be replaced, if it has to. Below
-/// `limits.maxLeaked` it is replaced when they hold every place of some kind, because calls of that
-/// kind would wait for ever.
-fn worn(leaked: Leaked, limits: &Limits, serial: bool) -> Option<&'static str> {
+/// Returns why an instance with these leaked calls must be replaced, if it must. Even with no more
+/// than `limits.maxLeaked` it is replaced when they hold every place of one kind, because calls of
+/// that kind would wait for ever.
+fn why_unfit(leaked: Leaked, limits: &Limits, serial: bool) -> Option<&'static str> {
     if leaked.total() > limits.max_leaked as usize {
         Some("it has more leaked calls than limits.maxLeaked")
     } else if serial && leaked.plain + leaked.nested > 0 {
@@ -87,16 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_is_worn_when_leaked_calls_leave_no_place_of_some_kind() {
+    fn an_instance_is_unfit_when_leaked_calls_leave_no_place_of_one_kind() {
         let limits = Limits { max_leaked: 100, concurrency: 4, nested: 2, ..Limits::default() };
-        let leaked = |plain, nested, given_up| Leaked { plain, nested, given_up };
-        assert_eq!(worn(leaked(3, 1, 96), &limits, false), None);
-        assert!(worn(leaked(3, 1, 97), &limits, false).is_some_and(|why| why.contains("limits.maxLeaked")));
-        assert!(worn(leaked(4, 0, 0), &limits, false).is_some_and(|why| why.contains("limits.concurrency")));
-        assert!(worn(leaked(0, 2, 0), &limits, false).is_some_and(|why| why.contains("limits.nested")));
-        for one in [leaked(1, 0, 0), leaked(0, 1, 0)] {
-            assert!(worn(one, &limits, true).is_some_and(|why| why.contains("serial")));
+        let why = |plain, nested, abandoned, serial| why_unfit(Leaked { plain, nested, abandoned }, &limits, serial);
+        assert_eq!(why(3, 1, 96, false), None);
+        assert!(why(3, 1, 97, false).is_some_and(|why| why.contains("limits.maxLeaked")));
+        assert!(why(4, 0, 0, false).is_some_and(|why| why.contains("limits.concurrency")));
+        assert!(why(0, 2, 0, false).is_some_and(|why| why.contains("limits.nested")));
+        for (plain, nested) in [(1, 0), (0, 1)] {
+            assert!(why(plain, nested, 0, true).is_some_and(|why| why.contains("serial")));
         }
-        assert_eq!(worn(leaked(0, 0, 1), &limits, true), None, "it holds no place of a call");
+        assert_eq!(why(0, 0, 1, true), None, "abandoned work holds no place of a call");
     }
 }

@@ -1,34 +1,42 @@
-//! State that goes from one instance to the next.
+//! Saves and loads the state of an instance.
 
 use std::pin::pin;
 
 use wasmtime::component::Accessor;
 
-use super::Drive;
-use super::ask::Ask;
-use crate::isolate::program::Handler;
+use super::InstanceTask;
+use super::snapshot_request::SnapshotRequest;
+use crate::isolate::program::GuestExports;
 use crate::isolate::state::State;
 
-impl Drive {
-    /// Does what was asked. The error is the end of the store; whoever asked hears of it by the end of the sender.
-    pub(super) async fn answer(&self, accessor: &Accessor<State>, handler: &Handler, ask: Ask) -> wasmtime::Result<()> {
-        match ask {
-            Ask::Save(saved) if saved.is_closed() => {}
-            Ask::Save(mut saved) => {
-                let mut saving = pin!(handler.save(accessor));
+impl InstanceTask {
+    /// Runs a request. An error means that the store failed; the sender is dropped, which tells the
+    /// requester.
+    pub(super) async fn snapshot(
+        &self,
+        accessor: &Accessor<State>,
+        exports: &GuestExports,
+        request: SnapshotRequest,
+    ) -> wasmtime::Result<()> {
+        match request {
+            SnapshotRequest::Save(saved) if saved.is_closed() => {}
+            SnapshotRequest::Save(mut saved) => {
+                let mut saving = pin!(exports.save(accessor));
                 let state = tokio::select! {
                     biased;
                     state = &mut saving => state?,
                     () = saved.closed() => {
-                        // A guest's task cannot be ended from here.
-                        let _leaks = self.running.give_up();
+                        // The host cannot cancel a task of the guest.
+                        let _abandoned = self.running.abandon();
                         saving.await?
                     }
                 };
-                // The swap may have been given up.
+                // The swap may no longer wait.
                 let _ = saved.send(state.map(Some));
             }
-            Ask::Load { from, state, loaded } => _ = loaded.send(handler.load(accessor, from, state).await?),
+            SnapshotRequest::Load { from, state, loaded } => {
+                let _ = loaded.send(exports.load(accessor, from, state).await?);
+            }
         }
         Ok(())
     }

@@ -4,31 +4,31 @@ use std::time::Duration;
 use super::*;
 use crate::call::{Context, Deadline, IsolateId, Origin, Payload, Route, Trigger};
 
-const ALL: Room = Room { calls: true, nested: 16 };
+const ALL: Capacity = Capacity { calls: true, nested: 16 };
 
 fn mailbox(mailbox: u32, broadcasts: u32) -> Mailbox {
     Mailbox::new(&Limits { mailbox, broadcasts, ..Limits::default() })
 }
 
-fn queued(id: u64) -> Queued {
+fn queued(id: u64) -> QueuedCall {
     let deadline = Deadline::AfterStart(Duration::from_secs(1));
     let context = Arc::new(Context::root(id, "m".into(), IsolateId::Worker(0), Origin::Host, deadline));
     let route = Arc::new(Route { deployment: 0, handler: "h".into(), text: "POST h".into() });
     let (trigger, query, payload) = (Trigger::Rpc, String::new(), Payload::None);
     let call = Call { context, route, trigger, params: vec![], query, payload, extra: vec![] };
-    Queued::new(call, None)
+    QueuedCall::new(call, None)
 }
 
-fn taken(mailbox: &Mailbox, room: Room) -> Vec<u64> {
+fn taken(mailbox: &Mailbox, room: Capacity) -> Vec<u64> {
     std::iter::from_fn(|| mailbox.take(0, room)).map(|queued| queued.call.context.id).collect()
 }
 
 fn offer(mailbox: &Mailbox, lane: Lane, id: u64) -> bool {
-    matches!(mailbox.offer(lane, queued(id)), Offer::Taken)
+    matches!(mailbox.offer(lane, queued(id)), Offer::Accepted)
 }
 
 #[test]
-fn a_lane_takes_as_many_as_its_limit_and_gives_the_next_one_back() {
+fn a_lane_accepts_as_many_calls_as_its_limit_and_returns_the_next_one() {
     let mailbox = mailbox(2, 1);
     assert!(offer(&mailbox, Lane::Calls, 1) && offer(&mailbox, Lane::Calls, 2));
     assert!(!offer(&mailbox, Lane::Calls, 3));
@@ -38,9 +38,9 @@ fn a_lane_takes_as_many_as_its_limit_and_gives_the_next_one_back() {
     assert!(!offer(&mailbox, Lane::Broadcasts, 5));
 }
 
-/// A call that carries this payload, and `beside` bytes of everything else that it can carry.
-fn heavy(payload: usize, beside: usize) -> Queued {
-    let text = || "x".repeat(beside);
+/// A call with a payload of this size, and `other` bytes in every other part that it can have.
+fn heavy(payload: usize, other: usize) -> QueuedCall {
+    let text = || "x".repeat(other);
     let mut headers = http::HeaderMap::new();
     headers.insert("x-header", text().try_into().unwrap());
     let peer = ([127, 0, 0, 1], 1).into();
@@ -63,40 +63,40 @@ fn heavy(payload: usize, beside: usize) -> Queued {
         payload: Payload::Text("x".repeat(payload)),
         extra: vec![(text(), text())],
     };
-    Queued::new(call, None)
+    QueuedCall::new(call, None)
 }
 
 #[test]
-fn everything_that_a_call_carries_has_weight() {
+fn the_weight_of_a_call_includes_every_part_of_it() {
     let bare = heavy(0, 0).call.weight();
     assert_eq!(heavy(10_000, 0).call.weight(), bare + 10_000);
     let context = ["header", "path", "authority", "subdomain", "parent's subdomain"];
     let parts = context.len() + ["name", "key", "value", "query", "fact", "value of the fact"].len();
     assert_eq!(heavy(0, 10_000).call.weight(), bare + 10_000 * parts as u64);
-    let fixed = size_of::<Queued>() + size_of::<Context>() + 16;
+    let fixed = size_of::<QueuedCall>() + size_of::<Context>() + 16;
     assert!(queued(1).call.weight() >= 2 * fixed as u64, "twice, since a full lane has grown to twice its size");
 }
 
 #[test]
-fn a_lane_holds_calls_up_to_their_weight_and_an_empty_one_any_call() {
+fn a_lane_accepts_calls_up_to_its_weight_and_an_empty_one_accepts_any_call() {
     let (first, second) = (heavy(500, 0), heavy(500, 10));
     let limits = Limits { queued: first.call.weight() + second.call.weight(), ..Limits::default() };
     let mailbox = Mailbox::new(&limits);
-    let offer = |queued| matches!(mailbox.offer(Lane::Calls, queued), Offer::Taken);
-    assert!(offer(first) && offer(second), "just as much as the limit allows");
+    let offer = |queued| matches!(mailbox.offer(Lane::Calls, queued), Offer::Accepted);
+    assert!(offer(first) && offer(second), "exactly as much as the limit allows");
     assert!(matches!(mailbox.offer(Lane::Calls, queued(3)), Offer::Full("limits.queued", _)));
     assert!(mailbox.take(0, ALL).is_some());
-    assert!(!offer(heavy(501, 0)), "what was taken makes room for as much and no more");
+    assert!(!offer(heavy(501, 0)), "a call that was taken makes room for its own weight and no more");
     assert!(offer(heavy(500, 0)));
     assert_eq!(taken(&mailbox, ALL).len(), 2);
-    assert!(offer(heavy(10_000, 10_000)), "an empty lane takes any call");
-    assert!(!offer(queued(4)), "which is weighed when the next one comes");
+    assert!(offer(heavy(10_000, 10_000)), "an empty lane accepts any call");
+    assert!(!offer(queued(4)), "its weight counts when the next call arrives");
     assert!(mailbox.take_late(Lane::Calls).is_empty() && mailbox.take(0, ALL).is_some());
     assert!(offer(heavy(500, 0)) && offer(heavy(500, 10)), "no weight is left behind");
 }
 
 #[test]
-fn closing_gives_back_what_waits_and_lets_nothing_in() {
+fn a_closed_mailbox_returns_the_calls_that_wait_and_rejects_new_ones() {
     let mailbox = mailbox(8, 8);
     for (id, lane) in [(1, Lane::Calls), (2, Lane::Nested), (3, Lane::Broadcasts)] {
         offer(&mailbox, lane, id);
@@ -109,7 +109,7 @@ fn closing_gives_back_what_waits_and_lets_nothing_in() {
 }
 
 #[test]
-fn a_mark_holds_calls_but_not_what_runs_before_it_or_for_a_running_call() {
+fn a_mark_holds_calls_but_not_nested_ones_and_earlier_broadcasts() {
     let mailbox = mailbox(8, 8);
     for (id, lane) in [(1, Lane::Calls), (2, Lane::Broadcasts), (3, Lane::Broadcasts)] {
         offer(&mailbox, lane, id);
@@ -121,7 +121,7 @@ fn a_mark_holds_calls_but_not_what_runs_before_it_or_for_a_running_call() {
     assert!(!mailbox.is_quiet());
     assert_eq!(taken(&mailbox, ALL), [5, 2, 3]);
     assert!(mailbox.is_quiet());
-    // A gather of a running call takes along what lies before it.
+    // A gather of a running call also lets the broadcasts before it start.
     offer(&mailbox, Lane::Broadcasts, 7);
     mailbox.pass_broadcasts();
     offer(&mailbox, Lane::Broadcasts, 8);
@@ -131,7 +131,7 @@ fn a_mark_holds_calls_but_not_what_runs_before_it_or_for_a_running_call() {
 }
 
 #[test]
-fn only_the_appointed_instance_takes() {
+fn only_the_appointed_instance_takes_calls() {
     let mailbox = mailbox(8, 8);
     mailbox.appoint(1, 0);
     mailbox.hold();
@@ -141,18 +141,18 @@ fn only_the_appointed_instance_takes() {
     mailbox.hand_over(2, &Limits { mailbox: 1, ..Limits::default() });
     assert!(offer(&mailbox, Lane::Calls, 6), "it is open again");
     assert!(!offer(&mailbox, Lane::Calls, 7), "with the new limits");
-    assert!(mailbox.take(1, ALL).is_none() && !mailbox.is_taker(1));
+    assert!(mailbox.take(1, ALL).is_none() && !mailbox.is_appointed(1));
     assert_eq!(mailbox.take(2, ALL).map(|queued| queued.call.context.id), Some(6), "and without a mark");
-    // Whoever belongs to the generation before notices late.
+    // An instance of the previous generation may act late: it belongs to an earlier era.
     mailbox.appoint(1, 0);
-    assert!(mailbox.close(0).is_empty() && mailbox.is_taker(2));
+    assert!(mailbox.close(0).is_empty() && mailbox.is_appointed(2));
     assert!(offer(&mailbox, Lane::Calls, 8), "it stays open");
     mailbox.appoint(3, 1);
     assert_eq!(mailbox.take(3, ALL).map(|queued| queued.call.context.id), Some(8));
 }
 
 #[test]
-fn no_lane_fills_another_one() {
+fn a_full_lane_does_not_fill_another_one() {
     let mailbox = mailbox(1, 4);
     for id in 1..=4 {
         assert!(offer(&mailbox, Lane::Broadcasts, id));
@@ -172,11 +172,11 @@ fn broadcasts_and_calls_take_turns_and_keep_their_order() {
 }
 
 #[test]
-fn nested_calls_go_first_and_alone_when_there_is_only_room_for_them() {
+fn nested_calls_start_first_and_alone_when_there_is_room_only_for_them() {
     let mailbox = mailbox(8, 8);
     offer(&mailbox, Lane::Calls, 1);
     offer(&mailbox, Lane::Nested, 2);
-    assert_eq!(taken(&mailbox, Room { calls: false, nested: 1 }), [2]);
-    assert_eq!(taken(&mailbox, Room { calls: false, nested: 0 }), [] as [u64; 0]);
+    assert_eq!(taken(&mailbox, Capacity { calls: false, nested: 1 }), [2]);
+    assert_eq!(taken(&mailbox, Capacity { calls: false, nested: 0 }), [] as [u64; 0]);
     assert_eq!(taken(&mailbox, ALL), [1]);
 }

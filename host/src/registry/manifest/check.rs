@@ -1,4 +1,4 @@
-//! From the text of `module.json` to a checked [`Manifest`].
+//! Reads and checks the text of `module.json`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http::Method;
 
 use super::model::{Build, Manifest, ManifestError, Route, Startup};
-use super::path;
-use super::raw::{self, FILE_NAME, Isolation, Place, RawBroadcast, RawBuild, RawRoute, RawStartup};
+use super::path::{self, PathError};
+use super::raw::{self, FILE_NAME, Isolation, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
 use crate::config::schema;
 use crate::config::{Capabilities, formats};
 use crate::document::fault::{Fault, Faults, Origin};
@@ -18,24 +18,22 @@ use crate::document::tree::{Member, Node, Path as KeyPath, quoted};
 use crate::registry::segment::Segment;
 
 impl Manifest {
-    /// Reads `module.json` in `dir`; the folder's name is the module's.
+    /// Reads and checks `module.json` in `dir`. The name of the folder is the name of the module.
     pub fn load(dir: &Path) -> Result<Manifest, ManifestError> {
         load(dir).map_err(|faults| ManifestError { faults })
     }
 
-    /// The same from text in place of the file.
+    /// Checks `text` as if it were `module.json` in `dir`.
     pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, ManifestError> {
         from_text(dir, text).map_err(|faults| ManifestError { faults })
     }
 }
 
-/// Reads the file in `dir`.
 fn load(dir: &Path) -> Result<Manifest, Faults> {
     let text = source::read(&dir.join(FILE_NAME))?;
     from_text(dir, &text)
 }
 
-/// Checks `text` as the file in `dir`.
 fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let shown = source::shown(&dir.join(FILE_NAME));
     let dir: PathBuf = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).components().collect();
@@ -78,21 +76,22 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             source: Arc::new(tree),
         }),
         None if faults.is_empty() => {
-            Err(Fault::new(&Origin::start_of(&shown), "", "cannot be read, and no rule says why: please report this")
-                .into())
+            let message = "cannot be read, although no check failed: please report this as a bug";
+            Err(Fault::new(&Origin::start_of(&shown), "", message).into())
         }
         _ => Err(faults.sorted()),
     }
 }
 
-/// The folder's name, which is the module's.
+/// Returns the name of a folder, which is the name of the module in it.
 pub(super) fn name_of(dir: &Path) -> String {
     let full = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let full: PathBuf = full.components().collect();
     full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The rules that the schema does not hold. Each part is read on its own, so that a fault in one hides no other.
+/// Checks the rules that the schema cannot express. Each part is read on its own, so that a fault
+/// in one part hides no fault in another.
 struct Check<'a> {
     dir: &'a Path,
     tree: &'a Node,
@@ -125,7 +124,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Every route, `None` in place of a faulty one.
+    /// Returns every route, with `None` in place of one that has a fault.
     fn routes(&mut self) -> Vec<Option<Route>> {
         let nodes = self.tree.get("routes").map(Node::items).unwrap_or_default();
         let nodes = nodes.get(..raw::MOST).unwrap_or(nodes);
@@ -187,26 +186,23 @@ impl<'a> Check<'a> {
                 self.fault(&member.node.origin, &path, rule.to_owned());
             }
             if let (Some(route), Some(RawStartup { place, .. })) = (route, member.node.read()) {
-                startups.insert(member.name.clone(), Startup { route, everywhere: place == Place::All });
+                startups.insert(member.name.clone(), Startup { route, everywhere: place == StartupPlace::All });
             }
         }
         startups
     }
 
-    /// The index of the route that `path` of an entry means.
+    /// Returns the index of the route that the `path` of an entry refers to.
     fn reference(&mut self, routes: &[Option<Route>], section: &str, member: &Member) -> Option<usize> {
         if self.faults.is_full() {
             return None;
         }
         let node = member.node.get("path")?;
-        let found = path::parse_reference(node.as_text()?)
-            .map_err(|error| error.to_string())
-            .and_then(|(method, segments)| find(routes, method, &segments));
-        match found {
+        match resolve_reference(node.as_text()?, routes) {
             Ok(index) => index,
-            Err(rule) => {
+            Err(error) => {
                 let path = KeyPath::of(&[section, &member.name, "path"]);
-                self.fault(&node.origin, &path, rule);
+                self.fault(&node.origin, &path, error.to_string());
                 None
             }
         }
@@ -229,16 +225,35 @@ impl<'a> Check<'a> {
         let node = self.tree.get("isolation");
         let isolation = node.and_then(Node::read).unwrap_or_default();
         if let (Isolation::Fresh, Some(node), false) = (isolation, node, self.members("broadcasts").is_empty()) {
-            let message = "must be \"resident\" for a module with broadcasts, found \"fresh\": an instance that stays for one call has nothing to tell";
+            let message = "must be \"resident\" for a module with broadcasts, found \"fresh\": an instance that lives for one call cannot receive a broadcast";
             self.fault(&node.origin, &KeyPath::of(&["isolation"]), message.to_owned());
         }
         isolation
     }
 }
 
-/// The route meant; `Ok(None)` when it may be one that is faulty itself.
-fn find(routes: &[Option<Route>], method: Option<Method>, segments: &[Segment]) -> Result<Option<usize>, String> {
-    let wanted = path::shape(segments);
+/// Why a reference does not lead to a route of the module.
+#[derive(Debug, thiserror::Error)]
+enum ReferenceError {
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The suggestion is empty, or names the nearest path.
+    #[error("must be the path of a route of this module{suggestion}")]
+    NoRoute { suggestion: String },
+    #[error("must be a route of this module: the path has no method {method}, only {}", .methods.join(" and "))]
+    NoMethod { method: Method, methods: Vec<String> },
+    #[error(
+        "must name the method, since the path has several and none is POST: write one of {} before it",
+        .methods.join(" and ")
+    )]
+    Ambiguous { methods: Vec<String> },
+}
+
+/// Returns the index of the route that the reference `text` means. `Ok(None)` when it may mean a
+/// route that has a fault itself.
+fn resolve_reference(text: &str, routes: &[Option<Route>]) -> Result<Option<usize>, ReferenceError> {
+    let (method, segments) = path::parse_reference(text)?;
+    let wanted = path::shape(&segments);
     let same: Vec<(usize, &Method)> = routes
         .iter()
         .enumerate()
@@ -255,22 +270,18 @@ fn find(routes: &[Option<Route>], method: Option<Method>, segments: &[Segment]) 
     if found.is_some() || routes.iter().any(Option::is_none) {
         return Ok(found);
     }
-    let methods: Vec<&str> = same.iter().map(|(_, method)| method.as_str()).collect();
-    let texts: Vec<&str> = routes.iter().flatten().map(|route| route.text.as_str()).collect();
-    Err(match (&method, methods.as_slice()) {
-        (_, []) => {
-            format!("must be the path of a route of this module{}", shape::did_you_mean(&written(segments), &texts))
+    let methods: Vec<String> = same.iter().map(|(_, method)| method.to_string()).collect();
+    Err(match method {
+        _ if methods.is_empty() => {
+            let texts: Vec<&str> = routes.iter().flatten().map(|route| route.text.as_str()).collect();
+            ReferenceError::NoRoute { suggestion: shape::did_you_mean(&written(&segments), &texts) }
         }
-        (Some(method), methods) => {
-            format!("must be a route of this module: the path has no method {method}, only {}", methods.join(" and "))
-        }
-        (None, methods) => format!(
-            "must name the method, since the path has several and none is POST: write one of {} before it",
-            methods.join(" and ")
-        ),
+        Some(method) => ReferenceError::NoMethod { method, methods },
+        None => ReferenceError::Ambiguous { methods },
     })
 }
 
+/// Writes a path as in `module.json`.
 fn written(segments: &[Segment]) -> String {
     let part = |segment: &Segment| match segment {
         Segment::Literal(text) => text.clone(),

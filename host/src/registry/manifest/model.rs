@@ -1,4 +1,4 @@
-//! A module as its author describes it, checked.
+//! A checked `module.json`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,50 +12,50 @@ use crate::config::{Capabilities, LimitsPatch};
 use crate::document::{Faults, Node};
 use crate::registry::segment::Segment;
 
-/// A module as its author describes it, checked.
+/// A checked `module.json`.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// The name of its folder: `[a-z][a-z0-9-]{0,63}`.
+    /// The name of the module and of its folder: `[a-z][a-z0-9-]{0,63}`.
     pub name: String,
-    /// Its folder, absolute.
+    /// The absolute path of the folder.
     pub dir: PathBuf,
-    /// The file itself.
+    /// The path of `module.json`.
     pub file: PathBuf,
-    /// The component, absolute and below `dir`. It need not be there.
+    /// The absolute path of the component, below `dir`. The file may not exist yet.
     pub component: PathBuf,
     pub routes: Vec<Route>,
     /// The index in `routes` of each broadcast's route, by the broadcast's name.
     pub broadcasts: BTreeMap<String, usize>,
-    /// What a new instance runs before it serves, by name and in the order of the names.
+    /// The calls that a new instance runs before it serves, in the order of their names.
     pub startups: BTreeMap<String, Startup>,
-    /// How it is built from source, if it says so.
+    /// How to build the component from source, if the manifest says so.
     pub build: Option<Build>,
-    /// Its values before the operator's.
+    /// The module's own values. The operator's are laid over them.
     pub config: Map<String, Value>,
-    /// What it asks to do beyond its own affairs. Its own name is left out: that needs no grant.
+    /// The capabilities that the module asks for, without those over itself, which need no grant.
     pub capabilities: Capabilities,
-    /// The limits it asks for.
+    /// The limits that the module asks for.
     pub limits: LimitsPatch,
-    /// Whether instances stay between calls. Default they do.
+    /// Whether instances stay between calls. Default [`Isolation::Resident`].
     pub isolation: Isolation,
-    /// How a changed generation is tried out first.
+    /// The canary that a changed generation must pass before every worker serves it.
     pub rollout: Option<Rollout>,
     /// The bytes of the file, for the digest of a generation.
     pub digest_bytes: Arc<[u8]>,
-    /// The file with the place of every key.
+    /// The file as a tree that knows the place of every key.
     pub source: Arc<Node>,
 }
 
-/// An entry that calls can reach.
+/// A route of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub method: Method,
     /// Empty for the root of the module.
     pub path: Vec<Segment>,
-    /// The name that the guest gets.
+    /// The handler's name, which the guest receives with each call.
     pub handler: String,
     pub middlewares: Vec<Middleware>,
-    /// The path as it is written.
+    /// The path as written in `module.json`.
     pub text: String,
 }
 
@@ -64,20 +64,21 @@ pub struct Route {
 pub struct Startup {
     /// The index in `routes`.
     pub route: usize,
-    /// In every isolate that holds the module; else in the lead worker only.
+    /// Whether it runs in every isolate that has the module installed. Otherwise it runs only in
+    /// the lead worker.
     pub everywhere: bool,
 }
 
-/// How a module is built. Only `fanfare build` and `fanfare dev` run it, never the host.
+/// How to build a module. `fanfare build` and `fanfare dev` run the command; the host never does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
-    /// For the shell, in the module's folder.
+    /// The shell command, which runs in the module's folder.
     pub command: String,
-    /// Files and folders, relative to the module's, whose change asks for a build.
+    /// The files and folders, relative to the module's folder, whose change triggers a build.
     pub watch: Vec<PathBuf>,
 }
 
-/// Why a `module.json` is refused: every fault in it.
+/// Every fault in a `module.json`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{faults}")]
 pub struct ManifestError {
@@ -85,7 +86,7 @@ pub struct ManifestError {
 }
 
 impl Manifest {
-    /// Whether the component file is there.
+    /// Whether the component file exists.
     pub fn has_component(&self) -> bool {
         self.component.is_file()
     }

@@ -1,4 +1,4 @@
-//! Paths of routes, and references to them.
+//! Parses the paths of routes, and references to routes.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct PathError {
     text: String,
 }
 
-/// What every path in `module.json` must be.
+/// A rule for paths in `module.json`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathRule {
     #[error("must have at most {MAX_PATH} bytes and has {0}")]
@@ -31,15 +31,15 @@ pub enum PathRule {
     Space,
     #[error("must be a path without `?`, `#` and `\\`")]
     Character,
-    #[error("must name each parameter once: {{{0}}} is there twice")]
+    #[error("must name each parameter once, but has {{{0}}} twice")]
     ParamTwice(String),
     #[error("must name parameters with letters, digits and `_`, no digit first, such as {{name}}")]
     ParamName,
-    #[error("must have parameters that take a whole segment, such as a/{{name}}")]
+    #[error("must have parameters that are whole segments, such as a/{{name}}")]
     ParamPart,
     #[error("must have no empty segment (`//`)")]
     EmptySegment,
-    #[error("must have `%` only before two hexadecimal digits that make UTF-8")]
+    #[error("must have `%` only before two hexadecimal digits, and be UTF-8 when decoded")]
     Escape,
     #[error("must have no segment `.` or `..`")]
     DotSegment,
@@ -116,7 +116,8 @@ fn is_param(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(rest)
 }
 
-/// What two paths that match the same requests share: the literals, and a gap for each parameter.
+/// Returns the shape of a path: its literals, and `None` for each parameter. Paths with the same
+/// shape match the same requests.
 pub fn shape(path: &[Segment]) -> Vec<Option<&str>> {
     path.iter()
         .map(|segment| match segment {
@@ -126,7 +127,7 @@ pub fn shape(path: &[Segment]) -> Vec<Option<&str>> {
         .collect()
 }
 
-/// Reads `[METHOD ]path`.
+/// Parses a reference, written `[METHOD ]path`.
 pub fn parse_reference(text: &str) -> Result<(Option<Method>, Vec<Segment>), PathError> {
     let Some((word, path)) = text.split_once(' ') else {
         return Ok((None, parse(text)?));
@@ -135,7 +136,7 @@ pub fn parse_reference(text: &str) -> Result<(Option<Method>, Vec<Segment>), Pat
     Ok((Some(method), parse(path)?))
 }
 
-/// Returns a path below `dir`. Only the text counts: nothing is looked up.
+/// Returns the path `text` below `dir`. Looks only at the text, not at the disk.
 pub fn inside(dir: &Path, text: &str) -> Result<PathBuf, PathError> {
     let mut below: Vec<&std::ffi::OsStr> = Vec::new();
     for component in Path::new(text).components() {
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_split_then_decoded() {
+    fn paths_are_split_before_segments_are_decoded() {
         assert_eq!(parse(""), Ok(vec![]));
         assert_eq!(parse("a/{b}/c%20d"), Ok(vec![literal("a"), param("b"), literal("c d")]));
         assert_eq!(parse("a%2Fb"), Ok(vec![literal("a/b")]));
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused() {
+    fn invalid_paths_are_rejected_with_the_rule() {
         for (text, rule) in [
             ("/a", "no slash at its ends"),
             ("a/", "no slash at its ends"),
@@ -190,10 +191,10 @@ mod tests {
             ("a?b", "without `?`"),
             ("a#b", "without `?`"),
             ("a\\b", "without `?`"),
-            ("{a}/{a}", "{a} is there twice"),
-            ("x{a}", "a whole segment"),
-            ("{a}x", "a whole segment"),
-            ("{", "a whole segment"),
+            ("{a}/{a}", "has {a} twice"),
+            ("x{a}", "whole segments"),
+            ("{a}x", "whole segments"),
+            ("{", "whole segments"),
             ("{}", "name parameters"),
             ("{1a}", "name parameters"),
             ("{a-b}", "name parameters"),
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_have_a_largest_length_and_depth() {
+    fn paths_have_a_maximum_length_and_depth() {
         assert!(parse(&"a".repeat(MAX_PATH)).is_ok());
         let error = parse(&"a".repeat(MAX_PATH + 1)).unwrap_err().to_string();
         assert!(error.starts_with("must have at most 4096 bytes and has 4097, found \"aaa"), "{error}");
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_any_name_have_the_same_shape() {
+    fn the_names_of_parameters_do_not_change_the_shape() {
         assert_eq!(shape(&parse("a/{b}").unwrap()), shape(&parse("a/{c}").unwrap()));
         assert_ne!(shape(&parse("a/{b}").unwrap()), shape(&parse("a/b").unwrap()));
     }
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn files_stay_inside() {
+    fn files_outside_the_folder_are_rejected() {
         let dir = Path::new("/m");
         for (text, path) in
             [("a.wasm", "/m/a.wasm"), ("./t/../a.wasm", "/m/a.wasm"), ("target/x/a.wasm", "/m/target/x/a.wasm")]

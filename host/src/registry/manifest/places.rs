@@ -1,9 +1,10 @@
-//! Which isolates a module lives in, as its manifest says.
+//! Decides which kinds of isolates install a module, by its manifest.
 
 use super::Manifest;
 use crate::document::Node;
 
-/// The kinds of isolates that hold a generation, besides the workers: every worker holds every module.
+/// The kinds of isolates that install a generation, besides the workers. Every worker installs
+/// every module.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PlaceKinds {
     pub brokers: bool,
@@ -11,7 +12,8 @@ pub struct PlaceKinds {
 }
 
 impl Manifest {
-    /// Brokers hold modules that declare a channel with a route, the master those that declare a hook.
+    /// Brokers install modules that declare a channel with a route. The master installs modules
+    /// that declare a hook.
     pub fn places(&self) -> PlaceKinds {
         declared(&self.source)
     }
@@ -37,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn brokers_hold_channels_with_a_route_and_the_master_holds_hooks() {
+    fn brokers_install_channels_with_a_route_and_the_master_installs_hooks() {
         let (brokers, master) = (true, true);
         assert_eq!(places(r#"{ "channels": {}, "hooks": {} }"#), PlaceKinds::default());
         assert_eq!(places(r#"{ "channels": { "room/*": { "history": 1 } } }"#), PlaceKinds::default());

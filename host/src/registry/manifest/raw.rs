@@ -1,4 +1,5 @@
-//! `module.json` as authors write it.
+//! `module.json` as authors write it. The doc comments are the descriptions in
+//! `schema/module.schema.json`, which `FANFARE_BLESS=1 cargo test` writes anew.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,74 +12,83 @@ use serde_json::{Map, Value};
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
 use crate::config::{Capabilities, LimitsPatch, schema, unsupported};
 
-/// The name of the file.
+/// The name of the manifest in the module's folder.
 pub const FILE_NAME: &str = "module.json";
 
 /// The most routes of a module, and the most broadcasts and startups.
 pub const MOST: usize = 1024;
 
-/// What a module says about itself.
+/// The manifest of a Fanfare module.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-unsupported" = unsupported::MODULE))]
 #[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawManifest {
-    /// The schema of this file, for editors. Default none.
+    /// The path or URL of the schema of this file, for editors. Default none.
     #[serde(rename = "$schema", default)]
     pub schema: Option<String>,
-    /// The component file, relative to this folder and inside it; it may be in `target/`. Required.
+    /// The component file, relative to this folder and inside it, for example in `target/`.
+    /// Required.
     #[schemars(with = "FilePath")]
     pub component: String,
-    /// What calls can reach, at most 1024. Default none.
+    /// The routes of the module, at most 1024. Default none.
     #[serde(default)]
     #[schemars(extend("maxItems" = MOST))]
     pub routes: Vec<RawRoute>,
-    /// Routes that run in every worker when the broadcast is emitted, by the broadcast's name, at most 1024. Default none.
+    /// The broadcasts of the module, by name, at most 1024. Each runs a route in every worker when
+    /// it is emitted. Default none.
     #[serde(default)]
     #[schemars(extend("x-names" = "label", "maxProperties" = MOST))]
     pub broadcasts: BTreeMap<String, RawBroadcast>,
-    /// Routes that a new instance runs before it serves, in the order of their names, at most 1024. Default none.
+    /// The startups of the module, by name, at most 1024. A new instance runs their routes, in the
+    /// order of the names, before it serves. Default none.
     #[serde(default)]
     #[schemars(extend("x-names" = "label", "maxProperties" = MOST))]
     pub startups: BTreeMap<String, RawStartup>,
-    /// How it is built from source. Default not at all.
+    /// How to build the component from source. Default none.
     #[serde(default)]
     pub build: Option<RawBuild>,
-    /// Values for the module; the operator may lay others over them. Default none.
+    /// Values that the module reads through the interface `config`. The operator can override them
+    /// in `fanfare.json`. Default none.
     #[serde(default)]
     #[schemars(extend("x-free" = true))]
     pub config: Map<String, Value>,
-    /// What it asks to do beyond its own affairs; the operator grants it in `fanfare.json`. Default nothing.
+    /// The capabilities that the module needs beyond its own routes, broadcasts, log and config.
+    /// The operator grants them in `fanfare.json`. Default none.
     #[serde(default)]
     pub capabilities: Capabilities,
-    /// What its instances may take, up to the operator's ceiling.
+    /// The limits of each instance, up to the operator's ceiling `limits.max`. Each limit has a
+    /// default.
     #[serde(default)]
     pub limits: LimitsPatch,
-    /// Whether instances stay between calls. Default `resident`.
+    /// Whether an instance stays between calls (`resident`) or serves one call (`fresh`). Default
+    /// `resident`.
     #[serde(default)]
     pub isolation: Isolation,
-    /// How a changed generation is tried out before every worker serves it. Default not at all.
+    /// The canary that a changed generation must pass before every worker serves it. Default none:
+    /// every worker switches at once.
     #[serde(default)]
     pub rollout: Option<Rollout>,
 }
 
-/// An entry that calls can reach.
+/// A route: a method and a path that calls can reach, and the handler that serves them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Route")]
 pub struct RawRoute {
-    /// One of get, post, put, patch and delete, in any case. Default `post`.
+    /// The HTTP method: `get`, `post`, `put`, `patch` or `delete`, in any case. Default `post`.
     #[serde(default = "post")]
     #[schemars(with = "MethodName")]
     pub method: String,
-    /// The path below the module, at most 64 segments and 4096 bytes, without slashes at its ends; `{name}` takes a whole segment;
-    /// empty is the module's root. Required.
+    /// The path below `/api/<module>/`, without slashes at its ends, at most 64 segments and 4096
+    /// bytes. `{name}` matches any one segment. The empty path is the root of the module. Required.
     #[schemars(with = "RoutePath")]
     pub path: String,
-    /// The name that the guest gets, 1 to 128 characters without spaces. Required.
+    /// The name of the handler, which the guest receives with each call: 1 to 128 characters
+    /// without spaces. Required.
     #[schemars(with = "Label")]
     pub handler: String,
-    /// What stands before the handler: a name, or a list of names. Default nothing.
+    /// The middlewares that run before the handler: a name, or a list of names. Default none.
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(schema_with = "one_or_many_schema::<Middleware>")]
     pub middlewares: Vec<Middleware>,
@@ -88,7 +98,7 @@ fn post() -> String {
     "post".to_owned()
 }
 
-/// Accepts one item in place of a list.
+/// Reads a list, or one item as a list of one.
 fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -102,85 +112,91 @@ fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) 
     })
 }
 
-/// A list of names; with `x-one`, one name stands for a list of one.
+/// The schema of a list of names. `x-one` allows one name in place of a list of one.
 fn one_or_many_schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let items = generator.subschema_for::<T>();
     json_schema!({ "type": ["string", "array"], "items": items, "x-one": true })
 }
 
-/// What stands before a handler.
+/// A middleware, which decides whether a call reaches the handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline, extend("x-unsupported" = unsupported::MIDDLEWARES))]
 pub enum Middleware {
-    /// Only calls from inside: 403 from outside.
+    /// Admits only calls from inside. Requests from outside get 403.
     Inner,
-    /// Only in the environments development and test: 403 elsewhere.
+    /// Admits calls only in the environments `development` and `test`. Elsewhere requests get 403.
     Test,
 }
 
-/// Whether instances stay.
+/// Whether instances stay between calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub enum Isolation {
-    /// One instance for each isolate, kept between calls.
+    /// One instance per isolate, which stays between calls.
     #[default]
     Resident,
-    /// A new instance for each call. Not together with broadcasts.
+    /// A new instance for each call. Not possible together with broadcasts.
     Fresh,
 }
 
-/// A route that runs in every worker.
+/// A broadcast: a route that runs in every worker.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Broadcast")]
 #[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawBroadcast {
-    /// The route: `[METHOD ]path`. Without a method post is meant, else the only one there is. Required.
+    /// The route, as `[METHOD ]path`. Without a method it is the `post` route with that path, or
+    /// else the only route with that path. Required.
     #[schemars(with = "RouteRef")]
     pub path: String,
 }
 
-/// A route that a new instance runs before it serves.
+/// A startup: a route that a new instance runs before it serves.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Startup")]
 #[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawStartup {
-    /// Where it runs. Default `all`.
+    /// The isolates that run it: `all`, or `worker` for the lead worker only. Default `all`.
     #[serde(default, rename = "type")]
-    pub place: Place,
-    /// The route: `[METHOD ]path`. Without a method post is meant, else the only one there is. Required.
+    pub place: StartupPlace,
+    /// The route, as `[METHOD ]path`. Without a method it is the `post` route with that path, or
+    /// else the only route with that path. Required.
     #[schemars(with = "RouteRef")]
     pub path: String,
 }
 
-/// Where a startup runs.
+/// The isolates that run a startup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
-pub enum Place {
-    /// In every isolate that holds the module.
+pub enum StartupPlace {
+    /// Every isolate that has the module installed.
     #[default]
     All,
-    /// In one: the lead worker, `worker-0`.
+    /// Only the lead worker, `worker-0`.
     Worker,
 }
 
-/// A trial in some workers, which ends by itself: every worker takes the generation up, or those go back.
+/// A canary: a changed generation first serves in some workers. Then either every worker switches
+/// to it, or those workers go back to the previous one.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Rollout {
-    /// How many workers try it, 1 to 1024. With no more workers than these there is no trial. Default 1.
+    /// The number of workers in the canary, 1 to 1024. A node with no more workers than this runs
+    /// no canary. Default 1.
     #[schemars(extend("minimum" = 1, "maximum" = 1024))]
     pub canary: usize,
-    /// For how long, 10 ms to 24 h. Default `30s`.
+    /// The duration of the canary, 10 ms to 24 h. Default `30s`.
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "crate::document::units::Time", extend("minimum" = 10, "maximum" = 86_400_000))]
     pub r#for: Duration,
-    /// How many of their calls may crash, time out or end with a status of 500 and above, 0 to 1000000. Default 0.
+    /// The number of calls in the canary that may crash, time out or end with a status of 500 or
+    /// above, 0 to 1000000. One more ends the canary, and the previous generation serves again.
+    /// Default 0.
     #[schemars(extend("minimum" = 0, "maximum" = 1_000_000))]
     pub max_failures: u64,
 }
@@ -191,21 +207,23 @@ impl Default for Rollout {
     }
 }
 
-/// How the module is built.
+/// How to build the component from source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Build")]
 pub struct RawBuild {
-    /// For the shell, in this folder. The host never runs it; `fanfare build` and `fanfare dev` do. Required.
+    /// The shell command, which runs in this folder. `fanfare build` and `fanfare dev` run it; the
+    /// host never does. Required.
     #[schemars(with = "Command")]
     pub command: String,
-    /// Files and folders whose change asks for a build. Default none.
+    /// The files and folders whose change makes `fanfare dev` build again, relative to this folder
+    /// and inside it. Default none.
     #[serde(default)]
     #[schemars(with = "Vec<FilePath>")]
     pub watch: Vec<String>,
 }
 
-/// The schema of the file, with our own keywords in it.
+/// Returns the schema of the file, including the keywords `x-..` that only this host reads.
 pub fn schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema::of::<RawManifest>(FILE_NAME));
     &SCHEMA

@@ -1,4 +1,4 @@
-//! A manifest together with what the operator says about the module.
+//! Combines a manifest with the operator's settings for the module.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,8 @@ use crate::document::fault::{Fault, Faults};
 use crate::document::merge::overlay_json;
 use crate::document::tree::{Node, Path as KeyPath};
 
-/// The values a guest sees: `module.json` < operator < subdomain. Objects merge, arrays and scalars replace, `null` removes.
+/// Returns the values that guests read: those of `module.json`, overlaid by the operator's and then
+/// by those of the subdomain. Objects merge, arrays and scalars replace, `null` removes.
 pub fn effective_config(manifest: &Manifest, operator: &ModuleConfig, subdomain: Option<&str>) -> Value {
     let mut values = Map::new();
     overlay_json(&mut values, &manifest.config);
@@ -20,8 +21,9 @@ pub fn effective_config(manifest: &Manifest, operator: &ModuleConfig, subdomain:
     values.into()
 }
 
-/// What an instance may take: defaults < `module.json` < operator, none above the ceiling `limits.max`.
-/// A default above the ceiling is lowered to it; what somebody wrote is refused.
+/// Returns the limits of an instance: the defaults, overlaid by `module.json` and then by the
+/// operator's. The ceiling `limits.max` lowers a default above it; a written value above it is a
+/// fault.
 pub fn effective_limits(manifest: &Manifest, config: &Config) -> Result<Limits, Faults> {
     let ceiling = &config.limits.max;
     let operator = config.module(&manifest.name).limits;
@@ -44,7 +46,8 @@ pub fn effective_limits(manifest: &Manifest, config: &Config) -> Result<Limits, 
     if faults.is_empty() { Ok(limits) } else { Err(faults) }
 }
 
-/// Whether all that the module asks for is granted; else a fault for each ask, with the command that grants it.
+/// Checks that the operator has granted every capability that the module asks for. Returns a fault
+/// for each that is missing, with the command that grants it.
 pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
     let lacking = manifest.capabilities.lacking(&config.module(&manifest.name).grants);
     let mut faults = Faults::default();

@@ -1,4 +1,4 @@
-//! Which modules there are.
+//! Finds the modules in a folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,35 +7,35 @@ use super::check::name_of;
 use super::model::{Manifest, ManifestError};
 use super::raw::FILE_NAME;
 use crate::document::{Fault, KeyPath};
-use crate::files::{self, Irregular};
+use crate::files::{self, NotAFile};
 
 /// A folder with a `module.json`.
 #[derive(Debug, Clone)]
-pub struct Scanned {
+pub struct ModuleFolder {
     /// The folder's name.
     pub name: String,
     pub dir: PathBuf,
-    pub found: Found,
+    pub state: FolderState,
 }
 
-/// What is in it.
+/// Whether the module in a folder can be loaded.
 #[derive(Debug, Clone)]
-pub enum Found {
-    /// Manifest and component are there.
+pub enum FolderState {
+    /// The manifest is valid and the component exists.
     Ready(Box<Manifest>),
-    /// The component is not there yet.
+    /// The manifest is valid and the component does not exist yet.
     Waiting(Box<Manifest>),
-    /// The manifest is faulty.
+    /// The manifest has faults, or the component is not a readable file.
     Refused(ManifestError),
 }
 
-/// The name of every module below `modules_dir`, sorted.
+/// Returns the name of every module below `modules_dir`, sorted.
 pub fn folders(modules_dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(modules_dir)? {
         let dir = entry?.path();
         let name = name_of(&dir);
-        if is_candidate(&name) && is_module(&dir) {
+        if is_scanned(&name) && is_module(&dir) {
             names.push(name);
         }
     }
@@ -43,14 +43,14 @@ pub fn folders(modules_dir: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether a folder of this name can be a module: those that start with `.` or `_` are left alone.
-/// Names that no module may have can, so that they are refused by name.
-pub fn is_candidate(name: &str) -> bool {
+/// Whether the host looks for a module in a folder with this name. It ignores names that start with
+/// `.` or `_`. It does look into folders with other invalid names, so that it can report them.
+pub fn is_scanned(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['.', '_']) && !name.contains('/')
 }
 
-/// Whether a folder has a `module.json`. One that cannot be looked into is taken for a module, so
-/// that it is refused by name.
+/// Whether a folder has a `module.json`. A folder that cannot be read counts as a module, so that
+/// the host reports it.
 pub fn is_module(dir: &Path) -> bool {
     match std::fs::metadata(dir.join(FILE_NAME)) {
         Ok(_) => true,
@@ -58,28 +58,28 @@ pub fn is_module(dir: &Path) -> bool {
     }
 }
 
-/// Every module below `modules_dir`, by name.
-pub fn scan(modules_dir: &Path) -> io::Result<Vec<Scanned>> {
-    Ok(folders(modules_dir)?.iter().map(|name| look(&modules_dir.join(name))).collect())
+/// Returns every module below `modules_dir`, sorted by name.
+pub fn scan(modules_dir: &Path) -> io::Result<Vec<ModuleFolder>> {
+    Ok(folders(modules_dir)?.iter().map(|name| read_folder(&modules_dir.join(name))).collect())
 }
 
-/// One folder, whatever its name.
-pub fn look(dir: &Path) -> Scanned {
-    let found = match Manifest::load(dir) {
+/// Reads the module in one folder, whatever the folder's name.
+pub fn read_folder(dir: &Path) -> ModuleFolder {
+    let state = match Manifest::load(dir) {
         Ok(manifest) => match files::check_regular(&manifest.component) {
-            Ok(()) => Found::Ready(Box::new(manifest)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Waiting(Box::new(manifest)),
-            Err(error) => Found::Refused(unusable(&manifest, &error)),
+            Ok(()) => FolderState::Ready(Box::new(manifest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => FolderState::Waiting(Box::new(manifest)),
+            Err(error) => FolderState::Refused(unusable(&manifest, &error)),
         },
-        Err(error) => Found::Refused(error),
+        Err(error) => FolderState::Refused(error),
     };
-    Scanned { name: name_of(dir), dir: dir.to_owned(), found }
+    ModuleFolder { name: name_of(dir), dir: dir.to_owned(), state }
 }
 
-/// The component exists, and cannot be opened as a file.
+/// The fault of a component that exists but cannot be read as a file.
 fn unusable(manifest: &Manifest, error: &io::Error) -> ManifestError {
     let key = KeyPath::of(&["component"]);
-    let what = if Irregular::is(error) { error.to_string() } else { format!("cannot be read: {error}") };
+    let what = if NotAFile::caused(error) { error.to_string() } else { format!("cannot be read: {error}") };
     let message = format!("{} {what}: put a readable component file there", manifest.component.display());
     ManifestError { faults: Fault::new(&manifest.source.nearest(&key).origin, key, message).into() }
 }

@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use super::model::Startup;
 use super::*;
-use crate::config::{Config, Limits, unsupported};
+use crate::config::unsupported;
 use crate::registry::segment::Segment;
+
+mod operator;
+mod routes;
 
 const DIR: &str = "/modules/test-party";
 
-/// A manifest with these further members.
+/// Returns a manifest with these further members.
 fn with(members: &str) -> String {
     format!("{{\"component\": \"a.wasm\", {members}}}")
 }
@@ -23,14 +26,14 @@ fn faults(text: &str) -> Vec<String> {
     load(text).err().map(|error| error.faults.list().iter().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
-/// The one fault, without its place.
+/// Returns the only fault of a manifest with these further members, without its place.
 fn fault(members: &str) -> String {
     let list = faults(&with(members));
     assert_eq!(list.len(), 1, "{members}: {list:?}");
     list[0].splitn(4, ':').nth(3).unwrap().trim().to_owned()
 }
 
-/// A manifest with these routes, each `METHOD path`, and further members.
+/// Returns a manifest with these routes, each written `METHOD path`, and further members.
 fn routed(routes: &[&str], members: &str) -> String {
     let route = |text: &&str| {
         let (method, path) = text.split_once(' ').unwrap();
@@ -40,14 +43,8 @@ fn routed(routes: &[&str], members: &str) -> String {
     with(&format!("\"routes\": [{}], {members}", routes.join(", ")))
 }
 
-/// Which of the routes a broadcast's `path` means.
-fn meant(routes: &[&str], path: &str) -> Result<usize, String> {
-    let text = routed(routes, &format!("\"broadcasts\": {{\"b\": {{\"path\": \"{path}\"}}}}"));
-    load(&text).map(|manifest| manifest.broadcasts["b"]).map_err(|error| error.to_string())
-}
-
 #[test]
-fn the_file_of_the_design_is_read() {
+fn every_section_of_a_manifest_is_read() {
     let text = r#"{
       "$schema": "../../schema/module.schema.json",
       "component": "test_party.wasm",                       // may point into target/
@@ -84,7 +81,7 @@ fn the_file_of_the_design_is_read() {
 }
 
 #[test]
-fn the_component_alone_is_enough() {
+fn only_the_component_is_required() {
     let manifest = load("{\"component\": \"./target/x/a.wasm\"}").unwrap();
     assert_eq!(manifest.component, Path::new("/modules/test-party/target/x/a.wasm"));
     assert!(manifest.routes.is_empty() && !manifest.has_component());
@@ -107,7 +104,7 @@ fn the_component_is_a_file_inside_the_folder() {
 }
 
 #[test]
-fn the_folders_name_is_the_modules() {
+fn the_name_of_the_folder_is_the_name_of_the_module() {
     for (dir, good) in
         [("/m/a", true), ("/m/a-1", true), ("/m/A", false), ("/m/1a", false), ("/m/a_b", false), ("/", false)]
     {
@@ -121,7 +118,7 @@ fn the_folders_name_is_the_modules() {
 }
 
 #[test]
-fn what_is_not_served_yet_is_refused_by_name() {
+fn keys_that_are_not_supported_yet_are_rejected_by_name() {
     for key in unsupported::MODULE {
         assert_eq!(fault(&format!("\"{key}\": {{}}")), format!("{key}: not supported by this version yet"));
     }
@@ -139,7 +136,7 @@ fn what_is_not_served_yet_is_refused_by_name() {
 }
 
 #[test]
-fn unknown_keys_and_names_name_the_nearest() {
+fn unknown_keys_and_names_suggest_the_nearest_one() {
     assert_eq!(fault("\"route\": []"), "route: unknown key; did you mean \"routes\"?");
     let route = |members: &str| fault(&format!("\"routes\": [{{\"path\": \"a\", \"handler\": \"h\", {members}}}]"));
     assert_eq!(route("\"methods\": \"get\""), "routes[0].methods: unknown key; did you mean \"method\"?");
@@ -164,7 +161,7 @@ fn unknown_keys_and_names_name_the_nearest() {
 }
 
 #[test]
-fn values_of_another_kind_are_refused() {
+fn values_of_the_wrong_type_are_rejected() {
     assert_eq!(fault("\"routes\": {}"), "routes: must be an array, found an object");
     assert_eq!(fault("\"routes\": [null]"), "routes[0]: must be an object, found null");
     assert_eq!(fault("\"routes\": [{\"path\": 1, \"handler\": \"h\"}]"), "routes[0].path: must be a string, found 1");
@@ -181,7 +178,7 @@ fn values_of_another_kind_are_refused() {
 }
 
 #[test]
-fn all_faults_come_at_once() {
+fn all_faults_are_reported_at_once() {
     let text = r#"{ "component": "../a.wasm", "hooks": {},
       "routes": [ { "path": "/a", "handler": "h", "method": "x" }, { "path": "b", "handler": "h" }, { "path": "b", "handler": "h" }, { "path": 7 } ],
       "limits": { "cpu": 0, "memory": "1" }, "isolation": "fresh", "broadcasts": { "x": { "path": "/b" } } }"#;
@@ -206,140 +203,7 @@ fn all_faults_come_at_once() {
 }
 
 #[test]
-fn one_method_and_shape_is_one_route() {
-    assert!(load(&routed(&["get a/{x}", "post a/{x}", "get a/x", "get {x}/a", "get a"], "")).is_ok());
-    for (one, other) in [("get a", "GET a"), ("get a/{x}", "get a/{y}"), ("get a%62", "get ab"), ("get ", "get ")] {
-        let list = faults(&routed(&[one, other], ""));
-        assert!(
-            list.len() == 1
-                && list[0].contains("routes[1].path: GET ")
-                && list[0].contains("is already routes[0] (/modules/"),
-            "{list:?}"
-        );
-    }
-}
-
-#[test]
-fn faulty_paths_are_refused() {
-    let list = faults(&routed(&["get a//b"], ""));
-    assert!(list[0].contains("routes[0].path: must have no empty segment (`//`), found \"a//b\""), "{list:?}");
-}
-
-#[test]
-fn a_reference_means_post_or_the_only_one() {
-    assert_eq!(meant(&["get a", "post a"], "a"), Ok(1));
-    assert_eq!(meant(&["get a", "post b"], "a"), Ok(0));
-    assert_eq!(meant(&["get a", "post a"], "get a"), Ok(0));
-    assert_eq!(meant(&["get a", "put a"], "PUT a"), Ok(1));
-    assert_eq!(meant(&["get "], ""), Ok(0));
-    assert_eq!(meant(&["get a/{x}"], "a/{x}"), Ok(0));
-    let error = meant(&["get a", "put a"], "a").unwrap_err();
-    assert!(
-        error.contains("broadcasts.b.path: must name the method")
-            && error.contains("write one of GET and PUT before it"),
-        "{error}"
-    );
-    let error = meant(&["get a"], "put a").unwrap_err();
-    assert!(error.contains("the path has no method PUT, only GET"), "{error}");
-    let error = meant(&["get test/emit"], "test/emti").unwrap_err();
-    assert!(error.contains("must be the path of a route of this module; did you mean \"test/emit\"?"), "{error}");
-    assert!(meant(&["get a"], "/a").unwrap_err().contains("no slash at its ends"));
-    assert!(meant(&["get a"], "head a").unwrap_err().contains("a method and a path"));
-}
-
-#[test]
-fn startups_take_no_routes_that_are_closed_in_some_environments() {
-    let text = |startup: &str| {
-        let routes = r#"[{ "path": "a", "handler": "h" }, { "path": "b", "handler": "h", "middlewares": ["test"] }]"#;
-        with(&format!("\"routes\": {routes}, \"startups\": {{\"s\": {{\"path\": \"{startup}\"}}}}"))
-    };
-    assert!(load(&text("a")).is_ok());
-    let fault = &faults(&text("b"))[0];
-    assert!(fault.contains("startups.s.path: must be a route without the middleware `test`"), "{fault}");
-}
-
-#[test]
-fn fresh_instances_take_no_broadcasts() {
-    let text = |more: &str| routed(&["post a"], &format!("\"isolation\": \"fresh\", \"broadcasts\": {{{more}}}"));
-    assert_eq!(load(&text("")).unwrap().isolation, Isolation::Fresh);
-    assert!(
-        faults(&text("\"b\": {\"path\": \"a\"}"))[0]
-            .contains("isolation: must be \"resident\" for a module with broadcasts")
-    );
-}
-
-#[test]
-fn every_limit_can_be_asked_for_down_to_its_minimum() {
-    for key in Limits::KEYS {
-        let least = match *key {
-            "memory" => 65_536,
-            "hostcallFuel" => 1_024,
-            "nested" => 2,
-            _ => 1,
-        };
-        assert!(load(&with(&format!("\"limits\": {{\"{key}\": {least}}}"))).is_ok(), "{key}");
-        let fault = fault(&format!("\"limits\": {{\"{key}\": {}}}", least - 1));
-        assert!(fault.starts_with(&format!("limits.{key}: must be at least ")), "{fault}");
-    }
-}
-
-#[test]
-fn limits_stop_at_the_ceiling_and_both_places_are_named() {
-    let manifest = |memory: &str| load(&with(&format!("\"limits\": {{\"memory\": \"{memory}\"}}"))).unwrap();
-    let config = |text: &str| Config::from_text(text, Path::new("/")).unwrap();
-    let plain = config("{}");
-    assert_eq!(effective_limits(&manifest("256MiB"), &plain).unwrap().memory, 256 << 20);
-    let error = effective_limits(&manifest("257MiB"), &plain).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "/modules/test-party/module.json:1:46: limits.memory: must be at most 256MiB, the operator's ceiling limits.max.memory (default), found 257MiB: ask for less, or raise the ceiling"
-    );
-    let low = config("{\"limits\": {\"max\": {\"memory\": \"1MiB\", \"concurrency\": 2}}}");
-    let error = effective_limits(&manifest("2MiB"), &low).unwrap_err().to_string();
-    assert!(error.contains("limits.max.memory (fanfare.json:1:31), found 2MiB"), "{error}");
-    assert_eq!(effective_limits(&manifest("1MiB"), &low).unwrap().concurrency, 2, "a default is lowered");
-    let own = config("{\"modules\": {\"test-party\": {\"limits\": {\"memory\": \"128KiB\"}}}}");
-    assert_eq!(
-        effective_limits(&manifest("257MiB"), &own).unwrap().memory,
-        128 << 10,
-        "the operator's word comes last"
-    );
-}
-
-#[test]
-fn what_is_asked_and_not_granted_is_a_fault_with_the_command() {
-    let manifest =
-        load(&with("\"capabilities\": {\"broadcast\": [\"flags\", \"chat\"], \"rpc\": [\"*\"], \"reload\": true}"))
-            .unwrap();
-    let config = |grants: &str| {
-        Config::from_text(&format!("{{\"modules\": {{\"test-party\": {{\"grants\": {grants}}}}}}}"), Path::new("/"))
-            .unwrap()
-    };
-    assert!(check_grants(&manifest, &config("{\"broadcast\": [\"*\"], \"rpc\": [\"*\"], \"reload\": true}")).is_ok());
-    let list = check_grants(&manifest, &config("{\"broadcast\": [\"flags\"], \"rpc\": [\"chat\"]}")).unwrap_err();
-    let list: Vec<String> = list.list().iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
-    assert_eq!(
-        list,
-        [
-            "capabilities.broadcast[1]: asks to emit broadcasts of chat, which is not granted: run `fanfare grant test-party`",
-            "capabilities.rpc[0]: asks to call routes of every module, which is not granted: run `fanfare grant test-party`",
-            "capabilities.reload: asks to reload modules, which is not granted: run `fanfare grant test-party`",
-        ]
-    );
-}
-
-#[test]
-fn values_of_a_module_are_laid_over_one_another() {
-    let manifest = load(&with("\"config\": {\"a\": {\"b\": 1, \"c\": 2}, \"d\": [1], \"e\": 1}")).unwrap();
-    let text = r#"{"modules": {"test-party": {"config": {"a": {"c": null, "x": 3}, "d": [2]}, "subdomains": {"acme": {"config": {"a": null, "e": 2}}}}}}"#;
-    let operator = Config::from_text(text, Path::new("/")).unwrap().module("test-party");
-    assert_eq!(effective_config(&manifest, &operator, None), json!({"a": {"b": 1, "x": 3}, "d": [2], "e": 1}));
-    assert_eq!(effective_config(&manifest, &operator, Some("acme")), json!({"d": [2], "e": 2}));
-    assert_eq!(effective_config(&manifest, &operator, Some("other")), effective_config(&manifest, &operator, None));
-}
-
-#[test]
-fn a_folder_of_modules_is_scanned_and_one_bad_module_harms_no_other() {
+fn one_invalid_module_does_not_affect_the_others_of_a_scan() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for (name, text) in [
@@ -356,20 +220,20 @@ fn a_folder_of_modules_is_scanned_and_one_bad_module_harms_no_other() {
     std::fs::create_dir_all(root.join("empty")).unwrap();
     std::fs::write(root.join("file"), "").unwrap();
     std::fs::write(root.join("ready/a.wasm"), "").unwrap();
-    let state = |scanned: &Scanned| match scanned.found {
-        Found::Ready(_) => "ready",
-        Found::Waiting(_) => "waiting",
-        Found::Refused(_) => "refused",
+    let state = |folder: &ModuleFolder| match folder.state {
+        FolderState::Ready(_) => "ready",
+        FolderState::Waiting(_) => "waiting",
+        FolderState::Refused(_) => "refused",
     };
     let found: Vec<(String, &str)> =
-        scan(root).unwrap().iter().map(|scanned| (scanned.name.clone(), state(scanned))).collect();
+        scan(root).unwrap().iter().map(|folder| (folder.name.clone(), state(folder))).collect();
     let found: Vec<(&str, &str)> = found.iter().map(|(name, state)| (name.as_str(), *state)).collect();
     assert_eq!(found, [("Upper", "refused"), ("bad", "refused"), ("ready", "ready"), ("waiting", "waiting")]);
     assert!(scan(&root.join("none")).is_err());
 }
 
 #[test]
-fn no_changed_file_panics() {
+fn a_damaged_file_causes_no_panic() {
     let text = routed(
         &["get a/{x}", "post b"],
         "\"broadcasts\": {\"b\": {\"path\": \"post b\"}}, \"build\": {\"command\": \"c\", \"watch\": [\"s\"]}",
@@ -383,7 +247,7 @@ fn no_changed_file_panics() {
 }
 
 #[test]
-fn a_module_has_at_most_1024_of_each() {
+fn a_module_may_have_at_most_1024_of_each_entry() {
     let text = |routes: usize, broadcasts: usize| {
         let routes: Vec<String> = (0..routes).map(|index| format!("get r{index}")).collect();
         let names: Vec<String> = (0..broadcasts).map(|index| format!("\"b{index}\": {{\"path\": \"r0\"}}")).collect();
@@ -402,7 +266,7 @@ fn a_module_has_at_most_1024_of_each() {
 }
 
 #[test]
-fn a_hostile_file_costs_little() {
+fn a_hostile_file_is_checked_quickly() {
     let started = std::time::Instant::now();
     let long = "k".repeat(500_000);
     load(&with(&format!("\"config\": {{\"{long}\": [{}1]}}", "1,".repeat(200_000)))).unwrap();

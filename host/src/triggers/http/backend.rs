@@ -7,7 +7,7 @@ use http::Method;
 use super::content::HostRoute;
 use super::index::IndexModule;
 use crate::call::{CallError, CallResult, HttpRequest};
-use crate::registry::router::{Found, Matched};
+use crate::registry::router::{MatchedRoute, RouteLookup};
 
 /// Finds and runs the routes of a worker. Each connection has a clone.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -18,7 +18,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn module(&self, name: &str) -> Result<Self::Module, CallError>;
 
     /// Finds a route. `path` is the part after `/api/<module>/`, still percent-encoded.
-    fn find(&self, module: &Self::Module, method: &Method, path: &str) -> Found;
+    fn find(&self, module: &Self::Module, method: &Method, path: &str) -> RouteLookup;
 
     /// Returns the largest payload that the module accepts, in bytes.
     fn max_payload(&self, module: &Self::Module) -> u64;
@@ -28,7 +28,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn call(
         &self,
         module: &Self::Module,
-        matched: Matched,
+        matched: MatchedRoute,
         request: HttpRequest,
     ) -> impl Future<Output = CallResult> + Send;
 

@@ -23,7 +23,7 @@ use super::response_body;
 use super::settings::Settings;
 use super::stopping::Stopping;
 use crate::call::{CallError, HttpRequest, MAX_PATH, METHODS, RequestHead, TriggerKind, bounds, panic_text};
-use crate::registry::router::{Found, Matched};
+use crate::registry::router::{MatchedRoute, RouteLookup};
 use crate::registry::segment::decode_segment;
 
 /// The fix that errors about unknown paths and modules suggest.
@@ -41,7 +41,7 @@ pub(super) struct Responder<B> {
 
 /// How to answer a request, decided before the host reads the body.
 enum RequestPlan<'a, M> {
-    Call { name: Cow<'a, str>, module: M, matched: Matched },
+    Call { name: Cow<'a, str>, module: M, matched: MatchedRoute },
     HostRoute(HostRoute),
     Respond(HttpResponse),
 }
@@ -185,21 +185,21 @@ impl<B: Backend> Responder<B> {
             return Ok(RequestPlan::Respond(redirect(uri)));
         }
         match found {
-            Found::Route(matched) => match matched.access.admits(TriggerKind::Http) {
+            RouteLookup::Route(matched) => match matched.access.admits(TriggerKind::Http) {
                 Ok(()) => Ok(RequestPlan::Call { name, module, matched }),
                 Err(closed) => Err(ProblemResponse::forbidden(closed.to_string()).with_module(&name)),
             },
-            Found::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
+            RouteLookup::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
                 Ok(RequestPlan::Respond(self.options(&methods, headers)))
             }
-            Found::MethodNotAllowed(methods) => {
+            RouteLookup::MethodNotAllowed(methods) => {
                 Err(ProblemResponse::method_not_allowed(method, &methods).with_module(&name))
             }
-            Found::NotFound => {
+            RouteLookup::NotFound => {
                 let detail = format!("the module has no route `{}`", path.unwrap_or_default());
                 Err(ProblemResponse::not_found(detail).with_module(&name))
             }
-            Found::BadPath => Err(bad_path(uri).with_module(&name)),
+            RouteLookup::BadPath => Err(bad_path(uri).with_module(&name)),
         }
     }
 

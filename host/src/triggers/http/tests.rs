@@ -19,7 +19,7 @@ use super::*;
 use crate::call::{self, CallError, CallResult, HttpRequest, Outcome, Payload, Reply};
 use crate::config::{HttpConfig, opens_test_routes};
 use crate::net::{self, BufferBudget};
-use crate::registry::router::{Found, Matched, RouteSpec, Router};
+use crate::registry::router::{MatchedRoute, RouteLookup, RouteSpec, Router};
 use crate::registry::segment::Segment;
 use crate::registry::{Access, Middleware};
 
@@ -59,7 +59,7 @@ impl Backend for FakeWorker {
         }
     }
 
-    fn find(&self, (): &(), method: &Method, path: &str) -> Found {
+    fn find(&self, (): &(), method: &Method, path: &str) -> RouteLookup {
         self.router.find(method, path)
     }
 
@@ -67,7 +67,7 @@ impl Backend for FakeWorker {
         MAX_PAYLOAD
     }
 
-    async fn call(&self, (): &(), matched: Matched, request: HttpRequest) -> CallResult {
+    async fn call(&self, (): &(), matched: MatchedRoute, request: HttpRequest) -> CallResult {
         let handler = self.handlers[&*matched.route.handler].clone();
         handler(matched.params, request).await
     }

@@ -1,25 +1,26 @@
-//! What stands in a component's file, read without compiling it: for people.
+//! Describes a component's file for people, without compiling it.
 
 use serde::Serialize;
 use wasmparser::{BinaryReaderError, KnownCustom, Parser, Payload};
 
-/// What stands in a component's file.
+/// The contents of a component's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Anatomy {
-    /// Bytes of the file.
+pub struct ComponentInfo {
+    /// The bytes of the file.
     pub size: usize,
-    /// Bytes of each core module in it.
+    /// The bytes of each core module in it.
     pub core_modules: Vec<usize>,
-    /// Names of what it imports, in the order of the file.
+    /// The names of the imports, in the order of the file.
     pub imports: Vec<String>,
-    /// Names of what it exports, in the order of the file.
+    /// The names of the exports, in the order of the file.
     pub exports: Vec<String>,
-    /// What its `producers` sections say, those of its parts too, each thing once.
+    /// The entries of all `producers` sections, also of nested modules and components, without
+    /// duplicates.
     pub producers: Vec<Producer>,
 }
 
-/// Who made it, by its own word.
+/// A tool or language that produced the component, as a `producers` section names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Producer {
     /// `language`, `sdk` or `processed-by`.
@@ -28,32 +29,32 @@ pub struct Producer {
     pub version: String,
 }
 
-/// The most producers that are kept: nobody vouches for the section.
+/// The most producers to return. A bound is needed because a file may name any number.
 const MOST: usize = 64;
 
-/// Why bytes are not a component that can be read.
+/// Why bytes cannot be read as a component.
 #[derive(Debug, thiserror::Error)]
-pub enum AnatomyError {
+pub enum ComponentInfoError {
     #[error(
         "this is a core module, not a component: build it for wasm32-wasip2, which makes components, or turn \
          it into one with `wasm-tools component new`"
     )]
     CoreModule,
-    #[error("this is no WebAssembly component")]
+    #[error("this is not a WebAssembly component")]
     Other,
     #[error("this component is damaged: {0}")]
     Damaged(#[from] BinaryReaderError),
 }
 
 /// Reads the bytes of a component's file.
-pub fn anatomy(bytes: &[u8]) -> Result<Anatomy, AnatomyError> {
+pub fn component_info(bytes: &[u8]) -> Result<ComponentInfo, ComponentInfoError> {
     if Parser::is_core_wasm(bytes) {
-        return Err(AnatomyError::CoreModule);
+        return Err(ComponentInfoError::CoreModule);
     }
     if !Parser::is_component(bytes) {
-        return Err(AnatomyError::Other);
+        return Err(ComponentInfoError::Other);
     }
-    let mut found = Anatomy { size: bytes.len(), ..Anatomy::default() };
+    let mut found = ComponentInfo { size: bytes.len(), ..ComponentInfo::default() };
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
@@ -63,7 +64,7 @@ pub fn anatomy(bytes: &[u8]) -> Result<Anatomy, AnatomyError> {
             }
             Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
-            // Those of components within are its own affair.
+            // Only at the top level: imports and exports of nested components are internal.
             Payload::ComponentImportSection(section) if depth == 0 => {
                 found.imports.extend(section.into_iter().flatten().map(|import| import.name.name.to_owned()));
             }
@@ -101,9 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn an_example_is_taken_apart() {
+    fn an_example_is_described() {
         let bytes = example("counter/counter.wasm");
-        let found = anatomy(&bytes).unwrap();
+        let found = component_info(&bytes).unwrap();
         let has = |names: &[String], name: &str| names.iter().any(|listed| listed == name);
         assert!(has(&found.exports, "fanfare:module/handler@0.1.0"), "{found:?}");
         assert!(has(&found.exports, "fanfare:module/snapshot@0.1.0"), "{found:?}");
@@ -115,20 +116,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_named() {
+    fn bytes_that_are_not_a_component_are_rejected_with_the_reason() {
         let core = b"\0asm\x01\0\0\0";
-        let why = |bytes: &[u8]| anatomy(bytes).unwrap_err().to_string();
+        let why = |bytes: &[u8]| component_info(bytes).unwrap_err().to_string();
         assert!(why(core).starts_with("this is a core module, not a component: build it for wasm32"));
         for text in ["", "\0asm", "text"] {
-            assert_eq!(why(text.as_bytes()), "this is no WebAssembly component");
+            assert_eq!(why(text.as_bytes()), "this is not a WebAssembly component");
         }
     }
 
     #[test]
-    fn no_cut_file_panics() {
+    fn a_truncated_file_causes_no_panic() {
         let bytes = example("counter/counter.wasm");
-        // One that ends between two sections is whole as far as it goes.
-        let is_damaged = |end: &usize| matches!(anatomy(&bytes[..*end]), Err(AnatomyError::Damaged(_)));
+        // A file that ends between two sections does not count as damaged.
+        let is_damaged = |end: &usize| matches!(component_info(&bytes[..*end]), Err(ComponentInfoError::Damaged(_)));
         let damaged = (9..bytes.len()).step_by(997).filter(is_damaged).count();
         assert!(damaged > 200, "{damaged}");
     }

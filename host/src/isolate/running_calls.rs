@@ -1,4 +1,5 @@
-//! The calls that run in one instance. Kept outside its store, so that they can be answered when the store is gone.
+//! The calls that run in one instance. The table lives outside the store, so that every caller gets
+//! an answer when the store fails.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -12,23 +13,24 @@ use tokio::sync::{Notify, oneshot};
 use super::stats::Stats;
 use crate::call::{CallError, CallResult, Context, Outcome, Route, Trace, TriggerKind};
 
-/// One call that has started.
-struct Started {
+/// One call that has started and not ended.
+struct RunningCall {
     context: Arc<Context>,
     trigger: TriggerKind,
     reply: Option<oneshot::Sender<CallResult>>,
     route: Arc<Route>,
     deadline: Instant,
     nested: bool,
-    /// Whether it has been counted as a failure, for being late.
+    /// Whether the call has already counted as a failure, because its deadline passed.
     late: bool,
 }
 
-/// Spreads ids, which nobody outside chooses, over a map.
+/// A fast hasher of call ids. It needs no protection against chosen keys, because the host assigns
+/// the ids.
 #[derive(Default)]
-struct Spread(u64);
+struct IdHasher(u64);
 
-impl Hasher for Spread {
+impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -40,12 +42,13 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, id: u64) {
-        // By the golden ratio (Knuth, 6.4).
+        // Multiplies by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
         self.0 = (self.0 ^ id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 
-/// Whether a call's end speaks against the generation it ran in: a crash, a timeout, a status of 500 and above.
+/// Whether a call counts as a failure of its generation: a crash, a timeout, or a status of 500 or
+/// above.
 fn is_failure(ended: &CallResult) -> bool {
     match ended {
         Ok(Outcome::Reply(reply)) => reply.effective_status() >= 500,
@@ -55,62 +58,63 @@ fn is_failure(ended: &CallResult) -> bool {
     }
 }
 
-/// What runs in an instance although nobody waits for it.
+/// The work that still runs in an instance although no caller waits for it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Leaked {
-    /// Calls that hold a place of `limits.concurrency`.
+    /// Calls that occupy a place of `limits.concurrency`.
     pub plain: usize,
-    /// Calls that hold a place of `limits.nested`.
+    /// Calls that occupy a place of `limits.nested`.
     pub nested: usize,
-    /// Work that holds no place of a call: see [`Running::give_up`].
-    pub given_up: usize,
+    /// Work that is not a call: see [`RunningCalls::abandon`].
+    pub abandoned: usize,
 }
 
 impl Leaked {
     pub fn total(self) -> usize {
-        self.plain + self.nested + self.given_up
+        self.plain + self.nested + self.abandoned
     }
 }
 
-/// Counts something that runs and nobody waits for, until it is dropped.
-pub struct GivenUp<'a>(&'a Running);
+/// Counts one piece of abandoned work until it is dropped.
+pub struct AbandonedWork<'a>(&'a RunningCalls);
 
-impl Drop for GivenUp<'_> {
+impl Drop for AbandonedWork<'_> {
     fn drop(&mut self) {
-        self.0.given_up.fetch_sub(1, Ordering::Relaxed);
+        self.0.abandoned.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// All calls that have started and not ended.
-pub struct Running {
-    calls: Mutex<HashMap<u64, Started, BuildHasherDefault<Spread>>>,
+/// The calls of one instance that have started and not ended.
+pub struct RunningCalls {
+    calls: Mutex<HashMap<u64, RunningCall, BuildHasherDefault<IdHasher>>>,
     stats: Arc<Stats>,
-    /// Of the deployment, to judge it by.
+    /// The failures of the deployment, which decide whether a canary is promoted.
     failures: Arc<AtomicU64>,
     nested: AtomicUsize,
     count: AtomicUsize,
-    /// How many of these the gauge of leaked calls counts.
+    /// The part of the gauge of leaked calls that this instance contributes.
     leaked: AtomicI64,
-    /// What else runs and nobody waits for.
-    given_up: AtomicUsize,
-    /// Told when the first call starts.
+    /// The pieces of work that run, are not calls, and that no caller waits for.
+    abandoned: AtomicUsize,
+    /// Notified when the first call starts.
     pub busy: Notify,
 }
 
-impl Running {
-    pub fn new(stats: Arc<Stats>, failures: Arc<AtomicU64>) -> Running {
-        Running {
+impl RunningCalls {
+    pub fn new(stats: Arc<Stats>, failures: Arc<AtomicU64>) -> RunningCalls {
+        RunningCalls {
             calls: Mutex::default(),
             stats,
             failures,
             nested: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             leaked: AtomicI64::new(0),
-            given_up: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
             busy: Notify::new(),
         }
     }
 
+    /// Adds a call that starts at `now` and returns its deadline.
     pub fn start(
         &self,
         context: Arc<Context>,
@@ -122,13 +126,14 @@ impl Running {
     ) -> Instant {
         let deadline = context.start(now);
         let id = context.id;
-        self.calls.lock().insert(id, Started { context, trigger, reply, route, deadline, nested, late: false });
+        self.calls.lock().insert(id, RunningCall { context, trigger, reply, route, deadline, nested, late: false });
         self.occupy(nested);
         self.stats.in_flight.inc();
         deadline
     }
 
-    /// Counts a call that runs elsewhere, in an instance of its own.
+    /// Counts one more running call. A call that runs in a fresh instance of its own counts here
+    /// without an entry in the table.
     pub fn occupy(&self, nested: bool) {
         self.nested.fetch_add(usize::from(nested), Ordering::Relaxed);
         if self.count.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -142,7 +147,7 @@ impl Running {
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Ends a call and tells its caller, if that still waits.
+    /// Ends a call and sends the outcome to its caller.
     pub fn end(&self, id: u64, ended: CallResult) {
         if let Some(started) = self.calls.lock().remove(&id) {
             self.vacate(started.nested);
@@ -150,7 +155,7 @@ impl Running {
         }
     }
 
-    /// Ends every call as crashed: their store is gone. Answers the handlers that ran.
+    /// Ends every call as crashed, because the store has failed. Returns the handlers that ran.
     pub fn crash(&self, message: impl Fn(&str) -> String) -> Vec<String> {
         let calls = std::mem::take(&mut *self.calls.lock());
         self.nested.store(0, Ordering::Relaxed);
@@ -167,7 +172,7 @@ impl Running {
         handlers
     }
 
-    fn settle(&self, started: Started, ended: CallResult) {
+    fn settle(&self, started: RunningCall, ended: CallResult) {
         self.stats.in_flight.dec();
         let in_time = started.context.end();
         if in_time {
@@ -177,17 +182,17 @@ impl Running {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(reply) = started.reply {
-            // The caller may have left, which ends nothing.
+            // The caller may no longer wait, which is not an error.
             let _ = reply.send(ended);
         }
     }
 
-    /// The calls in whose name an import may act.
+    /// The context of a running call, for an import that acts for it.
     pub fn context(&self, id: u64) -> Option<Arc<Context>> {
         self.calls.lock().get(&id).map(|started| started.context.clone())
     }
 
-    /// The trace of the running call, when there is just one.
+    /// The trace of the running call, when exactly one runs.
     pub fn only_trace(&self) -> Option<Trace> {
         let calls = self.calls.lock();
         let mut all = calls.values();
@@ -195,7 +200,7 @@ impl Running {
         all.next().is_none().then_some(first.context.trace)
     }
 
-    /// How many run, without the nested ones, and how many nested ones.
+    /// The number of running calls without the nested ones, and the number of nested ones.
     pub fn counts(&self) -> (usize, usize) {
         let nested = self.nested.load(Ordering::Relaxed);
         (self.count.load(Ordering::Relaxed).saturating_sub(nested), nested)
@@ -205,29 +210,29 @@ impl Running {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether whatever runs has leaked: nobody waits for it.
+    /// Whether no call runs except leaked ones, which no caller waits for.
     pub fn is_quiet(&self) -> bool {
-        let leaked = self.leaked.load(Ordering::Relaxed) - self.given_up.load(Ordering::Relaxed) as i64;
+        let leaked = self.leaked.load(Ordering::Relaxed) - self.abandoned.load(Ordering::Relaxed) as i64;
         self.count.load(Ordering::Relaxed) as i64 <= leaked
     }
 
-    /// Counts something that is no call, and that nobody waits for any more, as leaked.
-    pub fn give_up(&self) -> GivenUp<'_> {
-        self.given_up.fetch_add(1, Ordering::Relaxed);
+    /// Counts work that is not a call, and that no caller waits for any more, as leaked.
+    pub fn abandon(&self) -> AbandonedWork<'_> {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
         self.busy.notify_one();
-        GivenUp(self)
+        AbandonedWork(self)
     }
 
-    /// Whether nothing runs that has to be watched.
+    /// Whether nothing runs that the watch has to look at.
     pub fn is_idle(&self) -> bool {
-        self.is_empty() && self.given_up.load(Ordering::Relaxed) == 0
+        self.is_empty() && self.abandoned.load(Ordering::Relaxed) == 0
     }
 
-    /// Counts the calls that still run when `grace` has passed since their deadline, and what was
-    /// given up. The gauge then shows the sum.
+    /// Counts abandoned work and the calls that still run `grace` after their deadline, and sets
+    /// the gauge of leaked calls.
     pub fn leaked(&self, grace: Duration) -> Leaked {
         let now = Instant::now();
-        let mut leaked = Leaked { given_up: self.given_up.load(Ordering::Relaxed), ..Leaked::default() };
+        let mut leaked = Leaked { abandoned: self.abandoned.load(Ordering::Relaxed), ..Leaked::default() };
         for started in self.calls.lock().values().filter(|started| started.deadline + grace <= now) {
             match started.nested {
                 true => leaked.nested += 1,
@@ -238,14 +243,16 @@ impl Running {
         leaked
     }
 
-    /// The gauge is the sum over the instances of a slot: a replaced one may still be ending.
+    /// Updates this instance's part of the gauge. The gauge is the sum over the instances of a
+    /// slot, because a replaced one may still be draining.
     fn show_leaked(&self, leaked: usize) {
         let leaked = i64::try_from(leaked).unwrap_or(i64::MAX);
         let shown = self.leaked.swap(leaked, Ordering::AcqRel);
         self.stats.leaked.inc_by(leaked - shown);
     }
 
-    /// Ends, for whoever waits, the calls whose deadline nobody else watches: broadcasts and calls without a waiting caller.
+    /// Ends calls past their deadline with a timeout. Dispatch does this for most calls; this
+    /// covers broadcasts and calls without a waiting caller.
     pub fn expire(&self) {
         let now = Instant::now();
         for started in self.calls.lock().values_mut().filter(|started| started.deadline <= now) {
@@ -261,7 +268,7 @@ impl Running {
         }
     }
 
-    /// Whether some call is not past its deadline.
+    /// Whether a call runs whose deadline has not passed.
     pub fn awaited(&self) -> bool {
         let now = Instant::now();
         self.calls.lock().values().any(|started| started.deadline > now)

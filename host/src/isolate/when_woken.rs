@@ -1,7 +1,7 @@
-//! Work in a future that is polled far more often than there is something to do.
+//! A future that does nothing when it is polled without a wake.
 //!
-//! wasmtime polls the future it was given after every step that it takes for a guest, several times a call. What drives
-//! the calls of an instance looks at its mailbox only when it was woken.
+//! wasmtime polls the future that drives an instance after every step of the guest, several times
+//! per call. The driver must look at the mailbox only when something woke it.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,21 +10,22 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 
-/// Wakes a task, and notes that it did.
+/// Wakes a task and remembers the wake.
 #[derive(Default)]
-struct Bell {
-    rung: AtomicBool,
+struct WakeFlag {
+    woken: AtomicBool,
     task: Mutex<Option<Waker>>,
 }
 
-impl Wake for Bell {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The first of several wakes is enough: the look that answers it clears the note before it looks.
-        if !self.rung.swap(true, Ordering::AcqRel)
+        // Only the first of several wakes has to wake the task: the poll that follows clears the
+        // flag before it looks for work.
+        if !self.woken.swap(true, Ordering::AcqRel)
             && let Some(task) = &*self.task.lock()
         {
             task.wake_by_ref();
@@ -32,19 +33,20 @@ impl Wake for Bell {
     }
 }
 
-/// Does `work` at the first poll, and then at those that follow a wake of the waker it was given.
+/// Runs `work` at the first poll, and later only at polls that follow a wake of the waker that
+/// `work` received.
 pub fn when_woken<T>(mut work: impl FnMut(&mut Context<'_>) -> Poll<T>) -> impl Future<Output = T> {
-    let bell = Arc::<Bell>::default();
-    let waker = Waker::from(bell.clone());
+    let flag = Arc::<WakeFlag>::default();
+    let waker = Waker::from(flag.clone());
     let mut task: Option<Waker> = None;
     poll_fn(move |cx| {
         if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             task = Some(cx.waker().clone());
-            bell.task.lock().clone_from(&task);
-        } else if !bell.rung.load(Ordering::Acquire) {
+            flag.task.lock().clone_from(&task);
+        } else if !flag.woken.load(Ordering::Acquire) {
             return Poll::Pending;
         }
-        bell.rung.swap(false, Ordering::AcqRel);
+        flag.woken.swap(false, Ordering::AcqRel);
         work(&mut Context::from_waker(&waker))
     })
 }
@@ -59,15 +61,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_works_at_the_first_poll_and_when_it_is_woken() {
+    fn work_runs_at_the_first_poll_and_after_each_wake_only() {
         let (looks, arrived) = (Cell::new(0), AtomicWaker::new());
         let mut future = Box::pin(when_woken(|cx| {
             arrived.register(cx.waker());
             looks.set(looks.get() + 1);
             if looks.get() < 3 { Poll::Pending } else { Poll::Ready(()) }
         }));
-        // Not `Waker::noop`, whose copies may differ in a build without optimisation.
-        let task = Waker::from(Arc::<Bell>::default());
+        // Not `Waker::noop`, because its copies may differ in a build without optimisation.
+        let task = Waker::from(Arc::<WakeFlag>::default());
         let cx = &mut Context::from_waker(&task);
         for expected in 1..3 {
             for _ in 0..5 {
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wake_during_the_work_is_not_lost() {
+    async fn a_wake_while_the_work_runs_is_not_lost() {
         let looks = Cell::new(0);
         when_woken(|cx| {
             looks.set(looks.get() + 1);
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_task_that_polls_it_is_the_one_that_is_woken() {
+    async fn a_wake_reaches_the_task_that_polled_last() {
         let arrived = Arc::new(AtomicWaker::new());
         let mut looks = 0;
         let mut future = Box::pin(when_woken(|cx| {
@@ -101,8 +103,8 @@ mod tests {
             if looks < 3 { Poll::Pending } else { Poll::Ready(()) }
         }));
         assert!(future.as_mut().now_or_never().is_none());
-        let bell = arrived.clone();
-        tokio::spawn(async move { bell.wake() });
+        let waker = arrived.clone();
+        tokio::spawn(async move { waker.wake() });
         future.await;
     }
 }

@@ -1,0 +1,72 @@
+use super::*;
+use crate::config::{Config, Limits};
+
+#[test]
+fn every_limit_may_be_as_low_as_its_minimum() {
+    for key in Limits::KEYS {
+        let least = match *key {
+            "memory" => 65_536,
+            "hostcallFuel" => 1_024,
+            "nested" => 2,
+            _ => 1,
+        };
+        assert!(load(&with(&format!("\"limits\": {{\"{key}\": {least}}}"))).is_ok(), "{key}");
+        let fault = fault(&format!("\"limits\": {{\"{key}\": {}}}", least - 1));
+        assert!(fault.starts_with(&format!("limits.{key}: must be at least ")), "{fault}");
+    }
+}
+
+#[test]
+fn a_limit_above_the_ceiling_is_rejected_with_both_places() {
+    let manifest = |memory: &str| load(&with(&format!("\"limits\": {{\"memory\": \"{memory}\"}}"))).unwrap();
+    let config = |text: &str| Config::from_text(text, Path::new("/")).unwrap();
+    let plain = config("{}");
+    assert_eq!(effective_limits(&manifest("256MiB"), &plain).unwrap().memory, 256 << 20);
+    let error = effective_limits(&manifest("257MiB"), &plain).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "/modules/test-party/module.json:1:46: limits.memory: must be at most 256MiB, the operator's ceiling limits.max.memory (default), found 257MiB: ask for less, or raise the ceiling"
+    );
+    let low = config("{\"limits\": {\"max\": {\"memory\": \"1MiB\", \"concurrency\": 2}}}");
+    let error = effective_limits(&manifest("2MiB"), &low).unwrap_err().to_string();
+    assert!(error.contains("limits.max.memory (fanfare.json:1:31), found 2MiB"), "{error}");
+    assert_eq!(effective_limits(&manifest("1MiB"), &low).unwrap().concurrency, 2, "a default is lowered");
+    let own = config("{\"modules\": {\"test-party\": {\"limits\": {\"memory\": \"128KiB\"}}}}");
+    assert_eq!(
+        effective_limits(&manifest("257MiB"), &own).unwrap().memory,
+        128 << 10,
+        "the operator's settings take precedence"
+    );
+}
+
+#[test]
+fn a_capability_without_a_grant_is_a_fault_with_the_command() {
+    let manifest =
+        load(&with("\"capabilities\": {\"broadcast\": [\"flags\", \"chat\"], \"rpc\": [\"*\"], \"reload\": true}"))
+            .unwrap();
+    let config = |grants: &str| {
+        Config::from_text(&format!("{{\"modules\": {{\"test-party\": {{\"grants\": {grants}}}}}}}"), Path::new("/"))
+            .unwrap()
+    };
+    assert!(check_grants(&manifest, &config("{\"broadcast\": [\"*\"], \"rpc\": [\"*\"], \"reload\": true}")).is_ok());
+    let list = check_grants(&manifest, &config("{\"broadcast\": [\"flags\"], \"rpc\": [\"chat\"]}")).unwrap_err();
+    let list: Vec<String> = list.list().iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
+    assert_eq!(
+        list,
+        [
+            "capabilities.broadcast[1]: asks to emit broadcasts of chat, which is not granted: run `fanfare grant test-party`",
+            "capabilities.rpc[0]: asks to call routes of every module, which is not granted: run `fanfare grant test-party`",
+            "capabilities.reload: asks to reload modules, which is not granted: run `fanfare grant test-party`",
+        ]
+    );
+}
+
+#[test]
+fn values_of_the_operator_override_those_of_the_module() {
+    let manifest = load(&with("\"config\": {\"a\": {\"b\": 1, \"c\": 2}, \"d\": [1], \"e\": 1}")).unwrap();
+    let text = r#"{"modules": {"test-party": {"config": {"a": {"c": null, "x": 3}, "d": [2]}, "subdomains": {"acme": {"config": {"a": null, "e": 2}}}}}}"#;
+    let operator = Config::from_text(text, Path::new("/")).unwrap().module("test-party");
+    assert_eq!(effective_config(&manifest, &operator, None), json!({"a": {"b": 1, "x": 3}, "d": [2], "e": 1}));
+    assert_eq!(effective_config(&manifest, &operator, Some("acme")), json!({"d": [2], "e": 2}));
+    assert_eq!(effective_config(&manifest, &operator, Some("other")), effective_config(&manifest, &operator, None));
+}
