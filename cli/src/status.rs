@@ -152,7 +152,7 @@ mod tests {
     const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,
         "addressSpace":{"used":4362076160,"limit":70368744177664},"mappings":{"used":4,"limit":32765},
         "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"notes":["fanfare.json: gone\u001b\nsince then"],"modules":[
-        {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"on trial","isolates":[
+        {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"a canary is running","isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"inFlight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
              "restarts":11,"inFlight":0,"waiting":0,"leaked":0,"waitingBroadcasts":0},
@@ -185,7 +185,7 @@ new     waiting  -             -
 worker-2 is blocked: code of the host occupies its thread, so its connections and modules wait
 
 flags:
-  on trial
+  a canary is running
 
 flags on worker-1:
   11 restarts within 1m

@@ -14,7 +14,8 @@ use crate::call::{Failure, Outcome, Payload, bounds, text};
 use crate::registry::Generation;
 use crate::registry::manifest::raw::MOST;
 
-/// The most handlers that `describe` may return: twice the number of routes that a manifest can have.
+/// The most handlers that `describe` may return: twice the number of routes that a manifest can
+/// have.
 const MOST_HANDLERS: usize = 2 * MOST;
 
 /// The error that the guest's `save` or `load` returned.
