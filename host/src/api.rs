@@ -7,8 +7,10 @@
 //! | request to the admin listener | response |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
-//! | `POST /v1/modules/<module>/broadcasts/<name>` | [`Receipt`]; with `gather=true` a list of [`GatherEntry`] |
-//! | `POST /v1/modules/<module>/call` | [`Reply`], or a list of [`GatherEntry`] for a group of isolates |
+//! | `POST /v1/modules/<module>/broadcasts/<name>` | [`Receipt`] |
+//! | the same with `gather=true` | a list of [`GatherEntry`] |
+//! | `POST /v1/modules/<module>/call` | [`Reply`] |
+//! | the same for a group of isolates | a list of [`GatherEntry`] |
 //! | `POST /v1/modules/<module>/reload`, `/rollback` | [`Reloaded`] |
 //! | `POST /v1/reload` | a list of [`ReloadEntry`] |
 //! | any request that fails | [`Problem`], as `application/problem+json` |

@@ -80,8 +80,8 @@ impl Call {
             + self.context.subdomain_len()
     }
 
-    /// Memory that the call uses while it waits, in bytes: all its data, and the calls that wait for
-    /// it, because it keeps them alive.
+    /// Memory that the call uses while it waits, in bytes: all its data, and the calls that wait
+    /// for it, because it keeps them alive.
     pub fn weight(&self) -> u64 {
         let listed = [&self.params, &self.extra].map(|list| pairs(list) + ENTRY * list.len());
         let listed = listed.iter().sum::<usize>();

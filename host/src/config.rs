@@ -2,9 +2,9 @@
 //! and checks the result.
 //!
 //! Later sources override earlier ones: defaults, the file, `environments.<env>` in the file,
-//! variables such as `FANFARE_HTTP_LISTEN`, flags. Objects merge, arrays and scalars replace, `null`
-//! removes. [`Config::load`] returns either a valid value or every fault at once. Nothing reads the
-//! process environment afterwards.
+//! variables such as `FANFARE_HTTP_LISTEN`, flags. Objects merge, arrays and scalars replace,
+//! `null` removes. [`Config::load`] returns either a valid value or every fault at once. Nothing
+//! reads the process environment afterwards.
 
 use std::path::Path;
 
@@ -49,8 +49,8 @@ impl Config {
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 
-    /// Loads like [`Config::load`], but returns a configuration in any case, for checks that continue
-    /// after a fault. A section with a fault has its defaults. Never start a host with it.
+    /// Loads like [`Config::load`], but returns a configuration in any case, for checks that
+    /// continue after a fault. A section with a fault has its defaults. Never start a host with it.
     #[doc(hidden)]
     pub fn load_with_faults(sources: &Sources) -> (Config, Faults) {
         load::load_with_faults(sources)

@@ -1,8 +1,8 @@
 //! JSON documents that people write: reads them with comments and source positions, merges layers,
 //! and checks the result against a schema.
 //!
-//! This part does not know what a document is about. `config` and `registry` define types and string
-//! formats, and [`shape`] checks a document against the schemas of those types.
+//! This part does not know what a document is about. `config` and `registry` define types and
+//! string formats, and [`shape`] checks a document against the schemas of those types.
 
 pub mod fault;
 pub mod merge;

@@ -64,8 +64,8 @@ pub fn settings(bytes: &[u8]) {
     }
 }
 
-/// Looks up a route. The first line has the method and path of a request, each further line declares
-/// a route. The router must find the same route as a linear search.
+/// Looks up a route. The first line has the method and path of a request, each further line
+/// declares a route. The router must find the same route as a linear search.
 pub fn routes(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut lines = text.lines();

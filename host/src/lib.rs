@@ -2,12 +2,13 @@
 //!
 //! A [`Host`] loads every module of a folder and serves the modules over HTTP. A module is a folder
 //! with a `module.json` and a component. Every worker thread runs an instance of every module, so
-//! that a broadcast reaches all of them. When a module changes on disk, the host replaces the running
-//! generation without losing a call. The program `fanfare` is a command line for this library.
+//! that a broadcast reaches all of them. When a module changes on disk, the host replaces the
+//! running generation without losing a call. The program `fanfare` is a command line for this
+//! library.
 //!
 //! # Running a host
 //!
-//! 1. [`Config::load`] reads `fanfare.json`. It returns the settings, or [`Faults`] with every fault.
+//! 1. [`Config::load`] reads `fanfare.json` and returns the settings, or every fault ([`Faults`]).
 //! 2. [`Host::bind`] binds the HTTP listener and the admin listener.
 //! 3. [`Host::start`] loads the modules and serves.
 //! 4. [`RunningHost::stop`] drains and stops. Dropping a [`RunningHost`] stops it at once.
@@ -17,7 +18,7 @@
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::load(Sources { dir: "/srv/site".into(), ..Sources::default() })?;
-//! // The host compiles components in a child process: the program `fanfare` with the argument `compile`.
+//! // The host compiles components in a child process, `fanfare compile`.
 //! let host = Host::bind(config, "/usr/local/bin/fanfare".into())?.start().await?;
 //! println!("modules: http://{}, admin: http://{}", host.http_address(), host.admin_address());
 //!
@@ -34,14 +35,14 @@
 //!
 //! The folder `examples` beside this library has complete programs.
 //!
-//! Call [`Host::start`] in a tokio runtime with I/O and time enabled. The listeners run there, and the
-//! workers run in threads of their own.
+//! Call [`Host::start`] in a tokio runtime with I/O and time enabled. The listeners run there, and
+//! the workers run in threads of their own.
 //!
 //! The library reads no environment variables and no arguments: pass them in [`Sources`]. It logs
 //! with `tracing` and installs no subscriber.
 //!
-//! [`RunningHost::status`] returns the same document as the admin listener. [`api`] has the types of
-//! all such documents, for clients of the admin listener.
+//! [`RunningHost::status`] returns the same document as the admin listener. [`api`] has the types
+//! of all such documents, for clients of the admin listener.
 //!
 //! # Settings
 //!
@@ -51,21 +52,25 @@
 //! ```
 //! use std::path::Path;
 //!
-//! let mut config = fanfare::Config::from_text(r#"{ "http": { "listen": "127.0.0.1:0" } }"#, Path::new("/srv/site"))?;
+//! use fanfare::Config;
+//!
+//! let root = Path::new("/srv/site");
+//! let mut config = Config::from_text(r#"{ "http": { "listen": "127.0.0.1:0" } }"#, root)?;
 //! config.workers = 2;
 //! assert_eq!(config.modules_dir, Path::new("/srv/site/modules"));
 //!
-//! let faults = fanfare::Config::from_text(r#"{ "worker": 2 }"#, Path::new("/srv/site")).unwrap_err();
-//! assert_eq!(faults.to_string(), "fanfare.json:1:3: worker: unknown key; did you mean \"workers\"?");
+//! let faults = Config::from_text(r#"{ "worker": 2 }"#, root).unwrap_err();
+//! let message = "fanfare.json:1:3: worker: unknown key; did you mean \"workers\"?";
+//! assert_eq!(faults.to_string(), message);
 //! # Ok::<(), fanfare::Faults>(())
 //! ```
 //!
 //! # Errors
 //!
-//! [`StartError`] says why a host did not start. A module that does not load does not stop the start:
-//! the other modules serve, and [`RunningHost::status`] shows the reason. [`SwapError`] says why a
-//! reload or a rollback was refused. The previous generation then keeps serving. The types inside of
-//! both are in [`errors`].
+//! [`StartError`] says why a host did not start. A module that does not load does not stop the
+//! start: the other modules serve, and [`RunningHost::status`] shows the reason. [`SwapError`] says
+//! why a reload or a rollback was refused. The previous generation then keeps serving. The types
+//! inside of both are in [`errors`].
 
 mod admin;
 pub mod api;

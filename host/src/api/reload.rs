@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Reloaded {
     /// The name of the module.
     pub module: String,
-    /// What the host did.
+    /// The action of the host.
     pub outcome: ReloadOutcome,
     /// The generation that serves now. `None` if the module was removed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ fn yes() -> bool {
     true
 }
 
-/// What the host did in a reload or rollback.
+/// The action of the host in a reload or rollback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ReloadOutcome {

@@ -42,7 +42,8 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// The [`weight`](super::Call::weight) that a broadcast will have in each worker, before it is queued.
+/// The [`weight`](super::Call::weight) that a broadcast will have in each worker, before it is
+/// queued.
 pub fn weight_of_broadcast(name: &str, subdomain: Option<&str>, waits: Option<&Context>, payload: &Payload) -> u64 {
     let above = waits.map_or(0, Context::weight);
     (FIXED + subdomain.map_or(0, str::len) + above + name.len() + payload.len()) as u64

@@ -73,7 +73,7 @@ pub struct ProblemDocument {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What is wrong and how to fix it.
+    /// The fault, and how to fix it.
     #[serde(default)]
     pub detail: String,
     /// The kind of problem, for programs: a code of the host, or the name of the guest's failure.

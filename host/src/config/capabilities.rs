@@ -123,8 +123,8 @@ impl Capabilities {
     }
 }
 
-/// The error when `module` uses a capability that it does not have. `target` is the other module, if
-/// the capability has names.
+/// The error when `module` uses a capability that it does not have. `target` is the other module,
+/// if the capability has names.
 pub fn forbidden(module: &str, key: &str, target: Option<&str>) -> CallError {
     CallError::Forbidden(match target {
         Some(target) => format!(

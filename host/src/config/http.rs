@@ -20,7 +20,7 @@ pub struct HttpConfig {
     /// `acme.example.test` has the subdomain `acme`. Default none: requests have no subdomain.
     #[schemars(with = "Option<Domain>")]
     pub domain: Option<String>,
-    /// What pages from other origins may do.
+    /// Access by web pages from other origins (CORS).
     pub cors: CorsConfig,
     /// The largest request body, 1 byte to 1 GiB. Default `2MiB`.
     #[serde(with = "crate::document::units::size")]
@@ -86,8 +86,8 @@ impl Default for HttpConfig {
     }
 }
 
-/// What pages from other origins may do. Without `origins` the host sends no CORS headers, and
-/// browsers allow them nothing.
+/// Access by web pages from other origins (CORS). Without `origins` the host sends no CORS headers,
+/// and browsers allow them nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct CorsConfig {

@@ -106,17 +106,17 @@ limits! {
     /// Calls that an instance runs at once, at least 1. With 1 the module is serial. Calls that
     /// count against `nested` are extra. Default 64, ceiling 256.
     concurrency / "concurrency": Count as u32 = 64, ceiling 256, from 1 to u32::MAX;
-    /// Calls that an instance runs in addition to `concurrency`, at least 2: calls that descend from
-    /// a call of the same module, and broadcasts. Broadcasts leave one place free for the others.
-    /// Default 16, ceiling 64.
+    /// Calls that an instance runs in addition to `concurrency`, at least 2: calls that descend
+    /// from a call of the same module, and broadcasts. Broadcasts leave one place free for the
+    /// others. Default 16, ceiling 64.
     nested / "nested": Count as u32 = 16, ceiling 64, from 2 to u32::MAX;
     /// Calls that may wait for an instance, at least 1. Default 1024, ceiling 16384.
     mailbox / "mailbox": Count as u32 = 1_024, ceiling 16_384, from 1 to u32::MAX;
     /// Broadcasts that may wait for an instance, at least 1. Default 1024, ceiling 16384.
     broadcasts / "broadcasts": Count as u32 = 1_024, ceiling 16_384, from 1 to u32::MAX;
     /// Memory for the calls that wait in one lane of an instance, at least 1 byte. A call counts
-    /// with its payload, parameters, query, names and headers, and 1 KiB more. An empty lane accepts
-    /// a call of any size. Default `64MiB`, ceiling `1GiB`.
+    /// with its payload, parameters, query, names and headers, and 1 KiB more. An empty lane
+    /// accepts a call of any size. Default `64MiB`, ceiling `1GiB`.
     queued / "queued": Size as u64 = 64 * MIB, ceiling GIB, from 1 to TIB;
     /// The largest payload of a call or a reply, at least 1 byte. Its headers, names and messages
     /// together may have the same size again. Default `2MiB`, ceiling `16MiB`.
@@ -136,8 +136,8 @@ limits! {
     /// The longest log line, at least 1 byte. The host cuts off the rest. Default `4KiB`, ceiling
     /// `64KiB`.
     log_line / "logLine": Size as u32 = 4 * KIB as u32, ceiling 64 * KIB as u32, from 1 to u32::MAX;
-    /// How long all startups of an instance may take together, at least 1 ms. Default `10s`, ceiling
-    /// `1m`.
+    /// How long all startups of an instance may take together, at least 1 ms. Default `10s`,
+    /// ceiling `1m`.
     startup / "startup": Time as Duration = Duration::from_secs(10), ceiling Duration::from_secs(60), from 1 to YEAR;
     /// How long a call may continue after its deadline before it counts as leaked, at least 1 ms.
     /// Default `1s`, ceiling `1m`.
@@ -146,7 +146,8 @@ limits! {
     /// more leaks, or earlier when leaked calls occupy all of `concurrency` or all of `nested`.
     /// Default 16, ceiling 256.
     max_leaked / "maxLeaked": Count as u32 = 16, ceiling 256, from 1 to u32::MAX;
-    /// Imports of an instance that may wait at the same time, at least 1. Default 256, ceiling 4096.
+    /// Imports of an instance that may wait at the same time, at least 1. Default 256, ceiling
+    /// 4096.
     background / "background": Count as u32 = 256, ceiling 4_096, from 1 to u32::MAX;
 }
 

@@ -9,9 +9,9 @@ use crate::document::fault::{Fault, Faults, Origin};
 use crate::document::{Node, source};
 
 impl Config {
-    /// Reads the sources again. Returns this configuration with the new values of its live sections,
-    /// and the other keys that have changed, which need a restart. `last` is the file that was read
-    /// last. It must still exist, because a missing file would mean defaults.
+    /// Reads the sources again. Returns this configuration with the new values of its live
+    /// sections, and the other keys that have changed, which need a restart. `last` is the file
+    /// that was read last. It must still exist, because a missing file would mean defaults.
     pub fn reread(&self, last: Option<&Path>) -> Result<(Config, Vec<String>), Faults> {
         if let Some(file) = last
             && let Err(error) = std::fs::metadata(file)

@@ -57,8 +57,8 @@ macro_rules! sections {
         }
 
         impl Settings {
-            /// Reads each section separately, so that a fault in one does not hide those of another.
-            /// A section that cannot be read gets its defaults.
+            /// Reads each section separately, so that a fault in one does not hide those of
+            /// another. A section that cannot be read gets its defaults.
             pub(super) fn read(tree: &Node) -> Settings {
                 fn section<T: DeserializeOwned>(tree: &Node, key: &str, default: T) -> T {
                     tree.get(key).and_then(Node::read).unwrap_or(default)

@@ -29,8 +29,8 @@ pub enum Nulls {
 }
 
 /// Checks a text against a format. Returns the number that a duration or a size represents. The
-/// error is the rule that the text breaks, worded to follow "must be". Any text is valid in a format
-/// that the function does not know.
+/// error is the rule that the text breaks, worded to follow "must be". Any text is valid in a
+/// format that the function does not know.
 pub type Formats = fn(format: &str, text: &str) -> Result<Option<u64>, String>;
 
 /// The message about a name in `x-unsupported`.

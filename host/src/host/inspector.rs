@@ -23,7 +23,7 @@ pub struct Inspector {
     progress: Arc<dyn Progress>,
 }
 
-/// What a component exports and handles.
+/// The exports and the handlers of a component.
 #[derive(Debug, Clone)]
 pub struct Inspection {
     pub exports: Exports,

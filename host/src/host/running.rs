@@ -78,8 +78,8 @@ impl RunningHost {
         admin::status(&self.operator)
     }
 
-    /// Reads `fanfare.json` and a module's folder again, and replaces the module's running generation
-    /// with the result. Every worker gets a new instance, even if nothing has changed.
+    /// Reads `fanfare.json` and a module's folder again, and replaces the module's running
+    /// generation with the result. Every worker gets a new instance, even if nothing has changed.
     ///
     /// If this fails in any worker, the previous generation keeps serving in all of them, and the
     /// error says why. The reload continues if the future is dropped.
@@ -87,8 +87,8 @@ impl RunningHost {
         self.swapper.reload_as_operator(module, ReloadOptions::RENEW).await
     }
 
-    /// Replaces a module's running generation with an earlier one: the previous one, or the one whose
-    /// digest begins with `to`. The module is pinned to it until the module's folder changes.
+    /// Replaces a module's running generation with an earlier one: the previous one, or the one
+    /// whose digest begins with `to`. The module is pinned to it until the module's folder changes.
     ///
     /// The rollback continues if the future is dropped.
     pub async fn rollback(&self, module: &str, to: Option<&str>) -> Result<Reloaded, SwapError> {

@@ -25,8 +25,8 @@ use crate::triggers::http::Settings;
 use crate::worker::{Thread, Worker};
 
 impl Host {
-    /// Loads the modules and serves. The admin listener responds as soon as the parts are built. HTTP
-    /// connections wait until the host has tried to load every module once.
+    /// Loads the modules and serves. The admin listener responds as soon as the parts are built.
+    /// HTTP connections wait until the host has tried to load every module once.
     pub async fn start(self) -> Result<RunningHost, StartError> {
         let mut host = Built::new(self)?;
         host.load().await?;
@@ -116,8 +116,8 @@ impl Built {
         })
     }
 
-    /// Serves the admin listener, and loads every module. A module that fails to load is reported by
-    /// the status and does not stop the start.
+    /// Serves the admin listener, and loads every module. A module that fails to load is reported
+    /// by the status and does not stop the start.
     async fn load(&mut self) -> Result<(), StartError> {
         let tasks = &self.tasks;
         if let Some(admin) = self.admin.take() {

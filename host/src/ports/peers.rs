@@ -8,9 +8,9 @@ pub trait Peers: Send + Sync {
     /// Returns the other nodes that are alive, sorted by id.
     fn nodes(&self) -> Vec<Peer>;
 
-    /// Makes a call on another node. Resolves with one entry for each isolate that the call reaches.
-    /// The caller gets a timeout when the envelope's time is over, even if the future has not
-    /// resolved.
+    /// Makes a call on another node. Resolves with one entry for each isolate that the call
+    /// reaches. The caller gets a timeout when the envelope's time is over, even if the future has
+    /// not resolved.
     fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>>;
 
     /// Sends a call without waiting for its result.

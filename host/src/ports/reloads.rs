@@ -34,8 +34,8 @@ fn unavailable() -> CallError {
 }
 
 /// A port whose swap is set later, because the swap itself needs the ports. It acts like
-/// [`NoReloads`] until the swap is set and after the swap is dropped. Its reference is weak, because
-/// a strong one would form a cycle.
+/// [`NoReloads`] until the swap is set and after the swap is dropped. Its reference is weak,
+/// because a strong one would form a cycle.
 #[derive(Default)]
 pub struct LateReloads(OnceLock<Weak<dyn Reloads>>);
 

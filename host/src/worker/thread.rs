@@ -1,5 +1,5 @@
-//! A thread with a runtime and an isolate. Brokers and the master consist of this only; a worker also
-//! has sockets.
+//! A thread with a runtime and an isolate. Brokers and the master consist of this only; a worker
+//! also has sockets.
 
 use std::io;
 use std::sync::Arc;
