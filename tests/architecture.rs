@@ -47,7 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("fuzzing", &["call", "config", "document", "engine", "files", "registry", "triggers"]),
-    ("lib", &["call", "config", "isolate", "net", "swap"]),
+    ("lib", &["call", "config", "engine", "isolate", "net", "swap"]),
 ];
 
 /// Crates that only some parts may use.

@@ -103,6 +103,7 @@ pub use swap::SwapError;
 /// The types inside of [`StartError`] and [`SwapError`].
 pub mod errors {
     pub use crate::call::{CallError, Failure, IsolateId, Payload};
+    pub use crate::engine::AddressSpaceError;
     pub use crate::isolate::{Crash, End, SnapshotError};
     pub use crate::net::ListenerId;
     pub use crate::swap::ModuleError;
