@@ -15,7 +15,7 @@ use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{self, FolderState, ModuleFolder, check_grants, effective_limits};
 use fanfare::tooling::{KeyPath, Manifest};
-use fanfare::{Config, Fault, Faults, Origin};
+use fanfare::{Config, Fault, Faults, ValueOrigin};
 
 /// Flags of `fanfare check`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -59,7 +59,7 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
     let alone = project::is_module(dir);
     let project = if alone { project::of(dir) } else { dir.to_owned() };
     if !dir.is_dir() {
-        let origin = Origin::start_of(&source::shown(dir));
+        let origin = ValueOrigin::start_of(&source::shown(dir));
         report.faults.push(Fault::new(&origin, "", "not a folder"));
         return report;
     }
@@ -86,7 +86,7 @@ fn scan(config: &Config, report: &mut Report) -> Vec<ModuleFolder> {
     match manifest::scan(&config.modules_dir) {
         Ok(scanned) => scanned,
         // The default folder may be missing.
-        Err(error) if origin == Origin::Default && error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if origin == ValueOrigin::Default && error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             let message =
                 format!("cannot read the folder {}: {error}; create it or name another", config.modules_dir.display());

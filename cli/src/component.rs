@@ -4,7 +4,7 @@ use super::error::CommandError;
 use super::progress::{Line, progress};
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Inspector, Manifest};
-use fanfare::{Config, Fault, Origin};
+use fanfare::{Config, Fault, ValueOrigin};
 
 /// [`faults`] outside an async runtime.
 pub fn faults_blocking(manifest: &Manifest, config: &Config) -> Vec<Fault> {
@@ -29,5 +29,5 @@ pub fn inspector(config: &Config) -> Result<Inspector, CommandError> {
 }
 
 fn fault(manifest: &Manifest, message: &str) -> Fault {
-    Fault::new(&Origin::start_of(&source::shown(&manifest.file)), "component", message)
+    Fault::new(&ValueOrigin::start_of(&source::shown(&manifest.file)), "component", message)
 }

@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::terminal::{complain, exit, print};
-use fanfare::{Config, Fault, Flags, Origin, Sources};
+use fanfare::{Config, Fault, Flags, Sources, ValueOrigin};
 
 /// The flags that select and override settings.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -77,7 +77,7 @@ pub fn run(args: &ConfigArgs) -> ExitCode {
 
 fn as_text(config: &Config) -> String {
     let file = config.file.as_ref().map_or("none".to_owned(), |file| file.display().to_string());
-    let lines: Vec<(String, &Origin)> = config
+    let lines: Vec<(String, &ValueOrigin)> = config
         .effective
         .leaves()
         .into_iter()
@@ -105,15 +105,15 @@ fn as_json(config: &Config) -> String {
     format!("{whole:#}\n")
 }
 
-fn origin(origin: &Origin) -> serde_json::Value {
+fn origin(origin: &ValueOrigin) -> serde_json::Value {
     match origin {
-        Origin::Default => json!({ "kind": "default" }),
-        Origin::File { file, line, column, environment } => json!({
+        ValueOrigin::Default => json!({ "kind": "default" }),
+        ValueOrigin::File { file, line, column, environment } => json!({
             "kind": if environment.is_some() { "environment" } else { "file" },
             "file": &**file, "line": line, "column": column, "environment": environment.as_deref(),
         }),
-        Origin::Variable(name) => json!({ "kind": "variable", "name": &**name }),
-        Origin::Flag(name) => json!({ "kind": "flag", "name": &**name }),
+        ValueOrigin::Variable(name) => json!({ "kind": "variable", "name": &**name }),
+        ValueOrigin::Flag(name) => json!({ "kind": "flag", "name": &**name }),
     }
 }
 

@@ -25,7 +25,7 @@ pub use address::{Address, Group, IsolateId, Target};
 pub use broadcast::{Emission, Receipt, Skipped, weight_of_broadcast};
 pub use context::{Context, Deadline, RequestHead};
 pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};
-pub use error::{CallError, Failure, Fault};
+pub use error::{Blame, CallError, Failure};
 pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName};
 pub use outcome::{CallResult, GatherEntry, Outcome, Passed, Reply, sizes};
 pub use panic::panic_text;

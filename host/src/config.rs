@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use crate::document::{Faults, KeyPath, Origin};
+use crate::document::{Faults, KeyPath, ValueOrigin};
 
 pub use capabilities::{Capabilities, Modules};
 pub use http::{CorsConfig, HttpConfig};
@@ -73,7 +73,7 @@ impl Config {
 
     /// Returns the source of an effective value.
     #[doc(hidden)]
-    pub fn origin(&self, path: &KeyPath) -> Origin {
+    pub fn origin(&self, path: &KeyPath) -> ValueOrigin {
         self.effective.nearest(path).origin.clone()
     }
 }

@@ -11,5 +11,5 @@ pub mod source;
 pub mod tree;
 pub mod units;
 
-pub use fault::{Fault, Faults, Origin};
+pub use fault::{Fault, Faults, ValueOrigin};
 pub use tree::{Node, Path as KeyPath};

@@ -95,7 +95,7 @@ mod triggers;
 mod worker;
 
 pub use config::{Config, Flags, Sources};
-pub use document::{Fault, Faults, Origin};
+pub use document::{Fault, Faults, ValueOrigin};
 pub use host::{Host, RunningHost, StartError, Stopped};
 pub use net::BindError;
 pub use swap::SwapError;

@@ -15,7 +15,7 @@ use fanfare::tooling::config::schema;
 use fanfare::tooling::document::shape::Nulls;
 use fanfare::tooling::document::source;
 use fanfare::tooling::{KeyPath, Node};
-use fanfare::{Fault, Faults, Origin};
+use fanfare::{Fault, Faults, ValueOrigin};
 
 /// The end of the name of such a file.
 pub const SUFFIX: &str = ".test.json";
@@ -56,7 +56,7 @@ pub struct Case {
     #[serde(default)]
     pub expect: Expect,
     #[serde(skip)]
-    pub place: Origin,
+    pub place: ValueOrigin,
 }
 
 /// A call of a route.
@@ -179,7 +179,7 @@ pub fn from_text(text: &str, file: &Path) -> Result<Tests, Faults> {
     match tree.read::<Tests>() {
         Some(tests) if faults.is_empty() => Ok(Tests { cases: read, ..tests }),
         None if faults.is_empty() => {
-            let start = Origin::start_of(&shown);
+            let start = ValueOrigin::start_of(&shown);
             Err(Fault::new(&start, "", "cannot be read, although it breaks no rule of the schema; this is a defect of fanfare, please report it").into())
         }
         _ => Err(faults.sorted()),

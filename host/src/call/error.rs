@@ -45,7 +45,7 @@ pub struct Failure {
 
 /// The party that causes an error. It decides the log level and the metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub enum Blame {
     Guest,
     Client,
     Peer,
@@ -53,25 +53,25 @@ pub enum Fault {
     Host,
 }
 
-impl Fault {
-    pub const ALL: [Fault; 5] = [Fault::Guest, Fault::Client, Fault::Peer, Fault::Operator, Fault::Host];
+impl Blame {
+    pub const ALL: [Blame; 5] = [Blame::Guest, Blame::Client, Blame::Peer, Blame::Operator, Blame::Host];
 
     /// The log level of its errors.
     pub fn level(self) -> tracing::Level {
         match self {
-            Fault::Client => tracing::Level::DEBUG,
-            Fault::Guest | Fault::Peer | Fault::Operator => tracing::Level::WARN,
-            Fault::Host => tracing::Level::ERROR,
+            Blame::Client => tracing::Level::DEBUG,
+            Blame::Guest | Blame::Peer | Blame::Operator => tracing::Level::WARN,
+            Blame::Host => tracing::Level::ERROR,
         }
     }
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Fault::Guest => "guest",
-            Fault::Client => "client",
-            Fault::Peer => "peer",
-            Fault::Operator => "operator",
-            Fault::Host => "host",
+            Blame::Guest => "guest",
+            Blame::Client => "client",
+            Blame::Peer => "peer",
+            Blame::Operator => "operator",
+            Blame::Host => "host",
         }
     }
 }
@@ -114,18 +114,18 @@ impl CallError {
         Self::CODES.get(self.index()).copied().unwrap_or("other")
     }
 
-    pub fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Blame {
         match self {
-            CallError::Failure(failure) if failure.effective_status() < 500 => Fault::Client,
-            CallError::NotFound(_) | CallError::Forbidden(_) | CallError::Invalid(_) => Fault::Client,
-            CallError::Overloaded(_) => Fault::Operator,
-            CallError::Other(..) => Fault::Peer,
+            CallError::Failure(failure) if failure.effective_status() < 500 => Blame::Client,
+            CallError::NotFound(_) | CallError::Forbidden(_) | CallError::Invalid(_) => Blame::Client,
+            CallError::Overloaded(_) => Blame::Operator,
+            CallError::Other(..) => Blame::Peer,
             CallError::Failure(_)
             | CallError::Timeout
             | CallError::Crashed(_)
             | CallError::Unavailable(_)
             | CallError::WouldDeadlock(_)
-            | CallError::TooDeep(_) => Fault::Guest,
+            | CallError::TooDeep(_) => Blame::Guest,
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn an_unknown_kind_of_error_is_the_peers_fault_and_keeps_its_message() {
         let error = CallError::Other("too-late".into(), "The epoch is over.".into());
-        assert_eq!((error.fault(), error.status(), error.code()), (Fault::Peer, 502, "other"));
+        assert_eq!((error.fault(), error.status(), error.code()), (Blame::Peer, 502, "other"));
         assert_eq!(error.to_string(), "The epoch is over.");
     }
 
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn the_status_of_a_failure_decides_whose_fault_it_is() {
         let failure = |status| CallError::Failure(Failure { status, ..Failure::default() });
-        assert_eq!(failure(404).fault(), Fault::Client);
-        assert_eq!(failure(500).fault(), Fault::Guest);
+        assert_eq!(failure(404).fault(), Blame::Client);
+        assert_eq!(failure(500).fault(), Blame::Guest);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Config, load};
-use crate::document::fault::{Fault, Faults, Origin};
+use crate::document::fault::{Fault, Faults, ValueOrigin};
 use crate::document::{Node, source};
 
 impl Config {
@@ -22,7 +22,7 @@ impl Config {
                 }
                 _ => &format!("cannot be read: {error}"),
             };
-            return Err(Fault::new(&Origin::start_of(&source::shown(file)), "", message.to_owned()).into());
+            return Err(Fault::new(&ValueOrigin::start_of(&source::shown(file)), "", message.to_owned()).into());
         }
         let Some(sources) = &self.sources else { return Ok((self.clone(), Vec::new())) };
         let (new, faults) = load::load_with_faults(sources);

@@ -11,7 +11,7 @@ use super::limits::Limits;
 use super::settings::{Config, Settings};
 use super::sources::{FILE_NAME, Flags, Sources};
 use super::{formats, schema, variables};
-use crate::document::fault::{Fault, Faults, Origin};
+use crate::document::fault::{Fault, Faults, ValueOrigin};
 use crate::document::merge::overlay;
 use crate::document::shape::{self, Nulls};
 use crate::document::source;
@@ -53,8 +53,8 @@ pub fn from_text(text: Option<&str>, root: &Path, sources: &Sources) -> Result<C
 
 fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sources) -> (Config, Faults) {
     let shown = file.map_or_else(|| Arc::from(FILE_NAME), source::shown);
-    let (mut tree, mut faults) =
-        text.map_or_else(|| (Node::object(&Origin::Default), Faults::default()), |text| source::parse(text, &shown));
+    let (mut tree, mut faults) = text
+        .map_or_else(|| (Node::object(&ValueOrigin::Default), Faults::default()), |text| source::parse(text, &shown));
     faults.extend(schema::check(&tree, &KeyPath::default(), schema::config(), Nulls::Remove));
     let mut warnings = Vec::new();
     let environment = environment(sources, &mut faults);
@@ -67,10 +67,10 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
         faults.extend(schema::check(layer, &KeyPath::default(), schema::config(), Nulls::Remove));
     }
     let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
-    let mut effective = Node::from_json(defaults, &Origin::Default);
+    let mut effective = Node::from_json(defaults, &ValueOrigin::Default);
     // The user's layers are merged first, so that a key which a null removes falls back to the
     // default.
-    let mut user = Node::object(&Origin::Default);
+    let mut user = Node::object(&ValueOrigin::Default);
     for layer in [Some(tree), section, Some(overrides), Some(flags)].into_iter().flatten() {
         overlay(&mut user, layer);
     }
@@ -80,7 +80,7 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
     relations(&settings, &effective, &mut faults);
     if faults.is_empty() && effective.read::<Settings>().is_none() {
         faults.push(Fault::new(
-            &Origin::start_of(&shown),
+            &ValueOrigin::start_of(&shown),
             "",
             "passes all checks but cannot be read: please report this bug",
         ));
@@ -90,7 +90,7 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
 
 fn build(settings: Settings, root: PathBuf, environment: String, warnings: Vec<Fault>, effective: Node) -> Config {
     // A path on the command line is relative to the current folder, not to the file.
-    let flag = effective.at(&KeyPath::of(&["modulesDir"])).filter(|node| matches!(node.origin, Origin::Flag(_)));
+    let flag = effective.at(&KeyPath::of(&["modulesDir"])).filter(|node| matches!(node.origin, ValueOrigin::Flag(_)));
     let modules_dir = flag.map(|_| absolute(Path::new(&settings.modules_dir)));
     let config = Config::new(settings, root, environment, effective);
     Config { modules_dir: modules_dir.unwrap_or_else(|| config.modules_dir.clone()), warnings, ..config }
@@ -104,10 +104,10 @@ fn absolute(path: &Path) -> PathBuf {
 fn environment(sources: &Sources, faults: &mut Faults) -> String {
     let variable = sources.variables.get("FANFARE_ENV").filter(|name| !name.is_empty());
     let (name, origin) = match (&sources.environment, variable) {
-        (Some(name), Some(variable)) if name == variable => (name.clone(), Origin::Variable("FANFARE_ENV".into())),
-        (Some(name), _) => (name.clone(), Origin::Flag("--env".into())),
-        (None, Some(name)) => (name.clone(), Origin::Variable("FANFARE_ENV".into())),
-        (None, None) => (DEFAULT_ENVIRONMENT.to_owned(), Origin::Default),
+        (Some(name), Some(variable)) if name == variable => (name.clone(), ValueOrigin::Variable("FANFARE_ENV".into())),
+        (Some(name), _) => (name.clone(), ValueOrigin::Flag("--env".into())),
+        (None, Some(name)) => (name.clone(), ValueOrigin::Variable("FANFARE_ENV".into())),
+        (None, None) => (DEFAULT_ENVIRONMENT.to_owned(), ValueOrigin::Default),
     };
     if let Err(rule) = formats::check("environment", &name) {
         faults.push(Fault::new(&origin, "", format!("must be {rule}, found {}", quoted(&name))));
@@ -133,7 +133,7 @@ fn take_section(tree: &mut Node, name: &str, warnings: &mut Vec<Fault>) -> Optio
 
 /// Records the section's name in the origins of its values.
 fn mark(node: &mut Node, name: &Arc<str>) {
-    if let Origin::File { environment, .. } = &mut node.origin {
+    if let ValueOrigin::File { environment, .. } = &mut node.origin {
         *environment = Some(name.clone());
     }
     match &mut node.value {
@@ -151,12 +151,12 @@ fn flags(sources: &Sources) -> Node {
         ("--listen", "FANFARE_HTTP_LISTEN", listen),
         ("--admin", "FANFARE_ADMIN_LISTEN", admin),
     ];
-    let mut tree = Node::object(&Origin::Default);
+    let mut tree = Node::object(&ValueOrigin::Default);
     for (flag, variable, text) in given {
         let (Some(text), Some(key)) = (text, variables::known().get(variable)) else { continue };
         // The command line fills the flag from the variable, so an equal value is the variable's.
         if sources.variables.get(variable) != Some(text) {
-            let origin = Origin::Flag(flag.into());
+            let origin = ValueOrigin::Flag(flag.into());
             variables::insert(&mut tree, &key.path, Node::new(&origin, key.value(text)), &origin);
         }
     }
@@ -186,7 +186,7 @@ impl Relation<'_> {
         Fault::new(&self.place(path), path, message)
     }
 
-    fn place(&self, path: &KeyPath) -> Origin {
+    fn place(&self, path: &KeyPath) -> ValueOrigin {
         self.tree.nearest(path).origin.clone()
     }
 

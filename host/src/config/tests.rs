@@ -50,7 +50,7 @@ fn without_a_file_every_setting_has_its_default() {
     assert_eq!((config.limits.max.memory, config.engine.compile_memory), (256 * MIB, 4 * GIB));
     assert_eq!(config.workers, std::thread::available_parallelism().map_or(1, usize::from));
     assert!(config.warnings.is_empty() && config.file.is_none());
-    assert!(config.effective.leaves().iter().all(|(_, node)| node.origin == Origin::Default));
+    assert!(config.effective.leaves().iter().all(|(_, node)| node.origin == ValueOrigin::Default));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::schema;
 use super::unsupported;
 use crate::document::shape::{UNSUPPORTED, nearest};
 use crate::document::tree::{Member, Node, Value};
-use crate::document::{Fault, Origin};
+use crate::document::{Fault, ValueOrigin};
 
 /// The prefix of every variable of Fanfare.
 pub const PREFIX: &str = "FANFARE_";
@@ -95,13 +95,13 @@ pub fn variable(path: &[String]) -> String {
 /// Returns the settings that the variables make, and a warning for each variable that matches no
 /// setting. An empty variable counts as not set.
 pub fn read(variables: &BTreeMap<String, String>) -> (Node, Vec<Fault>) {
-    let mut tree = Node::object(&Origin::Default);
+    let mut tree = Node::object(&ValueOrigin::Default);
     let mut warnings = Vec::new();
     for (name, text) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         if OTHERS.contains(&name.as_str()) || name.starts_with("FANFARE_TEST_") {
             continue;
         }
-        let origin = Origin::Variable(Arc::from(name.as_str()));
+        let origin = ValueOrigin::Variable(Arc::from(name.as_str()));
         match known().get(name) {
             Some(_) if text.is_empty() => {}
             Some(key) => insert(&mut tree, &key.path, Node::new(&origin, key.value(text)), &origin),
@@ -136,7 +136,7 @@ fn unknown(name: &str) -> String {
 }
 
 /// Sets the value at a path of keys, and creates the objects along the path.
-pub fn insert(tree: &mut Node, path: &[String], value: Node, origin: &Origin) {
+pub fn insert(tree: &mut Node, path: &[String], value: Node, origin: &ValueOrigin) {
     let Some((first, rest)) = path.split_first() else {
         *tree = value;
         return;

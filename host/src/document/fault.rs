@@ -11,7 +11,7 @@ const MAX_FAULTS: usize = 100;
 
 /// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// The default: no source sets the value.
     #[default]
     Default,
@@ -32,23 +32,23 @@ pub enum Origin {
     Flag(Arc<str>),
 }
 
-impl Origin {
+impl ValueOrigin {
     /// The start of a file, for faults of the file as a whole.
-    pub fn start_of(file: &Arc<str>) -> Origin {
-        Origin::File { file: file.clone(), line: 1, column: 1, environment: None }
+    pub fn start_of(file: &Arc<str>) -> ValueOrigin {
+        ValueOrigin::File { file: file.clone(), line: 1, column: 1, environment: None }
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Default => f.write_str("default"),
-            Origin::File { file, line, column, environment: None } => write!(f, "{file}:{line}:{column}"),
-            Origin::File { file, line, column, environment: Some(name) } => {
+            ValueOrigin::Default => f.write_str("default"),
+            ValueOrigin::File { file, line, column, environment: None } => write!(f, "{file}:{line}:{column}"),
+            ValueOrigin::File { file, line, column, environment: Some(name) } => {
                 write!(f, "environments.{name} {file}:{line}:{column}")
             }
-            Origin::Variable(name) => write!(f, "variable {name}"),
-            Origin::Flag(name) => write!(f, "flag {name}"),
+            ValueOrigin::Variable(name) => write!(f, "variable {name}"),
+            ValueOrigin::Flag(name) => write!(f, "flag {name}"),
         }
     }
 }
@@ -57,7 +57,7 @@ impl fmt::Display for Origin {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
     /// The source of the wrong value.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// The path of the key, such as `routes[0].path`. Empty for the document as a whole.
     pub key: String,
     /// The rule, the value that was found, and how to fix it.
@@ -66,7 +66,7 @@ pub struct Fault {
 
 impl Fault {
     /// Creates a fault about the value from `origin`.
-    pub fn new(origin: &Origin, key: impl fmt::Display, message: impl Into<String>) -> Fault {
+    pub fn new(origin: &ValueOrigin, key: impl fmt::Display, message: impl Into<String>) -> Fault {
         Fault { origin: origin.clone(), key: key.to_string(), message: message.into() }
     }
 }
@@ -75,9 +75,9 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            Origin::Default => {}
-            Origin::File { file, line, column, .. } => write!(f, "{file}:{line}:{column}: ")?,
-            Origin::Variable(name) | Origin::Flag(name) => write!(f, "{name}: ")?,
+            ValueOrigin::Default => {}
+            ValueOrigin::File { file, line, column, .. } => write!(f, "{file}:{line}:{column}: ")?,
+            ValueOrigin::Variable(name) | ValueOrigin::Flag(name) => write!(f, "{name}: ")?,
         }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
@@ -89,10 +89,10 @@ impl fmt::Display for Fault {
 impl Serialize for Fault {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut value = match &self.origin {
-            Origin::Default => json!({}),
-            Origin::File { file, line, column, .. } => json!({ "file": &**file, "line": line, "column": column }),
-            Origin::Variable(name) => json!({ "variable": &**name }),
-            Origin::Flag(name) => json!({ "flag": &**name }),
+            ValueOrigin::Default => json!({}),
+            ValueOrigin::File { file, line, column, .. } => json!({ "file": &**file, "line": line, "column": column }),
+            ValueOrigin::Variable(name) => json!({ "variable": &**name }),
+            ValueOrigin::Flag(name) => json!({ "flag": &**name }),
         };
         if let Some(members) = value.as_object_mut() {
             members.insert("key".to_owned(), self.key.clone().into());
@@ -149,7 +149,7 @@ impl Faults {
     #[must_use]
     pub fn sorted(mut self) -> Faults {
         let place = |fault: &Fault| match &fault.origin {
-            Origin::File { line, column, .. } => (0, *line, *column),
+            ValueOrigin::File { line, column, .. } => (0, *line, *column),
             _ => (1, 0, 0),
         };
         self.list.sort_by_key(place);
@@ -188,10 +188,10 @@ mod tests {
     fn a_hundred_faults_are_kept_and_further_ones_are_counted() {
         let mut faults = Faults::default();
         for index in 0..100 {
-            faults.push(Fault::new(&Origin::Default, index, "wrong"));
+            faults.push(Fault::new(&ValueOrigin::Default, index, "wrong"));
         }
         assert_eq!((faults.list().len(), faults.more()), (100, 0));
-        faults.push(Fault::new(&Origin::Default, 100, "wrong"));
+        faults.push(Fault::new(&ValueOrigin::Default, 100, "wrong"));
         assert_eq!((faults.list().len(), faults.more()), (100, 1));
         assert!(faults.to_string().ends_with("\nand 1 more"));
     }

@@ -69,12 +69,12 @@ pub fn overlay_json(base: &mut Map<String, Json>, over: &Map<String, Json>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::fault::Origin;
+    use crate::document::fault::ValueOrigin;
     use serde_json::json;
 
     fn merged(base: Json, over: Json) -> Json {
-        let mut base = Node::from_json(base, &Origin::Default);
-        overlay(&mut base, Node::from_json(over, &Origin::Flag("--x".into())));
+        let mut base = Node::from_json(base, &ValueOrigin::Default);
+        overlay(&mut base, Node::from_json(over, &ValueOrigin::Flag("--x".into())));
         base.to_json()
     }
 
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn a_value_has_the_origin_of_the_last_layer() {
-        let mut base = Node::from_json(json!({"a": 1, "b": 2}), &Origin::Default);
-        overlay(&mut base, Node::from_json(json!({"a": 3}), &Origin::Flag("--a".into())));
-        assert_eq!(base.get("a").unwrap().origin, Origin::Flag("--a".into()));
-        assert_eq!(base.get("b").unwrap().origin, Origin::Default);
+        let mut base = Node::from_json(json!({"a": 1, "b": 2}), &ValueOrigin::Default);
+        overlay(&mut base, Node::from_json(json!({"a": 3}), &ValueOrigin::Flag("--a".into())));
+        assert_eq!(base.get("a").unwrap().origin, ValueOrigin::Flag("--a".into()));
+        assert_eq!(base.get("b").unwrap().origin, ValueOrigin::Default);
     }
 }

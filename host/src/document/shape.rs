@@ -15,7 +15,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::fault::{Fault, Faults, Origin};
+use super::fault::{Fault, Faults, ValueOrigin};
 use super::tree::{Member, Node, Path, Step, Value, quoted};
 use super::units::{Size, Time};
 
@@ -52,7 +52,7 @@ struct Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    fn fault(&mut self, origin: &Origin, message: String) {
+    fn fault(&mut self, origin: &ValueOrigin, message: String) {
         let fault = Fault::new(origin, &self.path, message);
         self.faults.push(fault);
     }

@@ -11,7 +11,7 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{CollectOptions, ParseOptions};
 
-use super::fault::{Fault, Faults, Origin};
+use super::fault::{Fault, Faults, ValueOrigin};
 use super::tree::{Member, Node, Path as KeyPath, Step, Value, printable, quoted};
 use crate::files::{self, NotAFile, ReadError};
 
@@ -35,7 +35,7 @@ pub const OPTIONS: ParseOptions = ParseOptions {
 
 /// Reads the text of a file, at most 1 MiB of UTF-8.
 pub fn read(file: &Path) -> Result<String, Fault> {
-    let origin = Origin::start_of(&shown(file));
+    let origin = ValueOrigin::start_of(&shown(file));
     let fault = |message: String| Fault::new(&origin, "", message);
     let bytes = files::read(file, MAX_BYTES).map_err(|error| match error {
         ReadError::Io(error) if NotAFile::caused(&error) => fault(format!("{error}: replace it with a regular file")),
@@ -64,7 +64,7 @@ pub fn shown(file: &Path) -> Arc<str> {
 
 /// Parses a text. Returns an object in any case, and the faults: syntax, depth, and duplicate keys.
 pub fn parse(text: &str, file: &Arc<str>) -> (Node, Faults) {
-    let start = Origin::start_of(file);
+    let start = ValueOrigin::start_of(file);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader =
         Reader { text, file, at: 0, line: 1, column: 1, path: KeyPath::default(), faults: Faults::default() };
@@ -101,7 +101,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn origin(&mut self, offset: usize) -> Origin {
+    fn origin(&mut self, offset: usize) -> ValueOrigin {
         for c in self.text.get(self.at..offset).unwrap_or_default().chars() {
             if c == '\n' {
                 self.line += 1;
@@ -111,10 +111,10 @@ impl Reader<'_> {
             }
         }
         self.at = self.at.max(offset);
-        Origin::File { file: self.file.clone(), line: self.line, column: self.column, environment: None }
+        ValueOrigin::File { file: self.file.clone(), line: self.line, column: self.column, environment: None }
     }
 
-    fn fault(&mut self, origin: &Origin, message: impl Into<String>) {
+    fn fault(&mut self, origin: &ValueOrigin, message: impl Into<String>) {
         let fault = Fault::new(origin, &self.path, message);
         self.faults.push(fault);
     }

@@ -5,13 +5,13 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number};
 
-use super::fault::Origin;
+use super::fault::ValueOrigin;
 use crate::call::text::is_dangerous;
 
 /// A value with its source.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Node {
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     pub value: Value,
 }
 
@@ -31,22 +31,22 @@ pub enum Value {
 pub struct Member {
     pub name: String,
     /// The source of the key.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     pub node: Node,
 }
 
 impl Node {
-    pub fn new(origin: &Origin, value: Value) -> Node {
+    pub fn new(origin: &ValueOrigin, value: Value) -> Node {
         Node { origin: origin.clone(), value }
     }
 
     /// An object without keys.
-    pub fn object(origin: &Origin) -> Node {
+    pub fn object(origin: &ValueOrigin) -> Node {
         Node::new(origin, Value::Object(Vec::new()))
     }
 
     /// Converts plain JSON. Every value gets the same source.
-    pub fn from_json(json: serde_json::Value, origin: &Origin) -> Node {
+    pub fn from_json(json: serde_json::Value, origin: &ValueOrigin) -> Node {
         let value = match json {
             serde_json::Value::Null => Value::Null,
             serde_json::Value::Bool(value) => Value::Bool(value),
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_nearest_ancestor_stands_in_for_a_missing_value() {
-        let mut node = Node::from_json(serde_json::json!({"a": {"b": [1]}}), &Origin::Default);
+        let mut node = Node::from_json(serde_json::json!({"a": {"b": [1]}}), &ValueOrigin::Default);
         assert_eq!(node.nearest(&Path::of(&["a", "b"]).index(3)).to_string(), "an array");
         assert!(node.at(&Path::of(&["a", "c"])).is_none());
         assert_eq!(node.remove("a").map(|node| node.to_json()), Some(serde_json::json!({"b": [1]})));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::Fault;
+use crate::call::Blame;
 use crate::engine::AddressSpaceError;
 
 /// How an instance ended.
@@ -39,16 +39,16 @@ pub enum Crash {
 }
 
 impl Crash {
-    pub fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Blame {
         match self {
-            Crash::NoAddressSpace(_) => Fault::Operator,
-            Crash::HostPanic(_) => Fault::Host,
+            Crash::NoAddressSpace(_) => Blame::Operator,
+            Crash::HostPanic(_) => Blame::Host,
             Crash::SlowInstantiation
             | Crash::SlowStartups(_)
             | Crash::StartupFailed { .. }
             | Crash::StartupWithoutOutcome(_)
             | Crash::Trap(_)
-            | Crash::Unresponsive => Fault::Guest,
+            | Crash::Unresponsive => Blame::Guest,
         }
     }
 
@@ -59,9 +59,9 @@ impl Crash {
 }
 
 impl End {
-    pub fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Blame {
         match self {
-            End::Drained => Fault::Host,
+            End::Drained => Blame::Host,
             End::Crashed(crash) => crash.fault(),
         }
     }
@@ -80,9 +80,9 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    pub fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Blame {
         match self {
-            SnapshotError::Guest(_) | SnapshotError::EndedSaving => Fault::Guest,
+            SnapshotError::Guest(_) | SnapshotError::EndedSaving => Blame::Guest,
             SnapshotError::EndedLoading(end) => end.fault(),
         }
     }
@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn a_crash_knows_whose_fault_it_is() {
-        assert_eq!(Crash::Trap("unreachable\n    at f".into()).fault(), Fault::Guest);
-        assert_eq!(Crash::SlowStartups(Duration::from_secs(1)).fault(), Fault::Guest);
-        assert_eq!(End::from(Crash::HostPanic("why".into())).fault(), Fault::Host);
-        assert_eq!(SnapshotError::from(End::from(Crash::HostPanic("why".into()))).fault(), Fault::Host);
+        assert_eq!(Crash::Trap("unreachable\n    at f".into()).fault(), Blame::Guest);
+        assert_eq!(Crash::SlowStartups(Duration::from_secs(1)).fault(), Blame::Guest);
+        assert_eq!(End::from(Crash::HostPanic("why".into())).fault(), Blame::Host);
+        assert_eq!(SnapshotError::from(End::from(Crash::HostPanic("why".into()))).fault(), Blame::Host);
     }
 
     #[test]

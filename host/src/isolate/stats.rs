@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use crate::call::text::escaped;
-use crate::call::{CallError, Context, Fault, IsolateId, Trace, TriggerKind};
+use crate::call::{Blame, CallError, Context, IsolateId, Trace, TriggerKind};
 
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -26,7 +26,7 @@ pub struct Stats {
     module: Arc<str>,
     isolate: IsolateId,
     triggers: [TriggerStats; TriggerKind::ALL.len()],
-    faults: [Counter; Fault::ALL.len()],
+    faults: [Counter; Blame::ALL.len()],
     pub in_flight: Gauge,
     pub leaked: Gauge,
     pub restarts: Counter,
@@ -34,7 +34,7 @@ pub struct Stats {
     /// Turns that ended because `isolate.turnCalls` calls had started in them.
     pub full_turns: Counter,
     /// For each fault, the second since `begun` in which the host last logged such an error.
-    logged: [AtomicU64; Fault::ALL.len()],
+    logged: [AtomicU64; Blame::ALL.len()],
     begun: Instant,
 }
 
@@ -110,7 +110,7 @@ impl Stats {
 
     /// The counter of each fault that has occurred, with its label.
     pub fn faults(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
-        Fault::ALL.iter().map(|fault| fault.as_str()).zip(&self.faults).filter(|(_, counter)| counter.get() > 0)
+        Blame::ALL.iter().map(|fault| fault.as_str()).zip(&self.faults).filter(|(_, counter)| counter.get() > 0)
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {

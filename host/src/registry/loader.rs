@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Generation, Isolation, Manifest, PlaceKinds, component, instantiation, manifest};
-use crate::call::Fault;
+use crate::call::Blame;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
 use crate::engine::{Cache, CacheError, CompileError, Compiler, Engine};
@@ -28,21 +28,21 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    pub fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Blame {
         match self {
-            LoadError::Component { .. } => Fault::Guest,
+            LoadError::Component { .. } => Blame::Guest,
             LoadError::Cache(CacheError::Compile(error)) => match error {
-                CompileError::Refused { .. } | CompileError::TooLarge { .. } | CompileError::Timeout(_) => Fault::Guest,
+                CompileError::Refused { .. } | CompileError::TooLarge { .. } | CompileError::Timeout(_) => Blame::Guest,
                 // Of the operator, because a compiler that died may have reached
                 // engine.compileMemory.
                 CompileError::Read { .. } | CompileError::Unwritten { .. } | CompileError::Died { .. } => {
-                    Fault::Operator
+                    Blame::Operator
                 }
-                CompileError::Spawn(_) => Fault::Host,
+                CompileError::Spawn(_) => Blame::Host,
             },
-            LoadError::Cache(CacheError::Load(_)) => Fault::Host,
+            LoadError::Cache(CacheError::Load(_)) => Blame::Host,
             LoadError::Refused(_) | LoadError::Cache(CacheError::File { .. } | CacheError::Shared { .. }) => {
-                Fault::Operator
+                Blame::Operator
             }
         }
     }

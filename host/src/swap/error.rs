@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::{CallError, Fault, IsolateId, text};
+use crate::call::{Blame, CallError, IsolateId, text};
 use crate::document::Faults;
 use crate::isolate::{Crash, End, SnapshotError};
 use crate::registry::manifest::ManifestError;
@@ -214,12 +214,12 @@ impl ModuleError {
         ModuleError(Reason::Handlers(faults))
     }
 
-    pub(crate) fn fault(&self) -> Fault {
+    pub(crate) fn fault(&self) -> Blame {
         match &self.0 {
             Reason::Load(error) => error.fault(),
             Reason::Check { crash, .. } => crash.fault(),
-            Reason::Link { .. } | Reason::Handlers(_) => Fault::Guest,
-            Reason::Unreadable { .. } | Reason::Manifest(_) | Reason::Kept(_) => Fault::Operator,
+            Reason::Link { .. } | Reason::Handlers(_) => Blame::Guest,
+            Reason::Unreadable { .. } | Reason::Manifest(_) | Reason::Kept(_) => Blame::Operator,
         }
     }
 }
@@ -249,16 +249,16 @@ impl From<ModuleError> for SwapError {
 }
 
 impl SwapError {
-    pub(crate) fn fault(&self) -> Fault {
+    pub(crate) fn fault(&self) -> Blame {
         match self {
-            SwapError::NotFound(_) | SwapError::NoGeneration { .. } => Fault::Client,
+            SwapError::NotFound(_) | SwapError::NoGeneration { .. } => Blame::Client,
             SwapError::Settings(_)
             | SwapError::NoManifest
             | SwapError::Unsettled
             | SwapError::Waiting(_)
             | SwapError::Preempted
             | SwapError::CanaryReplaced
-            | SwapError::Stopping => Fault::Operator,
+            | SwapError::Stopping => Blame::Operator,
             SwapError::Module(error) | SwapError::Pinned(error) => error.fault(),
             SwapError::NotPromoted(error) => error.fault(),
             SwapError::Start(end) => end.fault(),
@@ -268,8 +268,8 @@ impl SwapError {
             | SwapError::SlowSave(_)
             | SwapError::SlowLoad(_)
             | SwapError::CanaryDown { .. }
-            | SwapError::CanaryFailures { .. } => Fault::Guest,
-            SwapError::Panicked(_) | SwapError::Lost(_) => Fault::Host,
+            | SwapError::CanaryFailures { .. } => Blame::Guest,
+            SwapError::Panicked(_) | SwapError::Lost(_) => Blame::Host,
         }
     }
 
@@ -278,7 +278,7 @@ impl SwapError {
         match self {
             SwapError::NotFound(_) => 404,
             SwapError::Stopping => 503,
-            error if error.fault() == Fault::Host => 500,
+            error if error.fault() == Blame::Host => 500,
             _ => 422,
         }
     }
@@ -292,12 +292,12 @@ mod tests {
     fn the_status_follows_the_fault() {
         let start = |crash| SwapError::Start(End::Crashed(crash));
         for (error, fault, status) in [
-            (SwapError::NotFound("m".into()), Fault::Client, 404),
-            (SwapError::Waiting("m.wasm".into()), Fault::Operator, 422),
-            (start(Crash::Unresponsive), Fault::Guest, 422),
-            (start(Crash::HostPanic("why".into())), Fault::Host, 500),
-            (SwapError::NotPromoted(Box::new(SwapError::Lost("canary"))), Fault::Host, 500),
-            (SwapError::Stopping, Fault::Operator, 503),
+            (SwapError::NotFound("m".into()), Blame::Client, 404),
+            (SwapError::Waiting("m.wasm".into()), Blame::Operator, 422),
+            (start(Crash::Unresponsive), Blame::Guest, 422),
+            (start(Crash::HostPanic("why".into())), Blame::Host, 500),
+            (SwapError::NotPromoted(Box::new(SwapError::Lost("canary"))), Blame::Host, 500),
+            (SwapError::Stopping, Blame::Operator, 503),
         ] {
             assert_eq!((error.fault(), error.status()), (fault, status), "{error}");
         }

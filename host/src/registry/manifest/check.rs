@@ -11,7 +11,7 @@ use super::path::{self, PathError};
 use super::raw::{self, FILE_NAME, Isolation, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
 use crate::config::schema;
 use crate::config::{Capabilities, formats};
-use crate::document::fault::{Fault, Faults, Origin};
+use crate::document::fault::{Fault, Faults, ValueOrigin};
 use crate::document::shape::{self, Nulls};
 use crate::document::source;
 use crate::document::tree::{Member, Node, Path as KeyPath, quoted};
@@ -43,7 +43,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     if !formats::is_module(&name) {
         let message =
             format!("the folder's name must be {}, found {}: rename the folder", formats::MODULE_RULE, quoted(&name));
-        faults.push(Fault::new(&Origin::start_of(&shown), "", message));
+        faults.push(Fault::new(&ValueOrigin::start_of(&shown), "", message));
     }
     let mut check = Check { dir: &dir, tree: &tree, faults };
     let component = check.component();
@@ -77,7 +77,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
         }),
         None if faults.is_empty() => {
             let message = "cannot be read, although no check failed: please report this as a bug";
-            Err(Fault::new(&Origin::start_of(&shown), "", message).into())
+            Err(Fault::new(&ValueOrigin::start_of(&shown), "", message).into())
         }
         _ => Err(faults.sorted()),
     }
@@ -99,7 +99,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn fault(&mut self, origin: &Origin, path: &KeyPath, message: String) {
+    fn fault(&mut self, origin: &ValueOrigin, path: &KeyPath, message: String) {
         self.faults.push(Fault::new(origin, path, message));
     }
 
