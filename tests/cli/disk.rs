@@ -116,11 +116,12 @@ async fn without_inotify_polling_finds_changes() {
         }
         let serving = project.start(project.shell(&script, &["serve"])).await;
         let notes = serving.operator("GET", "/v1/status").await.json()["notes"].to_string();
-        assert!(notes.contains("found by a look every swap.poll") && notes.contains("fs.inotify.max_user_"), "{notes}");
+        assert!(notes.contains("scans for them every swap.poll") && notes.contains("fs.inotify.max_user_"), "{notes}");
         project.dir.write("modules/echo/module.json", with_route("two"));
         eventually("the change is live", || async { serving.get("/api/echo/two").await.status == 200 }).await;
         serving.stop().await;
-        let reports = project.read("log").lines().filter(|line| line.contains("found by a look")).count();
+        let reports =
+            project.read("log").lines().filter(|line| line.contains("scans for them every swap.poll")).count();
         assert_eq!(reports, 1);
     }
 }
