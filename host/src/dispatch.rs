@@ -179,12 +179,14 @@ impl Dispatch {
         matched: MatchedRoute,
         spec: CallSpec,
     ) -> impl Future<Output = CallResult> + Send + use<> {
+        let pending = self.send_to(&slot, matched, spec);
+        async move { pending?.outcome(&slot).await }
+    }
+
+    /// Queues a call in a slot. The slot counts a call that it rejects.
+    fn send_to(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<PendingCall, CallError> {
         let (kind, trace) = (spec.trigger.kind(), spec.trace());
-        let pending = self.enqueue(&slot, matched, spec);
-        async move {
-            let pending = pending.inspect_err(|error| slot.refused(kind, error, trace))?;
-            pending.outcome(&slot).await
-        }
+        self.enqueue(slot, matched, spec).inspect_err(|error| slot.refused(kind, error, trace))
     }
 
     fn enqueue(&self, slot: &Slot, matched: MatchedRoute, spec: CallSpec) -> Result<PendingCall, CallError> {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::actor::{Actor, subdomain};
 use super::resolve::{Destination, Member};
-use super::{CallSpec, Dispatch, check_size};
+use super::{CallSpec, Dispatch, PendingCall, check_size};
 use crate::call::{
     Address, CallError, CallOptions, CallResult, Deadline, Emission, GatherEntry, Group, HttpRequest, IsolateId,
     Origin, Outcome, Payload, Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
@@ -16,6 +16,13 @@ use crate::call::{
 use crate::isolate::{Lane, QueuedCall, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
 use crate::registry::MatchedRoute;
+
+/// A call whose outcome its caller waits for. The remote one is boxed, so that it costs local calls
+/// nothing.
+enum Sent {
+    Local(Arc<Slot>, PendingCall),
+    Remote(BoxFuture<GatherEntry>),
+}
 
 impl Dispatch {
     /// Runs the call of an HTTP request. `here` is the slot of the worker that has the connection.
@@ -56,18 +63,23 @@ impl Dispatch {
         payload: Payload,
         options: CallOptions,
     ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
-        let call = self.resolve(actor, target, name, true).and_then(|destination| match destination {
+        let sent = self.resolve(actor, target, name, true).and_then(|destination| match destination {
             Destination::Local(slot, matched) => {
                 let spec = self.rpc_spec(actor, &slot, name, payload, options, true);
-                Ok(self.call_in(slot, matched, spec).left_future())
+                self.send_to(&slot, matched, spec).map(|pending| Sent::Local(slot, pending))
             }
             Destination::Remote(node, target) => {
                 let call = self.peer_call(actor, Address::One(target), name, payload, &options, true)?;
-                let entry = self.call_peer_once(node, call);
-                Ok(async move { entry.await.outcome.map(Outcome::Reply) }.right_future())
+                Ok(Sent::Remote(Box::pin(self.call_peer_once(node, call))))
             }
         });
-        async move { call?.await.map(Outcome::into_reply) }
+        async move {
+            let outcome = match sent? {
+                Sent::Local(slot, pending) => pending.outcome(&slot).await,
+                Sent::Remote(entry) => entry.await.outcome.map(Outcome::Reply),
+            };
+            outcome.map(Outcome::into_reply)
+        }
     }
 
     /// Calls a route in every isolate of a group. Returns one entry for each, in index order, those
