@@ -36,7 +36,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// Flags of every command that talks to a running host.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AdminArgs {
-    /// The admin listener of the host: `host:port` or a URL.
+    /// The admin listener of the host: `host:port` or an `http://` URL.
     #[arg(long, env = "FANFARE_ADMIN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     pub admin: Endpoint,
     /// Print the host's response as JSON, unchanged.
@@ -51,7 +51,7 @@ pub struct Endpoint {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be `host:port` or a URL such as `http://127.0.0.1:8081`")]
+#[error("must be `host:port` or an `http://` URL without a path, such as `http://127.0.0.1:8081`")]
 pub struct EndpointError;
 
 impl FromStr for Endpoint {
@@ -89,14 +89,16 @@ pub enum ClientError {
         "cannot connect to a host at {endpoint}: {error}; start one with `fanfare serve`, or set --admin (FANFARE_ADMIN) to its admin listener"
     )]
     Unreachable { endpoint: Endpoint, error: io::Error },
-    #[error("the host at {endpoint} closed the connection without a response: {error}; see its log")]
+    #[error(
+        "the connection to the host at {endpoint} failed before a complete response arrived: {error}; see the host's log"
+    )]
     Broken { endpoint: Endpoint, error: hyper::Error },
     #[error("the host at {endpoint} did not respond within {} s", .within.as_secs())]
     Slow { endpoint: Endpoint, within: Duration },
     #[error("{}", readable(&.0.problem))]
     Refused(Refusal),
     #[error(
-        "{endpoint} returned an unexpected response (status {status}); check that it is the admin listener of a host of this version"
+        "{endpoint} returned an unexpected response (status {status}); check that it is the admin listener of a host with the same version as this program"
     )]
     Strange { endpoint: Endpoint, status: StatusCode },
     #[error("the payload is not valid JSON: {0}; write text with its quotes, such as '\"text\"'")]
@@ -116,7 +118,7 @@ pub struct Refusal {
 }
 
 impl ClientError {
-    /// 2 for an invalid command line, otherwise 1.
+    /// 2 for a payload that is not valid JSON, as for an invalid command line; otherwise 1.
     fn exit_code(&self) -> u8 {
         if matches!(self, ClientError::NotJson(_)) { 2 } else { 1 }
     }
@@ -136,7 +138,7 @@ impl AdminResponse {
             .map_err(|_| ClientError::Strange { endpoint: self.endpoint.clone(), status: self.status })
     }
 
-    /// The body as received.
+    /// The body as received, with invalid UTF-8 replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -212,7 +214,7 @@ pub fn payload(argument: Option<&str>) -> Result<Option<String>, ClientError> {
 pub struct Output {
     /// Goes to standard output.
     pub text: String,
-    /// Goes to standard error. If present, the command exits with 1.
+    /// Goes to standard error. A command that returns it fails.
     pub failure: Option<String>,
 }
 
@@ -222,8 +224,8 @@ impl Output {
     }
 }
 
-/// Runs a command and prints its output. With `json`, a problem document goes to standard output
-/// unchanged.
+/// Runs a command and prints its output. With `json`, a problem document goes to standard output as
+/// received, except that a terminal gets no control characters.
 pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: bool) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime);
     let (output, code) = match runtime.and_then(|runtime| runtime.block_on(command)) {
@@ -247,7 +249,7 @@ pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: boo
     // exact bytes.
     match io::stdout().is_terminal() {
         true => print(&text),
-        // An error means that the reader has closed the pipe.
+        // Errors are ignored: usually the reader has closed the pipe.
         false => _ = io::stdout().write_all(text.as_bytes()),
     }
     if let Some(failure) = output.failure {

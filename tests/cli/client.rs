@@ -143,9 +143,9 @@ async fn reload_without_a_module_reloads_all_and_prints_refusals() {
     assert_eq!((json.code, &json.json()[1]["outcome"]), (1, &json!("refused")));
     let status = project.run(&["status", "--admin", &admin]).await;
     assert!(
-        status
-            .out
-            .contains("the folder is refused, the previous generation keeps serving: modules/echo/module.json:1:"),
+        status.out.contains(
+            "the previous generation keeps serving, because the folder is refused: modules/echo/module.json:1:"
+        ),
         "{}",
         status.out
     );

@@ -29,7 +29,7 @@ async fn a_pin_holds_on_a_full_disk_and_is_saved_when_there_is_space() {
     serving.limit_file_size(Some(0));
     let back = operate("rollback").await;
     assert_eq!((&back["pinned"], &back["durable"]), (&json!(true), &json!(false)), "{back}");
-    assert!(note().await.contains("could not save the pin in stateDir"), "{}", note().await);
+    assert!(note().await.contains("the host could not save the pin in stateDir"), "{}", note().await);
     let again = operate("reload").await;
     assert_eq!((&again["pinned"], &again["durable"]), (&json!(true), &json!(false)), "{again}");
     assert_eq!(again["generation"], back["generation"], "the reload keeps the pinned generation");

@@ -68,8 +68,8 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
     }
     let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
     let mut effective = Node::from_json(defaults, &ValueOrigin::Default);
-    // The user's layers are merged first, so that a key which a null removes falls back to the
-    // default.
+    // The user's layers are merged with each other before they are laid over the defaults, so that
+    // the default applies to a key that a null removes.
     let mut user = Node::object(&ValueOrigin::Default);
     for layer in [Some(tree), section, Some(overrides), Some(flags)].into_iter().flatten() {
         overlay(&mut user, layer);
@@ -97,7 +97,7 @@ fn build(settings: Settings, root: PathBuf, environment: String, warnings: Vec<F
 }
 
 fn absolute(path: &Path) -> PathBuf {
-    // Component by component, so that `./a` is `a`.
+    // Collecting the components removes a trailing slash, so that `a/` and `a` are the same path.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components().collect()
 }
 
@@ -199,7 +199,7 @@ impl Relation<'_> {
         same.then(|| {
             self.fault(
                 &admin,
-                format!("must differ from http.listen ({http}, {place}), found {other}: use another port"),
+                format!("must not overlap http.listen ({http}, {place}), found {other}: use another port"),
             )
         })
     }

@@ -167,7 +167,7 @@ fn a_value_of_the_wrong_type_is_rejected_with_the_right_type() {
 fn relations_between_values_are_checked() {
     let list = faults(r#"{"http": {"listen": "0.0.0.0:8081"}}"#);
     assert!(
-        list[0].contains("admin.listen: must differ from http.listen (0.0.0.0:8081, fanfare.json:1:21)"),
+        list[0].contains("admin.listen: must not overlap http.listen (0.0.0.0:8081, fanfare.json:1:21)"),
         "{list:?}"
     );
     assert!(load(r#"{"http": {"listen": "127.0.0.1:0"}, "admin": {"listen": "127.0.0.1:0"}}"#).is_ok());

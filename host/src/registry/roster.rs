@@ -14,9 +14,9 @@ use crate::call::text::{MESSAGE, NAME, line};
 /// The load state of one module.
 #[derive(Clone)]
 pub enum ModuleState {
-    /// The host compiles or loads its component.
+    /// The host is compiling or loading its component.
     Loading,
-    /// The workers have it installed.
+    /// It is installed in the workers.
     Installed(Arc<Generation>),
     /// Its component does not exist yet.
     Waiting,
@@ -25,7 +25,8 @@ pub enum ModuleState {
 }
 
 impl ModuleState {
-    /// Describes the state, with the first fault, when the module is not installed.
+    /// Describes the state of a module that is not installed, with the first fault if it is
+    /// refused. `None` if it is installed.
     pub fn absent(&self) -> Option<String> {
         match self {
             ModuleState::Installed(_) => None,
@@ -39,7 +40,7 @@ impl ModuleState {
 }
 
 /// The addition to the note of a pin that the host could not save.
-const UNSAVED: &str = "; could not save the pin in stateDir, so a restart would serve the folder: free space or make stateDir writable, the host retries";
+const UNSAVED: &str = "; the host could not save the pin in stateDir, so it would serve the folder after a restart: make room in stateDir or make it writable; the host retries";
 
 /// A fact about a module that serves, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +54,9 @@ pub enum Note {
     Canary { generation: String, places: String, lasts: Duration },
     #[error("generation {generation} was {why}")]
     RolledBack { generation: String, why: String },
-    #[error("the folder is refused, the previous generation keeps serving: {why}")]
+    #[error("the previous generation keeps serving, because the folder is refused: {why}")]
     Refused { why: String },
-    #[error("the folder cannot be loaded, the last good generation serves: {why}")]
+    #[error("the last good generation serves, because the folder cannot be loaded: {why}")]
     LastGood { why: String },
 }
 
@@ -125,8 +126,8 @@ impl Roster {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// The modules whose folder is refused, one line each, including those where another generation
-    /// serves.
+    /// The modules whose folder is refused or cannot be loaded, one entry each, including those
+    /// where another generation serves. An entry has one line per fault.
     pub fn refused(&self) -> Vec<String> {
         let refused = |(name, state): (&String, &ModuleState)| match state {
             ModuleState::Refused(why) => Some(format!("{name}: {why}")),
@@ -141,7 +142,7 @@ impl Roster {
     }
 
     /// The error of a call to a module that is not installed. The faults of a refused module name
-    /// files of the operator's machine, so the error says only where to find them.
+    /// files on the operator's machine, so the error says only where to find the faults.
     pub fn missing(&self, module: &str) -> CallError {
         // The name comes from the caller and may be any text.
         let module = &line(module, NAME);

@@ -23,10 +23,12 @@ use crate::registry::Generation;
 impl Swapper {
     /// Swaps from the generation `from` to a program, in the isolates of the scope. Hands the state
     /// over when `keep_state` is set and both generations have `snapshot`. An error changes
-    /// nothing. Cancelling `preempt` ends the swap while its instances are prepared.
+    /// nothing. Cancelling `preempt` ends the swap only while its new instances are being prepared;
+    /// later it has no effect.
     ///
-    /// Returns how many calls were still running when `save` ran, and a task that ends when the old
-    /// instances have drained.
+    /// Returns how many calls were still running when `save` ran (0 if no state was handed over),
+    /// and a task that ends when the old instances have drained and the slots that leave have
+    /// ended.
     pub(super) async fn switch(
         &self,
         program: &Arc<Program>,
@@ -90,8 +92,8 @@ impl Swapper {
     ) -> Result<usize, SwapError> {
         let SwapConfig { quiesce, timeout, state, .. } = self.config.swap;
         let quiet = wait_until(|| slots.iter().all(|slot| slot.is_quiet()));
-        // A call that runs longer may still change state, and that change is lost. The outcome
-        // therefore counts these calls.
+        // A call that runs longer may still change state, and that change is lost. The result of
+        // the swap therefore counts these calls.
         let _ = tokio::time::timeout(quiesce, quiet).await;
         let running = slots.iter().map(|slot| slot.running()).sum();
         let saves = try_join_all(slots.iter().map(|slot| save(slot, state)));
@@ -119,20 +121,21 @@ async fn save(slot: &Slot, max: u64) -> Result<Option<Payload>, SwapError> {
     if size > max { Err(SwapError::StateSize { module, isolate, size, max }) } else { Ok(Some(state)) }
 }
 
-/// The hold of a module's slots. Dropping it releases them.
+/// The hold of a module's slots. Dropping it releases them, unless a switch has ended it.
 struct Hold<'a> {
     slots: &'a [Arc<Slot>],
     ended: bool,
 }
 
 impl<'a> Hold<'a> {
-    /// Holds all slots between the same two broadcasts.
+    /// Begins the hold of all slots at the same point in the order of broadcasts.
     fn new(dispatch: &Dispatch, module: &Arc<str>, slots: &'a [Arc<Slot>]) -> Hold<'a> {
         dispatch.between_broadcasts(module, || slots.iter().for_each(|slot| slot.hold()));
         Hold { slots, ended: false }
     }
 
-    /// Ends the hold without releasing the slots, because switching releases them.
+    /// Ends the hold without releasing the slots, because the switch itself lets their waiting
+    /// calls continue.
     fn end_by_switch(mut self) {
         self.ended = true;
     }

@@ -24,16 +24,18 @@ use super::settings::Settings;
 use super::stopping::Stopping;
 use crate::net::{BufferAccount, ConnectionGuard, Stream};
 
-/// The interval and the maximum number of checks of a connection that cannot close yet, because
-/// part of a head has arrived or a stream left unsent bytes.
+/// The interval between checks of a connection that cannot close yet, because part of a head has
+/// arrived or bytes of a stream are still unsent.
 const RECHECK: Duration = Duration::from_millis(20);
+
+/// The maximum number of these checks; for unsent bytes, of checks without progress.
 const MAX_RECHECKS: u32 = 50;
 
 /// Serves a connection until it ends, or until a route takes over its socket.
 ///
-/// When the host stops, the connection first announces that it will close: a client that sends a
-/// request on an idle HTTP/1.1 connection at that moment gets a response with `Connection: close`.
-/// Connections that are idle in the second step close.
+/// A stop of the host has two steps. In the first, responses announce that the connection will
+/// close: a client that sends a request on an idle HTTP/1.1 connection still gets a response, with
+/// `Connection: close`. In the second, idle connections close.
 ///
 /// Runs on the thread of its worker. A panic while the host answers a request fails that request
 /// only.
@@ -94,7 +96,8 @@ async fn run<T: RequestService, B>(
     let mut watch = IdleWatch::new(settings.header_timeout, settings.idle_timeout);
     let mut step = StopStep::Serving;
     let mut event = PollOnWake::new(next_event(step, stopping.clone(), watch.tick));
-    // Whether an HTTP/2 client got GOAWAY, and the number of checks since the second step.
+    // Whether an HTTP/2 client got GOAWAY, and the number of checks since the second step began or,
+    // while bytes of a stream are being sent, since the last progress.
     let (mut sent_goaway, mut checks) = (false, 0);
     let ended = poll_fn(|cx| {
         loop {
@@ -154,19 +157,20 @@ async fn run<T: RequestService, B>(
 /// How far one connection is in a stop of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StopStep {
-    /// The host does not stop.
+    /// The host is not stopping.
     Serving,
     /// Responses announce that the connection closes.
     Announced,
-    /// The connection closes as soon as no head is arriving.
+    /// The connection begins to shut down as soon as no head is arriving, or after `MAX_RECHECKS`
+    /// checks.
     Closing,
     /// hyper closes the connection when its requests have ended.
     ShuttingDown,
 }
 
-/// Returns what to do with a connection when the host begins to stop. An HTTP/1.1 connection whose
-/// response streams has already sent its head, so it cannot announce the close and shuts down after
-/// the stream. The stream may have ended already.
+/// Returns what to do with a connection when the host begins to stop. When a response is streamed
+/// over HTTP/1.1, its head has already left and cannot announce the close. So the connection shuts
+/// down after the stream, which may have ended already.
 fn action_on_announce(state: &ConnectionState) -> ConnectionAction {
     let already_announced = state.announces_close();
     state.announce_close();
@@ -177,8 +181,9 @@ fn action_on_announce(state: &ConnectionState) -> ConnectionAction {
     }
 }
 
-/// Returns what to do with a connection in the second step of a stop. It stays open while a head
-/// arrives, because hyper would discard the part that it has read.
+/// Returns what to do with a connection in the second step of a stop. While a head arrives, it
+/// stays open for at most `MAX_RECHECKS` checks, because hyper would discard the part that it has
+/// read.
 fn action_on_close(state: &ConnectionState, checks: u32) -> ConnectionAction {
     match (state.awaits_client_close(), state.is_mid_head() && checks < MAX_RECHECKS) {
         (true, _) => ConnectionAction::Drop,
