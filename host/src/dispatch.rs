@@ -184,7 +184,7 @@ impl Dispatch {
     }
 
     /// Queues a call in a slot. The slot counts a call that it rejects.
-    fn send_to(&self, slot: &Slot, matched: Matched, spec: CallSpec) -> Result<PendingCall, CallError> {
+    fn send_to(&self, slot: &Slot, matched: MatchedRoute, spec: CallSpec) -> Result<PendingCall, CallError> {
         let (kind, trace) = (spec.trigger.kind(), spec.trace());
         self.enqueue(slot, matched, spec).inspect_err(|error| slot.refused(kind, error, trace))
     }
