@@ -35,5 +35,5 @@ mod status;
 mod write_timeout;
 
 pub use accept::serve;
-pub use state::{Admin, LostLines};
+pub use state::{AdminState, LostLineCount};
 pub use status::status;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use inspector::{Inspection, Inspector};
 pub use running::{RunningHost, Stopped};
 
-use crate::admin::LostLines;
+use crate::admin::LostLineCount;
 use crate::config::Config;
 use crate::engine::CacheError;
 use crate::isolate::Probe;
@@ -31,7 +31,7 @@ pub struct Host {
     compiler: PathBuf,
     probe: Option<Probe>,
     progress: Arc<dyn Progress>,
-    lost_lines: LostLines,
+    lost_lines: LostLineCount,
     /// The number of brokers, and the modules that they and the master hold: see
     /// [`Host::with_places`].
     places: Option<(u32, PlacesOf)>,
@@ -107,7 +107,7 @@ impl Host {
     /// Sets the source of the metric `fanfare_log_lines_lost`.
     #[doc(hidden)]
     #[must_use]
-    pub fn with_lost_lines(self, lost_lines: LostLines) -> Host {
+    pub fn with_lost_lines(self, lost_lines: LostLineCount) -> Host {
         Host { lost_lines, ..self }
     }
 

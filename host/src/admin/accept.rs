@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::answer::{Answer, problem};
 use super::permits::{Permit, Permits};
 use super::routes::respond;
-use super::state::Admin;
+use super::state::AdminState;
 use super::write_timeout::WriteTimeout;
 use crate::call::Problem;
 use crate::net::{AcceptBackoff, Listener, ListenerId, Stream, affects_one_connection};
@@ -27,7 +27,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves requests until `end` is cancelled. Returns when the requests in flight have been
 /// answered.
-pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken) {
+pub async fn serve(listener: Listener, admin: Arc<AdminState>, end: CancellationToken) {
     let mut incoming = match listener.open() {
         Ok(incoming) => incoming,
         Err(error) => {
@@ -77,7 +77,7 @@ pub async fn serve(listener: Listener, admin: Arc<Admin>, end: CancellationToken
     connections.wait().await;
 }
 
-async fn connection(stream: Stream, admin: Arc<Admin>, is_served: bool, permit: Permit, end: CancellationToken) {
+async fn connection(stream: Stream, admin: Arc<AdminState>, is_served: bool, permit: Permit, end: CancellationToken) {
     let _counted = admin.sockets.enter_admin();
     let active = permit.active.clone();
     let service = service_fn(move |request| {
@@ -109,7 +109,7 @@ async fn connection(stream: Stream, admin: Arc<Admin>, is_served: bool, permit: 
 }
 
 /// Answers 503, except to `/livez`, so that an overloaded host still counts as alive.
-async fn overloaded(admin: &Admin, request: Request<Incoming>) -> Answer {
+async fn overloaded(admin: &AdminState, request: Request<Incoming>) -> Answer {
     if request.uri().path() == "/livez" {
         return respond(admin, request).await;
     }

@@ -5,7 +5,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 use super::answer::{Answer, document, problem};
-use super::state::Admin;
+use super::state::AdminState;
 use crate::api::{self, Receipt, Refusal, RefusedReload, ReloadEntry, Reloaded, Reply};
 use crate::call::{
     CallError, CallOptions, Emission, GatherEntry, Group, IsolateId, Payload, Problem, RouteName, Target,
@@ -13,7 +13,7 @@ use crate::call::{
 use crate::dispatch::Actor;
 use crate::swap::{ReloadOptions, SwapError};
 
-pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Incoming>) -> Answer {
+pub async fn emit(admin: &AdminState, module: &str, name: &str, request: Request<Incoming>) -> Answer {
     let query = Query::of(request.uri().query().unwrap_or_default());
     let payload = match body(admin, request).await {
         Ok(payload) => payload,
@@ -36,7 +36,7 @@ pub async fn emit(admin: &Admin, module: &str, name: &str, request: Request<Inco
 
 /// Responds with [`Reloaded`] or a problem. `force=true` reloads even when a rollback has pinned
 /// another generation, or the state cannot be handed over.
-pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
+pub async fn reload(admin: &AdminState, module: &str, query: &str) -> Answer {
     match admin.swapper.reload_as_operator(&decoded(module), options(query)).await {
         Ok(reloaded) => document(StatusCode::OK, &reloaded),
         Err(error) => swap_error(&error),
@@ -45,7 +45,7 @@ pub async fn reload(admin: &Admin, module: &str, query: &str) -> Answer {
 
 /// Responds with [`Reloaded`] or a problem. `to` is the beginning of a generation's digest; without
 /// it the host rolls back to the previous generation.
-pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
+pub async fn rollback(admin: &AdminState, module: &str, query: &str) -> Answer {
     let to = Query::of(query).get("to");
     // Every digest starts with an empty text.
     if to.as_deref() == Some("") {
@@ -60,7 +60,7 @@ pub async fn rollback(admin: &Admin, module: &str, query: &str) -> Answer {
 }
 
 /// Responds with a [`ReloadEntry`] for each module.
-pub async fn reload_all(admin: &Admin, query: &str) -> Answer {
+pub async fn reload_all(admin: &AdminState, query: &str) -> Answer {
     let restart = match admin.swapper.reconfigure() {
         Ok(restart) => restart,
         Err(faults) => return rejected(&faults.to_string()),
@@ -95,7 +95,7 @@ fn rejected(why: &str) -> Answer {
     problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", REJECTED, why.to_owned()))
 }
 
-pub async fn call(admin: &Admin, module: &str, request: Request<Incoming>) -> Answer {
+pub async fn call(admin: &AdminState, module: &str, request: Request<Incoming>) -> Answer {
     let query = Query::of(request.uri().query().unwrap_or_default());
     let payload = match body(admin, request).await {
         Ok(payload) => payload,
@@ -170,7 +170,7 @@ fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-async fn body(admin: &Admin, request: Request<Incoming>) -> Result<Payload, Answer> {
+async fn body(admin: &AdminState, request: Request<Incoming>) -> Result<Payload, Answer> {
     let limit = usize::try_from(admin.config.http.max_body).unwrap_or(usize::MAX);
     let read = Limited::new(request.into_body(), limit).collect();
     match tokio::time::timeout(admin.config.http.body_timeout, read).await {

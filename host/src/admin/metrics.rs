@@ -12,7 +12,7 @@ use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use super::answer::{Answer, problem, with_type};
-use super::state::Admin;
+use super::state::AdminState;
 use crate::call::Problem;
 use calls::Calls;
 use instances::Instances;
@@ -23,7 +23,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// Responds with all metrics: as OpenMetrics if `Accept` names it, otherwise in the text format of
 /// Prometheus.
-pub fn answer(admin: &Admin, headers: &HeaderMap) -> Answer {
+pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     let slots: Vec<_> = admin.dispatch.places().all().flat_map(|isolate| isolate.slots()).collect();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Calls(slots.clone())));

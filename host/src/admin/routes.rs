@@ -4,12 +4,12 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
 use super::answer::{Answer, document, not_allowed, problem, text};
-use super::state::Admin;
+use super::state::AdminState;
 use super::status::status;
 use super::{api, guard, metrics};
 use crate::call::Problem;
 
-pub async fn respond(admin: &Admin, request: Request<Incoming>) -> Answer {
+pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
     if let Err(why) = guard::check(request.headers(), request.uri()) {
         return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", why.to_string()));
     }
@@ -39,8 +39,8 @@ pub async fn respond(admin: &Admin, request: Request<Incoming>) -> Answer {
     }
 }
 
-fn readiness(admin: &Admin) -> Answer {
-    match (admin.closing.is_cancelled(), admin.roster.is_ready()) {
+fn readiness(admin: &AdminState) -> Answer {
+    match (admin.stopping.is_cancelled(), admin.roster.is_ready()) {
         (true, _) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         (false, false) => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         (false, true) => text(StatusCode::OK, "ready\n"),

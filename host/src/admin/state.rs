@@ -1,4 +1,4 @@
-//! The shared state of the admin listener.
+//! The state that all connections of the admin listener share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,50 +12,54 @@ use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
 
-/// The parts of the host that the admin listener reads and calls.
-pub struct Admin {
+/// The parts of the host that the admin listener uses, and the listener's own counters.
+pub struct AdminState {
     pub(super) config: Arc<Config>,
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
-    pub(super) closing: CancellationToken,
-    /// Connections beyond the limit.
+    /// Cancelled when the host begins to stop. `/readyz` then answers `draining`.
+    pub(super) stopping: CancellationToken,
+    /// Counts the connections that the admin listener did not serve, because it had too many.
     pub(super) refused: Counter,
-    /// Connections without a request that were closed to make room for others.
+    /// Counts the admin connections that lost their place to another one, because they had sent no
+    /// request yet.
     pub(super) evicted: Counter,
-    pub(super) lost_lines: LostLines,
+    pub(super) lost_lines: LostLineCount,
+    /// The limits and counters of the connections of both listeners.
     pub(super) sockets: Arc<Sockets>,
-    /// Open HTTP connections, by worker.
-    pub(super) open: Vec<Arc<AtomicUsize>>,
+    /// The number of open connections of the HTTP listener, one count for each worker.
+    pub(super) http_connections: Vec<Arc<AtomicUsize>>,
 }
 
-/// Returns how many log lines were lost because the log's queue was full.
-pub type LostLines = Arc<dyn Fn() -> usize + Send + Sync>;
+/// A function that returns how many log lines the host has lost since it started, because the log's
+/// queue was full.
+pub type LostLineCount = Arc<dyn Fn() -> usize + Send + Sync>;
 
-impl Admin {
+impl AdminState {
     pub fn new(
         swapper: Arc<Swapper>,
-        closing: CancellationToken,
-        lost_lines: LostLines,
+        stopping: CancellationToken,
+        lost_lines: LostLineCount,
         sockets: Arc<Sockets>,
-        open: Vec<Arc<AtomicUsize>>,
-    ) -> Admin {
-        Admin {
+        http_connections: Vec<Arc<AtomicUsize>>,
+    ) -> AdminState {
+        AdminState {
             config: swapper.config.clone(),
             dispatch: swapper.dispatch.clone(),
             roster: swapper.roster.clone(),
             swapper,
-            closing,
+            stopping,
             refused: Counter::default(),
             evicted: Counter::default(),
             lost_lines,
             sockets,
-            open,
+            http_connections,
         }
     }
 
-    /// The number of open HTTP connections.
-    pub(super) fn connections(&self) -> usize {
-        self.open.iter().map(|open| open.load(Relaxed)).sum()
+    /// Returns the number of open connections of the HTTP listener, in all workers.
+    pub(super) fn open_http_connections(&self) -> usize {
+        self.http_connections.iter().map(|count| count.load(Relaxed)).sum()
     }
 }

@@ -1,12 +1,12 @@
 //! Collects the status document.
 
-use super::state::Admin;
+use super::state::AdminState;
 use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, State, Status, Usage};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Slot, SlotState};
 use crate::registry::{ModuleState, Roster};
 
-pub fn status(admin: &Admin) -> Status {
+pub fn status(admin: &AdminState) -> Status {
     let (config, dispatch, roster, sockets) = (&admin.config, &admin.dispatch, &admin.roster, &admin.sockets);
     let space = admin.swapper.services.engine.space();
     let blocked = dispatch.places().all().filter(|isolate| isolate.heartbeat.is_blocked());
@@ -21,7 +21,7 @@ pub fn status(admin: &Admin) -> Status {
         ready: roster.is_ready(),
         blocked: blocked.map(|isolate| isolate.id.to_string()).collect(),
         connections: Connections {
-            open: admin.connections(),
+            open: admin.open_http_connections(),
             max: sockets.max_connections(),
             configured: config.http.max_connections,
         },

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Fails a write that moves no byte for `timeout`.
+/// A stream that fails a write with `TimedOut` when the inner stream accepts no byte for `timeout`.
+/// Reads, flushes and shutdowns have no timeout.
 pub struct WriteTimeout<S> {
     stream: S,
     timeout: Duration,
-    /// Running while a write waits.
+    /// The timer of a write that waits for the client to read. `None` when no write waits.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -54,7 +55,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     #[tokio::test]
-    async fn a_write_that_the_client_does_not_read_fails() {
+    async fn a_write_fails_when_the_client_does_not_read() {
         let (_client, stream) = duplex(8);
         let mut stream = WriteTimeout::new(stream, Duration::from_millis(20));
         let error = stream.write_all(&[0; 9]).await.unwrap_err();
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_moves_a_byte_gets_the_whole_timeout_again() {
+    async fn a_write_that_makes_progress_clears_the_timer() {
         let (mut client, stream) = duplex(8);
         let mut stream = WriteTimeout::new(stream, Duration::from_secs(3600));
         {

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, AdminState};
 use crate::api::{Reloaded, Status};
 use crate::config::ShutdownConfig;
 use crate::dispatch::Dispatch;
@@ -28,7 +28,7 @@ pub struct RunningHost {
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
-    pub(super) operator: Arc<Admin>,
+    pub(super) operator: Arc<AdminState>,
     pub(super) workers: Vec<Worker>,
     /// The brokers and the master.
     pub(super) others: Vec<Thread>,

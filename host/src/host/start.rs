@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::running::{RunningHost, Tasks};
 use super::{Host, StartError};
-use crate::admin::{self, Admin};
+use crate::admin::{self, AdminState};
 use crate::call::IsolateId;
 use crate::config::{Config, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
@@ -45,7 +45,7 @@ struct Built {
     dispatch: Arc<Dispatch>,
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
-    operator: Arc<Admin>,
+    operator: Arc<AdminState>,
     workers: Vec<Worker>,
     others: Vec<Thread>,
     services: Arc<Services>,
@@ -93,9 +93,10 @@ impl Built {
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
         let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
-        let open = workers.iter().map(|worker| worker.queue.open.clone()).collect();
+        let http_connections = workers.iter().map(|worker| worker.queue.open.clone()).collect();
         let announced = tasks.stopping.announced.clone();
-        let operator = Arc::new(Admin::new(swapper.clone(), announced, lost_lines, sockets.clone(), open));
+        let operator =
+            Arc::new(AdminState::new(swapper.clone(), announced, lost_lines, sockets.clone(), http_connections));
         Ok(Built {
             config,
             http,

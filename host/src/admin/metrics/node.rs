@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType::Counter;
 
 use super::writer::Writer;
-use crate::admin::state::Admin;
+use crate::admin::state::AdminState;
 use crate::call::bounds;
 use crate::net::Sockets;
 use crate::swap::Swapper;
@@ -23,11 +23,11 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn of(admin: &Admin) -> Node {
+    pub(super) fn of(admin: &AdminState) -> Node {
         Node {
             swapper: admin.swapper.clone(),
             sockets: admin.sockets.clone(),
-            connections: admin.connections(),
+            connections: admin.open_http_connections(),
             admin_refused: admin.refused.get(),
             admin_evicted: admin.evicted.get(),
             lost_lines: (admin.lost_lines)(),
