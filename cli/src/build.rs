@@ -10,7 +10,7 @@ use super::config::SettingsArgs;
 use super::error::CommandError;
 use super::inspect::Bytes;
 use super::project::Selection;
-use super::terminal::{complain, exit, print};
+use super::terminal::{eprint, exit_code, print};
 use super::{check, component};
 use cargo::{Cargo, MissingTool};
 use fanfare::Config;
@@ -23,8 +23,8 @@ mod cargo;
 /// Flags of `fanfare build`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct BuildArgs {
-    /// A module's folder, or the project's folder to build every module that has a build.command
-    /// [default: the current folder].
+    /// The folder of a project or of one module [default: the current folder]. The command builds
+    /// every module of the project that has a build.command, or only the one module.
     #[arg(value_name = "DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub enum BuildError {
 pub fn run(args: &BuildArgs) -> ExitCode {
     let built = Selection::new(args.dir.as_deref(), &args.settings)
         .and_then(|selection| super::runtime()?.block_on(build_all(&selection)));
-    exit(built.map(|()| ExitCode::SUCCESS))
+    exit_code(built.map(|()| ExitCode::SUCCESS))
 }
 
 async fn build_all(selection: &Selection) -> Result<(), CommandError> {
@@ -83,7 +83,7 @@ async fn build_all(selection: &Selection) -> Result<(), CommandError> {
                 print(&format!("{done}\n"));
             }
             // Skips modules without a command, unless the user named the module.
-            Err(BuildError::NoCommand { .. }) if !selection.alone => {}
+            Err(BuildError::NoCommand { .. }) if !selection.is_single_module => {}
             Err(error) => failed.push(error),
         }
     }
@@ -120,7 +120,7 @@ pub async fn run_command(manifest: &Manifest) -> Result<(), BuildError> {
     if let Some(cargo) = &cargo
         && let Some(toolchain) = cargo.toolchain(&manifest.dir).await?
     {
-        complain(&format!(
+        eprint(&format!(
             "{}: building with the toolchain {toolchain}, because the default one lacks the target\n",
             manifest.name
         ));

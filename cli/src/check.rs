@@ -56,20 +56,20 @@ pub fn run(args: &CheckArgs, check_component: ComponentCheck<'_>) -> ExitCode {
 /// Checks a project or a module without printing.
 pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     let mut report = Report::default();
-    let alone = project::is_module(dir);
-    let project = if alone { project::of(dir) } else { dir.to_owned() };
+    let is_single_module = project::is_module(dir);
+    let project = if is_single_module { project::of(dir) } else { dir.to_owned() };
     if !dir.is_dir() {
         let origin = ValueOrigin::start_of(&source::shown(dir));
         report.faults.push(Fault::new(&origin, "", "not a folder"));
         return report;
     }
     let (config, faults) = Config::load_with_faults(&args.settings.sources(project));
-    let scanned = if alone { vec![manifest::read_folder(dir)] } else { scan(&config, &mut report) };
+    let scanned = if is_single_module { vec![manifest::read_folder(dir)] } else { scan(&config, &mut report) };
     let checker =
         ModuleChecker { config: &config, settings_valid: !faults.list().iter().any(concerns_modules), check_component };
     report.add(faults);
     report.warnings.extend(config.warnings.iter().cloned());
-    if !alone {
+    if !is_single_module {
         report.warnings.extend(unknown_modules(&config, &scanned));
     }
     for module in scanned {

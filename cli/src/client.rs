@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 pub use exchange::{ExchangeError, exchange};
 pub use problem::readable;
 
-use super::terminal::{complain, print};
+use super::terminal::{eprint, print};
 use fanfare::api::Problem;
 use fanfare::tooling::text::line;
 
@@ -253,7 +253,7 @@ pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: boo
         false => _ = io::stdout().write_all(text.as_bytes()),
     }
     if let Some(failure) = output.failure {
-        complain(&format!("error: {failure}\n"));
+        eprint(&format!("error: {failure}\n"));
     }
     ExitCode::from(code)
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 use serde_json::json;
 
-use super::terminal::{complain, exit, print};
+use super::terminal::{eprint, exit_code, print};
 use fanfare::{Config, Fault, Flags, Sources, ValueOrigin};
 
 /// The flags that select and override settings.
@@ -68,8 +68,8 @@ pub struct ConfigArgs {
 /// Prints every effective value with its origin. Prints the faults instead if there are any, and
 /// exits with 1.
 pub fn run(args: &ConfigArgs) -> ExitCode {
-    exit(Config::load(args.settings.sources(PathBuf::new())).map(|config| {
-        complain(&warnings(&config.warnings));
+    exit_code(Config::load(args.settings.sources(PathBuf::new())).map(|config| {
+        eprint(&warnings(&config.warnings));
         print(&if args.json { as_json(&config) } else { as_text(&config) });
         ExitCode::SUCCESS
     }))

@@ -1,4 +1,5 @@
-//! `fanfare dev`: serves the modules; builds and swaps a module when its sources change.
+//! `fanfare dev` serves the modules. When the sources of a module change, it builds the module and
+//! asks the host to reload it.
 
 mod sources;
 
@@ -10,82 +11,97 @@ use std::time::{Duration, Instant};
 
 use super::build;
 use super::project::Selection;
-use super::serve::{self, Companion, ServeArgs};
-use super::terminal::{complain, exit};
+use super::serve::{self, ServeArgs, ServeHooks};
+use super::terminal::{eprint, exit_code};
 use fanfare::RunningHost;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::{Manifest, ModuleState, ReloadOptions, Roster, manifest};
-use sources::Sources;
+use sources::SourceWatcher;
 
 /// Flags of `fanfare dev`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevArgs {
-    /// A module's folder, or the project's folder to build every module that has a build.command
-    /// [default: the current folder].
+    /// The folder of a project or of one module [default: the current folder]. The command builds
+    /// every module of the project that has a build.command, or only the one module.
     #[arg(value_name = "DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
     pub serve: ServeArgs,
 }
 
-/// Serves and builds until a signal arrives.
+/// Serves the modules, and builds those whose sources change, until a signal arrives.
 pub fn run(args: &DevArgs) -> ExitCode {
     let selection = Selection::new(args.dir.as_deref(), &args.serve.settings);
-    exit(selection.and_then(|selection| {
-        let Selection { config, modules, alone } = selection;
-        let dev = Dev { modules_dir: config.modules_dir.clone(), only: alone.then_some(modules), sources: None };
+    exit_code(selection.and_then(|selection| {
+        let Selection { config, modules, is_single_module } = selection;
+        let selected_dirs = is_single_module.then_some(modules);
+        let dev = Dev { modules_dir: config.modules_dir.clone(), selected_dirs, watcher: None };
         serve::serve(&args.serve, config, dev)
     }))
 }
 
-/// Builds modules while a host serves them.
+/// Builds modules before and while a host serves them, and asks the host to reload each module that
+/// it rebuilds while the host serves.
 struct Dev {
     modules_dir: PathBuf,
-    /// The folders of the modules to build. `None`: every module that has a `build.command`.
-    only: Option<Vec<PathBuf>>,
-    sources: Option<Sources>,
+    /// The folders of the selected modules. `None` selects every module in `modules_dir`, including
+    /// those that appear later.
+    selected_dirs: Option<Vec<PathBuf>>,
+    /// `None` until [`ServeHooks::before_loading`] runs, and when the sources cannot be watched.
+    watcher: Option<SourceWatcher>,
 }
 
-impl Companion for Dev {
-    /// Builds the modules whose component is missing or older than its sources.
-    async fn prepare(&mut self) {
-        // Watches before it builds, so that it notices files saved during a build.
-        match Sources::watch(self.modules_dir.clone(), self.modules()) {
-            Ok(sources) => self.sources = Some(sources),
-            Err(error) => complain(&format!("cannot watch the sources, so changes are not built: {error}\n")),
+impl ServeHooks for Dev {
+    /// Starts to watch the sources, then builds each module whose component is missing or older
+    /// than its sources.
+    async fn before_loading(&mut self) {
+        // The watch starts before the builds, so that it sees files that change during a build.
+        match SourceWatcher::new(self.modules_dir.clone(), self.manifests_to_build()) {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => eprint(&format!(
+                "cannot watch the sources: {error}\n\
+                 fanfare dev does not see changes, so run `fanfare build` after each change\n"
+            )),
         }
-        for manifest in self.modules() {
+        for manifest in self.manifests_to_build() {
             if sources::is_stale(&manifest) {
-                complain(&format!("{}: building\n", manifest.name));
+                eprint(&format!("{}: building\n", manifest.name));
                 if let Err(error) = build::run_command(&manifest).await {
-                    complain(&format!("{error}\n"));
+                    eprint(&format!("{error}\n"));
                 }
             }
         }
     }
 
-    async fn accompany(&mut self, host: &RunningHost) -> Infallible {
-        let Some(mut sources) = self.sources.take() else { return std::future::pending().await };
+    /// Builds each module whose sources change, then asks the host to reload it. Does nothing when
+    /// the sources cannot be watched.
+    async fn while_serving(&mut self, host: &RunningHost) -> Infallible {
+        let Some(mut watcher) = self.watcher.take() else { return std::future::pending().await };
         loop {
-            let saved = sources.saved().await;
-            for manifest in sources.changed(self.modules()) {
+            let saved_at = watcher.next_save().await;
+            for manifest in watcher.changed(self.manifests_to_build()) {
                 let name = &manifest.name;
-                complain(&format!("{name}: building\n"));
-                let (begun, previous) = (Instant::now(), generation(host.roster(), name));
+                eprint(&format!("{name}: building\n"));
+                let (build_start, previous_digest) = (Instant::now(), installed_digest(host.roster(), name));
                 if let Err(error) = build::run_command(&manifest).await {
-                    complain(&format!("{error}\n{name}: the previous generation keeps serving\n"));
+                    let consequence = match previous_digest {
+                        Some(_) => "so the previous generation keeps serving",
+                        None => "so the host cannot serve the module yet",
+                    };
+                    eprint(&format!("{error}\n{name}: the build failed, {consequence}\n"));
                     continue;
                 }
-                let built = begun.elapsed();
-                let (reload, modules) = (host.swapper().reload(name, ReloadOptions::CHANGE), host.roster().clone());
-                // In a task, because a canary may delay the reload and the next build must not wait
-                // for it. The host logs why it refuses a reload.
+                let build_time = build_start.elapsed();
+                let (reload, roster) = (host.swapper().reload(name, ReloadOptions::CHANGE), host.roster().clone());
+                // The reload runs in its own task, because a canary can delay it and the next build
+                // must not wait for the reload.
                 tokio::spawn(async move {
+                    // When the host refuses a reload, it logs the reason.
                     if reload.await.is_ok() {
-                        // The host watches the component too, so its own reload may have been
-                        // first.
-                        let live = generation(&modules, &manifest.name) != previous;
-                        complain(&build_report(&manifest.name, live, saved.elapsed(), built));
+                        // The result of the reload does not tell whether the component changed: the
+                        // host watches the component too, and may have reloaded it first.
+                        let changed = installed_digest(&roster, &manifest.name) != previous_digest;
+                        eprint(&build_report(&manifest.name, changed, saved_at.elapsed(), build_time));
                     }
                 });
             }
@@ -93,34 +109,38 @@ impl Companion for Dev {
     }
 }
 
-/// The digest of the generation that serves.
-fn generation(modules: &Roster, module: &str) -> Option<String> {
-    match modules.state(module)? {
+/// Returns the digest of the installed generation of a module, or `None` when none is installed.
+fn installed_digest(roster: &Roster, module: &str) -> Option<String> {
+    match roster.state(module)? {
         ModuleState::Installed(generation) => Some(generation.digest.clone()),
         _ => None,
     }
 }
 
-fn build_report(name: &str, live: bool, whole: Duration, built: Duration) -> String {
-    let (whole, built) = (whole.as_secs_f64(), built.as_secs_f64());
-    match live {
-        true => format!("{name}: live {whole:.2} s after save (build {built:.2} s)\n"),
-        false => format!("{name}: built in {built:.2} s, the component has not changed\n"),
+fn build_report(name: &str, changed: bool, since_save: Duration, build_time: Duration) -> String {
+    let (since_save, build_time) = (since_save.as_secs_f64(), build_time.as_secs_f64());
+    match changed {
+        true => format!("{name}: live {since_save:.2} s after save (build {build_time:.2} s)\n"),
+        false => format!("{name}: the build took {build_time:.2} s and did not change the component\n"),
     }
 }
 
 impl Dev {
-    /// Reads the manifests of the modules that have a `build.command`.
-    fn modules(&self) -> Vec<Arc<Manifest>> {
+    /// Loads the manifests of the selected modules and returns those that have a `build.command`.
+    /// Skips manifests that it cannot load.
+    fn manifests_to_build(&self) -> Vec<Arc<Manifest>> {
         let all = || {
-            let names = manifest::folders(&self.modules_dir).unwrap_or_default();
+            let names = manifest::folder_names(&self.modules_dir).unwrap_or_default();
             names.into_iter().map(|name| self.modules_dir.join(name)).collect()
         };
-        let dirs = self.only.clone().unwrap_or_else(all);
+        let dirs = self.selected_dirs.clone().unwrap_or_else(all);
         let manifests = dirs.iter().filter_map(|dir| match Manifest::load(dir) {
             Ok(manifest) => manifest.build.is_some().then(|| Arc::new(manifest)),
             Err(error) => {
-                tracing::debug!(dir = %shown(dir), %error, "cannot read the module, so it is not built");
+                tracing::debug!(
+                    dir = %shown(dir), %error,
+                    "cannot load the manifest, so fanfare dev does not build the module"
+                );
                 None
             }
         });

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::config::SettingsArgs;
 use super::error::CommandError;
-use super::terminal::{complain, exit, print};
+use super::terminal::{eprint, exit_code, print};
 use fanfare::settings::Capabilities;
 use fanfare::tooling::config::{self, formats};
 use fanfare::tooling::document::shape::did_you_mean;
@@ -42,7 +42,7 @@ pub struct GrantArgs {
 /// Shows the capabilities, asks on a terminal, and writes the grants. Exits with 1 if a capability
 /// stays ungranted.
 pub fn run(args: &GrantArgs) -> ExitCode {
-    exit(grant(args).map(|()| ExitCode::SUCCESS))
+    exit_code(grant(args).map(|()| ExitCode::SUCCESS))
 }
 
 fn grant(args: &GrantArgs) -> Result<(), CommandError> {
@@ -89,7 +89,7 @@ fn grant(args: &GrantArgs) -> Result<(), CommandError> {
 }
 
 fn no_module(name: &str, modules_dir: &Path) -> CommandError {
-    let existing = manifest::folders(modules_dir).unwrap_or_default();
+    let existing = manifest::folder_names(modules_dir).unwrap_or_default();
     let existing: Vec<&str> = existing.iter().map(String::as_str).collect();
     CommandError::NoModule {
         name: name.to_owned(),
@@ -107,7 +107,7 @@ fn confirm(file: &Path) -> Result<(), CommandError> {
     if !io::stdin().is_terminal() {
         return Err(CommandError::Unconfirmed);
     }
-    complain(&format!("grant this in {}? [y/N] ", source::shown(file)));
+    eprint(&format!("grant this in {}? [y/N] ", source::shown(file)));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(CommandError::Confirmation)?;
     match answer.trim().to_lowercase().as_str() {

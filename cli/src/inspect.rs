@@ -14,7 +14,7 @@ use super::config::SettingsArgs;
 use super::error::CommandError;
 use super::project;
 use super::temp;
-use super::terminal::{complain, print};
+use super::terminal::{eprint, print};
 use fanfare::Config;
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
@@ -42,7 +42,7 @@ pub fn run(args: &InspectArgs) -> ExitCode {
         Err(error) => (String::new(), vec![error.to_string()]),
     };
     print(&text);
-    faults.iter().for_each(|fault| complain(&format!("error: {fault}\n")));
+    faults.iter().for_each(|fault| eprint(&format!("error: {fault}\n")));
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

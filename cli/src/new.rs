@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::config::SettingsArgs;
 use super::error::CommandError;
 use super::project;
-use super::terminal::{exit, print};
+use super::terminal::{exit_code, print};
 use fanfare::Config;
 use fanfare::tooling::config::formats;
 use fanfare::tooling::document::source;
@@ -97,7 +97,7 @@ const RESERVED: &[&str] = &[
 
 /// Creates the module and prints the next steps.
 pub fn run(args: &NewArgs) -> ExitCode {
-    exit(new(args).map(|text| {
+    exit_code(new(args).map(|text| {
         print(&text);
         ExitCode::SUCCESS
     }))

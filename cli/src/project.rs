@@ -28,7 +28,7 @@ pub struct Selection {
     /// The folders of the modules, by name.
     pub modules: Vec<PathBuf>,
     /// Whether the user named a single module.
-    pub alone: bool,
+    pub is_single_module: bool,
 }
 
 impl Selection {
@@ -39,17 +39,17 @@ impl Selection {
         if !dir.is_dir() {
             return Err(CommandError::NotAFolder(shown(dir).to_string()));
         }
-        let alone = is_module(dir);
-        let project = if alone { of(dir) } else { dir.to_owned() };
+        let is_single_module = is_module(dir);
+        let project = if is_single_module { of(dir) } else { dir.to_owned() };
         let config = Config::load(settings.sources(project))?;
-        if alone {
-            return Ok(Selection { config, modules: vec![dir.to_owned()], alone });
+        if is_single_module {
+            return Ok(Selection { config, modules: vec![dir.to_owned()], is_single_module });
         }
         let modules_dir = &config.modules_dir;
         let scanned = manifest::scan(modules_dir)
             .map_err(|error| CommandError::ModulesDir { path: shown(modules_dir).to_string(), error })?;
         let modules = scanned.into_iter().map(|module| module.dir).collect();
-        Ok(Selection { config, modules, alone })
+        Ok(Selection { config, modules, is_single_module })
     }
 }
 

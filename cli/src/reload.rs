@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 
 use super::client::{self, AdminArgs, ClientError, Output, encoded};
-use super::terminal::complain;
+use super::terminal::eprint;
 use fanfare::api::{RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 
 /// Flags of `fanfare reload`.
@@ -85,7 +85,7 @@ impl ReloadArgs {
 
 fn warn_of_restart(keys: &[String]) {
     if !keys.is_empty() {
-        complain(&format!("warning: changes in fanfare.json that need a restart: {}\n", keys.join(", ")));
+        eprint(&format!("warning: changes in fanfare.json that need a restart: {}\n", keys.join(", ")));
     }
 }
 

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::config::SettingsArgs;
 use super::error::CommandError;
 use super::progress::{Line, progress};
-use super::terminal::{exit, print};
+use super::terminal::{exit_code, print};
 use fanfare::tooling::{ModuleState, raise_limit};
 use fanfare::{Config, Host, RunningHost, Stopped};
 
@@ -30,21 +30,21 @@ pub struct ServeArgs {
 }
 
 /// Work that a command does around the host that it runs.
-pub trait Companion {
+pub trait ServeHooks {
     /// Runs once, after the host has bound its ports and before it loads modules.
-    fn prepare(&mut self) -> impl Future<Output = ()>;
+    fn before_loading(&mut self) -> impl Future<Output = ()>;
 
     /// Runs while the host serves.
-    fn accompany(&mut self, host: &RunningHost) -> impl Future<Output = Infallible>;
+    fn while_serving(&mut self, host: &RunningHost) -> impl Future<Output = Infallible>;
 }
 
-/// The companion of `fanfare serve`, which does nothing.
-struct NoCompanion;
+/// The hooks of `fanfare serve`, which do nothing.
+struct NoHooks;
 
-impl Companion for NoCompanion {
-    async fn prepare(&mut self) {}
+impl ServeHooks for NoHooks {
+    async fn before_loading(&mut self) {}
 
-    async fn accompany(&mut self, _: &RunningHost) -> Infallible {
+    async fn while_serving(&mut self, _: &RunningHost) -> Infallible {
         std::future::pending().await
     }
 }
@@ -53,11 +53,11 @@ impl Companion for NoCompanion {
 /// at once.
 pub fn run(args: &ServeArgs) -> ExitCode {
     let config = Config::load(args.settings.sources(PathBuf::new())).map_err(CommandError::from);
-    exit(config.and_then(|config| serve(args, config, NoCompanion)))
+    exit_code(config.and_then(|config| serve(args, config, NoHooks)))
 }
 
-/// Runs a host and its companion until a signal arrives.
-pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) -> Result<ExitCode, CommandError> {
+/// Runs a host, and the hooks around it, until a signal arrives.
+pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Result<ExitCode, CommandError> {
     let line = Line::on_terminal();
     let (log, lost) = start_log(&args.log, line.clone())?;
     raise_limit();
@@ -70,7 +70,7 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
         let host = Host::bind(config, executable)?.with_progress(progress(line));
         let host = host.with_lost_lines(Arc::new(move || lost.dropped_lines()));
         let start = async {
-            companion.prepare().await;
+            hooks.before_loading().await;
             let host = host.start().await?;
             match not_ready(&host) {
                 reasons if args.strict && !reasons.is_empty() => Err(CommandError::Strict(reasons)),
@@ -84,7 +84,7 @@ pub fn serve(args: &ServeArgs, config: Config, mut companion: impl Companion) ->
         greet(&host);
         let code = tokio::select! {
             code = signals.next() => code,
-            never = companion.accompany(&host) => match never {},
+            never = hooks.while_serving(&host) => match never {},
         };
         tracing::info!("draining; send the signal again to stop at once");
         tokio::select! {

@@ -14,15 +14,15 @@ pub fn print(text: &str) {
 }
 
 /// Prints the error of a failed command, and returns the exit code.
-pub fn exit(result: Result<ExitCode, impl Display>) -> ExitCode {
+pub fn exit_code(result: Result<ExitCode, impl Display>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        complain(&format!("error: {error}\n"));
+        eprint(&format!("error: {error}\n"));
         ExitCode::FAILURE
     })
 }
 
 /// Prints to standard error.
-pub fn complain(text: &str) {
+pub fn eprint(text: &str) {
     let _ = io::stderr().lock().write_all(visible(text).as_bytes());
 }
 

@@ -17,7 +17,7 @@ use super::progress::{Line, progress};
 use super::project::Selection;
 use super::serve::not_ready;
 use super::temp;
-use super::terminal::{exit, print};
+use super::terminal::{exit_code, print};
 use expect::{Answer, cut};
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Cache, Manifest, overlay_json};
@@ -33,8 +33,8 @@ mod send;
 /// Flags of `fanfare test`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TestArgs {
-    /// A module's folder, or the project's folder to test every module that has cases [default: the
-    /// current folder].
+    /// The folder of a project or of one module [default: the current folder]. The command tests
+    /// every module of the project that has cases, or only the one module.
     #[arg(value_name = "DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
     /// The settings file, read for the environment `test` [default: fanfare.json, if it exists].
@@ -66,7 +66,7 @@ pub fn run(args: &TestArgs) -> ExitCode {
         }
     };
     let results = Lines::capture().and_then(|lines| super::runtime()?.block_on(test(args, &lines, &report)));
-    exit(results.map(|all| summarise(&all, begun.elapsed(), args.json)))
+    exit_code(results.map(|all| summarise(&all, begun.elapsed(), args.json)))
 }
 
 /// Prints the summary; returns the exit code.
@@ -94,7 +94,7 @@ async fn test(args: &TestArgs, lines: &Lines, report: &dyn Fn(&CaseResult)) -> R
     let mut all = Vec::new();
     for dir in &selection.modules {
         let files = file::all(dir)?;
-        if files.is_empty() && selection.alone {
+        if files.is_empty() && selection.is_single_module {
             return Err(no_cases(dir));
         }
         // Reads all files before it runs the first one, so that faults in any of them are

@@ -23,7 +23,7 @@ const MAX_DEPTH: usize = 32;
 type Fingerprint = Vec<(PathBuf, SystemTime, u64)>;
 
 /// Watches the sources of modules.
-pub struct Sources {
+pub struct SourceWatcher {
     notifier: RecommendedWatcher,
     events: mpsc::Receiver<()>,
     /// Adds an event, so that the sources are compared again.
@@ -35,19 +35,26 @@ pub struct Sources {
     fingerprints: HashMap<String, Fingerprint>,
 }
 
-impl Sources {
-    pub fn watch(modules_dir: PathBuf, modules: Vec<Arc<Manifest>>) -> Result<Sources, notify::Error> {
+impl SourceWatcher {
+    /// Starts to watch the sources of these modules.
+    pub fn new(modules_dir: PathBuf, modules: Vec<Arc<Manifest>>) -> Result<SourceWatcher, notify::Error> {
         let (notify, events) = mpsc::channel(1);
         let retry = notify.clone();
         let notifier = files::watcher(notify)?;
-        let mut sources =
-            Sources { notifier, events, retry, modules_dir, watched: HashMap::new(), fingerprints: HashMap::new() };
+        let mut sources = SourceWatcher {
+            notifier,
+            events,
+            retry,
+            modules_dir,
+            watched: HashMap::new(),
+            fingerprints: HashMap::new(),
+        };
         sources.changed(modules);
         Ok(sources)
     }
 
     /// Waits until a file is saved; returns the approximate time of the save.
-    pub async fn saved(&mut self) -> Instant {
+    pub async fn next_save(&mut self) -> Instant {
         if files::next_change(&mut self.events, DEBOUNCE).await.is_none() {
             return std::future::pending().await;
         }

@@ -9,7 +9,7 @@ pub use path::parse as parse_path;
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
 pub use resolve::{check_grants, effective_config, effective_limits};
-pub use scan::{FolderState, ModuleFolder, folders, is_module, is_scanned, read_folder, scan};
+pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, read_folder, scan};
 
 mod check;
 mod model;

@@ -14,7 +14,7 @@ use super::swapper::Swapper;
 use crate::config::Config;
 use crate::files::run_blocking;
 use crate::isolate::{self, GuestLinker, Program, Services, Slot};
-use crate::registry::manifest::{Manifest, folders};
+use crate::registry::manifest::{Manifest, folder_names};
 use crate::registry::{Candidate, Loader, ModuleState, Note, short};
 
 /// A module that was loaded at start.
@@ -31,7 +31,7 @@ impl Swapper {
     /// worker.
     pub async fn load_all(self: &Arc<Swapper>) -> io::Result<()> {
         let path = &self.config.modules_dir;
-        let names = match folders(path) {
+        let names = match folder_names(path) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 tracing::warn!(dir = %path.display(), "modulesDir does not exist, so no modules are loaded");

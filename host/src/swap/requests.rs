@@ -19,7 +19,7 @@ use super::swapper::Swapper;
 use crate::api::Reloaded;
 use crate::call::{CallError, IsolateId, Receipt};
 use crate::ports::{BoxFuture, Reloads};
-use crate::registry::manifest::{folders, is_module, is_scanned};
+use crate::registry::manifest::{folder_names, is_module, is_scanned};
 
 impl Reloads for Swapper {
     fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), CallError>> {
@@ -110,7 +110,7 @@ impl Swapper {
 
     /// The modules that have a folder or are loaded.
     fn names(&self) -> BTreeSet<String> {
-        let folders = folders(&self.config.modules_dir).unwrap_or_default().into_iter();
+        let folders = folder_names(&self.config.modules_dir).unwrap_or_default().into_iter();
         folders.chain(self.roster.states().into_keys()).collect()
     }
 

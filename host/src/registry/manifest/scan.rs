@@ -30,7 +30,7 @@ pub enum FolderState {
 }
 
 /// Returns the name of every module below `modules_dir`, sorted.
-pub fn folders(modules_dir: &Path) -> io::Result<Vec<String>> {
+pub fn folder_names(modules_dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(modules_dir)? {
         let dir = entry?.path();
@@ -60,7 +60,7 @@ pub fn is_module(dir: &Path) -> bool {
 
 /// Returns every module below `modules_dir`, sorted by name.
 pub fn scan(modules_dir: &Path) -> io::Result<Vec<ModuleFolder>> {
-    Ok(folders(modules_dir)?.iter().map(|name| read_folder(&modules_dir.join(name))).collect())
+    Ok(folder_names(modules_dir)?.iter().map(|name| read_folder(&modules_dir.join(name))).collect())
 }
 
 /// Reads the module in one folder, whatever the folder's name.
