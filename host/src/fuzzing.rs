@@ -135,7 +135,7 @@ pub fn answers(bytes: &[u8]) {
 
     let failure =
         Failure { name: first.to_owned(), message: head.to_string(), status, data: payload.clone(), extra: Vec::new() };
-    let document = Problem::from(CallError::Failure(failure)).document().to_string();
+    let document = Problem::from(CallError::Failure(failure)).into_document().to_string();
     // The data is sent as the guest wrote it, so it may be nested deeper than the parser allows.
     let mut reader = serde_json::Deserializer::from_str(&document);
     let read: Result<Value, _> = serde::Deserialize::deserialize(&mut reader);

@@ -114,7 +114,7 @@ pub async fn invalid() {
 /// Only a node of a later version returns an error of a kind that this version does not know.
 pub async fn other() {
     let error = CallError::Other("too-late".into(), "The epoch is over.".into());
-    let problem = serde_json::to_value(Problem::from(error).document()).unwrap();
+    let problem = serde_json::to_value(Problem::from(error).into_document()).unwrap();
     assert_eq!((&problem["status"], &problem["code"]), (&json!(502), &json!("too-late")), "{problem}");
     assert_eq!(problem["detail"], "The epoch is over.");
 }

@@ -27,7 +27,7 @@ pub fn document(status: StatusCode, document: &impl Serialize) -> Answer {
 }
 
 pub fn problem(problem: Problem) -> Answer {
-    with_type(problem.status, "application/problem+json", format!("{}\n", problem.document()))
+    with_type(problem.status, "application/problem+json", format!("{}\n", problem.into_document()))
 }
 
 pub fn not_allowed(methods: &'static str) -> Answer {

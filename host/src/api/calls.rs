@@ -1,66 +1,68 @@
-//! The results of the operator's calls and broadcasts.
+//! The JSON results of the calls and broadcasts that an operator requests at the admin listener.
 
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::call::{self, Payload};
 
-/// The confirmation that a broadcast was queued.
+/// The host returns a receipt after it has queued a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// The id of the broadcast.
+    /// The id of the broadcast. Unique on this node until the host restarts.
     pub id: u64,
-    /// The position in the module's order of broadcasts on this node, from 1.
+    /// The sequence number of this broadcast among the broadcasts of its module on this node. The
+    /// first one since the node started has 1.
     pub seq: u64,
-    /// The number of workers that it was queued in.
+    /// The number of workers that put the broadcast into the module's mailbox.
     pub accepted: u32,
-    /// The workers that it skipped.
+    /// The workers that did not queue the broadcast.
     #[serde(default)]
     pub skipped: Vec<Skipped>,
 }
 
-/// An isolate that a broadcast skipped.
+/// A worker that did not queue a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Skipped {
-    /// The isolate, such as `worker-0`.
+    /// The name of the isolate, such as `worker-0`.
     pub isolate: String,
-    /// The isolate's node. Omitted for this node.
+    /// The id of the node that runs the isolate. Absent when it is the node that responds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Why the broadcast skipped it.
+    /// The reason, as text for people.
     pub reason: String,
 }
 
-/// The reply of a handler.
+/// A handler's reply, as JSON for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reply {
-    /// The HTTP status.
+    /// The HTTP status that the handler set. If it set none: 200, or 204 without a payload.
     pub status: u16,
-    /// The headers, as names and values.
+    /// The names and values of the header fields, in the handler's order. A name can repeat.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// The payload as text. Bytes that are not UTF-8 become replacement characters, because this
-    /// document is for people.
+    /// The payload as text, or `None` when the handler returned no payload. Invalid UTF-8 becomes
+    /// replacement characters (U+FFFD).
     #[serde(default)]
     pub payload: Option<String>,
 }
 
-/// The result from one isolate of a group: a reply or an error.
+/// The result from one isolate, when a call goes to a group of isolates or a broadcast gathers
+/// replies: either a reply or an error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatherEntry {
-    /// The isolate, such as `worker-0`.
+    /// The name of the isolate, such as `worker-0`.
     pub isolate: String,
-    /// The isolate's node. Omitted for this node.
+    /// The id of the node that runs the isolate. Absent when it is the node that responds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// The reply of the handler.
+    /// The handler's reply. Absent when `error` is present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Reply>,
-    /// The error, if there is no reply.
+    /// The error. Absent when `reply` is present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
 }
@@ -93,7 +95,7 @@ impl From<call::GatherEntry> for GatherEntry {
     fn from(entry: call::GatherEntry) -> GatherEntry {
         let (reply, error) = match entry.outcome {
             Ok(reply) => (Some(reply.into()), None),
-            Err(error) => (None, Some(call::Problem::from(error).document())),
+            Err(error) => (None, Some(call::Problem::from(error).into_document())),
         };
         GatherEntry { isolate: entry.isolate.to_string(), node: entry.node, reply, error }
     }

@@ -163,9 +163,9 @@ fn calls_and_broadcasts_match_their_golden_files() {
 fn problems_match_their_golden_files() {
     let trace: Trace = Trace::from_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
     let problem = call::Problem { module: Some("flags".into()), trace: Some(trace), ..failure().into() };
-    compare("problem-of-a-guest", &problem.document());
+    compare("problem-of-a-guest", &problem.into_document());
     let problem = call::Problem::new(StatusCode::NOT_FOUND, "not-found", "Not Found", "no route `x`");
-    compare("problem-of-the-host", &problem.document());
+    compare("problem-of-the-host", &problem.into_document());
 }
 
 #[test]

@@ -22,18 +22,18 @@ impl Emission {
     }
 }
 
-/// The confirmation that a broadcast was queued.
+/// The host returns a receipt after it has queued a broadcast.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     pub id: u64,
     pub seq: u64,
-    /// The number of workers that it was queued in.
+    /// The number of workers that put the broadcast into the module's mailbox.
     pub accepted: u32,
     pub skipped: Vec<Skipped>,
     pub extra: Extra,
 }
 
-/// An isolate that a broadcast skipped, and the reason.
+/// A worker that did not queue a broadcast, and the reason.
 #[derive(Debug, Clone)]
 pub struct Skipped {
     pub isolate: IsolateId,

@@ -42,7 +42,7 @@ impl Problem {
     }
 
     /// Converts to the document that a listener sends.
-    pub fn document(self) -> ProblemDocument {
+    pub fn into_document(self) -> ProblemDocument {
         // A text that is JSON is sent as it is, without serialising it again, and any other text as
         // a JSON string.
         let data = match self.data {
@@ -142,7 +142,7 @@ mod tests {
 
     fn failure(name: &str, data: Payload) -> String {
         let failure = Failure { name: name.into(), message: "no".into(), status: 409, data, ..Failure::default() };
-        Problem::from(CallError::Failure(failure)).document().to_string()
+        Problem::from(CallError::Failure(failure)).into_document().to_string()
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn an_unknown_kind_of_error_keeps_its_name() {
         let error = CallError::Other("too-late".into(), "The epoch is over.".into());
-        let text = Problem::from(error).document().to_string();
+        let text = Problem::from(error).into_document().to_string();
         assert!(text.contains(r#""status":502,"detail":"The epoch is over.","code":"too-late""#), "{text}");
     }
 

@@ -171,12 +171,12 @@ impl ProblemResponse {
     }
 
     pub(super) fn document(self) -> String {
-        self.0.problem.document().to_string()
+        self.0.problem.into_document().to_string()
     }
 
     pub(super) fn into_response(self) -> HttpResponse {
         let status = self.0.problem.status;
-        let mut response = HttpResponse::new(self.0.problem.document().to_string().into());
+        let mut response = HttpResponse::new(self.0.problem.into_document().to_string().into());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
