@@ -149,7 +149,7 @@ pub async fn check(program: &Program, services: &Services) -> Result<Option<Vec<
     let places = services.node.places(generation.places());
     let space = services.engine.space();
     drop(space.reserve(places, cost.memories, cost.bytes)?);
-    let mut store = state::store(services, generation, IsolateId::Master, running, log)?;
+    let mut store = state::new_store(services, generation, IsolateId::Master, running, log)?;
     let ticks = services.engine.ticks().clone();
     match tokio::time::timeout(generation.limits.startup, cpu::metered(ticks, program.check(&mut store))).await {
         Ok(Ok(names)) => Ok(names),

@@ -31,7 +31,7 @@ pub async fn payload() {
     assert_eq!(host.get("/api/echo/big?bytes=1000").await.body.len(), 1_000);
     let over = host.get("/api/echo/big?bytes=1001").await;
     assert_eq!((over.status, over.code()), (500, "payload-too-large".to_owned()));
-    assert_names(&over.json()["detail"], &["1001 bytes", "limits.payload, 1000"]);
+    assert_names(&over.json()["detail"], &["1001 bytes of payload", "limits.payload allows 1000 bytes"]);
 
     // The limit also applies to the bytes besides the payload: names and values of header fields,
     // and the message of a failure.
@@ -39,7 +39,7 @@ pub async fn payload() {
     assert_eq!(beside(999).await.status, 200);
     let over = beside(1_000).await;
     assert_eq!((over.status, over.code()), (500, "payload-too-large".to_owned()));
-    assert_names(&over.json()["detail"], &["1001 bytes besides the payload", "limits.payload, 1000"]);
+    assert_names(&over.json()["detail"], &["1001 bytes besides the payload", "limits.payload allows 1000 bytes"]);
 }
 
 pub async fn hostcall_fuel() {

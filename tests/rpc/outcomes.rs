@@ -28,7 +28,8 @@ async fn a_pass_without_a_further_handler_is_a_reply() {
     assert_eq!(fits["ok"], json!({ "status": 0, "payload": "new" }), "the name of the fact has four bytes");
     let over = pass("echo/pass?beside=97", json!("new")).await;
     assert_eq!(over["error"]["failure"]["name"], "payload-too-large", "{over}");
-    let why = "the handler returned 101 bytes besides the payload: more than limits.payload, 100";
+    let why = "the handler returned 101 bytes besides the payload; \
+               limits.payload allows 100 bytes of payload and 100 bytes besides it";
     assert!(message(&over).ends_with(why), "{over}");
     let entries = host.run(0, "waits", "every", json!({ "route": "echo/pass", "payload": "new" })).await;
     for entry in entries.as_array().unwrap() {
@@ -48,7 +49,11 @@ async fn a_trap_is_crashed_and_the_next_instance_answers() {
         let ended = to(&host, 1, route).await;
         assert_eq!(end(&ended), "crashed");
         let message = message(&ended);
-        assert!(message.starts_with("traps (") && message.contains("ended in worker-1 while `"), "{message}");
+        assert!(
+            message.starts_with("the instance of traps in worker-1 (generation ")
+                && message.contains(") ended while `"),
+            "{message}"
+        );
         assert_eq!(end(&to(&host, 1, "traps/ok").await), "ok", "the next instance answers");
     }
     assert_eq!(host.slot("waits", 0).await["restarts"], 0, "the caller does not crash");

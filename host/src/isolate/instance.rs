@@ -1,9 +1,12 @@
-//! One instance: a task that owns a store and drives every call in it.
+//! An instance is a task that runs the calls of one module in one isolate. It runs all of them in
+//! one store or, with `"isolation": "fresh"`, each in a store of its own.
 //!
-//! The task ends when its supervisor drains it and its calls have ended or are too late. It also
-//! ends when the store fails: by a trap, a limit, a host panic, or a guest that stops responding
-//! after a deadline. Calls that still run then end as crashed. Calls that have not started stay in
-//! the mailbox for the next instance.
+//! After the supervisor drains the instance, it takes no further calls. It ends when its running
+//! calls have ended, at the latest `limits.abandonAfter` after their deadlines.
+//!
+//! The task also ends when its store fails: the guest traps, exceeds a limit or stops responding,
+//! or the host panics. It then ends each running call with the error `crashed`. Calls that have not
+//! started stay in the mailbox for the next instance.
 
 mod control;
 mod fresh;
@@ -43,11 +46,13 @@ use crate::call::{
 use crate::engine::AddressSpaceError;
 use crate::registry::{Generation, Isolation};
 
-/// The handle to a running instance, which its supervisor owns. Dropping it drains the instance.
+/// The supervisor's handle to a running instance. When the handle is dropped, the instance drains:
+/// see [`Control::drain`].
 pub struct Instance {
-    /// Identifies the instance to the mailbox.
-    pub number: u64,
-    pub running: Arc<RunningCalls>,
+    /// The id that the mailbox knows the instance by.
+    pub id: u64,
+    pub running_calls: Arc<RunningCalls>,
+    /// The supervisor and swaps use this to drain, finish, watch and snapshot the instance.
     pub control: Arc<Control>,
     pub task: tokio::task::JoinHandle<End>,
 }
@@ -58,59 +63,65 @@ impl Drop for Instance {
     }
 }
 
-/// The task of an instance.
+/// Everything that an instance's task needs to run calls.
 struct InstanceTask {
-    /// Identifies the instance to the mailbox.
-    number: u64,
+    /// The id that the mailbox knows the instance by.
+    id: u64,
+    /// The mailbox and the counters, which outlive the instance.
     slot: Arc<SlotCore>,
+    /// The routes and the log of the generation in this isolate.
     deployment: Arc<Deployment>,
+    /// The compiled generation, which all isolates share.
     program: Arc<Program>,
     services: Arc<Services>,
-    running: Arc<RunningCalls>,
+    running_calls: Arc<RunningCalls>,
     control: Arc<Control>,
-    reason: StartupReason,
+    startup_reason: StartupReason,
     activation: Activation,
 }
 
 /// When an instance begins to take calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// As soon as its startups are done, unless the mailbox was handed over since this era.
+    /// When its startup handlers have ended. `era` is the number of hand-overs of the mailbox that
+    /// the supervisor knows of. If a swap has handed it over since, the instance gets no calls.
     Immediate { era: u64 },
     /// When a swap hands the mailbox over to it.
     OnHandOver,
 }
 
 impl Instance {
-    /// Starts an instance on the runtime of its isolate's thread.
+    /// Starts an instance on the tokio runtime of the thread that runs its isolate.
     pub fn spawn(
         slot: &Arc<SlotCore>,
         deployment: &Arc<Deployment>,
         program: &Arc<Program>,
         services: &Arc<Services>,
-        (reason, activation): (StartupReason, Activation),
+        startup_reason: StartupReason,
+        activation: Activation,
     ) -> Instance {
-        let number = services.next_id();
-        let running = Arc::new(RunningCalls::new(slot.stats.clone(), deployment.failed.clone()));
+        let id = services.next_id();
+        let running_calls = Arc::new(RunningCalls::new(slot.stats.clone(), deployment.failed.clone()));
         let control = Arc::new(Control::default());
         let task = InstanceTask {
-            number,
+            id,
             slot: slot.clone(),
             deployment: deployment.clone(),
             program: program.clone(),
             services: services.clone(),
-            running: running.clone(),
+            running_calls: running_calls.clone(),
             control: control.clone(),
-            reason,
+            startup_reason,
             activation,
         };
         let task = services.tasks.spawn_on(metered(services.engine.ticks().clone(), task.run()), &slot.runtime);
-        Instance { number, running, control, task }
+        Instance { id, running_calls, control, task }
     }
 
-    /// Waits until the instance ends.
-    pub async fn end(&mut self) -> End {
-        (&mut self.task).await.unwrap_or_else(|panic| Crash::HostPanic(panic.to_string()).into())
+    /// Waits until the task ends, and returns how it ended.
+    pub async fn wait(&mut self) -> End {
+        // The error is a panic: the host aborts only tasks that nothing waits for.
+        (&mut self.task).await.unwrap_or_else(|error| Crash::HostPanic(error.to_string()).into())
     }
 }
 
@@ -119,8 +130,8 @@ impl InstanceTask {
         let generation = &self.program.generation;
         let drive = async {
             match generation.manifest.isolation {
-                Isolation::Resident => self.resident().await,
-                Isolation::Fresh => self.fresh().await,
+                Isolation::Resident => self.run_resident().await,
+                Isolation::Fresh => self.run_fresh().await,
             }
         };
         let end = match AssertUnwindSafe(drive).catch_unwind().await {
@@ -128,74 +139,85 @@ impl InstanceTask {
             Err(panic) => Crash::HostPanic(panic_text(&*panic).to_owned()).into(),
         };
         self.control.snapshots.close();
-        let why = match &end {
-            End::Drained => "the instance was replaced before the call ended".to_owned(),
+        let handlers = self.end_running_calls(&match &end {
+            End::Drained => "the host stopped the instance before the call ended".to_owned(),
             End::Crashed(crash) => crash.reason(),
-        };
-        let handlers = self.running.crash(|handler| {
-            let short = generation.short_digest();
-            format!("{} ({short}) ended in {} while `{handler}` ran: {why}", generation.module, self.slot.isolate)
         });
         if let End::Crashed(crash) = &end {
-            self.report("the instance crashed", &handlers, crash);
+            self.log_crash("the instance crashed", &handlers, crash);
         }
         end
     }
 
-    /// Logs a crash: the reason and the handlers that ran in the first line, the backtrace below
-    /// it.
-    fn report(&self, what: &str, handlers: &[String], crash: &Crash) {
+    /// Ends each running call with the error `crashed`, because the instance has ended. Returns the
+    /// names of their handlers.
+    fn end_running_calls(&self, why: &str) -> Vec<String> {
+        let Generation { module, .. } = &*self.program.generation;
+        let (isolate, digest) = (self.slot.isolate, self.program.generation.short_digest());
+        self.running_calls.end_all_as_crashed(|handler| {
+            format!("the instance of {module} in {isolate} (generation {digest}) ended while `{handler}` ran: {why}")
+        })
+    }
+
+    /// Logs a crash. The first line has the reason and the handlers that were running. The
+    /// backtrace is below it.
+    fn log_crash(&self, event: &str, handlers: &[String], crash: &Crash) {
         let generation = &self.program.generation;
-        let why = crash.to_string();
+        let text = crash.to_string();
         let (reason, backtrace) =
-            why.split_once('\n').map_or((why.as_str(), None), |(reason, rest)| (reason, Some(rest)));
+            text.split_once('\n').map_or((text.as_str(), None), |(reason, rest)| (reason, Some(rest)));
         tracing::error!(
             module = %generation.module, generation = generation.short_digest(), isolate = %self.slot.isolate,
-            fault = crash.fault().as_str(), failed = ?handlers, backtrace = backtrace.map(|lines| tracing::field::display(format!("\n{lines}"))),
-            "{what}: {reason}"
+            fault = crash.fault().as_str(), ?handlers,
+            backtrace = backtrace.map(|lines| tracing::field::display(format!("\n{lines}"))),
+            "{event}: {reason}"
         );
     }
 
     /// Runs all calls in one store.
-    async fn resident(&self) -> End {
-        let mut store = match self.store() {
+    async fn run_resident(&self) -> End {
+        let mut store = match self.new_store() {
             Ok(store) => store,
             Err(error) => return Crash::from(error).into(),
         };
         let limits = &self.program.generation.limits;
         let exports = match tokio::time::timeout(limits.startup, self.program.instantiate(&mut store)).await {
             Ok(Ok(exports)) => exports,
-            Ok(Err(error)) => return self.crash(&error, store.data()).into(),
+            Ok(Err(error)) => return self.crash_from(&error, store.data()).into(),
             Err(_) => return Crash::SlowInstantiation.into(),
         };
-        let watched = {
-            let turns = self.turns();
-            let run = store.run_concurrent(async |accessor| self.serve(accessor, &exports, &turns).await);
+        let served = {
+            let limiter = self.turn_limiter();
+            let run = store.run_concurrent(async |accessor| self.serve(accessor, &exports, &limiter).await);
             tokio::select! {
                 biased;
-                end = self.watch() => Err(end),
-                ended = turns.run(run) => Ok(ended),
+                // Returning drops the store, even if the guest no longer responds.
+                end = self.watch_deadlines() => return end,
+                served = limiter.run(run) => served,
             }
         };
-        match watched {
-            Err(end) => end,
-            Ok(Ok(Ok(end))) => end,
-            Ok(Ok(Err(error)) | Err(error)) => self.crash(&error, store.data()).into(),
+        // The outer error is one of wasmtime's event loop, the inner one is that of `serve`.
+        match served {
+            Ok(Ok(end)) => end,
+            Ok(Err(error)) | Err(error) => self.crash_from(&error, store.data()).into(),
         }
     }
 
-    /// Runs the startups, then the calls of the mailbox.
+    /// Runs the startup handlers, then the calls from the mailbox, until the instance has drained
+    /// or finished. An error means that the store or a startup handler failed.
     async fn serve(
         &self,
         accessor: &Accessor<State>,
         exports: &GuestExports,
-        turns: &TurnLimiter,
+        limiter: &TurnLimiter,
     ) -> wasmtime::Result<End> {
-        self.startups(accessor, exports).await?;
+        self.run_startup_handlers(accessor, exports).await?;
         self.activate();
         let (mut calls, mut snapshots) = (FuturesUnordered::new(), FuturesUnordered::new());
-        let mut driven = pin!(when_woken(|cx| {
-            self.control.turns.fetch_add(1, Ordering::Relaxed);
+        // wasmtime polls this future after every step of the guest. `when_woken` skips the polls
+        // for which nothing has woken it.
+        let mut serve_calls = pin!(when_woken(|cx| {
+            self.control.turn_count.fetch_add(1, Ordering::Relaxed);
             self.control.waker.register(cx.waker());
             loop {
                 while let Poll::Ready(Some(ended)) = calls.poll_next_unpin(cx) {
@@ -214,86 +236,94 @@ impl InstanceTask {
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 }
-                if !self.slot.mailbox.is_appointed(self.number) {
+                if !self.slot.mailbox.is_appointed(self.id) {
                     return Poll::Pending;
                 }
-                if !turns.has_room() {
+                if !limiter.has_room() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 self.slot.mailbox.register(cx.waker());
-                let Some(queued) = self.slot.mailbox.take(self.number, self.capacity()) else {
+                let Some(queued) = self.slot.mailbox.take(self.id, self.capacity()) else {
+                    // No call can start now. A finishing instance ends once no call runs either.
                     let finished = self.control.is_finished(calls.is_empty());
                     return if finished { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 };
-                turns.count();
-                calls.push(self.start(accessor, exports, queued));
-                while turns.has_room()
-                    && let Some(queued) = self.slot.mailbox.take(self.number, self.capacity())
+                limiter.count_call();
+                calls.push(self.run_call(accessor, exports, queued));
+                while limiter.has_room()
+                    && let Some(queued) = self.slot.mailbox.take(self.id, self.capacity())
                 {
-                    turns.count();
-                    calls.push(self.start(accessor, exports, queued));
+                    limiter.count_call();
+                    calls.push(self.run_call(accessor, exports, queued));
                 }
             }
         }));
         poll_fn(|cx| {
-            // wasmtime polls its own futures after this one, so every wake so far gets its poll
-            // now.
-            turns.clear_wakes();
-            driven.as_mut().poll(cx)
+            // After this poll, wasmtime polls everything else that the wakes so far were for. So
+            // they need no further turn.
+            limiter.clear_wakes();
+            serve_calls.as_mut().poll(cx)
         })
         .await
     }
 
-    fn turns(&self) -> Arc<TurnLimiter> {
+    /// Limits how many calls the instance starts in one turn, which is one poll of its task.
+    fn turn_limiter(&self) -> Arc<TurnLimiter> {
         TurnLimiter::new(self.services.restart.turn_calls, self.slot.stats.full_turns.clone())
     }
 
-    /// Reports that the instance is ready, and appoints it unless a swap will do so.
+    /// Lets the instance take calls, unless a swap will do that later. Then tells the supervisor or
+    /// the swap that the instance is ready.
     fn activate(&self) {
         if let Activation::Immediate { era } = self.activation {
-            self.slot.mailbox.appoint(self.number, era);
+            self.slot.mailbox.appoint(self.id, era);
         }
         self.control.set_ready();
     }
 
+    /// Returns how many calls the instance can start now. A serial module runs one call at a time.
     fn capacity(&self) -> Capacity {
         let generation = &self.program.generation;
-        let (plain, nested) = self.running.counts();
+        let (plain, nested) = self.running_calls.counts();
         if generation.is_serial() {
             let idle = plain + nested == 0;
-            return Capacity { calls: idle, nested: u32::from(idle) };
+            return Capacity { accepts_plain: idle, nested: u32::from(idle) };
         }
         let Generation { limits, .. } = &**generation;
         let nested = u32::try_from(nested).unwrap_or(u32::MAX);
-        Capacity { calls: plain < limits.concurrency as usize, nested: limits.nested.saturating_sub(nested) }
+        Capacity { accepts_plain: plain < limits.concurrency as usize, nested: limits.nested.saturating_sub(nested) }
     }
 
-    /// Starts a call. The future resolves when the call ends; an error means that the store failed.
-    fn start<'a>(
+    /// Starts a call. The future resolves when the call has ended. An error means that the store
+    /// failed.
+    fn run_call<'a>(
         &'a self,
         accessor: &'a Accessor<State>,
         exports: &'a GuestExports,
         queued: QueuedCall,
     ) -> impl Future<Output = wasmtime::Result<()>> + Send + 'a {
-        let begun = self.begin(queued);
+        // Outside the future, so that the call counts against the limits at once.
+        let admitted = self.admit(queued);
         async move {
-            let Some((id, record)) = begun else { return Ok(()) };
-            let started = accessor.with(|access| exports.start(access, record))?;
+            let Some((id, guest_call)) = admitted else { return Ok(()) };
+            let started = accessor.with(|access| exports.start(access, guest_call))?;
             let task = started.task();
-            // wasmtime reuses task ids. A call that computed after its answer may have left usage
-            // under this one.
+            // wasmtime reuses task ids. An earlier call with this id may have used processor time
+            // after it returned its outcome, and this call must not pay for that.
             accessor.with(|mut access| access.get().cpu.forget(task));
             let outcome = exports.finish(accessor, started).await?;
+            // The call has ended, so the meter no longer needs its time.
             accessor.with(|mut access| access.get().cpu.forget(task));
-            self.running.end(id, self.checked(outcome));
+            self.running_calls.end(id, self.limit_size(outcome));
             Ok(())
         }
     }
 
-    /// Records that a call starts. `None` when the call ends here instead, because its deadline has
-    /// passed or its route no longer exists.
-    fn begin(&self, queued: QueuedCall) -> Option<(u64, crate::bindings::fanfare::module::types::Call)> {
+    /// Registers a call as running, and returns its id and the call in the guest's types. If its
+    /// deadline has passed or its route no longer exists, ends the call with an error instead and
+    /// returns `None`.
+    fn admit(&self, queued: QueuedCall) -> Option<(u64, crate::bindings::fanfare::module::types::Call)> {
         let now = Instant::now();
         if queued.call.context.is_late(now) {
             self.slot.end(queued, &CallError::Timeout);
@@ -311,35 +341,42 @@ impl InstanceTask {
         let context = call.context.clone();
         let trigger = call.trigger.kind();
         if self.program.generation.is_serial() {
+            // Dispatch rejects a call that would wait for this instance in the name of this call.
             context.exclusive.store(true, Ordering::Release);
         }
         let id = context.id;
-        let deadline = self.running.start(context, now, trigger, call.route.clone(), nested, reply);
+        let deadline = self.running_calls.start(context, now, trigger, call.route.clone(), nested, reply);
         if let Some(probe) = &self.services.probe {
             probe(&call);
         }
         Some((id, super::convert::call(call, deadline.saturating_duration_since(now))))
     }
 
-    /// Returns the guest's outcome, or a failure when it is larger than `limits.payload`.
-    fn checked(&self, outcome: Result<Outcome, Failure>) -> CallResult {
+    /// Returns the guest's outcome, with the text of a failure cut to its maximal length. Returns a
+    /// failure instead if the payload, or all other text of the outcome, is larger than
+    /// `limits.payload`.
+    fn limit_size(&self, outcome: Result<Outcome, Failure>) -> CallResult {
         let limit = self.program.generation.limits.payload;
-        let (payload, other) = crate::call::sizes(&outcome);
-        let too_large = |size: usize, what: &str| {
+        let (payload_size, other_size) = crate::call::sizes(&outcome);
+        let too_large = |size: usize, part: &str| {
             (size as u64 > limit).then(|| Failure {
                 name: "payload-too-large".to_owned(),
-                message: format!("the handler returned {size} bytes{what}: more than limits.payload, {limit}"),
+                message: format!(
+                    "the handler returned {size} bytes {part}; \
+                     limits.payload allows {limit} bytes of payload and {limit} bytes besides it"
+                ),
                 ..Failure::default()
             })
         };
-        match too_large(payload, "").or_else(|| too_large(other, " besides the payload")) {
+        match too_large(payload_size, "of payload").or_else(|| too_large(other_size, "besides the payload")) {
             Some(failure) => Err(CallError::Failure(failure)),
             None => outcome.map_err(|failure| CallError::Failure(failure.shortened())),
         }
     }
 
-    /// Runs the startups. An error means that the store failed.
-    async fn startups(&self, accessor: &Accessor<State>, exports: &GuestExports) -> wasmtime::Result<()> {
+    /// Runs the startup handlers one after the other. An error means that the store failed, or that
+    /// a handler failed or ended without an outcome.
+    async fn run_startup_handlers(&self, accessor: &Accessor<State>, exports: &GuestExports) -> wasmtime::Result<()> {
         let generation = &self.program.generation;
         for (name, startup) in &generation.manifest.startups {
             if !startup.everywhere && self.slot.isolate != crate::call::IsolateId::Worker(0) {
@@ -350,8 +387,8 @@ impl InstanceTask {
             let id = self.services.next_id();
             let mut context = Context::root(id, generation.module.clone(), self.slot.isolate, Origin::Host, deadline);
             context.in_startup = true;
-            let (reply, ended) = tokio::sync::oneshot::channel();
-            let trigger = Trigger::Startup { name: name.as_str().into(), reason: self.reason };
+            let (reply_sender, outcome) = tokio::sync::oneshot::channel();
+            let trigger = Trigger::Startup { name: name.as_str().into(), reason: self.startup_reason };
             let call = crate::call::Call {
                 context: Arc::new(context),
                 route,
@@ -361,8 +398,8 @@ impl InstanceTask {
                 payload: Payload::None,
                 extra: Vec::new(),
             };
-            self.start(accessor, exports, QueuedCall::new(call, Some(reply))).await?;
-            match ended.await {
+            self.run_call(accessor, exports, QueuedCall::new(call, Some(reply_sender))).await?;
+            match outcome.await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {
                     let why = text::line(&error.to_string(), text::MESSAGE);
@@ -374,16 +411,16 @@ impl InstanceTask {
         Ok(())
     }
 
-    fn store(&self) -> Result<wasmtime::Store<State>, AddressSpaceError> {
+    fn new_store(&self) -> Result<wasmtime::Store<State>, AddressSpaceError> {
         let generation = &self.program.generation;
         let log = self.deployment.log.clone();
-        state::store(&self.services, generation, self.slot.isolate, self.running.clone(), log)
+        state::new_store(&self.services, generation, self.slot.isolate, self.running_calls.clone(), log)
     }
 
     /// Returns why the store failed.
-    fn crash(&self, error: &wasmtime::Error, state: &State) -> Crash {
+    fn crash_from(&self, error: &wasmtime::Error, state: &State) -> Crash {
         match error.downcast_ref::<Crash>() {
-            // A call that exceeds limits.cpu is the cause of any error that follows.
+            // If a call exceeded limits.cpu, that is the cause, whatever the error says.
             Some(crash) if !state.cpu.exceeded() => crash.clone(),
             _ => Crash::Trap(super::trap::describe(error, state, &self.program.generation.limits)),
         }

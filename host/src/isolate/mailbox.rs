@@ -61,9 +61,9 @@ pub enum Lane {
 /// The calls that an instance can start now.
 #[derive(Debug, Clone, Copy)]
 pub struct Capacity {
-    /// Whether a call of `limits.concurrency` can start.
-    pub calls: bool,
-    /// How many calls of `limits.nested` can start, in addition to `calls`.
+    /// Whether a call that counts against `limits.concurrency` can start.
+    pub accepts_plain: bool,
+    /// How many calls that count against `limits.nested` can start in addition.
     pub nested: u32,
 }
 
@@ -71,8 +71,8 @@ pub struct Capacity {
 #[derive(Debug)]
 pub struct Mailbox {
     lanes: Mutex<Lanes>,
-    /// The number of the instance that may take calls. Written under the lock, so that an instance
-    /// that reads its own number under the lock is the appointed one.
+    /// The id of the instance that may take calls. Written under the lock, so that an instance that
+    /// reads its own id under the lock is the appointed one.
     appointed: AtomicU64,
     /// Wakes the appointed instance.
     taker: AtomicWaker,
@@ -160,7 +160,7 @@ impl Mailbox {
         self.lanes.lock().lane(lane).take_late(Instant::now())
     }
 
-    /// Appoints the instance with this number: from now on it takes calls, and no other does. No
+    /// Appoints the instance with this id: from now on it takes calls, and no other does. No
     /// effect when a hand-over has happened since `era`.
     pub fn appoint(&self, taker: u64, era: u64) {
         let lanes = self.lanes.lock();
@@ -231,7 +231,7 @@ impl Mailbox {
         self.taker.register(waker);
     }
 
-    /// Takes the next call that may start in the instance with this number.
+    /// Takes the next call that may start in the instance with this id.
     pub fn take(&self, instance: u64, room: Capacity) -> Option<QueuedCall> {
         let mut lanes = self.lanes.lock();
         if self.is_appointed(instance) { lanes.take(room) } else { None }
@@ -272,11 +272,11 @@ impl Lanes {
             return Some(QueuedCall { nested: true, ..queued });
         }
         if let Some(passing) = self.held {
-            let room = passing > 0 && (room.calls || room.nested > 1);
+            let room = passing > 0 && (room.accepts_plain || room.nested > 1);
             self.held = Some(passing.saturating_sub(usize::from(room)));
             return if room { self.broadcasts.pop() } else { None };
         }
-        if !room.calls {
+        if !room.accepts_plain {
             // A running call may wait for this broadcast in a gather, so a broadcast may use the
             // room of nested calls. One place stays free for nested calls, because the broadcast
             // may in turn wait for one.

@@ -32,8 +32,8 @@ impl Prepared {
     /// Starts an instance, which then runs its startups: see [`Prepared::ready`].
     pub fn start(slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) -> Prepared {
         let deployment = Arc::new(Deployment::new(program.generation.clone(), slot.isolate, &slot.stats));
-        let how = (StartupReason::Swap, Activation::OnHandOver);
-        let instance = Some(Instance::spawn(&slot.core, &deployment, program, services, how));
+        let (reason, activation) = (StartupReason::Swap, Activation::OnHandOver);
+        let instance = Some(Instance::spawn(&slot.core, &deployment, program, services, reason, activation));
         Prepared { slot: slot.clone(), deployment, program: program.clone(), instance }
     }
 
@@ -43,7 +43,7 @@ impl Prepared {
         let control = instance.control.clone();
         tokio::select! {
             biased;
-            end = instance.end() => Err(end),
+            end = instance.wait() => Err(end),
             () = control.ready.notified() => Ok(()),
         }
     }
@@ -55,7 +55,7 @@ impl Prepared {
         instance.control.request_snapshot(SnapshotRequest::Load { from, state, loaded });
         match done.await {
             Ok(loaded) => loaded,
-            Err(_) => Err(instance.end().await.into()),
+            Err(_) => Err(instance.wait().await.into()),
         }
     }
 

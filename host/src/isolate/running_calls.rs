@@ -141,7 +141,7 @@ impl RunningCalls {
         }
     }
 
-    /// The opposite of [`Running::occupy`].
+    /// The opposite of [`RunningCalls::occupy`].
     pub fn vacate(&self, nested: bool) {
         self.nested.fetch_sub(usize::from(nested), Ordering::Relaxed);
         self.count.fetch_sub(1, Ordering::Relaxed);
@@ -155,8 +155,9 @@ impl RunningCalls {
         }
     }
 
-    /// Ends every call as crashed, because the store has failed. Returns the handlers that ran.
-    pub fn crash(&self, message: impl Fn(&str) -> String) -> Vec<String> {
+    /// Ends every call with the error `crashed`. Returns the names of the handlers that were
+    /// running.
+    pub fn end_all_as_crashed(&self, message: impl Fn(&str) -> String) -> Vec<String> {
         let calls = std::mem::take(&mut *self.calls.lock());
         self.nested.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);

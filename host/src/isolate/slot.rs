@@ -61,7 +61,7 @@ impl SlotState {
 
 /// The instance that serves.
 struct Serving {
-    running: Arc<RunningCalls>,
+    running_calls: Arc<RunningCalls>,
     control: Arc<Control>,
 }
 
@@ -191,7 +191,7 @@ impl Slot {
     pub fn is_free(&self) -> bool {
         let serving = self.serving.load();
         let Some(serving) = serving.as_ref().filter(|_| self.is_ready()) else { return false };
-        let (plain, nested) = serving.running.counts();
+        let (plain, nested) = serving.running_calls.counts();
         let generation = &self.deployment().generation;
         let limit = if generation.is_serial() { 1 } else { generation.limits.concurrency as usize };
         plain + nested < limit && self.mailbox.waiting().0 == 0
@@ -199,7 +199,7 @@ impl Slot {
 
     /// The number of calls that run or wait here.
     pub fn load(&self) -> usize {
-        let running = self.serving.load().as_ref().map_or((0, 0), |serving| serving.running.counts());
+        let running = self.serving.load().as_ref().map_or((0, 0), |serving| serving.running_calls.counts());
         running.0 + running.1 + self.mailbox.waiting().0
     }
 
@@ -226,8 +226,9 @@ impl Slot {
     }
 
     pub(super) fn set_serving(&self, instance: &Instance) {
-        let Instance { running, control, .. } = instance;
-        self.serving.store(Some(Arc::new(Serving { running: running.clone(), control: control.clone() })));
+        let Instance { running_calls, control, .. } = instance;
+        let serving = Serving { running_calls: running_calls.clone(), control: control.clone() };
+        self.serving.store(Some(Arc::new(serving)));
     }
 
     /// Switches to another deployment, whose instance is ready. `old` receives the instance that it
@@ -240,7 +241,7 @@ impl Slot {
         old: oneshot::Sender<Option<Instance>>,
     ) {
         self.deployment.store(deployment.clone());
-        let era = self.mailbox.hand_over(instance.number, &deployment.generation.limits);
+        let era = self.mailbox.hand_over(instance.id, &deployment.generation.limits);
         instance.control.wake();
         let adoption = Adoption { instance, deployment, program, era, old };
         // The channel has room, because only one swap of a module runs at a time, and the
@@ -267,18 +268,18 @@ impl Slot {
     /// Whether a held slot is quiet: no call may start before the release, and no call runs that a
     /// caller waits for.
     pub fn is_quiet(&self) -> bool {
-        self.serving.load().as_ref().is_none_or(|serving| serving.running.is_quiet()) && self.mailbox.is_quiet()
+        self.serving.load().as_ref().is_none_or(|serving| serving.running_calls.is_quiet()) && self.mailbox.is_quiet()
     }
 
     /// The context of a call that runs in the instance that serves.
     pub fn context(&self, call: u64) -> Option<Arc<Context>> {
-        self.serving.load().as_ref().and_then(|serving| serving.running.context(call))
+        self.serving.load().as_ref().and_then(|serving| serving.running_calls.context(call))
     }
 
     /// The number of calls that run in the instance that serves.
     pub fn running(&self) -> usize {
         self.serving.load().as_ref().map_or(0, |serving| {
-            let (plain, nested) = serving.running.counts();
+            let (plain, nested) = serving.running_calls.counts();
             plain + nested
         })
     }

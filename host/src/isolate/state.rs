@@ -78,7 +78,7 @@ impl State {
 
 /// Creates the store of one instance, with all limits set. Fails when the node has no address space
 /// left for its memories.
-pub fn store(
+pub fn new_store(
     services: &Services,
     generation: &Arc<Generation>,
     isolate: IsolateId,

@@ -90,8 +90,8 @@ impl Supervisor {
     }
 
     fn spawn(&self, reason: StartupReason) -> Instance {
-        let how = (reason, Activation::Immediate { era: self.era });
-        Instance::spawn(&self.slot.core, &self.deployment, &self.program, &self.services, how)
+        let activation = Activation::Immediate { era: self.era };
+        Instance::spawn(&self.slot.core, &self.deployment, &self.program, &self.services, reason, activation)
     }
 
     /// Watches an instance until the supervisor has to act. A swap may replace the instance
@@ -114,7 +114,7 @@ impl Supervisor {
                     // The old instance drains even if the swap no longer waits for it.
                     let _ = told.send(Some(old));
                 }
-                end = instance.end() => return if stopping { Event::Stop } else { Event::Ended(end) },
+                end = instance.wait() => return if stopping { Event::Stop } else { Event::Ended(end) },
                 () = control.ready.notified() => {
                     self.slot.set_serving(instance);
                     self.slot.set(SlotState::Ready);
@@ -124,7 +124,7 @@ impl Supervisor {
                     let why = instance.control.why_unfit();
                     tracing::warn!(%module, %isolate, "replacing an instance: {why}");
                     self.slot.note(&format!("replaced: {why}"));
-                    renewal = Some(self.renew(instance.number));
+                    renewal = Some(self.renew(instance.id));
                 }
                 renewed = async { match &mut renewal {
                     Some(renewal) => renewal.await,

@@ -85,7 +85,7 @@ impl TurnLimiter {
     }
 
     /// Counts a call that starts in this turn.
-    pub fn count(&self) {
+    pub fn count_call(&self) {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
     }
@@ -148,7 +148,7 @@ mod tests {
             .run(poll_fn(|cx| {
                 let mut calls = 0;
                 while calls < 4 && turns.has_room() {
-                    turns.count();
+                    turns.count_call();
                     calls += 1;
                 }
                 started.push(calls);

@@ -17,7 +17,7 @@ pub struct Control {
     pub(super) waker: AtomicWaker,
     pub(super) snapshots: SnapshotRequests,
     /// The number of turns that the driver has had.
-    pub(super) turns: AtomicU64,
+    pub(super) turn_count: AtomicU64,
     /// Notified when the startups are done.
     pub ready: Notify,
     /// Notified when leaked calls make the instance unfit: see [`Control::why_unfit`].

@@ -33,9 +33,9 @@ impl TurnTime {
 
 impl InstanceTask {
     /// Runs the calls of the mailbox, each in an instance of its own.
-    pub(super) async fn fresh(&self) -> End {
+    pub(super) async fn run_fresh(&self) -> End {
         self.activate();
-        let turns = self.turns();
+        let limiter = self.turn_limiter();
         let turn = TurnTime { began: Mutex::new(Instant::now()), limit: self.services.engine.tick() / 2 };
         let mut calls = FuturesUnordered::new();
         let work = poll_fn(|cx| {
@@ -46,22 +46,22 @@ impl InstanceTask {
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
                 }
-                if !self.slot.mailbox.is_appointed(self.number) {
+                if !self.slot.mailbox.is_appointed(self.id) {
                     return Poll::Pending;
                 }
-                if turn.is_over() || !turns.has_room() {
+                if turn.is_over() || !limiter.has_room() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 self.slot.mailbox.register(cx.waker());
-                let Some(queued) = self.slot.mailbox.take(self.number, self.capacity()) else {
+                let Some(queued) = self.slot.mailbox.take(self.id, self.capacity()) else {
                     return if self.control.is_finished(calls.is_empty()) { Poll::Ready(()) } else { Poll::Pending };
                 };
-                turns.count();
+                limiter.count_call();
                 calls.push(self.fresh_call(queued, &turn));
             }
         });
-        turns.run(work).await;
+        limiter.run(work).await;
         End::Drained
     }
 
@@ -69,18 +69,18 @@ impl InstanceTask {
         // Each call has running calls and a control of its own, so that a crash ends only that
         // call.
         let alone = InstanceTask {
-            number: self.number,
+            id: self.id,
             slot: self.slot.clone(),
             deployment: self.deployment.clone(),
             program: self.program.clone(),
             services: self.services.clone(),
-            running: Arc::new(RunningCalls::new(self.slot.stats.clone(), self.deployment.failed.clone())),
+            running_calls: Arc::new(RunningCalls::new(self.slot.stats.clone(), self.deployment.failed.clone())),
             control: Arc::default(),
-            reason: self.reason,
+            startup_reason: self.startup_reason,
             activation: self.activation,
         };
         let nested = queued.nested;
-        self.running.occupy(nested);
+        self.running_calls.occupy(nested);
         async move {
             let mut single = pin!(alone.single(queued));
             poll_fn(|cx| {
@@ -91,33 +91,33 @@ impl InstanceTask {
                 single.as_mut().poll(cx)
             })
             .await;
-            self.running.vacate(nested);
+            self.running_calls.vacate(nested);
         }
     }
 
     async fn single(&self, queued: QueuedCall) {
-        let mut store = match self.store() {
+        let mut store = match self.new_store() {
             Ok(store) => store,
             Err(error) => return self.slot.end(queued, &CallError::Overloaded(error.to_string())),
         };
         let grace = self.program.generation.limits.abandon_after;
         let run = async {
             // Inside this future, because a panic is caught here.
-            let Some((id, record)) = self.begin(queued) else { return Ok(None) };
+            let Some((id, guest_call)) = self.admit(queued) else { return Ok(None) };
             let exports = self.program.instantiate(&mut store).await?;
             let outcome = store
                 .run_concurrent(async |accessor| {
-                    self.startups(accessor, &exports).await?;
-                    let started = accessor.with(|access| exports.start(access, record))?;
+                    self.run_startup_handlers(accessor, &exports).await?;
+                    let started = accessor.with(|access| exports.start(access, guest_call))?;
                     exports.finish(accessor, started).await
                 })
                 .await??;
             Ok(Some((id, outcome)))
         };
         let late = async {
-            while self.running.leaked(grace).total() == 0 {
+            while self.running_calls.leaked(grace).total() == 0 {
                 tokio::time::sleep(WATCH).await;
-                self.running.expire();
+                self.running_calls.expire();
             }
         };
         let ended = tokio::select! {
@@ -126,19 +126,14 @@ impl InstanceTask {
         };
         let crash = match ended {
             Ok(Ok(None)) => return,
-            Ok(Ok(Some((id, outcome)))) => return self.running.end(id, self.checked(outcome)),
-            Ok(Err(error)) => self.crash(&error, store.data()),
+            Ok(Ok(Some((id, outcome)))) => return self.running_calls.end(id, self.limit_size(outcome)),
+            Ok(Err(error)) => self.crash_from(&error, store.data()),
             Err(panic) => Crash::HostPanic(panic_text(&*panic).to_owned()),
         };
-        let generation = &self.program.generation;
-        let short = generation.short_digest();
-        let first = crash.reason();
-        let handlers = self.running.crash(|handler| {
-            format!("{} ({short}) ended in {} while `{handler}` ran: {first}", generation.module, self.slot.isolate)
-        });
+        let handlers = self.end_running_calls(&crash.reason());
         // A client may cause one crash per call, so limits.logRate bounds these lines.
         if self.deployment.log.admits() {
-            self.report("a fresh instance crashed", &handlers, &crash);
+            self.log_crash("a fresh instance crashed", &handlers, &crash);
         }
     }
 }

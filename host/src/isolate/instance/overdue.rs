@@ -13,30 +13,30 @@ pub(super) const WATCH: Duration = Duration::from_millis(50);
 
 impl InstanceTask {
     /// Returns when the store must be dropped.
-    pub(super) async fn watch(&self) -> End {
+    pub(super) async fn watch_deadlines(&self) -> End {
         let limits = &self.program.generation.limits;
         let begun = Instant::now();
         loop {
             let starting = !self.control.started.load(Ordering::Acquire);
-            if !starting && self.running.is_idle() {
+            if !starting && self.running_calls.is_idle() {
                 // Leaked calls have ended, so the gauge goes down.
-                self.running.leaked(limits.abandon_after);
-                self.running.busy.notified().await;
+                self.running_calls.leaked(limits.abandon_after);
+                self.running_calls.busy.notified().await;
                 continue;
             }
             tokio::time::sleep(WATCH).await;
             if starting && begun.elapsed() >= limits.startup {
                 return Crash::SlowStartups(limits.startup).into();
             }
-            self.running.expire();
-            let leaked = self.running.leaked(limits.abandon_after);
+            self.running_calls.expire();
+            let leaked = self.running_calls.leaked(limits.abandon_after);
             if leaked.total() == 0 {
                 continue;
             }
             if !self.responds(limits.abandon_after).await {
                 return Crash::Unresponsive.into();
             }
-            if self.is_ending() && !self.running.awaited() {
+            if self.is_ending() && !self.running_calls.awaited() {
                 return End::Drained;
             }
             if let Some(why) = why_unfit(leaked, limits, self.program.generation.is_serial()) {
@@ -53,10 +53,10 @@ impl InstanceTask {
 
     /// Whether the driver gets a turn within `grace`.
     async fn responds(&self, grace: Duration) -> bool {
-        let before = self.control.turns.load(Ordering::Relaxed);
+        let before = self.control.turn_count.load(Ordering::Relaxed);
         self.control.waker.wake();
         let until = Instant::now() + grace;
-        while self.control.turns.load(Ordering::Relaxed) == before {
+        while self.control.turn_count.load(Ordering::Relaxed) == before {
             if Instant::now() >= until {
                 return false;
             }

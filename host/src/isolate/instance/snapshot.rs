@@ -27,7 +27,7 @@ impl InstanceTask {
                     state = &mut saving => state?,
                     () = saved.closed() => {
                         // The host cannot cancel a task of the guest.
-                        let _abandoned = self.running.abandon();
+                        let _abandoned = self.running_calls.abandon();
                         saving.await?
                     }
                 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::call::{Context, Deadline, IsolateId, Origin, Payload, Route, Trigger};
 
-const ALL: Capacity = Capacity { calls: true, nested: 16 };
+const ALL: Capacity = Capacity { accepts_plain: true, nested: 16 };
 
 fn mailbox(mailbox: u32, broadcasts: u32) -> Mailbox {
     Mailbox::new(&Limits { mailbox, broadcasts, ..Limits::default() })
@@ -176,7 +176,7 @@ fn nested_calls_start_first_and_alone_when_there_is_room_only_for_them() {
     let mailbox = mailbox(8, 8);
     offer(&mailbox, Lane::Calls, 1);
     offer(&mailbox, Lane::Nested, 2);
-    assert_eq!(taken(&mailbox, Capacity { calls: false, nested: 1 }), [2]);
-    assert_eq!(taken(&mailbox, Capacity { calls: false, nested: 0 }), [] as [u64; 0]);
+    assert_eq!(taken(&mailbox, Capacity { accepts_plain: false, nested: 1 }), [2]);
+    assert_eq!(taken(&mailbox, Capacity { accepts_plain: false, nested: 0 }), [] as [u64; 0]);
     assert_eq!(taken(&mailbox, ALL), [1]);
 }
