@@ -1,11 +1,14 @@
 //! Startups that are slow, fail or trap, and what callers get meanwhile.
 
+use std::fs;
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use fanfare::{Config, Host, StartError};
 use serde_json::{Value, json};
 
 use super::steps::assert_names;
-use crate::harness::{TestHost, eventually};
+use crate::harness::{TempDir, TestHost, binary, eventually};
 
 /// A host with a module that has this startup, and `echo`.
 fn starting(config: Value) -> TestHost {
@@ -91,4 +94,24 @@ async fn a_call_that_a_startup_notifies_does_not_belong_to_the_startup() {
     let _host = host.start().await;
     eventually("the call runs", || async { !seen.lock().unwrap().is_empty() }).await;
     assert_eq!(*seen.lock().unwrap(), [(1, false)], "the call may wait for instances that are not ready");
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_start_frees_its_threads_and_addresses() {
+    let dir = TempDir::new();
+    dir.make_state_dir();
+    dir.write("modules", "a file in the place of the folder");
+    // No other test uses these addresses, or a worker with this number.
+    let admin = "127.77.0.1:18081";
+    let settings = json!({ "workers": 48, "http": { "listen": "127.77.0.1:18080" }, "admin": { "listen": admin } });
+    let config = Config::from_text(&settings.to_string(), dir.path()).unwrap();
+    let error = Host::bind(config, binary()).unwrap().start().await.err().unwrap();
+    assert!(matches!(error, StartError::ModulesDir { .. }), "{error}");
+
+    let runs = |name: &str| {
+        let mut threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path().join("comm"));
+        threads.any(|file| fs::read_to_string(file).is_ok_and(|comm| comm.trim() == name))
+    };
+    eventually("the threads end", || async { !runs("worker-47") }).await;
+    eventually("the admin listener closes", || async { TcpListener::bind(admin).is_ok() }).await;
 }

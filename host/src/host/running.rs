@@ -159,14 +159,27 @@ impl RunningHost {
 /// Stops at once. [`RunningHost::stop`] stops gracefully.
 impl Drop for RunningHost {
     fn drop(&mut self) {
-        self.tasks.stopping.announced.cancel();
-        self.tasks.end_of_accepting.cancel();
-        self.tasks.stopping.closing.cancel();
+        self.tasks.end();
         self.services.stop.cancel();
-        self.tasks.end_of_admin.cancel();
         let mut threads: Vec<&mut Thread> = self.workers.iter_mut().map(|worker| &mut worker.thread).collect();
         threads.extend(&mut self.others);
         threads.iter().for_each(|thread| thread.cancel());
         threads.into_iter().for_each(Thread::end);
+    }
+}
+
+impl Tasks {
+    fn end(&self) {
+        self.stopping.announced.cancel();
+        self.end_of_accepting.cancel();
+        self.stopping.closing.cancel();
+        self.end_of_admin.cancel();
+    }
+}
+
+/// Ends the tasks of a host that did not start, too.
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -54,3 +54,10 @@ impl Thread {
         }
     }
 }
+
+/// Ends the thread of a host that did not start, without waiting.
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
