@@ -21,8 +21,10 @@ use sources::SourceWatcher;
 /// Flags of `fanfare dev`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevArgs {
-    /// The folder of a project or of one module [default: the current folder]. The command builds
-    /// every module of the project that has a build.command, or only the one module.
+    /// The folder of a project or of one module [default: the current folder]. In a project, the
+    /// command builds the modules that have a build.command; in a module's folder, only that one.
+    /// It builds a module when its component is missing or older than its sources, and when its
+    /// sources change.
     #[arg(value_name = "DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
@@ -47,7 +49,8 @@ struct Dev {
     /// The folders of the selected modules. `None` selects every module in `modules_dir`, including
     /// those that appear later.
     selected_dirs: Option<Vec<PathBuf>>,
-    /// `None` until [`ServeHooks::before_loading`] runs, and when the sources cannot be watched.
+    /// `None` until [`ServeHooks::before_loading`] runs, after [`ServeHooks::while_serving`] has
+    /// taken it, and when the sources cannot be watched.
     watcher: Option<SourceWatcher>,
 }
 

@@ -39,7 +39,7 @@ pub async fn payload() {
     assert_eq!(beside(999).await.status, 200);
     let over = beside(1_000).await;
     assert_eq!((over.status, over.code()), (500, "payload-too-large".to_owned()));
-    assert_names(&over.json()["detail"], &["1001 bytes besides the payload", "limits.payload allows 1000 bytes"]);
+    assert_names(&over.json()["detail"], &["1001 bytes of other text", "limits.payload allows 1000 bytes"]);
 }
 
 pub async fn hostcall_fuel() {

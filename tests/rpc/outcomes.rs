@@ -28,8 +28,8 @@ async fn a_pass_without_a_further_handler_is_a_reply() {
     assert_eq!(fits["ok"], json!({ "status": 0, "payload": "new" }), "the name of the fact has four bytes");
     let over = pass("echo/pass?beside=97", json!("new")).await;
     assert_eq!(over["error"]["failure"]["name"], "payload-too-large", "{over}");
-    let why = "the handler returned 101 bytes besides the payload; \
-               limits.payload allows 100 bytes of payload and 100 bytes besides it";
+    let why = "the handler returned 101 bytes of other text; \
+               limits.payload allows 100 bytes of payload and 100 bytes of other text";
     assert!(message(&over).ends_with(why), "{over}");
     let entries = host.run(0, "waits", "every", json!({ "route": "echo/pass", "payload": "new" })).await;
     for entry in entries.as_array().unwrap() {

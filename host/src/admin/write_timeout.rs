@@ -13,7 +13,8 @@ use tokio::time::Sleep;
 pub struct WriteTimeout<S> {
     stream: S,
     timeout: Duration,
-    /// The timer of a write that waits for the client to read. `None` when no write waits.
+    /// The timer of a write that waits for the client to read. Set when a write has to wait, and
+    /// cleared when the stream accepts bytes or fails.
     timer: Option<Pin<Box<Sleep>>>,
 }
 

@@ -27,7 +27,8 @@ pub struct Receipt {
 pub struct Skipped {
     /// The name of the isolate, such as `worker-0`.
     pub isolate: String,
-    /// The id of the node that runs the isolate. Absent when it is the node that responds.
+    /// The id of the node that runs the isolate. Absent when that is the node that answers the
+    /// operator's request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// The reason, as text for people.
@@ -56,7 +57,8 @@ pub struct Reply {
 pub struct GatherEntry {
     /// The name of the isolate, such as `worker-0`.
     pub isolate: String,
-    /// The id of the node that runs the isolate. Absent when it is the node that responds.
+    /// The id of the node that runs the isolate. Absent when that is the node that answers the
+    /// operator's request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// The handler's reply. Absent when `error` is present.

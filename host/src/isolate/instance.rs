@@ -1,12 +1,14 @@
 //! An instance is a task that runs the calls of one module in one isolate. It runs all of them in
 //! one store or, with `"isolation": "fresh"`, each in a store of its own.
 //!
-//! After the supervisor drains the instance, it takes no further calls. It ends when its running
-//! calls have ended, at the latest `limits.abandonAfter` after their deadlines.
+//! As soon as the supervisor or a swap begins to drain the instance, the instance takes no further
+//! calls. It ends when its running calls have ended, at the latest `limits.abandonAfter` after
+//! their deadlines.
 //!
-//! The task also ends when its store fails: the guest traps, exceeds a limit or stops responding,
-//! or the host panics. It then ends each running call with the error `crashed`. Calls that have not
-//! started stay in the mailbox for the next instance.
+//! The task also ends when its store or a startup handler fails, for example because the guest
+//! traps, exceeds a limit or stops responding, and when the host panics. It then ends each running
+//! call with the error `crashed`. Calls that have not started stay in the mailbox for the next
+//! instance.
 
 mod control;
 mod fresh;
@@ -84,7 +86,8 @@ struct InstanceTask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// When its startup handlers have ended. `era` is the number of hand-overs of the mailbox that
-    /// the supervisor knows of. If a swap has handed it over since, the instance gets no calls.
+    /// the supervisor knew of when it started the instance. If a swap has handed the mailbox over
+    /// since then, the instance gets no calls.
     Immediate { era: u64 },
     /// When a swap hands the mailbox over to it.
     OnHandOver,
@@ -196,7 +199,7 @@ impl InstanceTask {
                 served = limiter.run(run) => served,
             }
         };
-        // The outer error is one of wasmtime's event loop, the inner one is that of `serve`.
+        // The outer error comes from wasmtime's event loop, the inner one from `serve`.
         match served {
             Ok(Ok(end)) => end,
             Ok(Err(error)) | Err(error) => self.crash_from(&error, store.data()).into(),
@@ -214,8 +217,8 @@ impl InstanceTask {
         self.run_startup_handlers(accessor, exports).await?;
         self.activate();
         let (mut calls, mut snapshots) = (FuturesUnordered::new(), FuturesUnordered::new());
-        // wasmtime polls this future after every step of the guest. `when_woken` skips the polls
-        // for which nothing has woken it.
+        // wasmtime polls this future after every step of the guest. `when_woken` skips a poll when
+        // nothing has woken this future since its last poll.
         let mut serve_calls = pin!(when_woken(|cx| {
             self.control.turn_count.fetch_add(1, Ordering::Relaxed);
             self.control.waker.register(cx.waker());
@@ -260,15 +263,16 @@ impl InstanceTask {
             }
         }));
         poll_fn(|cx| {
-            // After this poll, wasmtime polls everything else that the wakes so far were for. So
-            // they need no further turn.
+            // After this poll, and in the same turn, wasmtime polls everything else that has been
+            // woken so far. So those wakes need no further turn.
             limiter.clear_wakes();
             serve_calls.as_mut().poll(cx)
         })
         .await
     }
 
-    /// Limits how many calls the instance starts in one turn, which is one poll of its task.
+    /// Creates the limiter for the number of calls that the instance starts in one turn. A turn is
+    /// one poll of the instance's task.
     fn turn_limiter(&self) -> Arc<TurnLimiter> {
         TurnLimiter::new(self.services.restart.turn_calls, self.slot.stats.full_turns.clone())
     }
@@ -282,7 +286,8 @@ impl InstanceTask {
         self.control.set_ready();
     }
 
-    /// Returns how many calls the instance can start now. A serial module runs one call at a time.
+    /// Returns whether the instance can start a plain call now, and how many nested calls it can
+    /// start. A serial module runs one call at a time, plain or nested.
     fn capacity(&self) -> Capacity {
         let generation = &self.program.generation;
         let (plain, nested) = self.running_calls.counts();
@@ -295,8 +300,8 @@ impl InstanceTask {
         Capacity { accepts_plain: plain < limits.concurrency as usize, nested: limits.nested.saturating_sub(nested) }
     }
 
-    /// Starts a call. The future resolves when the call has ended. An error means that the store
-    /// failed.
+    /// Admits a call at once. The future starts the admitted call and resolves when it has ended;
+    /// it does nothing for a call that was not admitted. An error means that the store failed.
     fn run_call<'a>(
         &'a self,
         accessor: &'a Accessor<State>,
@@ -341,7 +346,8 @@ impl InstanceTask {
         let context = call.context.clone();
         let trigger = call.trigger.kind();
         if self.program.generation.is_serial() {
-            // Dispatch rejects a call that would wait for this instance in the name of this call.
+            // Dispatch rejects a call that would wait for this instance when this call is in its
+            // chain, because the two would wait for each other.
             context.exclusive.store(true, Ordering::Release);
         }
         let id = context.id;
@@ -363,12 +369,12 @@ impl InstanceTask {
                 name: "payload-too-large".to_owned(),
                 message: format!(
                     "the handler returned {size} bytes {part}; \
-                     limits.payload allows {limit} bytes of payload and {limit} bytes besides it"
+                     limits.payload allows {limit} bytes of payload and {limit} bytes of other text"
                 ),
                 ..Failure::default()
             })
         };
-        match too_large(payload_size, "of payload").or_else(|| too_large(other_size, "besides the payload")) {
+        match too_large(payload_size, "of payload").or_else(|| too_large(other_size, "of other text")) {
             Some(failure) => Err(CallError::Failure(failure)),
             None => outcome.map_err(|failure| CallError::Failure(failure.shortened())),
         }
@@ -417,7 +423,7 @@ impl InstanceTask {
         state::new_store(&self.services, generation, self.slot.isolate, self.running_calls.clone(), log)
     }
 
-    /// Returns why the store failed.
+    /// Returns the crash that an error of the store or of a startup handler stands for.
     fn crash_from(&self, error: &wasmtime::Error, state: &State) -> Crash {
         match error.downcast_ref::<Crash>() {
             // If a call exceeded limits.cpu, that is the cause, whatever the error says.
