@@ -60,7 +60,12 @@ async fn strict_exits_with_the_reason_if_a_module_is_not_ready() {
     // Without --strict, the last good generation would serve.
     let worse = whole.file("modules/echo/module.json", "{");
     let strict = worse.run(&["serve", "--strict", "--log=off"]).await;
-    assert!(strict.code == 1 && strict.err.contains("echo: the folder cannot be loaded"), "{}", strict.err);
+    assert!(
+        strict.code == 1
+            && strict.err.contains("echo: the last good generation serves, because the folder cannot be loaded"),
+        "{}",
+        strict.err
+    );
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn every_outcome_of_a_call_returns_from_another_node() {
     assert_eq!((end(&failed), &failed["error"]["failure"]), ("failure", &failure), "{failed}");
     let crashed = a.nested(0, on_b("traps/trap")).await;
     assert_eq!(end(&crashed), "crashed");
-    assert!(message(&crashed).starts_with("traps ("), "{crashed}");
+    assert!(message(&crashed).starts_with("the instance of traps in worker-"), "{crashed}");
     let missing = a.nested(0, on_b("echo/nothing")).await;
     assert_eq!((end(&missing), message(&missing)), ("not-found", "there is no route echo/nothing"));
     assert_eq!(end(&a.nested(0, on_b("serial/ok")).await), "forbidden", "the caller's node checks the grants");
