@@ -15,6 +15,7 @@ mod fresh;
 mod overdue;
 mod snapshot;
 mod snapshot_request;
+mod startup_handlers;
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
@@ -41,10 +42,7 @@ use super::slot_core::SlotCore;
 use super::state::{self, State};
 use super::turn::TurnLimiter;
 use super::when_woken::when_woken;
-use crate::call::{
-    Call, CallError, CallResult, Context, Deadline, Failure, Origin, Outcome, Payload, StartupReason, Trigger,
-    panic_text, text,
-};
+use crate::call::{Call, CallError, CallResult, Failure, Outcome, StartupReason, panic_text};
 use crate::engine::AddressSpaceError;
 use crate::registry::{Generation, Isolation};
 
@@ -378,43 +376,6 @@ impl InstanceTask {
             Some(failure) => Err(CallError::Failure(failure)),
             None => outcome.map_err(|failure| CallError::Failure(failure.shortened())),
         }
-    }
-
-    /// Runs the startup handlers one after the other. An error means that the store failed, or that
-    /// a handler failed or ended without an outcome.
-    async fn run_startup_handlers(&self, accessor: &Accessor<State>, exports: &GuestExports) -> wasmtime::Result<()> {
-        let generation = &self.program.generation;
-        for (name, startup) in &generation.manifest.startups {
-            if !startup.everywhere && self.slot.isolate != crate::call::IsolateId::Worker(0) {
-                continue;
-            }
-            let Some(route) = self.deployment.route(startup.route) else { continue };
-            let deadline = Deadline::At(Instant::now() + generation.limits.startup);
-            let id = self.services.next_id();
-            let mut context = Context::root(id, generation.module.clone(), self.slot.isolate, Origin::Host, deadline);
-            context.in_startup = true;
-            let (reply_sender, outcome) = tokio::sync::oneshot::channel();
-            let trigger = Trigger::Startup { name: name.as_str().into(), reason: self.startup_reason };
-            let call = crate::call::Call {
-                context: Arc::new(context),
-                route,
-                trigger,
-                params: Vec::new(),
-                query: String::new(),
-                payload: Payload::None,
-                extra: Vec::new(),
-            };
-            self.run_call(accessor, exports, QueuedCall::new(call, Some(reply_sender))).await?;
-            match outcome.await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => {
-                    let why = text::line(&error.to_string(), text::MESSAGE);
-                    return Err(Crash::StartupFailed { name: name.clone(), why }.into());
-                }
-                Err(_) => return Err(Crash::StartupWithoutOutcome(name.clone()).into()),
-            }
-        }
-        Ok(())
     }
 
     fn new_store(&self) -> Result<wasmtime::Store<State>, AddressSpaceError> {
