@@ -29,7 +29,7 @@ pub struct Services {
     pub probe: Option<Probe>,
 }
 
-/// A test's observer of calls: see [`Services::probe`].
+/// A test's observer, which is called for every call that starts.
 pub type Probe = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl Services {

@@ -36,7 +36,7 @@ pub struct Manifest {
     pub capabilities: Capabilities,
     /// The limits that the module asks for.
     pub limits: LimitsPatch,
-    /// Whether instances stay between calls. Default [`Isolation::Resident`].
+    /// Whether instances stay between calls. By default they stay.
     pub isolation: Isolation,
     /// The canary that a changed generation must pass before every worker serves it.
     pub rollout: Option<Rollout>,
