@@ -23,7 +23,7 @@ const CONNECTIONS: &str = "32";
 struct Server {
     name: &'static str,
     path: &'static str,
-    /// Builds the command that serves on a port.
+    /// Builds the command that starts the server, listening on a port.
     start: Box<dyn Fn(u16) -> Command>,
     requests: Vec<f64>,
     /// The processor time for a request, which other load on the core changes little.

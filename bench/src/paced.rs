@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 32;
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
-    /// When the running request was due. `None` when there is none.
+    /// When the running request was due. `None` when no request runs.
     due: Option<Instant>,
 }
 
