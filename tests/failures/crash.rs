@@ -15,7 +15,7 @@ async fn trap_beside_a_waiting_call(host: &Started) -> [Value; 2] {
 }
 
 #[tokio::test]
-async fn a_trap_ends_every_call_in_its_instance_and_names_its_place() {
+async fn a_trap_fails_every_call_in_its_instance_and_each_error_says_where() {
     let host = TestHost::with("traps").start().await;
     let generation = host.generation("traps").await;
     for (ended, handler) in trap_beside_a_waiting_call(&host).await.iter().zip(["hold", "trap"]) {
@@ -67,7 +67,7 @@ async fn the_log_has_a_backtrace_with_the_function_names_of_the_guest() {
 }
 
 #[tokio::test]
-async fn a_panic_message_of_the_guest_is_in_the_log_with_the_trace_of_the_call() {
+async fn a_panic_message_of_the_guest_is_in_the_log_with_the_trace_id_of_the_call() {
     let host = TestHost::with("traps").start().await;
     let answer = host.post("/api/traps/panics", "the panic of this very test").await;
     let trace = answer.json()["trace"].as_str().unwrap().to_owned();

@@ -14,9 +14,9 @@ use fanfare::tooling::{Manifest, files};
 /// Events within this time count as one save, because editors write a file several times.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// The most source files of a module that are compared.
+/// The maximum number of source files compared in each module.
 const MAX_FILES: usize = 20_000;
-/// The most levels of folders that are searched for sources.
+/// The maximum depth of folders searched for sources.
 const MAX_DEPTH: usize = 32;
 
 /// Path, modification time and size of every source file of a module.
@@ -31,7 +31,7 @@ pub struct SourceWatcher {
     modules_dir: PathBuf,
     /// The watched paths, and whether their subfolders are watched too.
     watched: HashMap<PathBuf, RecursiveMode>,
-    /// The fingerprint of each module's sources at its last build.
+    /// The fingerprint of each module's sources at the last call of `changed`.
     fingerprints: HashMap<String, Fingerprint>,
 }
 
@@ -62,7 +62,7 @@ impl SourceWatcher {
     }
 
     /// Returns the modules whose sources have changed since the last call, and new modules that
-    /// must be built. Watches all modules from now on.
+    /// must be built. Watches the sources of these modules from now on.
     pub fn changed(&mut self, modules: Vec<Arc<Manifest>>) -> Vec<Arc<Manifest>> {
         let mut wanted = HashMap::from([(self.modules_dir.clone(), RecursiveMode::NonRecursive)]);
         // Watches every folder, because an empty one may become a module.

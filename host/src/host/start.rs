@@ -34,12 +34,13 @@ impl Host {
     }
 }
 
-/// The connected parts of a host. Its threads run, but no module is loaded and nothing serves.
+/// The connected parts of a host. When [`Built::new`] returns, the threads run, but no module is
+/// loaded and no listener serves.
 struct Built {
     config: Arc<Config>,
     http: Listener,
     http_address: SocketAddr,
-    /// `None` once it serves.
+    /// `None` once the admin listener serves.
     admin: Option<Listener>,
     admin_address: SocketAddr,
     dispatch: Arc<Dispatch>,
@@ -51,7 +52,7 @@ struct Built {
     services: Arc<Services>,
     sockets: Arc<Sockets>,
     settings: Arc<Settings>,
-    /// Watches the folders from before the first load, so that no change is missed.
+    /// Starts before the first load, so that it misses no change of a folder.
     watcher: Option<Watcher>,
     tasks: Tasks,
 }
@@ -171,7 +172,7 @@ impl Built {
     }
 }
 
-/// Starts the workers, and the brokers and the master if there are any.
+/// Starts the workers. If `brokers` is set, also starts that number of brokers, and the master.
 fn threads(workers: usize, brokers: Option<u32>) -> Result<(Vec<Worker>, Vec<Thread>), StartError> {
     let workers = (0..u32::try_from(workers).unwrap_or(u32::MAX)).map(Worker::start);
     let workers: Vec<Worker> = workers.collect::<Result<_, _>>().map_err(StartError::Worker)?;

@@ -10,8 +10,8 @@ use crate::isolate::program::GuestExports;
 use crate::isolate::state::State;
 
 impl InstanceTask {
-    /// Runs a request. An error means that the store failed; the sender is dropped, which tells the
-    /// requester.
+    /// Runs a request and sends the result to the requester. If the store fails, returns the error
+    /// and drops the request's sender, so that the requester stops waiting.
     pub(super) async fn snapshot(
         &self,
         accessor: &Accessor<State>,
@@ -26,12 +26,13 @@ impl InstanceTask {
                     biased;
                     state = &mut saving => state?,
                     () = saved.closed() => {
-                        // The host cannot cancel a task of the guest.
+                        // The host cannot cancel a task of the guest. It counts the save as
+                        // leaked until the save ends.
                         let _abandoned = self.running_calls.abandon();
                         saving.await?
                     }
                 };
-                // The swap may no longer wait.
+                // Fails if the swap has stopped waiting, which is not an error.
                 let _ = saved.send(state.map(Some));
             }
             SnapshotRequest::Load { from, state, loaded } => {

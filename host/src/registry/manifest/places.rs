@@ -1,4 +1,5 @@
-//! Decides which kinds of isolates install a module, by its manifest.
+//! Decides from a module's manifest which kinds of isolates install the module. No setting starts
+//! brokers or the master yet.
 
 use super::Manifest;
 use crate::document::Node;
@@ -39,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn brokers_install_channels_with_a_route_and_the_master_installs_hooks() {
+    fn a_channel_with_a_route_selects_brokers_and_a_hook_selects_the_master() {
         let (brokers, master) = (true, true);
         assert_eq!(places(r#"{ "channels": {}, "hooks": {} }"#), PlaceKinds::default());
         assert_eq!(places(r#"{ "channels": { "room/*": { "history": 1 } } }"#), PlaceKinds::default());

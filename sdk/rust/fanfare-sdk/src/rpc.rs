@@ -1,4 +1,4 @@
-//! Calls to routes of this module or another one, whose outcome returns to the caller.
+//! Calls routes of this module or of another one, and returns their outcomes.
 //!
 //! A route is written `[METHOD ]module/path[?query]`, or with dots, `module.path`. A leading slash
 //! stands for this module: `/main/offline`. A call to another module needs the grant `rpc`.
@@ -30,13 +30,13 @@ use crate::types::{Address, CallOptions, Entry, Group, Reply, Target};
 /// Calls a route in any worker: this worker when it can run the call now, otherwise the least
 /// loaded one.
 ///
-/// The call starts when the future is first polled. It belongs to the call that creates the future.
+/// The call starts when the future is first polled. Its caller is the call that creates the future.
 pub fn call<P: IntoPayload>(route: &str, payload: P) -> impl Future<Output = Result<Reply, CallError>> + use<P> {
     to(Target::Any).call(route, payload)
 }
 
-/// Queues a call in any worker and returns without its outcome: the number of places that accepted
-/// it. The call has a deadline of its own, by default `limits.timeout` of the module that it calls.
+/// Queues a call in any worker. Returns the number of places that accepted it, not its outcome. The
+/// call has a deadline of its own, by default `limits.timeout` of the module that it calls.
 pub fn notify(route: &str, payload: impl IntoPayload) -> Result<u32, CallError> {
     to(Target::Any).notify(route, payload)
 }
@@ -71,7 +71,7 @@ pub fn to<A>(address: A) -> To<A> {
 
 /// One place or several, to which [`To::notify`] can send a call.
 pub trait IntoAddress {
-    /// Converts it to the variant of the contract.
+    /// Converts it to the type `address` of the contract (WIT).
     fn into_address(self) -> Address;
 }
 
@@ -84,14 +84,14 @@ pub struct To<A> {
 }
 
 impl<A> To<A> {
-    /// Limits the wait. The default and the maximum is the time that the call has left. For
-    /// `notify` this is the deadline of the queued call.
+    /// Limits how long the caller waits. The default and the maximum is the time that the caller
+    /// has left. For `notify`, `timeout` is the deadline of the queued call.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout_ms = Some(millis(timeout));
         self
     }
 
-    /// Calls for this tenant. The default is the tenant of the call.
+    /// Calls for this tenant. The default is the caller's tenant.
     pub fn subdomain(mut self, subdomain: &str) -> Self {
         self.options.subdomain = Some(subdomain.to_owned());
         self
@@ -127,7 +127,7 @@ impl To<Group> {
 }
 
 impl<A: IntoAddress> To<A> {
-    /// Queues a call there and returns without its outcome. See [`notify`](fn@notify).
+    /// Queues a call in each selected place without waiting for it. See [`notify`](fn@notify).
     pub fn notify(self, route: &str, payload: impl IntoPayload) -> Result<u32, CallError> {
         let payload = payload.into_payload()?;
         Ok(backend::notify(caller(), &self.address.into_address(), route, &payload, &self.options)?)
