@@ -41,14 +41,14 @@ pub fn run(effort: Effort) -> Report {
     report
 }
 
-/// The number of calls that one handler makes.
+/// The number of calls that one run of the handler makes.
 const PART: u32 = 10_000;
 
-/// The calls a second that one handler in worker 0 makes.
+/// The calls a second from one handler in worker 0 to `worker`.
 fn rate(node: &Node, worker: u32, calls: u32, in_flight: u32) -> f64 {
     let run = node::route("caller/run");
     let once = |calls: u32| {
-        // One handler at a time, each short enough to stay below limits.cpu.
+        // One run of the handler at a time, each short enough to stay below limits.cpu.
         let payload = Payload::Text(format!("{worker} {calls} {in_flight}"));
         node.runtime.block_on(node::call(&node.dispatch, 0, &run, payload));
     };

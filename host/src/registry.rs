@@ -59,7 +59,7 @@ pub struct Generation {
     subdomains: BTreeMap<String, Value>,
 }
 
-/// The most handlers of a component that an error names.
+/// An error names at most this number of handlers of a component.
 const SHOWN: usize = 32;
 
 /// The first 12 digits of a digest, which are enough to tell generations apart.
@@ -91,12 +91,12 @@ impl Generation {
     }
 
     /// Whether an instance runs one call at a time, because `limits.concurrency` is 1 or because
-    /// the component blocks.
+    /// the component's exports block.
     pub fn is_serial(&self) -> bool {
         self.limits.concurrency == 1 || self.exports.serial
     }
 
-    /// The values that guests read, for a subdomain or in general.
+    /// The configuration that guests read: that of the subdomain, if it has one, else the module's.
     pub fn config(&self, subdomain: Option<&str>) -> &Value {
         subdomain.and_then(|name| self.subdomains.get(name)).unwrap_or(&self.config)
     }

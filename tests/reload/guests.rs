@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_guest_with_the_grant_renews_a_module() {
+async fn a_guest_with_the_grant_reloads_a_module() {
     let host = TestHost::with("test-party").start().await;
     host.gather("test-party", "broadcastTest", "1").await;
     assert_eq!(json_of(&host.call("worker-1", "test-party", "test/feat/seen&method=GET", "").await)["seen"], 1);

@@ -12,8 +12,9 @@ use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, Rollout};
 
-/// A running canary: some workers run the new generation, all other isolates the previous one. The
-/// task that takes it out of its [`InstalledModule`](super::installed::InstalledModule) ends it.
+/// A running canary: some workers run the new generation, all other isolates the previous one. A
+/// task that takes the canary out of its [`InstalledModule`](super::installed::InstalledModule)
+/// must end it.
 pub(super) struct Canary {
     pub(super) number: u64,
     pub(super) program: Arc<Program>,

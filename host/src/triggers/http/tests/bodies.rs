@@ -48,7 +48,7 @@ async fn a_client_that_keeps_sending_sees_why_it_was_rejected() {
     // The host read the body to its end, so the connection stays open.
     client.send(&post("content-length: 1", "a")).await;
     assert_eq!(client.receive().await.status(), 200);
-    // The same for a body that the host does not need at all.
+    // The host also reads the body of a request that matches no route.
     client
         .send(&format!("POST /api/m/y HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n{}", "x".repeat(1_000_000)))
         .await;
