@@ -16,6 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 pub use exchange::{ExchangeError, exchange};
+pub use follow::{ServerEvent, follow};
 pub use problem::readable;
 
 use super::terminal::{eprint, print};
@@ -23,6 +24,7 @@ use fanfare::api::Problem;
 use fanfare::tooling::text::line;
 
 mod exchange;
+mod follow;
 mod problem;
 
 /// Longer than the default deadline of any call.

@@ -11,6 +11,7 @@ mod dev;
 mod emit;
 mod entries;
 mod error;
+mod events;
 mod grant;
 mod inspect;
 mod new;
@@ -63,6 +64,8 @@ enum Command {
     Grant(grant::GrantArgs),
     /// Show a running host and the state of its modules.
     Status(status::StatusArgs),
+    /// Show the events of a running host, and follow them.
+    Events(events::EventsArgs),
     /// Emit a broadcast of a module in a running host.
     Emit(emit::EmitArgs),
     /// Call a route of a module in a running host.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Grant(args) => grant::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Emit(args) => emit::run(&args),
         Command::Call(args) => call::run(&args),
         Command::Reload(args) => reload::run(&args),

@@ -6,6 +6,8 @@
 //!   while the host stops
 //! - `GET /metrics`: OpenMetrics text
 //! - `GET /v1/status`: the node and its modules, as JSON
+//! - `GET /v1/events[?follow=false][&tail=<n>]`: the host events, as server-sent events, or as a
+//!   list with `follow=false`
 //! - `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]`: emits the body as a broadcast;
 //!   returns a receipt, or one entry for each worker
 //! - `POST /v1/modules/<module>/reload[?force=true]`: reads `fanfare.json` and the module's folder
@@ -26,6 +28,7 @@
 mod accept;
 mod answer;
 mod api;
+mod events;
 mod guard;
 mod metrics;
 mod permits;

@@ -7,6 +7,8 @@
 //! | request to the admin listener | response |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/events` | server-sent events with an [`EventRecord`] each |
+//! | the same with `follow=false` | a list of [`EventRecord`] |
 //! | `POST /v1/modules/<module>/broadcasts/<name>` | [`Receipt`] |
 //! | the same with `gather=true` | a list of [`GatherEntry`] |
 //! | `POST /v1/modules/<module>/call` | [`Reply`] |
@@ -26,3 +28,4 @@ pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 pub use status::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, State, Status, Usage};
 
 pub use crate::call::ProblemDocument as Problem;
+pub use crate::events::{EventRecord, HostEvent, Origin, OriginKind};

@@ -15,7 +15,8 @@ pub use http::{CorsConfig, HttpConfig};
 pub use limits::{Limits, LimitsPatch};
 pub use module::{ModuleConfig, SubdomainConfig};
 pub use sections::{
-    AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
+    AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
+    SwapConfig,
 };
 pub use settings::Config;
 pub use sources::{FILE_NAME, Flags, Sources};

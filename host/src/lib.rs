@@ -80,6 +80,7 @@ mod config;
 mod dispatch;
 mod document;
 mod engine;
+mod events;
 mod files;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
@@ -96,6 +97,7 @@ mod worker;
 
 pub use config::{Config, Flags, Sources};
 pub use document::{Fault, Faults, ValueOrigin};
+pub use events::{EventItem, EventReader};
 pub use host::{Host, RunningHost, StartError, Stopped};
 pub use net::BindError;
 pub use swap::SwapError;
@@ -113,6 +115,7 @@ pub mod errors {
 pub mod settings {
     pub use crate::config::{
         AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, HttpConfig, IsolateConfig, Limits,
-        LimitsConfig, LimitsPatch, ModuleConfig, Modules, NodeConfig, ShutdownConfig, SubdomainConfig, SwapConfig,
+        LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, ShutdownConfig, SubdomainConfig,
+        SwapConfig,
     };
 }

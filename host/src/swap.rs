@@ -9,6 +9,7 @@
 mod canary;
 mod disk;
 mod error;
+mod events;
 mod installed;
 mod load;
 mod lock;

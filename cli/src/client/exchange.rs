@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
+use http::response::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -28,33 +29,72 @@ pub enum ExchangeError {
 /// Sends a request and returns the whole response. Adds a `Host` header if the request has none.
 pub async fn exchange(
     authority: &Authority,
-    mut request: Request<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
     within: Duration,
 ) -> Result<Response<Bytes>, ExchangeError> {
-    if let (false, Ok(host)) = (request.headers().contains_key(HOST), HeaderValue::try_from(authority.as_str())) {
-        request.headers_mut().insert(HOST, host);
+    let (mut sender, connection) = connect(authority).await?;
+    let exchanging = async {
+        let (head, body) = sender.send_request(with_host(authority, request)).await?.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    };
+    match timeout(within, driven(connection, exchanging)).await {
+        Ok(response) => response.map_err(ExchangeError::Broken),
+        Err(_) => Err(ExchangeError::Slow(within)),
     }
+}
+
+/// Sends a request and passes the head of the response, and then each part of its body, to `read`
+/// until it returns `false` or the body ends. The head must arrive `within` this time, the parts
+/// may take as long as they want.
+pub async fn stream(
+    authority: &Authority,
+    request: Request<Full<Bytes>>,
+    within: Duration,
+    mut read: impl FnMut(&Parts, Bytes) -> bool,
+) -> Result<(), ExchangeError> {
+    let (mut sender, connection) = connect(authority).await?;
+    let streaming = async {
+        let sent = timeout(within, sender.send_request(with_host(authority, request))).await;
+        let response = sent.map_err(|_| ExchangeError::Slow(within))?.map_err(ExchangeError::Broken)?;
+        let (head, mut body) = response.into_parts();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(ExchangeError::Broken)?;
+            if let Ok(data) = frame.into_data()
+                && !read(&head, data)
+            {
+                break;
+            }
+        }
+        Ok(())
+    };
+    driven(connection, streaming).await
+}
+
+type Sender = hyper::client::conn::http1::SendRequest<Full<Bytes>>;
+type Connection = hyper::client::conn::http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
+async fn connect(authority: &Authority) -> Result<(Sender, Connection), ExchangeError> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
     let connected = timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let stream = TokioIo::new(connected.map_err(ExchangeError::Unreachable)?);
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(stream).await.map_err(ExchangeError::Broken)?;
-    let exchanging = async {
-        let (head, body) = sender.send_request(request).await?.into_parts();
-        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
-    };
-    let exchanged = timeout(within, async {
-        let mut exchanging = std::pin::pin!(exchanging);
-        tokio::select! {
-            biased;
-            response = &mut exchanging => response,
-            // The connection may end before the response is read from its buffer.
-            _ = connection => exchanging.await,
-        }
-    });
-    match exchanged.await {
-        Ok(response) => response.map_err(ExchangeError::Broken),
-        Err(_) => Err(ExchangeError::Slow(within)),
+    hyper::client::conn::http1::handshake(stream).await.map_err(ExchangeError::Broken)
+}
+
+fn with_host(authority: &Authority, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    if let (false, Ok(host)) = (request.headers().contains_key(HOST), HeaderValue::try_from(authority.as_str())) {
+        request.headers_mut().insert(HOST, host);
+    }
+    request
+}
+
+/// Runs an exchange and its connection.
+async fn driven<T>(connection: Connection, exchange: impl Future<Output = T>) -> T {
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        biased;
+        result = &mut exchange => result,
+        // The connection may end before the response is read from its buffer.
+        _ = connection => exchange.await,
     }
 }

@@ -1,16 +1,23 @@
 //! Builds the HTTP responses of the admin listener.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{Either, Full, StreamBody};
+use hyper::body::Frame;
 use serde::Serialize;
 
 use crate::call::Problem;
 
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Either<Full<Bytes>, StreamBody<Frames>>>;
+
+type Frames = BoxStream<'static, Result<Frame<Bytes>, Infallible>>;
 
 pub fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let mut answer = Response::new(Either::Left(Full::new(Bytes::from(body))));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
@@ -18,6 +25,15 @@ pub fn with_type(status: StatusCode, content_type: &'static str, body: String) -
 
 pub fn text(status: StatusCode, body: &str) -> Answer {
     with_type(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+/// Server-sent events. Each item of the stream is some whole events.
+pub fn event_stream(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
+    let frames: Frames = Box::pin(events.map(|events| Ok(Frame::data(events))));
+    let mut answer = Response::new(Either::Right(StreamBody::new(frames)));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 /// A document of [`api`](crate::api).

@@ -150,10 +150,10 @@ fn target(text: Option<&str>) -> Result<Callee, CallError> {
 }
 
 /// The decoded pairs of a query.
-struct Query(Vec<(String, String)>);
+pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    fn of(query: &str) -> Query {
+    pub(super) fn of(query: &str) -> Query {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decoded(name), decoded(value))
@@ -161,7 +161,7 @@ impl Query {
         Query(pairs.collect())
     }
 
-    fn get(&self, name: &str) -> Option<String> {
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 }
@@ -189,7 +189,7 @@ async fn body(admin: &AdminState, request: Request<Incoming>) -> Result<Payload,
     }
 }
 
-fn invalid(why: impl Into<String>) -> Answer {
+pub(super) fn invalid(why: impl Into<String>) -> Answer {
     problem(CallError::Invalid(why.into()).into())
 }
 

@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
 use super::status::status;
-use super::{api, guard, metrics};
+use super::{api, events, guard, metrics};
 use crate::call::Problem;
 
 pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
@@ -23,12 +23,13 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["readyz"] if get => readiness(admin),
         ["metrics"] if get => metrics::answer(admin, request.headers()),
         ["v1", "status"] if get => document(StatusCode::OK, &status(admin)),
+        ["v1", "events"] if get => events::answer(admin, request.headers(), &query),
         ["v1", "modules", module, "broadcasts", name] if post => api::emit(admin, module, name, request).await,
         ["v1", "modules", module, "call"] if post => api::call(admin, module, request).await,
         ["v1", "modules", module, "reload"] if post => api::reload(admin, module, &query).await,
         ["v1", "modules", module, "rollback"] if post => api::rollback(admin, module, &query).await,
         ["v1", "reload"] if post => api::reload_all(admin, &query).await,
-        ["livez" | "readyz" | "metrics"] | ["v1", "status"] => not_allowed("GET, HEAD"),
+        ["livez" | "readyz" | "metrics"] | ["v1", "status" | "events"] => not_allowed("GET, HEAD"),
         ["v1", "modules", _, "broadcasts", _]
         | ["v1", "modules", _, "call" | "reload" | "rollback"]
         | ["v1", "reload"] => not_allowed("POST"),

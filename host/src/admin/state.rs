@@ -25,6 +25,10 @@ pub struct AdminState {
     /// Counts the admin connections that lost their place to another one, because they had sent no
     /// request yet.
     pub(super) evicted: Counter,
+    /// The number of clients that follow the events.
+    pub(super) event_streams: Arc<AtomicUsize>,
+    /// Counts the clients that were to follow the events, when too many did so already.
+    pub(super) event_streams_refused: Counter,
     pub(super) lost_lines: LostLineCount,
     /// The limits and counters of the connections of both listeners.
     pub(super) sockets: Arc<Sockets>,
@@ -52,6 +56,8 @@ impl AdminState {
             stopping,
             refused: Counter::default(),
             evicted: Counter::default(),
+            event_streams: Arc::default(),
+            event_streams_refused: Counter::default(),
             lost_lines,
             sockets,
             http_connections,

@@ -23,6 +23,14 @@ impl fmt::Display for IsolateId {
 }
 
 impl IsolateId {
+    /// The index, if this is a worker.
+    pub fn worker(self) -> Option<u32> {
+        match self {
+            IsolateId::Worker(index) => Some(index),
+            IsolateId::Broker(_) | IsolateId::Master => None,
+        }
+    }
+
     /// Parses the text that `Display` writes.
     pub fn parse(text: &str) -> Option<IsolateId> {
         let numbered = |prefix: &str| text.strip_prefix(prefix).and_then(|index| index.parse().ok());

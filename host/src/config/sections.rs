@@ -231,6 +231,24 @@ impl Default for ShutdownConfig {
     }
 }
 
+/// The host as one object: the events that it raises. The keys and their defaults are those of
+/// SocketCluster's master.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct MasterConfig {
+    /// Whether the host raises the event `fail` when something fails, such as an instance that
+    /// crashes. Default true.
+    pub propagate_errors: bool,
+    /// Whether the host raises the event `warning`. Default true.
+    pub propagate_warnings: bool,
+}
+
+impl Default for MasterConfig {
+    fn default() -> MasterConfig {
+        MasterConfig { propagate_errors: true, propagate_warnings: true }
+    }
+}
+
 /// Calls that guests make.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

@@ -13,7 +13,8 @@ use super::formats::FilePath;
 use super::http::HttpConfig;
 use super::module::ModuleConfig;
 use super::sections::{
-    AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, NodeConfig, ShutdownConfig, SwapConfig,
+    AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
+    SwapConfig,
 };
 use super::sources::Sources;
 use super::unsupported;
@@ -152,6 +153,8 @@ sections! {
     swap: SwapConfig;
     /// How the host stops.
     shutdown: ShutdownConfig;
+    /// The host as one object: the events that it raises.
+    master: MasterConfig;
     /// Calls that guests make.
     calls: CallsConfig;
     /// The operator's ceiling for the limits of all modules.

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::StartError;
 use super::start::loader;
 use crate::config::{Config, LimitsPatch};
+use crate::events::EventLog;
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::ports::Ports;
 use crate::registry::{Exports, Loader, Manifest};
@@ -46,6 +47,7 @@ impl Inspector {
             node,
             ports: Ports::none(),
             restart: config.isolate.clone(),
+            events: Arc::new(EventLog::new(false, false)),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ids: Ids::default(),

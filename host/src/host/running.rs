@@ -12,6 +12,7 @@ use crate::admin::{self, AdminState};
 use crate::api::{Reloaded, Status};
 use crate::config::ShutdownConfig;
 use crate::dispatch::Dispatch;
+use crate::events::HostEvent;
 use crate::isolate::Services;
 use crate::registry::Roster;
 use crate::swap::{ReloadOptions, SwapError, Swapper};
@@ -135,6 +136,9 @@ impl RunningHost {
         tasks.stopping.closing.cancel();
         self.services.stop.cancel();
         self.log_lost_calls();
+        let (pid, code, signal, child_process) = (std::process::id(), None, None, None);
+        self.services.events.raise(HostEvent::WorkerClusterExit { pid, code, signal, child_process });
+        self.services.events.close();
         tasks.end_of_admin.cancel();
         tasks.listeners.close();
         let _ = tokio::time::timeout(LAST_RESPONSES, tasks.listeners.wait()).await;
@@ -161,6 +165,7 @@ impl Drop for RunningHost {
     fn drop(&mut self) {
         self.tasks.end();
         self.services.stop.cancel();
+        self.services.events.close();
         let mut threads: Vec<&mut Thread> = self.workers.iter_mut().map(|worker| &mut worker.thread).collect();
         threads.extend(&mut self.others);
         threads.iter().for_each(|thread| thread.cancel());

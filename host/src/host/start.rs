@@ -16,6 +16,7 @@ use crate::call::IsolateId;
 use crate::config::{Config, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, Compiler, Engine};
+use crate::events::{EventLog, HostEvent};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
 use crate::ports::{LateReloads, Ports};
@@ -65,7 +66,8 @@ impl Built {
         let (http_address, admin_address) = (address(&http)?, address(&admin)?);
         let (brokers, placement) = places.unzip();
         let (loader, linker) = loader(&config, compiler, placement.unwrap_or(Manifest::places))?;
-        let (workers, others) = threads(config.workers, brokers)?;
+        let events = Arc::new(EventLog::new(config.master.propagate_errors, config.master.propagate_warnings));
+        let (workers, others) = threads(config.workers, brokers, &events)?;
         let node = Arc::new(NodeFacts {
             id: config.node.id.clone(),
             server: config.node.server.clone(),
@@ -83,6 +85,7 @@ impl Built {
             node,
             ports: Ports { calls: dispatch.clone(), reloads: reloads.clone() },
             restart: config.isolate.clone(),
+            events,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ids,
@@ -126,14 +129,17 @@ impl Built {
             tasks.listeners.spawn(admin::serve(admin, self.operator.clone(), tasks.end_of_admin.clone()));
         }
         for isolate in self.dispatch.places().all() {
-            let watch = isolate::watch(isolate.clone(), self.config.isolate.blocked_after);
+            let events = self.services.events.clone();
+            let watch = isolate::watch(isolate.clone(), self.config.isolate.blocked_after, events);
             tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(watch));
         }
         if self.config.swap.watch {
             self.watcher = Some(Watcher::start(&self.swapper).await);
         }
         let modules_dir = |source| StartError::ModulesDir { path: self.config.modules_dir.clone(), source };
-        self.swapper.load_all().await.map_err(modules_dir)
+        self.swapper.load_all().await.map_err(modules_dir)?;
+        self.services.events.raise(HostEvent::WorkerClusterReady { pid: std::process::id(), child_process: None });
+        Ok(())
     }
 
     /// Accepts HTTP connections, and starts to react to changed folders.
@@ -152,6 +158,8 @@ impl Built {
             }
         });
         self.roster.set_ready();
+        let NodeFacts { workers, brokers, .. } = *self.services.node;
+        self.services.events.raise(HostEvent::HostReady { pid: std::process::id(), workers, brokers });
         if let Some(watcher) = self.watcher {
             tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(watcher.run()));
         }
@@ -172,12 +180,20 @@ impl Built {
     }
 }
 
-/// Starts the workers. If `brokers` is set, also starts that number of brokers, and the master.
-fn threads(workers: usize, brokers: Option<u32>) -> Result<(Vec<Worker>, Vec<Thread>), StartError> {
-    let workers = (0..u32::try_from(workers).unwrap_or(u32::MAX)).map(Worker::start);
-    let workers: Vec<Worker> = workers.collect::<Result<_, _>>().map_err(StartError::Worker)?;
+/// Starts the workers. If `brokers` is set, first starts that number of brokers, and the master.
+fn threads(workers: usize, brokers: Option<u32>, events: &EventLog) -> Result<(Vec<Worker>, Vec<Thread>), StartError> {
+    let started = |isolate: IsolateId| {
+        if let Some(event) = HostEvent::isolate_start(isolate, false) {
+            events.raise(event);
+        }
+    };
     let others = (0..brokers.unwrap_or(0)).map(IsolateId::Broker).chain(brokers.map(|_| IsolateId::Master));
     let others: Vec<Thread> = others.map(Thread::start).collect::<Result<_, _>>().map_err(StartError::Worker)?;
+    others.iter().for_each(|thread| started(thread.isolate.id));
+    events.raise(HostEvent::WorkerClusterStart { pid: std::process::id(), child_process: None });
+    let workers = (0..u32::try_from(workers).unwrap_or(u32::MAX)).map(Worker::start);
+    let workers: Vec<Worker> = workers.collect::<Result<_, _>>().map_err(StartError::Worker)?;
+    workers.iter().for_each(|worker| started(worker.thread.isolate.id));
     Ok((workers, others))
 }
 

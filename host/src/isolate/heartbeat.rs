@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Isolate;
+use crate::events::{EventLog, HostEvent, Origin};
 
 /// Whether the thread of an isolate still runs tasks.
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ impl Heartbeat {
 
 /// Reports when the thread of the isolate is blocked, and when it continues. Runs on another thread
 /// and returns when the runtime of the isolate ends.
-pub async fn watch(isolate: Arc<Isolate>, after: Duration) {
+pub async fn watch(isolate: Arc<Isolate>, after: Duration, events: Arc<EventLog>) {
     let id = isolate.id;
     loop {
         let asked = Instant::now();
@@ -35,6 +36,8 @@ pub async fn watch(isolate: Arc<Isolate>, after: Duration) {
                     isolate = %id,
                     "host code has blocked the thread for {after:?} (isolate.blockedAfter): its connections and modules wait"
                 );
+                let message = format!("host code has blocked the thread for {after:?} (isolate.blockedAfter)");
+                events.raise(HostEvent::Warning { origin: Origin::isolate(id), message });
                 let answered = beat.await;
                 isolate.heartbeat.blocked.store(false, Ordering::Relaxed);
                 tracing::warn!(isolate = %id, "the thread continues after {:?}", asked.elapsed());

@@ -44,6 +44,7 @@ use super::turn::TurnLimiter;
 use super::when_woken::when_woken;
 use crate::call::{Call, CallError, CallResult, Failure, Outcome, StartupReason, panic_text};
 use crate::engine::AddressSpaceError;
+use crate::events::{HostEvent, Origin};
 use crate::registry::{Generation, Isolation};
 
 /// The supervisor's handle to a running instance. When the handle is dropped, the instance drains:
@@ -146,6 +147,8 @@ impl InstanceTask {
         });
         if let End::Crashed(crash) = &end {
             self.log_crash("the instance crashed", &handlers, crash);
+            let origin = Origin::module(self.slot.isolate, &generation.module);
+            self.services.events.raise(HostEvent::Fail { origin, message: crash.reason() });
         }
         end
     }

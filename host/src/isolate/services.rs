@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::call::Call;
 use crate::config::IsolateConfig;
 use crate::engine::Engine;
+use crate::events::EventLog;
 use crate::ports::Ports;
 use crate::registry::PlaceKinds;
 
@@ -19,6 +20,8 @@ pub struct Services {
     /// The interfaces through which imports reach the parts above.
     pub ports: Ports,
     pub restart: IsolateConfig,
+    /// Receives the events that the isolates and swaps cause.
+    pub events: Arc<EventLog>,
     /// Cancelled when the host stops. No instance restarts after that.
     pub stop: CancellationToken,
     /// The tasks of all isolates.

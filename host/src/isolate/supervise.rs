@@ -15,6 +15,7 @@ use super::services::Services;
 use super::slot::{Slot, SlotState};
 use crate::call::{CallError, StartupReason};
 use crate::config::IsolateConfig;
+use crate::events::HostEvent;
 use crate::ports::BoxFuture;
 
 /// Keeps one instance running for a slot.
@@ -76,7 +77,7 @@ impl Supervisor {
                 Some(running) => match self.watch(running).await {
                     Event::Stop => return,
                     Event::Unfit => {
-                        self.slot.stats.restarts.inc();
+                        self.count_restart(running.control.why_unfit());
                         instance = Some(self.spawn(StartupReason::Restart));
                         continue;
                     }
@@ -141,7 +142,7 @@ impl Supervisor {
                             return Event::Unfit;
                         }
                     }
-                    self.slot.stats.restarts.inc();
+                    self.count_restart(instance.control.why_unfit());
                 }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
@@ -172,12 +173,22 @@ impl Supervisor {
         let delay = self.restarts.next(Instant::now());
         match delay {
             Some(_) => {
-                self.slot.stats.restarts.inc();
+                self.count_restart(&why);
                 self.slot.set(SlotState::Restarting { why });
             }
-            None => fail(&self.slot, why, self.era, &self.services.restart),
+            None => fail(&self.slot, why, self.era, &self.services),
         }
         delay
+    }
+
+    /// Counts a restart and raises the event.
+    fn count_restart(&self, why: &str) {
+        self.slot.stats.restarts.inc();
+        self.services.events.raise(HostEvent::InstanceRestarted {
+            module: self.slot.module.as_ref().into(),
+            isolate: self.slot.isolate.to_string(),
+            reason: first_line(why),
+        });
     }
 
     /// Waits until there is a next instance: the supervisor starts one after `delay`, or a swap
@@ -207,17 +218,25 @@ impl Supervisor {
 
 /// Marks the module as failed in this isolate: calls that wait end with an error, and the mailbox
 /// accepts no more.
-fn fail(slot: &Slot, why: String, era: u64, policy: &IsolateConfig) {
+fn fail(slot: &Slot, why: String, era: u64, services: &Services) {
+    let policy = &services.restart;
     tracing::error!(
         module = %slot.module, isolate = %slot.isolate,
         "failed: more than {} restarts (isolate.maxRestarts) within {:?} (isolate.restartWindow); last reason: {}",
-        policy.max_restarts, policy.restart_window, why.lines().next().unwrap_or_default()
+        policy.max_restarts, policy.restart_window, first_line(&why)
     );
+    let reason = first_line(&why);
     // In this order, so that a caller who finds the mailbox closed also finds the reason.
     slot.set(SlotState::Failed { why });
     if let Some(error) = slot.failed() {
         slot.close(era, &error);
     }
+    let (module, isolate) = (slot.module.as_ref().into(), slot.isolate.to_string());
+    services.events.raise(HostEvent::ModuleFailed { module, isolate, reason });
+}
+
+fn first_line(why: &str) -> String {
+    why.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The restart policy: the first restart is immediate, later ones back off, and after

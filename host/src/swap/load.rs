@@ -51,6 +51,7 @@ impl Swapper {
             match self.load_at_start(name, &reporter).await {
                 Ok(LoadedModule { program, candidate, note }) => {
                     self.roster.set_note(name, note);
+                    let generation = program.generation.clone();
                     let slots = self.install(&mut guard, Arc::new(program));
                     let swapper = self.clone();
                     starting.push(tokio::spawn(async move {
@@ -60,6 +61,7 @@ impl Swapper {
                         {
                             swapper.retain(&candidate).await;
                         }
+                        swapper.raise_loaded(&generation);
                         drop(guard);
                     }));
                 }
@@ -70,6 +72,7 @@ impl Swapper {
                 }
                 Err(error) => {
                     tracing::error!(module = %name, fault = error.fault().as_str(), "module rejected: {error}");
+                    self.raise_rejected(name, None, &error.to_string());
                     self.roster.set(name, ModuleState::Refused(error.to_string()));
                 }
             }
@@ -114,6 +117,7 @@ impl Swapper {
                         %module, %generation,
                         "cannot load the module's folder, the last good generation serves instead: {why}"
                     );
+                    self.raise_rejected(module, Some(&program.generation), &why);
                     let why = why.lines().next().unwrap_or_default().to_owned();
                     return Ok(LoadedModule { program, candidate: None, note: Some(Note::LastGood { why }) });
                 }

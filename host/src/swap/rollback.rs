@@ -63,6 +63,9 @@ impl Swapper {
             self.note_pin(module, pinned.as_deref());
         }
         self.unlock(guard);
+        if let RunOutcome::Done(Reloaded { from: Some(from), generation: Some(to), .. }) = &outcome {
+            self.raise_rolled_back(module, from, to, "the operator asked for the rollback");
+        }
         match outcome {
             RunOutcome::Done(reloaded) => Ok(Reloaded { durable, ..reloaded }),
             RunOutcome::CanaryStarted(result) => result.await,

@@ -17,6 +17,7 @@ use super::run::Run;
 use super::scope::SwapScope;
 use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
+use crate::events::HostEvent;
 use crate::isolate::Program;
 use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout};
 
@@ -42,6 +43,7 @@ impl Run<'_> {
         let note = Note::Canary { generation: generation.clone(), places: workers.clone(), lasts };
         self.swapper.roster.set_note(self.module, Some(note));
         let scope = SwapScope::within(slots.clone());
+        self.swapper.raise_swap_started(&from, &program.generation);
         let (running, drain) = self.swapper.switch(&program, &from, scope, true, &self.preempt).await?;
         installed.draining.push(drain);
         let (report, reported) = oneshot::channel();
@@ -52,6 +54,12 @@ impl Run<'_> {
         let canary = Canary { number, program, candidate, slots, rollout, started, running, report, result };
         let module = self.module.to_owned();
         tracing::info!(%module, %generation, workers, "canary started for {lasts:?}");
+        self.swapper.raise(HostEvent::CanaryStarted {
+            module: module.clone(),
+            from: from.short_digest().to_owned(),
+            to: generation,
+            workers: canary.slots.iter().filter_map(|slot| slot.isolate.worker()).collect(),
+        });
         installed.canary = Some(canary);
         let (swapper, stop) = (self.swapper.clone(), self.swapper.services.stop.clone());
         let watch = async move { swapper.watch_canary(&module, number).await };
@@ -117,6 +125,8 @@ impl Swapper {
                 self.retain(&canary.candidate).await;
                 let (short, from) = (generation.short_digest(), from.short_digest());
                 tracing::info!(%module, generation = %short, %from, "canary promoted, every worker runs it");
+                self.raise_canary_ended(module, short, true);
+                self.raise_swap_committed(module, from, short);
                 let swapped = Run::outcome(module, ReloadOutcome::Swapped, &generation.digest);
                 let running = running + canary.running;
                 let swapped = Reloaded { from: Some(from.to_owned()), running, ..swapped };
@@ -166,6 +176,8 @@ impl Swapper {
                 tracing::error!(%module, %generation, "could not roll back, {workers} still run the canary: {why}");
             }
         }
+        self.raise_canary_ended(module, generation, false);
+        self.raise_rolled_back(module, generation, previous.generation.short_digest(), &why.to_string());
         let note = Note::RolledBack { generation: generation.to_owned(), why: why.to_string() };
         self.roster.set_note(module, Some(note));
         // No caller may be waiting for the result.

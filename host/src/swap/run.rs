@@ -19,6 +19,7 @@ use super::scope::SwapScope;
 use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
 use crate::call::IsolateId;
+use crate::events::HostEvent;
 use crate::files::run_blocking;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, Note, short};
@@ -128,6 +129,11 @@ impl Run<'_> {
     fn reject(&self, current: &Option<InstalledModule>, error: SwapError) -> SwapError {
         let (why, fault) = (error.to_string(), error.fault().as_str());
         let roster = &self.swapper.roster;
+        self.swapper.raise_rejected(
+            self.module,
+            current.as_ref().map(|installed| &*installed.program.generation),
+            &why,
+        );
         match current {
             Some(installed) => {
                 let generation = installed.program.generation.short_digest();
@@ -156,6 +162,7 @@ impl Run<'_> {
     ) -> Result<Reloaded, SwapError> {
         let started = Instant::now();
         let from = installed.program.generation.clone();
+        self.swapper.raise_swap_started(&from, &program.generation);
         let scope = || self.swapper.scope(&program.generation);
         let mut switched = self.swapper.switch(&program, &from, scope(), true, &self.preempt).await;
         if let Err(why) = &switched
@@ -174,6 +181,7 @@ impl Run<'_> {
         }
         let (generation, from) = (program.generation.short_digest(), from.short_digest());
         tracing::info!(module = %self.module, %generation, %from, took = ?started.elapsed(), running, "swapped");
+        self.swapper.raise_swap_committed(self.module, from, generation);
         let swapped = Run::outcome(self.module, ReloadOutcome::Swapped, &candidate.digest);
         Ok(Reloaded { from: Some(from.to_owned()), running, ..swapped })
     }
@@ -189,6 +197,7 @@ impl Run<'_> {
         }
         let started = Run::outcome(self.module, ReloadOutcome::Started, &candidate.digest);
         tracing::info!(module = %self.module, generation = started.generation, "started");
+        self.swapper.raise_loaded(&program.generation);
         Ok(started)
     }
 
@@ -206,7 +215,7 @@ impl Run<'_> {
         if let Some(installed) = current.as_mut() {
             self.swapper.end_canary(self.module, installed).await;
         }
-        *current = None;
+        let removed = current.take();
         self.swapper.roster.remove(self.module);
         for isolate in self.swapper.dispatch.places().all() {
             isolate.remove(self.module);
@@ -215,6 +224,10 @@ impl Run<'_> {
             return Err(SwapError::NotFound(self.module.to_owned()));
         }
         tracing::info!(module = %self.module, "module removed, because its folder was removed");
+        if let Some(installed) = removed {
+            let generation = installed.program.generation.short_digest().to_owned();
+            self.swapper.raise(HostEvent::ModuleRemoved { module: self.module.to_owned(), generation });
+        }
         Ok(Reloaded { generation: None, ..Run::outcome(self.module, ReloadOutcome::Removed, "") })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -19,6 +20,9 @@ pub(super) struct Node {
     connections: usize,
     admin_refused: u64,
     admin_evicted: u64,
+    events: u64,
+    event_streams: usize,
+    event_streams_refused: u64,
     lost_lines: usize,
 }
 
@@ -30,6 +34,9 @@ impl Node {
             connections: admin.open_http_connections(),
             admin_refused: admin.refused.get(),
             admin_evicted: admin.evicted.get(),
+            events: admin.swapper.services.events.count(),
+            event_streams: admin.event_streams.load(Relaxed),
+            event_streams_refused: admin.event_streams_refused.get(),
             lost_lines: (admin.lost_lines)(),
         }
     }
@@ -55,6 +62,14 @@ impl Node {
         writer.counter("fanfare_admin_connections_refused", help, self.admin_refused)?;
         let help = "Connections without a request that the admin listener closed to make room for others";
         writer.counter("fanfare_admin_connections_evicted", help, self.admin_evicted)
+    }
+
+    fn events(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        writer.counter("fanfare_host_events", "Host events raised", self.events)?;
+        let help = "Clients of the admin listener that follow the host events";
+        writer.gauge("fanfare_event_streams", help, self.event_streams as u64)?;
+        let help = "Requests to follow the host events that were rejected, because too many clients follow them";
+        writer.counter("fanfare_event_streams_refused", help, self.event_streams_refused)
     }
 
     fn space(&self, writer: &mut Writer<'_>) -> fmt::Result {
@@ -90,6 +105,7 @@ impl Collector for Node {
         let mut writer = Writer(encoder);
         self.sockets(&mut writer)?;
         self.space(&mut writer)?;
+        self.events(&mut writer)?;
         writer.counter(
             "fanfare_log_lines_lost",
             "Log lines lost because the log's queue was full",

@@ -1,0 +1,121 @@
+//! Follows a stream of server-sent events.
+
+use std::mem;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::exchange::{ExchangeError, stream};
+use super::{ANSWER_TIMEOUT, AdminResponse, ClientError, Endpoint, checked};
+
+/// The most bytes of a line. The host sends shorter ones.
+const MAX_LINE: usize = 1 << 20;
+
+/// A server-sent event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerEvent {
+    /// The value of the field `event`.
+    pub name: String,
+    /// The value of the field `data`.
+    pub data: String,
+}
+
+/// Passes each event of a stream to `read` until it returns `false` or the host ends the stream.
+pub async fn follow(
+    endpoint: &Endpoint,
+    path: &str,
+    mut read: impl FnMut(ServerEvent) -> bool,
+) -> Result<(), ClientError> {
+    let mut request = Request::new(Full::<Bytes>::default());
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    let (mut parser, mut problem) = (Parser::default(), None);
+    let streamed = stream(&endpoint.authority, request, ANSWER_TIMEOUT, |head, part| {
+        if head.status.is_success() {
+            return parser.parse(&part).into_iter().all(&mut read) && parser.line.len() <= MAX_LINE;
+        }
+        let body: &mut Response<Vec<u8>> = problem.get_or_insert_with(|| Response::new(Vec::new()));
+        *body.status_mut() = head.status;
+        body.body_mut().extend_from_slice(&part);
+        body.body().len() <= MAX_LINE
+    });
+    let endpoint = endpoint.clone();
+    match streamed.await {
+        Ok(()) => match problem {
+            None => Ok(()),
+            Some(problem) => {
+                let (status, body) = (problem.status(), problem.into_body().into());
+                checked(AdminResponse { endpoint: endpoint.clone(), status, body })?;
+                Err(ClientError::Strange { endpoint, status: StatusCode::OK })
+            }
+        },
+        Err(ExchangeError::Unreachable(error)) => Err(ClientError::Unreachable { endpoint, error }),
+        Err(ExchangeError::Broken(error)) => Err(ClientError::Broken { endpoint, error }),
+        Err(ExchangeError::Slow(within)) => Err(ClientError::Slow { endpoint, within }),
+    }
+}
+
+/// Parses the fields `event` and `data` of server-sent events, as the HTML standard defines them
+/// (section 9.2.6). Ignores comments and other fields.
+#[derive(Debug, Default)]
+struct Parser {
+    /// The beginning of the next line.
+    line: Vec<u8>,
+    event: ServerEvent,
+}
+
+impl Parser {
+    /// Returns the events that end in this part of the stream.
+    fn parse(&mut self, part: &[u8]) -> Vec<ServerEvent> {
+        let mut events = Vec::new();
+        for &byte in part {
+            if byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            let line = mem::take(&mut self.line);
+            let line = String::from_utf8_lossy(&line);
+            let line = line.strip_suffix('\r').unwrap_or(&line);
+            if line.is_empty() {
+                let event = mem::take(&mut self.event);
+                if !event.data.is_empty() {
+                    events.push(event);
+                }
+                continue;
+            }
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "event" => value.clone_into(&mut self.event.name),
+                "data" => {
+                    if !self.event.data.is_empty() {
+                        self.event.data.push('\n');
+                    }
+                    self.event.data.push_str(value);
+                }
+                _ => {}
+            }
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &str, data: &str) -> ServerEvent {
+        ServerEvent { name: name.to_owned(), data: data.to_owned() }
+    }
+
+    #[test]
+    fn events_are_read_from_any_parts_of_the_stream() {
+        let text = "retry: 1000\n\nid: 1-1\nevent: info\ndata: {\"a\":1}\n\n:\n\ndata:x\r\ndata: y\r\n\r\nevent: no";
+        let expected = [event("info", "{\"a\":1}"), event("", "x\ny")];
+        for size in 1..text.len() {
+            let mut parser = Parser::default();
+            let events: Vec<_> = text.as_bytes().chunks(size).flat_map(|part| parser.parse(part)).collect();
+            assert_eq!(events, expected, "parts of {size} bytes");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `fanfare events`: prints the host events, and follows them.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use http::Method;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::client::{self, AdminArgs, ClientError, Output, ServerEvent, printable};
+use fanfare::api::EventRecord;
+
+/// Flags of `fanfare events`.
+#[derive(Debug, clap::Args)]
+pub struct EventsArgs {
+    /// Keep printing events as they happen, until the host stops.
+    #[arg(long, short, env = "FANFARE_FOLLOW", value_parser = FalseyValueParser::new())]
+    pub follow: bool,
+    /// Begin with this number of the newest events, 0 to 1024 [default: all that the host keeps].
+    #[arg(long, value_name = "COUNT", env = "FANFARE_TAIL")]
+    pub tail: Option<u32>,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+pub fn run(args: &EventsArgs) -> ExitCode {
+    client::run(args.output(), args.admin.json)
+}
+
+impl EventsArgs {
+    async fn output(&self) -> Result<Output, ClientError> {
+        let tail = self.tail.map(|tail| format!("&tail={tail}")).unwrap_or_default();
+        let path = format!("/v1/events?follow={}{tail}", self.follow);
+        if self.follow {
+            return self.follow(&path).await;
+        }
+        let response = client::send(&self.admin.admin, Method::GET, &path, None).await?;
+        let records: Vec<EventRecord> = response.parse()?;
+        let text = match self.admin.json {
+            true => response.text(),
+            false => records.iter().map(line).collect(),
+        };
+        Ok(Output::of(text))
+    }
+
+    /// Prints each event as it arrives: as a line, or with `--json` as a JSON object on a line.
+    async fn follow(&self, path: &str) -> Result<Output, ClientError> {
+        client::follow(&self.admin.admin, path, |event| {
+            let text = match (self.admin.json, serde_json::from_str(&event.data)) {
+                (true, _) => event.data + "\n",
+                (false, Ok(record)) => line(&record),
+                (false, Err(_)) => other_line(&event),
+            };
+            let mut out = io::stdout().lock();
+            // Fails when the reader has closed the pipe, which ends the command.
+            out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+        })
+        .await?;
+        Ok(Output::default())
+    }
+}
+
+/// Number, time, name, and the other keys of an event.
+fn line(record: &EventRecord) -> String {
+    let EventRecord { number, time, event } = record;
+    let fields = match serde_json::to_value(event) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let fields = fields.iter().filter(|(key, value)| *key != "type" && !value.is_null());
+    let fields: Vec<String> = fields.map(|(key, value)| format!("{key}={}", shown(value))).collect();
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(*time) * 1_000_000).ok();
+    let time = time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default();
+    format!("{number:>5}  {time}  {:<18}  {}\n", event.name(), fields.join(" "))
+}
+
+/// An event that this version of the program does not know, or `missed`.
+fn other_line(event: &ServerEvent) -> String {
+    format!("       {}  {}\n", printable(&event.name), printable(&event.data))
+}
+
+/// Text without quotes if it is one word, any other value as JSON.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => printable(text),
+        value => printable(&value.to_string()),
+    }
+}

@@ -1,0 +1,225 @@
+//! The log of host events, and its readers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::event::{EventRecord, HostEvent};
+
+/// The number of events that the log keeps.
+pub const KEPT: usize = 1_024;
+
+/// The last 1,024 events of a host.
+#[derive(Debug)]
+pub struct EventLog {
+    /// When the log was created, in milliseconds since 1970-01-01 UTC. It tells the numbers of this
+    /// host from those of an earlier process.
+    pub epoch: u64,
+    kept: Mutex<VecDeque<Arc<EventRecord>>>,
+    /// The number of the last event, which wakes the readers.
+    last: watch::Sender<Last>,
+    errors: bool,
+    warnings: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    number: u64,
+    /// Whether no event follows, because the host has stopped.
+    closed: bool,
+}
+
+/// An event, or the number of events that a reader has missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventItem {
+    /// The next event.
+    Event(Arc<EventRecord>),
+    /// The log no longer keeps the next events of this reader: it was too slow, or it asked for
+    /// events that are too old. The value is their number.
+    Missed(u64),
+}
+
+/// Reads events in their order. Dropping the reader has no effect on others.
+#[derive(Debug)]
+pub struct EventReader {
+    log: Arc<EventLog>,
+    /// The number of the next event.
+    next: u64,
+    last: watch::Receiver<Last>,
+}
+
+impl EventLog {
+    /// Creates an empty log. It ignores `fail` unless `errors` is set, and `warning` unless
+    /// `warnings` is set.
+    pub fn new(errors: bool, warnings: bool) -> EventLog {
+        EventLog { epoch: now(), kept: Mutex::default(), last: watch::Sender::default(), errors, warnings }
+    }
+
+    /// Adds an event and wakes the readers. No effect after [`EventLog::close`].
+    pub fn raise(&self, event: HostEvent) {
+        let ignored = match &event {
+            HostEvent::Fail { .. } => !self.errors,
+            HostEvent::Warning { .. } => !self.warnings,
+            _ => false,
+        };
+        if ignored {
+            return;
+        }
+        let event = event.bounded();
+        let mut kept = self.kept.lock();
+        let Last { number, closed } = *self.last.borrow();
+        if closed {
+            return;
+        }
+        let (number, time) = (number + 1, now());
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Arc::new(EventRecord { number, time, event }));
+        // Under the lock, so that readers see the numbers in order.
+        self.last.send_replace(Last { number, closed });
+    }
+
+    /// Ends the log: readers end after the events so far.
+    pub fn close(&self) {
+        self.last.send_modify(|last| last.closed = true);
+    }
+
+    /// The number of events so far.
+    pub fn count(&self) -> u64 {
+        self.last.borrow().number
+    }
+
+    /// Reads the events after the one with this number. The reader waits if there are none yet.
+    pub fn read_after(self: &Arc<Self>, number: u64) -> EventReader {
+        EventReader { log: self.clone(), next: number.saturating_add(1), last: self.last.subscribe() }
+    }
+
+    /// Reads the newest kept events, at most this number, and then those from now on.
+    pub fn read_newest(self: &Arc<Self>, count: usize) -> EventReader {
+        let kept = self.kept.lock();
+        let skipped = kept.len().saturating_sub(count);
+        let next = kept.get(skipped).map_or_else(|| self.count() + 1, |record| record.number);
+        EventReader { log: self.clone(), next, last: self.last.subscribe() }
+    }
+
+    /// Reads the events from now on.
+    pub fn read_new(self: &Arc<Self>) -> EventReader {
+        self.read_newest(0)
+    }
+}
+
+impl EventReader {
+    /// Waits for the next event. `None` when the host has stopped and no event is left.
+    pub async fn next(&mut self) -> Option<EventItem> {
+        loop {
+            if let Some(item) = self.try_next() {
+                return Some(item);
+            }
+            let next = self.next;
+            let last = self.last.wait_for(|last| last.number >= next || last.closed).await;
+            // The only error is a missing sender, and the log owns it.
+            if last.map_or(true, |last| last.number < next) {
+                return None;
+            }
+        }
+    }
+
+    /// Returns the next event if it has been raised.
+    pub fn try_next(&mut self) -> Option<EventItem> {
+        let kept = self.log.kept.lock();
+        let first = kept.front()?.number;
+        if self.next < first {
+            let missed = first - self.next;
+            self.next = first;
+            return Some(EventItem::Missed(missed));
+        }
+        let index = usize::try_from(self.next - first).ok()?;
+        let record = kept.get(index)?.clone();
+        self.next += 1;
+        Some(EventItem::Event(record))
+    }
+}
+
+/// The time in milliseconds since 1970-01-01 UTC.
+fn now() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Origin;
+
+    fn info(message: usize) -> HostEvent {
+        HostEvent::Info { message: message.to_string() }
+    }
+
+    fn numbers(reader: &mut EventReader) -> Vec<u64> {
+        std::iter::from_fn(|| match reader.try_next()? {
+            EventItem::Event(record) => Some(record.number),
+            EventItem::Missed(count) => panic!("missed {count}"),
+        })
+        .collect()
+    }
+
+    #[tokio::test]
+    async fn every_reader_gets_every_event_in_order_and_the_end() {
+        let log = Arc::new(EventLog::new(true, true));
+        log.raise(info(1));
+        let (mut all, mut new) = (log.read_after(0), log.read_new());
+        let waiting = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while let Some(EventItem::Event(record)) = new.next().await {
+                seen.push(record.number);
+            }
+            seen
+        });
+        log.raise(info(2));
+        log.raise(info(3));
+        assert_eq!(numbers(&mut all), [1, 2, 3]);
+        log.close();
+        log.raise(info(4));
+        assert_eq!(waiting.await.unwrap(), [2, 3]);
+        assert_eq!(all.next().await, None);
+    }
+
+    #[test]
+    fn a_slow_reader_is_told_how_many_events_it_has_missed() {
+        let log = Arc::new(EventLog::new(true, true));
+        let mut reader = log.read_new();
+        (0..KEPT).for_each(|index| log.raise(info(index)));
+        assert_eq!(numbers(&mut log.read_after(0)).len(), KEPT, "all of them are kept");
+        log.raise(info(KEPT));
+        assert_eq!(reader.try_next(), Some(EventItem::Missed(1)));
+        assert_eq!(numbers(&mut reader), (2..=KEPT as u64 + 1).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_reader_starts_after_a_number_or_with_the_newest_events() {
+        let log = Arc::new(EventLog::new(true, true));
+        assert_eq!(log.read_newest(5).try_next(), None);
+        (0..3).for_each(|index| log.raise(info(index)));
+        let newest = |count| numbers(&mut log.read_newest(count));
+        assert_eq!((newest(0), newest(2), newest(9)), (vec![], vec![2, 3], vec![1, 2, 3]));
+        let after = |number| numbers(&mut log.read_after(number));
+        assert_eq!((after(0), after(2), after(3), after(u64::MAX)), (vec![1, 2, 3], vec![3], vec![], vec![]));
+    }
+
+    #[test]
+    fn errors_and_warnings_can_be_switched_off() {
+        let (origin, message) = (Origin::master(), "why".to_owned());
+        let fail = HostEvent::Fail { origin: origin.clone(), message: message.clone() };
+        let warning = HostEvent::Warning { origin, message };
+        for (errors, warnings, count) in [(true, true, 2), (true, false, 1), (false, true, 1), (false, false, 0)] {
+            let log = EventLog::new(errors, warnings);
+            log.raise(fail.clone());
+            log.raise(warning.clone());
+            assert_eq!(log.count(), count, "{errors} {warnings}");
+        }
+    }
+}
