@@ -9,6 +9,7 @@ mod architecture;
 mod attacks;
 mod broadcasts;
 mod cli;
+mod events;
 mod examples;
 mod failures;
 mod frozen;

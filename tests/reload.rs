@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Started, TestHost, eventually, json_of};
 
-mod canary;
+pub mod canary;
 mod config;
 mod disk;
 mod guests;
@@ -29,7 +29,7 @@ fn with_route(path: &str) -> Value {
 
 impl Started {
     /// A module's folder.
-    fn folder(&self, module: &str) -> PathBuf {
+    pub fn folder(&self, module: &str) -> PathBuf {
         self.dir.path().join("modules").join(module)
     }
 
@@ -40,7 +40,7 @@ impl Started {
     }
 
     /// Replaces the manifest by rename.
-    fn put_manifest(&self, module: &str, manifest: &Value) {
+    pub fn put_manifest(&self, module: &str, manifest: &Value) {
         self.rename_in(&self.folder(module).join("module.json"), manifest.to_string());
     }
 
@@ -55,12 +55,12 @@ impl Started {
     }
 
     /// A request of the operator.
-    async fn operate(&self, what: &str) -> Value {
+    pub async fn operate(&self, what: &str) -> Value {
         self.admin("POST", &format!("/v1/{what}"), "").await.json()
     }
 
     /// The generations of a module in its workers.
-    async fn generations(&self, module: &str) -> Vec<Value> {
+    pub async fn generations(&self, module: &str) -> Vec<Value> {
         let listed = self.module(module).await;
         listed["isolates"].as_array().unwrap().iter().map(|isolate| isolate["generation"].clone()).collect()
     }
