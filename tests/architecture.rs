@@ -28,7 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("isolate", &["bindings", "call", "config", "engine", "events", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("triggers", &["call", "config", "net", "registry"]),
-    ("worker", &["call", "config", "dispatch", "isolate", "net", "registry", "triggers"]),
+    ("worker", &["call", "config", "dispatch", "events", "isolate", "net", "registry", "triggers"]),
     ("swap", &["api", "call", "config", "dispatch", "document", "events", "files", "isolate", "ports", "registry"]),
     ("admin", &["api", "call", "config", "dispatch", "events", "isolate", "net", "registry", "swap"]),
     (

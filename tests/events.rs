@@ -20,7 +20,7 @@ impl Started {
     }
 
     /// The kept events of this type, without number and time.
-    async fn events_of(&self, kind: &str) -> Vec<Value> {
+    pub async fn events_of(&self, kind: &str) -> Vec<Value> {
         let of_kind = |mut event: Value| {
             let fields = event.as_object_mut().unwrap();
             fields.remove("number");

@@ -12,6 +12,7 @@ pub use thread::Thread;
 
 use crate::call::{CallError, CallResult, HttpRequest, IsolateId};
 use crate::dispatch::Dispatch;
+use crate::events::{EventLog, HostEvent, Origin};
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
 use crate::registry::{MatchedRoute, RouteLookup};
@@ -37,9 +38,16 @@ impl Worker {
     }
 
     /// Serves the connections from the acceptor until `stopping` ends them.
-    pub fn serve(&mut self, dispatch: &Arc<Dispatch>, settings: &Arc<Settings>, stopping: &Stopping) {
+    pub fn serve(
+        &mut self,
+        dispatch: &Arc<Dispatch>,
+        settings: &Arc<Settings>,
+        stopping: &Stopping,
+        events: &Arc<EventLog>,
+    ) {
         let Some(mut accepted) = self.accepted.take() else { return };
-        let modules = WorkerModules { dispatch: dispatch.clone(), isolate: self.thread.isolate.clone() };
+        let (dispatch, isolate, events) = (dispatch.clone(), self.thread.isolate.clone(), events.clone());
+        let modules = WorkerModules { dispatch, isolate, events };
         let (settings, stopping) = (settings.clone(), stopping.clone());
         self.thread.isolate.runtime().spawn(async move {
             while let Some(AcceptedConnection { listener, socket, peer, guard }) = accepted.recv().await {
@@ -68,6 +76,7 @@ impl Worker {
 struct WorkerModules {
     dispatch: Arc<Dispatch>,
     isolate: Arc<Isolate>,
+    events: Arc<EventLog>,
 }
 
 impl Backend for WorkerModules {
@@ -87,6 +96,11 @@ impl Backend for WorkerModules {
 
     async fn call(&self, module: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
         self.dispatch.serve(module, matched, request).await
+    }
+
+    fn panicked(&self, panic: &str) {
+        let message = format!("the host panicked while it answered a request: {panic}");
+        self.events.raise(HostEvent::Fail { origin: Origin::isolate(self.isolate.id), message });
     }
 
     fn index(&self) -> Vec<IndexModule> {

@@ -34,6 +34,9 @@ async fn a_panic_of_the_host_ends_one_instance_and_is_logged() {
     assert_names(&panicked.json()["detail"], &["panicked", "`ok`", "the host panicked: the fault of the host"]);
     assert_eq!(held["code"], "crashed");
     assert!(host.log.contains(&["the instance crashed: the host panicked", "panicked", "fault=\"host\""]));
+    let origin = json!({ "type": "Worker", "id": 0, "module": "panicked" });
+    let fail = json!({ "origin": origin, "message": "the host panicked: the fault of the host" });
+    assert_eq!(host.events_of("fail").await, [fail]);
 
     assert_eq!(host.get("/api/panicked/ok").await.text(), "ok");
     assert_eq!(host.count("any", "panicked").await, 1, "the instance is new");
@@ -53,6 +56,9 @@ async fn a_blocked_thread_is_reported_and_the_others_keep_serving() {
         eventually("it is reported", || async { blocked(0).await == 1.0 }).await;
         assert!(host.log.contains(&["worker-0", "host code has blocked the thread for 50ms", "isolate.blockedAfter"]));
         assert_eq!((blocked(1).await, listed().await), (0.0, json!(["worker-0"])));
+        let message = "host code has blocked the thread for 50ms (isolate.blockedAfter)";
+        let warning = json!({ "origin": { "type": "Worker", "id": 0 }, "message": message });
+        assert_eq!(host.events_of("warning").await, [warning]);
         assert_eq!(host.count("worker-1", "echo").await, 1, "the other thread serves");
         gate.open();
     };

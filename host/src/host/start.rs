@@ -145,7 +145,7 @@ impl Built {
     /// Accepts HTTP connections, and starts to react to changed folders.
     fn open(mut self) -> RunningHost {
         for worker in &mut self.workers {
-            worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping);
+            worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping, &self.services.events);
         }
         self.sockets.limit_to_descriptors();
         let tasks = self.tasks;

@@ -37,6 +37,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Is told that the host panicked while it answered a request. The panic is logged already.
+    fn panicked(&self, _panic: &str) {}
+
     /// Lists the modules on the page for developers.
     fn index(&self) -> Vec<IndexModule>;
 }

@@ -62,7 +62,9 @@ impl<B: Backend> Responder<B> {
         let cors = self.settings.cors.as_ref().map(|cors| (cors, cors.allowed_origin(&head.headers)));
         let answered = AssertUnwindSafe(self.run(head, parsed, body, spill, lease)).catch_unwind().await;
         let answered = answered.unwrap_or_else(|panic| {
-            tracing::error!(panic = panic_text(panic.as_ref()), %trace, "the host panicked while it answered a request");
+            let panic = panic_text(panic.as_ref());
+            tracing::error!(panic, %trace, "the host panicked while it answered a request");
+            self.backend.panicked(panic);
             Err(ProblemResponse::internal())
         });
         let into_response = |problem: ProblemResponse| problem.with_trace(trace).into_response();

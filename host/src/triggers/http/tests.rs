@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::Full;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -46,6 +47,7 @@ struct FakeWorker {
     router: Arc<Router>,
     handlers: Arc<HashMap<String, Handler>>,
     host_routes: Arc<HashMap<String, HostHandler>>,
+    panics: Arc<Mutex<Vec<String>>>,
 }
 
 impl Backend for FakeWorker {
@@ -75,6 +77,10 @@ impl Backend for FakeWorker {
     fn host_route(&self, path: &str) -> Option<HostRoute> {
         let handler = self.host_routes.get(path)?.clone();
         Some(Box::new(move |request| Box::pin(std::future::ready(handler(request)))))
+    }
+
+    fn panicked(&self, panic: &str) {
+        self.panics.lock().push(panic.to_owned());
     }
 
     fn index(&self) -> Vec<IndexModule> {
@@ -185,7 +191,9 @@ impl Builder {
             router: Arc::new(Router::new(self.routes.into_iter())),
             handlers: Arc::new(self.handlers),
             host_routes: Arc::new(self.host_routes),
+            panics: Arc::default(),
         };
+        let panics = fake.panics.clone();
         let (stopping, tasks) = (Stopping::default(), TaskTracker::new());
         let (token, tracker) = (stopping.clone(), tasks.clone());
         let connect = Arc::new(move |stream, peer| {
@@ -199,7 +207,7 @@ impl Builder {
                 connects(net::Stream::Tcp(stream), peer);
             }
         });
-        Host { address, stopping, tasks, buffered, connect }
+        Host { address, stopping, tasks, buffered, panics, connect }
     }
 }
 
@@ -208,6 +216,8 @@ struct Host {
     stopping: Stopping,
     tasks: TaskTracker,
     buffered: Arc<BufferBudget>,
+    /// The panics that the backend was told of.
+    panics: Arc<Mutex<Vec<String>>>,
     /// Serves a stream of any transport.
     connect: Arc<dyn Fn(net::Stream, SocketAddr) + Send + Sync>,
 }

@@ -100,6 +100,7 @@ async fn a_panic_fails_one_request_only() {
     let received = client.receive().await;
     received.assert_problem(500, "internal");
     assert!(received.json()["trace"].is_string(), "{received:?}");
+    assert_eq!(*host.panics.lock(), ["host bug"]);
     client.send("GET /api/m/y HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert_eq!(client.receive().await.status(), 200);
 }
