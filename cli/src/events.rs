@@ -1,13 +1,15 @@
 //! `fanfare events`: prints the host events, and follows them.
 
 use std::io::{self, Write as _};
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use http::Method;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::Iso8601;
+use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
 use super::client::{self, AdminArgs, ClientError, Output, ServerEvent, printable};
 use fanfare::api::EventRecord;
@@ -62,6 +64,10 @@ impl EventsArgs {
     }
 }
 
+/// Times have milliseconds.
+const TIME: EncodedConfig =
+    Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: NonZero::new(3) }).encode();
+
 /// Number, time, name, and the other keys of an event.
 fn line(record: &EventRecord) -> String {
     let EventRecord { number, time, event } = record;
@@ -72,7 +78,7 @@ fn line(record: &EventRecord) -> String {
     let fields = fields.iter().filter(|(key, value)| *key != "type" && !value.is_null());
     let fields: Vec<String> = fields.map(|(key, value)| format!("{key}={}", shown(value))).collect();
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(*time) * 1_000_000).ok();
-    let time = time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default();
+    let time = time.and_then(|time| time.format(&Iso8601::<TIME>).ok()).unwrap_or_default();
     format!("{number:>5}  {time}  {:<18}  {}\n", event.name(), fields.join(" "))
 }
 
@@ -86,5 +92,22 @@ fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => printable(text),
         value => printable(&value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare::api::HostEvent;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_line() {
+        let (module, from, reason) = ("flags".into(), None, "module.json:1:1: \u{1b}no".into());
+        let event = HostEvent::SwapRejected { module, from, reason };
+        let text = line(&EventRecord { number: 7, time: 1_795_670_570_970, event });
+        let expected = "    7  2026-11-26T05:22:50.970Z  swapRejected        module=flags reason=";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.ends_with("\"module.json:1:1: \\u001bno\"\n"), "{text}");
     }
 }
