@@ -9,6 +9,7 @@ mod architecture;
 mod attacks;
 mod broadcasts;
 mod cli;
+mod embedding;
 mod events;
 mod examples;
 mod failures;

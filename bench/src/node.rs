@@ -30,10 +30,8 @@ impl Node {
             "limits": { "max": { "memory": "1GiB" } },
         });
         let config = Config::from_text(&config.to_string(), modules).unwrap();
-        let host = runtime.block_on(async {
-            let host = Host::bind(config, machine::fanfare()).unwrap();
-            host.start().await.unwrap()
-        });
+        let host = runtime
+            .block_on(async { Host::builder().config(config).compiler(machine::fanfare()).start().await.unwrap() });
         let refused = host.roster().refused();
         assert!(refused.is_empty(), "{refused:?}");
         Node { dispatch: host.dispatch().clone(), host: Some(host), runtime }
@@ -52,7 +50,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if let Some(host) = self.host.take() {
-            self.runtime.block_on(host.stop());
+            self.runtime.block_on(host.shutdown());
         }
     }
 }

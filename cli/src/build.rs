@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::process::Command;
 
 use super::config::SettingsArgs;
+use super::descriptors::original_limit;
 use super::error::CommandError;
 use super::inspect::Bytes;
 use super::project::Selection;
@@ -16,7 +17,7 @@ use cargo::{Cargo, MissingTool};
 use fanfare::Config;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::ManifestError;
-use fanfare::tooling::{Manifest, files, original_limit};
+use fanfare::tooling::{Manifest, files};
 
 mod cargo;
 

@@ -4,9 +4,9 @@ mod build;
 mod call;
 mod check;
 mod client;
-mod compile;
 mod component;
 mod config;
+mod descriptors;
 mod dev;
 mod emit;
 mod entries;
@@ -74,12 +74,12 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Return a module to an earlier generation in a running host.
     Rollback(reload::RollbackArgs),
-    /// Compile one component. The host starts this command as a child process.
-    #[command(hide = true)]
-    Compile(compile::CompileArgs),
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fanfare::compile_if_asked() {
+        return code;
+    }
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Dev(args) => dev::run(&args),
@@ -97,7 +97,6 @@ fn main() -> ExitCode {
         Command::Call(args) => call::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Rollback(args) => reload::roll_back(&args),
-        Command::Compile(args) => compile::run(args),
     }
 }
 

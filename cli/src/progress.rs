@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use fanfare::tooling::{Compiling, LogProgress, Progress};
+use fanfare::{Compiling, LogProgress, Progress};
 
 /// Erases the line of the cursor.
 const ERASE: &str = "\r\x1b[K";

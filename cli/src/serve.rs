@@ -3,17 +3,17 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::builder::FalseyValueParser;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::config::SettingsArgs;
+use super::descriptors::raise_limit;
 use super::error::CommandError;
 use super::progress::{Line, progress};
 use super::terminal::{exit_code, print};
-use fanfare::tooling::{ModuleState, raise_limit};
+use fanfare::api::{ModuleStatus, State};
 use fanfare::{Config, Host, RunningHost, Stopped};
 
 /// Flags of `fanfare serve`.
@@ -67,12 +67,12 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
     let executable = super::program()?;
     super::runtime()?.block_on(async {
         let mut signals = Signals::new().map_err(CommandError::Signals)?;
-        let host = Host::bind(config, executable)?.with_progress(progress(line));
-        let host = host.with_lost_lines(Arc::new(move || lost.dropped_lines()));
+        let host = Host::builder().config(config).compiler(executable).progress(progress(line));
+        let host = host.lost_log_lines(move || lost.dropped_lines()).bind()?;
         let start = async {
             hooks.before_loading().await;
             let host = host.start().await?;
-            match not_ready(&host) {
+            match host.not_ready() {
                 reasons if args.strict && !reasons.is_empty() => Err(CommandError::Strict(reasons)),
                 _ => Ok(host),
             }
@@ -88,7 +88,7 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
         };
         tracing::info!("draining; send the signal again to stop at once");
         tokio::select! {
-            stopped = host.stop() => Ok(match stopped {
+            stopped = host.shutdown() => Ok(match stopped {
                 Stopped::Clean => ExitCode::SUCCESS,
                 Stopped::CutOff => {
                     tracing::warn!("shutdown.drain has passed: some calls were cut off");
@@ -104,32 +104,29 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
     })
 }
 
-/// Why modules are not ready, one entry for each module or isolate.
-pub(super) fn not_ready(host: &RunningHost) -> Vec<String> {
-    let mut reasons = host.roster().refused();
-    for slot in host.dispatch().places().all().flat_map(|isolate| isolate.slots()).filter(|slot| !slot.is_ready()) {
-        let state = slot.state();
-        reasons.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
-    }
-    reasons
-}
-
 /// Prints the addresses and the state of every module.
 fn greet(host: &RunningHost) {
-    let mut text =
-        format!("fanfare serves http://{}\n      operator http://{}\n", host.http_address(), host.admin_address());
-    for (name, state) in host.roster().states() {
-        let line = match (&state, state.absent()) {
-            (ModuleState::Installed(generation), _) => {
-                let routes = generation.manifest.routes.len();
-                format!("  {name:<20} /api/{name}/  {routes} routes, generation {}", generation.short_digest())
-            }
-            (_, absent) => format!("  {name:<20} {}", absent.unwrap_or_default()),
-        };
-        text.push_str(&line);
+    let mut text = format!("fanfare serves http://{}\n      operator http://{}\n", host.addr(), host.admin_addr());
+    for module in host.status().modules {
+        text.push_str(&line(&module));
         text.push('\n');
     }
     print(&text);
+}
+
+/// One line about a module: where it serves, or why it does not.
+fn line(module: &ModuleStatus) -> String {
+    let ModuleStatus { name, state, generation, routes, .. } = module;
+    if let Some(generation) = generation {
+        let short = generation.get(..12).unwrap_or(generation);
+        return format!("  {name:<20} /api/{name}/  {routes} routes, generation {short}");
+    }
+    let reason = module.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or_default();
+    match state {
+        State::Waiting => format!("  {name:<20} waiting for its component"),
+        _ if reason.is_empty() => format!("  {name:<20} {state}"),
+        _ => format!("  {name:<20} {state}: {reason}"),
+    }
 }
 
 /// The most log lines that wait for the reader of standard error. The host drops and counts further

@@ -15,7 +15,6 @@ use super::config::SettingsArgs;
 use super::error::CommandError;
 use super::progress::{Line, progress};
 use super::project::Selection;
-use super::serve::not_ready;
 use super::temp;
 use super::terminal::{exit_code, print};
 use expect::{Answer, cut};
@@ -132,8 +131,9 @@ async fn test_file(
     if !faults.is_empty() {
         return Err(CommandError::Refused(faults));
     }
-    let host = Host::bind(config, super::program()?)?.with_progress(progress(Line::on_terminal())).start().await?;
-    let reasons = not_ready(&host);
+    let host = Host::builder().config(config).compiler(super::program()?).progress(progress(Line::on_terminal()));
+    let host = host.start().await?;
+    let reasons = host.not_ready();
     if !reasons.is_empty() {
         return Err(CommandError::NotReady(reasons));
     }

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use fanfare::{Config, Host, Sources, Stopped};
+use fanfare::{Host, Stopped};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -37,22 +37,20 @@ pub async fn run(
     module: &str,
     path: &str,
 ) -> Result<(StatusCode, String), Box<dyn Error>> {
-    // The program can change what the file says. Port 0 takes any free port.
-    let mut config = Config::load(Sources { dir, ..Sources::default() })?;
-    config.http.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    config.admin.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let host = Host::bind(config, fanfare)?.start().await?;
+    // The builder can change what the file says. Port 0 takes any free port.
+    let any_port = (Ipv4Addr::LOCALHOST, 0);
+    let host = Host::builder().dir(dir).listen(any_port).admin_listen(any_port).compiler(fanfare).start().await?;
 
     let path = format!("/api/{module}/{path}");
-    let (status, body) = post(host.http_address(), &path, "first").await?;
+    let (status, body) = post(host.addr(), &path, "first").await?;
     println!("{status}: {body}");
 
     // A reload replaces the instances in all workers while the host keeps serving.
     let reloaded = host.reload(module).await?;
     println!("{}: {:?}", reloaded.module, reloaded.outcome);
-    let response = post(host.http_address(), &path, "second").await?;
+    let response = post(host.addr(), &path, "second").await?;
 
-    if host.stop().await == Stopped::CutOff {
+    if host.shutdown().await == Stopped::CutOff {
         println!("some calls still ran after shutdown.drain");
     }
     Ok(response)

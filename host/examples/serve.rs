@@ -25,8 +25,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("warning: {warning}");
     }
 
-    let host = Host::bind(config, fanfare)?.start().await?;
-    println!("http://{} serves the modules, http://{} the operator", host.http_address(), host.admin_address());
+    let host = Host::builder().config(config).compiler(fanfare).start().await?;
+    println!("http://{} serves the modules, http://{} the operator", host.addr(), host.admin_addr());
 
     // A module that cannot be loaded never stops the host. The status has the reason.
     for module in host.status().modules {
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("press Enter to stop");
     tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
-    if host.stop().await == Stopped::CutOff {
+    if host.shutdown().await == Stopped::CutOff {
         println!("some calls still ran after shutdown.drain");
     }
     Ok(())

@@ -1,10 +1,11 @@
-//! wasmtime: one engine per process, its epoch ticker, and the cache of compiled components.
+//! wasmtime: one engine per host, its epoch ticker, and the cache of compiled components.
 //!
-//! This part knows nothing else of the host. A child process compiles components ([`compile`]), so
+//! This part knows nothing else of the host. A child process ([`child`]) compiles components, so
 //! that a hostile or huge one costs this process nothing; the host then maps the result from the
 //! cache ([`cache`]).
 
 pub mod cache;
+mod child;
 pub mod compile;
 pub mod space;
 
@@ -13,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-pub use cache::{Cache, CacheError};
-pub use compile::{CompileError, CompileJob, Compiler, run_child};
+pub use cache::{Cache, CacheError, ComponentSource};
+pub use child::{compile_if_asked, is_compiler};
+pub use compile::{CompileError, Compiler};
 pub use space::{AddressSpace, AddressSpaceError, Reservation};
 
 /// The engine that runs all components of this process. Its ticker thread ends with the last clone.

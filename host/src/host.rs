@@ -1,8 +1,12 @@
 //! Composition: builds the parts of a host, and owns the order of its start and stop.
 //!
-//! [`Host::bind`] binds the listeners, [`Host::start`] loads the modules and serves, and
-//! [`RunningHost::stop`] drains. The program `fanfare` and the tests use the same three functions.
+//! A [`Builder`] collects the settings and binds the listeners, [`Host::start`] loads the modules
+//! and serves, and [`RunningHost::shutdown`] drains. The program `fanfare` and the tests use the
+//! same functions.
 
+mod builder;
+mod calls;
+mod events;
 mod inspector;
 mod running;
 mod start;
@@ -11,37 +15,80 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use builder::Builder;
 pub use inspector::{Inspection, Inspector};
 pub use running::{RunningHost, Stopped};
 
 use crate::admin::LostLineCount;
 use crate::config::Config;
+use crate::document::Faults;
 use crate::engine::CacheError;
 use crate::isolate::Probe;
-use crate::net::{BindError, Listener, ListenerId, bind};
-use crate::ports::{NoPeers, Peers};
-use crate::registry::PlacesOf;
-use crate::swap::{LogProgress, Progress};
+use crate::net::{BindError, Listener};
+use crate::ports::Peers;
+use crate::registry::{Module, PlacesOf};
+use crate::swap::Progress;
 
-/// A configured host whose listeners are bound. It does not serve yet.
+/// A configured host whose listeners are bound. It does not serve yet. [`Builder::bind`] returns
+/// one.
 pub struct Host {
+    addr: SocketAddr,
+    admin_addr: SocketAddr,
     config: Arc<Config>,
     http: Listener,
     admin: Listener,
     compiler: PathBuf,
+    modules: Vec<Module>,
     probe: Option<Probe>,
     progress: Arc<dyn Progress>,
-    lost_lines: LostLineCount,
-    /// The number of brokers, and the modules that they and the master hold: see
-    /// [`Host::with_places`].
-    places: Option<(u32, PlacesOf)>,
+    lost_log_lines: LostLineCount,
+    places: Option<Places>,
     peers: Arc<dyn Peers>,
 }
+
+/// The number of brokers, and the modules that they and the master hold: see [`Builder::places`].
+type Places = (u32, PlacesOf);
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The settings have faults.
+    #[error(transparent)]
+    Settings(#[from] Faults),
+    /// The options are not a value that JSON can express, such as a map whose keys are lists.
+    #[error("Builder::options: cannot write the options as JSON: {0}")]
+    Options(serde_json::Error),
+    /// The options are too large.
+    #[error("Builder::options: the options have {size} bytes as JSON, but at most {max} are allowed; pass less")]
+    OptionsSize {
+        /// Their size as JSON, in bytes.
+        size: usize,
+        /// The most bytes.
+        max: u64,
+    },
+    /// A module in memory has an invalid name, or the name of another one.
+    #[error("Builder::module: {name:?} {why}")]
+    Module {
+        /// The name.
+        name: String,
+        /// What is wrong with it, and how to fix it.
+        why: String,
+    },
+    /// The builder has no compiler.
+    #[error(
+        "no program compiles components: pass the path of the program `fanfare` to Builder::compiler, or \
+         std::env::current_exe() if main begins with \
+         `if let Some(code) = fanfare::compile_if_asked() {{ return code; }}`"
+    )]
+    NoCompiler,
+    /// This process was started to compile a component for another host.
+    #[error(
+        "this process was started to compile a component: let main begin with \
+         `if let Some(code) = fanfare::compile_if_asked() {{ return code; }}`, or pass the path of the program \
+         `fanfare` to Builder::compiler"
+    )]
+    CompilerProcess,
     /// A listener could not bind its address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -72,67 +119,18 @@ impl From<CacheError> for StartError {
 }
 
 impl Host {
-    /// Binds both listeners. `compiler` is the program that compiles components in child processes:
-    /// the executable `fanfare`.
-    pub fn bind(config: Config, compiler: PathBuf) -> Result<Host, StartError> {
-        let http = bind(ListenerId::Http, config.http.listen)?;
-        let admin = bind(ListenerId::Admin, config.admin.listen)?;
-        Ok(Host {
-            config: Arc::new(config),
-            http,
-            admin,
-            compiler,
-            probe: None,
-            progress: Arc::new(LogProgress),
-            lost_lines: Arc::new(|| 0),
-            places: None,
-            peers: Arc::new(NoPeers),
-        })
-    }
-
-    /// Calls `probe` for every call that starts.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_probe(self, probe: Probe) -> Host {
-        Host { probe: Some(probe), ..self }
-    }
-
-    /// Reports the progress of compiling to `progress` instead of the log.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_progress(self, progress: Arc<dyn Progress>) -> Host {
-        Host { progress, ..self }
-    }
-
-    /// Sets the source of the metric `fanfare_log_lines_lost`.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_lost_lines(self, lost_lines: LostLineCount) -> Host {
-        Host { lost_lines, ..self }
-    }
-
-    /// Starts brokers and the master, and sets which modules they hold. No setting does so yet. For
-    /// tests of modules that live there.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_places(self, brokers: u32, places_of: PlacesOf) -> Host {
-        Host { places: Some((brokers, places_of)), ..self }
-    }
-
-    /// Sets the port to other nodes. No setting does so yet. For tests of calls between nodes.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_peers(self, peers: Arc<dyn Peers>) -> Host {
-        Host { peers, ..self }
+    /// Returns a builder with the default settings.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 
     /// Returns the address of the HTTP listener.
-    pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.address().ok()
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Returns the address of the admin listener.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.address().ok()
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
     }
 }

@@ -6,43 +6,114 @@
 //! running generation without losing a call. The program `fanfare` is a command line for this
 //! library.
 //!
-//! # Running a host
-//!
-//! 1. [`Config::load`] reads `fanfare.json` and returns the settings, or every fault ([`Faults`]).
-//! 2. [`Host::bind`] binds the HTTP listener and the admin listener.
-//! 3. [`Host::start`] loads the modules and serves.
-//! 4. [`RunningHost::stop`] drains and stops. Dropping a [`RunningHost`] stops it at once.
+//! # Start a host
 //!
 //! ```no_run
-//! use fanfare::{Config, Host, Sources, Stopped};
+//! use fanfare::{Host, Stopped};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::load(Sources { dir: "/srv/site".into(), ..Sources::default() })?;
-//! // The host compiles components in a child process, `fanfare compile`.
-//! let host = Host::bind(config, "/usr/local/bin/fanfare".into())?.start().await?;
-//! println!("modules: http://{}, admin: http://{}", host.http_address(), host.admin_address());
-//!
-//! // Load the module's folder again, for example after a deployment.
-//! let reloaded = host.reload("hello").await?;
-//! println!("{}: {:?}", reloaded.module, reloaded.outcome);
-//!
-//! if host.stop().await == Stopped::CutOff {
-//!     println!("some calls did not end within shutdown.drain");
-//! }
+//! let host = Host::builder()
+//!     .dir("/srv/site") // has fanfare.json and the folder `modules`; both are optional
+//!     .listen(([127, 0, 0, 1], 0)) // any free port
+//!     .compiler("/usr/local/bin/fanfare")
+//!     .start()
+//!     .await?;
+//! println!("modules: http://{}, admin: http://{}", host.addr(), host.admin_addr());
+//! assert_eq!(host.shutdown().await, Stopped::Clean);
 //! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Builder::start`] runs in a tokio runtime with I/O and time enabled. The listeners run there,
+//! and the workers run in threads of their own.
+//!
+//! **Compiling.** The host compiles components in child processes. [`Builder::compiler`] names the
+//! program: `fanfare`, or the embedding program itself, if its `main` begins with this line, which
+//! does nothing except in such a child process:
+//!
+//! ```no_run
+//! # use std::process::ExitCode;
+//! # fn main() -> ExitCode {
+//! if let Some(code) = fanfare::compile_if_asked() { return code; }
+//! # ExitCode::SUCCESS
 //! # }
 //! ```
 //!
 //! The folder `examples` beside this library has complete programs.
 //!
-//! Call [`Host::start`] in a tokio runtime with I/O and time enabled. The listeners run there, and
-//! the workers run in threads of their own.
+//! **Nothing is global.** Several hosts can run in one process. Give each its own `stateDir`. The
+//! library never exits the process, installs no panic hook, no signal handler and no `tracing`
+//! subscriber, and reads no environment variables: pass them in [`Sources`]. Hosts in one process
+//! share its file descriptors, which [`raise_descriptor_limit`] raises, and its address space, of
+//! which `engine.addressSpace` gives each a part.
 //!
-//! The library reads no environment variables and no arguments: pass them in [`Sources`]. It logs
-//! with `tracing` and installs no subscriber.
+//! # Modules
 //!
-//! [`RunningHost::status`] returns the same document as the admin listener. [`api`] has the types
-//! of all such documents, for clients of the admin listener.
+//! A module is a folder with a `module.json` and a component below `modulesDir`, or a [`Module`] in
+//! memory, which [`Builder::module`] or [`RunningHost::install`] loads:
+//!
+//! ```no_run
+//! use fanfare::Module;
+//!
+//! # async fn run(host: fanfare::RunningHost, component: Vec<u8>) -> Result<(), fanfare::SwapError> {
+//! let manifest = r#"{ "component": "hello.wasm", "routes": [{ "path": "hi", "handler": "hi" }] }"#;
+//! host.install(Module::new("hello", manifest, component)).await?;
+//! host.remove("hello").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`RunningHost::not_ready`] tells which modules do not serve, and why. [`RunningHost::status`]
+//! returns the same document as the admin listener. [`api`] has the types of all such documents,
+//! for clients of the admin listener.
+//!
+//! # Calls and broadcasts
+//!
+//! [`RunningHost::call`] runs a route of a module and returns its reply. [`RunningHost::emit`]
+//! queues a broadcast in every worker, and [`RunningHost::gather`] waits for the replies. The
+//! program has the rights of the operator: inner routes are open to it.
+//!
+//! ```no_run
+//! use fanfare::{CallOptions, Payload};
+//!
+//! # async fn run(host: fanfare::RunningHost) -> Result<(), Box<dyn std::error::Error>> {
+//! let reply = host.call("counter", "visits", "home", CallOptions::default()).await?;
+//! println!("{}", reply.payload.to_text());
+//! host.emit("flags", "set", Payload::json(&("beta", true))?, CallOptions::default())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Reloads
+//!
+//! The host swaps a module when its folder changes, and [`RunningHost::reload`] does so at once.
+//! [`RunningHost::rollback`] returns to an earlier generation. A swap that fails changes nothing.
+//!
+//! # Events
+//!
+//! [`RunningHost::events`] reads everything that happens in the host, such as crashes and swaps, in
+//! order. [`RunningHost::log`] adds a message of the program.
+//!
+//! ```no_run
+//! use fanfare::EventItem;
+//!
+//! # async fn run(host: fanfare::RunningHost) {
+//! let mut events = host.events();
+//! host.log("the cache is warm", None);
+//! while let Some(item) = events.next().await {
+//!     match item {
+//!         EventItem::Event(record) => println!("{} {}", record.number, record.event.name()),
+//!         EventItem::Missed(count) => println!("{count} events were dropped before they were read"),
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! # Stop a host
+//!
+//! [`RunningHost::shutdown`] lets running calls end first. [`RunningHost::destroy`] and dropping
+//! the host end them. All methods take `&self`, so that tasks can share a host in an `Arc`. Once a
+//! stop has begun, calls return [`CallError::Unavailable`] and reloads [`SwapError::Stopping`].
 //!
 //! # Settings
 //!
@@ -68,9 +139,9 @@
 //! # Errors
 //!
 //! [`StartError`] says why a host did not start. A module that does not load does not stop the
-//! start: the other modules serve, and [`RunningHost::status`] shows the reason. [`SwapError`] says
-//! why a reload or a rollback was refused. The previous generation then keeps serving. The types
-//! inside of both are in [`errors`].
+//! start: the other modules serve, and [`RunningHost::not_ready`] has the reason. [`SwapError`]
+//! says why a reload or a rollback was refused. The previous generation then keeps serving.
+//! [`CallError`] says why a call has no reply. The types inside of them are in [`errors`].
 
 mod admin;
 pub mod api;
@@ -95,16 +166,19 @@ pub mod tooling;
 mod triggers;
 mod worker;
 
+pub use call::{CallError, CallOptions, GatherEntry, IsolateId, Payload, Receipt, Reply, Skipped};
 pub use config::{Config, Flags, Sources};
 pub use document::{Fault, Faults, ValueOrigin};
+pub use engine::compile_if_asked;
 pub use events::{EventItem, EventReader};
-pub use host::{Host, RunningHost, StartError, Stopped};
-pub use net::BindError;
-pub use swap::SwapError;
+pub use host::{Builder, Host, RunningHost, StartError, Stopped};
+pub use net::{BindError, raise_descriptor_limit};
+pub use registry::Module;
+pub use swap::{Compiling, LogProgress, Progress, SwapError};
 
-/// The types inside of [`StartError`] and [`SwapError`].
+/// The types inside of [`StartError`], [`SwapError`] and [`CallError`].
 pub mod errors {
-    pub use crate::call::{CallError, Failure, IsolateId, Payload};
+    pub use crate::call::Failure;
     pub use crate::engine::AddressSpaceError;
     pub use crate::isolate::{Crash, End, SnapshotError};
     pub use crate::net::ListenerId;

@@ -11,6 +11,7 @@ mod instance_cost;
 mod instantiation;
 mod loader;
 pub mod manifest;
+mod module;
 mod roster;
 pub mod router;
 pub mod segment;
@@ -30,6 +31,7 @@ pub use instance_cost::InstanceCost;
 pub use instantiation::analyse;
 pub use loader::{Candidate, LoadError, Loader, PlacesOf};
 pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout};
+pub use module::Module;
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};
 

@@ -3,13 +3,16 @@
 //! Changed files, the operator and guests all call [`Swapper::reload`]. `requests` merges the
 //! reloads of a module that have not started into one run, `run` decides what to do, and `switch`
 //! swaps: prepare, hold, then switch or release. `watcher` requests a reload when files change,
-//! `disk` reads module folders, and `rollout` runs canaries. `scope` lists the isolates that a swap
-//! changes, and `lock` allows one change of a module at a time.
+//! `disk` reads module folders, `install` adds modules that are in memory, and `rollout` runs
+//! canaries. `scope` lists the isolates that a swap changes, and `lock` allows one change of a
+//! module at a time.
 
 mod canary;
 mod disk;
+mod embedded;
 mod error;
 mod events;
+mod install;
 mod installed;
 mod load;
 mod lock;

@@ -9,16 +9,15 @@ pub use crate::call::{
 pub use crate::dispatch::{Actor, Dispatch};
 pub use crate::document::merge::overlay_json;
 pub use crate::document::{KeyPath, Node};
-pub use crate::engine::{Cache, CompileJob, Engine, run_child};
+pub use crate::engine::{Cache, Engine};
 pub use crate::host::{Inspection, Inspector};
 pub use crate::isolate::Probe;
-pub use crate::net::{original_limit, raise_limit};
 pub use crate::ports::{BoxFuture, Peers, Reloads};
 pub use crate::registry::{
     Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, PlaceKinds, PlacesOf, Roster, RouteLookup,
     RouteSpec, Router, component_info,
 };
-pub use crate::swap::{Compiling, LogProgress, Progress, ReloadOptions, Swapper};
+pub use crate::swap::{ReloadOptions, Swapper};
 
 /// The fuzz targets: one function for each input that comes from outside.
 #[cfg(any(test, fuzzing))]

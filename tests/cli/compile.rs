@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fanfare::tooling::{Compiling, ModuleState, Progress};
-use fanfare::{Config, Host};
+use fanfare::tooling::ModuleState;
+use fanfare::{Builder, Compiling, Config, Host, Progress};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -86,7 +86,7 @@ pub async fn a_compilation_above_compile_timeout_is_refused_and_ended() {
     let project = Project::with(&["echo"]).own_state().config(json!({ "engine": { "compileTimeout": "1s" } }));
     let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
     let compiler = script(project.path(), "#!/bin/sh\necho $$ > \"${0%compiler}pid\"\nexec sleep 600\n");
-    let host = Host::bind(config, compiler).unwrap().start().await.unwrap();
+    let host = Host::builder().config(config).compiler(compiler).start().await.unwrap();
     let ModuleState::Refused(why) = &host.roster().states()["echo"] else { panic!("echo is not refused") };
     assert!(why.contains("engine.compileTimeout, 1s"), "{why}");
     let pid = project.read("pid");
@@ -141,7 +141,7 @@ async fn the_compiler_exits_if_its_host_has_ended() {
     let compile = |parent: u32| {
         let parent = format!("--parent={parent}");
         let project = &project;
-        async move { project.run(&["compile", "modules/echo/echo.wasm", "out.cwasm", &parent]).await }
+        async move { project.run(&["compile-component", "modules/echo/echo.wasm", "out.cwasm", &parent]).await }
     };
     let orphan = compile(1).await;
     assert!(
@@ -156,7 +156,7 @@ async fn the_compiler_exits_if_its_host_has_ended() {
 #[tokio::test]
 async fn the_compiler_has_a_limit_of_processor_time() {
     let project = with_component(&component_of(900_000));
-    let mut command = project.command(&["compile", "modules/odd/odd.wasm", "out.cwasm", "--cpu=1"]);
+    let mut command = project.command(&["compile-component", "modules/odd/odd.wasm", "out.cwasm", "--cpu=1"]);
     let ended = command.stderr(Stdio::null()).spawn().unwrap().wait().await.unwrap();
     assert_eq!(ended.signal(), Some(Signal::XCPU.as_raw()), "{ended}");
 }
@@ -166,7 +166,7 @@ async fn a_killed_compiler_does_not_stop_the_host() {
     let project = Project::with(&["echo"]).own_state();
     let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
     let compiler = script(project.path(), "#!/bin/sh\necho 'out of luck' >&2\nkill -9 $$\n");
-    let host = Host::bind(config, compiler).unwrap().start().await.unwrap();
+    let host = Host::builder().config(config).compiler(compiler).start().await.unwrap();
     let ModuleState::Refused(why) = &host.roster().states()["echo"] else { panic!("echo is not refused") };
     assert!(why.contains("out of luck") && why.contains("signal"), "{why}");
 }
@@ -177,7 +177,7 @@ async fn a_component_replaced_during_loading_is_not_compiled() {
     let compile = |digest: &str| format!("--digest={digest}");
     let run = |digest: String| {
         let project = &project;
-        async move { project.run(&["compile", "modules/echo/echo.wasm", "out.cwasm", &digest]).await }
+        async move { project.run(&["compile-component", "modules/echo/echo.wasm", "out.cwasm", &digest]).await }
     };
     let other = run(compile(&"0".repeat(64))).await;
     assert!(other.code == 3 && other.err.contains("the file was replaced during the load"), "{}", other.err);
@@ -211,7 +211,7 @@ impl Progress for Recorder {
 }
 
 /// A host whose compiler waits until a file exists, and that file. `module` is unique to the test.
-fn slow(module: &str) -> (Project, Host, PathBuf) {
+fn slow(module: &str) -> (Project, Builder, PathBuf) {
     let echo = source_of("echo");
     let read = |name: &str| std::fs::read(echo.join(name)).unwrap();
     let project = Project::with(&[])
@@ -222,7 +222,7 @@ fn slow(module: &str) -> (Project, Host, PathBuf) {
     let config = Config::from_text(&project.read("fanfare.json"), project.path()).unwrap();
     let wait = "until [ -e \"${0%compiler}go\" ]; do sleep 0.01; done";
     let compiler = script(project.path(), &format!("#!/bin/sh\n{wait}\nexec '{}' \"$@\"\n", binary().display()));
-    let (host, go) = (Host::bind(config, compiler).unwrap(), project.path().join("go"));
+    let (host, go) = (Host::builder().config(config).compiler(compiler), project.path().join("go"));
     (project, host, go)
 }
 
@@ -230,7 +230,7 @@ fn slow(module: &str) -> (Project, Host, PathBuf) {
 async fn a_slow_compilation_reports_progress_until_it_ends() {
     let (_project, host, go) = slow("slow-told");
     let recorder = Arc::new(Recorder { go, reports: Mutex::default() });
-    let running = host.with_progress(recorder.clone()).start().await.unwrap();
+    let running = host.progress(recorder.clone()).start().await.unwrap();
     assert!(matches!(running.roster().states()["slow-told"], ModuleState::Installed(_)));
     let reports = recorder.reports.lock().unwrap().clone();
     let (last, rest) = reports.split_last().unwrap();

@@ -105,7 +105,7 @@ async fn a_host_that_does_not_start_frees_its_threads_and_addresses() {
     let admin = "127.77.0.1:18081";
     let settings = json!({ "workers": 48, "http": { "listen": "127.77.0.1:18080" }, "admin": { "listen": admin } });
     let config = Config::from_text(&settings.to_string(), dir.path()).unwrap();
-    let error = Host::bind(config, binary()).unwrap().start().await.err().unwrap();
+    let error = Host::builder().config(config).compiler(binary()).start().await.err().unwrap();
     assert!(matches!(error, StartError::ModulesDir { .. }), "{error}");
 
     let runs = |name: &str| {

@@ -246,24 +246,24 @@ impl TestHost {
             false => config::from_text(Some(&text), self.dir.path(), &sources),
         };
         let config = config.expect("the configuration is valid");
-        let host = Host::bind(config, self.compiler).expect("free ports");
+        let host = Host::builder().config(config).compiler(self.compiler);
         let host = match self.probe {
-            Some(probe) => host.with_probe(probe),
+            Some(probe) => host.probe(probe),
             None => host,
         };
         let host = match self.brokers {
-            Some(count) => host.with_places(count, places_of as PlacesOf),
+            Some(count) => host.places(count, places_of as PlacesOf),
             None => host,
         };
         let host = match self.peers {
-            Some(peers) => host.with_peers(peers),
+            Some(peers) => host.peers(peers),
             None => host,
         };
         let running = host.start().await.expect("the host starts");
         let settings = self.config;
         Started {
-            http: running.http_address(),
-            admin: running.admin_address(),
+            http: running.addr(),
+            admin: running.admin_addr(),
             running: Some(running),
             dir: self.dir,
             log,
@@ -373,12 +373,12 @@ impl Started {
     }
 
     pub async fn stop(mut self) -> Stopped {
-        self.running.take().unwrap().stop().await
+        self.running.take().unwrap().shutdown().await
     }
 
     /// Stops the host, and returns its folder for [`TestHost::again`].
     pub async fn leave(mut self) -> TempDir {
-        self.running.take().unwrap().stop().await;
+        self.running.take().unwrap().shutdown().await;
         self.dir
     }
 }

@@ -70,7 +70,8 @@ async fn a_busy_port_is_one_error_that_names_address_key_and_flag() {
         let mut text = json!({ "http": { "listen": "127.0.0.1:0" }, "admin": { "listen": "127.0.0.1:0" } });
         text[section]["listen"] = json!(address);
         let config = Config::from_text(&text.to_string(), dir.path()).unwrap();
-        let error = Host::bind(config, binary()).err().expect("the port is busy").to_string();
+        let error =
+            Host::builder().config(config).compiler(binary()).bind().err().expect("the port is busy").to_string();
         assert!(error.contains(&address.to_string()), "{error}");
         assert!(error.contains(&format!("{section}.listen")) && error.contains(flag), "{error}");
         assert_eq!(error.lines().count(), 1);

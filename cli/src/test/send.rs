@@ -57,13 +57,12 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
                 let value = value.parse().map_err(|_| SendError::HeaderValue(value.clone()))?;
                 headers.insert(name, value);
             }
-            send(host.http_address(), method, &target, headers, call.body.as_ref()).await
+            send(host.addr(), method, &target, headers, call.body.as_ref()).await
         }
         From::Inside => {
             let method = call.method().map(|method| format!("method={method}&")).unwrap_or_default();
             let target = format!("/v1/modules/{}/call?{method}path={}", manifest.name, encoded(path));
-            let answer =
-                send(host.admin_address(), Method::POST, &target, HeaderMap::new(), call.body.as_ref()).await?;
+            let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), call.body.as_ref()).await?;
             if answer.code.is_some() {
                 return Ok(answer);
             }
@@ -74,7 +73,7 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
 
 pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) -> Result<Vec<Answer>, SendError> {
     let target = format!("/v1/modules/{module}/broadcasts/{}?gather=true", encoded(&broadcast.name));
-    let answer = send(host.admin_address(), Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
+    let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
     if answer.code.is_some() {
         return Ok(vec![answer]);
     }

@@ -52,6 +52,7 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
         state: slots.iter().map(|slot| state_of(&slot.state())).max().unwrap_or(State::Ready),
         generation: Some(generation.digest.clone()),
         serial: generation.is_serial(),
+        routes: generation.manifest.routes.len(),
         reason: None,
         note: roster.note(&name).map(|note| note.to_string()),
         isolates: slots.iter().map(|slot| isolate(slot)).collect(),

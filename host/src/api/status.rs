@@ -116,6 +116,9 @@ pub struct ModuleStatus {
     /// Whether each instance runs one call at a time.
     #[serde(default)]
     pub serial: bool,
+    /// The number of routes of the generation that serves.
+    #[serde(default)]
+    pub routes: usize,
     /// Why the module does not serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 /// An isolate of a node, where instances live. Written `worker-0`, `broker-0` or `master`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IsolateId {
+    /// A worker, from 0. Worker 0 is the lead.
     Worker(u32),
+    /// A broker, from 0.
     Broker(u32),
+    /// The master.
     Master,
 }
 

@@ -25,20 +25,26 @@ impl Emission {
 /// The host returns a receipt after it has queued a broadcast.
 #[derive(Debug, Clone)]
 pub struct Receipt {
+    /// The id of the broadcast. Unique on this node until the host restarts.
     pub id: u64,
+    /// The number of this broadcast among those of its module on this node, from 1.
     pub seq: u64,
     /// The number of workers that put the broadcast into the module's mailbox.
     pub accepted: u32,
+    /// The workers that did not.
     pub skipped: Vec<Skipped>,
+    /// Pairs that later versions may add.
     pub extra: Extra,
 }
 
 /// A worker that did not queue a broadcast, and the reason.
 #[derive(Debug, Clone)]
 pub struct Skipped {
+    /// The worker.
     pub isolate: IsolateId,
-    /// The isolate's node. `None` means this node.
+    /// The worker's node. `None` means this node.
     pub node: Option<String>,
+    /// The reason, as text for people.
     pub reason: String,
 }
 

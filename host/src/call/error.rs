@@ -6,24 +6,34 @@ use crate::call::{Extra, Payload, text};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 pub enum CallError {
+    /// The handler returned an error.
     #[error("{}", .0.message)]
     Failure(Failure),
+    /// The call did not end by its deadline.
     #[error("no answer by the deadline")]
     Timeout,
+    /// There is no such module, route, broadcast or isolate.
     #[error("{0}")]
     NotFound(String),
+    /// The caller may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// A queue is full.
     #[error("{0}")]
     Overloaded(String),
+    /// The instance ended while the call ran: a trap, a limit, or the end of the host.
     #[error("{0}")]
     Crashed(String),
+    /// The module does not serve, or the host stops.
     #[error("{0}")]
     Unavailable(String),
+    /// The call would wait for itself.
     #[error("{0}")]
     WouldDeadlock(String),
+    /// Too many calls wait for this one.
     #[error("{0}")]
     TooDeep(String),
+    /// The call is malformed or too large.
     #[error("{0}")]
     Invalid(String),
     /// A kind of error from another node with a later version, and its message.
@@ -35,11 +45,15 @@ pub enum CallError {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
+    /// The kind of the error, as the handler names it.
     pub name: String,
+    /// The text for people.
     pub message: String,
     /// The HTTP status: 400 to 599, or 0 for the default.
     pub status: u16,
+    /// Data for the caller.
     pub data: Payload,
+    /// Pairs that later versions may add.
     pub extra: Extra,
 }
 

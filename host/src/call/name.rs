@@ -66,6 +66,17 @@ impl RouteName {
     }
 }
 
+impl RouteName {
+    /// Parses `[METHOD ]path[?query]` below a module. A slash at the beginning of the path is
+    /// allowed.
+    pub fn within(module: &str, text: &str) -> Result<RouteName, RouteNameError> {
+        let (method, path) = text.split_once(' ').map_or((None, text), |(method, path)| (Some(method), path));
+        let below = format!("/{}", path.trim_start_matches('/'));
+        let name = RouteName::parse(&method.map_or(below.clone(), |method| format!("{method} {below}")))?;
+        Ok(RouteName { module: Some(module.to_owned()), ..name })
+    }
+}
+
 /// Writes the text that [`RouteName::parse`] reads.
 impl fmt::Display for RouteName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,6 +115,17 @@ mod tests {
         assert_eq!(parsed("chat/v1.2"), (None, chat(), "v1.2".into(), String::new()));
         assert_eq!(parsed("GET chat/x?a=1/2"), (Some(Method::GET), chat(), "x".into(), "a=1/2".into()));
         assert_eq!(parsed("chat"), (None, chat(), String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_route_within_a_module_may_have_a_method_a_slash_and_a_query() {
+        let within = |text: &str| RouteName::within("m", text).unwrap().to_string();
+        assert_eq!(
+            ["a/b", "/a/b", "GET a/b?c=d", "PUT /a.b", "", "/"].map(within),
+            ["m/a/b", "m/a/b", "GET m/a/b?c=d", "PUT m/a.b", "m/", "m/"]
+        );
+        assert!(RouteName::within("m", "FETCH a").is_err());
+        assert!(RouteName::within("m", &"a".repeat(MAX_PATH + 1)).is_err());
     }
 
     #[test]

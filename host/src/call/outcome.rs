@@ -32,13 +32,17 @@ impl Outcome {
     }
 }
 
+/// The reply of a handler.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reply {
-    /// The HTTP status: 200 to 599, or 0 for the default.
+    /// The HTTP status: 200 to 599, or 0 for the default. [`Reply::effective_status`] resolves it.
     pub status: u16,
+    /// The names and values of header fields, in the handler's order. A name can repeat.
     pub headers: Vec<(String, String)>,
+    /// The payload.
     pub payload: Payload,
+    /// Pairs that later versions may add.
     pub extra: Extra,
 }
 
@@ -65,9 +69,11 @@ pub type CallResult = Result<Outcome, CallError>;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatherEntry {
+    /// The isolate.
     pub isolate: IsolateId,
     /// The isolate's node. `None` means this node.
     pub node: Option<String>,
+    /// The reply, or why there is none.
     #[serde(with = "written::outcome")]
     pub outcome: Result<Reply, CallError>,
 }

@@ -1,16 +1,65 @@
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// The data of a call or a reply. It is never serialised again between guests of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Payload {
+    /// No payload, which differs from an empty one.
     #[default]
     None,
+    /// Text, often JSON.
     Text(String),
+    /// Bytes of any form.
     Bytes(Vec<u8>),
 }
 
+impl From<()> for Payload {
+    fn from((): ()) -> Payload {
+        Payload::None
+    }
+}
+
+impl From<&str> for Payload {
+    fn from(text: &str) -> Payload {
+        Payload::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Payload {
+    fn from(text: String) -> Payload {
+        Payload::Text(text)
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Payload {
+        Payload::Bytes(bytes)
+    }
+}
+
 impl Payload {
+    /// Returns a value as JSON text.
+    ///
+    /// ```
+    /// let payload = fanfare::Payload::json(&[1, 2])?;
+    /// assert_eq!(payload, fanfare::Payload::from("[1,2]"));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn json(value: &impl Serialize) -> Result<Payload, serde_json::Error> {
+        serde_json::to_string(value).map(Payload::Text)
+    }
+
+    /// Returns the content as text. Invalid UTF-8 becomes replacement characters (U+FFFD).
+    ///
+    /// ```
+    /// assert_eq!(fanfare::Payload::from(vec![b'a', 0xff]).to_text(), "a\u{fffd}");
+    /// ```
+    pub fn to_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+
     /// The size in bytes.
     pub fn len(&self) -> usize {
         match self {

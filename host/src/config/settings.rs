@@ -8,6 +8,7 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::formats::FilePath;
 use super::http::HttpConfig;
@@ -40,6 +41,10 @@ macro_rules! sections {
             /// The number of worker threads, 1 to 1024, or `auto` for one per core. Default `auto`.
             pub workers: Workers,
             $($(#[$doc])* pub $name: $section,)*
+            /// Options of this host, of any form: the embedding program reads them, and guests see
+            /// them. Default an empty object.
+            #[schemars(extend("x-any" = true))]
+            pub options: Value,
             /// The operator's settings for each module, by the module's name.
             #[schemars(extend("x-names" = "module"))]
             pub modules: BTreeMap<String, ModuleConfig>,
@@ -52,6 +57,7 @@ macro_rules! sections {
                     state_dir: ".fanfare".to_owned(),
                     workers: Workers::Auto,
                     $($name: <$section>::default(),)*
+                    options: Value::Object(Map::new()),
                     modules: BTreeMap::new(),
                 }
             }
@@ -71,6 +77,7 @@ macro_rules! sections {
                     state_dir: section(tree, "stateDir", default.state_dir),
                     workers: section(tree, "workers", default.workers),
                     $($name: section(tree, stringify!($name), default.$name),)*
+                    options: section(tree, "options", default.options),
                     modules: modules.iter().filter_map(|module| Some((module.name.clone(), module.node.read()?))).collect(),
                 }
             }
@@ -93,6 +100,9 @@ macro_rules! sections {
             /// The number of worker threads. Default one per core.
             pub workers: usize,
             $($(#[$doc])* pub $name: $section,)*
+            /// Options of this host, of any form: the embedding program reads them, and guests see
+            /// them. Default an empty object.
+            pub options: Value,
             /// The operator's settings for each module, by the module's name.
             pub modules: BTreeMap<String, ModuleConfig>,
             /// The sources that were read. `None` if the configuration was made from a text.
@@ -118,6 +128,7 @@ macro_rules! sections {
                     state_dir: relative(&settings.state_dir),
                     workers: settings.workers.count(),
                     $($name: settings.$name,)*
+                    options: settings.options,
                     modules: settings.modules,
                     sources: None,
                     warnings: Vec::new(),

@@ -5,7 +5,7 @@
 pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels", "streams", "sockets"];
 
 /// Keys of `fanfare.json`.
-pub const CONFIG: &[&str] = &["brokers", "options", "events", "sse", "websocket", "hub", "cluster", "redis"];
+pub const CONFIG: &[&str] = &["brokers", "events", "sse", "websocket", "hub", "cluster", "redis"];
 
 /// Keys of `capabilities` and of `grants`.
 pub const CAPABILITIES: &[&str] =

@@ -18,6 +18,9 @@ use crate::files::{self, NotAFile, ReadError};
 /// The largest file in bytes: 1 MiB.
 pub const MAX_BYTES: u64 = 1 << 20;
 
+/// The fault of a larger file.
+pub const TOO_LARGE: &str = "must be at most 1MiB, found more: move data to other files";
+
 /// The most levels of nested values.
 pub const MAX_DEPTH: usize = 64;
 
@@ -40,7 +43,7 @@ pub fn read(file: &Path) -> Result<String, Fault> {
     let bytes = files::read(file, MAX_BYTES).map_err(|error| match error {
         ReadError::Io(error) if NotAFile::caused(&error) => fault(format!("{error}: replace it with a regular file")),
         ReadError::Io(error) => fault(format!("cannot be read: {error}")),
-        ReadError::TooLarge(_) => fault("must be at most 1MiB, found more: move data to other files".to_owned()),
+        ReadError::TooLarge(_) => fault(TOO_LARGE.to_owned()),
     })?;
     String::from_utf8(bytes).map_err(|error| {
         fault(format!("must be UTF-8, found an invalid sequence at byte {}", error.utf8_error().valid_up_to()))

@@ -12,6 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+use tempfile::{Builder, NamedTempFile};
 use wasmtime::component::Component;
 
 use super::compile::STATE_DIR;
@@ -42,6 +44,15 @@ pub enum CacheError {
     Shared { path: PathBuf },
     #[error("the compiled artefact does not load: {0:#}")]
     Load(wasmtime::Error),
+}
+
+/// A component to compile.
+#[derive(Debug, Clone, Copy)]
+pub struct ComponentSource<'a> {
+    /// Its file, or its name in messages.
+    pub path: &'a Path,
+    /// Its bytes if it has no file.
+    pub bytes: Option<&'a Bytes>,
 }
 
 /// A component that can be instantiated.
@@ -86,7 +97,7 @@ impl Cache {
         &self,
         engine: &Engine,
         compiler: &Compiler,
-        component: &Path,
+        source: ComponentSource<'_>,
         digest: &str,
         threads: usize,
     ) -> Result<LoadedComponent, CacheError> {
@@ -98,10 +109,30 @@ impl Cache {
             return Ok(LoadedComponent { component, compiled: false });
         }
         self.make_folder()?;
-        compiler.run(component, digest, &artefact, threads).await?;
+        let spilled = match source.bytes.cloned() {
+            Some(bytes) => {
+                let (cache, digest) = (self.clone(), digest.to_owned());
+                Some(run_blocking(move || cache.spill(&bytes, &digest)).await?)
+            }
+            None => None,
+        };
+        let file = spilled.as_ref().map_or(source.path, NamedTempFile::path);
+        compiler.run(file, digest, &artefact, threads).await.map_err(|error| match error {
+            CompileError::Refused { why, .. } => CompileError::Refused { path: source.path.to_owned(), why },
+            error => error,
+        })?;
         let (cache, engine) = (self.clone(), engine.clone());
         let component = run_blocking(move || cache.add(&engine, &artefact)).await?;
         Ok(LoadedComponent { component, compiled: true })
+    }
+
+    /// Writes a component that is in memory to a file, for the child process that compiles it. The
+    /// file is removed when the result is dropped.
+    fn spill(&self, component: &[u8], digest: &str) -> Result<NamedTempFile<()>, CacheError> {
+        let file = |source| CacheError::File { path: self.dir.clone(), source };
+        let mut name = Builder::new();
+        let name = name.prefix(digest).suffix(".tmp");
+        name.make_in(&self.dir, |path| write_whole(path, component, PRIVATE)).map_err(file)
     }
 
     /// Records the digest of an artefact that the compiler has written, and loads it.

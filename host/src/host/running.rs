@@ -4,39 +4,53 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminState};
 use crate::api::{Reloaded, Status};
+use crate::call::CallError;
 use crate::config::ShutdownConfig;
 use crate::dispatch::Dispatch;
 use crate::events::HostEvent;
+use crate::files::run_blocking;
 use crate::isolate::Services;
-use crate::registry::Roster;
+use crate::registry::{Module, Roster};
 use crate::swap::{ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
-use crate::worker::{Thread, Worker};
+use crate::worker::Thread;
 
 /// How long the admin listener may take to finish its responses after everything else has ended.
 const LAST_RESPONSES: Duration = Duration::from_secs(1);
 
-/// A host that serves. [`RunningHost::stop`] stops it gracefully; dropping it stops it at once.
+/// A host that serves. [`RunningHost::shutdown`] stops it gracefully, [`RunningHost::destroy`] or
+/// dropping it at once.
+///
+/// All methods take `&self`, so that a program can share the host in an [`Arc`]. After a stop has
+/// begun, methods that need the host return an error that says so.
 pub struct RunningHost {
-    pub(super) http: SocketAddr,
-    pub(super) admin: SocketAddr,
+    pub(super) addr: SocketAddr,
+    pub(super) admin_addr: SocketAddr,
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
     pub(super) operator: Arc<AdminState>,
-    pub(super) workers: Vec<Worker>,
-    /// The brokers and the master.
-    pub(super) others: Vec<Thread>,
+    /// The threads of the workers, the brokers and the master. Empty once they were told to end.
+    pub(super) threads: Mutex<Vec<Thread>>,
     pub(super) services: Arc<Services>,
-    pub(super) acceptor: JoinHandle<()>,
+    /// Resolves when the acceptor has ended.
+    pub(super) acceptor: Shared<BoxFuture<'static, ()>>,
     pub(super) tasks: Tasks,
     pub(super) shutdown: ShutdownConfig,
+    /// The result of [`RunningHost::shutdown`].
+    pub(super) stopped: OnceCell<Stopped>,
+    /// Set once every thread has ended, or has been given up.
+    pub(super) ended: OnceCell<()>,
+    /// Cancelled by [`RunningHost::destroy`].
+    pub(super) destroyed: CancellationToken,
 }
 
 /// The tasks of a host outside of its isolates, and the signals that end them.
@@ -59,24 +73,53 @@ pub(super) struct Tasks {
 pub enum Stopped {
     /// Every call and connection ended in time.
     Clean,
-    /// The host cut off calls or connections that had not ended within `shutdown.drain`.
+    /// The host cut off calls or connections that had not ended within `shutdown.drain`, or before
+    /// [`RunningHost::destroy`].
     CutOff,
 }
 
 impl RunningHost {
     /// Returns the address of the HTTP listener.
-    pub fn http_address(&self) -> SocketAddr {
-        self.http
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Returns the address of the admin listener.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
     }
 
     /// Returns the status of the node and its modules, as `fanfare status` shows it.
+    ///
+    /// ```no_run
+    /// # fn run(host: fanfare::RunningHost) {
+    /// for module in host.status().modules {
+    ///     println!("{}: {}", module.name, module.state);
+    /// }
+    /// # }
+    /// ```
     pub fn status(&self) -> Status {
         admin::status(&self.operator)
+    }
+
+    /// Returns why modules do not serve what they should: one entry for each module that cannot be
+    /// loaded, and for each isolate in which a module is not ready. Empty when all is well.
+    ///
+    /// ```no_run
+    /// # fn run(host: fanfare::RunningHost) {
+    /// for reason in host.not_ready() {
+    ///     eprintln!("{reason}");
+    /// }
+    /// # }
+    /// ```
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = self.roster.refused();
+        let slots = self.dispatch.places().all().flat_map(|isolate| isolate.slots());
+        for slot in slots.filter(|slot| !slot.is_ready()) {
+            let state = slot.state();
+            reasons.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
+        }
+        reasons
     }
 
     /// Reads `fanfare.json` and a module's folder again, and replaces the module's running
@@ -84,7 +127,17 @@ impl RunningHost {
     ///
     /// If this fails in any worker, the previous generation keeps serving in all of them, and the
     /// error says why. The reload continues if the future is dropped.
+    ///
+    /// ```no_run
+    /// # async fn run(host: fanfare::RunningHost) {
+    /// match host.reload("hello").await {
+    ///     Ok(reloaded) => println!("{}: {:?}", reloaded.module, reloaded.outcome),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// # }
+    /// ```
     pub async fn reload(&self, module: &str) -> Result<Reloaded, SwapError> {
+        self.check_running().map_err(|_| SwapError::Stopping)?;
         self.swapper.reload_as_operator(module, ReloadOptions::RENEW).await
     }
 
@@ -92,8 +145,51 @@ impl RunningHost {
     /// whose digest begins with `to`. The module is pinned to it until the module's folder changes.
     ///
     /// The rollback continues if the future is dropped.
+    ///
+    /// ```no_run
+    /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::SwapError> {
+    /// let previous = host.rollback("hello", None).await?;
+    /// println!("{:?} serves again", previous.generation);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn rollback(&self, module: &str, to: Option<&str>) -> Result<Reloaded, SwapError> {
+        self.check_running().map_err(|_| SwapError::Stopping)?;
         self.swapper.rollback(module, to).await
+    }
+
+    /// Installs a module that is in memory, or replaces the one with its name, as a reload does
+    /// with a folder. It hides a folder of the same name in `modulesDir`.
+    ///
+    /// If this fails, the previous generation keeps serving, and the error says why. The next
+    /// [`RunningHost::reload`] of the module tries the new files again. The installation continues
+    /// if the future is dropped.
+    ///
+    /// ```no_run
+    /// # async fn run(host: fanfare::RunningHost, component: Vec<u8>) -> Result<(), fanfare::SwapError> {
+    /// let manifest = r#"{ "component": "hello.wasm", "routes": [{ "path": "hi", "handler": "hi" }] }"#;
+    /// let installed = host.install(fanfare::Module::new("hello", manifest, component)).await?;
+    /// println!("{}: {:?}", installed.module, installed.outcome);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn install(&self, module: Module) -> Result<Reloaded, SwapError> {
+        self.check_running().map_err(|_| SwapError::Stopping)?;
+        self.swapper.install_embedded(module).await
+    }
+
+    /// Removes a module that is in memory. Calls that wait still run. If `modulesDir` has a folder
+    /// of the same name, that is loaded instead. The removal continues if the future is dropped.
+    ///
+    /// ```no_run
+    /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::SwapError> {
+    /// host.remove("hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn remove(&self, module: &str) -> Result<Reloaded, SwapError> {
+        self.check_running().map_err(|_| SwapError::Stopping)?;
+        self.swapper.remove_embedded(module).await
     }
 
     #[doc(hidden)]
@@ -111,12 +207,54 @@ impl RunningHost {
         &self.swapper
     }
 
-    /// Waits for running calls to end, for `shutdown.drain` at most, and then stops.
+    /// Fails once a stop has begun.
+    pub(super) fn check_running(&self) -> Result<(), CallError> {
+        match self.tasks.stopping.announced.is_cancelled() {
+            true => Err(CallError::Unavailable("the host is stopping or has stopped".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits for running calls to end, for `shutdown.drain` at most, and then stops. Resolves when
+    /// the host's threads have ended.
     ///
     /// The host keeps accepting connections for the first part, `shutdown.linger`, or until all
     /// clients have left. Each response in this time tells the client that the connection closes.
     /// Closing idle connections at once would lose requests that are already on their way.
-    pub async fn stop(mut self) -> Stopped {
+    ///
+    /// A second call waits for the same stop. If the future is dropped, the next call continues the
+    /// stop.
+    ///
+    /// ```no_run
+    /// # async fn run(host: fanfare::RunningHost) {
+    /// if host.shutdown().await == fanfare::Stopped::CutOff {
+    ///     eprintln!("some calls did not end within shutdown.drain");
+    /// }
+    /// # }
+    /// ```
+    pub async fn shutdown(&self) -> Stopped {
+        *self.stopped.get_or_init(|| self.drain_and_end()).await
+    }
+
+    /// Stops at once: ends running calls and closes every connection. Resolves when the host's
+    /// threads have ended; a thread that host code blocks is given up after two seconds.
+    ///
+    /// ```no_run
+    /// # async fn run(host: fanfare::RunningHost) {
+    /// host.destroy().await;
+    /// # }
+    /// ```
+    pub async fn destroy(&self) {
+        self.destroyed.cancel();
+        self.tasks.end();
+        self.services.stop.cancel();
+        self.log_lost_calls();
+        self.end_events();
+        self.end_threads().await;
+        self.end_listeners().await;
+    }
+
+    async fn drain_and_end(&self) -> Stopped {
         let tasks = &self.tasks;
         tasks.stopping.announced.cancel();
         tasks.connections.close();
@@ -124,8 +262,7 @@ impl RunningHost {
         let drained = tokio::time::timeout(self.shutdown.drain, async {
             _ = tokio::time::timeout(self.shutdown.linger, tasks.connections.wait()).await;
             tasks.end_of_accepting.cancel();
-            // The only error is a panic, and then the acceptor has ended, too.
-            _ = (&mut self.acceptor).await;
+            self.acceptor.clone().await;
             tasks.stopping.closing.cancel();
             tasks.connections.wait().await;
             self.services.stop.cancel();
@@ -136,13 +273,33 @@ impl RunningHost {
         tasks.stopping.closing.cancel();
         self.services.stop.cancel();
         self.log_lost_calls();
+        self.end_events();
+        tasks.end_of_admin.cancel();
+        self.end_listeners().await;
+        self.end_threads().await;
+        if drained.is_ok() && !self.destroyed.is_cancelled() { Stopped::Clean } else { Stopped::CutOff }
+    }
+
+    /// Raises the last event, once.
+    fn end_events(&self) {
         let (pid, code, signal, child_process) = (std::process::id(), None, None, None);
         self.services.events.raise(HostEvent::WorkerClusterExit { pid, code, signal, child_process });
         self.services.events.close();
-        tasks.end_of_admin.cancel();
-        tasks.listeners.close();
-        let _ = tokio::time::timeout(LAST_RESPONSES, tasks.listeners.wait()).await;
-        if drained.is_ok() { Stopped::Clean } else { Stopped::CutOff }
+    }
+
+    /// Waits for the last responses of the listeners.
+    async fn end_listeners(&self) {
+        self.tasks.listeners.close();
+        let _ = tokio::time::timeout(LAST_RESPONSES, self.tasks.listeners.wait()).await;
+    }
+
+    /// Ends the threads. Another thread waits for them, because this one may have tasks to run.
+    async fn end_threads(&self) {
+        let end = || {
+            let threads = std::mem::take(&mut *self.threads.lock());
+            run_blocking(move || end_all(threads))
+        };
+        self.ended.get_or_init(end).await;
     }
 
     /// Logs the modules whose calls have not ended.
@@ -160,16 +317,19 @@ impl RunningHost {
     }
 }
 
-/// Stops at once. [`RunningHost::stop`] stops gracefully.
+/// Ends all threads together.
+fn end_all(mut threads: Vec<Thread>) {
+    threads.iter().for_each(Thread::cancel);
+    threads.iter_mut().for_each(Thread::end);
+}
+
+/// Stops at once. [`RunningHost::shutdown`] stops gracefully.
 impl Drop for RunningHost {
     fn drop(&mut self) {
         self.tasks.end();
         self.services.stop.cancel();
-        self.services.events.close();
-        let mut threads: Vec<&mut Thread> = self.workers.iter_mut().map(|worker| &mut worker.thread).collect();
-        threads.extend(&mut self.others);
-        threads.iter().for_each(|thread| thread.cancel());
-        threads.into_iter().for_each(Thread::end);
+        self.end_events();
+        end_all(std::mem::take(self.threads.get_mut()));
     }
 }
 

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,10 +43,10 @@ impl Host {
 struct Built {
     config: Arc<Config>,
     http: Listener,
-    http_address: SocketAddr,
+    addr: SocketAddr,
     /// `None` once the admin listener serves.
     admin: Option<Listener>,
-    admin_address: SocketAddr,
+    admin_addr: SocketAddr,
     dispatch: Arc<Dispatch>,
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
@@ -61,9 +64,9 @@ struct Built {
 impl Built {
     /// Builds the parts, connects them, and starts the threads.
     fn new(host: Host) -> Result<Built, StartError> {
-        let Host { config, http, admin, compiler, probe, progress, lost_lines, places, peers } = host;
-        let address = |listener: &Listener| listener.address().map_err(StartError::Worker);
-        let (http_address, admin_address) = (address(&http)?, address(&admin)?);
+        let Host { addr, admin_addr, config, http, admin, compiler, modules, probe, progress, lost_log_lines, .. } =
+            host;
+        let (places, peers) = (host.places, host.peers);
         let (brokers, placement) = places.unzip();
         let (loader, linker) = loader(&config, compiler, placement.unwrap_or(Manifest::places))?;
         let events = Arc::new(EventLog::new(config.master.propagate_errors, config.master.propagate_warnings));
@@ -93,6 +96,7 @@ impl Built {
         });
         let swapper = Swapper::new(config.clone(), loader, linker, dispatch.clone(), services.clone(), progress);
         reloads.set(&swapper);
+        swapper.embed(modules);
 
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
@@ -100,13 +104,13 @@ impl Built {
         let http_connections = workers.iter().map(|worker| worker.queue.open.clone()).collect();
         let announced = tasks.stopping.announced.clone();
         let operator =
-            Arc::new(AdminState::new(swapper.clone(), announced, lost_lines, sockets.clone(), http_connections));
+            Arc::new(AdminState::new(swapper.clone(), announced, lost_log_lines, sockets.clone(), http_connections));
         Ok(Built {
             config,
             http,
-            http_address,
+            addr,
             admin: Some(admin),
-            admin_address,
+            admin_addr,
             dispatch,
             roster,
             swapper,
@@ -157,6 +161,9 @@ impl Built {
                 tracing::error!(%error, "the host stopped accepting connections");
             }
         });
+        // The only error is a panic, and then the acceptor has ended, too.
+        let acceptor = acceptor.map(drop).boxed().shared();
+        let threads = self.workers.into_iter().map(|worker| worker.thread).chain(self.others).collect();
         self.roster.set_ready();
         let NodeFacts { workers, brokers, .. } = *self.services.node;
         self.services.events.raise(HostEvent::HostReady { pid: std::process::id(), workers, brokers });
@@ -164,18 +171,20 @@ impl Built {
             tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(watcher.run()));
         }
         RunningHost {
-            http: self.http_address,
-            admin: self.admin_address,
+            addr: self.addr,
+            admin_addr: self.admin_addr,
             dispatch: self.dispatch,
             roster: self.roster,
             swapper: self.swapper,
             operator: self.operator,
-            workers: self.workers,
-            others: self.others,
+            threads: Mutex::new(threads),
             services: self.services,
             acceptor,
             tasks,
             shutdown: self.config.shutdown.clone(),
+            stopped: OnceCell::new(),
+            ended: OnceCell::new(),
+            destroyed: CancellationToken::new(),
         }
     }
 }

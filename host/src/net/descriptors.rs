@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -13,28 +12,25 @@ const RESERVED: usize = 192;
 /// The number of open files that the host assumes when the system does not list them.
 const ASSUMED_OPEN: usize = 64;
 
-/// The soft limit that the process was started with, if [`raise_limit`] changed it.
-static ORIGINAL: OnceLock<u64> = OnceLock::new();
-
-/// Raises the soft limit of this process to its hard limit. The soft limit is low only to protect
-/// programs that use `select`, and this one does not.
-pub fn raise_limit() {
+/// Raises the soft limit of file descriptors of this process (`ulimit -n`) to its hard limit, so
+/// that a host can serve more connections. Call it before a host starts. The soft limit is low only
+/// to protect programs that use `select`.
+///
+/// Returns the previous soft limit if it was lower, for child processes that need it.
+///
+/// ```
+/// let _previous = fanfare::raise_descriptor_limit();
+/// ```
+pub fn raise_descriptor_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    match (raised, current) {
-        (Ok(()), Some(soft)) if current != maximum => _ = ORIGINAL.set(soft),
-        (Ok(()), _) => {}
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => current.filter(|_| current != maximum),
         // The host then serves fewer connections, and logs it.
-        (Err(error), _) => {
+        Err(error) => {
             tracing::warn!(%error, "cannot raise the limit of file descriptors (`ulimit -n`) to the hard limit");
+            None
         }
     }
-}
-
-/// Returns the soft limit for child processes: the one this process was started with, or `None` if
-/// [`raise_limit`] did not change it.
-pub fn original_limit() -> Option<u64> {
-    ORIGINAL.get().copied()
 }
 
 /// The limit of file descriptors of this process.

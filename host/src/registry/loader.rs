@@ -1,7 +1,7 @@
 //! Loads a folder as a generation in two steps: it reads and checks a candidate, then compiles it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use super::{Generation, Isolation, Manifest, PlaceKinds, component, instantiatio
 use crate::call::Blame;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
-use crate::engine::{Cache, CacheError, CompileError, Compiler, Engine};
+use crate::engine::{Cache, CacheError, CompileError, Compiler, ComponentSource, Engine};
 use crate::files::{hex, run_blocking};
 
 /// Why a module cannot be loaded.
@@ -38,7 +38,7 @@ impl LoadError {
                 CompileError::Read { .. } | CompileError::Unwritten { .. } | CompileError::Died { .. } => {
                     Blame::Operator
                 }
-                CompileError::Spawn(_) => Blame::Host,
+                CompileError::Spawn { .. } => Blame::Host,
             },
             LoadError::Cache(CacheError::Load(_)) => Blame::Host,
             LoadError::Refused(_) | LoadError::Cache(CacheError::File { .. } | CacheError::Shared { .. }) => {
@@ -74,6 +74,8 @@ pub struct Candidate {
     /// The digest of the generation that it becomes.
     pub digest: String,
     component_digest: String,
+    /// Whether the component has no file.
+    in_memory: bool,
     limits: Limits,
     config: Value,
     subdomains: BTreeMap<String, Value>,
@@ -93,8 +95,34 @@ pub fn digest(component_digest: &str, manifest: &[u8]) -> String {
 }
 
 impl Loader {
-    /// Reads the component of a module, and checks the manifest against the operator's settings.
+    /// Checks the manifest against the operator's settings, and reads the component of a module.
     pub fn read(&self, manifest: Manifest, config: &Config) -> Result<Candidate, LoadError> {
+        let read = |file: &Path| Ok(Bytes::from(self.compiler.read(file).map_err(CacheError::from)?));
+        self.candidate(manifest, config, false, read)
+    }
+
+    /// Like [`Loader::read`], with a component that is in memory.
+    pub fn read_from_memory(
+        &self,
+        manifest: Manifest,
+        component: Bytes,
+        config: &Config,
+    ) -> Result<Candidate, LoadError> {
+        let read = |file: &Path| {
+            self.compiler.check_size(file, component.len() as u64).map_err(CacheError::from)?;
+            Ok(component)
+        };
+        self.candidate(manifest, config, true, read)
+    }
+
+    /// Creates a candidate. `read` reads its component.
+    fn candidate(
+        &self,
+        manifest: Manifest,
+        config: &Config,
+        in_memory: bool,
+        read: impl FnOnce(&Path) -> Result<Bytes, LoadError>,
+    ) -> Result<Candidate, LoadError> {
         let mut faults = Faults::default();
         if let Err(missing) = manifest::check_grants(&manifest, config) {
             faults.extend(missing);
@@ -109,7 +137,7 @@ impl Loader {
         if !faults.is_empty() {
             return Err(LoadError::Refused(faults));
         }
-        let component = Bytes::from(self.compiler.read(&manifest.component).map_err(CacheError::from)?);
+        let component = read(&manifest.component)?;
         let component_digest = hex(&Sha256::digest(&component));
         let operator = config.module(&manifest.name);
         let subdomains = operator.subdomains.keys();
@@ -117,6 +145,7 @@ impl Loader {
             digest: digest(&component_digest, &manifest.digest_bytes),
             component_digest,
             component,
+            in_memory,
             limits,
             config: manifest::effective_config(&manifest, &operator, None),
             subdomains: subdomains
@@ -133,7 +162,7 @@ impl Loader {
 
     /// Loads a candidate. Returns the generation, and whether the component had to be compiled.
     pub async fn load(&self, candidate: &Candidate, threads: usize) -> Result<(Generation, bool), LoadError> {
-        let Candidate { manifest, component, component_digest, .. } = candidate;
+        let Candidate { manifest, component, component_digest, in_memory, .. } = candidate;
         let path = &manifest.component;
         let refused = |faults| LoadError::Component { path: path.clone(), faults };
         // Before the component is compiled. The compiler reports why a damaged file is damaged.
@@ -153,7 +182,8 @@ impl Loader {
             self.refused.inc();
             return Err(refused(too_costly));
         }
-        let loaded = self.cache.load(&self.engine, &self.compiler, path, component_digest, threads).await?;
+        let source = ComponentSource { path, bytes: in_memory.then_some(component) };
+        let loaded = self.cache.load(&self.engine, &self.compiler, source, component_digest, threads).await?;
         let analysis = analysis.ok_or_else(|| refused(vec![instantiation::TOO_COMPLEX.to_owned()]))?;
         let exports = component::exports(&self.engine, &loaded.component, &analysis.async_exports);
         let exports = exports.map_err(refused)?;

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::embedded::Embedded;
 use super::error::{ModuleError, SwapError};
 use super::swapper::{POLL, Swapper};
 use crate::config::Config;
 use crate::document::source;
 use crate::files::run_blocking;
 use crate::registry::manifest::{self, FILE_NAME, FolderState, Manifest};
-use crate::registry::{Candidate, ModuleState, component, folder_digest};
+use crate::registry::{Candidate, ModuleState, component};
 
 /// The metadata of a module's files. It differs whenever a file was written or replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,10 +122,10 @@ pub struct Selection {
 }
 
 impl Swapper {
-    /// Selects the candidate that a module should run: its folder, or the generation that a
-    /// rollback pinned. The pin holds until the folder changes or `force` is set, and is removed
-    /// once the folder is loaded. With `unsettled_too`, reads a folder even while it is being
-    /// written.
+    /// Selects the candidate that a module should run: the one in memory, its folder, or the
+    /// generation that a rollback pinned. The pin holds until the folder changes or `force` is set,
+    /// and is removed once the folder is loaded. With `unsettled_too`, reads a folder even while it
+    /// is being written.
     pub(super) fn select(
         &self,
         module: &str,
@@ -132,20 +133,24 @@ impl Swapper {
         force: bool,
         unsettled_too: bool,
     ) -> Result<Selection, SwapError> {
-        let dir = config.modules_dir.join(module);
-        let file = dir.join(FILE_NAME);
-        match fs::metadata(&file) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SwapError::NoManifest),
-            // The file may still exist, so the module was not removed.
-            Err(error) => return Err(ModuleError::unreadable(file, error).into()),
-        }
-        let read = self.read(module, &dir, config, unsettled_too);
+        let read = match self.embedded.get(module) {
+            Some(Embedded::Module(embedded)) => self.read_embedded(&embedded, config).map_err(SwapError::from),
+            Some(Embedded::Removed) | None => {
+                let dir = config.modules_dir.join(module);
+                let file = dir.join(FILE_NAME);
+                match fs::metadata(&file) {
+                    Ok(_) => self.read(module, &dir, config, unsettled_too),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SwapError::NoManifest),
+                    // The file may still exist, so the module was not removed.
+                    Err(error) => return Err(ModuleError::unreadable(file, error).into()),
+                }
+            }
+        };
         let unsettled = matches!(read, Err(SwapError::Unsettled));
         let pin = self
             .kept
             .pin(module)
-            .filter(|pin| !force && !unsettled && folder_digest(&dir, config.engine.max_component) == pin.folder);
+            .filter(|pin| !force && !unsettled && self.source_digest(module, config) == pin.folder);
         let Some(pin) = pin else { return read.map(|candidate| Selection { candidate, pinned: false }) };
         match self.read_retained(module, &pin.generation, config) {
             Ok(candidate) => Ok(Selection { candidate, pinned: true }),
@@ -184,10 +189,10 @@ impl Swapper {
         run_blocking(move || swapper.read_retained(&module, &generation, &config)).await
     }
 
-    /// The [`folder_digest`] of a module's folder.
-    pub(super) async fn folder_digest(&self, module: &str) -> String {
-        let (dir, max) = (self.config.modules_dir.join(module), self.config.engine.max_component);
-        run_blocking(move || folder_digest(&dir, max)).await
+    /// [`Swapper::source_digest`] on a blocking thread.
+    pub(super) async fn source_digest_aside(self: &Arc<Swapper>, module: &str) -> String {
+        let (swapper, module) = (self.clone(), module.to_owned());
+        run_blocking(move || swapper.source_digest(&module, &swapper.config)).await
     }
 
     /// Reads a module's folder. Fails with [`SwapError::Unsettled`] while the folder is being
@@ -213,9 +218,15 @@ impl Swapper {
     }
 
     /// Waits until no file of a module has changed for `swap.settle`. Waits up to `swap.removal`
-    /// for a missing file to return. Returns whether the files exist.
+    /// for a missing file to return. Returns whether the files exist. Does not wait for a module
+    /// that is or was in memory.
     pub(super) async fn settle(&self, module: &str) -> bool {
-        let removed_at = Instant::now() + self.config.swap.removal;
+        let removal = match self.embedded.get(module) {
+            Some(Embedded::Module(_)) => return true,
+            Some(Embedded::Removed) => Duration::ZERO,
+            None => self.config.swap.removal,
+        };
+        let removed_at = Instant::now() + removal;
         let installed = self.is_installed(module);
         let mut fingerprint = self.fingerprint(module, None).await;
         loop {

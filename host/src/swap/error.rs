@@ -26,6 +26,9 @@ pub enum SwapError {
     /// There is no module of this name: neither a folder in `modulesDir` nor a loaded module.
     #[error("there is no module {0}: modulesDir has no folder of this name")]
     NotFound(String),
+    /// The program has no module of this name in memory, so it cannot remove it.
+    #[error("there is no module {0} in memory; remove its folder to remove a module of modulesDir")]
+    NotInMemory(String),
     /// `fanfare.json` has faults, so nothing was reloaded.
     #[error("{0}")]
     Settings(Faults),
@@ -251,7 +254,7 @@ impl From<ModuleError> for SwapError {
 impl SwapError {
     pub(crate) fn fault(&self) -> Blame {
         match self {
-            SwapError::NotFound(_) | SwapError::NoGeneration { .. } => Blame::Client,
+            SwapError::NotFound(_) | SwapError::NotInMemory(_) | SwapError::NoGeneration { .. } => Blame::Client,
             SwapError::Settings(_)
             | SwapError::NoManifest
             | SwapError::Unsettled

@@ -1,5 +1,6 @@
 //! Loads modules: all of them at start, and one for a reload.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,18 +28,22 @@ struct LoadedModule {
 }
 
 impl Swapper {
-    /// Loads every module of `modulesDir`. Waits until each has tried to start once in every
-    /// worker.
+    /// Loads every module of `modulesDir` and every module in memory. Waits until each has tried to
+    /// start once in every worker.
     pub async fn load_all(self: &Arc<Swapper>) -> io::Result<()> {
         let path = &self.config.modules_dir;
-        let names = match folder_names(path) {
+        let embedded = self.embedded.names();
+        let folders = match folder_names(path) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(dir = %path.display(), "modulesDir does not exist, so no modules are loaded");
+                if embedded.is_empty() {
+                    tracing::warn!(dir = %path.display(), "modulesDir does not exist, so no modules are loaded");
+                }
                 Vec::new()
             }
             Err(error) => return Err(error),
         };
+        let names: BTreeSet<String> = folders.into_iter().chain(embedded).collect();
         let _compiling = self.compiling.acquire().await;
         let mut guards = Vec::with_capacity(names.len());
         for name in &names {

@@ -118,7 +118,7 @@ impl Swapper {
     /// unknown.
     pub(super) fn is_known(&self, module: &str) -> bool {
         let has_folder = || is_scanned(module) && is_module(&self.config.modules_dir.join(module));
-        self.roster.state(module).is_some() || has_folder()
+        self.roster.state(module).is_some() || self.embedded.get(module).is_some() || has_folder()
     }
 
     /// Runs the pending reload of a module once its files have settled.

@@ -44,7 +44,7 @@ impl Swapper {
             canary_ended = installed.canary.is_some();
             self.end_canary(module, installed).await;
         }
-        let folder = self.folder_digest(module).await;
+        let folder = self.source_digest_aside(module).await;
         let current = guard.as_ref().map(|installed| installed.program.generation.digest.clone());
         let (generation, options) = match (current, to) {
             // Ending the canary has already rolled back: this only pins the generation.

@@ -139,7 +139,7 @@ impl Swapper {
     /// Pins the previous generation, so that the folder of a failed canary is not loaded again
     /// before it changes.
     async fn pin_previous(self: &Arc<Swapper>, module: &str, installed: &InstalledModule, canary: &Canary) {
-        let folder = self.folder_digest(module).await;
+        let folder = self.source_digest_aside(module).await;
         if folder == canary.candidate.digest {
             let generation = installed.program.generation.digest.clone();
             self.set_pin(module, Some(Pin { generation, folder })).await;

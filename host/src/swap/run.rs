@@ -208,8 +208,8 @@ impl Run<'_> {
         Ok(self.preempt.run_until_cancelled(load).await.ok_or(SwapError::Preempted)??)
     }
 
-    /// Removes the module from every isolate because its folder was removed. Queued calls still
-    /// run.
+    /// Removes the module from every isolate, because it has neither a folder nor files in memory.
+    /// Queued calls still run.
     async fn remove(&self, current: &mut Option<InstalledModule>) -> Result<Reloaded, SwapError> {
         let was_known = self.swapper.roster.state(self.module).is_some();
         if let Some(installed) = current.as_mut() {
@@ -223,7 +223,7 @@ impl Run<'_> {
         if !was_known {
             return Err(SwapError::NotFound(self.module.to_owned()));
         }
-        tracing::info!(module = %self.module, "module removed, because its folder was removed");
+        tracing::info!(module = %self.module, "module removed");
         if let Some(installed) = removed {
             let generation = installed.program.generation.short_digest().to_owned();
             self.swapper.raise(HostEvent::ModuleRemoved { module: self.module.to_owned(), generation });

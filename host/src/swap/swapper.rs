@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::embedded::EmbeddedModules;
 use super::error::SwapError;
 use super::installed::ModuleLocks;
 use super::outcome::{ReloadCounters, ReloadResult};
@@ -43,6 +44,7 @@ pub struct Swapper {
     pub services: Arc<Services>,
     pub progress: Arc<dyn Progress>,
     pub(super) kept: GenerationStore,
+    pub(super) embedded: EmbeddedModules,
     /// Whether a task is retrying to save pins.
     pub(super) saving_pins: AtomicBool,
     pub(super) weak: Weak<Swapper>,
@@ -72,6 +74,7 @@ impl Swapper {
             weak: weak.clone(),
             live_config: ArcSwap::from(config.clone()),
             kept: GenerationStore::new(&config.state_dir),
+            embedded: EmbeddedModules::default(),
             saving_pins: AtomicBool::new(false),
             config,
             loader,

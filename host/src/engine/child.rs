@@ -1,0 +1,230 @@
+//! The child process that compiles one component.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use rustix::process::{Rlimit, Signal};
+use sha2::{Digest, Sha256};
+use wasmparser::Parser;
+
+use crate::files;
+
+/// The first argument of a child process that compiles. No other program should have a command of
+/// this name.
+pub(super) const COMMAND: &str = "compile-component";
+
+/// The most files that the child may have open.
+const FILES: u64 = 256;
+
+/// The child's exit code when the component cannot be compiled.
+pub(super) const REFUSED: u8 = 3;
+
+/// The child's exit code when it could not write the artefact.
+pub(super) const UNWRITTEN: u8 = 4;
+
+/// The child's exit code when it does not understand its arguments.
+const USAGE: u8 = 2;
+
+/// The arguments of a child process that compiles: a component and the limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CompileJob {
+    /// The component to compile.
+    component: PathBuf,
+    /// The file that the child writes the artefact to, by rename.
+    artefact: PathBuf,
+    /// The SHA-256 that the component must have, in hexadecimal.
+    digest: Option<String>,
+    /// The most bytes of address space.
+    memory: u64,
+    /// The number of threads.
+    threads: usize,
+    /// The id of the process that waits for the artefact. The child ends with it.
+    parent: Option<u32>,
+    /// The most seconds of processor time.
+    cpu: Option<u64>,
+}
+
+/// The address space of a child whose parent sets no limit, in bytes.
+const MEMORY: u64 = 4 << 30;
+
+impl CompileJob {
+    /// Reads `<component> <artefact> [--digest=..] [--memory=..] [--threads=..] [--parent=..]
+    /// [--cpu=..]`.
+    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<CompileJob, String> {
+        let (Some(component), Some(artefact)) = (args.next(), args.next()) else {
+            return Err(format!("write {COMMAND} <component> <artefact>"));
+        };
+        let mut job = CompileJob {
+            component: component.into(),
+            artefact: artefact.into(),
+            digest: None,
+            memory: MEMORY,
+            threads: 1,
+            parent: None,
+            cpu: None,
+        };
+        for arg in args {
+            let text = arg.to_string_lossy();
+            let unknown = || format!("{COMMAND}: {text} is not an argument of this command");
+            let (name, value) = text.split_once('=').ok_or_else(unknown)?;
+            let number = || value.parse::<u64>().map_err(|_| format!("{COMMAND}: {text} must be a number"));
+            let whole = |number: u64| number.try_into().map_err(|_| unknown());
+            match name {
+                "--digest" => job.digest = Some(value.to_owned()),
+                "--memory" => job.memory = number()?,
+                "--threads" => job.threads = number()?.try_into().map_err(|_| unknown())?,
+                "--parent" => job.parent = Some(whole(number()?)?),
+                "--cpu" => job.cpu = Some(number()?),
+                _ => return Err(unknown()),
+            }
+        }
+        Ok(job)
+    }
+}
+
+/// Whether this process was started to compile a component.
+pub fn is_compiler() -> bool {
+    std::env::args_os().nth(1).as_deref() == Some(OsStr::new(COMMAND))
+}
+
+/// Compiles a component if a host has started this process to do so, and returns the exit code for
+/// `main` to return. Returns `None` in every other process, at once.
+///
+/// A host starts the program that [`Builder::compiler`](crate::Builder::compiler) names as a child
+/// process, with arguments that only this function understands. So a program that names itself must
+/// call this function before it does anything else. It neither exits nor changes anything outside
+/// of that child process, which gets the limits of `engine.compileMemory` and
+/// `engine.compileTimeout`.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use fanfare::Host;
+///
+/// fn main() -> ExitCode {
+///     if let Some(code) = fanfare::compile_if_asked() { return code; }
+///
+///     let runtime = tokio::runtime::Runtime::new().unwrap();
+///     let this_program = std::env::current_exe().unwrap();
+///     let host = runtime.block_on(Host::builder().compiler(this_program).start()).unwrap();
+///     runtime.block_on(host.shutdown());
+///     ExitCode::SUCCESS
+/// }
+/// ```
+pub fn compile_if_asked() -> Option<ExitCode> {
+    is_compiler().then(|| match CompileJob::parse(std::env::args_os().skip(2)) {
+        Ok(job) => ExitCode::from(run(&job)),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(USAGE)
+        }
+    })
+}
+
+/// Asks the kernel to end this process with its parent, and returns whether the parent still runs.
+/// The kernel sends the signal when the *thread* that started this process ends. That is safe here,
+/// because the threads of the host's runtimes end with the host.
+fn ends_with_parent(parent: u32) -> bool {
+    // Without this signal the limit of processor time still ends the process.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let now = rustix::process::getppid().and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+    now == Some(parent)
+}
+
+/// Compiles and returns the exit code. The limits apply to the whole process.
+fn run(args: &CompileJob) -> u8 {
+    if args.parent.is_some_and(|parent| !ends_with_parent(parent)) {
+        eprintln!("the process that started this compilation has ended");
+        return REFUSED;
+    }
+    if let Some(seconds) = args.cpu {
+        let limit = Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(1)) };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Cpu, limit);
+    }
+    let limit = Rlimit { current: Some(args.memory), maximum: Some(args.memory) };
+    // A system may forbid to set a limit. Compiling still works, with less protection.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::As, limit);
+    let _ = rustix::process::nice(10);
+    // When memory runs out, the kernel ends this process and not the host.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    // The host raises its own limit for its connections; a compiler needs only a handful of files.
+    let open = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let current = open.current.map(|limit| limit.min(FILES));
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, Rlimit { current, ..open });
+    let artefact = match compile(args) {
+        Ok(artefact) => artefact,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return REFUSED;
+        }
+    };
+    match files::write_whole(&args.artefact, &artefact, files::PRIVATE) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error}");
+            UNWRITTEN
+        }
+    }
+}
+
+/// Returns the artefact of a component.
+fn compile(args: &CompileJob) -> wasmtime::Result<Vec<u8>> {
+    let mut config = super::settings();
+    config.parallel_compilation(args.threads > 1);
+    let engine = wasmtime::Engine::new(&config)?;
+    // The host has checked the size of the file that it compiles.
+    let component = files::read(&args.component, u64::MAX)?;
+    if let Some(why) = not_a_component(&component) {
+        return Err(wasmtime::Error::msg(why));
+    }
+    let changed = |digest: &String| *digest != files::hex(&Sha256::digest(&component));
+    if args.digest.as_ref().is_some_and(changed) {
+        return Err(wasmtime::Error::msg("the file was replaced during the load: load the module again"));
+    }
+    engine.precompile_component(&component)
+}
+
+/// Returns why a file is not a component, by its first bytes.
+fn not_a_component(bytes: &[u8]) -> Option<&'static str> {
+    if Parser::is_component(bytes) {
+        None
+    } else if Parser::is_core_wasm(bytes) {
+        Some("the file is a core module, not a component: build it for wasm32-wasip2")
+    } else {
+        Some("the file is not a WebAssembly component")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<CompileJob, String> {
+        CompileJob::parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn a_job_has_two_files_and_optional_limits() {
+        let plain = parse(&["a.wasm", "b.cwasm"]).unwrap();
+        assert_eq!((plain.component, plain.artefact), ("a.wasm".into(), "b.cwasm".into()));
+        assert_eq!((plain.memory, plain.threads, plain.parent), (MEMORY, 1, None));
+        let limited = parse(&["a", "b", "--digest=d", "--memory=5", "--threads=3", "--parent=7", "--cpu=9"]).unwrap();
+        assert_eq!((limited.digest.as_deref(), limited.memory, limited.threads), (Some("d"), 5, 3));
+        assert_eq!((limited.parent, limited.cpu), (Some(7), Some(9)));
+    }
+
+    #[test]
+    fn arguments_that_are_missing_or_unknown_are_named() {
+        for (args, says) in [
+            (&["a"][..], "compile-component <component> <artefact>"),
+            (&["a", "b", "--fast=1"], "--fast=1 is not an argument"),
+            (&["a", "b", "c"], "c is not an argument"),
+            (&["a", "b", "--memory=much"], "--memory=much must be a number"),
+            (&["a", "b", "--parent=99999999999"], "--parent=99999999999 is not an argument"),
+        ] {
+            let error = parse(args).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

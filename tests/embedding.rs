@@ -1,0 +1,8 @@
+//! The library in a program of its own.
+
+mod builder;
+mod calls;
+mod events;
+mod memory;
+mod stop;
+mod two_hosts;
