@@ -20,7 +20,7 @@ use fanfare::tooling::CallError;
 use serde_json::Value;
 
 use crate::harness::root;
-use crate::{cli, failures};
+use crate::{cli, failures, hooks};
 
 /// Defines one test for each name, and a constant with all the names.
 macro_rules! tests_of {
@@ -103,6 +103,9 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("swap.quiesce", crate::swap::running_calls_get_quiesce_to_end),
     ("swap.timeout", crate::swap::save_and_load_end_at_the_timeout),
     ("swap.state", crate::swap::the_size_of_the_state_is_limited),
+    ("brokers", hooks::messages::a_message_without_a_receiver_says_what_is_missing),
+    ("master.ipcAckTimeout", hooks::messages::a_message_without_a_reply_ends_at_ipc_ack_timeout),
+    ("shutdown.hook", hooks::stop::it_has_shutdown_hook_to_end),
     ("limits.max", failures::rejected::a_limit_above_the_ceiling_is_rejected),
 ];
 

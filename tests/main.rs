@@ -14,6 +14,7 @@ mod events;
 mod examples;
 mod failures;
 mod frozen;
+mod hooks;
 mod http;
 mod languages;
 mod limits;

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod grant;
 mod inspect;
+mod message;
 mod new;
 mod progress;
 mod project;
@@ -70,6 +71,8 @@ enum Command {
     Emit(emit::EmitArgs),
     /// Call a route of a module in a running host.
     Call(call::CallArgs),
+    /// Send a message to a module in one worker or broker of a running host.
+    Message(message::MessageArgs),
     /// Reload fanfare.json and modules in a running host.
     Reload(reload::ReloadArgs),
     /// Return a module to an earlier generation in a running host.
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Events(args) => events::run(&args),
         Command::Emit(args) => emit::run(&args),
         Command::Call(args) => call::run(&args),
+        Command::Message(args) => message::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Rollback(args) => reload::roll_back(&args),
     }

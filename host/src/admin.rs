@@ -17,6 +17,9 @@
 //! - `POST /v1/reload[?force=true]`: reloads every module; returns one entry for each
 //! - `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]`: calls a route with the body;
 //!   returns the reply, or one entry for each isolate
+//! - `POST /v1/workers/<n>/message[?module=..][&wait=false]`, and the same for `brokers`: sends the
+//!   body to the hook `masterMessage` of a module there; returns the reply, or with `wait=false`
+//!   the module that receives it
 //!
 //! The listener serves 64 connections, or fewer if the limit of file descriptors is very low.
 //! Beyond that it closes the oldest connection that has sent no request. If all have sent one, a

@@ -23,7 +23,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{GatherEntry, Receipt, Reply, Skipped};
+pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 pub use status::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, State, Status, Usage};
 

@@ -8,8 +8,10 @@ wasmtime::component::bindgen!({
         "fanfare:module/broadcast.gather": store | trappable,
         "fanfare:module/rpc.call": store | trappable,
         "fanfare:module/rpc.call-every": store | trappable,
+        "fanfare:module/master-await.send": store | trappable,
         "fanfare:module/broadcast-blocking.gather": async,
         "fanfare:module/rpc-blocking.call": async,
         "fanfare:module/rpc-blocking.call-every": async,
+        "fanfare:module/master-blocking.send": async,
     },
 });

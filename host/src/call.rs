@@ -10,6 +10,7 @@ mod broadcast;
 mod context;
 mod envelope;
 mod error;
+pub mod hook;
 mod name;
 mod outcome;
 mod panic;

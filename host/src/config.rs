@@ -23,7 +23,8 @@ pub use sources::{FILE_NAME, Flags, Sources};
 
 pub mod capabilities;
 pub mod formats;
-pub mod http;
+mod guest_options;
+mod http;
 pub mod limits;
 mod live;
 pub mod load;

@@ -7,6 +7,7 @@ mod actor;
 mod broadcasts;
 mod calls;
 mod choose;
+mod hooks;
 mod peers;
 mod places;
 mod resolve;
@@ -20,11 +21,12 @@ use tokio::sync::oneshot;
 
 pub use actor::Actor;
 pub use broadcasts::Sequencer;
+pub use hooks::Message;
 pub use places::Places;
 
 use crate::call::{
     Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,
-    TriggerKind,
+    TriggerKind, hook,
 };
 use crate::isolate::{Ids, Isolate, Lane, NodeFacts, QueuedCall, Slot};
 use crate::ports::Peers;
@@ -142,6 +144,8 @@ impl Dispatch {
         context.in_startup = spec.awaited
             && (spec.parent.as_ref().is_some_and(|parent| parent.in_startup)
                 || spec.remote.as_ref().is_some_and(|envelope| envelope.in_startup));
+        context.in_quiet_hook = matches!(spec.trigger, Trigger::Hook(name) if hook::is_quiet(name))
+            || spec.parent.as_ref().is_some_and(|parent| parent.in_quiet_hook);
         context.subdomain = spec.subdomain;
         context.parent = spec.parent.filter(|_| spec.awaited);
         context.remote = spec.remote;

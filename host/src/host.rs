@@ -7,8 +7,11 @@
 mod builder;
 mod calls;
 mod events;
+mod hooks;
 mod inspector;
+mod messages;
 mod running;
+mod send;
 mod start;
 
 use std::net::SocketAddr;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 
 pub use builder::Builder;
 pub use inspector::{Inspection, Inspector};
+pub use messages::GuestMessage;
 pub use running::{RunningHost, Stopped};
 
 use crate::admin::LostLineCount;

@@ -24,6 +24,7 @@ mod slot;
 mod slot_core;
 mod state;
 mod stats;
+mod stop_hook;
 mod supervise;
 mod trap;
 mod turn;
@@ -45,6 +46,7 @@ pub use program::Program;
 pub use services::{Ids, NodeFacts, Probe, Services};
 pub use slot::{Slot, SlotState};
 pub use stats::Stats;
+pub use stop_hook::{StopReason, run_stop_hook};
 
 use crate::call::IsolateId;
 use crate::engine::Engine;

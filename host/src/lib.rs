@@ -166,12 +166,12 @@ pub mod tooling;
 mod triggers;
 mod worker;
 
-pub use call::{CallError, CallOptions, GatherEntry, IsolateId, Payload, Receipt, Reply, Skipped};
+pub use call::{CallError, CallOptions, Failure, GatherEntry, IsolateId, Payload, Receipt, Reply, Skipped};
 pub use config::{Config, Flags, Sources};
 pub use document::{Fault, Faults, ValueOrigin};
 pub use engine::compile_if_asked;
 pub use events::{EventItem, EventReader};
-pub use host::{Builder, Host, RunningHost, StartError, Stopped};
+pub use host::{Builder, GuestMessage, Host, RunningHost, StartError, Stopped};
 pub use net::{BindError, raise_descriptor_limit};
 pub use registry::Module;
 pub use swap::{Compiling, LogProgress, Progress, SwapError};

@@ -3,6 +3,7 @@
 
 mod calls;
 mod future;
+mod master;
 mod peers;
 mod reloads;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 pub use calls::{Caller, Calls, NoCalls};
 pub use future::BoxFuture;
+pub use master::{Master, NoMaster};
 pub use peers::{NoPeers, Peers};
 pub use reloads::{LateReloads, NoReloads, Reloads};
 
@@ -18,12 +20,14 @@ pub use reloads::{LateReloads, NoReloads, Reloads};
 pub struct Ports {
     pub calls: Arc<dyn Calls>,
     pub reloads: Arc<dyn Reloads>,
+    pub master: Arc<dyn Master>,
 }
 
 impl Ports {
-    /// The ports of a host that only inspects components. Every use returns `unavailable`.
+    /// The ports of a host that only inspects components. Every use returns `unavailable`, and
+    /// there are no options.
     pub fn none() -> Ports {
-        Ports { calls: Arc::new(NoCalls), reloads: Arc::new(NoReloads) }
+        Ports { calls: Arc::new(NoCalls), reloads: Arc::new(NoReloads), master: Arc::new(NoMaster) }
     }
 }
 
@@ -36,7 +40,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_without_a_part_behind_it_returns_unavailable() {
-        let Ports { calls, reloads } = Ports::none();
+        let Ports { calls, reloads, master } = Ports::none();
         let caller = || Caller {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
@@ -56,9 +60,12 @@ mod tests {
             calls.notify(caller(), address, route(), payload(), options()).unwrap_err(),
             reloads.request(None).unwrap_err(),
             reloads.renew("m", IsolateId::Worker(0), 1).await.unwrap_err(),
+            master.post(caller(), payload()).unwrap_err(),
+            master.send(caller(), payload(), None).await.unwrap_err(),
         ];
         for error in errors {
             assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
         }
+        assert_eq!(master.option(""), None);
     }
 }

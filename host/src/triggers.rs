@@ -1,3 +1,4 @@
 //! Triggers: each turns an input, such as an HTTP request, into a call of a route.
 
+pub mod hooks;
 pub mod http;

@@ -82,6 +82,32 @@ async fn call_prints_the_reply_of_the_route() {
 }
 
 #[tokio::test]
+async fn message_prints_the_reply_of_the_module() {
+    let project = Project::with(&["master", "echo"]);
+    let hook = r#""hooks": { "masterMessage": { "path": "message" } }, "routes""#;
+    let manifest = project.read("modules/master/module.json").replace(r#""routes""#, hook);
+    std::fs::write(project.path().join("modules/master/module.json"), manifest).unwrap();
+    let serving = project.serve(&[]).await;
+    let admin = serving.admin();
+    let message = async |args: &[&str]| project.run(&[&["message"][..], args, &["--admin", &admin]].concat()).await;
+    let ran = message(&["worker-1", "master", r#"{"n":1}"#]).await;
+    assert!(ran.code == 0 && ran.out.contains("worker-1") && ran.out.contains(r#"{"n":1}"#), "{}{}", ran.out, ran.err);
+    assert_eq!(message(&["worker-0", "master", "--json"]).await.json()["status"], 200);
+    let queued = message(&["worker-0", "master", "--no-wait"]).await;
+    assert_eq!((queued.code, queued.out.as_str()), (0, "master in worker-0: queued\n"));
+    let failed = message(&["worker-0", "master", r#"{"how":"fail"}"#]).await;
+    assert_eq!(failed.err, "error: no-tea (418): There is no tea.\n  data: {\"pots\":0}\n");
+    let missing = message(&["worker-9", "master"]).await;
+    assert_eq!(
+        (missing.code, missing.err.as_str()),
+        (1, "error: not-found (404): there is no worker-9: this node has 2 workers\n")
+    );
+    let no_hook = message(&["worker-0", "echo"]).await;
+    assert!(no_hook.code == 1 && no_hook.err.contains("echo has no hook `masterMessage`"), "{}", no_hook.err);
+    assert_eq!(message(&["master", "master"]).await.code, 2);
+}
+
+#[tokio::test]
 async fn without_a_host_every_command_says_how_to_start_one() {
     let project = Project::with(&[]);
     // A socket that is bound and does not listen reserves a port that refuses connections.

@@ -78,12 +78,12 @@ async fn a_stream_begins_with_the_kept_events_and_continues_with_new_ones() {
     let mut follower = host.follow("", None).await;
     assert_eq!(
         follower.names().await,
-        ["workerClusterStart", "workerStart", "moduleLoaded", "workerClusterReady", "hostReady"]
+        ["brokerStart", "workerClusterStart", "workerStart", "moduleLoaded", "workerClusterReady", "hostReady"]
     );
     host.trap(0).await;
     let fail = follower.next().await.unwrap();
-    assert_eq!((fail.name.as_str(), &fail.data["type"], &fail.data["number"]), ("fail", &json!("fail"), &json!(6)));
-    assert!(fail.id.ends_with("-6"), "{fail:?}");
+    assert_eq!((fail.name.as_str(), &fail.data["type"], &fail.data["number"]), ("fail", &json!("fail"), &json!(7)));
+    assert!(fail.id.ends_with("-7"), "{fail:?}");
     assert_eq!(follower.names().await, ["instanceRestarted"]);
 }
 
@@ -122,7 +122,7 @@ async fn an_id_of_another_process_resets_the_stream() {
     let host = TestHost::empty().workers(1).start().await;
     for id in ["1-2", "nonsense"] {
         let mut follower = host.follow("", Some(id)).await;
-        assert_eq!(follower.names().await, ["reset", "workerClusterStart", "workerStart"], "{id}");
+        assert_eq!(follower.names().await, ["reset", "brokerStart", "workerClusterStart"], "{id}");
     }
 }
 
@@ -182,7 +182,7 @@ async fn the_program_prints_events_and_follows_them() {
     let listed = project.run(&["events", "--admin", &admin]).await;
     assert_eq!((listed.code, listed.err.as_str()), (0, ""));
     let last = listed.out.lines().last().unwrap();
-    assert!(last.contains("  hostReady  ") && last.ends_with("workers=2 brokers=0"), "{last}");
+    assert!(last.contains("  hostReady  ") && last.ends_with("workers=2 brokers=1"), "{last}");
     let json = project.run(&["events", "--json", "--tail", "1", "--admin", &admin]).await.json();
     assert_eq!(json[0]["type"], "hostReady");
 

@@ -50,7 +50,7 @@ pub async fn not_found() {
     let error = nested(echo(), json!({ "route": "echo/nothing" })).await;
     assert_error(&error, "not-found", &["there is no route echo/nothing"]);
     let error = nested(echo(), json!({ "route": "echo/echo", "target": { "worker": 7 } })).await;
-    assert_error(&error, "not-found", &["there is no worker-7", "1 workers"]);
+    assert_error(&error, "not-found", &["there is no worker-7", "1 worker"]);
     let error = nested(echo(), json!({ "route": "echo/echo", "target": "master" })).await;
     assert_error(&error, "not-found", &["there is no module echo in master"]);
     let host = echo().start().await;

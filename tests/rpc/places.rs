@@ -56,10 +56,10 @@ async fn the_own_node_and_its_server_type_are_any_of_its_workers() {
 
 #[tokio::test]
 async fn unknown_targets_are_not_found() {
-    let host = TestHost::waits_for(&[]).start().await;
+    let host = TestHost::waits_for(&[]).config(json!({ "brokers": 0 })).start().await;
     let places = [
         (json!({ "worker": 2 }), "there is no worker-2: this node has 2 workers"),
-        (json!({ "broker": 0 }), "there is no module waits in broker-0"),
+        (json!({ "broker": 0 }), "there is no broker-0: this node has no brokers"),
         (json!("master"), "there is no module waits in master"),
         (json!({ "node": "elsewhere" }), "there is no node elsewhere"),
         (json!({ "server": "chat" }), "there is no node of the server type chat"),

@@ -59,7 +59,7 @@ async fn a_module_can_be_called_in_each_of_its_places() {
     assert_eq!(workers.len(), 2, "broadcasts run in workers: {workers:?}");
     for (target, module, why) in [
         (json!({ "broker": 0 }), "waits", "there is no module waits in broker-0"),
-        (json!({ "broker": 2 }), "snapshot", "there is no module snapshot in broker-2"),
+        (json!({ "broker": 2 }), "snapshot", "there is no broker-2: this node has 2 brokers"),
     ] {
         let ended = host.nested(0, json!({ "route": format!("{module}/hold"), "target": target })).await;
         assert_eq!((&ended["error"]["kind"], &ended["error"]["message"]), (&json!("not-found"), &json!(why)));

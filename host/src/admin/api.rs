@@ -6,11 +6,12 @@ use hyper::body::Incoming;
 
 use super::answer::{Answer, document, problem};
 use super::state::AdminState;
-use crate::api::{self, Receipt, Refusal, RefusedReload, ReloadEntry, Reloaded, Reply};
+use crate::api::{self, Queued, Receipt, Refusal, RefusedReload, ReloadEntry, Reloaded, Reply};
+use crate::call::text::{NAME, line};
 use crate::call::{
     CallError, CallOptions, Emission, GatherEntry, Group, IsolateId, Payload, Problem, RouteName, Target,
 };
-use crate::dispatch::Actor;
+use crate::dispatch::{Actor, Message};
 use crate::swap::{ReloadOptions, SwapError};
 
 pub async fn emit(admin: &AdminState, module: &str, name: &str, request: Request<Incoming>) -> Answer {
@@ -122,6 +123,38 @@ pub async fn call(admin: &AdminState, module: &str, request: Request<Incoming>) 
                 Err(error) => problem(error.into()),
             }
         }
+        Err(error) => problem(error.into()),
+    }
+}
+
+/// Sends the body to the hook `masterMessage` of a module in an isolate. Responds with the
+/// [`Reply`] of the module, or, with `wait=false`, with [`Queued`].
+pub async fn message(
+    admin: &AdminState,
+    isolate: fn(u32) -> IsolateId,
+    id: &str,
+    request: Request<Incoming>,
+) -> Answer {
+    let Ok(id) = id.parse::<u32>() else {
+        return invalid(format!("`{}` is no index of an isolate: use 0, 1, ..", line(&decoded(id), NAME)));
+    };
+    let query = Query::of(request.uri().query().unwrap_or_default());
+    let payload = match body(admin, request).await {
+        Ok(payload) => payload,
+        Err(answer) => return answer,
+    };
+    let (to, module) = (isolate(id), query.get("module"));
+    let message = Message::of_master(to, module.as_deref(), payload, admin.config.master.ipc_ack_timeout);
+    if query.get("wait").as_deref() == Some("false") {
+        return match admin.dispatch.post(&Actor::Operator, message) {
+            Ok(module) => {
+                document(StatusCode::ACCEPTED, &Queued { isolate: to.to_string(), module: module.to_string() })
+            }
+            Err(error) => problem(error.into()),
+        };
+    }
+    match admin.dispatch.send(&Actor::Operator, message).await {
+        Ok(reply) => document(StatusCode::OK, &Reply::from(reply)),
         Err(error) => problem(error.into()),
     }
 }

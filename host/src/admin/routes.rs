@@ -7,7 +7,7 @@ use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
 use super::status::status;
 use super::{api, events, guard, metrics};
-use crate::call::Problem;
+use crate::call::{IsolateId, Problem};
 
 pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
     if let Err(why) = guard::check(request.headers(), request.uri()) {
@@ -28,10 +28,13 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "modules", module, "call"] if post => api::call(admin, module, request).await,
         ["v1", "modules", module, "reload"] if post => api::reload(admin, module, &query).await,
         ["v1", "modules", module, "rollback"] if post => api::rollback(admin, module, &query).await,
+        ["v1", "workers", id, "message"] if post => api::message(admin, IsolateId::Worker, id, request).await,
+        ["v1", "brokers", id, "message"] if post => api::message(admin, IsolateId::Broker, id, request).await,
         ["v1", "reload"] if post => api::reload_all(admin, &query).await,
         ["livez" | "readyz" | "metrics"] | ["v1", "status" | "events"] => not_allowed("GET, HEAD"),
         ["v1", "modules", _, "broadcasts", _]
         | ["v1", "modules", _, "call" | "reload" | "rollback"]
+        | ["v1", "workers" | "brokers", _, "message"]
         | ["v1", "reload"] => not_allowed("POST"),
         _ => {
             let detail = format!("the admin listener has no path {path}");

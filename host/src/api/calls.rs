@@ -35,6 +35,16 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// A message that was queued in an isolate, and whose sender does not wait for the reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Queued {
+    /// The name of the isolate, such as `worker-0`.
+    pub isolate: String,
+    /// The module that receives the message.
+    pub module: String,
+}
+
 /// A handler's reply, as JSON for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

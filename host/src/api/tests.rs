@@ -143,6 +143,7 @@ fn reloads_and_rollbacks_match_their_golden_files() {
 
 #[test]
 fn calls_and_broadcasts_match_their_golden_files() {
+    compare("queued", &Queued { isolate: "worker-0".into(), module: "chat".into() });
     let skipped = call::Skipped { isolate: IsolateId::Worker(1), node: None, reason: "failed".into() };
     let receipt = call::Receipt { id: 7, seq: 3, accepted: 1, skipped: vec![skipped], extra: Vec::new() };
     compare("receipt", &Receipt::from(receipt));
@@ -189,7 +190,7 @@ fn every_key_is_in_camel_case() {
         keys(&serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap(), &path.display().to_string());
         count += 1;
     }
-    assert_eq!(count, 8, "every document has one golden file");
+    assert_eq!(count, 9, "every document has one golden file");
 }
 
 #[test]

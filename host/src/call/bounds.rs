@@ -43,4 +43,10 @@ pub static RESOURCES: Bound = Bound::new("resources");
 /// A module that was rejected because its `describe` names too many handlers.
 pub static HANDLERS: Bound = Bound::new("handlers");
 
-pub static ALL: [&Bound; 5] = [&PATH, &TEXT, &RANDOM, &RESOURCES, &HANDLERS];
+/// A message of a guest that was rejected because the embedding program already handles too many.
+pub static MESSAGES: Bound = Bound::new("messages");
+
+/// A message of a guest that raised no event because too many did in the same second.
+pub static MESSAGE_EVENTS: Bound = Bound::new("message-events");
+
+pub static ALL: [&Bound; 7] = [&PATH, &TEXT, &RANDOM, &RESOURCES, &HANDLERS, &MESSAGES, &MESSAGE_EVENTS];

@@ -46,6 +46,9 @@ pub struct Context {
     pub depth: u32,
     /// Whether it descends from a startup.
     pub in_startup: bool,
+    /// Whether it is, or descends from, a hook whose failure raises no event
+    /// ([`hook::is_quiet`](super::hook::is_quiet)).
+    pub in_quiet_hook: bool,
     pub http: Option<Box<RequestHead>>,
     until: OnceLock<Instant>,
     ended: AtomicBool,
@@ -68,6 +71,7 @@ impl Context {
             remote: None,
             depth: 0,
             in_startup: false,
+            in_quiet_hook: false,
             http: None,
             until: OnceLock::new(),
             ended: AtomicBool::new(false),

@@ -101,3 +101,10 @@ impl Payload {
         }
     }
 }
+
+/// Converts to JSON text.
+impl From<serde_json::Value> for Payload {
+    fn from(json: serde_json::Value) -> Payload {
+        Payload::Text(json.to_string())
+    }
+}

@@ -12,16 +12,22 @@ pub enum Trigger {
     Http(http::Method),
     Broadcast(Broadcast),
     Rpc,
-    Startup { name: Arc<str>, reason: StartupReason },
+    Startup {
+        name: Arc<str>,
+        reason: StartupReason,
+    },
+    /// A hook of the module, by its name in `hooks` of the manifest.
+    Hook(&'static str),
 }
 
 impl Trigger {
-    /// The name of the broadcast or the startup, or the HTTP method.
+    /// The name of the broadcast, the startup or the hook, or the HTTP method.
     pub(super) fn name(&self) -> &str {
         match self {
             Trigger::Broadcast(broadcast) => &broadcast.name,
             Trigger::Startup { name, .. } => name,
             Trigger::Http(method) => method.as_str(),
+            Trigger::Hook(name) => name,
             Trigger::Rpc => "",
         }
     }
@@ -33,6 +39,7 @@ impl Trigger {
             Trigger::Broadcast(_) => TriggerKind::Broadcast,
             Trigger::Rpc => TriggerKind::Rpc,
             Trigger::Startup { .. } => TriggerKind::Startup,
+            Trigger::Hook(_) => TriggerKind::Hook,
         }
     }
 }
@@ -43,6 +50,7 @@ pub enum TriggerKind {
     Broadcast,
     Rpc,
     Startup,
+    Hook,
 }
 
 impl TriggerKind {
@@ -51,8 +59,8 @@ impl TriggerKind {
         matches!(self, TriggerKind::Http)
     }
 
-    pub const ALL: [TriggerKind; 4] =
-        [TriggerKind::Http, TriggerKind::Broadcast, TriggerKind::Rpc, TriggerKind::Startup];
+    pub const ALL: [TriggerKind; 5] =
+        [TriggerKind::Http, TriggerKind::Broadcast, TriggerKind::Rpc, TriggerKind::Startup, TriggerKind::Hook];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,6 +68,7 @@ impl TriggerKind {
             TriggerKind::Broadcast => "broadcast",
             TriggerKind::Rpc => "rpc",
             TriggerKind::Startup => "startup",
+            TriggerKind::Hook => "hook",
         }
     }
 }

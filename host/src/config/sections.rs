@@ -223,11 +223,18 @@ pub struct ShutdownConfig {
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
     pub linger: Duration,
+    /// How long the hook `stop` of a module may run in an isolate before the module's last instance
+    /// ends there, 0 to 1 h. While the host stops, this time is part of `drain`. With 0 no hook
+    /// `stop` runs. Default `5s`.
+    #[serde(with = "crate::document::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
+    pub hook: Duration,
 }
 
 impl Default for ShutdownConfig {
     fn default() -> ShutdownConfig {
-        ShutdownConfig { drain: Duration::from_secs(10), linger: Duration::from_secs(1) }
+        let (drain, linger, hook) = (Duration::from_secs(10), Duration::from_secs(1), Duration::from_secs(5));
+        ShutdownConfig { drain, linger, hook }
     }
 }
 
@@ -241,11 +248,16 @@ pub struct MasterConfig {
     pub propagate_errors: bool,
     /// Whether the host raises the event `warning`. Default true.
     pub propagate_warnings: bool,
+    /// How long the sender of a message to an isolate, or of a guest's message to the master, waits
+    /// for the reply, 1 ms to 1 h. Default `10s`.
+    #[serde(with = "crate::document::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
+    pub ipc_ack_timeout: Duration,
 }
 
 impl Default for MasterConfig {
     fn default() -> MasterConfig {
-        MasterConfig { propagate_errors: true, propagate_warnings: true }
+        MasterConfig { propagate_errors: true, propagate_warnings: true, ipc_ack_timeout: Duration::from_secs(10) }
     }
 }
 

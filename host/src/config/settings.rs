@@ -40,9 +40,13 @@ macro_rules! sections {
             pub state_dir: String,
             /// The number of worker threads, 1 to 1024, or `auto` for one per core. Default `auto`.
             pub workers: Workers,
+            /// The number of broker threads, 0 to 1024. A broker runs the modules whose hook
+            /// `masterMessage` is `in` `broker`. Default 1.
+            #[schemars(extend("minimum" = 0, "maximum" = Workers::MAX))]
+            pub brokers: u32,
             $($(#[$doc])* pub $name: $section,)*
-            /// Options of this host, of any form: the embedding program reads them, and guests see
-            /// them. Default an empty object.
+            /// Options of this host, of any form. The embedding program and every module can read
+            /// them (`master.options`). Default an empty object.
             #[schemars(extend("x-any" = true))]
             pub options: Value,
             /// The operator's settings for each module, by the module's name.
@@ -56,6 +60,7 @@ macro_rules! sections {
                     modules_dir: "modules".to_owned(),
                     state_dir: ".fanfare".to_owned(),
                     workers: Workers::Auto,
+                    brokers: 1,
                     $($name: <$section>::default(),)*
                     options: Value::Object(Map::new()),
                     modules: BTreeMap::new(),
@@ -76,6 +81,7 @@ macro_rules! sections {
                     modules_dir: section(tree, "modulesDir", default.modules_dir),
                     state_dir: section(tree, "stateDir", default.state_dir),
                     workers: section(tree, "workers", default.workers),
+                    brokers: section(tree, "brokers", default.brokers),
                     $($name: section(tree, stringify!($name), default.$name),)*
                     options: section(tree, "options", default.options),
                     modules: modules.iter().filter_map(|module| Some((module.name.clone(), module.node.read()?))).collect(),
@@ -99,9 +105,11 @@ macro_rules! sections {
             pub state_dir: PathBuf,
             /// The number of worker threads. Default one per core.
             pub workers: usize,
+            /// The number of broker threads. Default 1.
+            pub brokers: u32,
             $($(#[$doc])* pub $name: $section,)*
-            /// Options of this host, of any form: the embedding program reads them, and guests see
-            /// them. Default an empty object.
+            /// Options of this host, of any form. The embedding program and every module can read
+            /// them (`master.options`). Default an empty object.
             pub options: Value,
             /// The operator's settings for each module, by the module's name.
             pub modules: BTreeMap<String, ModuleConfig>,
@@ -127,6 +135,7 @@ macro_rules! sections {
                     modules_dir: relative(&settings.modules_dir),
                     state_dir: relative(&settings.state_dir),
                     workers: settings.workers.count(),
+                    brokers: settings.brokers,
                     $($name: settings.$name,)*
                     options: settings.options,
                     modules: settings.modules,

@@ -2,10 +2,15 @@
 //! support removes the name here.
 
 /// Keys of `module.json`.
-pub const MODULE: &[&str] = &["schedules", "subscriptions", "hooks", "channels", "streams", "sockets"];
+pub const MODULE: &[&str] = &["schedules", "subscriptions", "channels", "streams", "sockets"];
+
+/// Keys of `hooks` in `module.json`. The master isolate has ended when the host raises
+/// `workerClusterExit`.
+pub const HOOKS: &[&str] =
+    &["upgrade", "connect", "authenticate", "disconnect", "nodeUp", "nodeDown", "workerClusterExit"];
 
 /// Keys of `fanfare.json`.
-pub const CONFIG: &[&str] = &["brokers", "events", "sse", "websocket", "hub", "cluster", "redis"];
+pub const CONFIG: &[&str] = &["events", "sse", "websocket", "hub", "cluster", "redis"];
 
 /// Keys of `capabilities` and of `grants`.
 pub const CAPABILITIES: &[&str] =

@@ -30,6 +30,7 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_LOG",
     "FANFARE_METHOD",
     "FANFARE_MODULE",
+    "FANFARE_NO_WAIT",
     "FANFARE_SCHEMA",
     "FANFARE_STRICT",
     "FANFARE_TAIL",
@@ -166,6 +167,7 @@ mod tests {
             "FANFARE_HTTP_CORS_MAX_AGE",
             "FANFARE_HTTP_DOMAIN",
             "FANFARE_WORKERS",
+            "FANFARE_BROKERS",
             "FANFARE_MODULES_DIR",
             "FANFARE_LIMITS_MAX_HOSTCALL_FUEL",
             "FANFARE_NODE_ID",
@@ -185,7 +187,7 @@ mod tests {
             ("FANFARE_ENV", "x"),
             ("FANFARE_TEST_X", "x"),
             ("FANFARE_SSE_PATH", "/x"),
-            ("FANFARE_BROKERS", "1"),
+            ("FANFARE_CLUSTER", "1"),
             ("PATH", "x"),
             ("FANFARE_QQQQ", "1"),
         ];
@@ -196,7 +198,7 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "FANFARE_BROKERS: brokers is not supported by this version yet, so the variable is ignored",
+                "FANFARE_CLUSTER: cluster is not supported by this version yet, so the variable is ignored",
                 "FANFARE_HTTP_LISTEM: matches no setting and is ignored; did you mean FANFARE_HTTP_LISTEN?",
                 "FANFARE_QQQQ: matches no setting and is ignored",
                 "FANFARE_SSE_PATH: sse is not supported by this version yet, so the variable is ignored",

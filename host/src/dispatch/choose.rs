@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Dispatch;
 use crate::call::{CallError, Context, IsolateId};
-use crate::isolate::Slot;
+use crate::isolate::{Isolate, Slot};
 
 impl Dispatch {
     /// Chooses the slot for a call that any worker may run. `here` is the caller's isolate.
@@ -61,14 +61,26 @@ impl Dispatch {
 
     /// The slot of a module in one isolate.
     pub(super) fn slot_in(&self, module: &str, isolate: IsolateId) -> Result<Arc<Slot>, CallError> {
-        let place = self.places.get(isolate);
-        if let (None, IsolateId::Worker(_)) = (place, isolate) {
-            let count = self.workers().len();
-            return Err(CallError::NotFound(format!("there is no {isolate}: this node has {count} workers")));
-        }
-        place.and_then(|place| place.slot(module)).ok_or_else(|| match self.missing(module) {
+        self.isolate(isolate)?.slot(module).ok_or_else(|| match self.missing(module) {
             CallError::NotFound(why) => CallError::NotFound(format!("{why} in {isolate}")),
             other => other,
+        })
+    }
+
+    pub(super) fn isolate(&self, id: IsolateId) -> Result<&Arc<Isolate>, CallError> {
+        let places = &self.places;
+        places.get(id).ok_or_else(|| {
+            let count = |count: usize, what: &str| match count {
+                0 => format!("no {what}s"),
+                1 => format!("1 {what}"),
+                count => format!("{count} {what}s"),
+            };
+            let has = match id {
+                IsolateId::Worker(_) => count(places.workers.len(), "worker"),
+                IsolateId::Broker(_) => count(places.brokers.len(), "broker"),
+                IsolateId::Master => "no master".to_owned(),
+            };
+            CallError::NotFound(format!("there is no {id}: this node has {has}"))
         })
     }
 }

@@ -128,6 +128,25 @@ pub enum HostEvent {
         /// Always null, because workers are threads.
         child_process: Option<()>,
     },
+    /// A guest in a worker has sent a message to the master. At most 100 of these events and of
+    /// `brokerMessage` are raised in a second. Only the receiver gets the message itself.
+    WorkerMessage {
+        /// The index of the worker.
+        id: u32,
+        /// The module of the guest.
+        module: String,
+        /// The size of the message in bytes.
+        size: u64,
+    },
+    /// A guest in a broker has sent a message to the master. See `workerMessage`.
+    BrokerMessage {
+        /// The index of the broker.
+        id: u32,
+        /// The module of the guest.
+        module: String,
+        /// The size of the message in bytes.
+        size: u64,
+    },
     /// A module that was not installed was loaded and serves.
     ModuleLoaded {
         /// The module.
@@ -285,6 +304,8 @@ impl HostEvent {
             HostEvent::WorkerClusterStart { .. } => "workerClusterStart",
             HostEvent::WorkerClusterReady { .. } => "workerClusterReady",
             HostEvent::WorkerClusterExit { .. } => "workerClusterExit",
+            HostEvent::WorkerMessage { .. } => "workerMessage",
+            HostEvent::BrokerMessage { .. } => "brokerMessage",
             HostEvent::ModuleLoaded { .. } => "moduleLoaded",
             HostEvent::ModuleRemoved { .. } => "moduleRemoved",
             HostEvent::SwapStarted { .. } => "swapStarted",

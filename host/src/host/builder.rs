@@ -224,8 +224,8 @@ impl Builder {
         Builder { probe: Some(probe), ..self }
     }
 
-    /// Starts brokers and the master, and sets which modules they hold. No setting does so yet. For
-    /// tests of modules that live there.
+    /// Sets the number of brokers, and which modules they and the master hold, instead of `brokers`
+    /// and the manifests. For tests of modules that live there.
     #[doc(hidden)]
     pub fn places(self, brokers: u32, places_of: PlacesOf) -> Builder {
         Builder { places: Some((brokers, places_of)), ..self }

@@ -48,6 +48,7 @@ impl Inspector {
             ports: Ports::none(),
             restart: config.isolate.clone(),
             events: Arc::new(EventLog::new(false, false)),
+            stop_hook: config.shutdown.hook,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ids: Ids::default(),

@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::messages::Messages;
 use crate::admin::{self, AdminState};
 use crate::api::{Reloaded, Status};
 use crate::call::CallError;
@@ -35,6 +36,7 @@ pub struct RunningHost {
     pub(super) addr: SocketAddr,
     pub(super) admin_addr: SocketAddr,
     pub(super) dispatch: Arc<Dispatch>,
+    pub(super) messages: Arc<Messages>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
     pub(super) operator: Arc<AdminState>,

@@ -12,6 +12,8 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::hooks::MasterModules;
+use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
 use super::{Host, StartError};
 use crate::admin::{self, AdminState};
@@ -25,6 +27,7 @@ use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
 use crate::ports::{LateReloads, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
+use crate::triggers::hooks;
 use crate::triggers::http::Settings;
 use crate::worker::{Thread, Worker};
 
@@ -48,6 +51,7 @@ struct Built {
     admin: Option<Listener>,
     admin_addr: SocketAddr,
     dispatch: Arc<Dispatch>,
+    messages: Arc<Messages>,
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
     operator: Arc<AdminState>,
@@ -68,6 +72,7 @@ impl Built {
             host;
         let (places, peers) = (host.places, host.peers);
         let (brokers, placement) = places.unzip();
+        let brokers = brokers.unwrap_or(config.brokers);
         let (loader, linker) = loader(&config, compiler, placement.unwrap_or(Manifest::places))?;
         let events = Arc::new(EventLog::new(config.master.propagate_errors, config.master.propagate_warnings));
         let (workers, others) = threads(config.workers, brokers, &events)?;
@@ -75,7 +80,7 @@ impl Built {
             id: config.node.id.clone(),
             server: config.node.server.clone(),
             workers: u32::try_from(workers.len()).unwrap_or(u32::MAX),
-            brokers: brokers.unwrap_or(0),
+            brokers,
         });
 
         let (ids, roster, tasks) = (Ids::default(), Arc::new(Roster::default()), Tasks::default());
@@ -83,11 +88,14 @@ impl Built {
         let dispatch = Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth, peers);
         let dispatch = Arc::new(dispatch);
         let reloads = Arc::new(LateReloads::default());
+        let (options, timeout) = (config.guest_options(brokers, addr), config.master.ipc_ack_timeout);
+        let messages = Arc::new(Messages::new(dispatch.clone(), events.clone(), options, timeout));
         let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,
-            ports: Ports { calls: dispatch.clone(), reloads: reloads.clone() },
+            ports: Ports { calls: dispatch.clone(), reloads: reloads.clone(), master: messages.clone() },
             restart: config.isolate.clone(),
+            stop_hook: config.shutdown.hook,
             events,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -112,6 +120,7 @@ impl Built {
             admin: Some(admin),
             admin_addr,
             dispatch,
+            messages,
             roster,
             swapper,
             operator,
@@ -166,7 +175,11 @@ impl Built {
         let threads = self.workers.into_iter().map(|worker| worker.thread).chain(self.others).collect();
         self.roster.set_ready();
         let NodeFacts { workers, brokers, .. } = *self.services.node;
-        self.services.events.raise(HostEvent::HostReady { pid: std::process::id(), workers, brokers });
+        let events = &self.services.events;
+        events.raise(HostEvent::HostReady { pid: std::process::id(), workers, brokers });
+        // From the first event, which was raised before any module was loaded.
+        let hooks = hooks::run(Arc::new(MasterModules(self.dispatch.clone())), events.clone(), events.read_after(0));
+        tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(hooks));
         if let Some(watcher) = self.watcher {
             tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(watcher.run()));
         }
@@ -174,6 +187,7 @@ impl Built {
             addr: self.addr,
             admin_addr: self.admin_addr,
             dispatch: self.dispatch,
+            messages: self.messages,
             roster: self.roster,
             swapper: self.swapper,
             operator: self.operator,
@@ -189,14 +203,14 @@ impl Built {
     }
 }
 
-/// Starts the workers. If `brokers` is set, first starts that number of brokers, and the master.
-fn threads(workers: usize, brokers: Option<u32>, events: &EventLog) -> Result<(Vec<Worker>, Vec<Thread>), StartError> {
+/// Starts the brokers and the master, then the workers.
+fn threads(workers: usize, brokers: u32, events: &EventLog) -> Result<(Vec<Worker>, Vec<Thread>), StartError> {
     let started = |isolate: IsolateId| {
         if let Some(event) = HostEvent::isolate_start(isolate, false) {
             events.raise(event);
         }
     };
-    let others = (0..brokers.unwrap_or(0)).map(IsolateId::Broker).chain(brokers.map(|_| IsolateId::Master));
+    let others = (0..brokers).map(IsolateId::Broker).chain([IsolateId::Master]);
     let others: Vec<Thread> = others.map(Thread::start).collect::<Result<_, _>>().map_err(StartError::Worker)?;
     others.iter().for_each(|thread| started(thread.isolate.id));
     events.raise(HostEvent::WorkerClusterStart { pid: std::process::id(), child_process: None });

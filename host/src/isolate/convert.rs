@@ -49,6 +49,7 @@ impl From<Trigger> for wit::Trigger {
                 same_as_caller: broadcast.same_as_caller,
             }),
             Trigger::Rpc => wit::Trigger::Rpc,
+            Trigger::Hook(name) => wit::Trigger::Hook(wit::Hook { name: name.to_owned() }),
             Trigger::Startup { name, reason } => wit::Trigger::Startup(wit::Startup {
                 name: name.as_ref().to_owned(),
                 reason: match reason {

@@ -13,6 +13,7 @@ use crate::registry::{Generation, Router};
 pub struct Deployment {
     /// Identifies the deployment that a call's route belongs to.
     number: u64,
+    isolate: IsolateId,
     pub generation: Arc<Generation>,
     /// A copy per slot, so that workers share no cache line that they write per call.
     pub router: Router,
@@ -30,6 +31,7 @@ impl Deployment {
         let routes = generation.routes(number);
         Deployment {
             number,
+            isolate,
             router: generation.router(&routes),
             log: log(&generation, isolate, stats),
             failed: Arc::default(),
@@ -50,14 +52,15 @@ impl Deployment {
 
     /// Returns the route that a call runs here. A call that waited during a swap names a route of
     /// the previous generation: it runs the route with the same method and path, or of the
-    /// broadcast with the same name. Fails when this generation does not have that route, or does
-    /// not admit the call to it.
+    /// broadcast or hook with the same name. Fails when this generation does not have that route,
+    /// or does not admit the call to it.
     pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
         if call.route.deployment == self.number {
             return Ok(call.route.clone());
         }
         let index = match &call.trigger {
             Trigger::Broadcast(broadcast) => self.generation.manifest.broadcasts.get(&*broadcast.name).copied(),
+            Trigger::Hook(name) => self.generation.manifest.hook(name, self.isolate).map(|hook| hook.route),
             _ => self.routes.iter().position(|route| route.text == call.route.text),
         };
         let (module, text) = (&self.generation.module, &call.route.text);

@@ -4,6 +4,7 @@ mod broadcast;
 mod config;
 mod host;
 mod http;
+mod master;
 mod rpc;
 
 use std::future::Future;
@@ -33,6 +34,9 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wit::http::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::host::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::config::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::master::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::master_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::master_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

@@ -141,16 +141,28 @@ impl InstanceTask {
             Err(panic) => Crash::HostPanic(panic_text(&*panic).to_owned()).into(),
         };
         self.control.snapshots.close();
+        self.note_quiet_hook();
         let handlers = self.end_running_calls(&match &end {
             End::Drained => "the host stopped the instance before the call ended".to_owned(),
             End::Crashed(crash) => crash.reason(),
         });
         if let End::Crashed(crash) = &end {
             self.log_crash("the instance crashed", &handlers, crash);
-            let origin = Origin::module(self.slot.isolate, &generation.module);
-            self.services.events.raise(HostEvent::Fail { origin, message: crash.reason() });
+            if !self.control.is_quiet() {
+                let origin = Origin::module(self.slot.isolate, &generation.module);
+                self.services.events.raise(HostEvent::Fail { origin, message: crash.reason() });
+            }
         }
         end
+    }
+
+    /// Lets the end or the replacement of the instance raise no event if a hook of a host event, or
+    /// a call that descends from one, runs in it. Otherwise a hook that crashes could be called
+    /// because of its own crash, without end.
+    fn note_quiet_hook(&self) {
+        if self.running_calls.runs_quiet_hook() {
+            self.control.set_quiet();
+        }
     }
 
     /// Ends each running call with the error `crashed`, because the instance has ended. Returns the

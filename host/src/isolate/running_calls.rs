@@ -201,6 +201,11 @@ impl RunningCalls {
         all.next().is_none().then_some(first.context.trace)
     }
 
+    /// Whether a call runs that is, or descends from, a hook whose failure raises no event.
+    pub fn runs_quiet_hook(&self) -> bool {
+        self.calls.lock().values().any(|started| started.context.in_quiet_hook)
+    }
+
     /// The number of running calls without the nested ones, and the number of nested ones.
     pub fn counts(&self) -> (usize, usize) {
         let nested = self.nested.load(Ordering::Relaxed);

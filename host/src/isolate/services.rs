@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,6 +23,8 @@ pub struct Services {
     pub restart: IsolateConfig,
     /// Receives the events that the isolates and swaps cause.
     pub events: Arc<EventLog>,
+    /// `shutdown.hook`.
+    pub stop_hook: Duration,
     /// Cancelled when the host stops. No instance restarts after that.
     pub stop: CancellationToken,
     /// The tasks of all isolates.

@@ -292,6 +292,11 @@ impl Slot {
         done.await.unwrap_or(Err(SnapshotError::EndedSaving)).transpose()
     }
 
+    /// Whether the module was removed from this isolate, or the host stops.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Retires the slot: calls that run or wait still finish, held or not, and then the supervisor
     /// stops.
     pub(super) fn retire(&self) {

@@ -33,6 +33,8 @@ pub struct Stats {
     pub dropped_lines: Counter,
     /// Turns that ended because `isolate.turnCalls` calls had started in them.
     pub full_turns: Counter,
+    /// Host events that waited for a hook and were dropped.
+    pub dropped_events: Counter,
     /// For each fault, the second since `begun` in which the host last logged such an error.
     logged: [AtomicU64; Blame::ALL.len()],
     begun: Instant,
@@ -56,6 +58,7 @@ impl Stats {
             restarts: Counter::default(),
             dropped_lines: Counter::default(),
             full_turns: Counter::default(),
+            dropped_events: Counter::default(),
             logged: Default::default(),
             begun: Instant::now(),
         }
@@ -114,12 +117,13 @@ impl Stats {
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
-        let [http, broadcast, rpc, startup] = &self.triggers;
+        let [http, broadcast, rpc, startup, hook] = &self.triggers;
         match trigger {
             TriggerKind::Http => http,
             TriggerKind::Broadcast => broadcast,
             TriggerKind::Rpc => rpc,
             TriggerKind::Startup => startup,
+            TriggerKind::Hook => hook,
         }
     }
 }

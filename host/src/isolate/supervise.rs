@@ -13,6 +13,7 @@ use super::instance::{Activation, Instance};
 use super::program::Program;
 use super::services::Services;
 use super::slot::{Slot, SlotState};
+use super::stop_hook::{StopReason, run_stop_hook};
 use crate::call::{CallError, StartupReason};
 use crate::config::IsolateConfig;
 use crate::events::HostEvent;
@@ -77,14 +78,14 @@ impl Supervisor {
                 Some(running) => match self.watch(running).await {
                     Event::Stop => return,
                     Event::Unfit => {
-                        self.count_restart(running.control.why_unfit());
+                        self.count_restart(running.control.why_unfit(), running.control.is_quiet());
                         instance = Some(self.spawn(StartupReason::Restart));
                         continue;
                     }
-                    Event::Ended(end) => Some(end),
+                    Event::Ended(end) => Some((end, running.control.is_quiet())),
                 },
             };
-            let delay = end.and_then(|end| self.ended(&end));
+            let delay = end.and_then(|(end, quiet)| self.ended(&end, quiet));
             let Some(next) = self.next_instance(delay).await else { return };
             instance = Some(next);
         }
@@ -100,6 +101,9 @@ impl Supervisor {
     async fn watch(&mut self, instance: &mut Instance) -> Event {
         let stop = self.slot.stop.clone();
         let mut renewal: Option<BoxFuture<Result<(), CallError>>> = None;
+        // Why the instance is being replaced, and whether that raises no event.
+        let mut unfit = ("", false);
+        let mut stop_hook: Option<BoxFuture<()>> = None;
         let mut stopping = false;
         loop {
             let control = instance.control.clone();
@@ -109,7 +113,7 @@ impl Supervisor {
                     let (next, told) = self.adopt(adoption);
                     let old = std::mem::replace(instance, next);
                     old.control.drain();
-                    if stopping {
+                    if stopping && stop_hook.is_none() {
                         instance.control.finish();
                     }
                     // The old instance drains even if the swap no longer waits for it.
@@ -125,6 +129,7 @@ impl Supervisor {
                     let why = instance.control.why_unfit();
                     tracing::warn!(%module, %isolate, "replacing an instance: {why}");
                     self.slot.note(&format!("replaced: {why}"));
+                    unfit = (why, control.is_quiet());
                     renewal = Some(self.renew(instance.id));
                 }
                 renewed = async { match &mut renewal {
@@ -142,14 +147,26 @@ impl Supervisor {
                             return Event::Unfit;
                         }
                     }
-                    self.count_restart(instance.control.why_unfit());
+                    self.count_restart(unfit.0, unfit.1);
                 }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
+                    stop_hook = Some(Box::pin(run_stop_hook(self.slot.clone(), self.services.clone(), self.reason())));
+                }
+                () = async { match &mut stop_hook {
+                    Some(hook) => hook.await,
+                    None => std::future::pending().await,
+                } } => {
+                    stop_hook = None;
                     instance.control.finish();
                 }
             }
         }
+    }
+
+    /// Why the slot stops.
+    fn reason(&self) -> StopReason {
+        if self.services.stop.is_cancelled() { StopReason::Shutdown } else { StopReason::Removed }
     }
 
     /// Replaces the instance by a swap in this isolate only, which hands the state over.
@@ -168,12 +185,12 @@ impl Supervisor {
     }
 
     /// Records an end and returns the delay before the next start, or `None` after too many ends.
-    fn ended(&mut self, end: &End) -> Option<Duration> {
+    fn ended(&mut self, end: &End, quiet: bool) -> Option<Duration> {
         let why = end.to_string();
         let delay = self.restarts.next(Instant::now());
         match delay {
             Some(_) => {
-                self.count_restart(&why);
+                self.count_restart(&why, quiet);
                 self.slot.set(SlotState::Restarting { why });
             }
             None => fail(&self.slot, why, self.era, &self.services),
@@ -181,9 +198,12 @@ impl Supervisor {
         delay
     }
 
-    /// Counts a restart and raises the event.
-    fn count_restart(&self, why: &str) {
+    /// Counts a restart, and raises the event unless a hook was the cause.
+    fn count_restart(&self, why: &str, quiet: bool) {
         self.slot.stats.restarts.inc();
+        if quiet {
+            return;
+        }
         self.services.events.raise(HostEvent::InstanceRestarted {
             module: self.slot.module.as_ref().into(),
             isolate: self.slot.isolate.to_string(),

@@ -31,8 +31,22 @@ const PACKAGE: &str = "fanfare:module/";
 
 /// The versions of the contract that this host serves, each with its interfaces for import. A later
 /// version adds a row here, and an adapter.
-const VERSIONS: &[(&str, &[&str])] =
-    &[("0.1.0", &["types", "broadcast", "broadcast-blocking", "rpc", "rpc-blocking", "http", "host", "config"])];
+const VERSIONS: &[(&str, &[&str])] = &[(
+    "0.1.0",
+    &[
+        "types",
+        "broadcast",
+        "broadcast-blocking",
+        "rpc",
+        "rpc-blocking",
+        "http",
+        "host",
+        "config",
+        "master",
+        "master-await",
+        "master-blocking",
+    ],
+)];
 
 /// Whether the bytes are a complete component. A file that is still being written is not.
 pub fn is_whole(bytes: &[u8]) -> bool {

@@ -3,6 +3,7 @@
 //! [`Manifest::load`] returns a valid manifest or every fault at once. It reads only that file,
 //! never the component.
 
+pub use hooks::EVENTS as EVENT_HOOKS;
 pub use model::{Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
@@ -12,7 +13,9 @@ pub use resolve::{check_grants, effective_config, effective_limits};
 pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, read_folder, scan};
 
 mod check;
+mod hooks;
 mod model;
+mod one_or_many;
 mod path;
 mod places;
 pub mod raw;

@@ -27,7 +27,7 @@ type SlotMetric = fn(&Slot, MetricEncoder<'_>) -> fmt::Result;
 impl Collector for Instances {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer(encoder);
-        let metrics: [(&str, &str, _, SlotMetric); 8] = [
+        let metrics: [(&str, &str, _, SlotMetric); 9] = [
             ("fanfare_restarts", "Restarts of the instance", Counter, |slot, encoder| {
                 slot.stats.restarts.encode(encoder)
             }),
@@ -42,6 +42,12 @@ impl Collector for Instances {
                 "Turns of the instance that ended because isolate.turnCalls calls had started",
                 Counter,
                 |slot, encoder| slot.stats.full_turns.encode(encoder),
+            ),
+            (
+                "fanfare_hook_events_dropped",
+                "Host events dropped because limits.mailbox of them waited for the module's hooks",
+                Counter,
+                |slot, encoder| slot.stats.dropped_events.encode(encoder),
             ),
             ("fanfare_calls_in_flight", "Running calls", Gauge, |slot, encoder| slot.stats.in_flight.encode(encoder)),
             (

@@ -6,6 +6,7 @@ use super::*;
 fn every_bound_is_checked_at_its_edges() {
     for (key, under, least, most, over) in [
         ("workers", "0", "1", "1024", "1025"),
+        ("brokers", "-1", "0", "1024", "1025"),
         ("http.maxBody", "0", "1", "\"1GiB\"", "1073741825"),
         ("http.bodyTimeout", "\"0ms\"", "1", "\"1h\"", "3600001"),
         ("http.headerTimeout", "0", "1", "\"1h\"", "3600001"),
@@ -41,6 +42,8 @@ fn every_bound_is_checked_at_its_edges() {
         ("swap.state", "0", "1", "\"1TiB\"", "1099511627777"),
         ("shutdown.drain", "-1", "0", "\"1h\"", "3600001"),
         ("shutdown.linger", "-1", "0", "\"1h\"", "3600001"),
+        ("shutdown.hook", "-1", "0", "\"1h\"", "3600001"),
+        ("master.ipcAckTimeout", "0", "1", "\"1h\"", "3600001"),
         ("calls.maxDepth", "0", "1", "256", "257"),
     ] {
         assert_eq!(fault_of(key, least), None, "{key}");

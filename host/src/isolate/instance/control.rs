@@ -23,6 +23,8 @@ pub struct Control {
     /// Notified when leaked calls make the instance unfit: see [`Control::why_unfit`].
     pub unfit: Notify,
     why_unfit: OnceLock<&'static str>,
+    /// See [`Control::is_quiet`].
+    quiet: AtomicBool,
 }
 
 impl Control {
@@ -40,6 +42,16 @@ impl Control {
     /// Why the supervisor should replace the instance. Empty until [`Control::unfit`] was notified.
     pub fn why_unfit(&self) -> &'static str {
         self.why_unfit.get().copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_quiet(&self) {
+        self.quiet.store(true, Ordering::Release);
+    }
+
+    /// Whether the end or the replacement of the instance raises no event, because a hook ran in
+    /// it.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Acquire)
     }
 
     /// Asks the instance to save or load its state.

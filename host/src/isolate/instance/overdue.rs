@@ -40,6 +40,7 @@ impl InstanceTask {
                 return End::Drained;
             }
             if let Some(why) = why_unfit(leaked, limits, self.program.generation.is_serial()) {
+                self.note_quiet_hook();
                 self.control.set_unfit(why);
             }
         }

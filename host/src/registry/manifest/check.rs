@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::hooks::{self, Hook, RawMessageHook};
 use super::model::{Build, Manifest, ManifestError, Route, Startup};
 use super::path::{self, PathError};
-use super::raw::{self, FILE_NAME, Isolation, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
+use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
+use crate::call::hook;
 use crate::config::schema;
 use crate::config::{Capabilities, formats};
 use crate::document::fault::{Fault, Faults, ValueOrigin};
 use crate::document::shape::{self, Nulls};
 use crate::document::source;
-use crate::document::tree::{Member, Node, Path as KeyPath, quoted};
+use crate::document::tree::{Member, Node, Path as KeyPath, Value, quoted};
 use crate::registry::segment::Segment;
 
 impl Manifest {
@@ -50,6 +52,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let routes = check.routes();
     let broadcasts = check.broadcasts(&routes);
     let startups = check.startups(&routes);
+    let hooks = check.hooks(&routes);
     let build = check.build();
     let isolation = check.isolation();
     let faults = check.faults;
@@ -65,6 +68,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             routes,
             broadcasts,
             startups,
+            hooks,
             build,
             config: of("config").and_then(Node::read).unwrap_or_default(),
             limits: of("limits").and_then(Node::read).unwrap_or_default(),
@@ -180,7 +184,7 @@ impl<'a> Check<'a> {
         for member in self.members("startups") {
             let route = self.reference(routes, "startups", member);
             let found = route.and_then(|index| routes.get(index)?.as_ref());
-            if found.is_some_and(|route| route.middlewares.contains(&raw::Middleware::Test)) {
+            if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test)) {
                 let path = KeyPath::of(&["startups", &member.name, "path"]);
                 let rule = "must be a route without the middleware `test`: a startup runs in every environment";
                 self.fault(&member.node.origin, &path, rule.to_owned());
@@ -190,6 +194,46 @@ impl<'a> Check<'a> {
             }
         }
         startups
+    }
+
+    /// Returns the hooks by their names. Clients must not be able to call the route of a hook,
+    /// because its payload is the word of the host.
+    fn hooks(&mut self, routes: &[Option<Route>]) -> BTreeMap<&'static str, Hook> {
+        let mut hooks = BTreeMap::new();
+        for member in self.members("hooks") {
+            let Some((name, places)) = hooks::known(&member.name) else { continue };
+            let Some(route) = self.reference(routes, "hooks", member) else { continue };
+            let middlewares = routes.get(route).and_then(Option::as_ref).map(|route| &*route.middlewares);
+            let middlewares = middlewares.unwrap_or_default();
+            let rule = match () {
+                () if !middlewares.contains(&Middleware::Inner) => {
+                    "must be a route with the middleware `inner`: otherwise clients could call the hook"
+                }
+                () if middlewares.contains(&Middleware::Test) => {
+                    "must be a route without the middleware `test`: a hook runs in every environment"
+                }
+                () if name == hook::MASTER_MESSAGE
+                    && member
+                        .node
+                        .get("in")
+                        .is_some_and(|list| matches!(&list.value, Value::List(items) if items.is_empty())) =>
+                {
+                    let path = KeyPath::of(&["hooks", name, "in"]);
+                    let rule = "must name `worker`, `broker` or both, found an empty list";
+                    self.fault(&member.node.origin, &path, rule.to_owned());
+                    continue;
+                }
+                () => {
+                    let message = member.node.read::<RawMessageHook>().filter(|_| name == hook::MASTER_MESSAGE);
+                    let places = message.map_or(places, |message| message.places());
+                    hooks.insert(name, Hook { route, places });
+                    continue;
+                }
+            };
+            let path = KeyPath::of(&["hooks", name, "path"]);
+            self.fault(&member.node.origin, &path, rule.to_owned());
+        }
+        hooks
     }
 
     /// Returns the index of the route that the `path` of an entry refers to.

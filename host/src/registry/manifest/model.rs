@@ -7,7 +7,9 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::hooks::Hook;
 use super::raw::{Isolation, Middleware, Rollout};
+use crate::call::IsolateId;
 use crate::config::{Capabilities, LimitsPatch};
 use crate::document::{Faults, Node};
 use crate::registry::segment::Segment;
@@ -28,6 +30,8 @@ pub struct Manifest {
     pub broadcasts: BTreeMap<String, usize>,
     /// The calls that a new instance runs before it serves, in the order of their names.
     pub startups: BTreeMap<String, Startup>,
+    /// The routes that the host calls because something happened, by the name of the hook.
+    pub hooks: BTreeMap<&'static str, Hook>,
     /// How to build the component from source, if the manifest says so.
     pub build: Option<Build>,
     /// The module's own values. The operator's are laid over them.
@@ -89,5 +93,10 @@ impl Manifest {
     /// Whether the component file exists.
     pub fn has_component(&self) -> bool {
         self.component.is_file()
+    }
+
+    /// The hook of this name, if the isolate calls it.
+    pub fn hook(&self, name: &str, isolate: IsolateId) -> Option<Hook> {
+        self.hooks.get(name).copied().filter(|hook| hook.places.contain(isolate))
     }
 }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::hooks::RawHooks;
+use super::one_or_many::{one_or_many, one_or_many_schema};
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
 use crate::config::{Capabilities, LimitsPatch, schema, unsupported};
 
@@ -45,6 +47,10 @@ pub struct RawManifest {
     #[serde(default)]
     #[schemars(extend("x-names" = "label", "maxProperties" = MOST))]
     pub startups: BTreeMap<String, RawStartup>,
+    /// The hooks of the module: routes that the host calls because something happened. Default
+    /// none.
+    #[serde(default)]
+    pub hooks: RawHooks,
     /// How to build the component from source. Default none.
     #[serde(default)]
     pub build: Option<RawBuild>,
@@ -96,26 +102,6 @@ pub struct RawRoute {
 
 fn post() -> String {
     "post".to_owned()
-}
-
-/// Reads a list, or one item as a list of one.
-fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany<T> {
-        One(T),
-        Many(Vec<T>),
-    }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
-}
-
-/// The schema of a list of names. `x-one` allows one name in place of a list of one.
-fn one_or_many_schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    let items = generator.subschema_for::<T>();
-    json_schema!({ "type": ["string", "array"], "items": items, "x-one": true })
 }
 
 /// A middleware, which decides whether a call reaches the handler.

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::unsupported;
 use crate::registry::segment::Segment;
 
+mod hooks;
 mod operator;
 mod routes;
 
@@ -179,7 +180,7 @@ fn values_of_the_wrong_type_are_rejected() {
 
 #[test]
 fn all_faults_are_reported_at_once() {
-    let text = r#"{ "component": "../a.wasm", "hooks": {},
+    let text = r#"{ "component": "../a.wasm", "streams": {},
       "routes": [ { "path": "/a", "handler": "h", "method": "x" }, { "path": "b", "handler": "h" }, { "path": "b", "handler": "h" }, { "path": 7 } ],
       "limits": { "cpu": 0, "memory": "1" }, "isolation": "fresh", "broadcasts": { "x": { "path": "/b" } } }"#;
     let list = faults(text);
@@ -188,7 +189,7 @@ fn all_faults_are_reported_at_once() {
         keys,
         [
             "component",
-            "hooks",
+            "streams",
             "routes[0].path",
             "routes[0].method",
             "routes[2].path",

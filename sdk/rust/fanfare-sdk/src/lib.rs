@@ -36,7 +36,8 @@
 //!   in any order ([`FromCall`]).
 //! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], or a
 //!   `Result` of these ([`IntoOutcome`]). With `?` every error becomes a [`Failure`].
-//! - **Host functions**: [`broadcast`], [`rpc`], [`config`], [`host`] and [`http`].
+//! - **Host functions**: [`broadcast`], [`rpc`], [`config`], [`host`], [`http`] and
+//!   [`master`].
 //! - **Memory**: the host keeps an instance between calls, so a `thread_local!` is the memory of
 //!   the module in its worker. An instance has one thread; the in-memory host of
 //!   [`testing`](mod@testing) gives each worker a thread of its own.
@@ -61,6 +62,7 @@ mod extract;
 mod failure;
 pub mod host;
 pub mod http;
+pub mod master;
 mod module;
 mod outcome;
 mod params;
@@ -99,7 +101,7 @@ pub mod private {
 pub mod prelude {
     pub use crate::types::{Isolate, Outcome, Payload, Reply, Trigger};
     pub use crate::{Bytes, CallError, Context, Failure, FromCall, IntoOutcome, IntoPayload, Json, Pass, Path, Query};
-    pub use crate::{Result, State, Text, broadcast, config, handler, host, rpc};
+    pub use crate::{Result, State, Text, broadcast, config, handler, host, master, rpc};
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};

@@ -7,6 +7,7 @@ pub(crate) use crate::wit::broadcast::{emit, reload};
 pub(crate) use crate::wit::config::get as config;
 pub(crate) use crate::wit::host::{log, whoami};
 pub(crate) use crate::wit::http::{head, header, headers};
+pub(crate) use crate::wit::master::{options as option, post};
 pub(crate) use crate::wit::rpc::notify;
 use crate::wit::types::{CallError, CallId, CallOptions, Emission, Entry, Group, Payload, Reply, Target};
 
@@ -37,6 +38,14 @@ pub(crate) async fn call_every(
     options: &CallOptions,
 ) -> Result<Vec<Entry>, CallError> {
     crate::wit::rpc::call_every(caller, group, route, payload, options).await
+}
+
+pub(crate) async fn send(
+    caller: Option<CallId>,
+    payload: &Payload,
+    timeout_ms: Option<u32>,
+) -> Result<Payload, CallError> {
+    crate::wit::master_await::send(caller, payload, timeout_ms).await
 }
 
 /// Asks the host once, because an instance never moves.

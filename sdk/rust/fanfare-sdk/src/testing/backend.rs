@@ -146,6 +146,32 @@ pub(crate) fn config(_caller: Option<CallId>, pointer: &str) -> Option<String> {
     state.config.pointer(pointer).map(ToString::to_string)
 }
 
+pub(crate) fn option(pointer: &str) -> Option<String> {
+    thread::current().0.options.pointer(pointer).map(ToString::to_string)
+}
+
+pub(crate) fn post(_caller: Option<CallId>, payload: &Payload) -> Result<(), wit::CallError> {
+    message(payload).map(drop)
+}
+
+// Has the signature of the component's function, which waits.
+#[allow(clippy::unused_async)]
+pub(crate) async fn send(
+    _caller: Option<CallId>,
+    payload: &Payload,
+    _timeout_ms: Option<u32>,
+) -> Result<Payload, wit::CallError> {
+    message(payload)
+}
+
+fn message(payload: &Payload) -> Result<Payload, wit::CallError> {
+    let (node, _) = thread::current();
+    match &node.on_message {
+        Some(handler) => handler(payload.clone()).map_err(CallError::into_wit),
+        None => Err(wit::CallError::Unavailable("nobody listens: call `on_message` of the builder".to_owned())),
+    }
+}
+
 #[cfg(feature = "spawn")]
 pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) {
     super::worker::spawn(Box::pin(future));

@@ -4,11 +4,11 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::Value;
 
-use super::node::{Answer, ModuleFns, Node, State};
+use super::node::{Answer, ModuleFns, Node, OnMessage, State};
 use super::routes::{Manifest, Route, Target};
 use super::{OutgoingCall, TIMEOUT, TestHost, jsonc, promise, worker};
 use crate::failure::CallError;
-use crate::types::{Reply, StartupReason};
+use crate::types::{Payload, Reply, StartupReason};
 
 /// The options of a [`TestHost`]. Create one with [`TestHost::builder`].
 pub struct Builder {
@@ -19,6 +19,8 @@ pub struct Builder {
     workers: u32,
     config: Value,
     answers: Vec<(String, Answer)>,
+    options: Value,
+    on_message: Option<OnMessage>,
 }
 
 impl Builder {
@@ -31,6 +33,8 @@ impl Builder {
             workers: 1,
             config: Value::Object(serde_json::Map::new()),
             answers: Vec::new(),
+            options: Value::Object(serde_json::Map::new()),
+            on_message: None,
         }
     }
 
@@ -104,6 +108,24 @@ impl Builder {
         self
     }
 
+    /// Sets the options of the host, which the module reads with
+    /// [`master::option`](crate::master::option). There are none by default.
+    #[must_use]
+    pub fn options(mut self, options: Value) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Handles the module's messages to the master, and replies to them.
+    #[must_use]
+    pub fn on_message(
+        mut self,
+        handler: impl Fn(Payload) -> Result<Payload, CallError> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_message = Some(Box::new(handler));
+        self
+    }
+
     /// Starts the host. Each worker then has an instance whose startups have ended.
     ///
     /// # Panics
@@ -141,6 +163,8 @@ impl Builder {
             name: self.name,
             manifest: self.manifest,
             answers: self.answers,
+            options: self.options,
+            on_message: self.on_message,
             senders: Mutex::new(senders),
             state: Mutex::new(state),
             idle: Condvar::new(),

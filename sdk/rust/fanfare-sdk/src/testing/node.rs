@@ -13,9 +13,11 @@ use super::worker::Message;
 use super::{Emitted, LogLine, OutgoingCall};
 use crate::failure::{CallError, Failure};
 use crate::module::{LocalFuture, SnapshotFns};
-use crate::types::{Call, CallId, HeaderFields, Outcome, Reply, RequestHead};
+use crate::types::{Call, CallId, HeaderFields, Outcome, Payload, Reply, RequestHead};
 
 pub(super) type Answer = Arc<dyn Fn(OutgoingCall) -> Result<Reply, CallError> + Send + Sync>;
+
+pub(super) type OnMessage = Box<dyn Fn(Payload) -> Result<Payload, CallError> + Send + Sync>;
 
 /// The functions of a module, without its type.
 pub(super) struct ModuleFns {
@@ -39,6 +41,10 @@ pub(super) struct Node {
     pub name: String,
     pub manifest: Manifest,
     pub answers: Vec<(String, Answer)>,
+    /// The options of the host.
+    pub options: Value,
+    /// Handles the messages to the master.
+    pub on_message: Option<OnMessage>,
     pub senders: Mutex<Vec<Sender<Message>>>,
     pub state: Mutex<State>,
     pub idle: Condvar,

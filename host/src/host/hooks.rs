@@ -1,0 +1,50 @@
+//! The modules of the master isolate, as the backend of hooks.
+
+use std::sync::Arc;
+
+use crate::call::Payload;
+use crate::dispatch::Dispatch;
+use crate::isolate::Slot;
+use crate::registry::EVENT_HOOKS;
+use crate::triggers::hooks::{HookBackend, HookedModule};
+
+/// The modules of the master isolate.
+pub(super) struct MasterModules(pub Arc<Dispatch>);
+
+impl MasterModules {
+    fn slot(&self, module: &str) -> Option<Arc<Slot>> {
+        self.0.places().master.as_ref()?.slot(module)
+    }
+
+    fn has(slot: &Slot, event: &str) -> bool {
+        slot.deployment().generation.manifest.hook(event, slot.isolate).is_some()
+    }
+}
+
+impl HookBackend for MasterModules {
+    fn modules(&self) -> Vec<HookedModule> {
+        let slots = self.0.places().master.iter().flat_map(|master| master.slots());
+        let hooked = slots.filter(|slot| EVENT_HOOKS.iter().any(|event| MasterModules::has(slot, event)));
+        let module = |slot: Arc<Slot>| HookedModule {
+            name: slot.module.clone(),
+            most: slot.deployment().generation.limits.mailbox as usize,
+        };
+        hooked.map(module).collect()
+    }
+
+    fn has_hook(&self, module: &str, event: &str) -> bool {
+        self.slot(module).is_some_and(|slot| MasterModules::has(&slot, event))
+    }
+
+    async fn call(&self, module: &str, event: &'static str, payload: Payload) {
+        if let Some(slot) = self.slot(module) {
+            self.0.call_event_hook(&slot, event, payload).await;
+        }
+    }
+
+    fn count_dropped(&self, module: &str, count: u64) {
+        if let Some(slot) = self.slot(module) {
+            slot.stats.dropped_events.inc_by(count);
+        }
+    }
+}

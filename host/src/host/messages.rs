@@ -1,0 +1,237 @@
+//! Messages between the master, which is the embedding program or the operator, and guests.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::call::{CallError, Failure, IsolateId, Payload, bounds, hook};
+use crate::dispatch::{Actor, Dispatch, Message};
+use crate::events::{EventLog, HostEvent};
+use crate::ports::{BoxFuture, Caller, Master};
+
+/// The most messages of guests that the embedding program handles at once.
+const MOST_MESSAGES: usize = 1_024;
+
+/// The most events about messages that the host raises in a second.
+const MOST_EVENTS: u32 = 100;
+
+/// A message of a guest to the embedding program.
+#[derive(Debug, Clone)]
+pub struct GuestMessage {
+    /// The isolate of the guest.
+    pub isolate: IsolateId,
+    /// The guest's module.
+    pub module: String,
+    /// The message. At most `limits.payload` of the module.
+    pub data: Payload,
+    /// Whether the guest waits for the reply.
+    pub wants_reply: bool,
+}
+
+pub(super) type Handler = dyn Fn(GuestMessage) -> BoxFuture<Result<Payload, Failure>> + Send + Sync;
+
+/// Delivers messages in both directions.
+pub(super) struct Messages {
+    dispatch: Arc<Dispatch>,
+    events: Arc<EventLog>,
+    /// The options that guests see.
+    options: Value,
+    pub(super) handler: ArcSwapOption<Box<Handler>>,
+    /// `master.ipcAckTimeout`.
+    timeout: Duration,
+    /// Runs the handler.
+    runtime: Handle,
+    /// One permit for each message that the handler may handle.
+    places: Arc<Semaphore>,
+    /// The second in which the host last raised an event about a message, and how many in it.
+    recent: Mutex<(u64, u32)>,
+    begun: Instant,
+}
+
+impl Messages {
+    /// Must be called on the runtime that is to run the handler.
+    pub(super) fn new(
+        dispatch: Arc<Dispatch>,
+        events: Arc<EventLog>,
+        options: Map<String, Value>,
+        timeout: Duration,
+    ) -> Messages {
+        Messages {
+            dispatch,
+            events,
+            options: options.into(),
+            handler: ArcSwapOption::empty(),
+            timeout,
+            runtime: Handle::current(),
+            places: Arc::new(Semaphore::new(MOST_MESSAGES)),
+            recent: Mutex::default(),
+            begun: Instant::now(),
+        }
+    }
+
+    pub(super) fn send(
+        &self,
+        to: IsolateId,
+        module: Option<&str>,
+        data: Payload,
+    ) -> impl Future<Output = Result<crate::call::Reply, CallError>> + Send + use<> {
+        self.dispatch.send(&Actor::Operator, self.message(to, module, data))
+    }
+
+    pub(super) fn post(&self, to: IsolateId, module: Option<&str>, data: Payload) -> Result<(), CallError> {
+        self.dispatch.post(&Actor::Operator, self.message(to, module, data)).map(drop)
+    }
+
+    fn message<'a>(&self, to: IsolateId, module: Option<&'a str>, data: Payload) -> Message<'a> {
+        Message::of_master(to, module, data, self.timeout)
+    }
+
+    /// The message of a guest to the hook of a module in the master isolate.
+    fn to_hook(from: &Caller, data: Payload, timeout: Duration) -> Result<Message<'static>, CallError> {
+        let hook = match from.isolate {
+            IsolateId::Worker(_) => hook::WORKER_MESSAGE,
+            IsolateId::Broker(_) => hook::BROKER_MESSAGE,
+            IsolateId::Master => {
+                let why =
+                    "nobody listens: only an embedding program receives the messages of a guest in the master isolate";
+                return Err(CallError::Unavailable(why.to_owned()));
+            }
+        };
+        Ok(Message { to: IsolateId::Master, hook, module: None, data, timeout })
+    }
+
+    /// Starts the handler of the embedding program.
+    fn handle(
+        &self,
+        handler: Arc<Box<Handler>>,
+        message: GuestMessage,
+        timeout: Duration,
+    ) -> Result<tokio::task::JoinHandle<Result<Payload, CallError>>, CallError> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+            bounds::MESSAGES.count();
+            let why = format!("the embedding program already handles {MOST_MESSAGES} messages: try again later");
+            CallError::Overloaded(why)
+        })?;
+        Ok(self.runtime.spawn(run_handler(handler, message, timeout, place)))
+    }
+
+    /// Raises the event of a guest's message, unless there were too many in this second: a guest
+    /// must not be able to push all other events out of the log.
+    fn raise(&self, from: &Caller, size: usize) {
+        let second = self.begun.elapsed().as_secs();
+        {
+            let mut recent = self.recent.lock();
+            *recent = if recent.0 == second { (second, recent.1.saturating_add(1)) } else { (second, 1) };
+            if recent.1 > MOST_EVENTS {
+                bounds::MESSAGE_EVENTS.count();
+                return;
+            }
+        }
+        let (module, size) = (from.module.as_ref().to_owned(), size as u64);
+        match from.isolate {
+            IsolateId::Worker(id) => self.events.raise(HostEvent::WorkerMessage { id, module, size }),
+            IsolateId::Broker(id) => self.events.raise(HostEvent::BrokerMessage { id, module, size }),
+            IsolateId::Master => {}
+        }
+    }
+}
+
+/// Runs the handler for one message. `_place` is occupied meanwhile.
+async fn run_handler(
+    handler: Arc<Box<Handler>>,
+    message: GuestMessage,
+    timeout: Duration,
+    _place: OwnedSemaphorePermit,
+) -> Result<Payload, CallError> {
+    let handled = AssertUnwindSafe(async move { handler(message).await }).catch_unwind();
+    match tokio::time::timeout(timeout, handled).await {
+        Ok(Ok(Ok(reply))) => Ok(reply),
+        Ok(Ok(Err(failure))) => Err(CallError::Failure(failure.shortened())),
+        Ok(Err(panic)) => {
+            let why = format!("the embedding program panicked: {}", crate::call::panic_text(&*panic));
+            tracing::error!("a message of a guest was lost: {why}");
+            Err(CallError::Crashed(why))
+        }
+        Err(_) => Err(CallError::Timeout),
+    }
+}
+
+fn check_size(from: &Caller, what: &str, data: &Payload) -> Result<(), CallError> {
+    let (size, limit) = (data.len(), from.max_payload);
+    if size as u64 <= limit {
+        return Ok(());
+    }
+    let module = &from.module;
+    Err(CallError::Invalid(format!("the {what} has {size} bytes, but limits.payload of {module} allows {limit}")))
+}
+
+/// The port through which guests reach the master.
+impl Master for Messages {
+    fn option(&self, pointer: &str) -> Option<String> {
+        self.options.pointer(pointer).map(Value::to_string)
+    }
+
+    fn post(&self, from: Caller, data: Payload) -> Result<(), CallError> {
+        check_size(&from, "message", &data)?;
+        let size = data.len();
+        match self.handler.load_full() {
+            Some(handler) => {
+                let message = guest_message(&from, data, false);
+                self.handle(handler, message, self.timeout).map(drop)?;
+            }
+            None => {
+                let message = Messages::to_hook(&from, data, self.timeout)?;
+                self.dispatch.post(&Actor::Guest(from.clone()), message)?;
+            }
+        }
+        self.raise(&from, size);
+        Ok(())
+    }
+
+    fn send(&self, from: Caller, data: Payload, timeout: Option<Duration>) -> BoxFuture<Result<Payload, CallError>> {
+        let failed = |error| -> BoxFuture<_> { Box::pin(std::future::ready(Err(error))) };
+        if let Err(error) = check_size(&from, "message", &data) {
+            return failed(error);
+        }
+        let size = data.len();
+        let timeout = timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout));
+        let Some(handler) = self.handler.load_full() else {
+            return match Messages::to_hook(&from, data, timeout) {
+                Ok(message) => {
+                    self.raise(&from, size);
+                    let reply = self.dispatch.send(&Actor::Guest(from), message);
+                    Box::pin(async move { reply.await.map(|reply| reply.payload) })
+                }
+                Err(error) => failed(error),
+            };
+        };
+        let left = from.context.as_ref().and_then(|context| context.until());
+        let left = left.map_or(timeout, |until| until.saturating_duration_since(Instant::now()).min(timeout));
+        let message = guest_message(&from, data, true);
+        match self.handle(handler, message, left) {
+            Ok(task) => {
+                self.raise(&from, size);
+                // The handler ends when the guest no longer waits.
+                let task = AbortOnDropHandle::new(task);
+                Box::pin(async move {
+                    let ended = task.await;
+                    let reply = ended.map_err(|_| CallError::Unavailable("the host stops".to_owned()))??;
+                    check_size(&from, "reply", &reply).map(|()| reply)
+                })
+            }
+            Err(error) => failed(error),
+        }
+    }
+}
+
+fn guest_message(from: &Caller, data: Payload, wants_reply: bool) -> GuestMessage {
+    GuestMessage { isolate: from.isolate, module: from.module.as_ref().to_owned(), data, wants_reply }
+}
