@@ -1,16 +1,21 @@
 //! `GET /v1/events` and `fanfare events`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::cli::project::Project;
 use crate::harness::{Started, TestHost, eventually};
 
 /// The limit in `admin/events.rs`: half of the admin connections.
 const MOST: usize = 32;
+
+/// How long an event may take to arrive.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client that follows the events. Dropping it closes the connection.
 struct Follower {
@@ -41,7 +46,7 @@ impl Follower {
     /// The next event. `None` when the host ends the stream.
     async fn next(&mut self) -> Option<Sent> {
         let (mut id, mut name) = (String::new(), String::new());
-        while let Some(line) = self.lines.next_line().await.unwrap() {
+        while let Some(line) = timeout(TIMEOUT, self.lines.next_line()).await.expect("an event").unwrap() {
             match line.split_once(": ") {
                 Some(("id", value)) => id = value.to_owned(),
                 Some(("event", value)) => name = value.to_owned(),
@@ -190,7 +195,7 @@ async fn the_program_prints_events_and_follows_them() {
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = async || {
-        let line = lines.next_line().await.unwrap();
+        let line = timeout(TIMEOUT, lines.next_line()).await.expect("an event").unwrap();
         line.map(|line| serde_json::from_str::<Value>(&line).unwrap()["type"].as_str().unwrap().to_owned())
     };
     assert_eq!(next().await.as_deref(), Some("hostReady"));
