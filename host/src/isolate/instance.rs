@@ -142,16 +142,19 @@ impl InstanceTask {
         };
         self.control.snapshots.close();
         self.note_quiet_hook();
+        // First, so that a caller that gets the error finds the event.
+        if let End::Crashed(crash) = &end
+            && !self.control.is_quiet()
+        {
+            let origin = Origin::module(self.slot.isolate, &generation.module);
+            self.services.events.raise(HostEvent::Fail { origin, message: crash.reason() });
+        }
         let handlers = self.end_running_calls(&match &end {
             End::Drained => "the host stopped the instance before the call ended".to_owned(),
             End::Crashed(crash) => crash.reason(),
         });
         if let End::Crashed(crash) = &end {
             self.log_crash("the instance crashed", &handlers, crash);
-            if !self.control.is_quiet() {
-                let origin = Origin::module(self.slot.isolate, &generation.module);
-                self.services.events.raise(HostEvent::Fail { origin, message: crash.reason() });
-            }
         }
         end
     }
