@@ -211,6 +211,17 @@ fn serve_uses_only_what_embedders_use() {
     assert!(used.is_empty(), "cli/src/serve.rs uses hidden methods: {used:?}");
 }
 
+#[test]
+fn the_library_neither_ends_the_process_nor_sets_what_all_hosts_in_it_share() {
+    let library = files().into_iter().filter(|(_, part, ..)| part != "cli");
+    let shared = ["process::exit", "process::abort", "set_hook", "set_global_default", "signal::", "env::set_"];
+    let named = library.flat_map(|(file, _, code, _)| {
+        let found = shared.into_iter().filter(move |name| code.contains(name));
+        found.map(move |name| format!("{}: {name}", file.display())).collect::<Vec<_>>()
+    });
+    assert_eq!(named.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
 /// The names that the library exports to embedders. The program and the tests also use `tooling`.
 const PUBLIC: &[&str] = &[
     "BindError",

@@ -4,8 +4,28 @@
 #[allow(dead_code)] // `main` is for people.
 mod call;
 
+#[path = "../host/examples/embed.rs"]
+#[allow(dead_code)] // `main` is for people.
+mod embed;
+
+#[path = "../host/examples/two_hosts.rs"]
+#[allow(dead_code)] // `main` is for people.
+mod two_hosts;
+
 use crate::cli::project::Project;
-use crate::harness::binary;
+use crate::harness::{TempDir, binary};
+
+#[tokio::test]
+async fn the_example_with_a_module_in_memory_reads_the_events_of_its_host() {
+    let lines = embed::run(binary(), TempDir::new().path()).await.unwrap();
+    assert_eq!(lines, ["ready with 2 workers", "3 visits", "counter was reloaded", "stopped"]);
+}
+
+#[tokio::test]
+async fn the_example_with_two_hosts_stops_one_of_them_first() {
+    let reply = two_hosts::run(&binary(), TempDir::new().path()).await.unwrap();
+    assert!(reply.contains("true"), "{reply}");
+}
 
 #[tokio::test]
 async fn the_example_calls_a_route_before_and_after_a_reload() {

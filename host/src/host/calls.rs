@@ -25,7 +25,7 @@ impl RunningHost {
     /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
     /// use fanfare::CallOptions;
     ///
-    /// let reply = host.call("flags", "GET value?name=beta", (), CallOptions::default()).await?;
+    /// let reply = host.call("flags", "GET beta", (), CallOptions::default()).await?;
     /// println!("{}: {}", reply.effective_status(), reply.payload.to_text());
     /// # Ok(())
     /// # }
@@ -87,7 +87,7 @@ impl RunningHost {
     /// ```no_run
     /// # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
     /// let options = fanfare::CallOptions::default();
-    /// let receipt = host.emit("flags", "set", r#"{ "beta": true }"#, options)?;
+    /// let receipt = host.emit("flags", "set", r#"{ "name": "beta", "value": true }"#, options)?;
     /// println!("{} workers", receipt.accepted);
     /// # Ok(())
     /// # }
@@ -116,7 +116,8 @@ impl RunningHost {
     /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
     /// use fanfare::CallOptions;
     ///
-    /// for entry in host.gather("flags", "get", "beta", CallOptions::default()).await? {
+    /// let payload = r#"{ "name": "beta", "value": true }"#;
+    /// for entry in host.gather("flags", "set", payload, CallOptions::default()).await? {
     ///     match entry.outcome {
     ///         Ok(reply) => println!("{}: {}", entry.isolate, reply.payload.to_text()),
     ///         Err(error) => println!("{}: {error}", entry.isolate),
