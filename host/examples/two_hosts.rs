@@ -47,5 +47,7 @@ pub async fn run(fanfare: &Path, dir: &Path) -> Result<String, Box<dyn Error>> {
 async fn start(fanfare: &Path, dir: &Path, module: Module) -> Result<RunningHost, Box<dyn Error>> {
     let any_port = ([127, 0, 0, 1], 0);
     let builder = Host::builder().text("{ \"workers\": 1 }", dir).module(module).compiler(fanfare);
-    Ok(builder.listen(any_port).admin_listen(any_port).start().await?)
+    let host = builder.listen(any_port).admin_listen(any_port).start().await?;
+    // A module that cannot be loaded does not stop the start.
+    host.not_ready().into_iter().next().map_or(Ok(host), |reason| Err(reason.into()))
 }

@@ -1,12 +1,13 @@
 //! Modules in memory.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use fanfare::api::ReloadOutcome;
 use fanfare::{CallOptions, Host, Module, RunningHost, StartError, SwapError};
 use serde_json::{Value, json};
 
-use crate::harness::{Started, TempDir, TestHost, binary, source_of};
+use crate::harness::{Started, TempDir, TestHost, binary, eventually, source_of};
 
 /// A test guest under another name.
 fn module(guest: &str, name: &str) -> Module {
@@ -81,8 +82,11 @@ async fn two_modules_with_one_name_or_a_wrong_name_stop_the_start() {
 
 #[tokio::test]
 async fn a_module_is_installed_replaced_with_its_state_and_removed() {
-    let host = TestHost::empty().workers(1).start().await;
+    // A module in memory never waits for its files.
+    let host = TestHost::empty().workers(1).config(json!({ "swap": { "removal": "1m" } }));
+    let host = host.start().await;
     let running = host.running();
+    let begun = Instant::now();
     let installed = running.install(module("snapshot", "kept")).await.unwrap();
     assert_eq!((installed.outcome, installed.module.as_str()), (ReloadOutcome::Started, "kept"));
     text(running, "kept", "count").await;
@@ -105,7 +109,32 @@ async fn a_module_is_installed_replaced_with_its_state_and_removed() {
     assert_eq!(removed.outcome, ReloadOutcome::Removed);
     assert_eq!(text(running, "kept", "look").await, "there is no module kept");
     assert_eq!(running.install(module("snapshot", "kept")).await.unwrap().outcome, ReloadOutcome::Started);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert_eq!(folders(&host), 0, "nothing was written into modulesDir");
+}
+
+#[tokio::test]
+async fn a_watched_folder_changes_nothing_while_a_module_in_memory_hides_it() {
+    let host = TestHost::with("echo").watched().start().await;
+    let running = host.running();
+    let installed = running.install(patched("echo", "echo", json!({ "config": { "a": 1 } }))).await.unwrap();
+    let file = host.dir.path().join("modules/echo/module.json");
+    let changed = fs::read_to_string(&file).unwrap().replacen('{', r#"{ "config": { "b": 1 },"#, 1);
+    fs::write(&file, &changed).unwrap();
+    let folder = host.dir.path().join("modules/late");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(source_of("echo").join("echo.wasm"), folder.join("echo.wasm")).unwrap();
+    fs::write(folder.join("module.json"), &changed).unwrap();
+    // The watcher requests the reloads of one scan together.
+    eventually("the watcher has seen both folders", || async {
+        !text(running, "late", "who").await.contains("no module")
+    })
+    .await;
+    let serves = || running.status().modules.into_iter().find(|module| module.name == "echo").unwrap();
+    let (full, short) = (serves().generation.unwrap(), installed.generation.unwrap());
+    assert!(full.starts_with(&short), "{full} {short}");
+    let swapped = running.remove("echo").await.unwrap();
+    assert_eq!((swapped.outcome, swapped.from), (ReloadOutcome::Swapped, Some(short)));
 }
 
 #[tokio::test]

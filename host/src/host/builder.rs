@@ -82,6 +82,14 @@ impl Default for Builder {
 impl Builder {
     /// Reads `fanfare.json` in this folder, or uses the defaults if there is none. Relative paths
     /// in the settings, such as `modulesDir`, start here.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = fanfare::Host::builder().dir("/srv/site");
+    /// let host = builder.compiler("/usr/local/bin/fanfare").start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn dir(self, dir: impl Into<PathBuf>) -> Builder {
         self.sources(Sources { dir: dir.into(), ..Sources::default() })
     }
@@ -141,17 +149,30 @@ impl Builder {
 
     /// Sets the address of the HTTP listener instead of `http.listen`. Port 0 takes any free port,
     /// which [`RunningHost::addr`](super::RunningHost::addr) returns.
+    ///
+    /// ```no_run
+    /// let builder = fanfare::Host::builder().listen(([127, 0, 0, 1], 0));
+    /// ```
     pub fn listen(self, address: impl Into<SocketAddr>) -> Builder {
         Builder { listen: Some(address.into()), ..self }
     }
 
     /// Sets the address of the admin listener instead of `admin.listen`. Port 0 takes any free
     /// port, which [`RunningHost::admin_addr`](super::RunningHost::admin_addr) returns.
+    ///
+    /// ```no_run
+    /// let builder = fanfare::Host::builder().admin_listen(([127, 0, 0, 1], 0));
+    /// ```
     pub fn admin_listen(self, address: impl Into<SocketAddr>) -> Builder {
         Builder { admin_listen: Some(address.into()), ..self }
     }
 
-    /// Sets the folder of the modules instead of `modulesDir`.
+    /// Sets the folder of the modules instead of `modulesDir`. A relative path starts at the
+    /// current folder.
+    ///
+    /// ```no_run
+    /// let builder = fanfare::Host::builder().modules_dir("/srv/modules");
+    /// ```
     pub fn modules_dir(self, dir: impl Into<PathBuf>) -> Builder {
         Builder { modules_dir: Some(dir.into()), ..self }
     }
@@ -206,14 +227,43 @@ impl Builder {
         Builder { compiler: Some(program.into()), ..self }
     }
 
-    /// Reports to `progress` which module is being compiled. The default writes to the log every
-    /// two seconds.
+    /// Reports to `progress` which module is being compiled. The default, [`LogProgress`], writes
+    /// to the log every two seconds.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// use fanfare::{Compiling, Host, Progress};
+    ///
+    /// struct Print;
+    ///
+    /// impl Progress for Print {
+    ///     fn interval(&self) -> Duration {
+    ///         Duration::from_secs(1)
+    ///     }
+    ///
+    ///     fn report(&self, compiling: &Compiling<'_>) {
+    ///         println!("{}: {:?}", compiling.module, compiling.elapsed);
+    ///     }
+    /// }
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Host::builder().compiler("/usr/local/bin/fanfare");
+    /// let host = builder.progress(Arc::new(Print)).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn progress(self, progress: Arc<dyn Progress>) -> Builder {
         Builder { progress, ..self }
     }
 
     /// Sets the source of the metric `fanfare_log_lines_lost`: a function that returns how many
     /// lines of the program's log were lost. The default returns 0.
+    ///
+    /// ```no_run
+    /// let builder = fanfare::Host::builder().lost_log_lines(|| 0);
+    /// ```
     pub fn lost_log_lines(self, lost: impl Fn() -> usize + Send + Sync + 'static) -> Builder {
         Builder { lost_log_lines: Arc::new(lost), ..self }
     }
@@ -240,6 +290,16 @@ impl Builder {
     /// Reads the settings and binds both listeners, without loading a module.
     /// [`Host::start`](super::Host::start) does the rest. For a program that has something to do in
     /// between, once the ports are known.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = fanfare::Host::builder().listen(([127, 0, 0, 1], 0));
+    /// let host = builder.compiler("/usr/local/bin/fanfare").bind()?;
+    /// println!("modules are loading; then http://{} serves", host.addr());
+    /// let host = host.start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bind(self) -> Result<Host, StartError> {
         if engine::is_compiler() {
             return Err(StartError::CompilerProcess);
