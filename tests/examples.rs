@@ -16,9 +16,17 @@ use crate::cli::project::Project;
 use crate::harness::{TempDir, binary};
 
 #[tokio::test]
-async fn the_example_with_a_module_in_memory_reads_the_events_of_its_host() {
+async fn the_example_with_modules_in_memory_exchanges_messages_and_reads_events() {
     let lines = embed::run(binary(), TempDir::new().path()).await.unwrap();
-    assert_eq!(lines, ["ready with 2 workers", "3 visits", "counter was reloaded", "stopped"]);
+    let expected = [
+        "ready with 2 workers",
+        "3 visits",
+        "counter was reloaded",
+        r#"the reply of the program: {"ok":{"payload":"messenger says \"hello\"","status":0}}"#,
+        r#""worker-0" has received {"hello":"worker"}"#,
+        "stopped",
+    ];
+    assert_eq!(lines, expected);
 }
 
 #[tokio::test]

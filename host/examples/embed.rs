@@ -1,5 +1,6 @@
-//! A program with a host inside: a module in memory, options, calls without a socket, and the
-//! host's events. It compiles the module itself, so that it needs no other program.
+//! A program with a host inside: modules in memory, options, calls without a socket, messages in
+//! both directions, and the host's events. It compiles the modules itself, so that it needs no
+//! other program.
 //!
 //! ```sh
 //! cargo run --release --example embed
@@ -10,12 +11,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fanfare::api::HostEvent;
-use fanfare::{CallOptions, EventItem, Host, Module, RunningHost, Stopped};
+use fanfare::{CallOptions, EventItem, EventReader, GuestMessage, Host, Module, Payload, RunningHost, Stopped};
 use serde_json::{Value, json};
 
-/// The module is part of the program.
-const MANIFEST: &str = include_str!("../../modules/counter/module.json");
-const COMPONENT: &[u8] = include_bytes!("../../modules/counter/counter.wasm");
+/// A module that counts. It is part of the program.
+const COUNTER: &str = include_str!("../../modules/counter/module.json");
+const COUNTER_WASM: &[u8] = include_bytes!("../../modules/counter/counter.wasm");
+
+/// A module that receives messages with its hook `masterMessage`, and sends some with its route
+/// `send`.
+const MESSENGER: &str = r#"{
+  "component": "master.wasm",
+  "routes": [
+    { "path": "receive", "handler": "message", "middlewares": "inner" },
+    { "path": "send", "handler": "send" }
+  ],
+  "hooks": { "masterMessage": { "path": "receive" } }
+}"#;
+const MESSENGER_WASM: &[u8] = include_bytes!("../../tests/guests/master/master.wasm");
 
 fn main() -> ExitCode {
     // The host starts this program again to compile a component.
@@ -40,13 +53,14 @@ async fn start() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs the host and returns what there is to say. `compiler` compiles the module, and `dir` has
+/// Runs the host and returns what there is to say. `compiler` compiles the modules, and `dir` has
 /// the files of the host.
 pub async fn run(compiler: PathBuf, dir: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let host = Host::builder()
         .text("{ \"workers\": 2 }", dir)
         .options(json!({ "greeting": "hello" }))
-        .module(Module::new("counter", MANIFEST, COMPONENT))
+        .module(Module::new("counter", COUNTER, COUNTER_WASM))
+        .module(Module::new("messenger", MESSENGER, MESSENGER_WASM))
         .listen(([127, 0, 0, 1], 0))
         .admin_listen(([127, 0, 0, 1], 0))
         .compiler(compiler)
@@ -62,6 +76,7 @@ pub async fn run(compiler: PathBuf, dir: &Path) -> Result<Vec<String>, Box<dyn E
     // A reload keeps the counts.
     host.reload("counter").await?;
     assert_eq!(visit(&host).await?, total + 3);
+    exchange(&host).await?;
     if host.shutdown().await == Stopped::CutOff {
         eprintln!("some calls still ran after shutdown.drain");
     }
@@ -78,8 +93,23 @@ async fn visit(host: &RunningHost) -> Result<u64, Box<dyn Error>> {
     Ok(total["total"].as_u64().unwrap_or_default())
 }
 
+/// Exchanges messages with the module `messenger`.
+async fn exchange(host: &RunningHost) -> Result<(), Box<dyn Error>> {
+    // Messages of modules arrive here. The result is the reply.
+    host.on_message(async |message: GuestMessage| {
+        Ok(Payload::from(format!("{} says {}", message.module, message.data.to_text())))
+    });
+    let sent = host.call("messenger", "send", json!({ "data": "hello" }), CallOptions::default()).await?;
+    host.log(&format!("the reply of the program: {}", sent.payload.to_text()), None);
+    // And this is a message of the program to a module in worker 0.
+    let reply = host.send_to_worker(0, Some("messenger"), json!({ "hello": "worker" })).await?;
+    let facts: Value = serde_json::from_str(&reply.to_text())?;
+    host.log(&format!("{} has received {}", facts["isolate"], facts["payload"]), None);
+    Ok(())
+}
+
 /// Collects the events that this program cares about.
-async fn read(mut events: fanfare::EventReader) -> Vec<String> {
+async fn read(mut events: EventReader) -> Vec<String> {
     let mut lines = Vec::new();
     while let Some(item) = events.next().await {
         let record = match item {

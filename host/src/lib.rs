@@ -84,6 +84,22 @@
 //! # }
 //! ```
 //!
+//! # Messages
+//!
+//! [`RunningHost::send_to_worker`] sends a message to a module in one worker, and
+//! [`RunningHost::on_message`] receives the messages that modules send to the program:
+//!
+//! ```no_run
+//! use fanfare::{GuestMessage, Payload};
+//!
+//! # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+//! host.on_message(async |message: GuestMessage| Ok(Payload::from(format!("hello {}", message.module))));
+//! let reply = host.send_to_worker(0, Some("chat"), "how are you?").await?;
+//! println!("{}", reply.to_text());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Reloads
 //!
 //! The host swaps a module when its folder changes, and [`RunningHost::reload`] does so at once.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fanfare::{Stopped, SwapError};
+use fanfare::{CallError, Stopped, SwapError};
 use serde_json::json;
 use tokio::net::TcpStream;
 
@@ -74,4 +74,25 @@ async fn a_stopped_host_refuses_with_a_clear_error_and_still_has_a_status() {
     assert!(matches!(running.rollback("echo", None).await.unwrap_err(), SwapError::Stopping));
     assert_eq!(running.status().modules[0].name, "echo");
     running.destroy().await;
+}
+
+#[tokio::test]
+async fn a_stopped_host_delivers_no_messages() {
+    let hooks = json!({ "hooks": { "masterMessage": { "path": "message" } } });
+    for destroyed in [false, true] {
+        let host = TestHost::with("master").manifest("master", hooks.clone()).start().await;
+        let running = host.running();
+        assert!(running.send_to_worker(0, Some("master"), "hello").await.is_ok());
+        match destroyed {
+            true => running.destroy().await,
+            false => assert_eq!(running.shutdown().await, Stopped::Clean),
+        }
+        let stopped = CallError::Unavailable("the host is stopping or has stopped".into());
+        for module in [Some("master"), None] {
+            assert_eq!(running.send_to_worker(0, module, "hello").await.unwrap_err(), stopped);
+            assert_eq!(running.post_to_worker(0, module, "hello").unwrap_err(), stopped);
+            assert_eq!(running.send_to_broker(0, module, "hello").await.unwrap_err(), stopped);
+            assert_eq!(running.post_to_broker(0, module, "hello").unwrap_err(), stopped);
+        }
+    }
 }

@@ -56,13 +56,13 @@ impl RunningHost {
     /// Queues a message for a worker without waiting for the reply. The error says why it was not
     /// queued. See [`RunningHost::send_to_worker`].
     pub fn post_to_worker(&self, id: u32, module: Option<&str>, data: impl Into<Payload>) -> Result<(), CallError> {
-        self.messages.post(IsolateId::Worker(id), module, data.into())
+        self.post_to(IsolateId::Worker(id), module, data.into())
     }
 
     /// Queues a message for a broker without waiting for the reply. See
     /// [`RunningHost::post_to_worker`].
     pub fn post_to_broker(&self, id: u32, module: Option<&str>, data: impl Into<Payload>) -> Result<(), CallError> {
-        self.messages.post(IsolateId::Broker(id), module, data.into())
+        self.post_to(IsolateId::Broker(id), module, data.into())
     }
 
     /// Handles the messages that guests send with `master.post`, `master-await.send` and
@@ -92,6 +92,12 @@ impl RunningHost {
     }
 
     async fn send_to(&self, to: IsolateId, module: Option<&str>, data: Payload) -> Result<Payload, CallError> {
+        self.check_running()?;
         self.messages.send(to, module, data).await.map(|reply| reply.payload)
+    }
+
+    fn post_to(&self, to: IsolateId, module: Option<&str>, data: Payload) -> Result<(), CallError> {
+        self.check_running()?;
+        self.messages.post(to, module, data)
     }
 }
