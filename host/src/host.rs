@@ -46,6 +46,7 @@ pub struct Host {
     probe: Option<Probe>,
     progress: Arc<dyn Progress>,
     lost_log_lines: LostLineCount,
+    handler: Option<messages::Handler>,
     places: Option<Places>,
     peers: Arc<dyn Peers>,
 }

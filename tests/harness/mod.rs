@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare::tooling::{Manifest, Peers, PlaceKinds, PlacesOf, Probe, config};
-use fanfare::{Config, Host, RunningHost, Sources, Stopped};
+use fanfare::{Builder, Config, Host, RunningHost, Sources, Stopped};
 use serde_json::{Value, json};
 
 pub use binary::{number, section, vector};
@@ -91,6 +91,7 @@ pub struct TestHost {
     probe: Option<Probe>,
     brokers: Option<u32>,
     peers: Option<Arc<dyn Peers>>,
+    change: Option<Box<dyn FnOnce(Builder) -> Builder>>,
     watched: bool,
     compiler: PathBuf,
 }
@@ -120,6 +121,7 @@ impl TestHost {
             probe: None,
             brokers: None,
             peers: None,
+            change: None,
             watched: false,
             compiler: binary(),
         }
@@ -234,6 +236,11 @@ impl TestHost {
         TestHost { peers: Some(peers), ..self }
     }
 
+    /// Changes the builder of the host.
+    pub fn builder(self, change: impl FnOnce(Builder) -> Builder + 'static) -> TestHost {
+        TestHost { change: Some(Box::new(change)), ..self }
+    }
+
     pub async fn start(self) -> Started {
         let log = Log::capture();
         let sources = Sources { environment: self.environment, dir: self.dir.path().to_owned(), ..Sources::default() };
@@ -247,6 +254,10 @@ impl TestHost {
         };
         let config = config.expect("the configuration is valid");
         let host = Host::builder().config(config).compiler(self.compiler);
+        let host = match self.change {
+            Some(change) => change(host),
+            None => host,
+        };
         let host = match self.probe {
             Some(probe) => host.probe(probe),
             None => host,

@@ -10,6 +10,26 @@ use tokio::sync::Semaphore;
 use super::hooked;
 use crate::harness::{Connection, Started, TestHost, eventually, json_of};
 
+#[tokio::test]
+async fn a_handler_of_the_builder_receives_the_messages_of_startups() {
+    let startups = json!({ "hello": { "type": "worker", "path": "post" } });
+    let host = hooked(json!({})).manifest("master", json!({ "startups": startups }));
+    let received = Arc::<AtomicUsize>::default();
+    let count = received.clone();
+    let host = host
+        .builder(move |builder| {
+            builder.on_message(move |message| {
+                count.fetch_add(1, Ordering::AcqRel);
+                async move { Ok(message.data) }
+            })
+        })
+        .start()
+        .await;
+    eventually("it was received", || async { received.load(Ordering::Acquire) == 1 }).await;
+    let echoed = send(&host, "worker-1", json!({ "data": "x" })).await;
+    assert_eq!(reply(&echoed), "x");
+}
+
 /// Sends `data` from an isolate to the master, and returns the outcome in the format of
 /// `tests/guests/common`.
 async fn send(host: &Started, isolate: &str, message: Value) -> Value {

@@ -195,3 +195,25 @@ async fn a_stopping_host_accepts_no_messages() {
     assert_eq!((answer.status, &answer.json()["detail"]), (503, &json!(why)), "{}", answer.text());
     stopping.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_stopped_host_accepts_no_messages() {
+    for at_once in [false, true] {
+        let host = receiving().start().await;
+        let running = host.running();
+        match at_once {
+            true => running.destroy().await,
+            false => drop(running.shutdown().await),
+        }
+        let errors = [
+            running.send_to_worker(0, Some("master"), "x").await.unwrap_err(),
+            running.send_to_broker(0, None, "x").await.unwrap_err(),
+            running.post_to_worker(0, None, "x").unwrap_err(),
+            running.post_to_broker(0, None, "x").unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.code(), "unavailable", "{error}");
+            assert!(error.to_string().contains("is stopping and accepts no messages"), "{error}");
+        }
+    }
+}

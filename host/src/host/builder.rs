@@ -8,8 +8,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::messages::{GuestMessage, Handler};
 use super::{Host, Places, StartError};
 use crate::admin::LostLineCount;
+use crate::call::{Failure, Payload};
 use crate::config::{Config, Sources, formats};
 use crate::document::source::MAX_BYTES;
 use crate::engine;
@@ -45,6 +47,7 @@ pub struct Builder {
     compiler: Option<PathBuf>,
     progress: Arc<dyn Progress>,
     lost_log_lines: LostLineCount,
+    handler: Option<Handler>,
     probe: Option<Probe>,
     places: Option<Places>,
     peers: Arc<dyn Peers>,
@@ -69,6 +72,7 @@ impl Default for Builder {
             compiler: None,
             progress: Arc::new(LogProgress),
             lost_log_lines: Arc::new(|| 0),
+            handler: None,
             probe: None,
             places: None,
             peers: Arc::new(NoPeers),
@@ -268,6 +272,29 @@ impl Builder {
         Builder { lost_log_lines: Arc::new(lost), ..self }
     }
 
+    /// Handles the messages that guests send to the embedding program, from the first startup on:
+    /// see [`RunningHost::on_message`](super::RunningHost::on_message).
+    ///
+    /// ```no_run
+    /// use fanfare::{GuestMessage, Host};
+    ///
+    /// # async fn run() -> Result<(), fanfare::StartError> {
+    /// let host = Host::builder()
+    ///     .on_message(async |message: GuestMessage| Ok(message.data))
+    ///     .start()
+    ///     .await?;
+    /// # drop(host);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_message<F, Fut>(self, handler: F) -> Builder
+    where
+        F: Fn(GuestMessage) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Payload, Failure>> + Send + 'static,
+    {
+        Builder { handler: Some(Handler::new(handler)), ..self }
+    }
+
     /// Calls `probe` for every call that starts.
     #[doc(hidden)]
     pub fn probe(self, probe: Probe) -> Builder {
@@ -336,6 +363,7 @@ impl Builder {
             probe: self.probe,
             progress: self.progress,
             lost_log_lines: self.lost_log_lines,
+            handler: self.handler,
             places: self.places,
             peers: self.peers,
         })

@@ -36,7 +36,21 @@ pub struct GuestMessage {
     pub wants_reply: bool,
 }
 
-pub(super) type Handler = dyn Fn(GuestMessage) -> BoxFuture<Result<Payload, Failure>> + Send + Sync;
+type HandlerFn = dyn Fn(GuestMessage) -> BoxFuture<Result<Payload, Failure>> + Send + Sync;
+
+/// Handles the messages of guests.
+#[derive(Clone)]
+pub(super) struct Handler(Arc<HandlerFn>);
+
+impl Handler {
+    pub(super) fn new<F, Fut>(handler: F) -> Handler
+    where
+        F: Fn(GuestMessage) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Payload, Failure>> + Send + 'static,
+    {
+        Handler(Arc::new(move |message| Box::pin(handler(message))))
+    }
+}
 
 /// Delivers messages in both directions.
 pub(super) struct Messages {
@@ -44,7 +58,7 @@ pub(super) struct Messages {
     events: Arc<EventLog>,
     /// The options that guests see.
     options: Value,
-    pub(super) handler: ArcSwapOption<Box<Handler>>,
+    handler: ArcSwapOption<Handler>,
     /// `master.ipcAckTimeout`.
     timeout: Duration,
     /// Runs the handler.
@@ -63,18 +77,23 @@ impl Messages {
         events: Arc<EventLog>,
         options: Map<String, Value>,
         timeout: Duration,
+        handler: Option<Handler>,
     ) -> Messages {
         Messages {
             dispatch,
             events,
             options: options.into(),
-            handler: ArcSwapOption::empty(),
+            handler: ArcSwapOption::from(handler.map(Arc::new)),
             timeout,
             runtime: Handle::current(),
             places: Arc::new(Semaphore::new(MOST_MESSAGES)),
             recent: Mutex::default(),
             begun: Instant::now(),
         }
+    }
+
+    pub(super) fn set_handler(&self, handler: Handler) {
+        self.handler.store(Some(Arc::new(handler)));
     }
 
     pub(super) fn send(
@@ -111,7 +130,7 @@ impl Messages {
     /// Starts the handler of the embedding program.
     fn handle(
         &self,
-        handler: Arc<Box<Handler>>,
+        handler: Arc<Handler>,
         message: GuestMessage,
         timeout: Duration,
     ) -> Result<tokio::task::JoinHandle<Result<Payload, CallError>>, CallError> {
@@ -146,12 +165,12 @@ impl Messages {
 
 /// Runs the handler for one message. `_place` is occupied meanwhile.
 async fn run_handler(
-    handler: Arc<Box<Handler>>,
+    handler: Arc<Handler>,
     message: GuestMessage,
     timeout: Duration,
     _place: OwnedSemaphorePermit,
 ) -> Result<Payload, CallError> {
-    let handled = AssertUnwindSafe(async move { handler(message).await }).catch_unwind();
+    let handled = AssertUnwindSafe(async move { (handler.0)(message).await }).catch_unwind();
     match tokio::time::timeout(timeout, handled).await {
         Ok(Ok(Ok(reply))) => Ok(reply),
         Ok(Ok(Err(failure))) => Err(CallError::Failure(failure.shortened())),

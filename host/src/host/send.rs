@@ -1,7 +1,5 @@
 //! Messages of the embedding program, as methods of a running host.
 
-use std::sync::Arc;
-
 use super::messages::{GuestMessage, Handler};
 use super::running::RunningHost;
 use crate::call::{CallError, Failure, IsolateId, Payload};
@@ -68,6 +66,7 @@ impl RunningHost {
     /// Handles the messages that guests send with `master.post`, `master-await.send` and
     /// `master-blocking.send`: SocketCluster's events `workerMessage` and `brokerMessage`. The
     /// result is the reply to the guest. Without a handler, hooks of modules receive the messages.
+    /// [`Builder::on_message`](super::Builder::on_message) also receives those of startups.
     ///
     /// The handler replaces the previous one. It runs on the runtime that started the host, for at
     /// most 1,024 messages at once; a guest gets `overloaded` for the next one. The future is
@@ -87,8 +86,7 @@ impl RunningHost {
         F: Fn(GuestMessage) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Payload, Failure>> + Send + 'static,
     {
-        let handler: Box<Handler> = Box::new(move |message| Box::pin(handler(message)));
-        self.messages.handler.store(Some(Arc::new(handler)));
+        self.messages.set_handler(Handler::new(handler));
     }
 
     async fn send_to(&self, to: IsolateId, module: Option<&str>, data: Payload) -> Result<Payload, CallError> {

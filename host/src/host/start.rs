@@ -70,7 +70,7 @@ impl Built {
     fn new(host: Host) -> Result<Built, StartError> {
         let Host { addr, admin_addr, config, http, admin, compiler, modules, probe, progress, lost_log_lines, .. } =
             host;
-        let (places, peers) = (host.places, host.peers);
+        let (places, peers, handler) = (host.places, host.peers, host.handler);
         let (brokers, placement) = places.unzip();
         let brokers = brokers.unwrap_or(config.brokers);
         let (loader, linker) = loader(&config, compiler, placement.unwrap_or(Manifest::places))?;
@@ -89,7 +89,7 @@ impl Built {
         let dispatch = Arc::new(dispatch);
         let reloads = Arc::new(LateReloads::default());
         let (options, timeout) = (config.guest_options(brokers, addr), config.master.ipc_ack_timeout);
-        let messages = Arc::new(Messages::new(dispatch.clone(), events.clone(), options, timeout));
+        let messages = Arc::new(Messages::new(dispatch.clone(), events.clone(), options, timeout, handler));
         let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,

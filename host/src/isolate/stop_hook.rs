@@ -35,10 +35,11 @@ impl StopReason {
 }
 
 /// Runs the hook `stop` of a module in one isolate, and waits until it has ended or
-/// `shutdown.hook` has passed. Before, waits for the calls that run or wait, for at most
-/// `limits.timeout`. Does nothing if the module has no such hook or no instance that is ready.
+/// `shutdown.hook` has passed. Does nothing if the module has no such hook or no instance that is
+/// ready. A hook that fails is counted and logged, and raises no event.
 ///
-/// A hook that fails is counted and logged. It raises no event.
+/// If no new calls arrive, because the host stops or the module was removed, first waits for the
+/// calls that run or wait, for at most `limits.timeout`.
 pub async fn run_stop_hook(slot: Arc<Slot>, services: Arc<Services>, reason: StopReason) {
     let limit = services.stop_hook;
     let has_hook = || slot.deployment().generation.manifest.hook(hook::STOP, slot.isolate).is_some();
@@ -50,8 +51,10 @@ pub async fn run_stop_hook(slot: Arc<Slot>, services: Arc<Services>, reason: Sto
             tokio::time::sleep(POLL).await;
         }
     };
-    let longest = slot.deployment().generation.limits.timeout;
-    let _ = tokio::time::timeout(longest, calls).await;
+    if reason != StopReason::Killed {
+        let longest = slot.deployment().generation.limits.timeout;
+        let _ = tokio::time::timeout(longest, calls).await;
+    }
 
     let deadline = Instant::now() + limit;
     let (reply, ended) = oneshot::channel();
