@@ -6,6 +6,7 @@ mod broadcast;
 mod calls;
 mod http;
 mod machine;
+mod messages;
 mod node;
 mod paced;
 mod readme;
@@ -30,11 +31,12 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 7] = [
+const ALL: [(&str, Bench); 8] = [
     ("calls", calls::run),
     ("http", http::run),
     ("broadcast", broadcast::run),
     ("rpc", rpc::run),
+    ("messages", messages::run),
     ("start", start::run),
     ("swap", swap::run),
     (SOAK, soak::run),
@@ -44,7 +46,7 @@ const ALL: [(&str, Bench); 7] = [
 const SOAK: &str = "soak";
 
 const USAGE: &str = "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, start, swap, soak; without a name, all except soak
+  names: calls, http, broadcast, rpc, messages, start, swap, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --quick: one short round, to see that it works; writes no results

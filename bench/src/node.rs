@@ -37,6 +37,10 @@ impl Node {
         Node { dispatch: host.dispatch().clone(), host: Some(host), runtime }
     }
 
+    pub fn host(&self) -> &RunningHost {
+        self.host.as_ref().unwrap()
+    }
+
     /// Runs a future on a worker's thread, where its guests run.
     pub fn on_worker<F>(&self, index: u32, work: F) -> F::Output
     where
