@@ -23,7 +23,7 @@ async fn the_example_with_modules_in_memory_exchanges_messages_and_reads_events(
         "3 visits",
         "counter was reloaded",
         r#"the reply of the program: {"ok":{"payload":"messenger says \"hello\"","status":0}}"#,
-        r#""worker-0" has received {"hello":"worker"}"#,
+        r#"worker-0 has received {"hello":"worker"}"#,
         "stopped",
     ];
     assert_eq!(lines, expected);

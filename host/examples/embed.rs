@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use fanfare::api::HostEvent;
 use fanfare::{CallOptions, EventItem, EventReader, GuestMessage, Host, Module, Payload, RunningHost, Stopped};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// A module that counts. It is part of the program.
@@ -29,6 +30,19 @@ const MESSENGER: &str = r#"{
   "hooks": { "masterMessage": { "path": "receive" } }
 }"#;
 const MESSENGER_WASM: &[u8] = include_bytes!("../../tests/guests/master/master.wasm");
+
+/// The part of the counter's reply that this program needs.
+#[derive(Deserialize)]
+struct Total {
+    total: u64,
+}
+
+/// The part of the messenger's reply that this program needs.
+#[derive(Deserialize)]
+struct Received {
+    isolate: String,
+    payload: Value,
+}
 
 fn main() -> ExitCode {
     // The host starts this program again to compile a component.
@@ -89,8 +103,8 @@ async fn visit(host: &RunningHost) -> Result<u64, Box<dyn Error>> {
         host.call("counter", "home", (), CallOptions::default()).await?;
     }
     let reply = host.call("counter", "GET home", (), CallOptions::default()).await?;
-    let total: Value = serde_json::from_str(&reply.payload.to_text())?;
-    Ok(total["total"].as_u64().unwrap_or_default())
+    let Total { total } = serde_json::from_str(&reply.payload.to_text())?;
+    Ok(total)
 }
 
 /// Exchanges messages with the module `messenger`.
@@ -103,8 +117,8 @@ async fn exchange(host: &RunningHost) -> Result<(), Box<dyn Error>> {
     host.log(&format!("the reply of the program: {}", sent.payload.to_text()), None);
     // And this is a message of the program to a module in worker 0.
     let reply = host.send_to_worker(0, Some("messenger"), json!({ "hello": "worker" })).await?;
-    let facts: Value = serde_json::from_str(&reply.to_text())?;
-    host.log(&format!("{} has received {}", facts["isolate"], facts["payload"]), None);
+    let Received { isolate, payload } = serde_json::from_str(&reply.to_text())?;
+    host.log(&format!("{isolate} has received {payload}"), None);
     Ok(())
 }
 

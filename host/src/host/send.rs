@@ -42,6 +42,13 @@ impl RunningHost {
     /// Sends a message to a broker, and returns the reply of the module that receives it:
     /// SocketCluster's `sendToBroker`. The hook `masterMessage` must be `in` `broker`. See
     /// [`RunningHost::send_to_worker`].
+    ///
+    /// ```no_run
+    /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+    /// let reply = host.send_to_broker(0, Some("chat"), r#"{"log":"debug"}"#).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send_to_broker(
         &self,
         id: u32,
@@ -53,12 +60,26 @@ impl RunningHost {
 
     /// Queues a message for a worker without waiting for the reply. The error says why it was not
     /// queued. See [`RunningHost::send_to_worker`].
+    ///
+    /// ```no_run
+    /// # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+    /// host.post_to_worker(0, Some("chat"), r#"{"log":"debug"}"#)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn post_to_worker(&self, id: u32, module: Option<&str>, data: impl Into<Payload>) -> Result<(), CallError> {
         self.post_to(IsolateId::Worker(id), module, data.into())
     }
 
     /// Queues a message for a broker without waiting for the reply. See
     /// [`RunningHost::post_to_worker`].
+    ///
+    /// ```no_run
+    /// # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+    /// host.post_to_broker(0, Some("chat"), r#"{"log":"debug"}"#)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn post_to_broker(&self, id: u32, module: Option<&str>, data: impl Into<Payload>) -> Result<(), CallError> {
         self.post_to(IsolateId::Broker(id), module, data.into())
     }
