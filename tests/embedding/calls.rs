@@ -121,3 +121,19 @@ async fn tasks_on_other_threads_share_a_host() {
 fn is_send<T: Send>(value: T) -> T {
     value
 }
+
+#[tokio::test]
+async fn a_thread_with_another_runtime_calls_too() {
+    let host = std::sync::Arc::new(TestHost::waits_for(&["echo"]).workers(1).start().await);
+    let shared = host.clone();
+    let other = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let reply = shared.running().call("echo", "echo", "hello", CallOptions::default()).await.unwrap();
+            let timeout = shared.running().call("waits", "hold", (), within(Duration::from_millis(20))).await;
+            let reloaded = shared.running().reload("echo").await;
+            (reply.payload, timeout, reloaded.is_ok())
+        })
+    });
+    assert_eq!(other.await.unwrap(), ("hello".into(), Err(CallError::Timeout), true));
+}

@@ -1,6 +1,8 @@
 //! Modules in memory.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fanfare::api::ReloadOutcome;
@@ -212,4 +214,68 @@ async fn a_stopped_host_installs_and_removes_nothing() {
     running.shutdown().await;
     assert!(matches!(running.install(module("echo", "later")).await, Err(SwapError::Stopping)));
     assert!(matches!(running.remove("late").await, Err(SwapError::Stopping)));
+}
+
+#[tokio::test]
+async fn no_call_fails_while_modules_in_memory_are_replaced() {
+    let host = Arc::new(TestHost::empty().start().await);
+    host.running().install(module("echo", "busy")).await.unwrap();
+    let (done, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (host, done, served) = (host.clone(), done.clone(), served.clone());
+            tokio::spawn(async move {
+                while !done.load(Ordering::Acquire) {
+                    let reply = host.running().call("busy", "echo", "hello", CallOptions::default()).await.unwrap();
+                    assert_eq!(reply.payload, "hello".into());
+                    served.fetch_add(1, Ordering::AcqRel);
+                }
+            })
+        })
+        .collect();
+    for number in 0..10 {
+        let from = served.load(Ordering::Acquire);
+        eventually("calls are served", || async { served.load(Ordering::Acquire) > from + 20 }).await;
+        let next = patched("echo", "busy", json!({ "config": { "number": number } }));
+        assert_eq!(host.running().install(next).await.unwrap().outcome, ReloadOutcome::Swapped);
+    }
+    done.store(true, Ordering::Release);
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_installation_continues_when_its_future_is_dropped() {
+    let host = TestHost::empty().start().await;
+    let running = host.running();
+    {
+        let install = std::pin::pin!(running.install(module("echo", "dropped")));
+        assert!(futures_util::poll!(install).is_pending());
+    }
+    eventually("the module serves", || async { text(running, "dropped", "who").await.contains("worker-") }).await;
+    {
+        let remove = std::pin::pin!(running.remove("dropped"));
+        assert!(futures_util::poll!(remove).is_pending());
+    }
+    eventually("the module is removed", || async { text(running, "dropped", "who").await.contains("no module") }).await;
+    assert_eq!(running.install(module("echo", "dropped")).await.unwrap().outcome, ReloadOutcome::Started);
+}
+
+#[tokio::test]
+async fn a_start_with_a_broken_module_serves_the_last_good_generation() {
+    let dir = TempDir::new();
+    dir.make_state_dir();
+    let settings = json!({
+        "stateDir": TempDir::STATE, "workers": 1,
+        "http": { "listen": "127.0.0.1:0" }, "admin": { "listen": "127.0.0.1:0" },
+    });
+    let builder = || Host::builder().text(settings.to_string(), dir.path()).compiler(binary());
+    let host = builder().module(module("echo", "restarted")).start().await.unwrap();
+    let good = host.status().modules[0].generation.clone();
+    host.shutdown().await;
+    let host = builder().module(Module::new("restarted", r#"{ "component": "a.wasm" }"#, "broken")).start().await;
+    let host = host.unwrap();
+    assert_eq!(host.status().modules[0].generation, good);
+    assert!(host.not_ready()[0].contains("the last good generation serves"), "{:?}", host.not_ready());
 }
