@@ -123,6 +123,29 @@ async fn a_message_waits_while_the_instance_restarts_and_at_most_limits_mailbox_
 }
 
 #[tokio::test]
+async fn a_message_that_waits_during_a_swap_finds_its_hook_again_by_name() {
+    let host =
+        receiving().limit("master", "concurrency", 1).config(json!({ "swap": { "quiesce": "0ms" } })).start().await;
+    let running = host.running();
+    let held = running.send_to_worker(0, None, json!({ "how": "hold" }));
+    let waiting = async {
+        eventually("the first one runs", || async { host.place("worker-0").await["inFlight"] == 1 }).await;
+        running.send_to_worker(0, None, "second").await
+    };
+    let swap = async {
+        let waits = async || host.metric("fanfare_mailbox_calls", &["worker-0", "master"]).await == 1.0;
+        eventually("the second one waits", &waits).await;
+        let file = host.dir.path().join("modules/master/module.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace(r#""path":"message""#, r#""path":"moved""#)).unwrap();
+        running.reload("master").await.unwrap();
+    };
+    let (held, waited, ()) = tokio::join!(held, waiting, swap);
+    assert_eq!(parsed(waited)["payload"], "second");
+    assert_eq!(held.unwrap_err().code(), "timeout", "it stays in the old instance, where nothing releases it");
+}
+
+#[tokio::test]
 async fn a_message_beyond_limits_payload_is_invalid() {
     let host = receiving().limit("master", "payload", "1KiB").start().await;
     let send = async |size| host.running().send_to_worker(0, None, "x".repeat(size)).await;
