@@ -240,6 +240,7 @@ const PUBLIC: &[&str] = &[
     "GuestMessage",
     "Host",
     "IsolateId",
+    "KillError",
     "LogProgress",
     "Module",
     "Payload",

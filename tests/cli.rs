@@ -13,5 +13,6 @@ pub mod project;
 mod serve;
 mod settings;
 mod test;
+mod workers;
 
 use project::{Project, Serving};

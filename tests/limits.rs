@@ -20,6 +20,7 @@ use fanfare::tooling::CallError;
 use serde_json::Value;
 
 use crate::harness::root;
+use crate::kills::settings as kills;
 use crate::{cli, failures, hooks};
 
 /// Defines one test for each name, and a constant with all the names.
@@ -85,6 +86,9 @@ tests_of! {
     "isolate.restartWindow" => settings::restart_window,
     "isolate.blockedAfter" => settings::blocked_after,
     "isolate.turnCalls" => settings::turn_calls,
+    "master.processTermTimeout" => kills::process_term_timeout,
+    "master.killWorkerMemoryThreshold" => kills::kill_worker_memory_threshold,
+    "master.workerStatusInterval" => kills::worker_status_interval,
     "shutdown.drain" => settings::drain,
     "shutdown.linger" => settings::linger,
 }

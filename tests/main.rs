@@ -16,6 +16,7 @@ mod failures;
 mod frozen;
 mod hooks;
 mod http;
+mod kills;
 mod languages;
 mod limits;
 mod modules;

@@ -23,27 +23,27 @@ pub use handover::{
 use crate::harness::{Connection, Started, TestHost, eventually, json_of, source_of};
 
 impl Started {
-    async fn reload(&self, module: &str) -> Value {
+    pub async fn reload(&self, module: &str) -> Value {
         self.admin("POST", &format!("/v1/modules/{module}/reload"), "").await.json()
     }
 
     /// Starts a reload in the background.
-    fn reloading(&self, module: &str) -> JoinHandle<Value> {
+    pub fn reloading(&self, module: &str) -> JoinHandle<Value> {
         self.asking(format!("/v1/modules/{module}/reload"), "")
     }
 
     /// Starts a call of an inner route in the background.
-    fn calling(&self, worker: u32, module: &str, path: &str, body: impl ToString) -> JoinHandle<Value> {
+    pub fn calling(&self, worker: u32, module: &str, path: &str, body: impl ToString) -> JoinHandle<Value> {
         self.asking(format!("/v1/modules/{module}/call?target=worker-{worker}&path={path}"), &body.to_string())
     }
 
-    fn asking(&self, url: String, body: &str) -> JoinHandle<Value> {
+    pub fn asking(&self, url: String, body: &str) -> JoinHandle<Value> {
         let (admin, body) = (self.admin, body.to_owned());
         tokio::spawn(async move { Connection::open(admin).await.send("POST", &url, &[], body).await.json() })
     }
 
     /// Replaces keys of the manifest on disk.
-    fn rewrite(&self, module: &str, patch: Value) {
+    pub fn rewrite(&self, module: &str, patch: Value) {
         let file = self.dir.path().join("modules").join(module).join("module.json");
         let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         for (key, value) in patch.as_object().unwrap() {
@@ -53,36 +53,36 @@ impl Started {
     }
 
     /// Renames a new file into a module's folder.
-    fn put(&self, module: &str, name: &str, bytes: &[u8]) {
+    pub fn put(&self, module: &str, name: &str, bytes: &[u8]) {
         let new = self.dir.write(&format!("modules/{module}/{name}.new"), bytes);
         fs::rename(&new, new.with_file_name(name)).unwrap();
     }
 
     /// The state of `snapshot` in a worker.
-    async fn look(&self, worker: u32) -> Value {
+    pub async fn look(&self, worker: u32) -> Value {
         json_of(&self.call(&format!("worker-{worker}"), "snapshot", "look", "").await)
     }
 
     /// Waits until this number of calls waits in `waits` in a worker.
-    async fn until_holding(&self, worker: u32, count: u32) {
+    pub async fn until_holding(&self, worker: u32, count: u32) {
         let holding = || async { self.run(worker, "waits", "holding", Value::Null).await == count };
         eventually(&format!("{count} wait in worker {worker}"), holding).await;
     }
 
     /// Releases the call that waits in `waits` in a worker, once it has arrived.
-    async fn release_waiting(&self, worker: u32) {
+    pub async fn release_waiting(&self, worker: u32) {
         self.until_holding(worker, 1).await;
         self.run(worker, "waits", "release", Value::Null).await;
     }
 
     /// Waits until a swap holds the calls of `snapshot`.
-    async fn until_held(&self, worker: usize) {
+    pub async fn until_held(&self, worker: usize) {
         self.until("snapshot", worker, "held", true).await;
     }
 }
 
 /// The component of one of the test guests.
-fn component(guest: &str) -> Vec<u8> {
+pub fn component(guest: &str) -> Vec<u8> {
     fs::read(source_of(guest).join(format!("{}.wasm", guest.replace('-', "_")))).unwrap()
 }
 
@@ -98,7 +98,7 @@ fn swapping(swap: Value, config: Value) -> TestHost {
 
 /// `snapshot` with this config in two workers, and `waits`, in which calls wait. All timeouts are
 /// long.
-fn patient(config: Value) -> TestHost {
+pub fn patient(config: Value) -> TestHost {
     let rights = json!({ "rpc": ["waits"] });
     let host = TestHost::waits_for(&["snapshot"]).grant("snapshot", rights.clone());
     let host = host.manifest("snapshot", json!({ "capabilities": rights, "config": config }));

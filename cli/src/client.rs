@@ -156,9 +156,10 @@ pub async fn send(
     send_within(ANSWER_TIMEOUT, endpoint, method, path, body).await
 }
 
-/// Sends a request for a swap, and waits longer, because a canary may run first.
-pub async fn send_swap(endpoint: &Endpoint, path: &str) -> Result<AdminResponse, ClientError> {
-    send_within(SWAP_TIMEOUT, endpoint, Method::POST, path, None).await
+/// Sends a request for a swap or a kill, and waits longer, because a canary may run first, and a
+/// kill may wait for calls.
+pub async fn send_swap(endpoint: &Endpoint, path: &str, body: Option<String>) -> Result<AdminResponse, ClientError> {
+    send_within(SWAP_TIMEOUT, endpoint, Method::POST, path, body).await
 }
 
 async fn send_within(

@@ -25,6 +25,7 @@ mod status;
 mod temp;
 mod terminal;
 mod test;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,6 +78,10 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Return a module to an earlier generation in a running host.
     Rollback(reload::RollbackArgs),
+    /// Show the workers of a running host, or kill them one after another.
+    Workers(workers::IsolatesArgs),
+    /// Show the brokers of a running host, or kill them one after another.
+    Brokers(workers::IsolatesArgs),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +106,8 @@ fn main() -> ExitCode {
         Command::Message(args) => message::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Rollback(args) => reload::roll_back(&args),
+        Command::Workers(args) => workers::run(&args, workers::Kind::Workers),
+        Command::Brokers(args) => workers::run(&args, workers::Kind::Brokers),
     }
 }
 

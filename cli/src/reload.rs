@@ -46,7 +46,7 @@ impl RollbackArgs {
     async fn output(&self) -> Result<Output, ClientError> {
         let to = self.to.as_ref().map(|to| format!("?to={}", encoded(to))).unwrap_or_default();
         let path = format!("/v1/modules/{}/rollback{to}", encoded(&self.module));
-        let response = client::send_swap(&self.admin.admin, &path).await?;
+        let response = client::send_swap(&self.admin.admin, &path, None).await?;
         Ok(Output::of(if self.admin.json { response.text() } else { outcome_line(&response.parse()?) }))
     }
 }
@@ -56,14 +56,14 @@ impl ReloadArgs {
         let force = if self.force { "?force=true" } else { "" };
         let Some(module) = &self.module else { return self.all(force).await };
         let path = format!("/v1/modules/{}/reload{force}", encoded(module));
-        let response = client::send_swap(&self.admin.admin, &path).await?;
+        let response = client::send_swap(&self.admin.admin, &path, None).await?;
         let reloaded: Reloaded = response.parse()?;
         warn_of_restart(&reloaded.restart);
         Ok(Output::of(if self.admin.json { response.text() } else { outcome_line(&reloaded) }))
     }
 
     async fn all(&self, force: &str) -> Result<Output, ClientError> {
-        let response = client::send_swap(&self.admin.admin, &format!("/v1/reload{force}")).await?;
+        let response = client::send_swap(&self.admin.admin, &format!("/v1/reload{force}"), None).await?;
         let entries: Vec<ReloadEntry> = response.parse()?;
         let restart = entries.iter().find_map(|entry| match entry {
             ReloadEntry::Reloaded(reloaded) => Some(&reloaded.restart),

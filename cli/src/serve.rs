@@ -1,5 +1,7 @@
 //! `fanfare serve`: runs a host until a signal arrives.
 
+mod reboot;
+
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ use super::progress::{Line, progress};
 use super::terminal::{exit_code, print};
 use fanfare::api::{ModuleStatus, State};
 use fanfare::{Config, Host, RunningHost, Stopped};
+use reboot::Reboot;
 
 /// Flags of `fanfare serve`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -67,6 +70,7 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
     let executable = super::program()?;
     super::runtime()?.block_on(async {
         let mut signals = Signals::new().map_err(CommandError::Signals)?;
+        let mut reboot = Reboot::new(&config).map_err(CommandError::Signals)?;
         let host = Host::builder().config(config).compiler(executable).progress(progress(line));
         let host = host.lost_log_lines(move || lost.dropped_lines()).bind()?;
         let start = async {
@@ -85,6 +89,7 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
         let code = tokio::select! {
             code = signals.next() => code,
             never = hooks.while_serving(&host) => match never {},
+            never = reboot.run(&host) => match never {},
         };
         tracing::info!("draining; send the signal again to stop at once");
         tokio::select! {

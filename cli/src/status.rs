@@ -128,7 +128,7 @@ fn reasons(module: &ModuleStatus, text: &mut String) {
 }
 
 /// A table whose columns are as wide as their widest cell, with two spaces between them.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

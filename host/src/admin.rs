@@ -15,6 +15,8 @@
 //! - `POST /v1/modules/<module>/rollback[?to=<generation>]`: rolls back to a retained generation
 //!   and pins it; returns the outcome
 //! - `POST /v1/reload[?force=true]`: reloads every module; returns one entry for each
+//! - `POST /v1/workers/kill`, `POST /v1/brokers/kill`: kills one or all, one after another; returns
+//!   the new instances
 //! - `POST /v1/modules/<module>/call?path=..[&method=..][&target=..]`: calls a route with the body;
 //!   returns the reply, or one entry for each isolate
 //! - `POST /v1/workers/<n>/message[?module=..][&wait=false]`, and the same for `brokers`: sends the
@@ -33,6 +35,7 @@ mod answer;
 mod api;
 mod events;
 mod guard;
+mod kills;
 mod metrics;
 mod permits;
 mod routes;

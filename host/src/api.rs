@@ -15,17 +15,20 @@
 //! | the same for a group of isolates | a list of [`GatherEntry`] |
 //! | `POST /v1/modules/<module>/reload`, `/rollback` | [`Reloaded`] |
 //! | `POST /v1/reload` | a list of [`ReloadEntry`] |
+//! | `POST /v1/workers/kill`, `POST /v1/brokers/kill` with [`KillRequest`] | a list of [`KilledIsolate`] |
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
+mod kill;
 mod reload;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
+pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
-pub use status::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, State, Status, Usage};
+pub use status::{Buffered, Connections, Descriptors, IsolateLoad, IsolateStatus, ModuleStatus, State, Status, Usage};
 
 pub use crate::call::ProblemDocument as Problem;
 pub use crate::events::{EventRecord, HostEvent, Origin, OriginKind};

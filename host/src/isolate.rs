@@ -13,11 +13,13 @@ mod error;
 mod heartbeat;
 mod imports;
 mod instance;
+mod kill;
 mod limits;
 mod logs;
 mod mailbox;
 mod prepared;
 mod program;
+mod requests;
 mod running_calls;
 mod services;
 mod slot;
@@ -33,13 +35,16 @@ mod when_woken;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use requests::RequestRate;
 use supervise::{FirstInstance, Supervisor};
 use wasmtime::component::Linker;
 
 pub use error::{Crash, End, SnapshotError};
 pub use heartbeat::{Heartbeat, watch};
+pub use kill::{StartGate, end_within};
 pub use mailbox::{Lane, QueuedCall};
 pub use prepared::{PendingSwitch, Prepared, ReplacedInstance};
 pub use program::Program;
@@ -48,7 +53,7 @@ pub use slot::{Slot, SlotState};
 pub use stats::Stats;
 pub use stop_hook::{StopReason, run_stop_hook};
 
-use crate::call::IsolateId;
+use crate::call::{IsolateId, TriggerKind};
 use crate::engine::Engine;
 
 /// The guests of one thread.
@@ -57,12 +62,19 @@ pub struct Isolate {
     /// The runtime of the thread.
     runtime: tokio::runtime::Handle,
     pub heartbeat: Heartbeat,
+    requests: RequestRate,
     slots: ArcSwap<HashMap<Arc<str>, Arc<Slot>>>,
 }
 
 impl Isolate {
     pub fn new(id: IsolateId, runtime: tokio::runtime::Handle) -> Isolate {
-        Isolate { id, runtime, heartbeat: Heartbeat::default(), slots: ArcSwap::default() }
+        Isolate {
+            id,
+            runtime,
+            heartbeat: Heartbeat::default(),
+            requests: RequestRate::default(),
+            slots: ArcSwap::default(),
+        }
     }
 
     /// The runtime that drives the guests.
@@ -81,18 +93,38 @@ impl Isolate {
         slots
     }
 
+    /// The bytes of the linear memories of all instances.
+    pub fn memory(&self) -> u64 {
+        self.slots.load().values().map(|slot| u64::try_from(slot.stats.memory.get()).unwrap_or(0)).sum()
+    }
+
+    /// The number of HTTP requests that the modules have answered here per minute, over the last
+    /// one to two intervals of [`Isolate::sample_requests`].
+    pub fn requests_per_minute(&self) -> u64 {
+        self.requests.per_minute(Instant::now(), self.requests())
+    }
+
+    /// Takes a sample for [`Isolate::requests_per_minute`].
+    pub fn sample_requests(&self) {
+        self.requests.sample(Instant::now(), self.requests());
+    }
+
+    fn requests(&self) -> u64 {
+        self.slots.load().values().map(|slot| slot.stats.count(TriggerKind::Http)).sum()
+    }
+
     /// Installs a module. Calls and broadcasts wait in its mailbox until [`Isolate::start`] has
     /// started the first instance.
-    pub fn install(&self, program: &Program, services: &Services) -> Arc<Slot> {
+    pub fn install(&self, program: &Arc<Program>, services: &Services) -> Arc<Slot> {
         let slot = self.unlisted_slot(program, services);
         self.list(&slot);
         slot
     }
 
     /// Creates a slot that no call can reach until [`Isolate::install_prepared`] lists it.
-    pub fn unlisted_slot(&self, program: &Program, services: &Services) -> Arc<Slot> {
+    pub fn unlisted_slot(&self, program: &Arc<Program>, services: &Services) -> Arc<Slot> {
         let stop = services.stop.child_token();
-        Arc::new(Slot::new(self.id, self.runtime.clone(), program.generation.clone(), stop))
+        Arc::new(Slot::new(self.id, self.runtime.clone(), program.clone(), stop))
     }
 
     fn list(&self, slot: &Arc<Slot>) {
@@ -116,20 +148,20 @@ impl Isolate {
     }
 
     /// Starts the first instance of an installed module.
-    pub fn start(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) {
-        self.supervise(slot, program, services, FirstInstance::Spawned);
+    pub fn start(&self, slot: &Arc<Slot>, services: &Arc<Services>) {
+        self.supervise(slot, services, FirstInstance::Spawned);
     }
 
     /// Installs a module whose first instance a swap has prepared in an
     /// [unlisted slot](Isolate::unlisted_slot).
-    pub fn install_prepared(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) {
+    pub fn install_prepared(&self, slot: &Arc<Slot>, services: &Arc<Services>) {
         self.list(slot);
-        self.supervise(slot, program, services, FirstInstance::Adopted);
+        self.supervise(slot, services, FirstInstance::Adopted);
     }
 
-    fn supervise(&self, slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>, first: FirstInstance) {
-        let Some(adoptions) = slot.adoptions() else { return };
-        let supervisor = Supervisor::new(slot.clone(), program.clone(), services.clone(), adoptions);
+    fn supervise(&self, slot: &Arc<Slot>, services: &Arc<Services>, first: FirstInstance) {
+        let Some(requests) = slot.requests() else { return };
+        let supervisor = Supervisor::new(slot.clone(), services.clone(), requests);
         services.tasks.spawn_on(supervisor.run(first), &self.runtime);
     }
 }

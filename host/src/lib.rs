@@ -157,7 +157,8 @@
 //! [`StartError`] says why a host did not start. A module that does not load does not stop the
 //! start: the other modules serve, and [`RunningHost::not_ready`] has the reason. [`SwapError`]
 //! says why a reload or a rollback was refused. The previous generation then keeps serving.
-//! [`CallError`] says why a call has no reply. The types inside of them are in [`errors`].
+//! [`CallError`] says why a call has no reply. [`KillError`] says which instances a kill could not
+//! replace. The types inside of them are in [`errors`].
 
 mod admin;
 pub mod api;
@@ -190,15 +191,15 @@ pub use events::{EventItem, EventReader};
 pub use host::{Builder, GuestMessage, Host, RunningHost, StartError, Stopped};
 pub use net::{BindError, raise_descriptor_limit};
 pub use registry::Module;
-pub use swap::{Compiling, LogProgress, Progress, SwapError};
+pub use swap::{Compiling, KillError, LogProgress, Progress, SwapError};
 
-/// The types inside of [`StartError`], [`SwapError`] and [`CallError`].
+/// The types inside of [`StartError`], [`SwapError`], [`KillError`] and [`CallError`].
 pub mod errors {
     pub use crate::call::Failure;
     pub use crate::engine::AddressSpaceError;
     pub use crate::isolate::{Crash, End, SnapshotError};
     pub use crate::net::ListenerId;
-    pub use crate::swap::ModuleError;
+    pub use crate::swap::{KillFailure, KillFailureReason, ModuleError};
 }
 
 /// The sections of a [`Config`].

@@ -1,21 +1,27 @@
-//! Loads modules, and replaces the running generation of a module without losing a call.
+//! Loads modules, replaces the running generation of a module without losing a call, and kills
+//! isolates.
 //!
 //! Changed files, the operator and guests all call [`Swapper::reload`]. `requests` merges the
 //! reloads of a module that have not started into one run, `run` decides what to do, and `switch`
 //! swaps: prepare, hold, then switch or release. `watcher` requests a reload when files change,
 //! `disk` reads module folders, `install` adds modules that are in memory, and `rollout` runs
 //! canaries. `scope` lists the isolates that a swap changes, and `lock` allows one change of a
-//! module at a time.
+//! module at a time. `kill` replaces the instances of an isolate without their state.
 
 mod canary;
 mod disk;
 mod embedded;
 mod error;
 mod events;
+mod hand_over;
 mod install;
 mod installed;
+mod kill;
+mod kill_error;
+mod kill_turns;
 mod load;
 mod lock;
+mod memory;
 mod outcome;
 mod pending;
 mod progress;
@@ -29,6 +35,8 @@ mod switch;
 mod watcher;
 
 pub use error::{ModuleError, SwapError};
+pub use kill::KillTarget;
+pub use kill_error::{KillError, KillFailure, KillFailureReason};
 pub use load::load;
 pub use pending::ReloadOptions;
 pub use progress::{CompileReporter, Compiling, LogProgress, Progress};

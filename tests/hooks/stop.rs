@@ -42,6 +42,14 @@ async fn it_runs_when_the_module_is_removed_and_not_at_a_swap() {
 }
 
 #[tokio::test]
+async fn it_runs_in_a_graceful_kill_and_not_in_an_immediate_one() {
+    let host = stops("mark-killed", "ok").start().await;
+    host.kill(1, true).await;
+    host.kill(0, false).await;
+    assert_eq!((stopped_in("mark-killed", "worker-0", "killed"), Log.lines(&["mark-killed stops in"]).len()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_hook_that_fails_or_traps_delays_no_stop_and_raises_no_event() {
     for how in ["fails", "traps"] {
         let host = stops(&format!("mark-{how}"), how).start().await;

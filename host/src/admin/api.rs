@@ -203,7 +203,7 @@ fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-async fn body(admin: &AdminState, request: Request<Incoming>) -> Result<Payload, Answer> {
+pub(super) async fn body(admin: &AdminState, request: Request<Incoming>) -> Result<Payload, Answer> {
     let limit = usize::try_from(admin.config.http.max_body).unwrap_or(usize::MAX);
     let read = Limited::new(request.into_body(), limit).collect();
     match tokio::time::timeout(admin.config.http.body_timeout, read).await {

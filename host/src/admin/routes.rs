@@ -6,8 +6,9 @@ use hyper::body::Incoming;
 use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
 use super::status::status;
-use super::{api, events, guard, metrics};
+use super::{api, events, guard, kills, metrics};
 use crate::call::{IsolateId, Problem};
+use crate::swap::KillTarget;
 
 pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
     if let Err(why) = guard::check(request.headers(), request.uri()) {
@@ -31,11 +32,14 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "workers", id, "message"] if post => api::message(admin, IsolateId::Worker, id, request).await,
         ["v1", "brokers", id, "message"] if post => api::message(admin, IsolateId::Broker, id, request).await,
         ["v1", "reload"] if post => api::reload_all(admin, &query).await,
+        ["v1", "workers", "kill"] if post => kills::kill(admin, KillTarget::Workers, request).await,
+        ["v1", "brokers", "kill"] if post => kills::kill(admin, KillTarget::Brokers, request).await,
         ["livez" | "readyz" | "metrics"] | ["v1", "status" | "events"] => not_allowed("GET, HEAD"),
         ["v1", "modules", _, "broadcasts", _]
         | ["v1", "modules", _, "call" | "reload" | "rollback"]
         | ["v1", "workers" | "brokers", _, "message"]
-        | ["v1", "reload"] => not_allowed("POST"),
+        | ["v1", "reload"]
+        | ["v1", "workers" | "brokers", "kill"] => not_allowed("POST"),
         _ => {
             let detail = format!("the admin listener has no path {path}");
             problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "Not Found", detail))

@@ -64,6 +64,11 @@ impl AdminState {
         }
     }
 
+    /// Returns the number of open connections of the HTTP listener in one worker.
+    pub(super) fn http_connections_of(&self, worker: u32) -> usize {
+        self.http_connections.get(worker as usize).map_or(0, |count| count.load(Relaxed))
+    }
+
     /// Returns the number of open connections of the HTTP listener, in all workers.
     pub(super) fn open_http_connections(&self) -> usize {
         self.http_connections.iter().map(|count| count.load(Relaxed)).sum()

@@ -1,9 +1,9 @@
 //! Collects the status document.
 
 use super::state::AdminState;
-use crate::api::{Buffered, Connections, Descriptors, IsolateStatus, ModuleStatus, State, Status, Usage};
+use crate::api::{Buffered, Connections, Descriptors, IsolateLoad, IsolateStatus, ModuleStatus, State, Status, Usage};
 use crate::dispatch::Dispatch;
-use crate::isolate::{Slot, SlotState};
+use crate::isolate::{Isolate, Slot, SlotState};
 use crate::registry::{ModuleState, Roster};
 
 pub fn status(admin: &AdminState) -> Status {
@@ -20,6 +20,7 @@ pub fn status(admin: &AdminState) -> Status {
         workers: dispatch.workers().len(),
         ready: roster.is_ready(),
         blocked: blocked.map(|isolate| isolate.id.to_string()).collect(),
+        isolates: dispatch.places().all().map(|isolate| load(admin, isolate)).collect(),
         connections: Connections {
             open: admin.open_http_connections(),
             max: sockets.max_connections(),
@@ -31,6 +32,15 @@ pub fn status(admin: &AdminState) -> Status {
         mappings: Usage { used: space.mappings().used, limit: space.mappings().limit },
         notes: roster.notices(),
         modules: modules.collect(),
+    }
+}
+
+fn load(admin: &AdminState, isolate: &Isolate) -> IsolateLoad {
+    IsolateLoad {
+        isolate: isolate.id.to_string(),
+        clients: isolate.id.worker().map_or(0, |worker| admin.http_connections_of(worker)),
+        requests_per_minute: isolate.requests_per_minute(),
+        memory: isolate.memory(),
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Status {
     /// The isolates whose thread is blocked by host code.
     #[serde(default)]
     pub blocked: Vec<String>,
+    /// The load of each worker, each broker and the master.
+    #[serde(default)]
+    pub isolates: Vec<IsolateLoad>,
     /// The open HTTP connections.
     #[serde(default)]
     pub connections: Connections,
@@ -50,6 +53,24 @@ pub struct Status {
     pub notes: Vec<String>,
     /// The modules, sorted by name.
     pub modules: Vec<ModuleStatus>,
+}
+
+/// The load of a worker, a broker or the master.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IsolateLoad {
+    /// The isolate, such as `worker-0`.
+    pub isolate: String,
+    /// The number of open connections of clients. Only workers have connections.
+    #[serde(default)]
+    pub clients: usize,
+    /// The number of HTTP requests that modules have answered here per minute, measured over the
+    /// last one to two `master.workerStatusInterval`.
+    #[serde(default)]
+    pub requests_per_minute: u64,
+    /// The bytes of the linear memories of all instances, those that drain too.
+    #[serde(default)]
+    pub memory: u64,
 }
 
 /// The open HTTP connections and their limit.

@@ -99,6 +99,10 @@ fn the_status_matches_its_golden_file() {
         workers: 2,
         ready: true,
         blocked: vec!["worker-1".into()],
+        isolates: vec![
+            IsolateLoad { isolate: "worker-0".into(), clients: 7, requests_per_minute: 1_200, memory: 2_097_152 },
+            IsolateLoad { isolate: "worker-1".into(), ..IsolateLoad::default() },
+        ],
         connections: Connections { open: 7, max: 800, configured: 10_000 },
         buffered: Buffered { bytes: 8_192, max: 268_435_456 },
         descriptors: Descriptors { max: 1_024, reserved: 64 },
@@ -139,6 +143,28 @@ fn reloads_and_rollbacks_match_their_golden_files() {
         ReloadEntry::Refused(RefusedReload { module: "bad".into(), outcome: Refusal::Refused, reason }),
     ];
     compare("reload-all", &entries);
+}
+
+#[test]
+fn kills_match_their_golden_files() {
+    compare("kill-request", &KillRequest { id: Some(1), immediate: true });
+    let module =
+        |module: &str, crashed| KilledModule { module: module.into(), generation: "0123456789ab".into(), crashed };
+    let killed = vec![
+        KilledIsolate { isolate: "worker-0".into(), modules: vec![module("chat", 0), module("flags", 2)] },
+        KilledIsolate { isolate: "worker-1".into(), modules: Vec::new() },
+    ];
+    compare("killed", &killed);
+}
+
+#[test]
+fn a_kill_request_may_leave_everything_out() {
+    let read = |text| serde_json::from_str::<KillRequest>(text);
+    assert_eq!(read("{}").unwrap().mode(), KillMode::Graceful);
+    assert_eq!(read(r#"{"immediate":true}"#).unwrap().mode(), KillMode::Immediate);
+    for wrong in [r#"{"ID":0}"#, r#"{"id":-1}"#, r#"{"id":"0"}"#, "1"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -190,7 +216,7 @@ fn every_key_is_in_camel_case() {
         keys(&serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap(), &path.display().to_string());
         count += 1;
     }
-    assert_eq!(count, 9, "every document has one golden file");
+    assert_eq!(count, 11, "every document has one golden file");
 }
 
 #[test]

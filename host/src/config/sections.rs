@@ -238,8 +238,8 @@ impl Default for ShutdownConfig {
     }
 }
 
-/// The host as one object: the events that it raises. The keys and their defaults are those of
-/// SocketCluster's master.
+/// The host as one object: the events that it raises, kills, and crashes. The keys and their
+/// defaults are those of SocketCluster's master.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct MasterConfig {
@@ -253,11 +253,47 @@ pub struct MasterConfig {
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub ipc_ack_timeout: Duration,
+    /// How long running calls may take to end in a graceful kill before they end as `crashed`, 0 to
+    /// 1 h. Default `10s`.
+    #[serde(with = "crate::document::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 3_600_000))]
+    pub process_term_timeout: Duration,
+    /// How often the host measures the requests and the memory of each worker, 100 ms to 1 h.
+    /// Default `10s`.
+    #[serde(with = "crate::document::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 100, "maximum" = 3_600_000))]
+    pub worker_status_interval: Duration,
+    /// The host kills a worker gracefully when the linear memories of its instances have more bytes
+    /// together, 64 KiB to 1 TiB. Default null: it kills none.
+    #[serde(with = "crate::document::units::optional_size")]
+    #[schemars(with = "Option<Size>", extend("minimum" = 65_536, "maximum" = 1u64 << 40))]
+    pub kill_worker_memory_threshold: Option<u64>,
+    /// Whether the host starts the next instance of a module that crashed in an isolate. If false,
+    /// the module stays `failed` there until it is reloaded or the isolate is killed. Default true.
+    pub reboot_worker_on_crash: bool,
+    /// Whether an error that a guest does not handle, such as a trap or a failed startup, counts as
+    /// a crash. The instance of that module ends in any case, and no other one does. If false, the
+    /// next instance always starts, with backoff, whatever `isolate.maxRestarts` and
+    /// `rebootWorkerOnCrash` say. Default true.
+    pub crash_worker_on_error: bool,
+    /// Whether SIGUSR2 kills all workers, one after another: at once in the environments `dev` and
+    /// `development`, gracefully in others. If false, `fanfare` ignores the signal. Default true.
+    pub reboot_on_signal: bool,
 }
 
 impl Default for MasterConfig {
     fn default() -> MasterConfig {
-        MasterConfig { propagate_errors: true, propagate_warnings: true, ipc_ack_timeout: Duration::from_secs(10) }
+        MasterConfig {
+            propagate_errors: true,
+            propagate_warnings: true,
+            ipc_ack_timeout: Duration::from_secs(10),
+            process_term_timeout: Duration::from_secs(10),
+            worker_status_interval: Duration::from_secs(10),
+            kill_worker_memory_threshold: None,
+            reboot_worker_on_crash: true,
+            crash_worker_on_error: true,
+            reboot_on_signal: true,
+        }
     }
 }
 

@@ -173,7 +173,7 @@ sections! {
     swap: SwapConfig;
     /// How the host stops.
     shutdown: ShutdownConfig;
-    /// The host as one object: the events that it raises.
+    /// The host as one object: the events that it raises, kills, and crashes.
     master: MasterConfig;
     /// Calls that guests make.
     calls: CallsConfig;

@@ -26,6 +26,7 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_FOLLOW",
     "FANFARE_FORCE",
     "FANFARE_GATHER",
+    "FANFARE_IMMEDIATE",
     "FANFARE_JSON",
     "FANFARE_LOG",
     "FANFARE_METHOD",

@@ -195,6 +195,19 @@ with!(
     size32: Size as u32
 );
 
+/// For `#[serde(with)]`: writes a number of bytes as [`Size`], or null.
+pub mod optional_size {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(Size).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        Ok(Option::<Size>::deserialize(deserializer)?.map(u64::from))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,6 +47,7 @@ impl Inspector {
             node,
             ports: Ports::none(),
             restart: config.isolate.clone(),
+            master: config.master.clone(),
             events: Arc::new(EventLog::new(false, false)),
             stop_hook: config.shutdown.hook,
             stop: CancellationToken::new(),

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::messages::Messages;
 use crate::admin::{self, AdminState};
-use crate::api::{Reloaded, Status};
+use crate::api::{KillMode, KilledIsolate, Reloaded, Status};
 use crate::call::CallError;
 use crate::config::ShutdownConfig;
 use crate::dispatch::Dispatch;
@@ -20,7 +20,7 @@ use crate::events::HostEvent;
 use crate::files::run_blocking;
 use crate::isolate::Services;
 use crate::registry::{Module, Roster};
-use crate::swap::{ReloadOptions, SwapError, Swapper};
+use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
 use crate::worker::Thread;
 
@@ -192,6 +192,71 @@ impl RunningHost {
     pub async fn remove(&self, module: &str) -> Result<Reloaded, SwapError> {
         self.check_running().map_err(|_| SwapError::Stopping)?;
         self.swapper.remove_embedded(module).await
+    }
+
+    /// Kills one worker, or all workers one after another. Every module there gets a new instance
+    /// of the generation that it runs, without the state of the old one. Threads, connections, and
+    /// queued calls and broadcasts are not affected.
+    ///
+    /// - [`KillMode::Graceful`]: the next instance of a module takes over once it has started.
+    ///   Calls that still run after `master.processTermTimeout` end with the error `crashed`.
+    /// - [`KillMode::Immediate`]: running calls end with the error `crashed` at once, then the next
+    ///   instances start. These restarts do not count against `isolate.maxRestarts`.
+    ///
+    /// A module that has failed, or is restarting, starts anew. Resolves when the old instances
+    /// have ended. Then each worker has raised `workerExit` and `workerStart`. The kill continues
+    /// if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`KillError::NoWorker`] if there is no worker with this index. [`KillError::Incomplete`] if
+    /// the next instance of a module could not start: in a graceful kill, the old one then keeps
+    /// serving. The kill continues with the other modules and workers.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(host: &fanfare::RunningHost) -> Result<(), fanfare::KillError> {
+    /// use fanfare::api::KillMode;
+    ///
+    /// // Every worker begins with fresh instances, and no request fails.
+    /// host.kill_workers(None, KillMode::Graceful).await?;
+    ///
+    /// // Worker 0 is stuck: end its calls now.
+    /// for killed in host.kill_workers(Some(0), KillMode::Immediate).await? {
+    ///     let crashed: usize = killed.modules.iter().map(|module| module.crashed).sum();
+    ///     println!("{}: {crashed} calls crashed", killed.isolate);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn kill_workers(&self, id: Option<u32>, mode: KillMode) -> Result<Vec<KilledIsolate>, KillError> {
+        self.check_running().map_err(|_| KillError::Stopping)?;
+        self.swapper.kill(KillTarget::Workers(id), mode).await
+    }
+
+    /// Kills one broker, or all brokers one after another, as [`RunningHost::kill_workers`] kills
+    /// workers. They raise `brokerExit` and `brokerStart`. Without brokers, killing all of them
+    /// does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`KillError::NoBroker`] if there is no broker with this index, otherwise as for
+    /// [`RunningHost::kill_workers`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(host: &fanfare::RunningHost) -> Result<(), fanfare::KillError> {
+    /// use fanfare::api::KillMode;
+    ///
+    /// host.kill_brokers(Some(0), KillMode::Graceful).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn kill_brokers(&self, id: Option<u32>, mode: KillMode) -> Result<Vec<KilledIsolate>, KillError> {
+        self.check_running().map_err(|_| KillError::Stopping)?;
+        self.swapper.kill(KillTarget::Brokers(id), mode).await
     }
 
     #[doc(hidden)]

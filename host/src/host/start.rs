@@ -96,6 +96,7 @@ impl Built {
             ports: Ports { calls: dispatch.clone(), reloads: reloads.clone(), master: messages.clone() },
             restart: config.isolate.clone(),
             stop_hook: config.shutdown.hook,
+            master: config.master.clone(),
             events,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -146,6 +147,14 @@ impl Built {
             let watch = isolate::watch(isolate.clone(), self.config.isolate.blocked_after, events);
             tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(watch));
         }
+        let (isolates, interval) = (self.dispatch.clone(), self.config.master.worker_status_interval);
+        let sample = async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                isolates.places().all().for_each(|isolate| isolate.sample_requests());
+            }
+        };
+        tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(sample));
         if self.config.swap.watch {
             self.watcher = Some(Watcher::start(&self.swapper).await);
         }
@@ -180,6 +189,8 @@ impl Built {
         // From the first event, which was raised before any module was loaded.
         let hooks = hooks::run(Arc::new(MasterModules(self.dispatch.clone())), events.clone(), events.read_after(0));
         tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(hooks));
+        let memory = self.swapper.clone().watch_memory();
+        tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(memory));
         if let Some(watcher) = self.watcher {
             tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(watcher.run()));
         }

@@ -6,13 +6,11 @@ use tokio::sync::oneshot;
 
 use super::deployment::Deployment;
 use super::instance::Instance;
-use super::program::Program;
 
 /// A prepared instance that the supervisor of the slot is to adopt.
 pub struct Adoption {
     pub instance: Instance,
     pub deployment: Arc<Deployment>,
-    pub program: Arc<Program>,
     /// The era that [`Mailbox::hand_over`](super::mailbox::Mailbox::hand_over) began.
     pub era: u64,
     /// Receives the instance that this one replaces, which drains.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::logs::Log;
+use super::program::Program;
 use super::stats::Stats;
 use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
@@ -15,6 +16,8 @@ pub struct Deployment {
     number: u64,
     isolate: IsolateId,
     pub generation: Arc<Generation>,
+    /// Instances of this deployment are instances of this program.
+    pub(super) program: Arc<Program>,
     /// A copy per slot, so that workers share no cache line that they write per call.
     pub router: Router,
     /// Shared by all instances, so that they share `limits.logRate`.
@@ -25,8 +28,9 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    pub fn new(generation: Arc<Generation>, isolate: IsolateId, stats: &Stats) -> Deployment {
+    pub fn new(program: Arc<Program>, isolate: IsolateId, stats: &Stats) -> Deployment {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let generation = program.generation.clone();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let routes = generation.routes(number);
         Deployment {
@@ -37,6 +41,7 @@ impl Deployment {
             failed: Arc::default(),
             routes,
             generation,
+            program,
         }
     }
 

@@ -8,10 +8,11 @@
 //! The task also ends when its store or a startup handler fails, for example because the guest
 //! traps, exceeds a limit or stops responding, and when the host panics. It then ends each running
 //! call with the error `crashed`. Calls that have not started stay in the mailbox for the next
-//! instance.
+//! instance. A kill aborts the task ([`Killer`]) with the same result.
 
 mod control;
 mod fresh;
+mod killer;
 mod overdue;
 mod snapshot;
 mod snapshot_request;
@@ -27,9 +28,11 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio_util::sync::DropGuard;
 use wasmtime::component::Accessor;
 
 pub use self::control::Control;
+pub use self::killer::Killer;
 pub use self::snapshot_request::SnapshotRequest;
 use super::cpu::metered;
 use super::deployment::Deployment;
@@ -55,6 +58,7 @@ pub struct Instance {
     pub running_calls: Arc<RunningCalls>,
     /// The supervisor and swaps use this to drain, finish, watch and snapshot the instance.
     pub control: Arc<Control>,
+    pub killer: Killer,
     pub task: tokio::task::JoinHandle<End>,
 }
 
@@ -79,6 +83,22 @@ struct InstanceTask {
     control: Arc<Control>,
     startup_reason: StartupReason,
     activation: Activation,
+    /// Tells that the task has ended. The last field, so that everything else was dropped before.
+    _ended: DropGuard,
+}
+
+/// Ends all running calls with the function `end`. Returns the names of their handlers.
+fn end_calls(
+    running_calls: &RunningCalls,
+    slot: &SlotCore,
+    generation: &str,
+    why: &str,
+    end: impl FnOnce(&RunningCalls, &dyn Fn(&str) -> String) -> Vec<String>,
+) -> Vec<String> {
+    let SlotCore { module, isolate, .. } = slot;
+    end(running_calls, &|handler| {
+        format!("the instance of {module} in {isolate} (generation {generation}) ended while `{handler}` ran: {why}")
+    })
 }
 
 /// When an instance begins to take calls.
@@ -97,7 +117,6 @@ impl Instance {
     pub fn spawn(
         slot: &Arc<SlotCore>,
         deployment: &Arc<Deployment>,
-        program: &Arc<Program>,
         services: &Arc<Services>,
         startup_reason: StartupReason,
         activation: Activation,
@@ -109,20 +128,28 @@ impl Instance {
             id,
             slot: slot.clone(),
             deployment: deployment.clone(),
-            program: program.clone(),
+            program: deployment.program.clone(),
             services: services.clone(),
             running_calls: running_calls.clone(),
             control: control.clone(),
             startup_reason,
             activation,
+            _ended: control.ended.clone().drop_guard(),
         };
         let task = services.tasks.spawn_on(metered(services.engine.ticks().clone(), task.run()), &slot.runtime);
-        Instance { id, running_calls, control, task }
+        let killer = Killer {
+            abort: task.abort_handle(),
+            control: control.clone(),
+            running_calls: running_calls.clone(),
+            slot: slot.clone(),
+            generation: deployment.generation.short_digest().into(),
+        };
+        Instance { id, running_calls, control, killer, task }
     }
 
     /// Waits until the task ends, and returns how it ended.
     pub async fn wait(&mut self) -> End {
-        // The error is a panic: the host aborts only tasks that nothing waits for.
+        // The error is a panic: the host waits for no task that it has aborted.
         (&mut self.task).await.unwrap_or_else(|error| Crash::HostPanic(error.to_string()).into())
     }
 }
@@ -171,11 +198,8 @@ impl InstanceTask {
     /// Ends each running call with the error `crashed`, because the instance has ended. Returns the
     /// names of their handlers.
     fn end_running_calls(&self, why: &str) -> Vec<String> {
-        let Generation { module, .. } = &*self.program.generation;
-        let (isolate, digest) = (self.slot.isolate, self.program.generation.short_digest());
-        self.running_calls.end_all_as_crashed(|handler| {
-            format!("the instance of {module} in {isolate} (generation {digest}) ended while `{handler}` ran: {why}")
-        })
+        let generation = self.program.generation.short_digest();
+        end_calls(&self.running_calls, &self.slot, generation, why, RunningCalls::end_all_as_crashed)
     }
 
     /// Logs a crash. The first line has the reason and the handlers that were running. The

@@ -1,5 +1,6 @@
 //! Enforces `limits.memory` and `limits.tables` on a store.
 
+use prometheus_client::metrics::gauge::Gauge;
 use wasmtime::ResourceLimiter;
 
 use crate::config::Limits;
@@ -8,6 +9,8 @@ use crate::config::Limits;
 #[derive(Debug)]
 pub struct StoreUsage {
     memory: usize,
+    /// The sum over all stores of a slot, to which this one contributes `memory`.
+    slot_memory: Gauge,
     memory_limit: usize,
     tables: usize,
     tables_limit: usize,
@@ -22,9 +25,10 @@ pub enum StoreLimit {
 }
 
 impl StoreUsage {
-    pub fn new(limits: &Limits) -> StoreUsage {
+    pub fn new(limits: &Limits, slot_memory: Gauge) -> StoreUsage {
         StoreUsage {
             memory: 0,
+            slot_memory,
             memory_limit: usize::try_from(limits.memory).unwrap_or(usize::MAX),
             tables: 0,
             tables_limit: limits.tables as usize,
@@ -43,6 +47,16 @@ impl StoreUsage {
     }
 }
 
+impl Drop for StoreUsage {
+    fn drop(&mut self) {
+        self.slot_memory.dec_by(signed(self.memory));
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 impl ResourceLimiter for StoreUsage {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
@@ -50,6 +64,7 @@ impl ResourceLimiter for StoreUsage {
             self.refused = Some(StoreLimit::Memory);
             return Ok(false);
         }
+        self.slot_memory.inc_by(signed(total - self.memory));
         self.memory = total;
         Ok(true)
     }
@@ -70,7 +85,7 @@ mod tests {
     use super::*;
 
     fn usage() -> StoreUsage {
-        StoreUsage::new(&Limits { memory: 100, tables: 10, ..Limits::default() })
+        StoreUsage::new(&Limits { memory: 100, tables: 10, ..Limits::default() }, Gauge::default())
     }
 
     #[test]
@@ -82,6 +97,21 @@ mod tests {
         assert_eq!((usage.memory(), usage.refused()), (100, None));
         assert!(!usage.memory_growing(40, 41, None).unwrap());
         assert_eq!((usage.memory(), usage.refused()), (100, Some(StoreLimit::Memory)));
+    }
+
+    #[test]
+    fn the_memory_of_a_slot_is_that_of_its_stores() {
+        let gauge = Gauge::default();
+        let usage = || StoreUsage::new(&Limits { memory: 100, ..Limits::default() }, gauge.clone());
+        let (mut first, mut second) = (usage(), usage());
+        assert!(first.memory_growing(0, 60, None).unwrap() && second.memory_growing(0, 30, None).unwrap());
+        assert!(first.memory_growing(60, 70, None).unwrap());
+        assert!(!first.memory_growing(70, 170, None).unwrap());
+        assert_eq!(gauge.get(), 100);
+        drop(first);
+        assert_eq!(gauge.get(), 30);
+        drop(second);
+        assert_eq!(gauge.get(), 0);
     }
 
     #[test]

@@ -249,6 +249,12 @@ impl Mailbox {
         nested.drain().chain(calls.drain()).chain(broadcasts.drain()).collect()
     }
 
+    /// Opens the mailbox again. No effect when a hand-over has happened since `era`.
+    pub fn reopen(&self, era: u64) {
+        let mut lanes = self.lanes.lock();
+        lanes.closed &= lanes.era != era;
+    }
+
     /// The number of calls and the number of broadcasts that wait.
     pub fn waiting(&self) -> (usize, usize) {
         let lanes = self.lanes.lock();

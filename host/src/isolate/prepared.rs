@@ -1,5 +1,5 @@
-//! The next instance of a module in one isolate, which a swap prepares while the current one
-//! serves.
+//! The next instance of a module in one isolate, which a swap or a kill prepares while the current
+//! one serves.
 
 use std::sync::Arc;
 
@@ -17,7 +17,6 @@ use crate::call::{Payload, StartupReason};
 pub struct Prepared {
     slot: Arc<Slot>,
     deployment: Arc<Deployment>,
-    program: Arc<Program>,
     instance: Option<Instance>,
 }
 
@@ -31,10 +30,24 @@ pub struct ReplacedInstance(Option<Instance>);
 impl Prepared {
     /// Starts an instance, which then runs its startups: see [`Prepared::ready`].
     pub fn start(slot: &Arc<Slot>, program: &Arc<Program>, services: &Arc<Services>) -> Prepared {
-        let deployment = Arc::new(Deployment::new(program.generation.clone(), slot.isolate, &slot.stats));
-        let (reason, activation) = (StartupReason::Swap, Activation::OnHandOver);
-        let instance = Some(Instance::spawn(&slot.core, &deployment, program, services, reason, activation));
-        Prepared { slot: slot.clone(), deployment, program: program.clone(), instance }
+        let deployment = Arc::new(Deployment::new(program.clone(), slot.isolate, &slot.stats));
+        Prepared::spawn(slot, deployment, services, StartupReason::Swap)
+    }
+
+    /// Starts another instance of the deployment that serves, for a kill.
+    pub fn restart(slot: &Arc<Slot>, services: &Arc<Services>) -> Prepared {
+        let deployment = Arc::clone(&slot.deployment());
+        Prepared::spawn(slot, deployment, services, StartupReason::Restart)
+    }
+
+    fn spawn(
+        slot: &Arc<Slot>,
+        deployment: Arc<Deployment>,
+        services: &Arc<Services>,
+        reason: StartupReason,
+    ) -> Prepared {
+        let instance = Instance::spawn(&slot.core, &deployment, services, reason, Activation::OnHandOver);
+        Prepared { slot: slot.clone(), deployment, instance: Some(instance) }
     }
 
     /// Waits until the startups are done. The error says how the instance ended instead.
@@ -63,7 +76,7 @@ impl Prepared {
     pub fn switch(mut self) -> PendingSwitch {
         let (old, replaced) = oneshot::channel();
         if let Some(instance) = self.instance.take() {
-            self.slot.switch(self.deployment.clone(), self.program.clone(), instance, old);
+            self.slot.switch(self.deployment.clone(), instance, old);
         }
         PendingSwitch(replaced)
     }

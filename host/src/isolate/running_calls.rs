@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, oneshot};
 
 use super::stats::Stats;
@@ -114,6 +115,11 @@ impl RunningCalls {
         }
     }
 
+    /// The gauge of the memory that all instances of the slot use.
+    pub fn memory(&self) -> Gauge {
+        self.stats.memory.clone()
+    }
+
     /// Adds a call that starts at `now` and returns its deadline.
     pub fn start(
         &self,
@@ -157,13 +163,25 @@ impl RunningCalls {
 
     /// Ends every call with the error `crashed`. Returns the names of the handlers that were
     /// running.
-    pub fn end_all_as_crashed(&self, message: impl Fn(&str) -> String) -> Vec<String> {
+    pub fn end_all_as_crashed(&self, message: &dyn Fn(&str) -> String) -> Vec<String> {
+        self.end_all(message, true)
+    }
+
+    /// Like [`RunningCalls::end_all_as_crashed`], for calls that the operator ends. They do not
+    /// count as failures of the deployment.
+    pub fn end_all_as_killed(&self, message: &dyn Fn(&str) -> String) -> Vec<String> {
+        self.end_all(message, false)
+    }
+
+    fn end_all(&self, message: &dyn Fn(&str) -> String, counts: bool) -> Vec<String> {
         let calls = std::mem::take(&mut *self.calls.lock());
         self.nested.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
         self.show_leaked(0);
         let mut handlers = Vec::with_capacity(calls.len());
-        for started in calls.into_values() {
+        for mut started in calls.into_values() {
+            // A call counts as a failure at most once, so this keeps it from counting.
+            started.late |= !counts;
             handlers.push(started.route.handler.as_ref().to_owned());
             let error = CallError::Crashed(message(&started.route.handler));
             self.settle(started, Err(error));

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::call::Call;
-use crate::config::IsolateConfig;
+use crate::config::{IsolateConfig, MasterConfig};
 use crate::engine::Engine;
 use crate::events::EventLog;
 use crate::ports::Ports;
@@ -21,6 +21,8 @@ pub struct Services {
     /// The interfaces through which imports reach the parts above.
     pub ports: Ports,
     pub restart: IsolateConfig,
+    /// Which crashes end in a restart.
+    pub master: MasterConfig,
     /// Receives the events that the isolates and swaps cause.
     pub events: Arc<EventLog>,
     /// `shutdown.hook`.

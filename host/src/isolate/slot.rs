@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::adoption::Adoption;
 use super::deployment::Deployment;
 use super::error::SnapshotError;
-use super::instance::{Control, Instance, SnapshotRequest};
+use super::instance::{Control, Instance, Killer, SnapshotRequest};
+use super::kill::{KillRequest, KilledSlot, StartGate};
 use super::mailbox::{Lane, Mailbox, Offer, QueuedCall};
 use super::program::Program;
 use super::running_calls::RunningCalls;
@@ -59,6 +60,12 @@ impl SlotState {
     }
 }
 
+/// The requests to the supervisor of a slot.
+pub struct SupervisorRequests {
+    pub adoptions: mpsc::Receiver<Adoption>,
+    pub kills: mpsc::Receiver<KillRequest>,
+}
+
 /// The instance that serves.
 struct Serving {
     running_calls: Arc<RunningCalls>,
@@ -68,14 +75,17 @@ struct Serving {
 pub struct Slot {
     pub(super) core: Arc<SlotCore>,
     deployment: ArcSwap<Deployment>,
-    /// Hands prepared instances to the supervisor. `adoptions` is the receiver, until the
-    /// supervisor takes it.
+    /// Hands prepared instances to the supervisor.
     adopt: mpsc::Sender<Adoption>,
-    adoptions: Mutex<Option<mpsc::Receiver<Adoption>>>,
+    kill: mpsc::Sender<KillRequest>,
+    /// The receivers, until the supervisor takes them.
+    requests: Mutex<Option<SupervisorRequests>>,
     state: watch::Sender<SlotState>,
     /// Whether the state is `Ready`. An atomic, because every call reads it.
     ready: AtomicBool,
     serving: ArcSwapOption<Serving>,
+    /// The instances that others have replaced, until they have ended.
+    draining: Mutex<Vec<Killer>>,
     /// Why the last instance ended.
     last_crash: Mutex<Option<String>>,
     /// Cancelled when the module is removed or the host stops.
@@ -93,9 +103,10 @@ impl Deref for Slot {
 }
 
 impl Slot {
-    pub fn new(isolate: IsolateId, runtime: Handle, generation: Arc<Generation>, stop: CancellationToken) -> Slot {
-        // One swap at a time.
-        let (adopt, adoptions) = mpsc::channel(1);
+    pub fn new(isolate: IsolateId, runtime: Handle, program: Arc<Program>, stop: CancellationToken) -> Slot {
+        let generation: &Generation = &program.generation;
+        // One swap at a time, and one kill.
+        let ((adopt, adoptions), (kill, kills)) = (mpsc::channel(1), mpsc::channel(1));
         let stats = Arc::new(Stats::new(generation.module.clone(), isolate));
         Slot {
             core: Arc::new(SlotCore {
@@ -106,11 +117,13 @@ impl Slot {
                 runtime,
             }),
             adopt,
-            adoptions: Mutex::new(Some(adoptions)),
-            deployment: ArcSwap::from_pointee(Deployment::new(generation, isolate, &stats)),
+            kill,
+            requests: Mutex::new(Some(SupervisorRequests { adoptions, kills })),
+            deployment: ArcSwap::from_pointee(Deployment::new(program, isolate, &stats)),
             state: watch::Sender::new(SlotState::Starting),
             ready: AtomicBool::new(false),
             serving: ArcSwapOption::empty(),
+            draining: Mutex::default(),
             last_crash: Mutex::new(None),
             stop,
             placed: AtomicU64::new(0),
@@ -122,9 +135,9 @@ impl Slot {
         self.deployment.load()
     }
 
-    /// Takes the receiver of prepared instances, for the supervisor. `None` the second time.
-    pub(super) fn adoptions(&self) -> Option<mpsc::Receiver<Adoption>> {
-        self.adoptions.lock().take()
+    /// Takes the receivers of requests, for the supervisor. `None` the second time.
+    pub(super) fn requests(&self) -> Option<SupervisorRequests> {
+        self.requests.lock().take()
     }
 
     /// Puts a call into the mailbox. A full lane first drops the calls whose deadline has passed.
@@ -236,14 +249,13 @@ impl Slot {
     pub(super) fn switch(
         &self,
         deployment: Arc<Deployment>,
-        program: Arc<Program>,
         instance: Instance,
         old: oneshot::Sender<Option<Instance>>,
     ) {
         self.deployment.store(deployment.clone());
         let era = self.mailbox.hand_over(instance.id, &deployment.generation.limits);
         instance.control.wake();
-        let adoption = Adoption { instance, deployment, program, era, old };
+        let adoption = Adoption { instance, deployment, era, old };
         // The channel has room, because only one swap of a module runs at a time, and the
         // supervisor lives as long as the node.
         let _ = self.adopt.try_send(adoption);
@@ -308,6 +320,36 @@ impl Slot {
     pub async fn retired(&self) {
         // The supervisor owns the receiver and drops it when it stops.
         self.adopt.closed().await;
+    }
+
+    /// Ends every instance at once, those that drain too, and starts the next one when the gate
+    /// opens. Calls that run
+    /// end with the error `crashed`, those that wait keep waiting. Resolves when the old instances
+    /// have ended. `None` when the module was removed here, or the host stops.
+    pub async fn kill(&self, gate: StartGate) -> Option<KilledSlot> {
+        let (done, killed) = oneshot::channel();
+        self.kill.send(KillRequest { done, gate }).await.ok()?;
+        killed.await.ok()
+    }
+
+    /// The instances that others have replaced and that have not ended.
+    pub fn draining(&self) -> Vec<Killer> {
+        let mut draining = self.draining.lock();
+        draining.retain(|instance| !instance.has_ended());
+        draining.clone()
+    }
+
+    /// Lets an instance drain that another one replaces.
+    pub(super) fn drain(&self, instance: &Instance) {
+        instance.control.drain();
+        let mut draining = self.draining.lock();
+        draining.retain(|instance| !instance.has_ended());
+        draining.push(instance.killer.clone());
+    }
+
+    /// Accepts calls again after the module has failed here.
+    pub(super) fn reopen(&self, era: u64) {
+        self.mailbox.reopen(era);
     }
 
     /// Closes the mailbox and ends the calls that wait with `error`.

@@ -68,7 +68,7 @@ impl State {
             wasi,
             http: WasiHttp::new(),
             table,
-            usage: StoreUsage::new(limits),
+            usage: StoreUsage::new(limits, guest.running.memory()),
             cpu: CpuMeter::new(limits.cpu, engine.tick(), engine.ticks().clone()),
             guest,
             _space: space,

@@ -28,8 +28,12 @@ pub struct Stats {
     triggers: [TriggerStats; TriggerKind::ALL.len()],
     faults: [Counter; Blame::ALL.len()],
     pub in_flight: Gauge,
+    /// The bytes of the linear memories of all instances, those that drain too.
+    pub memory: Gauge,
     pub leaked: Gauge,
     pub restarts: Counter,
+    /// Instances that a kill replaced.
+    pub kills: Counter,
     pub dropped_lines: Counter,
     /// Turns that ended because `isolate.turnCalls` calls had started in them.
     pub full_turns: Counter,
@@ -54,8 +58,10 @@ impl Stats {
             triggers: Default::default(),
             faults: Default::default(),
             in_flight: Gauge::default(),
+            memory: Gauge::default(),
             leaked: Gauge::default(),
             restarts: Counter::default(),
+            kills: Counter::default(),
             dropped_lines: Counter::default(),
             full_turns: Counter::default(),
             dropped_events: Counter::default(),
@@ -114,6 +120,11 @@ impl Stats {
     /// The counter of each fault that has occurred, with its label.
     pub fn faults(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
         Blame::ALL.iter().map(|fault| fault.as_str()).zip(&self.faults).filter(|(_, counter)| counter.get() > 0)
+    }
+
+    /// The number of calls with this trigger that have ended or were refused.
+    pub fn count(&self, trigger: TriggerKind) -> u64 {
+        self.trigger(trigger).outcomes.iter().map(Counter::get).sum()
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {

@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::adoption::Adoption;
 use super::deployment::Deployment;
 use super::error::End;
 use super::instance::{Activation, Instance};
-use super::program::Program;
+use super::kill::{KillRequest, StartReport, kill_all};
 use super::services::Services;
-use super::slot::{Slot, SlotState};
+use super::slot::{Slot, SlotState, SupervisorRequests};
 use super::stop_hook::{StopReason, run_stop_hook};
-use crate::call::{CallError, StartupReason};
+use crate::call::{Blame, CallError, StartupReason};
 use crate::config::IsolateConfig;
 use crate::events::HostEvent;
 use crate::ports::BoxFuture;
@@ -25,11 +25,12 @@ pub struct Supervisor {
     /// The deployment that new instances belong to. It no longer serves once a prepared instance of
     /// another deployment waits in `adoptions`.
     deployment: Arc<Deployment>,
-    program: Arc<Program>,
     era: u64,
     services: Arc<Services>,
-    adoptions: mpsc::Receiver<Adoption>,
+    requests: SupervisorRequests,
     restarts: Restarts,
+    /// For the kill that waits for the next instance.
+    start_report: Option<StartReport>,
 }
 
 /// Where the first instance comes from.
@@ -44,21 +45,18 @@ pub enum FirstInstance {
 /// Why the supervisor stops watching an instance.
 enum Event {
     Ended(End),
+    /// The operator kills the isolate.
+    Killed(KillRequest),
     /// Leaked calls made it unfit. It drains on its own, and its successor starts at once.
     Unfit,
     Stop,
 }
 
 impl Supervisor {
-    pub fn new(
-        slot: Arc<Slot>,
-        program: Arc<Program>,
-        services: Arc<Services>,
-        adoptions: mpsc::Receiver<Adoption>,
-    ) -> Supervisor {
+    pub fn new(slot: Arc<Slot>, services: Arc<Services>, requests: SupervisorRequests) -> Supervisor {
         let restarts = Restarts::new(services.restart.clone());
         let deployment = Arc::clone(&slot.deployment());
-        Supervisor { slot, deployment, program, era: 0, services, adoptions, restarts }
+        Supervisor { slot, deployment, era: 0, services, requests, restarts, start_report: None }
     }
 
     /// Runs until the host stops or the module is removed. Calls that run or wait then still
@@ -79,10 +77,18 @@ impl Supervisor {
                     Event::Stop => return,
                     Event::Unfit => {
                         self.count_restart(running.control.why_unfit(), running.control.is_quiet());
+                        self.slot.drain(running);
                         instance = Some(self.spawn(StartupReason::Restart));
                         continue;
                     }
-                    Event::Ended(end) => Some((end, running.control.is_quiet())),
+                    Event::Killed(request) => {
+                        instance = Some(self.kill(Some(running), request).await);
+                        continue;
+                    }
+                    Event::Ended(end) => {
+                        self.report_start(Err(end.clone()));
+                        Some((end, running.control.is_quiet()))
+                    }
                 },
             };
             let delay = end.and_then(|(end, quiet)| self.ended(&end, quiet));
@@ -93,7 +99,7 @@ impl Supervisor {
 
     fn spawn(&self, reason: StartupReason) -> Instance {
         let activation = Activation::Immediate { era: self.era };
-        Instance::spawn(&self.slot.core, &self.deployment, &self.program, &self.services, reason, activation)
+        Instance::spawn(&self.slot.core, &self.deployment, &self.services, reason, activation)
     }
 
     /// Watches an instance until the supervisor has to act. A swap may replace the instance
@@ -109,20 +115,22 @@ impl Supervisor {
             let control = instance.control.clone();
             tokio::select! {
                 biased;
-                Some(adoption) = self.adoptions.recv() => {
+                Some(adoption) = self.requests.adoptions.recv() => {
                     let (next, told) = self.adopt(adoption);
                     let old = std::mem::replace(instance, next);
-                    old.control.drain();
+                    self.slot.drain(&old);
                     if stopping && stop_hook.is_none() {
                         instance.control.finish();
                     }
                     // The old instance drains even if the swap no longer waits for it.
                     let _ = told.send(Some(old));
                 }
+                Some(request) = self.requests.kills.recv(), if !stopping => return Event::Killed(request),
                 end = instance.wait() => return if stopping { Event::Stop } else { Event::Ended(end) },
                 () = control.ready.notified() => {
                     self.slot.set_serving(instance);
                     self.slot.set(SlotState::Ready);
+                    self.report_start(Ok(()));
                 }
                 () = control.unfit.notified(), if renewal.is_none() && !stopping => {
                     let (module, isolate) = (&self.slot.module, self.slot.isolate);
@@ -176,26 +184,59 @@ impl Supervisor {
 
     /// Adopts an instance that is ready and that the mailbox has appointed.
     fn adopt(&mut self, adoption: Adoption) -> (Instance, oneshot::Sender<Option<Instance>>) {
-        let Adoption { instance, deployment, program, era, old } = adoption;
-        (self.deployment, self.program, self.era) = (deployment, program, era);
+        let Adoption { instance, deployment, era, old } = adoption;
+        (self.deployment, self.era) = (deployment, era);
         self.restarts = Restarts::new(self.services.restart.clone());
         self.slot.set_serving(&instance);
         self.slot.set(SlotState::Ready);
+        self.report_start(Ok(()));
         (instance, old)
+    }
+
+    /// Ends all instances of the slot at once, and starts the next one whatever the restart policy
+    /// says.
+    async fn kill(&mut self, instance: Option<&Instance>, request: KillRequest) -> Instance {
+        let mut instances = self.slot.draining();
+        instances.extend(instance.map(|instance| instance.killer.clone()));
+        let crashed = kill_all(&instances).await;
+        self.restarts = Restarts::new(self.services.restart.clone());
+        self.slot.stats.kills.inc();
+        self.slot.set(SlotState::Restarting { why: "the isolate was killed".to_owned() });
+        self.slot.reopen(self.era);
+        let (report, mut gate) = request.ended(crashed);
+        self.start_report = Some(report);
+        gate.opened().await;
+        self.spawn(StartupReason::Restart)
+    }
+
+    /// Reports to the kill that waits for the next instance, if one does.
+    fn report_start(&mut self, started: Result<(), End>) {
+        if let Some(report) = self.start_report.take() {
+            // The killer may no longer wait.
+            let _ = report.send(started);
+        }
     }
 
     /// Records an end and returns the delay before the next start, or `None` after too many ends.
     fn ended(&mut self, end: &End, quiet: bool) -> Option<Duration> {
         let why = end.to_string();
-        let delay = self.restarts.next(Instant::now());
-        match delay {
-            Some(_) => {
-                self.count_restart(&why, quiet);
-                self.slot.set(SlotState::Restarting { why });
-            }
-            None => fail(&self.slot, why, self.era, &self.services),
+        let Services { master, restart, .. } = &*self.services;
+        let Next { delay, too_many } = self.restarts.next(Instant::now());
+        let given_up = match master.crash_worker_on_error || end.fault() != Blame::Guest {
+            true if !master.reboot_worker_on_crash => Some("master.rebootWorkerOnCrash is false".to_owned()),
+            true if too_many => Some(format!(
+                "more than {} restarts (isolate.maxRestarts) within {:?} (isolate.restartWindow)",
+                restart.max_restarts, restart.restart_window
+            )),
+            _ => None,
+        };
+        if let Some(rule) = given_up {
+            fail(&self.slot, &rule, why, self.era, &self.services);
+            return None;
         }
-        delay
+        self.count_restart(&why, quiet);
+        self.slot.set(SlotState::Restarting { why });
+        Some(delay)
     }
 
     /// Counts a restart, and raises the event unless a hook was the cause.
@@ -212,7 +253,8 @@ impl Supervisor {
     }
 
     /// Waits until there is a next instance: the supervisor starts one after `delay`, or a swap
-    /// hands one over. Without a delay only a swap can. `None` when the slot stops first.
+    /// hands one over, or a kill demands it. Without a delay only the last two can. `None` when the
+    /// slot stops first.
     async fn next_instance(&mut self, delay: Option<Duration>) -> Option<Instance> {
         let stop = self.slot.stop.clone();
         let over = async {
@@ -224,12 +266,13 @@ impl Supervisor {
         tokio::select! {
             // First, because the mailbox already belongs to an instance that waits here.
             biased;
-            Some(adoption) = self.adoptions.recv() => {
+            Some(adoption) = self.requests.adoptions.recv() => {
                 let (next, told) = self.adopt(adoption);
                 // The swap may no longer wait.
                 let _ = told.send(None);
                 Some(next)
             }
+            Some(request) = self.requests.kills.recv() => Some(self.kill(None, request).await),
             () = over => Some(self.spawn(StartupReason::Restart)),
             () = stop.cancelled() => None,
         }
@@ -238,12 +281,11 @@ impl Supervisor {
 
 /// Marks the module as failed in this isolate: calls that wait end with an error, and the mailbox
 /// accepts no more.
-fn fail(slot: &Slot, why: String, era: u64, services: &Services) {
-    let policy = &services.restart;
+fn fail(slot: &Slot, rule: &str, why: String, era: u64, services: &Services) {
     tracing::error!(
         module = %slot.module, isolate = %slot.isolate,
-        "failed: more than {} restarts (isolate.maxRestarts) within {:?} (isolate.restartWindow); last reason: {}",
-        policy.max_restarts, policy.restart_window, first_line(&why)
+        "failed: {rule}; last reason: {}",
+        first_line(&why)
     );
     let reason = first_line(&why);
     // In this order, so that a caller who finds the mailbox closed also finds the reason.
@@ -259,6 +301,18 @@ fn first_line(why: &str) -> String {
     why.lines().next().unwrap_or_default().to_owned()
 }
 
+/// How often the backoff doubles at most.
+const POWERS: usize = 16;
+
+/// What the restart policy says after an end.
+#[derive(Debug, PartialEq, Eq)]
+struct Next {
+    /// The delay before the next start.
+    delay: Duration,
+    /// Whether there were more ends than `isolate.maxRestarts` within `isolate.restartWindow`.
+    too_many: bool,
+}
+
 /// The restart policy: the first restart is immediate, later ones back off, and after
 /// `isolate.maxRestarts` within `isolate.restartWindow` there are no more.
 struct Restarts {
@@ -271,19 +325,21 @@ impl Restarts {
         Restarts { policy, recent: VecDeque::new() }
     }
 
-    /// Returns the delay after an end at `now`, or `None` after too many.
-    fn next(&mut self, now: Instant) -> Option<Duration> {
-        while self.recent.front().is_some_and(|at| now.duration_since(*at) > self.policy.restart_window) {
+    /// Records an end at `now`.
+    fn next(&mut self, now: Instant) -> Next {
+        let (policy, max) = (&self.policy, self.policy.max_restarts as usize);
+        while self.recent.front().is_some_and(|at| now.duration_since(*at) > policy.restart_window) {
             self.recent.pop_front();
         }
         self.recent.push_back(now);
         let count = self.recent.len();
-        if count > self.policy.max_restarts as usize {
-            return None;
+        // Restarts may continue beyond the maximum, and only their number must not grow.
+        if count > max.max(POWERS) + 1 {
+            self.recent.pop_front();
         }
-        let doubled = u32::try_from(count.saturating_sub(2)).unwrap_or(u32::MAX).min(16);
-        let delay = self.policy.restart_backoff.saturating_mul(1 << doubled);
-        Some(if count == 1 { Duration::ZERO } else { delay.min(self.policy.restart_backoff_max) })
+        let doubled = u32::try_from(count.saturating_sub(2).min(POWERS)).unwrap_or(u32::MAX);
+        let delay = policy.restart_backoff.saturating_mul(1 << doubled).min(policy.restart_backoff_max);
+        Next { delay: if count == 1 { Duration::ZERO } else { delay }, too_many: count > max }
     }
 }
 
@@ -305,7 +361,7 @@ mod tests {
     fn the_first_restart_is_immediate_and_later_ones_back_off_to_the_maximum() {
         let mut restarts = restarts(10);
         let now = Instant::now();
-        let delays: Vec<u128> = (0..5).map(|_| restarts.next(now).unwrap().as_millis()).collect();
+        let delays: Vec<u128> = (0..5).map(|_| restarts.next(now).delay.as_millis()).collect();
         assert_eq!(delays, [0, 100, 200, 250, 250]);
     }
 
@@ -313,15 +369,20 @@ mod tests {
     fn more_restarts_than_the_window_allows_are_a_failure() {
         let mut restarts = restarts(2);
         let now = Instant::now();
-        assert!(restarts.next(now).is_some() && restarts.next(now).is_some());
-        assert_eq!(restarts.next(now), None);
+        assert!(!restarts.next(now).too_many && !restarts.next(now).too_many);
+        for _ in 0..100 {
+            let next = restarts.next(now);
+            assert!(next.too_many && next.delay >= Duration::from_millis(200), "{next:?}");
+        }
+        assert_eq!(restarts.recent.len(), POWERS + 1, "the memory is bounded");
     }
 
     #[test]
     fn restarts_outside_the_window_are_forgotten() {
         let mut restarts = restarts(1);
         let now = Instant::now();
-        assert_eq!(restarts.next(now), Some(Duration::ZERO));
-        assert_eq!(restarts.next(now + Duration::from_secs(61)), Some(Duration::ZERO));
+        let first = Next { delay: Duration::ZERO, too_many: false };
+        assert_eq!(restarts.next(now), first);
+        assert_eq!(restarts.next(now + Duration::from_secs(61)), first);
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::canary::Canary;
+use super::hand_over::HandOver;
 use crate::isolate::Program;
 
 /// How many generations of a module may drain at once. A further swap waits.
@@ -44,6 +45,8 @@ pub(super) struct ModuleLock {
     pub(super) module: Arc<tokio::sync::Mutex<Option<InstalledModule>>>,
     /// A rollback that waits for the lock cancels it.
     pub(super) preempt: Mutex<CancellationToken>,
+    /// Immediate kills take this instead of the lock.
+    pub(super) hand_over: HandOver,
 }
 
 /// The right to change a module. Dropping it releases the lock.

@@ -150,7 +150,7 @@ impl Swapper {
         let slots: Vec<_> = isolates.iter().map(|isolate| isolate.install(&program, &self.services)).collect();
         self.roster.set(&program.generation.module, ModuleState::Installed(program.generation.clone()));
         for (isolate, slot) in isolates.iter().zip(&slots) {
-            isolate.start(slot, &program, &self.services);
+            isolate.start(slot, &self.services);
         }
         *current = Some(InstalledModule::new(program));
         slots

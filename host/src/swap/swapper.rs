@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::embedded::EmbeddedModules;
 use super::error::SwapError;
 use super::installed::ModuleLocks;
+use super::kill_turns::KillTurns;
 use super::outcome::{ReloadCounters, ReloadResult};
 use super::pending::PendingReloads;
 use super::progress::Progress;
@@ -53,6 +54,7 @@ pub struct Swapper {
     pub(super) pending: PendingReloads,
     pub counters: ReloadCounters,
     pub(super) locks: ModuleLocks,
+    pub(super) kill_turns: KillTurns,
     /// The memory for components that reloads read, load or start.
     pub(super) memory: Semaphore,
     /// The permit to compile. Reloads compile one at a time.
@@ -87,6 +89,7 @@ impl Swapper {
             pending: PendingReloads::default(),
             counters: ReloadCounters::default(),
             locks: ModuleLocks::default(),
+            kill_turns: KillTurns::default(),
             memory: Semaphore::new(MAX_COMPONENTS * MEMORY_PARTS as usize),
             compiling: Semaphore::new(1),
         })

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::error::SwapError;
+use super::hand_over::HandOver;
 use super::scope::SwapScope;
 use super::swapper::{POLL, Swapper};
 use crate::call::Payload;
@@ -37,6 +38,34 @@ impl Swapper {
         keep_state: bool,
         preempt: &CancellationToken,
     ) -> Result<(usize, JoinHandle<()>), SwapError> {
+        let lock = self.locks.of(&program.generation.module);
+        loop {
+            let switched = self.try_switch(program, from, &scope, keep_state, preempt, &lock.hand_over).await?;
+            if let Some((running, old)) = switched {
+                let left = scope.leave;
+                let drain = tokio::spawn(async move {
+                    join_all(old.into_iter().map(ReplacedInstance::ended)).await;
+                    join_all(left.iter().map(|slot| slot.retired())).await;
+                });
+                return Ok((running, drain));
+            }
+            tracing::info!(
+                module = %program.generation.module,
+                "the swap starts again, because an isolate was killed while the state was handed over"
+            );
+        }
+    }
+
+    /// Returns `None` when an immediate kill ends instances during the hand-over.
+    async fn try_switch(
+        &self,
+        program: &Arc<Program>,
+        from: &Generation,
+        scope: &SwapScope,
+        keep_state: bool,
+        preempt: &CancellationToken,
+        hand_over: &HandOver,
+    ) -> Result<Option<(usize, Vec<ReplacedInstance>)>, SwapError> {
         let module = &program.generation.module;
         let prepare = |slot: &Arc<Slot>| Prepared::start(slot, program, &self.services);
         let vacant = |isolate: &Arc<Isolate>| isolate.unlisted_slot(program, &self.services);
@@ -47,18 +76,22 @@ impl Swapper {
         let ready = preempt.run_until_cancelled(ready).await.ok_or(SwapError::Preempted)?;
         ready.map_err(SwapError::Start)?;
 
+        let mut turn = hand_over.for_swap().await;
         let slots = scope.old_slots();
         let hold = Hold::new(&self.dispatch, module, &slots);
-        self.wait_for_mark(&slots).await?;
-        let running = match keep_state && from.exports.snapshot && program.generation.exports.snapshot {
-            true => self.hand_over_state(&scope.stay, &mut prepared, &from.digest).await?,
-            false => 0,
-        };
+        let handed_over = turn.unless_killed(async {
+            self.wait_for_mark(&slots).await?;
+            match keep_state && from.exports.snapshot && program.generation.exports.snapshot {
+                true => self.hand_over_state(&scope.stay, &mut prepared, &from.digest).await,
+                false => Ok(0),
+            }
+        });
+        let Some(running) = handed_over.await.transpose()? else { return Ok(None) };
         let former = self.dispatch.between_broadcasts(module, || {
             hold.end_by_switch();
             let former: Vec<_> = prepared.into_iter().chain(first).map(Prepared::switch).collect();
             for (isolate, slot) in scope.join.iter().zip(&joining) {
-                isolate.install_prepared(slot, program, &self.services);
+                isolate.install_prepared(slot, &self.services);
             }
             let places = self.dispatch.places();
             let left = scope.leave.iter().filter_map(|slot| places.get(slot.isolate));
@@ -66,12 +99,7 @@ impl Swapper {
             former
         });
         let old = join_all(former.into_iter().map(PendingSwitch::adopted)).await;
-        let left = scope.leave;
-        let drain = tokio::spawn(async move {
-            join_all(old.into_iter().map(ReplacedInstance::ended)).await;
-            join_all(left.iter().map(|slot| slot.retired())).await;
-        });
-        Ok((running, drain))
+        Ok(Some((running, old)))
     }
 
     /// Waits until the broadcasts before the mark have started in every isolate, so that each runs

@@ -27,10 +27,19 @@ type SlotMetric = fn(&Slot, MetricEncoder<'_>) -> fmt::Result;
 impl Collector for Instances {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer(encoder);
-        let metrics: [(&str, &str, _, SlotMetric); 9] = [
+        let metrics: [(&str, &str, _, SlotMetric); 11] = [
             ("fanfare_restarts", "Restarts of the instance", Counter, |slot, encoder| {
                 slot.stats.restarts.encode(encoder)
             }),
+            ("fanfare_kills", "Instances that a kill replaced", Counter, |slot, encoder| {
+                slot.stats.kills.encode(encoder)
+            }),
+            (
+                "fanfare_instance_memory_bytes",
+                "Linear memory of the instances, those that drain too",
+                Gauge,
+                |slot, encoder| slot.stats.memory.encode(encoder),
+            ),
             (
                 "fanfare_log_lines_dropped",
                 "Log lines dropped because the module logs faster than limits.logRate",

@@ -44,6 +44,9 @@ fn every_bound_is_checked_at_its_edges() {
         ("shutdown.linger", "-1", "0", "\"1h\"", "3600001"),
         ("shutdown.hook", "-1", "0", "\"1h\"", "3600001"),
         ("master.ipcAckTimeout", "0", "1", "\"1h\"", "3600001"),
+        ("master.processTermTimeout", "-1", "0", "\"1h\"", "3600001"),
+        ("master.workerStatusInterval", "99", "100", "\"1h\"", "3600001"),
+        ("master.killWorkerMemoryThreshold", "65535", "\"64KiB\"", "\"1TiB\"", "1099511627777"),
         ("calls.maxDepth", "0", "1", "256", "257"),
     ] {
         assert_eq!(fault_of(key, least), None, "{key}");

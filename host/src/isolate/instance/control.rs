@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::snapshot_request::{SnapshotRequest, SnapshotRequests};
 
@@ -18,6 +19,8 @@ pub struct Control {
     pub(super) snapshots: SnapshotRequests,
     /// The number of turns that the driver has had.
     pub(super) turn_count: AtomicU64,
+    /// Cancelled when the instance's task has ended and its store is dropped.
+    pub(super) ended: CancellationToken,
     /// Notified when the startups are done.
     pub ready: Notify,
     /// Notified when leaked calls make the instance unfit: see [`Control::why_unfit`].

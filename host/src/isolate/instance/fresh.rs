@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::{FutureExt, poll_fn};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
+use super::killer::KILLED;
 use super::overdue::WATCH;
-use super::{Crash, End, InstanceTask};
+use super::{Crash, End, InstanceTask, end_calls};
 use crate::call::{CallError, panic_text};
 use crate::isolate::mailbox::QueuedCall;
 use crate::isolate::running_calls::RunningCalls;
@@ -28,6 +30,37 @@ impl TurnTime {
     /// Whether instances that have not run in this turn must wait for the next one.
     fn is_over(&self) -> bool {
         self.began.lock().elapsed() >= self.limit
+    }
+
+    /// Runs a future in the turns that are not over.
+    async fn run<F: Future<Output = ()> + Unpin>(&self, mut future: F) {
+        poll_fn(|cx| {
+            if self.is_over() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            future.poll_unpin(cx)
+        })
+        .await;
+    }
+}
+
+/// A call with an instance of its own. If it is dropped before its end, because the task was
+/// aborted, the call ends with the error `crashed`.
+struct FreshCall {
+    alone: InstanceTask,
+    /// The call until it starts.
+    queued: Option<QueuedCall>,
+}
+
+impl Drop for FreshCall {
+    fn drop(&mut self) {
+        let InstanceTask { running_calls, program, slot, .. } = &self.alone;
+        if let Some(queued) = self.queued.take() {
+            slot.end(queued, &CallError::Crashed(format!("{KILLED} before the call started")));
+        }
+        let generation = program.generation.short_digest();
+        end_calls(running_calls, slot, generation, KILLED, RunningCalls::end_all_as_killed);
     }
 }
 
@@ -78,19 +111,16 @@ impl InstanceTask {
             control: Arc::default(),
             startup_reason: self.startup_reason,
             activation: self.activation,
+            _ended: CancellationToken::new().drop_guard(),
         };
         let nested = queued.nested;
+        let mut call = FreshCall { alone, queued: Some(queued) };
         self.running_calls.occupy(nested);
         async move {
-            let mut single = pin!(alone.single(queued));
-            poll_fn(|cx| {
-                if turn.is_over() {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                single.as_mut().poll(cx)
-            })
-            .await;
+            turn.run(std::future::ready(())).await;
+            if let Some(queued) = call.queued.take() {
+                turn.run(pin!(call.alone.single(queued))).await;
+            }
             self.running_calls.vacate(nested);
         }
     }
