@@ -44,8 +44,8 @@
 //! **Nothing is global.** Several hosts can run in one process. Give each its own `stateDir`. The
 //! library never exits the process, installs no panic hook, no signal handler and no `tracing`
 //! subscriber, and reads no environment variables: pass them in [`Sources`]. Hosts in one process
-//! share its file descriptors, which [`raise_descriptor_limit`] raises, and its address space, of
-//! which `engine.addressSpace` gives each a part.
+//! share its file descriptors, which [`raise_descriptor_limit`] raises, its memory mappings
+//! (`vm.max_map_count`), and its address space, of which `engine.addressSpace` gives each a part.
 //!
 //! # Modules
 //!

@@ -170,7 +170,7 @@ async fn reload_without_a_module_reloads_all_and_prints_refusals() {
     let status = project.run(&["status", "--admin", &admin]).await;
     assert!(
         status.out.contains(
-            "the previous generation keeps serving, because the folder is refused: modules/echo/module.json:1:"
+            "the previous generation keeps serving, because the module's files are refused: modules/echo/module.json:1:"
         ),
         "{}",
         status.out

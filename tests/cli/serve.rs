@@ -62,7 +62,9 @@ async fn strict_exits_with_the_reason_if_a_module_is_not_ready() {
     let strict = worse.run(&["serve", "--strict", "--log=off"]).await;
     assert!(
         strict.code == 1
-            && strict.err.contains("echo: the last good generation serves, because the folder cannot be loaded"),
+            && strict
+                .err
+                .contains("echo: the last good generation serves, because the module's files cannot be loaded"),
         "{}",
         strict.err
     );

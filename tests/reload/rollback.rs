@@ -149,7 +149,7 @@ async fn a_start_with_a_broken_folder_serves_the_last_good_generation() {
     assert_eq!(host.get("/api/echo/two").await.status, 200);
     let note = host.note("echo").await;
     assert!(
-        note.contains("the last good generation serves, because the folder cannot be loaded")
+        note.contains("the last good generation serves, because the module's files cannot be loaded")
             && note.contains("module.json:1:"),
         "{note}"
     );

@@ -174,8 +174,7 @@ async fn a_startup_that_traps_rejects_the_generation() {
     let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
     manifest["config"] = json!({ "mode": "traps", "worker": 1 });
     host.put_manifest("trapping", &manifest);
-    eventually("the reload is rejected", || async { host.note("trapping").await.contains("the folder is refused") })
-        .await;
+    eventually("the reload is rejected", || async { host.note("trapping").await.contains("files are refused") }).await;
     for worker in [0, 1] {
         let started = host.run(worker, "trapping", "started&method=GET", Value::Null).await;
         assert_eq!(started, json!(["warm StartupReason::Start"]), "the old instance keeps its memory");

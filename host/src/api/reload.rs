@@ -46,7 +46,7 @@ pub enum ReloadOutcome {
     Swapped,
     /// It changed nothing, because the generation in the folder serves already.
     Unchanged,
-    /// It removed the module, because its folder was removed.
+    /// It removed the module, because its folder was removed, or the module in memory.
     Removed,
 }
 

@@ -154,7 +154,7 @@ pub enum HostEvent {
         /// Its generation, shortened to 12 digits.
         generation: String,
     },
-    /// The module was removed, because its folder was removed.
+    /// The module was removed, because its folder was removed, or the module in memory.
     ModuleRemoved {
         /// The module.
         module: String,

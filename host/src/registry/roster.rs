@@ -40,13 +40,13 @@ impl ModuleState {
 }
 
 /// The addition to the note of a pin that the host could not save.
-const UNSAVED: &str = "; the host could not save the pin in stateDir, so it would serve the folder after a restart: make room in stateDir or make it writable; the host retries";
+const UNSAVED: &str = "; the host could not save the pin in stateDir, so it would serve the module's files after a restart: make room in stateDir or make it writable; the host retries";
 
 /// A fact about a module that serves, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Note {
     #[error(
-        "pinned by a rollback to generation {generation}: the folder is not served until it changes or you run `fanfare reload --force`{}",
+        "pinned by a rollback to generation {generation}: the module's files are not served until they change or you run `fanfare reload --force`{}",
         if *.saved { "" } else { UNSAVED }
     )]
     Pinned { generation: String, saved: bool },
@@ -54,9 +54,9 @@ pub enum Note {
     Canary { generation: String, places: String, lasts: Duration },
     #[error("generation {generation} was {why}")]
     RolledBack { generation: String, why: String },
-    #[error("the previous generation keeps serving, because the folder is refused: {why}")]
+    #[error("the previous generation keeps serving, because the module's files are refused: {why}")]
     Refused { why: String },
-    #[error("the last good generation serves, because the folder cannot be loaded: {why}")]
+    #[error("the last good generation serves, because the module's files cannot be loaded: {why}")]
     LastGood { why: String },
 }
 

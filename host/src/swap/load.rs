@@ -120,7 +120,7 @@ impl Swapper {
                     let why = error.to_string();
                     tracing::warn!(
                         %module, %generation,
-                        "cannot load the module's folder, the last good generation serves instead: {why}"
+                        "cannot load the module's files, the last good generation serves instead: {why}"
                     );
                     self.raise_rejected(module, Some(&program.generation), &why);
                     let why = why.lines().next().unwrap_or_default().to_owned();
