@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faulty_section_hides_no_grant() {
+    fn grants_and_limits_are_checked_only_if_the_settings_for_modules_are_valid() {
         let files = |modules: &'static str| [("fanfare.json", modules), ("modules/asks/module.json", ASKS)];
         assert_eq!(keys(&Project::new(&files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
         assert_eq!(

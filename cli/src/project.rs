@@ -8,8 +8,9 @@ use fanfare::Config;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::{config, manifest};
 
-/// The project's folder of a module: the nearest folder above with a `fanfare.json`, else the one
-/// above `modules`, else the module's own folder.
+/// The folder of the project that contains a module: the nearest folder above the module with a
+/// `fanfare.json`. Without one, the parent of the folder `modules` that contains the module, else
+/// the module's own folder.
 pub fn of(module: &Path) -> PathBuf {
     let full: PathBuf = std::path::absolute(module).unwrap_or_else(|_| module.to_owned()).components().collect();
     let named = full.ancestors().skip(1).find(|above| above.join(config::FILE_NAME).is_file());
@@ -25,7 +26,7 @@ pub fn is_module(dir: &Path) -> bool {
 /// The settings and modules that a command works on.
 pub struct Selection {
     pub config: Config,
-    /// The folders of the modules, by name.
+    /// The folders of the modules, sorted by name.
     pub modules: Vec<PathBuf>,
     /// Whether the user named a single module.
     pub is_single_module: bool,
@@ -64,7 +65,7 @@ mod tests {
         let module = root.join("a/modules/m");
         std::fs::create_dir_all(&module).unwrap();
         assert_eq!(of(&module), root.join("a"));
-        assert_eq!(of(&root.join("a")), root.join("a"), "no folder above names a project");
+        assert_eq!(of(&root.join("a")), root.join("a"), "no folder above has a fanfare.json");
         std::fs::write(root.join("fanfare.json"), "{}").unwrap();
         assert_eq!(of(&module), root);
         assert_eq!(of(&module.join(".")), root);

@@ -1,4 +1,4 @@
-//! Routes every call: resolves addresses, orders broadcasts, fans out, and enforces deadlines.
+//! Sends every call to a slot: resolves targets, orders broadcasts, fans out, enforces deadlines.
 //!
 //! Dispatch uses slots and their mailboxes, and knows neither wasm nor HTTP. A single node has
 //! [`NoPeers`](crate::ports::NoPeers), so it needs no special case.
@@ -160,7 +160,7 @@ impl Dispatch {
             payload: spec.payload,
             extra: Vec::new(),
         };
-        // `http.maxHeaderBytes` already bounds the names in a client's request.
+        // In a client's request, `http.maxHeaderBytes` already bounds the text besides the payload.
         let names = if from_client { 0 } else { call.text_len() };
         let limit = slot.deployment().generation.limits.payload;
         check_size(limit, &slot.module, call.payload.len(), names).map(|()| call)
@@ -235,8 +235,8 @@ impl Dispatch {
     }
 }
 
-/// Checks that the payload, and the names sent with it, are each within `limits.payload` of a
-/// module.
+/// Checks the size of the payload, and that of the text besides it (parameters, query, names).
+/// Each may be at most `limits.payload` of the module.
 fn check_size(limit: u64, module: &str, payload: usize, names: usize) -> Result<(), CallError> {
     for (what, size) in [("payload has", payload), ("names sent with the payload have", names)] {
         if size as u64 > limit {
