@@ -191,6 +191,18 @@ async fn a_guests_own_hook_receives_its_messages_before_others() {
 }
 
 #[tokio::test]
+async fn a_guest_that_blocks_gets_replies_too() {
+    let host = TestHost::with("blocks").and("master");
+    let host = host.manifest("master", json!({ "hooks": { "workerMessage": { "path": "message" } } })).start().await;
+    let ask = async |body: &str| host.call("worker-0", "blocks", "ask", body).await["payload"].clone();
+    let facts: Value = serde_json::from_str(ask("1").await.as_str().unwrap()).unwrap();
+    assert_eq!((&facts["hook"], &facts["payload"]), (&json!("workerMessage"), &json!(1)));
+    assert!(ask(r#"{"how":"fail"}"#).await.as_str().unwrap().contains("no-tea"));
+    host.running().on_message(async |message: GuestMessage| Ok(message.data));
+    assert_eq!(ask("echo").await, "echo");
+}
+
+#[tokio::test]
 async fn without_a_listener_and_beyond_limits_payload_messages_are_rejected() {
     let host = TestHost::with("master").limit("master", "payload", "1KiB").start().await;
     let nobody = send(&host, "worker-0", json!({ "data": 1 })).await;

@@ -110,7 +110,8 @@ limits! {
     /// from a call of the same module, and broadcasts. Broadcasts leave one place free for the
     /// others. Default 16, ceiling 64.
     nested / "nested": Count as u32 = 16, ceiling 64, from 2 to u32::MAX;
-    /// Calls that may wait for an instance, at least 1. Default 1024, ceiling 16384.
+    /// Calls that may wait for an instance, and host events that may wait for the module's hooks,
+    /// at least 1 each. Default 1024, ceiling 16384.
     mailbox / "mailbox": Count as u32 = 1_024, ceiling 16_384, from 1 to u32::MAX;
     /// Broadcasts that may wait for an instance, at least 1. Default 1024, ceiling 16384.
     broadcasts / "broadcasts": Count as u32 = 1_024, ceiling 16_384, from 1 to u32::MAX;

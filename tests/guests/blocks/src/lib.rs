@@ -6,13 +6,13 @@ use fanfare_sdk::prelude::*;
 mod blocking {
     wit_bindgen::generate!({
         path: "../../../wit",
-        inline: "package test:blocks; world blocks { import fanfare:module/rpc-blocking@0.1.0; }",
+        inline: "package test:blocks; world blocks { import fanfare:module/rpc-blocking@0.1.0; import fanfare:module/master-blocking@0.1.0; }",
         world: "test:blocks/blocks",
         generate_all,
     });
 }
 
-use blocking::fanfare::module::rpc_blocking;
+use blocking::fanfare::module::{master_blocking, rpc_blocking};
 use blocking::fanfare::module::types::{CallError, CallOptions, Payload as Sent, Target};
 
 /// Calls `who` in any worker and blocks, then calls `who` in its own worker without blocking.
@@ -31,4 +31,13 @@ async fn twice(cx: Context) -> Json<Value> {
     Json(json!({"blocked": blocked, "then": outcome(then)}))
 }
 
-fanfare_sdk::module!(twice, who);
+/// Sends the body to the master, and blocks until the reply arrives.
+#[handler]
+fn ask(body: Text, cx: Context) -> String {
+    match master_blocking::send(Some(cx.id()), &Sent::Text(body.0), Some(5_000)) {
+        Ok(Sent::Text(text)) => text,
+        other => format!("{other:?}"),
+    }
+}
+
+fanfare_sdk::module!(twice, who, ask);
