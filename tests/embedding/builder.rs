@@ -35,6 +35,21 @@ async fn the_settings_come_from_a_folder_sources_a_text_or_code() {
 }
 
 #[tokio::test]
+async fn the_addresses_are_known_before_the_modules_are_loaded() {
+    let project = Project::with(&["echo"]);
+    let host = builder().dir(project.path()).lost_log_lines(|| 7).bind().unwrap();
+    let (addr, admin_addr) = (host.addr(), host.admin_addr());
+    assert!(addr.port() != 0 && admin_addr.port() != 0 && addr != admin_addr);
+    let waiting = tokio::net::TcpStream::connect(addr).await;
+    let host = host.start().await.unwrap();
+    assert_eq!((host.addr(), host.admin_addr()), (addr, admin_addr));
+    assert!(waiting.is_ok(), "a connection waits until the modules are loaded");
+    let metrics = Connection::open(admin_addr).await.send("GET", "/metrics", &[], "").await;
+    assert!(metrics.text().contains("fanfare_log_lines_lost_total 7"), "{}", metrics.text());
+    assert_eq!(status_of(Ok(host)).await, 204);
+}
+
+#[tokio::test]
 async fn another_folder_of_modules_replaces_the_one_of_the_settings() {
     let (project, modules) = (Project::with(&[]), Project::with(&["echo"]));
     let host = builder().dir(project.path()).modules_dir(modules.path().join("modules")).start().await;
