@@ -54,7 +54,7 @@ impl MessageArgs {
         let output = match self.no_wait {
             true => {
                 let Queued { isolate, module } = response.parse()?;
-                Output::of(&format!("{module} in {isolate}: queued\n"))
+                Output::of(format!("{module} in {isolate}: queued\n"))
             }
             false => {
                 let Reply { status, payload, .. } = response.parse()?;

@@ -30,7 +30,7 @@ pub use instance_cost::InstanceCost;
 #[cfg(any(test, fuzzing))]
 pub use instantiation::analyse;
 pub use loader::{Candidate, LoadError, Loader, PlacesOf};
-pub use manifest::{EVENT_HOOKS, Isolation, Manifest, Middleware, PlaceKinds, Rollout};
+pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout};
 pub use module::Module;
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};

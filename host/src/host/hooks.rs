@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::call::Payload;
 use crate::dispatch::Dispatch;
 use crate::isolate::Slot;
-use crate::registry::EVENT_HOOKS;
 use crate::triggers::hooks::{HookBackend, HookedModule};
 
 /// The modules of the master isolate.
@@ -24,7 +23,7 @@ impl MasterModules {
 impl HookBackend for MasterModules {
     fn modules(&self) -> Vec<HookedModule> {
         let slots = self.0.places().master.iter().flat_map(|master| master.slots());
-        let hooked = slots.filter(|slot| EVENT_HOOKS.iter().any(|event| MasterModules::has(slot, event)));
+        let hooked = slots.filter(|slot| slot.deployment().generation.manifest.has_event_hook());
         let module = |slot: Arc<Slot>| HookedModule {
             name: slot.module.clone(),
             most: slot.deployment().generation.limits.mailbox as usize,

@@ -3,7 +3,6 @@
 //! [`Manifest::load`] returns a valid manifest or every fault at once. It reads only that file,
 //! never the component.
 
-pub use hooks::EVENTS as EVENT_HOOKS;
 pub use model::{Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;

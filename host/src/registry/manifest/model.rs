@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::hooks::Hook;
+use super::hooks::{EVENTS, Hook};
 use super::raw::{Isolation, Middleware, Rollout};
 use crate::call::IsolateId;
 use crate::config::{Capabilities, LimitsPatch};
@@ -93,6 +93,11 @@ impl Manifest {
     /// Whether the component file exists.
     pub fn has_component(&self) -> bool {
         self.component.is_file()
+    }
+
+    /// Whether the module has a hook of a host event.
+    pub fn has_event_hook(&self) -> bool {
+        self.hooks.keys().any(|name| EVENTS.contains(name))
     }
 
     /// The hook of this name, if the isolate calls it.
