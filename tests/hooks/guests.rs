@@ -177,6 +177,17 @@ async fn without_an_embedding_program_a_hook_in_the_master_isolate_replies() {
 }
 
 #[tokio::test]
+async fn the_hook_of_messages_is_not_called_for_the_event_about_a_message() {
+    let hooks = json!({ "workerMessage": { "path": "hook" }, "swapCommitted": { "path": "hook" } });
+    let host = hooked(hooks).and("echo").start().await;
+    assert!(send(&host, "worker-0", json!({ "data": "hi" })).await.get("ok").is_some());
+    host.cause_swap().await;
+    eventually("the swap is recorded", || async { host.recorded().await.len() >= 2 }).await;
+    let payloads: Vec<Value> = host.recorded().await.into_iter().map(|call| call["payload"].clone()).collect();
+    assert_eq!((&payloads[0], &payloads[1]["type"], payloads.len()), (&json!("hi"), &json!("swapCommitted"), 2));
+}
+
+#[tokio::test]
 async fn a_guests_own_hook_receives_its_messages_before_others() {
     let hooks = || json!({ "hooks": { "workerMessage": { "path": "message" } } });
     let host = hooked(json!({})).and_as("master", "a").manifest("a", hooks());

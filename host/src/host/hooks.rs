@@ -14,16 +14,12 @@ impl MasterModules {
     fn slot(&self, module: &str) -> Option<Arc<Slot>> {
         self.0.places().master.as_ref()?.slot(module)
     }
-
-    fn has(slot: &Slot, event: &str) -> bool {
-        slot.deployment().generation.manifest.hook(event, slot.isolate).is_some()
-    }
 }
 
 impl HookBackend for MasterModules {
     fn modules(&self) -> Vec<HookedModule> {
         let slots = self.0.places().master.iter().flat_map(|master| master.slots());
-        let hooked = slots.filter(|slot| slot.deployment().generation.manifest.has_event_hook());
+        let hooked = slots.filter(|slot| slot.deployment().generation.manifest.has_event_hook(None));
         let module = |slot: Arc<Slot>| HookedModule {
             name: slot.module.clone(),
             most: slot.deployment().generation.limits.mailbox as usize,
@@ -32,7 +28,9 @@ impl HookBackend for MasterModules {
     }
 
     fn has_hook(&self, module: &str, event: &str) -> bool {
-        self.slot(module).is_some_and(|slot| MasterModules::has(&slot, event))
+        // Not that of `workerMessage` and `brokerMessage`, which have hooks of the same name: those
+        // receive the messages themselves.
+        self.slot(module).is_some_and(|slot| slot.deployment().generation.manifest.has_event_hook(Some(event)))
     }
 
     async fn call(&self, module: &str, event: &'static str, payload: Payload) {

@@ -95,9 +95,9 @@ impl Manifest {
         self.component.is_file()
     }
 
-    /// Whether the module has a hook of a host event.
-    pub fn has_event_hook(&self) -> bool {
-        self.hooks.keys().any(|name| EVENTS.contains(name))
+    /// Whether the module has a hook of a host event: of this one, or of any.
+    pub fn has_event_hook(&self, event: Option<&str>) -> bool {
+        self.hooks.keys().any(|name| EVENTS.contains(name) && event.is_none_or(|event| event == *name))
     }
 
     /// The hook of this name, if the isolate calls it.
