@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::stream::{self, Stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -128,6 +129,11 @@ impl EventReader {
         }
     }
 
+    /// Returns the events as a stream, which ends when [`EventReader::next`] returns `None`.
+    pub fn into_stream(self) -> impl Stream<Item = EventItem> + Send + Unpin {
+        Box::pin(stream::unfold(self, async |mut reader| reader.next().await.map(|item| (item, reader))))
+    }
+
     /// Returns the next event if it has been raised.
     pub fn try_next(&mut self) -> Option<EventItem> {
         let kept = self.log.kept.lock();
@@ -152,6 +158,8 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
     use crate::events::Origin;
 
@@ -186,6 +194,14 @@ mod tests {
         log.raise(info(4));
         assert_eq!(waiting.await.unwrap(), [2, 3]);
         assert_eq!(all.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_also_a_stream() {
+        let log = Arc::new(EventLog::new(true, true));
+        (0..3).for_each(|index| log.raise(info(index)));
+        log.close();
+        assert_eq!(log.read_after(1).into_stream().collect::<Vec<_>>().await.len(), 2);
     }
 
     #[test]
