@@ -66,27 +66,30 @@ impl EventLog {
             HostEvent::Warning { .. } => !self.warnings,
             _ => false,
         };
-        if ignored {
-            return;
+        if !ignored {
+            self.add(event, false);
         }
+    }
+
+    /// Adds the last event: readers end after it. No effect the second time.
+    pub fn close(&self, last: HostEvent) {
+        self.add(last, true);
+    }
+
+    fn add(&self, event: HostEvent, closed: bool) {
         let event = event.bounded();
+        // Until the end, so that no event follows the last one, and readers see the numbers in order.
         let mut kept = self.kept.lock();
-        let Last { number, closed } = *self.last.borrow();
-        if closed {
+        let last = *self.last.borrow();
+        if last.closed {
             return;
         }
-        let (number, time) = (number + 1, now());
+        let (number, time) = (last.number + 1, now());
         if kept.len() == KEPT {
             kept.pop_front();
         }
         kept.push_back(Arc::new(EventRecord { number, time, event }));
-        // Under the lock, so that readers see the numbers in order.
         self.last.send_replace(Last { number, closed });
-    }
-
-    /// Ends the log: readers end after the events so far.
-    pub fn close(&self) {
-        self.last.send_modify(|last| last.closed = true);
     }
 
     /// The number of events so far.
@@ -190,9 +193,11 @@ mod tests {
         log.raise(info(2));
         log.raise(info(3));
         assert_eq!(numbers(&mut all), [1, 2, 3]);
-        log.close();
-        log.raise(info(4));
-        assert_eq!(waiting.await.unwrap(), [2, 3]);
+        log.close(info(4));
+        log.raise(info(5));
+        log.close(info(6));
+        assert_eq!(waiting.await.unwrap(), [2, 3, 4]);
+        assert_eq!(numbers(&mut all), [4]);
         assert_eq!(all.next().await, None);
     }
 
@@ -200,8 +205,43 @@ mod tests {
     async fn a_reader_is_also_a_stream() {
         let log = Arc::new(EventLog::new(true, true));
         (0..3).for_each(|index| log.raise(info(index)));
-        log.close();
-        assert_eq!(log.read_after(1).into_stream().collect::<Vec<_>>().await.len(), 2);
+        log.close(info(3));
+        assert_eq!(log.read_after(1).into_stream().collect::<Vec<_>>().await.len(), 3);
+    }
+
+    /// Events that other threads raise at the same time must neither follow the last one nor keep the
+    /// readers waiting for more.
+    #[test]
+    fn no_event_follows_the_last_one_and_readers_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for _ in 0..300 {
+            let log = Arc::new(EventLog::new(true, true));
+            let mut reader = log.read_new();
+            let (ready, last) = (std::sync::Barrier::new(3), || HostEvent::Warning {
+                origin: Origin::master(),
+                message: "last".to_owned(),
+            });
+            std::thread::scope(|threads| {
+                for _ in 0..2 {
+                    threads.spawn(|| {
+                        ready.wait();
+                        log.close(last());
+                    });
+                }
+                ready.wait();
+                (0..300).for_each(|index| log.raise(info(index)));
+            });
+            let mut names = Vec::new();
+            runtime.block_on(async {
+                let read = async {
+                    while let Some(EventItem::Event(record)) = reader.next().await {
+                        names.push(record.event.name());
+                    }
+                };
+                tokio::time::timeout(std::time::Duration::from_secs(10), read).await.expect("the reader ends");
+            });
+            assert_eq!(names.iter().position(|name| *name == "warning"), Some(names.len() - 1), "{names:?}");
+        }
     }
 
     #[test]

@@ -350,8 +350,7 @@ impl RunningHost {
     /// Raises the last event, once.
     fn end_events(&self) {
         let (pid, code, signal, child_process) = (std::process::id(), None, None, None);
-        self.services.events.raise(HostEvent::WorkerClusterExit { pid, code, signal, child_process });
-        self.services.events.close();
+        self.services.events.close(HostEvent::WorkerClusterExit { pid, code, signal, child_process });
     }
 
     /// Waits for the last responses of the listeners.

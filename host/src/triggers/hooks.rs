@@ -1,9 +1,10 @@
 //! Host events become calls of hooks.
 //!
 //! Each module with hooks has a queue and a task: its hooks run in the order of the events, one at
-//! a time, and a slow hook delays no other module. A full queue drops its oldest event. The
-//! module's next hook then waits until the host has raised a `warning` about it, so that events
-//! about dropped events cannot fill the queue.
+//! a time, and a slow hook delays no other module. A full queue drops its oldest event, and the host
+//! raises a `warning` before the module's next hook. Such a warning pushes no event out of a full
+//! queue, because several modules with slow hooks of `warning` would then cause each other's
+//! warnings without end.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::call::{IsolateId, Payload};
-use crate::events::{EventItem, EventLog, EventReader, EventRecord, HostEvent, Origin};
+use crate::events::{EventItem, EventLog, EventReader, EventRecord, HostEvent, Origin, OriginKind};
 
 /// The modules of the master isolate.
 pub trait HookBackend: Send + Sync + 'static {
@@ -54,7 +55,9 @@ pub async fn run<B: HookBackend>(backend: Arc<B>, log: Arc<EventLog>, mut events
             match &item {
                 EventItem::Missed(count) => queue.drop_events(*count),
                 EventItem::Event(event) if backend.has_hook(&name, event.event.name()) => {
-                    queue.push(event.clone(), most);
+                    if !queue.push(event.clone(), most) {
+                        backend.count_dropped(&name, 1);
+                    }
                 }
                 EventItem::Event(_) => {}
             }
@@ -95,9 +98,19 @@ struct Waiting {
     dropped: u64,
 }
 
+/// Whether this is a warning of [`call_hooks`].
+fn is_about_dropped_events(event: &HostEvent) -> bool {
+    let HostEvent::Warning { origin, .. } = event else { return false };
+    origin.kind == OriginKind::Master && origin.module.is_some()
+}
+
 impl Queue {
-    fn push(&self, event: Arc<EventRecord>, most: usize) {
+    /// Returns `false` if the queue is full and the event itself was dropped.
+    fn push(&self, event: Arc<EventRecord>, most: usize) -> bool {
         let mut waiting = self.waiting.lock();
+        if waiting.events.len() >= most.max(1) && is_about_dropped_events(&event.event) {
+            return false;
+        }
         waiting.events.push_back(event);
         while waiting.events.len() > most.max(1) {
             waiting.events.pop_front();
@@ -105,6 +118,7 @@ impl Queue {
         }
         drop(waiting);
         self.changed.notify_one();
+        true
     }
 
     fn drop_events(&self, count: u64) {
@@ -133,9 +147,9 @@ mod tests {
 
     use super::*;
 
-    /// The module `slow` has hooks of `info` and `warning`, which run while the test allows it.
+    /// Modules with hooks of `info` and `warning`, which run while the test allows it.
     struct Backend {
-        installed: Mutex<bool>,
+        installed: Mutex<&'static [&'static str]>,
         started: Mutex<Vec<serde_json::Value>>,
         allowed: Semaphore,
         dropped: Mutex<u64>,
@@ -143,8 +157,8 @@ mod tests {
 
     impl HookBackend for Backend {
         fn modules(&self) -> Vec<HookedModule> {
-            let slow = HookedModule { name: "slow".into(), most: 3 };
-            self.installed.lock().then_some(slow).into_iter().collect()
+            let slow = |name: &&str| HookedModule { name: (*name).into(), most: 3 };
+            self.installed.lock().iter().map(slow).collect()
         }
 
         fn has_hook(&self, _: &str, event: &str) -> bool {
@@ -156,6 +170,8 @@ mod tests {
             assert_eq!(payload["type"], event);
             self.started.lock().push(payload);
             self.allowed.acquire().await.unwrap().forget();
+            // Lets the events that are raised meanwhile into the queues.
+            tokio::task::yield_now().await;
         }
 
         fn count_dropped(&self, _: &str, count: u64) {
@@ -163,7 +179,7 @@ mod tests {
         }
     }
 
-    fn start(installed: bool) -> (Arc<Backend>, Arc<EventLog>, tokio::task::JoinHandle<()>) {
+    fn start(installed: &'static [&'static str]) -> (Arc<Backend>, Arc<EventLog>, tokio::task::JoinHandle<()>) {
         let log = Arc::new(EventLog::new(true, true));
         let backend = Backend {
             installed: Mutex::new(installed),
@@ -195,18 +211,18 @@ mod tests {
 
     #[tokio::test]
     async fn hooks_run_one_at_a_time_and_in_order() {
-        let (backend, log, task) = start(true);
+        let (backend, log, task) = start(&["slow"]);
         (1..=3).for_each(|n| info(&log, n));
         until(|| messages(&backend) == ["1"]).await;
         backend.allowed.add_permits(3);
         until(|| messages(&backend) == ["1", "2", "3"]).await;
-        log.close();
+        log.close(HostEvent::Info { message: "last".to_owned() });
         task.await.unwrap();
     }
 
     #[tokio::test]
     async fn a_full_queue_drops_the_oldest_events_and_says_so_once() {
-        let (backend, log, _task) = start(true);
+        let (backend, log, _task) = start(&["slow"]);
         info(&log, "running");
         until(|| messages(&backend).len() == 1).await;
         // Three may wait; the fourth and fifth replace the first two.
@@ -230,16 +246,34 @@ mod tests {
         );
     }
 
+    /// The warning about one module's queue is an event for the full queue of the other one.
+    #[tokio::test]
+    async fn warnings_about_several_full_queues_come_to_an_end() {
+        let (backend, log, _task) = start(&["a", "b"]);
+        info(&log, "running");
+        until(|| messages(&backend).len() == 2).await;
+        (1..=5).for_each(|n| info(&log, n));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        backend.allowed.add_permits(100_000);
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+        let raised = log.count();
+        assert!(raised <= 6 + 4, "{raised} events");
+    }
+
     #[tokio::test]
     async fn a_removed_module_loses_its_events_and_a_new_one_begins_with_the_next() {
-        let (backend, log, _task) = start(true);
+        let (backend, log, _task) = start(&["slow"]);
         info(&log, "running");
         info(&log, "waiting");
         until(|| messages(&backend) == ["running"]).await;
-        *backend.installed.lock() = false;
+        *backend.installed.lock() = &[];
         info(&log, "removed");
         until(|| Arc::strong_count(&backend) == 2).await;
-        *backend.installed.lock() = true;
+        *backend.installed.lock() = &["slow"];
         backend.allowed.add_permits(100);
         info(&log, "installed again");
         until(|| messages(&backend).len() == 2).await;
