@@ -160,6 +160,31 @@ async fn a_swap_keeps_hooks_working() {
     eventually("later ones too", || async { host.recorded().await.len() == 3 }).await;
 }
 
+/// The time that an event waits for the instance does not count against `limits.timeout`.
+#[tokio::test]
+async fn an_event_waits_while_the_instance_restarts_for_longer_than_limits_timeout() {
+    let path = || json!({ "path": "hook" });
+    let host = hooked(json!({ "fail": path(), "swapCommitted": path() }))
+        .manifest("master", json!({ "config": { "hook": "traps", "only": "fail" } }))
+        .limit("master", "timeout", "100ms")
+        .config(json!({ "isolate": { "restartBackoff": "700ms" } }))
+        .and("echo")
+        .and("traps")
+        .start()
+        .await;
+    for worker in ["worker-0", "worker-1"] {
+        host.call(worker, "traps", "trap", "").await;
+    }
+    eventually("the second restart waits", || async {
+        let place = host.place("master").await;
+        place["restarts"] == 2 && place["state"] == "restarting"
+    })
+    .await;
+    host.cause_swap().await;
+    eventually("it is ready again", || async { host.place("master").await["state"] == "ready" }).await;
+    eventually("the event is recorded", || async { host.recorded_types().await == ["swapCommitted"] }).await;
+}
+
 #[tokio::test]
 async fn beyond_limits_mailbox_the_oldest_events_are_dropped_with_a_warning() {
     let path = || json!({ "path": "hook" });

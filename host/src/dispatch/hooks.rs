@@ -1,7 +1,7 @@
 //! Calls of hooks: because of a host event, and for messages between the master and isolates.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::actor::Actor;
 use super::{CallSpec, Dispatch};
@@ -37,9 +37,11 @@ impl<'a> Message<'a> {
 }
 
 impl Dispatch {
-    /// Calls the hook of a host event in the master isolate, and waits until it has ended.
+    /// Calls the hook of a host event in the master isolate, and waits until it has ended. While the
+    /// instance restarts, or a swap holds the slot, the call waits: `limits.timeout` applies from its
+    /// start.
     pub async fn call_event_hook(&self, slot: &Arc<Slot>, event: &'static str, payload: Payload) {
-        let deadline = Instant::now() + slot.deployment().generation.limits.timeout;
+        let deadline = Deadline::AfterStart(slot.deployment().generation.limits.timeout);
         let Ok(matched) = find_hook(slot, event) else { return };
         let spec = spec(event, Origin::Host, deadline, None, payload);
         // The slot counts and logs a failure, which raises no event.
@@ -58,6 +60,7 @@ impl Dispatch {
                 return Err(error);
             }
             let deadline = self.call_deadline(&slot, actor.parent(), Some(message.timeout), actor.timeout());
+            let deadline = Deadline::At(deadline);
             let matched = find_hook(&slot, message.hook)?;
             let spec = CallSpec {
                 awaited: true,
@@ -74,7 +77,7 @@ impl Dispatch {
     /// Queues a message without waiting for the reply. Returns the module that receives it.
     pub fn post(&self, actor: &Actor, message: Message<'_>) -> Result<Arc<str>, CallError> {
         let slot = self.receiver(actor, &message)?;
-        let deadline = self.call_deadline(&slot, None, Some(message.timeout), message.timeout);
+        let deadline = Deadline::At(self.call_deadline(&slot, None, Some(message.timeout), message.timeout));
         let matched = find_hook(&slot, message.hook)?;
         let spec = spec(message.hook, actor.origin(), deadline, actor.parent(), message.data);
         let trace = spec.trace();
@@ -154,14 +157,14 @@ fn find_hook(slot: &Slot, name: &str) -> Result<MatchedRoute, CallError> {
 fn spec(
     hook: &'static str,
     origin: Origin,
-    deadline: Instant,
+    deadline: Deadline,
     parent: Option<&Arc<Context>>,
     payload: Payload,
 ) -> CallSpec {
     CallSpec {
         trigger: Trigger::Hook(hook),
         origin,
-        deadline: Deadline::At(deadline),
+        deadline,
         parent: parent.cloned(),
         remote: None,
         awaited: false,
