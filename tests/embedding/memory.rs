@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fanfare::api::ReloadOutcome;
 use fanfare::{CallOptions, Host, Module, RunningHost, StartError, SwapError};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::harness::{Started, TempDir, TestHost, binary, eventually, source_of};
 
@@ -17,7 +18,7 @@ fn module(guest: &str, name: &str) -> Module {
 }
 
 /// A test guest under another name, with other values in its manifest.
-fn patched(guest: &str, name: &str, patch: Value) -> Module {
+pub fn patched(guest: &str, name: &str, patch: Value) -> Module {
     let dir = source_of(guest);
     let mut manifest: Value = serde_json::from_slice(&fs::read(dir.join("module.json")).unwrap()).unwrap();
     for (key, value) in patch.as_object().unwrap() {
@@ -260,6 +261,31 @@ async fn an_installation_continues_when_its_future_is_dropped() {
     }
     eventually("the module is removed", || async { text(running, "dropped", "who").await.contains("no module") }).await;
     assert_eq!(running.install(module("echo", "dropped")).await.unwrap().outcome, ReloadOutcome::Started);
+}
+
+#[tokio::test]
+async fn a_removal_whose_future_is_dropped_leaves_the_name_to_a_folder() {
+    // A file that is missing for less than a minute is being written.
+    let host = TestHost::empty().config(json!({ "swap": { "removal": "1m", "patience": "1m" } })).start().await;
+    let running = host.running();
+    running.install(module("echo", "later")).await.unwrap();
+    {
+        let remove = std::pin::pin!(running.remove("later"));
+        assert!(futures_util::poll!(remove).is_pending());
+    }
+    eventually("the module is removed", || async { text(running, "later", "who").await.contains("no module") }).await;
+    let folder = host.dir.path().join("modules/later");
+    fs::create_dir_all(&folder).unwrap();
+    for file in ["echo.wasm", "module.json"] {
+        fs::copy(source_of("echo").join(file), folder.join(file)).unwrap();
+    }
+    assert_eq!(running.reload("later").await.unwrap().outcome, ReloadOutcome::Started);
+    let manifest = fs::read(folder.join("module.json")).unwrap();
+    fs::remove_file(folder.join("module.json")).unwrap();
+    let mut reload = std::pin::pin!(running.reload("later"));
+    assert!(timeout(Duration::from_millis(200), &mut reload).await.is_err(), "the host waits for the file");
+    fs::write(folder.join("module.json"), &manifest).unwrap();
+    assert_eq!(reload.await.unwrap().outcome, ReloadOutcome::Swapped);
 }
 
 #[tokio::test]

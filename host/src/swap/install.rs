@@ -34,16 +34,19 @@ impl Swapper {
     /// Removes a module that is in memory. A folder of the same name then serves instead. Continues
     /// when the future is dropped.
     pub fn remove_embedded(self: &Arc<Swapper>, module: &str) -> impl Future<Output = ReloadResult> + Send + use<> {
-        let reload = match self.embedded.remove(module) {
-            true => Ok(self.reload(module, ReloadOptions::CHANGE)),
+        let removal = match self.embedded.remove(module) {
+            true => {
+                let (swapper, module) = (self.clone(), module.to_owned());
+                let reload = self.reload(&module, ReloadOptions::CHANGE);
+                Ok(self.runtime.spawn(async move {
+                    let result = reload.await;
+                    swapper.embedded.forget(&module);
+                    result
+                }))
+            }
             false => Err(SwapError::NotInMemory(module.to_owned())),
         };
-        let (swapper, module) = (self.clone(), module.to_owned());
-        async move {
-            let result = reload?.await;
-            swapper.embedded.forget(&module);
-            result
-        }
+        async { removal?.await.unwrap_or(Err(SwapError::Lost("removal"))) }
     }
 
     pub(super) fn read_embedded(&self, module: &Module, config: &Config) -> Result<Candidate, ModuleError> {
