@@ -1,12 +1,17 @@
 //! How an embedded host stops.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
-use fanfare::{CallError, Stopped, SwapError};
+use fanfare::{CallError, CallOptions, Host, IsolateId, Payload, Stopped, SwapError};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
-use crate::harness::{Connection, TestHost, eventually};
+use super::memory::patched;
+use crate::harness::{Connection, TempDir, TestHost, binary, eventually};
 
 #[tokio::test]
 async fn two_calls_of_shutdown_wait_for_the_same_stop() {
@@ -95,4 +100,94 @@ async fn a_stopped_host_delivers_no_messages() {
             assert_eq!(running.post_to_broker(0, module, "hello").unwrap_err(), stopped);
         }
     }
+}
+
+/// Everything that a start has begun ends with it: loads, the admin listener, and its clients.
+#[tokio::test]
+async fn a_start_whose_future_is_dropped_leaves_no_task() {
+    let dir = TempDir::new();
+    dir.make_state_dir();
+    let settings = json!({
+        "stateDir": TempDir::STATE, "workers": 1,
+        "http": { "listen": "127.0.0.1:0" }, "admin": { "listen": "127.0.0.1:0" },
+    });
+    let before = Handle::current().metrics().num_alive_tasks();
+    let host = Host::builder().text(settings.to_string(), dir.path()).compiler(binary());
+    let host = host.module(patched("startup", "slow", json!({ "config": { "mode": "never" } }))).bind().unwrap();
+    let admin = host.admin_addr();
+    let mut follower = TcpStream::connect(admin).await.unwrap();
+    let starting = async {
+        let request = format!("GET /v1/events HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+        follower.write_all(request.as_bytes()).await.unwrap();
+        let mut operator = Connection::open(admin).await;
+        loop {
+            let status = operator.send("GET", "/v1/status", &[], "").await.json();
+            if status["modules"][0]["isolates"][0]["state"] == "starting" {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        _ = host.start() => panic!("the startup never returns"),
+        () = starting => {}
+    }
+    let mut events = String::new();
+    let read = timeout(Duration::from_secs(5), follower.read_to_string(&mut events)).await;
+    read.expect("the stream ends").unwrap();
+    assert!(events.contains("event: workerStart") && events.contains("event: workerClusterExit"), "{events}");
+    let alive = || Handle::current().metrics().num_alive_tasks();
+    eventually("no task is left", || async { alive() <= before }).await;
+}
+
+#[tokio::test]
+async fn a_stop_drops_the_handler_of_messages() {
+    for at_once in [false, true] {
+        let host = TestHost::empty().start().await;
+        let running = host.running();
+        let captured = Arc::new(());
+        let set = || {
+            let captured = captured.clone();
+            running.on_message(move |_| {
+                let _captured = captured.clone();
+                async { Ok(Payload::None) }
+            });
+        };
+        set();
+        assert_eq!(Arc::strong_count(&captured), 2);
+        match at_once {
+            true => running.destroy().await,
+            false => drop(running.shutdown().await),
+        }
+        assert_eq!(Arc::strong_count(&captured), 1);
+        set();
+        assert_eq!(Arc::strong_count(&captured), 1, "a stopped host receives no messages");
+    }
+}
+
+/// A stop waits two seconds for threads that host code blocks, not two for each of them, and also
+/// when the future of an earlier stop was dropped.
+#[tokio::test]
+async fn every_stop_waits_for_the_threads_but_not_for_long() {
+    let gate = Arc::new((Mutex::new(0), Condvar::new()));
+    let blocked = gate.clone();
+    let probe = Arc::new(move |_: &_| {
+        let mut count = blocked.0.lock().unwrap();
+        *count += 1;
+        drop(blocked.1.wait_while(count, |count| *count < 100).unwrap());
+    });
+    let host = Arc::new(TestHost::with("echo").workers(3).probe(probe).start().await);
+    for worker in 0..3 {
+        let host = host.clone();
+        tokio::spawn(async move {
+            let worker = IsolateId::Worker(worker);
+            host.running().call_in(worker, "echo", "who", (), CallOptions::default()).await
+        });
+    }
+    eventually("all three block", || async { *gate.0.lock().unwrap() == 3 }).await;
+    let begun = Instant::now();
+    assert!(timeout(Duration::from_millis(1), host.running().destroy()).await.is_err());
+    host.running().destroy().await;
+    assert!((1_900..3_500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    *gate.0.lock().unwrap() = 100;
+    gate.1.notify_all();
 }

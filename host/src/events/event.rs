@@ -339,6 +339,12 @@ impl HostEvent {
         }
     }
 
+    /// The end of the workers, which is the last event of a host.
+    pub(crate) fn worker_cluster_exit() -> HostEvent {
+        let (pid, code, signal, child_process) = (std::process::id(), None, None, None);
+        HostEvent::WorkerClusterExit { pid, code, signal, child_process }
+    }
+
     /// Cuts and escapes the texts, which guests may have written.
     pub(super) fn bounded(mut self) -> HostEvent {
         match &mut self {

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -59,6 +60,8 @@ pub(super) struct Messages {
     /// The options that guests see.
     options: Value,
     handler: ArcSwapOption<Handler>,
+    /// Set when the host has stopped.
+    closed: AtomicBool,
     /// `master.ipcAckTimeout`.
     timeout: Duration,
     /// Runs the handler.
@@ -84,6 +87,7 @@ impl Messages {
             events,
             options: options.into(),
             handler: ArcSwapOption::from(handler.map(Arc::new)),
+            closed: AtomicBool::new(false),
             timeout,
             runtime: Handle::current(),
             places: Arc::new(Semaphore::new(MOST_MESSAGES)),
@@ -94,6 +98,15 @@ impl Messages {
 
     pub(super) fn set_handler(&self, handler: Handler) {
         self.handler.store(Some(Arc::new(handler)));
+        if self.closed.load(Ordering::SeqCst) {
+            self.handler.store(None);
+        }
+    }
+
+    /// Drops the handler, which may own the host. No handler can be set afterwards.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.handler.store(None);
     }
 
     pub(super) fn send(

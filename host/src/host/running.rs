@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -23,6 +24,9 @@ use crate::registry::{Module, Roster};
 use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
 use crate::worker::Thread;
+
+/// How long the host waits for its threads to end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the admin listener may take to finish its responses after everything else has ended.
 const LAST_RESPONSES: Duration = Duration::from_secs(1);
@@ -49,8 +53,8 @@ pub struct RunningHost {
     pub(super) shutdown: ShutdownConfig,
     /// The result of [`RunningHost::shutdown`].
     pub(super) stopped: OnceCell<Stopped>,
-    /// Set once every thread has ended, or has been given up.
-    pub(super) ended: OnceCell<()>,
+    /// Resolves when every thread has ended, or has been given up. `None` before the stop.
+    pub(super) ended: Mutex<Option<Shared<BoxFuture<'static, ()>>>>,
     /// Cancelled by [`RunningHost::destroy`].
     pub(super) destroyed: CancellationToken,
 }
@@ -319,6 +323,7 @@ impl RunningHost {
         self.end_events();
         self.end_threads().await;
         self.end_listeners().await;
+        self.messages.close();
     }
 
     async fn drain_and_end(&self) -> Stopped {
@@ -344,13 +349,13 @@ impl RunningHost {
         tasks.end_of_admin.cancel();
         self.end_listeners().await;
         self.end_threads().await;
+        self.messages.close();
         if drained.is_ok() && !self.destroyed.is_cancelled() { Stopped::Clean } else { Stopped::CutOff }
     }
 
     /// Raises the last event, once.
     fn end_events(&self) {
-        let (pid, code, signal, child_process) = (std::process::id(), None, None, None);
-        self.services.events.close(HostEvent::WorkerClusterExit { pid, code, signal, child_process });
+        self.services.events.close(HostEvent::worker_cluster_exit());
     }
 
     /// Waits for the last responses of the listeners.
@@ -363,9 +368,10 @@ impl RunningHost {
     async fn end_threads(&self) {
         let end = || {
             let threads = std::mem::take(&mut *self.threads.lock());
-            run_blocking(move || end_all(threads))
+            run_blocking(move || end_all(threads)).boxed().shared()
         };
-        self.ended.get_or_init(end).await;
+        let ended = self.ended.lock().get_or_insert_with(end).clone();
+        ended.await;
     }
 
     /// Logs the modules whose calls have not ended.
@@ -386,7 +392,8 @@ impl RunningHost {
 /// Ends all threads together.
 fn end_all(mut threads: Vec<Thread>) {
     threads.iter().for_each(Thread::cancel);
-    threads.iter_mut().for_each(Thread::end);
+    let until = Instant::now() + END_TIMEOUT;
+    threads.iter_mut().for_each(|thread| thread.end(until));
 }
 
 /// Stops at once. [`RunningHost::shutdown`] stops gracefully.

@@ -94,6 +94,10 @@ impl RunningHost {
     /// dropped after `master.ipcAckTimeout`, or when the guest no longer waits. If it panics, the
     /// guest gets `crashed`.
     ///
+    /// The host owns the handler until it has stopped. A handler that owns the host, in an
+    /// [`Arc`](std::sync::Arc), keeps it running when everyone else drops it: use a
+    /// [`Weak`](std::sync::Weak), or stop the host with [`RunningHost::shutdown`].
+    ///
     /// ```no_run
     /// # async fn run(host: fanfare::RunningHost) {
     /// host.on_message(async |message: fanfare::GuestMessage| {

@@ -33,11 +33,30 @@ use crate::worker::{Thread, Worker};
 
 impl Host {
     /// Loads the modules and serves. The admin listener responds as soon as the parts are built.
-    /// HTTP connections wait until the host has tried to load every module once.
+    /// HTTP connections wait until the host has tried to load every module once. If the future is
+    /// dropped, the host ends.
     pub async fn start(self) -> Result<RunningHost, StartError> {
         let mut host = Built::new(self)?;
+        let mut guard = StartGuard { services: host.services.clone(), started: false };
         host.load().await?;
+        guard.started = true;
         Ok(host.open())
+    }
+}
+
+/// Ends the loads and the events of a host when its start fails, or its future is dropped. The
+/// fields of [`Built`] end the rest.
+struct StartGuard {
+    services: Arc<Services>,
+    started: bool,
+}
+
+impl Drop for StartGuard {
+    fn drop(&mut self) {
+        if !self.started {
+            self.services.stop.cancel();
+            self.services.events.close(HostEvent::worker_cluster_exit());
+        }
     }
 }
 
@@ -208,7 +227,7 @@ impl Built {
             tasks,
             shutdown: self.config.shutdown.clone(),
             stopped: OnceCell::new(),
-            ended: OnceCell::new(),
+            ended: Mutex::default(),
             destroyed: CancellationToken::new(),
         }
     }

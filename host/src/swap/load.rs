@@ -60,7 +60,11 @@ impl Swapper {
                     let slots = self.install(&mut guard, Arc::new(program));
                     let swapper = self.clone();
                     starting.push(tokio::spawn(async move {
-                        join_all(slots.iter().map(|slot| slot.first_attempt())).await;
+                        let tried = join_all(slots.iter().map(|slot| slot.first_attempt()));
+                        // The program may have dropped the future of the start.
+                        if swapper.services.stop.run_until_cancelled(tried).await.is_none() {
+                            return;
+                        }
                         if let Some(candidate) = candidate
                             && slots.iter().all(|slot| slot.is_ready())
                         {

@@ -5,16 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::IsolateId;
 use crate::isolate::Isolate;
-
-/// How long the host waits for a thread to end.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A thread with an isolate. It runs until it is cancelled.
 pub struct Thread {
@@ -45,11 +42,11 @@ impl Thread {
         self.end.cancel();
     }
 
-    /// Ends the thread and drops its tasks. Gives up after [`END_TIMEOUT`] if host code blocks the
-    /// thread.
-    pub fn end(&mut self) {
+    /// Ends the thread and drops its tasks. Gives up at `until` if host code blocks the thread.
+    pub fn end(&mut self, until: Instant) {
         self.cancel();
-        if self.ended.recv_timeout(END_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+        let left = until.saturating_duration_since(Instant::now());
+        if self.ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
             tracing::error!(isolate = %self.isolate.id, "the thread does not end: host code blocks it");
         }
     }
