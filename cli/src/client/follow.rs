@@ -9,8 +9,8 @@ use http_body_util::Full;
 use super::exchange::{ExchangeError, stream};
 use super::{ANSWER_TIMEOUT, AdminResponse, ClientError, Endpoint, checked};
 
-/// The most bytes of a line. The host sends shorter ones.
-const MAX_LINE: usize = 1 << 20;
+/// The most bytes of an event, and of a problem. The host sends shorter ones.
+const MAX_EVENT: usize = 1 << 20;
 
 /// A server-sent event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,16 +32,17 @@ pub async fn follow(
     let (mut parser, mut problem) = (Parser::default(), None);
     let streamed = stream(&endpoint.authority, request, ANSWER_TIMEOUT, |head, part| {
         if head.status.is_success() {
-            return parser.parse(&part).into_iter().all(&mut read) && parser.line.len() <= MAX_LINE;
+            return parser.parse(&part).into_iter().all(&mut read) && !parser.is_too_long();
         }
         let body: &mut Response<Vec<u8>> = problem.get_or_insert_with(|| Response::new(Vec::new()));
         *body.status_mut() = head.status;
         body.body_mut().extend_from_slice(&part);
-        body.body().len() <= MAX_LINE
+        body.body().len() <= MAX_EVENT
     });
     let endpoint = endpoint.clone();
     match streamed.await {
         Ok(()) => match problem {
+            None if parser.is_too_long() => Err(ClientError::Strange { endpoint, status: StatusCode::OK }),
             None => Ok(()),
             Some(problem) => {
                 let (status, body) = (problem.status(), problem.into_body().into());
@@ -65,6 +66,11 @@ struct Parser {
 }
 
 impl Parser {
+    /// Whether the next event has more than [`MAX_EVENT`] bytes.
+    fn is_too_long(&self) -> bool {
+        self.line.len() + self.event.data.len() > MAX_EVENT
+    }
+
     /// Returns the events that end in this part of the stream.
     fn parse(&mut self, part: &[u8]) -> Vec<ServerEvent> {
         let mut events = Vec::new();
@@ -106,6 +112,21 @@ mod tests {
 
     fn event(name: &str, data: &str) -> ServerEvent {
         ServerEvent { name: name.to_owned(), data: data.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn an_event_of_more_than_1_mib_is_an_error_and_not_the_end() {
+        let half = format!("data: {}\n", "x".repeat(MAX_EVENT / 2));
+        for (body, is_error) in [
+            ("x".repeat(MAX_EVENT), false),
+            ("x".repeat(MAX_EVENT + 1), true),
+            (half.clone(), false),
+            (half.clone() + &half, true),
+        ] {
+            let (admin, _requests) = crate::client::fake::admin(200, &body).await;
+            let followed = follow(&admin.admin, "/v1/events", |_| true).await;
+            assert_eq!(followed.is_err(), is_error, "{} bytes", body.len());
+        }
     }
 
     #[test]
