@@ -72,6 +72,9 @@ pub enum StartError {
         /// The most bytes.
         max: u64,
     },
+    /// [`Config::workers`] was set to 0 in code.
+    #[error("Builder::config: workers is 0, but a host needs a worker; set at least 1")]
+    NoWorker,
     /// A module in memory has an invalid name, or the name of another one.
     #[error("Builder::module: {name:?} {why}")]
     Module {

@@ -90,6 +90,14 @@ fn a_host_in_a_process_that_should_compile_is_refused() {
 }
 
 #[test]
+fn a_host_without_workers_is_refused() {
+    let mut config = Config::from_text("{}", std::path::Path::new("/")).unwrap();
+    config.workers = 0;
+    let error = builder().config(config).bind().err().unwrap();
+    assert_eq!(error.to_string(), "Builder::config: workers is 0, but a host needs a worker; set at least 1");
+}
+
+#[test]
 fn options_are_any_value_that_json_expresses() {
     #[derive(serde::Serialize)]
     struct Options {

@@ -281,6 +281,7 @@ impl Builder {
     /// # async fn run() -> Result<(), fanfare::StartError> {
     /// let host = Host::builder()
     ///     .on_message(async |message: GuestMessage| Ok(message.data))
+    ///     .compiler("/usr/local/bin/fanfare")
     ///     .start()
     ///     .await?;
     /// # drop(host);
@@ -349,6 +350,9 @@ impl Builder {
         }
         if let Some(options) = self.options {
             config.options = checked(options)?;
+        }
+        if config.workers == 0 {
+            return Err(StartError::NoWorker);
         }
         let http = bind(ListenerId::Http, config.http.listen)?;
         let admin = bind(ListenerId::Admin, config.admin.listen)?;
