@@ -211,7 +211,7 @@ async fn beyond_limits_mailbox_the_oldest_events_are_dropped_with_a_warning() {
     assert_eq!(host.metric("fanfare_hook_events_dropped", &["module=\"master\"", "isolate=\"master\""]).await, 1.0);
     let warnings = host.raised_of("warning");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let expected = "1 host events for the hooks of master were dropped, because its hooks are too slow: at most limits.mailbox events wait";
+    let expected = "1 host events for the hooks of master were dropped, because its hooks are too slow: at most limits.mailbox events wait, and as many calls";
     assert_eq!(warnings[0]["message"], expected);
     assert_eq!(warnings[0]["origin"], json!({ "type": "Master", "module": "master" }));
     let swaps = host.raised_of("swapCommitted");

@@ -221,6 +221,7 @@ async fn without_a_listener_and_beyond_limits_payload_messages_are_rejected() {
     assert_eq!((&nobody["error"]["kind"], &nobody["error"]["message"]), (&json!("unavailable"), &json!(why)));
     let posted = json_of(&host.call("worker-0", "master", "post", "x").await);
     assert_eq!(posted["error"]["kind"], "unavailable");
+    assert!(host.raised_of("workerMessage").is_empty(), "they are no events");
     host.running().on_message(async |_| Ok(Payload::None));
     let exact = json_of(&host.call("worker-0", "master", "post", "x".repeat(1_024)).await);
     assert!(exact.get("ok").is_some(), "{exact}");

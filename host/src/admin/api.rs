@@ -153,7 +153,8 @@ pub async fn message(
             Err(error) => problem(error.into()),
         };
     }
-    match admin.dispatch.send(&Actor::Operator, message).await {
+    let sent = async { admin.dispatch.send(&Actor::Operator, message)?.await };
+    match sent.await {
         Ok(reply) => document(StatusCode::OK, &Reply::from(reply)),
         Err(error) => problem(error.into()),
     }

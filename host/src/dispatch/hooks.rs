@@ -39,39 +39,35 @@ impl<'a> Message<'a> {
 impl Dispatch {
     /// Calls the hook of a host event in the master isolate, and waits until it has ended. While the
     /// instance restarts, or a swap holds the slot, the call waits: `limits.timeout` applies from its
-    /// start.
-    pub async fn call_event_hook(&self, slot: &Arc<Slot>, event: &'static str, payload: Payload) {
+    /// start. Returns `false` if the mailbox has no room.
+    pub async fn call_event_hook(&self, slot: &Arc<Slot>, event: &'static str, payload: Payload) -> bool {
         let deadline = Deadline::AfterStart(slot.deployment().generation.limits.timeout);
-        let Ok(matched) = find_hook(slot, event) else { return };
+        let Ok(matched) = find_hook(slot, event) else { return true };
         let spec = spec(event, Origin::Host, deadline, None, payload);
         // The slot counts and logs a failure, which raises no event.
-        let _ = self.call_in(slot.clone(), matched, spec).await;
+        !matches!(self.call_in(slot.clone(), matched, spec).await, Err(CallError::Overloaded(_)))
     }
 
-    /// Delivers a message, and waits for the reply.
+    /// Delivers a message. The future waits for the reply. The outer error says why the message was
+    /// not delivered.
     pub fn send(
         &self,
         actor: &Actor,
         message: Message<'_>,
-    ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
-        let sent = self.receiver(actor, &message).and_then(|slot| {
-            if let Some(error) = self.rejection(&slot, actor.parent()) {
-                slot.refused(TriggerKind::Hook, &error, actor.parent().map(|parent| parent.trace));
-                return Err(error);
-            }
-            let deadline = self.call_deadline(&slot, actor.parent(), Some(message.timeout), actor.timeout());
-            let deadline = Deadline::At(deadline);
-            let matched = find_hook(&slot, message.hook)?;
-            let spec = CallSpec {
-                awaited: true,
-                ..spec(message.hook, actor.origin(), deadline, actor.parent(), message.data)
-            };
-            self.send_to(&slot, matched, spec).map(|pending| (slot, pending))
-        });
-        async move {
-            let (slot, pending) = sent?;
-            pending.outcome(&slot).await.map(Outcome::into_reply)
+    ) -> Result<impl Future<Output = Result<Reply, CallError>> + Send + use<>, CallError> {
+        let slot = self.receiver(actor, &message)?;
+        if let Some(error) = self.rejection(&slot, actor.parent()) {
+            slot.refused(TriggerKind::Hook, &error, actor.parent().map(|parent| parent.trace));
+            return Err(error);
         }
+        let deadline = self.call_deadline(&slot, actor.parent(), Some(message.timeout), actor.timeout());
+        let matched = find_hook(&slot, message.hook)?;
+        let spec = CallSpec {
+            awaited: true,
+            ..spec(message.hook, actor.origin(), Deadline::At(deadline), actor.parent(), message.data)
+        };
+        let pending = self.send_to(&slot, matched, spec)?;
+        Ok(async move { pending.outcome(&slot).await.map(Outcome::into_reply) })
     }
 
     /// Queues a message without waiting for the reply. Returns the module that receives it.

@@ -33,9 +33,10 @@ impl HookBackend for MasterModules {
         self.slot(module).is_some_and(|slot| slot.deployment().generation.manifest.has_event_hook(Some(event)))
     }
 
-    async fn call(&self, module: &str, event: &'static str, payload: Payload) {
-        if let Some(slot) = self.slot(module) {
-            self.0.call_event_hook(&slot, event, payload).await;
+    async fn call(&self, module: &str, event: &'static str, payload: Payload) -> bool {
+        match self.slot(module) {
+            Some(slot) => self.0.call_event_hook(&slot, event, payload).await,
+            None => true,
         }
     }
 

@@ -115,7 +115,8 @@ impl Messages {
         module: Option<&str>,
         data: Payload,
     ) -> impl Future<Output = Result<crate::call::Reply, CallError>> + Send + use<> {
-        self.dispatch.send(&Actor::Operator, self.message(to, module, data))
+        let sent = self.dispatch.send(&Actor::Operator, self.message(to, module, data));
+        async { sent?.await }
     }
 
     pub(super) fn post(&self, to: IsolateId, module: Option<&str>, data: Payload) -> Result<(), CallError> {
@@ -236,10 +237,11 @@ impl Master for Messages {
         let size = data.len();
         let timeout = timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout));
         let Some(handler) = self.handler.load_full() else {
-            return match Messages::to_hook(&from, data, timeout) {
-                Ok(message) => {
+            let sent = Messages::to_hook(&from, data, timeout)
+                .and_then(|message| self.dispatch.send(&Actor::Guest(from.clone()), message));
+            return match sent {
+                Ok(reply) => {
                     self.raise(&from, size);
-                    let reply = self.dispatch.send(&Actor::Guest(from), message);
                     Box::pin(async move { reply.await.map(|reply| reply.payload) })
                 }
                 Err(error) => failed(error),

@@ -24,8 +24,9 @@ pub trait HookBackend: Send + Sync + 'static {
     /// Whether the module has a hook of this event now.
     fn has_hook(&self, module: &str, event: &str) -> bool;
 
-    /// Calls the hook, if the module still has it. Resolves when the call has ended.
-    fn call(&self, module: &str, event: &'static str, payload: Payload) -> impl Future<Output = ()> + Send;
+    /// Calls the hook, if the module still has it. Resolves when the call has ended. Returns `false`
+    /// if the module accepts no call, because messages fill its mailbox.
+    fn call(&self, module: &str, event: &'static str, payload: Payload) -> impl Future<Output = bool> + Send;
 
     /// Counts events that the module's queue has dropped.
     fn count_dropped(&self, module: &str, count: u64);
@@ -73,14 +74,19 @@ async fn call_hooks<B: HookBackend>(backend: Arc<B>, log: Arc<EventLog>, module:
             backend.count_dropped(&module, dropped);
             let message = format!(
                 "{dropped} host events for the hooks of {module} were dropped, because its hooks are too slow: \
-                 at most limits.mailbox events wait"
+                 at most limits.mailbox events wait, and as many calls"
             );
             tracing::warn!(%module, dropped, "{message}");
             log.raise(HostEvent::Warning { origin: Origin::module(IsolateId::Master, &module), message });
         }
         // An event is a record of numbers and texts, which JSON can always represent.
         let Ok(payload) = serde_json::to_string(&*event) else { continue };
-        backend.call(&module, event.event.name(), Payload::Text(payload)).await;
+        if !backend.call(&module, event.event.name(), Payload::Text(payload)).await {
+            match is_about_dropped_events(&event.event) {
+                true => backend.count_dropped(&module, 1),
+                false => queue.drop_events(1),
+            }
+        }
     }
 }
 
@@ -141,6 +147,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use tokio::sync::Semaphore;
@@ -153,6 +160,7 @@ mod tests {
         started: Mutex<Vec<serde_json::Value>>,
         allowed: Semaphore,
         dropped: Mutex<u64>,
+        full: AtomicBool,
     }
 
     impl HookBackend for Backend {
@@ -165,13 +173,17 @@ mod tests {
             matches!(event, "info" | "warning")
         }
 
-        async fn call(&self, _: &str, event: &'static str, payload: Payload) {
+        async fn call(&self, _: &str, event: &'static str, payload: Payload) -> bool {
+            if self.full.load(Ordering::Relaxed) {
+                return false;
+            }
             let payload: serde_json::Value = serde_json::from_slice(payload.as_bytes()).unwrap();
             assert_eq!(payload["type"], event);
             self.started.lock().push(payload);
             self.allowed.acquire().await.unwrap().forget();
             // Lets the events that are raised meanwhile into the queues.
             tokio::task::yield_now().await;
+            true
         }
 
         fn count_dropped(&self, _: &str, count: u64) {
@@ -186,6 +198,7 @@ mod tests {
             started: Mutex::default(),
             allowed: Semaphore::new(0),
             dropped: Mutex::default(),
+            full: AtomicBool::default(),
         };
         let backend = Arc::new(backend);
         let task = tokio::spawn(run(backend.clone(), log.clone(), log.read_after(0)));
@@ -262,6 +275,29 @@ mod tests {
         }
         let raised = log.count();
         assert!(raised <= 6 + 4, "{raised} events");
+    }
+
+    #[tokio::test]
+    async fn events_that_find_the_mailbox_full_of_messages_are_dropped_with_a_warning() {
+        let (backend, log, _task) = start(&["a", "b"]);
+        backend.allowed.add_permits(100);
+        backend.full.store(true, Ordering::Relaxed);
+        (1..=3).for_each(|n| info(&log, n));
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!((3..20).contains(&log.count()), "{} events", log.count());
+        assert!(*backend.dropped.lock() >= 4, "{} were dropped", backend.dropped.lock());
+        backend.full.store(false, Ordering::Relaxed);
+        info(&log, "accepted");
+        until(|| messages(&backend).iter().filter(|message| *message == "accepted").count() == 2).await;
+        until(|| *backend.dropped.lock() >= 6).await;
+        let mut reader = log.read_after(0);
+        let raised: Vec<String> = std::iter::from_fn(|| reader.try_next()).map(|item| format!("{item:?}")).collect();
+        for module in ["a", "b"] {
+            let warning = format!("host events for the hooks of {module} were dropped");
+            assert!(raised.iter().any(|event| event.contains(&warning)), "{raised:?}");
+        }
     }
 
     #[tokio::test]
