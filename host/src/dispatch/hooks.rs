@@ -37,9 +37,9 @@ impl<'a> Message<'a> {
 }
 
 impl Dispatch {
-    /// Calls the hook of a host event in the master isolate, and waits until it has ended. While the
-    /// instance restarts, or a swap holds the slot, the call waits: `limits.timeout` applies from its
-    /// start. Returns `false` if the mailbox has no room.
+    /// Calls the hook of a host event in the master isolate, and waits until it has ended. While
+    /// the instance restarts, or a swap holds the slot, the call waits: `limits.timeout` applies
+    /// from its start. Returns `false` if the mailbox has no room.
     pub async fn call_event_hook(&self, slot: &Arc<Slot>, event: &'static str, payload: Payload) -> bool {
         let deadline = Deadline::AfterStart(slot.deployment().generation.limits.timeout);
         let Ok(matched) = find_hook(slot, event) else { return true };

@@ -78,7 +78,8 @@ impl EventLog {
 
     fn add(&self, event: HostEvent, closed: bool) {
         let event = event.bounded();
-        // Until the end, so that no event follows the last one, and readers see the numbers in order.
+        // Until the end, so that no event follows the last one, and readers see the numbers in
+        // order.
         let mut kept = self.kept.lock();
         let last = *self.last.borrow();
         if last.closed {
@@ -209,8 +210,8 @@ mod tests {
         assert_eq!(log.read_after(1).into_stream().collect::<Vec<_>>().await.len(), 3);
     }
 
-    /// Events that other threads raise at the same time must neither follow the last one nor keep the
-    /// readers waiting for more.
+    /// Events that other threads raise at the same time must neither follow the last one nor keep
+    /// the readers waiting for more.
     #[test]
     fn no_event_follows_the_last_one_and_readers_end() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

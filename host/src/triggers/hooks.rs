@@ -1,9 +1,9 @@
 //! Host events become calls of hooks.
 //!
 //! Each module with hooks has a queue and a task: its hooks run in the order of the events, one at
-//! a time, and a slow hook delays no other module. A full queue drops its oldest event, and the host
-//! raises a `warning` before the module's next hook. Such a warning pushes no event out of a full
-//! queue, because several modules with slow hooks of `warning` would then cause each other's
+//! a time, and a slow hook delays no other module. A full queue drops its oldest event, and the
+//! host raises a `warning` before the module's next hook. Such a warning pushes no event out of a
+//! full queue, because several modules with slow hooks of `warning` would then cause each other's
 //! warnings without end.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,8 +24,8 @@ pub trait HookBackend: Send + Sync + 'static {
     /// Whether the module has a hook of this event now.
     fn has_hook(&self, module: &str, event: &str) -> bool;
 
-    /// Calls the hook, if the module still has it. Resolves when the call has ended. Returns `false`
-    /// if the module accepts no call, because messages fill its mailbox.
+    /// Calls the hook, if the module still has it. Resolves when the call has ended. Returns
+    /// `false` if the module accepts no call, because messages fill its mailbox.
     fn call(&self, module: &str, event: &'static str, payload: Payload) -> impl Future<Output = bool> + Send;
 
     /// Counts events that the module's queue has dropped.
