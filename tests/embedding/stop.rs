@@ -140,6 +140,44 @@ async fn a_start_whose_future_is_dropped_leaves_no_task() {
 }
 
 #[tokio::test]
+async fn a_host_that_has_stopped_or_was_dropped_leaves_no_task() {
+    let before = Handle::current().metrics().num_alive_tasks();
+    let hook = || json!({ "path": "hook" });
+    let hooks = json!({
+        "swapCommitted": hook(), "masterMessage": { "path": "message", "in": ["worker", "broker"] },
+        "workerClusterReady": hook(), "stop": { "path": "stop" },
+    });
+    for how in ["shutdown", "destroy", "drop"] {
+        let host = TestHost::with("echo").and("master").manifest("master", json!({ "hooks": hooks })).watched();
+        let host = host.start().await;
+        let running = host.running();
+        running.on_message(async |_| std::future::pending().await);
+        let mut follower = TcpStream::connect(host.admin).await.unwrap();
+        let request = format!("GET /v1/events HTTP/1.1\r\nHost: {}\r\n\r\n", host.admin);
+        follower.write_all(request.as_bytes()).await.unwrap();
+        let mut client = Connection::open(host.http).await;
+        assert_eq!(client.send("POST", "/api/echo/echo", &[], "x").await.status, 200);
+        running.reload("echo").await.unwrap();
+        running.post_to_worker(0, None, json!({ "how": "hold" })).unwrap();
+        running.post_to_broker(0, None, json!({ "how": "hold" })).unwrap();
+        let mut events = running.events();
+        match how {
+            "shutdown" => drop(running.shutdown().await),
+            "destroy" => running.destroy().await,
+            _ => {}
+        }
+        drop(host);
+        let mut text = String::new();
+        timeout(Duration::from_secs(5), follower.read_to_string(&mut text)).await.expect("the stream ends").unwrap();
+        assert!(text.contains("event: workerClusterExit"), "{how}: {text}");
+        while events.next().await.is_some() {}
+        drop(client);
+        let alive = || Handle::current().metrics().num_alive_tasks();
+        eventually("no task is left", || async { alive() <= before }).await;
+    }
+}
+
+#[tokio::test]
 async fn a_stop_drops_the_handler_of_messages() {
     for at_once in [false, true] {
         let host = TestHost::empty().start().await;
