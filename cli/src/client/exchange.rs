@@ -44,12 +44,13 @@ pub async fn exchange(
 }
 
 /// Sends a request and passes the head of the response, and then each part of its body, to `read`
-/// until it returns `false` or the body ends. The head must arrive `within` this time, the parts
-/// may take as long as they want.
+/// until it returns `false` or the body ends. The head must arrive `within` this time, and each
+/// part within `pause` after the previous one.
 pub async fn stream(
     authority: &Authority,
     request: Request<Full<Bytes>>,
     within: Duration,
+    pause: Duration,
     mut read: impl FnMut(&Parts, Bytes) -> bool,
 ) -> Result<(), ExchangeError> {
     let (mut sender, connection) = connect(authority).await?;
@@ -57,7 +58,7 @@ pub async fn stream(
         let sent = timeout(within, sender.send_request(with_host(authority, request))).await;
         let response = sent.map_err(|_| ExchangeError::Slow(within))?.map_err(ExchangeError::Broken)?;
         let (head, mut body) = response.into_parts();
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = timeout(pause, body.frame()).await.map_err(|_| ExchangeError::Slow(pause))? {
             let frame = frame.map_err(ExchangeError::Broken)?;
             if let Ok(data) = frame.into_data()
                 && !read(&head, data)
@@ -96,5 +97,32 @@ async fn driven<T>(connection: Connection, exchange: impl Future<Output = T>) ->
         result = &mut exchange => result,
         // The connection may end before the response is read from its buffer.
         _ = connection => exchange.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_stream_that_pauses_for_too_long_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority: Authority = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let _server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await.unwrap();
+            // Keeps the connection open until the client closes it.
+            while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+        });
+        let (second, pause) = (Duration::from_secs(1), Duration::from_millis(50));
+        let mut parts = Vec::new();
+        let streamed = stream(&authority, Request::default(), second, pause, |_, part| {
+            parts.push(part);
+            true
+        });
+        assert!(matches!(streamed.await, Err(ExchangeError::Slow(after)) if after == pause));
+        assert_eq!(parts, ["x"]);
     }
 }

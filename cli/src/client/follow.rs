@@ -1,6 +1,7 @@
 //! Follows a stream of server-sent events.
 
 use std::mem;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -11,6 +12,9 @@ use super::{ANSWER_TIMEOUT, AdminResponse, ClientError, Endpoint, checked};
 
 /// The most bytes of an event, and of a problem. The host sends shorter ones.
 const MAX_EVENT: usize = 1 << 20;
+
+/// The longest pause in a stream. The host writes at least a comment every ten seconds.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// A server-sent event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub async fn follow(
     let mut request = Request::new(Full::<Bytes>::default());
     *request.uri_mut() = path.parse().unwrap_or_default();
     let (mut parser, mut problem) = (Parser::default(), None);
-    let streamed = stream(&endpoint.authority, request, ANSWER_TIMEOUT, |head, part| {
+    let streamed = stream(&endpoint.authority, request, ANSWER_TIMEOUT, PAUSE, |head, part| {
         if head.status.is_success() {
             return parser.parse(&part).into_iter().all(&mut read) && !parser.is_too_long();
         }
