@@ -3,6 +3,7 @@
 
 mod flat;
 mod graceful;
+mod hooks;
 mod immediate;
 mod overlap;
 mod places;

@@ -5,12 +5,14 @@ mod bare;
 mod broadcast;
 mod calls;
 mod http;
+mod kills;
 mod machine;
 mod messages;
 mod node;
 mod paced;
 mod readme;
 mod report;
+mod resources;
 mod rpc;
 mod served;
 mod soak;
@@ -27,11 +29,13 @@ pub struct Effort {
     pub divisor: u32,
     /// The number of swaps of the benchmark `soak`.
     pub swaps: u32,
+    /// The number of kills of one worker of the benchmark `kills`.
+    pub kills: u32,
 }
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 8] = [
+const ALL: [(&str, Bench); 9] = [
     ("calls", calls::run),
     ("http", http::run),
     ("broadcast", broadcast::run),
@@ -39,28 +43,31 @@ const ALL: [(&str, Bench); 8] = [
     ("messages", messages::run),
     ("start", start::run),
     ("swap", swap::run),
+    ("kills", kills::run),
     (SOAK, soak::run),
 ];
 
 /// Runs only when it is named, because it takes many minutes.
 const SOAK: &str = "soak";
 
-const USAGE: &str = "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, messages, start, swap, soak; without a name, all except soak
+const USAGE: &str =
+    "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
+  names: calls, http, broadcast, rpc, messages, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
+  --kills: the number of kills, at least 8; default 1000
   --quick: one short round, to see that it works; writes no results
   --dry: writes no results";
 
 fn main() {
-    let mut effort = Effort { rounds: 5, divisor: 1, swaps: 10_000 };
+    let mut effort = Effort { rounds: 5, divisor: 1, swaps: 10_000, kills: 1_000 };
     let (mut write, mut names) = (true, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // The bare server of the benchmark `http`, in a process of its own.
             "serve-bare" => return http::bare::serve(),
-            // The client of the benchmarks `swap` and `soak`, in a process of its own.
+            // The client of the benchmarks `swap`, `kills` and `soak`, in a process of its own.
             "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
             "--quick" => (effort, write) = (Effort { rounds: 1, divisor: 20, ..effort }, false),
             "--dry" => write = false,
@@ -69,6 +76,9 @@ fn main() {
             }
             "--swaps" => {
                 effort.swaps = arguments.next().and_then(|text| text.parse().ok()).filter(|n| *n >= 10).expect(USAGE);
+            }
+            "--kills" => {
+                effort.kills = arguments.next().and_then(|text| text.parse().ok()).filter(|n| *n >= 8).expect(USAGE);
             }
             name if ALL.iter().any(|(known, _)| *known == name) => names.push(name.to_owned()),
             _ => {

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::paced::Load;
-use crate::report::{Report, Row, Target};
+use crate::report::{Report, Target};
+use crate::resources::{self, Resources};
 use crate::served::{Served, variant};
 use crate::swap::LOAD_CORE;
 use crate::{Effort, machine};
@@ -20,20 +20,6 @@ const VARIANTS: u32 = 8;
 const UNSEEN: u32 = 100;
 
 const RATE: f64 = 2_000.0;
-
-/// The resources of a process.
-#[derive(Debug, Clone, Copy)]
-struct Resources {
-    resident: f64,
-    threads: f64,
-    descriptors: f64,
-    /// Mappings of compiled components.
-    artefacts: f64,
-    /// All mappings.
-    mappings: f64,
-    /// Lines of `/metrics`.
-    metrics: f64,
-}
 
 pub fn run(effort: Effort) -> Report {
     let mut report = Report::new("soak");
@@ -81,25 +67,7 @@ pub fn run(effort: Effort) -> Report {
     let seen = load.stop();
     assert_nothing_lost(&host, &seen, broadcasts);
 
-    let at_first = at_first.unwrap();
-    let row = |report: &mut Report, what: &str, unit, of: fn(&Resources) -> f64| -> [Row; 2] {
-        [(first, &at_first), (swaps, &at_last)]
-            .map(|(count, process)| report.row(format!("{what}, after {count} swaps"), unit, vec![of(process)]))
-    };
-    let [before, after] = row(&mut report, "resident memory", "MB", |process| process.resident);
-    report.ratio("resident memory, last / first", &after, &before, Some(Target::AtMost(1.05)));
-    for (what, unit, of) in [
-        ("threads", "threads", (|process| process.threads) as fn(&Resources) -> f64),
-        ("file descriptors", "descriptors", |process| process.descriptors),
-        ("mapped artefacts", "mappings", |process| process.artefacts),
-        ("all mappings", "mappings", |process| process.mappings),
-        ("lines of /metrics", "lines", |process| process.metrics),
-    ] {
-        let [before, after] = row(&mut report, what, unit, of);
-        let more = |parts: &[f64]| parts[0] - parts[1];
-        let most = if what == "all mappings" { 8.0 } else { 0.0 };
-        report.derived(format!("{what}, increase"), unit, &[&after, &before], more, Some(Target::AtMost(most)));
-    }
+    resources::report(&mut report, "swaps", (first, &at_first.unwrap()), (swaps, &at_last));
     report.row("completed swaps", "swaps", vec![f64::from(swaps - rejected)]);
     report.row("rejected swaps, as intended", "swaps", vec![f64::from(rejected)]);
     report.row("answered requests", "requests", vec![seen["answered"].as_f64().unwrap()]);
@@ -152,43 +120,4 @@ fn assert_nothing_lost(host: &Served, seen: &Value, broadcasts: u64) {
         assert_eq!(look["heard"], broadcasts, "no broadcast is lost or doubled: {look}");
     }
     assert_eq!(Some(counts), seen["answered"].as_u64(), "every answered request counts once");
-}
-
-impl Resources {
-    /// The minimum of ten samples in a second, because a previous generation may still drain.
-    fn calm(host: &Served) -> Resources {
-        let metrics = host.admin("GET", "/metrics", "").lines().count() as f64;
-        let samples: Vec<Resources> = (0..10)
-            .map(|_| {
-                thread::sleep(Duration::from_millis(100));
-                Resources::now(host.id(), metrics)
-            })
-            .collect();
-        let least = |of: fn(&Resources) -> f64| samples.iter().map(of).fold(f64::INFINITY, f64::min);
-        Resources {
-            resident: least(|process| process.resident),
-            threads: least(|process| process.threads),
-            descriptors: least(|process| process.descriptors),
-            artefacts: least(|process| process.artefacts),
-            mappings: least(|process| process.mappings),
-            metrics,
-        }
-    }
-
-    fn now(id: u32, metrics: f64) -> Resources {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let field = |name: &str| -> f64 {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim().trim_end_matches(" kB").trim().parse().unwrap()
-        };
-        let maps = fs::read_to_string(format!("/proc/{id}/maps")).unwrap();
-        Resources {
-            resident: field("VmRSS:") / 1024.0,
-            threads: field("Threads:"),
-            descriptors: fs::read_dir(format!("/proc/{id}/fd")).unwrap().count() as f64,
-            artefacts: maps.lines().filter(|line| line.contains(".cwasm")).count() as f64,
-            mappings: maps.lines().count() as f64,
-            metrics,
-        }
-    }
 }

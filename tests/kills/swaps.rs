@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{MODES, crashed, isolates, killable};
-use crate::harness::{Started, eventually, json_of};
+use crate::failures::steps::assert_names;
+use crate::harness::{Started, TestHost, eventually, json_of};
 use crate::swap::component;
 
 /// Two workers that have counted to 2, and the next component on disk.
@@ -26,7 +27,13 @@ async fn a_graceful_kill_during_a_swap_waits_for_the_swap() {
     host.until_held(0).await;
     let waiting = host.calling(0, "snapshot", "count", "");
     host.until_waiting("snapshot", 0, 1).await;
+    // More kills than a graceful one needs time, of an isolate without modules.
+    for _ in 0..100 {
+        let other = host.admin("POST", "/v1/brokers/kill", r#"{"immediate":true}"#).await;
+        assert_eq!(other.status, 200, "{}", other.text());
+    }
     assert!(!kill.is_finished() && !reload.is_finished());
+    assert_eq!(host.slot("snapshot", 0).await["held"], true);
     host.release_waiting(1).await;
     assert_eq!(reload.await.unwrap()["outcome"], "swapped");
     assert_eq!(isolates(&kill.await.unwrap()), ["worker-0"]);
@@ -153,5 +160,26 @@ async fn a_canary_stays_and_does_not_pay_for_the_calls_of_a_kill() {
         assert!(!reload.is_finished(), "the canary runs");
         let promoted = reload.await.unwrap();
         assert_eq!((&promoted["outcome"], &promoted["generation"]), (&json!("swapped"), &canary), "{promoted}");
+    }
+}
+
+#[tokio::test]
+async fn the_failures_of_a_canary_are_not_forgotten_in_a_kill() {
+    for immediate in MODES {
+        let host = TestHost::with("echo").start().await;
+        let route = json!({ "path": "status", "handler": "status" });
+        let rollout = json!({ "canary": 1, "for": "1m", "maxFailures": 1 });
+        host.rewrite("echo", json!({ "routes": [route], "rollout": rollout }));
+        let reload = host.reloading("echo");
+        let generation = async |worker| host.slot("echo", worker).await["generation"].clone();
+        eventually("the canary runs", || async { generation(0).await != generation(1).await }).await;
+        let fail = async || host.call("worker-0", "echo", "status", r#"{"status":500}"#).await;
+        assert_eq!(fail().await["status"], 500);
+        assert_eq!(isolates(&host.kill(None, immediate).await).len(), 2);
+        assert_ne!(generation(0).await, generation(1).await, "one failure is allowed");
+        assert_eq!(fail().await["status"], 500);
+        let why = reload.await.unwrap();
+        assert_names(&why["detail"], &["2 calls failed in worker-0, rollout.maxFailures allows 1"]);
+        assert_eq!(generation(0).await, generation(1).await);
     }
 }
