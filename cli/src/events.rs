@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use http::Method;
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Iso8601;
@@ -39,10 +40,10 @@ impl EventsArgs {
             return self.follow(&path).await;
         }
         let response = client::send(&self.admin.admin, Method::GET, &path, None).await?;
-        let records: Vec<EventRecord> = response.parse()?;
+        let events: Vec<Value> = response.parse()?;
         let text = match self.admin.json {
             true => response.text(),
-            false => records.iter().map(line).collect(),
+            false => events.iter().map(listed_line).collect(),
         };
         Ok(Output::of(text))
     }
@@ -67,6 +68,17 @@ impl EventsArgs {
 /// Times have milliseconds.
 const TIME: EncodedConfig =
     Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: NonZero::new(3) }).encode();
+
+/// The line of an event, also of one that this version of the program does not know.
+fn listed_line(event: &Value) -> String {
+    match EventRecord::deserialize(event) {
+        Ok(record) => line(&record),
+        Err(_) => {
+            let name = event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+            other_line(&ServerEvent { name, data: event.to_string() })
+        }
+    }
+}
 
 /// Number, time, name, and the other keys of an event.
 fn line(record: &EventRecord) -> String {
@@ -100,6 +112,12 @@ mod tests {
     use fanfare::api::HostEvent;
 
     use super::*;
+
+    #[test]
+    fn an_unknown_event_is_a_line_too() {
+        let event = serde_json::json!({ "number": 7, "type": "later", "text": "\u{1b}" });
+        assert_eq!(listed_line(&event), "       later  {\"number\":7,\"type\":\"later\",\"text\":\"\\u001b\"}\n");
+    }
 
     #[test]
     fn an_event_is_a_line() {
