@@ -1,7 +1,8 @@
 //! Kills of workers under traffic: the requests that fail, and what grows. Half of the kills are
 //! graceful, the other half immediate.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,6 +14,9 @@ use crate::swap::LOAD_CORE;
 use crate::{Effort, machine};
 
 const RATE: f64 = 2_000.0;
+
+/// The time between two kills, so that requests arrive meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The workers of a [`Served`].
 const WORKERS: u32 = 2;
@@ -66,13 +70,15 @@ pub fn run(effort: Effort) -> Report {
 /// Kills single workers, this number of times, while requests arrive at a fixed rate.
 fn under_load(host: &Served, kills: u32, immediate: bool) -> Phase {
     let load = Load::start(LOAD_CORE, &host.http, "/api/snapshot/count", RATE);
-    let (begun, mut crashed) = (Instant::now(), 0);
+    let (mut took, mut crashed) = (Duration::ZERO, 0);
     for number in 0..kills {
         let body = format!("{{\"id\":{},\"immediate\":{immediate}}}", number % WORKERS);
+        thread::sleep(PAUSE);
+        let begun = Instant::now();
         let answer = host.admin("POST", "/v1/workers/kill", &body);
+        took += begun.elapsed();
         let killed: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"));
         crashed += killed[0]["modules"][0]["crashed"].as_u64().unwrap_or_else(|| panic!("{answer}"));
     }
-    let took = begun.elapsed().as_secs_f64() * 1e3 / f64::from(kills);
-    Phase { seen: load.stop(), crashed, took }
+    Phase { seen: load.stop(), crashed, took: took.as_secs_f64() * 1e3 / f64::from(kills) }
 }
