@@ -12,8 +12,8 @@ mod blocking {
     });
 }
 
-use blocking::fanfare::module::{master_blocking, rpc_blocking};
 use blocking::fanfare::module::types::{CallError, CallOptions, Payload as Sent, Target};
+use blocking::fanfare::module::{master_blocking, rpc_blocking};
 
 /// Calls `who` in any worker and blocks, then calls `who` in its own worker without blocking.
 #[handler]
