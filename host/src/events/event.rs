@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::call::IsolateId;
 use crate::call::text::{MESSAGE, REPORT, line, lines};
 
+#[cfg(test)]
+mod tests;
+
 /// A host event with its number and time. In JSON all fields are in one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
@@ -30,6 +33,10 @@ pub struct EventRecord {
 pub enum HostEvent {
     /// Every module was loaded or rejected, and the host accepts connections. SocketCluster's
     /// `ready`.
+    ///
+    /// ```json
+    /// { "type": "hostReady", "pid": 4711, "workers": 2, "brokers": 1 }
+    /// ```
     HostReady {
         /// The process of the host.
         pid: u32,
@@ -40,6 +47,11 @@ pub enum HostEvent {
     },
     /// Something failed: an instance crashed, or the host panicked. Not raised when
     /// `master.propagateErrors` is `false`.
+    ///
+    /// ```json
+    /// { "type": "fail", "origin": { "type": "Worker", "id": 0, "module": "chat" },
+    ///   "message": "wasm trap: out of bounds memory access" }
+    /// ```
     Fail {
         /// Where it failed.
         origin: Origin,
@@ -48,6 +60,11 @@ pub enum HostEvent {
     },
     /// Something that an operator should look at. Not raised when `master.propagateWarnings` is
     /// `false`.
+    ///
+    /// ```json
+    /// { "type": "warning", "origin": { "type": "Worker", "id": 1 },
+    ///   "message": "host code has blocked the thread for 5s (isolate.blockedAfter)" }
+    /// ```
     Warning {
         /// Where it happened.
         origin: Origin,
@@ -55,11 +72,19 @@ pub enum HostEvent {
         message: String,
     },
     /// A message of the embedding program.
+    ///
+    /// ```json
+    /// { "type": "info", "message": "the cache is warm" }
+    /// ```
     Info {
         /// The message, in at most 4,096 bytes.
         message: String,
     },
     /// The isolate of a worker has started.
+    ///
+    /// ```json
+    /// { "type": "workerStart", "id": 0, "pid": 4711, "respawn": true }
+    /// ```
     WorkerStart {
         /// The index of the worker.
         id: u32,
@@ -69,6 +94,11 @@ pub enum HostEvent {
         respawn: bool,
     },
     /// The isolate of a worker has ended.
+    ///
+    /// ```json
+    /// { "type": "workerExit", "id": 0, "pid": 4711, "code": null, "signal": null,
+    ///   "reason": "killed" }
+    /// ```
     WorkerExit {
         /// The index of the worker.
         id: u32,
@@ -82,6 +112,10 @@ pub enum HostEvent {
         reason: String,
     },
     /// The isolate of a broker has started.
+    ///
+    /// ```json
+    /// { "type": "brokerStart", "id": 0, "pid": 4711, "respawn": false }
+    /// ```
     BrokerStart {
         /// The index of the broker.
         id: u32,
@@ -91,6 +125,11 @@ pub enum HostEvent {
         respawn: bool,
     },
     /// The isolate of a broker has ended.
+    ///
+    /// ```json
+    /// { "type": "brokerExit", "id": 0, "pid": 4711, "code": null, "signal": null,
+    ///   "reason": "killed at once" }
+    /// ```
     BrokerExit {
         /// The index of the broker.
         id: u32,
@@ -104,6 +143,10 @@ pub enum HostEvent {
         reason: String,
     },
     /// The first worker begins.
+    ///
+    /// ```json
+    /// { "type": "workerClusterStart", "pid": 4711, "childProcess": null }
+    /// ```
     WorkerClusterStart {
         /// The process of the host.
         pid: u32,
@@ -111,6 +154,10 @@ pub enum HostEvent {
         child_process: Option<()>,
     },
     /// Every worker has tried to start every module.
+    ///
+    /// ```json
+    /// { "type": "workerClusterReady", "pid": 4711, "childProcess": null }
+    /// ```
     WorkerClusterReady {
         /// The process of the host.
         pid: u32,
@@ -118,6 +165,11 @@ pub enum HostEvent {
         child_process: Option<()>,
     },
     /// The workers stop, because the host stops.
+    ///
+    /// ```json
+    /// { "type": "workerClusterExit", "pid": 4711, "code": null, "signal": null,
+    ///   "childProcess": null }
+    /// ```
     WorkerClusterExit {
         /// The process of the host.
         pid: u32,
@@ -130,6 +182,10 @@ pub enum HostEvent {
     },
     /// A guest in a worker has sent a message to the master. At most 100 of these events and of
     /// `brokerMessage` are raised in a second. Only the receiver gets the message itself.
+    ///
+    /// ```json
+    /// { "type": "workerMessage", "id": 0, "module": "chat", "size": 17 }
+    /// ```
     WorkerMessage {
         /// The index of the worker.
         id: u32,
@@ -139,6 +195,10 @@ pub enum HostEvent {
         size: u64,
     },
     /// A guest in a broker has sent a message to the master. See `workerMessage`.
+    ///
+    /// ```json
+    /// { "type": "brokerMessage", "id": 0, "module": "chat", "size": 17 }
+    /// ```
     BrokerMessage {
         /// The index of the broker.
         id: u32,
@@ -148,6 +208,10 @@ pub enum HostEvent {
         size: u64,
     },
     /// A module that was not installed was loaded and serves.
+    ///
+    /// ```json
+    /// { "type": "moduleLoaded", "module": "chat", "generation": "42a4ac262442" }
+    /// ```
     ModuleLoaded {
         /// The module.
         module: String,
@@ -155,6 +219,10 @@ pub enum HostEvent {
         generation: String,
     },
     /// The module was removed, because its folder was removed, or the module in memory.
+    ///
+    /// ```json
+    /// { "type": "moduleRemoved", "module": "chat", "generation": "42a4ac262442" }
+    /// ```
     ModuleRemoved {
         /// The module.
         module: String,
@@ -162,6 +230,10 @@ pub enum HostEvent {
         generation: String,
     },
     /// A swap begins to prepare new instances.
+    ///
+    /// ```json
+    /// { "type": "swapStarted", "module": "chat", "from": "42a4ac262442", "to": "9b1e77c03d5f" }
+    /// ```
     SwapStarted {
         /// The module.
         module: String,
@@ -171,6 +243,10 @@ pub enum HostEvent {
         to: String,
     },
     /// The new generation serves in every isolate.
+    ///
+    /// ```json
+    /// { "type": "swapCommitted", "module": "chat", "from": "42a4ac262442", "to": "9b1e77c03d5f" }
+    /// ```
     SwapCommitted {
         /// The module.
         module: String,
@@ -181,6 +257,11 @@ pub enum HostEvent {
     },
     /// A reload was rejected. The previous generation keeps serving, or the module is not
     /// installed.
+    ///
+    /// ```json
+    /// { "type": "swapRejected", "module": "chat", "from": "42a4ac262442",
+    ///   "reason": "modules/chat/module.json:3:5: routes: must be a list" }
+    /// ```
     SwapRejected {
         /// The module.
         module: String,
@@ -190,6 +271,11 @@ pub enum HostEvent {
         reason: String,
     },
     /// A canary was rolled back, or the operator rolled the module back.
+    ///
+    /// ```json
+    /// { "type": "swapRolledBack", "module": "chat", "from": "9b1e77c03d5f", "to": "42a4ac262442",
+    ///   "reason": "the operator asked for the rollback" }
+    /// ```
     SwapRolledBack {
         /// The module.
         module: String,
@@ -201,6 +287,11 @@ pub enum HostEvent {
         reason: String,
     },
     /// A canary of a new generation serves in some workers.
+    ///
+    /// ```json
+    /// { "type": "canaryStarted", "module": "chat", "from": "42a4ac262442", "to": "9b1e77c03d5f",
+    ///   "workers": [0] }
+    /// ```
     CanaryStarted {
         /// The module.
         module: String,
@@ -212,6 +303,10 @@ pub enum HostEvent {
         workers: Vec<u32>,
     },
     /// A canary has ended.
+    ///
+    /// ```json
+    /// { "type": "canaryEnded", "module": "chat", "generation": "9b1e77c03d5f", "promoted": true }
+    /// ```
     CanaryEnded {
         /// The module.
         module: String,
@@ -221,6 +316,11 @@ pub enum HostEvent {
         promoted: bool,
     },
     /// An instance has ended or became unfit, and the next one starts.
+    ///
+    /// ```json
+    /// { "type": "instanceRestarted", "module": "chat", "isolate": "worker-0",
+    ///   "reason": "wasm trap: out of bounds memory access" }
+    /// ```
     InstanceRestarted {
         /// The module.
         module: String,
@@ -230,6 +330,11 @@ pub enum HostEvent {
         reason: String,
     },
     /// The module failed too often in an isolate. It stays failed there until a reload.
+    ///
+    /// ```json
+    /// { "type": "moduleFailed", "module": "chat", "isolate": "worker-0",
+    ///   "reason": "wasm trap: out of bounds memory access" }
+    /// ```
     ModuleFailed {
         /// The module.
         module: String,
@@ -358,61 +463,5 @@ impl HostEvent {
             _ => {}
         }
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn json(event: HostEvent) -> serde_json::Value {
-        serde_json::to_value(EventRecord { number: 1, time: 2, event }).unwrap()
-    }
-
-    #[test]
-    fn an_event_is_one_object_with_camel_case_keys() {
-        let exit = HostEvent::isolate_exit(IsolateId::Worker(3), "killed").unwrap();
-        let pid = std::process::id();
-        let expected = json!({
-            "number": 1, "time": 2, "type": "workerExit",
-            "id": 3, "pid": pid, "code": null, "signal": null, "reason": "killed",
-        });
-        assert_eq!(json(exit.clone()), expected);
-        let record: EventRecord = serde_json::from_value(expected).unwrap();
-        assert_eq!(record, EventRecord { number: 1, time: 2, event: exit });
-        let ready = HostEvent::WorkerClusterReady { pid, child_process: None };
-        let expected =
-            json!({ "number": 1, "time": 2, "type": "workerClusterReady", "pid": pid, "childProcess": null });
-        assert_eq!(json(ready), expected);
-    }
-
-    #[test]
-    fn the_name_of_an_event_is_its_type_in_json() {
-        for event in [
-            HostEvent::Info { message: String::new() },
-            HostEvent::HostReady { pid: 1, workers: 2, brokers: 0 },
-            HostEvent::SwapRolledBack { module: "m".into(), from: "a".into(), to: "b".into(), reason: "c".into() },
-            HostEvent::CanaryEnded { module: "m".into(), generation: "a".into(), promoted: true },
-        ] {
-            assert_eq!(json(event.clone())["type"], event.name());
-        }
-    }
-
-    #[test]
-    fn an_origin_names_the_part_the_index_and_the_module() {
-        let origin = |origin| serde_json::to_value(origin).unwrap();
-        assert_eq!(origin(Origin::master()), json!({ "type": "Master" }));
-        assert_eq!(origin(Origin::isolate(IsolateId::Broker(1))), json!({ "type": "Broker", "id": 1 }));
-        let module = Origin::module(IsolateId::Worker(0), "chat");
-        assert_eq!(origin(module), json!({ "type": "Worker", "id": 0, "module": "chat" }));
-    }
-
-    #[test]
-    fn a_long_or_dangerous_text_is_cut_and_escaped() {
-        let long = HostEvent::Info { message: format!("\u{1b}{}", "x".repeat(2 * MESSAGE)) }.bounded();
-        let HostEvent::Info { message } = long else { panic!() };
-        assert!(message.len() <= MESSAGE + 64 && message.starts_with("\\u{1b}"), "{} bytes", message.len());
     }
 }
