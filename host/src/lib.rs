@@ -44,8 +44,9 @@
 //! **Nothing is global.** Several hosts can run in one process. Give each its own `stateDir`. The
 //! library never exits the process, installs no panic hook, no signal handler and no `tracing`
 //! subscriber, and reads no environment variables: pass them in [`Sources`]. Hosts in one process
-//! share its file descriptors, which [`raise_descriptor_limit`] raises, its memory mappings
-//! (`vm.max_map_count`), and its address space, of which `engine.addressSpace` gives each a part.
+//! share its file descriptors, memory mappings (`vm.max_map_count`) and address space.
+//! [`raise_descriptor_limit`] raises the limit of descriptors, and `engine.addressSpace` bounds the
+//! address space that each host reserves.
 //!
 //! # Modules
 //!
@@ -71,7 +72,7 @@
 //!
 //! [`RunningHost::call`] runs a route of a module and returns its reply. [`RunningHost::emit`]
 //! queues a broadcast in every worker, and [`RunningHost::gather`] waits for the replies. The
-//! program has the rights of the operator: inner routes are open to it.
+//! embedding program has the rights of the operator: it can call inner routes.
 //!
 //! ```no_run
 //! use fanfare::{CallOptions, Payload};
@@ -87,7 +88,7 @@
 //! # Messages
 //!
 //! [`RunningHost::send_to_worker`] sends a message to a module in one worker, and
-//! [`RunningHost::on_message`] receives the messages that modules send to the program:
+//! [`RunningHost::on_message`] receives the messages that modules send to the embedding program:
 //!
 //! ```no_run
 //! use fanfare::{GuestMessage, Payload};
@@ -108,7 +109,7 @@
 //! # Events
 //!
 //! [`RunningHost::events`] reads everything that happens in the host, such as crashes and swaps, in
-//! order. [`RunningHost::log`] adds a message of the program.
+//! order. [`RunningHost::log`] adds a message of the embedding program.
 //!
 //! ```no_run
 //! use fanfare::EventItem;
@@ -127,9 +128,10 @@
 //!
 //! # Stop a host
 //!
-//! [`RunningHost::shutdown`] lets running calls end first. [`RunningHost::destroy`] and dropping
-//! the host end them. All methods take `&self`, so that tasks can share a host in an `Arc`. Once a
-//! stop has begun, calls return [`CallError::Unavailable`] and reloads [`SwapError::Stopping`].
+//! [`RunningHost::shutdown`] lets running calls end first. [`RunningHost::destroy`] ends them at
+//! once, and so does a drop of the host. All methods take `&self`, so that tasks can share a host
+//! in an `Arc`. Once a stop has begun, calls return [`CallError::Unavailable`] and reloads
+//! [`SwapError::Stopping`].
 //!
 //! # Settings
 //!

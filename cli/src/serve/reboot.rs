@@ -40,7 +40,7 @@ impl Reboot {
     }
 }
 
-/// SocketCluster kills at once in its environment `dev`, because nobody waits for a client there.
+/// SocketCluster kills at once in its environment `dev`, because no client's calls matter there.
 fn mode(config: &Config) -> Option<KillMode> {
     config.master.reboot_on_signal.then_some(match config.environment.as_str() {
         "dev" | "development" => KillMode::Immediate,

@@ -1,4 +1,4 @@
-//! Sends the calls of cases to the temporary host, as a client or as the operator.
+//! Sends the calls of test cases to the temporary host, as a client or as the operator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) 
     Ok(entries.into_iter().map(of_entry).collect())
 }
 
-/// The method of a call that names none: POST, or the only method of the route.
+/// The method of a call that names none: the method that all routes of the path share, else POST.
 fn default_method(manifest: &Manifest, path: &str) -> Method {
     let path = path.split('?').next().unwrap_or_default();
     let specs = manifest.routes.iter().map(|route| RouteSpec {

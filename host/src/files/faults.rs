@@ -13,7 +13,8 @@ use super::step::Step;
 pub enum Fault {
     /// The disk is full at this step and has room again at the next one.
     Full { at: usize },
-    /// The power fails at this step: no later step writes, and data that was not synced is lost.
+    /// The power fails before this step: neither this step nor a later one writes, and data that
+    /// was not synced is lost.
     PowerCut { at: usize },
 }
 
@@ -50,8 +51,8 @@ pub fn with<T>(fault: Fault, work: impl FnOnce() -> T) -> (T, bool) {
 }
 
 impl Disk {
-    /// Leaves the files as the next start finds them. Removals count as synced, because that is the
-    /// worst case for data that was not.
+    /// Leaves the files as the next start finds them after a power cut. Removed files stay removed,
+    /// because the worst case is that no older copy of unsynced data is left.
     fn lose(self) {
         for file in self.unsynced {
             if file.exists() {

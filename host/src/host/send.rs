@@ -19,9 +19,11 @@ impl RunningHost {
     /// - `NotFound`: there is no such worker, module or hook
     /// - `Invalid`: several modules have the hook and none is named, or the message is larger than
     ///   `limits.payload` of the module
-    /// - `Failure`: the module refused; the name, message, status and data are those of the module
-    /// - `Timeout`, `Crashed`, `Overloaded` (`limits.mailbox`, `limits.queued`), and `Unavailable`:
-    ///   the module has failed in that worker, is loading, or the host stops
+    /// - `Failure`: the handler of the hook returned this error
+    /// - `Unavailable`: the module has failed in that worker or is loading, or the host stops
+    /// - `Overloaded`: the module's mailbox is full (`limits.mailbox`, `limits.queued`)
+    /// - `Timeout`: the hook did not reply in time
+    /// - `Crashed`: the instance ended while the hook ran
     ///
     /// ```no_run
     /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
@@ -40,8 +42,8 @@ impl RunningHost {
     }
 
     /// Sends a message to a broker, and returns the reply of the module that receives it:
-    /// SocketCluster's `sendToBroker`. The hook `masterMessage` must be `in` `broker`. See
-    /// [`RunningHost::send_to_worker`].
+    /// SocketCluster's `sendToBroker`. The module must declare its hook `masterMessage` with
+    /// `broker` in the key `in`. See [`RunningHost::send_to_worker`].
     ///
     /// ```no_run
     /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
@@ -87,7 +89,8 @@ impl RunningHost {
     /// Handles the messages that guests send with `master.post`, `master-await.send` and
     /// `master-blocking.send`: SocketCluster's events `workerMessage` and `brokerMessage`. The
     /// result is the reply to the guest. Without a handler, hooks of modules receive the messages.
-    /// [`Builder::on_message`](super::Builder::on_message) also receives those of startups.
+    /// A handler that is set with [`Builder::on_message`](super::Builder::on_message) also receives
+    /// the messages that guests send while the host starts.
     ///
     /// The handler replaces the previous one. It runs on the runtime that started the host, for at
     /// most 1,024 messages at once; a guest gets `overloaded` for the next one. The future is

@@ -31,7 +31,7 @@ pub(super) struct Run<'a> {
     /// Cancelled when a rollback of the module is requested: the run then ends if it is only
     /// preparing.
     pub preempt: CancellationToken,
-    /// The permit to compile, until the module is loaded.
+    /// The permit to compile. The run returns it once the module is loaded.
     pub compiling: Mutex<Option<SemaphorePermit<'a>>>,
 }
 
@@ -232,7 +232,7 @@ impl Run<'_> {
     }
 }
 
-/// Compiler threads for a reload. One leaves the other cores to the workers.
+/// Compiler threads for a reload: only one, so that the workers keep the other cores.
 const COMPILE_THREADS: usize = 1;
 
 impl Swapper {
