@@ -1,7 +1,10 @@
 //! Host events, as the operator reads them.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use fanfare::tooling::Trigger;
 use serde_json::{Value, json};
 
 use crate::harness::{Started, TestHost, eventually};
@@ -129,6 +132,35 @@ async fn a_canary_that_fails_raises_that_it_was_rolled_back() {
     let rolled_back = host.events_of("swapRolledBack").await.remove(0);
     assert_eq!((&rolled_back["from"], &rolled_back["to"]), (&new, &old), "{rolled_back}");
     assert_eq!(host.events_of("swapCommitted").await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn a_canary_that_cannot_be_rolled_back_raises_fail_and_no_rollback() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let breaks = broken.clone();
+    let host = TestHost::with("snapshot").probe(Arc::new(move |call| {
+        let starts = matches!(call.trigger, Trigger::Startup { .. });
+        assert!(!(starts && breaks.load(Ordering::Acquire)), "the next instance does not start");
+    }));
+    let host = host.start().await;
+    let mut manifest: Value =
+        serde_json::from_slice(&fs::read(host.folder("snapshot").join("module.json")).unwrap()).unwrap();
+    manifest["rollout"] = json!({ "canary": 1, "for": "1h", "maxFailures": 0 });
+    host.put_manifest("snapshot", &manifest);
+    let reload = host.start_canary("snapshot").await;
+    broken.store(true, Ordering::Release);
+    // Another change of the folder ends the canary.
+    manifest["rollout"]["for"] = json!("2h");
+    host.put_manifest("snapshot", &manifest);
+    host.operate("modules/snapshot/reload").await;
+    reload.await.unwrap().unwrap_err();
+    let ended = host.events_of("canaryEnded").await;
+    assert_eq!((ended.len(), &ended[0]["promoted"]), (1, &json!(false)));
+    assert_eq!(host.events_of("swapRolledBack").await, [] as [Value; 0]);
+    let says = |fail: &Value| fail["message"].as_str().unwrap().starts_with("could not roll back ");
+    let fail = host.events_of("fail").await.into_iter().find(says).expect("a fail");
+    assert!(fail["message"].as_str().unwrap().contains("worker-0 still run the canary: "), "{fail}");
+    assert_eq!(fail["origin"], json!({ "type": "Master", "module": "snapshot" }));
 }
 
 #[tokio::test]

@@ -312,7 +312,8 @@ pub enum HostEvent {
         module: String,
         /// The generation of the canary.
         generation: String,
-        /// Whether every worker runs it now. If not, it was rolled back.
+        /// Whether every worker runs it now. If not, `swapRolledBack` follows, or a `fail` says why
+        /// the host could not roll back.
         promoted: bool,
     },
     /// An instance has ended or became unfit, and the next one starts.

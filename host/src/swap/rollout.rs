@@ -17,7 +17,7 @@ use super::run::Run;
 use super::scope::SwapScope;
 use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
-use crate::events::HostEvent;
+use crate::events::{HostEvent, Origin};
 use crate::isolate::Program;
 use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout};
 
@@ -169,15 +169,20 @@ impl Swapper {
             tracing::warn!(%module, "the previous generation starts without the state of the canary: {why}");
             switched = self.switch(&previous, &failed, scope(), false, &preempt).await;
         }
+        self.raise_canary_ended(module, generation, false);
         match switched {
-            Ok((_, drain)) => installed.draining.push(drain),
-            Err(why) => {
+            Ok((_, drain)) => {
+                installed.draining.push(drain);
+                self.raise_rolled_back(module, generation, previous.generation.short_digest(), &why.to_string());
+            }
+            Err(error) => {
                 let workers = isolate_names(slots);
-                tracing::error!(%module, %generation, "could not roll back, {workers} still run the canary: {why}");
+                tracing::error!(%module, %generation, "could not roll back, {workers} still run the canary: {error}");
+                let origin = Origin { module: Some(module.to_owned()), ..Origin::master() };
+                let message = format!("could not roll back {generation}, {workers} still run the canary: {error}");
+                self.raise(HostEvent::Fail { origin, message });
             }
         }
-        self.raise_canary_ended(module, generation, false);
-        self.raise_rolled_back(module, generation, previous.generation.short_digest(), &why.to_string());
         let note = Note::RolledBack { generation: generation.to_owned(), why: why.to_string() };
         self.roster.set_note(module, Some(note));
         // No caller may be waiting for the result.
