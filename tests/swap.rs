@@ -9,7 +9,7 @@ mod phases;
 mod places;
 mod refused;
 mod stuck;
-mod traffic;
+pub mod traffic;
 
 use std::fs;
 

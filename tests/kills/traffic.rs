@@ -8,7 +8,8 @@ use fanfare::tooling::{IsolateId, Trigger};
 use serde_json::json;
 
 use super::{crashed, isolates};
-use crate::harness::{Connection, Http2, TestHost, by_worker, ends, eventually, json_of};
+use crate::harness::{Connection, Http2, TestHost, ends, eventually, json_of};
+use crate::swap::traffic::emit_marks;
 
 /// The broadcasts that each worker started, by their numbers.
 type Started = Arc<Mutex<BTreeMap<IsolateId, Vec<u64>>>>;
@@ -96,22 +97,7 @@ async fn fifty_graceful_kills_fail_no_call_close_no_socket_and_lose_or_double_no
             }
         }));
     }
-    let (address, goes_on) = (host.admin, goes_on());
-    let emitter = tokio::spawn(async move {
-        let mut operator = Connection::open(address).await;
-        let mut emitted = 0_u64;
-        while goes_on() {
-            let gather = if emitted.is_multiple_of(2) { "?gather=true" } else { "" };
-            let url = format!("/v1/modules/snapshot/broadcasts/mark{gather}");
-            let told = operator.send("POST", &url, &[], "").await.json();
-            emitted += 1;
-            match told.as_array() {
-                Some(_) => assert_eq!(ends(&told), by_worker(&["reply", "reply"]), "{told}"),
-                None => assert_eq!((&told["accepted"], &told["seq"]), (&json!(2), &json!(emitted)), "{told}"),
-            }
-        }
-        emitted
-    });
+    let emitter = tokio::spawn(emit_marks(host.admin, goes_on()));
 
     let mut killed = 0;
     for round in 0.. {

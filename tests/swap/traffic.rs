@@ -1,6 +1,7 @@
 //! Swaps under load: nothing fails, nothing is lost or doubled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +12,25 @@ use crate::harness::{Connection, Http2, TestHost, by_worker, ends, eventually, j
 
 /// The broadcasts that each worker started: sequence number and handler.
 type Seen = BTreeMap<IsolateId, Vec<(u64, String)>>;
+
+/// Emits the broadcast `mark` of `snapshot`, and gathers every second one, as long as `goes_on`
+/// says so. Checks that both workers get each, and that their numbers follow each other. Returns
+/// how many it has emitted.
+pub async fn emit_marks(admin: SocketAddr, goes_on: impl Fn() -> bool) -> u64 {
+    let mut operator = Connection::open(admin).await;
+    let mut emitted = 0_u64;
+    while goes_on() {
+        let gather = if emitted.is_multiple_of(2) { "?gather=true" } else { "" };
+        let url = format!("/v1/modules/snapshot/broadcasts/mark{gather}");
+        let told = operator.send("POST", &url, &[], "").await.json();
+        emitted += 1;
+        match told.as_array() {
+            Some(_) => assert_eq!(ends(&told), by_worker(&["reply", "reply"]), "{told}"),
+            None => assert_eq!((&told["accepted"], &told["seq"]), (&json!(2), &json!(emitted)), "{told}"),
+        }
+    }
+    emitted
+}
 
 #[tokio::test]
 async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
@@ -184,22 +204,7 @@ async fn swaps_between_two_components_under_load_count_every_call_once() {
             }
         }));
     }
-    let (address, goes_on) = (host.admin, goes_on());
-    let emitter = tokio::spawn(async move {
-        let mut operator = Connection::open(address).await;
-        let mut emitted = 0_u64;
-        while goes_on() {
-            let gather = if emitted.is_multiple_of(2) { "?gather=true" } else { "" };
-            let url = format!("/v1/modules/snapshot/broadcasts/mark{gather}");
-            let told = operator.send("POST", &url, &[], "").await.json();
-            emitted += 1;
-            match told.as_array() {
-                Some(_) => assert_eq!(ends(&told), by_worker(&["reply", "reply"]), "{told}"),
-                None => assert_eq!((&told["accepted"], &told["seq"]), (&json!(2), &json!(emitted)), "{told}"),
-            }
-        }
-        emitted
-    });
+    let emitter = tokio::spawn(emit_marks(host.admin, goes_on()));
 
     let components = ["snapshot-next", "snapshot"].map(super::component);
     let mut generations = BTreeSet::new();
