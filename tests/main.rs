@@ -8,6 +8,7 @@ mod admin;
 mod architecture;
 mod attacks;
 mod broadcasts;
+mod browsers;
 mod cli;
 mod embedding;
 mod events;

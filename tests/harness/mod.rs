@@ -9,11 +9,14 @@
 #![allow(dead_code)] // A helper may have no user for a while.
 
 mod binary;
+mod browser;
 mod client;
 mod gate;
 mod guests;
 mod http2;
 mod log;
+mod proxy;
+mod readers;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -27,6 +30,7 @@ use fanfare::{Builder, Config, Host, RunningHost, Sources, Stopped};
 use serde_json::{Value, json};
 
 pub use binary::{number, section, vector};
+pub use browser::Browser;
 pub use client::{Answer, Connection};
 pub use gate::Gate;
 pub use guests::{by_worker, ends, json_of};
@@ -36,6 +40,13 @@ pub use log::Log;
 /// Returns the folder of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Returns the first of these programs that is in the `PATH`.
+pub fn program(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let places = names.iter().flat_map(|name| std::env::split_paths(&path).map(move |folder| folder.join(name)));
+    places.into_iter().find(|file| file.is_file())
 }
 
 /// Returns the program under test.
