@@ -17,6 +17,7 @@ mod panic;
 mod payload;
 mod problem;
 mod request;
+mod stream;
 pub mod text;
 mod trace;
 mod trigger;
@@ -33,6 +34,7 @@ pub use panic::panic_text;
 pub use payload::Payload;
 pub use problem::{Problem, ProblemDocument};
 pub use request::HttpRequest;
+pub use stream::{StreamEvent, StreamReach};
 pub use trace::Trace;
 pub use trigger::{Broadcast, Origin, StartupReason, Trigger, TriggerKind};
 

@@ -6,6 +6,7 @@ mod future;
 mod master;
 mod peers;
 mod reloads;
+mod streams;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use future::BoxFuture;
 pub use master::{Master, NoMaster};
 pub use peers::{NoPeers, Peers};
 pub use reloads::{LateReloads, NoReloads, Reloads};
+pub use streams::{NoStreams, Streams};
 
 /// The ports that imports and instances use. Each instance has a copy.
 #[derive(Clone)]
@@ -21,13 +23,19 @@ pub struct Ports {
     pub calls: Arc<dyn Calls>,
     pub reloads: Arc<dyn Reloads>,
     pub master: Arc<dyn Master>,
+    pub streams: Arc<dyn Streams>,
 }
 
 impl Ports {
     /// The ports of a host that only inspects components. Every use returns `unavailable`, and
     /// there are no options.
     pub fn none() -> Ports {
-        Ports { calls: Arc::new(NoCalls), reloads: Arc::new(NoReloads), master: Arc::new(NoMaster) }
+        Ports {
+            calls: Arc::new(NoCalls),
+            reloads: Arc::new(NoReloads),
+            master: Arc::new(NoMaster),
+            streams: Arc::new(NoStreams),
+        }
     }
 }
 
@@ -36,11 +44,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::{Address, CallError, CallOptions, Emission, Group, IsolateId, Payload, Target};
+    use crate::call::{
+        Address, CallError, CallOptions, Emission, Group, IsolateId, Payload, StreamEvent, StreamReach, Target,
+    };
 
     #[tokio::test]
     async fn a_port_without_a_part_behind_it_returns_unavailable() {
-        let Ports { calls, reloads, master } = Ports::none();
+        let Ports { calls, reloads, master, streams } = Ports::none();
         let caller = || Caller {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
@@ -52,6 +62,7 @@ mod tests {
         let emission = Emission::default;
         let (route, payload, options) = (|| "m/a".to_owned(), || Payload::None, CallOptions::default);
         let address = Address::One(Target::Any);
+        let (key, event, reach) = (|| "k".to_owned(), StreamEvent::default, StreamReach::Everywhere);
         let errors = [
             calls.emit(caller(), emission(), payload()).unwrap_err(),
             calls.gather(caller(), emission(), payload(), None).await.unwrap_err(),
@@ -62,10 +73,14 @@ mod tests {
             reloads.renew("m", IsolateId::Worker(0), 1).await.unwrap_err(),
             master.post(caller(), payload()).unwrap_err(),
             master.send(caller(), payload(), None).await.unwrap_err(),
+            streams.publish(caller(), key(), event(), reach).unwrap_err(),
+            streams.publish_all(caller(), event(), reach).unwrap_err(),
+            streams.close(caller(), key(), reach).unwrap_err(),
+            streams.close_all(caller(), reach).unwrap_err(),
         ];
         for error in errors {
             assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
         }
-        assert_eq!(master.option(""), None);
+        assert_eq!((master.option(""), streams.count(None)), (None, 0));
     }
 }

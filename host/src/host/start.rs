@@ -24,7 +24,7 @@ use crate::engine::{Cache, Compiler, Engine};
 use crate::events::{EventLog, HostEvent};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
-use crate::ports::{LateReloads, Ports};
+use crate::ports::{LateReloads, NoStreams, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
 use crate::triggers::hooks;
@@ -112,7 +112,12 @@ impl Built {
         let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,
-            ports: Ports { calls: dispatch.clone(), reloads: reloads.clone(), master: messages.clone() },
+            ports: Ports {
+                calls: dispatch.clone(),
+                reloads: reloads.clone(),
+                master: messages.clone(),
+                streams: Arc::new(NoStreams),
+            },
             restart: config.isolate.clone(),
             stop_hook: config.shutdown.hook,
             master: config.master.clone(),
