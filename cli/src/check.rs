@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::builder::FalseyValueParser;
 use serde_json::json;
@@ -14,7 +15,7 @@ use fanfare::api::State;
 use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{self, FolderState, ModuleFolder, check_grants, effective_limits};
-use fanfare::tooling::{KeyPath, Manifest};
+use fanfare::tooling::{KeyPath, Manifest, StreamTable};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
 
 /// Flags of `fanfare check`.
@@ -65,8 +66,8 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
     }
     let (config, faults) = Config::load_with_faults(&args.settings.sources(project));
     let scanned = if is_single_module { vec![manifest::read_folder(dir)] } else { scan(&config, &mut report) };
-    let checker =
-        ModuleChecker { config: &config, settings_valid: !faults.list().iter().any(concerns_modules), check_component };
+    let settings_valid = !faults.list().iter().any(concerns_modules);
+    let checker = ModuleChecker { config: &config, settings_valid, check_component, streams: Arc::default() };
     report.add(faults);
     report.warnings.extend(config.warnings.iter().cloned());
     if !is_single_module {
@@ -131,6 +132,8 @@ struct ModuleChecker<'a> {
     /// Whether the operator's settings for modules have no faults.
     settings_valid: bool,
     check_component: ComponentCheck<'a>,
+    /// The stream patterns of the modules that were checked.
+    streams: Arc<StreamTable>,
 }
 
 impl ModuleChecker<'_> {
@@ -141,6 +144,10 @@ impl ModuleChecker<'_> {
             FolderState::Waiting(manifest) => (State::Waiting, manifest),
         };
         let mut faults = if self.settings_valid { operator_faults(manifest, self.config) } else { Faults::default() };
+        match self.streams.claim(manifest) {
+            Ok(claim) => claim.keep(),
+            Err(taken) => faults.extend(taken),
+        }
         if faults.is_empty() && state == State::Ready {
             (self.check_component)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
         }

@@ -18,6 +18,7 @@ mod payload;
 mod problem;
 mod request;
 mod stream;
+pub mod stream_key;
 pub mod text;
 mod trace;
 mod trigger;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::document::{Faults, KeyPath, ValueOrigin};
 
-pub use capabilities::{Capabilities, Modules};
+pub use capabilities::{Capabilities, Modules, StreamKeys};
 pub use http::{CorsConfig, HttpConfig};
 pub use limits::{Limits, LimitsPatch};
 pub use module::{ModuleConfig, SubdomainConfig};

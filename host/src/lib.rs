@@ -208,7 +208,7 @@ pub mod errors {
 pub mod settings {
     pub use crate::config::{
         AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, HttpConfig, IsolateConfig, Limits,
-        LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, ShutdownConfig, SubdomainConfig,
-        SwapConfig,
+        LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, ShutdownConfig, StreamKeys,
+        SubdomainConfig, SwapConfig,
     };
 }

@@ -15,6 +15,7 @@ mod module;
 mod roster;
 pub mod router;
 pub mod segment;
+mod streams;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout};
 pub use module::Module;
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};
+pub use streams::{StreamClaim, StreamTable};
 
 use crate::call::Route;
 use crate::call::text::{NAME, line};

@@ -15,7 +15,7 @@ pub use crate::isolate::Probe;
 pub use crate::ports::{BoxFuture, Peers, Reloads};
 pub use crate::registry::{
     Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, PlaceKinds, PlacesOf, Roster, RouteLookup,
-    RouteSpec, Router, component_info,
+    RouteSpec, Router, StreamTable, component_info,
 };
 pub use crate::swap::{ReloadOptions, Swapper};
 

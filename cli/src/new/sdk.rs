@@ -65,6 +65,7 @@ const FILES: &[(&str, &str)] = embedded![
     "wit/http.wit"
     "wit/master.wit"
     "wit/rpc.wit"
+    "wit/sse.wit"
     "wit/types.wit"
     "wit/worlds.wit"
 ];

@@ -1,6 +1,8 @@
 //! Capabilities: what a module may do with other modules and with the host. `module.json` requests
 //! them, and the operator grants them in `fanfare.json`.
 
+mod stream_keys;
+
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -8,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::formats::ModuleOrAll;
 use super::unsupported;
-use crate::call::CallError;
 use crate::call::text::{NAME, line};
+use crate::call::{CallError, stream_key};
 
-/// The name that means every module.
+pub use stream_keys::StreamKeys;
+
+/// The entry that means every module, or every key.
 pub const ALL: &str = "*";
 
 /// One kind of capability, a row of [`TABLE`].
@@ -19,9 +23,11 @@ pub const ALL: &str = "*";
 pub struct Capability {
     /// The key in `capabilities` and `grants`.
     pub key: &'static str,
-    /// The action that it allows, such as `reload modules`. A module's name follows a verb such as
-    /// `call routes of`.
+    /// The action that it allows, such as `reload modules`. The name of a module or a key follows a
+    /// verb such as `call routes of`.
     pub verb: &'static str,
+    /// What the entry `*` means after the verb.
+    pub every: &'static str,
     /// The prefixes of the imports that need it.
     pub imports: &'static [&'static str],
 }
@@ -31,8 +37,8 @@ trait Scope: Sized {
     /// Returns the part that `granted` does not cover.
     fn lacking(&self, granted: &Self) -> Self;
 
-    /// Lists the requests in the value: one per module name, or one `None` for a capability without
-    /// names.
+    /// Lists the requests in the value: one for each name of a module or a key, or one `None` for a
+    /// capability without names.
     fn requests(&self) -> Vec<Option<String>>;
 
     /// Removes the module itself, because access to itself needs no grant.
@@ -41,7 +47,7 @@ trait Scope: Sized {
 
 /// Generates [`Capabilities`] and [`TABLE`] from one list.
 macro_rules! capabilities {
-    ($($(#[$doc:meta])* $name:ident: $shape:ty, $verb:literal, imports $imports:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $shape:ty, $verb:literal, $every:literal, imports $imports:expr;)*) => {
         /// The capabilities that a module requests or has. Access to itself needs none.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -52,7 +58,7 @@ macro_rules! capabilities {
 
         /// All kinds of capabilities.
         pub const TABLE: &[Capability] = &[
-            $(Capability { key: stringify!($name), verb: $verb, imports: &$imports },)*
+            $(Capability { key: stringify!($name), verb: $verb, every: $every, imports: &$imports },)*
         ];
 
         impl Capabilities {
@@ -77,11 +83,15 @@ macro_rules! capabilities {
 
 capabilities! {
     /// The modules whose broadcasts the module may emit and gather, or `*` for all. Default none.
-    broadcast: Modules, "emit broadcasts of", imports ["fanfare:module/broadcast"];
+    broadcast: Modules, "emit broadcasts of", "every module", imports ["fanfare:module/broadcast"];
     /// The modules whose routes the module may call, or `*` for all. Default none.
-    rpc: Modules, "call routes of", imports ["fanfare:module/rpc"];
+    rpc: Modules, "call routes of", "every module", imports ["fanfare:module/rpc"];
     /// Whether the module may reload modules. Default false.
-    reload: bool, "reload modules", imports [];
+    reload: bool, "reload modules", "", imports [];
+    /// The keys of live streams that the module may publish to and close, besides its own: a key,
+    /// `prefix/*` for all keys that begin with `prefix/`, or `*` for all keys and for `publish-all`
+    /// and `close-all`. Default none.
+    sse: StreamKeys, "publish to streams of", "every key", imports ["fanfare:module/sse"];
 }
 
 /// The prefixes of imports that no capability of [`TABLE`] allows yet, with the key of the planned
@@ -96,7 +106,12 @@ pub fn of_import(name: &str) -> Option<&'static str> {
 }
 
 impl Capabilities {
-    /// Lists each request separately: its kind, and the module's name if the kind has names.
+    /// Whether a module with these capabilities may publish to a stream key and close it.
+    pub fn allows_key(&self, module: &str, key: &str) -> bool {
+        stream_key::is_own(key, module) || self.sse.allow(key)
+    }
+
+    /// Lists each request separately: its kind, and the name if the kind has names.
     pub fn requests(&self) -> impl Iterator<Item = (&'static Capability, Option<String>)> {
         let requests = TABLE.iter().zip(self.values());
         requests.flat_map(|(kind, names)| names.into_iter().map(move |name| (kind, name)))
@@ -123,8 +138,8 @@ impl Capabilities {
     }
 }
 
-/// The error when `module` uses a capability that it does not have. `target` is the other module,
-/// if the capability has names.
+/// The error when `module` uses a capability that it does not have. `target` is the other module
+/// or the key, if the capability has names.
 pub fn forbidden(module: &str, key: &str, target: Option<&str>) -> CallError {
     CallError::Forbidden(match target {
         Some(target) => format!(
@@ -222,8 +237,26 @@ mod tests {
     }
 
     #[test]
+    fn a_module_may_use_its_own_keys_and_those_that_it_has() {
+        let has = Capabilities { sse: StreamKeys(vec!["news".into(), "orders/*".into()]), ..Capabilities::default() };
+        for key in ["chat", "chat/1", "news", "orders/1"] {
+            assert!(has.allows_key("chat", key), "{key}");
+        }
+        for key in ["", "chats", "newsletter", "orders", ALL] {
+            assert!(!has.allows_key("chat", key), "{key}");
+        }
+        assert_eq!(has.missing(&Capabilities::default()), ["sse: news", "sse: orders/*"]);
+        let error = forbidden("chat", "sse", Some("flags")).to_string();
+        assert_eq!(
+            error,
+            "chat has no `sse` capability for flags: add \"flags\" to capabilities.sse in its module.json, then run `fanfare grant chat`"
+        );
+    }
+
+    #[test]
     fn an_import_needs_the_capability_of_its_row() {
         assert_eq!(of_import("fanfare:module/rpc-blocking@0.1.0"), Some("rpc"));
+        assert_eq!(of_import("fanfare:module/sse@0.1.0"), Some("sse"));
         assert_eq!(of_import("wasi:http/client@0.3.0"), Some("http"));
         assert_eq!(of_import("fanfare:module/host@0.1.0"), None);
     }

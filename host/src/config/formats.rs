@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::call::{MAX_PATH, METHODS};
+use crate::call::{MAX_PATH, METHODS, stream_key};
 use crate::document::units::{Size, Time};
 
 macro_rules! formats {
@@ -42,6 +42,8 @@ formats! {
     NodeName = "node", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// The name of a module, or `*` for all.
     ModuleOrAll = "module-or-all", r"^(\*|[a-z][a-z0-9-]{0,63})$";
+    /// A key of live streams, `prefix/*`, or `*` for all.
+    StreamKeys = "stream-keys", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most stream_key::MAX;
     /// A file system path.
     FilePath = "file-path", r"^[^\u0000]+$";
     /// The path of a route below its module.
@@ -83,6 +85,8 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             text == "*" || is_module(text),
             "\"*\" for all modules, or a module name of lower case letters, digits and `-`",
         ),
+        "stream-keys" => ok(text == "*" || stream_key::is_pattern(text), STREAM_KEYS_RULE),
+        "stream-pattern" => ok(stream_key::is_pattern(text), STREAM_PATTERN_RULE),
         "environment" => {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"production\"")
         }
@@ -97,6 +101,12 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
 /// The rule for module names.
 pub const MODULE_RULE: &str =
     "a module name: a lower case letter followed by lower case letters, digits and `-`, at most 64 characters";
+
+/// The rule for a pattern of stream keys.
+const STREAM_PATTERN_RULE: &str = "a key of 1 to 256 bytes without control characters, or such a key that ends with `/*` for all keys that begin like it";
+
+/// The rule for an entry of the capability `sse`.
+const STREAM_KEYS_RULE: &str = "\"*\" for all keys, a key of 1 to 256 bytes without control characters, or \"prefix/*\" for all keys that begin with \"prefix/\"";
 
 /// The rule for the method of a route.
 pub const METHOD_RULE: &str = "one of \"get\", \"post\", \"put\", \"patch\" and \"delete\"";
@@ -179,6 +189,13 @@ mod tests {
         );
         all("header", &["x-token", "Content-Type"], &["", "a b", "ä"]);
         all("file-path", &["modules", "/a/b"], &["", "a\0b"]);
+    }
+
+    #[test]
+    fn stream_keys_are_short_and_printable() {
+        let (longest, longer) = ("k".repeat(256), "k".repeat(257));
+        all("stream-pattern", &["news", "a b", "orders/*", "/*", &longest], &["", "*", "a\n", "\u{7f}", &longer]);
+        all("stream-keys", &["*", "news", "orders/*", &longest], &["", "a\0", &longer]);
     }
 
     #[test]

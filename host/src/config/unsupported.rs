@@ -2,7 +2,7 @@
 //! support removes the name here.
 
 /// Keys of `module.json`.
-pub const MODULE: &[&str] = &["schedules", "subscriptions", "channels", "streams", "sockets"];
+pub const MODULE: &[&str] = &["schedules", "subscriptions", "channels", "sockets"];
 
 /// Keys of `hooks` in `module.json`. The master isolate has ended when the host raises
 /// `workerClusterExit`.
@@ -13,8 +13,7 @@ pub const HOOKS: &[&str] =
 pub const CONFIG: &[&str] = &["events", "sse", "websocket", "hub", "cluster", "redis"];
 
 /// Keys of `capabilities` and of `grants`.
-pub const CAPABILITIES: &[&str] =
-    &["http", "sse", "channels", "sessions", "events", "publish", "env", "dirs", "secrets"];
+pub const CAPABILITIES: &[&str] = &["http", "channels", "sessions", "events", "publish", "env", "dirs", "secrets"];
 
 /// Names in `middlewares`.
 pub const MIDDLEWARES: &[&str] = &["session"];

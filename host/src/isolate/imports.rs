@@ -6,6 +6,7 @@ mod host;
 mod http;
 mod master;
 mod rpc;
+mod sse;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wit::master::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::master_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::master_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::sse::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

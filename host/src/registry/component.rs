@@ -45,6 +45,7 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "master",
         "master-await",
         "master-blocking",
+        "sse",
     ],
 )];
 

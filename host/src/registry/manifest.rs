@@ -20,5 +20,6 @@ mod places;
 pub mod raw;
 mod resolve;
 mod scan;
+mod streams;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::Generation;
+use super::{Generation, StreamTable};
 use crate::call::CallError;
 use crate::call::text::{MESSAGE, NAME, line};
 
@@ -68,6 +68,8 @@ pub struct Roster {
     /// Problems of the host itself, by the part that they concern.
     notices: RwLock<BTreeMap<&'static str, String>>,
     ready: AtomicBool,
+    /// The stream keys of the installed modules.
+    pub streams: Arc<StreamTable>,
 }
 
 impl Roster {
@@ -80,12 +82,18 @@ impl Roster {
     }
 
     pub fn set(&self, module: &str, state: ModuleState) {
-        self.states.write().insert(module.to_owned(), state);
+        let mut states = self.states.write();
+        match &state {
+            ModuleState::Installed(generation) => self.streams.set(module, Some(generation)),
+            ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_) => self.streams.set(module, None),
+        }
+        states.insert(module.to_owned(), state);
     }
 
     /// Removes a module whose folder was removed.
     pub fn remove(&self, module: &str) {
         self.states.write().remove(module);
+        self.streams.set(module, None);
         self.notes.write().remove(module);
     }
 

@@ -15,8 +15,8 @@ use super::swapper::Swapper;
 use crate::config::Config;
 use crate::files::run_blocking;
 use crate::isolate::{self, GuestLinker, Program, Services, Slot};
-use crate::registry::manifest::{Manifest, folder_names};
-use crate::registry::{Candidate, Loader, ModuleState, Note, short};
+use crate::registry::manifest::{Manifest, ManifestError, folder_names};
+use crate::registry::{Candidate, Loader, ModuleState, Note, StreamClaim, short};
 
 /// A module that was loaded at start.
 struct LoadedModule {
@@ -25,6 +25,7 @@ struct LoadedModule {
     /// generation that is retained already.
     candidate: Option<Candidate>,
     note: Option<Note>,
+    claim: StreamClaim,
 }
 
 impl Swapper {
@@ -54,10 +55,11 @@ impl Swapper {
         for ((index, name), mut guard) in names.iter().enumerate().zip(guards) {
             let reporter = CompileReporter { progress: &*self.progress, index: index + 1, total: names.len() };
             match self.load_at_start(name, &reporter).await {
-                Ok(LoadedModule { program, candidate, note }) => {
+                Ok(LoadedModule { program, candidate, note, claim }) => {
                     self.roster.set_note(name, note);
                     let generation = program.generation.clone();
                     let slots = self.install(&mut guard, Arc::new(program));
+                    drop(claim);
                     let swapper = self.clone();
                     starting.push(tokio::spawn(async move {
                         let tried = join_all(slots.iter().map(|slot| slot.first_attempt()));
@@ -99,14 +101,14 @@ impl Swapper {
     ) -> Result<LoadedModule, SwapError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let error = match self.select_aside(module, self.config.clone(), false, true).await {
-            Ok(Selection { candidate, pinned }) => match self.load(&candidate, threads, reporter).await {
-                Ok(program) => {
+            Ok(Selection { candidate, pinned }) => match self.load_claimed(&candidate, threads, reporter).await {
+                Ok((program, claim)) => {
                     let note = pinned.then(|| self.pin_note(module, &candidate.digest));
                     if !pinned {
                         self.set_pin(module, None).await;
                     }
                     let candidate = Some(candidate).filter(|_| !pinned);
-                    return Ok(LoadedModule { program, candidate, note });
+                    return Ok(LoadedModule { program, candidate, note, claim });
                 }
                 Err(error) => error.into(),
             },
@@ -115,12 +117,12 @@ impl Swapper {
         let (swapper, name) = (self.clone(), module.to_owned());
         for digest in run_blocking(move || swapper.kept.last_served(&name)).await {
             let loaded = match self.read_retained_aside(module, &digest, self.config.clone()).await {
-                Ok(candidate) => self.load(&candidate, threads, reporter).await,
+                Ok(candidate) => self.load_claimed(&candidate, threads, reporter).await,
                 Err(why) => Err(why),
             };
             let generation = short(&digest);
             match loaded {
-                Ok(program) => {
+                Ok((program, claim)) => {
                     let why = error.to_string();
                     tracing::warn!(
                         %module, %generation,
@@ -128,12 +130,31 @@ impl Swapper {
                     );
                     self.raise_rejected(module, Some(&program.generation), &why);
                     let why = why.lines().next().unwrap_or_default().to_owned();
-                    return Ok(LoadedModule { program, candidate: None, note: Some(Note::LastGood { why }) });
+                    let note = Some(Note::LastGood { why });
+                    return Ok(LoadedModule { program, candidate: None, note, claim });
                 }
                 Err(why) => tracing::warn!(%module, %generation, "cannot load a retained generation either: {why}"),
             }
         }
         Err(error)
+    }
+
+    /// Claims the stream patterns of a candidate and loads it.
+    async fn load_claimed(
+        &self,
+        candidate: &Candidate,
+        threads: usize,
+        reporter: &CompileReporter<'_>,
+    ) -> Result<(Program, StreamClaim), ModuleError> {
+        let claim = self.claim_streams(candidate)?;
+        Ok((self.load(candidate, threads, reporter).await?, claim))
+    }
+
+    /// Claims the stream patterns of a candidate until the claim is dropped. Fails if another
+    /// module declares one of them.
+    pub(super) fn claim_streams(&self, candidate: &Candidate) -> Result<StreamClaim, ModuleError> {
+        let claim = self.roster.streams.claim(&candidate.manifest);
+        claim.map_err(|faults| ManifestError { faults }.into())
     }
 
     pub(super) async fn load(

@@ -19,7 +19,7 @@ use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
 use crate::events::{HostEvent, Origin};
 use crate::isolate::Program;
-use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout};
+use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout, StreamClaim};
 
 /// The time between two checks of a canary.
 const CANARY_POLL: Duration = Duration::from_millis(20);
@@ -32,6 +32,7 @@ impl Run<'_> {
         program: Arc<Program>,
         candidate: Candidate,
         rollout: Rollout,
+        claim: StreamClaim,
     ) -> Result<CanaryResult, SwapError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         // Workers come first, and there are more workers than `rollout.canary`.
@@ -51,7 +52,8 @@ impl Run<'_> {
         let result = reported.map(move |result: Result<ReloadResult, _>| result.unwrap_or_else(lost)).boxed().shared();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (started, canary_result) = (Instant::now(), result.clone());
-        let canary = Canary { number, program, candidate, slots, rollout, started, running, report, result };
+        let canary =
+            Canary { number, program, candidate, slots, rollout, started, running, report, result, _claim: claim };
         let module = self.module.to_owned();
         tracing::info!(%module, %generation, workers, "canary started for {lasts:?}");
         self.swapper.raise(HostEvent::CanaryStarted {

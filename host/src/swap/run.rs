@@ -86,12 +86,15 @@ impl Run<'_> {
         if same && !self.options.renew && self.runs_everywhere(&installed.program) {
             return Ok(RunOutcome::Done(Run::outcome(self.module, ReloadOutcome::Unchanged, &candidate.digest)));
         }
+        // Until the generation is installed or, in a canary, until the canary ends.
+        let claim = self.swapper.claim_streams(&candidate)?;
         let program = Arc::new(self.load(&candidate).await?);
         let workers = self.swapper.dispatch.workers().len();
         let rollout = candidate.manifest.rollout.clone();
         match rollout.filter(|rollout| !same && !pinned && rollout.canary < workers) {
             Some(rollout) => {
-                self.start_canary(installed, program, candidate, rollout).await.map(RunOutcome::CanaryStarted)
+                let canary = self.start_canary(installed, program, candidate, rollout, claim).await;
+                canary.map(RunOutcome::CanaryStarted)
             }
             None => self.swap(installed, program, &candidate, pinned).await.map(RunOutcome::Done),
         }
@@ -187,8 +190,10 @@ impl Run<'_> {
     }
 
     async fn start(&self, current: &mut Option<InstalledModule>, candidate: Candidate) -> Result<Reloaded, SwapError> {
+        let claim = self.swapper.claim_streams(&candidate)?;
         let program = Arc::new(self.load(&candidate).await?);
         let slots = self.swapper.install(current, program.clone());
+        drop(claim);
         let tried = join_all(slots.iter().map(|slot| slot.first_attempt()));
         // A rollback does not wait for the startups.
         let _ = self.preempt.run_until_cancelled(tried).await;

@@ -10,6 +10,7 @@ use super::hooks::{self, Hook, RawMessageHook};
 use super::model::{Build, Manifest, ManifestError, Route, Startup};
 use super::path::{self, PathError};
 use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
+use super::streams::{Stream, Streams};
 use crate::call::hook;
 use crate::config::schema;
 use crate::config::{Capabilities, formats};
@@ -53,11 +54,15 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let broadcasts = check.broadcasts(&routes);
     let startups = check.startups(&routes);
     let hooks = check.hooks(&routes);
+    let streams = check.streams(&routes);
     let build = check.build();
     let isolation = check.isolation();
     let faults = check.faults;
     let of = |key: &str| tree.get(key);
-    let capabilities: Capabilities = of("capabilities").and_then(Node::read).unwrap_or_default();
+    let mut capabilities: Capabilities = of("capabilities").and_then(Node::read).unwrap_or_default();
+    let declared = streams.patterns().filter(|pattern| !capabilities.sse.0.iter().any(|key| key == pattern));
+    let declared: Vec<String> = declared.map(str::to_owned).collect();
+    capabilities.sse.0.extend(declared);
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
     let whole = component.zip(routes).zip(tree.read::<raw::RawManifest>());
     match whole {
@@ -69,6 +74,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             broadcasts,
             startups,
             hooks,
+            streams,
             build,
             config: of("config").and_then(Node::read).unwrap_or_default(),
             limits: of("limits").and_then(Node::read).unwrap_or_default(),
@@ -234,6 +240,27 @@ impl<'a> Check<'a> {
             self.fault(&member.node.origin, &path, rule.to_owned());
         }
         hooks
+    }
+
+    fn streams(&mut self, routes: &[Option<Route>]) -> Streams {
+        let mut streams = BTreeMap::new();
+        for member in self.members("streams") {
+            let route = match member.node.get("path") {
+                Some(_) => match self.reference(routes, "streams", member) {
+                    Some(route) => Some(route),
+                    None => continue,
+                },
+                None => None,
+            };
+            let found = route.and_then(|index| routes.get(index)?.as_ref());
+            if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test)) {
+                let path = KeyPath::of(&["streams", &member.name, "path"]);
+                let rule = "must be a route without the middleware `test`: a stream opens in every environment";
+                self.fault(&member.node.origin, &path, rule.to_owned());
+            }
+            streams.insert(member.name.clone(), Stream { route });
+        }
+        Streams::new(streams)
     }
 
     /// Returns the index of the route that the `path` of an entry refers to.

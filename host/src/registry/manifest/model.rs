@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::hooks::{EVENTS, Hook};
 use super::raw::{Isolation, Middleware, Rollout};
+use super::streams::Streams;
 use crate::call::IsolateId;
 use crate::config::{Capabilities, LimitsPatch};
 use crate::document::{Faults, Node};
@@ -32,11 +33,14 @@ pub struct Manifest {
     pub startups: BTreeMap<String, Startup>,
     /// The routes that the host calls because something happened, by the name of the hook.
     pub hooks: BTreeMap<&'static str, Hook>,
+    /// The live streams that the module declares.
+    pub streams: Streams,
     /// How to build the component from source, if the manifest says so.
     pub build: Option<Build>,
     /// The module's own values. The operator's are laid over them.
     pub config: Map<String, Value>,
-    /// The capabilities that the module asks for, without those over itself, which need no grant.
+    /// The capabilities that the module asks for, without those over itself, which need no grant. A
+    /// pattern in `streams` outside of the module's own keys asks for `sse`.
     pub capabilities: Capabilities,
     /// The limits that the module asks for.
     pub limits: LimitsPatch,

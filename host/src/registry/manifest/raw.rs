@@ -11,13 +11,14 @@ use serde_json::{Map, Value};
 
 use super::hooks::RawHooks;
 use super::one_or_many::{one_or_many, one_or_many_schema};
+use super::streams::RawStream;
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
 use crate::config::{Capabilities, LimitsPatch, schema, unsupported};
 
 /// The name of the manifest in the module's folder.
 pub const FILE_NAME: &str = "module.json";
 
-/// The most routes of a module, and the most broadcasts and startups.
+/// The most routes of a module, and the most broadcasts, startups and streams.
 pub const MOST: usize = 1024;
 
 /// The manifest of a Fanfare module.
@@ -51,6 +52,12 @@ pub struct RawManifest {
     /// none.
     #[serde(default)]
     pub hooks: RawHooks,
+    /// The live streams of the module, at most 1024: a key, or `prefix/*` for all keys that begin
+    /// with `prefix/`. A module owns its name and the keys that begin with `<name>/`; another key
+    /// needs the grant `sse`. Default none.
+    #[serde(default)]
+    #[schemars(extend("x-names" = "stream-pattern", "maxProperties" = MOST))]
+    pub streams: BTreeMap<String, RawStream>,
     /// How to build the component from source. Default none.
     #[serde(default)]
     pub build: Option<RawBuild>,

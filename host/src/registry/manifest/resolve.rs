@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::model::Manifest;
-use crate::config::capabilities::ALL;
+use crate::config::capabilities::{ALL, Capability};
 use crate::config::{Config, Limits, ModuleConfig};
 use crate::document::fault::{Fault, Faults};
 use crate::document::merge::overlay_json;
@@ -52,18 +52,26 @@ pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> 
     let lacking = manifest.capabilities.lacking(&config.module(&manifest.name).grants);
     let mut faults = Faults::default();
     for (kind, name) in lacking.requests() {
-        let path = KeyPath::of(&["capabilities", kind.key]);
-        let items = manifest.source.at(&path).map(Node::items).unwrap_or_default();
-        let (path, what) = match &name {
-            None => (path, kind.verb.to_owned()),
-            Some(name) => {
-                let index = items.iter().position(|item| item.as_text() == Some(name)).unwrap_or_default();
-                let name = if name == ALL { "every module" } else { name };
-                (path.index(index), format!("{} {name}", kind.verb))
-            }
+        let path = place_of_request(manifest, kind, name.as_deref());
+        let what = match name.as_deref() {
+            None => kind.verb.to_owned(),
+            Some(ALL) => format!("{} {}", kind.verb, kind.every),
+            Some(name) => format!("{} {name}", kind.verb),
         };
         let message = format!("asks to {what}, which is not granted: run `fanfare grant {}`", manifest.name);
         faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// The place of a request for a capability: an entry of `capabilities`, or a pattern in `streams`,
+/// which asks for `sse`.
+fn place_of_request(manifest: &Manifest, kind: &Capability, name: Option<&str>) -> KeyPath {
+    let path = KeyPath::of(&["capabilities", kind.key]);
+    let Some(name) = name else { return path };
+    let items = manifest.source.at(&path).map(Node::items).unwrap_or_default();
+    match items.iter().position(|item| item.as_text() == Some(name)) {
+        Some(index) => path.index(index),
+        None => KeyPath::of(&["streams", name]),
+    }
 }

@@ -59,7 +59,8 @@ fn every_section_of_a_manifest_is_read() {
       "startups":      { "warm":  { "type": "all", "path": "test/feat/emit" }, "lead": { "type": "worker", "path": "GET {name}/lead" }, "x": { "path": "test/feat/emit" } },
       "build":         { "command": "cargo build --release --target wasm32-wasip2", "watch": ["src"] },
       "config":        { "greeting": "hello" },
-      "capabilities":  { "broadcast": ["flags", "test-party"], "rpc": ["chat"], "reload": true },
+      "capabilities":  { "broadcast": ["flags", "test-party"], "rpc": ["chat"], "reload": true, "sse": ["news", "test-party/*"] },
+      "streams":       { "test-party/*": { "path": "GET {name}/lead" }, "news": {} },
       "limits":        { "memory": "64MiB", "timeout": "5s", "cpu": "500ms", "concurrency": 64 },
     }"#;
     let manifest = load(text).unwrap();
@@ -76,6 +77,9 @@ fn every_section_of_a_manifest_is_read() {
     assert!(manifest.startups["x"].everywhere);
     assert_eq!(manifest.build.as_ref().unwrap().watch, [Path::new("src")]);
     assert_eq!(manifest.capabilities.broadcast.0, ["flags"], "its own name needs no grant");
+    assert_eq!(manifest.capabilities.sse.0, ["news"]);
+    assert_eq!(manifest.streams.find("test-party/a").unwrap().1.route, Some(3));
+    assert_eq!(manifest.streams.find("news").unwrap().1.route, None);
     assert_eq!(manifest.isolation, Isolation::Resident);
     assert_eq!(&*manifest.digest_bytes, text.as_bytes());
     assert_eq!(Value::from(manifest.config), json!({"greeting": "hello"}));
@@ -180,7 +184,7 @@ fn values_of_the_wrong_type_are_rejected() {
 
 #[test]
 fn all_faults_are_reported_at_once() {
-    let text = r#"{ "component": "../a.wasm", "streams": {},
+    let text = r#"{ "component": "../a.wasm", "sockets": {},
       "routes": [ { "path": "/a", "handler": "h", "method": "x" }, { "path": "b", "handler": "h" }, { "path": "b", "handler": "h" }, { "path": 7 } ],
       "limits": { "cpu": 0, "memory": "1" }, "isolation": "fresh", "broadcasts": { "x": { "path": "/b" } } }"#;
     let list = faults(text);
@@ -189,7 +193,7 @@ fn all_faults_are_reported_at_once() {
         keys,
         [
             "component",
-            "streams",
+            "sockets",
             "routes[0].path",
             "routes[0].method",
             "routes[2].path",

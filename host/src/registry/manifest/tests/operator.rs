@@ -42,14 +42,21 @@ fn a_limit_above_the_ceiling_is_rejected_with_both_places() {
 #[test]
 fn a_capability_without_a_grant_is_a_fault_with_the_command() {
     let manifest =
-        load(&with("\"capabilities\": {\"broadcast\": [\"flags\", \"chat\"], \"rpc\": [\"*\"], \"reload\": true}"))
+        load(&with("\"capabilities\": {\"broadcast\": [\"flags\", \"chat\"], \"rpc\": [\"*\"], \"reload\": true, \"sse\": [\"*\", \"a/*\"]}, \"streams\": {\"news\": {}}"))
             .unwrap();
     let config = |grants: &str| {
         Config::from_text(&format!("{{\"modules\": {{\"test-party\": {{\"grants\": {grants}}}}}}}"), Path::new("/"))
             .unwrap()
     };
-    assert!(check_grants(&manifest, &config("{\"broadcast\": [\"*\"], \"rpc\": [\"*\"], \"reload\": true}")).is_ok());
-    let list = check_grants(&manifest, &config("{\"broadcast\": [\"flags\"], \"rpc\": [\"chat\"]}")).unwrap_err();
+    assert!(
+        check_grants(
+            &manifest,
+            &config("{\"broadcast\": [\"*\"], \"rpc\": [\"*\"], \"reload\": true, \"sse\": [\"*\"]}")
+        )
+        .is_ok()
+    );
+    let list = check_grants(&manifest, &config("{\"broadcast\": [\"flags\"], \"rpc\": [\"chat\"], \"sse\": [\"b\"]}"))
+        .unwrap_err();
     let list: Vec<String> = list.list().iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
     assert_eq!(
         list,
@@ -57,6 +64,9 @@ fn a_capability_without_a_grant_is_a_fault_with_the_command() {
             "capabilities.broadcast[1]: asks to emit broadcasts of chat, which is not granted: run `fanfare grant test-party`",
             "capabilities.rpc[0]: asks to call routes of every module, which is not granted: run `fanfare grant test-party`",
             "capabilities.reload: asks to reload modules, which is not granted: run `fanfare grant test-party`",
+            "capabilities.sse[0]: asks to publish to streams of every key, which is not granted: run `fanfare grant test-party`",
+            "capabilities.sse[1]: asks to publish to streams of a/*, which is not granted: run `fanfare grant test-party`",
+            "streams.news: asks to publish to streams of news, which is not granted: run `fanfare grant test-party`",
         ]
     );
 }

@@ -1,0 +1,158 @@
+//! The live streams that a module declares: patterns of keys, and the routes that admit readers.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Manifest;
+use crate::call::stream_key;
+use crate::config::formats::RouteRef;
+
+/// The streams of a checked manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Streams(BTreeMap<String, Stream>);
+
+/// A pattern of keys in a checked manifest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stream {
+    /// The index in `routes` of the route that admits readers. `None` admits every reader.
+    pub route: Option<usize>,
+}
+
+impl Streams {
+    pub fn new(streams: BTreeMap<String, Stream>) -> Streams {
+        Streams(streams)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Finds the pattern of a key: the key itself, or else the longest prefix.
+    pub fn find(&self, key: &str) -> Option<(&str, Stream)> {
+        let found = self
+            .0
+            .get_key_value(key)
+            .or_else(|| stream_key::prefixes(key).find_map(|pattern| self.0.get_key_value(&pattern)));
+        found.map(|(pattern, stream)| (pattern.as_str(), *stream))
+    }
+}
+
+impl Manifest {
+    /// Whether the module may use a key without the capability `sse`: its name, a key below it, or
+    /// a key that it declares.
+    pub fn owns_key(&self, key: &str) -> bool {
+        stream_key::is_own(key, &self.name) || self.streams.find(key).is_some()
+    }
+}
+
+/// A pattern of stream keys: who admits its readers.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Stream")]
+#[expect(dead_code, reason = "the schema needs every field; the checks read the tree")]
+pub struct RawStream {
+    /// The route that admits a reader before the stream opens, as `[METHOD ]path`. Without a method
+    /// it is the `post` route with that path, or else the only route with that path. The stream
+    /// opens if the route passes or replies with a status below 300. Default none: every reader is
+    /// admitted.
+    #[serde(default)]
+    #[schemars(with = "RouteRef")]
+    pub path: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::registry::manifest::ManifestError;
+
+    fn load(streams: &str) -> Result<Manifest, ManifestError> {
+        let routes = r#"[{ "path": "admit", "handler": "a" }, { "path": "all", "handler": "b", "method": "get" },
+            { "path": "test", "handler": "c", "middlewares": "test" }]"#;
+        let text = format!(r#"{{ "component": "a.wasm", "routes": {routes}, "streams": {streams} }}"#);
+        Manifest::from_text(Path::new("/modules/chat"), &text)
+    }
+
+    fn faults(streams: &str) -> Vec<String> {
+        let faults = load(streams).unwrap_err().faults;
+        faults.list().iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
+    }
+
+    #[test]
+    fn the_key_itself_beats_the_longest_prefix() {
+        let streams = r#"{ "chat/*": {}, "chat/room/*": { "path": "admit" }, "chat/room/1": { "path": "GET all" } }"#;
+        let manifest = load(streams).unwrap();
+        let find = |key| manifest.streams.find(key).map(|(pattern, stream)| (pattern.to_owned(), stream.route));
+        assert_eq!(find("chat/room/1"), Some(("chat/room/1".to_owned(), Some(1))));
+        assert_eq!(find("chat/room/1/a"), Some(("chat/room/*".to_owned(), Some(0))));
+        assert_eq!(find("chat/room/"), Some(("chat/room/*".to_owned(), Some(0))));
+        assert_eq!(find("chat/room"), Some(("chat/*".to_owned(), None)));
+        for other in ["chat", "", "chats/1", "*", "/"] {
+            assert_eq!(find(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_module_owns_its_name_what_is_below_and_what_it_declares() {
+        let manifest = load(r#"{ "news": {}, "orders/*": {} }"#).unwrap();
+        for own in ["chat", "chat/1", "news", "orders/1"] {
+            assert!(manifest.owns_key(own), "{own}");
+        }
+        for other in ["", "chats", "news/1", "orders"] {
+            assert!(!manifest.owns_key(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_outside_of_the_module_asks_for_the_capability() {
+        let manifest = load(r#"{ "chat": {}, "chat/*": {}, "news": {}, "orders/*": {} }"#).unwrap();
+        assert_eq!(manifest.capabilities.sse.0, ["news", "orders/*"]);
+        assert!(load(r#"{ "chat": {}, "chat/1": {} }"#).unwrap().capabilities.is_empty());
+    }
+
+    #[test]
+    fn a_stream_with_a_fault_is_rejected_with_its_place() {
+        assert_eq!(
+            faults(r#"{ "news": { "path": "admitt" } }"#),
+            ["streams.news.path: must be the path of a route of this module; did you mean \"admit\"?"]
+        );
+        assert_eq!(
+            faults(r#"{ "news": { "path": "test" } }"#),
+            ["streams.news.path: must be a route without the middleware `test`: a stream opens in every environment"]
+        );
+        assert_eq!(
+            faults(r#"{ "news": { "paht": "admit" } }"#),
+            ["streams.news.paht: unknown key; did you mean \"path\"?"]
+        );
+        assert_eq!(faults(r#"{ "news": { "path": 1 } }"#), ["streams.news.path: must be a string, found 1"]);
+        assert_eq!(faults("[]"), ["streams: must be an object, found an array"]);
+    }
+
+    #[test]
+    fn a_pattern_is_short_and_has_no_control_characters() {
+        let (longest, longer) = ("k".repeat(256), "k".repeat(257));
+        assert!(load(&format!(r#"{{ "{longest}": {{}} }}"#)).is_ok());
+        for pattern in [longer.as_str(), "", "*", r"a\nb", r"a\u0000"] {
+            let list = faults(&format!(r#"{{ "{pattern}": {{}} }}"#));
+            assert!(list.len() == 1 && list[0].contains("must be a key of 1 to 256 bytes"), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn a_module_declares_at_most_1024_patterns() {
+        let text = |count: usize| {
+            let names: Vec<String> = (0..count).map(|index| format!("\"chat/{index}\": {{}}")).collect();
+            format!("{{{}}}", names.join(","))
+        };
+        assert!(load(&text(1_024)).is_ok());
+        let list = faults(&text(1_025));
+        assert!(list.len() == 1 && list[0].contains("streams: must have at most 1024 entries"), "{list:?}");
+    }
+}
