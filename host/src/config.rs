@@ -20,6 +20,7 @@ pub use sections::{
 };
 pub use settings::Config;
 pub use sources::{FILE_NAME, Flags, Sources};
+pub use sse::{HistoryConfig, QueueConfig, SseConfig, StreamAccess};
 
 pub mod capabilities;
 pub mod formats;
@@ -33,6 +34,7 @@ pub mod schema;
 pub mod sections;
 pub mod settings;
 mod sources;
+pub mod sse;
 pub mod unsupported;
 pub mod variables;
 

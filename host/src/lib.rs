@@ -207,8 +207,8 @@ pub mod errors {
 /// The sections of a [`Config`].
 pub mod settings {
     pub use crate::config::{
-        AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, HttpConfig, IsolateConfig, Limits,
-        LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, ShutdownConfig, StreamKeys,
-        SubdomainConfig, SwapConfig,
+        AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, HistoryConfig, HttpConfig, IsolateConfig,
+        Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, QueueConfig,
+        ShutdownConfig, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig,
     };
 }

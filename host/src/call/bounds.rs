@@ -49,4 +49,7 @@ pub static MESSAGES: Bound = Bound::new("messages");
 /// A message of a guest that raised no event because too many did in the same second.
 pub static MESSAGE_EVENTS: Bound = Bound::new("message-events");
 
-pub static ALL: [&Bound; 7] = [&PATH, &TEXT, &RANDOM, &RESOURCES, &HANDLERS, &MESSAGES, &MESSAGE_EVENTS];
+/// A stream key, or a type or an id of an event, that was rejected because it was too long.
+pub static STREAM_NAME: Bound = Bound::new("stream-name");
+
+pub static ALL: [&Bound; 8] = [&PATH, &TEXT, &RANDOM, &RESOURCES, &HANDLERS, &MESSAGES, &MESSAGE_EVENTS, &STREAM_NAME];

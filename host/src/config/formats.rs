@@ -38,6 +38,10 @@ formats! {
     CorsOrigin = "origin", r"^(\*|https?://[a-z0-9.:\[\]-]+)$";
     /// The name of a header field.
     HeaderName = "header", r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+    /// The value of a header field.
+    HeaderText = "header-text", r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$", at most MAX_HEADER_TEXT;
+    /// The path of all streams.
+    StreamPath = "stream-path", r"^/[!-\x22$->@-~]+$", at most MAX_STREAM_PATH;
     /// The name of a node or of a server type.
     NodeName = "node", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// The name of a module, or `*` for all.
@@ -77,6 +81,12 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             "\"*\" or an origin without a path, such as \"https://app.example.test\"",
         ),
         "header" => ok(http::HeaderName::from_bytes(text.as_bytes()).is_ok(), "a header name, such as \"x-token\""),
+        "stream-header" => ok(is_stream_header(text), STREAM_HEADER_RULE),
+        "header-text" => ok(
+            text.len() <= MAX_HEADER_TEXT && http::HeaderValue::from_str(text).is_ok(),
+            "a header value of at most 4096 bytes without control characters",
+        ),
+        "stream-path" => ok(is_stream_path(text), STREAM_PATH_RULE),
         "node" => {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"chat-server-1\"")
         }
@@ -97,6 +107,20 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         _ => Ok(None),
     }
 }
+
+/// The longest value of a header field of the settings, in bytes.
+const MAX_HEADER_TEXT: usize = 4_096;
+
+/// The longest path of the streams, in bytes.
+const MAX_STREAM_PATH: usize = 256;
+
+/// The rule for the path of the streams.
+const STREAM_PATH_RULE: &str = "a path such as \"/stream\", other than \"/\" and not below \"/api\", of at most 256 \
+    characters without a query and without empty, `.` or `..` segments";
+
+/// The rule for the header fields of the streams.
+const STREAM_HEADER_RULE: &str = "a header name such as \"x-token\", but not content-length, keep-alive, \
+    proxy-connection, te, trailer, transfer-encoding or upgrade, which belong to the host";
 
 /// The rule for module names.
 pub const MODULE_RULE: &str =
@@ -120,6 +144,23 @@ pub fn method(text: &str) -> Option<http::Method> {
 pub fn is_module(text: &str) -> bool {
     let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(rest)
+}
+
+/// Whether requests can have a text as their path, and no route of the host has it.
+fn is_stream_path(text: &str) -> bool {
+    let segments = text.strip_prefix('/').map(|rest| rest.split('/'));
+    let plain = segments.is_some_and(|mut segments| segments.all(|segment| !matches!(segment, "" | "." | "..")));
+    let uri = text.parse::<http::uri::PathAndQuery>();
+    let whole = uri.is_ok_and(|uri| uri.path() == text && uri.query().is_none());
+    let api = text == "/api" || text.starts_with("/api/");
+    plain && whole && !api && text.len() <= MAX_STREAM_PATH
+}
+
+/// Whether a response may have a field with this name that the host does not set itself.
+fn is_stream_header(text: &str) -> bool {
+    const OWN: [&str; 7] =
+        ["content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+    http::HeaderName::from_bytes(text.as_bytes()).is_ok_and(|name| !OWN.contains(&name.as_str()))
 }
 
 fn is_node(text: &str) -> bool {
@@ -188,6 +229,15 @@ mod tests {
             &["", "a.test", "https://", "https://a.test/", "ftp://a", "https://A.test", "https://u@a.test"],
         );
         all("header", &["x-token", "Content-Type"], &["", "a b", "ä"]);
+        all("header-text", &["", "no-cache, no-transform", "a\tb"], &["a\nb", "a\0", "\x7f", &"x".repeat(4_097)]);
+        all("stream-header", &["x-token", "Cache-Control", "connection"], &["", "a b", "Content-Length", "upgrade"]);
+        let longest = format!("/{}", "a".repeat(255));
+        all(
+            "stream-path",
+            &["/stream", "/a/b", "/apis", "/a%20b", &longest],
+            &["", "/", "*", "stream", "/api", "/api/", "/api/stream", "//", "/a//b", "/a/", "/a/../b", "/.", "/a?b"],
+        );
+        all("stream-path", &[], &["/a#b", "/a b", "/\u{e4}", "/a\0", "http://h/a", &format!("{longest}a")]);
         all("file-path", &["modules", "/a/b"], &["", "a\0b"]);
     }
 

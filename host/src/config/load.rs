@@ -92,7 +92,10 @@ fn build(settings: Settings, root: PathBuf, environment: String, warnings: Vec<F
     // A path on the command line is relative to the current folder, not to the file.
     let flag = effective.at(&KeyPath::of(&["modulesDir"])).filter(|node| matches!(node.origin, ValueOrigin::Flag(_)));
     let modules_dir = flag.map(|_| absolute(Path::new(&settings.modules_dir)));
-    let config = Config::new(settings, root, environment, effective);
+    let mut config = Config::new(settings, root, environment, effective);
+    let sections = config.effective.members().iter();
+    config.sse.configured =
+        sections.into_iter().any(|section| section.name == "sse" && section.origin != ValueOrigin::Default);
     Config { modules_dir: modules_dir.unwrap_or_else(|| config.modules_dir.clone()), warnings, ..config }
 }
 
@@ -166,7 +169,8 @@ fn flags(sources: &Sources) -> Node {
 /// Checks the rules about several values. Skips a rule if one of its values has a fault already.
 fn relations(settings: &Settings, tree: &Node, faults: &mut Faults) {
     let relation = Relation { tree, faulty: faults.list().iter().map(|fault| fault.key.clone()).collect() };
-    let found = [relation.listeners(), relation.credentials(), relation.backoff()].into_iter().flatten();
+    let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping()];
+    let found = found.into_iter().flatten().chain(relation.headers());
     found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
 }
 
@@ -215,6 +219,35 @@ impl Relation<'_> {
                     .to_owned(),
             )
         })
+    }
+
+    /// A shorter interval would only keep the host busy.
+    fn ping(&self) -> Option<Fault> {
+        let path = KeyPath::of(&["sse", "pingInterval"]);
+        let interval: Time = self.value(&path)?;
+        (1..100)
+            .contains(&interval.number())
+            .then(|| self.fault(&path, format!("must be 0 to send no pings, or at least 100ms, found {interval}")))
+    }
+
+    /// Header names are the same in upper and lower case, but the file can have both.
+    fn headers(&self) -> Vec<Fault> {
+        let path = KeyPath::of(&["sse", "headers"]);
+        let members = self.tree.at(&path).map(Node::members).unwrap_or_default();
+        let mut seen: Vec<(String, &str)> = Vec::new();
+        let mut faults = Vec::new();
+        for Member { name, .. } in members {
+            let lower = name.to_ascii_lowercase();
+            match seen.iter().find(|(other, _)| *other == lower) {
+                Some((_, first)) => {
+                    faults.push(
+                        self.fault(&path.key(name), format!("is the same header as {}: remove one", quoted(first))),
+                    );
+                }
+                None => seen.push((lower, name)),
+            }
+        }
+        faults
     }
 
     fn backoff(&self) -> Option<Fault> {

@@ -18,6 +18,7 @@ use super::sections::{
     SwapConfig,
 };
 use super::sources::Sources;
+use super::sse::SseConfig;
 use super::unsupported;
 use crate::document::{Fault, Node};
 
@@ -163,6 +164,8 @@ sections! {
     node: NodeConfig;
     /// The listener that clients reach.
     http: HttpConfig;
+    /// Streams of server-sent events.
+    sse: SseConfig;
     /// The operator's listener.
     admin: AdminConfig;
     /// How the host compiles and runs WebAssembly.

@@ -71,7 +71,7 @@ fn a_file_with_unsupported_keys_is_rejected_for_those_keys_only() {
       "redis": { "url": "redis://127.0.0.1:6379" },
     }"#;
     let list = faults(text);
-    assert_eq!(list.len(), 5, "{list:?}");
+    assert_eq!(list.len(), 4, "{list:?}");
     assert_eq!(list[0], "fanfare.json:5:7: events: not supported by this version yet");
     assert!(list.iter().all(|fault| fault.ends_with("not supported by this version yet")));
 }
@@ -208,4 +208,47 @@ fn at_most_one_hundred_faults_are_kept() {
     let unknown: Vec<String> = (0..101).map(|index| format!("\"unknown{index}\": 1")).collect();
     let faults = load(&format!("{{{}}}", unknown.join(","))).unwrap_err();
     assert_eq!((faults.list().len(), faults.more()), (100, 1));
+}
+
+#[test]
+fn the_section_sse_is_configured_when_a_source_has_it() {
+    let configured = |text: &str| load(text).unwrap().sse.configured;
+    assert!(!configured("{}") && !configured(r#"{ "sse": null }"#));
+    assert!(configured(r#"{ "sse": {} }"#) && configured(r#"{ "sse": { "path": "/events" } }"#));
+    let variable = load_with("{}", &sources(&[("FANFARE_SSE_PATH", "/events")])).unwrap().sse;
+    assert_eq!((variable.configured, variable.path.as_str()), (true, "/events"));
+    let section =
+        |text: &str| load_with(text, &Sources { environment: Some("e".into()), ..Sources::default() }).unwrap();
+    assert!(section(r#"{ "environments": { "e": { "sse": {} } } }"#).sse.configured);
+    assert!(!section(r#"{ "sse": {}, "environments": { "e": { "sse": null } } }"#).sse.configured);
+}
+
+#[test]
+fn headers_of_streams_are_checked_in_place_and_null_removes_one() {
+    let text = r#"{ "sse": { "path": "/api/stream", "pingInterval": "99ms", "headers": {
+      "x-a": "1", "X-A": "2",
+      "Content-Length": "1",
+      "x b": "1", "x-c": "a\nb", "x-d": 1, "cache-control": null
+    } } }"#;
+    let list = faults(text);
+    let places: Vec<&str> =
+        list.iter().map(|fault| fault.split_once(": must").map_or(fault.as_str(), |(place, _)| place)).collect();
+    assert_eq!(
+        places,
+        [
+            "fanfare.json:1:20: sse.path",
+            "fanfare.json:1:51: sse.pingInterval",
+            "fanfare.json:2:27: sse.headers.X-A: is the same header as \"x-a\": remove one",
+            "fanfare.json:3:7: sse.headers.Content-Length",
+            "fanfare.json:4:7: sse.headers[\"x b\"]",
+            "fanfare.json:4:26: sse.headers.x-c",
+            "fanfare.json:4:41: sse.headers.x-d",
+        ],
+        "{list:#?}"
+    );
+    let layered = r#"{ "sse": { "headers": { "x-a": "1", "x-b": null } },
+      "environments": { "e": { "sse": { "headers": { "x-a": null, "x-b": "2" } } } } }"#;
+    let config = load_with(layered, &Sources { environment: Some("e".into()), ..Sources::default() }).unwrap();
+    let value = |name: &str| config.sse.headers.get(name).cloned();
+    assert_eq!((value("x-a"), value("x-b")), (Some(None), Some(Some("2".to_owned()))));
 }

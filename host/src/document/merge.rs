@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json};
 
 use super::tree::{Member, Node, Value};
 
-/// Merges `over` into `base`. Below `modules.<name>.config` a `null` is kept, because it removes a
-/// value of `module.json` later.
+/// Merges `over` into `base`. Below `modules.<name>.config` and `sse.headers` a `null` is kept,
+/// because it removes a value of `module.json` or a header field later.
 pub fn overlay(base: &mut Node, over: Node) {
     overlay_at(base, over, &mut Vec::new());
 }
@@ -19,7 +19,7 @@ fn overlay_at(base: &mut Node, over: Node, path: &mut Vec<String>) {
         *base = Node::object(&over.origin);
     }
     for Member { name, origin, node } in members {
-        if node.is_null() && !is_module_config(path) {
+        if node.is_null() && !keeps_nulls(path) {
             base.remove(&name);
             continue;
         }
@@ -36,10 +36,13 @@ fn overlay_at(base: &mut Node, over: Node, path: &mut Vec<String>) {
     }
 }
 
-/// Whether the path is that of a module's `config`, or below it.
-fn is_module_config(path: &[String]) -> bool {
+/// Whether the path is that of a module's `config` or below it, or that of `sse.headers`.
+fn keeps_nulls(path: &[String]) -> bool {
     let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-    matches!(keys.as_slice(), ["modules", _, "config", ..] | ["modules", _, "subdomains", _, "config", ..])
+    matches!(
+        keys.as_slice(),
+        ["modules", _, "config", ..] | ["modules", _, "subdomains", _, "config", ..] | ["sse", "headers"]
+    )
 }
 
 /// Merges `over` into `base`, which are both values of a module's `config`. A `null` in `over`
