@@ -17,6 +17,7 @@ mod http2;
 mod log;
 mod proxy;
 mod readers;
+pub mod sse;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ pub use gate::Gate;
 pub use guests::{by_worker, ends, json_of};
 pub use http2::{Http2, Stream};
 pub use log::Log;
+pub use sse::EventStream;
 
 /// Returns the folder of the repository.
 pub fn root() -> PathBuf {

@@ -1,10 +1,10 @@
-//! An HTTP request for a route.
+//! HTTP requests, ready for dispatch.
 
 use std::sync::Arc;
 
 use super::{Payload, RequestHead, Trace};
 
-/// A request with its body, ready for dispatch.
+/// A request for a route, with its body.
 #[derive(Debug)]
 pub struct HttpRequest {
     /// The method that the client sent. It can be `HEAD`.
@@ -18,4 +18,17 @@ pub struct HttpRequest {
     /// Whether another worker may run the call, because the connection has more than
     /// `http.localStreams` requests open.
     pub spill: bool,
+}
+
+/// A request to open a live stream.
+#[derive(Debug)]
+pub struct StreamRequest {
+    /// Empty for a client that names no key.
+    pub key: Arc<str>,
+    pub last_event_id: Option<Arc<str>>,
+    /// The query without `?`, still percent-encoded.
+    pub query: String,
+    pub head: Box<RequestHead>,
+    pub trace: Trace,
+    pub subdomain: Option<Arc<str>>,
 }

@@ -18,16 +18,23 @@ pub enum Trigger {
     },
     /// A hook of the module, by its name in `hooks` of the manifest.
     Hook(&'static str),
+    /// A client asks to open a live stream, and the module decides.
+    Stream {
+        key: Arc<str>,
+        /// The id of the last event that the client has received.
+        last_event_id: Option<Arc<str>>,
+    },
 }
 
 impl Trigger {
-    /// The name of the broadcast, the startup or the hook, or the HTTP method.
+    /// The name of the broadcast, the startup or the hook, the stream key, or the HTTP method.
     pub(super) fn name(&self) -> &str {
         match self {
             Trigger::Broadcast(broadcast) => &broadcast.name,
             Trigger::Startup { name, .. } => name,
             Trigger::Http(method) => method.as_str(),
             Trigger::Hook(name) => name,
+            Trigger::Stream { key, .. } => key,
             Trigger::Rpc => "",
         }
     }
@@ -40,6 +47,7 @@ impl Trigger {
             Trigger::Rpc => TriggerKind::Rpc,
             Trigger::Startup { .. } => TriggerKind::Startup,
             Trigger::Hook(_) => TriggerKind::Hook,
+            Trigger::Stream { .. } => TriggerKind::Stream,
         }
     }
 }
@@ -51,16 +59,23 @@ pub enum TriggerKind {
     Rpc,
     Startup,
     Hook,
+    Stream,
 }
 
 impl TriggerKind {
-    /// Whether the call comes from a client, and not from a guest, the host or the operator.
+    /// Whether a client chooses the route. For a stream the manifest chooses it.
     pub fn is_outside(self) -> bool {
         matches!(self, TriggerKind::Http)
     }
 
-    pub const ALL: [TriggerKind; 5] =
-        [TriggerKind::Http, TriggerKind::Broadcast, TriggerKind::Rpc, TriggerKind::Startup, TriggerKind::Hook];
+    pub const ALL: [TriggerKind; 6] = [
+        TriggerKind::Http,
+        TriggerKind::Broadcast,
+        TriggerKind::Rpc,
+        TriggerKind::Startup,
+        TriggerKind::Hook,
+        TriggerKind::Stream,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,6 +84,7 @@ impl TriggerKind {
             TriggerKind::Rpc => "rpc",
             TriggerKind::Startup => "startup",
             TriggerKind::Hook => "hook",
+            TriggerKind::Stream => "stream",
         }
     }
 }

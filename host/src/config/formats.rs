@@ -153,7 +153,8 @@ fn is_stream_path(text: &str) -> bool {
     let uri = text.parse::<http::uri::PathAndQuery>();
     let whole = uri.is_ok_and(|uri| uri.path() == text && uri.query().is_none());
     let api = text == "/api" || text.starts_with("/api/");
-    plain && whole && !api && text.len() <= MAX_STREAM_PATH
+    let ascii = text.bytes().all(|byte| byte.is_ascii_graphic());
+    plain && whole && ascii && !api && text.len() <= MAX_STREAM_PATH
 }
 
 /// Whether a response may have a field with this name that the host does not set itself.

@@ -238,7 +238,7 @@ fn headers_of_streams_are_checked_in_place_and_null_removes_one() {
         [
             "fanfare.json:1:20: sse.path",
             "fanfare.json:1:51: sse.pingInterval",
-            "fanfare.json:2:27: sse.headers.X-A: is the same header as \"x-a\": remove one",
+            "fanfare.json:2:26: sse.headers.X-A: is the same header as \"x-a\": remove one",
             "fanfare.json:3:7: sse.headers.Content-Length",
             "fanfare.json:4:7: sse.headers[\"x b\"]",
             "fanfare.json:4:26: sse.headers.x-c",

@@ -187,7 +187,7 @@ mod tests {
             ("FANFARE_HTTP_LISTEM", "x"),
             ("FANFARE_ENV", "x"),
             ("FANFARE_TEST_X", "x"),
-            ("FANFARE_SSE_PATH", "/x"),
+            ("FANFARE_EVENTS_LISTEN", "x"),
             ("FANFARE_CLUSTER", "1"),
             ("PATH", "x"),
             ("FANFARE_QQQQ", "1"),
@@ -200,9 +200,9 @@ mod tests {
             warnings,
             [
                 "FANFARE_CLUSTER: cluster is not supported by this version yet, so the variable is ignored",
+                "FANFARE_EVENTS_LISTEN: events is not supported by this version yet, so the variable is ignored",
                 "FANFARE_HTTP_LISTEM: matches no setting and is ignored; did you mean FANFARE_HTTP_LISTEN?",
                 "FANFARE_QQQQ: matches no setting and is ignored",
-                "FANFARE_SSE_PATH: sse is not supported by this version yet, so the variable is ignored",
             ]
         );
     }

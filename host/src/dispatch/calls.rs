@@ -27,17 +27,8 @@ enum Sent {
 impl Dispatch {
     /// Runs the call of an HTTP request. `here` is the slot of the worker that has the connection.
     pub async fn serve(&self, here: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
-        let stays = here.is_ready() && !request.spill && (!here.deployment().generation.is_serial() || here.is_free());
-        let slot = match stays {
-            true => here.clone(),
-            false => match self.least_loaded(&here.module, None) {
-                Ok(slot) => slot,
-                Err(error) => {
-                    here.refused(TriggerKind::Http, &error, Some(request.trace));
-                    return Err(error);
-                }
-            },
-        };
+        let chosen = self.worker_for(here, request.spill);
+        let slot = chosen.inspect_err(|error| here.refused(TriggerKind::Http, error, Some(request.trace)))?;
         let spec = CallSpec {
             trigger: Trigger::Http(request.method),
             origin: Origin::Client,

@@ -26,6 +26,15 @@ impl Dispatch {
         self.least_loaded(module, parent)
     }
 
+    /// Chooses the slot for a call of a client. `here` is the slot of the worker that has the
+    /// connection. It runs the call unless it cannot start it now, or `spill` is set.
+    pub(super) fn worker_for(&self, here: &Arc<Slot>, spill: bool) -> Result<Arc<Slot>, CallError> {
+        match here.is_ready() && !spill && (!here.deployment().generation.is_serial() || here.is_free()) {
+            true => Ok(here.clone()),
+            false => self.least_loaded(&here.module, None),
+        }
+    }
+
     /// The slot with the fewest calls. Prefers slots that are ready.
     pub(super) fn least_loaded(&self, module: &str, parent: Option<&Arc<Context>>) -> Result<Arc<Slot>, CallError> {
         let mut rejection = None;

@@ -50,6 +50,10 @@ impl From<Trigger> for wit::Trigger {
             }),
             Trigger::Rpc => wit::Trigger::Rpc,
             Trigger::Hook(name) => wit::Trigger::Hook(wit::Hook { name: name.to_owned() }),
+            Trigger::Stream { key, last_event_id } => {
+                let data = serde_json::json!({ "key": &*key, "lastEventId": last_event_id.as_deref() });
+                wit::Trigger::Other(("stream".to_owned(), data.to_string()))
+            }
             Trigger::Startup { name, reason } => wit::Trigger::Startup(wit::Startup {
                 name: name.as_ref().to_owned(),
                 reason: match reason {
@@ -306,6 +310,17 @@ mod tests {
         assert_eq!(Emission::from(what).extra, extra());
         let options = wit::CallOptions { timeout_ms: None, subdomain: None, extra: extra() };
         assert_eq!(CallOptions::from(options).extra, extra());
+    }
+
+    #[test]
+    fn a_stream_reaches_the_guest_with_its_key_and_its_last_event_id_as_json() {
+        for (id, expected) in
+            [(None, r#"{"key":"a\"b","lastEventId":null}"#), (Some("1-2"), r#"{"key":"a\"b","lastEventId":"1-2"}"#)]
+        {
+            let trigger = Trigger::Stream { key: "a\"b".into(), last_event_id: id.map(Arc::from) };
+            let wit::Trigger::Other((kind, data)) = trigger.into() else { panic!() };
+            assert_eq!((kind.as_str(), data.as_str()), ("stream", expected));
+        }
     }
 
     #[test]

@@ -128,13 +128,14 @@ impl Stats {
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
-        let [http, broadcast, rpc, startup, hook] = &self.triggers;
+        let [http, broadcast, rpc, startup, hook, stream] = &self.triggers;
         match trigger {
             TriggerKind::Http => http,
             TriggerKind::Broadcast => broadcast,
             TriggerKind::Rpc => rpc,
             TriggerKind::Startup => startup,
             TriggerKind::Hook => hook,
+            TriggerKind::Stream => stream,
         }
     }
 }

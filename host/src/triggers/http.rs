@@ -7,9 +7,14 @@
 
 pub use backend::Backend;
 pub use connection::serve;
+pub use content::HostRoute;
+pub(in crate::triggers) use content::{Content, DetachedSocket, HostRequest, HttpResponse, OwnOrigin, SocketHandler};
 pub use index::{IndexModule, IndexRoute};
+pub(in crate::triggers) use problem_response::{ProblemResponse, allow};
 #[cfg(any(test, fuzzing))]
 pub(crate) use reply::response as response_to;
+pub(in crate::triggers) use reply::response as reply_response;
+pub(in crate::triggers) use request::strip_hop_by_hop;
 pub use settings::Settings;
 pub use stopping::Stopping;
 

@@ -1,11 +1,10 @@
 //! The content of a response, and the routes of the host itself. Those may also respond with a
 //! stream or take over the socket.
 
-#![allow(dead_code, reason = "no route of the host streams or takes over a socket yet")]
-
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream as FrameStream;
@@ -31,7 +30,7 @@ pub enum Content {
     /// hyper sends the head of the response, and then the handler gets the socket. Only for
     /// HTTP/1.1 requests without a body. With the status 101 this is an upgrade. With any other
     /// status the handler writes the body: in chunks (RFC 9112, 7.1), or as it is if the request
-    /// was HTTP/1.0.
+    /// was HTTP/1.0. The response says `Connection: close`, unless the route has set that field.
     Socket(SocketHandler),
 }
 
@@ -56,6 +55,11 @@ pub struct DetachedSocket {
     pub stopping: Stopping,
 }
 
+/// An extension of a response that says that `http.cors` does not apply to it: its
+/// `Access-Control-Allow-Origin`, if any, stays as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnOrigin;
+
 /// A route of the host itself.
 pub type HostRoute = Box<dyn FnOnce(HostRequest) -> BoxFuture<'static, HttpResponse> + Send>;
 
@@ -73,6 +77,8 @@ pub struct HostRequest {
     pub scheme: &'static str,
     pub peer: SocketAddr,
     pub trace: Trace,
+    /// The subdomain of the authority below `http.domain`.
+    pub subdomain: Option<Arc<str>>,
     /// Cancelled when the host begins to stop, so that a stream can end in time.
     pub stopping: CancellationToken,
 }

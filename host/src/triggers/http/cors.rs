@@ -56,11 +56,12 @@ impl Cors {
         }
     }
 
-    /// Sets the headers that only the response to a preflight request has.
+    /// Sets the headers that only the response to a preflight request has. Header names that the
+    /// response allows already stay.
     pub(super) fn apply_preflight(&self, methods: HeaderValue, headers: &mut HeaderMap) {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         if let Some(names) = &self.headers {
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+            headers.append(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
         }
         headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
     }

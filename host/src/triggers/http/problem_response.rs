@@ -25,20 +25,20 @@ struct Fields {
     problem: call::Problem,
     /// The value of `Allow`.
     allow: Option<HeaderValue>,
-    /// Whether to send `Retry-After`.
-    retry: bool,
+    /// The value of `Retry-After` in seconds.
+    retry: Option<u16>,
     /// Whether to close the connection.
     close: bool,
 }
 
 impl From<call::Problem> for ProblemResponse {
     fn from(problem: call::Problem) -> ProblemResponse {
-        ProblemResponse(Box::new(Fields { problem, allow: None, retry: false, close: false }))
+        ProblemResponse(Box::new(Fields { problem, allow: None, retry: None, close: false }))
     }
 }
 
 impl ProblemResponse {
-    pub(super) fn new(
+    pub(in crate::triggers) fn new(
         status: StatusCode,
         code: &'static str,
         title: &'static str,
@@ -47,7 +47,7 @@ impl ProblemResponse {
         call::Problem::new(status, code, title, detail).into()
     }
 
-    pub(super) fn bad_request(detail: impl Into<String>) -> ProblemResponse {
+    pub(in crate::triggers) fn bad_request(detail: impl Into<String>) -> ProblemResponse {
         ProblemResponse::new(StatusCode::BAD_REQUEST, "bad-request", "Bad Request", detail)
     }
 
@@ -55,11 +55,11 @@ impl ProblemResponse {
         ProblemResponse::new(StatusCode::NOT_FOUND, "not-found", "Not Found", detail)
     }
 
-    pub(super) fn forbidden(detail: impl Into<String>) -> ProblemResponse {
+    pub(in crate::triggers) fn forbidden(detail: impl Into<String>) -> ProblemResponse {
         ProblemResponse::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
 
-    pub(super) fn method_not_allowed(method: &Method, methods: &[Method]) -> ProblemResponse {
+    pub(in crate::triggers) fn method_not_allowed(method: &Method, methods: &[Method]) -> ProblemResponse {
         let allow = allow(methods);
         let detail =
             format!("this route does not accept `{method}`: use one of {}", allow.to_str().unwrap_or_default());
@@ -136,7 +136,7 @@ impl ProblemResponse {
     pub(super) fn budget_exceeded(error: BudgetExceeded) -> ProblemResponse {
         let detail = error.to_string();
         let mut problem = ProblemResponse::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded", detail);
-        problem.0.retry = true;
+        problem.0.retry = Some(1);
         problem
     }
 
@@ -151,21 +151,27 @@ impl ProblemResponse {
     }
 
     /// The call failed.
-    pub(super) fn of_call(error: CallError) -> ProblemResponse {
+    pub(in crate::triggers) fn of_call(error: CallError) -> ProblemResponse {
         let retry = matches!(error, CallError::Overloaded(_) | CallError::Unavailable(_));
         let mut problem = ProblemResponse::from(call::Problem::from(error));
-        problem.0.retry = retry;
+        problem.0.retry = retry.then_some(1);
         problem
     }
 
+    /// Sets the time after which the client may try again.
+    pub(in crate::triggers) fn with_retry(mut self, seconds: u16) -> ProblemResponse {
+        self.0.retry = Some(seconds);
+        self
+    }
+
     /// Adds the name of the module.
-    pub(super) fn with_module(mut self, module: &str) -> ProblemResponse {
+    pub(in crate::triggers) fn with_module(mut self, module: &str) -> ProblemResponse {
         self.0.problem.module = Some(module.to_owned());
         self
     }
 
     /// Adds the trace, which is in the log too.
-    pub(super) fn with_trace(mut self, trace: Trace) -> ProblemResponse {
+    pub(in crate::triggers) fn with_trace(mut self, trace: Trace) -> ProblemResponse {
         self.0.problem.trace = Some(trace);
         self
     }
@@ -174,7 +180,7 @@ impl ProblemResponse {
         self.0.problem.into_document().to_string()
     }
 
-    pub(super) fn into_response(self) -> HttpResponse {
+    pub(in crate::triggers) fn into_response(self) -> HttpResponse {
         let status = self.0.problem.status;
         let mut response = HttpResponse::new(self.0.problem.into_document().to_string().into());
         *response.status_mut() = status;
@@ -183,8 +189,8 @@ impl ProblemResponse {
         if let Some(allow) = self.0.allow {
             headers.insert(ALLOW, allow);
         }
-        if self.0.retry {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.0.retry {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         if self.0.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -194,7 +200,7 @@ impl ProblemResponse {
 }
 
 /// Returns the value of `Allow` for a route that has these methods.
-pub(super) fn allow(methods: &[Method]) -> HeaderValue {
+pub(in crate::triggers) fn allow(methods: &[Method]) -> HeaderValue {
     let mut text = String::new();
     for method in methods {
         _ = write!(text, "{method}, ");

@@ -14,7 +14,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HOP_BY_HOP: [HeaderName; 7] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 /// Whether a field is a hop-by-hop field. The name must be in lower case.
-pub(super) fn is_hop_by_hop(name: &str) -> bool {
+pub(in crate::triggers) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
@@ -22,7 +22,7 @@ pub(super) fn is_hop_by_hop(name: &str) -> bool {
 }
 
 /// Removes all hop-by-hop fields.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(in crate::triggers) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let listed: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(connection_options).collect();
     for name in listed.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);

@@ -14,7 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use super::backend::Backend;
 use super::body::{self, MaxBody};
 use super::buffer_lease::BufferLease;
-use super::content::{Content, HostRequest, HostRoute, HttpResponse};
+use super::content::{Content, HostRequest, HostRoute, HttpResponse, OwnOrigin};
 use super::index;
 use super::problem_response::{self, ProblemResponse};
 use super::reply;
@@ -75,11 +75,13 @@ impl<B: Backend> Responder<B> {
         if version >= Version::HTTP_2 {
             response.headers_mut().remove(CONNECTION);
         } else if response.status() != StatusCode::SWITCHING_PROTOCOLS
-            && (lease.announces_close() || matches!(response.body(), Content::Socket(_)))
+            && (lease.announces_close() || ends_with_its_socket(&response))
         {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some((cors, allowed)) = cors {
+        if let Some((cors, allowed)) = cors
+            && response.extensions().get::<OwnOrigin>().is_none()
+        {
             cors.apply(allowed, response.headers_mut());
         }
         if is_head {
@@ -121,9 +123,17 @@ impl<B: Backend> Responder<B> {
                 body::discard(body, drain);
                 let (peer, scheme, trace) = (self.peer, self.scheme, parsed.trace);
                 let stopping = self.stopping.announced.clone();
+                let subdomain = self.subdomain(&authority);
                 let is_head = method == Method::HEAD;
-                let request = HostRequest { method, uri, version, headers, authority, scheme, peer, trace, stopping };
-                let response = route(request).await;
+                let preflight = (method == Method::OPTIONS).then(|| headers.clone());
+                #[rustfmt::skip]
+                let request = HostRequest {
+                    method, uri, version, headers, authority, scheme, peer, trace, subdomain, stopping,
+                };
+                let mut response = route(request).await;
+                if let Some(headers) = preflight {
+                    self.answer_preflight(&headers, &mut response);
+                }
                 return check_detach(response, version, has_body || is_head);
             }
             Err(problem) => {
@@ -140,7 +150,7 @@ impl<B: Backend> Responder<B> {
         if parsed.hop_by_hop {
             strip_hop_by_hop(&mut headers);
         }
-        let subdomain = self.settings.domain.as_ref().and_then(|domain| subdomain(&authority, domain));
+        let subdomain = self.subdomain(&authority);
         let head = Box::new(RequestHead { headers, path: uri.path().to_owned(), authority, peer: self.peer });
         let query = uri.query().unwrap_or_default().to_owned();
         let request = HttpRequest { method, query, payload, head, trace: parsed.trace, subdomain, spill };
@@ -220,17 +230,34 @@ impl<B: Backend> Responder<B> {
         }
     }
 
+    fn subdomain(&self, authority: &str) -> Option<Arc<str>> {
+        self.settings.domain.as_ref().and_then(|domain| subdomain(authority, domain))
+    }
+
     fn options(&self, methods: &[Method], headers: &HeaderMap) -> HttpResponse {
-        let allow = problem_response::allow(methods);
-        let mut response = no_content(allow.clone());
+        let mut response = no_content(problem_response::allow(methods));
+        self.answer_preflight(headers, &mut response);
+        response
+    }
+
+    /// Adds what browsers ask for before they send a request of another origin, if `http.cors`
+    /// allows it. `headers` are those of the `OPTIONS` request, and the response has `Allow`.
+    fn answer_preflight(&self, headers: &HeaderMap, response: &mut HttpResponse) {
         if let Some(cors) = &self.settings.cors
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
             && cors.allowed_origin(headers).is_some()
+            && response.extensions().get::<OwnOrigin>().is_none()
+            && let Some(allow) = response.headers().get(ALLOW).cloned()
         {
             cors.apply_preflight(allow, response.headers_mut());
         }
-        response
     }
+}
+
+/// Whether a response must announce the end of its connection, because it takes over the socket and
+/// does not say otherwise.
+fn ends_with_its_socket(response: &HttpResponse) -> bool {
+    matches!(response.body(), Content::Socket(_)) && !response.headers().contains_key(CONNECTION)
 }
 
 /// Rejects a response that takes over a socket which HTTP still needs, because the request has a
