@@ -11,6 +11,7 @@ mod hooks;
 mod peers;
 mod places;
 mod resolve;
+mod streams;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use actor::Actor;
 pub use broadcasts::Sequencer;
 pub use hooks::Message;
 pub use places::Places;
+pub use streams::Admission;
 
 use crate::call::{
     Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,

@@ -105,7 +105,10 @@ impl EventStream {
     /// Opens a stream, and sends the id of the last event if it is not empty.
     pub async fn resume(address: SocketAddr, path: &str, last_id: &str) -> EventStream {
         let mut stream = EventStream::try_resume(address, path, last_id).await;
-        assert_eq!(stream.status, 200, "{}", stream.answer().await.text());
+        if stream.status != 200 {
+            let answer = stream.answer().await;
+            panic!("{}: {}", answer.status, answer.text());
+        }
         let first = stream.block().await.expect("the first comment");
         assert_eq!(first.comments, ["connected"], "{first:?}");
         stream
