@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::http;
 use crate::params;
+use crate::sse::StreamRequest;
 use crate::types::{
     Broadcast, Call, CallId, ChannelEvent, ClientMessage, HeaderFields, Hook, Method, Origin, RequestHead, Schedule,
     Startup, Subscription, Trigger,
@@ -120,6 +121,11 @@ impl Context {
         hook: Hook => Hook;
         /// Returns the startup, with the reason for the new instance, if one caused the call.
         startup: Startup => Startup;
+    }
+
+    /// Returns the request of a client for a stream, if one caused the call.
+    pub fn stream(&self) -> Option<StreamRequest> {
+        StreamRequest::of(self.trigger())
     }
 
     /// Returns the first value of a header field of the HTTP request. Asks the host.

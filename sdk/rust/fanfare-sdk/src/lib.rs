@@ -36,7 +36,7 @@
 //!   in any order ([`FromCall`]).
 //! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], or a
 //!   `Result` of these ([`IntoOutcome`]). With `?` every error becomes a [`Failure`].
-//! - **Host functions**: [`broadcast`], [`rpc`], [`config`], [`host`], [`http`] and
+//! - **Host functions**: [`broadcast`], [`rpc`], [`sse`], [`config`], [`host`], [`http`] and
 //!   [`master`].
 //! - **Memory**: the host keeps an instance between calls, so a `thread_local!` is the memory of
 //!   the module in its worker. An instance has one thread; the in-memory host of
@@ -69,6 +69,7 @@ mod params;
 mod payload;
 pub mod rpc;
 mod snapshot;
+pub mod sse;
 pub mod types;
 #[doc(hidden)]
 pub mod wit;
@@ -101,7 +102,7 @@ pub mod private {
 pub mod prelude {
     pub use crate::types::{Isolate, Outcome, Payload, Reply, Trigger};
     pub use crate::{Bytes, CallError, Context, Failure, FromCall, IntoOutcome, IntoPayload, Json, Pass, Path, Query};
-    pub use crate::{Result, State, Text, broadcast, config, handler, host, master, rpc};
+    pub use crate::{Result, State, Text, broadcast, config, handler, host, master, rpc, sse};
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! Handlers that several guests share: they hold calls, release them, and make further calls.
 
 mod calls;
+pub mod streams;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -27,6 +28,12 @@ struct Gate {
 /// Waits until another call of this instance runs `release`, then returns the body.
 #[handler]
 pub async fn hold(body: Payload) -> Payload {
+    gate().await;
+    body
+}
+
+/// Waits until another call of this instance runs `release`.
+pub async fn gate() {
     let opened = GATE.with_borrow_mut(|gate| {
         gate.holding += 1;
         gate.opened
@@ -41,7 +48,6 @@ pub async fn hold(body: Payload) -> Payload {
         })
     })
     .await;
-    body
 }
 
 /// Releases all calls that this instance holds, and returns their number.

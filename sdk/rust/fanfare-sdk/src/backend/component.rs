@@ -9,6 +9,7 @@ pub(crate) use crate::wit::host::{log, whoami};
 pub(crate) use crate::wit::http::{head, header, headers};
 pub(crate) use crate::wit::master::{options as option, post};
 pub(crate) use crate::wit::rpc::notify;
+pub(crate) use crate::wit::sse::{close, close_all, count as stream_count, publish, publish_all};
 use crate::wit::types::{CallError, CallId, CallOptions, Emission, Entry, Group, Payload, Reply, Target};
 
 pub(crate) async fn gather(

@@ -5,6 +5,7 @@ use super::promise::Promise;
 use super::{LogLine, worker as thread};
 use crate::failure::CallError;
 use crate::types::{Address, HeaderFields, Identity, Isolate, Level, Outcome, Receipt, Reply, RequestHead, Target};
+use crate::wit::sse::{Event, Reach};
 use crate::wit::types::{self as wit, CallId, CallOptions, Emission, Group, Payload};
 
 pub(crate) fn emit(caller: Option<CallId>, emission: &Emission, payload: &Payload) -> Result<Receipt, wit::CallError> {
@@ -170,6 +171,30 @@ fn message(payload: &Payload) -> Result<Payload, wit::CallError> {
         Some(handler) => handler(payload.clone()).map_err(CallError::into_wit),
         None => Err(wit::CallError::Unavailable("nobody listens: call `on_message` of the builder".to_owned())),
     }
+}
+
+pub(crate) fn publish(_caller: Option<CallId>, key: &str, event: &Event, reach: Reach) -> Result<u32, wit::CallError> {
+    let (node, worker) = thread::current();
+    node.publish(Some(key), event, worker, reach).map_err(CallError::into_wit)
+}
+
+pub(crate) fn publish_all(_caller: Option<CallId>, event: &Event, reach: Reach) -> Result<u32, wit::CallError> {
+    let (node, worker) = thread::current();
+    node.publish(None, event, worker, reach).map_err(CallError::into_wit)
+}
+
+pub(crate) fn close(_caller: Option<CallId>, key: &str, reach: Reach) -> Result<u32, wit::CallError> {
+    let (node, worker) = thread::current();
+    node.close(Some(key), worker, reach).map_err(CallError::into_wit)
+}
+
+pub(crate) fn close_all(_caller: Option<CallId>, reach: Reach) -> Result<u32, wit::CallError> {
+    let (node, worker) = thread::current();
+    node.close(None, worker, reach).map_err(CallError::into_wit)
+}
+
+pub(crate) fn stream_count(key: Option<&str>) -> u32 {
+    thread::current().0.count_streams(key)
 }
 
 #[cfg(feature = "spawn")]

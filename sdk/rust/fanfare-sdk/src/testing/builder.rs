@@ -46,8 +46,8 @@ impl Builder {
     }
 
     /// Sets the text of `module.json`, usually with `include_str!("../module.json")`. The host
-    /// reads its routes, broadcasts, startups and config. Without a manifest each handler has a
-    /// route with its name.
+    /// reads its routes, broadcasts, startups, streams and config. Without a manifest each handler
+    /// has a route with its name.
     ///
     /// # Panics
     /// When the text is not JSON. Comments and trailing commas are allowed.
@@ -157,6 +157,9 @@ impl Builder {
             logs: Vec::new(),
             emitted: Vec::new(),
             reloads: Vec::new(),
+            published: Vec::new(),
+            readers: Vec::new(),
+            next_reader: 0,
         };
         let node = Arc::new(Node {
             module: self.module,

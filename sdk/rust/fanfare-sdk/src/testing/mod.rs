@@ -55,6 +55,7 @@ mod node;
 mod promise;
 mod request;
 mod routes;
+mod streams;
 mod worker;
 
 use std::fmt;
@@ -65,6 +66,7 @@ use std::time::Duration;
 pub use builder::Builder;
 pub use promise::block_on;
 pub use request::Request;
+pub use streams::{Published, Reader, Refusal, StreamOptions};
 
 use crate::failure::CallError;
 use crate::payload::IntoPayload;
@@ -179,6 +181,16 @@ impl TestHost {
     /// modules.
     pub fn reloads(&self) -> Vec<Option<String>> {
         self.node.state().reloads.clone()
+    }
+
+    /// Starts to open a stream, as a client does with `GET /stream?connectKey=<key>`.
+    pub fn stream(&self, key: &str) -> StreamOptions<'_> {
+        StreamOptions::new(&self.node, key)
+    }
+
+    /// Returns all events published so far, in order, also those that no client received.
+    pub fn published(&self) -> Vec<Published> {
+        self.node.state().published.clone()
     }
 
     /// Returns all lines logged so far.

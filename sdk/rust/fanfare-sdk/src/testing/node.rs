@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::promise::Resolver;
 use super::routes::Manifest;
+use super::streams::{Published, ReaderState};
 use super::worker::Message;
 use super::{Emitted, LogLine, OutgoingCall};
 use crate::failure::{CallError, Failure};
@@ -62,6 +63,9 @@ pub(super) struct State {
     pub emitted: Vec<Emitted>,
     /// The name of a module, or `None` for all modules.
     pub reloads: Vec<Option<String>>,
+    pub published: Vec<Published>,
+    pub readers: Vec<ReaderState>,
+    pub next_reader: u64,
 }
 
 /// The part of a call that the host keeps.

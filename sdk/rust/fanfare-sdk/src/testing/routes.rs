@@ -16,12 +16,19 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub startups: BTreeMap<String, Target>,
     #[serde(default)]
+    pub streams: BTreeMap<String, StreamTarget>,
+    #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Target {
     pub path: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct StreamTarget {
+    pub path: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -81,6 +88,16 @@ pub(super) struct MatchedRoute {
 }
 
 impl Manifest {
+    /// Returns the route that admits readers of a key: that of the key itself, or else of the
+    /// longest prefix.
+    pub fn admitting_route(&self, key: &str) -> Option<&str> {
+        let by_prefix = || {
+            let prefixes = key.match_indices('/').rev().map(|(at, _)| format!("{}*", &key[..=at]));
+            prefixes.into_iter().find_map(|pattern| self.streams.get(&pattern))
+        };
+        self.streams.get(key).or_else(by_prefix)?.path.as_deref()
+    }
+
     /// Finds the route of a path. A literal segment wins over a `{name}`. Without a method it
     /// selects `POST`, or the only method that the path has.
     pub fn find(&self, request: &RouteRequest) -> Result<MatchedRoute, CallError> {
