@@ -27,15 +27,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("registry", &["call", "config", "document", "engine", "files"]),
     ("isolate", &["bindings", "call", "config", "engine", "events", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
-    ("triggers", &["call", "config", "events", "net", "registry"]),
-    ("worker", &["call", "config", "dispatch", "events", "isolate", "net", "registry", "triggers"]),
+    ("hub", &["call", "config", "events"]),
+    ("triggers", &["call", "config", "events", "hub", "net", "ports", "registry"]),
+    ("worker", &["call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "triggers"]),
     ("swap", &["api", "call", "config", "dispatch", "document", "events", "files", "isolate", "ports", "registry"]),
-    ("admin", &["api", "call", "config", "dispatch", "events", "isolate", "net", "registry", "swap"]),
+    ("admin", &["api", "call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "swap"]),
     (
         "host",
         &[
-            "admin", "api", "call", "config", "dispatch", "document", "engine", "events", "files", "isolate", "net",
-            "ports", "registry", "swap", "triggers", "worker",
+            "admin", "api", "call", "config", "dispatch", "document", "engine", "events", "files", "hub", "isolate",
+            "net", "ports", "registry", "swap", "triggers", "worker",
         ],
     ),
     // The program uses only what the library makes public.
@@ -43,8 +44,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "tooling",
         &[
-            "bindings", "call", "config", "dispatch", "document", "engine", "files", "fuzzing", "host", "isolate",
-            "net", "ports", "registry", "swap",
+            "bindings", "call", "config", "dispatch", "document", "engine", "files", "fuzzing", "host", "hub",
+            "isolate", "net", "ports", "registry", "swap",
         ],
     ),
     ("fuzzing", &["call", "config", "document", "engine", "files", "registry", "triggers"]),

@@ -12,6 +12,7 @@ use crate::document::{Faults, KeyPath, ValueOrigin};
 
 pub use capabilities::{Capabilities, Modules, StreamKeys};
 pub use http::{CorsConfig, HttpConfig};
+pub use hub::HubConfig;
 pub use limits::{Limits, LimitsPatch};
 pub use module::{ModuleConfig, SubdomainConfig};
 pub use sections::{
@@ -26,6 +27,7 @@ pub mod capabilities;
 pub mod formats;
 mod guest_options;
 mod http;
+mod hub;
 pub mod limits;
 mod live;
 pub mod load;

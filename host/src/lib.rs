@@ -175,6 +175,7 @@ mod files;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod host;
+mod hub;
 mod isolate;
 mod net;
 mod ports;
@@ -207,8 +208,8 @@ pub mod errors {
 /// The sections of a [`Config`].
 pub mod settings {
     pub use crate::config::{
-        AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, HistoryConfig, HttpConfig, IsolateConfig,
-        Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, QueueConfig,
+        AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, HistoryConfig, HttpConfig, HubConfig,
+        IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, QueueConfig,
         ShutdownConfig, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig,
     };
 }

@@ -13,6 +13,7 @@ pub use thread::Thread;
 use crate::call::{CallError, CallResult, HttpRequest, IsolateId};
 use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
+use crate::hub::Hub;
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
 use crate::registry::{MatchedRoute, RouteLookup};
@@ -44,11 +45,18 @@ impl Worker {
         settings: &Arc<Settings>,
         stopping: &Stopping,
         events: &Arc<EventLog>,
+        hub: &Hub,
     ) {
         let Some(mut accepted) = self.accepted.take() else { return };
         let (dispatch, isolate, events) = (dispatch.clone(), self.thread.isolate.clone(), events.clone());
         let modules = WorkerModules { dispatch, isolate, events };
         let (settings, stopping) = (settings.clone(), stopping.clone());
+        if let IsolateId::Worker(index) = self.thread.isolate.id
+            && let Some(fanout) = hub.fanout(index)
+        {
+            let (announced, closing) = (stopping.announced.clone(), stopping.closing.clone());
+            self.thread.isolate.runtime().spawn(fanout.run(announced, closing));
+        }
         self.thread.isolate.runtime().spawn(async move {
             while let Some(AcceptedConnection { listener, socket, peer, guard }) = accepted.recv().await {
                 let stream = match socket.open() {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::formats::FilePath;
 use super::http::HttpConfig;
+use super::hub::HubConfig;
 use super::module::ModuleConfig;
 use super::sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
@@ -168,6 +169,8 @@ sections! {
     sse: SseConfig;
     /// The operator's listener.
     admin: AdminConfig;
+    /// What all live streams of the node may use together.
+    hub: HubConfig;
     /// How the host compiles and runs WebAssembly.
     engine: EngineConfig;
     /// How the host restarts instances that crash and notices threads that are blocked.

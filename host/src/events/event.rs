@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::call::IsolateId;
-use crate::call::text::{MESSAGE, REPORT, line, lines};
+use crate::call::text::{MESSAGE, NAME, REPORT, line, lines};
 
 #[cfg(test)]
 mod tests;
@@ -344,6 +344,30 @@ pub enum HostEvent {
         /// Why its last instance ended, in one line.
         reason: String,
     },
+    /// Connections were closed because their clients are too slow: they do not read what waits for
+    /// them. A worker raises at most one of these events in a second. The event describes the
+    /// connection that was closed last.
+    ///
+    /// ```json
+    /// { "type": "clientSlow", "kind": "sse", "key": "news", "client": "192.0.2.7",
+    ///   "reason": "queue", "worker": 0, "count": 3 }
+    /// ```
+    ClientSlow {
+        /// The kind of connection: `sse`.
+        kind: String,
+        /// The stream key.
+        key: String,
+        /// The IP address of the client.
+        client: String,
+        /// Why: `queue` (more waits than `sse.queue` allows), `timeout` (the client has read
+        /// nothing for `http.idleTimeout`), `hubQueued` (all clients together use more than
+        /// `hub.queued`), or `inbox` (the queue of the worker was full).
+        reason: String,
+        /// The index of the worker.
+        worker: u32,
+        /// The number of connections that the worker has closed since the previous event.
+        count: u64,
+    },
 }
 
 /// Where a `fail` or a `warning` comes from.
@@ -422,6 +446,7 @@ impl HostEvent {
             HostEvent::CanaryEnded { .. } => "canaryEnded",
             HostEvent::InstanceRestarted { .. } => "instanceRestarted",
             HostEvent::ModuleFailed { .. } => "moduleFailed",
+            HostEvent::ClientSlow { .. } => "clientSlow",
         }
     }
 
@@ -458,6 +483,7 @@ impl HostEvent {
             HostEvent::Fail { message, .. } | HostEvent::Warning { message, .. } | HostEvent::Info { message } => {
                 *message = line(message, MESSAGE);
             }
+            HostEvent::ClientSlow { key, .. } => *key = line(key, NAME),
             HostEvent::SwapRolledBack { reason, .. }
             | HostEvent::InstanceRestarted { reason, .. }
             | HostEvent::ModuleFailed { reason, .. } => *reason = line(reason, MESSAGE),

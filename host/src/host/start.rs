@@ -22,6 +22,7 @@ use crate::config::{Config, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, Compiler, Engine};
 use crate::events::{EventLog, HostEvent};
+use crate::hub::{Hub, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
 use crate::ports::{LateReloads, NoStreams, Ports};
@@ -79,6 +80,7 @@ struct Built {
     services: Arc<Services>,
     sockets: Arc<Sockets>,
     settings: Arc<Settings>,
+    hub: Arc<Hub>,
     /// Starts before the first load, so that it misses no change of a folder.
     watcher: Option<Watcher>,
     tasks: Tasks,
@@ -127,6 +129,8 @@ impl Built {
             ids,
             probe,
         });
+        let streams = TopicSettings::new(&config.sse, config.http.idle_timeout);
+        let hub = Hub::new(&config.hub, streams, services.node.workers, services.events.clone());
         let swapper = Swapper::new(config.clone(), loader, linker, dispatch.clone(), services.clone(), progress);
         reloads.set(&swapper);
         swapper.embed(modules);
@@ -154,6 +158,7 @@ impl Built {
             services,
             sockets,
             settings,
+            hub,
             watcher: None,
             tasks,
         })
@@ -191,7 +196,7 @@ impl Built {
     /// Accepts HTTP connections, and starts to react to changed folders.
     fn open(mut self) -> RunningHost {
         for worker in &mut self.workers {
-            worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping, &self.services.events);
+            worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping, &self.services.events, &self.hub);
         }
         self.sockets.limit_to_descriptors();
         let tasks = self.tasks;

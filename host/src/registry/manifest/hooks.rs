@@ -108,6 +108,8 @@ hooks! {
     instance_restarted = "instanceRestarted";
     /// A module failed too often in an isolate. Default none.
     module_failed = "moduleFailed";
+    /// Streams were closed because their clients are too slow. Default none.
+    client_slow = "clientSlow";
 }
 
 /// Returns the hook of this name in `hooks`, with the isolates that call it by default.
