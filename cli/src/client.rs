@@ -15,8 +15,8 @@ use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
-pub use exchange::{ExchangeError, exchange};
-pub use follow::{ServerEvent, follow};
+pub use exchange::{ExchangeError, OpenResponse, exchange, open};
+pub use follow::{EventParser, ServerEvent, follow};
 pub use problem::readable;
 
 use super::terminal::{eprint, print};

@@ -75,7 +75,7 @@ fn listed_line(event: &Value) -> String {
         Ok(record) => line(&record),
         Err(_) => {
             let name = event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-            other_line(&ServerEvent { name, data: event.to_string() })
+            other_line(&ServerEvent { name, data: event.to_string(), id: None })
         }
     }
 }

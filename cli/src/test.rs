@@ -23,11 +23,15 @@ use fanfare::tooling::{Cache, Manifest, overlay_json};
 use fanfare::{Config, Host, RunningHost, StartError};
 use file::{Case, Tests};
 use logs::Lines;
+use send::SendError;
+use streams::Streams;
 
 mod expect;
 pub mod file;
 mod logs;
 mod send;
+mod stream_file;
+mod streams;
 
 /// Flags of `fanfare test`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -125,6 +129,7 @@ async fn test_file(
     }
     let temp = temp::folder()?;
     let config = host_config(config, &manifest, &tests, &temp)?;
+    let stream_path = config.sse.path.clone();
     // Checks the component first, because the host would name files of the temporary folder in its
     // errors.
     let faults = component::faults(&manifest, &config).await;
@@ -138,10 +143,11 @@ async fn test_file(
         return Err(CommandError::NotReady(reasons));
     }
     let mut all = Vec::with_capacity(tests.cases.len());
+    let mut target = Target { host: &host, manifest: &manifest, stream_path, streams: Streams::default() };
     lines.take();
     for case in tests.cases {
         let begun = Instant::now();
-        let faults = faults_of(&case, &host, &manifest).await;
+        let faults = target.faults(&case).await;
         let logs = if faults.is_empty() { Vec::new() } else { lines.take() };
         lines.take();
         let result = CaseResult { module: manifest.name.clone(), case, faults, logs, took: begun.elapsed() };
@@ -173,17 +179,44 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     Ok(config)
 }
 
-/// Runs a case. Returns its unmet expectations, and then the answer that failed them.
-async fn faults_of(case: &Case, host: &RunningHost, manifest: &Manifest) -> Vec<String> {
-    let answers = match (&case.call, &case.broadcast) {
-        (Some(call), _) => send::call(host, manifest, call).await.map(|answer| vec![answer]),
-        (None, Some(broadcast)) => send::broadcast(host, &manifest.name, broadcast).await,
-        (None, None) => Ok(Vec::new()),
-    };
-    let answers = match answers {
-        Ok(answers) => answers,
-        Err(error) => return vec![error.to_string()],
-    };
+/// The temporary host, with the streams that the cases have opened.
+struct Target<'a> {
+    host: &'a RunningHost,
+    manifest: &'a Manifest,
+    /// The path of live streams.
+    stream_path: String,
+    streams: Streams,
+}
+
+impl Target<'_> {
+    /// Runs a case. Returns its unmet expectations.
+    async fn faults(&mut self, case: &Case) -> Vec<String> {
+        let answers = match self.step(case).await {
+            Ok(answers) => answers,
+            Err(error) => return vec![error.to_string()],
+        };
+        let mut faults = unmet(case, answers);
+        faults.extend(self.streams.faults(&case.expect.events).await);
+        faults.extend(self.streams.open_ones(&case.expect.ended).await);
+        faults
+    }
+
+    /// Runs the step of a case. Returns the answers to it.
+    async fn step(&mut self, case: &Case) -> Result<Vec<Answer>, SendError> {
+        let Target { host, manifest, stream_path, streams } = self;
+        match (&case.call, &case.broadcast, &case.stream) {
+            (Some(call), ..) => Ok(vec![send::call(host, manifest, call).await?]),
+            (None, Some(broadcast), _) => send::broadcast(host, &manifest.name, broadcast).await,
+            (None, None, Some(stream)) => {
+                Ok(streams.step(host.addr(), stream_path, stream).await?.into_iter().collect())
+            }
+            (None, None, None) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The expectations that the answers do not meet, each followed by the answer.
+fn unmet(case: &Case, answers: Vec<Answer>) -> Vec<String> {
     let mut faults = Vec::new();
     for answer in answers {
         let place = answer.isolate.as_ref().map(|isolate| format!("{isolate}: ")).unwrap_or_default();

@@ -9,8 +9,10 @@ use http::response::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,6 +42,59 @@ pub async fn exchange(
     match timeout(within, driven(connection, exchanging)).await {
         Ok(response) => response.map_err(ExchangeError::Broken),
         Err(_) => Err(ExchangeError::Slow(within)),
+    }
+}
+
+/// A response whose body arrives while it is read. Dropping it closes the connection.
+pub struct OpenResponse {
+    pub head: Parts,
+    body: Incoming,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for OpenResponse {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl OpenResponse {
+    /// Returns the next part of the body, or `None` at its end or if the connection fails.
+    pub async fn part(&mut self) -> Option<Bytes> {
+        loop {
+            if let Ok(data) = self.body.frame().await?.ok()?.into_data() {
+                return Some(data);
+            }
+        }
+    }
+
+    /// Returns the rest of the body.
+    pub async fn rest(&mut self, within: Duration) -> Result<Bytes, ExchangeError> {
+        let rest = timeout(within, (&mut self.body).collect()).await.map_err(|_| ExchangeError::Slow(within))?;
+        Ok(rest.map_err(ExchangeError::Broken)?.to_bytes())
+    }
+}
+
+/// Sends a request and returns the response as soon as its head has arrived.
+pub async fn open(
+    authority: &Authority,
+    request: Request<Full<Bytes>>,
+    within: Duration,
+) -> Result<OpenResponse, ExchangeError> {
+    let (mut sender, connection) = connect(authority).await?;
+    // The exchange itself reports an error of the connection.
+    let connection = tokio::spawn(async move { drop(connection.await) });
+    let sent = timeout(within, sender.send_request(with_host(authority, request))).await;
+    let sent = sent.map_err(|_| ExchangeError::Slow(within)).and_then(|sent| sent.map_err(ExchangeError::Broken));
+    match sent {
+        Ok(response) => {
+            let (head, body) = response.into_parts();
+            Ok(OpenResponse { head, body, connection })
+        }
+        Err(error) => {
+            connection.abort();
+            Err(error)
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct ServerEvent {
     pub name: String,
     /// The value of the field `data`.
     pub data: String,
+    /// The last value of the field `id`, in this event or an earlier one.
+    pub id: Option<String>,
 }
 
 /// Passes each event of a stream to `read` until it returns `false` or the host ends the stream.
@@ -33,7 +35,7 @@ pub async fn follow(
 ) -> Result<(), ClientError> {
     let mut request = Request::new(Full::<Bytes>::default());
     *request.uri_mut() = path.parse().unwrap_or_default();
-    let (mut parser, mut problem) = (Parser::default(), None);
+    let (mut parser, mut problem) = (EventParser::default(), None);
     let streamed = stream(&endpoint.authority, request, ANSWER_TIMEOUT, PAUSE, |head, part| {
         if head.status.is_success() {
             return parser.parse(&part).into_iter().all(&mut read) && !parser.is_too_long();
@@ -60,23 +62,26 @@ pub async fn follow(
     }
 }
 
-/// Parses the fields `event` and `data` of server-sent events, as the HTML standard defines them
-/// (section 9.2.6). Ignores comments and other fields.
+/// Parses the fields `event`, `data` and `id` of server-sent events, as the HTML standard defines
+/// them (section 9.2.6). Ignores comments and other fields.
 #[derive(Debug, Default)]
-struct Parser {
+pub struct EventParser {
     /// The beginning of the next line.
     line: Vec<u8>,
-    event: ServerEvent,
+    name: String,
+    /// `None` before the first `data` line of the next event.
+    data: Option<String>,
+    id: Option<String>,
 }
 
-impl Parser {
+impl EventParser {
     /// Whether the next event has more than [`MAX_EVENT`] bytes.
-    fn is_too_long(&self) -> bool {
-        self.line.len() + self.event.data.len() > MAX_EVENT
+    pub fn is_too_long(&self) -> bool {
+        self.line.len() + self.data.as_ref().map_or(0, String::len) > MAX_EVENT
     }
 
     /// Returns the events that end in this part of the stream.
-    fn parse(&mut self, part: &[u8]) -> Vec<ServerEvent> {
+    pub fn parse(&mut self, part: &[u8]) -> Vec<ServerEvent> {
         let mut events = Vec::new();
         for &byte in part {
             if byte != b'\n' {
@@ -87,22 +92,24 @@ impl Parser {
             let line = String::from_utf8_lossy(&line);
             let line = line.strip_suffix('\r').unwrap_or(&line);
             if line.is_empty() {
-                let event = mem::take(&mut self.event);
-                if !event.data.is_empty() {
-                    events.push(event);
+                let name = mem::take(&mut self.name);
+                if let Some(data) = self.data.take() {
+                    events.push(ServerEvent { name, data, id: self.id.clone() });
                 }
                 continue;
             }
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
             match field {
-                "event" => value.clone_into(&mut self.event.name),
-                "data" => {
-                    if !self.event.data.is_empty() {
-                        self.event.data.push('\n');
+                "event" => value.clone_into(&mut self.name),
+                "data" => match &mut self.data {
+                    Some(data) => {
+                        data.push('\n');
+                        data.push_str(value);
                     }
-                    self.event.data.push_str(value);
-                }
+                    None => self.data = Some(value.to_owned()),
+                },
+                "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
                 _ => {}
             }
         }
@@ -114,8 +121,8 @@ impl Parser {
 mod tests {
     use super::*;
 
-    fn event(name: &str, data: &str) -> ServerEvent {
-        ServerEvent { name: name.to_owned(), data: data.to_owned() }
+    fn event(name: &str, data: &str, id: &str) -> ServerEvent {
+        ServerEvent { name: name.to_owned(), data: data.to_owned(), id: Some(id.to_owned()) }
     }
 
     #[tokio::test]
@@ -135,10 +142,15 @@ mod tests {
 
     #[test]
     fn events_are_read_from_any_parts_of_the_stream() {
-        let text = "retry: 1000\n\nid: 1-1\nevent: info\ndata: {\"a\":1}\n\n:\n\ndata:x\r\ndata: y\r\n\r\nevent: no";
-        let expected = [event("info", "{\"a\":1}"), event("", "x\ny")];
+        let text = "retry: 1000\n\nid: 1-1\nevent: info\ndata: {\"a\":1}\n\n:\n\ndata:x\r\ndata: y\r\n\r\nid: 7\n\nevent: full\ndata:\n\ndata\ndata: z\n\nevent: no";
+        let expected = [
+            event("info", "{\"a\":1}", "1-1"),
+            event("", "x\ny", "1-1"),
+            event("full", "", "7"),
+            event("", "\nz", "7"),
+        ];
         for size in 1..text.len() {
-            let mut parser = Parser::default();
+            let mut parser = EventParser::default();
             let events: Vec<_> = text.as_bytes().chunks(size).flat_map(|part| parser.parse(part)).collect();
             assert_eq!(events, expected, "parts of {size} bytes");
         }

@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::file::Expect;
+use super::stream_file::EventExpect;
+use crate::client::ServerEvent;
 
 /// The answer to a call, from the HTTP or the admin listener.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -50,24 +52,85 @@ impl Expect {
                 differ(&format!("header {name}"), &quoted(value), &found);
             }
         }
-        if let Some(text) = self.text.as_ref().filter(|text| **text != answer.body) {
-            differ("text", &quoted(text), &quoted(&answer.body));
+        let text = TextExpect {
+            text: ("text", self.text.as_ref()),
+            contains: self.contains.as_ref(),
+            json: self.json.as_ref(),
+            has: self.has.as_ref(),
+        };
+        text.check(&answer.body, &mut differ);
+        faults
+    }
+}
+
+impl EventExpect {
+    /// The unmet expectations, one line each. `place` names the event.
+    pub fn faults(&self, place: &str, event: &ServerEvent) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut differ = |what: &str, expected: &str, found: &str| {
+            faults.push(format!("{place}.{what}: expected {}, found {}", cut(expected), cut(found)));
+        };
+        let name = if event.name.is_empty() { "message" } else { &event.name };
+        if let Some(expected) = self.event.as_ref().filter(|expected| *expected != name) {
+            differ("event", &quoted(expected), &quoted(name));
         }
-        if let Some(part) = self.contains.as_ref().filter(|part| !answer.body.contains(part.as_str())) {
-            differ("contains", &quoted(part), &quoted(&answer.body));
+        let id = event.id.as_deref();
+        if let Some(expected) = self.id.as_ref().filter(|expected| !id.is_some_and(|id| matches(expected, id))) {
+            differ("id", &quoted(expected), &id.map_or("none".to_owned(), quoted));
         }
-        for (what, expected, whole) in [("json", &self.json, true), ("has", &self.has, false)] {
+        let text = TextExpect {
+            text: ("data", self.data.as_ref()),
+            contains: self.contains.as_ref(),
+            json: self.json.as_ref(),
+            has: self.has.as_ref(),
+        };
+        text.check(&event.data, &mut differ);
+        faults
+    }
+}
+
+/// Whether a text matches a pattern, in which `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else { return false };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
+/// The expectations of a text: a body, or the data of an event.
+struct TextExpect<'a> {
+    /// The key of the whole text, and the text.
+    text: (&'static str, Option<&'a String>),
+    contains: Option<&'a String>,
+    json: Option<&'a Value>,
+    has: Option<&'a Value>,
+}
+
+impl TextExpect<'_> {
+    fn check(&self, text: &str, differ: &mut impl FnMut(&str, &str, &str)) {
+        let (what, whole) = self.text;
+        if let Some(whole) = whole.filter(|whole| *whole != text) {
+            differ(what, &quoted(whole), &quoted(text));
+        }
+        if let Some(part) = self.contains.filter(|part| !text.contains(part.as_str())) {
+            differ("contains", &quoted(part), &quoted(text));
+        }
+        for (what, expected, whole) in [("json", self.json, true), ("has", self.has, false)] {
             let Some(expected) = expected else { continue };
-            match serde_json::from_str::<Value>(&answer.body) {
+            match serde_json::from_str::<Value>(text) {
                 Ok(found) => {
                     if let Some((at, expected, found)) = difference(expected, &found, whole) {
                         differ(&format!("{what}{at}"), &expected, &found);
                     }
                 }
-                Err(_) => differ(what, &expected.to_string(), &format!("invalid JSON: {}", quoted(&answer.body))),
+                Err(_) => differ(what, &expected.to_string(), &format!("invalid JSON: {}", quoted(text))),
             }
         }
-        faults
     }
 }
 
@@ -98,7 +161,7 @@ fn difference(expected: &Value, found: &Value, whole: bool) -> Option<(String, S
     }
 }
 
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
@@ -162,5 +225,41 @@ mod tests {
     fn long_values_are_shortened() {
         assert_eq!(cut(&"a".repeat(MAX_CHARS)).len(), MAX_CHARS);
         assert_eq!(cut(&"a".repeat(MAX_CHARS + 1)).len(), MAX_CHARS + 2);
+    }
+
+    #[test]
+    fn each_unmet_expectation_of_an_event_is_reported() {
+        let event = ServerEvent { name: "tick".into(), data: r#"{"count":2}"#.into(), id: Some("x-17".into()) };
+        let faults = |expect: Value, event: &ServerEvent| {
+            serde_json::from_value::<EventExpect>(expect).unwrap().faults("events.a[0]", event)
+        };
+        let right = json!({ "event": "tick", "id": "x-*", "data": "{\"count\":2}", "contains": "2", "json": {"count": 2}, "has": {} });
+        assert_eq!(faults(right, &event), [""; 0]);
+        let wrong =
+            json!({ "event": "tock", "id": "y-*", "data": "", "contains": "3", "json": {"count": 3}, "has": {"a": 1} });
+        assert_eq!(
+            faults(wrong, &event),
+            [
+                r#"events.a[0].event: expected "tock", found "tick""#,
+                r#"events.a[0].id: expected "y-*", found "x-17""#,
+                r#"events.a[0].data: expected "", found "{\"count\":2}""#,
+                r#"events.a[0].contains: expected "3", found "{\"count\":2}""#,
+                "events.a[0].json.count: expected 3, found 2",
+                "events.a[0].has.a: expected 1, found nothing",
+            ]
+        );
+        let plain = ServerEvent::default();
+        assert_eq!(faults(json!({ "event": "message" }), &plain), [""; 0]);
+        assert_eq!(faults(json!({ "id": "*" }), &plain), [r#"events.a[0].id: expected "*", found none"#]);
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text) in [("a", "a"), ("*", ""), ("a*", "ab"), ("*b", "ab"), ("a*c*e", "abcde"), ("a**b", "ab")] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("a", "ab"), ("a*", "ba"), ("*b", "ba"), ("a*a", "a"), ("a*c*c", "abc")] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::stream_file::{EventExpect, Stream};
 use crate::error::CommandError;
 use fanfare::tooling::config::formats::{self, Label, MethodName};
 use fanfare::tooling::config::schema;
@@ -40,18 +41,21 @@ pub struct Tests {
     pub cases: Vec<Case>,
 }
 
-/// One call or broadcast, and the expected answer.
+/// One step, which is a call, a broadcast or a stream, and the expected answer.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {
     /// What the case shows, for people. Required.
     pub name: String,
-    /// A call of a route. A case has either this or `broadcast`.
+    /// A call of a route. A case has exactly one step.
     #[serde(default)]
     pub call: Option<Call>,
-    /// A broadcast to every worker. A case has either this or `call`.
+    /// A broadcast to every worker. A case has exactly one step.
     #[serde(default)]
     pub broadcast: Option<Broadcast>,
+    /// A live stream to open. A case has exactly one step.
+    #[serde(default)]
+    pub stream: Option<Stream>,
     /// The expected answer; for a broadcast, that of every worker. Default: a status below 400.
     #[serde(default)]
     pub expect: Expect,
@@ -131,10 +135,15 @@ pub struct Expect {
     pub headers: BTreeMap<String, String>,
     /// Why the call failed: the problem document's `code`, such as `timeout` or a failure's name.
     pub code: Option<String>,
+    /// The next events of streams that are open, by the name of the stream. Each must arrive within
+    /// ten seconds, in this order, with no other one between them.
+    pub events: BTreeMap<String, Vec<EventExpect>>,
+    /// The names of streams that the host must have ended, after the events in `events`.
+    pub ended: Vec<String>,
 }
 
 /// Reads a present value as `Some`, even if it is `null`.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
@@ -196,16 +205,21 @@ fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
         let origin = node.get("call").filter(|_| key != path).unwrap_or(node).origin.clone();
         faults.push(Fault::new(&origin, key, message));
     };
-    match (&case.call, &case.broadcast) {
-        (None, None) => fault(path, "must have `call` or `broadcast`"),
-        (Some(_), Some(_)) => fault(path, "must have either `call` or `broadcast`, found both; write two cases"),
-        (Some(call), None) if call.from == From::Inside && !call.headers.is_empty() => {
-            fault(&path.key("call").key("headers"), "a call from inside has no headers; remove `headers` or `from`");
-        }
-        (None, Some(_)) if !case.expect.headers.is_empty() => {
-            fault(&path.key("expect").key("headers"), "the answer to a broadcast has no headers; remove them");
-        }
-        _ => {}
+    let steps = [case.call.is_some(), case.broadcast.is_some(), case.stream.is_some()];
+    match steps.iter().filter(|given| **given).count() {
+        0 => fault(path, "must have `call`, `broadcast` or `stream`"),
+        1 => {}
+        _ => fault(path, "must have one of `call`, `broadcast` and `stream`, found more; write a case for each"),
+    }
+    if case.call.as_ref().is_some_and(|call| call.from == From::Inside && !call.headers.is_empty()) {
+        fault(&path.key("call").key("headers"), "a call from inside has no headers; remove `headers` or `from`");
+    }
+    if case.broadcast.is_some() && !case.expect.headers.is_empty() {
+        fault(&path.key("expect").key("headers"), "the answer to a broadcast has no headers; remove them");
+    }
+    if let Some((keys, rule)) = case.broken_stream_rule() {
+        let key = keys.into_iter().fold(path.clone(), |path, key| path.key(key));
+        fault(&key, rule);
     }
 }
 
@@ -240,10 +254,22 @@ mod tests {
     fn a_fault_names_the_place_the_key_and_the_remedy() {
         for (case, fault) in [
             (r#"{"call": {"path": ""}}"#, "m.test.json:2:1: cases[0].name: is required"),
-            (r#"{"name": "a"}"#, "m.test.json:2:1: cases[0]: must have `call` or `broadcast`"),
+            (r#"{"name": "a"}"#, "m.test.json:2:1: cases[0]: must have `call`, `broadcast` or `stream`"),
             (
                 r#"{"name": "a", "call": {"path": ""}, "broadcast": {"name": "b"}}"#,
-                "m.test.json:2:1: cases[0]: must have either `call` or `broadcast`, found both; write two cases",
+                "m.test.json:2:1: cases[0]: must have one of `call`, `broadcast` and `stream`, found more; write a case for each",
+            ),
+            (
+                r#"{"name": "a", "stream": {"resume": "a", "key": "b"}}"#,
+                "m.test.json:2:1: cases[0].stream.resume: must stand alone: the stream keeps its key and headers",
+            ),
+            (
+                r#"{"name": "a", "stream": {}, "expect": {"events": {"a": []}}}"#,
+                "m.test.json:2:1: cases[0].expect.events.a: must have at least one event; an event that must not arrive makes the next expected one differ",
+            ),
+            (
+                r#"{"name": "a", "stream": {"keys": "b"}}"#,
+                "m.test.json:2:26: cases[0].stream.keys: unknown key; did you mean \"key\"?",
             ),
             (
                 r#"{"name": "a", "call": {"path": "", "metod": "get"}}"#,

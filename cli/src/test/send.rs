@@ -1,11 +1,13 @@
 //! Sends the calls of test cases to the temporary host, as a client or as the operator.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::response::Parts;
 use http::uri::{Authority, InvalidUri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
@@ -34,6 +36,8 @@ pub enum SendError {
     HeaderValue(String),
     #[error("{0:?} is not a valid request target")]
     Target(String),
+    #[error("no stream {0:?} is open: open it in an earlier case, with `stream`")]
+    NoStream(String),
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
     #[error("the host returned an unexpected document: {0}; this is a defect of fanfare, please report it")]
@@ -52,11 +56,7 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
                 Some(Value::String(_)) => _ = headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain")),
                 Some(_) => _ = headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json")),
             }
-            for (name, value) in &call.headers {
-                let name: HeaderName = name.parse().map_err(|_| SendError::HeaderName(name.clone()))?;
-                let value = value.parse().map_err(|_| SendError::HeaderValue(value.clone()))?;
-                headers.insert(name, value);
-            }
+            headers.extend(headers_of(&call.headers)?);
             send(host.addr(), method, &target, headers, call.body.as_ref()).await
         }
         From::Inside => {
@@ -124,18 +124,31 @@ async fn send(
     let target: Uri = target.parse().map_err(|_| SendError::Target(target.to_owned()))?;
     let mut request = Request::new(Full::<Bytes>::from(payload.map(body).unwrap_or_default()));
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, target, headers);
-    let authority: Authority =
-        address.to_string().parse().map_err(|_: InvalidUri| SendError::Target(address.to_string()))?;
-    let (head, body) = exchange(&authority, request, TIMEOUT).await?.into_parts();
-    let body = String::from_utf8_lossy(&body).into_owned();
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let (head, body) = exchange(&authority(address)?, request, TIMEOUT).await?.into_parts();
+    Ok(answer_of(&head, &body))
+}
+
+pub fn authority(address: SocketAddr) -> Result<Authority, SendError> {
+    address.to_string().parse().map_err(|_: InvalidUri| SendError::Target(address.to_string()))
+}
+
+/// The headers of a request, as a file writes them.
+pub fn headers_of(written: &BTreeMap<String, String>) -> Result<HeaderMap, SendError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in written {
+        let name: HeaderName = name.parse().map_err(|_| SendError::HeaderName(name.clone()))?;
+        let value = value.parse().map_err(|_| SendError::HeaderValue(value.clone()))?;
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+/// The answer in a response.
+pub fn answer_of(head: &Parts, body: &[u8]) -> Answer {
+    let body = String::from_utf8_lossy(body).into_owned();
     let is_problem = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
     let problem: Option<Problem> = is_problem.then(|| serde_json::from_str(&body).ok()).flatten();
-    Ok(Answer {
-        isolate: None,
-        status: head.status.as_u16(),
-        headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-        code: problem.map(|problem| problem.code),
-        body,
-    })
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    Answer { isolate: None, status: head.status.as_u16(), headers, code: problem.map(|problem| problem.code), body }
 }
