@@ -23,4 +23,5 @@ mod limits;
 mod modules;
 mod reload;
 mod rpc;
+mod streams;
 mod swap;

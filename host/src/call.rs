@@ -34,7 +34,7 @@ pub use outcome::{CallResult, GatherEntry, Outcome, Passed, Reply, sizes};
 pub use panic::panic_text;
 pub use payload::Payload;
 pub use problem::{Problem, ProblemDocument};
-pub use request::{HttpRequest, StreamRequest};
+pub use request::{Admission, HttpRequest, StreamRequest};
 pub use stream::{StreamEvent, StreamReach};
 pub use trace::Trace;
 pub use trigger::{Broadcast, Origin, StartupReason, Trigger, TriggerKind};

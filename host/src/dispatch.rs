@@ -24,7 +24,6 @@ pub use actor::Actor;
 pub use broadcasts::Sequencer;
 pub use hooks::Message;
 pub use places::Places;
-pub use streams::Admission;
 
 use crate::call::{
     Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,

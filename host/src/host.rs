@@ -13,6 +13,7 @@ mod messages;
 mod running;
 mod send;
 mod start;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -101,6 +101,19 @@
 //! # }
 //! ```
 //!
+//! # Live streams
+//!
+//! Clients that send `GET /stream?connectKey=news` receive what [`RunningHost::publish`] sends to
+//! the key `news`, as server-sent events. [`settings::SseConfig`] has the settings.
+//!
+//! ```no_run
+//! # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+//! println!("{} clients listen", host.stream_count(Some("news")));
+//! host.publish("news", "the first message")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Reloads
 //!
 //! The host swaps a module when its folder changes, and [`RunningHost::reload`] does so at once.
@@ -186,7 +199,9 @@ pub mod tooling;
 mod triggers;
 mod worker;
 
-pub use call::{CallError, CallOptions, Failure, GatherEntry, IsolateId, Payload, Receipt, Reply, Skipped};
+pub use call::{
+    CallError, CallOptions, Failure, GatherEntry, IsolateId, Payload, Receipt, Reply, Skipped, StreamEvent,
+};
 pub use config::{Config, Flags, Sources};
 pub use document::{Fault, Faults, ValueOrigin};
 pub use engine::compile_if_asked;

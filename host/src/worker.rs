@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 
 pub use thread::Thread;
 
-use crate::call::{CallError, CallResult, HttpRequest, IsolateId};
+use crate::call::{Admission, CallError, CallResult, HttpRequest, IsolateId, StreamRequest};
 use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
-use crate::hub::Hub;
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
 use crate::registry::{MatchedRoute, RouteLookup};
-use crate::triggers::http::{self as http_trigger, Backend, IndexModule, IndexRoute, Settings, Stopping};
+use crate::triggers::http::{self as http_trigger, Backend, HostRoute, IndexModule, IndexRoute, Settings, Stopping};
+use crate::triggers::sse::{StreamBackend, Streams};
 
 /// Connections that may wait between the acceptor and one worker.
 const HANDOVERS: usize = 1_024;
@@ -45,14 +45,14 @@ impl Worker {
         settings: &Arc<Settings>,
         stopping: &Stopping,
         events: &Arc<EventLog>,
-        hub: &Hub,
+        streams: &Arc<Streams>,
     ) {
         let Some(mut accepted) = self.accepted.take() else { return };
         let (dispatch, isolate, events) = (dispatch.clone(), self.thread.isolate.clone(), events.clone());
-        let modules = WorkerModules { dispatch, isolate, events };
+        let modules = WorkerModules { dispatch, isolate, events, streams: streams.clone() };
         let (settings, stopping) = (settings.clone(), stopping.clone());
         if let IsolateId::Worker(index) = self.thread.isolate.id
-            && let Some(fanout) = hub.fanout(index)
+            && let Some(fanout) = streams.hub().fanout(index)
         {
             let (announced, closing) = (stopping.announced.clone(), stopping.closing.clone());
             self.thread.isolate.runtime().spawn(fanout.run(announced, closing));
@@ -85,6 +85,25 @@ struct WorkerModules {
     dispatch: Arc<Dispatch>,
     isolate: Arc<Isolate>,
     events: Arc<EventLog>,
+    streams: Arc<Streams>,
+}
+
+impl StreamBackend for WorkerModules {
+    fn worker(&self) -> u32 {
+        match self.isolate.id {
+            IsolateId::Worker(index) => index,
+            // Only workers have connections.
+            IsolateId::Broker(_) | IsolateId::Master => 0,
+        }
+    }
+
+    fn uses_streams(&self) -> bool {
+        self.dispatch.uses_streams()
+    }
+
+    async fn admit(&self, request: StreamRequest) -> Admission {
+        self.dispatch.admit(&self.isolate, request).await
+    }
 }
 
 impl Backend for WorkerModules {
@@ -104,6 +123,10 @@ impl Backend for WorkerModules {
 
     async fn call(&self, module: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
         self.dispatch.serve(module, matched, request).await
+    }
+
+    fn host_route(&self, path: &str) -> Option<HostRoute> {
+        self.streams.route(path, self)
     }
 
     fn panicked(&self, panic: &str) {

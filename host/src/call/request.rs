@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Payload, RequestHead, Trace};
+use super::{CallResult, Payload, RequestHead, Trace};
 
 /// A request for a route, with its body.
 #[derive(Debug)]
@@ -31,4 +31,15 @@ pub struct StreamRequest {
     pub head: Box<RequestHead>,
     pub trace: Trace,
     pub subdomain: Option<Arc<str>>,
+}
+
+/// What the modules say about a client that asks to open a live stream.
+#[derive(Debug)]
+pub enum Admission {
+    /// No module declares the key.
+    Undeclared,
+    /// A module declares the key, and admits every reader.
+    Open,
+    /// The route of this module has answered.
+    Called(Arc<str>, CallResult),
 }

@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use super::Payload;
 
-/// One server-sent event, as a guest publishes it.
+/// One server-sent event.
+///
+/// ```
+/// use fanfare::StreamEvent;
+///
+/// let event = StreamEvent { event: Some("price".to_owned()), ..StreamEvent::from("12") };
+/// assert_eq!(event.data, fanfare::Payload::from("12"));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamEvent {
     /// The text that a reader gets. `None` is an empty text.
@@ -17,6 +24,13 @@ pub struct StreamEvent {
     pub retry: Option<Duration>,
     /// Text that no handler of the reader sees.
     pub comment: Option<String>,
+}
+
+/// An event with these data, and nothing else.
+impl<P: Into<Payload>> From<P> for StreamEvent {
+    fn from(data: P) -> StreamEvent {
+        StreamEvent { data: data.into(), ..StreamEvent::default() }
+    }
 }
 
 impl StreamEvent {

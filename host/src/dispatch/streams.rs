@@ -4,20 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{CallSpec, Dispatch};
-use crate::call::{CallError, CallResult, Deadline, Origin, Payload, StreamRequest, Trigger, TriggerKind};
+use crate::call::{Admission, CallError, Deadline, Origin, Payload, StreamRequest, Trigger, TriggerKind};
 use crate::isolate::{Isolate, Slot};
 use crate::registry::{MatchedRoute, ModuleState};
-
-/// What the modules say about a client that asks to open a live stream.
-#[derive(Debug)]
-pub enum Admission {
-    /// No module declares the key.
-    Undeclared,
-    /// A module declares the key, and admits every reader.
-    Open,
-    /// The route of this module has answered.
-    Called(Arc<str>, CallResult),
-}
 
 /// The decision about a key in one worker.
 enum Rule {

@@ -23,6 +23,7 @@ use crate::isolate::Services;
 use crate::registry::{Module, Roster};
 use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
+use crate::triggers::sse::Publisher;
 use crate::worker::Thread;
 
 /// How long the host waits for its threads to end.
@@ -44,6 +45,7 @@ pub struct RunningHost {
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
     pub(super) operator: Arc<AdminState>,
+    pub(super) publisher: Arc<Publisher>,
     /// The threads of the workers, the brokers and the master. Empty once they were told to end.
     pub(super) threads: Mutex<Vec<Thread>>,
     pub(super) services: Arc<Services>,

@@ -25,11 +25,12 @@ use crate::events::{EventLog, HostEvent};
 use crate::hub::{Hub, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
-use crate::ports::{LateReloads, NoStreams, Ports};
+use crate::ports::{LateReloads, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
 use crate::triggers::hooks;
 use crate::triggers::http::Settings;
+use crate::triggers::sse::{Publisher, Streams};
 use crate::worker::{Thread, Worker};
 
 impl Host {
@@ -80,7 +81,8 @@ struct Built {
     services: Arc<Services>,
     sockets: Arc<Sockets>,
     settings: Arc<Settings>,
-    hub: Arc<Hub>,
+    streams: Arc<Streams>,
+    publisher: Arc<Publisher>,
     /// Starts before the first load, so that it misses no change of a folder.
     watcher: Option<Watcher>,
     tasks: Tasks,
@@ -111,6 +113,10 @@ impl Built {
         let reloads = Arc::new(LateReloads::default());
         let (options, timeout) = (config.guest_options(brokers, addr), config.master.ipc_ack_timeout);
         let messages = Arc::new(Messages::new(dispatch.clone(), events.clone(), options, timeout, handler));
+        let topics = TopicSettings::new(&config.sse, config.http.idle_timeout);
+        let hub = Hub::new(&config.hub, topics, node.workers, events.clone());
+        let publisher = Arc::new(Publisher::new(hub.clone(), config.limits.max.payload));
+        let streams = Arc::new(Streams::new(&config.sse, hub));
         let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,
@@ -118,7 +124,7 @@ impl Built {
                 calls: dispatch.clone(),
                 reloads: reloads.clone(),
                 master: messages.clone(),
-                streams: Arc::new(NoStreams),
+                streams: publisher.clone(),
             },
             restart: config.isolate.clone(),
             stop_hook: config.shutdown.hook,
@@ -129,8 +135,6 @@ impl Built {
             ids,
             probe,
         });
-        let streams = TopicSettings::new(&config.sse, config.http.idle_timeout);
-        let hub = Hub::new(&config.hub, streams, services.node.workers, services.events.clone());
         let swapper = Swapper::new(config.clone(), loader, linker, dispatch.clone(), services.clone(), progress);
         reloads.set(&swapper);
         swapper.embed(modules);
@@ -158,7 +162,8 @@ impl Built {
             services,
             sockets,
             settings,
-            hub,
+            streams,
+            publisher,
             watcher: None,
             tasks,
         })
@@ -196,7 +201,7 @@ impl Built {
     /// Accepts HTTP connections, and starts to react to changed folders.
     fn open(mut self) -> RunningHost {
         for worker in &mut self.workers {
-            worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping, &self.services.events, &self.hub);
+            worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping, &self.services.events, &self.streams);
         }
         self.sockets.limit_to_descriptors();
         let tasks = self.tasks;
@@ -231,6 +236,7 @@ impl Built {
             roster: self.roster,
             swapper: self.swapper,
             operator: self.operator,
+            publisher: self.publisher,
             threads: Mutex::new(threads),
             services: self.services,
             acceptor,

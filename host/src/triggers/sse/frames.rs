@@ -1,0 +1,160 @@
+//! A stream over HTTP/2: a body that hyper sends, fed by the fan-out of the worker.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use parking_lot::Mutex;
+
+use super::notice;
+use crate::hub::{Client, Encoding, Form, Gone, Notice, Outbox};
+
+/// Small messages that wait are sent together, up to about this number of bytes.
+const GATHERED: usize = 16 * 1024;
+
+/// Returns the two ends of a stream.
+pub(super) fn pair(peer: IpAddr) -> (FramesClient, FramesBody) {
+    let shared = Arc::new(Mutex::new(Shared::default()));
+    (FramesClient { shared: shared.clone(), peer }, FramesBody { shared })
+}
+
+#[derive(Default)]
+struct Shared {
+    /// What the body sends next.
+    frame: Option<Bytes>,
+    /// No further frame follows.
+    is_ended: bool,
+    /// hyper has dropped the body, because the client has left.
+    is_gone: bool,
+    /// Whether the client waits for the body to take the frame.
+    is_blocked: bool,
+    client: Option<Waker>,
+    body: Option<Waker>,
+}
+
+/// The end that the fan-out writes to.
+pub(super) struct FramesClient {
+    shared: Arc<Mutex<Shared>>,
+    peer: IpAddr,
+}
+
+/// The body of the response.
+pub(super) struct FramesBody {
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl Client for FramesClient {
+    fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    fn notice(&self, notice: Notice) -> Bytes {
+        notice::encode(notice, Form::Text)
+    }
+
+    fn poll_write(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if outbox.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut shared = self.shared.lock();
+        if shared.is_gone {
+            return Poll::Ready(Err(Gone));
+        }
+        if shared.frame.is_none() {
+            shared.frame = gather(outbox);
+            wake(&mut shared.body);
+            if outbox.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        shared.is_blocked = true;
+        register(&mut shared.client, cx);
+        Poll::Pending
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        let mut shared = self.shared.lock();
+        if shared.is_gone {
+            return Poll::Ready(Gone);
+        }
+        register(&mut shared.client, cx);
+        Poll::Pending
+    }
+
+    fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        let mut shared = self.shared.lock();
+        shared.is_ended = true;
+        wake(&mut shared.body);
+        Poll::Ready(())
+    }
+}
+
+/// Without [`Client::poll_end`] before, the stream was cut, and what waits is dropped.
+impl Drop for FramesClient {
+    fn drop(&mut self) {
+        let mut shared = self.shared.lock();
+        if !std::mem::replace(&mut shared.is_ended, true) {
+            shared.frame = None;
+            wake(&mut shared.body);
+        }
+    }
+}
+
+impl Stream for FramesBody {
+    type Item = Bytes;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut shared = self.shared.lock();
+        if let Some(frame) = shared.frame.take() {
+            if std::mem::take(&mut shared.is_blocked) {
+                wake(&mut shared.client);
+            }
+            return Poll::Ready(Some(frame));
+        }
+        if shared.is_ended {
+            return Poll::Ready(None);
+        }
+        register(&mut shared.body, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for FramesBody {
+    fn drop(&mut self) {
+        let mut shared = self.shared.lock();
+        shared.is_gone = true;
+        shared.frame = None;
+        wake(&mut shared.client);
+    }
+}
+
+/// Takes the first message, and small ones that wait behind it.
+fn gather(outbox: &mut Outbox) -> Option<Bytes> {
+    let first = outbox.take(Encoding::Sse)?;
+    if outbox.is_empty() || first.len() >= GATHERED {
+        return Some(first);
+    }
+    let mut gathered = Vec::from(first);
+    while gathered.len() < GATHERED
+        && let Some(next) = outbox.take(Encoding::Sse)
+    {
+        gathered.extend_from_slice(&next);
+    }
+    Some(gathered.into())
+}
+
+fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
+
+fn wake(place: &mut Option<Waker>) {
+    if let Some(waker) = place.take() {
+        waker.wake();
+    }
+}

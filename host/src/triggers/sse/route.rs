@@ -1,0 +1,196 @@
+//! The route of all live streams.
+
+use std::sync::Arc;
+
+use http::{Method, Version};
+
+use super::accept::Accepts;
+use super::frames;
+use super::request::StreamQuery;
+use super::response::{self, Heads};
+use super::socket::SocketClient;
+use crate::call::text::{NAME, line};
+use crate::call::{Admission, CallError, CallResult, Outcome, RequestHead, StreamRequest};
+use crate::config::{SseConfig, StreamAccess};
+use crate::hub::{Form, Hub, HubError, Limits, Resume};
+use crate::triggers::http::{
+    Content, HostRequest, HostRoute, HttpResponse, ProblemResponse, SocketHandler, reply_response, strip_hop_by_hop,
+};
+
+/// The modules of the worker that owns the connection.
+pub trait StreamBackend: Clone + Send + Sync + 'static {
+    /// The index of the worker.
+    fn worker(&self) -> u32;
+
+    /// Whether an installed module declares streams or may publish to them.
+    fn uses_streams(&self) -> bool;
+
+    /// Asks the module that declares the key.
+    fn admit(&self, request: StreamRequest) -> impl Future<Output = Admission> + Send;
+}
+
+/// The live streams of a host.
+pub struct Streams {
+    path: String,
+    /// Whether the settings have the section `sse`.
+    configured: bool,
+    access: StreamAccess,
+    limits: Limits,
+    heads: Heads,
+    hub: Arc<Hub>,
+}
+
+impl Streams {
+    pub fn new(config: &SseConfig, hub: Arc<Hub>) -> Streams {
+        let max_per_topic = config.max_clients_per_key.unwrap_or(config.max_clients);
+        Streams {
+            path: config.path.clone(),
+            configured: config.configured,
+            access: config.keys,
+            limits: Limits { max: config.max_clients, max_per_topic },
+            heads: Heads::new(config),
+            hub,
+        }
+    }
+
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Returns the route if a path is that of the streams, and the host serves them.
+    pub fn route(self: &Arc<Streams>, path: &str, backend: &impl StreamBackend) -> Option<HostRoute> {
+        if path != self.path || !(self.configured || backend.uses_streams()) {
+            return None;
+        }
+        let (streams, backend) = (self.clone(), backend.clone());
+        Some(Box::new(move |request| {
+            Box::pin(async move {
+                let trace = request.trace;
+                let answered = streams.answer(request, &backend).await;
+                let response = answered.unwrap_or_else(|problem| problem.with_trace(trace).into_response());
+                streams.heads.with_origin(response)
+            })
+        }))
+    }
+
+    async fn answer(
+        &self,
+        mut request: HostRequest,
+        backend: &impl StreamBackend,
+    ) -> Result<HttpResponse, ProblemResponse> {
+        match request.method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return Ok(self.heads.options(&request.headers)),
+            ref other => return Err(ProblemResponse::method_not_allowed(other, &[Method::GET])),
+        }
+        let accepts = Accepts::of(&request.headers);
+        if accepts == Accepts::No {
+            return Err(response::not_acceptable());
+        }
+        let StreamQuery { key, last_event_id } =
+            StreamQuery::of(request.uri.query(), &request.headers).map_err(ProblemResponse::bad_request)?;
+        if request.stopping.is_cancelled() {
+            return self.turn_away(accepts, &HubError::Stopping);
+        }
+        let place = match self.hub.streams.reserve(&key, self.limits) {
+            Ok(place) => place,
+            Err(error) => return self.turn_away(accepts, &error),
+        };
+        let opening = opening(&mut request, &key, last_event_id.as_deref());
+        match backend.admit(opening).await {
+            Admission::Open => {}
+            Admission::Undeclared if self.access == StreamAccess::Any => {}
+            Admission::Undeclared => return Err(undeclared(&key)),
+            Admission::Called(module, result) => {
+                if let Some(response) = self.refusal(accepts, &module, result)? {
+                    return Ok(response);
+                }
+            }
+        }
+        let head = self.heads.stream(request.version);
+        if request.method == Method::HEAD {
+            return Ok(head.map(|()| Content::Frames(Box::pin(futures_util::stream::empty()))));
+        }
+        let (hub, worker, resume) = (self.hub.clone(), backend.worker(), last_event_id.map(Resume::Id));
+        if request.version >= Version::HTTP_2 {
+            let (client, body) = frames::pair(request.peer.ip());
+            hub.streams.attach(place, worker, resume, Box::new(client));
+            return Ok(head.map(|()| Content::Frames(Box::pin(body))));
+        }
+        let form = if request.version == Version::HTTP_11 { Form::Chunk } else { Form::Text };
+        let handler = SocketHandler::new(move |socket| async move {
+            hub.streams.attach(place, worker, resume, Box::new(SocketClient::new(socket, form)));
+        });
+        Ok(head.map(|()| Content::Socket(handler)))
+    }
+
+    /// Returns the response of a module that does not admit the client. `None` if it does.
+    fn refusal(
+        &self,
+        accepts: Accepts,
+        module: &str,
+        result: CallResult,
+    ) -> Result<Option<HttpResponse>, ProblemResponse> {
+        match result {
+            Ok(Outcome::Pass(_)) => Ok(None),
+            Ok(Outcome::Reply(reply)) if reply.effective_status() < 300 => Ok(None),
+            Ok(Outcome::Reply(reply)) => reply_response(reply).map(Some).map_err(|problem| problem.with_module(module)),
+            // The next attempt may find the module ready. `NotFound` means that a swap has removed
+            // the route.
+            Err(
+                error @ (CallError::Overloaded(_)
+                | CallError::Unavailable(_)
+                | CallError::Timeout
+                | CallError::Crashed(_)
+                | CallError::NotFound(_)),
+            ) if accepts == Accepts::Named => {
+                tracing::debug!(module, %error, "a client cannot open a stream now");
+                Ok(Some(self.heads.later("unavailable")))
+            }
+            Err(error) => Err(ProblemResponse::of_call(error).with_module(module)),
+        }
+    }
+
+    /// Answers a client for which the host has no room. `EventSource` never tries again after any
+    /// status except 200, so it gets a stream that ends at once.
+    fn turn_away(&self, accepts: Accepts, error: &HubError) -> Result<HttpResponse, ProblemResponse> {
+        match accepts {
+            Accepts::Named => Ok(self.heads.later("full")),
+            Accepts::Any | Accepts::No => {
+                let error = match error {
+                    HubError::Stopping => CallError::Unavailable(error.to_string()),
+                    HubError::Full { .. } | HubError::TopicFull { .. } | HubError::TooManyTopics { .. } => {
+                        CallError::Overloaded(error.to_string())
+                    }
+                };
+                Err(ProblemResponse::of_call(error).with_retry(response::RETRY_SECONDS))
+            }
+        }
+    }
+}
+
+/// Builds the request that the module sees, from the head of the request.
+fn opening(request: &mut HostRequest, key: &str, last_event_id: Option<&str>) -> StreamRequest {
+    let mut headers = std::mem::take(&mut request.headers);
+    strip_hop_by_hop(&mut headers);
+    StreamRequest {
+        key: key.into(),
+        last_event_id: last_event_id.map(Arc::from),
+        query: request.uri.query().unwrap_or_default().to_owned(),
+        head: Box::new(RequestHead {
+            headers,
+            path: request.uri.path().to_owned(),
+            authority: std::mem::take(&mut request.authority),
+            peer: request.peer,
+        }),
+        trace: request.trace,
+        subdomain: request.subdomain.take(),
+    }
+}
+
+fn undeclared(key: &str) -> ProblemResponse {
+    let key = line(key, NAME);
+    ProblemResponse::forbidden(format!(
+        "no module declares the stream key `{key}`, and sse.keys opens only declared ones: use another key"
+    ))
+}

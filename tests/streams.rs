@@ -1,0 +1,41 @@
+//! Live streams of server-sent events.
+
+pub mod admission;
+mod bursts;
+mod cors;
+pub mod full;
+mod guests;
+mod http2;
+mod life;
+pub mod open;
+pub mod resume;
+pub mod slow;
+
+use serde_json::json;
+
+use crate::harness::{Started, TestHost};
+
+/// A host that serves streams, without modules.
+fn host() -> TestHost {
+    with(json!({}))
+}
+
+/// Like [`host`], with these settings of `sse`.
+fn with(sse: serde_json::Value) -> TestHost {
+    TestHost::empty().config(json!({ "sse": sse }))
+}
+
+/// Publishes as the embedding program, and returns the number of streams.
+#[track_caller]
+fn publish(host: &Started, key: &str, data: &str) -> u32 {
+    host.running().publish(key, data).unwrap()
+}
+
+fn count(host: &Started, key: Option<&str>) -> u32 {
+    host.running().stream_count(key)
+}
+
+/// The path of a key.
+fn path(key: &str) -> String {
+    format!("/stream?connectKey={key}")
+}

@@ -1,0 +1,131 @@
+//! Streams over HTTP/2.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use super::{count, host, path, publish, with};
+use crate::harness::sse::{Block, Parser};
+use crate::harness::{Started, eventually};
+
+struct Stream {
+    head: http::response::Parts,
+    body: Incoming,
+    parser: Parser,
+}
+
+impl Stream {
+    /// Waits for the next event. `None` at the end.
+    async fn event(&mut self) -> Option<Block> {
+        loop {
+            match self.parser.next() {
+                Some(block) if block.data.is_some() => return Some(block),
+                Some(_) => {}
+                None => match self.body.frame().await {
+                    Some(frame) => self.parser.push(&frame.ok()?.into_data().unwrap()),
+                    None => return None,
+                },
+            }
+        }
+    }
+}
+
+async fn connect(host: &Started) -> SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(host.http).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+async fn open(sender: &mut SendRequest<Empty<Bytes>>, path: &str, last_id: &str) -> Stream {
+    let request = Request::get(format!("http://h{path}")).header("accept", "text/event-stream");
+    let request = match last_id {
+        "" => request,
+        id => request.header("last-event-id", id),
+    };
+    let (head, body) = sender.send_request(request.body(Empty::new()).unwrap()).await.unwrap().into_parts();
+    Stream { head, body, parser: Parser::default() }
+}
+
+#[tokio::test]
+async fn several_streams_share_a_connection_with_requests() {
+    let host = crate::harness::TestHost::with("echo").config(json!({ "sse": {} })).start().await;
+    let mut sender = connect(&host).await;
+    let mut a = open(&mut sender, &path("a"), "").await;
+    let mut b = open(&mut sender, &path("b"), "").await;
+    let field = |name: &str| a.head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!((a.head.status.as_u16(), field("content-type").as_deref()), (200, Some("text/event-stream")));
+    assert_eq!((field("connection"), field("transfer-encoding")), (None, None));
+    assert_eq!(count(&host, None), 2);
+    for number in 0..500 {
+        publish(&host, "a", &number.to_string());
+    }
+    publish(&host, "b", "b");
+    for number in 0..500 {
+        assert_eq!(a.event().await.unwrap().text(), number.to_string());
+    }
+    assert_eq!(b.event().await.unwrap().text(), "b");
+    let request = Request::get("http://h/api/echo/whoami").body(Empty::new()).unwrap();
+    assert!(sender.send_request(request).await.unwrap().status().as_u16() < 500);
+    // A stream that is reset ends, and the others continue.
+    drop(b);
+    eventually("one stream is open", || async { count(&host, None) == 1 }).await;
+    let last = a.parser.last_id.clone();
+    publish(&host, "a", "missed");
+    assert_eq!(host.running().close_stream("a"), 1);
+    assert_eq!(a.event().await.unwrap().text(), "missed");
+    assert_eq!(a.event().await, None);
+    let mut again = open(&mut sender, &path("a"), &last).await;
+    assert_eq!(again.event().await.unwrap().text(), "missed");
+    drop((sender, again));
+    eventually("no stream is open", || async { count(&host, None) == 0 }).await;
+}
+
+#[tokio::test]
+async fn a_full_host_ends_the_stream_and_not_the_connection() {
+    let host = with(json!({ "maxClients": 1 })).start().await;
+    let mut sender = connect(&host).await;
+    let mut first = open(&mut sender, &path("a"), "").await;
+    let mut second = open(&mut sender, &path("a"), "").await;
+    assert_eq!(second.head.status.as_u16(), 200);
+    let full = second.event().await.unwrap();
+    assert_eq!((full.name(), full.retry), ("full", Some(5_000)));
+    assert_eq!(second.event().await, None);
+    publish(&host, "a", "x");
+    assert_eq!(first.event().await.unwrap().text(), "x");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_cut() {
+    let host = host().config(json!({ "sse": { "queue": { "events": 8 } } })).start().await;
+    let mut sender = connect(&host).await;
+    let stuck = open(&mut sender, &path("a"), "").await;
+    let mut reader = open(&mut sender, &path("a"), "").await;
+    let data = "x".repeat(32 << 10);
+    for number in 0..1_000 {
+        if count(&host, None) == 1 {
+            break;
+        }
+        publish(&host, "a", &format!("{number} {data}"));
+        assert!(reader.event().await.unwrap().text().starts_with(&format!("{number} ")));
+    }
+    assert_eq!(count(&host, None), 1);
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_streams() {
+    let host = host().start().await;
+    let mut sender = connect(&host).await;
+    let mut stream = open(&mut sender, &path("a"), "").await;
+    publish(&host, "a", "last");
+    drop(sender);
+    assert_eq!(host.stop().await, fanfare::Stopped::Clean);
+    assert_eq!(stream.event().await.unwrap().text(), "last");
+    assert_eq!(stream.event().await, None);
+}
