@@ -17,6 +17,7 @@ mod guests;
 mod neighbours;
 pub mod outcomes;
 mod rollback;
+mod streams;
 pub mod watch;
 
 /// A manifest of `echo` with one more route.

@@ -141,3 +141,43 @@ async fn an_invalid_command_line_exits_with_2() {
     let version = project.run(&["--version"]).await;
     assert_eq!((version.code, version.out), (0, format!("fanfare {}\n", env!("CARGO_PKG_VERSION"))));
 }
+
+#[tokio::test]
+async fn grants_of_stream_keys_are_asked_for_by_capabilities_and_streams() {
+    let project = Project::with(&["echo"]);
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/echo/module.json")).unwrap();
+    manifest["capabilities"] = json!({ "sse": ["echo/*", "orders/*"] });
+    manifest["streams"] = json!({ "news": { "path": "echo" } });
+    let project = project.file("modules/echo/module.json", manifest.to_string());
+    let check = project.run(&["check"]).await;
+    assert_eq!(check.code, 1);
+    for fault in [
+        "capabilities.sse[1]: asks to publish to streams of orders/*, which is not granted: run `fanfare grant echo`",
+        "streams.news: asks to publish to streams of news, which is not granted: run `fanfare grant echo`",
+    ] {
+        assert!(check.out.contains(fault), "{}", check.out);
+    }
+    let granted = project.run(&["grant", "echo", "--yes"]).await;
+    assert!(granted.out.contains("echo asks for sse: news, sse: orders/*\n"), "{}", granted.out);
+    assert_eq!(granted.code, 0, "{}", granted.err);
+    let settings: Value = serde_json::from_str(&project.read("fanfare.json")).unwrap();
+    assert_eq!(settings["modules"]["echo"]["grants"]["sse"], json!(["news", "orders/*"]));
+    assert_eq!(project.run(&["check"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn check_names_both_modules_that_declare_a_stream_pattern() {
+    let grants =
+        json!({ "modules": { "echo": { "grants": { "sse": ["*"] } }, "flags": { "grants": { "sse": ["*"] } } } });
+    let mut project = Project::with(&["echo", "flags"]).file("fanfare.json", grants.to_string());
+    for module in ["echo", "flags"] {
+        let file = format!("modules/{module}/module.json");
+        let mut manifest: Value = serde_json::from_str(&project.read(&file)).unwrap();
+        manifest["streams"] = json!({ "news/*": {} });
+        project = project.file(&file, manifest.to_string());
+    }
+    let check = project.run(&["check"]).await;
+    assert_eq!(check.code, 1);
+    let taken = "streams.news/*: the module echo declares this pattern already";
+    assert!(check.out.contains(taken) && check.out.contains("modules/flags/module.json:1:"), "{}", check.out);
+}
