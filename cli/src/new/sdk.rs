@@ -55,6 +55,7 @@ const FILES: &[(&str, &str)] = embedded![
     "sdk/rust/fanfare-sdk/src/testing/request.rs"
     "sdk/rust/fanfare-sdk/src/testing/routes.rs"
     "sdk/rust/fanfare-sdk/src/testing/streams.rs"
+    "sdk/rust/fanfare-sdk/src/testing/schedules.rs"
     "sdk/rust/fanfare-sdk/src/testing/worker.rs"
     "sdk/rust/fanfare-sdk/src/types.rs"
     "sdk/rust/fanfare-sdk/src/wit.rs"

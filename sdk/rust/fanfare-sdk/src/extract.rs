@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::params;
 use crate::payload::{Bytes, Json, Text, deref};
-use crate::types::{Call, Payload};
+use crate::types::{Call, Payload, Schedule};
 
 /// A call that is being split into the arguments of a handler.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ impl Incoming {
 /// - The body: [`Json`], [`Text`], [`Bytes`] or [`Payload`], or an `Option` of one of them when the
 ///   body may be missing. At most one argument reads the body.
 /// - Parameters: [`Path`] and [`Query`].
+/// - The cause: [`Schedule`], or an `Option` of it.
 /// - Everything else: [`Context`].
 ///
 /// Implement `FromCall` for a step that several handlers begin with:
@@ -77,7 +78,7 @@ impl Incoming {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler",
-    note = "use `Json<T>`, `Text`, `Bytes` or `Payload` for the body (or an `Option` of one of them), `Path<T>`, `Query<T>` or `Context`, or implement `FromCall` for `{Self}`"
+    note = "use `Json<T>`, `Text`, `Bytes` or `Payload` for the body (or an `Option` of one of them), `Path<T>`, `Query<T>`, `Schedule` or `Context`, or implement `FromCall` for `{Self}`"
 )]
 pub trait FromCall: Sized {
     /// Reads the value from the call. `argument` is the name of the argument in the source.
@@ -87,6 +88,22 @@ pub trait FromCall: Sized {
 impl FromCall for Context {
     fn from_call(call: &mut Incoming, _: &'static str) -> Result<Self> {
         Ok(call.context())
+    }
+}
+
+/// The schedule that caused the call: its name, when the run was due, and the id of the run. A call
+/// with another cause fails with the status 400.
+impl FromCall for Schedule {
+    fn from_call(call: &mut Incoming, _: &'static str) -> Result<Self> {
+        let schedule = call.context().schedule().cloned();
+        schedule.ok_or_else(|| Failure::bad_request("not-a-schedule", "only a schedule can call this route"))
+    }
+}
+
+/// `None` when something else than a schedule caused the call.
+impl FromCall for Option<Schedule> {
+    fn from_call(call: &mut Incoming, _: &'static str) -> Result<Self> {
+        Ok(call.context().schedule().cloned())
     }
 }
 

@@ -32,7 +32,8 @@
 //! ```
 //!
 //! - **Arguments**: [`Json`], [`Text`], [`Bytes`] or [`Payload`] for the body, [`Path`] and
-//!   [`Query`] for parameters, [`Context`] for everything else. A handler has any number of them,
+//!   [`Query`] for parameters, [`Schedule`](types::Schedule) for the schedule that caused the call,
+//!   [`Context`] for everything else. A handler has any number of them,
 //!   in any order ([`FromCall`]).
 //! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], or a
 //!   `Result` of these ([`IntoOutcome`]). With `?` every error becomes a [`Failure`].
@@ -100,7 +101,7 @@ pub mod private {
 
 /// The items that most modules need.
 pub mod prelude {
-    pub use crate::types::{Isolate, Outcome, Payload, Reply, Trigger};
+    pub use crate::types::{Isolate, Outcome, Payload, Reply, Schedule, Trigger};
     pub use crate::{Bytes, CallError, Context, Failure, FromCall, IntoOutcome, IntoPayload, Json, Pass, Path, Query};
     pub use crate::{Result, State, Text, broadcast, config, handler, host, master, rpc, sse};
     pub use crate::{debug, error, info, trace, warn};

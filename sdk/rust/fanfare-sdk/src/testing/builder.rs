@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::node::{Answer, ModuleFns, Node, OnMessage, State};
 use super::routes::{Manifest, Route, Target};
+use super::schedules::ScheduleEntry;
 use super::{OutgoingCall, TIMEOUT, TestHost, jsonc, promise, worker};
 use crate::failure::CallError;
 use crate::types::{Payload, Reply, StartupReason};
@@ -46,8 +47,8 @@ impl Builder {
     }
 
     /// Sets the text of `module.json`, usually with `include_str!("../module.json")`. The host
-    /// reads its routes, broadcasts, startups, streams and config. Without a manifest each handler
-    /// has a route with its name.
+    /// reads its routes, broadcasts, startups, schedules, streams and config. Without a manifest
+    /// each handler has a route with its name.
     ///
     /// # Panics
     /// When the text is not JSON. Comments and trailing commas are allowed.
@@ -79,6 +80,16 @@ impl Builder {
     pub fn broadcast(mut self, name: &str, handler: &str) -> Self {
         let path = format!("broadcasts/{name}");
         self.manifest.broadcasts.insert(name.to_owned(), Target { path: path.clone() });
+        self.route(&path, handler)
+    }
+
+    /// Adds a schedule of the type `worker`, and the handler that runs for it. Only
+    /// [`run_schedule`](TestHost::run_schedule) runs it.
+    #[must_use]
+    pub fn schedule(mut self, name: &str, handler: &str) -> Self {
+        let path = format!("schedules/{name}");
+        let entry = ScheduleEntry { path: path.clone(), ..ScheduleEntry::default() };
+        self.manifest.schedules.insert(name.to_owned(), entry);
         self.route(&path, handler)
     }
 

@@ -55,6 +55,7 @@ mod node;
 mod promise;
 mod request;
 mod routes;
+mod schedules;
 mod streams;
 mod worker;
 

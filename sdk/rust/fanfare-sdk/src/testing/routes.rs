@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::schedules::ScheduleEntry;
 use crate::failure::CallError;
 use crate::types::Method;
 
@@ -17,6 +18,8 @@ pub(super) struct Manifest {
     pub startups: BTreeMap<String, Target>,
     #[serde(default)]
     pub streams: BTreeMap<String, StreamTarget>,
+    #[serde(default)]
+    pub schedules: BTreeMap<String, ScheduleEntry>,
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
 }
