@@ -28,10 +28,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("isolate", &["bindings", "call", "config", "engine", "events", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("hub", &["call", "config", "events"]),
-    ("triggers", &["call", "config", "events", "hub", "net", "ports", "registry"]),
+    ("triggers", &["api", "call", "config", "events", "hub", "net", "ports", "registry"]),
     ("worker", &["call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "triggers"]),
     ("swap", &["api", "call", "config", "dispatch", "document", "events", "files", "isolate", "ports", "registry"]),
-    ("admin", &["api", "call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "swap"]),
+    (
+        "admin",
+        &["api", "call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "swap", "triggers"],
+    ),
     (
         "host",
         &[

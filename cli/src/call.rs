@@ -56,7 +56,7 @@ impl CallArgs {
     }
 }
 
-fn reply_output(reply: Reply) -> Output {
+pub(super) fn reply_output(reply: Reply) -> Output {
     let Reply { status, payload, .. } = reply;
     let failure = (status >= 400).then(|| format!("the handler replied with status {status}"));
     Output { text: payload.unwrap_or_default(), failure }

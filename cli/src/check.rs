@@ -12,9 +12,12 @@ use super::config::{SettingsArgs, warnings};
 use super::project;
 use super::terminal::print;
 use fanfare::api::State;
+use fanfare::settings::Limits;
 use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
-use fanfare::tooling::manifest::{self, FolderState, ModuleFolder, check_grants, effective_limits};
+use fanfare::tooling::manifest::{
+    self, FolderState, ModuleFolder, check_grants, effective_limits, effective_schedules, unknown_schedules,
+};
 use fanfare::tooling::{KeyPath, Manifest, StreamTable};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
 
@@ -72,6 +75,11 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
     report.warnings.extend(config.warnings.iter().cloned());
     if !is_single_module {
         report.warnings.extend(unknown_modules(&config, &scanned));
+        let manifests = scanned.iter().filter_map(|module| match &module.state {
+            FolderState::Ready(manifest) | FolderState::Waiting(manifest) => Some(manifest),
+            FolderState::Refused(_) => None,
+        });
+        report.warnings.extend(manifests.flat_map(|manifest| unknown_schedules(manifest, &config)));
     }
     for module in scanned {
         let (state, faults) = checker.check(&module);
@@ -122,7 +130,9 @@ fn unknown_modules(config: &Config, scanned: &[ModuleFolder]) -> Vec<Fault> {
 /// Faults where a module asks for more than the operator allows.
 pub(super) fn operator_faults(manifest: &Manifest, config: &Config) -> Faults {
     let mut faults = Faults::default();
-    let refused = [check_grants(manifest, config).err(), effective_limits(manifest, config).err()];
+    let limits = effective_limits(manifest, config);
+    let schedules = effective_schedules(manifest, config, limits.as_ref().unwrap_or(&Limits::default())).err();
+    let refused = [check_grants(manifest, config).err(), limits.err(), schedules];
     refused.into_iter().flatten().for_each(|more| faults.extend(more));
     faults
 }

@@ -19,6 +19,7 @@ mod new;
 mod progress;
 mod project;
 mod reload;
+mod schedules;
 mod schema;
 mod serve;
 mod status;
@@ -74,6 +75,8 @@ enum Command {
     Call(call::CallArgs),
     /// Send a message to a module in one worker or broker of a running host.
     Message(message::MessageArgs),
+    /// Show the schedules of a running host, or run one.
+    Schedules(schedules::SchedulesArgs),
     /// Reload fanfare.json and modules in a running host.
     Reload(reload::ReloadArgs),
     /// Return a module to an earlier generation in a running host.
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Command::Emit(args) => emit::run(&args),
         Command::Call(args) => call::run(&args),
         Command::Message(args) => message::run(&args),
+        Command::Schedules(args) => schedules::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Rollback(args) => reload::roll_back(&args),
         Command::Workers(args) => workers::run(&args, workers::Kind::Workers),

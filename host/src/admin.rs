@@ -39,6 +39,7 @@ mod kills;
 mod metrics;
 mod permits;
 mod routes;
+mod schedules;
 mod state;
 mod status;
 mod write_timeout;

@@ -16,11 +16,14 @@
 //! | `POST /v1/modules/<module>/reload`, `/rollback` | [`Reloaded`] |
 //! | `POST /v1/reload` | a list of [`ReloadEntry`] |
 //! | `POST /v1/workers/kill`, `POST /v1/brokers/kill` with [`KillRequest`] | a list of [`KilledIsolate`] |
+//! | `GET /v1/schedules` | a list of [`ScheduleStatus`] |
+//! | `POST /v1/schedules/run?module=..&name=..` | [`Reply`], or a list of [`GatherEntry`] for the type `all` |
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
 mod kill;
 mod reload;
+mod schedules;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ mod tests;
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
 pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
+pub use schedules::{LastRun, ScheduleState, ScheduleStatus};
 pub use status::{Buffered, Connections, Descriptors, IsolateLoad, IsolateStatus, ModuleStatus, State, Status, Usage};
 
 pub use crate::call::ProblemDocument as Problem;

@@ -15,6 +15,7 @@ pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
 pub use limits::{Limits, LimitsPatch};
 pub use module::{ModuleConfig, SubdomainConfig};
+pub use schedules::{Overlap, ScheduleConfig};
 pub use sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
     SwapConfig,
@@ -24,6 +25,7 @@ pub use sources::{FILE_NAME, Flags, Sources};
 pub use sse::{HistoryConfig, QueueConfig, SseConfig, StreamAccess};
 
 pub mod capabilities;
+pub mod cron;
 pub mod formats;
 mod guest_options;
 mod http;
@@ -32,6 +34,7 @@ pub mod limits;
 mod live;
 pub mod load;
 pub mod module;
+mod schedules;
 pub mod schema;
 pub mod sections;
 pub mod settings;

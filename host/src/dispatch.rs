@@ -11,6 +11,7 @@ mod hooks;
 mod peers;
 mod places;
 mod resolve;
+mod schedules;
 mod streams;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ pub use actor::Actor;
 pub use broadcasts::Sequencer;
 pub use hooks::Message;
 pub use places::Places;
+pub use schedules::ScheduledCall;
 
 use crate::call::{
     Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,

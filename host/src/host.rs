@@ -11,6 +11,7 @@ mod hooks;
 mod inspector;
 mod messages;
 mod running;
+mod schedules;
 mod send;
 mod start;
 mod streams;

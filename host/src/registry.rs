@@ -16,6 +16,7 @@ mod roster;
 pub mod router;
 pub mod segment;
 mod streams;
+mod timing;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -31,11 +32,15 @@ pub use instance_cost::InstanceCost;
 #[cfg(any(test, fuzzing))]
 pub use instantiation::analyse;
 pub use loader::{Candidate, LoadError, Loader, PlacesOf};
-pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout};
+#[cfg(test)]
+pub use manifest::Off;
+pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout, Schedule, ScheduleKind};
 pub use module::Module;
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};
 pub use streams::{StreamClaim, StreamTable};
+#[cfg(test)]
+pub use timing::Timing;
 
 use crate::call::Route;
 use crate::call::text::{NAME, line};
@@ -59,6 +64,8 @@ pub struct Generation {
     /// Whether the environment opens routes with the middleware `test`.
     test_routes: bool,
     places: PlaceKinds,
+    /// The schedules with the operator's settings, in the order of their names.
+    pub schedules: Arc<[Schedule]>,
     config: Value,
     subdomains: BTreeMap<String, Value>,
 }

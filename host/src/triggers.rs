@@ -2,4 +2,5 @@
 
 pub mod hooks;
 pub mod http;
+pub mod schedules;
 pub mod sse;

@@ -227,6 +227,6 @@ pub(super) fn invalid(why: impl Into<String>) -> Answer {
     problem(CallError::Invalid(why.into()).into())
 }
 
-fn listed(entries: Vec<GatherEntry>) -> Vec<api::GatherEntry> {
+pub(super) fn listed(entries: Vec<GatherEntry>) -> Vec<api::GatherEntry> {
     entries.into_iter().map(api::GatherEntry::from).collect()
 }

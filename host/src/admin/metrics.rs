@@ -1,10 +1,11 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
 //! know who wants to see them. There is one collector for each subject: [`calls`], [`instances`],
-//! [`node`].
+//! [`schedules`], [`node`].
 
 mod calls;
 mod instances;
 mod node;
+mod schedules;
 mod writer;
 
 use http::{HeaderMap, StatusCode, header};
@@ -17,6 +18,7 @@ use crate::call::Problem;
 use calls::Calls;
 use instances::Instances;
 use node::Node;
+use schedules::Schedules;
 
 /// The content type of OpenMetrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,6 +31,7 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry.register_collector(Box::new(Calls(slots.clone())));
     registry
         .register_collector(Box::new(Instances { slots, isolates: admin.dispatch.places().all().cloned().collect() }));
+    registry.register_collector(Box::new(Schedules(admin.schedules.counts())));
     registry.register_collector(Box::new(Node::of(admin)));
     let mut body = String::new();
     let (content_type, encoded) = match wants_openmetrics(headers) {

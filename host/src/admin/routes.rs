@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
 use super::status::status;
-use super::{api, events, guard, kills, metrics};
+use super::{api, events, guard, kills, metrics, schedules};
 use crate::call::{IsolateId, Problem};
 use crate::swap::KillTarget;
 
@@ -25,6 +25,8 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["metrics"] if get => metrics::answer(admin, request.headers()),
         ["v1", "status"] if get => document(StatusCode::OK, &status(admin)),
         ["v1", "events"] if get => events::answer(admin, request.headers(), &query),
+        ["v1", "schedules"] if get => document(StatusCode::OK, &admin.schedules.status()),
+        ["v1", "schedules", "run"] if post => schedules::run(admin, request).await,
         ["v1", "modules", module, "broadcasts", name] if post => api::emit(admin, module, name, request).await,
         ["v1", "modules", module, "call"] if post => api::call(admin, module, request).await,
         ["v1", "modules", module, "reload"] if post => api::reload(admin, module, &query).await,
@@ -34,11 +36,12 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "reload"] if post => api::reload_all(admin, &query).await,
         ["v1", "workers", "kill"] if post => kills::kill(admin, KillTarget::Workers, request).await,
         ["v1", "brokers", "kill"] if post => kills::kill(admin, KillTarget::Brokers, request).await,
-        ["livez" | "readyz" | "metrics"] | ["v1", "status" | "events"] => not_allowed("GET, HEAD"),
+        ["livez" | "readyz" | "metrics"] | ["v1", "status" | "events" | "schedules"] => not_allowed("GET, HEAD"),
         ["v1", "modules", _, "broadcasts", _]
         | ["v1", "modules", _, "call" | "reload" | "rollback"]
         | ["v1", "workers" | "brokers", _, "message"]
         | ["v1", "reload"]
+        | ["v1", "schedules", "run"]
         | ["v1", "workers" | "brokers", "kill"] => not_allowed("POST"),
         _ => {
             let detail = format!("the admin listener has no path {path}");

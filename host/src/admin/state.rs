@@ -11,6 +11,7 @@ use crate::dispatch::Dispatch;
 use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
+use crate::triggers::schedules::Schedules;
 
 /// The parts of the host that the admin listener uses, and the listener's own counters.
 pub struct AdminState {
@@ -34,6 +35,7 @@ pub struct AdminState {
     pub(super) sockets: Arc<Sockets>,
     /// The number of open connections of the HTTP listener, one count for each worker.
     pub(super) http_connections: Vec<Arc<AtomicUsize>>,
+    pub(super) schedules: Arc<Schedules>,
 }
 
 /// A function that returns how many log lines the host has lost since it started, because the log's
@@ -47,6 +49,7 @@ impl AdminState {
         lost_lines: LostLineCount,
         sockets: Arc<Sockets>,
         http_connections: Vec<Arc<AtomicUsize>>,
+        schedules: Arc<Schedules>,
     ) -> AdminState {
         AdminState {
             config: swapper.config.clone(),
@@ -61,6 +64,7 @@ impl AdminState {
             lost_lines,
             sockets,
             http_connections,
+            schedules,
         }
     }
 

@@ -52,4 +52,21 @@ pub static MESSAGE_EVENTS: Bound = Bound::new("message-events");
 /// A stream key, or a type or an id of an event, that was rejected because it was too long.
 pub static STREAM_NAME: Bound = Bound::new("stream-name");
 
-pub static ALL: [&Bound; 8] = [&PATH, &TEXT, &RANDOM, &RESOURCES, &HANDLERS, &MESSAGES, &MESSAGE_EVENTS, &STREAM_NAME];
+/// A run of a schedule that was skipped because too many runs of it had not ended.
+pub static SCHEDULE_RUNS: Bound = Bound::new("schedule-runs");
+
+/// A run of a schedule that raised no event because too many did in the same second.
+pub static SCHEDULE_EVENTS: Bound = Bound::new("schedule-events");
+
+pub static ALL: [&Bound; 10] = [
+    &PATH,
+    &TEXT,
+    &RANDOM,
+    &RESOURCES,
+    &HANDLERS,
+    &MESSAGES,
+    &MESSAGE_EVENTS,
+    &STREAM_NAME,
+    &SCHEDULE_RUNS,
+    &SCHEDULE_EVENTS,
+];

@@ -24,10 +24,12 @@ pub enum Trigger {
         /// The id of the last event that the client has received.
         last_event_id: Option<Arc<str>>,
     },
+    Schedule(ScheduleRun),
 }
 
 impl Trigger {
-    /// The name of the broadcast, the startup or the hook, the stream key, or the HTTP method.
+    /// The name of the broadcast, the startup, the hook or the schedule, the stream key, or the
+    /// HTTP method.
     pub(super) fn name(&self) -> &str {
         match self {
             Trigger::Broadcast(broadcast) => &broadcast.name,
@@ -35,6 +37,7 @@ impl Trigger {
             Trigger::Http(method) => method.as_str(),
             Trigger::Hook(name) => name,
             Trigger::Stream { key, .. } => key,
+            Trigger::Schedule(run) => &run.name,
             Trigger::Rpc => "",
         }
     }
@@ -48,6 +51,7 @@ impl Trigger {
             Trigger::Startup { .. } => TriggerKind::Startup,
             Trigger::Hook(_) => TriggerKind::Hook,
             Trigger::Stream { .. } => TriggerKind::Stream,
+            Trigger::Schedule(_) => TriggerKind::Schedule,
         }
     }
 }
@@ -60,6 +64,7 @@ pub enum TriggerKind {
     Startup,
     Hook,
     Stream,
+    Schedule,
 }
 
 impl TriggerKind {
@@ -68,13 +73,14 @@ impl TriggerKind {
         matches!(self, TriggerKind::Http)
     }
 
-    pub const ALL: [TriggerKind; 6] = [
+    pub const ALL: [TriggerKind; 7] = [
         TriggerKind::Http,
         TriggerKind::Broadcast,
         TriggerKind::Rpc,
         TriggerKind::Startup,
         TriggerKind::Hook,
         TriggerKind::Stream,
+        TriggerKind::Schedule,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -85,6 +91,7 @@ impl TriggerKind {
             TriggerKind::Startup => "startup",
             TriggerKind::Hook => "hook",
             TriggerKind::Stream => "stream",
+            TriggerKind::Schedule => "schedule",
         }
     }
 }
@@ -106,6 +113,16 @@ pub struct Broadcast {
     /// The position in the module's order of broadcasts on this node, from 1.
     pub seq: u64,
     pub same_as_caller: bool,
+}
+
+/// A run of a schedule.
+#[derive(Debug, Clone)]
+pub struct ScheduleRun {
+    pub name: Arc<str>,
+    /// When it was due, in milliseconds since 1970-01-01 UTC.
+    pub due: u64,
+    /// The id of the run.
+    pub id: Arc<str>,
 }
 
 /// The maker of a call.

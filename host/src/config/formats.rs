@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use jiff::tz::TimeZone;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::cron;
 use crate::call::{MAX_PATH, METHODS, stream_key};
 use crate::document::units::{Size, Time};
 
@@ -58,6 +60,14 @@ formats! {
     MethodName = "method", r"^([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee])$";
     /// A name that the author chooses.
     Label = "label", r"^\S{1,128}$";
+    /// A cron expression.
+    CronExpression = "cron", r"^\s*(@[A-Za-z]+|\S+(\s+\S+){4,5})\s*$";
+    /// The IANA name of a time zone.
+    TimeZoneName = "time-zone", r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$";
+    /// A date with a time.
+    DateTimeText = "date-time", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}.*$";
+    /// The name of an environment.
+    EnvironmentName = "environment", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// A shell command.
     Command = "command", r"^[^\u0000]*[^\u0000\s][^\u0000]*$";
 }
@@ -103,6 +113,11 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         "file-path" => ok(!text.is_empty() && !text.contains('\0'), "a path"),
         "label" => ok(is_label(text), "a name of 1 to 128 characters without spaces"),
         "command" => ok(!text.trim().is_empty() && !text.contains('\0'), "a command such as \"cargo build --release\""),
+        "cron" => cron::check(text).map(|()| None),
+        "time-zone" => ok(cron::time_zone(text).is_some(), "the IANA name of a time zone, such as \"Europe/Berlin\""),
+        "date-time" => {
+            ok(cron::time_in(text, &TimeZone::UTC).is_some(), "a date with a time, such as \"2026-12-31T23:59:59Z\"")
+        }
         "method" => ok(method(text).is_some(), METHOD_RULE),
         _ => Ok(None),
     }

@@ -8,6 +8,7 @@ use serde_json::Map;
 
 use super::capabilities::Capabilities;
 use super::limits::LimitsPatch;
+use super::schedules::ScheduleConfig;
 
 /// The operator's settings for one module.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +23,10 @@ pub struct ModuleConfig {
     pub config: Map<String, serde_json::Value>,
     /// Limits that replace those in `module.json`. They must not exceed `limits.max`.
     pub limits: LimitsPatch,
+    /// Settings of the module's schedules, by the schedule's name, that replace those in
+    /// `module.json`. Default none.
+    #[schemars(extend("x-names" = "label"))]
+    pub schedules: BTreeMap<String, ScheduleConfig>,
     /// Settings for calls under a subdomain, by the subdomain's name. Default none.
     #[schemars(extend("x-names" = "subdomain"))]
     pub subdomains: BTreeMap<String, SubdomainConfig>,
@@ -35,4 +40,8 @@ pub struct SubdomainConfig {
     /// scalars replace, `null` removes. Default none.
     #[schemars(extend("x-free" = true))]
     pub config: Map<String, serde_json::Value>,
+    /// The schedules that also run for this subdomain, by the schedule's name. Their settings
+    /// replace those of the module and of the operator. Default none.
+    #[schemars(extend("x-names" = "label"))]
+    pub schedules: BTreeMap<String, ScheduleConfig>,
 }

@@ -34,6 +34,7 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_NO_WAIT",
     "FANFARE_SCHEMA",
     "FANFARE_STRICT",
+    "FANFARE_SUBDOMAIN",
     "FANFARE_TAIL",
     "FANFARE_TARGET",
     "FANFARE_TO",

@@ -316,6 +316,31 @@ pub enum HostEvent {
         /// the host could not roll back.
         promoted: bool,
     },
+    /// A run of a schedule has ended. At most 100 of these events are raised in a second.
+    ///
+    /// ```json
+    /// { "type": "scheduleRun", "id": "node-1-19a6f0e1c00-7", "key": "ticker:tick", "subdomain": null,
+    ///   "worker": 0, "due": 1764144000000, "success": true, "runTime": 3, "message": null }
+    /// ```
+    ScheduleRun {
+        /// The id of the run, which the guest gets too.
+        id: String,
+        /// The module and the name of the schedule: `<module>:<name>`.
+        key: String,
+        /// The subdomain that it ran for.
+        subdomain: Option<String>,
+        /// The worker that ran it. Null if no worker could.
+        worker: Option<u32>,
+        /// When it was due, in milliseconds since 1970-01-01 UTC.
+        due: u64,
+        /// Whether the handler returned a reply with a status below 400.
+        success: bool,
+        /// The time from the start of the run until its end in milliseconds, including the time
+        /// that it waited for the instance.
+        run_time: u64,
+        /// Why it failed, in one line.
+        message: Option<String>,
+    },
     /// An instance has ended or became unfit, and the next one starts.
     ///
     /// ```json
@@ -444,6 +469,7 @@ impl HostEvent {
             HostEvent::SwapRolledBack { .. } => "swapRolledBack",
             HostEvent::CanaryStarted { .. } => "canaryStarted",
             HostEvent::CanaryEnded { .. } => "canaryEnded",
+            HostEvent::ScheduleRun { .. } => "scheduleRun",
             HostEvent::InstanceRestarted { .. } => "instanceRestarted",
             HostEvent::ModuleFailed { .. } => "moduleFailed",
             HostEvent::ClientSlow { .. } => "clientSlow",
@@ -487,6 +513,7 @@ impl HostEvent {
             HostEvent::SwapRolledBack { reason, .. }
             | HostEvent::InstanceRestarted { reason, .. }
             | HostEvent::ModuleFailed { reason, .. } => *reason = line(reason, MESSAGE),
+            HostEvent::ScheduleRun { message: Some(message), .. } => *message = line(message, MESSAGE),
             _ => {}
         }
         self

@@ -23,6 +23,7 @@ use crate::isolate::Services;
 use crate::registry::{Module, Roster};
 use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
+use crate::triggers::schedules::Schedules;
 use crate::triggers::sse::Publisher;
 use crate::worker::Thread;
 
@@ -42,6 +43,7 @@ pub struct RunningHost {
     pub(super) admin_addr: SocketAddr,
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) messages: Arc<Messages>,
+    pub(super) schedules: Arc<Schedules>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
     pub(super) operator: Arc<AdminState>,

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::hooks::MasterModules;
 use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
+use super::schedules::WorkerModules;
 use super::{Host, StartError};
 use crate::admin::{self, AdminState};
 use crate::call::IsolateId;
@@ -30,6 +31,7 @@ use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
 use crate::triggers::hooks;
 use crate::triggers::http::Settings;
+use crate::triggers::schedules::{Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
 use crate::worker::{Thread, Worker};
 
@@ -73,6 +75,7 @@ struct Built {
     admin_addr: SocketAddr,
     dispatch: Arc<Dispatch>,
     messages: Arc<Messages>,
+    schedules: Arc<Schedules>,
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
     operator: Arc<AdminState>,
@@ -144,8 +147,22 @@ impl Built {
         let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
         let http_connections = workers.iter().map(|worker| worker.queue.open.clone()).collect();
         let announced = tasks.stopping.announced.clone();
-        let operator =
-            Arc::new(AdminState::new(swapper.clone(), announced, lost_log_lines, sockets.clone(), http_connections));
+        let schedules = Schedules::new(
+            &config.node.id,
+            Arc::new(WorkerModules(dispatch.clone())),
+            Arc::new(SystemClock),
+            services.events.clone(),
+            announced.clone(),
+        );
+        let operator = AdminState::new(
+            swapper.clone(),
+            announced,
+            lost_log_lines,
+            sockets.clone(),
+            http_connections,
+            schedules.clone(),
+        );
+        let operator = Arc::new(operator);
         Ok(Built {
             config,
             http,
@@ -154,6 +171,7 @@ impl Built {
             admin_addr,
             dispatch,
             messages,
+            schedules,
             roster,
             swapper,
             operator,
@@ -223,6 +241,8 @@ impl Built {
         // From the first event, which was raised before any module was loaded.
         let hooks = hooks::run(Arc::new(MasterModules(self.dispatch.clone())), events.clone(), events.read_after(0));
         tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(hooks));
+        self.schedules.open();
+        tasks.listeners.spawn(self.schedules.clone().run());
         let memory = self.swapper.clone().watch_memory();
         tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(memory));
         if let Some(watcher) = self.watcher {
@@ -233,6 +253,7 @@ impl Built {
             admin_addr: self.admin_addr,
             dispatch: self.dispatch,
             messages: self.messages,
+            schedules: self.schedules,
             roster: self.roster,
             swapper: self.swapper,
             operator: self.operator,

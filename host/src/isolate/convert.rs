@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{
     Address, Call, CallError, CallOptions, Emission, Failure, GatherEntry, Group, IsolateId, Origin, Outcome, Passed,
-    Payload, Receipt, Reply, Skipped, StartupReason, Target, Trigger,
+    Payload, Receipt, Reply, ScheduleRun, Skipped, StartupReason, Target, Trigger,
 };
 
 impl From<Payload> for wit::Payload {
@@ -53,6 +53,9 @@ impl From<Trigger> for wit::Trigger {
             Trigger::Stream { key, last_event_id } => {
                 let data = serde_json::json!({ "key": &*key, "lastEventId": last_event_id.as_deref() });
                 wit::Trigger::Other(("stream".to_owned(), data.to_string()))
+            }
+            Trigger::Schedule(ScheduleRun { name, due, id }) => {
+                wit::Trigger::Schedule(wit::Schedule { name: name.to_string(), due_ms: due, run: id.to_string() })
             }
             Trigger::Startup { name, reason } => wit::Trigger::Startup(wit::Startup {
                 name: name.as_ref().to_owned(),

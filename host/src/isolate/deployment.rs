@@ -57,14 +57,15 @@ impl Deployment {
 
     /// Returns the route that a call runs here. A call that waited during a swap names a route of
     /// the previous generation: it runs the route with the same method and path, or of the
-    /// broadcast or hook with the same name, or of the stream key. Fails when this generation does
-    /// not have that route, or does not admit the call to it.
+    /// broadcast, schedule or hook with the same name, or of the stream key. Fails when this
+    /// generation does not have that route, or does not admit the call to it.
     pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
         if call.route.deployment == self.number {
             return Ok(call.route.clone());
         }
         let index = match &call.trigger {
             Trigger::Broadcast(broadcast) => self.generation.manifest.broadcasts.get(&*broadcast.name).copied(),
+            Trigger::Schedule(run) => self.generation.manifest.schedules.get(&*run.name).map(|schedule| schedule.route),
             Trigger::Hook(name) => self.generation.manifest.hook(name, self.isolate).map(|hook| hook.route),
             Trigger::Stream { key, .. } => {
                 self.generation.manifest.streams.find(key).and_then(|(_, stream)| stream.route)

@@ -128,7 +128,7 @@ impl Stats {
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
-        let [http, broadcast, rpc, startup, hook, stream] = &self.triggers;
+        let [http, broadcast, rpc, startup, hook, stream, schedule] = &self.triggers;
         match trigger {
             TriggerKind::Http => http,
             TriggerKind::Broadcast => broadcast,
@@ -136,6 +136,7 @@ impl Stats {
             TriggerKind::Startup => startup,
             TriggerKind::Hook => hook,
             TriggerKind::Stream => stream,
+            TriggerKind::Schedule => schedule,
         }
     }
 }

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Generation, Isolation, Manifest, PlaceKinds, component, instantiation, manifest};
+use super::{Generation, Isolation, Manifest, PlaceKinds, Schedule, component, instantiation, manifest};
 use crate::call::Blame;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
@@ -77,6 +77,7 @@ pub struct Candidate {
     /// Whether the component has no file.
     in_memory: bool,
     limits: Limits,
+    schedules: Arc<[Schedule]>,
     config: Value,
     subdomains: BTreeMap<String, Value>,
 }
@@ -84,8 +85,14 @@ pub struct Candidate {
 impl Candidate {
     /// Whether loading this candidate would change nothing about `generation`.
     pub fn matches(&self, generation: &Generation) -> bool {
-        (&self.digest, &self.limits, &self.config, &self.subdomains)
-            == (&generation.digest, &generation.limits, &generation.config, &generation.subdomains)
+        (&self.digest, &self.limits, &self.config, &self.subdomains, &self.schedules)
+            == (
+                &generation.digest,
+                &generation.limits,
+                &generation.config,
+                &generation.subdomains,
+                &generation.schedules,
+            )
     }
 }
 
@@ -134,8 +141,15 @@ impl Loader {
                 Limits::default()
             }
         };
+        let schedules = manifest::effective_schedules(&manifest, config, &limits).unwrap_or_else(|wrong| {
+            faults.extend(wrong);
+            Vec::new()
+        });
         if !faults.is_empty() {
             return Err(LoadError::Refused(faults));
+        }
+        for unknown in manifest::unknown_schedules(&manifest, config) {
+            tracing::warn!("{unknown}");
         }
         let component = read(&manifest.component)?;
         let component_digest = hex(&Sha256::digest(&component));
@@ -147,6 +161,7 @@ impl Loader {
             component,
             in_memory,
             limits,
+            schedules: schedules.into(),
             config: manifest::effective_config(&manifest, &operator, None),
             subdomains: subdomains
                 .map(|name| (name.clone(), manifest::effective_config(&manifest, &operator, Some(name))))
@@ -201,6 +216,7 @@ impl Loader {
             exports,
             test_routes: self.test_routes,
             places: (self.places_of)(manifest),
+            schedules: candidate.schedules.clone(),
             config: candidate.config.clone(),
             subdomains: candidate.subdomains.clone(),
             manifest: manifest.clone(),

@@ -8,8 +8,11 @@ pub use model::{Manifest, ManifestError, Route};
 pub use path::parse as parse_path;
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
-pub use resolve::{check_grants, effective_config, effective_limits};
+pub use resolve::{check_grants, effective_config, effective_limits, effective_schedules, unknown_schedules};
 pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, read_folder, scan};
+#[cfg(test)]
+pub use schedules::Off;
+pub use schedules::{Schedule, ScheduleKind};
 
 mod check;
 mod hooks;
@@ -20,6 +23,7 @@ mod places;
 pub mod raw;
 mod resolve;
 mod scan;
+mod schedules;
 mod streams;
 #[cfg(test)]
 mod tests;

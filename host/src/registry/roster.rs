@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use super::{Generation, StreamTable};
 use crate::call::CallError;
@@ -70,6 +71,8 @@ pub struct Roster {
     ready: AtomicBool,
     /// The stream keys of the installed modules.
     pub streams: Arc<StreamTable>,
+    /// Changes with every change of a state.
+    changes: watch::Sender<u64>,
 }
 
 impl Roster {
@@ -88,6 +91,8 @@ impl Roster {
             ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_) => self.streams.set(module, None),
         }
         states.insert(module.to_owned(), state);
+        drop(states);
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Removes a module whose folder was removed.
@@ -95,6 +100,21 @@ impl Roster {
         self.states.write().remove(module);
         self.streams.set(module, None);
         self.notes.write().remove(module);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Changes when the state of a module changes, such as when another generation is installed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The generations that are installed, by module name.
+    pub fn installed(&self) -> Vec<Arc<Generation>> {
+        let installed = |state: &ModuleState| match state {
+            ModuleState::Installed(generation) => Some(generation.clone()),
+            _ => None,
+        };
+        self.states.read().values().filter_map(installed).collect()
     }
 
     /// The note about a module that serves.

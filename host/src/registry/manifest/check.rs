@@ -10,10 +10,11 @@ use super::hooks::{self, Hook, RawMessageHook};
 use super::model::{Build, Manifest, ManifestError, Route, Startup};
 use super::path::{self, PathError};
 use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
+use super::schedules::{self, DeclaredSchedule, RawSchedule};
 use super::streams::{Stream, Streams};
 use crate::call::hook;
 use crate::config::schema;
-use crate::config::{Capabilities, formats};
+use crate::config::{Capabilities, formats, opens_test_routes};
 use crate::document::fault::{Fault, Faults, ValueOrigin};
 use crate::document::shape::{self, Nulls};
 use crate::document::source;
@@ -53,6 +54,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let routes = check.routes();
     let broadcasts = check.broadcasts(&routes);
     let startups = check.startups(&routes);
+    let schedules = check.schedules(&routes);
     let hooks = check.hooks(&routes);
     let streams = check.streams(&routes);
     let build = check.build();
@@ -73,6 +75,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             routes,
             broadcasts,
             startups,
+            schedules,
             hooks,
             streams,
             build,
@@ -200,6 +203,33 @@ impl<'a> Check<'a> {
             }
         }
         startups
+    }
+
+    fn schedules(&mut self, routes: &[Option<Route>]) -> BTreeMap<String, DeclaredSchedule> {
+        let mut schedules = BTreeMap::new();
+        for member in self.members("schedules") {
+            let Some(route) = self.reference(routes, "schedules", member) else { continue };
+            let Some(raw) = member.node.read::<RawSchedule>() else { continue };
+            let schedule = DeclaredSchedule::new(route, raw);
+            let path = KeyPath::of(&["schedules", &member.name]);
+            let found = routes.get(route).and_then(Option::as_ref);
+            let opens = |name: &String| opens_test_routes(name);
+            if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test))
+                && (schedule.env.is_empty() || !schedule.env.iter().all(opens))
+            {
+                let rule = "must be a route without the middleware `test`, or `env` must allow only `development` and `test`: the route is closed elsewhere";
+                self.fault(&member.node.origin, &path.key("path"), rule.to_owned());
+            }
+            // The settings with a malformed text have a fault already.
+            let below = format!("{path}.");
+            let malformed = self.faults.list().iter().any(|fault| fault.key.starts_with(&below));
+            if !malformed && let Err((key, rule)) = schedules::check(&schedule.settings) {
+                let origin = key.and_then(|key| member.node.get(key)).unwrap_or(&member.node).origin.clone();
+                self.fault(&origin, &key.map_or(path.clone(), |key| path.key(key)), rule.to_owned());
+            }
+            schedules.insert(member.name.clone(), schedule);
+        }
+        schedules
     }
 
     /// Returns the hooks by their names. Clients must not be able to call the route of a hook,

@@ -104,6 +104,8 @@ hooks! {
     canary_started = "canaryStarted";
     /// A canary has ended. Default none.
     canary_ended = "canaryEnded";
+    /// A run of a schedule has ended. Default none.
+    schedule_run = "scheduleRun";
     /// An instance has ended, and the next one starts. Default none.
     instance_restarted = "instanceRestarted";
     /// A module failed too often in an isolate. Default none.

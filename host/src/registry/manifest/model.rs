@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::hooks::{EVENTS, Hook};
 use super::raw::{Isolation, Middleware, Rollout};
+use super::schedules::DeclaredSchedule;
 use super::streams::Streams;
 use crate::call::IsolateId;
 use crate::config::{Capabilities, LimitsPatch};
@@ -31,6 +32,8 @@ pub struct Manifest {
     pub broadcasts: BTreeMap<String, usize>,
     /// The calls that a new instance runs before it serves, in the order of their names.
     pub startups: BTreeMap<String, Startup>,
+    /// The routes that the host runs at certain times, by the name of the schedule.
+    pub schedules: BTreeMap<String, DeclaredSchedule>,
     /// The routes that the host calls because something happened, by the name of the hook.
     pub hooks: BTreeMap<&'static str, Hook>,
     /// The live streams that the module declares.

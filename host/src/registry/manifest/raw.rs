@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::hooks::RawHooks;
 use super::one_or_many::{one_or_many, one_or_many_schema};
+use super::schedules::RawSchedule;
 use super::streams::RawStream;
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
 use crate::config::{Capabilities, LimitsPatch, schema, unsupported};
@@ -18,7 +19,7 @@ use crate::config::{Capabilities, LimitsPatch, schema, unsupported};
 /// The name of the manifest in the module's folder.
 pub const FILE_NAME: &str = "module.json";
 
-/// The most routes of a module, and the most broadcasts, startups and streams.
+/// The most routes of a module, and the most broadcasts, startups, schedules and streams.
 pub const MOST: usize = 1024;
 
 /// The manifest of a Fanfare module.
@@ -48,6 +49,11 @@ pub struct RawManifest {
     #[serde(default)]
     #[schemars(extend("x-names" = "label", "maxProperties" = MOST))]
     pub startups: BTreeMap<String, RawStartup>,
+    /// The schedules of the module, by name, at most 1024. Each runs a route at certain times.
+    /// Default none.
+    #[serde(default)]
+    #[schemars(extend("x-names" = "label", "maxProperties" = MOST))]
+    pub schedules: BTreeMap<String, RawSchedule>,
     /// The hooks of the module: routes that the host calls because something happened. Default
     /// none.
     #[serde(default)]

@@ -1,12 +1,17 @@
 //! Combines a manifest with the operator's settings for the module.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::model::Manifest;
+use super::schedules::{self, Off, Schedule};
+use crate::call::Payload;
 use crate::config::capabilities::{ALL, Capability};
 use crate::config::{Config, Limits, ModuleConfig};
 use crate::document::fault::{Fault, Faults};
 use crate::document::merge::overlay_json;
+use crate::document::shape::did_you_mean;
 use crate::document::tree::{Node, Path as KeyPath};
 
 /// Returns the values that guests read: those of `module.json`, overlaid by the operator's and then
@@ -74,4 +79,81 @@ fn place_of_request(manifest: &Manifest, kind: &Capability, name: Option<&str>) 
         Some(index) => path.index(index),
         None => KeyPath::of(&["streams", name]),
     }
+}
+
+/// Returns the schedules of a module with the operator's settings, in the order of their names: each
+/// without a subdomain, and once for each subdomain that names it.
+pub fn effective_schedules(manifest: &Manifest, config: &Config, limits: &Limits) -> Result<Vec<Schedule>, Faults> {
+    let operator = config.module(&manifest.name);
+    let mut faults = Faults::default();
+    let mut all_schedules = Vec::new();
+    for (name, declared) in &manifest.schedules {
+        let over = operator.schedules.get(name).cloned().unwrap_or_default();
+        let settings = declared.settings.with(&over);
+        let section = KeyPath::of(&["modules", &manifest.name]);
+        let mut all = vec![(None, settings.clone(), section.key("schedules").key(name))];
+        for (subdomain, section_of) in &operator.subdomains {
+            if let Some(own) = section_of.schedules.get(name) {
+                let path = section.key("subdomains").key(subdomain).key("schedules").key(name);
+                all.push((Some(Arc::<str>::from(subdomain.as_str())), settings.with(own), path));
+            }
+        }
+        for (subdomain, settings, path) in all {
+            let own = KeyPath::of(&["schedules", name]);
+            let (node, path) = match config.effective.at(&path) {
+                Some(node) => (node, path),
+                None => (manifest.source.nearest(&own), own),
+            };
+            let data = settings.data.as_ref().map_or(Payload::None, |data| Payload::Text(data.to_string()));
+            if data.len() as u64 > limits.payload {
+                let (size, most) = (data.len(), limits.payload);
+                let message = format!("must have at most {most} bytes as JSON (limits.payload), found {size}");
+                let path = path.key("data");
+                faults.push(Fault::new(&node.get("data").unwrap_or(node).origin, path, message));
+                continue;
+            }
+            let runs_here = declared.env.is_empty() || declared.env.contains(&config.environment);
+            match schedules::check(&settings) {
+                Ok(timing) => all_schedules.push(Schedule {
+                    name: name.as_str().into(),
+                    subdomain,
+                    kind: declared.kind,
+                    timing,
+                    immediate: settings.immediate.unwrap_or_default(),
+                    overlap: settings.overlap.unwrap_or_default(),
+                    off: match (settings.disable, runs_here) {
+                        (Some(true), _) => Some(Off::Disabled),
+                        (_, false) => Some(Off::Environment),
+                        _ => None,
+                    },
+                    data,
+                }),
+                Err((key, rule)) => {
+                    let origin = key.and_then(|key| node.get(key)).unwrap_or(node).origin.clone();
+                    let path = key.map_or(path.clone(), |key| path.key(key));
+                    faults.push(Fault::new(&origin, path, rule));
+                }
+            }
+        }
+    }
+    if faults.is_empty() { Ok(all_schedules) } else { Err(faults) }
+}
+
+/// The schedules that the operator names and the module does not have, with their places.
+pub fn unknown_schedules(manifest: &Manifest, config: &Config) -> Vec<Fault> {
+    let operator = config.module(&manifest.name);
+    let section = KeyPath::of(&["modules", &manifest.name]);
+    let own = operator.schedules.keys().map(|name| (section.key("schedules").key(name), name));
+    let of_subdomains = operator.subdomains.iter().flat_map(|(subdomain, section_of)| {
+        let path = section.key("subdomains").key(subdomain).key("schedules");
+        section_of.schedules.keys().map(move |name| (path.key(name), name))
+    });
+    let unknown = own.chain(of_subdomains).filter(|(_, name)| !manifest.schedules.contains_key(*name));
+    let known: Vec<&str> = manifest.schedules.keys().map(String::as_str).collect();
+    let fault = |(path, name): (KeyPath, &String)| {
+        let near = did_you_mean(name, &known);
+        let message = format!("has no effect, because {} has no schedule of this name{near}", manifest.name);
+        Fault::new(&config.effective.nearest(&path).origin, path, message)
+    };
+    unknown.map(fault).collect()
 }

@@ -1,0 +1,95 @@
+//! The operator's settings for the schedules of a module.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::formats::{CronExpression, DateTimeText, TimeZoneName};
+use crate::document::units::Time;
+
+/// Settings of a schedule that replace those in `module.json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ScheduleConfig {
+    /// The time between two runs, 1 ms to 365 days, counted from 1970-01-01 UTC. `interval` and
+    /// `cron` together replace both of the module. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Time", extend("minimum" = 1))]
+    pub interval: Option<Time>,
+    /// A cron expression with five fields, or six with the second first, or a name such as
+    /// `@hourly`. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CronExpression")]
+    pub cron: Option<String>,
+    /// The time zone of `cron` and `endDate`, by its IANA name. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TimeZoneName")]
+    pub tz: Option<String>,
+    /// The time after which the schedule no longer runs, such as `2026-12-31T23:59:59Z`. Without an
+    /// offset, it is a time in `tz`. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DateTimeText")]
+    pub end_date: Option<String>,
+    /// Whether the schedule runs once as soon as the module serves. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub immediate: Option<bool>,
+    /// Whether the schedule runs only by hand. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub disable: Option<bool>,
+    /// What happens when a run is due while the previous one still runs: `skip` or `allow`. Default
+    /// that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Overlap")]
+    pub overlap: Option<Overlap>,
+    /// The payload of each run, any JSON. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-any" = true))]
+    pub data: Option<serde_json::Value>,
+}
+
+/// What happens when a run is due while the previous one still runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum Overlap {
+    /// The run is skipped.
+    #[default]
+    Skip,
+    /// Both run.
+    Allow,
+}
+
+impl ScheduleConfig {
+    /// Returns these settings with those of `over` in place of them, as far as `over` has them.
+    pub fn with(&self, over: &ScheduleConfig) -> ScheduleConfig {
+        let retimed = over.interval.is_some() || over.cron.is_some();
+        let timing = if retimed { over } else { self };
+        let or = |a: &Option<String>, b: &Option<String>| a.clone().or_else(|| b.clone());
+        ScheduleConfig {
+            interval: timing.interval,
+            cron: timing.cron.clone(),
+            tz: or(&over.tz, &self.tz),
+            end_date: or(&over.end_date, &self.end_date),
+            immediate: over.immediate.or(self.immediate),
+            disable: over.disable.or(self.disable),
+            overlap: over.overlap.or(self.overlap),
+            data: over.data.clone().or_else(|| self.data.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_or_a_cron_expression_replaces_both() {
+        let read = |text: &str| serde_json::from_str::<ScheduleConfig>(text).unwrap();
+        let module = read(r#"{ "interval": "5s", "tz": "UTC", "immediate": true, "data": { "a": 1 } }"#);
+        let over = module.with(&read(r#"{ "cron": "@hourly", "disable": false, "data": 2 }"#));
+        let expected = r#"{ "cron": "@hourly", "tz": "UTC", "immediate": true, "disable": false, "data": 2 }"#;
+        assert_eq!(over, read(expected));
+        assert_eq!(module.with(&ScheduleConfig::default()), module);
+    }
+}

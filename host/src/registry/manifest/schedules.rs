@@ -1,0 +1,148 @@
+//! The schedules of a module: as the manifest declares them, and with the operator's settings.
+
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+
+use super::one_or_many::{one_or_many, one_or_many_schema};
+use crate::call::Payload;
+use crate::config::formats::{CronExpression, DateTimeText, EnvironmentName, RouteRef, TimeZoneName};
+use crate::config::{Overlap, ScheduleConfig};
+use crate::document::units::Time;
+use crate::registry::timing::{Timing, TimingError};
+
+/// A schedule: a route that the host runs at certain times.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Schedule")]
+#[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
+pub struct RawSchedule {
+    /// The route, as `[METHOD ]path`. Without a method it is the `post` route with that path, or
+    /// else the only route with that path. Required.
+    #[schemars(with = "RouteRef")]
+    pub path: String,
+    /// Where each run takes place: `worker` in one worker, in turns, or `all` in every worker.
+    /// Default `worker`.
+    #[serde(default, rename = "type")]
+    pub kind: ScheduleKind,
+    /// The time between two runs, 1 ms to 365 days, counted from 1970-01-01 UTC. Default none.
+    #[serde(default)]
+    #[schemars(with = "Time", extend("minimum" = 1))]
+    pub interval: Option<Time>,
+    /// A cron expression with five fields, or six with the second first, or a name such as
+    /// `@hourly`. Default none.
+    #[serde(default)]
+    #[schemars(with = "CronExpression")]
+    pub cron: Option<String>,
+    /// The time zone of `cron` and `endDate`, by its IANA name. Default `UTC`.
+    #[serde(default)]
+    #[schemars(with = "TimeZoneName")]
+    pub tz: Option<String>,
+    /// The time after which the schedule no longer runs, such as `2026-12-31T23:59:59Z`. Without an
+    /// offset, it is a time in `tz`. Default none.
+    #[serde(default)]
+    #[schemars(with = "DateTimeText")]
+    pub end_date: Option<String>,
+    /// Whether the schedule runs once as soon as the module serves. Default false.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    pub immediate: Option<bool>,
+    /// Whether the schedule runs only by hand. Default false.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    pub disable: Option<bool>,
+    /// The environments (`--env`) in which the schedule runs: a name, or a list of names. Default
+    /// all.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(schema_with = "environments")]
+    pub env: Vec<String>,
+    /// What happens when a run is due while the previous one still runs: `skip` or `allow`. Default
+    /// `skip`.
+    #[serde(default)]
+    #[schemars(with = "Overlap")]
+    pub overlap: Option<Overlap>,
+    /// The payload of each run, any JSON. Default none.
+    #[serde(default)]
+    #[schemars(extend("x-any" = true))]
+    pub data: Option<serde_json::Value>,
+}
+
+fn environments(generator: &mut SchemaGenerator) -> Schema {
+    one_or_many_schema::<EnvironmentName>(generator)
+}
+
+/// Where each run of a schedule takes place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum ScheduleKind {
+    /// In one worker; the workers take turns.
+    #[default]
+    Worker,
+    /// In every worker.
+    All,
+}
+
+impl ScheduleKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ScheduleKind::Worker => "worker",
+            ScheduleKind::All => "all",
+        }
+    }
+}
+
+/// A schedule of a checked manifest, without the operator's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeclaredSchedule {
+    /// The index in `routes`.
+    pub route: usize,
+    pub kind: ScheduleKind,
+    /// The environments in which it runs. Empty for all.
+    pub env: Vec<String>,
+    pub settings: ScheduleConfig,
+}
+
+impl DeclaredSchedule {
+    pub(super) fn new(route: usize, raw: RawSchedule) -> DeclaredSchedule {
+        let RawSchedule { kind, interval, cron, tz, end_date, immediate, disable, env, overlap, data, .. } = raw;
+        let settings = ScheduleConfig { interval, cron, tz, end_date, immediate, disable, overlap, data };
+        DeclaredSchedule { route, kind, env, settings }
+    }
+}
+
+/// A schedule as the host runs it: with the operator's settings, for one subdomain or without one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    pub name: Arc<str>,
+    pub subdomain: Option<Arc<str>>,
+    pub kind: ScheduleKind,
+    pub timing: Timing,
+    pub immediate: bool,
+    pub overlap: Overlap,
+    /// Why it runs only by hand, if it does.
+    pub off: Option<Off>,
+    pub data: Payload,
+}
+
+/// Why a schedule runs only by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Off {
+    #[error("`disable` is true")]
+    Disabled,
+    #[error("this environment is not in `env`")]
+    Environment,
+}
+
+/// Why the settings of a schedule are wrong: the key that is wrong, if it is one, and the rule.
+pub(super) fn check(settings: &ScheduleConfig) -> Result<Timing, (Option<&'static str>, &'static str)> {
+    let timing = Timing::of(settings).map_err(|error| match error {
+        TimingError::NeverDue => (Some("cron"), "must match a date that exists; no date matches this expression"),
+        TimingError::Malformed => (None, "cannot be read, although no check failed: please report this as a bug"),
+    })?;
+    match timing.repeats() || settings.immediate == Some(true) {
+        true => Ok(timing),
+        false => Err((None, "must have `interval`, `cron` or `\"immediate\": true`: otherwise it would never run")),
+    }
+}

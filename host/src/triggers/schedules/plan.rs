@@ -1,0 +1,272 @@
+//! Decides which schedules are due. It knows the time only as a number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::counts::Counts;
+use crate::call::bounds;
+use crate::config::Overlap;
+use crate::registry::{Schedule, ScheduleKind};
+
+/// How late the host may notice a due time and still run it. Later than that, it is missed.
+pub const GRACE: u64 = 10_000;
+
+/// How far the clock may go back before due times that have passed once are due again.
+pub const MOST_BACK: u64 = 3_600_000;
+
+/// The most runs of a schedule that may run or wait at once when runs may overlap: in all workers
+/// together for the type `worker`, in each for the type `all`.
+pub const MOST_RUNS: u32 = 64;
+
+/// A schedule of the node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub module: Arc<str>,
+    pub name: Arc<str>,
+    pub subdomain: Option<Arc<str>>,
+}
+
+/// The schedules of an installed module.
+#[derive(Debug, Clone)]
+pub struct InstalledSchedules {
+    pub module: Arc<str>,
+    pub schedules: Arc<[Schedule]>,
+}
+
+/// A schedule with what has happened to it.
+pub struct Entry {
+    /// Tells the entry from an earlier one with the same key, whose runs may still end.
+    pub number: u64,
+    pub schedule: Schedule,
+    /// Every due time up to this one has been handled. It never decreases, unless the clock went
+    /// back by more than [`MOST_BACK`].
+    last: u64,
+    /// The first due time after `last`.
+    next: Option<u64>,
+    /// Whether it has been active, so that `immediate` has had its run.
+    begun: bool,
+    /// The worker whose turn is next.
+    turn: u32,
+    /// The runs that have not ended, by worker. Runs by hand do not count.
+    running: BTreeMap<u32, u32>,
+    pub counts: Counts,
+}
+
+/// A due time to act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    pub key: Key,
+    pub due: u64,
+}
+
+/// A worker that has a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerState {
+    pub worker: u32,
+    pub ready: bool,
+    /// Whether the module has failed there.
+    pub failed: bool,
+}
+
+/// A run that was assigned to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    pub entry: u64,
+    pub worker: u32,
+}
+
+/// All schedules of the node.
+#[derive(Default)]
+pub struct Plan {
+    entries: BTreeMap<Key, Entry>,
+    created: u64,
+}
+
+impl Plan {
+    /// Takes over the schedules of the installed modules. A schedule whose times have not changed
+    /// keeps its next due time.
+    pub fn sync(&mut self, installed: &[InstalledSchedules], now: u64) {
+        let mut kept = BTreeMap::new();
+        for InstalledSchedules { module, schedules } in installed {
+            for schedule in schedules.iter() {
+                let (name, subdomain) = (schedule.name.clone(), schedule.subdomain.clone());
+                let key = Key { module: module.clone(), name, subdomain };
+                let entry = match self.entries.remove(&key) {
+                    Some(entry) => entry.with(schedule.clone(), now),
+                    None => {
+                        self.created += 1;
+                        Entry::new(self.created, schedule.clone(), now)
+                    }
+                };
+                kept.insert(key, entry);
+            }
+        }
+        self.entries = kept;
+    }
+
+    /// Returns what is due, and counts the due times that were missed.
+    pub fn take_due(&mut self, now: u64) -> Vec<Due> {
+        let due = |(key, entry): (&Key, &mut Entry)| {
+            let due = entry.take_due(now)?;
+            Some(Due { key: key.clone(), due })
+        };
+        self.entries.iter_mut().filter_map(due).collect()
+    }
+
+    /// The next due time of any schedule.
+    pub fn next(&self) -> Option<u64> {
+        self.entries.values().filter_map(Entry::next).min()
+    }
+
+    pub fn entry(&self, key: &Key) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// The entry of this number.
+    pub fn numbered(&mut self, key: &Key, number: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(key).filter(|entry| entry.number == number)
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Assigns a due run to workers, and counts it as running there. Skips workers where too many
+    /// earlier runs have not ended.
+    pub fn assign(&mut self, key: &Key, workers: &[WorkerState]) -> Vec<Assigned> {
+        let Some(entry) = self.entries.get_mut(key) else { return Vec::new() };
+        let workers = match entry.schedule.kind {
+            ScheduleKind::All => workers.iter().map(|state| state.worker).collect(),
+            ScheduleKind::Worker if entry.is_full(None) => {
+                entry.counts.skipped += 1;
+                return Vec::new();
+            }
+            ScheduleKind::Worker => entry.choose(workers).into_iter().collect::<Vec<_>>(),
+        };
+        let mut assigned = Vec::new();
+        for worker in workers {
+            if entry.schedule.kind == ScheduleKind::All && entry.is_full(Some(worker)) {
+                entry.counts.skipped += 1;
+                continue;
+            }
+            *entry.running.entry(worker).or_default() += 1;
+            assigned.push(Assigned { entry: entry.number, worker });
+        }
+        assigned
+    }
+
+    /// Chooses the workers of a run by hand. It neither counts as running nor changes the turn.
+    pub fn choose_by_hand(&self, key: &Key, workers: &[WorkerState]) -> Vec<Assigned> {
+        let Some(entry) = self.entries.get(key) else { return Vec::new() };
+        let chosen: Vec<u32> = match entry.schedule.kind {
+            ScheduleKind::All => workers.iter().map(|state| state.worker).collect(),
+            ScheduleKind::Worker => choose(workers, entry.turn).into_iter().collect(),
+        };
+        chosen.into_iter().map(|worker| Assigned { entry: entry.number, worker }).collect()
+    }
+
+    /// Records that a run no longer runs.
+    pub fn ended(&mut self, key: &Key, run: &Assigned) {
+        let Some(entry) = self.numbered(key, run.entry) else { return };
+        if let Some(count) = entry.running.get_mut(&run.worker) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                entry.running.remove(&run.worker);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn new(number: u64, schedule: Schedule, now: u64) -> Entry {
+        let mut entry = Entry {
+            number,
+            schedule,
+            last: now,
+            next: None,
+            begun: false,
+            turn: 0,
+            running: BTreeMap::new(),
+            counts: Counts::default(),
+        };
+        entry.schedule_next();
+        entry
+    }
+
+    fn with(mut self, schedule: Schedule, now: u64) -> Entry {
+        let same = self.schedule.timing == schedule.timing && self.schedule.off.is_some() == schedule.off.is_some();
+        self.schedule = schedule;
+        if !same {
+            self.last = self.last.max(now);
+            self.schedule_next();
+        }
+        self
+    }
+
+    fn schedule_next(&mut self) {
+        self.next = self.schedule.timing.next_after(self.last);
+    }
+
+    /// The next due time.
+    pub fn next(&self) -> Option<u64> {
+        self.next.filter(|_| self.schedule.off.is_none())
+    }
+
+    /// The number of runs that have not ended.
+    pub fn running(&self) -> u32 {
+        self.running.values().sum()
+    }
+
+    fn take_due(&mut self, now: u64) -> Option<u64> {
+        if self.schedule.off.is_some() {
+            return None;
+        }
+        if self.last > now.saturating_add(MOST_BACK) {
+            self.last = now;
+            self.schedule_next();
+        }
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        if is_first && self.schedule.immediate {
+            self.last = self.last.max(now);
+            self.schedule_next();
+            return Some(now);
+        }
+        self.next.filter(|next| *next <= now)?;
+        let passed = self.schedule.timing.passed(self.last, now);
+        self.last = passed.map_or(now, |passed| passed.newest);
+        self.schedule_next();
+        let passed = passed?;
+        let late = now - passed.newest > GRACE;
+        self.counts.missed += if late { passed.count } else { passed.count - 1 };
+        (!late).then_some(passed.newest)
+    }
+
+    /// Whether no further run may start: in a worker, or in any of them.
+    fn is_full(&self, worker: Option<u32>) -> bool {
+        let running = worker.map_or_else(|| self.running(), |worker| self.running.get(&worker).copied().unwrap_or(0));
+        match self.schedule.overlap {
+            Overlap::Skip => running > 0,
+            Overlap::Allow if running >= MOST_RUNS => {
+                bounds::SCHEDULE_RUNS.count();
+                true
+            }
+            Overlap::Allow => false,
+        }
+    }
+
+    fn choose(&mut self, workers: &[WorkerState]) -> Option<u32> {
+        let worker = choose(workers, self.turn)?;
+        self.turn = worker + 1;
+        Some(worker)
+    }
+}
+
+/// The first worker from `turn` on that is ready. Without one, a run waits in a worker that will be
+/// ready, or fails in one that has failed.
+fn choose(workers: &[WorkerState], turn: u32) -> Option<u32> {
+    let ranks: [fn(&WorkerState) -> bool; 3] = [|state| state.ready, |state| !state.failed, |_| true];
+    ranks.into_iter().find_map(|fits| {
+        let fitting = || workers.iter().filter(|state| fits(state)).map(|state| state.worker);
+        fitting().find(|worker| *worker >= turn).or_else(|| fitting().next())
+    })
+}
