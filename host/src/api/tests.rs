@@ -239,3 +239,47 @@ fn a_state_is_displayed_as_in_json() {
         assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
     }
 }
+
+#[test]
+fn schedules_match_their_golden_file() {
+    let last = LastRun {
+        id: "node-1-19a6f0e1c00-7".into(),
+        worker: Some(1),
+        due: 1_795_670_570_000,
+        success: false,
+        run_time: 12,
+        message: Some("no room".into()),
+    };
+    let tick = ScheduleStatus {
+        module: "ticker".into(),
+        name: "tick".into(),
+        kind: "worker".into(),
+        interval: Some(5_000),
+        immediate: true,
+        overlap: "skip".into(),
+        next: Some(1_795_670_575_000),
+        running: 1,
+        succeeded: 7,
+        failed: 1,
+        skipped: 2,
+        missed: 3,
+        last: Some(last),
+        ..ScheduleStatus::default()
+    };
+    let clean = ScheduleStatus {
+        name: "clean".into(),
+        subdomain: Some("acme".into()),
+        kind: "all".into(),
+        interval: None,
+        cron: Some("0 3 * * *".into()),
+        tz: Some("Europe/Berlin".into()),
+        end_date: Some(1_798_761_599_000),
+        immediate: false,
+        state: ScheduleState::Disabled,
+        reason: Some("`disable` is true".into()),
+        next: None,
+        last: None,
+        ..tick.clone()
+    };
+    compare("schedules", &vec![tick, clean]);
+}

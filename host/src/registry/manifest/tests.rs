@@ -11,6 +11,7 @@ use crate::registry::segment::Segment;
 mod hooks;
 mod operator;
 mod routes;
+mod schedules;
 
 const DIR: &str = "/modules/test-party";
 
