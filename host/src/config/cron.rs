@@ -126,7 +126,7 @@ pub fn time_zone(name: &str) -> Option<TimeZone> {
 }
 
 /// A time: with an offset or `Z`, or without one, as a clock in the zone shows it. A date alone is
-/// none, because it could mean its begin or its end. If the zone skips or repeats the time, the
+/// invalid, because it could mean its begin or its end. If the zone skips or repeats the time, the
 /// result is what RFC 5545 says.
 pub fn time_in(text: &str, zone: &TimeZone) -> Option<u64> {
     let timestamp = match text.parse::<Timestamp>() {

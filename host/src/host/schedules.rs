@@ -62,10 +62,10 @@ impl RunningHost {
         self.schedules.status()
     }
 
-    /// Runs a schedule of a module now, even if it is disabled, and waits for it. Returns one entry,
-    /// or one for each worker if the schedule has the type `all`. Without a payload, the run gets
-    /// the `data` of the schedule. `options` may name a subdomain of `modules.<module>.subdomains`
-    /// that has the schedule.
+    /// Runs a schedule of a module now, even if it is disabled, and waits for it. Returns one
+    /// entry, or one for each worker if the schedule has the type `all`. Without a payload, the run
+    /// gets the `data` of the schedule. `options` may name a subdomain of
+    /// `modules.<module>.subdomains` that has the schedule.
     ///
     /// Each run has as much time as `limits.timeout` of the module allows, or `options.timeout` if
     /// that is less.

@@ -81,8 +81,8 @@ fn place_of_request(manifest: &Manifest, kind: &Capability, name: Option<&str>) 
     }
 }
 
-/// Returns the schedules of a module with the operator's settings, in the order of their names: each
-/// without a subdomain, and once for each subdomain that names it.
+/// Returns the schedules of a module with the operator's settings, in the order of their names:
+/// each without a subdomain, and once for each subdomain that names it.
 pub fn effective_schedules(manifest: &Manifest, config: &Config, limits: &Limits) -> Result<Vec<Schedule>, Faults> {
     let operator = config.module(&manifest.name);
     let mut faults = Faults::default();
