@@ -256,6 +256,7 @@ const PUBLIC: &[&str] = &[
     "Sources",
     "StartError",
     "Stopped",
+    "StreamEvent",
     "SwapError",
     "ValueOrigin",
     "api",

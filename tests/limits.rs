@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::harness::root;
 use crate::kills::settings as kills;
-use crate::{cli, failures, hooks};
+use crate::{cli, failures, hooks, streams};
 
 /// Defines one test for each name, and a constant with all the names.
 macro_rules! tests_of {
@@ -110,6 +110,12 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("brokers", hooks::messages::a_message_without_a_receiver_says_what_is_missing),
     ("master.ipcAckTimeout", hooks::messages::a_message_without_a_reply_ends_at_ipc_ack_timeout),
     ("shutdown.hook", hooks::stop::it_has_shutdown_hook_to_end),
+    ("sse.maxClients", streams::full::a_client_beyond_max_clients_is_turned_away),
+    ("sse.maxClientsPerKey", streams::full::a_client_beyond_max_clients_per_key_is_turned_away),
+    ("sse.pingInterval", streams::open::a_quiet_stream_gets_pings),
+    ("sse.history", streams::resume::a_history_keeps_what_it_may_and_no_more),
+    ("sse.queue.events", streams::slow::a_client_with_too_many_events_waiting_is_cut),
+    ("sse.queue.bytes", streams::slow::a_client_with_too_many_bytes_waiting_is_cut),
     ("limits.max", failures::rejected::a_limit_above_the_ceiling_is_rejected),
 ];
 

@@ -1,6 +1,6 @@
 //! Live streams of server-sent events.
 
-pub mod admission;
+mod admission;
 mod bursts;
 mod cors;
 pub mod full;

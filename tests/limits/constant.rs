@@ -20,7 +20,7 @@ async fn post(serving: &Serving, path: &str, body: &str) -> Answer {
 #[tokio::test]
 async fn each_constant_limit_counts_how_often_it_was_reached() {
     let project = Project::with(&["echo", "hostile", "describes-more"])
-        .config(json!({ "modules": { "hostile": { "limits": { "memory": "4MiB", "cpu": "5s" } } } }));
+        .config(json!({ "sse": {}, "modules": { "hostile": { "limits": { "memory": "4MiB", "cpu": "5s" } } } }));
     let serving = project.serve(&[]).await;
     for (bound, just_below, just_over) in [
         ("path", format!("/api/echo/{}", vec!["a"; 64].join("/")), format!("/api/echo/{}", vec!["a"; 65].join("/"))),
@@ -40,6 +40,12 @@ async fn each_constant_limit_counts_how_often_it_was_reached() {
         assert_eq!(post(&serving, path, body).await.code(), "crashed", "{bound}");
         // The instance ends after its calls have returned.
         eventually(bound, || async { reached(&serving, bound).await == 1 }).await;
+    }
+    let before = reached(&serving, "stream-name").await;
+    for (bytes, count) in [(256, before), (257, before + 1)] {
+        let path = format!("/stream?connectKey={}", "k".repeat(bytes));
+        Connection::open(serving.http).await.send("HEAD", &path, &[], "").await;
+        assert_eq!(reached(&serving, "stream-name").await, count, "{bytes} bytes");
     }
     let before = reached(&serving, "text").await;
     let fail = |bytes: usize| format!(r#"{{ "name": "{}", "message": "" }}"#, "n".repeat(bytes));

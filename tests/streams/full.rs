@@ -24,8 +24,8 @@ async fn assert_full(host: &Started, key: &str, detail: &str) {
     }
 }
 
-/// `sse.maxClients`.
-pub async fn max_clients() {
+#[tokio::test]
+pub async fn a_client_beyond_max_clients_is_turned_away() {
     let host = with(json!({ "maxClients": 3 })).start().await;
     let mut open = Vec::new();
     for key in ["a", "b", "c"] {
@@ -41,8 +41,8 @@ pub async fn max_clients() {
     EventStream::open(host.http, &path("d")).await;
 }
 
-/// `sse.maxClientsPerKey`.
-pub async fn max_clients_per_key() {
+#[tokio::test]
+pub async fn a_client_beyond_max_clients_per_key_is_turned_away() {
     let host = with(json!({ "maxClientsPerKey": 2 })).start().await;
     let _open = [EventStream::open(host.http, &path("a")).await, EventStream::open(host.http, &path("a")).await];
     assert_full(&host, "a", "2 streams of this key").await;

@@ -120,7 +120,7 @@ async fn a_client_that_reads_nothing_is_cut() {
 
 #[tokio::test]
 async fn a_stop_ends_the_streams() {
-    let host = host().start().await;
+    let host = host().config(json!({ "shutdown": { "linger": "5s", "drain": "10s" } })).start().await;
     let mut sender = connect(&host).await;
     let mut stream = open(&mut sender, &path("a"), "").await;
     publish(&host, "a", "last");

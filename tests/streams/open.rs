@@ -91,7 +91,7 @@ async fn headers_can_be_replaced_added_and_removed() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_gets_pings() {
+pub async fn a_quiet_stream_gets_pings() {
     let host = with(json!({ "pingInterval": "100ms" })).start().await;
     let mut stream = EventStream::open(host.http, "/stream").await;
     for _ in 0..3 {

@@ -137,6 +137,14 @@ impl Fanout {
                 self.targets = self.connections.indexes();
                 self.for_targets(Fanout::close)
             }
+            Item::Stop => {
+                self.is_stopping = true;
+                self.targets = self.connections.indexes();
+                self.for_targets(|fanout, index| {
+                    fanout.notify(index, Notice::Stop);
+                    fanout.close(index);
+                })
+            }
         }
     }
 
@@ -327,14 +335,11 @@ impl Fanout {
         self.slow.take(now)
     }
 
-    /// Ends all connections with a last notice, and all that follow.
+    /// Ends all connections with a last notice, and all that follow. What was published before is
+    /// sent first. Call [`Fanout::poll`] afterwards.
     pub fn stop(&mut self) {
-        self.is_stopping = true;
         self.namespace.shards.stop();
-        for index in self.connections.indexes() {
-            self.notify(index, Notice::Stop);
-            self.close(index);
-        }
+        self.inbox.push_stop();
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Item {
     },
     /// All connections end.
     CloseAll,
+    /// All connections end, and those that follow.
+    Stop,
 }
 
 /// A new connection.
@@ -191,6 +193,12 @@ impl Inbox {
         }
         state.items.push_back(Item::CloseAll);
         (self.attached.load(Relaxed), state.wake())
+    }
+
+    /// Tells the fan-out to stop after everything that was added before. Only the fan-out itself
+    /// calls it.
+    pub fn push_stop(&self) {
+        self.state.lock().items.push_back(Item::Stop);
     }
 
     /// Moves up to `max` items and all ready connections to the fan-out. If there are none, the

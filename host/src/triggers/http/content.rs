@@ -46,11 +46,13 @@ pub struct SocketHandler(Box<dyn FnOnce(DetachedSocket) -> BoxFuture<'static, ()
 pub struct DetachedSocket {
     pub stream: Stream,
     /// Bytes after the request that hyper has already read.
+    #[allow(dead_code, reason = "upgrades need it; server-sent events ignore what the client sends")]
     pub read: Bytes,
     pub peer: SocketAddr,
     /// Counts the connection until it is dropped.
     pub guard: ConnectionGuard,
     /// Counts the bytes that the handler buffers for the client, within `http.maxBuffered`.
+    #[allow(dead_code, reason = "upgrades need it; the hub counts the bytes of server-sent events")]
     pub account: BufferAccount,
     pub stopping: Stopping,
 }
@@ -74,6 +76,7 @@ pub struct HostRequest {
     pub headers: HeaderMap,
     pub authority: String,
     /// `http` or `https`.
+    #[allow(dead_code, reason = "no route of the host needs it yet")]
     pub scheme: &'static str,
     pub peer: SocketAddr,
     pub trace: Trace,
