@@ -60,10 +60,7 @@ pub struct Hub {
 impl Hub {
     /// `streams` are the settings of the stream keys.
     pub fn new(config: &HubConfig, streams: TopicSettings, workers: u32, events: Arc<EventLog>) -> Arc<Hub> {
-        let memory = Arc::new(Memory::new(config.history, config.queued));
-        let inboxes: Arc<[_]> = (0..workers).map(|_| Arc::new(Inbox::new(INBOX, config.queued))).collect();
-        let streams = Namespace::new(epoch(), config.topics, streams, inboxes, memory, Arc::default());
-        Arc::new(Hub { streams: Topics(Arc::new(streams)), events })
+        Arc::new(Hub { streams: topics(config, streams, workers, INBOX), events })
     }
 
     /// Returns the task that serves the connections of a worker, which must run on its thread.
@@ -73,6 +70,12 @@ impl Hub {
         let fanout = Fanout::new(&namespace, worker)?;
         Some(FanoutTask::new(fanout, worker, namespace, self.events.clone()))
     }
+}
+
+fn topics(config: &HubConfig, settings: TopicSettings, workers: u32, inbox: usize) -> Topics {
+    let memory = Arc::new(Memory::new(config.history, config.queued));
+    let inboxes: Arc<[_]> = (0..workers).map(|_| Arc::new(Inbox::new(inbox, config.queued))).collect();
+    Topics(Arc::new(Namespace::new(epoch(), config.topics, settings, inboxes, memory, Arc::default())))
 }
 
 impl TopicSettings {

@@ -263,7 +263,7 @@ impl Namespace {
 
     /// Returns where a client starts, and what it gets first. The caller holds the locks under
     /// which messages are added.
-    fn start(&self, ring: &mut Ring, resume: Option<&Resume>) -> (Start, Vec<Arc<Frame>>) {
+    pub fn start(&self, ring: &mut Ring, resume: Option<&Resume>) -> (Start, Vec<Arc<Frame>>) {
         let Some(Resume::Id(id)) = resume else {
             let position = self.history().is_on().then(|| self.position());
             return (Start::After(position), Vec::new());

@@ -1,0 +1,396 @@
+//! Connections: their queues, slow readers, pings, closings, the end of the host.
+
+use super::*;
+
+#[test]
+fn a_message_reaches_the_connections_of_its_topic_on_all_workers() {
+    let mut bench = Bench::new();
+    let (here, there, other) = (bench.open("news", 0), bench.open("news", 1), bench.open("chat", 1));
+    assert_eq!(bench.publish("news", "a"), 2);
+    assert_eq!(bench.publish_all("b"), 3);
+    assert_eq!(bench.publish("nobody", "c"), 0);
+    bench.run();
+    assert_eq!((here.received(), there.received()), ("open:0 a@1 b@2 ".into(), "open:0 a@1 b@2 ".into()));
+    assert_eq!(other.received(), "open:0 b@2 ");
+    assert_eq!(bench.topics.counters().delivered.load(std::sync::atomic::Ordering::Relaxed), 5);
+}
+
+#[test]
+fn a_message_to_one_worker_reaches_no_other_and_has_no_position() {
+    let mut bench = Bench::new();
+    let (here, there) = (bench.open("news", 0), bench.open("news", 1));
+    assert_eq!(bench.topics.publish("news", text("a"), Reach::Worker(1)), Ok(1));
+    assert_eq!(bench.topics.publish_all(text("b"), Reach::Worker(1)), Ok(1));
+    assert_eq!(bench.topics.publish("chat", text("c"), Reach::Worker(1)), Ok(0));
+    assert_eq!(bench.topics.publish("news", text("c"), Reach::Worker(7)), Ok(0));
+    bench.run();
+    assert_eq!((here.received(), there.received()), ("open:0 ".into(), "open:0 a b ".into()));
+    let returned = bench.resume_after("news", 0);
+    bench.run();
+    assert_eq!(returned.received(), "open:0 ", "the history has neither of them");
+}
+
+#[test]
+fn count_is_exact_while_connections_come_and_go() {
+    let mut bench = Bench::new();
+    let place = bench.topics.reserve("news", LIMITS).unwrap();
+    assert_eq!((bench.topics.count(Some("news")), bench.topics.count(None)), (1, 1));
+    drop(place);
+    assert_eq!((bench.topics.count(None), bench.topics.topics()), (0, 0));
+    let (first, _second) = (bench.open("news", 0), bench.open("", 1));
+    bench.run();
+    assert_eq!((bench.topics.count(Some("news")), bench.topics.count(Some("")), bench.topics.count(None)), (1, 1, 2));
+    first.leave();
+    bench.run();
+    assert_eq!((bench.topics.count(Some("news")), bench.topics.count(None), first.is_open()), (0, 1, false));
+    assert_eq!((bench.publish("news", "x"), bench.publish_all("y")), (0, 1));
+}
+
+#[test]
+fn connections_beyond_the_maximum_are_rejected_and_counted() {
+    let bench = Bench::with(|setup| setup.hub.topics = 3);
+    let limits = Limits { max: 4, max_per_topic: 2 };
+    let reserve = |topic| bench.topics.reserve(topic, limits);
+    let places = [reserve("a").unwrap(), reserve("a").unwrap()];
+    assert_eq!(reserve("a").err(), Some(HubError::TopicFull { max: 2 }));
+    let others = [reserve("b").unwrap(), reserve("c").unwrap()];
+    assert_eq!(reserve("b").err(), Some(HubError::Full { max: 4 }));
+    drop(places);
+    drop(reserve("a").unwrap());
+    let third = [reserve("b").unwrap(), reserve("d").unwrap()];
+    assert_eq!(bench.topics.reserve("e", LIMITS).err(), Some(HubError::TooManyTopics { max: 3 }));
+    assert_eq!((bench.topics.count(None), bench.topics.topics()), (4, 3));
+    let counters = bench.topics.counters();
+    let read = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(
+        (read(&counters.refused_per_topic), read(&counters.refused_connections), read(&counters.refused_topics)),
+        (1, 1, 1)
+    );
+    drop((others, third));
+    assert_eq!((bench.topics.count(None), bench.topics.topics()), (0, 0));
+}
+
+#[test]
+fn a_burst_is_sent_in_few_writes() {
+    let mut bench = Bench::new();
+    let reader = bench.open("news", 0);
+    bench.run();
+    let before = reader.writes();
+    (0..200).for_each(|_| drop(bench.publish("news", "x")));
+    bench.run();
+    assert_eq!(reader.writes() - before, 1);
+    assert_eq!(reader.received().matches("x@").count(), 200);
+}
+
+#[test]
+fn a_client_that_reads_again_in_time_gets_everything() {
+    let mut bench = Bench::new();
+    let reader = bench.open("news", 0);
+    bench.run();
+    reader.set_window(Some(3));
+    (0..20).for_each(|index| drop(bench.publish("news", &index.to_string())));
+    bench.run();
+    reader.set_window(None);
+    bench.run();
+    let expected: String = (0..20).map(|index| format!("{index}@{} ", index + 1)).collect();
+    assert_eq!(reader.received(), format!("open:0 {expected}"));
+    assert_eq!(bench.topics.memory().queued(), 0);
+}
+
+#[test]
+fn a_connection_with_one_message_too_many_is_cut_and_no_other_one() {
+    let mut bench = Bench::with(|setup| setup.streams.queue.events = 10);
+    let (slow, healthy) = (bench.open("news", 0), bench.open("news", 0));
+    bench.run();
+    slow.set_window(Some(0));
+    (0..10).for_each(|_| drop(bench.publish("news", "x")));
+    bench.run();
+    assert!(slow.is_open());
+    bench.publish("news", "x");
+    bench.run();
+    assert!(!slow.is_open() && healthy.is_open());
+    assert_eq!((bench.slow(SlowReason::Queue), bench.topics.count(Some("news"))), (1, 1));
+    // A burst that is larger than the queue does not cut a client that reads.
+    (0..100).for_each(|_| drop(bench.publish("news", "x")));
+    bench.run();
+    assert_eq!(healthy.received().matches("x@").count(), 111);
+}
+
+#[test]
+fn a_connection_with_one_byte_too_many_is_cut() {
+    let mut bench = Bench::with(|setup| setup.streams.queue.bytes = 4_096);
+    let slow = bench.open("news", 0);
+    bench.run();
+    slow.set_window(Some(0));
+    // An empty queue accepts any message.
+    bench.topics.publish("news", sized("large", 1 << 20), Reach::Node).unwrap();
+    bench.run();
+    assert!(slow.is_open());
+    slow.set_window(None);
+    bench.run();
+    slow.set_window(Some(0));
+    for size in [2_048 - FRAME as usize, 2_048 - FRAME as usize] {
+        bench.topics.publish("news", sized("x", size), Reach::Node).unwrap();
+        bench.run();
+        assert!(slow.is_open());
+    }
+    bench.topics.publish("news", sized("x", 0), Reach::Node).unwrap();
+    bench.run();
+    assert_eq!((slow.is_open(), bench.slow(SlowReason::Queue)), (false, 1));
+}
+
+#[test]
+fn a_replay_that_is_longer_than_the_queue_does_not_cut() {
+    let mut bench = Bench::with(|setup| setup.streams.queue.events = 5);
+    (0..50).for_each(|_| drop(bench.publish("news", "x")));
+    let reader = Reader::default();
+    reader.set_window(Some(0));
+    bench.open_with("news", 0, Some(&Position { number: 0, ..bench.topics.position() }.to_string()), &reader);
+    bench.run();
+    (0..5).for_each(|_| drop(bench.publish("news", "y")));
+    bench.run();
+    assert!(reader.is_open());
+    bench.publish("news", "y");
+    bench.run();
+    assert_eq!((reader.is_open(), bench.slow(SlowReason::Queue)), (false, 1));
+}
+
+#[test]
+fn stuck_clients_of_many_topics_are_cut_when_they_hold_more_than_hub_queued() {
+    let mut bench = Bench::with(|setup| {
+        setup.hub.queued = 100 * FRAME;
+        setup.streams.history = HistoryLimits::OFF;
+    });
+    let topics: Vec<String> = (0..101).map(|index| index.to_string()).collect();
+    let readers: Vec<Reader> = topics.iter().map(|topic| bench.open(topic, 0)).collect();
+    bench.run();
+    readers.iter().for_each(|reader| reader.set_window(Some(0)));
+    for topic in &topics[..100] {
+        bench.publish(topic, "x");
+        bench.run();
+    }
+    assert_eq!((bench.topics.memory().queued(), bench.slow(SlowReason::Queued)), (100 * FRAME, 0));
+    bench.publish(&topics[100], "x");
+    bench.run();
+    assert_eq!((bench.topics.memory().queued(), bench.slow(SlowReason::Queued)), (100 * FRAME, 1));
+    assert!(!readers[100].is_open() && readers[0].is_open());
+    drop(bench);
+    assert!(!readers[0].is_open());
+}
+
+#[test]
+fn kept_messages_that_wait_for_clients_count_once_they_leave_the_history() {
+    let mut bench = Bench::with(|setup| setup.streams.history.count = 1);
+    let reader = bench.open("news", 0);
+    bench.run();
+    reader.set_window(Some(0));
+    bench.publish("news", "a");
+    bench.run();
+    assert_eq!((bench.topics.memory().history(), bench.topics.memory().queued()), (FRAME, 0));
+    bench.publish("news", "b");
+    bench.run();
+    assert_eq!((bench.topics.memory().history(), bench.topics.memory().queued()), (FRAME, FRAME));
+    reader.leave();
+    bench.run();
+    assert_eq!((bench.topics.memory().history(), bench.topics.memory().queued()), (FRAME, 0));
+}
+
+#[test]
+fn a_full_inbox_cuts_the_connections_that_missed_a_message_and_they_can_resume() {
+    let mut bench = Bench::with(|setup| setup.inbox = 3);
+    let (missed, other, elsewhere) = (bench.open("news", 0), bench.open("chat", 0), bench.open("news", 1));
+    bench.run();
+    (0..3).for_each(|_| drop(bench.publish("chat", "c")));
+    assert_eq!(bench.publish("news", "a"), 2);
+    bench.publish("news", "b");
+    // This one starts after the messages that did not fit.
+    let later = bench.open("news", 0);
+    bench.run();
+    assert_eq!((missed.is_open(), other.is_open(), later.is_open()), (false, true, true));
+    assert_eq!((missed.received(), elsewhere.received()), ("open:0 ".into(), "open:0 a@4 b@5 ".into()));
+    assert_eq!((bench.slow(SlowReason::Inbox), bench.topics.inbox_overflows()), (1, 2));
+    let back = bench.resume_after("news", 0);
+    bench.publish("news", "d");
+    bench.run();
+    assert_eq!((back.received(), later.received()), ("open:0 a@4 b@5 d@6 ".into(), "open:5 d@6 ".into()));
+}
+
+#[test]
+fn a_connection_that_attaches_to_a_full_inbox_is_cut_if_it_misses_a_message() {
+    let mut bench = Bench::with(|setup| setup.inbox = 1);
+    let first = bench.open("news", 0);
+    bench.run();
+    bench.publish("news", "a");
+    bench.publish("news", "b");
+    let second = bench.open("news", 0);
+    bench.publish("news", "c");
+    bench.run();
+    assert_eq!((first.is_open(), second.is_open(), second.received()), (false, false, String::new()));
+    let (first, second) = (bench.open("news", 0), bench.open("chat", 0));
+    bench.run();
+    bench.publish_all("d");
+    bench.publish_all("e");
+    let third = bench.open("news", 0);
+    bench.publish_all("f");
+    bench.run();
+    assert_eq!((first.is_open(), second.is_open(), third.is_open()), (false, false, false));
+    assert_eq!(bench.topics.count(None), 0);
+}
+
+#[test]
+fn an_inbox_is_bounded_in_bytes() {
+    let mut bench = Bench::with(|setup| {
+        setup.hub.queued = 4 * FRAME;
+        setup.streams.history = HistoryLimits::OFF;
+    });
+    let reader = bench.open("news", 0);
+    bench.run();
+    (0..4).for_each(|_| drop(bench.publish("news", "x")));
+    assert_eq!(bench.topics.inbox_overflows(), 0);
+    bench.publish("news", "x");
+    assert_eq!(bench.topics.inbox_overflows(), 1);
+    bench.run();
+    assert!(!reader.is_open());
+}
+
+#[test]
+fn a_client_that_reads_nothing_for_the_timeout_is_cut() {
+    let mut bench = Bench::new();
+    let (stuck, slow, idle) = (bench.open("news", 0), bench.open("news", 0), bench.open("chat", 0));
+    bench.run();
+    [&stuck, &slow].map(|reader| reader.set_window(Some(0)));
+    bench.publish("news", "message");
+    bench.run();
+    bench.now += Duration::from_secs(59);
+    slow.set_window(Some(1));
+    bench.run();
+    assert!(stuck.is_open());
+    bench.now += Duration::from_secs(1);
+    assert!(bench.fanouts[0].deadline(bench.now).unwrap() <= bench.now);
+    bench.run();
+    assert_eq!((stuck.is_open(), slow.is_open(), idle.is_open()), (false, true, true));
+    bench.now += Duration::from_secs(59);
+    bench.run();
+    assert_eq!((slow.is_open(), idle.is_open(), bench.slow(SlowReason::Timeout)), (false, true, 2));
+}
+
+#[test]
+fn only_connections_that_got_nothing_are_pinged() {
+    let mut bench = Bench::new();
+    let (quiet, busy) = (bench.open("quiet", 0), bench.open("busy", 0));
+    bench.run();
+    let due = bench.fanouts[0].deadline(bench.now).unwrap();
+    assert_eq!(due - bench.now, Duration::from_secs(10));
+    for _ in 0..3 {
+        bench.publish("busy", "x");
+        bench.run();
+        bench.now += Duration::from_secs(10);
+        bench.run();
+    }
+    assert_eq!((quiet.received().matches("ping").count(), busy.received().matches("ping").count()), (2, 0));
+    bench.now += Duration::from_secs(10);
+    bench.run();
+    assert_eq!((quiet.received().as_str(), busy.received().as_str()), ("ping ", "ping "));
+}
+
+#[test]
+fn no_ping_is_sent_when_pings_are_off() {
+    let mut bench = Bench::with(|setup| setup.streams.ping = Duration::ZERO);
+    let reader = bench.open("news", 0);
+    bench.run();
+    assert_eq!(bench.fanouts[0].deadline(bench.now), None);
+    bench.now += Duration::from_secs(3_600);
+    bench.run();
+    assert_eq!(reader.received(), "open:0 ");
+}
+
+#[test]
+fn a_closed_topic_ends_its_connections_after_what_is_queued() {
+    let mut bench = Bench::new();
+    let (here, there, other) = (bench.open("news", 0), bench.open("news", 1), bench.open("chat", 0));
+    bench.run();
+    here.set_window(Some(0));
+    bench.publish("news", "last");
+    assert_eq!((bench.topics.close("news", Reach::Node), bench.topics.close("news", Reach::Node)), (2, 0));
+    bench.publish("news", "late");
+    let next = bench.open("news", 0);
+    bench.run();
+    assert_eq!((here.is_open(), there.ended(), other.is_open(), next.is_open()), (true, true, true, true));
+    here.set_window(None);
+    bench.run();
+    assert_eq!((here.received(), there.received()), ("open:0 last@1 ".into(), "open:0 last@1 ".into()));
+    assert!(here.ended());
+    assert_eq!((bench.topics.count(Some("news")), bench.topics.close("news", Reach::Worker(1))), (1, 0));
+    assert_eq!(bench.topics.close("news", Reach::Worker(0)), 1);
+    assert_eq!((bench.topics.close_all(Reach::Node), bench.topics.close_all(Reach::Node)), (2, 0));
+    bench.run();
+    assert!(next.ended() && other.ended());
+    assert_eq!(bench.topics.count(None), 0);
+}
+
+#[test]
+fn a_stop_ends_all_connections_with_a_notice_and_rejects_new_ones() {
+    let mut bench = Bench::new();
+    let reader = bench.open("news", 0);
+    let late = bench.topics.reserve("news", LIMITS).unwrap();
+    bench.publish("news", "a");
+    bench.run();
+    bench.fanouts[0].stop();
+    let reader_of_late = Reader::default();
+    bench.topics.attach(late, 0, None, Box::new(MemoryClient(reader_of_late.clone())));
+    bench.run();
+    assert_eq!((reader.received(), reader_of_late.received()), ("open:0 a@1 stop ".into(), "open:1 stop ".into()));
+    assert!(reader.ended() && reader_of_late.ended());
+    assert_eq!(bench.topics.reserve("news", LIMITS).err(), Some(HubError::Stopping));
+}
+
+#[test]
+fn the_end_of_a_fan_out_closes_its_connections_and_those_in_its_inbox() {
+    let mut bench = Bench::new();
+    let open = bench.open("news", 0);
+    bench.run();
+    let waiting = bench.open("news", 0);
+    bench.publish("news", "x");
+    bench.fanouts.pop_front();
+    let late = bench.open("news", 0);
+    assert!(!open.is_open() && !waiting.is_open() && !late.is_open());
+    assert_eq!((bench.topics.count(None), bench.publish("news", "y"), bench.publish_all("z")), (0, 0, 0));
+    assert_eq!(bench.topics.memory().queued(), 0);
+}
+
+#[test]
+fn a_turn_is_bounded_so_that_other_tasks_run() {
+    let mut bench = Bench::new();
+    let readers: Vec<Reader> = (0..600).map(|_| bench.open("news", 0)).collect();
+    bench.run();
+    readers.iter().for_each(|reader| drop(reader.received()));
+    bench.publish("news", "x");
+    assert!(bench.turn(0));
+    let sent = readers.iter().filter(|reader| !reader.received().is_empty()).count();
+    assert_eq!(sent, 256);
+    assert!(bench.turn(0));
+    assert!(!bench.turn(0));
+}
+
+#[test]
+fn reports_about_slow_clients_are_at_most_one_in_a_second() {
+    let mut bench = Bench::with(|setup| setup.streams.queue.events = 1);
+    let cut = |bench: &mut Bench, count: usize| {
+        let readers: Vec<Reader> = (0..count).map(|_| bench.open("news", 0)).collect();
+        bench.run();
+        readers.iter().for_each(|reader| reader.set_window(Some(0)));
+        (0..2).for_each(|_| drop(bench.publish("news", "x")));
+        bench.run();
+    };
+    cut(&mut bench, 3);
+    let now = bench.now;
+    assert_eq!(bench.fanouts[0].deadline(now), Some(now));
+    let report = bench.fanouts[0].take_report(now).unwrap();
+    assert_eq!((&*report.topic, report.reason, report.count), ("news", SlowReason::Queue, 3));
+    cut(&mut bench, 5);
+    assert_eq!(bench.fanouts[0].take_report(now), None);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(bench.fanouts[0].deadline(now), Some(later));
+    assert_eq!(bench.fanouts[0].take_report(later).unwrap().count, 5);
+    assert_eq!(bench.fanouts[0].take_report(later), None);
+}
