@@ -16,9 +16,10 @@ const NONE: u32 = u32::MAX;
 
 /// A connection of the fan-out.
 pub struct Connection {
+    /// Before the client, so that a connection no longer counts when its client sees the end.
+    pub place: Place,
     pub client: Box<dyn Client>,
     pub outbox: Outbox,
-    pub place: Place,
     pub waker: Waker,
     pub ready: Arc<ReadyWaker>,
     /// Its index in the audience of its topic. A connection has one topic; several would be a list
@@ -28,7 +29,7 @@ pub struct Connection {
     links: [Link; 2],
     /// Whether it waits for its turn to send.
     pub is_touched: bool,
-    /// Whether it got anything since its last ping was due.
+    /// Whether it got a message since its last ping was due.
     pub is_active: bool,
     /// Whether it ends once its outbox was sent.
     pub is_closing: bool,
@@ -121,9 +122,9 @@ impl Connections {
         let in_audience = self.add_to_audience(place.topic.id, index);
         let link = Link { previous: NONE, next: NONE, is_linked: false, at: now };
         let connection = Connection {
+            place,
             client,
             outbox: Outbox::default(),
-            place,
             waker: Waker::from(ready.clone()),
             ready,
             in_audience,

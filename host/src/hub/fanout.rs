@@ -183,6 +183,7 @@ impl Fanout {
         }
         let Some(connection) = self.connections.get(index).filter(|connection| !connection.is_closing) else { return };
         connection.outbox.push(shared.clone());
+        connection.is_active = true;
         self.delivered += 1;
         self.touch(index);
     }
@@ -220,6 +221,7 @@ impl Fanout {
         }
         let count = replay.len();
         if let Some(connection) = self.connections.get(index) {
+            connection.is_active = count > 0;
             for frame in replay {
                 connection.outbox.push_replayed(Arc::new(Shared(frame)));
             }
@@ -252,7 +254,6 @@ impl Fanout {
         let mut cx = Context::from_waker(&connection.waker);
         let polled = connection.client.poll_write(&mut connection.outbox, &mut cx);
         let has_sent = connection.outbox.sends() != sends;
-        connection.is_active |= has_sent;
         let is_blocked = match polled {
             Poll::Ready(Ok(())) if connection.is_closing => match connection.client.poll_end(&mut cx) {
                 Poll::Ready(()) => return self.remove(index),
