@@ -6,6 +6,7 @@ mod cors;
 pub mod full;
 mod guests;
 mod http2;
+pub mod hub;
 mod life;
 pub mod open;
 pub mod resume;

@@ -31,10 +31,14 @@ mod task;
 mod tests;
 mod topic;
 
-pub use chunk::{LAST_CHUNK, chunk, text_of};
+#[cfg(test)]
+pub use chunk::text_of;
+pub use chunk::{LAST_CHUNK, chunk};
 pub use client::{Client, Gone};
 pub use counters::Counters;
-pub use frame::{FRAME, Form, Memory};
+#[cfg(test)]
+pub use frame::FRAME;
+pub use frame::{Form, Memory};
 pub use message::{
     Encoding, HistoryLimits, HubError, Limits, Message, Notice, Position, QueueLimits, Reach, Resume, SlowReason,
     TopicSettings,
@@ -140,12 +144,9 @@ impl Topics {
     }
 
     /// Returns the position of the last message.
+    #[cfg(test)]
     pub fn position(&self) -> Position {
         self.0.position()
-    }
-
-    pub fn settings(&self) -> &TopicSettings {
-        &self.0.settings
     }
 
     pub fn counters(&self) -> &Counters {

@@ -1,8 +1,9 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
-//! know who wants to see them. There is one collector for each subject: [`calls`], [`instances`],
-//! [`schedules`], [`node`].
+//! know who wants to see them. There is one collector for each subject: [`calls`], [`hub`],
+//! [`instances`], [`node`], [`schedules`].
 
 mod calls;
+mod hub;
 mod instances;
 mod node;
 mod schedules;
@@ -16,6 +17,7 @@ use super::answer::{Answer, problem, with_type};
 use super::state::AdminState;
 use crate::call::Problem;
 use calls::Calls;
+use hub::Streams;
 use instances::Instances;
 use node::Node;
 use schedules::Schedules;
@@ -33,6 +35,7 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
         .register_collector(Box::new(Instances { slots, isolates: admin.dispatch.places().all().cloned().collect() }));
     registry.register_collector(Box::new(Schedules(admin.schedules.counts())));
     registry.register_collector(Box::new(Node::of(admin)));
+    registry.register_collector(Box::new(Streams(admin.hub.clone())));
     let mut body = String::new();
     let (content_type, encoded) = match wants_openmetrics(headers) {
         true => (OPENMETRICS, text::encode(&mut body, &registry)),

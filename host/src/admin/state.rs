@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::dispatch::Dispatch;
+use crate::hub::Hub;
 use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
@@ -19,6 +20,7 @@ pub struct AdminState {
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
+    pub(super) hub: Arc<Hub>,
     /// Cancelled when the host begins to stop. `/readyz` then answers `draining`.
     pub(super) stopping: CancellationToken,
     /// Counts the connections that the admin listener did not serve, because it had too many.
@@ -45,6 +47,7 @@ pub type LostLineCount = Arc<dyn Fn() -> usize + Send + Sync>;
 impl AdminState {
     pub fn new(
         swapper: Arc<Swapper>,
+        hub: Arc<Hub>,
         stopping: CancellationToken,
         lost_lines: LostLineCount,
         sockets: Arc<Sockets>,
@@ -56,6 +59,7 @@ impl AdminState {
             dispatch: swapper.dispatch.clone(),
             roster: swapper.roster.clone(),
             swapper,
+            hub,
             stopping,
             refused: Counter::default(),
             evicted: Counter::default(),

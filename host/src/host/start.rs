@@ -119,7 +119,7 @@ impl Built {
         let topics = TopicSettings::new(&config.sse, config.http.idle_timeout);
         let hub = Hub::new(&config.hub, topics, node.workers, events.clone());
         let publisher = Arc::new(Publisher::new(hub.clone(), config.limits.max.payload));
-        let streams = Arc::new(Streams::new(&config.sse, hub));
+        let streams = Arc::new(Streams::new(&config.sse, hub.clone()));
         let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,
@@ -156,6 +156,7 @@ impl Built {
         );
         let operator = AdminState::new(
             swapper.clone(),
+            hub,
             announced,
             lost_log_lines,
             sockets.clone(),

@@ -107,6 +107,7 @@ impl Default for Ends {
 }
 
 impl Connections {
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.table.len() - self.free.len()
     }

@@ -16,7 +16,7 @@ pub trait Message: Send + Sync {
     fn own_id(&self) -> Option<&str>;
 
     /// Returns about how many bytes of memory the message and one encoding of it use. The hub adds
-    /// [`FRAME`](super::FRAME) for itself.
+    /// 256 for itself.
     fn size(&self) -> usize;
 }
 

@@ -61,6 +61,8 @@ struct Wire {
     /// The bytes that it accepts. `None` for any number.
     window: Option<usize>,
     is_gone: bool,
+    /// Whether it sends bytes all the time.
+    is_flooding: bool,
     /// Whether the connection ended in order.
     is_ended: bool,
     is_dropped: bool,
@@ -157,6 +159,9 @@ impl Client for MemoryClient {
         let mut wire = self.0.0.lock();
         if wire.is_gone {
             return Poll::Ready(Gone);
+        }
+        if wire.is_flooding {
+            cx.waker().wake_by_ref();
         }
         wire.waker = Some(cx.waker().clone());
         Poll::Pending

@@ -373,6 +373,18 @@ fn a_turn_is_bounded_so_that_other_tasks_run() {
 }
 
 #[test]
+fn a_client_that_keeps_sending_does_not_occupy_the_worker() {
+    let mut bench = Bench::new();
+    let (flooding, other) = (Reader::default(), bench.open("news", 0));
+    flooding.0.lock().is_flooding = true;
+    bench.open_with("news", 0, None, &flooding);
+    assert!(bench.turn(0), "the turn ends although the client is ready again");
+    bench.publish("news", "x");
+    assert!(bench.turn(0));
+    assert_eq!((other.received(), flooding.received()), ("open:0 x@1 ".into(), "open:0 x@1 ".into()));
+}
+
+#[test]
 fn reports_about_slow_clients_are_at_most_one_in_a_second() {
     let mut bench = Bench::with(|setup| setup.streams.queue.events = 1);
     let cut = |bench: &mut Bench, count: usize| {
