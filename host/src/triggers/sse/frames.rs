@@ -158,3 +158,63 @@ fn wake(place: &mut Option<Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn context() -> Context<'static> {
+        Context::from_waker(Waker::noop())
+    }
+
+    fn outbox(texts: &[&'static str]) -> Outbox {
+        let mut outbox = Outbox::default();
+        texts.iter().for_each(|text| outbox.push_notice(Bytes::from_static(text.as_bytes())));
+        outbox
+    }
+
+    fn ends() -> (FramesClient, Pin<Box<FramesBody>>) {
+        let (client, body) = pair(Ipv4Addr::LOCALHOST.into());
+        (client, Box::pin(body))
+    }
+
+    #[test]
+    fn messages_that_wait_are_sent_together_and_one_frame_at_a_time() {
+        let (mut client, mut body) = ends();
+        assert!(body.as_mut().poll_next(&mut context()).is_pending());
+        let mut first = outbox(&["a", "b"]);
+        assert_eq!(client.poll_write(&mut first, &mut context()), Poll::Ready(Ok(())));
+        let mut second = outbox(&["c"]);
+        assert!(client.poll_write(&mut second, &mut context()).is_pending(), "the body has not taken the frame");
+        assert_eq!(second.len(), 1);
+        assert_eq!(body.as_mut().poll_next(&mut context()), Poll::Ready(Some(Bytes::from("ab"))));
+        assert_eq!(client.poll_write(&mut second, &mut context()), Poll::Ready(Ok(())));
+        assert_eq!(client.poll_end(&mut context()), Poll::Ready(()));
+        drop(client);
+        assert_eq!(body.as_mut().poll_next(&mut context()), Poll::Ready(Some(Bytes::from("c"))));
+        assert_eq!(body.as_mut().poll_next(&mut context()), Poll::Ready(None));
+    }
+
+    #[test]
+    fn gathered_frames_have_a_size() {
+        let large: &'static str = "x".repeat(GATHERED).leak();
+        let mut waiting = outbox(&[large, "a", "b", large, "c"]);
+        let sizes: Vec<usize> = std::iter::from_fn(|| gather(&mut waiting)).map(|frame| frame.len()).collect();
+        assert_eq!(sizes, [GATHERED, 2 + GATHERED, 1]);
+    }
+
+    #[test]
+    fn a_cut_drops_what_waits_and_a_body_that_is_dropped_is_gone() {
+        let (mut client, mut body) = ends();
+        assert_eq!(client.poll_write(&mut outbox(&["a"]), &mut context()), Poll::Ready(Ok(())));
+        drop(client);
+        assert_eq!(body.as_mut().poll_next(&mut context()), Poll::Ready(None));
+        let (mut client, body) = ends();
+        assert!(client.poll_gone(&mut context()).is_pending());
+        drop(body);
+        assert_eq!(client.poll_gone(&mut context()), Poll::Ready(Gone));
+        assert_eq!(client.poll_write(&mut outbox(&["a"]), &mut context()), Poll::Ready(Err(Gone)));
+    }
+}
