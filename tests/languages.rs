@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::harness::{Connection, Started, TestHost, eventually, not_run, root};
+use crate::harness::{Connection, EventStream, Started, TestHost, eventually, not_run, root};
 
 /// The guest of one language.
 struct Language {
@@ -49,7 +49,7 @@ impl Language {
                 text.replace(&line, "\"component\": \"guest.wasm\",")
             })
             .grant(name, json!({ "rpc": ["echo"] }))
-            .config(json!({ "limits": { "max": { "timeout": "60s", "startup": "60s" } } }))
+            .config(json!({ "sse": {}, "limits": { "max": { "timeout": "60s", "startup": "60s" } } }))
             .limit(name, "memory", "128MiB")
             .limit(name, "timeout", "15s")
             .start()
@@ -69,6 +69,7 @@ impl Language {
         self.waits(&host).await;
         self.emits(&host).await;
         self.is_charged(&host).await;
+        self.publishes(&host).await;
         if self.concurrent {
             self.holds_until_another_call_releases(&host).await;
         }
@@ -122,6 +123,16 @@ impl Language {
             let logged = || async { host.log.contains(&[&module, "charged", trace]) };
             eventually("the call's own log line", logged).await;
         }
+    }
+
+    async fn publishes(&self, host: &Started) {
+        let mut stream = EventStream::open(host.http, &format!("/stream?connectKey={}", self.name)).await;
+        let published = host.post(&self.path("stream"), self.name).await;
+        assert_eq!((published.status, published.text()), (200, "1 of 1"), "{}", self.name);
+        let event = stream.event().await.unwrap();
+        assert_eq!((event.name(), event.text(), event.id.as_deref()), ("tick", "grüße", Some("7")));
+        assert_eq!((event.retry, event.comments), (Some(1_000), Vec::new()));
+        assert_eq!(host.post(&self.path("stream"), "news").await.code(), "forbidden");
     }
 
     async fn holds_until_another_call_releases(&self, host: &Started) {

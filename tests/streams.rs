@@ -1,5 +1,6 @@
 //! Live streams of server-sent events.
 
+mod access;
 mod admission;
 mod bursts;
 mod cors;

@@ -148,3 +148,65 @@ async fn the_cases_of_the_example_module_pass() {
     let ran = project.run(&["test", "modules/counter"]).await;
     assert!(ran.code == 0 && ran.out.contains("7 cases, 0 failed, in "), "{}{}", ran.out, ran.err);
 }
+
+/// A project with the guest `streams`, which has these cases.
+fn streams(cases: Value) -> Project {
+    Project::with(&["streams"]).file("modules/streams/streams.test.json", json!({ "cases": cases }).to_string())
+}
+
+#[tokio::test]
+async fn cases_open_streams_and_expect_events_refusals_and_ends() {
+    let publish = |data: &str| json!({ "path": "publish", "body": { "key": "streams/a", "data": data } });
+    let cases = json!([
+        { "name": "opens", "stream": { "key": "streams/a" }, "expect": { "headers": { "content-type": "text/event-stream" } } },
+        { "name": "opens another", "stream": { "key": "streams/guarded/x", "as": "other", "headers": { "x-user": "ada" } } },
+        { "name": "the route saw the request", "call": { "path": "asked" }, "expect": { "contains": "\"user\":\"ada\"" } },
+        { "name": "an event arrives", "call": publish("{\"count\":1}"), "expect": { "json": 1, "events": {
+            "streams/a": [{ "event": "message", "id": "*-*", "has": { "count": 1 } }] } } },
+        { "name": "many arrive in order", "call": { "path": "burst", "body": { "key": "streams/a", "count": 3 } },
+          "expect": { "events": { "streams/a": [{ "data": "0" }, { "data": "1" }, { "contains": "2" }] } } },
+        { "name": "the client leaves", "stream": { "close": "streams/a" } },
+        { "name": "misses one", "call": publish("missed") },
+        { "name": "resumes", "stream": { "resume": "streams/a" }, "expect": { "events": { "streams/a": [{ "data": "missed" }] } } },
+        { "name": "an id that nobody knows", "stream": { "key": "streams/a", "as": "late", "lastEventId": "x" },
+          "expect": { "events": { "late": [{ "event": "reset", "data": "" }, { "has": { "count": 1 } }] } } },
+        { "name": "refused", "stream": { "key": "streams/guarded/refuse" },
+          "expect": { "status": 401, "code": "no-user", "contains": "log in first" } },
+        { "name": "redirected", "stream": { "key": "streams/guarded/redirect" },
+          "expect": { "status": 302, "headers": { "location": "/login" } } },
+        { "name": "the host ends it", "call": { "path": "close", "body": { "key": "streams/a" } },
+          "expect": { "json": 2, "ended": ["streams/a"] } },
+    ]);
+    let count = cases.as_array().unwrap().len();
+    let ran = streams(cases).run(&["test", "modules/streams"]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains(&format!("{count} cases, 0 failed, in ")), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn a_failed_expectation_of_a_stream_names_the_event() {
+    let cases = json!([
+        { "name": "opens", "stream": { "key": "streams/a" } },
+        { "name": "wrong", "call": { "path": "publish", "body": { "key": "streams/a", "data": "x", "id": "7" } },
+          "expect": { "events": { "streams/a": [{ "event": "tick", "id": "8", "data": "y" }] } } },
+        { "name": "not ended", "call": { "path": "publish", "body": { "key": "streams/a", "data": "z" } },
+          "expect": { "ended": ["streams/a"] } },
+        { "name": "not open", "call": { "path": "who" }, "expect": { "events": { "none": [{}] } } },
+        { "name": "cannot resume", "stream": { "resume": "none" } },
+        { "name": "ends", "call": { "path": "close", "body": { "key": "streams/a" } },
+          "expect": { "events": { "streams/a": [{}] } } },
+    ]);
+    let ran = streams(cases).run(&["test", "modules/streams"]).await;
+    assert_eq!(ran.code, 1);
+    for fault in [
+        "events.streams/a[0].event: expected \"tick\", found \"message\"",
+        "events.streams/a[0].id: expected \"8\", found \"7\"",
+        "events.streams/a[0].data: expected \"y\", found \"x\"",
+        "ended: expected the end of the stream streams/a, found message \"z\"",
+        "no stream \"none\" is open: open it in an earlier case, with `stream`",
+        "events.streams/a[0]: expected an event, but the stream has ended",
+        "6 cases, 5 failed, in ",
+    ] {
+        assert!(ran.out.contains(fault), "{fault}: {}", ran.out);
+    }
+}

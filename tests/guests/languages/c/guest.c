@@ -7,7 +7,7 @@
 
 #define SLOW "echo/slow"
 
-static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged" };
+static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged", "stream" };
 
 static bool is(guest_string_t text, const char *name)
 {
@@ -161,6 +161,25 @@ static bool charged(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fa
     return reply(outcome, text(id, len));
 }
 
+// Publishes to the key in the payload. Returns how many clients it has reached, and how many there
+// are.
+static bool stream(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
+{
+    guest_string_t none = { 0 }, *key = call->payload.tag == FANFARE_PAYLOAD_TEXT ? &call->payload.val.text : &none;
+    sse_event_t event = { .data.tag = FANFARE_PAYLOAD_TEXT, .event.is_some = true, .id.is_some = true };
+    guest_string_set(&event.data.val.text, "grüße");
+    guest_string_set(&event.event.val, "tick");
+    guest_string_set(&event.id.val, "7");
+    event.retry_ms.is_some = true;
+    event.retry_ms.val = 1000;
+    uint32_t reached;
+    fanfare_call_error_t error;
+    if (!sse_publish(&call->id, key, &event, SSE_REACH_THIS_NODE, &reached, &error)) return refuse(failure, &error);
+    char answer[32], *at = digits(answer, reached);
+    at = digits(letters(at, " of "), sse_count(key));
+    return reply(outcome, text(answer, (size_t)(at - answer)));
+}
+
 bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome_t *outcome,
                                            fanfare_failure_t *failure)
 {
@@ -176,6 +195,8 @@ bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome
         ok = emit(call, outcome, failure);
     } else if (is(call->handler, "charged")) {
         ok = charged(call, outcome, failure);
+    } else if (is(call->handler, "stream")) {
+        ok = stream(call, outcome, failure);
     } else {
         guest_string_t message;
         guest_string_dup(&message, "there is no such handler");

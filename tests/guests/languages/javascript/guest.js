@@ -2,6 +2,7 @@
 import broadcast from "fanfare:module/broadcast@0.1.0";
 import host from "fanfare:module/host@0.1.0";
 import rpc from "fanfare:module/rpc@0.1.0";
+import sse from "fanfare:module/sse@0.1.0";
 
 const SLOW = "echo/slow";
 const NONE = { tag: "none" };
@@ -36,6 +37,16 @@ const handlers = {
         for (let i = 0; i < 2; i++) await ask(call.id, SLOW, text(String(call.id)));
         host.log(call.id, "info", "charged", []);
         return text(String(call.id));
+    },
+
+    async stream(call) {
+        const event = { data: text("grüße"), event: "tick", id: "7", retryMs: 1000, comment: null, extra: [] };
+        try {
+            const reached = sse.publish(call.id, call.payload.val, event, "this-node");
+            return text(`${reached} of ${sse.count(call.payload.val)}`);
+        } catch (error) {
+            throw refused(error.payload);
+        }
     },
 
     async hold() {

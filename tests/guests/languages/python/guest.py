@@ -3,7 +3,7 @@ import json
 
 from componentize_py_types import Err, Ok
 from wit_world import exports, u8_future
-from wit_world.imports import broadcast, host, rpc
+from wit_world.imports import broadcast, host, rpc, sse
 from wit_world.imports.types import (
     Call, CallError_Failure, CallError_Other, CallOptions, Emission, Failure, Outcome_Pass, Outcome_Reply,
     Passed, Payload_None_, Payload_Text, Reply, Target_Any,
@@ -61,6 +61,15 @@ async def charged(call):
     return Payload_Text(str(call.id))
 
 
+async def stream(call):
+    event = sse.Event(Payload_Text("grüße"), "tick", "7", 1000, None, [])
+    try:
+        reached = sse.publish(call.id, call.payload.value, event, sse.Reach.THIS_NODE)
+    except Err as error:
+        raise refused(error.value)
+    return Payload_Text(f"{reached} of {sse.count(call.payload.value)}")
+
+
 async def hold(call):
     release, released = u8_future(lambda: 0)
     held.append(release)
@@ -76,7 +85,7 @@ async def release(call):
     return Payload_Text(str(len(calls)))
 
 
-HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, hold, release)}
+HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, stream, hold, release)}
 
 
 async def ask(caller, route, payload):

@@ -2,6 +2,7 @@
 import * as broadcast from "fanfare:module/broadcast-blocking@0.1.0";
 import * as host from "fanfare:module/host@0.1.0";
 import * as rpc from "fanfare:module/rpc-blocking@0.1.0";
+import * as sse from "fanfare:module/sse@0.1.0";
 
 const SLOW = "echo/slow";
 const NONE = { tag: "none" };
@@ -29,6 +30,12 @@ const handlers = {
         for (let i = 0; i < 2; i++) ask(call.id, SLOW, text(String(call.id)));
         host.log(call.id, "info", "charged", []);
         return text(String(call.id));
+    },
+
+    stream(call) {
+        const event = { data: text("grüße"), event: "tick", id: "7", retryMs: 1000, comment: undefined, extra: [] };
+        const reached = attempt(() => sse.publish(call.id, call.payload.val, event, "this-node"));
+        return text(`${reached} of ${sse.count(call.payload.val)}`);
     },
 };
 

@@ -49,6 +49,36 @@ extern void __wasm_import_host_log(int32_t, int64_t, int32_t, uint8_t *, size_t,
 __attribute__((__import_module__("fanfare:module/config@0.1.0"), __import_name__("get")))
 extern void __wasm_import_fanfare_module_config_get(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
+// Imported Functions from `fanfare:module/master@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/master@0.1.0"), __import_name__("options")))
+extern void __wasm_import_fanfare_module_master_options(uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/master@0.1.0"), __import_name__("post")))
+extern void __wasm_import_fanfare_module_master_post(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+// Imported Functions from `fanfare:module/master-blocking@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/master-blocking@0.1.0"), __import_name__("send")))
+extern void __wasm_import_fanfare_module_master_blocking_send(int32_t, int64_t, int32_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
+
+// Imported Functions from `fanfare:module/sse@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("publish")))
+extern void __wasm_import_sse_publish(uint8_t *, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("publish-all")))
+extern void __wasm_import_sse_publish_all(uint8_t *, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("close")))
+extern void __wasm_import_sse_close(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("close-all")))
+extern void __wasm_import_sse_close_all(int32_t, int64_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("count")))
+extern int32_t __wasm_import_sse_count(int32_t, uint8_t *, size_t);
+
 // Exported Functions from `fanfare:module/describe@0.1.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_fanfare:module/describe@0.1.0#handlers")))
@@ -831,6 +861,80 @@ void host_option_call_id_free(host_option_call_id_t *ptr) {
 
 void fanfare_module_config_option_call_id_free(fanfare_module_config_option_call_id_t *ptr) {
   if (ptr->is_some) {
+  }
+}
+
+void fanfare_module_master_payload_free(fanfare_module_master_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void fanfare_module_master_call_error_free(fanfare_module_master_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void fanfare_module_master_option_call_id_free(fanfare_module_master_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void fanfare_module_master_result_void_call_error_free(fanfare_module_master_result_void_call_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    fanfare_module_master_call_error_free(&ptr->val.err);
+  }
+}
+
+void fanfare_module_master_blocking_payload_free(fanfare_module_master_blocking_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void fanfare_module_master_blocking_call_error_free(fanfare_module_master_blocking_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void fanfare_module_master_blocking_option_call_id_free(fanfare_module_master_blocking_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void fanfare_module_master_blocking_result_payload_call_error_free(fanfare_module_master_blocking_result_payload_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    fanfare_module_master_blocking_payload_free(&ptr->val.ok);
+  } else {
+    fanfare_module_master_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void sse_payload_free(sse_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void sse_call_error_free(sse_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void sse_extra_free(sse_extra_t *ptr) {
+  fanfare_extra_free(ptr);
+}
+
+void sse_event_free(sse_event_t *ptr) {
+  sse_payload_free(&ptr->data);
+  guest_option_string_free(&ptr->event);
+  guest_option_string_free(&ptr->id);
+  guest_option_u32_free(&ptr->retry_ms);
+  guest_option_string_free(&ptr->comment);
+  sse_extra_free(&ptr->extra);
+}
+
+void sse_option_call_id_free(sse_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void sse_result_u32_call_error_free(sse_result_u32_call_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    sse_call_error_free(&ptr->val.err);
   }
 }
 
@@ -2141,6 +2245,911 @@ bool fanfare_module_config_get(fanfare_module_config_call_id_t *maybe_caller, gu
   }
   *ret = option2.val;
   return option2.is_some;
+}
+
+bool fanfare_module_master_options(guest_string_t *pointer, guest_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_fanfare_module_master_options((uint8_t *) (*pointer).ptr, (*pointer).len, ptr);
+  guest_option_string_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool fanfare_module_master_post(fanfare_module_master_call_id_t *maybe_caller, fanfare_module_master_payload_t *payload, fanfare_module_master_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  fanfare_module_master_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option2;
+  if ((caller).is_some) {
+    const fanfare_module_master_call_id_t *payload1 = &(caller).val;
+    option = 1;
+    option2 = (int64_t) (*payload1);
+  } else {
+    option = 0;
+    option2 = 0;
+  }
+  int32_t variant;
+  uint8_t * variant6;
+  size_t variant7;
+  switch ((int32_t) (*payload).tag) {
+    case 0: {
+      variant = 0;
+      variant6 = 0;
+      variant7 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload4 = &(*payload).val.text;
+      variant = 1;
+      variant6 = (uint8_t *) (*payload4).ptr;
+      variant7 = (*payload4).len;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload5 = &(*payload).val.bytes;
+      variant = 2;
+      variant6 = (uint8_t *) (*payload5).ptr;
+      variant7 = (*payload5).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_fanfare_module_master_post(option, option2, variant, variant6, variant7, ptr);
+  fanfare_module_master_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant9;
+      variant9.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant9.tag) {
+        case 0: {
+          fanfare_payload_t variant8;
+          variant8.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant8.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant8.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant8.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant9.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant8,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant9.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant9.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant9.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant9.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant9.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant9.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant9.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant9.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant9.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant9;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool fanfare_module_master_blocking_send(fanfare_module_master_blocking_call_id_t *maybe_caller, fanfare_module_master_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, fanfare_module_master_blocking_payload_t *ret, fanfare_module_master_blocking_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  fanfare_module_master_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_u32_t timeout_ms;
+  timeout_ms.is_some = maybe_timeout_ms != NULL;if (maybe_timeout_ms) {
+    timeout_ms.val = *maybe_timeout_ms;
+  }
+  int32_t option;
+  int64_t option2;
+  if ((caller).is_some) {
+    const fanfare_module_master_blocking_call_id_t *payload1 = &(caller).val;
+    option = 1;
+    option2 = (int64_t) (*payload1);
+  } else {
+    option = 0;
+    option2 = 0;
+  }
+  int32_t variant;
+  uint8_t * variant6;
+  size_t variant7;
+  switch ((int32_t) (*payload).tag) {
+    case 0: {
+      variant = 0;
+      variant6 = 0;
+      variant7 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload4 = &(*payload).val.text;
+      variant = 1;
+      variant6 = (uint8_t *) (*payload4).ptr;
+      variant7 = (*payload4).len;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload5 = &(*payload).val.bytes;
+      variant = 2;
+      variant6 = (uint8_t *) (*payload5).ptr;
+      variant7 = (*payload5).len;
+      break;
+    }
+  }
+  int32_t option10;
+  int32_t option11;
+  if ((timeout_ms).is_some) {
+    const uint32_t *payload9 = &(timeout_ms).val;
+    option10 = 1;
+    option11 = (int32_t) (*payload9);
+  } else {
+    option10 = 0;
+    option11 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_fanfare_module_master_blocking_send(option, option2, variant, variant6, variant7, option10, option11, ptr);
+  fanfare_module_master_blocking_result_payload_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      fanfare_payload_t variant12;
+      variant12.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant12.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          variant12.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant12.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = variant12;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant14;
+      variant14.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant14.tag) {
+        case 0: {
+          fanfare_payload_t variant13;
+          variant13.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant13.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant13.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant13.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant14.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant13,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant14.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant14.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant14.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant14.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant14.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant14.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant14.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant14.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant14.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant14;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sse_publish(sse_call_id_t *maybe_caller, guest_string_t *key, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(32+16*sizeof(void*))];
+  sse_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  if ((caller).is_some) {
+    const sse_call_id_t *payload0 = &(caller).val;
+    *((int8_t*)(ptr + 0)) = 1;
+    *((int64_t*)(ptr + 8)) = (int64_t) (*payload0);
+  } else {
+    *((int8_t*)(ptr + 0)) = 0;
+  }
+  *((size_t*)(ptr + (16+1*sizeof(void*)))) = (*key).len;
+  *((uint8_t **)(ptr + 16)) = (uint8_t *) (*key).ptr;
+  switch ((int32_t) ((*event).data).tag) {
+    case 0: {
+      *((int8_t*)(ptr + (16+2*sizeof(void*)))) = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload2 = &((*event).data).val.text;
+      *((int8_t*)(ptr + (16+2*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (16+4*sizeof(void*)))) = (*payload2).len;
+      *((uint8_t **)(ptr + (16+3*sizeof(void*)))) = (uint8_t *) (*payload2).ptr;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload3 = &((*event).data).val.bytes;
+      *((int8_t*)(ptr + (16+2*sizeof(void*)))) = 2;
+      *((size_t*)(ptr + (16+4*sizeof(void*)))) = (*payload3).len;
+      *((uint8_t **)(ptr + (16+3*sizeof(void*)))) = (uint8_t *) (*payload3).ptr;
+      break;
+    }
+  }
+  if (((*event).event).is_some) {
+    const guest_string_t *payload5 = &((*event).event).val;
+    *((int8_t*)(ptr + (16+5*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (16+7*sizeof(void*)))) = (*payload5).len;
+    *((uint8_t **)(ptr + (16+6*sizeof(void*)))) = (uint8_t *) (*payload5).ptr;
+  } else {
+    *((int8_t*)(ptr + (16+5*sizeof(void*)))) = 0;
+  }
+  if (((*event).id).is_some) {
+    const guest_string_t *payload7 = &((*event).id).val;
+    *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (16+10*sizeof(void*)))) = (*payload7).len;
+    *((uint8_t **)(ptr + (16+9*sizeof(void*)))) = (uint8_t *) (*payload7).ptr;
+  } else {
+    *((int8_t*)(ptr + (16+8*sizeof(void*)))) = 0;
+  }
+  if (((*event).retry_ms).is_some) {
+    const uint32_t *payload9 = &((*event).retry_ms).val;
+    *((int8_t*)(ptr + (16+11*sizeof(void*)))) = 1;
+    *((int32_t*)(ptr + (20+11*sizeof(void*)))) = (int32_t) (*payload9);
+  } else {
+    *((int8_t*)(ptr + (16+11*sizeof(void*)))) = 0;
+  }
+  if (((*event).comment).is_some) {
+    const guest_string_t *payload11 = &((*event).comment).val;
+    *((int8_t*)(ptr + (24+11*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (24+13*sizeof(void*)))) = (*payload11).len;
+    *((uint8_t **)(ptr + (24+12*sizeof(void*)))) = (uint8_t *) (*payload11).ptr;
+  } else {
+    *((int8_t*)(ptr + (24+11*sizeof(void*)))) = 0;
+  }
+  *((size_t*)(ptr + (24+15*sizeof(void*)))) = ((*event).extra).len;
+  *((uint8_t **)(ptr + (24+14*sizeof(void*)))) = (uint8_t *) ((*event).extra).ptr;
+  *((int8_t*)(ptr + (24+16*sizeof(void*)))) = (int32_t) reach;
+  uint8_t *ptr12 = (uint8_t *) &ret_area;
+  __wasm_import_sse_publish(ptr, ptr12);
+  sse_result_u32_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr12 + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr12 + sizeof(void*))));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant13;
+      variant13.tag = (int32_t) *((uint8_t*) (ptr12 + sizeof(void*)));
+      switch ((int32_t) variant13.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr12 + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (8*sizeof(void*))))), (*((size_t*) (ptr12 + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (8*sizeof(void*))))), (*((size_t*) (ptr12 + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant13.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (4*sizeof(void*))))), (*((size_t*) (ptr12 + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr12 + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr12 + (10*sizeof(void*))))), (*((size_t*) (ptr12 + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant13.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant13.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant13.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant13.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant13.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant13.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant13.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant13.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant13.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (4*sizeof(void*))))), (*((size_t*) (ptr12 + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant13;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sse_publish_all(sse_call_id_t *maybe_caller, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(32+14*sizeof(void*))];
+  sse_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  if ((caller).is_some) {
+    const sse_call_id_t *payload0 = &(caller).val;
+    *((int8_t*)(ptr + 0)) = 1;
+    *((int64_t*)(ptr + 8)) = (int64_t) (*payload0);
+  } else {
+    *((int8_t*)(ptr + 0)) = 0;
+  }
+  switch ((int32_t) ((*event).data).tag) {
+    case 0: {
+      *((int8_t*)(ptr + 16)) = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload2 = &((*event).data).val.text;
+      *((int8_t*)(ptr + 16)) = 1;
+      *((size_t*)(ptr + (16+2*sizeof(void*)))) = (*payload2).len;
+      *((uint8_t **)(ptr + (16+1*sizeof(void*)))) = (uint8_t *) (*payload2).ptr;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload3 = &((*event).data).val.bytes;
+      *((int8_t*)(ptr + 16)) = 2;
+      *((size_t*)(ptr + (16+2*sizeof(void*)))) = (*payload3).len;
+      *((uint8_t **)(ptr + (16+1*sizeof(void*)))) = (uint8_t *) (*payload3).ptr;
+      break;
+    }
+  }
+  if (((*event).event).is_some) {
+    const guest_string_t *payload5 = &((*event).event).val;
+    *((int8_t*)(ptr + (16+3*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (16+5*sizeof(void*)))) = (*payload5).len;
+    *((uint8_t **)(ptr + (16+4*sizeof(void*)))) = (uint8_t *) (*payload5).ptr;
+  } else {
+    *((int8_t*)(ptr + (16+3*sizeof(void*)))) = 0;
+  }
+  if (((*event).id).is_some) {
+    const guest_string_t *payload7 = &((*event).id).val;
+    *((int8_t*)(ptr + (16+6*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (16+8*sizeof(void*)))) = (*payload7).len;
+    *((uint8_t **)(ptr + (16+7*sizeof(void*)))) = (uint8_t *) (*payload7).ptr;
+  } else {
+    *((int8_t*)(ptr + (16+6*sizeof(void*)))) = 0;
+  }
+  if (((*event).retry_ms).is_some) {
+    const uint32_t *payload9 = &((*event).retry_ms).val;
+    *((int8_t*)(ptr + (16+9*sizeof(void*)))) = 1;
+    *((int32_t*)(ptr + (20+9*sizeof(void*)))) = (int32_t) (*payload9);
+  } else {
+    *((int8_t*)(ptr + (16+9*sizeof(void*)))) = 0;
+  }
+  if (((*event).comment).is_some) {
+    const guest_string_t *payload11 = &((*event).comment).val;
+    *((int8_t*)(ptr + (24+9*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (24+11*sizeof(void*)))) = (*payload11).len;
+    *((uint8_t **)(ptr + (24+10*sizeof(void*)))) = (uint8_t *) (*payload11).ptr;
+  } else {
+    *((int8_t*)(ptr + (24+9*sizeof(void*)))) = 0;
+  }
+  *((size_t*)(ptr + (24+13*sizeof(void*)))) = ((*event).extra).len;
+  *((uint8_t **)(ptr + (24+12*sizeof(void*)))) = (uint8_t *) ((*event).extra).ptr;
+  *((int8_t*)(ptr + (24+14*sizeof(void*)))) = (int32_t) reach;
+  uint8_t *ptr12 = (uint8_t *) &ret_area;
+  __wasm_import_sse_publish_all(ptr, ptr12);
+  sse_result_u32_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr12 + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr12 + sizeof(void*))));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant13;
+      variant13.tag = (int32_t) *((uint8_t*) (ptr12 + sizeof(void*)));
+      switch ((int32_t) variant13.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr12 + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (8*sizeof(void*))))), (*((size_t*) (ptr12 + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (8*sizeof(void*))))), (*((size_t*) (ptr12 + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant13.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (4*sizeof(void*))))), (*((size_t*) (ptr12 + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr12 + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr12 + (10*sizeof(void*))))), (*((size_t*) (ptr12 + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant13.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant13.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant13.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant13.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant13.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant13.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant13.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant13.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant13.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (2*sizeof(void*))))), (*((size_t*) (ptr12 + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr12 + (4*sizeof(void*))))), (*((size_t*) (ptr12 + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant13;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sse_close(sse_call_id_t *maybe_caller, guest_string_t *key, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sse_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sse_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sse_close(option, option1, (uint8_t *) (*key).ptr, (*key).len, (int32_t) reach, ptr);
+  sse_result_u32_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + sizeof(void*))));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sse_close_all(sse_call_id_t *maybe_caller, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sse_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sse_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sse_close_all(option, option1, (int32_t) reach, ptr);
+  sse_result_u32_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + sizeof(void*))));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+uint32_t sse_count(guest_string_t *maybe_key) {
+  guest_option_string_t key;
+  key.is_some = maybe_key != NULL;if (maybe_key) {
+    key.val = *maybe_key;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((key).is_some) {
+    const guest_string_t *payload0 = &(key).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  int32_t ret = __wasm_import_sse_count(option, option1, option2);
+  return (uint32_t) (ret);
 }
 
 __attribute__((__export_name__("fanfare:module/describe@0.1.0#handlers")))

@@ -75,9 +75,9 @@ typedef struct fanfare_isolate_t {
 
 // Serves sockets and holds every module. Worker 0 is the lead.
 #define FANFARE_ISOLATE_WORKER 0
-// Holds the modules that declare channels with a route.
+// Holds the modules that receive messages in brokers.
 #define FANFARE_ISOLATE_BROKER 1
-// Holds the modules that declare a hook of the host.
+// Holds the modules that declare hooks of host events.
 #define FANFARE_ISOLATE_MASTER 2
 
 typedef struct {
@@ -154,9 +154,11 @@ typedef struct fanfare_broadcast_t {
 typedef struct fanfare_schedule_t {
   // The name in `schedules` of the manifest.
   guest_string_t   name;
-  // When the run was due, in milliseconds since 1970-01-01 UTC.
+  // When the run was due, in milliseconds since 1970-01-01 UTC. For a run by hand and for
+  // the first run of `immediate`, when it was requested.
   uint64_t   due_ms;
   // The id of this run in the whole cluster, for handlers that record which runs are done.
+  // The calls of one run of a schedule of the type `all` have the same id in every worker.
   guest_string_t   run;
 } fanfare_schedule_t;
 
@@ -255,7 +257,8 @@ typedef struct fanfare_trigger_t {
 #define FANFARE_TRIGGER_BROADCAST 1
 // An `rpc` of a guest, or a call by the operator or the embedding program.
 #define FANFARE_TRIGGER_RPC 2
-// A schedule that is due.
+// A schedule of the module is due, or the operator runs it by hand. The payload is the
+// schedule's `data` as JSON, or what the operator sends.
 #define FANFARE_TRIGGER_SCHEDULE 3
 // A message of an outside broker or of the event service.
 #define FANFARE_TRIGGER_SUBSCRIPTION 4
@@ -267,7 +270,12 @@ typedef struct fanfare_trigger_t {
 #define FANFARE_TRIGGER_HOOK 7
 // A new instance that does not serve calls yet.
 #define FANFARE_TRIGGER_STARTUP 8
-// A kind that a later version adds: its name, and its data as JSON.
+// A kind that was added later, or will be: its name, and its data as JSON.
+// 
+// `stream`: a client asks to open a live stream, and the manifest names this route for its
+// key. The data is `{"key": string, "lastEventId": string or null}`; the interface `http`
+// has the request. The stream opens after a `pass` and after a reply with a status below
+// 300. Otherwise the client receives the reply, or the failure, as its response.
 #define FANFARE_TRIGGER_OTHER 9
 
 typedef struct {
@@ -689,6 +697,94 @@ typedef struct {
   fanfare_module_config_call_id_t val;
 } fanfare_module_config_option_call_id_t;
 
+typedef fanfare_call_id_t fanfare_module_master_call_id_t;
+
+typedef fanfare_payload_t fanfare_module_master_payload_t;
+
+typedef fanfare_call_error_t fanfare_module_master_call_error_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_module_master_call_id_t val;
+} fanfare_module_master_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    fanfare_module_master_call_error_t err;
+  } val;
+} fanfare_module_master_result_void_call_error_t;
+
+typedef fanfare_call_id_t fanfare_module_master_blocking_call_id_t;
+
+typedef fanfare_payload_t fanfare_module_master_blocking_payload_t;
+
+typedef fanfare_call_error_t fanfare_module_master_blocking_call_error_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_module_master_blocking_call_id_t val;
+} fanfare_module_master_blocking_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    fanfare_module_master_blocking_payload_t ok;
+    fanfare_module_master_blocking_call_error_t err;
+  } val;
+} fanfare_module_master_blocking_result_payload_call_error_t;
+
+typedef fanfare_call_id_t sse_call_id_t;
+
+typedef fanfare_payload_t sse_payload_t;
+
+typedef fanfare_call_error_t sse_call_error_t;
+
+typedef fanfare_extra_t sse_extra_t;
+
+typedef struct sse_event_t {
+  // The text for the client. The host sends each of its lines as a `data:` line; CR, LF and
+  // CRLF end a line. `none` is the empty text. `bytes` must be UTF-8.
+  sse_payload_t   data;
+  // The type of the event, which a client passes to `addEventListener`. `none` is `message`.
+  guest_option_string_t   event;
+  // The id that the client sends as `Last-Event-ID` when it connects again, to receive what
+  // it missed. `none`: the host's own position, if it keeps a history of the key.
+  guest_option_string_t   id;
+  // How long the client waits before it connects again after a cut, in milliseconds. `none`
+  // changes nothing.
+  guest_option_u32_t   retry_ms;
+  // Text that the client ignores. An event that has a comment, but neither `data` nor
+  // `event`, is sent as the comment alone.
+  guest_option_string_t   comment;
+  sse_extra_t   extra;
+} sse_event_t;
+
+// The clients that a function reaches.
+typedef uint8_t sse_reach_t;
+
+// Those of every worker of every node.
+#define SSE_REACH_EVERYWHERE 0
+// Those of every worker of this node.
+#define SSE_REACH_THIS_NODE 1
+// Those of the caller's own worker, for a route that runs in every worker anyway: in a
+// broadcast, or in a schedule of the type `all`. No client misses such an event, but the
+// history does not keep it. A caller outside of workers reaches nobody.
+#define SSE_REACH_THIS_WORKER 2
+
+typedef struct {
+  bool is_some;
+  sse_call_id_t val;
+} sse_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    uint32_t ok;
+    sse_call_error_t err;
+  } val;
+} sse_result_u32_call_error_t;
+
 typedef fanfare_call_t exports_fanfare_module_handler_call_t;
 
 typedef fanfare_outcome_t exports_fanfare_module_handler_outcome_t;
@@ -717,7 +813,9 @@ extern bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, gues
 // Returns all values of one header field, in order of arrival. The case of `name` does not
 // matter.
 extern void fanfare_module_http_header(fanfare_module_http_call_id_t call, guest_string_t *name, guest_list_string_t *ret);
+// Returns all header fields.
 extern void fanfare_module_http_headers(fanfare_module_http_call_id_t call, fanfare_module_http_header_fields_t *ret);
+// Returns path, scheme, authority and peer.
 extern bool fanfare_module_http_head(fanfare_module_http_call_id_t call, fanfare_module_http_request_head_t *ret);
 
 // Imported Functions from `fanfare:module/host@0.1.0`
@@ -733,6 +831,55 @@ extern void host_log(host_call_id_t *maybe_caller, host_level_t level, guest_str
 // Returns the value at a JSON Pointer (RFC 6901) as JSON text. `""` points to the whole
 // configuration. Returns `none` when there is no such value.
 extern bool fanfare_module_config_get(fanfare_module_config_call_id_t *maybe_caller, guest_string_t *pointer, guest_string_t *ret);
+
+// Imported Functions from `fanfare:module/master@0.1.0`
+// Returns the host's option at a JSON Pointer (RFC 6901), as JSON text. `""` points to all
+// options, and `none` means that there is no such option.
+// 
+// The options are those in `options` of `fanfare.json`, and besides them `environment`,
+// `workers`, `brokers`, `host`, `port`, `instanceId` and the keys of the section `master` of
+// `fanfare.json`, with the names that SocketCluster has for them. Durations are in
+// milliseconds, sizes in bytes. They never change while the host runs.
+extern bool fanfare_module_master_options(guest_string_t *pointer, guest_string_t *ret);
+// Sends the same message as `master-await.send`, and returns without waiting for its reply.
+// 
+// Errors: `unavailable` when nobody listens, `overloaded`, `invalid` (larger than
+// `limits.payload`).
+extern bool fanfare_module_master_post(fanfare_module_master_call_id_t *maybe_caller, fanfare_module_master_payload_t *payload, fanfare_module_master_call_error_t *err);
+
+// Imported Functions from `fanfare:module/master-blocking@0.1.0`
+extern bool fanfare_module_master_blocking_send(fanfare_module_master_blocking_call_id_t *maybe_caller, fanfare_module_master_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, fanfare_module_master_blocking_payload_t *ret, fanfare_module_master_blocking_call_error_t *err);
+
+// Imported Functions from `fanfare:module/sse@0.1.0`
+// Sends an event to every client of a key. Returns the number of clients of this node that it
+// is queued for. A key without clients is not an error.
+// 
+// The clients of a key receive its events, and those of `publish-all`, in the order in which
+// this node accepted them. The host closes the connection of a client that does not keep up.
+// The client may connect again and resume.
+// 
+// Errors:
+// - `forbidden`: the module does not own the key and lacks the grant `sse` for it.
+// - `invalid`: the key is too long or has control characters, the texts of the event are
+//   larger than `limits.payload`, `data` is not UTF-8, or `event` or `id` has a line break or
+//   a NUL.
+// - `overloaded`: the host cannot queue more events.
+// - `unavailable`: the host serves no streams.
+extern bool sse_publish(sse_call_id_t *maybe_caller, guest_string_t *key, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
+// Sends an event to the clients of all keys, and to those without a key. Needs the grant `sse`
+// for `*`. Errors: those of `publish`.
+extern bool sse_publish_all(sse_call_id_t *maybe_caller, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
+// Closes the connections of a key after everything that is queued for them is sent. Returns
+// their number on this node. `EventSource` connects again by itself.
+// 
+// Errors: `forbidden`, `invalid` (the key) and `unavailable`, as for `publish`.
+extern bool sse_close(sse_call_id_t *maybe_caller, guest_string_t *key, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
+// Closes the connections of all keys, and those without a key. Needs the grant `sse` for `*`.
+// Errors: those of `close`.
+extern bool sse_close_all(sse_call_id_t *maybe_caller, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
+// Returns the number of open connections of this node: those of a key, those without a key for
+// `""`, or all for `none`. Needs no grant.
+extern uint32_t sse_count(guest_string_t *maybe_key);
 
 // Exported Functions from `fanfare:module/describe@0.1.0`
 void exports_fanfare_module_describe_handlers(guest_list_string_t *ret);
@@ -881,6 +1028,34 @@ void host_identity_free(host_identity_t *ptr);
 void host_option_call_id_free(host_option_call_id_t *ptr);
 
 void fanfare_module_config_option_call_id_free(fanfare_module_config_option_call_id_t *ptr);
+
+void fanfare_module_master_payload_free(fanfare_module_master_payload_t *ptr);
+
+void fanfare_module_master_call_error_free(fanfare_module_master_call_error_t *ptr);
+
+void fanfare_module_master_option_call_id_free(fanfare_module_master_option_call_id_t *ptr);
+
+void fanfare_module_master_result_void_call_error_free(fanfare_module_master_result_void_call_error_t *ptr);
+
+void fanfare_module_master_blocking_payload_free(fanfare_module_master_blocking_payload_t *ptr);
+
+void fanfare_module_master_blocking_call_error_free(fanfare_module_master_blocking_call_error_t *ptr);
+
+void fanfare_module_master_blocking_option_call_id_free(fanfare_module_master_blocking_option_call_id_t *ptr);
+
+void fanfare_module_master_blocking_result_payload_call_error_free(fanfare_module_master_blocking_result_payload_call_error_t *ptr);
+
+void sse_payload_free(sse_payload_t *ptr);
+
+void sse_call_error_free(sse_call_error_t *ptr);
+
+void sse_extra_free(sse_extra_t *ptr);
+
+void sse_event_free(sse_event_t *ptr);
+
+void sse_option_call_id_free(sse_option_call_id_t *ptr);
+
+void sse_result_u32_call_error_free(sse_result_u32_call_error_t *ptr);
 
 void exports_fanfare_module_handler_call_free(exports_fanfare_module_handler_call_t *ptr);
 

@@ -21,7 +21,7 @@ use exports::fanfare::module::{describe, handler};
 use fanfare::module::types::{
     Call, CallError, CallId, CallOptions, Emission, Failure, Outcome, Passed, Payload, Reply, Target,
 };
-use fanfare::module::{broadcast, host, rpc};
+use fanfare::module::{broadcast, host, rpc, sse};
 
 const SLOW: &str = "echo/slow";
 
@@ -34,7 +34,7 @@ struct Guest;
 
 impl describe::Guest for Guest {
     fn handlers() -> Vec<String> {
-        ["echo", "pass", "wait", "emit", "charged", "hold", "release"].map(String::from).into()
+        ["echo", "pass", "wait", "emit", "charged", "stream", "hold", "release"].map(String::from).into()
     }
 }
 
@@ -61,6 +61,7 @@ impl handler::Guest for Guest {
                 host::log(Some(call.id), host::Level::Info, "charged", &[]);
                 Ok(reply(Payload::Text(call.id.to_string())))
             }
+            "stream" => stream(call),
             "hold" => {
                 let (release, released) = oneshot::channel();
                 HELD.with_borrow_mut(|held| held.push(release));
@@ -94,6 +95,22 @@ fn emit(call: Call) -> Result<Outcome, Failure> {
     let receipt = broadcast::emit(Some(call.id), &what, &call.payload).map_err(refused)?;
     let json = format!(r#"{{"id":{},"seq":{},"accepted":{}}}"#, receipt.id, receipt.seq, receipt.accepted);
     Ok(reply(Payload::Text(json)))
+}
+
+/// Publishes to the key in the payload. Returns how many clients it has reached, and how many there
+/// are.
+fn stream(call: Call) -> Result<Outcome, Failure> {
+    let Payload::Text(key) = call.payload else { return Err(failure("no-key", "send a key".into())) };
+    let event = sse::Event {
+        data: Payload::Text("grüße".into()),
+        event: Some("tick".into()),
+        id: Some("7".into()),
+        retry_ms: Some(1_000),
+        comment: None,
+        extra: Vec::new(),
+    };
+    let reached = sse::publish(Some(call.id), &key, &event, sse::Reach::ThisNode).map_err(refused)?;
+    Ok(reply(Payload::Text(format!("{reached} of {}", sse::count(Some(&key))))))
 }
 
 fn refused(error: CallError) -> Failure {
