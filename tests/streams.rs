@@ -12,6 +12,7 @@ mod life;
 pub mod open;
 pub mod resume;
 pub mod slow;
+mod ways;
 
 use serde_json::json;
 

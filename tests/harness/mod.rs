@@ -37,6 +37,8 @@ pub use gate::Gate;
 pub use guests::{by_worker, ends, json_of};
 pub use http2::{Http2, Stream};
 pub use log::Log;
+pub use proxy::Proxy;
+pub use readers::Reader;
 pub use sse::EventStream;
 
 /// Returns the folder of the repository.
