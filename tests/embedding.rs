@@ -3,6 +3,6 @@
 mod builder;
 mod calls;
 mod events;
-mod memory;
+pub mod memory;
 mod stop;
 mod two_hosts;

@@ -23,5 +23,6 @@ mod limits;
 mod modules;
 mod reload;
 mod rpc;
+mod schedules;
 mod streams;
 mod swap;

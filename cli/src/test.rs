@@ -29,6 +29,7 @@ use streams::Streams;
 mod expect;
 pub mod file;
 mod logs;
+mod schedule_file;
 mod send;
 mod stream_file;
 mod streams;
@@ -170,6 +171,13 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     let mut operator = config.module(&manifest.name);
     operator.grants = manifest.capabilities.clone();
     overlay_json(&mut operator.config, &tests.config);
+    // Only cases run schedules, because a run at another time would disturb them.
+    for name in manifest.schedules.keys() {
+        operator.schedules.entry(name.clone()).or_default().disable = Some(true);
+    }
+    for schedule in operator.subdomains.values_mut().flat_map(|section| section.schedules.values_mut()) {
+        schedule.disable = Some(true);
+    }
     config.modules = [(manifest.name.clone(), operator)].into();
     (config.modules_dir, config.state_dir) = (modules, state);
     let any_port = ([127, 0, 0, 1], 0).into();
@@ -204,13 +212,14 @@ impl Target<'_> {
     /// Runs the step of a case. Returns the answers to it.
     async fn step(&mut self, case: &Case) -> Result<Vec<Answer>, SendError> {
         let Target { host, manifest, stream_path, streams } = self;
-        match (&case.call, &case.broadcast, &case.stream) {
-            (Some(call), ..) => Ok(vec![send::call(host, manifest, call).await?]),
-            (None, Some(broadcast), _) => send::broadcast(host, &manifest.name, broadcast).await,
-            (None, None, Some(stream)) => {
+        match case {
+            Case { call: Some(call), .. } => Ok(vec![send::call(host, manifest, call).await?]),
+            Case { broadcast: Some(broadcast), .. } => send::broadcast(host, &manifest.name, broadcast).await,
+            Case { schedule: Some(schedule), .. } => send::schedule(host, &manifest.name, schedule).await,
+            Case { stream: Some(stream), .. } => {
                 Ok(streams.step(host.addr(), stream_path, stream).await?.into_iter().collect())
             }
-            (None, None, None) => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         }
     }
 }

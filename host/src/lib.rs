@@ -224,7 +224,7 @@ pub mod errors {
 pub mod settings {
     pub use crate::config::{
         AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, HistoryConfig, HttpConfig, HubConfig,
-        IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, QueueConfig,
-        ShutdownConfig, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig,
+        IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Overlap,
+        QueueConfig, ScheduleConfig, ShutdownConfig, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig,
     };
 }

@@ -210,3 +210,31 @@ async fn a_failed_expectation_of_a_stream_names_the_event() {
         assert!(ran.out.contains(fault), "{fault}: {}", ran.out);
     }
 }
+
+#[tokio::test]
+async fn cases_run_schedules_which_do_not_run_by_themselves() {
+    let cases = json!([
+        { "name": "nothing has run", "call": { "method": "get", "path": "runs" }, "expect": { "json": [] } },
+        { "name": "once", "schedule": { "name": "often" }, "expect": { "has": { "name": "often", "data": 1 } } },
+        { "name": "with a payload", "schedule": { "name": "often", "body": { "a": 2 } },
+          "expect": { "has": { "data": { "a": 2 } } } },
+        { "name": "in every worker", "schedule": { "name": "every" }, "expect": { "has": { "name": "every" } } },
+        { "name": "a failure", "schedule": { "name": "often", "body": { "how": "fails" } },
+          "expect": { "code": "on-request", "status": 409 } },
+        { "name": "a wrong name", "schedule": { "name": "ofen" } },
+    ]);
+    let project = Project::with(&["schedules"]);
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/schedules/module.json")).unwrap();
+    manifest["schedules"] = json!({
+        "often": { "path": "tick", "interval": 1, "immediate": true, "data": 1 },
+        "every": { "path": "tick", "cron": "@hourly", "type": "all" },
+    });
+    let project = project
+        .file("modules/schedules/module.json", manifest.to_string())
+        .file("modules/schedules/schedules.test.json", json!({ "cases": cases }).to_string());
+    let tested = project.run(&["test"]).await;
+    assert_eq!(tested.code, 1, "{}", tested.out);
+    let passed: Vec<&str> = tested.out.lines().filter(|line| line.starts_with("ok ")).collect();
+    assert_eq!(passed.len(), 5, "{}", tested.out);
+    assert!(tested.out.contains("schedules has no schedule `ofen`; it has: every, often"), "{}", tested.out);
+}

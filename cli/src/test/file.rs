@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::schedule_file::Schedule;
 use super::stream_file::{EventExpect, Stream};
 use crate::error::CommandError;
 use fanfare::tooling::config::formats::{self, Label, MethodName};
@@ -41,7 +42,7 @@ pub struct Tests {
     pub cases: Vec<Case>,
 }
 
-/// One step, which is a call, a broadcast or a stream, and the expected answer.
+/// One step, which is a call, a broadcast, a schedule or a stream, and the expected answer.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {
@@ -53,10 +54,14 @@ pub struct Case {
     /// A broadcast to every worker. A case has exactly one step.
     #[serde(default)]
     pub broadcast: Option<Broadcast>,
+    /// A schedule to run. A case has exactly one step.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
     /// A live stream to open. A case has exactly one step.
     #[serde(default)]
     pub stream: Option<Stream>,
-    /// The expected answer; for a broadcast, that of every worker. Default: a status below 400.
+    /// The expected answer. For a broadcast or a schedule of the type `all`, that of every worker.
+    /// Default: a status below 400.
     #[serde(default)]
     pub expect: Expect,
     #[serde(skip)]
@@ -205,17 +210,23 @@ fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
         let origin = node.get("call").filter(|_| key != path).unwrap_or(node).origin.clone();
         faults.push(Fault::new(&origin, key, message));
     };
-    let steps = [case.call.is_some(), case.broadcast.is_some(), case.stream.is_some()];
+    let steps = [case.call.is_some(), case.broadcast.is_some(), case.schedule.is_some(), case.stream.is_some()];
     match steps.iter().filter(|given| **given).count() {
-        0 => fault(path, "must have `call`, `broadcast` or `stream`"),
+        0 => fault(path, "must have `call`, `broadcast`, `schedule` or `stream`"),
         1 => {}
-        _ => fault(path, "must have one of `call`, `broadcast` and `stream`, found more; write a case for each"),
+        _ => fault(
+            path,
+            "must have one of `call`, `broadcast`, `schedule` and `stream`, found more; write a case for each",
+        ),
     }
     if case.call.as_ref().is_some_and(|call| call.from == From::Inside && !call.headers.is_empty()) {
         fault(&path.key("call").key("headers"), "a call from inside has no headers; remove `headers` or `from`");
     }
     if case.broadcast.is_some() && !case.expect.headers.is_empty() {
         fault(&path.key("expect").key("headers"), "the answer to a broadcast has no headers; remove them");
+    }
+    if case.schedule.is_some() && !case.expect.headers.is_empty() {
+        fault(&path.key("expect").key("headers"), "the answer to a schedule has no headers; remove them");
     }
     if let Some((keys, rule)) = case.broken_stream_rule() {
         let key = keys.into_iter().fold(path.clone(), |path, key| path.key(key));
@@ -254,10 +265,10 @@ mod tests {
     fn a_fault_names_the_place_the_key_and_the_remedy() {
         for (case, fault) in [
             (r#"{"call": {"path": ""}}"#, "m.test.json:2:1: cases[0].name: is required"),
-            (r#"{"name": "a"}"#, "m.test.json:2:1: cases[0]: must have `call`, `broadcast` or `stream`"),
+            (r#"{"name": "a"}"#, "m.test.json:2:1: cases[0]: must have `call`, `broadcast`, `schedule` or `stream`"),
             (
                 r#"{"name": "a", "call": {"path": ""}, "broadcast": {"name": "b"}}"#,
-                "m.test.json:2:1: cases[0]: must have one of `call`, `broadcast` and `stream`, found more; write a case for each",
+                "m.test.json:2:1: cases[0]: must have one of `call`, `broadcast`, `schedule` and `stream`, found more; write a case for each",
             ),
             (
                 r#"{"name": "a", "stream": {"resume": "a", "key": "b"}}"#,
@@ -298,6 +309,14 @@ mod tests {
             (
                 r#"{"name": "a", "broadcast": {"name": "b"}, "expect": {"headers": {"a": "b"}}}"#,
                 "m.test.json:2:1: cases[0].expect.headers: the answer to a broadcast has no headers; remove them",
+            ),
+            (
+                r#"{"name": "a", "schedule": {"nam": "b"}}"#,
+                "m.test.json:2:28: cases[0].schedule.nam: unknown key; did you mean \"name\"?",
+            ),
+            (
+                r#"{"name": "a", "schedule": {"name": "b"}, "expect": {"headers": {"a": "b"}}}"#,
+                "m.test.json:2:1: cases[0].expect.headers: the answer to a schedule has no headers; remove them",
             ),
         ] {
             assert_eq!(of_case(case), [fault]);

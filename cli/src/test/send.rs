@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::expect::Answer;
 use super::file::{Broadcast, Call, From, body};
+use super::schedule_file::Schedule;
 use crate::client::{ExchangeError, encoded, exchange};
 use fanfare::RunningHost;
 use fanfare::api::{GatherEntry, Problem, Reply};
@@ -76,6 +77,21 @@ pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) 
     let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
     if answer.code.is_some() {
         return Ok(vec![answer]);
+    }
+    let entries: Vec<GatherEntry> = serde_json::from_str(&answer.body)?;
+    Ok(entries.into_iter().map(of_entry).collect())
+}
+
+/// Runs a schedule. Returns an answer for each worker that has run it.
+pub async fn schedule(host: &RunningHost, module: &str, schedule: &Schedule) -> Result<Vec<Answer>, SendError> {
+    let target = format!("/v1/schedules/run?module={module}&name={}", encoded(&schedule.name));
+    let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), schedule.body.as_ref()).await?;
+    if answer.code.is_some() {
+        return Ok(vec![answer]);
+    }
+    // The host returns a list for the type `all`.
+    if !answer.body.trim_start().starts_with('[') {
+        return Ok(vec![of_reply(serde_json::from_str(&answer.body)?)]);
     }
     let entries: Vec<GatherEntry> = serde_json::from_str(&answer.body)?;
     Ok(entries.into_iter().map(of_entry).collect())

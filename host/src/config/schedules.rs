@@ -1,5 +1,7 @@
 //! The operator's settings for the schedules of a module.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +14,9 @@ use crate::document::units::Time;
 pub struct ScheduleConfig {
     /// The time between two runs, 1 ms to 365 days, counted from 1970-01-01 UTC. `interval` and
     /// `cron` together replace both of the module. Default that of the module.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "crate::document::units::optional_duration", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Time", extend("minimum" = 1))]
-    pub interval: Option<Time>,
+    pub interval: Option<Duration>,
     /// A cron expression with five fields, or six with the second first, or a name such as
     /// `@hourly`. Default that of the module.
     #[serde(skip_serializing_if = "Option::is_none")]

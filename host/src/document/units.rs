@@ -195,6 +195,19 @@ with!(
     size32: Size as u32
 );
 
+/// For `#[serde(with)]`: writes a [`Duration`] as [`Time`], or null.
+pub mod optional_duration {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(Time).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Time>::deserialize(deserializer)?.map(Duration::from))
+    }
+}
+
 /// For `#[serde(with)]`: writes a number of bytes as [`Size`], or null.
 pub mod optional_size {
     use super::*;

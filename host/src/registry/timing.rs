@@ -54,7 +54,7 @@ impl Timing {
             Ok((Arc::<str>::from(text.trim()), Arc::new(cron)))
         });
         let timing = Timing {
-            interval: settings.interval.map_or(0, |interval| interval.number()),
+            interval: settings.interval.map_or(0, |interval| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)),
             cron: cron.transpose()?,
             zone_name: zone_name.into(),
             zone,

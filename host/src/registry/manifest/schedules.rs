@@ -1,6 +1,7 @@
 //! The schedules of a module: as the manifest declares them, and with the operator's settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
@@ -27,9 +28,9 @@ pub struct RawSchedule {
     #[serde(default, rename = "type")]
     pub kind: ScheduleKind,
     /// The time between two runs, 1 ms to 365 days, counted from 1970-01-01 UTC. Default none.
-    #[serde(default)]
+    #[serde(default, with = "crate::document::units::optional_duration")]
     #[schemars(with = "Time", extend("minimum" = 1))]
-    pub interval: Option<Time>,
+    pub interval: Option<Duration>,
     /// A cron expression with five fields, or six with the second first, or a name such as
     /// `@hourly`. Default none.
     #[serde(default)]
