@@ -311,8 +311,8 @@ mod tests {
                 "m.test.json:2:1: cases[0].expect.headers: the answer to a broadcast has no headers; remove them",
             ),
             (
-                r#"{"name": "a", "schedule": {"nam": "b"}}"#,
-                "m.test.json:2:28: cases[0].schedule.nam: unknown key; did you mean \"name\"?",
+                r#"{"name": "a", "schedule": {"name": "b", "bdy": 1}}"#,
+                "m.test.json:2:41: cases[0].schedule.bdy: unknown key; did you mean \"body\"?",
             ),
             (
                 r#"{"name": "a", "schedule": {"name": "b"}, "expect": {"headers": {"a": "b"}}}"#,
