@@ -14,9 +14,11 @@ mod readme;
 mod report;
 mod resources;
 mod rpc;
+mod schedules;
 mod served;
 mod soak;
 mod start;
+mod streams;
 mod swap;
 
 use report::Report;
@@ -35,12 +37,14 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 9] = [
+const ALL: [(&str, Bench); 11] = [
     ("calls", calls::run),
     ("http", http::run),
     ("broadcast", broadcast::run),
     ("rpc", rpc::run),
     ("messages", messages::run),
+    ("streams", streams::run),
+    ("schedules", schedules::run),
     ("start", start::run),
     ("swap", swap::run),
     ("kills", kills::run),
@@ -52,7 +56,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, messages, start, swap, kills, soak; without a name, all except soak
+  names: calls, http, broadcast, rpc, messages, streams, schedules, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000
@@ -69,6 +73,9 @@ fn main() {
             "serve-bare" => return http::bare::serve(),
             // The client of the benchmarks `swap`, `kills` and `soak`, in a process of its own.
             "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
+            // The servers and the reader of the benchmark `streams`, in processes of their own.
+            "stream-server" => return streams::server::main(&arguments.collect::<Vec<_>>()),
+            "stream-reader" => return streams::client::main(&arguments.collect::<Vec<_>>()),
             "--quick" => (effort, write) = (Effort { rounds: 1, divisor: 20, ..effort }, false),
             "--dry" => write = false,
             "--rounds" => {
