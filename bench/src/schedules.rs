@@ -1,5 +1,5 @@
-//! The delay of schedules: from the time when a run is due until a client has the event that the run
-//! publishes, beside a bare tokio interval that writes to a socket.
+//! The delay of schedules: from the time when a run is due until a client has the event that the
+//! run publishes, beside a bare tokio interval that writes to a socket.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

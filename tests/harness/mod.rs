@@ -387,10 +387,11 @@ impl Started {
     }
 
     /// Returns the sum of all samples of a metric whose labels contain all of `labels`.
+    /// `<name>_max` is another metric.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let metrics = self.metrics().await;
-        let samples =
-            metrics.lines().filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+        let is_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| !rest.starts_with("_max"));
+        let samples = metrics.lines().filter(is_it).filter(|line| labels.iter().all(|label| line.contains(label)));
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 

@@ -191,6 +191,18 @@ impl EventStream {
         }
     }
 
+    /// Like [`EventStream::event`], but the host may cut the stream within an event.
+    pub async fn event_or_cut(&mut self) -> Option<Block> {
+        loop {
+            match self.parser.next() {
+                Some(block) if block.data.is_some() => return Some(block),
+                Some(_) => {}
+                None if self.ended || !self.read().await => return None,
+                None => {}
+            }
+        }
+    }
+
     /// Waits for the next event, which must exist, and returns its data.
     pub async fn data(&mut self) -> String {
         self.event().await.expect("an event").data.unwrap()

@@ -6,12 +6,8 @@ use fanfare::Stopped;
 use fanfare::api::KillMode;
 use serde_json::json;
 
-use super::{count, host, path, publish};
+use super::{changed_manifest, count, guest, host, path, publish};
 use crate::harness::{EventStream, Started, TestHost, eventually};
-
-fn module() -> TestHost {
-    TestHost::with("streams")
-}
 
 /// Publishes numbers through the module, from several workers at once.
 async fn publish_through(host: &Started, from: u64, number: u64) {
@@ -22,7 +18,7 @@ async fn publish_through(host: &Started, from: u64, number: u64) {
 
 #[tokio::test]
 async fn swaps_a_crash_and_kills_close_no_stream_and_lose_no_event() {
-    let host = module().start().await;
+    let host = guest().start().await;
     let mut streams = Vec::new();
     for _ in 0..6 {
         streams.push(EventStream::open(host.http, &path("streams/feed")).await);
@@ -58,13 +54,6 @@ async fn swaps_a_crash_and_kills_close_no_stream_and_lose_no_event() {
     let mut resumed = EventStream::resume(host.http, &path("streams/feed"), streams[0].last_id()).await;
     publish_through(&host, published, 1).await;
     assert_eq!(resumed.data().await, published.to_string());
-}
-
-fn changed_manifest(host: &Started, number: u32) -> String {
-    let text = std::fs::read_to_string(host.dir.path().join("modules/streams/module.json")).unwrap();
-    let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
-    manifest["config"] = json!({ "swap": number });
-    manifest.to_string()
 }
 
 #[tokio::test]

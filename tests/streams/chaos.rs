@@ -1,0 +1,190 @@
+//! Publishes from guests while readers come and go, and instances are swapped and killed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fanfare::api::KillMode;
+use serde_json::json;
+
+use super::{count, path};
+use crate::harness::{Connection, EventStream, Started, eventually};
+
+/// How long the readers and the module are troubled. `FANFARE_TEST_SECONDS` sets more.
+fn duration() -> Duration {
+    let seconds = std::env::var("FANFARE_TEST_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(3))
+}
+
+/// The time between two swaps or kills.
+const PAUSE: Duration = Duration::from_millis(200);
+
+const KEYS: [&str; 3] = ["streams/a", "streams/b", "streams/c"];
+const READERS: u64 = 12;
+
+/// Random numbers that are the same in each run: xorshift.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// Publishes numbers to a key until told to stop. Returns how many, and the numbers whose call has
+/// failed, so that nobody knows whether they were published.
+async fn publish(host: Arc<Started>, key: &'static str, stop: Arc<AtomicBool>) -> (u64, BTreeSet<u64>) {
+    let (mut next, mut unknown) = (0, BTreeSet::new());
+    let mut connection = Connection::open(host.http).await;
+    while !stop.load(Ordering::Relaxed) {
+        let body = json!({ "key": key, "from": next, "count": 1 }).to_string();
+        if connection.send("POST", "/api/streams/burst", &[], body).await.status != 200 {
+            unknown.insert(next);
+        }
+        next += 1;
+    }
+    (next, unknown)
+}
+
+/// Follows a key until its last number. Comes and goes at random when `restless`. Returns the
+/// numbers that it has received.
+async fn follow(host: Arc<Started>, key: &'static str, seed: u64, last: tokio::sync::watch::Receiver<u64>) -> Vec<u64> {
+    let mut random = Random(seed);
+    let mut stream = EventStream::open(host.http, &path(key)).await;
+    let mut received = Vec::new();
+    let is_restless = seed % 4 != 1;
+    loop {
+        let event = stream.event().await.expect("the host ends no stream");
+        assert_ne!(event.name(), "reset", "a reader of {key} was reset after {:?}", received.last());
+        received.push(event.text().parse().unwrap());
+        if received.last() == Some(&*last.borrow()) {
+            return received;
+        }
+        if is_restless && random.below(20) == 0 {
+            let id = stream.last_id().to_owned();
+            if random.below(2) == 0 {
+                // The old connection is still open while the new one resumes.
+                stream = EventStream::resume(host.http, &path(key), &id).await;
+            } else {
+                drop(stream);
+                stream = EventStream::resume(host.http, &path(&format!("{key}&lastEventId={id}")), "").await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swaps_and_kills_every_200_ms_lose_and_double_no_event_of_readers_that_come_and_go() {
+    let host =
+        super::guest().config(json!({ "sse": { "history": { "count": 100_000, "bytes": "64MiB" } } })).start().await;
+    let host = Arc::new(host);
+    let (send, last) = tokio::sync::watch::channel(u64::MAX);
+    let mut readers = Vec::new();
+    for number in 0..READERS {
+        let key = KEYS[number as usize % KEYS.len()];
+        readers.push((key, tokio::spawn(follow(host.clone(), key, 12_345 + number, last.clone()))));
+    }
+    eventually("all readers are there", || async { u64::from(count(&host, None)) == READERS }).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishers = KEYS.map(|key| (key, tokio::spawn(publish(host.clone(), key, stop.clone()))));
+
+    let (begun, mut trouble) = (Instant::now(), 0);
+    let mut ticks = tokio::time::interval(PAUSE);
+    while begun.elapsed() < duration() {
+        ticks.tick().await;
+        match trouble % 3 {
+            0 => {
+                let manifest = super::changed_manifest(&host, trouble);
+                host.dir.write("modules/streams/module.json", manifest);
+                host.running().reload("streams").await.unwrap();
+            }
+            1 => drop(host.running().kill_workers(Some(trouble % 2), KillMode::Immediate).await.unwrap()),
+            _ => drop(host.running().kill_workers(None, KillMode::Graceful).await.unwrap()),
+        }
+        trouble += 1;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut unknown = Vec::new();
+    for (key, publisher) in publishers {
+        let (published, of_key) = publisher.await.unwrap();
+        println!("{key}: {published} published, {} unknown, {trouble} swaps and kills", of_key.len());
+        unknown.push((published, of_key));
+    }
+    // The last number ends the readers. It differs from all others.
+    let end = unknown.iter().map(|(published, _)| *published).max().unwrap();
+    send.send(end).unwrap();
+    for key in KEYS {
+        host.running().publish(key, end.to_string()).unwrap();
+    }
+    let mut first: [Option<BTreeSet<u64>>; 3] = [const { None }; 3];
+    for (number, (key, reader)) in readers.into_iter().enumerate() {
+        let received = reader.await.unwrap();
+        assert!(received.is_sorted_by(|a, b| a < b), "{key}: a reader got an event twice or out of order");
+        let received: BTreeSet<u64> = received.into_iter().collect();
+        let (published, unknown) = &unknown[number % KEYS.len()];
+        let missing: Vec<u64> = (0..*published).filter(|n| !received.contains(n) && !unknown.contains(n)).collect();
+        assert!(missing.is_empty(), "{key}: a reader missed {missing:?}");
+        // Whether or not a killed call has published, all readers agree on it.
+        let first = first[number % KEYS.len()].get_or_insert_with(|| received.clone());
+        assert_eq!(*first, received, "{key}: two readers differ");
+    }
+    eventually("all have left", || async { count(&host, None) == 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storms_of_a_guest_reach_readers_whole_or_cut_them() {
+    let host = super::guest()
+        .config(json!({ "sse": { "queue": { "events": 64 }, "history": { "count": 200 } } }))
+        .start()
+        .await;
+    let host = Arc::new(host);
+    let stop = Arc::new(AtomicBool::new(false));
+    let storm = {
+        let (host, stop) = (host.clone(), stop.clone());
+        tokio::spawn(async move {
+            let (mut next, mut connection) = (0, Connection::open(host.http).await);
+            while !stop.load(Ordering::Relaxed) {
+                let body = json!({ "key": "streams/storm", "from": next, "count": 500, "size": 2_000 }).to_string();
+                assert_eq!(connection.send("POST", "/api/streams/burst", &[], body).await.status, 200);
+                next += 500;
+            }
+            next
+        })
+    };
+    let begun = Instant::now();
+    let read = |seed: u64| {
+        let host = host.clone();
+        async move {
+            let (mut random, mut id, mut last, mut cuts) = (Random(seed), String::new(), None::<u64>, 0);
+            while begun.elapsed() < duration() {
+                let mut stream = EventStream::resume(host.http, &path("streams/storm"), &id).await;
+                for _ in 0..random.below(2_000) {
+                    // A reader that is too slow is cut between two events, or within one.
+                    let Some(event) = stream.event_or_cut().await else {
+                        cuts += 1;
+                        break;
+                    };
+                    if event.name() == "reset" {
+                        last = None;
+                        continue;
+                    }
+                    let number: u64 = event.text().trim_end_matches('x').parse().unwrap();
+                    let expected = last.map_or(number, |last| last + 1);
+                    assert_eq!(number, expected, "missed or doubled, without a reset");
+                    assert_eq!(event.text().len(), number.to_string().len() + 2_000);
+                    last = Some(number);
+                }
+                id = stream.last_id().to_owned();
+            }
+            cuts
+        }
+    };
+    let cuts = futures_util::future::join_all((1..=8).map(read)).await;
+    stop.store(true, Ordering::Relaxed);
+    println!("{} events; cuts of the readers: {cuts:?}", storm.await.unwrap());
+    eventually("all have left", || async { count(&host, None) == 0 }).await;
+}
