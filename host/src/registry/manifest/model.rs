@@ -11,7 +11,7 @@ use super::hooks::{EVENTS, Hook};
 use super::raw::{Isolation, Middleware, Rollout};
 use super::schedules::DeclaredSchedule;
 use super::streams::Streams;
-use crate::call::IsolateId;
+use crate::call::{IsolateId, stream_key};
 use crate::config::{Capabilities, LimitsPatch};
 use crate::document::{Faults, Node};
 use crate::registry::segment::Segment;
@@ -100,6 +100,12 @@ impl Manifest {
     /// Whether the component file exists.
     pub fn has_component(&self) -> bool {
         self.component.is_file()
+    }
+
+    /// Whether the module may use a stream key without the capability `sse`: its name, a key below
+    /// it, or a key that it declares.
+    pub fn owns_key(&self, key: &str) -> bool {
+        stream_key::is_own(key, &self.name) || self.streams.find(key).is_some()
     }
 
     /// Whether the module has a hook of a host event: of this one, or of any.

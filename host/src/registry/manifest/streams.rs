@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Manifest;
 use crate::call::stream_key;
 use crate::config::formats::RouteRef;
 
@@ -43,14 +42,6 @@ impl Streams {
     }
 }
 
-impl Manifest {
-    /// Whether the module may use a key without the capability `sse`: its name, a key below it, or
-    /// a key that it declares.
-    pub fn owns_key(&self, key: &str) -> bool {
-        stream_key::is_own(key, &self.name) || self.streams.find(key).is_some()
-    }
-}
-
 /// A pattern of stream keys: who admits its readers.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -71,7 +62,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::registry::manifest::ManifestError;
+    use crate::registry::manifest::{Manifest, ManifestError};
 
     fn load(streams: &str) -> Result<Manifest, ManifestError> {
         let routes = r#"[{ "path": "admit", "handler": "a" }, { "path": "all", "handler": "b", "method": "get" },
