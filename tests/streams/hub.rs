@@ -16,7 +16,7 @@ pub async fn clients_beyond_hub_topics_are_turned_away_and_counted() {
     let _open = [EventStream::open(host.http, &path("a")).await, EventStream::open(host.http, &path("b")).await];
     assert_full(&host, "c", "hub.topics").await;
     let refused = host.metric("fanfare_hub_refused_total", &["bound=\"topics\""]).await;
-    assert_eq!((refused, host.metric("fanfare_hub_topics", &[]).await), (3.0, 2.0));
+    assert_eq!((refused, host.metric("fanfare_hub_topics ", &[]).await), (3.0, 2.0));
     assert_eq!(publish(&host, "c", "nobody listens, and nothing is kept"), 0);
     EventStream::open(host.http, &path("a")).await;
 }
@@ -32,7 +32,7 @@ pub async fn beyond_hub_history_the_oldest_event_of_the_largest_history_is_dropp
         publish(&host, "large", &format!("{events} {}", "x".repeat(10_000)));
         events += 1;
     }
-    assert!(host.metric("fanfare_hub_history_bytes", &[]).await <= 65_536.0);
+    assert!(host.metric("fanfare_hub_history_bytes ", &[]).await <= 65_536.0);
     let mut small = EventStream::resume(host.http, &path("small"), "unknown").await;
     assert_eq!(small.event().await.unwrap().name(), "reset");
     assert_eq!(small.data().await, "first");
@@ -56,10 +56,10 @@ pub async fn clients_that_do_not_read_are_cut_beyond_hub_queued_whatever_their_k
     let mut published = 0;
     while slow().await == 0.0 {
         assert!(published < 10_000, "no client is cut");
-        keys.map(|key| publish(&host, key, &event));
+        keys.into_iter().for_each(|key| _ = publish(&host, key, &event));
         published += 1;
     }
-    eventually("the queues fit again", || async { host.metric("fanfare_hub_queued_bytes", &[]).await <= 65_536.0 })
+    eventually("the queues fit again", || async { host.metric("fanfare_hub_queued_bytes ", &[]).await <= 65_536.0 })
         .await;
     assert!(count(&host, None) < 4);
 }

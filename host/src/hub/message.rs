@@ -130,6 +130,7 @@ pub struct HistoryLimits {
 }
 
 impl HistoryLimits {
+    #[cfg(test)]
     pub const OFF: HistoryLimits = HistoryLimits { count: 0, age: Duration::ZERO, bytes: 0 };
 
     pub fn is_on(&self) -> bool {

@@ -76,7 +76,7 @@ fn a_burst_is_sent_in_few_writes() {
     let reader = bench.open("news", 0);
     bench.run();
     let before = reader.writes();
-    (0..200).for_each(|_| drop(bench.publish("news", "x")));
+    (0..200).for_each(|_| _ = bench.publish("news", "x"));
     bench.run();
     assert_eq!(reader.writes() - before, 1);
     assert_eq!(reader.received().matches("x@").count(), 200);
@@ -88,7 +88,7 @@ fn a_client_that_reads_again_in_time_gets_everything() {
     let reader = bench.open("news", 0);
     bench.run();
     reader.set_window(Some(3));
-    (0..20).for_each(|index| drop(bench.publish("news", &index.to_string())));
+    (0..20).for_each(|index| _ = bench.publish("news", &index.to_string()));
     bench.run();
     reader.set_window(None);
     bench.run();
@@ -103,7 +103,7 @@ fn a_connection_with_one_message_too_many_is_cut_and_no_other_one() {
     let (slow, healthy) = (bench.open("news", 0), bench.open("news", 0));
     bench.run();
     slow.set_window(Some(0));
-    (0..10).for_each(|_| drop(bench.publish("news", "x")));
+    (0..10).for_each(|_| _ = bench.publish("news", "x"));
     bench.run();
     assert!(slow.is_open());
     bench.publish("news", "x");
@@ -111,7 +111,7 @@ fn a_connection_with_one_message_too_many_is_cut_and_no_other_one() {
     assert!(!slow.is_open() && healthy.is_open());
     assert_eq!((bench.slow(SlowReason::Queue), bench.topics.count(Some("news"))), (1, 1));
     // A burst that is larger than the queue does not cut a client that reads.
-    (0..100).for_each(|_| drop(bench.publish("news", "x")));
+    (0..100).for_each(|_| _ = bench.publish("news", "x"));
     bench.run();
     assert_eq!(healthy.received().matches("x@").count(), 111);
 }
@@ -142,12 +142,12 @@ fn a_connection_with_one_byte_too_many_is_cut() {
 #[test]
 fn a_replay_that_is_longer_than_the_queue_does_not_cut() {
     let mut bench = Bench::with(|setup| setup.streams.queue.events = 5);
-    (0..50).for_each(|_| drop(bench.publish("news", "x")));
+    (0..50).for_each(|_| _ = bench.publish("news", "x"));
     let reader = Reader::default();
     reader.set_window(Some(0));
     bench.open_with("news", 0, Some(&Position { number: 0, ..bench.topics.position() }.to_string()), &reader);
     bench.run();
-    (0..5).for_each(|_| drop(bench.publish("news", "y")));
+    (0..5).for_each(|_| _ = bench.publish("news", "y"));
     bench.run();
     assert!(reader.is_open());
     bench.publish("news", "y");
@@ -200,7 +200,7 @@ fn a_full_inbox_cuts_the_connections_that_missed_a_message_and_they_can_resume()
     let mut bench = Bench::with(|setup| setup.inbox = 3);
     let (missed, other, elsewhere) = (bench.open("news", 0), bench.open("chat", 0), bench.open("news", 1));
     bench.run();
-    (0..3).for_each(|_| drop(bench.publish("chat", "c")));
+    (0..3).for_each(|_| _ = bench.publish("chat", "c"));
     assert_eq!(bench.publish("news", "a"), 2);
     bench.publish("news", "b");
     // This one starts after the messages that did not fit.
@@ -245,7 +245,7 @@ fn an_inbox_is_bounded_in_bytes() {
     });
     let reader = bench.open("news", 0);
     bench.run();
-    (0..4).for_each(|_| drop(bench.publish("news", "x")));
+    (0..4).for_each(|_| _ = bench.publish("news", "x"));
     assert_eq!(bench.topics.inbox_overflows(), 0);
     bench.publish("news", "x");
     assert_eq!(bench.topics.inbox_overflows(), 1);
@@ -258,7 +258,7 @@ fn a_client_that_reads_nothing_for_the_timeout_is_cut() {
     let mut bench = Bench::new();
     let (stuck, slow, idle) = (bench.open("news", 0), bench.open("news", 0), bench.open("chat", 0));
     bench.run();
-    [&stuck, &slow].map(|reader| reader.set_window(Some(0)));
+    [&stuck, &slow].into_iter().for_each(|reader| _ = reader.set_window(Some(0)));
     bench.publish("news", "message");
     bench.run();
     bench.now += Duration::from_secs(59);
@@ -391,7 +391,7 @@ fn reports_about_slow_clients_are_at_most_one_in_a_second() {
         let readers: Vec<Reader> = (0..count).map(|_| bench.open("news", 0)).collect();
         bench.run();
         readers.iter().for_each(|reader| reader.set_window(Some(0)));
-        (0..2).for_each(|_| drop(bench.publish("news", "x")));
+        (0..2).for_each(|_| _ = bench.publish("news", "x"));
         bench.run();
     };
     cut(&mut bench, 3);

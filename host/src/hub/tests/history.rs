@@ -30,7 +30,7 @@ fn a_client_that_returns_gets_what_it_missed_in_order() {
 #[test]
 fn an_id_that_is_not_known_gets_a_reset_and_all_that_is_kept() {
     let mut bench = Bench::new();
-    ["a", "b"].map(|message| bench.publish("news", message));
+    ["a", "b"].into_iter().for_each(|message| _ = bench.publish("news", message));
     let own = bench.topics.position();
     let foreign = Position { epoch: own.epoch + 1, ..own };
     let future = Position { number: 3, ..own };
@@ -47,14 +47,14 @@ fn an_id_that_is_not_known_gets_a_reset_and_all_that_is_kept() {
 #[test]
 fn a_client_that_missed_more_than_is_kept_gets_a_reset() {
     let mut bench = Bench::with(|setup| setup.streams.history.count = 2);
-    ["a", "b", "c"].map(|message| bench.publish("news", message));
+    ["a", "b", "c"].into_iter().for_each(|message| _ = bench.publish("news", message));
     for (number, expected) in [(0, "open:- reset:1 b@2 c@3 "), (1, "open:1 b@2 c@3 "), (3, "open:3 ")] {
         let reader = bench.resume_after("news", number);
         bench.run();
         assert_eq!(reader.received(), expected);
     }
     // The messages to all have a history of their own.
-    ["d", "e", "f"].map(|message| bench.publish_all(message));
+    ["d", "e", "f"].into_iter().for_each(|message| _ = bench.publish_all(message));
     for (number, expected) in [(3, "open:- reset:1 b@2 c@3 e@5 f@6 "), (4, "open:4 e@5 f@6 ")] {
         let reader = bench.resume_after("news", number);
         bench.run();
@@ -92,7 +92,7 @@ fn the_id_of_a_publisher_resumes_after_its_newest_message() {
 fn the_id_of_a_message_to_all_does_not_hide_that_the_topic_has_dropped_messages() {
     let mut bench = Bench::with(|setup| setup.streams.history.count = 1);
     bench.topics.publish_all(with_id("all", "x"), Reach::Node).unwrap();
-    ["a", "b"].map(|message| bench.publish("news", message));
+    ["a", "b"].into_iter().for_each(|message| _ = bench.publish("news", message));
     let reader = bench.resume("news", "x");
     bench.run();
     assert_eq!(reader.received(), "open:- reset:0 all b@3 ");
@@ -102,7 +102,7 @@ fn the_id_of_a_message_to_all_does_not_hide_that_the_topic_has_dropped_messages(
 fn a_history_is_bounded_by_count_age_and_bytes() {
     let limits = HistoryLimits { count: 3, age: Duration::from_secs(10), bytes: 4 * FRAME };
     let mut bench = Bench::with(|setup| setup.streams.history = limits);
-    ["a", "b", "c", "d"].map(|message| bench.publish("news", message));
+    ["a", "b", "c", "d"].into_iter().for_each(|message| _ = bench.publish("news", message));
     assert_eq!(bench.topics.memory().history(), 3 * FRAME);
     // Three messages of this size are one byte too many.
     bench.topics.publish("news", sized("e", FRAME as usize + 1), Reach::Node).unwrap();
@@ -119,7 +119,7 @@ fn a_history_is_bounded_by_count_age_and_bytes() {
 fn old_messages_and_the_topics_that_nobody_uses_are_swept() {
     let mut bench = Bench::new();
     let reader = bench.open("read", 0);
-    ["read", "a", "b"].map(|topic| bench.publish(topic, "x"));
+    ["read", "a", "b"].into_iter().for_each(|topic| _ = bench.publish(topic, "x"));
     bench.publish_all("x");
     let sweep = |now: Instant| (0..SHARDS).for_each(|_| bench.topics.0.sweep(now));
     sweep(bench.now + Duration::from_secs(299));
@@ -150,8 +150,8 @@ fn without_a_history_there_are_no_positions_and_every_return_is_a_reset() {
 #[test]
 fn hub_history_drops_the_oldest_messages_of_the_largest_history() {
     let mut bench = Bench::with(|setup| setup.hub.history = 32 * FRAME);
-    (0..20).for_each(|_| drop(bench.publish("large", "x")));
-    (0..12).for_each(|_| drop(bench.publish("small", "x")));
+    (0..20).for_each(|_| _ = bench.publish("large", "x"));
+    (0..12).for_each(|_| _ = bench.publish("small", "x"));
     assert_eq!(bench.topics.memory().history(), 32 * FRAME);
     bench.publish("small", "x");
     // A little more than needed, so that not every publish has to look.
@@ -162,14 +162,14 @@ fn hub_history_drops_the_oldest_messages_of_the_largest_history() {
     assert_eq!(large.received().matches("x@").count(), 18);
     assert!(small.received().starts_with("open:20 x@21 "));
     // The history of the messages to all counts, too.
-    (0..40).for_each(|_| drop(bench.publish_all("y")));
+    (0..40).for_each(|_| _ = bench.publish_all("y"));
     assert!(bench.topics.memory().history() <= 32 * FRAME);
 }
 
 #[test]
 fn beyond_hub_topics_messages_are_not_kept_and_clients_that_return_learn_it() {
     let mut bench = Bench::with(|setup| setup.hub.topics = 2);
-    ["a", "b"].map(|topic| bench.publish(topic, "kept"));
+    ["a", "b"].into_iter().for_each(|topic| _ = bench.publish(topic, "kept"));
     assert_eq!(bench.publish("c", "lost"), 0);
     assert_eq!(bench.topics.topics(), 2);
     assert_eq!(bench.topics.reserve("c", LIMITS).err(), Some(HubError::TooManyTopics { max: 2 }));
@@ -183,7 +183,7 @@ fn beyond_hub_topics_messages_are_not_kept_and_clients_that_return_learn_it() {
 fn all_memory_is_returned() {
     let mut bench = Bench::new();
     let readers: Vec<Reader> = (0..10).map(|index| bench.open(&index.to_string(), index % 2)).collect();
-    (0..10).for_each(|index| drop(bench.publish(&index.to_string(), "x")));
+    (0..10).for_each(|index| _ = bench.publish(&index.to_string(), "x"));
     bench.publish_all("y");
     bench.run();
     let (topics, memory) = (bench.topics.clone(), bench.topics.memory());

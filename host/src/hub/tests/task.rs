@@ -48,7 +48,7 @@ async fn publishes_of_other_threads_wake_it() {
     until("the opening", || !reader.received().is_empty()).await;
     let streams = running.hub.streams.clone();
     let publisher = std::thread::spawn(move || {
-        (0..5_000).for_each(|_| drop(streams.publish("news", text("x"), Reach::Node)));
+        (0..5_000).for_each(|_| _ = streams.publish("news", text("x"), Reach::Node));
     });
     let mut count = 0;
     until("the last message", || {
