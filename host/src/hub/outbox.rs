@@ -58,6 +58,11 @@ impl Outbox {
         self.entries.is_empty()
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// A number that changes whenever something was sent.
     pub fn sends(&self) -> u32 {
         self.sends
