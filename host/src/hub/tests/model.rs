@@ -5,6 +5,7 @@
 //! The files of the hub are compiled a second time, with the locks of the scheduler.
 
 #![allow(dead_code, reason = "the model does not use all of the hub")]
+#![allow(clippy::duplicate_mod, reason = "these files are compiled with other locks here")]
 
 #[path = "../chunk.rs"]
 mod chunk;

@@ -61,7 +61,6 @@ pub struct RawStream {
 mod tests {
     use std::path::Path;
 
-    use super::*;
     use crate::registry::manifest::{Manifest, ManifestError};
 
     fn load(streams: &str) -> Result<Manifest, ManifestError> {
