@@ -80,7 +80,7 @@ async fn a_client_that_leaves_is_noticed_at_once() {
     eventually("the closed client is gone", || async { count(&host, None) == 0 }).await;
     // A reset, in place of an orderly end.
     let stream = EventStream::open(host.http, &path("a")).await;
-    stream.socket.set_linger(Some(Duration::ZERO)).unwrap();
+    stream.socket.set_zero_linger().unwrap();
     drop(stream);
     eventually("the reset client is gone", || async { count(&host, None) == 0 }).await;
     // A client that leaves while bytes wait for it.

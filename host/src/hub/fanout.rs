@@ -70,6 +70,7 @@ impl Fanout {
 
     /// Whether no connection is open.
     #[cfg(test)]
+    #[allow(dead_code, reason = "only the model uses it")]
     pub fn is_empty(&self) -> bool {
         self.connections.len() == 0
     }

@@ -83,7 +83,9 @@ impl Reader {
         wire.window = window;
         let waker = wire.waker.take();
         drop(wire);
-        waker.map(Waker::wake);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     fn leave(&self) {
@@ -91,7 +93,9 @@ impl Reader {
         wire.is_gone = true;
         let waker = wire.waker.take();
         drop(wire);
-        waker.map(Waker::wake);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     fn is_open(&self) -> bool {

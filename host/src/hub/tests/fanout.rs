@@ -258,7 +258,9 @@ fn a_client_that_reads_nothing_for_the_timeout_is_cut() {
     let mut bench = Bench::new();
     let (stuck, slow, idle) = (bench.open("news", 0), bench.open("news", 0), bench.open("chat", 0));
     bench.run();
-    [&stuck, &slow].into_iter().for_each(|reader| _ = reader.set_window(Some(0)));
+    for reader in [&stuck, &slow] {
+        reader.set_window(Some(0));
+    }
     bench.publish("news", "message");
     bench.run();
     bench.now += Duration::from_secs(59);
