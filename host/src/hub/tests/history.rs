@@ -136,6 +136,17 @@ fn old_messages_and_the_topics_that_nobody_uses_are_swept() {
 }
 
 #[test]
+fn a_topic_that_was_removed_remembers_that_it_has_dropped_messages() {
+    let mut bench = Bench::new();
+    bench.publish("news", "x");
+    (0..SHARDS).for_each(|_| bench.topics.0.sweep(bench.now + Duration::from_secs(301)));
+    assert_eq!(bench.topics.topics(), 0);
+    let returned = bench.resume_after("news", 0);
+    bench.run();
+    assert_eq!(returned.received(), "open:- reset:1 ");
+}
+
+#[test]
 fn without_a_history_there_are_no_positions_and_every_return_is_a_reset() {
     let mut bench = Bench::with(|setup| setup.streams.history = HistoryLimits::OFF);
     let (fresh, returned) = (bench.open("news", 0), bench.resume("news", "x"));
