@@ -102,7 +102,8 @@ async fn a_forged_last_event_id_gets_a_reset_and_nothing_of_other_keys() {
         publish(&host, "other", &format!("other-{number}"));
     }
     for _ in 0..20 {
-        (reader.data().await, other.data().await);
+        reader.data().await;
+        other.data().await;
     }
     let (epoch, last) = reader.last_id().split_once('-').map(|(epoch, n)| (epoch.to_owned(), n.to_owned())).unwrap();
     let last: u64 = last.parse().unwrap();

@@ -20,7 +20,9 @@ async fn take(stream: &mut EventStream, count: usize) -> Vec<String> {
 }
 
 fn publish_all_of(host: &Started, key: &str, data: &[&str]) {
-    data.iter().for_each(|data| drop(publish(host, key, data)));
+    for data in data {
+        publish(host, key, data);
+    }
 }
 
 #[tokio::test]

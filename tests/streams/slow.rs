@@ -1,7 +1,5 @@
 //! Clients that do not read, and clients that leave.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
