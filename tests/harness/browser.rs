@@ -84,8 +84,7 @@ impl Browser {
         let options = json!({ "binary": chromium, "args": args });
         let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } });
         let session = browser.send("POST", "/session", wanted).await;
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        browser.session = text(&session["sessionId"]);
+        browser.session = session["sessionId"].as_str().unwrap().to_owned();
         let process = session["capabilities"]["goog:processID"].as_i64().and_then(|id| i32::try_from(id).ok());
         browser.chromium = process.and_then(Pid::from_raw);
         Some(browser)
