@@ -142,11 +142,14 @@ async fn a_test_that_cannot_run_prints_the_remedy() {
 }
 
 #[tokio::test]
-async fn the_cases_of_the_example_module_pass() {
-    let cases = std::fs::read(source_of("counter").join("counter.test.json")).unwrap();
-    let project = Project::with(&["counter"]).file("modules/counter/counter.test.json", cases);
-    let ran = project.run(&["test", "modules/counter"]).await;
-    assert!(ran.code == 0 && ran.out.contains("7 cases, 0 failed, in "), "{}{}", ran.out, ran.err);
+async fn the_cases_of_the_example_modules_pass() {
+    for (module, count, grants) in [("counter", 7, json!({})), ("ticker", 10, json!({ "sse": ["*"] }))] {
+        let cases = std::fs::read(source_of(module).join(format!("{module}.test.json"))).unwrap();
+        let project = Project::with(&[module]).file(&format!("modules/{module}/{module}.test.json"), cases);
+        let project = project.config(json!({ "modules": { module: { "grants": grants } } }));
+        let ran = project.run(&["test", &format!("modules/{module}")]).await;
+        assert!(ran.code == 0 && ran.out.contains(&format!("{count} cases, 0 failed, in ")), "{}{}", ran.out, ran.err);
+    }
 }
 
 /// A project with the guest `streams`, which has these cases.

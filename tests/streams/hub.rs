@@ -45,7 +45,7 @@ pub async fn beyond_hub_history_the_oldest_event_of_the_largest_history_is_dropp
 #[tokio::test]
 pub async fn clients_that_do_not_read_are_cut_beyond_hub_queued_whatever_their_keys() {
     let sse = json!({ "history": 0, "queue": { "bytes": "1GiB" } });
-    let host = with_hub(json!({ "queued": "64KiB" }), sse).start().await;
+    let host = with_hub(json!({ "queued": "256KiB" }), sse).start().await;
     let keys = ["a", "b", "c", "d"];
     let mut stuck = Vec::new();
     for key in keys {
@@ -53,13 +53,18 @@ pub async fn clients_that_do_not_read_are_cut_beyond_hub_queued_whatever_their_k
     }
     let slow = || host.metric("fanfare_hub_slow_clients_total", &["reason=\"hubQueued\""]);
     let event = "x".repeat(15_000);
-    let mut published = 0;
+    let mut published = 0.0;
     while slow().await == 0.0 {
-        assert!(published < 10_000, "no client is cut");
+        assert!(published < 40_000.0, "no client is cut");
         keys.into_iter().for_each(|key| _ = publish(&host, key, &event));
-        published += 1;
+        published += 4.0;
+        // `hub.queued` also bounds the inboxes of the workers, which must not be full here.
+        eventually("the workers have taken the events", || async {
+            host.metric("fanfare_hub_delivered_total", &[]).await >= published || slow().await > 0.0
+        })
+        .await;
     }
-    eventually("the queues fit again", || async { host.metric("fanfare_hub_queued_bytes ", &[]).await <= 65_536.0 })
+    eventually("the queues fit again", || async { host.metric("fanfare_hub_queued_bytes ", &[]).await <= 262_144.0 })
         .await;
     assert!(count(&host, None) < 4);
 }

@@ -197,9 +197,12 @@ impl Schedules {
             return;
         }
         let assigned = self.state.lock().plan.assign(&key, &workers);
+        let scheduled = ScheduleRun { name: key.name.clone(), due, id: self.next_id() };
         for run in assigned {
             let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run };
-            let call = self.call(&key, in_flight.run.worker, due, None, None);
+            let worker = in_flight.run.worker;
+            let subdomain = key.subdomain.clone();
+            let call = RunCall { worker, run: scheduled.clone(), subdomain, payload: None, timeout: None };
             self.observe_lateness(&in_flight, due);
             let ended = self.begin(&key.module, call);
             self.runtime.spawn(async move {
@@ -212,11 +215,10 @@ impl Schedules {
         }
     }
 
-    fn call(&self, key: &Key, worker: u32, due: u64, payload: Option<Payload>, timeout: Option<Duration>) -> RunCall {
+    /// The id of the next run, which all calls of the run share.
+    fn next_id(&self) -> Arc<str> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = format!("{}-{number}", self.ids).into();
-        let run = ScheduleRun { name: key.name.clone(), due, id };
-        RunCall { worker, run, subdomain: key.subdomain.clone(), payload, timeout }
+        format!("{}-{number}", self.ids).into()
     }
 
     /// Queues a run. The future resolves when it has ended.
@@ -302,8 +304,10 @@ impl Schedules {
             return Err(self.backend.missing(module));
         }
         let payload = Some(payload).filter(|payload| *payload != Payload::None);
+        let scheduled = ScheduleRun { name: key.name.clone(), due: now, id: self.next_id() };
         let runs = assigned.into_iter().map(|run| {
-            let call = self.call(&key, run.worker, now, payload.clone(), Some(timeout));
+            let (run_of, subdomain, payload) = (scheduled.clone(), key.subdomain.clone(), payload.clone());
+            let call = RunCall { worker: run.worker, run: run_of, subdomain, payload, timeout: Some(timeout) };
             let (ended, schedules, key, worker) = (self.begin(module, call), self.clone(), key.clone(), run.worker);
             let task = self.runtime.spawn(async move {
                 let ended = ended.await;

@@ -352,6 +352,20 @@ async fn a_schedule_of_the_type_all_skips_only_the_workers_that_are_busy() {
     assert_eq!((workers, fixture.status().skipped), (vec![0], 1), "worker 1 still runs");
 }
 
+#[tokio::test]
+async fn the_calls_of_one_run_share_an_id_that_no_other_run_has() {
+    let all = Schedule { kind: ScheduleKind::All, ..schedule("s", r#"{ "interval": "1s", "overlap": "allow" }"#) };
+    let fixture = Fixture::at(START, vec![all]);
+    let next_ids = || {
+        fixture.clock.pass(1_000);
+        fixture.schedules.turn();
+        fixture.taken().iter().map(|run| run.run.id.clone()).collect::<Vec<_>>()
+    };
+    let (first, second) = (next_ids(), next_ids());
+    assert_eq!((first.len(), &first[0]), (2, &first[1]));
+    assert_ne!(first[0], second[0]);
+}
+
 /// 1,000 due times in a second, in a loop that looks every 10 ms, with runs that do not end.
 #[tokio::test]
 async fn an_interval_of_a_millisecond_floods_nothing() {

@@ -85,7 +85,7 @@ impl Node {
         };
         let mut pending = Vec::new();
         for index in workers {
-            let run = format!("test-{name}-{runs}-{index}");
+            let run = format!("test-{name}-{runs}");
             pending.push((
                 index,
                 self.start(CallSpec {
