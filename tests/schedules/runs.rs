@@ -185,7 +185,8 @@ async fn metrics_have_the_lateness_and_the_run_time() {
 #[tokio::test]
 async fn nothing_is_due_after_a_stop_and_running_runs_end_first() {
     let waits = json!({ "path": "tick", "immediate": true, "data": { "how": "waits" } });
-    let host = scheduled(json!({ "s": waits, "t": { "path": "tick", "interval": 10 } })).workers(1).start().await;
+    // Below 100 events in a second, so that each run raises one.
+    let host = scheduled(json!({ "s": waits, "t": { "path": "tick", "interval": 50 } })).workers(1).start().await;
     eventually("a run waits", || async { host.recorded_runs(0).await.iter().any(|run| run["name"] == "s") }).await;
     let events = host.running().swapper().services.events.clone();
     host.release_runs(0).await;
