@@ -1,5 +1,7 @@
 //! Modules that decide who may listen.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{count, path};
@@ -12,7 +14,10 @@ fn host() -> TestHost {
 async fn request(host: &Started, key: &str, headers: &[(&str, &str)]) -> crate::harness::Answer {
     let mut all = vec![("accept", "text/event-stream")];
     all.extend(headers);
-    host.request("GET", &path(key), &all, "").await
+    let path = path(key);
+    let answer = host.request("GET", &path, &all, "");
+    // A stream that opens by mistake never ends.
+    tokio::time::timeout(Duration::from_secs(10), answer).await.expect("a response that ends")
 }
 
 /// The calls of the route that admits clients, in all workers.
