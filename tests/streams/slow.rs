@@ -104,6 +104,8 @@ async fn bytes_after_the_request_do_not_end_or_disturb_a_stream() {
     let host = host().start().await;
     let request = "GET /stream?connectKey=a HTTP/1.1\r\nhost: h\r\n\r\n";
     let mut stream = EventStream::send(host.http, &format!("{request}GET /api/x HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+    // The hub has the stream now, and what is published from here on arrives.
+    assert_eq!(stream.block().await.unwrap().comments, ["connected"]);
     publish(&host, "a", "1");
     assert_eq!(stream.data().await, "1");
     for _ in 0..100 {
