@@ -213,10 +213,11 @@ async fn requests_are_answered_while_a_thousand_clients_leave_at_once() {
     const CLIENTS: usize = 1_000;
     fanfare::raise_descriptor_limit();
     let host = super::guest().workers(1).start().await;
+    // Before the streams, so that a descriptor is left for it.
+    let mut connection = crate::harness::Connection::open(host.http).await;
     let open = (0..CLIENTS).map(|_| EventStream::open(host.http, "/stream?connectKey=streams/feed"));
     let streams: Vec<EventStream> = stream::iter(open).buffer_unordered(200).collect().await;
     let mut worst = Duration::ZERO;
-    let mut connection = crate::harness::Connection::open(host.http).await;
     let all = tokio::task::spawn_blocking(move || drop(streams));
     let begun = Instant::now();
     while count(&host, None) > 0 {
