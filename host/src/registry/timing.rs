@@ -66,7 +66,7 @@ impl Timing {
         }
     }
 
-    /// The first due time after `time`. `None` if there is none.
+    /// The first due time after `time`. `None` if no due time follows.
     pub fn next_after(&self, time: u64) -> Option<u64> {
         let interval = (time.checked_div(self.interval)).and_then(|count| (count + 1).checked_mul(self.interval));
         let cron = self.cron.as_ref().and_then(|(_, cron)| find(cron, &self.zone, time, false));
