@@ -87,6 +87,20 @@ async fn several_streams_share_a_connection_with_requests() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_published_when_the_head_has_arrived_is_not_missed() {
+    for history in [0, 100] {
+        let host = with(json!({ "history": history })).start().await;
+        let mut sender = connect(&host).await;
+        for number in 0..100 {
+            let key = number.to_string();
+            let mut stream = open(&mut sender, &path(&key), "").await;
+            assert_eq!((stream.head.status.as_u16(), publish(&host, &key, "x")), (200, 1), "{number}");
+            assert_eq!(stream.event().await.unwrap().text(), "x");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_full_host_ends_the_stream_and_not_the_connection() {
     let host = with(json!({ "maxClients": 1 })).start().await;
     let mut sender = connect(&host).await;

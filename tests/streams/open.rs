@@ -30,6 +30,20 @@ async fn the_head_and_a_first_comment_arrive_before_any_event() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_published_when_the_head_has_arrived_is_not_missed() {
+    for history in [0, 100] {
+        let host = with(json!({ "history": history })).start().await;
+        for number in 0..100 {
+            let key = number.to_string();
+            let mut stream = EventStream::try_resume(host.http, &path(&key), "").await;
+            assert_eq!((stream.status, publish(&host, &key, "first")), (200, 1), "{number}");
+            host.running().publish_all("second").unwrap();
+            assert_eq!((stream.data().await, stream.data().await), ("first".to_owned(), "second".to_owned()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_event_has_the_fields_that_it_was_published_with() {
     let host = host().start().await;
     let mut stream = EventStream::open(host.http, &path("news")).await;

@@ -272,7 +272,7 @@ impl Fanout {
         };
         if !is_blocked {
             self.connections.unlink(index, Queue::Blocked);
-        } else if self.namespace.memory.exceeds_queued() {
+        } else if connection.outbox.has_messages() && self.namespace.memory.exceeds_queued() {
             self.cut(index, SlowReason::Queued);
         } else if has_sent || !self.connections.is_linked(index, Queue::Blocked) {
             self.connections.move_to_end(index, Queue::Blocked, now);

@@ -58,6 +58,11 @@ impl Outbox {
         self.entries.is_empty()
     }
 
+    /// Whether a message waits, besides notices.
+    pub fn has_messages(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry, Entry::Frame(_)))
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()

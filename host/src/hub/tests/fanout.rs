@@ -179,6 +179,24 @@ fn stuck_clients_of_many_topics_are_cut_when_they_hold_more_than_hub_queued() {
 }
 
 #[test]
+fn a_client_for_which_only_a_notice_waits_is_not_cut_because_of_what_others_hold() {
+    let mut bench = Bench::with(|setup| {
+        setup.hub.queued = FRAME;
+        setup.streams.history = HistoryLimits::OFF;
+    });
+    let _other = bench.open("other", 1);
+    bench.topics.publish("other", sized("x", 10_000), Reach::Node).unwrap();
+    let reader = Reader::default();
+    reader.set_window(Some(0));
+    bench.open_with("news", 0, None, &reader);
+    while bench.turn(0) {}
+    assert!(bench.topics.memory().exceeds_queued() && reader.is_open());
+    bench.publish("news", "x");
+    while bench.turn(0) {}
+    assert_eq!((reader.is_open(), bench.slow(SlowReason::Queued)), (false, 1));
+}
+
+#[test]
 fn kept_messages_that_wait_for_clients_count_once_they_leave_the_history() {
     let mut bench = Bench::with(|setup| setup.streams.history.count = 1);
     let reader = bench.open("news", 0);

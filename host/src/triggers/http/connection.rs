@@ -72,7 +72,7 @@ pub async fn serve<B: Backend>(
     {
         let (account, stopping) = (BufferAccount::new(responder.settings.buffered.clone()), responder.stopping.clone());
         // The handler gets a task of its own, so that the memory of this one is freed.
-        tokio::spawn(run_handler(handler, DetachedSocket { stream, read, peer, guard, account, stopping }));
+        tokio::spawn(run_handler(handler, DetachedSocket { stream, read, guard, account, stopping }));
     }
 }
 

@@ -48,7 +48,6 @@ pub struct DetachedSocket {
     /// Bytes after the request that hyper has already read.
     #[allow(dead_code, reason = "upgrades need it; server-sent events ignore what the client sends")]
     pub read: Bytes,
-    pub peer: SocketAddr,
     /// Counts the connection until it is dropped.
     pub guard: ConnectionGuard,
     /// Counts the bytes that the handler buffers for the client, within `http.maxBuffered`.

@@ -1,20 +1,20 @@
 //! The route of all live streams.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{Method, Version};
 
 use super::accept::Accepts;
-use super::frames;
 use super::request::StreamQuery;
 use super::response::{self, Heads};
-use super::socket::SocketClient;
+use super::{frames, socket};
 use crate::call::text::{NAME, line};
 use crate::call::{Admission, CallError, CallResult, Outcome, RequestHead, StreamRequest};
 use crate::config::{SseConfig, StreamAccess};
-use crate::hub::{Form, Hub, HubError, Limits, Resume};
+use crate::hub::{Client, Form, Hub, HubError, Limits, Resume};
 use crate::triggers::http::{
-    Content, HostRequest, HostRoute, HttpResponse, ProblemResponse, SocketHandler, reply_response, strip_hop_by_hop,
+    Content, HostRequest, HostRoute, HttpResponse, ProblemResponse, reply_response, strip_hop_by_hop,
 };
 
 /// The modules of the worker that owns the connection.
@@ -111,17 +111,10 @@ impl Streams {
         if request.method == Method::HEAD {
             return Ok(head.map(|()| Content::Frames(Box::pin(futures_util::stream::empty()))));
         }
-        let (hub, worker, resume) = (self.hub.clone(), backend.worker(), last_event_id.map(Resume::Id));
-        if request.version >= Version::HTTP_2 {
-            let (client, body) = frames::pair(request.peer.ip());
-            hub.streams.attach(place, worker, resume, Box::new(client));
-            return Ok(head.map(|()| Content::Frames(Box::pin(body))));
-        }
-        let form = if request.version == Version::HTTP_11 { Form::Chunk } else { Form::Text };
-        let handler = SocketHandler::new(move |socket| async move {
-            hub.streams.attach(place, worker, resume, Box::new(SocketClient::new(socket, form)));
-        });
-        Ok(head.map(|()| Content::Socket(handler)))
+        // The fan-out has the client before the client has the head.
+        let (client, content) = connection(request.version, request.peer.ip());
+        self.hub.streams.attach(place, backend.worker(), last_event_id.map(Resume::Id), client);
+        Ok(head.map(|()| content))
     }
 
     /// Returns the response of a module that does not admit the client. `None` if it does.
@@ -169,6 +162,17 @@ impl Streams {
     }
 }
 
+/// Returns the two ends of a stream: the client for the fan-out, and the content of the response.
+fn connection(version: Version, peer: IpAddr) -> (Box<dyn Client>, Content) {
+    if version >= Version::HTTP_2 {
+        let (client, body) = frames::pair(peer);
+        return (Box::new(client), Content::Frames(Box::pin(body)));
+    }
+    let form = if version == Version::HTTP_11 { Form::Chunk } else { Form::Text };
+    let (client, handler) = socket::pair(peer, form);
+    (Box::new(client), Content::Socket(handler))
+}
+
 /// Builds the request that the module sees, from the head of the request.
 fn opening(request: &mut HostRequest, key: &str, last_event_id: Option<&str>) -> StreamRequest {
     let mut headers = std::mem::take(&mut request.headers);
@@ -193,4 +197,66 @@ fn undeclared(key: &str) -> ProblemResponse {
     ProblemResponse::forbidden(format!(
         "no module declares the stream key `{key}`, and sse.keys opens only declared ones: use another key"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::super::event::EventMessage;
+    use super::*;
+    use crate::call::{StreamEvent, Trace};
+    use crate::config::HubConfig;
+    use crate::events::EventLog;
+    use crate::hub::{Reach, TopicSettings};
+
+    /// A worker whose modules declare no keys.
+    #[derive(Clone)]
+    struct NoModules;
+
+    impl StreamBackend for NoModules {
+        fn worker(&self) -> u32 {
+            0
+        }
+
+        fn uses_streams(&self) -> bool {
+            false
+        }
+
+        async fn admit(&self, _: StreamRequest) -> Admission {
+            Admission::Undeclared
+        }
+    }
+
+    fn streams() -> Streams {
+        let config = SseConfig::default();
+        let settings = TopicSettings::new(&config, std::time::Duration::from_secs(60));
+        Streams::new(&config, Hub::new(&HubConfig::default(), settings, 1, Arc::new(EventLog::new(true, true))))
+    }
+
+    fn request(version: Version) -> HostRequest {
+        HostRequest {
+            method: Method::GET,
+            uri: "/stream?connectKey=a".parse().unwrap(),
+            version,
+            headers: HeaderMap::new(),
+            authority: "h".to_owned(),
+            scheme: "http",
+            peer: ([127, 0, 0, 1], 1).into(),
+            trace: Trace::fresh(),
+            subdomain: None,
+            stopping: tokio_util::sync::CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_is_in_the_hub_before_it_gets_the_head_of_its_response() {
+        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+            let streams = streams();
+            let response = streams.answer(request(version), &NoModules).await.ok().unwrap();
+            let message = Arc::new(EventMessage::new(StreamEvent::from("x"), 9, "x").unwrap());
+            let reached = streams.hub.streams.publish("a", message, Reach::Node);
+            assert_eq!(reached, Ok(1), "{version:?} {:?}", response.status());
+        }
+    }
 }

@@ -1,4 +1,6 @@
-//! A stream over HTTP/1.x, whose socket hyper has left to the fan-out of the worker.
+//! A stream over HTTP/1.x. The fan-out of the worker gets the client before hyper sends the head of
+//! the response, so that the client misses nothing that is published after the head. The socket
+//! follows when hyper has sent the head. Until then events wait, as for a client that is slow.
 
 use std::io::IoSlice;
 use std::net::IpAddr;
@@ -7,11 +9,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use super::notice;
 use crate::hub::{Client, Encoding, Form, Gone, LAST_CHUNK, Notice, Outbox};
 use crate::net::{ConnectionGuard, Stream};
-use crate::triggers::http::DetachedSocket;
+use crate::triggers::http::{DetachedSocket, SocketHandler};
 
 /// The most messages in one write. The kernel accepts up to 1,024.
 const SLICES: usize = 64;
@@ -22,24 +25,46 @@ const DISCARDED: usize = 1_024;
 /// The most reads in a row, so that a client that keeps sending does not occupy the worker.
 const READS: u32 = 16;
 
-/// A client that has its socket to itself.
+/// Returns the two ends of a stream: the client, and the handler that gives it its socket. `form`
+/// is what the head of the response promises.
+pub(super) fn pair(peer: IpAddr, form: Form) -> (SocketClient, SocketHandler) {
+    let (sender, receiver) = oneshot::channel();
+    let handler = SocketHandler::new(async move |socket| drop(sender.send(socket)));
+    (SocketClient { socket: Socket::Awaited(receiver), peer, form, ended: 0 }, handler)
+}
+
+/// The end that the fan-out writes to.
 pub(super) struct SocketClient {
-    stream: Stream,
+    socket: Socket,
     peer: IpAddr,
     form: Form,
     /// The bytes of the last chunk that were sent.
     ended: u8,
-    /// Counts the connection.
-    _guard: ConnectionGuard,
+}
+
+enum Socket {
+    /// hyper has not sent the whole head of the response.
+    Awaited(oneshot::Receiver<DetachedSocket>),
+    /// The guard counts the connection.
+    Own(Stream, #[allow(dead_code, reason = "it counts until it is dropped")] ConnectionGuard),
+    /// The connection ended before the head was sent.
+    Lost,
 }
 
 impl SocketClient {
-    /// `form` is what the head of the response promises.
-    pub(super) fn new(socket: DetachedSocket, form: Form) -> SocketClient {
-        // What the client has sent after its request has no meaning. The hub counts the bytes that
-        // wait, and ends the stream when the host stops.
-        let DetachedSocket { stream, read: _, peer, guard, account: _, stopping: _ } = socket;
-        SocketClient { stream, peer: peer.ip(), form, ended: 0, _guard: guard }
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pin<&mut Stream>, Gone>> {
+        if let Socket::Awaited(receiver) = &mut self.socket {
+            self.socket = match ready!(Pin::new(receiver).poll(cx)) {
+                // What the client has sent after its request has no meaning. The hub counts the
+                // bytes that wait, and ends the stream when the host stops.
+                Ok(DetachedSocket { stream, read: _, guard, account: _, stopping: _ }) => Socket::Own(stream, guard),
+                Err(_) => Socket::Lost,
+            };
+        }
+        Poll::Ready(match &mut self.socket {
+            Socket::Own(stream, _) => Ok(Pin::new(stream)),
+            Socket::Awaited(_) | Socket::Lost => Err(Gone),
+        })
     }
 }
 
@@ -57,7 +82,7 @@ impl Client for SocketClient {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = outbox.slices(Encoding::Sse, self.form, &mut slices);
             let filled = slices.get(..count).unwrap_or_default();
-            match ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, filled)) {
+            match ready!(ready!(self.poll_socket(cx))?.poll_write_vectored(cx, filled)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(Gone)),
                 Ok(sent) => outbox.advance(sent, Encoding::Sse, self.form),
             }
@@ -66,10 +91,11 @@ impl Client for SocketClient {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        let Ok(mut stream) = ready!(self.poll_socket(cx)) else { return Poll::Ready(Gone) };
         let mut bytes = [0; DISCARDED];
         for _ in 0..READS {
             let mut buffer = ReadBuf::new(&mut bytes);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+            match ready!(stream.as_mut().poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}
                 Ok(()) | Err(_) => return Poll::Ready(Gone),
             }
@@ -84,11 +110,39 @@ impl Client for SocketClient {
             Form::Text => b"",
         };
         while let Some(rest) = last.get(usize::from(self.ended)..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+            let Ok(stream) = ready!(self.poll_socket(cx)) else { return Poll::Ready(()) };
+            match ready!(stream.poll_write(cx, rest)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(sent) => self.ended = self.ended.saturating_add(u8::try_from(sent).unwrap_or(u8::MAX)),
             }
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx).map(drop)
+        match ready!(self.poll_socket(cx)) {
+            Ok(stream) => stream.poll_shutdown(cx).map(drop),
+            Err(Gone) => Poll::Ready(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_client_waits_for_its_socket_and_is_gone_if_the_connection_ends_before() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut client, handler) = pair(Ipv4Addr::LOCALHOST.into(), Form::Chunk);
+        let mut outbox = Outbox::default();
+        outbox.push_notice(Bytes::from_static(b"x"));
+        assert!(client.poll_write(&mut outbox, &mut cx).is_pending() && client.poll_gone(&mut cx).is_pending());
+        assert!(client.poll_end(&mut cx).is_pending());
+        drop(handler);
+        for _ in 0..2 {
+            assert_eq!(client.poll_gone(&mut cx), Poll::Ready(Gone));
+            assert_eq!(client.poll_write(&mut outbox, &mut cx), Poll::Ready(Err(Gone)));
+            assert_eq!(client.poll_end(&mut cx), Poll::Ready(()));
+        }
     }
 }
