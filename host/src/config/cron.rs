@@ -45,6 +45,15 @@ pub fn parse(text: &str) -> Option<Cron> {
     parser().parse(expanded(text)?).ok()
 }
 
+/// Whether a valid expression names its hours and minutes: no item of either is `*` or `*/n`. The
+/// second, which not every expression has, does not matter.
+pub fn names_times(text: &str) -> bool {
+    let fields = fields(expanded(text).unwrap_or_default());
+    // The minute and the hour, whether or not the second comes first.
+    let mut minute_and_hour = fields.iter().rev().skip(3).take(2);
+    minute_and_hour.all(|(_, field)| field.split(',').all(|item| !item.starts_with('*')))
+}
+
 /// Replaces the name of an expression. `None` if there is no expression of this name.
 fn expanded(text: &str) -> Option<&str> {
     let text = text.trim();
@@ -190,6 +199,18 @@ mod tests {
         let long = |items| format!("{}1 * * * *", "1,".repeat(items));
         assert_eq!(check(&long(123)), Ok(()));
         assert!(check(&long(124)).unwrap_err().contains("at most 256 characters"));
+    }
+
+    #[test]
+    fn an_expression_names_its_times_unless_the_minute_or_the_hour_is_a_wildcard() {
+        for text in ["0 2 * * *", "0 2,14 * * *", "*/5 0-10/5 2 * * *", "0/20 3 * * *", "@daily", " 0 0 2-4 * * * "] {
+            assert!(names_times(text), "{text}");
+        }
+        for text in
+            ["* * * * *", "0 * * * *", "*/5 2 * * *", "0 7,*/2 * * *", "@hourly", "0 0 */2 * * *", "0 * 2 * * *"]
+        {
+            assert!(!names_times(text), "{text}");
+        }
     }
 
     #[test]
