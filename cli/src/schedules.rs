@@ -110,11 +110,10 @@ fn table(schedules: &[ScheduleStatus]) -> String {
     }));
     let mut text = aligned(&rows);
     for schedule in schedules {
-        let failure = schedule.last.as_ref().and_then(|last| Some((&last.worker, last.message.as_deref()?)));
+        let failure = schedule.last.as_ref().and_then(|last| Some((last.worker, last.message.as_deref()?)));
         let name = format!("{}:{}", printable(&schedule.module), printable(&schedule.name));
         if let Some((worker, message)) = failure {
-            let place = worker.map(|worker| format!(" in worker-{worker}")).unwrap_or_default();
-            _ = writeln!(text, "\n{name} failed{place}: {}", printable(message));
+            _ = writeln!(text, "\n{name} failed in worker-{worker}: {}", printable(message));
         }
         if let Some(reason) = &schedule.reason {
             _ = writeln!(text, "\n{name} is disabled: {}", printable(reason));

@@ -229,7 +229,7 @@ async fn cases_run_schedules_which_do_not_run_by_themselves() {
     let project = Project::with(&["schedules"]);
     let mut manifest: Value = serde_json::from_str(&project.read("modules/schedules/module.json")).unwrap();
     manifest["schedules"] = json!({
-        "often": { "path": "tick", "interval": 1, "immediate": true, "data": 1 },
+        "often": { "path": "tick", "interval": 10, "immediate": true, "data": 1 },
         "every": { "path": "tick", "cron": "@hourly", "type": "all" },
     });
     let project = project

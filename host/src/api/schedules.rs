@@ -76,9 +76,8 @@ pub enum ScheduleState {
 pub struct LastRun {
     /// The id of the run, which the guest got too.
     pub id: String,
-    /// The worker that ran it. Absent if no worker could.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub worker: Option<u32>,
+    /// The worker that it was assigned to.
+    pub worker: u32,
     /// When it was due, in milliseconds since 1970-01-01 UTC.
     pub due: u64,
     /// Whether the handler returned a reply with a status below 400.

@@ -244,7 +244,7 @@ fn a_state_is_displayed_as_in_json() {
 fn schedules_match_their_golden_file() {
     let last = LastRun {
         id: "node-1-19a6f0e1c00-7".into(),
-        worker: Some(1),
+        worker: 1,
         due: 1_795_670_570_000,
         success: false,
         run_time: 12,

@@ -121,6 +121,11 @@ impl Context {
         *self.until.get_or_init(|| self.deadline.from(now))
     }
 
+    /// Whether an instance has started the call.
+    pub fn has_started(&self) -> bool {
+        self.until.get().is_some()
+    }
+
     /// When its caller stops waiting. `None` if that depends on a start that has not happened.
     pub fn until(&self) -> Option<Instant> {
         match self.deadline {

@@ -12,10 +12,11 @@ use crate::document::units::Time;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ScheduleConfig {
-    /// The time between two runs, 1 ms to 365 days, counted from 1970-01-01 UTC. `interval` and
-    /// `cron` together replace both of the module. Default that of the module.
+    /// Runs are due at every multiple of this duration since 1970-01-01 UTC: 10 ms to 365 days.
+    /// Either of `interval` and `cron` here replaces both of the module's. Default that of the
+    /// module.
     #[serde(with = "crate::document::units::optional_duration", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Time", extend("minimum" = 1))]
+    #[schemars(with = "Time", extend("minimum" = 10))]
     pub interval: Option<Duration>,
     /// A cron expression with five fields, or six with the second first, or a name such as
     /// `@hourly`. Default that of the module.
@@ -39,8 +40,8 @@ pub struct ScheduleConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
     pub disable: Option<bool>,
-    /// What happens when a run is due while the previous one still runs: `skip` or `allow`. Default
-    /// that of the module.
+    /// What happens when a run is due while an earlier one waits or runs: `skip` skips it, `allow`
+    /// runs it too, unless 64 of them wait or run. Default that of the module.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Overlap")]
     pub overlap: Option<Overlap>,
@@ -50,7 +51,7 @@ pub struct ScheduleConfig {
     pub data: Option<serde_json::Value>,
 }
 
-/// What happens when a run is due while the previous one still runs.
+/// What happens when a run is due while an earlier one waits or runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
@@ -58,7 +59,7 @@ pub enum Overlap {
     /// The run is skipped.
     #[default]
     Skip,
-    /// Both run.
+    /// It runs too, unless 64 runs wait or run.
     Allow,
 }
 

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::select_all;
+
 use super::{CallSpec, Dispatch, PendingCall};
-use crate::call::{CallError, Deadline, IsolateId, Origin, Outcome, Payload, Reply, ScheduleRun, Trigger, TriggerKind};
+use crate::call::{
+    CallError, Context, Deadline, IsolateId, Origin, Outcome, Payload, Reply, ScheduleRun, Trigger, TriggerKind,
+};
 use crate::isolate::Slot;
 use crate::registry::MatchedRoute;
 
 /// A run of a schedule in one worker.
 pub struct ScheduledCall {
     pub worker: u32,
+    /// Whether another worker may run it.
+    pub movable: bool,
     pub run: ScheduleRun,
     pub subdomain: Option<Arc<str>>,
     /// The payload. `None` for the data that the generation in the worker has for the schedule.
@@ -30,21 +36,65 @@ impl Dispatch {
     }
 
     /// Runs a schedule. While the instance restarts, or a swap holds the slot, the call waits.
+    /// Resolves with `None` if the call is movable and has not started, and waits for an instance
+    /// here while another worker has one that is ready. It will not start here any more.
     pub fn run_schedule(
-        &self,
+        self: &Arc<Self>,
         module: &str,
         call: ScheduledCall,
-    ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
-        let queued = self.slot_in(module, IsolateId::Worker(call.worker)).and_then(|slot| {
-            let pending = self.queue_schedule(&slot, call).inspect_err(|error| {
-                slot.refused(TriggerKind::Schedule, error, None);
-            });
-            pending.map(|pending| (pending, slot))
+    ) -> impl Future<Output = Option<Result<Reply, CallError>>> + Send + use<> {
+        let (movable, name) = (call.movable, call.run.name.clone());
+        let slot = self.slot_in(module, IsolateId::Worker(call.worker));
+        let queued = slot.as_ref().map_err(CallError::clone).and_then(|slot| {
+            let refused = |error: &CallError| slot.refused(TriggerKind::Schedule, error, None);
+            self.queue_schedule(slot, call).inspect_err(refused)
         });
+        let dispatch = self.clone();
         async move {
-            let (pending, slot) = queued?;
-            pending.outcome(&slot).await.map(Outcome::into_reply)
+            let slot = match slot {
+                Ok(slot) => slot,
+                Err(error) => return Some(Err(error)),
+            };
+            let (started, outcome) = match queued {
+                Err(error) => (false, Err(error)),
+                Ok(pending) => {
+                    let context = pending.context.clone();
+                    tokio::select! {
+                        biased;
+                        outcome = pending.outcome(&slot) => (context.has_started(), outcome),
+                        () = dispatch.withdrawn(&slot, &name, &context), if movable => return None,
+                    }
+                }
+            };
+            // The module may also have failed here for good, which ends the calls that wait.
+            let returned = movable && !started && outcome.is_err() && dispatch.is_ready_elsewhere(&slot, &name);
+            (!returned).then(|| outcome.map(Outcome::into_reply))
         }
+    }
+
+    /// Resolves when a call was withdrawn from a slot that is not ready, because another worker is.
+    async fn withdrawn(&self, slot: &Arc<Slot>, name: &str, call: &Context) {
+        loop {
+            slot.until_not_ready().await;
+            let slots = self.scheduled_slots(&slot.module, name);
+            // Before the check, so that no change is overlooked.
+            let mut changes: Vec<_> = slots.iter().chain([slot]).map(|slot| slot.changes()).collect();
+            if self.is_ready_elsewhere(slot, name) {
+                match slot.withdraw(call) {
+                    true => return,
+                    // It has started, or it has ended.
+                    false => std::future::pending().await,
+                }
+            }
+            let changed = changes.iter_mut().map(|change| Box::pin(change.changed()));
+            // A slot that was removed no longer changes, and is not listed again.
+            let _ = select_all(changed).await;
+        }
+    }
+
+    /// Whether a slot is not ready, and that of another worker with this schedule is.
+    fn is_ready_elsewhere(&self, slot: &Slot, name: &str) -> bool {
+        !slot.is_ready() && self.scheduled_slots(&slot.module, name).iter().any(|other| other.is_ready())
     }
 
     fn queue_schedule(&self, slot: &Slot, call: ScheduledCall) -> Result<PendingCall, CallError> {

@@ -329,8 +329,8 @@ pub enum HostEvent {
         key: String,
         /// The subdomain that it ran for.
         subdomain: Option<String>,
-        /// The worker that ran it. Null if no worker could.
-        worker: Option<u32>,
+        /// The worker that it was assigned to.
+        worker: u32,
         /// When it was due, in milliseconds since 1970-01-01 UTC.
         due: u64,
         /// Whether the handler returned a reply with a status below 400.

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use super::RunningHost;
 use crate::api::ScheduleStatus;
-use crate::call::{CallError, CallOptions, GatherEntry, Payload, Reply};
+use crate::call::{CallError, CallOptions, GatherEntry, Payload};
 use crate::dispatch::{Dispatch, ScheduledCall};
-use crate::triggers::schedules::{ByHand, InstalledSchedules, RunCall, ScheduleBackend, WorkerState};
+use crate::triggers::schedules::{ByHand, InstalledSchedules, RunCall, RunEnd, ScheduleBackend, WorkerState};
 
 /// The modules of the workers.
 pub(super) struct WorkerModules(pub Arc<Dispatch>);
@@ -38,9 +38,11 @@ impl ScheduleBackend for WorkerModules {
         slots.filter_map(state).collect()
     }
 
-    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, Result<Reply, CallError>> {
-        let RunCall { worker, run, subdomain, payload, timeout } = run;
-        self.0.run_schedule(module, ScheduledCall { worker, run, subdomain, payload, timeout }).boxed()
+    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, RunEnd> {
+        let RunCall { worker, movable, run, subdomain, payload, timeout } = run;
+        let call = ScheduledCall { worker, movable, run, subdomain, payload, timeout };
+        let end = self.0.run_schedule(module, call);
+        async move { end.await.map_or(RunEnd::Returned, RunEnd::Ended) }.boxed()
     }
 
     fn missing(&self, module: &str) -> CallError {

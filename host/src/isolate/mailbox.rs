@@ -237,6 +237,11 @@ impl Mailbox {
         if self.is_appointed(instance) { lanes.take(room) } else { None }
     }
 
+    /// Removes a call from a lane, unless it has left it. A call that was removed never starts.
+    pub fn withdraw(&self, lane: Lane, call: u64) -> Option<QueuedCall> {
+        self.lanes.lock().lane(lane).withdraw(call)
+    }
+
     /// Closes the mailbox and returns the calls that wait. No effect when a hand-over has happened
     /// since `era`.
     pub fn close(&self, era: u64) -> Vec<QueuedCall> {
@@ -319,6 +324,13 @@ impl LaneQueue {
 
     fn pop(&mut self) -> Option<QueuedCall> {
         let queued = self.queue.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(queued.weight);
+        Some(queued)
+    }
+
+    fn withdraw(&mut self, call: u64) -> Option<QueuedCall> {
+        let index = self.queue.iter().position(|queued| queued.call.context.id == call)?;
+        let queued = self.queue.remove(index)?;
         self.bytes = self.bytes.saturating_sub(queued.weight);
         Some(queued)
     }

@@ -316,6 +316,22 @@ impl Slot {
         self.release();
     }
 
+    /// Changes when the state does.
+    pub fn changes(&self) -> watch::Receiver<SlotState> {
+        self.state.subscribe()
+    }
+
+    /// Waits until the slot is not ready.
+    pub async fn until_not_ready(&self) {
+        // `wait_for` fails only without a sender, and the slot owns it.
+        let _ = self.changes().wait_for(|state| *state != SlotState::Ready).await;
+    }
+
+    /// Removes a call that waits in the lane `Calls`. False if it does not wait there.
+    pub fn withdraw(&self, call: &Context) -> bool {
+        self.mailbox.withdraw(Lane::Calls, call.id).is_some()
+    }
+
     /// Waits until a slot whose module was removed has finished its calls.
     pub async fn retired(&self) {
         // The supervisor owns the receiver and drops it when it stops.

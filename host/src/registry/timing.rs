@@ -11,7 +11,7 @@ use crate::config::{ScheduleConfig, cron};
 use cron_times::CronTimes;
 
 /// The most due times of a cron expression that are counted at once, because each costs a search.
-const MOST_COUNTED: u64 = 10_000;
+const MOST_COUNTED: u64 = 1_000;
 
 /// The times at which a schedule is due, in milliseconds since 1970-01-01 UTC: every multiple of
 /// its interval, and every time that its cron expression matches.
@@ -111,6 +111,11 @@ impl Timing {
 
     pub fn zone(&self) -> &str {
         &self.zone
+    }
+
+    /// Whether the end date has passed.
+    pub fn is_over(&self, now: u64) -> bool {
+        now > self.end
     }
 
     pub fn end(&self) -> Option<u64> {

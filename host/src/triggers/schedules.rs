@@ -3,9 +3,11 @@
 //! One scheduler decides for the node. [`plan`] says what is due, and the backend runs it. The loop
 //! sleeps for at most [`MOST_SLEEP`], so that it notices a jump of the clock.
 
+mod backend;
 mod clock;
 mod counts;
 mod plan;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -13,71 +15,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use backend::{ByHand, RunCall, RunEnd, ScheduleBackend};
 pub use clock::{Clock, SystemClock};
 pub use counts::Counts;
 pub use plan::{InstalledSchedules, Key, WorkerState};
 
-use crate::api::{LastRun, ScheduleState, ScheduleStatus};
+use crate::api::{LastRun, ScheduleStatus};
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::call::{CallError, GatherEntry, IsolateId, Payload, Reply, ScheduleRun, bounds};
-use crate::config::Overlap;
 use crate::events::{EventLog, HostEvent};
 use crate::registry::ScheduleKind;
 use plan::{Assigned, Due, Entry, Plan};
+use status::status_of;
 
 /// How long the scheduler sleeps at most, so that it notices a jump of the clock.
 pub const MOST_SLEEP: Duration = Duration::from_secs(1);
 
-/// The most events about runs that the host raises in a second.
+/// The most events about runs that the host raises in a second. As many log lines about missed runs
+/// count too.
 pub const MOST_EVENTS: u32 = 100;
 
-/// The modules of the workers.
-pub trait ScheduleBackend: Send + Sync + 'static {
-    /// Changes when a module was installed, replaced or removed.
-    fn changes(&self) -> watch::Receiver<u64>;
-
-    /// The schedules of the installed modules.
-    fn installed(&self) -> Vec<InstalledSchedules>;
-
-    /// The workers that have the schedule, in index order.
-    fn workers(&self, module: &str, name: &str) -> Vec<WorkerState>;
-
-    /// Queues a run, and returns a future that resolves when it has ended.
-    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, Result<Reply, CallError>>;
-
-    /// Why a module that is not installed has no schedules.
-    fn missing(&self, module: &str) -> CallError;
-}
-
-/// A run in one worker.
-#[derive(Debug, Clone)]
-pub struct RunCall {
-    pub worker: u32,
-    pub run: ScheduleRun,
-    pub subdomain: Option<Arc<str>>,
-    /// `None` for the data of the schedule.
-    pub payload: Option<Payload>,
-    /// How long a caller waits. `None` if no caller waits.
-    pub timeout: Option<Duration>,
-}
-
-/// Which schedule to run by hand, and how.
-#[derive(Debug, Clone)]
-pub struct ByHand<'a> {
-    pub module: &'a str,
-    pub name: &'a str,
-    pub subdomain: Option<&'a str>,
-    /// [`Payload::None`] for the data of the schedule.
-    pub payload: Payload,
-    /// How long the caller waits. The module's `limits.timeout` applies too.
-    pub timeout: Duration,
-}
+/// The schedules that a turn handles before other tasks of the thread run.
+const BATCH: usize = 8;
 
 /// The scheduler of a node.
 pub struct Schedules {
@@ -110,11 +75,24 @@ struct InFlight {
     schedules: Arc<Schedules>,
     key: Key,
     run: Assigned,
+    /// Whether it counts as running. A run by hand does not.
+    counts: bool,
+}
+
+impl InFlight {
+    /// Moves to another worker. `None` if no worker has the schedule any more.
+    fn next_worker(&mut self) -> Option<u32> {
+        let InFlight { schedules, key, run, counts } = self;
+        let workers = schedules.backend.workers(&key.module, &key.name);
+        schedules.state.lock().plan.reassign(key, run, &workers, *counts)
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.schedules.state.lock().plan.ended(&self.key, &self.run);
+        if self.counts {
+            self.schedules.state.lock().plan.ended(&self.key, &self.run);
+        }
     }
 }
 
@@ -152,8 +130,11 @@ impl Schedules {
         let stopping = self.stopping.clone();
         loop {
             changes.mark_unchanged();
-            let next = self.turn();
-            let pause = next.map(|next| Duration::from_millis(next.saturating_sub(self.clock.wall())).min(MOST_SLEEP));
+            let now = self.clock.wall();
+            while !self.step(now) {
+                tokio::task::yield_now().await;
+            }
+            let pause = self.pause();
             let sleep = async {
                 match pause {
                     Some(pause) => self.clock.sleep(pause).await,
@@ -168,51 +149,85 @@ impl Schedules {
         }
     }
 
-    /// Starts what is due, and takes over changes of the modules. Returns the next due time.
-    fn turn(self: &Arc<Self>) -> Option<u64> {
+    /// How long the loop sleeps if the modules do not change. `None` if it has nothing to wait for.
+    fn pause(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        match state.plan.next() {
+            Some(next) => Some(Duration::from_millis(next.saturating_sub(self.clock.wall())).min(MOST_SLEEP)),
+            None => state.plan.may_be_due().then_some(MOST_SLEEP),
+        }
+    }
+
+    /// Starts what is due, and takes over changes of the modules.
+    fn turn(self: &Arc<Self>) {
         let now = self.clock.wall();
-        let (due, next) = {
+        while !self.step(now) {}
+    }
+
+    /// Takes over changes of the modules that the loop has not seen.
+    fn catch_up(self: &Arc<Self>) {
+        let version = *self.backend.changes().borrow();
+        let seen = self.state.lock().synced == Some(version);
+        if !seen {
+            self.turn();
+        }
+    }
+
+    /// A part of a turn: starts up to [`BATCH`] runs that are due, or takes over a change of the
+    /// modules. Returns whether the turn is complete. What is due by the previous schedules of a
+    /// module is started before they are replaced.
+    fn step(self: &Arc<Self>, now: u64) -> bool {
+        let (due, complete) = {
             let mut state = self.state.lock();
             if !state.serving || self.stopping.is_cancelled() {
-                return None;
+                return true;
             }
-            let mut due = state.plan.take_due(now);
+            let (due, more) = state.plan.take_due(now, BATCH);
             let version = *self.backend.changes().borrow();
-            if state.synced != Some(version) {
+            let changed = state.synced != Some(version);
+            if due.is_empty() && !more && changed {
                 state.plan.sync(&self.backend.installed(), now);
                 state.synced = Some(version);
-                due.extend(state.plan.take_due(now));
             }
-            (due, state.plan.next())
+            (due, !more && !changed)
         };
         due.into_iter().for_each(|due| self.start(due));
-        next
+        complete
     }
 
     /// Starts a run that is due.
     fn start(self: &Arc<Self>, Due { key, due }: Due) {
-        let workers = self.backend.workers(&key.module, &key.name);
-        if workers.is_empty() {
-            // The module was removed meanwhile.
+        // First, because the workers need not be looked at then.
+        if self.state.lock().plan.skips(&key) {
             return;
         }
+        let workers = self.backend.workers(&key.module, &key.name);
         let assigned = self.state.lock().plan.assign(&key, &workers);
+        let Some(assigned) = assigned else { return self.log_missed(&key, due) };
         let scheduled = ScheduleRun { name: key.name.clone(), due, id: self.next_id() };
         for run in assigned {
-            let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run };
-            let worker = in_flight.run.worker;
-            let subdomain = key.subdomain.clone();
-            let call = RunCall { worker, run: scheduled.clone(), subdomain, payload: None, timeout: None };
+            let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run, counts: true };
             self.observe_lateness(&in_flight, due);
-            let ended = self.begin(&key.module, call);
-            self.runtime.spawn(async move {
-                let ended = ended.await;
-                let (schedules, key, run) = (in_flight.schedules.clone(), in_flight.key.clone(), in_flight.run.clone());
-                // Its place is free before its end is reported.
-                drop(in_flight);
-                schedules.report(&key, &run, &ended);
-            });
+            self.begin(in_flight, scheduled.clone(), None, None);
         }
+    }
+
+    /// Logs a due time that no worker has the schedule for: the module is being removed, or the
+    /// workers have another generation.
+    fn log_missed(&self, key: &Key, due: u64) {
+        if self.may_report(&mut self.state.lock()) {
+            tracing::warn!(
+                module = %key.module, schedule = %key.name, subdomain = key.subdomain.as_deref(), due,
+                "a run was missed: no worker has the schedule, because the module is being removed or swapped"
+            );
+        }
+    }
+
+    /// Whether one more event or log line about runs may be written in this second.
+    fn may_report(&self, state: &mut State) -> bool {
+        let second = self.begun.elapsed().as_secs();
+        state.recent = if state.recent.0 == second { (second, state.recent.1.saturating_add(1)) } else { (second, 1) };
+        state.recent.1 <= MOST_EVENTS
     }
 
     /// The id of the next run, which all calls of the run share.
@@ -221,14 +236,39 @@ impl Schedules {
         format!("{}-{number}", self.ids).into()
     }
 
-    /// Queues a run. The future resolves when it has ended.
-    fn begin(&self, module: &str, call: RunCall) -> impl Future<Output = Ended> + Send + use<> {
-        let (started, ScheduleRun { due, id, .. }) = (Instant::now(), call.run.clone());
-        let outcome = self.backend.run(module, call);
-        async move {
-            let outcome = outcome.await;
-            Ended { id, due, run_time: started.elapsed(), outcome }
-        }
+    /// Queues a run, and reports its end. If a worker returns it, another one runs it. The task
+    /// resolves with the worker that has run it, and the outcome.
+    fn begin(
+        self: &Arc<Self>,
+        mut in_flight: InFlight,
+        run: ScheduleRun,
+        payload: Option<Payload>,
+        timeout: Option<Duration>,
+    ) -> JoinHandle<(u32, Result<Reply, CallError>)> {
+        let (started, due, id) = (Instant::now(), run.due, run.id.clone());
+        let InFlight { key, run: Assigned { worker, .. }, .. } = &in_flight;
+        let movable = self.state.lock().plan.entry(key).is_some_and(|one| one.schedule.kind == ScheduleKind::Worker);
+        let mut call = RunCall { worker: *worker, movable, run, subdomain: key.subdomain.clone(), payload, timeout };
+        let mut end = self.backend.run(&key.module, call.clone());
+        self.runtime.spawn(async move {
+            let outcome = loop {
+                match end.await {
+                    RunEnd::Ended(outcome) => break outcome,
+                    RunEnd::Returned => {}
+                }
+                let (next, schedules) = (in_flight.next_worker(), &in_flight.schedules);
+                let Some(worker) = next else { break Err(schedules.backend.missing(&in_flight.key.module)) };
+                (call.worker, call.timeout) =
+                    (worker, timeout.map(|timeout| timeout.saturating_sub(started.elapsed())));
+                end = schedules.backend.run(&in_flight.key.module, call.clone());
+            };
+            let (schedules, key, run) = (in_flight.schedules.clone(), in_flight.key.clone(), in_flight.run.clone());
+            // Its place is free before its end is reported.
+            drop(in_flight);
+            let ended = Ended { id, due, run_time: started.elapsed(), outcome };
+            schedules.report(&key, &run, &ended);
+            (run.worker, ended.outcome)
+        })
     }
 
     fn observe_lateness(&self, run: &InFlight, due: u64) {
@@ -247,7 +287,7 @@ impl Schedules {
         };
         let last = LastRun {
             id: ended.id.to_string(),
-            worker: Some(run.worker),
+            worker: run.worker,
             due: ended.due,
             success: code == Counts::OK,
             run_time: u64::try_from(ended.run_time.as_millis()).unwrap_or(u64::MAX),
@@ -260,10 +300,7 @@ impl Schedules {
                 counts.run_time.observe(ended.run_time.as_secs_f64());
                 counts.last = Some(last.clone());
             }
-            let second = self.begun.elapsed().as_secs();
-            state.recent =
-                if state.recent.0 == second { (second, state.recent.1.saturating_add(1)) } else { (second, 1) };
-            state.recent.1 <= MOST_EVENTS
+            self.may_report(&mut state)
         };
         if !raised {
             return bounds::SCHEDULE_EVENTS.count();
@@ -287,7 +324,7 @@ impl Schedules {
         self: &Arc<Self>,
         by_hand: ByHand<'_>,
     ) -> Result<(ScheduleKind, Vec<GatherEntry>), CallError> {
-        self.turn();
+        self.catch_up();
         let ByHand { module, name, subdomain, payload, timeout } = by_hand;
         let key = Key { module: module.into(), name: name.into(), subdomain: subdomain.map(Arc::from) };
         let workers = self.backend.workers(module, name);
@@ -306,16 +343,12 @@ impl Schedules {
         let payload = Some(payload).filter(|payload| *payload != Payload::None);
         let scheduled = ScheduleRun { name: key.name.clone(), due: now, id: self.next_id() };
         let runs = assigned.into_iter().map(|run| {
-            let (run_of, subdomain, payload) = (scheduled.clone(), key.subdomain.clone(), payload.clone());
-            let call = RunCall { worker: run.worker, run: run_of, subdomain, payload, timeout: Some(timeout) };
-            let (ended, schedules, key, worker) = (self.begin(module, call), self.clone(), key.clone(), run.worker);
-            let task = self.runtime.spawn(async move {
-                let ended = ended.await;
-                schedules.report(&key, &run, &ended);
-                ended.outcome
-            });
+            let assigned = run.worker;
+            let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run, counts: false };
+            let task = self.begin(in_flight, scheduled.clone(), payload.clone(), Some(timeout));
             async move {
-                let outcome = task.await.unwrap_or_else(|_| Err(CallError::Unavailable("the host stops".to_owned())));
+                let stops = |_| (assigned, Err(CallError::Unavailable("the host stops".to_owned())));
+                let (worker, outcome) = task.await.unwrap_or_else(stops);
                 GatherEntry { isolate: IsolateId::Worker(worker), node: None, outcome }
             }
         });
@@ -346,7 +379,7 @@ impl Schedules {
 
     /// The schedules of all installed modules.
     pub fn status(self: &Arc<Self>) -> Vec<ScheduleStatus> {
-        self.turn();
+        self.catch_up();
         self.state.lock().plan.entries().map(|(key, entry)| status_of(key, entry)).collect()
     }
 
@@ -362,34 +395,4 @@ struct Ended {
     due: u64,
     run_time: Duration,
     outcome: Result<Reply, CallError>,
-}
-
-fn status_of(key: &Key, entry: &Entry) -> ScheduleStatus {
-    let schedule = &entry.schedule;
-    let (timing, counts) = (&schedule.timing, &entry.counts);
-    ScheduleStatus {
-        module: key.module.to_string(),
-        name: key.name.to_string(),
-        subdomain: key.subdomain.as_deref().map(str::to_owned),
-        kind: schedule.kind.as_str().to_owned(),
-        interval: timing.interval(),
-        cron: timing.cron().map(str::to_owned),
-        tz: timing.cron().map(|_| timing.zone().to_owned()),
-        end_date: timing.end(),
-        immediate: schedule.immediate,
-        overlap: if schedule.overlap == Overlap::Skip { "skip" } else { "allow" }.to_owned(),
-        state: match (schedule.off, entry.next()) {
-            (Some(_), _) => ScheduleState::Disabled,
-            (None, Some(_)) => ScheduleState::Active,
-            (None, None) => ScheduleState::Done,
-        },
-        reason: schedule.off.map(|off| off.to_string()),
-        next: entry.next(),
-        running: entry.running(),
-        succeeded: counts.succeeded(),
-        failed: counts.failed(),
-        skipped: counts.skipped,
-        missed: counts.missed,
-        last: counts.last.clone(),
-    }
 }

@@ -39,7 +39,7 @@ impl Collector for Schedules {
         let help = "Runs of schedules that were skipped because earlier ones had not ended";
         writer.family("fanfare_schedule_skipped", help, Counter, skipped)?;
         let missed = self.0.iter().map(|(key, counts)| (labels(key), count(counts.missed)));
-        let help = "Due times of schedules that the host noticed too late";
+        let help = "Due times of schedules that the host noticed too late, or that no worker had the schedule for";
         writer.family("fanfare_schedule_missed", help, Counter, missed)?;
         let lateness = self
             .0

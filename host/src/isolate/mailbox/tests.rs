@@ -180,3 +180,15 @@ fn nested_calls_start_first_and_alone_when_there_is_room_only_for_them() {
     assert_eq!(taken(&mailbox, Capacity { accepts_plain: false, nested: 0 }), [] as [u64; 0]);
     assert_eq!(taken(&mailbox, ALL), [1]);
 }
+
+#[test]
+fn a_call_that_was_withdrawn_does_not_start_and_one_that_was_taken_is_not_withdrawn() {
+    let mailbox = mailbox(2, 1);
+    assert!(offer(&mailbox, Lane::Calls, 1) && offer(&mailbox, Lane::Calls, 2));
+    assert_eq!(mailbox.withdraw(Lane::Calls, 2).map(|queued| queued.call.context.id), Some(2));
+    assert!(mailbox.withdraw(Lane::Calls, 2).is_none());
+    assert!(offer(&mailbox, Lane::Calls, 3), "its place and its weight are free");
+    assert_eq!(taken(&mailbox, ALL), [1, 3]);
+    assert!(mailbox.withdraw(Lane::Calls, 3).is_none());
+    assert!(offer(&mailbox, Lane::Calls, 4) && mailbox.withdraw(Lane::Broadcasts, 4).is_none());
+}

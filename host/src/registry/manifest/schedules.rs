@@ -27,9 +27,10 @@ pub struct RawSchedule {
     /// Default `worker`.
     #[serde(default, rename = "type")]
     pub kind: ScheduleKind,
-    /// The time between two runs, 1 ms to 365 days, counted from 1970-01-01 UTC. Default none.
+    /// Runs are due at every multiple of this duration since 1970-01-01 UTC: 10 ms to 365 days.
+    /// Default none.
     #[serde(default, with = "crate::document::units::optional_duration")]
-    #[schemars(with = "Time", extend("minimum" = 1))]
+    #[schemars(with = "Time", extend("minimum" = 10))]
     pub interval: Option<Duration>,
     /// A cron expression with five fields, or six with the second first, or a name such as
     /// `@hourly`. Default none.
@@ -58,8 +59,9 @@ pub struct RawSchedule {
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(schema_with = "environments")]
     pub env: Vec<String>,
-    /// What happens when a run is due while the previous one still runs: `skip` or `allow`. Default
-    /// `skip`.
+    /// What happens when a run is due while an earlier one waits or runs: `skip` skips it, `allow`
+    /// runs it too, unless 64 of them wait or run. With the type `all`, this applies to each worker
+    /// by itself. Default `skip`.
     #[serde(default)]
     #[schemars(with = "Overlap")]
     pub overlap: Option<Overlap>,

@@ -59,6 +59,15 @@ pub struct Due {
     pub due: u64,
 }
 
+/// What happened to a schedule that may have been due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Nothing,
+    /// Due times have passed, and it is too late for a run.
+    Missed,
+    Run(u64),
+}
+
 /// A worker that has a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerState {
@@ -104,18 +113,34 @@ impl Plan {
         self.entries = kept;
     }
 
-    /// Returns what is due, and counts the due times that were missed.
-    pub fn take_due(&mut self, now: u64) -> Vec<Due> {
-        let due = |(key, entry): (&Key, &mut Entry)| {
-            let due = entry.take_due(now)?;
-            Some(Due { key: key.clone(), due })
-        };
-        self.entries.iter_mut().filter_map(due).collect()
+    /// Returns what is due, and counts the due times that were missed. Handles at most `most`
+    /// schedules, and says whether there may be more.
+    pub fn take_due(&mut self, now: u64, most: usize) -> (Vec<Due>, bool) {
+        let mut due = Vec::new();
+        let mut handled = 0;
+        for (key, entry) in &mut self.entries {
+            match entry.take_due(now) {
+                Taken::Nothing => continue,
+                Taken::Missed => {}
+                Taken::Run(time) => due.push(Due { key: key.clone(), due: time }),
+            }
+            handled += 1;
+            if handled == most {
+                return (due, true);
+            }
+        }
+        (due, false)
     }
 
     /// The next due time of any schedule.
     pub fn next(&self) -> Option<u64> {
         self.entries.values().filter_map(Entry::next).min()
+    }
+
+    /// Whether a schedule may be due again although none has a next due time: the clock may be
+    /// wrong, and past an end date.
+    pub fn may_be_due(&self) -> bool {
+        self.entries.values().any(Entry::may_be_due)
     }
 
     pub fn entry(&self, key: &Key) -> Option<&Entry> {
@@ -131,16 +156,24 @@ impl Plan {
         self.entries.iter()
     }
 
+    /// Whether a due run is skipped whatever the workers are. Counts it then.
+    pub fn skips(&mut self, key: &Key) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        let skips = entry.schedule.kind == ScheduleKind::Worker && entry.is_full(None);
+        entry.counts.skipped += u64::from(skips);
+        skips
+    }
+
     /// Assigns a due run to workers, and counts it as running there. Skips workers where too many
-    /// earlier runs have not ended.
-    pub fn assign(&mut self, key: &Key, workers: &[WorkerState]) -> Vec<Assigned> {
-        let Some(entry) = self.entries.get_mut(key) else { return Vec::new() };
+    /// earlier runs have not ended. `None` if no worker has the schedule: the run is missed.
+    pub fn assign(&mut self, key: &Key, workers: &[WorkerState]) -> Option<Vec<Assigned>> {
+        let entry = self.entries.get_mut(key)?;
+        if workers.is_empty() {
+            entry.counts.missed += 1;
+            return None;
+        }
         let workers = match entry.schedule.kind {
             ScheduleKind::All => workers.iter().map(|state| state.worker).collect(),
-            ScheduleKind::Worker if entry.is_full(None) => {
-                entry.counts.skipped += 1;
-                return Vec::new();
-            }
             ScheduleKind::Worker => entry.choose(workers).into_iter().collect::<Vec<_>>(),
         };
         let mut assigned = Vec::new();
@@ -152,7 +185,21 @@ impl Plan {
             *entry.running.entry(worker).or_default() += 1;
             assigned.push(Assigned { entry: entry.number, worker });
         }
-        assigned
+        Some(assigned)
+    }
+
+    /// Chooses another worker for a run that a worker has returned. `counts` says whether it counts
+    /// as running. `None` if no worker has the schedule any more.
+    pub fn reassign(&mut self, key: &Key, run: &mut Assigned, workers: &[WorkerState], counts: bool) -> Option<u32> {
+        let worker = choose(workers, run.worker.saturating_add(1))?;
+        if counts {
+            self.ended(key, run);
+            if let Some(entry) = self.numbered(key, run.entry) {
+                *entry.running.entry(worker).or_default() += 1;
+            }
+        }
+        run.worker = worker;
+        Some(worker)
     }
 
     /// Chooses the workers of a run by hand. It neither counts as running nor changes the turn.
@@ -217,28 +264,38 @@ impl Entry {
         self.running.values().sum()
     }
 
-    fn take_due(&mut self, now: u64) -> Option<u64> {
+    /// See [`Plan::may_be_due`].
+    fn may_be_due(&self) -> bool {
+        let waits = self.schedule.immediate && !self.begun;
+        self.schedule.off.is_none() && (waits || self.schedule.timing.repeats())
+    }
+
+    fn take_due(&mut self, now: u64) -> Taken {
         if self.schedule.off.is_some() {
-            return None;
+            return Taken::Nothing;
         }
         if self.last > now.saturating_add(MOST_BACK) {
             self.last = now;
             self.schedule_next();
         }
-        let is_first = !std::mem::replace(&mut self.begun, true);
-        if is_first && self.schedule.immediate {
-            self.last = self.last.max(now);
-            self.schedule_next();
-            return Some(now);
+        if !self.begun && !self.schedule.timing.is_over(now) {
+            self.begun = true;
+            if self.schedule.immediate {
+                self.last = self.last.max(now);
+                self.schedule_next();
+                return Taken::Run(now);
+            }
         }
-        self.next.filter(|next| *next <= now)?;
+        if self.next.is_none_or(|next| next > now) {
+            return Taken::Nothing;
+        }
         let passed = self.schedule.timing.passed(self.last, now);
         self.last = passed.map_or(now, |passed| passed.newest);
         self.schedule_next();
-        let passed = passed?;
+        let Some(passed) = passed else { return Taken::Nothing };
         let late = now - passed.newest > GRACE;
         self.counts.missed += if late { passed.count } else { passed.count - 1 };
-        (!late).then_some(passed.newest)
+        if late { Taken::Missed } else { Taken::Run(passed.newest) }
     }
 
     /// Whether no further run may start: in a worker, or in any of them.

@@ -34,7 +34,7 @@ fn every_setting_of_a_schedule_is_read() {
         r#"{
           "a": { "path": "tick", "interval": "5s", "type": "all", "immediate": true, "env": "test", "overlap": "allow", "data": { "x": [1] } },
           "b": { "path": "POST tick", "cron": "0 3 * * MON", "tz": "Europe/Berlin", "endDate": "2026-12-31T23:59:59", "disable": true, "env": ["production", "development"] },
-          "c": { "path": "tick", "interval": 1 },
+          "c": { "path": "tick", "interval": 10 },
         }"#,
     );
     let schedules = effective(&text, "{}").unwrap();
@@ -45,14 +45,14 @@ fn every_setting_of_a_schedule_is_read() {
     assert_eq!((b.kind, b.off, &b.data), (ScheduleKind::Worker, Some(Off::Disabled), &Payload::None));
     assert_eq!((b.timing.cron(), b.timing.zone()), (Some("0 3 * * MON"), "Europe/Berlin"));
     assert_eq!(b.timing.end(), Some(1_798_757_999_000), "a time in Berlin");
-    assert_eq!((c.off, c.overlap, c.timing.interval()), (None, Overlap::Skip, Some(1)));
+    assert_eq!((c.off, c.overlap, c.timing.interval()), (None, Overlap::Skip, Some(10)));
     assert_eq!(load(&text).unwrap().schedules["b"].route, 0);
 }
 
 #[test]
 fn wrong_settings_are_rejected_with_the_reason_and_the_place() {
     for (settings, expected) in [
-        ("\"interval\": 0", "schedules.s.interval: must be at least 1ms, found 0"),
+        ("\"interval\": 9", "schedules.s.interval: must be at least 10ms, found 9"),
         ("\"interval\": \"5\"", "schedules.s.interval: must be a duration such as"),
         ("\"interval\": \"9000h\"", "schedules.s.interval: must be "),
         ("\"interval\": -1", "schedules.s.interval: must be "),
@@ -63,12 +63,12 @@ fn wrong_settings_are_rejected_with_the_reason_and_the_place() {
         ),
         ("\"cron\": \"0 0 30 2 *\"", "schedules.s.cron: must match a date that exists"),
         ("\"cron\": \"@reboot\"", "is no known name"),
-        ("\"interval\": 1, \"tz\": \"Mars\"", "schedules.s.tz: must be the IANA name of a time zone"),
-        ("\"interval\": 1, \"endDate\": \"2026-12-31\"", "schedules.s.endDate: must be a date with a time"),
-        ("\"interval\": 1, \"type\": \"some\"", "schedules.s.type: must be one of \"worker\" and \"all\""),
-        ("\"interval\": 1, \"overlap\": \"queue\"", "schedules.s.overlap: must be one of \"skip\" and \"allow\""),
-        ("\"interval\": 1, \"env\": [\"a b\"]", "schedules.s.env[0]: must be "),
-        ("\"interval\": 1, \"every\": 1", "schedules.s.every: unknown key"),
+        ("\"interval\": 10, \"tz\": \"Mars\"", "schedules.s.tz: must be the IANA name of a time zone"),
+        ("\"interval\": 10, \"endDate\": \"2026-12-31\"", "schedules.s.endDate: must be a date with a time"),
+        ("\"interval\": 10, \"type\": \"some\"", "schedules.s.type: must be one of \"worker\" and \"all\""),
+        ("\"interval\": 10, \"overlap\": \"queue\"", "schedules.s.overlap: must be one of \"skip\" and \"allow\""),
+        ("\"interval\": 10, \"env\": [\"a b\"]", "schedules.s.env[0]: must be "),
+        ("\"interval\": 10, \"every\": 1", "schedules.s.every: unknown key"),
         ("\"immediate\": false", "schedules.s: must have `interval`, `cron` or `\"immediate\": true`"),
         ("\"tz\": \"UTC\"", "schedules.s: must have `interval`, `cron` or"),
     ] {
@@ -84,18 +84,18 @@ fn wrong_settings_are_rejected_with_the_reason_and_the_place() {
 #[test]
 fn a_schedule_has_a_route_that_it_may_reach() {
     for (schedule, expected) in [
-        ("{ \"interval\": 1 }", "schedules.s.path: is required"),
-        ("{ \"path\": \"tock\", \"interval\": 1 }", "schedules.s.path: must be the path of a route of this module"),
-        ("{ \"path\": \"test\", \"interval\": 1 }", "schedules.s.path: must be a route without the middleware `test`"),
+        ("{ \"interval\": 10 }", "schedules.s.path: is required"),
+        ("{ \"path\": \"tock\", \"interval\": 10 }", "schedules.s.path: must be the path of a route of this module"),
+        ("{ \"path\": \"test\", \"interval\": 10 }", "schedules.s.path: must be a route without the middleware `test`"),
         (
-            "{ \"path\": \"test\", \"interval\": 1, \"env\": [\"test\", \"production\"] }",
+            "{ \"path\": \"test\", \"interval\": 10, \"env\": [\"test\", \"production\"] }",
             "without the middleware `test`",
         ),
     ] {
         let fault = fault_of(&scheduled(&format!("{{ \"s\": {schedule} }}")));
         assert!(fault.contains(expected), "{fault}");
     }
-    let tested = "{ \"s\": { \"path\": \"test\", \"interval\": 1, \"env\": [\"test\", \"development\"] } }";
+    let tested = "{ \"s\": { \"path\": \"test\", \"interval\": 10, \"env\": [\"test\", \"development\"] } }";
     assert!(load(&scheduled(tested)).is_ok());
 }
 
@@ -103,7 +103,7 @@ fn a_schedule_has_a_route_that_it_may_reach() {
 fn a_module_has_at_most_1024_schedules() {
     let all = |count: usize| {
         let schedules: Vec<_> =
-            (0..count).map(|n| format!("\"s{n}\": {{ \"path\": \"tick\", \"interval\": 1 }}")).collect();
+            (0..count).map(|n| format!("\"s{n}\": {{ \"path\": \"tick\", \"interval\": 10 }}")).collect();
         faults(&scheduled(&format!("{{ {} }}", schedules.join(", "))))
     };
     assert_eq!(all(1024), [""; 0]);
@@ -176,10 +176,10 @@ fn wrong_settings_of_the_operator_are_rejected_at_their_place() {
 #[test]
 fn data_above_the_limit_of_a_payload_is_rejected() {
     let long = "x".repeat(usize::try_from(Limits::default().payload).unwrap());
-    let text = one(&format!("\"interval\": 1, \"data\": \"{long}\""));
+    let text = one(&format!("\"interval\": 10, \"data\": \"{long}\""));
     let error = effective(&text, "{}").map(drop).unwrap_err();
     assert!(error.contains("schedules.s.data: must have at most") && error.contains("limits.payload"), "{error}");
-    let fits = one(&format!("\"interval\": 1, \"data\": \"{}\"", &long[2..]));
+    let fits = one(&format!("\"interval\": 10, \"data\": \"{}\"", &long[2..]));
     assert!(effective(&fits, "{}").is_ok());
 }
 
@@ -187,7 +187,7 @@ fn data_above_the_limit_of_a_payload_is_rejected() {
 fn settings_for_a_schedule_that_does_not_exist_are_a_warning() {
     let config = r#"{ "modules": { "test-party": { "schedules": { "tik": {} }, "subdomains": { "a": { "schedules": { "t": {} } } } } } }"#;
     let config = Config::from_text(config, Path::new("/")).unwrap();
-    let manifest = load(&scheduled("{ \"tick\": { \"path\": \"tick\", \"interval\": 1 } }")).unwrap();
+    let manifest = load(&scheduled("{ \"tick\": { \"path\": \"tick\", \"interval\": 10 } }")).unwrap();
     let warnings: Vec<String> = unknown_schedules(&manifest, &config).iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 2);
     let expected = "modules.test-party.schedules.tik: has no effect, because test-party has no schedule of this name; did you mean \"tick\"?";
