@@ -4,6 +4,8 @@
 //! task per worker, the fan-out, owns all clients there. It moves the message into their queues and
 //! lets them send. The hub knows neither sockets nor protocols: a connection is a [`Client`], a
 //! message is a [`Message`].
+//!
+//! The hub also keeps the log of the event service, [`ServiceLog`].
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -23,6 +25,7 @@ mod message;
 mod namespace;
 mod outbox;
 mod ring;
+mod service_log;
 mod shards;
 mod slow;
 mod sync;
@@ -44,6 +47,8 @@ pub use message::{
     TopicSettings,
 };
 pub use outbox::Outbox;
+#[allow(unused_imports, reason = "the event service and subscriptions will use it")]
+pub use service_log::{LogItem, LogReader, Logged, ServiceLog};
 pub use shards::Place;
 pub use task::FanoutTask;
 

@@ -190,6 +190,7 @@ mod fuzzing;
 mod host;
 mod hub;
 mod isolate;
+mod journal;
 mod net;
 mod ports;
 mod registry;

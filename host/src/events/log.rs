@@ -1,17 +1,18 @@
 //! The log of host events, and its readers.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::{self, Stream};
-use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::event::{EventRecord, HostEvent};
+use crate::journal::{Item, Journal, JournalLimits, Reader};
 
 /// The number of events that the log keeps.
 pub const KEPT: usize = 1_024;
+
+/// Each event has a bounded size, and none becomes too old.
+const LIMITS: JournalLimits = JournalLimits { count: KEPT, bytes: u64::MAX, age: Duration::MAX };
 
 /// The last 1,024 events of a host.
 #[derive(Debug)]
@@ -19,18 +20,9 @@ pub struct EventLog {
     /// When the log was created, in milliseconds since 1970-01-01 UTC. It tells the numbers of this
     /// host from those of an earlier process.
     pub epoch: u64,
-    kept: Mutex<VecDeque<Arc<EventRecord>>>,
-    /// The number of the last event, which wakes the readers.
-    last: watch::Sender<Last>,
+    journal: Arc<Journal<EventRecord>>,
     errors: bool,
     warnings: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Last {
-    number: u64,
-    /// Whether no event follows, because the host has stopped.
-    closed: bool,
 }
 
 /// An event, or the number of events that a reader has missed.
@@ -45,18 +37,13 @@ pub enum EventItem {
 
 /// Reads events in their order. Dropping the reader has no effect on others.
 #[derive(Debug)]
-pub struct EventReader {
-    log: Arc<EventLog>,
-    /// The number of the next event.
-    next: u64,
-    last: watch::Receiver<Last>,
-}
+pub struct EventReader(Reader<EventRecord>);
 
 impl EventLog {
     /// Creates an empty log. It ignores `fail` unless `errors` is set, and `warning` unless
     /// `warnings` is set.
     pub fn new(errors: bool, warnings: bool) -> EventLog {
-        EventLog { epoch: now(), kept: Mutex::default(), last: watch::Sender::default(), errors, warnings }
+        EventLog { epoch: now(), journal: Arc::new(Journal::new(LIMITS)), errors, warnings }
     }
 
     /// Adds an event and wakes the readers. No effect after [`EventLog::close`].
@@ -67,70 +54,44 @@ impl EventLog {
             _ => false,
         };
         if !ignored {
-            self.add(event, false);
+            self.journal.add([event.bounded()], record);
         }
     }
 
     /// Adds the last event: readers end after it. No effect the second time.
     pub fn close(&self, last: HostEvent) {
-        self.add(last, true);
-    }
-
-    fn add(&self, event: HostEvent, closed: bool) {
-        let event = event.bounded();
-        // Until the end, so that no event follows the last one, and readers see the numbers in
-        // order.
-        let mut kept = self.kept.lock();
-        let last = *self.last.borrow();
-        if last.closed {
-            return;
-        }
-        let (number, time) = (last.number + 1, now());
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(Arc::new(EventRecord { number, time, event }));
-        self.last.send_replace(Last { number, closed });
+        self.journal.close([last.bounded()], record);
     }
 
     /// The number of events so far.
     pub fn count(&self) -> u64 {
-        self.last.borrow().number
+        self.journal.count()
     }
 
     /// Reads the events after the one with this number. The reader waits if there are none yet.
-    pub fn read_after(self: &Arc<Self>, number: u64) -> EventReader {
-        EventReader { log: self.clone(), next: number.saturating_add(1), last: self.last.subscribe() }
+    pub fn read_after(&self, number: u64) -> EventReader {
+        EventReader(self.journal.read_after(number))
     }
 
     /// Reads the newest kept events, at most this number, and then those from now on.
-    pub fn read_newest(self: &Arc<Self>, count: usize) -> EventReader {
-        let kept = self.kept.lock();
-        let skipped = kept.len().saturating_sub(count);
-        let next = kept.get(skipped).map_or_else(|| self.count() + 1, |record| record.number);
-        EventReader { log: self.clone(), next, last: self.last.subscribe() }
+    pub fn read_newest(&self, count: usize) -> EventReader {
+        EventReader(self.journal.read_newest(count))
     }
 
     /// Reads the events from now on.
-    pub fn read_new(self: &Arc<Self>) -> EventReader {
+    pub fn read_new(&self) -> EventReader {
         self.read_newest(0)
     }
+}
+
+fn record(event: HostEvent, number: u64) -> (EventRecord, u64) {
+    (EventRecord { number, time: now(), event }, 0)
 }
 
 impl EventReader {
     /// Waits for the next event. `None` when the host has stopped and no event is left.
     pub async fn next(&mut self) -> Option<EventItem> {
-        loop {
-            if let Some(item) = self.try_next() {
-                return Some(item);
-            }
-            let next = self.next;
-            let last = self.last.wait_for(|last| last.number >= next || last.closed).await;
-            // The only error is a missing sender, and the log owns it.
-            if last.map_or(true, |last| last.number < next) {
-                return None;
-            }
-        }
+        self.0.next().await.map(EventItem::from)
     }
 
     /// Returns the events as a stream, which ends when [`EventReader::next`] returns `None`.
@@ -140,17 +101,16 @@ impl EventReader {
 
     /// Returns the next event if it has been raised.
     pub fn try_next(&mut self) -> Option<EventItem> {
-        let kept = self.log.kept.lock();
-        let first = kept.front()?.number;
-        if self.next < first {
-            let missed = first - self.next;
-            self.next = first;
-            return Some(EventItem::Missed(missed));
+        self.0.try_next().map(EventItem::from)
+    }
+}
+
+impl From<Item<EventRecord>> for EventItem {
+    fn from(item: Item<EventRecord>) -> EventItem {
+        match item {
+            Item::Entry(record) => EventItem::Event(record),
+            Item::Missed(count) => EventItem::Missed(count),
         }
-        let index = usize::try_from(self.next - first).ok()?;
-        let record = kept.get(index)?.clone();
-        self.next += 1;
-        Some(EventItem::Event(record))
     }
 }
 
