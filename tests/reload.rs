@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fanfare::SwapError;
 use fanfare::api::Reloaded;
 use fanfare::tooling::ReloadOptions;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::harness::{Started, TestHost, eventually, json_of};
+use crate::harness::{Started, TestHost, eventually, json_of, section, source_of, vector};
 
 pub mod canary;
 mod config;
@@ -26,6 +28,19 @@ fn with_route(path: &str) -> Value {
         "component": "echo.wasm",
         "routes": [{ "method": "get", "path": "who", "handler": "who" }, { "method": "get", "path": path, "handler": "who" }],
     })
+}
+
+/// The component of a guest with a new digest, so that it has to be compiled.
+fn never_compiled(guest: &str) -> Vec<u8> {
+    let component = fs::read(source_of(guest).join(format!("{guest}.wasm"))).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let name = vector(b"test".iter().map(|byte| [*byte]));
+    [component, section(0, [name, format!("{}-{now}", std::process::id()).into_bytes()].concat())].concat()
+}
+
+/// Starts a reload in the background.
+fn reloading(host: &Started, module: &str) -> JoinHandle<Result<Reloaded, SwapError>> {
+    tokio::spawn(host.running().swapper().reload(module, ReloadOptions::CHANGE))
 }
 
 impl Started {

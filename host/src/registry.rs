@@ -38,7 +38,7 @@ pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout, Schedul
 pub use module::Module;
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};
-pub use streams::{StreamClaim, StreamTable};
+pub use streams::{KeyOwner, StreamClaim, StreamTable};
 #[cfg(test)]
 pub use timing::Timing;
 

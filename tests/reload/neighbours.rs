@@ -1,26 +1,8 @@
 //! No module waits while another one compiles or starts, and a rollback does not wait for a reload
 //! that is only preparing.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use tokio::task::JoinHandle;
-
 use super::canary::canary_manifest;
 use super::*;
-use crate::harness::{section, source_of, vector};
-
-/// `echo` with a new digest, so that it has to be compiled.
-fn never_compiled() -> Vec<u8> {
-    let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let name = vector(b"test".iter().map(|byte| [*byte]));
-    [component, section(0, [name, format!("{}-{now}", std::process::id()).into_bytes()].concat())].concat()
-}
-
-/// Starts a reload in the background.
-fn reloading(host: &Started, module: &str) -> JoinHandle<Result<Reloaded, SwapError>> {
-    tokio::spawn(host.running().swapper().reload(module, ReloadOptions::CHANGE))
-}
 
 /// Runs a reload, a rollback and a failing canary of `echo`.
 async fn echo_is_not_delayed(host: &Started) {
@@ -44,7 +26,7 @@ async fn gated() -> Started {
 
 /// Puts a component into the folder of `gated`, and waits until it is being compiled.
 async fn compiling(host: &Started) -> JoinHandle<Result<Reloaded, SwapError>> {
-    host.rename_in(&host.folder("gated").join("echo.wasm"), never_compiled());
+    host.rename_in(&host.folder("gated").join("echo.wasm"), never_compiled("echo"));
     let reload = reloading(host, "gated");
     eventually("the compiler runs", || async { host.dir.path().join("reached").exists() }).await;
     reload
@@ -65,7 +47,7 @@ async fn components_are_compiled_one_after_another() {
     let host = TestHost::with("echo").and_as("echo", "gated").gated_compiler("gated");
     let host = host.config(json!({ "swap": { "settle": "0ms" } })).start().await;
     let first = compiling(&host).await;
-    host.rename_in(&host.folder("echo").join("echo.wasm"), never_compiled());
+    host.rename_in(&host.folder("echo").join("echo.wasm"), never_compiled("echo"));
     let second = reloading(&host, "echo");
     // The waiting reload does not hold the lock: a rollback is answered at once.
     let back = host.operate("modules/echo/rollback").await;

@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::harness::source_of;
 
 async fn watched(name: &str) -> Started {
     TestHost::empty().and_as("echo", name).watched().start().await
@@ -258,9 +257,9 @@ async fn a_folder_with_an_invalid_name_is_rejected() {
             status["modules"].as_array().unwrap().iter().find(|module| module["name"] == name).cloned()
         }
     };
-    eventually("it is listed", || async { listed("Bad_Name").await.is_some() }).await;
+    let is_refused = |module: &Value| module["state"] == "refused";
+    eventually("it is refused", || async { listed("Bad_Name").await.is_some_and(|bad| is_refused(&bad)) }).await;
     let bad = listed("Bad_Name").await.unwrap();
-    assert_eq!(bad["state"], "refused");
     assert!(bad["reason"].as_str().unwrap().contains("rename the folder"), "{bad}");
     assert!(host.log.contains(&["Bad_Name", "module rejected", "rename the folder"]));
     fs::remove_dir_all(&folder).unwrap();

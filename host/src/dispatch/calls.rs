@@ -11,7 +11,7 @@ use super::resolve::{Destination, Member};
 use super::{CallSpec, Dispatch, PendingCall, check_size};
 use crate::call::{
     Address, CallError, CallOptions, CallResult, Deadline, Emission, GatherEntry, Group, HttpRequest, IsolateId,
-    Origin, Outcome, Payload, Peer, Receipt, Reply, RouteName, Target, Trigger, TriggerKind,
+    Origin, Outcome, Payload, Peer, Receipt, Reply, RequestHead, RouteName, Target, Trace, Trigger, TriggerKind,
 };
 use crate::isolate::{Lane, QueuedCall, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
@@ -24,23 +24,42 @@ enum Sent {
     Remote(BoxFuture<GatherEntry>),
 }
 
+/// A call that a client causes, except for its route.
+pub(super) struct ClientCall {
+    pub(super) trigger: Trigger,
+    pub(super) head: Box<RequestHead>,
+    pub(super) query: String,
+    pub(super) payload: Payload,
+    pub(super) trace: Trace,
+    pub(super) subdomain: Option<Arc<str>>,
+    /// Whether another worker may run the call.
+    pub(super) spill: bool,
+}
+
 impl Dispatch {
     /// Runs the call of an HTTP request. `here` is the slot of the worker that has the connection.
     pub async fn serve(&self, here: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
-        let chosen = self.worker_for(here, request.spill);
-        let slot = chosen.inspect_err(|error| here.refused(TriggerKind::Http, error, Some(request.trace)))?;
+        let HttpRequest { method, query, payload, head, trace, subdomain, spill } = request;
+        let call = ClientCall { trigger: Trigger::Http(method), head, query, payload, trace, subdomain, spill };
+        self.serve_client(here, matched, call).await
+    }
+
+    /// Runs a call that a client causes. `here` is the slot of the worker that has the connection.
+    pub(super) async fn serve_client(&self, here: &Arc<Slot>, matched: MatchedRoute, call: ClientCall) -> CallResult {
+        let chosen = self.worker_for(here, call.spill);
+        let slot = chosen.inspect_err(|error| here.refused(call.trigger.kind(), error, Some(call.trace)))?;
         let spec = CallSpec {
-            trigger: Trigger::Http(request.method),
+            trigger: call.trigger,
             origin: Origin::Client,
             deadline: Deadline::At(Instant::now() + slot.deployment().generation.limits.timeout),
             parent: None,
             remote: None,
             awaited: false,
-            subdomain: request.subdomain,
-            trace: Some(request.trace),
-            http: Some(request.head),
-            query: request.query,
-            payload: request.payload,
+            subdomain: call.subdomain,
+            trace: Some(call.trace),
+            http: Some(call.head),
+            query: call.query,
+            payload: call.payload,
         };
         self.call_in(slot, matched, spec).await
     }

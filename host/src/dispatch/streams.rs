@@ -1,12 +1,12 @@
 //! Calls of the routes that admit readers to live streams.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::{CallSpec, Dispatch};
-use crate::call::{Admission, CallError, Deadline, Origin, Payload, StreamRequest, Trigger, TriggerKind};
+use super::Dispatch;
+use super::calls::ClientCall;
+use crate::call::{Admission, CallError, Payload, StreamRequest, Trigger};
 use crate::isolate::{Isolate, Slot};
-use crate::registry::{MatchedRoute, ModuleState};
+use crate::registry::{KeyOwner, MatchedRoute};
 
 /// The decision about a key in one worker.
 enum Rule {
@@ -32,35 +32,33 @@ impl Dispatch {
             Rule::Call(here, matched) => (here, matched),
         };
         let module = here.module.clone();
-        let slot = match self.worker_for(&here, false) {
-            Ok(slot) => slot,
-            Err(error) => {
-                here.refused(TriggerKind::Stream, &error, Some(request.trace));
-                return Admission::Called(module, Err(error));
-            }
-        };
-        let spec = CallSpec {
+        let call = ClientCall {
             trigger: Trigger::Stream { key: request.key, last_event_id: request.last_event_id },
-            origin: Origin::Client,
-            deadline: Deadline::At(Instant::now() + slot.deployment().generation.limits.timeout),
-            parent: None,
-            remote: None,
-            awaited: false,
-            subdomain: request.subdomain,
-            trace: Some(request.trace),
-            http: Some(request.head),
+            head: request.head,
             query: request.query,
             payload: Payload::None,
+            trace: request.trace,
+            subdomain: request.subdomain,
+            spill: false,
         };
-        Admission::Called(module, self.call_in(slot, matched, spec).await)
+        Admission::Called(module, self.serve_client(&here, matched, call).await)
     }
 
     fn rule(&self, isolate: &Isolate, key: &str) -> Rule {
-        let Some(module) = self.roster.streams.module_of(key) else {
-            return match self.absent_owner(key) {
-                Some((module, error)) => Rule::Unavailable(module, error),
-                None => Rule::Undeclared,
-            };
+        let module = match self.roster.owner_of(key) {
+            KeyOwner::Nobody => return Rule::Undeclared,
+            KeyOwner::Installed(module) => module,
+            // The module may want to decide who reads the key, so the key must not be open
+            // meanwhile.
+            KeyOwner::Claimed(module) => {
+                let what = "has not installed the generation that declares this key";
+                let error = CallError::Unavailable(format!("{module} {what}: try again"));
+                return Rule::Unavailable(module, error);
+            }
+            KeyOwner::Absent(module) => {
+                let error = self.missing(&module);
+                return Rule::Unavailable(module, error);
+            }
         };
         let Some(slot) = isolate.slot(&module) else {
             let error = self.missing(&module);
@@ -82,19 +80,6 @@ impl Dispatch {
             },
             // A swap is about to install the generation that declares the key.
             None => Rule::Unavailable(module, Self::not_ready(&slot)),
-        }
-    }
-
-    /// The module whose name a key begins with, if the module's folder exists but the host has not
-    /// loaded it. The module may want to decide who listens to the key, so the key must not be open
-    /// meanwhile.
-    fn absent_owner(&self, key: &str) -> Option<(Arc<str>, CallError)> {
-        let name = key.split('/').next()?;
-        match self.roster.state(name)? {
-            ModuleState::Installed(_) => None,
-            ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_) => {
-                Some((name.into(), self.missing(name)))
-            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::{Generation, StreamTable};
+use super::{Generation, KeyOwner, StreamTable};
 use crate::call::CallError;
 use crate::call::text::{MESSAGE, NAME, line};
 
@@ -95,12 +95,45 @@ impl Roster {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    /// Records that the host has begun to load a module that it did not know.
+    pub fn begin(&self, module: &str) {
+        if self.state(module).is_none() {
+            self.set(module, ModuleState::Loading);
+        }
+    }
+
+    /// Records that the host will not load a module that it has begun to load.
+    pub fn abandon(&self, module: &str) {
+        if matches!(self.state(module), Some(ModuleState::Loading)) {
+            self.remove(module);
+        }
+    }
+
     /// Removes a module whose folder was removed.
     pub fn remove(&self, module: &str) {
-        self.states.write().remove(module);
+        let mut states = self.states.write();
+        states.remove(module);
         self.streams.set(module, None);
+        drop(states);
         self.notes.write().remove(module);
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Returns the module that decides who may read a stream key. A module whose name the key begins
+    /// with, and that is not installed, may want to decide.
+    pub fn owner_of(&self, key: &str) -> KeyOwner {
+        // Under this lock no module is installed between the two questions.
+        let states = self.states.read();
+        if let Some(owner) = self.streams.owner_of(key) {
+            return owner;
+        }
+        let name = key.split('/').next().unwrap_or_default();
+        match states.get(name) {
+            None | Some(ModuleState::Installed(_)) => KeyOwner::Nobody,
+            Some(ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_)) => {
+                KeyOwner::Absent(name.into())
+            }
+        }
     }
 
     /// Changes when the state of a module changes, such as when another generation is installed.

@@ -27,6 +27,22 @@ struct Table {
 struct Claimants {
     module: Arc<str>,
     count: usize,
+    /// Whether a route of one of them admits readers.
+    is_guarded: bool,
+}
+
+/// The module that decides who may read a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyOwner {
+    /// No module declares the key.
+    Nobody,
+    /// This installed module declares the key.
+    Installed(Arc<str>),
+    /// A generation of this module admits the readers of the key, but it is still being loaded, or
+    /// it is a canary.
+    Claimed(Arc<str>),
+    /// The key begins with the name of this module, which is not installed.
+    Absent(Arc<str>),
 }
 
 /// The claim of a module to the patterns of a manifest. While it exists, no other module can claim
@@ -57,13 +73,14 @@ impl StreamTable {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let patterns: Vec<String> = manifest.streams.patterns().map(str::to_owned).collect();
         let module: Arc<str> = manifest.name.as_str().into();
-        for pattern in &patterns {
-            let claimants = table.claimed.entry(pattern.clone()).or_default();
-            *claimants = Claimants { module: module.clone(), count: claimants.count + 1 };
+        for (pattern, is_guarded) in manifest.streams.guarded() {
+            let claimants = table.claimed.entry(pattern.to_owned()).or_default();
+            claimants.module = module.clone();
+            claimants.count += 1;
+            claimants.is_guarded |= is_guarded;
         }
-        Ok(StreamClaim { table: self.clone(), patterns })
+        Ok(StreamClaim { table: self.clone(), patterns: manifest.streams.patterns().map(str::to_owned).collect() })
     }
 
     /// Replaces the patterns of a module with those of an installed generation, or with none.
@@ -89,15 +106,24 @@ impl StreamTable {
         !self.0.read().using.is_empty()
     }
 
-    /// Returns the installed module that declares the pattern of a key: the key itself, or else the
-    /// longest prefix.
-    pub fn module_of(&self, key: &str) -> Option<Arc<str>> {
-        let installed = &self.0.read().installed;
-        if installed.is_empty() {
+    /// Returns the module that declares the pattern of a key: the key itself, or else the longest
+    /// prefix. `None` if no module declares one.
+    pub(super) fn owner_of(&self, key: &str) -> Option<KeyOwner> {
+        let table = self.0.read();
+        if table.installed.is_empty() && table.claimed.is_empty() {
             return None;
         }
-        let by_prefix = || stream_key::prefixes(key).find_map(|pattern| installed.get(&pattern));
-        installed.get(key).or_else(by_prefix).cloned()
+        table.owner_of(key).or_else(|| stream_key::prefixes(key).find_map(|pattern| table.owner_of(&pattern)))
+    }
+}
+
+impl Table {
+    fn owner_of(&self, pattern: &str) -> Option<KeyOwner> {
+        let claimed = || self.claimed.get(pattern).filter(|claimants| claimants.is_guarded);
+        match self.installed.get(pattern) {
+            Some(module) => Some(KeyOwner::Installed(module.clone())),
+            None => claimed().map(|claimants| KeyOwner::Claimed(claimants.module.clone())),
+        }
     }
 }
 
@@ -150,5 +176,24 @@ mod tests {
         drop(again);
         assert!(table.claim(&manifest("flags", &["news", "orders/*"])).is_ok());
         assert!(table.0.read().claimed.is_empty());
+    }
+
+    #[test]
+    fn a_claimed_pattern_has_an_owner_only_if_a_route_admits_its_readers() {
+        let table = Arc::new(StreamTable::default());
+        let text = r#"{ "component": "a.wasm", "routes": [{ "path": "admit", "handler": "admit" }],
+            "streams": { "rooms/*": { "path": "admit" }, "rooms/open/*": {}, "news": { "path": "admit" } } }"#;
+        let guarded = Manifest::from_text(Path::new("/modules/chat"), text).unwrap();
+        assert_eq!(table.owner_of("news"), None);
+        let claim = table.claim(&guarded).unwrap();
+        let chat = || Some(KeyOwner::Claimed("chat".into()));
+        for (key, owner) in [("news", chat()), ("rooms/1", chat()), ("rooms/", chat()), ("rooms", None), ("x", None)] {
+            assert_eq!(table.owner_of(key), owner, "{key}");
+        }
+        // The longest pattern that some module guards decides, because no route admits the readers
+        // of `rooms/open/*`.
+        assert_eq!(table.owner_of("rooms/open/1"), chat());
+        drop(claim);
+        assert_eq!(table.owner_of("news"), None);
     }
 }

@@ -7,6 +7,7 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 
 use super::outcome::ReloadResult;
+use crate::registry::Roster;
 
 /// How a reload treats a module that has not changed, and a rollback's pin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,9 +46,10 @@ pub(super) struct PendingReload {
 }
 
 /// The task that will run a pending reload. If the task ends early, dropping this removes the
-/// reload.
+/// reload, and the state of a module that only this reload would have loaded.
 pub(super) struct Claim<'a> {
     pub(super) pending: &'a PendingReloads,
+    pub(super) roster: &'a Roster,
     pub(super) module: &'a str,
     pub(super) started: bool,
 }
@@ -75,7 +77,9 @@ impl Claim<'_> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         if !self.started {
-            self.pending.by_module.lock().remove(self.module);
+            let mut pending = self.pending.by_module.lock();
+            pending.remove(self.module);
+            self.roster.abandon(self.module);
         }
     }
 }

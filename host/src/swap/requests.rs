@@ -90,6 +90,8 @@ impl Swapper {
         let lost = |_| Err(SwapError::Lost("reload"));
         let result = reported.map(move |result: Result<ReloadResult, _>| result.unwrap_or_else(lost)).boxed().shared();
         pending.insert(module.to_owned(), PendingReload { options, requests: 1, result: result.clone() });
+        // From now on no client opens a stream that the module may want to guard.
+        self.roster.begin(module);
         let (swapper, module) = (self.clone(), module.to_owned());
         self.runtime.spawn(async move {
             let result = swapper.until_stop(swapper.run_pending(&module)).await;
@@ -123,9 +125,10 @@ impl Swapper {
 
     /// Runs the pending reload of a module once its files have settled.
     async fn run_pending(self: &Arc<Swapper>, module: &str) -> ReloadResult {
-        let mut claim = Claim { pending: &self.pending, module, started: false };
+        let mut claim = Claim { pending: &self.pending, roster: &self.roster, module, started: false };
         let until = Instant::now() + self.config.swap.patience;
         let mut compiling = None;
+        let mut streams = None;
         loop {
             // Past `swap.patience` the folder is read as it is, even when the files have settled
             // and the reload has only been waiting for its turn.
@@ -135,6 +138,10 @@ impl Swapper {
             let (options, requests) = claim.requested();
             let config = self.live_config.load_full();
             let selected = self.select_aside(module, config, options.force, must).await;
+            // The keys that the module guards are its own also while the reload waits for its turn.
+            // The run reports a pattern that another module has.
+            let guarded = selected.as_ref().ok().and_then(|selection| self.claim_streams(&selection.candidate).ok());
+            drop(std::mem::replace(&mut streams, guarded));
             let is_compiled = |selection: &Selection| self.loader.is_compiled(&selection.candidate);
             if compiling.is_none() && selected.as_ref().is_ok_and(|selection| !is_compiled(selection)) {
                 // Reloads compile one at a time. While this one waits it holds neither the module's
@@ -162,7 +169,7 @@ impl Swapper {
             let preempt = guard.preempt.clone();
             let run = Run { swapper: self, module, options, preempt, compiling: Mutex::new(compiling) };
             let outcome = run.run(&mut guard, selected).await;
-            drop(memory);
+            drop((memory, streams.take()));
             self.unlock(guard);
             if !up_to_date {
                 // The files may have changed since they were read. This reload logs its own result.

@@ -216,12 +216,20 @@ impl Run<'_> {
     /// Removes the module from every isolate, because it has neither a folder nor files in memory.
     /// Queued calls still run.
     async fn remove(&self, current: &mut Option<InstalledModule>) -> Result<Reloaded, SwapError> {
-        let was_known = self.swapper.roster.state(self.module).is_some();
+        let state = self.swapper.roster.state(self.module);
+        let was_known = state.is_some_and(|state| !matches!(state, ModuleState::Loading));
         if let Some(installed) = current.as_mut() {
             self.swapper.end_canary(self.module, installed).await;
         }
         let removed = current.take();
-        self.swapper.roster.remove(self.module);
+        {
+            // A reload that waits may load the module again, as in [`Swapper::reload`].
+            let pending = self.swapper.pending.by_module.lock();
+            self.swapper.roster.remove(self.module);
+            if pending.contains_key(self.module) {
+                self.swapper.roster.begin(self.module);
+            }
+        }
         for isolate in self.swapper.dispatch.places().all() {
             isolate.remove(self.module);
         }

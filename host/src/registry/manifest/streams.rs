@@ -32,6 +32,11 @@ impl Streams {
         self.0.keys().map(String::as_str)
     }
 
+    /// The patterns, and for each whether a route admits its readers.
+    pub fn guarded(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().map(|(pattern, stream)| (pattern.as_str(), stream.route.is_some()))
+    }
+
     /// Finds the pattern of a key: the key itself, or else the longest prefix.
     pub fn find(&self, key: &str) -> Option<(&str, Stream)> {
         let found = self
