@@ -81,6 +81,25 @@ async fn a_refusal_is_the_response() {
 }
 
 #[tokio::test]
+async fn a_request_with_a_body_is_rejected_before_the_module_is_asked() {
+    let host = host().config(json!({ "sse": { "headers": { "Access-Control-Allow-Origin": "*" } } })).start().await;
+    let assert_rejected = |status: u16, origin: Option<&str>, text: &str| {
+        assert_eq!((status, origin), (400, Some("*")), "{text}");
+        assert!(text.contains("a request for a stream has no body"), "{text}");
+    };
+    for method in ["GET", "HEAD"] {
+        let answer = host.request(method, &path("streams/guarded/pass"), &[], "body").await;
+        assert_eq!(answer.status, 400);
+        if method == "GET" {
+            assert_rejected(answer.status, answer.header("access-control-allow-origin"), answer.text());
+        }
+    }
+    let (status, origin, text) = super::http2::get_with_body(&host, &path("streams/guarded/pass")).await;
+    assert_rejected(status, origin.as_deref(), &text);
+    assert_eq!((asked(&host).await.len(), count(&host, None)), (0, 0));
+}
+
+#[tokio::test]
 async fn a_route_that_cannot_run_now_makes_the_client_come_back() {
     let host = host().limit("streams", "timeout", "100ms").start().await;
     for key in ["streams/guarded/trap", "streams/guarded/wait"] {

@@ -42,6 +42,17 @@ pub async fn a_client_beyond_max_clients_is_turned_away() {
 }
 
 #[tokio::test]
+async fn idle_streams_leave_connections_for_requests() {
+    let host = with(json!({})).config(json!({ "http": { "maxConnections": 5 } })).start().await;
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(EventStream::open(host.http, &path("a")).await);
+    }
+    assert_full(&host, "a", "serves 4 streams").await;
+    assert_eq!((host.get("/api/none/x").await.status, count(&host, None)), (404, 4));
+}
+
+#[tokio::test]
 pub async fn a_client_beyond_max_clients_per_key_is_turned_away() {
     let host = with(json!({ "maxClientsPerKey": 2 })).start().await;
     let _open = [EventStream::open(host.http, &path("a")).await, EventStream::open(host.http, &path("a")).await];

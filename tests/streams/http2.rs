@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -50,6 +50,19 @@ async fn open(sender: &mut SendRequest<Empty<Bytes>>, path: &str, last_id: &str)
     };
     let (head, body) = sender.send_request(request.body(Empty::new()).unwrap()).await.unwrap().into_parts();
     Stream { head, body, parser: Parser::default() }
+}
+
+/// Asks for a stream with a body. Returns the status, the allowed origin and the answer's text.
+pub(super) async fn get_with_body(host: &Started, path: &str) -> (u16, Option<String>, String) {
+    let stream = TcpStream::connect(host.http).await.unwrap();
+    let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://h{path}")).body(Full::new(Bytes::from("body"))).unwrap();
+    let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+    let origin = head.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned());
+    assert!(head.status != 200, "the stream has opened");
+    let body = body.collect().await.unwrap().to_bytes();
+    (head.status.as_u16(), origin, String::from_utf8(body.to_vec()).unwrap())
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
 
     let settings = Settings::read(&effective);
     relations(&settings, &effective, &mut faults);
+    warnings.extend(Relation::new(&effective, &faults).clients());
     if faults.is_empty() && effective.read::<Settings>().is_none() {
         faults.push(Fault::new(
             &ValueOrigin::start_of(&shown),
@@ -168,7 +169,7 @@ fn flags(sources: &Sources) -> Node {
 
 /// Checks the rules about several values. Skips a rule if one of its values has a fault already.
 fn relations(settings: &Settings, tree: &Node, faults: &mut Faults) {
-    let relation = Relation { tree, faulty: faults.list().iter().map(|fault| fault.key.clone()).collect() };
+    let relation = Relation::new(tree, faults);
     let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping()];
     let found = found.into_iter().flatten().chain(relation.headers());
     found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
@@ -180,6 +181,10 @@ struct Relation<'a> {
 }
 
 impl Relation<'_> {
+    fn new<'a>(tree: &'a Node, faults: &Faults) -> Relation<'a> {
+        Relation { tree, faulty: faults.list().iter().map(|fault| fault.key.clone()).collect() }
+    }
+
     fn value<T: DeserializeOwned>(&self, path: &KeyPath) -> Option<T> {
         let node = self.tree.at(path)?;
         let sound = !self.faulty.contains(&path.to_string());
@@ -218,6 +223,20 @@ impl Relation<'_> {
                 "must be false while http.cors.origins has \"*\", found true: list the origins instead of \"*\""
                     .to_owned(),
             )
+        })
+    }
+
+    /// A host for streams only may be meant like this.
+    fn clients(&self) -> Option<Fault> {
+        let (path, other) = (KeyPath::of(&["sse", "maxClients"]), KeyPath::of(&["http", "maxConnections"]));
+        let (clients, connections): (u64, u64) = (self.value(&path)?, self.value(&other)?);
+        let place = self.place(&other);
+        (clients >= connections).then(|| {
+            let message = format!(
+                "is not lower than http.maxConnections ({connections}, {place}), found {clients}: streams over \
+                 HTTP/1.x that are idle can take every connection, so lower it or raise http.maxConnections"
+            );
+            self.fault(&path, message)
         })
     }
 

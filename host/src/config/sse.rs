@@ -32,9 +32,11 @@ pub struct SseConfig {
     /// that `http.cors` would send. Default none.
     #[schemars(with = "BTreeMap<String, HeaderText>", extend("x-names" = "stream-header"))]
     pub headers: BTreeMap<String, Option<String>>,
-    /// The most open streams of this node, 1 to 1000000. Default 10000.
+    /// The most open streams of this node, 1 to 1000000. Default null: four fifths of the
+    /// connections that the host accepts (`http.maxConnections`), so that idle streams leave some
+    /// for requests.
     #[schemars(extend("minimum" = 1, "maximum" = 1_000_000))]
-    pub max_clients: u32,
+    pub max_clients: Option<u32>,
     /// The most open streams of one key, 1 to 1000000. Default null: as many as `maxClients`.
     #[schemars(extend("minimum" = 1, "maximum" = 1_000_000))]
     pub max_clients_per_key: Option<u32>,
@@ -58,7 +60,7 @@ impl Default for SseConfig {
             configured: false,
             path: "/stream".to_owned(),
             headers: BTreeMap::new(),
-            max_clients: 10_000,
+            max_clients: None,
             max_clients_per_key: None,
             ping_interval: Duration::from_secs(10),
             history: HistoryConfig::default(),

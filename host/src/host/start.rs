@@ -119,7 +119,9 @@ impl Built {
         let topics = TopicSettings::new(&config.sse, config.http.idle_timeout);
         let hub = Hub::new(&config.hub, topics, node.workers, events.clone());
         let publisher = Arc::new(Publisher::new(hub.clone(), config.limits.max.payload));
-        let streams = Arc::new(Streams::new(&config.sse, hub.clone()));
+        let max_buffered = config.http.max_buffered.max(config.http.max_body);
+        let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
+        let streams = Arc::new(Streams::new(&config.sse, hub.clone(), sockets.clone()));
         let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,
@@ -142,8 +144,6 @@ impl Built {
         reloads.set(&swapper);
         swapper.embed(modules);
 
-        let max_buffered = config.http.max_buffered.max(config.http.max_body);
-        let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
         let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
         let http_connections = workers.iter().map(|worker| worker.queue.open.clone()).collect();
         let announced = tasks.stopping.announced.clone();

@@ -119,8 +119,8 @@ impl Roster {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Returns the module that decides who may read a stream key. A module whose name the key begins
-    /// with, and that is not installed, may want to decide.
+    /// Returns the module that decides who may read a stream key. A module that is not installed
+    /// may want to decide about the keys that begin with its name.
     pub fn owner_of(&self, key: &str) -> KeyOwner {
         // Under this lock no module is installed between the two questions.
         let states = self.states.read();

@@ -61,6 +61,22 @@ fn an_environment_without_a_section_causes_a_warning_if_others_have_one() {
 }
 
 #[test]
+fn as_many_streams_as_connections_cause_a_warning() {
+    let warnings = |text: &str| load(text).unwrap().warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        warnings(r#"{"http": {"maxConnections": 50}, "sse": {"maxClients": 50}}"#),
+        [
+            "fanfare.json:1:56: sse.maxClients: is not lower than http.maxConnections (50, fanfare.json:1:29), found 50: \
+             streams over HTTP/1.x that are idle can take every connection, so lower it or raise http.maxConnections"
+        ]
+    );
+    assert_eq!(warnings(r#"{"sse": {"maxClients": 10000}}"#).len(), 1);
+    for text in ["{}", r#"{"sse": {"maxClients": 9999}}"#, r#"{"http": {"maxConnections": 1}, "sse": {}}"#] {
+        assert!(warnings(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
 fn variables_are_checked_like_the_file() {
     let list = load_with(
         "{}",

@@ -73,6 +73,8 @@ pub struct HostRequest {
     pub version: Version,
     /// All header fields that the client sent, including hop-by-hop fields.
     pub headers: HeaderMap,
+    /// Whether the request has a body.
+    pub has_body: bool,
     pub authority: String,
     /// `http` or `https`.
     #[allow(dead_code, reason = "no route of the host needs it yet")]

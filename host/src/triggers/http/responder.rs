@@ -128,7 +128,7 @@ impl<B: Backend> Responder<B> {
                 let preflight = (method == Method::OPTIONS).then(|| headers.clone());
                 #[rustfmt::skip]
                 let request = HostRequest {
-                    method, uri, version, headers, authority, scheme, peer, trace, subdomain, stopping,
+                    method, uri, version, headers, has_body, authority, scheme, peer, trace, subdomain, stopping,
                 };
                 let mut response = route(request).await;
                 if let Some(headers) = preflight {

@@ -13,6 +13,7 @@ use crate::call::text::{NAME, line};
 use crate::call::{Admission, CallError, CallResult, Outcome, RequestHead, StreamRequest};
 use crate::config::{SseConfig, StreamAccess};
 use crate::hub::{Client, Form, Hub, HubError, Limits, Resume};
+use crate::net::Sockets;
 use crate::triggers::http::{
     Content, HostRequest, HostRoute, HttpResponse, ProblemResponse, reply_response, strip_hop_by_hop,
 };
@@ -35,21 +36,24 @@ pub struct Streams {
     /// Whether the settings have the section `sse`.
     configured: bool,
     access: StreamAccess,
-    limits: Limits,
+    max_clients: Option<u32>,
+    max_clients_per_key: Option<u32>,
     heads: Heads,
     hub: Arc<Hub>,
+    sockets: Arc<Sockets>,
 }
 
 impl Streams {
-    pub fn new(config: &SseConfig, hub: Arc<Hub>) -> Streams {
-        let max_per_topic = config.max_clients_per_key.unwrap_or(config.max_clients);
+    pub fn new(config: &SseConfig, hub: Arc<Hub>, sockets: Arc<Sockets>) -> Streams {
         Streams {
             path: config.path.clone(),
             configured: config.configured,
             access: config.keys,
-            limits: Limits { max: config.max_clients, max_per_topic },
+            max_clients: config.max_clients,
+            max_clients_per_key: config.max_clients_per_key,
             heads: Heads::new(config),
             hub,
+            sockets,
         }
     }
 
@@ -73,6 +77,13 @@ impl Streams {
         }))
     }
 
+    /// Without `sse.maxClients`, streams leave a fifth of the connections for requests.
+    fn limits(&self) -> Limits {
+        let share = || u32::try_from(self.sockets.max_connections().saturating_mul(4) / 5).unwrap_or(u32::MAX).max(1);
+        let max = self.max_clients.unwrap_or_else(share);
+        Limits { max, max_per_topic: self.max_clients_per_key.unwrap_or(max) }
+    }
+
     async fn answer(
         &self,
         mut request: HostRequest,
@@ -83,6 +94,9 @@ impl Streams {
             Method::OPTIONS => return Ok(self.heads.options(&request.headers)),
             ref other => return Err(ProblemResponse::method_not_allowed(other, &[Method::GET])),
         }
+        if request.has_body {
+            return Err(ProblemResponse::bad_request("a request for a stream has no body: send it without one"));
+        }
         let accepts = Accepts::of(&request.headers);
         if accepts == Accepts::No {
             return Err(response::not_acceptable());
@@ -92,7 +106,7 @@ impl Streams {
         if request.stopping.is_cancelled() {
             return self.turn_away(accepts, &HubError::Stopping);
         }
-        let place = match self.hub.streams.reserve(&key, self.limits) {
+        let place = match self.hub.streams.reserve(&key, self.limits()) {
             Ok(place) => place,
             Err(error) => return self.turn_away(accepts, &error),
         };
@@ -209,6 +223,7 @@ mod tests {
     use crate::config::HubConfig;
     use crate::events::EventLog;
     use crate::hub::{Reach, TopicSettings};
+    use crate::net::Descriptors;
 
     /// A worker whose modules declare no keys.
     #[derive(Clone)]
@@ -228,10 +243,12 @@ mod tests {
         }
     }
 
-    fn streams() -> Streams {
+    /// The streams of a host with the default settings that accepts this number of connections.
+    fn streams(connections: usize) -> Streams {
         let config = SseConfig::default();
         let settings = TopicSettings::new(&config, std::time::Duration::from_secs(60));
-        Streams::new(&config, Hub::new(&HubConfig::default(), settings, 1, Arc::new(EventLog::new(true, true))))
+        let hub = Hub::new(&HubConfig::default(), settings, 1, Arc::new(EventLog::new(true, true)));
+        Streams::new(&config, hub, Arc::new(Sockets::new(Descriptors::read(), connections, 0)))
     }
 
     fn request(version: Version) -> HostRequest {
@@ -240,6 +257,7 @@ mod tests {
             uri: "/stream?connectKey=a".parse().unwrap(),
             version,
             headers: HeaderMap::new(),
+            has_body: false,
             authority: "h".to_owned(),
             scheme: "http",
             peer: ([127, 0, 0, 1], 1).into(),
@@ -252,11 +270,18 @@ mod tests {
     #[tokio::test]
     async fn a_client_is_in_the_hub_before_it_gets_the_head_of_its_response() {
         for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
-            let streams = streams();
+            let streams = streams(10);
             let response = streams.answer(request(version), &NoModules).await.ok().unwrap();
             let message = Arc::new(EventMessage::new(StreamEvent::from("x"), 9, "x").unwrap());
             let reached = streams.hub.streams.publish("a", message, Reach::Node);
             assert_eq!(reached, Ok(1), "{version:?} {:?}", response.status());
+        }
+    }
+
+    #[tokio::test]
+    async fn by_default_streams_leave_a_fifth_of_the_connections_for_requests() {
+        for (connections, max) in [(1, 1), (2, 1), (10, 8), (10_000, 8_000)] {
+            assert_eq!(streams(connections).limits(), Limits { max, max_per_topic: max });
         }
     }
 }
