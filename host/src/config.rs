@@ -36,6 +36,8 @@ pub mod load;
 pub mod module;
 mod schedules;
 pub mod schema;
+#[allow(dead_code, reason = "the settings that use it follow")]
+pub mod secret;
 pub mod sections;
 pub mod settings;
 mod sources;

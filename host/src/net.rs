@@ -6,6 +6,8 @@ mod backoff;
 mod buffer_budget;
 mod descriptors;
 mod listener;
+#[allow(dead_code, reason = "the connections that use it follow")]
+mod retry;
 mod stream;
 
 use std::os::fd::AsRawFd;
@@ -19,6 +21,8 @@ pub use backoff::{AcceptBackoff, affects_one_connection};
 pub use buffer_budget::{BudgetExceeded, BufferAccount, BufferBudget};
 pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use listener::{BindError, Incoming, Listener, ListenerId, bind};
+#[allow(unused_imports, reason = "the connections that use it follow")]
+pub use retry::Retry;
 pub use stream::{Socket, Stream};
 
 /// The limits and counters of a node's sockets, as `fanfare status` and the metrics show them.

@@ -1,5 +1,6 @@
 //! A worker: a thread that has an isolate and serves sockets.
 
+mod runtime_thread;
 mod thread;
 
 use std::io;
@@ -8,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::mpsc;
 
+pub use runtime_thread::RuntimeThread;
 pub use thread::Thread;
 
 use crate::call::{Admission, CallError, CallResult, HttpRequest, IsolateId, StreamRequest};

@@ -25,7 +25,7 @@ use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
 use crate::triggers::schedules::Schedules;
 use crate::triggers::sse::Publisher;
-use crate::worker::Thread;
+use crate::worker::RuntimeThread;
 
 /// How long the host waits for its threads to end.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ pub struct RunningHost {
     pub(super) operator: Arc<AdminState>,
     pub(super) publisher: Arc<Publisher>,
     /// The threads of the workers, the brokers and the master. Empty once they were told to end.
-    pub(super) threads: Mutex<Vec<Thread>>,
+    pub(super) threads: Mutex<Vec<RuntimeThread>>,
     pub(super) services: Arc<Services>,
     /// Resolves when the acceptor has ended.
     pub(super) acceptor: Shared<BoxFuture<'static, ()>>,
@@ -394,8 +394,8 @@ impl RunningHost {
 }
 
 /// Ends all threads together.
-fn end_all(mut threads: Vec<Thread>) {
-    threads.iter().for_each(Thread::cancel);
+fn end_all(mut threads: Vec<RuntimeThread>) {
+    threads.iter().for_each(RuntimeThread::cancel);
     let until = Instant::now() + END_TIMEOUT;
     threads.iter_mut().for_each(|thread| thread.end(until));
 }

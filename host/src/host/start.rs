@@ -33,7 +33,7 @@ use crate::triggers::hooks;
 use crate::triggers::http::Settings;
 use crate::triggers::schedules::{Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
-use crate::worker::{Thread, Worker};
+use crate::worker::{RuntimeThread, Thread, Worker};
 
 impl Host {
     /// Loads the modules and serves. The admin listener responds as soon as the parts are built.
@@ -81,6 +81,8 @@ struct Built {
     operator: Arc<AdminState>,
     workers: Vec<Worker>,
     others: Vec<Thread>,
+    /// Runs the connections to other services.
+    links: RuntimeThread,
     services: Arc<Services>,
     sockets: Arc<Sockets>,
     settings: Arc<Settings>,
@@ -102,6 +104,7 @@ impl Built {
         let (loader, linker) = loader(&config, compiler, placement.unwrap_or(Manifest::places))?;
         let events = Arc::new(EventLog::new(config.master.propagate_errors, config.master.propagate_warnings));
         let (workers, others) = threads(config.workers, brokers, &events)?;
+        let links = RuntimeThread::start("links").map_err(StartError::Worker)?;
         let node = Arc::new(NodeFacts {
             id: config.node.id.clone(),
             server: config.node.server.clone(),
@@ -178,6 +181,7 @@ impl Built {
             operator,
             workers,
             others,
+            links,
             services,
             sockets,
             settings,
@@ -234,7 +238,8 @@ impl Built {
         });
         // The only error is a panic, and then the acceptor has ended, too.
         let acceptor = acceptor.map(drop).boxed().shared();
-        let threads = self.workers.into_iter().map(|worker| worker.thread).chain(self.others).collect();
+        let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);
+        let threads = isolates.map(|thread| thread.runtime).chain([self.links]).collect();
         self.roster.set_ready();
         let NodeFacts { workers, brokers, .. } = *self.services.node;
         let events = &self.services.events;
