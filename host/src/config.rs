@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::document::{Faults, KeyPath, ValueOrigin};
 
-pub use capabilities::{Capabilities, Modules, StreamKeys};
+pub use capabilities::{Capabilities, EventTypes, Modules, StreamKeys, Topics};
 pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
 pub use limits::{Limits, LimitsPatch};

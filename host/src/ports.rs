@@ -2,8 +2,10 @@
 //! port has an implementation for a host without that part.
 
 mod calls;
+mod events;
 mod future;
 mod master;
+mod messages;
 mod peers;
 mod reloads;
 mod streams;
@@ -11,8 +13,10 @@ mod streams;
 use std::sync::Arc;
 
 pub use calls::{Caller, Calls, NoCalls};
+pub use events::{Events, NoEvents};
 pub use future::BoxFuture;
 pub use master::{Master, NoMaster};
+pub use messages::{Messages, NoMessages};
 pub use peers::{NoPeers, Peers};
 pub use reloads::{LateReloads, NoReloads, Reloads};
 pub use streams::{NoStreams, Streams};
@@ -24,6 +28,8 @@ pub struct Ports {
     pub reloads: Arc<dyn Reloads>,
     pub master: Arc<dyn Master>,
     pub streams: Arc<dyn Streams>,
+    pub events: Arc<dyn Events>,
+    pub messages: Arc<dyn Messages>,
 }
 
 impl Ports {
@@ -35,6 +41,8 @@ impl Ports {
             reloads: Arc::new(NoReloads),
             master: Arc::new(NoMaster),
             streams: Arc::new(NoStreams),
+            events: Arc::new(NoEvents),
+            messages: Arc::new(NoMessages),
         }
     }
 }
@@ -50,7 +58,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_without_a_part_behind_it_returns_unavailable() {
-        let Ports { calls, reloads, master, streams } = Ports::none();
+        let Ports { calls, reloads, master, streams, events, messages } = Ports::none();
         let caller = || Caller {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
@@ -77,6 +85,10 @@ mod tests {
             streams.publish_all(caller(), event(), reach).unwrap_err(),
             streams.close(caller(), key(), reach).unwrap_err(),
             streams.close_all(caller(), reach).unwrap_err(),
+            events.emit(caller(), None, payload()).unwrap_err(),
+            events.subscribe(caller(), None, route()).unwrap_err(),
+            events.unsubscribe(caller(), key()).unwrap_err(),
+            messages.publish(caller(), key(), key(), payload()).unwrap_err(),
         ];
         for error in errors {
             assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");

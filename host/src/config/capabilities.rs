@@ -1,7 +1,7 @@
 //! Capabilities: what a module may do with other modules and with the host. `module.json` requests
 //! them, and the operator grants them in `fanfare.json`.
 
-mod stream_keys;
+mod patterns;
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::formats::ModuleOrAll;
 use super::unsupported;
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, stream_key};
+use crate::call::{CallError, event_type, stream_key, topic};
 
-pub use stream_keys::StreamKeys;
+pub use patterns::{EventTypes, StreamKeys, Topics};
 
-/// The entry that means every module, or every key.
+/// The entry that means every module, key, type or topic.
 pub const ALL: &str = "*";
 
 /// One kind of capability, a row of [`TABLE`].
@@ -23,8 +23,8 @@ pub const ALL: &str = "*";
 pub struct Capability {
     /// The key in `capabilities` and `grants`.
     pub key: &'static str,
-    /// The action that it allows, such as `reload modules`. The name of a module or a key follows a
-    /// verb such as `call routes of`.
+    /// The action that it allows, such as `reload modules`. A name, such as that of a module or a
+    /// key, follows a verb such as `call routes of`.
     pub verb: &'static str,
     /// What the entry `*` means after the verb.
     pub every: &'static str,
@@ -37,8 +37,8 @@ trait Scope: Sized {
     /// Returns the part that `granted` does not cover.
     fn lacking(&self, granted: &Self) -> Self;
 
-    /// Lists the requests in the value: one for each name of a module or a key, or one `None` for a
-    /// capability without names.
+    /// Lists the requests in the value: one for each name, such as that of a module or a key, or one
+    /// `None` for a capability without names.
     fn requests(&self) -> Vec<Option<String>>;
 
     /// Removes the module itself, because access to itself needs no grant.
@@ -92,6 +92,17 @@ capabilities! {
     /// `prefix/*` for all keys that begin with `prefix/`, or `*` for all keys and for `publish-all`
     /// and `close-all`. Default none.
     sse: StreamKeys, "publish to streams of", "every key", imports ["fanfare:module/sse"];
+    /// The types of events that the module may emit, and subscribe to at run time, besides those
+    /// that begin with `<module>/`: a type, `prefix/*` for all types that begin with `prefix/`, or
+    /// `*` for all types. Default none.
+    events: EventTypes, "emit and receive events of", "every type", imports ["fanfare:module/events"];
+    /// The topics that the module may publish messages to: `<connection>:<topic>`, such as
+    /// `redis:news`, or `redis.cache:news` for the connection `cache`. A `*` at the end stands for
+    /// any text, and `*` alone for all topics. Default none.
+    publish: Topics, "publish messages to", "every topic", imports ["fanfare:module/messages"];
+    /// The topics that the module may subscribe to in `subscriptions`, written as in `publish`.
+    /// Default none.
+    subscribe: Topics, "receive messages of", "every topic", imports [];
 }
 
 /// The prefixes of imports that no capability of [`TABLE`] allows yet, with the key of the planned
@@ -109,6 +120,24 @@ impl Capabilities {
     /// Whether a module with these capabilities may publish to a stream key and close it.
     pub fn allows_key(&self, module: &str, key: &str) -> bool {
         stream_key::is_own(key, module) || self.sse.allow(key)
+    }
+
+    /// Whether a module with these capabilities may emit an event of this type, or subscribe to a
+    /// pattern at run time.
+    pub fn allows_event(&self, module: &str, wanted: &str) -> bool {
+        event_type::is_own(wanted, module) || self.events.allow(wanted)
+    }
+
+    /// Whether a module with these capabilities may publish to a topic of a connection, which is
+    /// `redis` or `redis.<name>`.
+    pub fn allows_publish(&self, connection: &str, topic: &str) -> bool {
+        topic::parse_connection(connection).is_some() && self.publish.allow(&format!("{connection}:{topic}"))
+    }
+
+    /// Whether a module with these capabilities may subscribe to a topic, or to a pattern of
+    /// topics, of the connection with this kind (`redis`) and name.
+    pub fn allows_subscribe(&self, kind: &str, name: &str, topic: &str) -> bool {
+        self.subscribe.allow(&format!("{}:{topic}", topic::connection(kind, name)))
     }
 
     /// Lists each request separately: its kind, and the name if the kind has names.
@@ -138,8 +167,8 @@ impl Capabilities {
     }
 }
 
-/// The error when `module` uses a capability that it does not have. `target` is the other module
-/// or the key, if the capability has names.
+/// The error when `module` uses a capability that it does not have. `target` is the other module,
+/// the key, the type or the topic, if the capability has names.
 pub fn forbidden(module: &str, key: &str, target: Option<&str>) -> CallError {
     CallError::Forbidden(match target {
         Some(target) => format!(
@@ -250,6 +279,27 @@ mod tests {
         assert_eq!(
             error,
             "chat has no `sse` capability for flags: add \"flags\" to capabilities.sse in its module.json, then run `fanfare grant chat`"
+        );
+    }
+
+    #[test]
+    fn a_module_may_use_its_own_types_and_the_topics_that_it_has() {
+        let topics = |entry: &str| Topics(vec![entry.into()]);
+        let events = EventTypes(vec!["order/*".into()]);
+        let (publish, subscribe) = (topics("redis:news*"), topics("redis.cache:a"));
+        let has = Capabilities { events, publish, subscribe, ..Capabilities::default() };
+        for wanted in ["chat/said", "chat/*", "order/paid", "order/*"] {
+            assert!(has.allows_event("chat", wanted), "{wanted}");
+        }
+        for wanted in ["chat", "*", "order", "stock/1"] {
+            assert!(!has.allows_event("chat", wanted), "{wanted}");
+        }
+        assert!(has.allows_publish("redis", "newsletter") && !has.allows_publish("redis", "new"));
+        assert!(!has.allows_publish("redis.cache", "news") && !has.allows_publish("redis:news", "x"));
+        assert!(has.allows_subscribe("redis", "cache", "a") && !has.allows_subscribe("redis", "default", "a"));
+        assert_eq!(
+            has.missing(&Capabilities::default()),
+            ["events: order/*", "publish: redis:news*", "subscribe: redis.cache:a"]
         );
     }
 

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::cron;
-use crate::call::{MAX_PATH, METHODS, stream_key};
+use crate::call::{MAX_PATH, METHODS, event_type, stream_key, topic};
 use crate::document::units::{Size, Time};
 
 macro_rules! formats {
@@ -50,6 +50,10 @@ formats! {
     ModuleOrAll = "module-or-all", r"^(\*|[a-z][a-z0-9-]{0,63})$";
     /// A key of live streams, `prefix/*`, or `*` for all.
     StreamKeys = "stream-keys", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most stream_key::MAX;
+    /// A type of events, `prefix/*`, or `*` for all.
+    EventTypes = "event-types", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most event_type::MAX;
+    /// A connection and a topic of it, such as `redis:news`, or `*` for all.
+    Topics = "topics", r"^(\*|redis(\.[^:\u0000-\u001f\u007f-\u009f]+)?:[^\u0000-\u001f\u007f-\u009f]+)$", at most topic::MAX_ENTRY;
     /// A file system path.
     FilePath = "file-path", r"^[^\u0000]+$";
     /// The path of a route below its module.
@@ -106,6 +110,8 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             "\"*\" for all modules, or a module name of lower case letters, digits and `-`",
         ),
         "stream-keys" => ok(text == "*" || stream_key::is_pattern(text), STREAM_KEYS_RULE),
+        "event-types" => ok(event_type::is_type(text), event_type::PATTERN_RULE),
+        "topics" => ok(topic::is_entry(text), topic::RULE),
         "stream-pattern" => ok(stream_key::is_pattern(text), STREAM_PATTERN_RULE),
         "environment" => {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"production\"")
@@ -262,6 +268,17 @@ mod tests {
         let (longest, longer) = ("k".repeat(256), "k".repeat(257));
         all("stream-pattern", &["news", "a b", "orders/*", "/*", &longest], &["", "*", "a\n", "\u{7f}", &longer]);
         all("stream-keys", &["*", "news", "orders/*", &longest], &["", "a\0", &longer]);
+    }
+
+    #[test]
+    fn types_of_events_and_topics_are_short_and_printable() {
+        let (longest, longer) = ("t".repeat(256), "t".repeat(257));
+        all("event-types", &["*", "order/paid", "order/*", &longest], &["", "a\n", "\u{85}", &longer]);
+        all(
+            "topics",
+            &["*", "redis:news", "redis:news*", "redis.cache:*"],
+            &["", "news", "redis:", "nats:a", "redis:\0"],
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub const HOOKS: &[&str] =
 pub const CONFIG: &[&str] = &["events", "websocket", "cluster", "redis"];
 
 /// Keys of `capabilities` and of `grants`.
-pub const CAPABILITIES: &[&str] = &["http", "channels", "sessions", "events", "publish", "env", "dirs", "secrets"];
+pub const CAPABILITIES: &[&str] = &["http", "channels", "sessions", "env", "dirs", "secrets"];
 
 /// Names in `middlewares`.
 pub const MIDDLEWARES: &[&str] = &["session"];

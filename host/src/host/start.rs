@@ -26,7 +26,7 @@ use crate::events::{EventLog, HostEvent};
 use crate::hub::{Hub, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
-use crate::ports::{LateReloads, Ports};
+use crate::ports::{LateReloads, NoEvents, NoMessages, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
 use crate::triggers::hooks;
@@ -133,6 +133,8 @@ impl Built {
                 reloads: reloads.clone(),
                 master: messages.clone(),
                 streams: publisher.clone(),
+                events: Arc::new(NoEvents),
+                messages: Arc::new(NoMessages),
             },
             restart: config.isolate.clone(),
             stop_hook: config.shutdown.hook,

@@ -2,9 +2,11 @@
 
 mod broadcast;
 mod config;
+mod events;
 mod host;
 mod http;
 mod master;
+mod messages;
 mod rpc;
 mod sse;
 
@@ -39,6 +41,8 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wit::master_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::master_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::sse::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::events::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::messages::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

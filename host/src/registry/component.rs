@@ -46,6 +46,8 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "master-await",
         "master-blocking",
         "sse",
+        "events",
+        "messages",
     ],
 )];
 
