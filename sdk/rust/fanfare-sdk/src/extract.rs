@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::params;
 use crate::payload::{Bytes, Json, Text, deref};
-use crate::types::{Call, Payload, Schedule};
+use crate::types::{Call, Payload, Schedule, Subscription};
 
 /// A call that is being split into the arguments of a handler.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Incoming {
 /// - The body: [`Json`], [`Text`], [`Bytes`] or [`Payload`], or an `Option` of one of them when the
 ///   body may be missing. At most one argument reads the body.
 /// - Parameters: [`Path`] and [`Query`].
-/// - The cause: [`Schedule`], or an `Option` of it.
+/// - The cause: [`Schedule`] or [`Subscription`], or an `Option` of one of them.
 /// - Everything else: [`Context`].
 ///
 /// Implement `FromCall` for a step that several handlers begin with:
@@ -78,7 +78,7 @@ impl Incoming {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler",
-    note = "use `Json<T>`, `Text`, `Bytes` or `Payload` for the body (or an `Option` of one of them), `Path<T>`, `Query<T>`, `Schedule` or `Context`, or implement `FromCall` for `{Self}`"
+    note = "use `Json<T>`, `Text`, `Bytes` or `Payload` for the body (or an `Option` of one of them), `Path<T>`, `Query<T>`, `Schedule`, `Subscription` or `Context`, or implement `FromCall` for `{Self}`"
 )]
 pub trait FromCall: Sized {
     /// Reads the value from the call. `argument` is the name of the argument in the source.
@@ -104,6 +104,23 @@ impl FromCall for Schedule {
 impl FromCall for Option<Schedule> {
     fn from_call(call: &mut Incoming, _: &'static str) -> Result<Self> {
         Ok(call.context().schedule().cloned())
+    }
+}
+
+/// The subscription that caused the call: its name, the source and topic of the message, and its
+/// position. A call with another cause fails with the status 400.
+impl FromCall for Subscription {
+    fn from_call(call: &mut Incoming, _: &'static str) -> Result<Self> {
+        let subscription = call.context().subscription().cloned();
+        subscription
+            .ok_or_else(|| Failure::bad_request("not-a-subscription", "only a subscription can call this route"))
+    }
+}
+
+/// `None` when something else than a subscription caused the call.
+impl FromCall for Option<Subscription> {
+    fn from_call(call: &mut Incoming, _: &'static str) -> Result<Self> {
+        Ok(call.context().subscription().cloned())
     }
 }
 

@@ -32,13 +32,13 @@
 //! ```
 //!
 //! - **Arguments**: [`Json`], [`Text`], [`Bytes`] or [`Payload`] for the body, [`Path`] and
-//!   [`Query`] for parameters, [`Schedule`](types::Schedule) for the schedule that caused the call,
-//!   [`Context`] for everything else. A handler has any number of them,
-//!   in any order ([`FromCall`]).
+//!   [`Query`] for parameters, [`Schedule`](types::Schedule) or
+//!   [`Subscription`](types::Subscription) for the cause of the call, [`Context`] for everything
+//!   else. A handler has any number of them, in any order ([`FromCall`]).
 //! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], or a
 //!   `Result` of these ([`IntoOutcome`]). With `?` every error becomes a [`Failure`].
-//! - **Host functions**: [`broadcast`], [`rpc`], [`sse`], [`config`], [`host`], [`http`] and
-//!   [`master`].
+//! - **Host functions**: [`broadcast`], [`rpc`], [`sse`], [`events`], [`messages`], [`config`],
+//!   [`host`], [`http`] and [`master`].
 //! - **Memory**: the host keeps an instance between calls, so a `thread_local!` is the memory of
 //!   the module in its worker. An instance has one thread; the in-memory host of
 //!   [`testing`](mod@testing) gives each worker a thread of its own.
@@ -59,11 +59,13 @@ pub mod broadcast;
 pub mod config;
 mod context;
 mod current;
+pub mod events;
 mod extract;
 mod failure;
 pub mod host;
 pub mod http;
 pub mod master;
+pub mod messages;
 mod module;
 mod outcome;
 mod params;
@@ -101,9 +103,9 @@ pub mod private {
 
 /// The items that most modules need.
 pub mod prelude {
-    pub use crate::types::{Isolate, Outcome, Payload, Reply, Schedule, Trigger};
+    pub use crate::types::{Isolate, Outcome, Payload, Reply, Schedule, Subscription, Trigger};
     pub use crate::{Bytes, CallError, Context, Failure, FromCall, IntoOutcome, IntoPayload, Json, Pass, Path, Query};
-    pub use crate::{Result, State, Text, broadcast, config, handler, host, master, rpc, sse};
+    pub use crate::{Result, State, Text, broadcast, config, events, handler, host, master, messages, rpc, sse};
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};

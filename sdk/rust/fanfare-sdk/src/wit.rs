@@ -11,7 +11,7 @@ wit_bindgen::generate!({
     additional_derives: [PartialEq],
 });
 
-pub use fanfare::module::{broadcast, config, host, http, master, master_await, rpc, sse, types};
+pub use fanfare::module::{broadcast, config, events, host, http, master, master_await, messages, rpc, sse, types};
 
 pub mod handler {
     wit_bindgen::generate!({

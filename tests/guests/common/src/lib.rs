@@ -1,6 +1,7 @@
 //! Handlers that several guests share: they hold calls, release them, and make further calls.
 
 mod calls;
+pub mod events;
 pub mod streams;
 
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,6 @@
 //! Imports every interface and asks for no capability, so it cannot reach other modules.
 
+use common::events::{emit_event, publish_message, subscribe, unsubscribe};
 use common::streams::{close, close_all, count, publish, publish_all};
 use common::{emit, every, gather, nested, notify};
 use fanfare_sdk::prelude::*;
@@ -23,4 +24,7 @@ fn reload(module: Json<Option<String>>) -> Result<Json<u64>> {
     Ok(Json(receipt.seq))
 }
 
-fanfare_sdk::module!(reload, own, nested, every, notify, emit, gather, publish, publish_all, close, close_all, count);
+fanfare_sdk::module!(
+    reload, own, nested, every, notify, emit, gather, publish, publish_all, close, close_all, count, emit_event,
+    publish_message, subscribe, unsubscribe,
+);

@@ -197,6 +197,35 @@ pub(crate) fn stream_count(key: Option<&str>) -> u32 {
     thread::current().0.count_streams(key)
 }
 
+pub(crate) fn emit_event(
+    _caller: Option<CallId>,
+    event_type: Option<&str>,
+    value: &Payload,
+) -> Result<(), wit::CallError> {
+    let (node, worker) = thread::current();
+    node.emit_event(Some(worker), event_type, value).map_err(CallError::into_wit)
+}
+
+pub(crate) fn subscribe(_caller: Option<CallId>, pattern: Option<&str>, route: &str) -> Result<String, wit::CallError> {
+    let (node, worker) = thread::current();
+    node.subscribe(worker, pattern, route).map_err(CallError::into_wit)
+}
+
+pub(crate) fn unsubscribe(_caller: Option<CallId>, subscription: &str) -> Result<(), wit::CallError> {
+    let (node, worker) = thread::current();
+    node.unsubscribe(worker, subscription).map_err(CallError::into_wit)
+}
+
+pub(crate) fn publish_message(
+    _caller: Option<CallId>,
+    connection: &str,
+    topic: &str,
+    payload: &Payload,
+) -> Result<(), wit::CallError> {
+    let (node, worker) = thread::current();
+    node.publish_message(worker, connection, topic, payload).map_err(CallError::into_wit)
+}
+
 #[cfg(feature = "spawn")]
 pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) {
     super::worker::spawn(Box::pin(future));

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::Value;
 
+use super::events::{EventState, SubscriptionEntry};
 use super::node::{Answer, ModuleFns, Node, OnMessage, State};
 use super::routes::{Manifest, Route, Target};
 use super::schedules::ScheduleEntry;
@@ -47,8 +48,8 @@ impl Builder {
     }
 
     /// Sets the text of `module.json`, usually with `include_str!("../module.json")`. The host
-    /// reads its routes, broadcasts, startups, schedules, streams and config. Without a manifest
-    /// each handler has a route with its name.
+    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams and config. Without
+    /// a manifest each handler has a route with its name.
     ///
     /// # Panics
     /// When the text is not JSON. Comments and trailing commas are allowed.
@@ -90,6 +91,17 @@ impl Builder {
         let path = format!("schedules/{name}");
         let entry = ScheduleEntry { path: path.clone(), ..ScheduleEntry::default() };
         self.manifest.schedules.insert(name.to_owned(), entry);
+        self.route(&path, handler)
+    }
+
+    /// Adds a subscription to the types of events that the pattern covers, and the handler that runs
+    /// in one worker, in turns.
+    #[must_use]
+    pub fn subscription(mut self, name: &str, pattern: &str, handler: &str) -> Self {
+        let path = format!("subscriptions/{name}");
+        let (event, route) = (Some(pattern.to_owned()), Some(path.clone()));
+        let entry = SubscriptionEntry { event, path: route, ..SubscriptionEntry::default() };
+        self.manifest.subscriptions.insert(name.to_owned(), entry);
         self.route(&path, handler)
     }
 
@@ -171,6 +183,7 @@ impl Builder {
             published: Vec::new(),
             readers: Vec::new(),
             next_reader: 0,
+            events: EventState::default(),
         };
         let node = Arc::new(Node {
             module: self.module,

@@ -50,6 +50,7 @@
 pub(crate) mod backend;
 mod builder;
 mod dispatch;
+mod events;
 mod jsonc;
 mod node;
 mod promise;
@@ -65,6 +66,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use builder::Builder;
+pub use events::{EmittedEvent, PublishedMessage};
 pub use promise::block_on;
 pub use request::Request;
 pub use streams::{Published, Reader, Refusal, StreamOptions};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::events::EventState;
 use super::promise::Resolver;
 use super::routes::Manifest;
 use super::streams::{Published, ReaderState};
@@ -66,6 +67,7 @@ pub(super) struct State {
     pub published: Vec<Published>,
     pub readers: Vec<ReaderState>,
     pub next_reader: u64,
+    pub events: EventState,
 }
 
 /// The part of a call that the host keeps.

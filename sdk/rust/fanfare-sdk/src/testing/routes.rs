@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::events::SubscriptionEntry;
 use super::schedules::ScheduleEntry;
 use crate::failure::CallError;
 use crate::types::Method;
@@ -20,6 +21,8 @@ pub(super) struct Manifest {
     pub streams: BTreeMap<String, StreamTarget>,
     #[serde(default)]
     pub schedules: BTreeMap<String, ScheduleEntry>,
+    #[serde(default)]
+    pub subscriptions: BTreeMap<String, SubscriptionEntry>,
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
 }
