@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 pub use exchange::{ExchangeError, OpenResponse, exchange, open};
-pub use follow::{EventParser, ServerEvent, follow};
+pub use follow::{EventParser, MAX_EVENT, ServerEvent, follow};
 pub use problem::readable;
 
 use super::terminal::{eprint, print};

@@ -11,7 +11,7 @@ use super::exchange::{ExchangeError, stream};
 use super::{ANSWER_TIMEOUT, AdminResponse, ClientError, Endpoint, checked};
 
 /// The most bytes of an event, and of a problem. The host sends shorter ones.
-const MAX_EVENT: usize = 1 << 20;
+pub const MAX_EVENT: usize = 1 << 20;
 
 /// The longest pause in a stream. The host writes at least a comment every ten seconds.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -75,6 +75,12 @@ pub struct EventParser {
 }
 
 impl EventParser {
+    /// The last id of the stream. An id without an event counts too: the host sends its position
+    /// before the first event.
+    pub fn last_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     /// Whether the next event has more than [`MAX_EVENT`] bytes.
     pub fn is_too_long(&self) -> bool {
         self.line.len() + self.data.as_ref().map_or(0, String::len) > MAX_EVENT

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::Full;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::expect::Answer;
 use super::send::{SendError, answer_of, authority, headers_of};
 use super::stream_file::{EventExpect, Stream};
-use crate::client::{EventParser, OpenResponse, ServerEvent, encoded, open};
+use crate::client::{EventParser, MAX_EVENT, OpenResponse, ServerEvent, encoded, open};
 
 /// How long the command waits for an expected event, and for a stream to end.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,11 +26,20 @@ const MAX_WAITING: usize = 10_000;
 #[derive(Default)]
 pub struct Streams(BTreeMap<String, Opened>);
 
-/// A stream that was opened. Dropping `events` closes its connection.
+/// A stream that was opened.
 struct Opened {
     request: Stream,
-    events: Option<mpsc::Receiver<ServerEvent>>,
+    /// `None` once the case has closed it.
+    connection: Option<Connection>,
+    /// The id to resume after, once it is closed.
     last_id: Option<String>,
+}
+
+/// An open stream. Dropping it closes the connection.
+struct Connection {
+    events: mpsc::Receiver<Result<ServerEvent, NoEvent>>,
+    /// The last id that arrived, with an event or without one.
+    last_id: watch::Receiver<Option<String>>,
 }
 
 impl Streams {
@@ -44,23 +53,21 @@ impl Streams {
         let name = stream.name().to_owned();
         if stream.close.is_some() {
             let opened = self.0.get_mut(&name).ok_or_else(|| SendError::NoStream(name))?;
-            opened.receive_all();
-            opened.events = None;
+            opened.close();
             return Ok(None);
         }
         let request = match stream.resume {
             None => stream.clone(),
             Some(_) => {
                 let opened = self.0.get_mut(&name).ok_or_else(|| SendError::NoStream(name.clone()))?;
-                opened.receive_all();
-                opened.events = None;
+                opened.close();
                 Stream { last_event_id: opened.last_id.clone(), ..opened.request.clone() }
             }
         };
-        let (answer, events) = connect(address, path, &request).await?;
-        if let Some(events) = events {
+        let (answer, connection) = connect(address, path, &request).await?;
+        if connection.is_some() {
             let last_id = request.last_event_id.clone();
-            self.0.insert(name, Opened { request, events: Some(events), last_id });
+            self.0.insert(name, Opened { request, connection, last_id });
         }
         Ok(Some(answer))
     }
@@ -96,6 +103,9 @@ impl Streams {
                 Some(opened) => match opened.next().await {
                     Err(NoEvent::Ended) => {}
                     Err(NoEvent::Late) => faults.push(format!("ended: the stream {name} is still open")),
+                    Err(NoEvent::TooLong) => {
+                        faults.push(format!("ended: expected the end of the stream {name}, {}", NoEvent::TooLong));
+                    }
                     Ok(event) => {
                         faults.push(format!("ended: expected the end of the stream {name}, found {}", shown(&event)));
                     }
@@ -113,41 +123,35 @@ enum NoEvent {
     Late,
     #[error("but the stream has ended")]
     Ended,
+    #[error(
+        "but an event with more than {MAX_EVENT} bytes arrived, which cases cannot expect: let the module send less"
+    )]
+    TooLong,
 }
 
 impl Opened {
     async fn next(&mut self) -> Result<ServerEvent, NoEvent> {
-        let events = self.events.as_mut().ok_or(NoEvent::Ended)?;
-        match timeout(EVENT_TIMEOUT, events.recv()).await {
-            Ok(Some(event)) => {
-                self.note(&event);
-                Ok(event)
-            }
+        let connection = self.connection.as_mut().ok_or(NoEvent::Ended)?;
+        match timeout(EVENT_TIMEOUT, connection.events.recv()).await {
+            Ok(Some(received)) => received,
             Ok(None) => Err(NoEvent::Ended),
             Err(_) => Err(NoEvent::Late),
         }
     }
 
-    /// Receives the events that wait, because a client that resumes has seen them.
-    fn receive_all(&mut self) {
-        while let Some(Ok(event)) = self.events.as_mut().map(mpsc::Receiver::try_recv) {
-            self.note(&event);
-        }
-    }
-
-    fn note(&mut self, event: &ServerEvent) {
-        if let Some(id) = &event.id {
-            self.last_id = Some(id.clone());
+    /// Closes the connection. The client has seen all events that have arrived, also those that no
+    /// case has expected.
+    fn close(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Some(id) = connection.last_id.borrow().clone()
+        {
+            self.last_id = Some(id);
         }
     }
 }
 
 /// Sends the request. Returns the answer, and the events if it is a stream.
-async fn connect(
-    address: SocketAddr,
-    path: &str,
-    stream: &Stream,
-) -> Result<(Answer, Option<mpsc::Receiver<ServerEvent>>), SendError> {
+async fn connect(address: SocketAddr, path: &str, stream: &Stream) -> Result<(Answer, Option<Connection>), SendError> {
     let query = stream.key.as_ref().map(|key| format!("?connectKey={}", encoded(key))).unwrap_or_default();
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
@@ -171,33 +175,120 @@ async fn connect(
         return Ok((answer_of(&response.head, &body), None));
     }
     let answer = answer_of(&response.head, &[]);
-    let (sender, receiver) = mpsc::channel(MAX_WAITING);
-    tokio::spawn(receive(response, sender));
-    Ok((answer, Some(receiver)))
+    let (arrived, last_id) = watch::channel(None);
+    let (sender, events) = mpsc::channel(MAX_WAITING);
+    let mut reader = Reader { parser: EventParser::default(), sender, last_id: arrived };
+    // The host begins each stream with its position. A case that closes the stream at once resumes
+    // after it.
+    if let Ok(Some(part)) = timeout(EVENT_TIMEOUT, response.part()).await
+        && reader.read(&part).await
+    {
+        tokio::spawn(reader.run(response));
+    }
+    Ok((answer, Some(Connection { events, last_id })))
 }
 
 /// Passes the events of a stream on until either side ends it. A stream with more events than a
 /// case ever expects waits, and the host closes it as slow.
-async fn receive(mut response: OpenResponse, sender: mpsc::Sender<ServerEvent>) {
-    let mut parser = EventParser::default();
-    loop {
-        let part = tokio::select! {
-            () = sender.closed() => return,
-            part = response.part() => part,
-        };
-        let Some(part) = part else { return };
-        for event in parser.parse(&part) {
-            if sender.send(event).await.is_err() {
-                return;
+struct Reader {
+    parser: EventParser,
+    sender: mpsc::Sender<Result<ServerEvent, NoEvent>>,
+    last_id: watch::Sender<Option<String>>,
+}
+
+impl Reader {
+    async fn run(mut self, mut response: OpenResponse) {
+        loop {
+            let part = tokio::select! {
+                () = self.sender.closed() => return,
+                part = response.part() => part,
+            };
+            match part {
+                Some(part) if self.read(&part).await => {}
+                _ => return,
             }
         }
-        if parser.is_too_long() {
-            return;
+    }
+
+    /// Reads a part. Returns whether to continue.
+    async fn read(&mut self, part: &[u8]) -> bool {
+        for event in self.parser.parse(part) {
+            if self.sender.send(Ok(event)).await.is_err() {
+                return false;
+            }
         }
+        self.last_id.send_replace(self.parser.last_id().map(str::to_owned));
+        if self.parser.is_too_long() {
+            // The receiver may have closed the stream meanwhile.
+            _ = self.sender.send(Err(NoEvent::TooLong)).await;
+            return false;
+        }
+        true
     }
 }
 
 fn shown(event: &ServerEvent) -> String {
     let name = if event.name.is_empty() { "message" } else { &event.name };
     format!("{name} {}", super::expect::quoted(&super::expect::cut(&event.data)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Starts a server that answers each request with a stream that begins with `body`. Returns its
+    /// address, and the heads of the requests.
+    async fn server(body: String) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (record, heads) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(socket.read_u8().await.unwrap());
+                }
+                record.send(String::from_utf8(head).unwrap()).unwrap();
+                let response = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{body}");
+                tokio::spawn(async move {
+                    // The client may leave before it has read everything.
+                    _ = socket.write_all(response.as_bytes()).await;
+                    _ = socket.read_u8().await;
+                });
+            }
+        });
+        (address, heads)
+    }
+
+    fn stream(text: &str) -> Stream {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stream_resumes_after_the_position_that_arrived_before_the_first_event() {
+        let (address, mut heads) = server(": connected\n\nid: a-7\n\n".to_owned()).await;
+        let mut streams = Streams::default();
+        for text in [r#"{"key": "a"}"#, r#"{"close": "a"}"#, r#"{"resume": "a"}"#] {
+            streams.step(address, "/stream", &stream(text)).await.unwrap();
+        }
+        assert!(!heads.recv().await.unwrap().contains("last-event-id"));
+        assert!(heads.recv().await.unwrap().contains("last-event-id: a-7\r\n"));
+    }
+
+    #[tokio::test]
+    async fn an_event_of_more_than_1_mib_fails_with_its_reason() {
+        let body = format!("data: first\n\ndata: {}", "x".repeat(MAX_EVENT + 1));
+        let (address, _heads) = server(body).await;
+        let mut streams = Streams::default();
+        streams.step(address, "/stream", &stream(r#"{"key": "a"}"#)).await.unwrap();
+        let expected = [("a".to_owned(), vec![EventExpect::default(), EventExpect::default()])].into();
+        let reason =
+            "but an event with more than 1048576 bytes arrived, which cases cannot expect: let the module send less";
+        assert_eq!(streams.faults(&expected).await, [format!("events.a[1]: expected an event, {reason}")]);
+        let open = streams.open_ones(&["a".to_owned()]).await;
+        assert_eq!(open, Vec::<String>::new(), "the reader has ended");
+    }
 }
