@@ -37,8 +37,8 @@ trait Scope: Sized {
     /// Returns the part that `granted` does not cover.
     fn lacking(&self, granted: &Self) -> Self;
 
-    /// Lists the requests in the value: one for each name, such as that of a module or a key, or one
-    /// `None` for a capability without names.
+    /// Lists the requests in the value: one for each name, such as that of a module or a key, or
+    /// one `None` for a capability without names.
     fn requests(&self) -> Vec<Option<String>>;
 
     /// Removes the module itself, because access to itself needs no grant.

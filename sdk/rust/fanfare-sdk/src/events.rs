@@ -59,8 +59,8 @@ pub fn emit<'a>(event_type: impl Into<Option<&'a str>>, value: impl IntoPayload)
 }
 
 /// Subscribes a route of this module, in this worker, to a type of events, to all that begin with
-/// `prefix/` (`prefix/*`), or to all types (`None` or `*`). From now on the host calls the route for
-/// each such event.
+/// `prefix/` (`prefix/*`), or to all types (`None` or `*`). From now on the host calls the route
+/// for each such event.
 ///
 /// Returns the name of the subscription. The same pattern and route return the same name. The
 /// subscription outlasts swaps and crashes, and ends with [`unsubscribe`] or with its route.

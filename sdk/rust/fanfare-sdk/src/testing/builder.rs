@@ -48,8 +48,8 @@ impl Builder {
     }
 
     /// Sets the text of `module.json`, usually with `include_str!("../module.json")`. The host
-    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams and config. Without
-    /// a manifest each handler has a route with its name.
+    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams and config.
+    /// Without a manifest each handler has a route with its name.
     ///
     /// # Panics
     /// When the text is not JSON. Comments and trailing commas are allowed.
@@ -94,8 +94,8 @@ impl Builder {
         self.route(&path, handler)
     }
 
-    /// Adds a subscription to the types of events that the pattern covers, and the handler that runs
-    /// in one worker, in turns.
+    /// Adds a subscription to the types of events that the pattern covers, and the handler that
+    /// runs in one worker, in turns.
     #[must_use]
     pub fn subscription(mut self, name: &str, pattern: &str, handler: &str) -> Self {
         let path = format!("subscriptions/{name}");
