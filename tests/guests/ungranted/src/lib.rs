@@ -25,6 +25,20 @@ fn reload(module: Json<Option<String>>) -> Result<Json<u64>> {
 }
 
 fanfare_sdk::module!(
-    reload, own, nested, every, notify, emit, gather, publish, publish_all, close, close_all, count, emit_event,
-    publish_message, subscribe, unsubscribe,
+    reload,
+    own,
+    nested,
+    every,
+    notify,
+    emit,
+    gather,
+    publish,
+    publish_all,
+    close,
+    close_all,
+    count,
+    emit_event,
+    publish_message,
+    subscribe,
+    unsubscribe,
 );
