@@ -6,6 +6,8 @@
 
 mod event;
 mod log;
+mod origin;
 
-pub use event::{EventRecord, HostEvent, Origin, OriginKind};
+pub use event::{EventRecord, HostEvent};
 pub use log::{EventItem, EventLog, EventReader, KEPT};
+pub use origin::{Origin, OriginKind};

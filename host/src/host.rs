@@ -14,6 +14,7 @@ mod running;
 mod schedules;
 mod send;
 mod start;
+mod stop;
 mod streams;
 
 use std::net::SocketAddr;

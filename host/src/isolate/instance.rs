@@ -10,6 +10,7 @@
 //! call with the error `crashed`. Calls that have not started stay in the mailbox for the next
 //! instance. A kill aborts the task ([`Killer`]) with the same result.
 
+mod calls;
 mod control;
 mod fresh;
 mod killer;
@@ -24,7 +25,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -37,7 +37,6 @@ pub use self::snapshot_request::SnapshotRequest;
 use super::cpu::metered;
 use super::deployment::Deployment;
 use super::error::{Crash, End};
-use super::mailbox::{Capacity, QueuedCall};
 use super::program::{GuestExports, Program};
 use super::running_calls::RunningCalls;
 use super::services::Services;
@@ -45,10 +44,10 @@ use super::slot_core::SlotCore;
 use super::state::{self, State};
 use super::turn::TurnLimiter;
 use super::when_woken::when_woken;
-use crate::call::{Call, CallError, CallResult, Failure, Outcome, StartupReason, panic_text};
+use crate::call::{StartupReason, panic_text};
 use crate::engine::AddressSpaceError;
 use crate::events::{HostEvent, Origin};
-use crate::registry::{Generation, Isolation};
+use crate::registry::Isolation;
 
 /// The supervisor's handle to a running instance. When the handle is dropped, the instance drains:
 /// see [`Control::drain`].
@@ -324,100 +323,6 @@ impl InstanceTask {
             self.slot.mailbox.appoint(self.id, era);
         }
         self.control.set_ready();
-    }
-
-    /// Returns whether the instance can start a plain call now, and how many nested calls it can
-    /// start. A serial module runs one call at a time, plain or nested.
-    fn capacity(&self) -> Capacity {
-        let generation = &self.program.generation;
-        let (plain, nested) = self.running_calls.counts();
-        if generation.is_serial() {
-            let idle = plain + nested == 0;
-            return Capacity { accepts_plain: idle, nested: u32::from(idle) };
-        }
-        let Generation { limits, .. } = &**generation;
-        let nested = u32::try_from(nested).unwrap_or(u32::MAX);
-        Capacity { accepts_plain: plain < limits.concurrency as usize, nested: limits.nested.saturating_sub(nested) }
-    }
-
-    /// Admits a call at once. The future starts the admitted call and resolves when it has ended;
-    /// it does nothing for a call that was not admitted. An error means that the store failed.
-    fn run_call<'a>(
-        &'a self,
-        accessor: &'a Accessor<State>,
-        exports: &'a GuestExports,
-        queued: QueuedCall,
-    ) -> impl Future<Output = wasmtime::Result<()>> + Send + 'a {
-        // Outside the future, so that the call counts against the limits at once.
-        let admitted = self.admit(queued);
-        async move {
-            let Some((id, guest_call)) = admitted else { return Ok(()) };
-            let started = accessor.with(|access| exports.start(access, guest_call))?;
-            let task = started.task();
-            // wasmtime reuses task ids. An earlier call with this id may have used processor time
-            // after it returned its outcome, and this call must not pay for that.
-            accessor.with(|mut access| access.get().cpu.forget(task));
-            let outcome = exports.finish(accessor, started).await?;
-            // The call has ended, so the meter no longer needs its time.
-            accessor.with(|mut access| access.get().cpu.forget(task));
-            self.running_calls.end(id, self.limit_size(outcome));
-            Ok(())
-        }
-    }
-
-    /// Registers a call as running, and returns its id and the call in the guest's types. If its
-    /// deadline has passed or its route no longer exists, ends the call with an error instead and
-    /// returns `None`.
-    fn admit(&self, queued: QueuedCall) -> Option<(u64, crate::bindings::fanfare::module::types::Call)> {
-        let now = Instant::now();
-        if queued.call.context.is_late(now) {
-            self.slot.end(queued, &CallError::Timeout);
-            return None;
-        }
-        let route = match self.deployment.route_of(&queued.call) {
-            Ok(route) => route,
-            Err(error) => {
-                self.slot.end(queued, &error);
-                return None;
-            }
-        };
-        let QueuedCall { call, reply, nested, .. } = queued;
-        let call = Call { route, ..call };
-        let context = call.context.clone();
-        let trigger = call.trigger.kind();
-        if self.program.generation.is_serial() {
-            // Dispatch rejects a call that would wait for this instance when this call is in its
-            // chain, because the two would wait for each other.
-            context.exclusive.store(true, Ordering::Release);
-        }
-        let id = context.id;
-        let deadline = self.running_calls.start(context, now, trigger, call.route.clone(), nested, reply);
-        if let Some(probe) = &self.services.probe {
-            probe(&call);
-        }
-        Some((id, super::convert::call(call, deadline.saturating_duration_since(now))))
-    }
-
-    /// Returns the guest's outcome, with the text of a failure cut to its maximal length. Returns a
-    /// failure instead if the payload, or all other text of the outcome, is larger than
-    /// `limits.payload`.
-    fn limit_size(&self, outcome: Result<Outcome, Failure>) -> CallResult {
-        let limit = self.program.generation.limits.payload;
-        let (payload_size, other_size) = crate::call::sizes(&outcome);
-        let too_large = |size: usize, part: &str| {
-            (size as u64 > limit).then(|| Failure {
-                name: "payload-too-large".to_owned(),
-                message: format!(
-                    "the handler returned {size} bytes {part}; \
-                     limits.payload allows {limit} bytes of payload and {limit} bytes of other text"
-                ),
-                ..Failure::default()
-            })
-        };
-        match too_large(payload_size, "of payload").or_else(|| too_large(other_size, "of other text")) {
-            Some(failure) => Err(CallError::Failure(failure)),
-            None => outcome.map_err(|failure| CallError::Failure(failure.shortened())),
-        }
     }
 
     fn new_store(&self) -> Result<wasmtime::Store<State>, AddressSpaceError> {
