@@ -1,41 +1,14 @@
 //! Has hooks, which the tests declare in its manifest, and talks to the master.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::cell::RefCell;
 use std::time::Duration;
 
-use common::outcome;
+use common::{outcome, release};
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::Target;
 
 thread_local! {
     static CALLS: RefCell<Vec<Value>> = RefCell::default();
-    static RELEASED: Cell<u32> = const { Cell::new(0) };
-    static WAITING: RefCell<Vec<Waker>> = RefCell::default();
-}
-
-/// Waits until a later call runs `release`.
-async fn wait_for_release() {
-    let before = RELEASED.get();
-    poll_fn(|context| {
-        if RELEASED.get() > before {
-            return Poll::Ready(());
-        }
-        WAITING.with_borrow_mut(|waiting| waiting.push(context.waker().clone()));
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Releases the calls that wait, and returns their number.
-#[handler]
-fn release() -> Json<usize> {
-    RELEASED.set(RELEASED.get() + 1);
-    let waiting = WAITING.take();
-    let count = waiting.len();
-    waiting.into_iter().for_each(Waker::wake);
-    Json(count)
 }
 
 /// The trigger, the origin, the isolate and the payload of a call.
@@ -69,7 +42,7 @@ async fn hook(body: Payload, cx: Context) -> Result<()> {
             Ok(())
         }
         Some("waits") => {
-            wait_for_release().await;
+            common::gate().await;
             Ok(())
         }
         Some("never") => std::future::pending().await,
@@ -95,7 +68,7 @@ async fn message(body: Payload, cx: Context) -> Result<Json<Value>> {
         }
         Some("trap") => panic!("this message traps on request"),
         Some("hold") => {
-            wait_for_release().await;
+            common::gate().await;
             Ok(Json(facts))
         }
         Some("large") => Ok(Json(json!("x".repeat(2 << 20)))),

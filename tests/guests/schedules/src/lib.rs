@@ -1,38 +1,12 @@
 //! Runs schedules, which the tests declare in its manifest.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::cell::RefCell;
 
+use common::release;
 use fanfare_sdk::prelude::*;
 
 thread_local! {
     static RUNS: RefCell<Vec<Value>> = RefCell::default();
-    static RELEASED: Cell<u32> = const { Cell::new(0) };
-    static WAITING: RefCell<Vec<Waker>> = RefCell::default();
-}
-
-/// Waits until a later call runs `release`.
-async fn wait_for_release() {
-    let before = RELEASED.get();
-    poll_fn(|context| {
-        if RELEASED.get() > before {
-            return Poll::Ready(());
-        }
-        WAITING.with_borrow_mut(|waiting| waiting.push(context.waker().clone()));
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Releases the runs that wait, and returns their number.
-#[handler]
-fn release() -> Json<usize> {
-    RELEASED.set(RELEASED.get() + 1);
-    let waiting = WAITING.take();
-    let count = waiting.len();
-    waiting.into_iter().for_each(Waker::wake);
-    Json(count)
 }
 
 /// Records a run and returns it. `how` of the data says what happens then: `fails`, `traps`,
@@ -50,7 +24,7 @@ async fn run(handler: &str, schedule: Schedule, data: Option<Json<Value>>, cx: C
         Some("traps") => panic!("this run traps on request"),
         Some("status") => Ok((500, Json(facts))),
         Some("waits") => {
-            wait_for_release().await;
+            common::gate().await;
             Ok((200, Json(facts)))
         }
         _ => Ok((200, Json(facts))),
