@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::harness::root;
 use crate::kills::settings as kills;
-use crate::{cli, failures, hooks, streams};
+use crate::{cli, event_service, failures, hooks, streams};
 
 /// Defines one test for each name, and a constant with all the names.
 macro_rules! tests_of {
@@ -119,6 +119,14 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("sse.history", streams::resume::a_history_keeps_what_it_may_and_no_more),
     ("sse.queue.events", streams::slow::a_client_with_too_many_events_waiting_is_cut),
     ("sse.queue.bytes", streams::slow::a_client_with_too_many_bytes_waiting_is_cut),
+    ("events.history.count", event_service::limits::the_history_keeps_what_it_may_and_no_more),
+    ("events.history.bytes", event_service::limits::the_history_keeps_what_it_may_and_no_more),
+    ("events.history.age", event_service::limits::the_history_forgets_events_that_are_too_old),
+    ("events.maxBody", event_service::limits::a_body_beyond_max_body_is_rejected),
+    ("events.rate", event_service::limits::more_events_in_a_second_than_the_rate_are_rejected),
+    ("events.maxConnections", event_service::limits::a_connection_beyond_max_connections_is_told_so_and_closed),
+    ("events.maxSubscribers", event_service::limits::a_subscriber_beyond_max_subscribers_is_turned_away),
+    ("events.pingInterval", event_service::limits::a_quiet_subscriber_gets_pings_with_the_position_of_other_events),
     ("limits.max", failures::rejected::a_limit_above_the_ceiling_is_rejected),
 ];
 

@@ -11,6 +11,7 @@ mod broadcasts;
 mod browsers;
 mod cli;
 mod embedding;
+mod event_service;
 mod events;
 mod examples;
 mod failures;

@@ -15,8 +15,8 @@ use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
-pub use exchange::{ExchangeError, OpenResponse, exchange, open};
-pub use follow::{EventParser, MAX_EVENT, ServerEvent, follow};
+pub use exchange::{ExchangeError, OpenResponse, exchange, open, stream};
+pub use follow::{EventParser, MAX_EVENT, PAUSE, ServerEvent, follow};
 pub use problem::readable;
 
 use super::terminal::{eprint, print};
@@ -49,7 +49,7 @@ pub struct AdminArgs {
 /// The address of an admin listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    authority: Authority,
+    pub authority: Authority,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

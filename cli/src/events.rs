@@ -1,4 +1,7 @@
-//! `fanfare events`: prints the host events, and follows them.
+//! `fanfare events`: prints the host events, and follows them. `fanfare events serve` runs an event
+//! service.
+
+mod serve;
 
 use std::io::{self, Write as _};
 use std::num::NonZero;
@@ -17,7 +20,10 @@ use fanfare::api::EventRecord;
 
 /// Flags of `fanfare events`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct EventsArgs {
+    #[command(subcommand)]
+    pub action: Option<EventsAction>,
     /// Keep printing events as they happen, until the host stops.
     #[arg(long, short, env = "FANFARE_FOLLOW", value_parser = FalseyValueParser::new())]
     pub follow: bool,
@@ -28,8 +34,18 @@ pub struct EventsArgs {
     pub admin: AdminArgs,
 }
 
+/// What else `fanfare events` does.
+#[derive(Debug, clap::Subcommand)]
+pub enum EventsAction {
+    /// Run an event service without modules, until a signal arrives.
+    Serve(serve::ServeEventsArgs),
+}
+
 pub fn run(args: &EventsArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    match &args.action {
+        Some(EventsAction::Serve(args)) => serve::run(args),
+        None => client::run(args.output(), args.admin.json),
+    }
 }
 
 impl EventsArgs {

@@ -18,11 +18,14 @@ mod message;
 mod new;
 mod progress;
 mod project;
+mod publish;
 mod reload;
 mod schedules;
 mod schema;
 mod serve;
+mod service_client;
 mod status;
+mod subscribe;
 mod temp;
 mod terminal;
 mod test;
@@ -67,8 +70,12 @@ enum Command {
     Grant(grant::GrantArgs),
     /// Show a running host and the state of its modules.
     Status(status::StatusArgs),
-    /// Show the events of a running host, and follow them.
+    /// Show the events of a running host, and follow them; or run an event service.
     Events(events::EventsArgs),
+    /// Emit an event to an event service.
+    Publish(publish::PublishArgs),
+    /// Print the events of an event service as they arrive.
+    Subscribe(subscribe::SubscribeArgs),
     /// Emit a broadcast of a module in a running host.
     Emit(emit::EmitArgs),
     /// Call a route of a module in a running host.
@@ -104,6 +111,8 @@ fn main() -> ExitCode {
         Command::Grant(args) => grant::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Events(args) => events::run(&args),
+        Command::Publish(args) => publish::run(&args),
+        Command::Subscribe(args) => subscribe::run(&args),
         Command::Emit(args) => emit::run(&args),
         Command::Call(args) => call::run(&args),
         Command::Message(args) => message::run(&args),

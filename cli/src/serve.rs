@@ -112,6 +112,9 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
 /// Prints the addresses and the state of every module.
 fn greet(host: &RunningHost) {
     let mut text = format!("fanfare serves http://{}\n      operator http://{}\n", host.addr(), host.admin_addr());
+    if let Some(addr) = host.events_addr() {
+        text.push_str(&format!("        events http://{addr}\n"));
+    }
     for module in host.status().modules {
         text.push_str(&line(&module));
         text.push('\n');
@@ -140,7 +143,7 @@ const WAITING_LINES: usize = 8_192;
 
 /// Logs to standard error: text on a terminal, JSON elsewhere. Dropping the guard writes the
 /// waiting lines.
-fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, ErrorCounter), CommandError> {
+pub fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, ErrorCounter), CommandError> {
     // `notify` warns when a watched folder is removed, which is normal here. A later directive of
     // the user overrides this one.
     let directives = format!("notify=error,{filter}");
@@ -162,20 +165,20 @@ fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, Error
 }
 
 /// The signals that stop the host.
-struct Signals {
+pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    pub fn new() -> std::io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     /// Waits for a signal; returns the exit code that a shell reports for a process that this
     /// signal ended.
-    async fn next(&mut self) -> u8 {
+    pub async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,

@@ -34,7 +34,6 @@ mod accept;
 mod answer;
 mod api;
 mod events;
-mod guard;
 mod kills;
 mod metrics;
 mod permits;

@@ -21,6 +21,7 @@
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
+mod event_service;
 mod kill;
 mod reload;
 mod schedules;
@@ -29,6 +30,7 @@ mod status;
 mod tests;
 
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
+pub use event_service::{EmittedEvent, EmittedEvents, EventServiceLimits, EventServiceStatus, ServiceEvent};
 pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 pub use schedules::{LastRun, ScheduleState, ScheduleStatus};

@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::document::{Faults, KeyPath, ValueOrigin};
 
 pub use capabilities::{Capabilities, EventTypes, Modules, StreamKeys, Topics};
+pub use events::{EventHistoryConfig, EventsConfig};
 pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
 pub use limits::{Limits, LimitsPatch};
@@ -26,6 +27,7 @@ pub use sse::{HistoryConfig, QueueConfig, SseConfig, StreamAccess};
 
 pub mod capabilities;
 pub mod cron;
+mod events;
 pub mod formats;
 mod guest_options;
 mod http;

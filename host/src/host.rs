@@ -6,6 +6,7 @@
 
 mod builder;
 mod calls;
+mod event_server;
 mod events;
 mod hooks;
 mod inspector;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use builder::Builder;
+pub use event_server::EventServer;
 pub use inspector::{Inspection, Inspector};
 pub use messages::GuestMessage;
 pub use running::{RunningHost, Stopped};
@@ -35,15 +37,21 @@ use crate::net::{BindError, Listener};
 use crate::ports::Peers;
 use crate::registry::{Module, PlacesOf};
 use crate::swap::Progress;
+use crate::triggers::events::Token;
 
 /// A configured host whose listeners are bound. It does not serve yet. [`Builder::bind`] returns
 /// one.
 pub struct Host {
     addr: SocketAddr,
     admin_addr: SocketAddr,
+    events_addr: Option<SocketAddr>,
     config: Arc<Config>,
     http: Listener,
     admin: Listener,
+    /// The listener of the event service.
+    events: Option<Listener>,
+    /// The token of the event service.
+    token: Option<Token>,
     compiler: PathBuf,
     modules: Vec<Module>,
     probe: Option<Probe>,
@@ -100,6 +108,23 @@ pub enum StartError {
          `fanfare` to Builder::compiler"
     )]
     CompilerProcess,
+    /// The token of the event service cannot be read, or is unusable.
+    #[error("{key}: {why}")]
+    EventToken {
+        /// The setting that names it.
+        key: &'static str,
+        /// What is wrong, and how to fix it. Contains no part of the token.
+        why: String,
+    },
+    /// [`Config::events`] was set in code to an address that other machines reach, without a token.
+    #[error(
+        "events.listen is {address}, which other machines may reach, but the service has no token: set \
+         events.tokenFile or events.tokenVariable, or use a loopback address"
+    )]
+    EventAddress {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A listener could not bind its address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -143,5 +168,10 @@ impl Host {
     /// Returns the address of the admin listener.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Returns the address of the event service. `None` without `events.listen`.
+    pub fn events_addr(&self) -> Option<SocketAddr> {
+        self.events_addr
     }
 }

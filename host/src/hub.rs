@@ -47,7 +47,6 @@ pub use message::{
     TopicSettings,
 };
 pub use outbox::Outbox;
-#[allow(unused_imports, reason = "the event service and subscriptions will use it")]
 pub use service_log::{LogItem, LogReader, Logged, ServiceLog};
 pub use shards::Place;
 pub use task::FanoutTask;

@@ -127,7 +127,6 @@ impl<T> Journal<T> {
     }
 
     /// The number of entries that are kept, and their bytes.
-    #[allow(dead_code, reason = "the event service will use it")]
     pub fn kept(&self) -> (usize, u64) {
         let mut kept = self.kept.lock();
         self.shrink(&mut kept, Instant::now());
@@ -181,7 +180,6 @@ impl<T> Reader<T> {
     }
 
     /// The number of the last entry before the next one.
-    #[allow(dead_code, reason = "the event service will use it")]
     pub fn number(&self) -> u64 {
         self.next.saturating_sub(1)
     }

@@ -18,6 +18,7 @@ use crate::events::{EventLog, HostEvent, Origin};
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
 use crate::registry::{MatchedRoute, RouteLookup};
+use crate::triggers::events::EventListener;
 use crate::triggers::http::{self as http_trigger, Backend, HostRoute, IndexModule, IndexRoute, Settings, Stopping};
 use crate::triggers::sse::{StreamBackend, Streams};
 
@@ -40,21 +41,24 @@ impl Worker {
         Ok(Worker { thread, queue, accepted: Some(accepted) })
     }
 
-    /// Serves the connections from the acceptor until `stopping` ends them.
+    /// The modules of this worker, for its HTTP connections.
+    pub fn modules(&self, dispatch: &Arc<Dispatch>, events: &Arc<EventLog>, streams: &Arc<Streams>) -> WorkerModules {
+        let (dispatch, isolate, events) = (dispatch.clone(), self.thread.isolate.clone(), events.clone());
+        WorkerModules { dispatch, isolate, events, streams: streams.clone() }
+    }
+
+    /// Serves the connections from the acceptor until `stopping` ends them: those of the HTTP
+    /// listener with `http`, those of the event service with `events`.
     pub fn serve(
         &mut self,
-        dispatch: &Arc<Dispatch>,
-        settings: &Arc<Settings>,
+        http: Option<(Arc<Settings>, WorkerModules)>,
+        events: Option<EventListener>,
         stopping: &Stopping,
-        events: &Arc<EventLog>,
-        streams: &Arc<Streams>,
     ) {
         let Some(mut accepted) = self.accepted.take() else { return };
-        let (dispatch, isolate, events) = (dispatch.clone(), self.thread.isolate.clone(), events.clone());
-        let modules = WorkerModules { dispatch, isolate, events, streams: streams.clone() };
-        let (settings, stopping) = (settings.clone(), stopping.clone());
-        if let IsolateId::Worker(index) = self.thread.isolate.id
-            && let Some(fanout) = streams.hub().fanout(index)
+        let stopping = stopping.clone();
+        if let Some((_, modules)) = &http
+            && let Some(fanout) = modules.streams.hub().fanout(modules.worker())
         {
             let (announced, closing) = (stopping.announced.clone(), stopping.closing.clone());
             self.thread.isolate.runtime().spawn(fanout.run(announced, closing));
@@ -70,8 +74,12 @@ impl Worker {
                 };
                 match listener {
                     ListenerId::Http => {
-                        let (settings, stopping) = (settings.clone(), stopping.clone());
-                        tokio::spawn(http_trigger::serve(stream, peer, guard, settings, modules.clone(), stopping));
+                        let Some((settings, modules)) = http.clone() else { continue };
+                        tokio::spawn(http_trigger::serve(stream, peer, guard, settings, modules, stopping.clone()));
+                    }
+                    ListenerId::Events => {
+                        let Some(events) = events.clone() else { continue };
+                        tokio::spawn(events.serve(stream, peer, guard, stopping.clone()));
                     }
                     // The admin listener serves its own connections.
                     ListenerId::Admin => {}
@@ -83,7 +91,7 @@ impl Worker {
 
 /// The modules of one worker, as the backend of the HTTP trigger.
 #[derive(Clone)]
-struct WorkerModules {
+pub struct WorkerModules {
     dispatch: Arc<Dispatch>,
     isolate: Arc<Isolate>,
     events: Arc<EventLog>,

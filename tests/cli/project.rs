@@ -185,6 +185,13 @@ impl Serving {
         modules.find(|listed| listed["name"] == module).unwrap_or_else(|| panic!("no {module}: {status}")).clone()
     }
 
+    /// The next line of standard output, which waits until the host has printed it.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        timeout(TIMEOUT, self.stdout.read_line(&mut line)).await.expect("a line in time").unwrap();
+        line.trim().to_owned()
+    }
+
     /// The log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
@@ -196,7 +203,7 @@ impl Serving {
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().expect("it runs").try_into().unwrap()).unwrap()
+        pid_of(&self.child)
     }
 
     /// Limits the size of files that the host and its children write from now on.
@@ -223,6 +230,11 @@ impl Serving {
         self.stdout.read_to_string(&mut rest).await.unwrap();
         (code, rest)
     }
+}
+
+/// The process of a child that runs.
+pub fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().expect("it runs").try_into().unwrap()).unwrap()
 }
 
 /// A figure of `/proc/<pid>/status` in bytes. `None` if the process has ended.

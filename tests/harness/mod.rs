@@ -252,6 +252,7 @@ impl TestHost {
         Started {
             http: running.addr(),
             admin: running.admin_addr(),
+            events: running.events_addr(),
             running: Some(running),
             dir: self.dir,
             log,
@@ -288,6 +289,8 @@ fn merge(into: &mut Value, patch: Value) {
 pub struct Started {
     pub http: SocketAddr,
     pub admin: SocketAddr,
+    /// The event service, if the settings have `events.listen`.
+    pub events: Option<SocketAddr>,
     pub log: Log,
     pub dir: TempDir,
     /// The content of its `fanfare.json`.

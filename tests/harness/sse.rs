@@ -117,8 +117,11 @@ impl EventStream {
     /// Sends the request of an `EventSource`, and reads the head of the response.
     pub async fn try_resume(address: SocketAddr, path: &str, last_id: &str) -> EventStream {
         let id = if last_id.is_empty() { String::new() } else { format!("last-event-id: {last_id}\r\n") };
-        EventStream::send(address, &format!("GET {path} HTTP/1.1\r\nhost: h\r\naccept: text/event-stream\r\n{id}\r\n"))
-            .await
+        EventStream::send(
+            address,
+            &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n{id}\r\n"),
+        )
+        .await
     }
 
     /// Sends a request as it is, and reads the head of the response.
@@ -132,7 +135,7 @@ impl EventStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
         let socket = socket.connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\naccept: text/event-stream\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n");
         let mut stream = EventStream::send_on(socket, &request).await;
         assert_eq!(stream.block().await.unwrap().comments, ["connected"]);
         stream

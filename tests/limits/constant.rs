@@ -55,3 +55,29 @@ async fn each_constant_limit_counts_how_often_it_was_reached() {
     assert!(reached(&serving, "text").await > before);
     assert_eq!(reached(&serving, "handlers").await, 1, "`describes-more` was rejected");
 }
+
+#[tokio::test]
+async fn the_constant_limits_of_the_event_service_count_how_often_they_were_reached() {
+    let project = Project::with(&[]).config(json!({ "events": { "listen": "127.0.0.1:0", "rate": 1_000_000 } }));
+    let mut serving = project.serve(&[]).await;
+    let address = serving.line().await.trim_start_matches("events http://").parse().unwrap();
+    let mut client = Connection::open(address).await;
+    let list = |count: usize| format!("[{}]", vec!["{\"value\":1}"; count].join(","));
+    let types = |count: usize| format!("/events?{}", vec!["type=a"; count].join("&"));
+    for (count, status, times) in [(1_000, 200, 0), (1_001, 400, 1)] {
+        let answer = client.send("POST", "/events", &[("content-type", "application/json")], list(count)).await;
+        assert_eq!((answer.status, reached(&serving, "event-list").await), (status, times), "{count} events");
+    }
+    for (count, status, times) in [(100, 200, 1), (101, 400, 2)] {
+        let answer = client.send("HEAD", &types(count), &[], "").await;
+        assert_eq!((answer.status, reached(&serving, "event-list").await), (status, times), "{count} types");
+    }
+    for (sent, times) in [(4_096, 0), (1, 1)] {
+        for index in 0..sent {
+            let key = format!("{times}-{index}");
+            let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+            assert_eq!(client.send("POST", "/events", &headers, "[]").await.status, 200);
+        }
+        assert_eq!(reached(&serving, "event-keys").await, times);
+    }
+}

@@ -14,7 +14,7 @@ use super::{ANSWER_TIMEOUT, AdminResponse, ClientError, Endpoint, checked};
 pub const MAX_EVENT: usize = 1 << 20;
 
 /// The longest pause in a stream. The host writes at least a comment every ten seconds.
-const PAUSE: Duration = Duration::from_secs(30);
+pub const PAUSE: Duration = Duration::from_secs(30);
 
 /// A server-sent event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,7 +83,12 @@ impl EventParser {
 
     /// Whether the next event has more than [`MAX_EVENT`] bytes.
     pub fn is_too_long(&self) -> bool {
-        self.line.len() + self.data.as_ref().map_or(0, String::len) > MAX_EVENT
+        self.size() > MAX_EVENT
+    }
+
+    /// The bytes of the next event so far.
+    pub fn size(&self) -> usize {
+        self.line.len() + self.data.as_ref().map_or(0, String::len)
     }
 
     /// Returns the events that end in this part of the stream.
@@ -132,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_of_more_than_1_mib_is_an_error_and_not_the_end() {
+    async fn an_event_that_is_too_long_is_an_error_and_not_the_end() {
         let half = format!("data: {}\n", "x".repeat(MAX_EVENT / 2));
         for (body, is_error) in [
             ("x".repeat(MAX_EVENT), false),

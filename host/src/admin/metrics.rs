@@ -1,8 +1,9 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
-//! know who wants to see them. There is one collector for each subject: [`calls`], [`hub`],
-//! [`instances`], [`node`], [`schedules`].
+//! know who wants to see them. There is one collector for each subject: [`calls`], [`events`],
+//! [`hub`], [`instances`], [`node`], [`schedules`].
 
 mod calls;
+mod events;
 mod hub;
 mod instances;
 mod node;
@@ -17,6 +18,7 @@ use super::answer::{Answer, problem, with_type};
 use super::state::AdminState;
 use crate::call::Problem;
 use calls::Calls;
+use events::Events;
 use hub::Streams;
 use instances::Instances;
 use node::Node;
@@ -36,6 +38,9 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry.register_collector(Box::new(Schedules(admin.schedules.counts())));
     registry.register_collector(Box::new(Node::of(admin)));
     registry.register_collector(Box::new(Streams(admin.hub.clone())));
+    if let Some(service) = &admin.event_service {
+        registry.register_collector(Box::new(Events(service.clone())));
+    }
     let mut body = String::new();
     let (content_type, encoded) = match wants_openmetrics(headers) {
         true => (OPENMETRICS, text::encode(&mut body, &registry)),

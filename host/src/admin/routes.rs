@@ -6,12 +6,13 @@ use hyper::body::Incoming;
 use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
 use super::status::status;
-use super::{api, events, guard, kills, metrics, schedules};
+use super::{api, events, kills, metrics, schedules};
 use crate::call::{IsolateId, Problem};
 use crate::swap::KillTarget;
+use crate::triggers::http::ForeignRequest;
 
 pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
-    if let Err(why) = guard::check(request.headers(), request.uri()) {
+    if let Err(why) = ForeignRequest::check(request.headers(), request.uri()) {
         return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", why.to_string()));
     }
     let path = request.uri().path().to_owned();

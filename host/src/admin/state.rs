@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
+use crate::triggers::events::EventService;
 use crate::triggers::schedules::Schedules;
 
 /// The parts of the host that the admin listener uses, and the listener's own counters.
@@ -38,6 +39,8 @@ pub struct AdminState {
     /// The number of open connections of the HTTP listener, one count for each worker.
     pub(super) http_connections: Vec<Arc<AtomicUsize>>,
     pub(super) schedules: Arc<Schedules>,
+    /// `None` without `events.listen`.
+    pub(super) event_service: Option<Arc<EventService>>,
 }
 
 /// A function that returns how many log lines the host has lost since it started, because the log's
@@ -69,7 +72,13 @@ impl AdminState {
             sockets,
             http_connections,
             schedules,
+            event_service: None,
         }
+    }
+
+    /// Shows the event service in the metrics.
+    pub fn with_event_service(self, service: Option<Arc<EventService>>) -> AdminState {
+        AdminState { event_service: service, ..self }
     }
 
     /// Returns the number of open connections of the HTTP listener in one worker.

@@ -58,7 +58,14 @@ pub static SCHEDULE_RUNS: Bound = Bound::new("schedule-runs");
 /// A run of a schedule that raised no event because too many did in the same second.
 pub static SCHEDULE_EVENTS: Bound = Bound::new("schedule-events");
 
-pub static ALL: [&Bound; 10] = [
+/// A key of a request to the event service that was forgotten because there were too many newer
+/// ones.
+pub static EVENT_KEYS: Bound = Bound::new("event-keys");
+
+/// A request to the event service that was rejected because it had too many events or types.
+pub static EVENT_LIST: Bound = Bound::new("event-list");
+
+pub static ALL: [&Bound; 12] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -69,4 +76,6 @@ pub static ALL: [&Bound; 10] = [
     &STREAM_NAME,
     &SCHEDULE_RUNS,
     &SCHEDULE_EVENTS,
+    &EVENT_KEYS,
+    &EVENT_LIST,
 ];

@@ -15,7 +15,6 @@ pub struct Event {
 
 impl Event {
     /// The type of a value that is emitted without one.
-    #[allow(dead_code, reason = "emitters will use it")]
     pub const DEFAULT_KIND: &str = "message";
 
     /// The size of all its text in bytes.

@@ -171,8 +171,14 @@ fn flags(sources: &Sources) -> Node {
 fn relations(settings: &Settings, tree: &Node, faults: &mut Faults) {
     let relation = Relation::new(tree, faults);
     let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping()];
-    let found = found.into_iter().flatten().chain(relation.headers());
+    let found = found.into_iter().flatten().chain(relation.headers()).chain(relation.events());
     found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
+}
+
+/// Whether two listeners cannot both bind their addresses.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
+    one.port() != 0 && one.port() == other.port() && (all || one.ip() == other.ip())
 }
 
 struct Relation<'a> {
@@ -202,8 +208,7 @@ impl Relation<'_> {
     fn listeners(&self) -> Option<Fault> {
         let (listen, admin) = (KeyPath::of(&["http", "listen"]), KeyPath::of(&["admin", "listen"]));
         let (http, other): (SocketAddr, SocketAddr) = (self.value(&listen)?, self.value(&admin)?);
-        let all = http.is_ipv4() == other.is_ipv4() && (http.ip().is_unspecified() || other.ip().is_unspecified());
-        let same = http.port() != 0 && http.port() == other.port() && (all || http.ip() == other.ip());
+        let same = overlap(http, other);
         let place = self.place(&listen);
         same.then(|| {
             self.fault(
@@ -211,6 +216,38 @@ impl Relation<'_> {
                 format!("must not overlap http.listen ({http}, {place}), found {other}: use another port"),
             )
         })
+    }
+
+    /// The event service has a listener that overlaps no other, or uses another service. Without a
+    /// token, only processes of this machine may reach it.
+    fn events(&self) -> Vec<Fault> {
+        let key = |name| KeyPath::of(&["events", name]);
+        let text = |name| self.value::<String>(&key(name));
+        let mut faults = Vec::new();
+        if let (Some(file), Some(_)) = (text("tokenFile"), text("tokenVariable")) {
+            let message = format!("must not be set together with events.tokenFile ({}): remove one", quoted(&file));
+            faults.push(self.fault(&key("tokenVariable"), message));
+        }
+        let Some(listen) = self.value::<SocketAddr>(&key("listen")) else { return faults };
+        let has_token = text("tokenFile").is_some() || text("tokenVariable").is_some();
+        if !listen.ip().is_loopback() && !has_token {
+            let message = format!(
+                "must be a loopback address such as 127.0.0.1 while the service has no token, found {listen}: set \
+                 events.tokenFile or events.tokenVariable"
+            );
+            faults.push(self.fault(&key("listen"), message));
+        }
+        for name in ["http", "admin"] {
+            let path = KeyPath::of(&[name, "listen"]);
+            if let Some(other) = self.value::<SocketAddr>(&path)
+                && overlap(listen, other)
+            {
+                let place = self.place(&path);
+                let message = format!("must not overlap {path} ({other}, {place}), found {listen}: use another port");
+                faults.push(self.fault(&key("listen"), message));
+            }
+        }
+        faults
     }
 
     fn credentials(&self) -> Option<Fault> {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::events::EventsConfig;
 use super::formats::FilePath;
 use super::http::HttpConfig;
 use super::hub::HubConfig;
@@ -171,6 +172,8 @@ sections! {
     admin: AdminConfig;
     /// What all live streams of the node may use together.
     hub: HubConfig;
+    /// The event service for other processes.
+    events: EventsConfig;
     /// How the host compiles and runs WebAssembly.
     engine: EngineConfig;
     /// How the host restarts instances that crash and notices threads that are blocked.

@@ -71,8 +71,8 @@ fn a_file_with_unsupported_keys_is_rejected_for_those_keys_only() {
       "redis": { "url": "redis://127.0.0.1:6379" },
     }"#;
     let list = faults(text);
-    assert_eq!(list.len(), 4, "{list:?}");
-    assert_eq!(list[0], "fanfare.json:5:7: events: not supported by this version yet");
+    assert_eq!(list.len(), 3, "{list:?}");
+    assert_eq!(list[0], "fanfare.json:7:7: websocket: not supported by this version yet");
     assert!(list.iter().all(|fault| fault.ends_with("not supported by this version yet")));
 }
 

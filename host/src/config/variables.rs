@@ -25,6 +25,7 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_ENV",
     "FANFARE_FOLLOW",
     "FANFARE_FORCE",
+    "FANFARE_FROM",
     "FANFARE_GATHER",
     "FANFARE_IMMEDIATE",
     "FANFARE_JSON",
@@ -33,11 +34,13 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_MODULE",
     "FANFARE_NO_WAIT",
     "FANFARE_SCHEMA",
+    "FANFARE_SERVICE",
     "FANFARE_STRICT",
     "FANFARE_SUBDOMAIN",
     "FANFARE_TAIL",
     "FANFARE_TARGET",
     "FANFARE_TO",
+    "FANFARE_TOKEN",
     "FANFARE_YES",
 ];
 
@@ -188,7 +191,7 @@ mod tests {
             ("FANFARE_HTTP_LISTEM", "x"),
             ("FANFARE_ENV", "x"),
             ("FANFARE_TEST_X", "x"),
-            ("FANFARE_EVENTS_LISTEN", "x"),
+            ("FANFARE_WEBSOCKET_LISTEN", "x"),
             ("FANFARE_CLUSTER", "1"),
             ("PATH", "x"),
             ("FANFARE_QQQQ", "1"),
@@ -201,9 +204,9 @@ mod tests {
             warnings,
             [
                 "FANFARE_CLUSTER: cluster is not supported by this version yet, so the variable is ignored",
-                "FANFARE_EVENTS_LISTEN: events is not supported by this version yet, so the variable is ignored",
                 "FANFARE_HTTP_LISTEM: matches no setting and is ignored; did you mean FANFARE_HTTP_LISTEN?",
                 "FANFARE_QQQQ: matches no setting and is ignored",
+                "FANFARE_WEBSOCKET_LISTEN: websocket is not supported by this version yet, so the variable is ignored",
             ]
         );
     }

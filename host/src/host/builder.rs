@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::event_server::event_token;
 use super::messages::{GuestMessage, Handler};
 use super::{Host, Places, StartError};
 use crate::admin::LostLineCount;
@@ -16,7 +17,7 @@ use crate::config::{Config, Sources, formats};
 use crate::document::source::MAX_BYTES;
 use crate::engine;
 use crate::isolate::Probe;
-use crate::net::{ListenerId, bind};
+use crate::net::{Listener, ListenerId, bind};
 use crate::ports::{NoPeers, Peers};
 use crate::registry::{Module, PlacesOf};
 use crate::swap::{LogProgress, Progress};
@@ -354,14 +355,19 @@ impl Builder {
         if config.workers == 0 {
             return Err(StartError::NoWorker);
         }
+        let token = event_token(&config)?;
         let http = bind(ListenerId::Http, config.http.listen)?;
         let admin = bind(ListenerId::Admin, config.admin.listen)?;
+        let events = config.events.listen.map(|listen| bind(ListenerId::Events, listen)).transpose()?;
         Ok(Host {
             addr: http.address().map_err(StartError::Worker)?,
             admin_addr: admin.address().map_err(StartError::Worker)?,
+            events_addr: events.as_ref().map(Listener::address).transpose().map_err(StartError::Worker)?,
             config: Arc::new(config),
             http,
             admin,
+            events,
+            token,
             compiler,
             modules: self.modules,
             probe: self.probe,

@@ -31,6 +31,7 @@ use crate::worker::RuntimeThread;
 pub struct RunningHost {
     pub(super) addr: SocketAddr,
     pub(super) admin_addr: SocketAddr,
+    pub(super) events_addr: Option<SocketAddr>,
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) messages: Arc<Messages>,
     pub(super) schedules: Arc<Schedules>,
@@ -87,6 +88,11 @@ impl RunningHost {
     /// Returns the address of the admin listener.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Returns the address of the event service. `None` without `events.listen`.
+    pub fn events_addr(&self) -> Option<SocketAddr> {
+        self.events_addr
     }
 
     /// Returns the status of the node and its modules, as `fanfare status` shows it.

@@ -16,19 +16,20 @@ use super::hooks::MasterModules;
 use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
 use super::schedules::WorkerModules;
-use super::{Host, StartError};
+use super::{Host, StartError, event_server};
 use crate::admin::{self, AdminState};
 use crate::call::IsolateId;
 use crate::config::{Config, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, Compiler, Engine};
 use crate::events::{EventLog, HostEvent};
-use crate::hub::{Hub, TopicSettings};
+use crate::hub::{Hub, ServiceLog, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
 use crate::ports::{LateReloads, NoEvents, NoMessages, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
+use crate::triggers::events::EventListener;
 use crate::triggers::hooks;
 use crate::triggers::http::Settings;
 use crate::triggers::schedules::{Schedules, SystemClock};
@@ -73,6 +74,9 @@ struct Built {
     /// `None` once the admin listener serves.
     admin: Option<Listener>,
     admin_addr: SocketAddr,
+    /// The listener of the event service, and how its connections are served.
+    events: Option<(Listener, EventListener)>,
+    events_addr: Option<SocketAddr>,
     dispatch: Arc<Dispatch>,
     messages: Arc<Messages>,
     schedules: Arc<Schedules>,
@@ -98,6 +102,7 @@ impl Built {
     fn new(host: Host) -> Result<Built, StartError> {
         let Host { addr, admin_addr, config, http, admin, compiler, modules, probe, progress, lost_log_lines, .. } =
             host;
+        let (event_listener, token, events_addr) = (host.events, host.token, host.events_addr);
         let (places, peers, handler) = (host.places, host.peers, host.handler);
         let (brokers, placement) = places.unzip();
         let brokers = brokers.unwrap_or(config.brokers);
@@ -121,6 +126,7 @@ impl Built {
         let messages = Arc::new(Messages::new(dispatch.clone(), events.clone(), options, timeout, handler));
         let topics = TopicSettings::new(&config.sse, config.http.idle_timeout);
         let hub = Hub::new(&config.hub, topics, node.workers, events.clone());
+        let log = Arc::new(ServiceLog::of(&config.events.history));
         let publisher = Arc::new(Publisher::new(hub.clone(), config.limits.max.payload));
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
@@ -150,6 +156,8 @@ impl Built {
         swapper.embed(modules);
 
         let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
+        let event_listener = event_listener
+            .map(|listener| (listener, event_server::serving(&config, token, log, sockets.buffered.clone())));
         let http_connections = workers.iter().map(|worker| worker.queue.open.clone()).collect();
         let announced = tasks.stopping.announced.clone();
         let schedules = Schedules::new(
@@ -168,13 +176,16 @@ impl Built {
             http_connections,
             schedules.clone(),
         );
-        let operator = Arc::new(operator);
+        let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone());
+        let operator = Arc::new(operator.with_event_service(service));
         Ok(Built {
             config,
             http,
             addr,
             admin: Some(admin),
             admin_addr,
+            events: event_listener,
+            events_addr,
             dispatch,
             messages,
             schedules,
@@ -225,14 +236,17 @@ impl Built {
 
     /// Accepts HTTP connections, and starts to react to changed folders.
     fn open(mut self) -> RunningHost {
+        let (event_listener, events) = self.events.unzip();
         for worker in &mut self.workers {
-            worker.serve(&self.dispatch, &self.settings, &self.tasks.stopping, &self.services.events, &self.streams);
+            let modules = worker.modules(&self.dispatch, &self.services.events, &self.streams);
+            worker.serve(Some((self.settings.clone(), modules)), events.clone(), &self.tasks.stopping);
         }
         self.sockets.limit_to_descriptors();
         let tasks = self.tasks;
         let queues: Vec<WorkerQueue> = self.workers.iter().map(|worker| worker.queue.clone()).collect();
         let (connections, end) = (tasks.connections.clone(), tasks.end_of_accepting.clone());
-        let accept = accept(vec![self.http], queues, self.sockets, connections, end);
+        let accept =
+            accept([self.http].into_iter().chain(event_listener).collect(), queues, self.sockets, connections, end);
         let acceptor = tasks.listeners.spawn(async move {
             if let Err(error) = accept.await {
                 tracing::error!(%error, "the host stopped accepting connections");
@@ -259,6 +273,7 @@ impl Built {
         RunningHost {
             addr: self.addr,
             admin_addr: self.admin_addr,
+            events_addr: self.events_addr,
             dispatch: self.dispatch,
             messages: self.messages,
             schedules: self.schedules,

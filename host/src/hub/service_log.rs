@@ -3,8 +3,6 @@
 //! One log for all types means that a reader of several types resumes with one position, and that
 //! a type costs nothing. Readers choose the events that they want themselves.
 
-#![allow(dead_code, reason = "the event service and subscriptions will use it")]
-
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -12,6 +10,7 @@ use bytes::Bytes;
 use super::epoch;
 use super::message::Position;
 use crate::call::Event;
+use crate::config::EventHistoryConfig;
 use crate::journal::{Item, Journal, JournalLimits, Reader};
 
 /// The bytes that an event counts in addition to its texts: its places in the log.
@@ -39,7 +38,7 @@ pub enum LogItem {
     Event(Arc<Logged>),
     /// The log no longer keeps the next events of this reader. The value is their number. `None`
     /// if the host cannot tell, because the reader's position is of another start.
-    Missed(Option<u64>),
+    Missed(#[allow(dead_code, reason = "subscriptions will use it")] Option<u64>),
 }
 
 /// Reads events in their order. Dropping the reader has no effect on others.
@@ -56,7 +55,14 @@ impl ServiceLog {
         ServiceLog { epoch: epoch(), journal: Arc::new(Journal::new(limits)) }
     }
 
+    /// A log with the limits of the settings.
+    pub fn of(config: &EventHistoryConfig) -> ServiceLog {
+        let EventHistoryConfig { count, age, bytes } = *config;
+        ServiceLog::new(JournalLimits { count: usize::try_from(count).unwrap_or(usize::MAX), bytes, age })
+    }
+
     /// Adds an event, and wakes the readers. Returns its position.
+    #[allow(dead_code, reason = "emitters in this process will use it")]
     pub fn emit(&self, event: Event) -> Position {
         self.emit_all([event])
     }

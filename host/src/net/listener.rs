@@ -18,6 +18,7 @@ const BACKLOG: i32 = 1_024;
 pub enum ListenerId {
     Http,
     Admin,
+    Events,
 }
 
 impl ListenerId {
@@ -26,14 +27,16 @@ impl ListenerId {
         match self {
             ListenerId::Http => "http.listen",
             ListenerId::Admin => "admin.listen",
+            ListenerId::Events => "events.listen",
         }
     }
 
-    /// The option of `fanfare serve` that sets its address.
-    fn flag(self) -> &'static str {
+    /// How to set its address.
+    fn fix(self) -> &'static str {
         match self {
-            ListenerId::Http => "--listen",
-            ListenerId::Admin => "--admin",
+            ListenerId::Http => "--listen or http.listen",
+            ListenerId::Admin => "--admin or admin.listen",
+            ListenerId::Events => "events.listen",
         }
     }
 }
@@ -42,13 +45,13 @@ impl ListenerId {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
-        "{} {address} is already in use: choose another address with {} or {}, or stop the program that uses it",
-        .id.key(), .id.flag(), .id.key()
+        "{} {address} is already in use: choose another address with {}, or stop the program that uses it",
+        .id.key(), .id.fix()
     )]
     InUse { id: ListenerId, address: SocketAddr },
     #[error(
-        "cannot listen on {} {address}: {error}: choose another address with {} or {}",
-        .id.key(), .id.flag(), .id.key()
+        "cannot listen on {} {address}: {error}: choose another address with {}",
+        .id.key(), .id.fix()
     )]
     Other { id: ListenerId, address: SocketAddr, error: io::Error },
 }

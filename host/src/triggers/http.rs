@@ -2,13 +2,17 @@
 //! response.
 //!
 //! It answers requests for `/api/<module>/<path>`, the page for developers, and the routes of the
-//! host itself ([`content::HostRoute`]). The trigger knows no isolates: it finds and runs routes
+//! host itself ([`HostRoute`]). The trigger knows no isolates: it finds and runs routes
 //! through [`Backend`], on the worker that owns the connection.
 
 pub use backend::Backend;
 pub use connection::serve;
-pub use content::HostRoute;
-pub(in crate::triggers) use content::{Content, DetachedSocket, HostRequest, HttpResponse, OwnOrigin, SocketHandler};
+pub(in crate::triggers) use content::{Content, DetachedSocket, HttpResponse, OwnOrigin, SocketHandler};
+pub use foreign_request::ForeignRequest;
+#[cfg(test)]
+pub(in crate::triggers) use host_body::HostBody;
+pub(in crate::triggers) use host_route::HostRequest;
+pub use host_route::HostRoute;
 pub use index::{IndexModule, IndexRoute};
 pub(in crate::triggers) use problem_response::{ProblemResponse, allow};
 #[cfg(any(test, fuzzing))]
@@ -25,7 +29,10 @@ mod connection;
 mod connection_state;
 mod content;
 mod cors;
+mod foreign_request;
 mod head_error;
+mod host_body;
+mod host_route;
 mod idle_watch;
 mod index;
 mod observed_stream;

@@ -6,6 +6,12 @@
 pub use publish::Publisher;
 pub use route::{StreamBackend, Streams};
 
+pub(in crate::triggers) use accept::Accepts;
+pub(in crate::triggers) use event::EventMessage;
+pub(in crate::triggers) use notice::encode as encode_notice;
+pub(in crate::triggers) use request::decode;
+pub(in crate::triggers) use response::{RETRY_SECONDS, not_acceptable};
+
 mod accept;
 mod event;
 mod frames;

@@ -20,7 +20,7 @@ impl fmt::Debug for Streams {
 }
 
 /// Returns a member of a family of counters.
-fn member(
+pub(super) fn member(
     label: &'static str,
     value: &str,
     count: u64,

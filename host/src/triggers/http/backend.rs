@@ -4,7 +4,7 @@ use std::future::Future;
 
 use http::Method;
 
-use super::content::HostRoute;
+use super::host_route::HostRoute;
 use super::index::IndexModule;
 use crate::call::{CallError, CallResult, HttpRequest};
 use crate::registry::router::{MatchedRoute, RouteLookup};
@@ -31,6 +31,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
         matched: MatchedRoute,
         request: HttpRequest,
     ) -> impl Future<Output = CallResult> + Send;
+
+    /// Whether all paths are routes of the host, so that there are no modules.
+    fn has_only_host_routes(&self) -> bool {
+        false
+    }
 
     /// Finds a route of the host itself. `path` is the whole path of a request outside `/api/`.
     fn host_route(&self, _path: &str) -> Option<HostRoute> {

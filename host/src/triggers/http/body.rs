@@ -29,6 +29,11 @@ pub(super) struct MaxBody {
 }
 
 impl MaxBody {
+    /// The limit that a key of the settings sets.
+    pub(super) fn of_setting(bytes: u64, key: &'static str) -> MaxBody {
+        MaxBody { bytes, key }
+    }
+
     /// Returns the smaller of the limits of the server and of the module.
     pub(super) fn of(server: u64, module: u64) -> MaxBody {
         match module < server {
@@ -41,7 +46,7 @@ impl MaxBody {
 /// Reads the payload of a request. `lease` counts its bytes. `drain` is passed to [`discard`] if
 /// the host rejects the body.
 pub(super) async fn payload(
-    mut body: Incoming,
+    body: Incoming,
     headers: &HeaderMap,
     max: MaxBody,
     within: Duration,
@@ -51,6 +56,17 @@ pub(super) async fn payload(
     if body.is_end_stream() {
         return Ok(Payload::None);
     }
+    into_payload(bytes(body, max, within, drain, lease).await?, headers)
+}
+
+/// Reads the bytes of a body.
+pub(super) async fn bytes(
+    mut body: Incoming,
+    max: MaxBody,
+    within: Duration,
+    drain: bool,
+    lease: &mut BufferLease,
+) -> Result<Vec<u8>, ProblemResponse> {
     // The value of `Content-Length`, else 0.
     let announced = body.size_hint().lower();
     if announced > max.bytes {
@@ -60,7 +76,7 @@ pub(super) async fn payload(
     let first_buffer = announced.clamp(1, FIRST_BUFFER);
     let reading = read(&mut body, first_buffer, max.bytes, lease);
     match timeout(within, reading).await {
-        Ok(Ok(bytes)) => into_payload(bytes, headers),
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(BodyError::BudgetExceeded(error))) => {
             discard(body, drain);
             Err(ProblemResponse::budget_exceeded(error))

@@ -38,9 +38,14 @@ impl BufferLease {
 
     /// Opens a lease for one frame of the stream that this lease belongs to.
     pub(super) fn for_frame(&self, bytes: u64) -> Result<BufferLease, BudgetExceeded> {
-        let mut lease = BufferLease { state: self.state.clone(), bytes: 0 };
+        let mut lease = self.another();
         lease.grow(bytes)?;
         Ok(lease)
+    }
+
+    /// Opens a lease without bytes for the same connection.
+    pub(super) fn another(&self) -> BufferLease {
+        BufferLease { state: self.state.clone(), bytes: 0 }
     }
 
     pub(super) fn grow(&mut self, bytes: u64) -> Result<(), BudgetExceeded> {

@@ -1,19 +1,15 @@
-//! The content of a response, and the routes of the host itself. Those may also respond with a
-//! stream or take over the socket.
+//! The content of a response. Routes of the host itself may also respond with a stream or take over
+//! the socket.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream as FrameStream;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, Response, Uri, Version};
-use tokio_util::sync::CancellationToken;
+use http::Response;
 
 use super::stopping::Stopping;
-use crate::call::Trace;
 use crate::net::{BufferAccount, ConnectionGuard, Stream};
 
 /// A response. Its head is complete, except for the fields that the connection adds.
@@ -60,32 +56,6 @@ pub struct DetachedSocket {
 /// `Access-Control-Allow-Origin`, if any, stays as it is.
 #[derive(Debug, Clone, Copy)]
 pub struct OwnOrigin;
-
-/// A route of the host itself.
-pub type HostRoute = Box<dyn FnOnce(HostRequest) -> BoxFuture<'static, HttpResponse> + Send>;
-
-/// A request for a route of the host. The host does not read its body.
-#[derive(Debug)]
-pub struct HostRequest {
-    pub method: Method,
-    pub uri: Uri,
-    /// Over HTTP/2 a route cannot take over the socket, and must use [`Content::Frames`] instead.
-    pub version: Version,
-    /// All header fields that the client sent, including hop-by-hop fields.
-    pub headers: HeaderMap,
-    /// Whether the request has a body.
-    pub has_body: bool,
-    pub authority: String,
-    /// `http` or `https`.
-    #[allow(dead_code, reason = "no route of the host needs it yet")]
-    pub scheme: &'static str,
-    pub peer: SocketAddr,
-    pub trace: Trace,
-    /// The subdomain of the authority below `http.domain`.
-    pub subdomain: Option<Arc<str>>,
-    /// Cancelled when the host begins to stop, so that a stream can end in time.
-    pub stopping: CancellationToken,
-}
 
 impl SocketHandler {
     pub fn new<F>(handler: impl FnOnce(DetachedSocket) -> F + Send + 'static) -> SocketHandler

@@ -51,7 +51,7 @@ impl ProblemResponse {
         ProblemResponse::new(StatusCode::BAD_REQUEST, "bad-request", "Bad Request", detail)
     }
 
-    pub(super) fn not_found(detail: impl Into<String>) -> ProblemResponse {
+    pub(in crate::triggers) fn not_found(detail: impl Into<String>) -> ProblemResponse {
         ProblemResponse::new(StatusCode::NOT_FOUND, "not-found", "Not Found", detail)
     }
 
@@ -161,6 +161,16 @@ impl ProblemResponse {
     /// Sets the time after which the client may try again.
     pub(in crate::triggers) fn with_retry(mut self, seconds: u16) -> ProblemResponse {
         self.0.retry = Some(seconds);
+        self
+    }
+
+    pub(in crate::triggers) fn status(&self) -> StatusCode {
+        self.0.problem.status
+    }
+
+    /// Closes the connection after the response.
+    pub(in crate::triggers) fn with_close(mut self) -> ProblemResponse {
+        self.0.close = true;
         self
     }
 

@@ -14,7 +14,9 @@ use hyper::body::{Body as _, Incoming};
 use super::backend::Backend;
 use super::body::{self, MaxBody};
 use super::buffer_lease::BufferLease;
-use super::content::{Content, HostRequest, HostRoute, HttpResponse, OwnOrigin};
+use super::content::{Content, HttpResponse, OwnOrigin};
+use super::host_body::HostBody;
+use super::host_route::{HostRequest, HostRoute};
 use super::index;
 use super::problem_response::{self, ProblemResponse};
 use super::reply;
@@ -120,7 +122,7 @@ impl<B: Backend> Responder<B> {
             }
             Ok(RequestPlan::HostRoute(route)) => {
                 let has_body = !body.is_end_stream();
-                body::discard(body, drain);
+                let body = HostBody::new(body, drain, self.settings.body_timeout, lease);
                 let (peer, scheme, trace) = (self.peer, self.scheme, parsed.trace);
                 let stopping = self.stopping.announced.clone();
                 let subdomain = self.subdomain(&authority);
@@ -128,7 +130,7 @@ impl<B: Backend> Responder<B> {
                 let preflight = (method == Method::OPTIONS).then(|| headers.clone());
                 #[rustfmt::skip]
                 let request = HostRequest {
-                    method, uri, version, headers, has_body, authority, scheme, peer, trace, subdomain, stopping,
+                    method, uri, version, headers, has_body, authority, scheme, peer, body, trace, subdomain, stopping,
                 };
                 let mut response = route(request).await;
                 if let Some(headers) = preflight {
@@ -172,7 +174,8 @@ impl<B: Backend> Responder<B> {
         if headers.len() > self.settings.max_headers {
             return Err(ProblemResponse::too_many_headers(self.settings.max_headers));
         }
-        let Some(rest) = uri.path().strip_prefix("/api/") else {
+        let of_module = if self.backend.has_only_host_routes() { None } else { uri.path().strip_prefix("/api/") };
+        let Some(rest) = of_module else {
             return match self.backend.host_route(uri.path()) {
                 Some(route) => Ok(RequestPlan::HostRoute(route)),
                 None => self.outside_api(method, uri, host).map(RequestPlan::Respond),

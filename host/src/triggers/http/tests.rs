@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::content::{Content, DetachedSocket, HostRequest, HostRoute, HttpResponse, SocketHandler};
+use super::content::{Content, DetachedSocket, HttpResponse, SocketHandler};
+use super::host_route::{HostRequest, HostRoute};
 use super::*;
 use crate::call::{self, CallError, CallResult, HttpRequest, Outcome, Payload, Reply};
 use crate::config::{HttpConfig, opens_test_routes};

@@ -5,7 +5,7 @@ use http::header::ACCEPT;
 
 /// What a client says about responses with the type `text/event-stream`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Accepts {
+pub(in crate::triggers) enum Accepts {
     /// It names the type, as `EventSource` does.
     Named,
     /// It accepts every type, or every text.
@@ -15,7 +15,7 @@ pub(super) enum Accepts {
 
 impl Accepts {
     /// The most specific media range that matches decides, whatever its place in the list.
-    pub(super) fn of(headers: &HeaderMap) -> Accepts {
+    pub(in crate::triggers) fn of(headers: &HeaderMap) -> Accepts {
         let mut found = None;
         for value in headers.get_all(ACCEPT) {
             // A value that is not text names no type.

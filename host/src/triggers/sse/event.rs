@@ -11,7 +11,7 @@ pub(super) const MAX_FIELD: usize = 1_024;
 
 /// An event that can be sent: its data is UTF-8, and its type and its id are single lines.
 #[derive(Debug)]
-pub(super) struct EventMessage {
+pub(in crate::triggers) struct EventMessage {
     event: StreamEvent,
     /// The event consists of its comment only.
     is_comment: bool,
@@ -21,7 +21,7 @@ pub(super) struct EventMessage {
 
 impl EventMessage {
     /// Checks an event. `max` is the most bytes of its texts, and `limit` says where it comes from.
-    pub(super) fn new(event: StreamEvent, max: u64, limit: &str) -> Result<EventMessage, CallError> {
+    pub(in crate::triggers) fn new(event: StreamEvent, max: u64, limit: &str) -> Result<EventMessage, CallError> {
         if event.len() as u64 > max {
             let size = event.len();
             return Err(CallError::Invalid(format!("the event has {size} bytes, but {limit} allows {max}")));
@@ -48,15 +48,21 @@ impl EventMessage {
     }
 
     /// An event of the host itself, without data.
-    pub(super) fn of_host(name: &str, retry: Option<std::time::Duration>) -> EventMessage {
+    pub(in crate::triggers) fn of_host(name: &str, retry: Option<std::time::Duration>) -> EventMessage {
         let event = StreamEvent { event: Some(name.to_owned()), retry, ..StreamEvent::default() };
         EventMessage { event, is_comment: false, length: 64 }
     }
 
     /// The text without a position.
-    pub(super) fn text(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(self.length);
-        self.write(&mut text, None);
+    pub(in crate::triggers) fn text(&self) -> Vec<u8> {
+        self.text_at(None)
+    }
+
+    /// The text, with a position unless the event has an id.
+    pub(in crate::triggers) fn text_at(&self, position: Option<&Position>) -> Vec<u8> {
+        // A position has at most 37 characters.
+        let mut text = Vec::with_capacity(self.length + 48);
+        self.write(&mut text, position);
         text
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::hub::{Form, Notice, Position, chunk};
 
 /// Encodes a notice for a client that sends this form.
-pub(super) fn encode(notice: Notice, form: Form) -> Bytes {
+pub(in crate::triggers) fn encode(notice: Notice, form: Form) -> Bytes {
     match (notice, form) {
         (Notice::Ping, Form::Chunk) => Bytes::from_static(b"8\r\n: ping\n\n\r\n"),
         (Notice::Ping, Form::Text) => Bytes::from_static(b": ping\n\n"),

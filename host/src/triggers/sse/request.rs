@@ -77,7 +77,7 @@ fn shorten(mut id: String) -> String {
 
 /// Decodes a name or a value of a query, in which `+` is a space. Returns `None` for a malformed
 /// escape, and for bytes that are not UTF-8.
-fn decode(text: &str) -> Option<Cow<'_, str>> {
+pub(in crate::triggers) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(Cow::Borrowed(text));
     }

@@ -13,7 +13,7 @@ use crate::config::SseConfig;
 use crate::triggers::http::{Content, HttpResponse, OwnOrigin, ProblemResponse, allow};
 
 /// When a client for which there is no room should try again.
-pub(super) const RETRY_SECONDS: u16 = 5;
+pub(in crate::triggers) const RETRY_SECONDS: u16 = 5;
 
 /// The header fields that scripts which read streams with `fetch` set.
 const SCRIPT_HEADERS: &str = "cache-control, last-event-id";
@@ -80,7 +80,7 @@ impl Heads {
     }
 }
 
-pub(super) fn not_acceptable() -> ProblemResponse {
+pub(in crate::triggers) fn not_acceptable() -> ProblemResponse {
     let detail = "this route sends `text/event-stream` only: accept that type, or all types";
     ProblemResponse::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not Acceptable", detail)
 }

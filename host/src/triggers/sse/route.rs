@@ -224,6 +224,7 @@ mod tests {
     use crate::events::EventLog;
     use crate::hub::{Reach, TopicSettings};
     use crate::net::Descriptors;
+    use crate::triggers::http::HostBody;
 
     /// A worker whose modules declare no keys.
     #[derive(Clone)]
@@ -261,6 +262,7 @@ mod tests {
             authority: "h".to_owned(),
             scheme: "http",
             peer: ([127, 0, 0, 1], 1).into(),
+            body: HostBody::none(),
             trace: Trace::fresh(),
             subdomain: None,
             stopping: tokio_util::sync::CancellationToken::new(),

@@ -1,17 +1,18 @@
-//! Rejects requests that a web page makes through the operator's browser.
+//! Rejects requests that a web page makes through the browser of someone who can reach a listener
+//! without a login.
 
 use http::{HeaderMap, HeaderName, Uri, header};
 
 /// Why a request is rejected. This is always the client's fault.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForeignRequest {
-    #[error("the {part} names `{name}`; the admin listener accepts only localhost and IP addresses")]
+    #[error("the {part} names `{name}`; this listener accepts only localhost and IP addresses")]
     Name { part: &'static str, name: String },
     #[error("the request has no Host header; send one with localhost or an IP address")]
     NoHost,
-    #[error("the Origin header names another origin; call the admin listener directly, not from a web page")]
+    #[error("the Origin header names another origin; call the listener directly, not from a web page")]
     Origin,
-    #[error("the Sec-Fetch-Site header names another site; call the admin listener directly, not from a web page")]
+    #[error("the Sec-Fetch-Site header names another site; call the listener directly, not from a web page")]
     Site,
     #[error("the header `{0}` is not text")]
     NotText(HeaderName),
@@ -19,27 +20,29 @@ pub enum ForeignRequest {
     Repeated(HeaderName),
 }
 
-/// Rejects requests that a browser sends for another site, and host names, which DNS rebinding may
-/// resolve to this address. Rejects repeated headers too, because a proxy might read another one of
-/// them.
-pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), ForeignRequest> {
-    // An absolute target (`GET http://host/path`) names the host as well.
-    let target = uri.authority().map(|authority| authority.as_str());
-    let host = only(headers, &header::HOST)?;
-    for (name, part) in [(host, "Host header"), (target, "request target")] {
-        if let Some(name) = name.filter(|name| !is_own(name)) {
-            return Err(ForeignRequest::Name { part, name: name.to_owned() });
+impl ForeignRequest {
+    /// Rejects requests that a browser sends for another site, and host names, which DNS rebinding
+    /// may resolve to this address. Rejects repeated headers too, because a proxy might read
+    /// another one of them.
+    pub fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), ForeignRequest> {
+        // An absolute target (`GET http://host/path`) names the host as well.
+        let target = uri.authority().map(|authority| authority.as_str());
+        let host = only(headers, &header::HOST)?;
+        for (name, part) in [(host, "Host header"), (target, "request target")] {
+            if let Some(name) = name.filter(|name| !is_own(name)) {
+                return Err(ForeignRequest::Name { part, name: name.to_owned() });
+            }
         }
-    }
-    let host = host.or(target).ok_or(ForeignRequest::NoHost)?;
-    if let Some(origin) = only(headers, &header::ORIGIN)?
-        && origin.strip_prefix("http://") != Some(host)
-    {
-        return Err(ForeignRequest::Origin);
-    }
-    match only(headers, &SEC_FETCH_SITE)? {
-        None | Some("same-origin" | "none") => Ok(()),
-        Some(_) => Err(ForeignRequest::Site),
+        let host = host.or(target).ok_or(ForeignRequest::NoHost)?;
+        if let Some(origin) = only(headers, &header::ORIGIN)?
+            && origin.strip_prefix("http://") != Some(host)
+        {
+            return Err(ForeignRequest::Origin);
+        }
+        match only(headers, &SEC_FETCH_SITE)? {
+            None | Some("same-origin" | "none") => Ok(()),
+            Some(_) => Err(ForeignRequest::Site),
+        }
     }
 }
 
@@ -72,7 +75,7 @@ mod tests {
         let headers = pairs
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), header::HeaderValue::from_static(value)));
-        check(&headers.collect(), &Uri::from_static("/v1/status"))
+        ForeignRequest::check(&headers.collect(), &Uri::from_static("/v1/status"))
     }
 
     #[test]
@@ -95,13 +98,16 @@ mod tests {
     fn an_absolute_target_is_checked_like_host() {
         let checked = |host: &'static str, target: &'static str| {
             let headers = [(header::HOST, header::HeaderValue::from_static(host))].into_iter().collect();
-            check(&headers, &Uri::from_static(target))
+            ForeignRequest::check(&headers, &Uri::from_static(target))
         };
         assert_eq!(checked("127.0.0.1:8081", "http://127.0.0.1:8081/v1/status"), Ok(()));
         let why = checked("127.0.0.1:8081", "http://rebound.example.test/v1/status").unwrap_err().to_string();
         assert!(why.contains("request target names `rebound.example.test`"), "{why}");
         assert!(checked("rebound.example.test", "http://127.0.0.1:8081/v1/status").is_err());
-        assert_eq!(check(&HeaderMap::new(), &Uri::from_static("http://127.0.0.1:8081/v1/status")), Ok(()));
+        assert_eq!(
+            ForeignRequest::check(&HeaderMap::new(), &Uri::from_static("http://127.0.0.1:8081/v1/status")),
+            Ok(())
+        );
     }
 
     #[test]
@@ -113,7 +119,7 @@ mod tests {
             for (name, value) in &headers[usize::from(name == "host")..] {
                 map.append(HeaderName::from_static(name), header::HeaderValue::from_static(value));
             }
-            let why = check(&map, &Uri::from_static("/v1/status")).unwrap_err();
+            let why = ForeignRequest::check(&map, &Uri::from_static("/v1/status")).unwrap_err();
             assert_eq!(why, ForeignRequest::Repeated(HeaderName::from_static(name)));
             assert!(why.to_string().contains(&format!("several `{name}` headers")), "{why}");
         }

@@ -1,0 +1,92 @@
+//! Builds the responses of the service.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, StatusCode};
+use serde::Serialize;
+
+use super::access::Denied;
+use crate::triggers::http::{Content, HttpResponse, ProblemResponse, allow};
+use crate::triggers::sse::{EventMessage, RETRY_SECONDS};
+
+/// A document of [`api`](crate::api).
+pub(super) fn document(document: &impl Serialize) -> HttpResponse {
+    // Serialising cannot fail: the documents contain only strings, numbers and JSON.
+    let text = serde_json::to_string(document).unwrap_or_default() + "\n";
+    let mut response = HttpResponse::new(text.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The head of a stream of events, with this body.
+pub(super) fn stream(body: Content) -> HttpResponse {
+    let mut response = HttpResponse::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    response
+}
+
+/// A stream that ends at once, after an event `full`. `EventSource` never connects again after any
+/// status but 200.
+pub(super) fn full() -> HttpResponse {
+    let retry = Duration::from_secs(RETRY_SECONDS.into());
+    let mut response = stream(Content::Whole(EventMessage::of_host("full", Some(retry)).text().into()));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The answer to `OPTIONS`.
+pub(super) fn options(methods: &[Method]) -> HttpResponse {
+    let mut response = HttpResponse::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, allow(methods));
+    response
+}
+
+/// The response to a request that is denied, which says how to send a token.
+pub(super) fn denied(why: &Denied) -> (ProblemResponse, Option<HeaderValue>) {
+    match why {
+        Denied::Foreign(_) => (ProblemResponse::forbidden(why.to_string()), None),
+        Denied::NoToken | Denied::WrongToken => (
+            ProblemResponse::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", why.to_string()),
+            Some(HeaderValue::from_static(match why {
+                Denied::WrongToken => "Bearer error=\"invalid_token\"",
+                _ => "Bearer",
+            })),
+        ),
+    }
+}
+
+/// Adds the field `WWW-Authenticate`.
+pub(super) fn with_challenge(mut response: HttpResponse, challenge: Option<HeaderValue>) -> HttpResponse {
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+pub(super) fn unsupported_type(detail: &str) -> ProblemResponse {
+    let title = "Unsupported Media Type";
+    ProblemResponse::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail)
+}
+
+pub(super) fn too_many_events(rate: u32, after: Duration) -> ProblemResponse {
+    let detail = format!("clients emit more than {rate} events in a second (`events.rate`): send fewer, or later");
+    let problem = ProblemResponse::new(StatusCode::TOO_MANY_REQUESTS, "too-many-events", "Too Many Requests", detail);
+    problem.with_retry(u16::try_from(after.as_secs().saturating_add(1)).unwrap_or(u16::MAX))
+}
+
+/// A limit on connections or subscribers is reached.
+pub(super) fn overloaded(detail: String) -> ProblemResponse {
+    ProblemResponse::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded", detail).with_retry(RETRY_SECONDS)
+}
+
+/// An `Idempotency-Key` was used for another body.
+pub(super) fn other_body() -> ProblemResponse {
+    let detail = "an earlier request with this `Idempotency-Key` had another body: use a new key for each request, and \
+                  the same key only to repeat it";
+    let title = "Unprocessable Content";
+    ProblemResponse::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", title, detail)
+}

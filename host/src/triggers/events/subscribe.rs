@@ -1,0 +1,313 @@
+//! `GET /events`: subscribes to types, as server-sent events.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, Method};
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use super::answers;
+use super::service::{ConnectionPlace, EventService};
+use crate::api::ServiceEvent;
+use crate::call::{Event, StreamEvent, bounds, event_type};
+use crate::hub::{Form, LogItem, LogReader, Logged, Notice, Position};
+use crate::triggers::http::{Content, HostRequest, HttpResponse, ProblemResponse};
+use crate::triggers::sse::{Accepts, EventMessage, decode, encode_notice, not_acceptable};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The most types of one subscriber.
+pub(super) const MAX_TYPES: usize = 100;
+
+/// Events that wait are sent together, up to about this number of bytes.
+const GATHERED: usize = 16 * 1024;
+
+/// The most events that a subscriber reads in one turn, also of types that it does not want.
+const TURN: usize = 256;
+
+pub(super) fn answer(service: &Arc<EventService>, request: &HostRequest) -> Result<HttpResponse, ProblemResponse> {
+    let accepts = Accepts::of(&request.headers);
+    if accepts == Accepts::No {
+        return Err(not_acceptable());
+    }
+    let wanted = Wanted::of(request.uri.query(), &request.headers).map_err(ProblemResponse::bad_request)?;
+    let Some(place) = service.subscribe() else {
+        return match accepts {
+            Accepts::Named => Ok(answers::full()),
+            Accepts::Any | Accepts::No => {
+                let most = service.max_subscribers();
+                let detail = format!("{most} clients are already subscribed (`events.maxSubscribers`): retry later");
+                Err(answers::overloaded(detail))
+            }
+        };
+    };
+    if request.method == Method::HEAD {
+        return Ok(answers::stream(Content::Frames(Box::pin(stream::empty()))));
+    }
+    // Before the head is sent, so that the client gets every event that follows the head.
+    let reader = match wanted.start {
+        Start::Now => service.log.reader(None),
+        Start::Position(position) => service.log.reader(position.or(Some(UNKNOWN))),
+    };
+    let mut subscriber = Subscriber {
+        service: service.clone(),
+        reader,
+        types: wanted.types,
+        stopping: request.stopping.clone(),
+        told: None,
+        next: Bytes::new(),
+        _place: place,
+    };
+    subscriber.open();
+    Ok(answers::stream(Content::Frames(Box::pin(stream::unfold(subscriber, Subscriber::next)))))
+}
+
+/// The position of no event.
+const UNKNOWN: Position = Position { epoch: 0, number: u64::MAX };
+
+/// What a client asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    /// Patterns of types. Empty for all.
+    types: Vec<String>,
+    start: Start,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Start {
+    Now,
+    /// After a position. `None` for an id that is no position.
+    Position(Option<Position>),
+}
+
+impl Wanted {
+    /// Reads the parameters `type` and `lastEventId`, and the header `Last-Event-ID`, which comes
+    /// before the parameter. Other parameters are ignored. The error is a sentence for the client.
+    fn of(query: Option<&str>, headers: &HeaderMap) -> Result<Wanted, String> {
+        let (mut types, mut id) = (Vec::new(), None);
+        for pair in query.unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some(name) = decode(name) else { continue };
+            if !matches!(name.as_ref(), "type" | "lastEventId") {
+                continue;
+            }
+            let value = decode(value).ok_or_else(|| {
+                format!(
+                    "cannot decode the parameter `{name}`: write `%` only before two hexadecimal digits, and encode \
+                     text as UTF-8"
+                )
+            })?;
+            if name == "lastEventId" {
+                id = Some(value.into_owned());
+                continue;
+            }
+            if !event_type::is_type(&value) {
+                let (most, size) = (event_type::MAX, value.len());
+                return Err(format!(
+                    "the parameter `type` must have 1 to {most} bytes and no control characters, found {size} bytes"
+                ));
+            }
+            types.push(value.into_owned());
+        }
+        if types.len() > MAX_TYPES {
+            bounds::EVENT_LIST.count();
+            let count = types.len();
+            return Err(format!(
+                "the query has {count} types, but at most {MAX_TYPES} are allowed: use a pattern such as `prefix/*`"
+            ));
+        }
+        let header = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let start = match header.or(id).filter(|id| !id.is_empty()) {
+            Some(id) => Start::Position(Position::parse(&id)),
+            None => Start::Now,
+        };
+        Ok(Wanted { types, start })
+    }
+}
+
+/// A client that is subscribed.
+struct Subscriber {
+    service: Arc<EventService>,
+    reader: LogReader,
+    types: Vec<String>,
+    stopping: CancellationToken,
+    /// The last position that the client was told.
+    told: Option<Position>,
+    /// What is sent next.
+    next: Bytes,
+    _place: ConnectionPlace,
+}
+
+impl Subscriber {
+    /// Prepares the first notice. A reader that cannot resume gets a reset instead of its position.
+    fn open(&mut self) {
+        let start = self.reader.position();
+        let first = self.reader.try_next();
+        match first {
+            Some(LogItem::Missed(_)) => {
+                let mut text = BytesMut::from(encode_notice(Notice::Open(None), Form::Text).as_ref());
+                text.extend_from_slice(&self.reset());
+                self.next = text.freeze();
+            }
+            first => {
+                let mut text = BytesMut::from(encode_notice(Notice::Open(Some(start)), Form::Text).as_ref());
+                self.told = Some(start);
+                if let Some(LogItem::Event(logged)) = first
+                    && let Some(event) = self.wanted(&logged)
+                {
+                    text.extend_from_slice(&event);
+                }
+                self.next = text.freeze();
+            }
+        }
+    }
+
+    /// Returns the next bytes. `None` when the host stops.
+    async fn next(mut self) -> Option<(Bytes, Subscriber)> {
+        let mut frame = std::mem::take(&mut self.next);
+        while frame.is_empty() {
+            let item = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return None,
+                item = tokio::time::timeout(self.service.ping, self.reader.next()) => item,
+            };
+            frame = match item {
+                Ok(item) => self.gather(item),
+                Err(_) => self.ping(),
+            };
+            if frame.is_empty() {
+                // The events were of other types. The other tasks of this thread go first.
+                tokio::task::yield_now().await;
+            }
+        }
+        Some((frame, self))
+    }
+
+    /// The wanted events among the item and those that follow it.
+    fn gather(&mut self, first: LogItem) -> Bytes {
+        // An event alone is sent without a copy.
+        let (mut one, mut many) = (Bytes::new(), BytesMut::new());
+        let mut item = Some(first);
+        for _ in 0..TURN {
+            let text = match item {
+                Some(LogItem::Event(logged)) => self.wanted(&logged),
+                Some(LogItem::Missed(_)) => Some(self.reset()),
+                None => break,
+            };
+            if let Some(text) = text {
+                if !one.is_empty() && many.is_empty() {
+                    many.extend_from_slice(&one);
+                }
+                match one.is_empty() {
+                    true => one = text,
+                    false => many.extend_from_slice(&text),
+                }
+            }
+            if one.len().max(many.len()) >= GATHERED {
+                break;
+            }
+            item = self.reader.try_next();
+        }
+        if many.is_empty() { one } else { many.freeze() }
+    }
+
+    /// The text of an event if its type is wanted.
+    fn wanted(&mut self, logged: &Logged) -> Option<Bytes> {
+        let is_wanted =
+            self.types.is_empty() || self.types.iter().any(|pattern| event_type::covers(pattern, &logged.event.kind));
+        is_wanted.then(|| {
+            self.told = Some(logged.position);
+            self.service.counters.sent.fetch_add(1, Relaxed);
+            logged.text(encode)
+        })
+    }
+
+    fn reset(&mut self) -> Bytes {
+        self.service.counters.resets.fetch_add(1, Relaxed);
+        let position = self.reader.position();
+        self.told = Some(position);
+        encode_notice(Notice::Reset(Some(position)), Form::Text)
+    }
+
+    /// A comment, and the position if it has changed, so that a client of rare types resumes at the
+    /// right place.
+    fn ping(&mut self) -> Bytes {
+        let ping = encode_notice(Notice::Ping, Form::Text);
+        let position = self.reader.position();
+        if self.told.replace(position) == Some(position) {
+            return ping;
+        }
+        format!("{}id: {position}\n\n", String::from_utf8_lossy(&ping)).into()
+    }
+}
+
+/// The event as text.
+fn encode(event: &Event, position: &Position) -> Bytes {
+    // The value was checked when it was emitted.
+    let value = RawValue::from_string(event.value.to_string()).unwrap_or_default();
+    let source = event.source.as_ref().map(ToString::to_string);
+    let document = ServiceEvent { kind: event.kind.to_string(), value, source };
+    let data = serde_json::to_string(&document).unwrap_or_default();
+    match EventMessage::new(StreamEvent::from(data), u64::MAX, "") {
+        Ok(message) => message.text_at(Some(position)).into(),
+        // Text has no fault.
+        Err(_) => Bytes::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(query: &str, id: Option<&str>) -> Result<Wanted, String> {
+        let mut headers = HeaderMap::new();
+        if let Some(id) = id {
+            headers.insert(LAST_EVENT_ID, id.parse().unwrap());
+        }
+        Wanted::of(Some(query), &headers)
+    }
+
+    #[test]
+    fn a_query_names_types_and_the_place() {
+        let types = |query| wanted(query, None).map(|wanted| wanted.types);
+        assert_eq!(types(""), Ok(vec![]));
+        assert_eq!(types("type=a&x=%&type=order%2F*&type=*"), Ok(vec!["a".into(), "order/*".into(), "*".into()]));
+        let from = |query, id| wanted(query, id).unwrap().start;
+        let position = |epoch, number| Start::Position(Some(Position { epoch, number }));
+        assert_eq!((from("", None), from("lastEventId=", Some(""))), (Start::Now, Start::Now));
+        assert_eq!(
+            (from("lastEventId=a-7", None), from("lastEventId=a-7", Some("b-8"))),
+            (position(10, 7), position(11, 8))
+        );
+        assert_eq!(from("", Some("hello")), Start::Position(None));
+    }
+
+    #[test]
+    fn a_query_that_cannot_be_one_is_rejected_with_the_reason() {
+        let long = format!("type={}", "x".repeat(257));
+        for (query, reason) in [
+            ("type=", "found 0 bytes"),
+            (&long, "found 257 bytes"),
+            ("type=%0A", "control characters"),
+            ("type=%", "cannot decode"),
+            (&vec!["type=a"; 101].join("&"), "101 types"),
+        ] {
+            let error = wanted(query, None).unwrap_err();
+            assert!(error.contains(reason), "{query}: {error}");
+        }
+        assert_eq!(wanted(&vec!["type=a"; 100].join("&"), None).unwrap().types.len(), 100);
+    }
+
+    #[test]
+    fn an_event_is_one_object_whose_lines_a_reader_joins() {
+        let event = Event { kind: "a\"b".into(), value: "{\n \"b\":\r\n1}".into(), source: Some("s".into()) };
+        let text = encode(&event, &Position { epoch: 10, number: 7 });
+        assert_eq!(
+            text,
+            "id: a-7\ndata: {\"type\":\"a\\\"b\",\"value\":{\ndata:  \"b\":\ndata: 1},\"source\":\"s\"}\n\n"
+        );
+    }
+}
