@@ -18,8 +18,10 @@ mod chunk;
 mod client;
 mod connections;
 mod counters;
+mod delivery;
 mod fanout;
 mod frame;
+mod ids;
 mod inbox;
 mod message;
 mod namespace;
@@ -33,6 +35,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod work;
 
 #[cfg(test)]
 pub use chunk::text_of;
@@ -113,13 +116,13 @@ pub struct Topics(Arc<Namespace>);
 
 impl Topics {
     /// Publishes to one topic. Returns the number of connections that the message is queued for.
-    pub fn publish(&self, topic: &str, message: Arc<dyn Message>, reach: Reach) -> Result<u32, HubError> {
-        Ok(self.0.publish(topic, message, reach))
+    pub fn publish(&self, topic: &str, message: Arc<dyn Message>, reach: Reach) -> u32 {
+        self.0.publish(topic, message, reach)
     }
 
     /// Publishes to all connections. Returns their number.
-    pub fn publish_all(&self, message: Arc<dyn Message>, reach: Reach) -> Result<u32, HubError> {
-        Ok(self.0.publish_all(message, reach))
+    pub fn publish_all(&self, message: Arc<dyn Message>, reach: Reach) -> u32 {
+        self.0.publish_all(message, reach)
     }
 
     /// Ends the connections of a topic once what is queued was sent. Returns how many.
@@ -164,6 +167,11 @@ impl Topics {
     /// The number of topics.
     pub fn topics(&self) -> u32 {
         self.0.shards.topics()
+    }
+
+    /// The number of topics without connections that made room for others.
+    pub fn evicted_topics(&self) -> u64 {
+        self.0.shards.evicted.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     pub fn max_topics(&self) -> u32 {

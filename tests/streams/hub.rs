@@ -22,6 +22,30 @@ pub async fn clients_beyond_hub_topics_are_turned_away_and_counted() {
 }
 
 #[tokio::test]
+async fn a_reader_of_a_new_key_displaces_the_idle_history_of_another_key() {
+    let host = with_hub(json!({ "topics": 2 }), json!({})).start().await;
+    let mut first = EventStream::open(host.http, &path("a")).await;
+    publish(&host, "a", "1");
+    assert_eq!(first.data().await, "1");
+    let last_id = first.last_id().to_owned();
+    drop(first);
+    eventually("the reader has left", || async { count(&host, None) == 0 }).await;
+    publish(&host, "a", "2");
+    publish(&host, "b", "3");
+    let mut new = EventStream::open(host.http, &path("new")).await;
+    publish(&host, "new", "4");
+    assert_eq!(new.data().await, "4");
+    let metric = || host.metric("fanfare_hub_evicted_topics_total", &[]);
+    assert_eq!((metric().await, host.metric("fanfare_hub_topics ", &[]).await), (1.0, 2.0));
+    // The reader of `a` learns that it has missed something. Its key displaces `b`.
+    let mut returned = EventStream::resume(host.http, &path("a"), &last_id).await;
+    assert_eq!(returned.event().await.unwrap().name(), "reset");
+    publish(&host, "a", "5");
+    assert_eq!((returned.data().await, metric().await), ("5".into(), 2.0));
+    assert_full(&host, "b", "hub.topics").await;
+}
+
+#[tokio::test]
 pub async fn beyond_hub_history_the_oldest_event_of_the_largest_history_is_dropped() {
     let host = with_hub(json!({ "history": "64KiB" }), json!({ "history": { "bytes": "1GiB" } })).start().await;
     publish(&host, "small", "first");

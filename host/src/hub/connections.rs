@@ -1,13 +1,13 @@
 //! The connections of one worker: a table, the audience of each topic, and two queues by time.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
 use super::client::Client;
+use super::ids::ByTopic;
 use super::inbox::ReadyWaker;
+use super::message::QueueLimits;
 use super::outbox::Outbox;
 use super::shards::Place;
 
@@ -33,6 +33,19 @@ pub struct Connection {
     pub is_active: bool,
     /// Whether it ends once its outbox was sent.
     pub is_closing: bool,
+    /// The turn in which its client sent something last, or got blocked.
+    pub blocked_in: u32,
+    /// The turns that ended early because its outbox was full, since it was half empty.
+    pub waits: u8,
+}
+
+impl Connection {
+    /// Whether a message must wait. After a first wait, half of the outbox must be empty, so that
+    /// a client does not delay every message.
+    pub fn lacks_room(&self, cost: u64, limits: &QueueLimits) -> bool {
+        let limits = if self.waits == 0 { *limits } else { limits.half() };
+        self.outbox.is_full(cost, &limits)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -67,30 +80,11 @@ impl Audience {
     }
 }
 
-/// Hashes the ids of topics, which are consecutive numbers.
-#[derive(Default)]
-pub struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        let mixed = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
 #[derive(Default)]
 pub struct Connections {
     table: Vec<Option<Connection>>,
     free: Vec<u32>,
-    audiences: HashMap<u64, Audience, BuildHasherDefault<IdHasher>>,
+    audiences: ByTopic<Audience>,
     queues: [Ends; 2],
 }
 
@@ -133,6 +127,8 @@ impl Connections {
             is_touched: false,
             is_active: false,
             is_closing: false,
+            blocked_in: 0,
+            waits: 0,
         };
         if self.free.pop().is_some()
             && let Some(free) = self.table.get_mut(index as usize)
@@ -167,8 +163,8 @@ impl Connections {
     }
 
     /// The indexes of all connections.
-    pub fn indexes(&self) -> Vec<u32> {
-        (0..).zip(&self.table).filter(|(_, connection)| connection.is_some()).map(|(index, _)| index).collect()
+    pub fn indexes(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.table).filter(|(_, connection)| connection.is_some()).map(|(index, _)| index)
     }
 
     fn add_to_audience(&mut self, topic: u64, index: u32) -> u32 {
@@ -213,6 +209,19 @@ impl Connections {
         let first = self.queues.get(queue as usize)?.first;
         let link = self.table.get(first as usize)?.as_ref()?.links.get(queue as usize)?;
         Some((first, link.at))
+    }
+
+    /// The first connection for which a condition holds, among the first `max` of a queue.
+    pub fn first(&self, queue: Queue, max: usize, holds: impl Fn(&Connection) -> bool) -> Option<u32> {
+        let mut index = self.queues.get(queue as usize)?.first;
+        for _ in 0..max {
+            let connection = self.table.get(index as usize)?.as_ref()?;
+            if holds(connection) {
+                return Some(index);
+            }
+            index = connection.links.get(queue as usize)?.next;
+        }
+        None
     }
 
     fn link(&mut self, index: u32, queue: Queue) -> Option<&mut Link> {

@@ -1,18 +1,30 @@
 //! The queue from publishers to the fan-out of one worker.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Wake, Waker};
 
 use super::client::Client;
 use super::frame::Frame;
+use super::ids::ByTopic;
 use super::message::Position;
 use super::shards::Place;
 use super::sync::{AtomicBool, Mutex};
 
-/// The messages that an inbox may hold. SECURITY.md names it as `hub.inbox`.
-pub const INBOX: usize = 65_536;
+/// The messages that an inbox may hold.
+pub const INBOX: usize = 81_920;
+
+/// A topic may use this number of times the room that is left: four fifths of an inbox if it is
+/// alone, less if others use it, too. So the burst of one topic leaves room for all others.
+const GREED: u64 = 4;
+
+/// The topic of messages to all, for their share of the inbox.
+const ALL: u64 = u64::MAX;
+
+/// An empty inbox keeps room for this number of items.
+const KEPT_CAPACITY: usize = 1_024;
 
 /// What a fan-out is told, in order.
 pub enum Item {
@@ -73,9 +85,10 @@ pub struct Inbox {
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
-    /// The messages among the items, and their bytes.
-    frames: usize,
-    bytes: u64,
+    /// The messages among the items.
+    total: Share,
+    /// Those of each topic.
+    shares: ByTopic<Share>,
     /// Connections whose client may accept more, or has disconnected.
     ready: Vec<u32>,
     waker: Option<Waker>,
@@ -94,15 +107,50 @@ impl State {
         if std::mem::replace(&mut self.is_awake, true) { None } else { self.waker.clone() }
     }
 
-    fn has_room(&self, cost: u64, inbox: &Inbox) -> bool {
-        let fits = self.frames < inbox.max_frames && self.bytes.saturating_add(cost) <= inbox.max_bytes;
-        fits || self.frames == 0
+    /// Whether a message of a topic fits. An empty inbox accepts a message of any size.
+    fn has_room(&self, topic: u64, cost: u64, inbox: &Inbox) -> bool {
+        let own = self.shares.get(&topic).copied().unwrap_or_default();
+        let frames = inbox.max_frames.saturating_sub(self.total.frames);
+        let bytes = inbox.max_bytes.saturating_sub(self.total.bytes);
+        let fits = frames > 0 && cost <= bytes;
+        let is_fair = own.frames < frames.saturating_mul(GREED as usize) && own.bytes < bytes.saturating_mul(GREED);
+        (fits && is_fair) || self.total.frames == 0
     }
 
-    fn push(&mut self, cost: u64, item: Item) {
-        self.frames += 1;
-        self.bytes = self.bytes.saturating_add(cost);
+    fn push(&mut self, topic: u64, cost: u64, item: Item) {
+        self.total.add(cost);
+        self.shares.entry(topic).or_default().add(cost);
         self.items.push_back(item);
+    }
+
+    /// The fan-out has taken a message.
+    fn release(&mut self, topic: u64, cost: u64) {
+        self.total.remove(cost);
+        if let Entry::Occupied(mut own) = self.shares.entry(topic) {
+            own.get_mut().remove(cost);
+            if own.get().frames == 0 {
+                own.remove();
+            }
+        }
+    }
+}
+
+/// A number of messages, and their bytes.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    frames: usize,
+    bytes: u64,
+}
+
+impl Share {
+    fn add(&mut self, cost: u64) {
+        self.frames = self.frames.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(cost);
+    }
+
+    fn remove(&mut self, cost: u64) {
+        self.frames = self.frames.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(cost);
     }
 }
 
@@ -135,8 +183,8 @@ impl Inbox {
         if state.is_ended {
             return None;
         }
-        if state.has_room(frame.cost, self) {
-            state.push(frame.cost, Item::Frame { topic, frame: frame.clone() });
+        if state.has_room(topic, frame.cost, self) {
+            state.push(topic, frame.cost, Item::Frame { topic, frame: frame.clone() });
         } else {
             self.dropped.fetch_add(1, Relaxed);
             if !std::mem::replace(is_cut, true) {
@@ -152,8 +200,8 @@ impl Inbox {
         if state.is_ended {
             return None;
         }
-        if state.has_room(frame.cost, self) {
-            state.push(frame.cost, Item::All(frame.clone()));
+        if state.has_room(ALL, frame.cost, self) {
+            state.push(ALL, frame.cost, Item::All(frame.clone()));
         } else {
             self.dropped.fetch_add(1, Relaxed);
             if !std::mem::replace(&mut state.is_cut, true) {
@@ -203,11 +251,11 @@ impl Inbox {
 
     /// Moves up to `max` items and all ready connections to the fan-out. If there are none, the
     /// waker is called when there are. Returns whether there were any.
-    pub fn take(&self, max: usize, items: &mut VecDeque<Item>, ready: &mut Vec<u32>, waker: &Waker) -> bool {
+    pub fn take(&self, max: usize, items: &mut VecDeque<Item>, ready: &mut VecDeque<u32>, waker: &Waker) -> bool {
         let mut state = self.state.lock();
         if state.items.is_empty() && state.ready.is_empty() {
             state.is_awake = false;
-            // The old waker is dropped without the lock, because that may run foreign code.
+            // Dropping a waker can run code of the runtime, which must not find the lock taken.
             let is_same = state.waker.as_ref().is_some_and(|known| known.will_wake(waker));
             let old = if is_same { None } else { state.waker.replace(waker.clone()) };
             drop(state);
@@ -215,19 +263,19 @@ impl Inbox {
             return false;
         }
         state.is_awake = true;
-        ready.append(&mut state.ready);
-        let count = state.items.len().min(max);
-        items.extend(state.items.drain(..count));
-        if state.items.is_empty() && state.items.capacity() > 1_024 {
-            state.items = VecDeque::new();
+        ready.extend(state.ready.drain(..));
+        for _ in 0..max {
+            let Some(item) = state.items.pop_front() else { break };
+            match &item {
+                Item::Frame { topic, frame } => state.release(*topic, frame.cost),
+                Item::All(frame) => state.release(ALL, frame.cost),
+                _ => {}
+            }
+            items.push_back(item);
         }
-        let frames = items.iter().rev().take(count).filter_map(|item| match item {
-            Item::Frame { frame, .. } | Item::All(frame) => Some(frame.cost),
-            _ => None,
-        });
-        let (frames, bytes) = frames.fold((0, 0u64), |(frames, bytes), cost| (frames + 1, bytes.saturating_add(cost)));
-        state.frames = state.frames.saturating_sub(frames);
-        state.bytes = state.bytes.saturating_sub(bytes);
+        if state.items.is_empty() && state.items.capacity() > KEPT_CAPACITY {
+            (state.items, state.shares) = Default::default();
+        }
         true
     }
 
@@ -240,6 +288,12 @@ impl Inbox {
         drop(state);
         drop(waker);
         items
+    }
+
+    /// Makes the fan-out take a turn, although nothing was added.
+    pub fn wake(&self) -> Option<Waker> {
+        let mut state = self.state.lock();
+        if state.is_ended { None } else { state.wake() }
     }
 
     fn ready(&self, index: u32) -> Option<Waker> {

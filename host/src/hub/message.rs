@@ -145,6 +145,12 @@ pub struct QueueLimits {
     pub bytes: u64,
 }
 
+impl QueueLimits {
+    pub fn half(&self) -> QueueLimits {
+        QueueLimits { events: self.events / 2, bytes: self.bytes / 2 }
+    }
+}
+
 /// Why a connection was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlowReason {

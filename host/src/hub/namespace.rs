@@ -101,9 +101,11 @@ impl Namespace {
             let topic = if is_kept { self.shards.get_or_add(name) } else { self.shards.get(name) };
             let Some(topic) = topic else {
                 // A client that returns later must learn that it has missed this message.
+                if is_kept && !self.shards.lose(name, || self.next().number) {
+                    continue;
+                }
                 if is_kept {
                     Counters::add(&self.counters.refused_topics, 1);
-                    self.shards.lose(name, self.next().number);
                 }
                 return 0;
             };

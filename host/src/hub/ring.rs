@@ -71,6 +71,18 @@ impl Ring {
         frame.cost
     }
 
+    /// Drops all messages.
+    pub fn clear(&mut self) {
+        while !self.is_empty() {
+            self.drop_oldest();
+        }
+    }
+
+    /// The number of the newest message, or of the last one that was dropped.
+    pub fn newest(&self) -> u64 {
+        self.entries.back().map_or(self.dropped, |entry| entry.frame.number())
+    }
+
     /// The number of the oldest message.
     pub fn oldest(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.frame.number())

@@ -19,6 +19,12 @@ pub struct Shards {
     hasher: RandomState,
     next_id: AtomicU64,
     topics: AtomicU32,
+    /// The topics with connections that are open or reserved.
+    read: AtomicU32,
+    /// The topics without connections that made room for others.
+    pub evicted: AtomicU64,
+    /// Held while topics without connections make room for others.
+    evicting: Mutex<()>,
     /// `hub.topics`.
     max_topics: u32,
     /// Connections that are open or reserved.
@@ -41,6 +47,9 @@ impl Shards {
             hasher: RandomState::default(),
             next_id: AtomicU64::new(0),
             topics: AtomicU32::new(0),
+            read: AtomicU32::new(0),
+            evicted: AtomicU64::new(0),
+            evicting: Mutex::new(()),
             max_topics,
             open: AtomicU32::new(0),
             is_stopping: AtomicBool::new(false),
@@ -78,12 +87,18 @@ impl Shards {
 
     /// Finds a topic or adds it. `None` if there are too many.
     pub fn get_or_add(&self, name: &str) -> Option<Arc<Topic>> {
+        self.find_or_add(name, || self.count_one())
+    }
+
+    /// Finds a topic, or adds it if `is_counted` returns whether it counts now.
+    fn find_or_add(&self, name: &str, is_counted: impl FnOnce() -> bool) -> Option<Arc<Topic>> {
         let mut shard = self.shard(name)?.lock();
         if let Some(topic) = shard.topics.get(name) {
             return Some(topic.clone());
         }
-        let more = |count: u32| (count < self.max_topics).then(|| count + 1);
-        self.topics.fetch_update(Relaxed, Relaxed, more).ok()?;
+        if !is_counted() {
+            return None;
+        }
         let name: Arc<str> = name.into();
         let state = TopicState { ring: Ring::new(shard.dropped), ..TopicState::default() };
         let id = self.next_id.fetch_add(1, Relaxed);
@@ -92,26 +107,74 @@ impl Shards {
         Some(topic)
     }
 
-    /// Records that a message of a topic that is not in the map was lost.
-    pub fn lose(&self, name: &str, number: u64) {
-        if let Some(shard) = self.shard(name) {
-            let mut shard = shard.lock();
-            shard.dropped = shard.dropped.max(number);
+    /// Counts a topic that will be added, if there is room for it.
+    fn count_one(&self) -> bool {
+        let more = |count: u32| (count < self.max_topics).then(|| count + 1);
+        self.topics.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Records that a message of a topic was lost, because there was no room for the topic. Returns
+    /// whether the topic still does not exist: otherwise the message belongs to it. `next` gives
+    /// the message its number, under the lock that a new topic must take.
+    pub fn lose(&self, name: &str, next: impl FnOnce() -> u64) -> bool {
+        let Some(shard) = self.shard(name) else { return true };
+        let mut shard = shard.lock();
+        let is_missing = !shard.topics.contains_key(name);
+        if is_missing {
+            shard.dropped = shard.dropped.max(next());
         }
+        is_missing
+    }
+
+    /// Makes room for a topic, which counts from then on. Removes the topics without connections
+    /// that had no message for the longest time, some more than needed, so that not every new topic
+    /// looks at all of them. Returns whether there is room; not if every topic has connections. The
+    /// caller holds `evicting`.
+    fn make_room(&self) -> bool {
+        if self.read.load(Relaxed) >= self.max_topics {
+            return false;
+        }
+        let mut idle: Vec<(u64, Arc<Topic>)> = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let ages =
+                shard.topics.values().filter_map(|topic| Some((topic.state.lock().idle_since()?, topic.clone())));
+            idle.extend(ages);
+        }
+        let wanted = (self.max_topics as usize / 32 + 1).min(idle.len());
+        if wanted < idle.len() {
+            idle.select_nth_unstable_by_key(wanted, |(number, _)| *number);
+        }
+        let removed = idle.iter().filter(|(_, topic)| self.remove(topic, TopicState::is_idle)).take(wanted).count();
+        self.evicted.fetch_add(removed as u64, Relaxed);
+        // The new topic counts in place of one of them.
+        let surplus = u32::try_from(removed).unwrap_or_default().saturating_sub(1);
+        self.topics.fetch_sub(surplus, Relaxed);
+        removed > 0
     }
 
     /// Removes a topic if nobody uses it.
     pub fn remove_if_unused(&self, topic: &Topic) {
-        let Some(shard) = self.shard(&topic.name) else { return };
-        let mut shard = shard.lock();
-        let mut state = topic.state.lock();
-        if state.is_unused() && !state.is_removed {
-            state.is_removed = true;
-            shard.dropped = shard.dropped.max(state.ring.dropped());
-            drop(state);
-            shard.topics.remove(&topic.name);
+        if self.remove(topic, TopicState::is_unused) {
             self.topics.fetch_sub(1, Relaxed);
         }
+    }
+
+    /// Removes a topic with its history, if a condition holds. Returns whether it did. It counts
+    /// until the caller subtracts it.
+    fn remove(&self, topic: &Topic, holds: impl FnOnce(&TopicState) -> bool) -> bool {
+        let Some(shard) = self.shard(&topic.name) else { return false };
+        let mut shard = shard.lock();
+        let mut state = topic.state.lock();
+        if state.is_removed || !holds(&state) {
+            return false;
+        }
+        state.is_removed = true;
+        state.ring.clear();
+        shard.dropped = shard.dropped.max(state.ring.dropped());
+        drop(state);
+        shard.topics.remove(&topic.name);
+        true
     }
 
     /// Returns the topics of one shard.
@@ -135,7 +198,8 @@ impl Shards {
 
     fn reserve_in_topic(self: &Arc<Self>, name: &str, max: u32) -> Result<Place, HubError> {
         loop {
-            let topic = self.get_or_add(name).ok_or(HubError::TooManyTopics { max: self.max_topics })?;
+            let topic = self.get_or_add(name).or_else(|| self.add_with_room(name));
+            let topic = topic.ok_or(HubError::TooManyTopics { max: self.max_topics })?;
             let mut state = topic.state.lock();
             if state.is_removed {
                 continue;
@@ -149,9 +213,27 @@ impl Shards {
                 return Err(HubError::TopicFull { max });
             }
             state.open += 1;
+            if state.open == 1 {
+                self.read.fetch_add(1, Relaxed);
+            }
             drop(state);
             return Ok(Place { shards: self.clone(), topic });
         }
+    }
+
+    /// Adds a topic in place of some without connections.
+    fn add_with_room(&self, name: &str) -> Option<Arc<Topic>> {
+        let _evicting = self.evicting.lock();
+        if let Some(topic) = self.get_or_add(name) {
+            return Some(topic);
+        }
+        let mut is_counted = self.make_room();
+        let topic = self.find_or_add(name, || std::mem::take(&mut is_counted));
+        if is_counted {
+            // Another client has added it meanwhile.
+            self.topics.fetch_sub(1, Relaxed);
+        }
+        topic
     }
 }
 
@@ -166,6 +248,9 @@ impl Drop for Place {
         self.shards.open.fetch_sub(1, Relaxed);
         let mut state = self.topic.state.lock();
         state.open = state.open.saturating_sub(1);
+        if state.open == 0 {
+            self.shards.read.fetch_sub(1, Relaxed);
+        }
         let is_unused = state.is_unused();
         drop(state);
         if is_unused {

@@ -40,6 +40,16 @@ impl TopicState {
         self.open == 0 && self.ring.is_empty()
     }
 
+    /// Whether it has no connections, so that it may be removed with its history.
+    pub fn is_idle(&self) -> bool {
+        self.open == 0
+    }
+
+    /// The number of the last message of an idle topic.
+    pub fn idle_since(&self) -> Option<u64> {
+        self.is_idle().then(|| self.ring.newest())
+    }
+
     /// Adds a connection.
     pub fn join(&mut self, worker: u32) {
         if let Some(member) = self.members.iter_mut().find(|member| member.worker == worker) {

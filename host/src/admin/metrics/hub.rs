@@ -48,6 +48,8 @@ impl Collector for Streams {
         writer.counter("fanfare_hub_delivered", help, read(&counters.delivered))?;
         let help = "Messages that histories dropped because of hub.history";
         writer.counter("fanfare_hub_evicted", help, read(&counters.evicted))?;
+        let help = "Keys without readers whose history was dropped for new readers because of hub.topics";
+        writer.counter("fanfare_hub_evicted_topics", help, streams.evicted_topics())?;
         let help = "Messages that the full inbox of a worker did not accept";
         writer.counter("fanfare_hub_inbox_overflow", help, streams.inbox_overflows())?;
         let slow = SlowReason::ALL.into_iter();

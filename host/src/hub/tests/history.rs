@@ -66,12 +66,12 @@ fn a_client_that_missed_more_than_is_kept_gets_a_reset() {
 fn the_id_of_a_publisher_resumes_after_its_newest_message() {
     let mut bench = Bench::new();
     let publish = |bench: &Bench, text: &str, id: &str| {
-        bench.topics.publish("news", with_id(text, id), Reach::Node).unwrap();
+        bench.topics.publish("news", with_id(text, id), Reach::Node);
     };
     publish(&bench, "a", "0.1");
     publish(&bench, "b", "0.2");
     publish(&bench, "c", "0.1");
-    bench.topics.publish_all(with_id("d", "0.4"), Reach::Node).unwrap();
+    bench.topics.publish_all(with_id("d", "0.4"), Reach::Node);
     publish(&bench, "e", "0.5");
     for (id, expected) in
         [("0.1", "open:3 d e "), ("0.2", "open:2 c d e "), ("0.4", "open:4 e "), ("0.3", "open:- reset:0 a b c d e ")]
@@ -91,7 +91,7 @@ fn the_id_of_a_publisher_resumes_after_its_newest_message() {
 #[test]
 fn the_id_of_a_message_to_all_does_not_hide_that_the_topic_has_dropped_messages() {
     let mut bench = Bench::with(|setup| setup.streams.history.count = 1);
-    bench.topics.publish_all(with_id("all", "x"), Reach::Node).unwrap();
+    bench.topics.publish_all(with_id("all", "x"), Reach::Node);
     ["a", "b"].into_iter().for_each(|message| _ = bench.publish("news", message));
     let reader = bench.resume("news", "x");
     bench.run();
@@ -105,10 +105,10 @@ fn a_history_is_bounded_by_count_age_and_bytes() {
     ["a", "b", "c", "d"].into_iter().for_each(|message| _ = bench.publish("news", message));
     assert_eq!(bench.topics.memory().history(), 3 * FRAME);
     // Three messages of this size are one byte too many.
-    bench.topics.publish("news", sized("e", FRAME as usize + 1), Reach::Node).unwrap();
+    bench.topics.publish("news", sized("e", FRAME as usize + 1), Reach::Node);
     assert_eq!(bench.topics.memory().history(), 3 * FRAME + 1);
     // A message that never fits is not kept, and clients learn that they have missed it.
-    bench.topics.publish("news", sized("f", 3 * FRAME as usize + 1), Reach::Node).unwrap();
+    bench.topics.publish("news", sized("f", 3 * FRAME as usize + 1), Reach::Node);
     assert_eq!(bench.topics.memory().history(), 0);
     let reader = bench.resume_after("news", 5);
     bench.run();
@@ -183,11 +183,51 @@ fn beyond_hub_topics_messages_are_not_kept_and_clients_that_return_learn_it() {
     ["a", "b"].into_iter().for_each(|topic| _ = bench.publish(topic, "kept"));
     assert_eq!(bench.publish("c", "lost"), 0);
     assert_eq!(bench.topics.topics(), 2);
-    assert_eq!(bench.topics.reserve("c", LIMITS).err(), Some(HubError::TooManyTopics { max: 2 }));
     (0..SHARDS).for_each(|_| bench.topics.0.sweep(bench.now + Duration::from_secs(301)));
     let returned = bench.resume_after("c", 2);
     bench.run();
     assert_eq!(returned.received(), "open:- reset:3 ");
+}
+
+#[test]
+fn a_client_of_a_new_topic_displaces_the_history_that_was_idle_longest() {
+    let mut bench = Bench::with(|setup| setup.hub.topics = 3);
+    let reader = bench.open("read", 0);
+    ["a", "b"].into_iter().for_each(|topic| _ = bench.publish(topic, "x"));
+    bench.publish("a", "y");
+    let new = bench.open("new", 0);
+    assert_eq!((bench.topics.topics(), bench.topics.evicted_topics()), (3, 1));
+    bench.publish("new", "z");
+    bench.run();
+    assert_eq!((reader.is_open(), new.received()), (true, "open:3 z@4 ".into()));
+    // The history of `a` was used later. The one of `b` is lost, and its client learns it.
+    new.leave();
+    bench.run();
+    let returned = bench.resume_after("a", 1);
+    bench.run();
+    assert_eq!(returned.received(), "open:1 y@3 ");
+    returned.leave();
+    bench.run();
+    let returned = bench.resume_after("b", 1);
+    bench.run();
+    assert_eq!(returned.received(), "open:- reset:4 ");
+}
+
+#[test]
+fn clients_of_new_topics_are_rejected_once_every_topic_has_clients() {
+    let mut bench = Bench::with(|setup| setup.hub.topics = 100);
+    (0..200).for_each(|index| _ = bench.publish(&format!("idle {index}"), "x"));
+    assert_eq!(bench.topics.topics(), 100);
+    let places: Vec<Place> = (0..100).map(|index| bench.topics.reserve(&index.to_string(), LIMITS).unwrap()).collect();
+    assert_eq!((bench.topics.topics(), bench.topics.evicted_topics()), (100, 100));
+    assert_eq!(bench.topics.memory().history(), 0);
+    assert_eq!(bench.topics.reserve("new", LIMITS).err(), Some(HubError::TooManyTopics { max: 100 }));
+    bench.topics.reserve("1", LIMITS).unwrap();
+    drop(places);
+    assert_eq!(bench.topics.topics(), 0);
+    (0..200).for_each(|index| _ = bench.publish(&format!("idle {index}"), "x"));
+    assert!(bench.topics.reserve("new", LIMITS).is_ok());
+    bench.run();
 }
 
 #[test]

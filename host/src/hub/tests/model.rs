@@ -15,10 +15,14 @@ mod client;
 mod connections;
 #[path = "../counters.rs"]
 mod counters;
+#[path = "../delivery.rs"]
+mod delivery;
 #[path = "../fanout.rs"]
 mod fanout;
 #[path = "../frame.rs"]
 mod frame;
+#[path = "../ids.rs"]
+mod ids;
 #[path = "../inbox.rs"]
 mod inbox;
 #[path = "../message.rs"]
@@ -35,6 +39,8 @@ mod shards;
 mod slow;
 #[path = "../topic.rs"]
 mod topic;
+#[path = "../work.rs"]
+mod work;
 
 /// The locks of the scheduler, in the form of those of the hub.
 mod sync {
@@ -214,10 +220,12 @@ impl Client for Reader {
 struct Setup {
     history: usize,
     inbox: usize,
+    queue: usize,
+    topics: u32,
     closes: bool,
 }
 
-const ROOMY: Setup = Setup { history: 100, inbox: 100, closes: false };
+const ROOMY: Setup = Setup { history: 100, inbox: 100, queue: 1_000, topics: 100, closes: false };
 
 struct Run {
     namespace: Arc<Namespace>,
@@ -228,13 +236,13 @@ impl Run {
     fn new(setup: Setup) -> Run {
         let settings = TopicSettings {
             history: HistoryLimits { count: setup.history, age: Duration::from_secs(300), bytes: u64::MAX },
-            queue: QueueLimits { events: 1_000, bytes: u64::MAX },
+            queue: QueueLimits { events: setup.queue, bytes: u64::MAX },
             ping: Duration::ZERO,
             idle_timeout: Duration::from_secs(3_600),
         };
         let inboxes = (0..WORKERS).map(|_| Arc::new(Inbox::new(setup.inbox, u64::MAX))).collect();
         let memory = Arc::new(Memory::new(u64::MAX, u64::MAX));
-        let namespace = Namespace::new(EPOCH, 100, settings, inboxes, memory, Arc::default());
+        let namespace = Namespace::new(EPOCH, setup.topics, settings, inboxes, memory, Arc::default());
         Run { namespace: Arc::new(namespace), setup }
     }
 
@@ -298,7 +306,15 @@ impl Run {
             let (attached, is_attached) = channel();
             (topic, self.follow(topic, worker, stays + least, attached), is_attached)
         });
-        let publishers = [(Some("a"), "x", 3), (Some("a"), "y", 2), (Some("b"), "z", 2), (None, "all", 2)];
+        // Nobody follows `c`, whose history takes the place of others if there is no room.
+        let unread = if self.setup.topics < 100 { 1 } else { 0 };
+        let publishers = [
+            (Some("a"), "x", 3),
+            (Some("a"), "y", 2),
+            (Some("b"), "z", 2),
+            (Some("c"), "unread", unread),
+            (None, "all", 2),
+        ];
         let publishers = publishers.map(|(topic, name, count)| self.publish(topic, name, count));
         if self.setup.closes {
             self.namespace.close("a", Reach::Node);
@@ -420,5 +436,15 @@ fn clients_that_miss_messages_are_told() {
 
 #[test]
 fn clients_that_miss_messages_are_told_even_if_inboxes_are_full() {
-    check(Setup { history: 2, inbox: 2, closes: true });
+    check(Setup { history: 2, inbox: 2, closes: true, ..ROOMY });
+}
+
+#[test]
+fn clients_whose_queues_are_full_miss_nothing() {
+    check(Setup { queue: 1, ..ROOMY });
+}
+
+#[test]
+fn clients_whose_topics_make_room_for_others_are_told() {
+    check(Setup { history: 3, topics: 2, ..ROOMY });
 }

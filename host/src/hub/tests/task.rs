@@ -73,7 +73,7 @@ async fn pings_and_timeouts_come_without_other_wakes() {
     })
     .await;
     stuck.set_window(Some(0));
-    running.hub.streams.publish("stuck", text("x"), Reach::Node).unwrap();
+    running.hub.streams.publish("stuck", text("x"), Reach::Node);
     until("the cut", || !stuck.is_open()).await;
     assert!(quiet.is_open());
     let mut reader = running.events.read_after(0);
@@ -89,7 +89,7 @@ async fn pings_and_timeouts_come_without_other_wakes() {
 #[tokio::test]
 async fn old_messages_leave_the_history_without_other_wakes() {
     let running = Running::start(|settings| settings.history.age = Duration::from_millis(20));
-    running.hub.streams.publish("news", text("x"), Reach::Node).unwrap();
+    running.hub.streams.publish("news", text("x"), Reach::Node);
     until("the sweep", || running.hub.streams.topics() == 0).await;
     assert_eq!(running.hub.streams.memory().history(), 0);
 }

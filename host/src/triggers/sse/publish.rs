@@ -6,7 +6,7 @@ use super::event::EventMessage;
 use super::request::check_key;
 use crate::call::{CallError, IsolateId, StreamEvent, StreamReach};
 use crate::config::capabilities::{ALL, forbidden};
-use crate::hub::{Hub, HubError, Reach};
+use crate::hub::{Hub, Reach};
 use crate::ports::{self, Caller};
 
 /// Publishes to the streams of a host and closes them.
@@ -25,13 +25,13 @@ impl Publisher {
     pub fn publish_as_operator(&self, key: &str, event: StreamEvent) -> Result<u32, CallError> {
         check_key(key).map_err(CallError::Invalid)?;
         let message = EventMessage::new(event, self.max_payload, "limits.max.payload")?;
-        self.hub.streams.publish(key, Arc::new(message), Reach::Node).map_err(rejected)
+        Ok(self.hub.streams.publish(key, Arc::new(message), Reach::Node))
     }
 
     /// Publishes an event of the embedding program to the streams of all keys.
     pub fn publish_all_as_operator(&self, event: StreamEvent) -> Result<u32, CallError> {
         let message = EventMessage::new(event, self.max_payload, "limits.max.payload")?;
-        self.hub.streams.publish_all(Arc::new(message), Reach::Node).map_err(rejected)
+        Ok(self.hub.streams.publish_all(Arc::new(message), Reach::Node))
     }
 
     /// Ends the streams of a key, or all, once everything that waits for them is sent.
@@ -52,19 +52,13 @@ impl ports::Streams for Publisher {
     fn publish(&self, from: Caller, key: String, event: StreamEvent, reach: StreamReach) -> Result<u32, CallError> {
         check_access(&from, &key)?;
         let message = message(&from, event)?;
-        match reach_of(&from, reach) {
-            Some(reach) => self.hub.streams.publish(&key, message, reach).map_err(rejected),
-            None => Ok(0),
-        }
+        Ok(reach_of(&from, reach).map_or(0, |reach| self.hub.streams.publish(&key, message, reach)))
     }
 
     fn publish_all(&self, from: Caller, event: StreamEvent, reach: StreamReach) -> Result<u32, CallError> {
         check_access_to_all(&from)?;
         let message = message(&from, event)?;
-        match reach_of(&from, reach) {
-            Some(reach) => self.hub.streams.publish_all(message, reach).map_err(rejected),
-            None => Ok(0),
-        }
+        Ok(reach_of(&from, reach).map_or(0, |reach| self.hub.streams.publish_all(message, reach)))
     }
 
     fn close(&self, from: Caller, key: String, reach: StreamReach) -> Result<u32, CallError> {
@@ -111,14 +105,5 @@ fn reach_of(from: &Caller, reach: StreamReach) -> Option<Reach> {
         (StreamReach::Everywhere | StreamReach::ThisNode, _) => Some(Reach::Node),
         (StreamReach::ThisWorker, IsolateId::Worker(index)) => Some(Reach::Worker(index)),
         (StreamReach::ThisWorker, IsolateId::Broker(_) | IsolateId::Master) => None,
-    }
-}
-
-fn rejected(error: HubError) -> CallError {
-    match error {
-        HubError::Stopping => CallError::Unavailable(error.to_string()),
-        HubError::Full { .. } | HubError::TopicFull { .. } | HubError::TooManyTopics { .. } => {
-            CallError::Overloaded(error.to_string())
-        }
     }
 }

@@ -1,0 +1,318 @@
+//! What the fan-out does to one connection at a time: queue a message, let the client send, close,
+//! cut. It counts the steps of a turn, and knows which clients have had the chance to send.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::connections::{Connections, Queue};
+use super::counters::Counters;
+use super::inbox::{Attach, Inbox, ReadyWaker, Start, Wakers};
+use super::message::{Notice, SlowReason};
+use super::namespace::Namespace;
+use super::outbox::Shared;
+use super::slow::SlowLog;
+
+/// How often one turn lets a client send, looks whether a client has disconnected, or removes a
+/// connection. Then the other tasks of the thread run.
+pub const STEPS: usize = 256;
+
+/// The most turns that end early for one full queue before its client is cut. A client over HTTP/2
+/// sends between turns only, and at least 16 KiB in each if it reads.
+const WAITS: u8 = 32;
+
+/// The connections of one worker.
+pub struct Delivery {
+    pub worker: u32,
+    pub namespace: Arc<Namespace>,
+    pub inbox: Arc<Inbox>,
+    pub connections: Connections,
+    /// Connections that have something to send, and are to try.
+    touched: VecDeque<u32>,
+    pub slow: SlowLog,
+    delivered: u64,
+    /// The number of the turn.
+    turn: u32,
+    /// The steps of the turn so far.
+    steps: usize,
+    /// The turns that ended early since `hub.queued` was exceeded.
+    waits: u8,
+}
+
+impl Delivery {
+    pub fn new(namespace: &Arc<Namespace>, inbox: &Arc<Inbox>, worker: u32) -> Delivery {
+        Delivery {
+            worker,
+            namespace: namespace.clone(),
+            inbox: inbox.clone(),
+            connections: Connections::default(),
+            touched: VecDeque::new(),
+            slow: SlowLog::default(),
+            delivered: 0,
+            turn: 0,
+            steps: 0,
+            waits: 0,
+        }
+    }
+
+    pub fn begin_turn(&mut self, now: Instant) {
+        self.turn = self.turn.wrapping_add(1);
+        self.steps = 0;
+        self.cut_blocked(now);
+        self.ping(now);
+    }
+
+    pub fn end_turn(&mut self) {
+        Counters::add(&self.namespace.counters.delivered, std::mem::take(&mut self.delivered));
+    }
+
+    /// Whether the turn has used its steps.
+    pub fn is_over(&self) -> bool {
+        self.steps >= STEPS
+    }
+
+    /// Lets the next client send. Returns whether there was one.
+    pub fn write_next(&mut self, now: Instant) -> bool {
+        let Some(index) = self.touched.pop_front() else { return false };
+        if self.connections.get(index).is_some_and(|connection| std::mem::take(&mut connection.is_touched)) {
+            self.write(index, now);
+        }
+        true
+    }
+
+    /// Adds a message to the queue of a connection. If the queue is full, cuts the connection, or
+    /// breaks: then the turn ends, so that the client can send, and the next turn tries again.
+    pub fn push(&mut self, index: u32, shared: &Arc<Shared>, now: Instant) -> ControlFlow<()> {
+        let (cost, limits) = (shared.0.cost, self.namespace.settings.queue);
+        let Some(connection) = self.connections.get(index).filter(|connection| !connection.is_closing) else {
+            return Continue(());
+        };
+        if connection.lacks_room(cost, &limits) {
+            self.write(index, now);
+            let is_fresh = self.has_sent_in_turn(index);
+            let Some(connection) = self.connections.get(index) else { return Continue(()) };
+            if connection.lacks_room(cost, &limits) {
+                // A client that is blocked since an earlier turn has had its chance.
+                let may_wait = is_fresh || connection.waits > 0;
+                if may_wait && connection.waits < WAITS {
+                    connection.waits += 1;
+                    return Break(());
+                }
+                if connection.outbox.is_full(cost, &limits) {
+                    self.cut(index, SlowReason::Queue);
+                    return Continue(());
+                }
+            }
+        }
+        let Some(connection) = self.connections.get(index) else { return Continue(()) };
+        if connection.waits > 0 && !connection.lacks_room(cost, &limits) {
+            connection.waits = 0;
+        }
+        connection.outbox.push(shared.clone());
+        connection.is_active = true;
+        self.delivered += 1;
+        self.touch(index);
+        Continue(())
+    }
+
+    /// Adds a connection. Returns its index, and the number of messages that it gets first.
+    pub fn attach(&mut self, attach: Attach, now: Instant) -> (u32, usize) {
+        let Attach { place, client, start, replay } = attach;
+        let ready = ReadyWaker::new(&self.inbox, self.connections.next_index());
+        let index = self.connections.insert(client, place, ready, now);
+        let ping = self.namespace.settings.ping;
+        if !ping.is_zero() {
+            self.connections.move_to_end(index, Queue::Ping, now + ping);
+        }
+        match start {
+            Start::After(position) => self.notify(index, Notice::Open(position)),
+            Start::Reset(position) => {
+                self.notify(index, Notice::Open(None));
+                self.notify(index, Notice::Reset(position));
+            }
+        }
+        let count = replay.len();
+        if let Some(connection) = self.connections.get(index) {
+            connection.is_active = count > 0;
+            for frame in replay {
+                connection.outbox.push_replayed(Arc::new(Shared(frame)));
+            }
+        }
+        self.delivered += count as u64;
+        (index, count)
+    }
+
+    /// Looks whether a client has disconnected, and lets it send.
+    pub fn look_after(&mut self, index: u32) {
+        self.steps += 1;
+        let Some(connection) = self.connections.get(index) else { return };
+        connection.ready.rearm();
+        let gone = connection.client.poll_gone(&mut Context::from_waker(&connection.waker));
+        if gone.is_ready() {
+            self.remove(index);
+        } else if !connection.outbox.is_empty() || connection.is_closing {
+            self.touch(index);
+        }
+    }
+
+    /// Sends the last notice, and ends the connection.
+    pub fn stop(&mut self, index: u32) {
+        self.notify(index, Notice::Stop);
+        self.close(index);
+    }
+
+    /// Ends a connection once its queue was sent.
+    pub fn close(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get(index) {
+            connection.is_closing = true;
+            self.touch(index);
+        }
+    }
+
+    /// Cuts a connection that has missed a message. One that is closing gets no further messages.
+    pub fn cut_after_gap(&mut self, index: u32) {
+        if self.connections.get(index).is_some_and(|connection| !connection.is_closing) {
+            self.cut(index, SlowReason::Inbox);
+        }
+    }
+
+    /// Cuts the clients that have been blocked longest, while messages use more than `hub.queued`.
+    /// Breaks if all blocked clients have sent something in this turn: then the turn ends, so that
+    /// they can send, and other workers cut clients that are stuck there.
+    pub fn relieve(&mut self, now: Instant) -> ControlFlow<()> {
+        if !self.namespace.memory.exceeds_queued() {
+            self.waits = 0;
+            return Continue(());
+        }
+        while self.namespace.memory.exceeds_queued()
+            && !self.is_over()
+            && let Some(index) = self.connections.first(Queue::Blocked, STEPS, |one| one.outbox.has_messages())
+        {
+            if !self.has_sent_in_turn(index) {
+                self.write(index, now);
+                if !self.connections.is_linked(index, Queue::Blocked) || self.has_sent_in_turn(index) {
+                    continue;
+                }
+            } else if self.waits < WAITS {
+                self.waits += 1;
+                let mut wakers = Wakers::default();
+                self.namespace.inboxes.iter().for_each(|inbox| wakers.add(inbox.wake()));
+                return Break(());
+            }
+            self.cut(index, SlowReason::Queued);
+        }
+        Continue(())
+    }
+
+    /// Whether a client has sent something in this turn, or got blocked only in this turn.
+    fn has_sent_in_turn(&mut self, index: u32) -> bool {
+        let turn = self.turn;
+        self.connections.get(index).is_some_and(|connection| connection.blocked_in == turn)
+    }
+
+    pub fn remove(&mut self, index: u32) {
+        self.steps += 1;
+        let Some(connection) = self.connections.remove(index) else { return };
+        connection.place.topic.state.lock().leave(self.worker);
+        self.inbox.attached.fetch_sub(1, Relaxed);
+    }
+
+    fn touch(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get(index)
+            && !std::mem::replace(&mut connection.is_touched, true)
+        {
+            self.touched.push_back(index);
+        }
+    }
+
+    fn notify(&mut self, index: u32, notice: Notice) {
+        if let Some(connection) = self.connections.get(index) {
+            let bytes = connection.client.notice(notice);
+            connection.outbox.push_notice(bytes);
+            self.touch(index);
+        }
+    }
+
+    /// Lets a client send what waits for it.
+    fn write(&mut self, index: u32, now: Instant) {
+        self.steps += 1;
+        let turn = self.turn;
+        let Some(connection) = self.connections.get(index) else { return };
+        let sends = connection.outbox.sends();
+        let mut cx = Context::from_waker(&connection.waker);
+        let polled = connection.client.poll_write(&mut connection.outbox, &mut cx);
+        let has_sent = connection.outbox.sends() != sends;
+        let is_blocked = match polled {
+            Poll::Ready(Ok(())) if connection.is_closing => match connection.client.poll_end(&mut cx) {
+                Poll::Ready(()) => return self.remove(index),
+                Poll::Pending => true,
+            },
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(_)) => return self.remove(index),
+            Poll::Pending => true,
+        };
+        if !is_blocked {
+            connection.waits = 0;
+            self.connections.unlink(index, Queue::Blocked);
+        } else if has_sent || !self.connections.is_linked(index, Queue::Blocked) {
+            self.connections.move_to_end(index, Queue::Blocked, now);
+            if let Some(connection) = self.connections.get(index) {
+                connection.blocked_in = turn;
+            }
+        }
+    }
+
+    /// Ends a connection whose client is too slow.
+    fn cut(&mut self, index: u32, reason: SlowReason) {
+        let Some(connection) = self.connections.get(index) else { return };
+        let (topic, peer) = (connection.place.topic.name.clone(), connection.client.peer());
+        self.namespace.counters.count_slow(reason);
+        self.slow.add(&topic, peer, reason);
+        self.remove(index);
+    }
+
+    /// Cuts the connections whose client has read nothing for too long.
+    fn cut_blocked(&mut self, now: Instant) {
+        let timeout = self.namespace.settings.idle_timeout;
+        while !self.is_over()
+            && let Some((index, since)) = self.connections.front(Queue::Blocked)
+            && now.saturating_duration_since(since) >= timeout
+        {
+            self.cut(index, SlowReason::Timeout);
+        }
+    }
+
+    /// Pings the connections that got nothing since their last ping was due, one turn's worth.
+    fn ping(&mut self, now: Instant) {
+        let interval = self.namespace.settings.ping;
+        for _ in 0..STEPS {
+            match self.connections.front(Queue::Ping) {
+                Some((index, due)) if due <= now + ping_slack(interval) => {
+                    self.connections.move_to_end(index, Queue::Ping, now + interval);
+                    let Some(connection) = self.connections.get(index) else { continue };
+                    let was_active = std::mem::take(&mut connection.is_active);
+                    if !was_active && connection.outbox.is_empty() && !connection.is_closing {
+                        self.notify(index, Notice::Ping);
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// When a client must be pinged or cut, or a report is due.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let blocked = self.connections.front(Queue::Blocked);
+        let blocked = blocked.map(|(_, since)| since + self.namespace.settings.idle_timeout);
+        let ping = self.connections.front(Queue::Ping).map(|(_, due)| due);
+        [blocked, ping, self.slow.due(now)].into_iter().flatten().min()
+    }
+}
+
+/// Connections whose pings are due within this time are pinged together.
+fn ping_slack(interval: Duration) -> Duration {
+    interval / 64
+}
