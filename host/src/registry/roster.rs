@@ -87,7 +87,7 @@ impl Roster {
     pub fn set(&self, module: &str, state: ModuleState) {
         let mut states = self.states.write();
         match &state {
-            ModuleState::Installed(generation) => self.streams.set(module, Some(generation)),
+            ModuleState::Installed(generation) => self.streams.set(module, Some(&generation.manifest)),
             ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_) => self.streams.set(module, None),
         }
         states.insert(module.to_owned(), state);

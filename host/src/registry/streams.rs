@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{Generation, Manifest};
+use super::Manifest;
 use crate::call::stream_key;
 use crate::document::{Fault, Faults, KeyPath};
 
@@ -83,22 +83,22 @@ impl StreamTable {
         Ok(StreamClaim { table: self.clone(), patterns: manifest.streams.patterns().map(str::to_owned).collect() })
     }
 
-    /// Replaces the patterns of a module with those of an installed generation, or with none.
-    pub(super) fn set(&self, module: &str, generation: Option<&Generation>) {
+    /// Replaces the patterns of a module with those of its installed generation, or with none.
+    pub(super) fn set(&self, module: &str, manifest: Option<&Manifest>) {
         let mut table = self.0.write();
         for pattern in table.using.remove(module).unwrap_or_default() {
             table.installed.remove(&pattern);
         }
-        let Some(generation) = generation else { return };
-        let manifest = &generation.manifest;
+        let Some(manifest) = manifest else { return };
         if manifest.streams.is_empty() && !manifest.capabilities.has("sse") {
             return;
         }
         let patterns: Vec<String> = manifest.streams.patterns().map(str::to_owned).collect();
+        let module: Arc<str> = module.into();
         for pattern in &patterns {
-            table.installed.insert(pattern.clone(), generation.module.clone());
+            table.installed.insert(pattern.clone(), module.clone());
         }
-        table.using.insert(generation.module.clone(), patterns);
+        table.using.insert(module, patterns);
     }
 
     /// Whether an installed module declares a stream or has the capability `sse`.
@@ -195,5 +195,42 @@ mod tests {
         assert_eq!(table.owner_of("rooms/open/1"), chat());
         drop(claim);
         assert_eq!(table.owner_of("news"), None);
+    }
+
+    #[test]
+    fn the_patterns_of_an_installed_module_are_taken_until_it_is_removed() {
+        let table = Arc::new(StreamTable::default());
+        let (old, new) = (manifest("chat", &["news", "orders/*"]), manifest("chat", &["orders/*"]));
+        let refused = |patterns| table.claim(&manifest("flags", patterns)).is_err();
+        assert!(!table.is_used());
+        table.set("chat", Some(&old));
+        assert_eq!((refused(&["news"]), refused(&["flags", "orders/*"]), refused(&["orders/1"])), (true, true, false));
+        assert!(table.is_used() && table.claim(&new).is_ok(), "the same module may keep its patterns");
+        table.set("chat", Some(&new));
+        assert_eq!((refused(&["news"]), refused(&["orders/*"])), (false, true));
+        table.set("chat", None);
+        assert_eq!((refused(&["orders/*"]), table.is_used(), table.owner_of("orders/1")), (false, false, None));
+    }
+
+    #[test]
+    fn a_key_belongs_to_the_module_that_declares_it_or_else_its_longest_prefix() {
+        let table = StreamTable::default();
+        for (module, patterns) in [("a", &["chat/*"][..]), ("b", &["chat/room/*"]), ("c", &["chat/room/1", "c"])] {
+            table.set(module, Some(&manifest(module, patterns)));
+        }
+        for (key, module) in [
+            ("chat/room/1", Some("c")),
+            ("chat/room/2", Some("b")),
+            ("chat/room/1/x", Some("b")),
+            ("chat/room", Some("a")),
+            ("chat/", Some("a")),
+            ("c", Some("c")),
+            ("chat", None),
+            ("c/1", None),
+            ("", None),
+        ] {
+            let owner = module.map(|module| KeyOwner::Installed(module.into()));
+            assert_eq!(table.owner_of(key), owner, "{key}");
+        }
     }
 }
