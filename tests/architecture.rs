@@ -29,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("isolate", &["bindings", "call", "config", "engine", "events", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("hub", &["call", "config", "events", "journal"]),
-    ("triggers", &["api", "call", "config", "events", "hub", "net", "ports", "registry"]),
+    ("triggers", &["api", "call", "config", "events", "hub", "journal", "net", "ports", "registry"]),
     ("worker", &["call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "triggers"]),
     ("swap", &["api", "call", "config", "dispatch", "document", "events", "files", "isolate", "ports", "registry"]),
     (
@@ -40,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "host",
         &[
             "admin", "api", "call", "config", "dispatch", "document", "engine", "events", "files", "hub", "isolate",
-            "net", "ports", "registry", "swap", "triggers", "worker",
+            "journal", "net", "ports", "registry", "swap", "triggers", "worker",
         ],
     ),
     // The program uses only what the library makes public.

@@ -58,6 +58,7 @@ tests_of! {
     "abandonAfter" => timeouts::abandon_after,
     "maxLeaked" => timeouts::max_leaked,
     "background" => waiting::background,
+    "subscriptions" => waiting::subscriptions,
 }
 
 tests_of! {

@@ -26,4 +26,5 @@ mod reload;
 mod rpc;
 mod schedules;
 mod streams;
+mod subscriptions;
 mod swap;

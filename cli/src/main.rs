@@ -26,6 +26,7 @@ mod serve;
 mod service_client;
 mod status;
 mod subscribe;
+mod subscriptions;
 mod temp;
 mod terminal;
 mod test;
@@ -84,6 +85,8 @@ enum Command {
     Message(message::MessageArgs),
     /// Show the schedules of a running host, or run one.
     Schedules(schedules::SchedulesArgs),
+    /// Show the subscriptions of a running host.
+    Subscriptions(subscriptions::SubscriptionsArgs),
     /// Reload fanfare.json and modules in a running host.
     Reload(reload::ReloadArgs),
     /// Return a module to an earlier generation in a running host.
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Command::Call(args) => call::run(&args),
         Command::Message(args) => message::run(&args),
         Command::Schedules(args) => schedules::run(&args),
+        Command::Subscriptions(args) => subscriptions::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Rollback(args) => reload::roll_back(&args),
         Command::Workers(args) => workers::run(&args, workers::Kind::Workers),

@@ -44,5 +44,5 @@ mod status;
 mod write_timeout;
 
 pub use accept::serve;
-pub use state::{AdminState, LostLineCount};
+pub use state::{AdminState, LostLineCount, Triggers};
 pub use status::status;

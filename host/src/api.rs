@@ -18,6 +18,7 @@
 //! | `POST /v1/workers/kill`, `POST /v1/brokers/kill` with [`KillRequest`] | a list of [`KilledIsolate`] |
 //! | `GET /v1/schedules` | a list of [`ScheduleStatus`] |
 //! | `POST /v1/schedules/run?module=..&name=..` | [`Reply`], or a list of [`GatherEntry`] for the type `all` |
+//! | `GET /v1/subscriptions` | a list of [`SubscriptionStatus`] |
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
@@ -26,6 +27,7 @@ mod kill;
 mod reload;
 mod schedules;
 mod status;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +37,7 @@ pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 pub use schedules::{LastRun, ScheduleState, ScheduleStatus};
 pub use status::{Buffered, Connections, Descriptors, IsolateLoad, IsolateStatus, ModuleStatus, State, Status, Usage};
+pub use subscriptions::SubscriptionStatus;
 
 pub use crate::call::ProblemDocument as Problem;
 pub use crate::events::{EventRecord, HostEvent, Origin, OriginKind};

@@ -41,7 +41,7 @@ pub use problem::{Problem, ProblemDocument};
 pub use request::{Admission, HttpRequest, StreamRequest};
 pub use stream::{StreamEvent, StreamReach};
 pub use trace::Trace;
-pub use trigger::{Broadcast, Origin, ScheduleRun, StartupReason, Trigger, TriggerKind};
+pub use trigger::{Broadcast, Origin, ScheduleRun, StartupReason, SubscriptionCall, Trigger, TriggerKind};
 
 /// Name and value pairs that later versions may add. A version ignores the names that it does not
 /// know.

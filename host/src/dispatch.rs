@@ -13,6 +13,7 @@ mod places;
 mod resolve;
 mod schedules;
 mod streams;
+mod subscriptions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use broadcasts::Sequencer;
 pub use hooks::Message;
 pub use places::Places;
 pub use schedules::ScheduledCall;
+pub use subscriptions::SubscribedCall;
 
 use crate::call::{
     Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,

@@ -17,6 +17,7 @@ mod send;
 mod start;
 mod stop;
 mod streams;
+mod subscriptions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

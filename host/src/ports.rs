@@ -65,6 +65,7 @@ mod tests {
             capabilities: Arc::default(),
             default_timeout: Duration::ZERO,
             max_payload: 0,
+            max_subscriptions: 64,
             context: None,
         };
         let emission = Emission::default;

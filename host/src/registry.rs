@@ -34,6 +34,10 @@ pub use instantiation::analyse;
 pub use loader::{Candidate, LoadError, Loader, PlacesOf};
 #[cfg(test)]
 pub use manifest::Off;
+pub use manifest::{
+    Action, DeclaredSubscription, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SourceKind,
+    SubscriptionSettings,
+};
 pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout, Schedule, ScheduleKind};
 pub use module::Module;
 pub use roster::{ModuleState, Note, Roster};

@@ -5,3 +5,4 @@ pub mod hooks;
 pub mod http;
 pub mod schedules;
 pub mod sse;
+pub mod subscriptions;

@@ -230,3 +230,18 @@ pub async fn background() {
     });
     assert_released(&[again]);
 }
+
+pub async fn subscriptions() {
+    let host = TestHost::with("subscriptions").limit("subscriptions", "subscriptions", 2).workers(1).start().await;
+    let subscribe = |pattern: &str| {
+        let body = json!({ "pattern": format!("subscriptions/{pattern}"), "route": "on" }).to_string();
+        host.calling(0, "subscriptions", "subscribe", body)
+    };
+    for pattern in ["a", "b", "a"] {
+        let made = subscribe(pattern).await.unwrap();
+        assert_eq!(made["status"], 200, "{made}");
+    }
+    let refused = subscribe("c").await.unwrap();
+    assert_eq!(refused["code"], "overloaded", "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("limits.subscriptions allows 2"), "{refused}");
+}

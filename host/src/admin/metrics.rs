@@ -1,6 +1,6 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
 //! know who wants to see them. There is one collector for each subject: [`calls`], [`events`],
-//! [`hub`], [`instances`], [`node`], [`schedules`].
+//! [`hub`], [`instances`], [`node`], [`schedules`], [`subscriptions`].
 
 mod calls;
 mod events;
@@ -8,6 +8,7 @@ mod hub;
 mod instances;
 mod node;
 mod schedules;
+mod subscriptions;
 mod writer;
 
 use http::{HeaderMap, StatusCode, header};
@@ -23,6 +24,7 @@ use hub::Streams;
 use instances::Instances;
 use node::Node;
 use schedules::Schedules;
+use subscriptions::Subscriptions;
 
 /// The content type of OpenMetrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,6 +38,7 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry
         .register_collector(Box::new(Instances { slots, isolates: admin.dispatch.places().all().cloned().collect() }));
     registry.register_collector(Box::new(Schedules(admin.schedules.counts())));
+    registry.register_collector(Box::new(Subscriptions::of(admin.subscriptions.all())));
     registry.register_collector(Box::new(Node::of(admin)));
     registry.register_collector(Box::new(Streams(admin.hub.clone())));
     if let Some(service) = &admin.event_service {

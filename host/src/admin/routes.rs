@@ -27,6 +27,7 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "status"] if get => document(StatusCode::OK, &status(admin)),
         ["v1", "events"] if get => events::answer(admin, request.headers(), &query),
         ["v1", "schedules"] if get => document(StatusCode::OK, &admin.schedules.status()),
+        ["v1", "subscriptions"] if get => document(StatusCode::OK, &admin.subscriptions.status()),
         ["v1", "schedules", "run"] if post => schedules::run(admin, request).await,
         ["v1", "modules", module, "broadcasts", name] if post => api::emit(admin, module, name, request).await,
         ["v1", "modules", module, "call"] if post => api::call(admin, module, request).await,
@@ -37,7 +38,9 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "reload"] if post => api::reload_all(admin, &query).await,
         ["v1", "workers", "kill"] if post => kills::kill(admin, KillTarget::Workers, request).await,
         ["v1", "brokers", "kill"] if post => kills::kill(admin, KillTarget::Brokers, request).await,
-        ["livez" | "readyz" | "metrics"] | ["v1", "status" | "events" | "schedules"] => not_allowed("GET, HEAD"),
+        ["livez" | "readyz" | "metrics"] | ["v1", "status" | "events" | "schedules" | "subscriptions"] => {
+            not_allowed("GET, HEAD")
+        }
         ["v1", "modules", _, "broadcasts", _]
         | ["v1", "modules", _, "call" | "reload" | "rollback"]
         | ["v1", "workers" | "brokers", _, "message"]

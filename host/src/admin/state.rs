@@ -14,6 +14,7 @@ use crate::registry::Roster;
 use crate::swap::Swapper;
 use crate::triggers::events::EventService;
 use crate::triggers::schedules::Schedules;
+use crate::triggers::subscriptions::Subscriptions;
 
 /// The parts of the host that the admin listener uses, and the listener's own counters.
 pub struct AdminState {
@@ -41,6 +42,13 @@ pub struct AdminState {
     pub(super) schedules: Arc<Schedules>,
     /// `None` without `events.listen`.
     pub(super) event_service: Option<Arc<EventService>>,
+    pub(super) subscriptions: Arc<Subscriptions>,
+}
+
+/// The triggers that the admin listener shows.
+pub struct Triggers {
+    pub schedules: Arc<Schedules>,
+    pub subscriptions: Arc<Subscriptions>,
 }
 
 /// A function that returns how many log lines the host has lost since it started, because the log's
@@ -55,8 +63,9 @@ impl AdminState {
         lost_lines: LostLineCount,
         sockets: Arc<Sockets>,
         http_connections: Vec<Arc<AtomicUsize>>,
-        schedules: Arc<Schedules>,
+        triggers: Triggers,
     ) -> AdminState {
+        let Triggers { schedules, subscriptions } = triggers;
         AdminState {
             config: swapper.config.clone(),
             dispatch: swapper.dispatch.clone(),
@@ -73,6 +82,7 @@ impl AdminState {
             http_connections,
             schedules,
             event_service: None,
+            subscriptions,
         }
     }
 

@@ -283,3 +283,36 @@ fn schedules_match_their_golden_file() {
     };
     compare("schedules", &vec![tick, clean]);
 }
+
+#[test]
+fn subscriptions_match_their_golden_file() {
+    let orders = SubscriptionStatus {
+        module: "shop".into(),
+        name: "orders".into(),
+        source: "event".into(),
+        topic: "order/*".into(),
+        deliver: Some("one".into()),
+        overflow: Some("drop-oldest".into()),
+        waiting: 3,
+        waiting_bytes: 900,
+        delivered: 7,
+        failed: 1,
+        dropped: 2,
+        gaps: 1,
+        missed: 4,
+        failure: Some("no stock".into()),
+        ..SubscriptionStatus::default()
+    };
+    let jobs = SubscriptionStatus {
+        name: "jobs".into(),
+        source: "redisStream".into(),
+        topic: "jobs".into(),
+        group: Some("fanfare".into()),
+        connection: Some("default".into()),
+        overflow: Some("wait".into()),
+        failure: None,
+        ..orders.clone()
+    };
+    let made = SubscriptionStatus { name: "a -> POST on".into(), isolate: Some("worker-1".into()), ..orders.clone() };
+    compare("subscriptions", &vec![orders, jobs, made]);
+}

@@ -65,7 +65,10 @@ pub static EVENT_KEYS: Bound = Bound::new("event-keys");
 /// A request to the event service that was rejected because it had too many events or types.
 pub static EVENT_LIST: Bound = Bound::new("event-list");
 
-pub static ALL: [&Bound; 12] = [
+/// An event about a subscription that was not raised because too many were in the same second.
+pub static SUBSCRIPTION_EVENTS: Bound = Bound::new("subscription-events");
+
+pub static ALL: [&Bound; 13] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -78,4 +81,5 @@ pub static ALL: [&Bound; 12] = [
     &SCHEDULE_EVENTS,
     &EVENT_KEYS,
     &EVENT_LIST,
+    &SUBSCRIPTION_EVENTS,
 ];

@@ -25,11 +25,12 @@ pub enum Trigger {
         last_event_id: Option<Arc<str>>,
     },
     Schedule(ScheduleRun),
+    Subscription(SubscriptionCall),
 }
 
 impl Trigger {
-    /// The name of the broadcast, the startup, the hook or the schedule, the stream key, or the
-    /// HTTP method.
+    /// The name of the broadcast, the startup, the hook, the schedule or the subscription, the
+    /// stream key, or the HTTP method.
     pub(super) fn name(&self) -> &str {
         match self {
             Trigger::Broadcast(broadcast) => &broadcast.name,
@@ -38,6 +39,7 @@ impl Trigger {
             Trigger::Hook(name) => name,
             Trigger::Stream { key, .. } => key,
             Trigger::Schedule(run) => &run.name,
+            Trigger::Subscription(call) => &call.name,
             Trigger::Rpc => "",
         }
     }
@@ -52,6 +54,7 @@ impl Trigger {
             Trigger::Hook(_) => TriggerKind::Hook,
             Trigger::Stream { .. } => TriggerKind::Stream,
             Trigger::Schedule(_) => TriggerKind::Schedule,
+            Trigger::Subscription(_) => TriggerKind::Subscription,
         }
     }
 }
@@ -65,6 +68,7 @@ pub enum TriggerKind {
     Hook,
     Stream,
     Schedule,
+    Subscription,
 }
 
 impl TriggerKind {
@@ -73,7 +77,7 @@ impl TriggerKind {
         matches!(self, TriggerKind::Http)
     }
 
-    pub const ALL: [TriggerKind; 7] = [
+    pub const ALL: [TriggerKind; 8] = [
         TriggerKind::Http,
         TriggerKind::Broadcast,
         TriggerKind::Rpc,
@@ -81,6 +85,7 @@ impl TriggerKind {
         TriggerKind::Hook,
         TriggerKind::Stream,
         TriggerKind::Schedule,
+        TriggerKind::Subscription,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -92,6 +97,7 @@ impl TriggerKind {
             TriggerKind::Hook => "hook",
             TriggerKind::Stream => "stream",
             TriggerKind::Schedule => "schedule",
+            TriggerKind::Subscription => "subscription",
         }
     }
 }
@@ -123,6 +129,21 @@ pub struct ScheduleRun {
     pub due: u64,
     /// The id of the run.
     pub id: Arc<str>,
+}
+
+/// A message that a subscription delivers.
+#[derive(Debug, Clone)]
+pub struct SubscriptionCall {
+    /// The name in `subscriptions` of the manifest, or of a subscription made at run time.
+    pub name: Arc<str>,
+    /// Whether the name is in the manifest.
+    pub declared: bool,
+    /// `event` or `redis`.
+    pub source: &'static str,
+    /// The type of the event, or the channel or stream.
+    pub topic: Arc<str>,
+    /// The position of the message, if the source has positions.
+    pub id: Option<Arc<str>>,
 }
 
 /// The maker of a call.

@@ -54,6 +54,14 @@ formats! {
     EventTypes = "event-types", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most event_type::MAX;
     /// A connection and a topic of it, such as `redis:news`, or `*` for all.
     Topics = "topics", r"^(\*|redis(\.[^:\u0000-\u001f\u007f-\u009f]+)?:[^\u0000-\u001f\u007f-\u009f]+)$", at most topic::MAX_ENTRY;
+    /// A channel, a pattern of channels or a stream of Redis.
+    RedisName = "redis-name", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most topic::MAX;
+    /// The name of a connection to an outside server.
+    ConnectionName = "connection", r"^[a-z][a-z0-9-]{0,63}$";
+    /// The key of a live stream, in which `{topic}` stands for the topic of a message.
+    KeyTemplate = "key-template", r"^[^\u0000-\u001f\u007f-\u009f]*$", at most stream_key::MAX;
+    /// The type of server-sent events.
+    StreamEventName = "stream-event", r"^[^\u0000\n\r]+$", at most 1_024;
     /// A file system path.
     FilePath = "file-path", r"^[^\u0000]+$";
     /// The path of a route below its module.
@@ -113,6 +121,19 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         "event-types" => ok(event_type::is_type(text), event_type::PATTERN_RULE),
         "topics" => ok(topic::is_entry(text), topic::RULE),
         "stream-pattern" => ok(stream_key::is_pattern(text), STREAM_PATTERN_RULE),
+        "redis-name" => ok(
+            (1..=topic::MAX).contains(&text.len()) && !text.contains(char::is_control),
+            "a name of 1 to 512 bytes without control characters",
+        ),
+        "connection" => ok(
+            is_module(text),
+            "the name of a connection: a lower case letter followed by lower case letters, digits and `-`, at most 64 characters",
+        ),
+        "key-template" => ok(stream_key::is_key(text), "a key of at most 256 bytes without control characters"),
+        "stream-event" => ok(
+            (1..=1_024).contains(&text.len()) && !text.contains(['\0', '\n', '\r']),
+            "a single line of 1 to 1024 bytes",
+        ),
         "environment" => {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"production\"")
         }
@@ -279,6 +300,15 @@ mod tests {
             &["*", "redis:news", "redis:news*", "redis.cache:*"],
             &["", "news", "redis:", "nats:a", "redis:\0"],
         );
+    }
+
+    #[test]
+    fn what_subscriptions_name_is_short_and_printable() {
+        let (longest, longer) = ("k".repeat(256), "k".repeat(257));
+        all("redis-name", &["news", "price:*", &"k".repeat(512)], &["", "a\n", &"k".repeat(513)]);
+        all("connection", &["default", "cache-2"], &["", "A", "a.b", "a:b"]);
+        all("key-template", &["", "{topic}", "a/{topic}", &longest], &["a\n", &longer]);
+        all("stream-event", &["data", "a b"], &["", "a\n", &"k".repeat(1_025)]);
     }
 
     #[test]

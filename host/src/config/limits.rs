@@ -150,6 +150,9 @@ limits! {
     /// Imports of an instance that may wait at the same time, at least 1. Default 256, ceiling
     /// 4096.
     background / "background": Count as u32 = 256, ceiling 4_096, from 1 to u32::MAX;
+    /// Subscriptions that a guest may make at run time in one isolate, at least 1. Default 64,
+    /// ceiling 1024.
+    subscriptions / "subscriptions": Count as u32 = 64, ceiling 1_024, from 1 to u32::MAX;
 }
 
 /// Absent limits become the default ceiling, because `limits.max` is the only setting that is read

@@ -2,7 +2,7 @@
 //! support removes the name here.
 
 /// Keys of `module.json`.
-pub const MODULE: &[&str] = &["subscriptions", "channels", "sockets"];
+pub const MODULE: &[&str] = &["channels", "sockets"];
 
 /// Keys of `hooks` in `module.json`. The master isolate has ended when the host raises
 /// `workerClusterExit`.

@@ -342,6 +342,7 @@ mod tests {
             capabilities: Arc::default(),
             default_timeout: Duration::ZERO,
             max_payload: 3,
+            max_subscriptions: 64,
             context: None,
         };
         assert_eq!(check_sent(&caller, &Payload::Text("abc".into()), 3), Ok(()));

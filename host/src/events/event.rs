@@ -342,6 +342,36 @@ pub enum HostEvent {
         /// Why it failed, in one line.
         message: Option<String>,
     },
+    /// A subscription has dropped messages, because its queue is full: its handler is too slow. A
+    /// subscription raises at most one of these events in a second, and all subscriptions together
+    /// at most 100, including `subscriptionGap`.
+    ///
+    /// ```json
+    /// { "type": "subscriptionOverflow", "module": "chat", "subscription": "orders", "dropped": 17 }
+    /// ```
+    SubscriptionOverflow {
+        /// The module.
+        module: String,
+        /// The name of the subscription.
+        subscription: String,
+        /// The number of messages dropped since the previous event.
+        dropped: u64,
+    },
+    /// The source of a subscription has lost messages before the host received them. See
+    /// `subscriptionOverflow`.
+    ///
+    /// ```json
+    /// { "type": "subscriptionGap", "module": "chat", "subscription": "orders", "missed": 3 }
+    /// ```
+    SubscriptionGap {
+        /// The module.
+        module: String,
+        /// The name of the subscription.
+        subscription: String,
+        /// The number of messages lost since the previous event. Null if the source does not know
+        /// it.
+        missed: Option<u64>,
+    },
     /// An instance has ended or became unfit, and the next one starts.
     ///
     /// ```json
@@ -422,6 +452,8 @@ impl HostEvent {
             HostEvent::CanaryStarted { .. } => "canaryStarted",
             HostEvent::CanaryEnded { .. } => "canaryEnded",
             HostEvent::ScheduleRun { .. } => "scheduleRun",
+            HostEvent::SubscriptionOverflow { .. } => "subscriptionOverflow",
+            HostEvent::SubscriptionGap { .. } => "subscriptionGap",
             HostEvent::InstanceRestarted { .. } => "instanceRestarted",
             HostEvent::ModuleFailed { .. } => "moduleFailed",
             HostEvent::ClientSlow { .. } => "clientSlow",

@@ -21,6 +21,7 @@ use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
 use crate::triggers::schedules::Schedules;
 use crate::triggers::sse::Publisher;
+use crate::triggers::subscriptions::Subscriptions;
 use crate::worker::RuntimeThread;
 
 /// A host that serves. [`RunningHost::shutdown`] stops it gracefully, [`RunningHost::destroy`] or
@@ -35,6 +36,7 @@ pub struct RunningHost {
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) messages: Arc<Messages>,
     pub(super) schedules: Arc<Schedules>,
+    pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
     pub(super) operator: Arc<AdminState>,

@@ -16,8 +16,9 @@ use super::hooks::MasterModules;
 use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
 use super::schedules::WorkerModules;
+use super::subscriptions::Receivers;
 use super::{Host, StartError, event_server};
-use crate::admin::{self, AdminState};
+use crate::admin::{self, AdminState, Triggers};
 use crate::call::IsolateId;
 use crate::config::{Config, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
@@ -26,7 +27,7 @@ use crate::events::{EventLog, HostEvent};
 use crate::hub::{Hub, ServiceLog, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
-use crate::ports::{LateReloads, NoEvents, NoMessages, Ports};
+use crate::ports::{LateReloads, NoMessages, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
 use crate::triggers::events::EventListener;
@@ -34,6 +35,7 @@ use crate::triggers::hooks;
 use crate::triggers::http::Settings;
 use crate::triggers::schedules::{Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
+use crate::triggers::subscriptions::{GuestEvents, Subscriptions};
 use crate::worker::{RuntimeThread, Thread, Worker};
 
 impl Host {
@@ -80,6 +82,7 @@ struct Built {
     dispatch: Arc<Dispatch>,
     messages: Arc<Messages>,
     schedules: Arc<Schedules>,
+    subscriptions: Arc<Subscriptions>,
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
     operator: Arc<AdminState>,
@@ -131,6 +134,20 @@ impl Built {
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
         let streams = Arc::new(Streams::new(&config.sse, hub.clone(), sockets.clone()));
+        let receivers = Receivers { dispatch: dispatch.clone(), publisher: publisher.clone() };
+        let subscriptions = Subscriptions::new(
+            Arc::new(receivers),
+            log.clone(),
+            events.clone(),
+            node.workers,
+            tasks.stopping.announced.clone(),
+        );
+        let synced = Arc::downgrade(&subscriptions);
+        roster.on_change(move || {
+            if let Some(subscriptions) = synced.upgrade() {
+                subscriptions.sync();
+            }
+        });
         let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,
@@ -139,7 +156,7 @@ impl Built {
                 reloads: reloads.clone(),
                 master: messages.clone(),
                 streams: publisher.clone(),
-                events: Arc::new(NoEvents),
+                events: Arc::new(GuestEvents::new(log.clone(), subscriptions.clone())),
                 messages: Arc::new(NoMessages),
             },
             restart: config.isolate.clone(),
@@ -174,7 +191,7 @@ impl Built {
             lost_log_lines,
             sockets.clone(),
             http_connections,
-            schedules.clone(),
+            Triggers { schedules: schedules.clone(), subscriptions: subscriptions.clone() },
         );
         let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone());
         let operator = Arc::new(operator.with_event_service(service));
@@ -189,6 +206,7 @@ impl Built {
             dispatch,
             messages,
             schedules,
+            subscriptions,
             roster,
             swapper,
             operator,
@@ -277,6 +295,7 @@ impl Built {
             dispatch: self.dispatch,
             messages: self.messages,
             schedules: self.schedules,
+            subscriptions: self.subscriptions,
             roster: self.roster,
             swapper: self.swapper,
             operator: self.operator,

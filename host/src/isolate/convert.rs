@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{
     Address, Call, CallError, CallOptions, Emission, Failure, GatherEntry, Group, IsolateId, Origin, Outcome, Passed,
-    Payload, Receipt, Reply, ScheduleRun, Skipped, StartupReason, Target, Trigger,
+    Payload, Receipt, Reply, ScheduleRun, Skipped, StartupReason, SubscriptionCall, Target, Trigger,
 };
 
 impl From<Payload> for wit::Payload {
@@ -56,6 +56,14 @@ impl From<Trigger> for wit::Trigger {
             }
             Trigger::Schedule(ScheduleRun { name, due, id }) => {
                 wit::Trigger::Schedule(wit::Schedule { name: name.to_string(), due_ms: due, run: id.to_string() })
+            }
+            Trigger::Subscription(SubscriptionCall { name, declared: _, source, topic, id }) => {
+                wit::Trigger::Subscription(wit::Subscription {
+                    name: name.to_string(),
+                    source: source.to_owned(),
+                    topic: topic.to_string(),
+                    id: id.map(|id| id.to_string()),
+                })
             }
             Trigger::Startup { name, reason } => wit::Trigger::Startup(wit::Startup {
                 name: name.as_ref().to_owned(),

@@ -8,7 +8,7 @@ use super::program::Program;
 use super::stats::Stats;
 use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
-use crate::registry::{Generation, Router};
+use crate::registry::{DeclaredSubscription, Generation, Router};
 
 /// A generation with the router, routes and log that one slot serves it with.
 pub struct Deployment {
@@ -57,8 +57,8 @@ impl Deployment {
 
     /// Returns the route that a call runs here. A call that waited during a swap names a route of
     /// the previous generation: it runs the route with the same method and path, or of the
-    /// broadcast, schedule or hook with the same name, or of the stream key. Fails when this
-    /// generation does not have that route, or does not admit the call to it.
+    /// broadcast, schedule, subscription or hook with the same name, or of the stream key. Fails
+    /// when this generation does not have that route, or does not admit the call to it.
     pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
         if call.route.deployment == self.number {
             return Ok(call.route.clone());
@@ -66,6 +66,9 @@ impl Deployment {
         let index = match &call.trigger {
             Trigger::Broadcast(broadcast) => self.generation.manifest.broadcasts.get(&*broadcast.name).copied(),
             Trigger::Schedule(run) => self.generation.manifest.schedules.get(&*run.name).map(|schedule| schedule.route),
+            Trigger::Subscription(message) if message.declared => {
+                self.generation.manifest.subscriptions.get(&*message.name).and_then(DeclaredSubscription::route)
+            }
             Trigger::Hook(name) => self.generation.manifest.hook(name, self.isolate).map(|hook| hook.route),
             Trigger::Stream { key, .. } => {
                 self.generation.manifest.streams.find(key).and_then(|(_, stream)| stream.route)

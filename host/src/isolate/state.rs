@@ -132,6 +132,7 @@ impl Guest {
             capabilities: self.capabilities.clone(),
             default_timeout: generation.limits.timeout,
             max_payload: generation.limits.payload,
+            max_subscriptions: generation.limits.subscriptions as usize,
             context: id.and_then(|id| self.running.context(id)),
         }
     }

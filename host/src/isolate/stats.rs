@@ -128,7 +128,7 @@ impl Stats {
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
-        let [http, broadcast, rpc, startup, hook, stream, schedule] = &self.triggers;
+        let [http, broadcast, rpc, startup, hook, stream, schedule, subscription] = &self.triggers;
         match trigger {
             TriggerKind::Http => http,
             TriggerKind::Broadcast => broadcast,
@@ -137,6 +137,7 @@ impl Stats {
             TriggerKind::Hook => hook,
             TriggerKind::Stream => stream,
             TriggerKind::Schedule => schedule,
+            TriggerKind::Subscription => subscription,
         }
     }
 }

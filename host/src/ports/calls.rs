@@ -19,6 +19,8 @@ pub struct Caller {
     pub default_timeout: Duration,
     /// The largest payload in bytes.
     pub max_payload: u64,
+    /// The most subscriptions that the instance may make.
+    pub max_subscriptions: usize,
     /// The call in whose name the instance acts. `None` means background work.
     pub context: Option<Arc<Context>>,
 }

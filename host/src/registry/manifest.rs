@@ -13,6 +13,10 @@ pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, r
 #[cfg(test)]
 pub use schedules::Off;
 pub use schedules::{Schedule, ScheduleKind};
+pub use subscriptions::{
+    Action, DeclaredSubscription, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SourceKind,
+    SubscriptionSettings,
+};
 
 mod check;
 mod hooks;
@@ -25,5 +29,6 @@ mod resolve;
 mod scan;
 mod schedules;
 mod streams;
+mod subscriptions;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! The load state of every folder of `modulesDir`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -73,6 +73,8 @@ pub struct Roster {
     pub streams: Arc<StreamTable>,
     /// Changes with every change of a state.
     changes: watch::Sender<u64>,
+    /// Called after every change of a state.
+    on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Roster {
@@ -92,7 +94,7 @@ impl Roster {
         }
         states.insert(module.to_owned(), state);
         drop(states);
-        self.changes.send_modify(|count| *count += 1);
+        self.changed();
     }
 
     /// Records that the host has begun to load a module that it did not know.
@@ -116,7 +118,21 @@ impl Roster {
         self.streams.set(module, None);
         drop(states);
         self.notes.write().remove(module);
+        self.changed();
+    }
+
+    fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
+        if let Some(on_change) = self.on_change.get() {
+            on_change();
+        }
+    }
+
+    /// Sets the function that is called after every change of a state, before the caller that has
+    /// changed it continues. Only the first call has an effect.
+    pub fn on_change(&self, call: impl Fn() + Send + Sync + 'static) {
+        // The error returns a second function.
+        let _ = self.on_change.set(Box::new(call));
     }
 
     /// Returns the module that decides who may read a stream key. A module that is not installed

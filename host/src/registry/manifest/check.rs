@@ -12,6 +12,7 @@ use super::path::{self, PathError};
 use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
 use super::schedules::{self, DeclaredSchedule, RawSchedule};
 use super::streams::{Stream, Streams};
+use super::subscriptions::{DeclaredSubscription, RawSubscription};
 use crate::call::hook;
 use crate::config::schema;
 use crate::config::{Capabilities, formats, opens_test_routes};
@@ -55,6 +56,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let broadcasts = check.broadcasts(&routes);
     let startups = check.startups(&routes);
     let schedules = check.schedules(&routes);
+    let subscriptions = check.subscriptions(&routes);
     let hooks = check.hooks(&routes);
     let streams = check.streams(&routes);
     let build = check.build();
@@ -62,9 +64,9 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let faults = check.faults;
     let of = |key: &str| tree.get(key);
     let mut capabilities: Capabilities = of("capabilities").and_then(Node::read).unwrap_or_default();
-    let declared = streams.patterns().filter(|pattern| !capabilities.sse.0.iter().any(|key| key == pattern));
-    let declared: Vec<String> = declared.map(str::to_owned).collect();
-    capabilities.sse.0.extend(declared);
+    let fed = subscriptions.values().filter_map(DeclaredSubscription::fed_keys);
+    add_missing(&mut capabilities.sse.0, streams.patterns().map(str::to_owned).chain(fed));
+    add_missing(&mut capabilities.subscribe.0, subscriptions.values().filter_map(DeclaredSubscription::outside_topic));
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
     let whole = component.zip(routes).zip(tree.read::<raw::RawManifest>());
     match whole {
@@ -76,6 +78,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             broadcasts,
             startups,
             schedules,
+            subscriptions,
             hooks,
             streams,
             build,
@@ -93,6 +96,15 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             Err(Fault::new(&ValueOrigin::start_of(&shown), "", message).into())
         }
         _ => Err(faults.sorted()),
+    }
+}
+
+/// Adds what a list does not have.
+fn add_missing(list: &mut Vec<String>, items: impl Iterator<Item = String>) {
+    for item in items {
+        if !list.contains(&item) {
+            list.push(item);
+        }
     }
 }
 
@@ -230,6 +242,33 @@ impl<'a> Check<'a> {
             schedules.insert(member.name.clone(), schedule);
         }
         schedules
+    }
+
+    fn subscriptions(&mut self, routes: &[Option<Route>]) -> BTreeMap<String, DeclaredSubscription> {
+        let mut subscriptions = BTreeMap::new();
+        for member in self.members("subscriptions") {
+            let path = KeyPath::of(&["subscriptions", &member.name]);
+            let route = self.reference(routes, "subscriptions", member);
+            let found = route.and_then(|index| routes.get(index)?.as_ref());
+            if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test)) {
+                let rule = "must be a route without the middleware `test`: messages arrive in every environment";
+                self.fault(&member.node.origin, &path.key("path"), rule.to_owned());
+            }
+            // A subscription with another fault may be hard to read.
+            let below = format!("{path}.");
+            if self.faults.list().iter().any(|fault| fault.key.starts_with(&below)) {
+                continue;
+            }
+            let Some(raw) = member.node.read::<RawSubscription>() else { continue };
+            match DeclaredSubscription::new(route, raw) {
+                Ok(subscription) => drop(subscriptions.insert(member.name.clone(), subscription)),
+                Err((key, rule)) => {
+                    let origin = key.and_then(|key| member.node.get(key)).unwrap_or(&member.node).origin.clone();
+                    self.fault(&origin, &key.map_or(path.clone(), |key| path.key(key)), rule.to_owned());
+                }
+            }
+        }
+        subscriptions
     }
 
     /// Returns the hooks by their names. Clients must not be able to call the route of a hook,

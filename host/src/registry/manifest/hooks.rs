@@ -106,6 +106,10 @@ hooks! {
     canary_ended = "canaryEnded";
     /// A run of a schedule has ended. Default none.
     schedule_run = "scheduleRun";
+    /// A subscription has dropped messages, because its queue is full. Default none.
+    subscription_overflow = "subscriptionOverflow";
+    /// The source of a subscription has lost messages. Default none.
+    subscription_gap = "subscriptionGap";
     /// An instance has ended, and the next one starts. Default none.
     instance_restarted = "instanceRestarted";
     /// A module failed too often in an isolate. Default none.

@@ -11,6 +11,7 @@ use super::hooks::{EVENTS, Hook};
 use super::raw::{Isolation, Middleware, Rollout};
 use super::schedules::DeclaredSchedule;
 use super::streams::Streams;
+use super::subscriptions::DeclaredSubscription;
 use crate::call::{IsolateId, stream_key};
 use crate::config::{Capabilities, LimitsPatch};
 use crate::document::{Faults, Node};
@@ -34,6 +35,8 @@ pub struct Manifest {
     pub startups: BTreeMap<String, Startup>,
     /// The routes that the host runs at certain times, by the name of the schedule.
     pub schedules: BTreeMap<String, DeclaredSchedule>,
+    /// The messages that the module receives, by the name of the subscription.
+    pub subscriptions: BTreeMap<String, DeclaredSubscription>,
     /// The routes that the host calls because something happened, by the name of the hook.
     pub hooks: BTreeMap<&'static str, Hook>,
     /// The live streams that the module declares.
@@ -43,7 +46,8 @@ pub struct Manifest {
     /// The module's own values. The operator's are laid over them.
     pub config: Map<String, Value>,
     /// The capabilities that the module asks for, without those over itself, which need no grant. A
-    /// pattern in `streams` outside of the module's own keys asks for `sse`.
+    /// pattern in `streams` outside of the module's own keys asks for `sse`, and so does a
+    /// subscription that feeds such keys. A subscription to an outside server asks for `subscribe`.
     pub capabilities: Capabilities,
     /// The limits that the module asks for.
     pub limits: LimitsPatch,

@@ -13,13 +13,15 @@ use super::hooks::RawHooks;
 use super::one_or_many::{one_or_many, one_or_many_schema};
 use super::schedules::RawSchedule;
 use super::streams::RawStream;
+use super::subscriptions::RawSubscription;
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
 use crate::config::{Capabilities, LimitsPatch, schema, unsupported};
 
 /// The name of the manifest in the module's folder.
 pub const FILE_NAME: &str = "module.json";
 
-/// The most routes of a module, and the most broadcasts, startups, schedules and streams.
+/// The most routes of a module, and the most broadcasts, startups, schedules, subscriptions and
+/// streams.
 pub const MOST: usize = 1024;
 
 /// The manifest of a Fanfare module.
@@ -54,6 +56,11 @@ pub struct RawManifest {
     #[serde(default)]
     #[schemars(extend("x-names" = "label", "maxProperties" = MOST))]
     pub schedules: BTreeMap<String, RawSchedule>,
+    /// The subscriptions of the module, by name, at most 1024. Each brings messages to a route or
+    /// to live streams. Default none.
+    #[serde(default)]
+    #[schemars(extend("x-names" = "label", "maxProperties" = MOST))]
+    pub subscriptions: BTreeMap<String, RawSubscription>,
     /// The hooks of the module: routes that the host calls because something happened. Default
     /// none.
     #[serde(default)]

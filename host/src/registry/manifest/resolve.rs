@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::model::Manifest;
 use super::schedules::{self, Off, Schedule};
+use super::subscriptions::DeclaredSubscription;
 use crate::call::Payload;
 use crate::config::capabilities::{ALL, Capability};
 use crate::config::{Config, Limits, ModuleConfig};
@@ -69,15 +70,24 @@ pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> 
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-/// The place of a request for a capability: an entry of `capabilities`, or a pattern in `streams`,
-/// which asks for `sse`.
+/// The place of a request for a capability: an entry of `capabilities`, a subscription, which asks
+/// for `subscribe` or `sse`, or a pattern in `streams`, which asks for `sse`.
 fn place_of_request(manifest: &Manifest, kind: &Capability, name: Option<&str>) -> KeyPath {
     let path = KeyPath::of(&["capabilities", kind.key]);
     let Some(name) = name else { return path };
     let items = manifest.source.at(&path).map(Node::items).unwrap_or_default();
     match items.iter().position(|item| item.as_text() == Some(name)) {
         Some(index) => path.index(index),
-        None => KeyPath::of(&["streams", name]),
+        None => {
+            let asks =
+                |one: &DeclaredSubscription| [one.fed_keys(), one.outside_topic()].contains(&Some(name.to_owned()));
+            match manifest.subscriptions.iter().find(|(_, one)| asks(one)) {
+                Some((own, _)) if manifest.streams.patterns().all(|pattern| pattern != name) => {
+                    KeyPath::of(&["subscriptions", own])
+                }
+                _ => KeyPath::of(&["streams", name]),
+            }
+        }
     }
 }
 

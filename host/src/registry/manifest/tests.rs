@@ -12,6 +12,7 @@ mod hooks;
 mod operator;
 mod routes;
 mod schedules;
+mod subscriptions;
 
 const DIR: &str = "/modules/test-party";
 

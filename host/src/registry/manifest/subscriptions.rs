@@ -1,0 +1,392 @@
+//! The subscriptions that a module declares: where messages come from, and where they go.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::call::topic;
+use crate::config::capabilities::ALL;
+use crate::config::formats::{ConnectionName, EventTypes, KeyTemplate, RedisName, RouteRef, StreamEventName};
+use crate::document::units::Size;
+
+/// The text in the key of a feed that stands for the topic of the message.
+const TOPIC: &str = "{topic}";
+
+/// The consumer group of a subscription to a Redis stream that names none.
+const GROUP: &str = "fanfare";
+
+/// A subscription: messages that the host brings to a route or to live streams.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Subscription")]
+#[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
+pub struct RawSubscription {
+    /// The events to receive: a type, `prefix/*` for all types that begin with `prefix/`, or `*`
+    /// for all. Default none: the subscription names another source.
+    #[serde(default)]
+    #[schemars(with = "EventTypes")]
+    pub event: Option<String>,
+    /// The channel of Redis to receive. Default none: the subscription names another source.
+    #[serde(default)]
+    #[schemars(with = "RedisName")]
+    pub redis: Option<String>,
+    /// The channels of Redis to receive, as a pattern of Redis such as `price:*`. Default none: the
+    /// subscription names another source.
+    #[serde(default)]
+    #[schemars(with = "RedisName")]
+    pub redis_pattern: Option<String>,
+    /// The stream of Redis to receive. Redis delivers an entry again until the handler has
+    /// succeeded. Default none: the subscription names another source.
+    #[serde(default)]
+    #[schemars(with = "RedisName")]
+    pub redis_stream: Option<String>,
+    /// The consumer group for `redisStream`. Default `fanfare`.
+    #[serde(default)]
+    #[schemars(with = "RedisName")]
+    pub group: Option<String>,
+    /// The connection to Redis, by its name in `redis` of `fanfare.json`. Default `default`.
+    #[serde(default)]
+    #[schemars(with = "ConnectionName")]
+    pub connection: Option<String>,
+    /// The route that receives the messages, as `[METHOD ]path`. Without a method it is the `post`
+    /// route with that path, or else the only route with that path. Default none: `sse` receives
+    /// them.
+    #[serde(default)]
+    #[schemars(with = "RouteRef")]
+    pub path: Option<String>,
+    /// The live streams that receive the messages, without a handler. Default none: `path` receives
+    /// them.
+    #[serde(default)]
+    #[schemars(with = "RawFeed")]
+    pub sse: Option<RawFeed>,
+    /// Which workers receive a message: `one`, in turns, or `all`. Default `one`.
+    #[serde(default)]
+    #[schemars(with = "Deliver")]
+    pub deliver: Option<Deliver>,
+    /// How much may wait for the handler. With `"deliver": "all"`, as much may wait for each
+    /// worker.
+    #[serde(default)]
+    #[schemars(with = "RawQueue")]
+    pub queue: Option<RawQueue>,
+    /// What happens when the queue is full: `drop-oldest` drops the oldest message, `wait` receives
+    /// no more until there is room. Default `drop-oldest`, and `wait` for `redisStream`.
+    #[serde(default)]
+    #[schemars(with = "Overflow")]
+    pub overflow: Option<Overflow>,
+    /// How many messages of the subscription a worker handles at once, 1 to 1024. With 1, each
+    /// worker handles the messages in their order. Default 1.
+    #[serde(default)]
+    #[schemars(with = "u32", extend("minimum" = 1, "maximum" = 1_024))]
+    pub concurrency: Option<u32>,
+}
+
+/// The live streams that a subscription feeds.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Feed", extend("required" = ["key"]))]
+pub struct RawFeed {
+    /// The key of the streams. `{topic}` stands for the topic of the message. `null` means the
+    /// streams of all keys, and those without a key. Required.
+    #[schemars(with = "Option<KeyTemplate>")]
+    pub key: Option<String>,
+    /// The type of the server-sent events. Default none: readers receive `message`.
+    #[serde(default)]
+    #[schemars(with = "StreamEventName")]
+    pub event: Option<String>,
+}
+
+/// How much may wait in the queue of a subscription.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RawQueue {
+    /// The most messages, 1 to 65536. Default 1024.
+    #[schemars(with = "u32", extend("minimum" = 1, "maximum" = 65_536))]
+    pub messages: Option<usize>,
+    /// The most bytes, 1 to 64 MiB. A message counts with its payload, its topic, and 256 bytes
+    /// more. An empty queue accepts a message of any size. Default `1MiB`.
+    #[schemars(with = "Size", extend("minimum" = 1, "maximum" = 67_108_864))]
+    pub bytes: Option<Size>,
+}
+
+/// Which workers receive a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum Deliver {
+    /// One worker; the workers take turns.
+    #[default]
+    One,
+    /// Every worker.
+    All,
+}
+
+impl Deliver {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Deliver::One => "one",
+            Deliver::All => "all",
+        }
+    }
+}
+
+/// What happens when the queue of a subscription is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Overflow {
+    /// The oldest message is dropped.
+    #[default]
+    DropOldest,
+    /// The source waits until there is room.
+    Wait,
+}
+
+impl Overflow {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Overflow::DropOldest => "drop-oldest",
+            Overflow::Wait => "wait",
+        }
+    }
+}
+
+/// A subscription of a checked manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredSubscription {
+    pub source: Source,
+    pub action: Action,
+    pub settings: SubscriptionSettings,
+}
+
+/// Where the messages of a subscription come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The events whose types match this pattern.
+    Event(Arc<str>),
+    Redis(RedisSource),
+}
+
+/// Messages of a Redis server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisSource {
+    /// The name of the connection in `redis` of `fanfare.json`.
+    pub connection: Arc<str>,
+    pub topic: RedisTopic,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisTopic {
+    Channel(Arc<str>),
+    /// A pattern of Redis.
+    Pattern(Arc<str>),
+    Stream {
+        key: Arc<str>,
+        /// The consumer group.
+        group: Arc<str>,
+    },
+}
+
+/// A kind of [`Source`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    Event,
+    Redis,
+}
+
+/// Where the messages of a subscription go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// To the route at this index of `routes`.
+    Call(usize),
+    /// To live streams.
+    Feed(Feed),
+}
+
+/// The live streams that a subscription feeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feed {
+    /// The key, in which `{topic}` stands for the topic. `None` for the streams of all keys.
+    pub key: Option<Arc<str>>,
+    /// The type of the server-sent events.
+    pub event: Option<Arc<str>>,
+}
+
+/// How messages reach the handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscriptionSettings {
+    pub deliver: Deliver,
+    pub overflow: Overflow,
+    /// The most messages in a queue.
+    pub messages: usize,
+    /// The most bytes in a queue.
+    pub bytes: u64,
+    /// How many messages a worker handles at once.
+    pub concurrency: u32,
+}
+
+impl Default for SubscriptionSettings {
+    fn default() -> SubscriptionSettings {
+        SubscriptionSettings {
+            deliver: Deliver::One,
+            overflow: Overflow::DropOldest,
+            messages: 1_024,
+            bytes: 1 << 20,
+            concurrency: 1,
+        }
+    }
+}
+
+/// Why a subscription is wrong: the key that is wrong, if it is one, and the rule.
+type Wrong = (Option<&'static str>, &'static str);
+
+impl DeclaredSubscription {
+    /// Checks a subscription. `route` is the route that its `path` refers to.
+    pub(super) fn new(route: Option<usize>, raw: RawSubscription) -> Result<DeclaredSubscription, Wrong> {
+        let source = source(&raw)?;
+        let is_stream = matches!(&source, Source::Redis(RedisSource { topic: RedisTopic::Stream { .. }, .. }));
+        if raw.group.is_some() && !is_stream {
+            return Err((Some("group"), "has no effect without `redisStream`: remove it"));
+        }
+        if raw.connection.is_some() && source.kind() == SourceKind::Event {
+            return Err((Some("connection"), "has no effect on events: remove it"));
+        }
+        let action = match (route, &raw.sse) {
+            (Some(route), None) => Action::Call(route),
+            (None, Some(RawFeed { key, event })) => {
+                Action::Feed(Feed { key: key.as_deref().map(Arc::from), event: event.as_deref().map(Arc::from) })
+            }
+            _ => return Err((None, "must have either `path`, a route, or `sse`, live streams")),
+        };
+        if matches!(action, Action::Feed(_)) {
+            let keys = [
+                ("deliver", raw.deliver.is_some()),
+                ("queue", raw.queue.is_some()),
+                ("overflow", raw.overflow.is_some()),
+                ("concurrency", raw.concurrency.is_some()),
+            ];
+            if let Some((key, _)) = keys.into_iter().find(|(_, written)| *written) {
+                return Err((Some(key), "has no effect with `sse`, which has no queue and no handler: remove it"));
+            }
+        }
+        let default = SubscriptionSettings::default();
+        let overflow = match (raw.overflow, is_stream) {
+            (Some(Overflow::DropOldest), true) => {
+                let rule = "must be `wait` for `redisStream`, because Redis keeps what the handler has not received";
+                return Err((Some("overflow"), rule));
+            }
+            (None, true) => Overflow::Wait,
+            (Some(Overflow::Wait), false) if source.kind() == SourceKind::Redis => {
+                let rule = "must be `drop-oldest` for a channel, because Redis closes connections that do not read";
+                return Err((Some("overflow"), rule));
+            }
+            (overflow, _) => overflow.unwrap_or_default(),
+        };
+        let queue = raw.queue.unwrap_or_default();
+        let settings = SubscriptionSettings {
+            deliver: raw.deliver.unwrap_or_default(),
+            overflow,
+            messages: queue.messages.unwrap_or(default.messages),
+            bytes: queue.bytes.map_or(default.bytes, Size::number),
+            concurrency: raw.concurrency.unwrap_or(default.concurrency),
+        };
+        Ok(DeclaredSubscription { source, action, settings })
+    }
+
+    /// The index in `routes` of the route that receives the messages.
+    pub fn route(&self) -> Option<usize> {
+        match &self.action {
+            Action::Call(route) => Some(*route),
+            Action::Feed(_) => None,
+        }
+    }
+
+    /// The stream keys that it feeds, as an entry of the capability `sse`.
+    pub fn fed_keys(&self) -> Option<String> {
+        let Action::Feed(Feed { key, .. }) = &self.action else { return None };
+        let Some(key) = key else { return Some(ALL.to_owned()) };
+        Some(match key.split_once(TOPIC) {
+            None => key.to_string(),
+            // A pattern ends with a slash and a star, and a topic may have any text.
+            Some((before, _)) => match before.rfind('/').and_then(|slash| before.get(..=slash)) {
+                Some(prefix) => format!("{prefix}{ALL}"),
+                None => ALL.to_owned(),
+            },
+        })
+    }
+
+    /// What it receives of an outside server, as an entry of the capability `subscribe`.
+    pub fn outside_topic(&self) -> Option<String> {
+        match &self.source {
+            Source::Event(_) => None,
+            Source::Redis(redis) => Some(redis.capability()),
+        }
+    }
+}
+
+fn source(raw: &RawSubscription) -> Result<Source, Wrong> {
+    let text = |text: &str| Arc::<str>::from(text);
+    let topic = match (&raw.event, &raw.redis, &raw.redis_pattern, &raw.redis_stream) {
+        (Some(event), None, None, None) => return Ok(Source::Event(text(event))),
+        (None, Some(channel), None, None) => RedisTopic::Channel(text(channel)),
+        (None, None, Some(pattern), None) => RedisTopic::Pattern(text(pattern)),
+        (None, None, None, Some(key)) => {
+            RedisTopic::Stream { key: text(key), group: text(raw.group.as_deref().unwrap_or(GROUP)) }
+        }
+        _ => return Err((None, "must have exactly one of `event`, `redis`, `redisPattern` and `redisStream`")),
+    };
+    Ok(Source::Redis(RedisSource { connection: text(raw.connection.as_deref().unwrap_or(topic::DEFAULT)), topic }))
+}
+
+impl Source {
+    pub fn kind(&self) -> SourceKind {
+        match self {
+            Source::Event(_) => SourceKind::Event,
+            Source::Redis(_) => SourceKind::Redis,
+        }
+    }
+
+    /// The key of the source in the manifest, and its value.
+    pub fn described(&self) -> (&'static str, &Arc<str>) {
+        match self {
+            Source::Event(pattern) => ("event", pattern),
+            Source::Redis(RedisSource { topic, .. }) => match topic {
+                RedisTopic::Channel(channel) => ("redis", channel),
+                RedisTopic::Pattern(pattern) => ("redisPattern", pattern),
+                RedisTopic::Stream { key, .. } => ("redisStream", key),
+            },
+        }
+    }
+}
+
+impl SourceKind {
+    /// The source that a guest sees.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceKind::Event => "event",
+            SourceKind::Redis => "redis",
+        }
+    }
+}
+
+impl RedisSource {
+    /// The entry of the capability `subscribe` that allows it.
+    fn capability(&self) -> String {
+        let name = match &self.topic {
+            RedisTopic::Channel(name) | RedisTopic::Stream { key: name, .. } => name.to_string(),
+            RedisTopic::Pattern(pattern) => {
+                let literal = pattern.find(['*', '?', '[', '\\']);
+                format!("{}{ALL}", literal.and_then(|end| pattern.get(..end)).unwrap_or(pattern))
+            }
+        };
+        format!("{}:{name}", topic::connection(topic::REDIS, &self.connection))
+    }
+}
+
+impl Feed {
+    /// The key for a topic. `None` for the streams of all keys.
+    pub fn key_for(&self, topic: &str) -> Option<String> {
+        self.key.as_ref().map(|key| key.replace(TOPIC, topic))
+    }
+}

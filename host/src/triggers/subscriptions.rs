@@ -1,0 +1,146 @@
+//! Brings messages of sources to the routes and the live streams of modules.
+//!
+//! A [`Subscription`] accepts messages of its source, and delivers them. Each of its queues has a
+//! task of its own ([`lane`]), so that a slow handler delays no other subscription. [`events`]
+//! reads events; the parts that talk to outside servers ask for the subscriptions that are
+//! [`wanted`](Subscriptions::wanted).
+
+mod backend;
+mod counts;
+mod events;
+mod guests;
+mod lane;
+mod message;
+mod node;
+mod queue;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use backend::{InstalledSubscriptions, Key, MessageCall, PlaceState, SubscriptionBackend};
+pub use counts::Counts;
+pub use guests::GuestEvents;
+#[allow(unused_imports, reason = "the connections to outside servers will use it")]
+pub use message::Message;
+pub use subscription::Subscription;
+
+use crate::api::SubscriptionStatus;
+use crate::events::EventLog;
+use crate::hub::ServiceLog;
+use crate::registry::{Action, DeclaredSubscription, Source, SourceKind};
+use node::Node;
+use subscription::Receiver;
+
+/// The subscriptions of a node.
+pub struct Subscriptions {
+    node: Arc<Node>,
+    log: Arc<ServiceLog>,
+    table: Mutex<BTreeMap<Key, Arc<Subscription>>>,
+    /// Changes when a subscription begins or ends.
+    changes: watch::Sender<u64>,
+}
+
+impl Subscriptions {
+    /// Must be called on the runtime that is to deliver the messages.
+    pub fn new(
+        backend: Arc<dyn SubscriptionBackend>,
+        log: Arc<ServiceLog>,
+        events: Arc<EventLog>,
+        workers: u32,
+        stopping: CancellationToken,
+    ) -> Arc<Subscriptions> {
+        let (runtime, begun) = (Handle::current(), Instant::now());
+        let node = Node { backend, events, workers, runtime, stopping, begun, recent: Mutex::default() };
+        Arc::new(Subscriptions {
+            node: Arc::new(node),
+            log,
+            table: Mutex::default(),
+            changes: watch::Sender::default(),
+        })
+    }
+
+    /// Takes over changes of the modules. The caller calls it after each change.
+    pub fn sync(self: &Arc<Self>) {
+        if self.node.stopping.is_cancelled() {
+            return;
+        }
+        let mut table = self.table.lock();
+        let installed = self.node.backend.installed();
+        let mut wanted: BTreeMap<Key, DeclaredSubscription> = BTreeMap::new();
+        for InstalledSubscriptions { module, subscriptions } in installed {
+            wanted.extend(subscriptions.into_iter().map(|(name, subscription)| {
+                (Key { module: module.clone(), isolate: None, name: name.into() }, subscription)
+            }));
+        }
+        let mut changed = false;
+        table.retain(|key, one| {
+            let stays = match one.receiver() {
+                Receiver::Guest(_, route) => self.node.backend.keeps(&key.module, &route),
+                Receiver::Workers | Receiver::Feed(_) => wanted.get(key).is_some_and(|new| new.source == one.source),
+            };
+            if !stays {
+                one.end();
+                changed = true;
+            }
+            stays
+        });
+        for (key, DeclaredSubscription { source, action, settings }) in wanted {
+            let receiver = match action {
+                Action::Call(_) => Receiver::Workers,
+                Action::Feed(feed) => Receiver::Feed(feed),
+            };
+            match table.get(&key) {
+                Some(one) => one.update(receiver, settings),
+                None => {
+                    let one = Subscription::start(key.clone(), source, receiver, settings, self.node.clone());
+                    self.read_events(&one);
+                    table.insert(key, one);
+                    changed = true;
+                }
+            }
+        }
+        drop(table);
+        if changed {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Reads events for a subscription to events, from now on.
+    fn read_events(&self, subscription: &Arc<Subscription>) {
+        if let Source::Event(pattern) = &subscription.source {
+            let reader = self.log.reader(None);
+            self.node.runtime.spawn(events::read(subscription.clone(), pattern.clone(), reader));
+        }
+    }
+
+    #[allow(dead_code, reason = "the connections to outside servers will use it")]
+    /// The subscriptions to a kind of source.
+    pub fn wanted(&self, kind: SourceKind) -> Vec<Arc<Subscription>> {
+        self.table.lock().values().filter(|one| one.source.kind() == kind).cloned().collect()
+    }
+
+    #[allow(dead_code, reason = "the connections to outside servers will use it")]
+    /// Changes when a subscription begins or ends.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// All subscriptions.
+    pub fn all(&self) -> Vec<(Key, Arc<Subscription>)> {
+        self.table.lock().iter().map(|(key, one)| (key.clone(), one.clone())).collect()
+    }
+
+    /// The subscriptions of all installed modules.
+    pub fn status(&self) -> Vec<SubscriptionStatus> {
+        self.all().into_iter().map(|(_, one)| one.status()).collect()
+    }
+}

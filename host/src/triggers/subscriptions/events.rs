@@ -1,0 +1,54 @@
+//! The source `event`: reads the event log of the node.
+//!
+//! Each subscription has a reader of its own. So a subscription that waits for its handler
+//! (`"overflow": "wait"`) holds up no other one.
+
+use std::sync::Arc;
+
+use super::message::Message;
+use super::subscription::Subscription;
+use crate::call::{Payload, event_type};
+use crate::hub::{LogItem, LogReader, Logged};
+use crate::registry::Overflow;
+
+/// The events that a reader takes before other tasks run.
+const TURN: usize = 64;
+
+/// Brings the events whose types match the pattern to a subscription, until it ends.
+pub(super) async fn read(subscription: Arc<Subscription>, pattern: Arc<str>, mut reader: LogReader) {
+    let mut taken = 0;
+    loop {
+        let item = tokio::select! {
+            () = subscription.ended() => return,
+            item = reader.next() => item,
+        };
+        taken += 1;
+        if taken % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+        match item {
+            LogItem::Missed(count) => subscription.missed(count),
+            LogItem::Event(logged) if event_type::covers(&pattern, &logged.event.kind) => {
+                let message = message(&logged);
+                match subscription.overflow() {
+                    Overflow::DropOldest => subscription.offer(message),
+                    Overflow::Wait => tokio::select! {
+                        () = subscription.ended() => return,
+                        // It fails only when the subscription has ended.
+                        _ = subscription.send(message) => {}
+                    },
+                }
+            }
+            LogItem::Event(_) => {}
+        }
+    }
+}
+
+fn message(logged: &Logged) -> Message {
+    let Logged { event, position, .. } = logged;
+    Message {
+        topic: event.kind.clone(),
+        id: Some(position.to_string().into()),
+        payload: Payload::Text(event.value.to_string()),
+    }
+}

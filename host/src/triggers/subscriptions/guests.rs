@@ -1,0 +1,132 @@
+//! Events of guests, and the subscriptions that guests make at run time.
+
+use std::sync::Arc;
+
+use super::subscription::{Receiver, Subscription};
+use super::{Key, Subscriptions};
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, Event, Payload, RouteName, event_type};
+use crate::config::capabilities::forbidden;
+use crate::hub::ServiceLog;
+use crate::ports::{self, Caller};
+use crate::registry::{Source, SubscriptionSettings};
+
+/// The events of a node, as its guests use them.
+pub struct GuestEvents {
+    log: Arc<ServiceLog>,
+    subscriptions: Arc<Subscriptions>,
+}
+
+impl GuestEvents {
+    pub fn new(log: Arc<ServiceLog>, subscriptions: Arc<Subscriptions>) -> GuestEvents {
+        GuestEvents { log, subscriptions }
+    }
+}
+
+impl ports::Events for GuestEvents {
+    fn emit(&self, from: Caller, event_type: Option<String>, value: Payload) -> Result<(), CallError> {
+        let kind = event_type.as_deref().unwrap_or(Event::DEFAULT_KIND);
+        check_access(&from, kind)?;
+        let value = json(value)?;
+        let size = (kind.len() + value.len()) as u64;
+        if size > from.max_payload {
+            return Err(CallError::Invalid(format!(
+                "the event has {size} bytes, but limits.payload of {} allows {}",
+                from.module, from.max_payload
+            )));
+        }
+        self.log.emit(Event { kind: kind.into(), value: value.into(), source: None });
+        Ok(())
+    }
+
+    fn subscribe(&self, from: Caller, pattern: Option<String>, route: String) -> Result<String, CallError> {
+        let pattern = pattern.as_deref().unwrap_or(event_type::ALL);
+        check_access(&from, pattern)?;
+        self.subscriptions.subscribe(&from, pattern, &route)
+    }
+
+    fn unsubscribe(&self, from: Caller, subscription: String) -> Result<(), CallError> {
+        self.subscriptions.unsubscribe(&from, &subscription)
+    }
+}
+
+/// Whether a guest may emit events of a type, or subscribe to a pattern.
+fn check_access(from: &Caller, wanted: &str) -> Result<(), CallError> {
+    if !event_type::is_type(wanted) {
+        let size = wanted.len();
+        return Err(CallError::Invalid(format!(
+            "the type of an event has 1 to {} bytes without control characters, found {size} bytes",
+            event_type::MAX
+        )));
+    }
+    match from.capabilities.allows_event(&from.module, wanted) {
+        true => Ok(()),
+        false => Err(forbidden(&from.module, "events", Some(wanted))),
+    }
+}
+
+/// The value of an event as JSON: a text that is JSON as it is, any other text as a string.
+fn json(value: Payload) -> Result<String, CallError> {
+    match value {
+        Payload::None => Ok("null".to_owned()),
+        Payload::Text(text) => match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+            Ok(_) => Ok(text),
+            Err(_) => Ok(serde_json::Value::String(text).to_string()),
+        },
+        Payload::Bytes(_) => {
+            Err(CallError::Invalid("the value of an event is text: encode bytes, for example as Base64".to_owned()))
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Lets a route of a guest receive the events whose types match a pattern, from now on, in the
+    /// guest's isolate. Returns the name of the subscription: the same one for the same pattern and
+    /// route.
+    pub fn subscribe(&self, from: &Caller, pattern: &str, route: &str) -> Result<String, CallError> {
+        let route = RouteName::within(&from.module, route).map_err(|error| CallError::Invalid(error.to_string()))?;
+        let method = route.method.as_ref().map(|method| format!("{method} ")).unwrap_or_default();
+        // A name of the manifest has no spaces.
+        let name: Arc<str> = format!("{pattern} -> {method}{}", route.path).into();
+        let key = Key { module: from.module.as_ref().into(), isolate: Some(from.isolate), name: name.clone() };
+        if self.node.stopping.is_cancelled() {
+            return Err(CallError::Unavailable("the host is stopping".to_owned()));
+        }
+        let mut table = self.table.lock();
+        if table.contains_key(&key) {
+            return Ok(name.to_string());
+        }
+        let most = from.max_subscriptions;
+        let own = table.keys().filter(|other| other.module == key.module && other.isolate == key.isolate).count();
+        if own >= most {
+            return Err(CallError::Overloaded(format!(
+                "{} has made {own} subscriptions in {}, but limits.subscriptions allows {most}: end one, or raise the limit",
+                from.module, from.isolate
+            )));
+        }
+        let (source, receiver) = (Source::Event(pattern.into()), Receiver::Guest(from.isolate, route));
+        let settings = SubscriptionSettings::default();
+        let one = Subscription::start(key.clone(), source, receiver, settings, self.node.clone());
+        self.read_events(&one);
+        table.insert(key, one);
+        drop(table);
+        self.changes.send_modify(|count| *count += 1);
+        Ok(name.to_string())
+    }
+
+    /// Ends a subscription that the guest made in this isolate.
+    pub fn unsubscribe(&self, from: &Caller, name: &str) -> Result<(), CallError> {
+        let key = Key { module: from.module.as_ref().into(), isolate: Some(from.isolate), name: name.into() };
+        let Some(one) = self.table.lock().remove(&key) else {
+            return Err(CallError::NotFound(format!(
+                "{} has made no subscription `{}` in {}",
+                from.module,
+                line(name, NAME),
+                from.isolate
+            )));
+        };
+        one.end();
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+mod delivery;
+mod guests;
+mod overflow;
+mod sources;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::node::MOST_EVENTS;
+use super::*;
+use crate::call::{CallError, Event, Failure, IsolateId, Payload, Reply, RouteName, StreamEvent, bounds};
+use crate::events::HostEvent;
+use crate::journal::JournalLimits;
+use crate::registry::{Deliver, Feed, Overflow, SubscriptionSettings};
+
+/// A call that the backend has received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    worker: u32,
+    name: String,
+    topic: String,
+    payload: String,
+}
+
+/// A call that has not ended.
+struct Open {
+    seen: Seen,
+    end: oneshot::Sender<Result<Reply, CallError>>,
+}
+
+/// Modules whose handlers end when the test says so.
+#[derive(Default)]
+struct Fake {
+    installed: Mutex<BTreeMap<&'static str, BTreeMap<String, DeclaredSubscription>>>,
+    /// Whether each worker is ready and failed.
+    workers: Mutex<Vec<(bool, bool)>>,
+    /// The routes that guests may name.
+    routes: Mutex<Vec<&'static str>>,
+    /// The errors of the next calls that are not queued.
+    refusals: Mutex<VecDeque<CallError>>,
+    /// Modules whose calls end at once.
+    quick: Mutex<Vec<&'static str>>,
+    /// How often the places of a subscription were asked for.
+    asked: AtomicUsize,
+    seen: Mutex<Vec<Seen>>,
+    open: Mutex<VecDeque<Open>>,
+    fed: Mutex<Vec<(Option<String>, StreamEvent)>>,
+}
+
+impl SubscriptionBackend for Fake {
+    fn installed(&self) -> Vec<InstalledSubscriptions> {
+        let installed = self.installed.lock();
+        let of = |(module, all): (&&str, &BTreeMap<String, DeclaredSubscription>)| InstalledSubscriptions {
+            module: (*module).into(),
+            subscriptions: all.clone(),
+        };
+        installed.iter().map(of).collect()
+    }
+
+    fn keeps(&self, module: &str, route: &RouteName) -> bool {
+        self.installed.lock().contains_key(module) && self.routes.lock().contains(&&*route.path)
+    }
+
+    fn places(&self, key: &Key) -> Vec<PlaceState> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if !self
+            .installed
+            .lock()
+            .get(&*key.module)
+            .is_some_and(|all| key.isolate.is_some() || all.contains_key(&*key.name))
+        {
+            return Vec::new();
+        }
+        let state = |(index, (ready, failed)): (usize, &(bool, bool))| PlaceState {
+            isolate: IsolateId::Worker(index as u32),
+            ready: *ready,
+            failed: *failed,
+        };
+        let mut places: Vec<_> = self.workers.lock().iter().enumerate().map(state).collect();
+        places.retain(|place| key.isolate.is_none_or(|isolate| isolate == place.isolate));
+        places
+    }
+
+    fn deliver(
+        &self,
+        module: &str,
+        call: MessageCall,
+    ) -> Result<BoxFuture<'static, Result<Reply, CallError>>, CallError> {
+        if let Some(error) = self.refusals.lock().pop_front() {
+            return Err(error);
+        }
+        let Payload::Text(payload) = call.payload else { panic!() };
+        let worker = call.isolate.worker().unwrap();
+        let (name, topic) = (call.message.name.to_string(), call.message.topic.to_string());
+        let seen = Seen { worker, name, topic, payload };
+        self.seen.lock().push(seen.clone());
+        if self.quick.lock().contains(&module) {
+            return Ok(std::future::ready(Ok(Reply::default())).boxed());
+        }
+        let (end, ended) = oneshot::channel();
+        self.open.lock().push_back(Open { seen, end });
+        Ok(async { ended.await.unwrap() }.boxed())
+    }
+
+    fn feed(&self, key: Option<&str>, event: StreamEvent) -> Result<u32, CallError> {
+        self.fed.lock().push((key.map(str::to_owned), event));
+        Ok(1)
+    }
+}
+
+struct Test {
+    fake: Arc<Fake>,
+    subscriptions: Arc<Subscriptions>,
+    events: Arc<EventLog>,
+    log: Arc<ServiceLog>,
+    stopping: CancellationToken,
+}
+
+impl Test {
+    /// A node with this number of workers, which are ready.
+    fn new(workers: u32) -> Test {
+        Test::keeping(workers, 1_000)
+    }
+
+    /// The same with a log of this number of events.
+    fn keeping(workers: u32, count: usize) -> Test {
+        let fake = Arc::new(Fake::default());
+        *fake.workers.lock() = vec![(true, false); workers as usize];
+        let events = Arc::new(EventLog::new(true, true));
+        let limits = JournalLimits { count, bytes: 1 << 30, age: Duration::MAX };
+        let (log, stopping) = (Arc::new(ServiceLog::new(limits)), CancellationToken::new());
+        let subscriptions = Subscriptions::new(fake.clone(), log.clone(), events.clone(), workers, stopping.clone());
+        Test { fake, subscriptions, events, log, stopping }
+    }
+
+    /// Installs a module, or replaces it.
+    fn install(&self, module: &'static str, all: &[(&str, DeclaredSubscription)]) {
+        let all = all.iter().map(|(name, one)| ((*name).to_owned(), one.clone())).collect();
+        self.fake.installed.lock().insert(module, all);
+        self.subscriptions.sync();
+    }
+
+    fn remove(&self, module: &str) {
+        self.fake.installed.lock().remove(module);
+        self.subscriptions.sync();
+    }
+
+    fn get(&self, name: &str) -> Arc<Subscription> {
+        let all = self.subscriptions.all();
+        all.into_iter().find(|(key, _)| &*key.name == name).unwrap().1
+    }
+
+    fn emit(&self, kind: &str, value: impl ToString) {
+        self.log.emit(Event { kind: kind.into(), value: value.to_string().into(), source: None });
+    }
+
+    /// The payloads that were seen so far, with their workers.
+    fn seen(&self) -> Vec<(u32, String)> {
+        self.fake.seen.lock().iter().map(|seen| (seen.worker, seen.payload.clone())).collect()
+    }
+
+    /// The payloads that one worker has seen.
+    fn seen_in(&self, worker: u32) -> Vec<String> {
+        self.seen().into_iter().filter(|(other, _)| *other == worker).map(|(_, payload)| payload).collect()
+    }
+
+    /// Waits until this number of calls was made.
+    async fn calls(&self, count: usize) {
+        until(|| self.fake.seen.lock().len() >= count).await;
+        settle().await;
+        assert_eq!(self.fake.seen.lock().len(), count, "{:?}", self.seen());
+    }
+
+    /// Ends the oldest open call.
+    fn end(&self, result: Result<Reply, CallError>) -> Seen {
+        let Open { seen, end } = self.fake.open.lock().pop_front().unwrap();
+        end.send(result).ok().unwrap();
+        seen
+    }
+
+    /// Ends the open call with this payload.
+    fn end_of(&self, payload: &str) {
+        let mut open = self.fake.open.lock();
+        let index = open.iter().position(|open| open.seen.payload == payload).unwrap();
+        open.remove(index).unwrap().end.send(Ok(Reply::default())).ok().unwrap();
+    }
+
+    fn ok(&self) -> Seen {
+        self.end(Ok(Reply::default()))
+    }
+
+    fn raised(&self) -> Vec<HostEvent> {
+        let mut reader = self.events.read_after(0);
+        let mut raised = Vec::new();
+        while let Some(item) = reader.try_next() {
+            if let crate::events::EventItem::Event(record) = item {
+                raised.push(record.event.clone());
+            }
+        }
+        raised
+    }
+}
+
+fn settings() -> SubscriptionSettings {
+    SubscriptionSettings::default()
+}
+
+/// A subscription with a handler.
+fn handled(pattern: &str, settings: SubscriptionSettings) -> DeclaredSubscription {
+    DeclaredSubscription { source: Source::Event(pattern.into()), action: Action::Call(0), settings }
+}
+
+fn all() -> SubscriptionSettings {
+    SubscriptionSettings { deliver: Deliver::All, ..settings() }
+}
+
+fn message(payload: impl ToString) -> Message {
+    Message { topic: "t".into(), id: None, payload: Payload::Text(payload.to_string()) }
+}
+
+/// Polls a condition while other tasks run.
+async fn until(condition: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("the condition never came true");
+}
+
+/// Lets every other task run until it waits.
+async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn texts(range: std::ops::RangeInclusive<u32>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
