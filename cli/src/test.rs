@@ -23,12 +23,15 @@ use fanfare::tooling::{Cache, Manifest, overlay_json};
 use fanfare::{Config, Host, RunningHost, StartError};
 use file::{Case, Tests};
 use logs::Lines;
+use outside::Outside;
 use send::SendError;
 use streams::Streams;
 
 mod expect;
 pub mod file;
 mod logs;
+mod message_file;
+mod outside;
 mod schedule_file;
 mod send;
 mod stream_file;
@@ -137,14 +140,18 @@ async fn test_file(
     if !faults.is_empty() {
         return Err(CommandError::Refused(faults));
     }
-    let host = Host::builder().config(config).compiler(super::program()?).progress(progress(Line::on_terminal()));
+    let max_payload = config.limits.max.payload;
+    let (outside, ports) = Outside::record();
+    let host =
+        Host::builder().config(config).ports(ports).compiler(super::program()?).progress(progress(Line::on_terminal()));
     let host = host.start().await?;
     let reasons = host.not_ready();
     if !reasons.is_empty() {
         return Err(CommandError::NotReady(reasons));
     }
     let mut all = Vec::with_capacity(tests.cases.len());
-    let mut target = Target { host: &host, manifest: &manifest, stream_path, streams: Streams::default() };
+    let mut target =
+        Target { host: &host, manifest: &manifest, stream_path, streams: Streams::default(), outside, max_payload };
     lines.take();
     for case in tests.cases {
         let begun = Instant::now();
@@ -194,11 +201,15 @@ struct Target<'a> {
     /// The path of live streams.
     stream_path: String,
     streams: Streams,
+    outside: Outside,
+    /// `limits.max.payload`.
+    max_payload: u64,
 }
 
 impl Target<'_> {
     /// Runs a case. Returns its unmet expectations.
     async fn faults(&mut self, case: &Case) -> Vec<String> {
+        self.outside.forget();
         let answers = match self.step(case).await {
             Ok(answers) => answers,
             Err(error) => return vec![error.to_string()],
@@ -206,12 +217,13 @@ impl Target<'_> {
         let mut faults = unmet(case, answers);
         faults.extend(self.streams.faults(&case.expect.events).await);
         faults.extend(self.streams.open_ones(&case.expect.ended).await);
+        faults.extend(self.outside.faults(&case.expect).await);
         faults
     }
 
     /// Runs the step of a case. Returns the answers to it.
     async fn step(&mut self, case: &Case) -> Result<Vec<Answer>, SendError> {
-        let Target { host, manifest, stream_path, streams } = self;
+        let Target { host, manifest, stream_path, streams, outside, max_payload } = self;
         match case {
             Case { call: Some(call), .. } => Ok(vec![send::call(host, manifest, call).await?]),
             Case { broadcast: Some(broadcast), .. } => send::broadcast(host, &manifest.name, broadcast).await,
@@ -219,6 +231,8 @@ impl Target<'_> {
             Case { stream: Some(stream), .. } => {
                 Ok(streams.step(host.addr(), stream_path, stream).await?.into_iter().collect())
             }
+            Case { emit: Some(event), .. } => Ok(vec![send::of_result(outside.emit(event, *max_payload))]),
+            Case { receive: Some(message), .. } => Ok(vec![send::receive(host, &manifest.name, message).await]),
             _ => Ok(Vec::new()),
         }
     }

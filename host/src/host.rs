@@ -35,7 +35,7 @@ use crate::document::Faults;
 use crate::engine::CacheError;
 use crate::isolate::Probe;
 use crate::net::{BindError, Listener};
-use crate::ports::Peers;
+use crate::ports::{ChangePorts, Peers};
 use crate::registry::{Module, PlacesOf};
 use crate::swap::Progress;
 use crate::triggers::events::Token;
@@ -61,6 +61,7 @@ pub struct Host {
     handler: Option<messages::Handler>,
     places: Option<Places>,
     peers: Arc<dyn Peers>,
+    change_ports: Option<ChangePorts>,
 }
 
 /// The number of brokers, and the modules that they and the master hold: see [`Builder::places`].

@@ -16,7 +16,7 @@ pub use calls::{Caller, Calls, NoCalls};
 pub use events::{Events, NoEvents};
 pub use future::BoxFuture;
 pub use master::{Master, NoMaster};
-pub use messages::{Messages, NoMessages};
+pub use messages::{Messages, NoMessages, check_message};
 pub use peers::{NoPeers, Peers};
 pub use reloads::{LateReloads, NoReloads, Reloads};
 pub use streams::{NoStreams, Streams};
@@ -32,6 +32,9 @@ pub struct Ports {
     pub messages: Arc<dyn Messages>,
 }
 
+/// Changes the ports of a host before it loads modules.
+pub type ChangePorts = Box<dyn FnOnce(&mut Ports) + Send>;
+
 impl Ports {
     /// The ports of a host that only inspects components. Every use returns `unavailable`, and
     /// there are no options.
@@ -44,6 +47,14 @@ impl Ports {
             events: Arc::new(NoEvents),
             messages: Arc::new(NoMessages),
         }
+    }
+
+    /// Returns these ports after a change, if there is one.
+    pub fn changed(mut self, change: Option<ChangePorts>) -> Ports {
+        if let Some(change) = change {
+            change(&mut self);
+        }
+        self
     }
 }
 

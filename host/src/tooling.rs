@@ -12,7 +12,7 @@ pub use crate::document::{KeyPath, Node};
 pub use crate::engine::{Cache, Engine};
 pub use crate::host::{EventServer, Inspection, Inspector};
 pub use crate::isolate::Probe;
-pub use crate::ports::{BoxFuture, Peers, Reloads};
+pub use crate::ports::{BoxFuture, Caller, ChangePorts, Events, Messages, Peers, Reloads};
 pub use crate::registry::{
     Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, PlaceKinds, PlacesOf, Roster, RouteLookup,
     RouteSpec, Router, StreamTable, component_info,

@@ -241,3 +241,81 @@ async fn cases_run_schedules_which_do_not_run_by_themselves() {
     assert_eq!(passed.len(), 5, "{}", tested.out);
     assert!(tested.out.contains("schedules has no schedule `ofen`; it has: every, often"), "{}", tested.out);
 }
+
+#[tokio::test]
+async fn cases_emit_events_deliver_messages_and_expect_what_the_module_sends() {
+    let cases = json!([
+        { "name": "an event reaches the subscription, whose handler emits",
+          "emit": { "type": "order/paid", "value": { "type": "subscriptions/seen", "value": 1 } },
+          "expect": { "emitted": [{ "type": "subscriptions/seen", "json": 1 }] } },
+        { "name": "a message of Redis", "receive": { "name": "news", "topic": "news", "body": "hello" },
+          "expect": { "status": 204 } },
+        { "name": "an entry of a Redis stream", "receive": { "name": "jobs", "topic": "jobs", "id": "1-0", "body": [1] } },
+        { "name": "a failing handler", "receive": { "name": "fails", "topic": "a", "body": "x" },
+          "expect": { "status": 409, "code": "on-request" } },
+        { "name": "no such subscription", "receive": { "name": "none", "topic": "a" },
+          "expect": { "status": 404, "code": "not-found" } },
+        { "name": "all were received in order", "call": { "method": "get", "path": "got" },
+          "expect": { "has": [
+            { "name": "news", "source": "redis", "id": null, "text": "hello" },
+            { "name": "jobs", "id": "1-0", "text": "[1]" },
+            { "name": "fails", "source": "event", "topic": "a", "text": "x" },
+          ] } },
+        { "name": "two emitted events", "call": { "path": "emit", "body": { "type": "subscriptions/a", "value": { "b": 1, "c": 2 }, "count": 2 } },
+          "expect": { "emitted": [{ "type": "subscriptions/a", "json": { "b": 1, "c": 2 } }, { "has": { "c": 2 } }] } },
+        { "name": "a value without a type", "call": { "path": "emit", "body": { "text": "plain" } },
+          "expect": { "emitted": [{ "type": "message", "json": "plain" }] } },
+        { "name": "a published message", "call": { "path": "publish", "body": { "connection": "redis", "topic": "news", "text": "hi" } },
+          "expect": { "published": [{ "connection": "redis", "topic": "news", "text": "hi" }] } },
+        { "name": "a topic without a grant", "call": { "path": "publish", "body": { "connection": "redis", "topic": "other" } },
+          "expect": { "code": "forbidden" } },
+        { "name": "an event whose type is empty", "emit": { "type": "" }, "expect": { "code": "invalid" } },
+    ]);
+    let count = cases.as_array().unwrap().len();
+    let ran = subscriptions(cases).run(&["test", "modules/subscriptions"]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains(&format!("{count} cases, 0 failed, in ")), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn a_failed_expectation_of_an_event_or_a_message_names_it() {
+    let emit = |text: &str| json!({ "path": "emit", "body": { "type": "subscriptions/a", "text": text } });
+    let cases = json!([
+        { "name": "another event", "call": emit("b"), "expect": { "emitted": [{ "type": "subscriptions/c", "json": "d" }] } },
+        { "name": "another message", "call": { "path": "publish", "body": { "connection": "redis", "topic": "news", "text": "hi" } },
+          "expect": { "published": [{ "topic": "olds", "contains": "x" }] } },
+        { "name": "none", "call": { "path": "who" }, "expect": { "emitted": [{}] } },
+        { "name": "an event that nobody expects", "call": emit("unexpected") },
+        { "name": "not the event of the previous case", "call": emit("e"), "expect": { "emitted": [{ "json": "e" }] } },
+    ]);
+    let ran = subscriptions(cases).run(&["test", "modules/subscriptions"]).await;
+    assert_eq!(ran.code, 1);
+    for fault in [
+        "emitted[0].type: expected \"subscriptions/c\", found \"subscriptions/a\"",
+        "emitted[0].json: expected \"d\", found \"b\"",
+        "published[0].topic: expected \"olds\", found \"news\"",
+        "published[0].contains: expected \"x\", found \"hi\"",
+        "emitted[0]: expected an event, but the module emitted none within 10 s",
+        "5 cases, 3 failed, in ",
+    ] {
+        assert!(ran.out.contains(fault), "{fault}: {}", ran.out);
+    }
+}
+
+/// A project with the guest `subscriptions`, which has subscriptions and these cases.
+fn subscriptions(cases: Value) -> Project {
+    let project = Project::with(&["subscriptions"]);
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/subscriptions/module.json")).unwrap();
+    manifest["subscriptions"] = json!({
+        "orders": { "event": "order/*", "path": "emit" },
+        "news": { "redis": "news", "path": "on" },
+        "jobs": { "redisStream": "jobs", "path": "on" },
+        "fails": { "event": "a", "path": "fails" },
+    });
+    manifest["capabilities"] = json!({
+        "events": ["message"], "publish": ["redis:news"], "subscribe": ["redis:news", "redis:jobs"],
+    });
+    project
+        .file("modules/subscriptions/module.json", manifest.to_string())
+        .file("modules/subscriptions/subscriptions.test.json", json!({ "cases": cases }).to_string())
+}

@@ -19,7 +19,7 @@ async fn post(serving: &Serving, path: &str, body: &str) -> Answer {
 
 #[tokio::test]
 async fn each_constant_limit_counts_how_often_it_was_reached() {
-    let project = Project::with(&["echo", "hostile", "describes-more"])
+    let project = Project::with(&["echo", "hostile", "describes-more", "subscriptions"])
         .config(json!({ "sse": {}, "modules": { "hostile": { "limits": { "memory": "4MiB", "cpu": "5s" } } } }));
     let serving = project.serve(&[]).await;
     for (bound, just_below, just_over) in [
@@ -46,6 +46,18 @@ async fn each_constant_limit_counts_how_often_it_was_reached() {
         let path = format!("/stream?connectKey={}", "k".repeat(bytes));
         Connection::open(serving.http).await.send("HEAD", &path, &[], "").await;
         assert_eq!(reached(&serving, "stream-name").await, count, "{bytes} bytes");
+    }
+    for (path, most) in [("emit", 256), ("publish", 512)] {
+        let before = reached(&serving, "message-topic").await;
+        for (bytes, count) in [(most, before), (most + 1, before + 1)] {
+            let name = "n".repeat(bytes);
+            let body = match path {
+                "emit" => json!({ "type": name }),
+                _ => json!({ "connection": "redis", "topic": name }),
+            };
+            post(&serving, &format!("/api/subscriptions/{path}"), &body.to_string()).await;
+            assert_eq!(reached(&serving, "message-topic").await, count, "{path}: {bytes} bytes");
+        }
     }
     let before = reached(&serving, "text").await;
     let fail = |bytes: usize| format!(r#"{{ "name": "{}", "message": "" }}"#, "n".repeat(bytes));

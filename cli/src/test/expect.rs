@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::file::Expect;
+use super::message_file::{EmittedExpect, PublishedExpect};
 use super::stream_file::EventExpect;
 use crate::client::ServerEvent;
 
@@ -16,6 +17,21 @@ pub struct Answer {
     pub body: String,
     /// The `code` of a problem document.
     pub code: Option<String>,
+}
+
+/// An event that the module has emitted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmittedEvent {
+    pub event_type: String,
+    pub value: Value,
+}
+
+/// A message that the module has published to a broker outside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishedMessage {
+    pub connection: String,
+    pub topic: String,
+    pub text: String,
 }
 
 /// The most characters of a value that a message shows.
@@ -86,6 +102,47 @@ impl EventExpect {
         };
         text.check(&event.data, &mut differ);
         faults
+    }
+}
+
+impl EmittedExpect {
+    /// The unmet expectations, one line each. `place` names the event.
+    pub fn faults(&self, place: &str, event: &EmittedEvent) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut differ = |what: &str, expected: &str, found: &str| {
+            faults.push(format!("{place}.{what}: expected {}, found {}", cut(expected), cut(found)));
+        };
+        name_differs("type", self.event_type.as_ref(), &event.event_type, &mut differ);
+        let (json, has) = (self.json.as_ref(), self.has.as_ref());
+        let text = TextExpect { text: ("text", None), contains: None, json, has };
+        text.check(&event.value.to_string(), &mut differ);
+        faults
+    }
+}
+
+impl PublishedExpect {
+    /// The unmet expectations, one line each. `place` names the message.
+    pub fn faults(&self, place: &str, message: &PublishedMessage) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut differ = |what: &str, expected: &str, found: &str| {
+            faults.push(format!("{place}.{what}: expected {}, found {}", cut(expected), cut(found)));
+        };
+        name_differs("connection", self.connection.as_ref(), &message.connection, &mut differ);
+        name_differs("topic", self.topic.as_ref(), &message.topic, &mut differ);
+        let text = TextExpect {
+            text: ("text", self.text.as_ref()),
+            contains: self.contains.as_ref(),
+            json: self.json.as_ref(),
+            has: self.has.as_ref(),
+        };
+        text.check(&message.text, &mut differ);
+        faults
+    }
+}
+
+fn name_differs(what: &str, expected: Option<&String>, found: &str, differ: &mut impl FnMut(&str, &str, &str)) {
+    if let Some(expected) = expected.filter(|expected| *expected != found) {
+        differ(what, &quoted(expected), &quoted(found));
     }
 }
 

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::message_file::{Emit, EmittedExpect, PublishedExpect, Receive};
 use super::schedule_file::Schedule;
 use super::stream_file::{EventExpect, Stream};
 use crate::error::CommandError;
@@ -42,7 +43,8 @@ pub struct Tests {
     pub cases: Vec<Case>,
 }
 
-/// One step, which is a call, a broadcast, a schedule or a stream, and the expected answer.
+/// One step, which is a call, a broadcast, a schedule, a stream, an event or a message, and the
+/// expected answer.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {
@@ -60,6 +62,14 @@ pub struct Case {
     /// A live stream to open. A case has exactly one step.
     #[serde(default)]
     pub stream: Option<Stream>,
+    /// An event to emit, as a process outside does. The case does not wait for the handlers of
+    /// subscriptions. A case has exactly one step.
+    #[serde(default)]
+    pub emit: Option<Emit>,
+    /// A message for a subscription. The answer has a status and a code, but no body. A case has
+    /// exactly one step.
+    #[serde(default)]
+    pub receive: Option<Receive>,
     /// The expected answer. For a broadcast or a schedule of the type `all`, that of every worker.
     /// Default: a status below 400.
     #[serde(default)]
@@ -145,6 +155,12 @@ pub struct Expect {
     pub events: BTreeMap<String, Vec<EventExpect>>,
     /// The names of streams that the host must have ended, after the events in `events`.
     pub ended: Vec<String>,
+    /// The first events that the module emits to the event service in this case. Each must arrive
+    /// within ten seconds, in this order, with no other one between them.
+    pub emitted: Vec<EmittedExpect>,
+    /// The first messages that the module publishes to brokers outside in this case, as in
+    /// `emitted`. The test records them and sends none.
+    pub published: Vec<PublishedExpect>,
 }
 
 /// Reads a present value as `Some`, even if it is `null`.
@@ -210,13 +226,20 @@ fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
         let origin = node.get("call").filter(|_| key != path).unwrap_or(node).origin.clone();
         faults.push(Fault::new(&origin, key, message));
     };
-    let steps = [case.call.is_some(), case.broadcast.is_some(), case.schedule.is_some(), case.stream.is_some()];
+    let steps = [
+        case.call.is_some(),
+        case.broadcast.is_some(),
+        case.schedule.is_some(),
+        case.stream.is_some(),
+        case.emit.is_some(),
+        case.receive.is_some(),
+    ];
     match steps.iter().filter(|given| **given).count() {
-        0 => fault(path, "must have `call`, `broadcast`, `schedule` or `stream`"),
+        0 => fault(path, "must have `call`, `broadcast`, `schedule`, `stream`, `emit` or `receive`"),
         1 => {}
         _ => fault(
             path,
-            "must have one of `call`, `broadcast`, `schedule` and `stream`, found more; write a case for each",
+            "must have one of `call`, `broadcast`, `schedule`, `stream`, `emit` and `receive`, found more; write a case for each",
         ),
     }
     if case.call.as_ref().is_some_and(|call| call.from == From::Inside && !call.headers.is_empty()) {
@@ -228,9 +251,21 @@ fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
     if case.schedule.is_some() && !case.expect.headers.is_empty() {
         fault(&path.key("expect").key("headers"), "the answer to a schedule has no headers; remove them");
     }
+    if (case.emit.is_some() || case.receive.is_some()) && case.expect.reads_body() {
+        let why = "an event and a message have no body and no headers as their answer; expect `emitted`, `published` or `events`, or call a route";
+        fault(&path.key("expect"), why);
+    }
     if let Some((keys, rule)) = case.broken_stream_rule() {
         let key = keys.into_iter().fold(path.clone(), |path, key| path.key(key));
         fault(&key, rule);
+    }
+}
+
+impl Expect {
+    /// Whether it expects something of the body or of the headers.
+    fn reads_body(&self) -> bool {
+        let body = [self.json.is_some(), self.has.is_some(), self.text.is_some(), self.contains.is_some()];
+        body.contains(&true) || !self.headers.is_empty()
     }
 }
 
@@ -265,10 +300,13 @@ mod tests {
     fn a_fault_names_the_place_the_key_and_the_remedy() {
         for (case, fault) in [
             (r#"{"call": {"path": ""}}"#, "m.test.json:2:1: cases[0].name: is required"),
-            (r#"{"name": "a"}"#, "m.test.json:2:1: cases[0]: must have `call`, `broadcast`, `schedule` or `stream`"),
+            (
+                r#"{"name": "a"}"#,
+                "m.test.json:2:1: cases[0]: must have `call`, `broadcast`, `schedule`, `stream`, `emit` or `receive`",
+            ),
             (
                 r#"{"name": "a", "call": {"path": ""}, "broadcast": {"name": "b"}}"#,
-                "m.test.json:2:1: cases[0]: must have one of `call`, `broadcast`, `schedule` and `stream`, found more; write a case for each",
+                "m.test.json:2:1: cases[0]: must have one of `call`, `broadcast`, `schedule`, `stream`, `emit` and `receive`, found more; write a case for each",
             ),
             (
                 r#"{"name": "a", "stream": {"resume": "a", "key": "b"}}"#,
@@ -317,6 +355,11 @@ mod tests {
             (
                 r#"{"name": "a", "schedule": {"name": "b"}, "expect": {"headers": {"a": "b"}}}"#,
                 "m.test.json:2:1: cases[0].expect.headers: the answer to a schedule has no headers; remove them",
+            ),
+            (r#"{"name": "a", "receive": {"name": "b"}}"#, "m.test.json:2:26: cases[0].receive.topic: is required"),
+            (
+                r#"{"name": "a", "emit": {"type": "b"}, "expect": {"text": "c"}}"#,
+                "m.test.json:2:1: cases[0].expect: an event and a message have no body and no headers as their answer; expect `emitted`, `published` or `events`, or call a route",
             ),
         ] {
             assert_eq!(of_case(case), [fault]);

@@ -16,11 +16,13 @@ use serde_json::Value;
 
 use super::expect::Answer;
 use super::file::{Broadcast, Call, From, body};
+use super::message_file::Receive;
 use super::schedule_file::Schedule;
 use crate::client::{ExchangeError, encoded, exchange};
 use fanfare::RunningHost;
 use fanfare::api::{GatherEntry, Problem, Reply};
-use fanfare::tooling::{Access, Manifest, Route, RouteLookup, RouteSpec, Router};
+use fanfare::tooling::Problem as HostProblem;
+use fanfare::tooling::{Access, CallError, Manifest, Payload, Route, RouteLookup, RouteSpec, Router};
 
 /// Longer than `limits.timeout`, whose default ceiling is one minute.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -95,6 +97,23 @@ pub async fn schedule(host: &RunningHost, module: &str, schedule: &Schedule) -> 
     }
     let entries: Vec<GatherEntry> = serde_json::from_str(&answer.body)?;
     Ok(entries.into_iter().map(of_entry).collect())
+}
+
+/// Delivers a message to a subscription, and waits until its handler has ended.
+pub async fn receive(host: &RunningHost, module: &str, receive: &Receive) -> Answer {
+    let payload = receive.body.as_ref().map_or(Payload::None, |value| Payload::Text(body(value)));
+    of_result(host.deliver(module, &receive.name, &receive.topic, receive.id.as_deref(), payload).await)
+}
+
+/// The answer to a step that returns no body.
+pub fn of_result(result: Result<(), CallError>) -> Answer {
+    match result {
+        Ok(()) => Answer { status: 204, ..Answer::default() },
+        Err(error) => {
+            let problem = HostProblem::from(error).into_document();
+            Answer { status: problem.status, body: problem.to_string(), code: Some(problem.code), ..Answer::default() }
+        }
+    }
 }
 
 /// The method of a call that names none: the method that all routes of the path share, else POST.

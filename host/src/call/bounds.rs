@@ -68,7 +68,10 @@ pub static EVENT_LIST: Bound = Bound::new("event-list");
 /// An event about a subscription that was not raised because too many were in the same second.
 pub static SUBSCRIPTION_EVENTS: Bound = Bound::new("subscription-events");
 
-pub static ALL: [&Bound; 13] = [
+/// A type of an event, or a topic of a message, that was rejected because it was too long.
+pub static MESSAGE_TOPIC: Bound = Bound::new("message-topic");
+
+pub static ALL: [&Bound; 14] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -82,4 +85,5 @@ pub static ALL: [&Bound; 13] = [
     &EVENT_KEYS,
     &EVENT_LIST,
     &SUBSCRIPTION_EVENTS,
+    &MESSAGE_TOPIC,
 ];

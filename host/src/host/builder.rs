@@ -18,7 +18,7 @@ use crate::document::source::MAX_BYTES;
 use crate::engine;
 use crate::isolate::Probe;
 use crate::net::{Listener, ListenerId, bind};
-use crate::ports::{NoPeers, Peers};
+use crate::ports::{ChangePorts, NoPeers, Peers};
 use crate::registry::{Module, PlacesOf};
 use crate::swap::{LogProgress, Progress};
 
@@ -52,6 +52,7 @@ pub struct Builder {
     probe: Option<Probe>,
     places: Option<Places>,
     peers: Arc<dyn Peers>,
+    change_ports: Option<ChangePorts>,
 }
 
 /// The origin of the settings.
@@ -77,6 +78,7 @@ impl Default for Builder {
             probe: None,
             places: None,
             peers: Arc::new(NoPeers),
+            change_ports: None,
         }
     }
 }
@@ -316,6 +318,12 @@ impl Builder {
         Builder { peers, ..self }
     }
 
+    /// Changes the ports of the guests. For `fanfare test`, which records what guests send.
+    #[doc(hidden)]
+    pub fn ports(self, change: ChangePorts) -> Builder {
+        Builder { change_ports: Some(change), ..self }
+    }
+
     /// Reads the settings and binds both listeners, without loading a module.
     /// [`Host::start`](super::Host::start) does the rest. For a program that has something to do in
     /// between, once the ports are known.
@@ -376,6 +384,7 @@ impl Builder {
             handler: self.handler,
             places: self.places,
             peers: self.peers,
+            change_ports: self.change_ports,
         })
     }
 

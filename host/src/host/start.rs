@@ -158,7 +158,8 @@ impl Built {
                 streams: publisher.clone(),
                 events: Arc::new(GuestEvents::new(log.clone(), subscriptions.clone())),
                 messages: Arc::new(NoMessages),
-            },
+            }
+            .changed(host.change_ports),
             restart: config.isolate.clone(),
             stop_hook: config.shutdown.hook,
             master: config.master.clone(),

@@ -8,12 +8,15 @@ use futures_util::future::BoxFuture;
 
 use super::RunningHost;
 use crate::api::SubscriptionStatus;
-use crate::call::{CallError, Reply, RouteName, StreamEvent};
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, Payload, Reply, RouteName, StreamEvent};
 use crate::dispatch::{Dispatch, SubscribedCall};
 use crate::isolate::Slot;
 use crate::registry::{ModuleState, RouteLookup};
 use crate::triggers::sse::Publisher;
-use crate::triggers::subscriptions::{InstalledSubscriptions, Key, MessageCall, PlaceState, SubscriptionBackend};
+use crate::triggers::subscriptions::{
+    InstalledSubscriptions, Key, Message, MessageCall, PlaceState, SubscriptionBackend,
+};
 
 /// The modules of a node, and its streams.
 pub(super) struct Receivers {
@@ -79,6 +82,25 @@ impl SubscriptionBackend for Receivers {
 }
 
 impl RunningHost {
+    /// Delivers a message to a subscription as its source does, and waits until its handler has
+    /// ended: in each worker with `"deliver": "all"`. For `fanfare test`.
+    #[doc(hidden)]
+    pub async fn deliver(
+        &self,
+        module: &str,
+        name: &str,
+        topic: &str,
+        id: Option<&str>,
+        payload: Payload,
+    ) -> Result<(), CallError> {
+        let all = self.subscriptions.all();
+        let Some((_, one)) = all.into_iter().find(|(key, _)| (&*key.module, &*key.name) == (module, name)) else {
+            let name = line(name, NAME);
+            return Err(CallError::NotFound(format!("the module `{module}` has no subscription `{name}`")));
+        };
+        one.run(Message { topic: topic.into(), id: id.map(Arc::from), payload }).await
+    }
+
     /// Returns the subscriptions of all modules, as `fanfare subscriptions` shows them.
     ///
     /// ```no_run

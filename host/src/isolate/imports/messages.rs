@@ -3,6 +3,7 @@
 use crate::bindings::fanfare::module::messages::Host;
 use crate::bindings::fanfare::module::types::{CallError, Payload};
 use crate::isolate::state::State;
+use crate::ports::check_message;
 
 impl Host for State {
     fn publish(
@@ -12,8 +13,9 @@ impl Host for State {
         topic: String,
         payload: Payload,
     ) -> Result<(), CallError> {
-        let guest = &self.guest;
-        let published = guest.ports.messages.publish(guest.caller(caller), connection, topic, payload.into());
-        published.map_err(Into::into)
+        let (guest, payload) = (&self.guest, payload.into());
+        let from = guest.caller(caller);
+        check_message(&from, &connection, &topic, &payload)?;
+        guest.ports.messages.publish(from, connection, topic, payload).map_err(Into::into)
     }
 }

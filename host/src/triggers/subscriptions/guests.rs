@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::subscription::{Receiver, Subscription};
 use super::{Key, Subscriptions};
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, Event, Payload, RouteName, event_type};
+use crate::call::{CallError, Event, Payload, RouteName, bounds, event_type};
 use crate::config::capabilities::forbidden;
 use crate::hub::ServiceLog;
 use crate::ports::{self, Caller};
@@ -54,6 +54,9 @@ impl ports::Events for GuestEvents {
 fn check_access(from: &Caller, wanted: &str) -> Result<(), CallError> {
     if !event_type::is_type(wanted) {
         let size = wanted.len();
+        if size > event_type::MAX {
+            bounds::MESSAGE_TOPIC.count();
+        }
         return Err(CallError::Invalid(format!(
             "the type of an event has 1 to {} bytes without control characters, found {size} bytes",
             event_type::MAX

@@ -175,7 +175,6 @@ impl Subscription {
         self.queue(message, false).await.map(drop)
     }
 
-    #[allow(dead_code, reason = "the connections to outside servers will use it")]
     /// Accepts a message as soon as the queue has room, and waits until its handler has ended: in
     /// each worker with `"deliver": "all"`. Fails if the handler fails, or the subscription ends.
     pub async fn run(&self, message: Message) -> Result<(), CallError> {
