@@ -40,10 +40,13 @@ async fn a_fresh_module_that_exports_snapshot_is_rejected() {
 #[tokio::test]
 async fn an_import_without_a_capability_is_logged_once() {
     let _host = TestHost::empty().and_as("ungranted", "unasking").workers(2).start().await;
-    let lines =
-        Log::capture().lines(&["unasking", "imports broadcast, rpc, sse but module.json asks for no such capability"]);
+    let lines = Log::capture().lines(&[
+        "unasking",
+        "imports broadcast, rpc, sse, events, publish but module.json asks for no such capability",
+    ]);
     assert_eq!(lines.len(), 1, "{lines:?}");
-    let rights = json!({ "rpc": ["unasking-too"], "broadcast": ["unasking-too"], "sse": ["news"] });
+    let rights = json!({ "rpc": ["unasking-too"], "broadcast": ["unasking-too"], "sse": ["news"],
+        "events": ["news"], "publish": ["redis:news"] });
     let asks = TestHost::empty().and_as("ungranted", "asking").manifest("asking", json!({ "capabilities": rights }));
     let _host = asks.grant("asking", rights).start().await;
     assert_eq!(Log::capture().lines(&["module=asking", "asks for no such capability"]), [""; 0]);
