@@ -49,7 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "tooling",
         &[
             "bindings", "call", "config", "dispatch", "document", "engine", "files", "fuzzing", "host", "hub",
-            "isolate", "net", "ports", "registry", "swap",
+            "isolate", "net", "ports", "registry", "swap", "triggers",
         ],
     ),
     ("fuzzing", &["call", "config", "document", "engine", "files", "registry", "triggers"]),

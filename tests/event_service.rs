@@ -2,6 +2,7 @@
 
 pub mod access;
 mod clients;
+pub mod connect;
 pub mod limits;
 mod post;
 pub mod process;

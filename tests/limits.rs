@@ -123,6 +123,8 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("events.history.count", event_service::limits::the_history_keeps_what_it_may_and_no_more),
     ("events.history.bytes", event_service::limits::the_history_keeps_what_it_may_and_no_more),
     ("events.history.age", event_service::limits::the_history_forgets_events_that_are_too_old),
+    ("events.queue.events", event_service::connect::events_beyond_the_queue_are_refused_and_counted),
+    ("events.queue.bytes", event_service::connect::events_beyond_the_queue_are_refused_and_counted),
     ("events.maxBody", event_service::limits::a_body_beyond_max_body_is_rejected),
     ("events.rate", event_service::limits::more_events_in_a_second_than_the_rate_are_rejected),
     ("events.maxConnections", event_service::limits::a_connection_beyond_max_connections_is_told_so_and_closed),

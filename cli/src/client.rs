@@ -16,7 +16,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 pub use exchange::{ExchangeError, OpenResponse, exchange, open, stream};
-pub use follow::{EventParser, MAX_EVENT, PAUSE, ServerEvent, follow};
+pub use fanfare::tooling::{EventParser, ServerEvent};
+pub use follow::{MAX_EVENT, PAUSE, follow};
 pub use problem::readable;
 
 use super::terminal::{eprint, print};

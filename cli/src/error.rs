@@ -47,6 +47,13 @@ pub enum CommandError {
     #[error("--strict: not every module is ready:\n{}", .0.join("\n"))]
     Strict(Vec<String>),
 
+    // events serve
+    #[error(
+        "the settings have events.connect {0}, so that hosts use that service: remove it from the settings of this \
+         service, or set FANFARE_CONFIG to others"
+    )]
+    ServesAndConnects(String),
+
     // build
     #[error("{}", joined(.0))]
     Builds(Vec<BuildError>),

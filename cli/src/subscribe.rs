@@ -52,7 +52,7 @@ impl SubscribeArgs {
             let from = HeaderValue::from_str(from).unwrap_or(HeaderValue::from_static("?"));
             headers.insert("last-event-id", from);
         }
-        let (mut parser, mut problem) = (EventParser::default(), Vec::new());
+        let (mut parser, mut problem) = (EventParser::new(MAX_EVENT), Vec::new());
         let mut status = StatusCode::OK;
         let streamed = stream(&self.service.service.authority, request, TIMEOUT, PAUSE, |head, part| {
             status = head.status;
@@ -60,11 +60,11 @@ impl SubscribeArgs {
                 problem.extend_from_slice(&part);
                 return problem.len() <= MAX_PROBLEM;
             }
-            parser.parse(&part).iter().all(|event| self.print(event)) && parser.size() <= MAX_EVENT
+            parser.parse(&part).iter().all(|event| self.print(event)) && !parser.is_too_long()
         });
         streamed.await.map_err(|error| self.service.failed(error))?;
         match status {
-            StatusCode::OK if parser.size() <= MAX_EVENT => Ok(()),
+            StatusCode::OK if !parser.is_too_long() => Ok(()),
             _ => Err(self.service.refused(status, &problem)),
         }
     }

@@ -189,8 +189,9 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     (config.modules_dir, config.state_dir) = (modules, state);
     let any_port = ([127, 0, 0, 1], 0).into();
     (config.http.listen, config.admin.listen) = (any_port, any_port);
-    // The project's own host may use the address of its event service.
-    config.events.listen = None;
+    // The project's own host may use the address of its event service, and the events of a test are
+    // not for other processes.
+    (config.events.listen, config.events.connect) = (None, None);
     // Tests the module as it is now: no reloads.
     (config.swap.watch, config.sources) = (false, None);
     Ok(config)

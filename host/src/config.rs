@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::document::{Faults, KeyPath, ValueOrigin};
 
 pub use capabilities::{Capabilities, EventTypes, Modules, StreamKeys, Topics};
-pub use events::{EventHistoryConfig, EventsConfig};
+pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
 pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
 pub use limits::{Limits, LimitsPatch};

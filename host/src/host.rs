@@ -51,8 +51,8 @@ pub struct Host {
     admin: Listener,
     /// The listener of the event service.
     events: Option<Listener>,
-    /// The token of the event service.
-    token: Option<Token>,
+    /// The token of the event service, as text and as a digest.
+    token: Option<(String, Token)>,
     compiler: PathBuf,
     modules: Vec<Module>,
     probe: Option<Probe>,

@@ -224,9 +224,9 @@ pub mod errors {
 /// The sections of a [`Config`].
 pub mod settings {
     pub use crate::config::{
-        AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, EventHistoryConfig, EventTypes, EventsConfig,
-        HistoryConfig, HttpConfig, HubConfig, IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig,
-        ModuleConfig, Modules, NodeConfig, Overlap, QueueConfig, ScheduleConfig, ShutdownConfig, SseConfig,
-        StreamAccess, StreamKeys, SubdomainConfig, SwapConfig, Topics,
+        AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, EventHistoryConfig, EventQueueConfig,
+        EventTypes, EventsConfig, HistoryConfig, HttpConfig, HubConfig, IsolateConfig, Limits, LimitsConfig,
+        LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Overlap, QueueConfig, ScheduleConfig,
+        ShutdownConfig, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig, Topics,
     };
 }

@@ -4,9 +4,9 @@
 mod accept;
 mod backoff;
 mod buffer_budget;
+mod connect;
 mod descriptors;
 mod listener;
-#[allow(dead_code, reason = "the connections that use it follow")]
 mod retry;
 mod stream;
 
@@ -19,9 +19,9 @@ use prometheus_client::metrics::counter::Counter;
 pub use accept::{AcceptedConnection, ConnectionGuard, WorkerQueue, accept};
 pub use backoff::{AcceptBackoff, affects_one_connection};
 pub use buffer_budget::{BudgetExceeded, BufferAccount, BufferBudget};
+pub use connect::connect;
 pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use listener::{BindError, Incoming, Listener, ListenerId, bind};
-#[allow(unused_imports, reason = "the connections that use it follow")]
 pub use retry::Retry;
 pub use stream::{Socket, Stream};
 

@@ -18,6 +18,7 @@ pub use crate::registry::{
     RouteSpec, Router, StreamTable, component_info,
 };
 pub use crate::swap::{ReloadOptions, Swapper};
+pub use crate::triggers::sse::{EventParser, ServerEvent};
 
 /// The fuzz targets: one function for each input that comes from outside.
 #[cfg(any(test, fuzzing))]

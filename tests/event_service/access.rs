@@ -102,6 +102,8 @@ async fn a_service_that_others_could_reach_or_an_unusable_token_is_no_start() {
     );
     let both = faults(r#"{"tokenFile": "a", "tokenVariable": "B"}"#);
     assert!(both.contains("events.tokenVariable: must not be set together with events.tokenFile"), "{both}");
+    let connects = faults(r#"{"listen": "127.0.0.1:1", "connect": "http://127.0.0.1:2"}"#);
+    assert!(connects.contains("events.connect: must not be set together with events.listen"), "{connects}");
     let overlap = faults(r#"{"listen": "127.0.0.1:8081"}"#);
     assert!(overlap.contains("events.listen: must not overlap admin.listen"), "{overlap}");
 

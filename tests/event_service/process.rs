@@ -33,10 +33,14 @@ impl Service {
     }
 
     /// Kills the process with SIGKILL, and starts it again at the same address.
-    pub async fn kill_and_restart(mut self) -> Service {
+    pub async fn kill_and_restart(self) -> Service {
+        self.kill().await.restart().await
+    }
+
+    /// Kills the process with SIGKILL. [`Stopped::restart`] starts it again at the same address.
+    pub async fn kill(mut self) -> Stopped {
         self.child.kill().await.unwrap();
-        let project = self.project.config(json!({ "events": { "listen": self.address.to_string() } }));
-        Service::start_in(project).await
+        Stopped(self.project.config(json!({ "events": { "listen": self.address.to_string() } })))
     }
 
     /// Ends the process with SIGTERM.
@@ -48,6 +52,15 @@ impl Service {
     /// The peak memory so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         memory_of(pid_of(&self.child), "VmHWM").expect("it runs")
+    }
+}
+
+/// A service that was killed.
+pub struct Stopped(Project);
+
+impl Stopped {
+    pub async fn restart(self) -> Service {
+        Service::start_in(self.0).await
     }
 }
 

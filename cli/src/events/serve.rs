@@ -36,6 +36,9 @@ pub fn run(args: &ServeEventsArgs) -> ExitCode {
 fn serve(args: &ServeEventsArgs) -> Result<ExitCode, CommandError> {
     let settings = SettingsArgs { config: args.config.clone(), env: args.env.clone(), ..SettingsArgs::default() };
     let mut config = Config::load(settings.sources(PathBuf::new()))?;
+    if let Some(url) = &config.events.connect {
+        return Err(CommandError::ServesAndConnects(url.clone()));
+    }
     config.events.listen = args.listen.or(config.events.listen);
     let (_log, _) = start_log(&args.log, None)?;
     raise_descriptor_limit();

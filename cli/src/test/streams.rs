@@ -177,7 +177,7 @@ async fn connect(address: SocketAddr, path: &str, stream: &Stream) -> Result<(An
     let answer = answer_of(&response.head, &[]);
     let (arrived, last_id) = watch::channel(None);
     let (sender, events) = mpsc::channel(MAX_WAITING);
-    let mut reader = Reader { parser: EventParser::default(), sender, last_id: arrived };
+    let mut reader = Reader { parser: EventParser::new(MAX_EVENT), sender, last_id: arrived };
     // The host begins each stream with its position. A case that closes the stream at once resumes
     // after it.
     if let Ok(Some(part)) = timeout(EVENT_TIMEOUT, response.part()).await

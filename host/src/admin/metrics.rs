@@ -19,7 +19,7 @@ use super::answer::{Answer, problem, with_type};
 use super::state::AdminState;
 use crate::call::Problem;
 use calls::Calls;
-use events::Events;
+use events::{Events, Link};
 use hub::Streams;
 use instances::Instances;
 use node::Node;
@@ -43,6 +43,9 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry.register_collector(Box::new(Streams(admin.hub.clone())));
     if let Some(service) = &admin.event_service {
         registry.register_collector(Box::new(Events(service.clone())));
+    }
+    if let Some(link) = &admin.event_link {
+        registry.register_collector(Box::new(Link(link.clone())));
     }
     let mut body = String::new();
     let (content_type, encoded) = match wants_openmetrics(headers) {

@@ -12,7 +12,7 @@ use crate::hub::Hub;
 use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
-use crate::triggers::events::EventService;
+use crate::triggers::events::{EventService, ServiceLink};
 use crate::triggers::schedules::Schedules;
 use crate::triggers::subscriptions::Subscriptions;
 
@@ -42,6 +42,8 @@ pub struct AdminState {
     pub(super) schedules: Arc<Schedules>,
     /// `None` without `events.listen`.
     pub(super) event_service: Option<Arc<EventService>>,
+    /// `None` without `events.connect`.
+    pub(super) event_link: Option<Arc<ServiceLink>>,
     pub(super) subscriptions: Arc<Subscriptions>,
 }
 
@@ -82,13 +84,14 @@ impl AdminState {
             http_connections,
             schedules,
             event_service: None,
+            event_link: None,
             subscriptions,
         }
     }
 
-    /// Shows the event service in the metrics.
-    pub fn with_event_service(self, service: Option<Arc<EventService>>) -> AdminState {
-        AdminState { event_service: service, ..self }
+    /// Shows the event service, and the connection to that of another process, in the metrics.
+    pub fn with_events(self, service: Option<Arc<EventService>>, link: Option<Arc<ServiceLink>>) -> AdminState {
+        AdminState { event_service: service, event_link: link, ..self }
     }
 
     /// Returns the number of open connections of the HTTP listener in one worker.

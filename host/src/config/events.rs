@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{Address, FilePath, Label};
+use super::formats::{Address, FilePath, Label, ServiceUrl};
 use crate::document::units::{MIB, Size, Time};
 
 /// The event service: typed messages between guests and processes outside. Guests of one node
@@ -19,6 +19,10 @@ pub struct EventsConfig {
     /// address. Default none: no other process can reach the events.
     #[schemars(with = "Option<Address>")]
     pub listen: Option<SocketAddr>,
+    /// The event service of another process that this host uses, such as `http://127.0.0.1:14440`.
+    /// Not together with `listen`. Default none.
+    #[schemars(with = "Option<ServiceUrl>")]
+    pub connect: Option<String>,
     /// The file whose first line is the token that clients of the service must send, relative to
     /// the folder of this file. Default none.
     #[schemars(with = "Option<FilePath>")]
@@ -49,12 +53,15 @@ pub struct EventsConfig {
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 100, "maximum" = 20_000))]
     pub ping_interval: Duration,
+    /// The events of this host that may wait for the service in `connect`.
+    pub queue: EventQueueConfig,
 }
 
 impl Default for EventsConfig {
     fn default() -> EventsConfig {
         EventsConfig {
             listen: None,
+            connect: None,
             token_file: None,
             token_variable: None,
             history: EventHistoryConfig::default(),
@@ -63,6 +70,7 @@ impl Default for EventsConfig {
             max_connections: 1_024,
             max_subscribers: 1_000,
             ping_interval: Duration::from_secs(10),
+            queue: EventQueueConfig::default(),
         }
     }
 }
@@ -87,5 +95,25 @@ pub struct EventHistoryConfig {
 impl Default for EventHistoryConfig {
     fn default() -> EventHistoryConfig {
         EventHistoryConfig { count: 10_000, age: Duration::from_secs(3_600), bytes: 64 * MIB }
+    }
+}
+
+/// The events that may wait for the service of another process. An empty queue accepts an event of
+/// any size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct EventQueueConfig {
+    /// The most events, 1 to 1000000. Default 10000.
+    #[schemars(extend("minimum" = 1, "maximum" = 1_000_000))]
+    pub events: u32,
+    /// The most bytes of the events, 1 KiB to 1 GiB. Default `16MiB`.
+    #[serde(with = "crate::document::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 1_024, "maximum" = 1u64 << 30))]
+    pub bytes: u64,
+}
+
+impl Default for EventQueueConfig {
+    fn default() -> EventQueueConfig {
+        EventQueueConfig { events: 10_000, bytes: 16 * MIB }
     }
 }

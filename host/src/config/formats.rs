@@ -44,6 +44,8 @@ formats! {
     HeaderText = "header-text", r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$", at most MAX_HEADER_TEXT;
     /// The path of all streams.
     StreamPath = "stream-path", r"^/[!-\x22$->@-~]+$", at most MAX_STREAM_PATH;
+    /// The URL of an event service: `http://host:port`.
+    ServiceUrl = "service-url", r"^http://[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$", at most 256;
     /// The name of a node or of a server type.
     NodeName = "node", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// The name of a module, or `*` for all.
@@ -109,6 +111,10 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             "a header value of at most 4096 bytes without control characters",
         ),
         "stream-path" => ok(is_stream_path(text), STREAM_PATH_RULE),
+        "service-url" => ok(
+            text.len() <= 256 && is_service_url(text),
+            "an address without a path, such as \"http://127.0.0.1:14440\"",
+        ),
         "node" => {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"chat-server-1\"")
         }
@@ -224,6 +230,14 @@ fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
+/// Whether a text is `http://host:port`.
+fn is_service_url(text: &str) -> bool {
+    let authority = text.strip_prefix("http://").and_then(|rest| rest.parse::<http::uri::Authority>().ok());
+    authority.is_some_and(|authority| {
+        authority.port_u16().is_some_and(|port| port > 0) && !authority.host().is_empty() && !text.contains('@')
+    })
+}
+
 fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return false };
     let plain = authority.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:[]-".contains(&b));
@@ -281,6 +295,20 @@ mod tests {
             &["", "/", "*", "stream", "/api", "/api/", "/api/stream", "//", "/a//b", "/a/", "/a/../b", "/.", "/a?b"],
         );
         all("stream-path", &[], &["/a#b", "/a b", "/\u{e4}", "/a\0", "http://h/a", &format!("{longest}a")]);
+        all(
+            "service-url",
+            &["http://127.0.0.1:14440", "http://events.test:80", "http://[::1]:1"],
+            &[
+                "",
+                "127.0.0.1:14440",
+                "https://a:1",
+                "http://a",
+                "http://a:1/",
+                "http://u@a:1",
+                "http://:1",
+                "http://a:0",
+            ],
+        );
         all("file-path", &["modules", "/a/b"], &["", "a\0b"]);
     }
 

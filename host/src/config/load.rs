@@ -229,6 +229,10 @@ impl Relation<'_> {
             faults.push(self.fault(&key("tokenVariable"), message));
         }
         let Some(listen) = self.value::<SocketAddr>(&key("listen")) else { return faults };
+        if text("connect").is_some() {
+            let message = format!("must not be set together with events.listen ({listen}): remove one");
+            faults.push(self.fault(&key("connect"), message));
+        }
         let has_token = text("tokenFile").is_some() || text("tokenVariable").is_some();
         if !listen.ip().is_loopback() && !has_token {
             let message = format!(

@@ -424,6 +424,40 @@ pub enum HostEvent {
         /// The number of connections that the worker has closed since the previous event.
         count: u64,
     },
+    /// The event service of another process, `events.connect`, is connected.
+    ///
+    /// ```json
+    /// { "type": "eventsUp", "service": "127.0.0.1:14440" }
+    /// ```
+    EventsUp {
+        /// The address of the service.
+        service: String,
+    },
+    /// The event service of another process is away. The host tries to connect again. The event is
+    /// raised once for each time.
+    ///
+    /// ```json
+    /// { "type": "eventsDown", "service": "127.0.0.1:14440",
+    ///   "reason": "cannot connect: Connection refused (os error 111)" }
+    /// ```
+    EventsDown {
+        /// The address of the service.
+        service: String,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// Events of the event service of another process are missing in this node.
+    ///
+    /// ```json
+    /// { "type": "eventsGap", "service": "127.0.0.1:14440",
+    ///   "reason": "the service no longer has what this host has missed" }
+    /// ```
+    EventsGap {
+        /// The address of the service.
+        service: String,
+        /// Why, in one line.
+        reason: String,
+    },
 }
 
 impl HostEvent {
@@ -457,6 +491,9 @@ impl HostEvent {
             HostEvent::InstanceRestarted { .. } => "instanceRestarted",
             HostEvent::ModuleFailed { .. } => "moduleFailed",
             HostEvent::ClientSlow { .. } => "clientSlow",
+            HostEvent::EventsUp { .. } => "eventsUp",
+            HostEvent::EventsDown { .. } => "eventsDown",
+            HostEvent::EventsGap { .. } => "eventsGap",
         }
     }
 
@@ -495,6 +532,8 @@ impl HostEvent {
             }
             HostEvent::ClientSlow { key, .. } => *key = line(key, NAME),
             HostEvent::SwapRolledBack { reason, .. }
+            | HostEvent::EventsDown { reason, .. }
+            | HostEvent::EventsGap { reason, .. }
             | HostEvent::InstanceRestarted { reason, .. }
             | HostEvent::ModuleFailed { reason, .. } => *reason = line(reason, MESSAGE),
             HostEvent::ScheduleRun { message: Some(message), .. } => *message = line(message, MESSAGE),

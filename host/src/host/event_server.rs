@@ -26,7 +26,7 @@ impl EventServer {
     /// Binds the listener, at `events.listen` or at the default address.
     pub fn bind(mut config: Config) -> Result<EventServer, StartError> {
         let listen = *config.events.listen.get_or_insert(DEFAULT);
-        let token = event_token(&config)?;
+        let token = event_token(&config)?.map(|(_, token)| token);
         let listener = bind(ListenerId::Events, listen)?;
         let addr = listener.address().map_err(StartError::Worker)?;
         let max_buffered = config.http.max_buffered.max(config.events.max_body);
@@ -81,13 +81,18 @@ pub(super) fn serving(
     EventListener { service, settings: Arc::new(Settings::new(&http, "", buffered)) }
 }
 
-/// Reads the token of the service. Without one, the listener must have a loopback address.
-pub(super) fn event_token(config: &Config) -> Result<Option<Token>, StartError> {
+/// Reads the token of the service, and checks it. Without one, the listener must have a loopback
+/// address.
+pub(super) fn event_token(config: &Config) -> Result<Option<(String, Token)>, StartError> {
     let events = &config.events;
+    if events.listen.is_none() && events.connect.is_none() {
+        return Ok(None);
+    }
     let variables = config.sources.as_ref().map(|sources| sources.variables.clone()).unwrap_or_default();
     let secret = Secret::new(events.token_file.as_deref(), events.token_variable.as_deref(), &config.root, &variables);
     let key = if events.token_file.is_some() { "events.tokenFile" } else { "events.tokenVariable" };
-    let read = secret.read().and_then(|token| token.as_deref().map(Token::new).transpose());
+    let checked = |text: String| Token::new(&text).map(|token| (text, token));
+    let read = secret.read().and_then(|token| token.map(checked).transpose());
     let token = read.map_err(|why| StartError::EventToken { key, why })?;
     match events.listen {
         Some(address) if token.is_none() && !address.ip().is_loopback() => Err(StartError::EventAddress { address }),

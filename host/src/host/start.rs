@@ -30,7 +30,7 @@ use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
 use crate::ports::{LateReloads, NoMessages, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
-use crate::triggers::events::EventListener;
+use crate::triggers::events::{Emitter, EventListener, ServiceLink};
 use crate::triggers::hooks;
 use crate::triggers::http::Settings;
 use crate::triggers::schedules::{Schedules, SystemClock};
@@ -79,6 +79,7 @@ struct Built {
     /// The listener of the event service, and how its connections are served.
     events: Option<(Listener, EventListener)>,
     events_addr: Option<SocketAddr>,
+    link: Option<Arc<ServiceLink>>,
     dispatch: Arc<Dispatch>,
     messages: Arc<Messages>,
     schedules: Arc<Schedules>,
@@ -105,7 +106,8 @@ impl Built {
     fn new(host: Host) -> Result<Built, StartError> {
         let Host { addr, admin_addr, config, http, admin, compiler, modules, probe, progress, lost_log_lines, .. } =
             host;
-        let (event_listener, token, events_addr) = (host.events, host.token, host.events_addr);
+        let (event_listener, events_addr) = (host.events, host.events_addr);
+        let (token_text, token) = host.token.unzip();
         let (places, peers, handler) = (host.places, host.peers, host.handler);
         let (brokers, placement) = places.unzip();
         let brokers = brokers.unwrap_or(config.brokers);
@@ -130,6 +132,8 @@ impl Built {
         let topics = TopicSettings::new(&config.sse, config.http.idle_timeout);
         let hub = Hub::new(&config.hub, topics, node.workers, events.clone());
         let log = Arc::new(ServiceLog::of(&config.events.history));
+        let (token_text, max_payload) = (token_text.as_deref(), config.limits.max.payload);
+        let link = ServiceLink::new(&config.events, token_text, max_payload, log.clone(), events.clone()).map(Arc::new);
         let publisher = Arc::new(Publisher::new(hub.clone(), config.limits.max.payload));
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
@@ -156,7 +160,7 @@ impl Built {
                 reloads: reloads.clone(),
                 master: messages.clone(),
                 streams: publisher.clone(),
-                events: Arc::new(GuestEvents::new(log.clone(), subscriptions.clone())),
+                events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
                 messages: Arc::new(NoMessages),
             }
             .changed(host.change_ports),
@@ -175,7 +179,7 @@ impl Built {
 
         let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
         let event_listener = event_listener
-            .map(|listener| (listener, event_server::serving(&config, token, log, sockets.buffered.clone())));
+            .map(|listener| (listener, event_server::serving(&config, token, log.clone(), sockets.buffered.clone())));
         let http_connections = workers.iter().map(|worker| worker.queue.open.clone()).collect();
         let announced = tasks.stopping.announced.clone();
         let schedules = Schedules::new(
@@ -195,7 +199,7 @@ impl Built {
             Triggers { schedules: schedules.clone(), subscriptions: subscriptions.clone() },
         );
         let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone());
-        let operator = Arc::new(operator.with_event_service(service));
+        let operator = Arc::new(operator.with_events(service, link.clone()));
         Ok(Built {
             config,
             http,
@@ -203,6 +207,7 @@ impl Built {
             admin: Some(admin),
             admin_addr,
             events: event_listener,
+            link,
             events_addr,
             dispatch,
             messages,
@@ -273,6 +278,9 @@ impl Built {
         });
         // The only error is a panic, and then the acceptor has ended, too.
         let acceptor = acceptor.map(drop).boxed().shared();
+        if let Some(link) = self.link {
+            self.links.handle.spawn(link.run(tasks.end_of_admin.clone()));
+        }
         let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);
         let threads = isolates.map(|thread| thread.runtime).chain([self.links]).collect();
         self.roster.set_ready();

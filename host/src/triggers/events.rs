@@ -12,6 +12,8 @@
 mod access;
 mod answers;
 mod counters;
+mod emitter;
+mod link;
 mod listener;
 mod post;
 mod rate;
@@ -21,5 +23,7 @@ mod service;
 mod subscribe;
 
 pub use access::Token;
+pub use emitter::Emitter;
+pub use link::ServiceLink;
 pub use listener::EventListener;
 pub use service::EventService;

@@ -3,6 +3,7 @@
 //!
 //! Like `triggers/http`, it knows no isolates: it asks modules through [`StreamBackend`].
 
+pub use parser::{EventParser, ServerEvent};
 pub use publish::Publisher;
 pub use route::{StreamBackend, Streams};
 
@@ -16,6 +17,7 @@ mod accept;
 mod event;
 mod frames;
 mod notice;
+mod parser;
 mod publish;
 mod request;
 mod response;

@@ -1,4 +1,4 @@
-//! Metrics of the event service.
+//! Metrics of the event service, and of the connection to that of another process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType::Counter;
 
 use super::hub::member;
 use super::writer::Writer;
-use crate::triggers::events::EventService;
+use crate::triggers::events::{EventService, ServiceLink};
 
 pub(super) struct Events(pub Arc<EventService>);
 
@@ -48,5 +48,35 @@ impl Collector for Events {
         ];
         let refused = refused.into_iter().map(|(reason, counter)| member("reason", reason, read(counter)));
         writer.family("fanfare_events_refused", "Requests that the event service rejected", Counter, refused)
+    }
+}
+
+pub(super) struct Link(pub Arc<ServiceLink>);
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("link")
+    }
+}
+
+impl Collector for Link {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        let (link, counters) = (&self.0, &self.0.counters);
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let (waiting, bytes) = link.waiting();
+        writer.gauge("fanfare_events_link_up", "Whether events.connect is connected", link.is_up().into())?;
+        writer.gauge("fanfare_events_link_waiting", "Events that wait for the service", waiting as u64)?;
+        writer.gauge("fanfare_events_link_waiting_bytes", "Bytes of the events that wait for the service", bytes)?;
+        let help = "Events of other processes that the service has sent";
+        writer.counter("fanfare_events_link_received", help, read(&counters.received))?;
+        let help = "Events of this node that the service has accepted";
+        writer.counter("fanfare_events_link_sent", help, read(&counters.sent))?;
+        let help = "Events of this node that the service has rejected";
+        writer.counter("fanfare_events_link_rejected", help, read(&counters.rejected))?;
+        let help = "Events of this node that did not go out: the service was away, or the queue full";
+        writer.counter("fanfare_events_link_lost", help, read(&counters.lost))?;
+        let help = "Times that the service could not say what this node has missed";
+        writer.counter("fanfare_events_link_gaps", help, read(&counters.gaps))
     }
 }

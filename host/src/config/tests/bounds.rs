@@ -35,6 +35,8 @@ fn every_bound_is_checked_at_its_edges() {
         ("events.maxConnections", "0", "1", "1000000", "1000001"),
         ("events.maxSubscribers", "0", "1", "1000000", "1000001"),
         ("events.pingInterval", "99", "100", "\"20s\"", "20001"),
+        ("events.queue.events", "0", "1", "1000000", "1000001"),
+        ("events.queue.bytes", "1023", "\"1KiB\"", "\"1GiB\"", "1073741825"),
         ("hub.history", "65535", "\"64KiB\"", "\"1TiB\"", "1099511627777"),
         ("hub.topics", "0", "1", "10000000", "10000001"),
         ("hub.queued", "65535", "\"64KiB\"", "\"1TiB\"", "1099511627777"),

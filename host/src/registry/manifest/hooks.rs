@@ -116,6 +116,12 @@ hooks! {
     module_failed = "moduleFailed";
     /// Streams were closed because their clients are too slow. Default none.
     client_slow = "clientSlow";
+    /// The event service of another process is connected. Default none.
+    events_up = "eventsUp";
+    /// The event service of another process is away. Default none.
+    events_down = "eventsDown";
+    /// Events of the event service of another process are missing. Default none.
+    events_gap = "eventsGap";
 }
 
 /// Returns the hook of this name in `hooks`, with the isolates that call it by default.

@@ -7,19 +7,19 @@ use super::{Key, Subscriptions};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, Event, Payload, RouteName, bounds, event_type};
 use crate::config::capabilities::forbidden;
-use crate::hub::ServiceLog;
 use crate::ports::{self, Caller};
 use crate::registry::{Source, SubscriptionSettings};
+use crate::triggers::events::Emitter;
 
 /// The events of a node, as its guests use them.
 pub struct GuestEvents {
-    log: Arc<ServiceLog>,
+    emitter: Emitter,
     subscriptions: Arc<Subscriptions>,
 }
 
 impl GuestEvents {
-    pub fn new(log: Arc<ServiceLog>, subscriptions: Arc<Subscriptions>) -> GuestEvents {
-        GuestEvents { log, subscriptions }
+    pub fn new(emitter: Emitter, subscriptions: Arc<Subscriptions>) -> GuestEvents {
+        GuestEvents { emitter, subscriptions }
     }
 }
 
@@ -35,8 +35,7 @@ impl ports::Events for GuestEvents {
                 from.module, from.max_payload
             )));
         }
-        self.log.emit(Event { kind: kind.into(), value: value.into(), source: None });
-        Ok(())
+        self.emitter.emit(Event { kind: kind.into(), value: value.into(), source: None })
     }
 
     fn subscribe(&self, from: Caller, pattern: Option<String>, route: String) -> Result<String, CallError> {

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::Capabilities;
 use crate::config::capabilities::EventTypes;
 use crate::ports::{Caller, Events};
+use crate::triggers::events::Emitter;
 
 fn caller(worker: u32, events: &[&str]) -> Caller {
     let events = EventTypes(events.iter().map(|entry| (*entry).to_owned()).collect());
@@ -21,7 +22,7 @@ fn test() -> (Test, GuestEvents) {
     test.fake.quick.lock().push("m");
     *test.fake.routes.lock() = vec!["on-order", "other"];
     test.install("m", &[]);
-    let guests = GuestEvents::new(test.log.clone(), test.subscriptions.clone());
+    let guests = GuestEvents::new(Emitter::new(test.log.clone(), None), test.subscriptions.clone());
     (test, guests)
 }
 

@@ -1,0 +1,108 @@
+//! What the tasks of the connection, and the emitters of this node, share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use super::exchange::{Target, random};
+use super::queue::Queue;
+use crate::call::{CallError, Event};
+use crate::config::EventsConfig;
+use crate::events::EventLog;
+use crate::hub::ServiceLog;
+
+/// The connection to a service.
+pub struct ServiceLink {
+    pub(super) target: Target,
+    /// Names this host, anew in each start, so that it knows its own events.
+    pub(super) source: Arc<str>,
+    pub(super) log: Arc<ServiceLog>,
+    pub(super) events: Arc<EventLog>,
+    pub(super) queue: Queue,
+    pub(super) is_up: AtomicBool,
+    /// The most bytes of an event of the service, as it is sent.
+    pub(super) max_event: usize,
+    pub counters: LinkCounters,
+}
+
+/// What passes through the connection.
+#[derive(Debug, Default)]
+pub struct LinkCounters {
+    /// Events of other processes that the service has sent.
+    pub received: AtomicU64,
+    /// Events of this node that the service has accepted.
+    pub sent: AtomicU64,
+    /// Events of this node that the service has rejected.
+    pub rejected: AtomicU64,
+    /// Events of this node that did not go out, because the queue was full or the service away.
+    pub lost: AtomicU64,
+    /// How often the service could not say what this node has missed.
+    pub gaps: AtomicU64,
+}
+
+impl ServiceLink {
+    /// `None` without `events.connect`.
+    pub fn new(
+        config: &EventsConfig,
+        token: Option<&str>,
+        max_payload: u64,
+        log: Arc<ServiceLog>,
+        events: Arc<EventLog>,
+    ) -> Option<ServiceLink> {
+        let url = config.connect.as_deref()?;
+        // The settings were checked.
+        let authority = url.strip_prefix("http://")?.parse().ok()?;
+        let bearer = token.and_then(|token| {
+            let mut value = http::HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        let max_event = usize::try_from(max_payload).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(1 << 20);
+        let queue = Queue::new(config.queue.events, config.queue.bytes);
+        let source = random().into();
+        let (is_up, counters) = (AtomicBool::new(false), LinkCounters::default());
+        Some(ServiceLink {
+            target: Target { authority, bearer },
+            source,
+            log,
+            events,
+            queue,
+            is_up,
+            max_event,
+            counters,
+        })
+    }
+
+    /// Whether the service is connected.
+    pub fn is_up(&self) -> bool {
+        self.is_up.load(Relaxed)
+    }
+
+    /// The events that wait for the service, and their bytes.
+    pub fn waiting(&self) -> (usize, u64) {
+        self.queue.size()
+    }
+
+    pub fn service(&self) -> &str {
+        self.target.authority.as_str()
+    }
+
+    /// Delivers an event in this node, and queues it for the service. After an error, only the way
+    /// to the service has failed.
+    pub fn emit(&self, event: Event) -> Result<(), CallError> {
+        let event = Event { source: Some(self.source.clone()), ..event };
+        self.log.emit(event.clone());
+        let service = self.service();
+        let failed = match self.is_up() {
+            false => CallError::Unavailable(format!(
+                "the event service {service} (events.connect) is away: the event has reached this node only"
+            )),
+            true if self.queue.push(event) => return Ok(()),
+            true => CallError::Overloaded(format!(
+                "too many events wait for the event service {service} (events.queue): the event has reached this node \
+                 only"
+            )),
+        };
+        self.counters.lost.fetch_add(1, Relaxed);
+        Err(failed)
+    }
+}
