@@ -63,6 +63,7 @@ const RESTRICTED_CRATES: &[(&str, &[&str])] = &[
     ("wasmtime_wasi_http", &["isolate"]),
     ("wasmparser", &["engine", "registry"]),
     ("hyper", &["triggers", "admin", "cli"]),
+    ("rustls", &["net"]),
     ("clap", &["cli"]),
     ("tracing_subscriber", &["cli"]),
 ];

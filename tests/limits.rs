@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::harness::root;
 use crate::kills::settings as kills;
-use crate::{cli, event_service, failures, hooks, streams};
+use crate::{cli, event_service, failures, hooks, redis, streams};
 
 /// Defines one test for each name, and a constant with all the names.
 macro_rules! tests_of {
@@ -130,6 +130,15 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("events.maxConnections", event_service::limits::a_connection_beyond_max_connections_is_told_so_and_closed),
     ("events.maxSubscribers", event_service::limits::a_subscriber_beyond_max_subscribers_is_turned_away),
     ("events.pingInterval", event_service::limits::a_quiet_subscriber_gets_pings_with_the_position_of_other_events),
+    ("redis.database", redis::access::a_connection_has_a_database_of_its_own),
+    ("redis.timeout", redis::away::a_server_that_is_frozen_is_noticed_and_used_again_when_it_thaws),
+    ("redis.reconnect", redis::away::after_a_restart_the_host_receives_again_and_reports_the_gap),
+    ("redis.reconnectMax", redis::away::a_host_starts_without_its_redis_and_receives_once_it_is_there),
+    ("redis.claimAfter", redis::streams::entries_of_a_host_that_is_gone_go_to_another_host),
+    ("redis.tries", redis::streams::an_entry_that_fails_is_tried_again_and_then_stays_pending_and_is_reported),
+    ("redis.queue.messages", redis::publishing::while_redis_is_away_messages_wait_in_a_bounded_queue),
+    ("redis.queue.bytes", redis::publishing::the_bytes_of_the_queue_are_bounded),
+    ("redis.queue.age", redis::publishing::a_message_waits_no_longer_than_the_age_of_the_queue),
     ("limits.max", failures::rejected::a_limit_above_the_ceiling_is_rejected),
 ];
 

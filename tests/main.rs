@@ -22,6 +22,7 @@ mod kills;
 mod languages;
 mod limits;
 mod modules;
+mod redis;
 mod reload;
 mod rpc;
 mod schedules;

@@ -45,6 +45,14 @@ fn readable(status: &Status) -> String {
         // Writing to a string cannot fail.
         _ = writeln!(text, "{}\n", note.lines().map(printable).collect::<Vec<_>>().join("\n  "));
     }
+    for redis in &status.redis {
+        let (name, url) = (printable(&redis.name), printable(&redis.url));
+        _ = writeln!(text, "redis {name} ({url}): {}", redis.state.as_str());
+        redis.reasons.iter().for_each(|reason| _ = writeln!(text, "  {}", printable(reason)));
+    }
+    if !status.redis.is_empty() {
+        text.push('\n');
+    }
     if status.modules.is_empty() {
         text.push_str("no modules\n");
         return text;
@@ -151,7 +159,8 @@ mod tests {
 
     const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,
         "addressSpace":{"used":4362076160,"limit":70368744177664},"mappings":{"used":4,"limit":32765},
-        "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"notes":["fanfare.json: gone\u001b\nsince then"],"modules":[
+        "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"notes":["fanfare.json: gone\u001b\nsince then"],
+        "redis":[{"name":"default","url":"redis://h:1","state":"down","reasons":["commands: refused"]}],"modules":[
         {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"a canary is running","isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"inFlight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
@@ -175,6 +184,9 @@ node-1 (development)
 
 fanfare.json: gone\\u{1b}
   since then
+
+redis default (redis://h:1): down
+  commands: refused
 
 MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
 flags   ready    0123456789ab  worker-0  ready    0         3            0

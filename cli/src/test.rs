@@ -192,6 +192,8 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     // The project's own host may use the address of its event service, and the events of a test are
     // not for other processes.
     (config.events.listen, config.events.connect) = (None, None);
+    // A test must neither publish to the servers of the project nor take messages from them.
+    config.redis.0.clear();
     // Tests the module as it is now: no reloads.
     (config.swap.watch, config.sources) = (false, None);
     Ok(config)

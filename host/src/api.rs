@@ -24,6 +24,7 @@
 mod calls;
 mod event_service;
 mod kill;
+mod redis;
 mod reload;
 mod schedules;
 mod status;
@@ -34,6 +35,7 @@ mod tests;
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
 pub use event_service::{EmittedEvent, EmittedEvents, EventServiceLimits, EventServiceStatus, ServiceEvent};
 pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
+pub use redis::{RedisState, RedisStatus};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 pub use schedules::{LastRun, ScheduleState, ScheduleStatus};
 pub use status::{Buffered, Connections, Descriptors, IsolateLoad, IsolateStatus, ModuleStatus, State, Status, Usage};

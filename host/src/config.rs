@@ -16,6 +16,7 @@ pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
 pub use limits::{Limits, LimitsPatch};
 pub use module::{ModuleConfig, SubdomainConfig};
+pub use redis::{PublishQueue, RedisConfig, RedisConnection};
 pub use schedules::{Overlap, ScheduleConfig};
 pub use sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
@@ -36,9 +37,10 @@ pub mod limits;
 mod live;
 pub mod load;
 pub mod module;
+pub mod redis;
+pub mod redis_address;
 mod schedules;
 pub mod schema;
-#[allow(dead_code, reason = "the settings that use it follow")]
 pub mod secret;
 pub mod sections;
 pub mod settings;

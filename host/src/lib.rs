@@ -226,7 +226,8 @@ pub mod settings {
     pub use crate::config::{
         AdminConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, EventHistoryConfig, EventQueueConfig,
         EventTypes, EventsConfig, HistoryConfig, HttpConfig, HubConfig, IsolateConfig, Limits, LimitsConfig,
-        LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Overlap, QueueConfig, ScheduleConfig,
-        ShutdownConfig, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig, Topics,
+        LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Overlap, PublishQueue, QueueConfig, RedisConfig,
+        RedisConnection, ScheduleConfig, ShutdownConfig, SseConfig, StreamAccess, StreamKeys, SubdomainConfig,
+        SwapConfig, Topics,
     };
 }

@@ -7,6 +7,7 @@ mod buffer_budget;
 mod connect;
 mod descriptors;
 mod listener;
+mod outgoing;
 mod retry;
 mod stream;
 
@@ -22,6 +23,7 @@ pub use buffer_budget::{BudgetExceeded, BufferAccount, BufferBudget};
 pub use connect::connect;
 pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use listener::{BindError, Incoming, Listener, ListenerId, bind};
+pub use outgoing::{Outgoing, Tls, open};
 pub use retry::Retry;
 pub use stream::{Socket, Stream};
 

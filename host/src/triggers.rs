@@ -3,6 +3,7 @@
 pub mod events;
 pub mod hooks;
 pub mod http;
+pub mod redis;
 pub mod schedules;
 pub mod sse;
 pub mod subscriptions;

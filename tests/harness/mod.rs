@@ -18,6 +18,7 @@ mod http2;
 mod log;
 mod proxy;
 mod readers;
+mod redis;
 pub mod sse;
 
 use std::fs;
@@ -41,6 +42,7 @@ pub use http2::{Http2, Stream};
 pub use log::Log;
 pub use proxy::Proxy;
 pub use readers::Reader;
+pub use redis::Redis;
 pub use sse::EventStream;
 
 /// Returns the folder of the repository.

@@ -1,12 +1,13 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
 //! know who wants to see them. There is one collector for each subject: [`calls`], [`events`],
-//! [`hub`], [`instances`], [`node`], [`schedules`], [`subscriptions`].
+//! [`hub`], [`instances`], [`node`], [`redis`], [`schedules`], [`subscriptions`].
 
 mod calls;
 mod events;
 mod hub;
 mod instances;
 mod node;
+mod redis;
 mod schedules;
 mod subscriptions;
 mod writer;
@@ -23,6 +24,7 @@ use events::{Events, Link};
 use hub::Streams;
 use instances::Instances;
 use node::Node;
+use redis::Redis;
 use schedules::Schedules;
 use subscriptions::Subscriptions;
 
@@ -39,6 +41,7 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
         .register_collector(Box::new(Instances { slots, isolates: admin.dispatch.places().all().cloned().collect() }));
     registry.register_collector(Box::new(Schedules(admin.schedules.counts())));
     registry.register_collector(Box::new(Subscriptions::of(admin.subscriptions.all())));
+    registry.register_collector(Box::new(Redis(admin.redis.counts())));
     registry.register_collector(Box::new(Node::of(admin)));
     registry.register_collector(Box::new(Streams(admin.hub.clone())));
     if let Some(service) = &admin.event_service {

@@ -13,6 +13,7 @@ use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
 use crate::triggers::events::{EventService, ServiceLink};
+use crate::triggers::redis::Redis;
 use crate::triggers::schedules::Schedules;
 use crate::triggers::subscriptions::Subscriptions;
 
@@ -45,12 +46,14 @@ pub struct AdminState {
     /// `None` without `events.connect`.
     pub(super) event_link: Option<Arc<ServiceLink>>,
     pub(super) subscriptions: Arc<Subscriptions>,
+    pub(super) redis: Arc<Redis>,
 }
 
 /// The triggers that the admin listener shows.
 pub struct Triggers {
     pub schedules: Arc<Schedules>,
     pub subscriptions: Arc<Subscriptions>,
+    pub redis: Arc<Redis>,
 }
 
 /// A function that returns how many log lines the host has lost since it started, because the log's
@@ -67,7 +70,7 @@ impl AdminState {
         http_connections: Vec<Arc<AtomicUsize>>,
         triggers: Triggers,
     ) -> AdminState {
-        let Triggers { schedules, subscriptions } = triggers;
+        let Triggers { schedules, subscriptions, redis } = triggers;
         AdminState {
             config: swapper.config.clone(),
             dispatch: swapper.dispatch.clone(),
@@ -86,6 +89,7 @@ impl AdminState {
             event_service: None,
             event_link: None,
             subscriptions,
+            redis,
         }
     }
 

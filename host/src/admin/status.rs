@@ -31,6 +31,7 @@ pub fn status(admin: &AdminState) -> Status {
         address_space: Usage { used: space.bytes().used, limit: space.bytes().limit },
         mappings: Usage { used: space.mappings().used, limit: space.mappings().limit },
         notes: roster.notices(),
+        redis: admin.redis.status(),
         modules: modules.collect(),
     }
 }

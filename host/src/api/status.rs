@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::RedisStatus;
+
 /// The status of a node and its modules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +53,9 @@ pub struct Status {
     /// Messages to the operator about the host as a whole.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The connections to Redis, sorted by name.
+    #[serde(default)]
+    pub redis: Vec<RedisStatus>,
     /// The modules, sorted by name.
     pub modules: Vec<ModuleStatus>,
 }

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::cron;
+use super::redis_address::RedisAddress;
 use crate::call::{MAX_PATH, METHODS, event_type, stream_key, topic};
 use crate::document::units::{Size, Time};
 
@@ -82,6 +83,10 @@ formats! {
     DateTimeText = "date-time", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}.*$";
     /// The name of an environment.
     EnvironmentName = "environment", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    /// The address of a Redis server.
+    RedisUrl = "redis-url", r"^rediss?://[^\s@/?#]+/?$";
+    /// The name of a variable of the process.
+    VariableName = "variable", r"^[A-Za-z_][A-Za-z0-9_]{0,127}$";
     /// A shell command.
     Command = "command", r"^[^\u0000]*[^\u0000\s][^\u0000]*$";
 }
@@ -151,6 +156,8 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         "date-time" => {
             ok(cron::time_in(text, &TimeZone::UTC).is_some(), "a date with a time, such as \"2026-12-31T23:59:59Z\"")
         }
+        "redis-url" => ok(RedisAddress::of(text).is_some(), REDIS_URL_RULE),
+        "variable" => ok(is_variable(text), "the name of a variable, such as \"REDIS_PASSWORD\""),
         "method" => ok(method(text).is_some(), METHOD_RULE),
         _ => Ok(None),
     }
@@ -179,6 +186,10 @@ const STREAM_PATTERN_RULE: &str = "a key of 1 to 256 bytes without control chara
 
 /// The rule for an entry of the capability `sse`.
 const STREAM_KEYS_RULE: &str = "\"*\" for all keys, a key of 1 to 256 bytes without control characters, or \"prefix/*\" for all keys that begin with \"prefix/\"";
+
+/// The rule for the address of a Redis server.
+const REDIS_URL_RULE: &str = "`redis://<host>[:<port>]`, or `rediss://..` for TLS, such as \"redis://127.0.0.1:6379\"; \
+    user, password and database have keys of their own (username, passwordFile, passwordVariable, database)";
 
 /// The rule for the method of a route.
 pub const METHOD_RULE: &str = "one of \"get\", \"post\", \"put\", \"patch\" and \"delete\"";
@@ -220,6 +231,11 @@ fn is_node(text: &str) -> bool {
 fn is_label(text: &str) -> bool {
     let count = text.chars().take(129).count();
     (1..=128).contains(&count) && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+fn is_variable(text: &str) -> bool {
+    let rest = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    text.len() <= 128 && !text.starts_with(|c: char| c.is_ascii_digit()) && !text.is_empty() && text.bytes().all(rest)
 }
 
 fn is_domain(text: &str) -> bool {
@@ -310,6 +326,20 @@ mod tests {
             ],
         );
         all("file-path", &["modules", "/a/b"], &["", "a\0b"]);
+    }
+
+    #[test]
+    fn the_address_of_a_redis_server_has_no_secret_in_it() {
+        let good = ["redis://h", "rediss://h:1", "redis://127.0.0.1:6379/", "redis://[::1]:6379", "redis://[::1]"];
+        let bad =
+            ["", "h:1", "http://h", "redis://", "redis://u:p@h", "redis://h/1", "redis://h:0x1", "redis://h:65536"];
+        all("redis-url", &good, &bad);
+        all(
+            "redis-url",
+            &[],
+            &["redis://h?a", "redis://h#a", "redis://h h", "redis://[::1", "redis://h:", "redis://:1"],
+        );
+        all("variable", &["A", "_a1"], &["", "1a", "a-b", "a b", &"A".repeat(129)]);
     }
 
     #[test]

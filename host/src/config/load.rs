@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::limits::Limits;
+use super::redis::DEFAULT;
 use super::settings::{Config, Settings};
 use super::sources::{FILE_NAME, Flags, Sources};
 use super::{formats, schema, variables};
@@ -172,6 +173,7 @@ fn relations(settings: &Settings, tree: &Node, faults: &mut Faults) {
     let relation = Relation::new(tree, faults);
     let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping()];
     let found = found.into_iter().flatten().chain(relation.headers()).chain(relation.events());
+    let found = found.chain(relation.redis(settings));
     found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
 }
 
@@ -318,6 +320,39 @@ impl Relation<'_> {
         (most < least).then(|| {
             self.fault(&last, format!("must be at least isolate.restartBackoff ({least}, {place}), found {most}"))
         })
+    }
+
+    /// The rules of each connection to Redis.
+    fn redis(&self, settings: &Settings) -> Vec<Fault> {
+        let section = KeyPath::of(&["redis"]);
+        let is_one = self.tree.at(&section.key("url")).is_some() || self.tree.at(&section.key(DEFAULT)).is_none();
+        let mut faults = Vec::new();
+        for (name, connection) in &settings.redis.0 {
+            let path = if name == DEFAULT && is_one { section.clone() } else { section.key(name) };
+            if connection.url.is_empty() && !self.faulty.contains(&path.key("url").to_string()) {
+                // The section itself comes from the defaults.
+                let member = self.tree.at(&path).and_then(|node| node.members().first());
+                let place = member.map_or_else(|| self.place(&path), |member| member.node.origin.clone());
+                let message = "is required, such as \"redis://127.0.0.1:6379\"".to_owned();
+                faults.push(Fault::new(&place, path.key("url"), message));
+            }
+            let mut rule = |key: &str, broken: bool, message: String| {
+                let key = path.key(key);
+                if broken && !self.faulty.contains(&key.to_string()) {
+                    faults.push(self.fault(&key, message));
+                }
+            };
+            let both = connection.password_file.is_some() && connection.password_variable.is_some();
+            rule("passwordVariable", both, "must not be set together with passwordFile: remove one".to_owned());
+            let plain = connection.address().is_some_and(|address| !address.tls);
+            let needless = connection.ca.is_some() && plain;
+            rule("ca", needless, "needs a `url` that begins with `rediss://`".to_owned());
+            let (least, most) = (Time(connection.reconnect), Time(connection.reconnect_max));
+            let message = format!("must be at least reconnect ({least}), found {most}");
+            let sound = !self.faulty.contains(&path.key("reconnect").to_string());
+            rule("reconnectMax", sound && connection.reconnect_max < connection.reconnect, message);
+        }
+        faults
     }
 
     /// Compares the operator's limits for each module with the ceiling.

@@ -15,6 +15,7 @@ use super::formats::FilePath;
 use super::http::HttpConfig;
 use super::hub::HubConfig;
 use super::module::ModuleConfig;
+use super::redis::RedisConfig;
 use super::sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
     SwapConfig,
@@ -184,6 +185,8 @@ sections! {
     shutdown: ShutdownConfig;
     /// The host as one object: the events that it raises, kills, and crashes.
     master: MasterConfig;
+    /// The connections to Redis: one, which is named `default`, or several by their names.
+    redis: RedisConfig;
     /// Calls that guests make.
     calls: CallsConfig;
     /// The operator's ceiling for the limits of all modules.

@@ -26,7 +26,9 @@ fn fault_of(key: &str, value: &str) -> Option<String> {
 }
 
 fn nested(key: &str, value: &str) -> String {
-    key.rsplit('.').fold(value.to_owned(), |inner, key| format!("{{\"{key}\": {inner}}}"))
+    let nested = key.rsplit('.').fold(value.to_owned(), |inner, key| format!("{{\"{key}\": {inner}}}"));
+    // A connection is valid only with its address.
+    nested.replace("{\"redis\": {", "{\"redis\": {\"url\": \"redis://h\", ")
 }
 
 fn sources(variables: &[(&str, &str)]) -> Sources {
@@ -71,7 +73,7 @@ fn a_file_with_unsupported_keys_is_rejected_for_those_keys_only() {
       "redis": { "url": "redis://127.0.0.1:6379" },
     }"#;
     let list = faults(text);
-    assert_eq!(list.len(), 3, "{list:?}");
+    assert_eq!(list.len(), 2, "{list:?}");
     assert_eq!(list[0], "fanfare.json:7:7: websocket: not supported by this version yet");
     assert!(list.iter().all(|fault| fault.ends_with("not supported by this version yet")));
 }
@@ -251,4 +253,42 @@ fn headers_of_streams_are_checked_in_place_and_null_removes_one() {
     let config = load_with(layered, &Sources { environment: Some("e".into()), ..Sources::default() }).unwrap();
     let value = |name: &str| config.sse.headers.get(name).cloned();
     assert_eq!((value("x-a"), value("x-b")), (Some(None), Some(Some("2".to_owned()))));
+}
+
+#[test]
+fn one_connection_to_redis_or_several_are_checked_in_place() {
+    let found = |text: &str| faults(text);
+    assert_eq!(found(r#"{ "redis": { "url": "redis://h" } }"#), [""; 0]);
+    assert_eq!(
+        found(r#"{ "redis": { "a": { "url": "redis://h" }, "default": { "url": "rediss://h", "ca": "f" } } }"#),
+        [""; 0]
+    );
+    for (text, fault) in [
+        (r#"{ "redis": { "database": 1 } }"#, "redis.url: is required"),
+        (r#"{ "redis": { "a": {} } }"#, "redis.a.url: is required"),
+        (
+            r#"{ "redis": { "url": "redis://h", "usrename": "u" } }"#,
+            "redis.usrename: unknown key; did you mean \"username\"?",
+        ),
+        (r#"{ "redis": { "url": "redis://u:p@h" } }"#, "redis.url: must be `redis://<host>[:<port>]`"),
+        (r#"{ "redis": { "A": { "url": "redis://h" } } }"#, "redis.A: must be "),
+        (
+            r#"{ "redis": { "url": "redis://h", "passwordFile": "f", "passwordVariable": "V" } }"#,
+            "redis.passwordVariable: must not be set together with passwordFile",
+        ),
+        (r#"{ "redis": { "url": "redis://h", "ca": "f" } }"#, "redis.ca: needs a `url` that begins with"),
+        (
+            r#"{ "redis": { "url": "redis://h", "reconnect": "2s", "reconnectMax": "1s" } }"#,
+            "redis.reconnectMax: must be at least reconnect (2s), found 1s",
+        ),
+    ] {
+        let list = found(text);
+        let (_, fault) = fault.split_once("redis").unwrap();
+        let found = list
+            .first()
+            .is_some_and(|one| one.starts_with("fanfare.json:1:") && one.contains(&format!("redis{fault}")));
+        assert!(list.len() == 1 && found, "{text}: {list:?}");
+    }
+    let variable = load_with("{}", &sources(&[("FANFARE_REDIS_URL", "redis://h:1")])).unwrap();
+    assert_eq!(variable.redis.0["default"].url, "redis://h:1");
 }

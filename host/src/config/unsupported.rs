@@ -10,7 +10,7 @@ pub const HOOKS: &[&str] =
     &["upgrade", "connect", "authenticate", "disconnect", "nodeUp", "nodeDown", "workerClusterExit"];
 
 /// Keys of `fanfare.json`.
-pub const CONFIG: &[&str] = &["websocket", "cluster", "redis"];
+pub const CONFIG: &[&str] = &["websocket", "cluster"];
 
 /// Keys of `capabilities` and of `grants`.
 pub const CAPABILITIES: &[&str] = &["http", "channels", "sessions", "env", "dirs", "secrets"];

@@ -11,6 +11,7 @@
 //! | `x-free` | an object that may contain any values |
 //! | `x-any` | any value |
 //! | `x-one` | a list that may be written as its only item |
+//! | `x-single` | a map that may be written as its only entry: it is one if it has a key of `properties` |
 //! | `x-unsupported` | names that are planned and not supported yet |
 
 use serde_json::{Map, Value as Json};
@@ -142,6 +143,8 @@ impl<'a> Shape<'a> {
     fn members(&mut self, node: &Node, members: &[Member], rules: &Rules<'a>) {
         let known = rules.get("properties").and_then(Json::as_object);
         let others = rules.get("additionalProperties").filter(|schema| schema.is_object());
+        let is_known = |member: &Member| known.is_some_and(|known| known.contains_key(&member.name));
+        let others = others.filter(|_| rules.get("x-single").is_none() || !members.iter().any(is_known));
         for member in members {
             self.path.enter(Step::Key(member.name.clone()));
             match (known.and_then(|known| known.get(&member.name)), others) {

@@ -51,7 +51,6 @@ pub fn read(file: &Path) -> Result<String, Fault> {
 }
 
 /// Reads the first line of a file of at most `most` bytes. The error contains no part of it.
-#[allow(dead_code, reason = "the settings that use it follow")]
 pub fn read_line(file: &Path, most: u64) -> Result<String, String> {
     let shown = shown(file);
     let bytes = files::read(file, most).map_err(|error| match error {

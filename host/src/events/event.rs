@@ -372,6 +372,48 @@ pub enum HostEvent {
         /// it.
         missed: Option<u64>,
     },
+    /// The host is connected to Redis. A connection of the settings consists of several connections
+    /// to the server; the event says that all of them are there.
+    ///
+    /// ```json
+    /// { "type": "redisUp", "connection": "default" }
+    /// ```
+    RedisUp {
+        /// The name of the connection.
+        connection: String,
+    },
+    /// The host has lost the connection to Redis, or could not connect. It tries again.
+    ///
+    /// ```json
+    /// { "type": "redisDown", "connection": "default", "reason": "Connection refused (os error 111)" }
+    /// ```
+    RedisDown {
+        /// The name of the connection.
+        connection: String,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// An entry of a Redis stream was delivered as often as `tries` allows, and failed each time.
+    /// It stays pending in Redis.
+    ///
+    /// ```json
+    /// { "type": "redisMessageFailed", "connection": "default", "subscription": "shop:jobs",
+    ///   "stream": "jobs", "id": "1764144000000-0", "tries": 5, "reason": "no such article" }
+    /// ```
+    RedisMessageFailed {
+        /// The name of the connection.
+        connection: String,
+        /// The module and the name of the subscription.
+        subscription: String,
+        /// The stream.
+        stream: String,
+        /// The id of the entry.
+        id: String,
+        /// How often it was delivered.
+        tries: u64,
+        /// Why it failed last, in one line.
+        reason: String,
+    },
     /// An instance has ended or became unfit, and the next one starts.
     ///
     /// ```json
@@ -488,6 +530,9 @@ impl HostEvent {
             HostEvent::ScheduleRun { .. } => "scheduleRun",
             HostEvent::SubscriptionOverflow { .. } => "subscriptionOverflow",
             HostEvent::SubscriptionGap { .. } => "subscriptionGap",
+            HostEvent::RedisUp { .. } => "redisUp",
+            HostEvent::RedisDown { .. } => "redisDown",
+            HostEvent::RedisMessageFailed { .. } => "redisMessageFailed",
             HostEvent::InstanceRestarted { .. } => "instanceRestarted",
             HostEvent::ModuleFailed { .. } => "moduleFailed",
             HostEvent::ClientSlow { .. } => "clientSlow",

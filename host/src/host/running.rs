@@ -19,6 +19,7 @@ use crate::isolate::Services;
 use crate::registry::{Module, Roster};
 use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
 use crate::triggers::http::Stopping;
+use crate::triggers::redis::Redis;
 use crate::triggers::schedules::Schedules;
 use crate::triggers::sse::Publisher;
 use crate::triggers::subscriptions::Subscriptions;
@@ -37,6 +38,7 @@ pub struct RunningHost {
     pub(super) messages: Arc<Messages>,
     pub(super) schedules: Arc<Schedules>,
     pub(super) subscriptions: Arc<Subscriptions>,
+    pub(super) redis: Arc<Redis>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
     pub(super) operator: Arc<AdminState>,
@@ -67,6 +69,8 @@ pub(super) struct Tasks {
     pub(super) stopping: Stopping,
     /// Ends the acceptor.
     pub(super) end_of_accepting: CancellationToken,
+    /// Ends the connections to other services.
+    pub(super) end_of_links: CancellationToken,
     /// Ends the admin listener and the tasks that watch folders and threads.
     pub(super) end_of_admin: CancellationToken,
 }
@@ -294,6 +298,7 @@ impl Tasks {
         self.stopping.announced.cancel();
         self.end_of_accepting.cancel();
         self.stopping.closing.cancel();
+        self.end_of_links.cancel();
         self.end_of_admin.cancel();
     }
 }

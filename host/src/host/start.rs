@@ -1,6 +1,7 @@
 //! The start of a host in three steps: [`Built::new`] builds the parts, [`Built::load`] loads the
 //! modules, [`Built::open`] serves.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,12 +28,13 @@ use crate::events::{EventLog, HostEvent};
 use crate::hub::{Hub, ServiceLog, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
-use crate::ports::{LateReloads, NoMessages, Ports};
+use crate::ports::{LateReloads, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
 use crate::triggers::events::{Emitter, EventListener, ServiceLink};
 use crate::triggers::hooks;
 use crate::triggers::http::Settings;
+use crate::triggers::redis::{Redis, RedisNode};
 use crate::triggers::schedules::{Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
 use crate::triggers::subscriptions::{GuestEvents, Subscriptions};
@@ -84,6 +86,7 @@ struct Built {
     messages: Arc<Messages>,
     schedules: Arc<Schedules>,
     subscriptions: Arc<Subscriptions>,
+    redis: Arc<Redis>,
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
     operator: Arc<AdminState>,
@@ -146,6 +149,15 @@ impl Built {
             node.workers,
             tasks.stopping.announced.clone(),
         );
+        let empty = BTreeMap::new();
+        let facts = RedisNode {
+            id: &config.node.id,
+            root: &config.root,
+            variables: config.sources.as_ref().map_or(&empty, |sources| &sources.variables),
+            max_payload: config.limits.max.payload,
+        };
+        let announced = tasks.stopping.announced.clone();
+        let redis = Arc::new(Redis::new(&config.redis, facts, events.clone(), announced));
         let synced = Arc::downgrade(&subscriptions);
         roster.on_change(move || {
             if let Some(subscriptions) = synced.upgrade() {
@@ -161,7 +173,7 @@ impl Built {
                 master: messages.clone(),
                 streams: publisher.clone(),
                 events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
-                messages: Arc::new(NoMessages),
+                messages: redis.clone(),
             }
             .changed(host.change_ports),
             restart: config.isolate.clone(),
@@ -196,7 +208,7 @@ impl Built {
             lost_log_lines,
             sockets.clone(),
             http_connections,
-            Triggers { schedules: schedules.clone(), subscriptions: subscriptions.clone() },
+            Triggers { schedules: schedules.clone(), subscriptions: subscriptions.clone(), redis: redis.clone() },
         );
         let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone());
         let operator = Arc::new(operator.with_events(service, link.clone()));
@@ -213,6 +225,7 @@ impl Built {
             messages,
             schedules,
             subscriptions,
+            redis,
             roster,
             swapper,
             operator,
@@ -281,6 +294,7 @@ impl Built {
         if let Some(link) = self.link {
             self.links.handle.spawn(link.run(tasks.end_of_admin.clone()));
         }
+        self.redis.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
         let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);
         let threads = isolates.map(|thread| thread.runtime).chain([self.links]).collect();
         self.roster.set_ready();
@@ -305,6 +319,7 @@ impl Built {
             messages: self.messages,
             schedules: self.schedules,
             subscriptions: self.subscriptions,
+            redis: self.redis,
             roster: self.roster,
             swapper: self.swapper,
             operator: self.operator,

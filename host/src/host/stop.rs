@@ -69,6 +69,7 @@ impl RunningHost {
             tasks.connections.wait().await;
             self.services.stop.cancel();
             self.services.tasks.wait().await;
+            self.redis.flush().await;
         })
         .await;
         tasks.end_of_accepting.cancel();
@@ -76,6 +77,7 @@ impl RunningHost {
         self.services.stop.cancel();
         self.log_lost_calls();
         self.end_events();
+        tasks.end_of_links.cancel();
         tasks.end_of_admin.cancel();
         self.end_listeners().await;
         self.end_threads().await;

@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 pub use backend::{InstalledSubscriptions, Key, MessageCall, PlaceState, SubscriptionBackend};
 pub use counts::Counts;
 pub use guests::GuestEvents;
-#[allow(unused_imports, reason = "the connections to outside servers will use it")]
 pub use message::Message;
 pub use subscription::Subscription;
 
@@ -122,13 +121,11 @@ impl Subscriptions {
         }
     }
 
-    #[allow(dead_code, reason = "the connections to outside servers will use it")]
     /// The subscriptions to a kind of source.
     pub fn wanted(&self, kind: SourceKind) -> Vec<Arc<Subscription>> {
         self.table.lock().values().filter(|one| one.source.kind() == kind).cloned().collect()
     }
 
-    #[allow(dead_code, reason = "the connections to outside servers will use it")]
     /// Changes when a subscription begins or ends.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

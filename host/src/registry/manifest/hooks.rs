@@ -110,6 +110,12 @@ hooks! {
     subscription_overflow = "subscriptionOverflow";
     /// The source of a subscription has lost messages. Default none.
     subscription_gap = "subscriptionGap";
+    /// The host is connected to Redis. Default none.
+    redis_up = "redisUp";
+    /// The host has lost the connection to Redis. Default none.
+    redis_down = "redisDown";
+    /// An entry of a Redis stream failed too often. Default none.
+    redis_message_failed = "redisMessageFailed";
     /// An instance has ended, and the next one starts. Default none.
     instance_restarted = "instanceRestarted";
     /// A module failed too often in an isolate. Default none.

@@ -133,13 +133,9 @@ impl Subscription {
             self.counts.lock().dropped += waiting;
         }
     }
-
-    #[allow(dead_code, reason = "the connections to outside servers will use it")]
     pub fn module(&self) -> &Arc<str> {
         &self.key.module
     }
-
-    #[allow(dead_code, reason = "the connections to outside servers will use it")]
     pub fn name(&self) -> &Arc<str> {
         &self.key.name
     }

@@ -1,0 +1,91 @@
+//! The connection that publishes, and notices a server that does not answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::{RedisError, Value, cmd};
+
+use super::link::{Commands, Link};
+use super::outbox::Outgoing;
+
+/// The part of the connection, in its status.
+const PART: &str = "commands";
+
+/// Connects, and connects again, until it is dropped.
+pub async fn run(link: Arc<Link>) {
+    let mut retry = link.retry();
+    link.health.begin(PART);
+    loop {
+        let reason = match link.open_commands(Duration::ZERO).await {
+            Ok(commands) => {
+                retry.reset();
+                link.health.connected(PART);
+                link.outbox.back();
+                let error = serve(&link, commands).await;
+                link.counts.downs.inc();
+                link.outbox.ended();
+                error.to_string()
+            }
+            Err(reason) => reason,
+        };
+        link.outbox.away();
+        link.health.lost(PART, &reason);
+        tokio::time::sleep(retry.delay()).await;
+    }
+}
+
+/// Publishes what waits, until the connection is lost.
+async fn serve(link: &Link, mut commands: Commands) -> RedisError {
+    loop {
+        tokio::select! {
+            batch = link.outbox.take() => {
+                if let Err(error) = publish(link, &commands, batch).await {
+                    return error;
+                }
+                link.outbox.ended();
+            }
+            () = tokio::time::sleep(link.settings.timeout) => {
+                let answer: Result<Value, RedisError> = cmd("PING").query_async(&mut commands.connection).await;
+                match answer {
+                    Err(error) if !is_answer(&error) => return error,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Publishes messages in their order. A message that the server refuses is counted, and those that
+/// were on their way when the connection was lost are, too: it is not known whether the server got
+/// them, and publishing them again could double them.
+async fn publish(link: &Link, commands: &Commands, batch: Vec<Outgoing>) -> Result<(), RedisError> {
+    let sent = batch.into_iter().map(|message| {
+        let mut command = cmd("PUBLISH");
+        command.arg(&*message.channel).arg(message.payload.as_bytes());
+        let mut connection = commands.connection.clone();
+        async move { (message.channel, command.query_async::<Value>(&mut connection).await) }
+    });
+    let mut outcome = Ok(());
+    for (channel, answer) in join_all(sent).await {
+        match answer {
+            Ok(_) => _ = link.counts.published.inc(),
+            Err(error) if is_answer(&error) => {
+                link.counts.lost.inc();
+                if link.health.refuses(&format!("publish {channel}"), Some(&error.to_string())) {
+                    tracing::warn!(connection = %link.name, %channel, %error, "Redis refuses a message");
+                }
+            }
+            Err(error) => {
+                link.counts.lost.inc();
+                outcome = Err(error);
+            }
+        }
+    }
+    outcome
+}
+
+/// Whether an error is the answer of the server, so that the connection is still good.
+pub fn is_answer(error: &RedisError) -> bool {
+    error.code().is_some()
+}

@@ -1,0 +1,160 @@
+//! The payloads of messages, and the entries of streams.
+
+use redis::Value;
+use serde_json::{Map, json};
+
+use crate::call::Payload;
+
+/// An entry of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub id: String,
+    /// `None` if a value was too large.
+    pub payload: Option<Payload>,
+}
+
+/// Text if the bytes are UTF-8.
+pub fn payload_of(bytes: &[u8]) -> Payload {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Payload::Text(text.to_owned()),
+        Err(_) => Payload::Bytes(bytes.to_vec()),
+    }
+}
+
+/// The entries in the answer to `XREADGROUP` for one stream.
+pub fn of_streams(answer: Value) -> Vec<Entry> {
+    let streams: Vec<Value> = match answer {
+        // RESP3: a map of streams.
+        Value::Map(pairs) => pairs.into_iter().map(|(_, entries)| entries).collect(),
+        // RESP2: pairs.
+        Value::Array(pairs) => pairs.into_iter().filter_map(|pair| list(pair).into_iter().nth(1)).collect(),
+        _ => Vec::new(),
+    };
+    streams.into_iter().flat_map(of_list).collect()
+}
+
+/// The entries in the answer to `XCLAIM`.
+pub fn of_list(answer: Value) -> Vec<Entry> {
+    list(answer).into_iter().filter_map(entry).collect()
+}
+
+/// An entry. `None` for one that was deleted.
+fn entry(value: Value) -> Option<Entry> {
+    let mut parts = list(value).into_iter();
+    let id = text(&parts.next()?)?;
+    let Value::Array(fields) = parts.next()? else { return None };
+    let mut object = Map::new();
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
+            return Some(Entry { id, payload: None });
+        };
+        let value = match String::from_utf8(value) {
+            Ok(text) => json!(text),
+            Err(error) => json!({ "base64": base64(error.as_bytes()) }),
+        };
+        object.insert(String::from_utf8_lossy(&name).into_owned(), value);
+    }
+    Some(Entry { id, payload: Some(Payload::Text(serde_json::Value::Object(object).to_string())) })
+}
+
+/// An entry that is pending in a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    pub id: String,
+    pub consumer: String,
+    /// How long ago it was delivered last, in milliseconds.
+    pub idle: u64,
+    pub deliveries: u64,
+}
+
+/// The entries in the answer to `XPENDING` with a range.
+pub fn of_pending(answer: Value) -> Vec<Pending> {
+    let pending = |value: Value| {
+        let mut parts = list(value).into_iter();
+        let (id, consumer) = (text(&parts.next()?)?, text(&parts.next()?)?);
+        Some(Pending { id, consumer, idle: number(&parts.next()?)?, deliveries: number(&parts.next()?)? })
+    };
+    list(answer).into_iter().filter_map(pending).collect()
+}
+
+fn list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Value::SimpleString(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = (0..3).fold(0u32, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or_default()));
+        for at in 0..4 {
+            let digit = (bits >> (18 - 6 * at)) & 63;
+            let digit = DIGITS.get(digit as usize).copied().map_or('=', char::from);
+            text.push(if at <= chunk.len() { digit } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &[u8]) -> Value {
+        Value::BulkString(text.to_vec())
+    }
+
+    fn list_of(items: &[Value]) -> Value {
+        Value::Array(items.to_vec())
+    }
+
+    #[test]
+    fn the_fields_of_an_entry_are_a_json_object() {
+        let fields = list_of(&[bulk(b"b"), bulk(b"1"), bulk(b"a"), bulk(b"\xff\xfe\xfd\xfc")]);
+        let entry = list_of(&[bulk(b"7-0"), fields]);
+        let expected = Entry { id: "7-0".into(), payload: Some(r#"{"b":"1","a":{"base64":"//79/A=="}}"#.into()) };
+        let entries = list_of(&[entry]);
+        assert_eq!(of_streams(Value::Map(vec![(bulk(b"s"), entries.clone())])), std::slice::from_ref(&expected));
+        assert_eq!(of_streams(list_of(&[list_of(&[bulk(b"s"), entries])])), [expected]);
+        assert_eq!(of_streams(Value::Nil), []);
+    }
+
+    #[test]
+    fn a_deleted_entry_is_skipped_and_a_large_one_has_no_payload() {
+        let large = list_of(&[bulk(b"2-0"), list_of(&[bulk(b"a"), Value::Nil])]);
+        let entries = list_of(&[Value::Nil, list_of(&[bulk(b"1-0"), Value::Nil]), large]);
+        assert_eq!(of_list(entries), [Entry { id: "2-0".into(), payload: None }]);
+    }
+
+    #[test]
+    fn bytes_become_base64() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn pending_entries_are_read() {
+        let one = list_of(&[bulk(b"1-0"), bulk(b"me"), Value::Int(5), Value::Int(2)]);
+        let expected = Pending { id: "1-0".into(), consumer: "me".into(), idle: 5, deliveries: 2 };
+        assert_eq!(of_pending(list_of(&[one])), [expected]);
+    }
+}
