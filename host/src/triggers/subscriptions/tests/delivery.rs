@@ -30,6 +30,21 @@ async fn workers_take_turns_and_each_handles_one_message_at_a_time_in_order() {
 }
 
 #[tokio::test]
+async fn workers_that_are_all_free_take_turns() {
+    let test = Test::new(3);
+    test.install("m", &[("s", handled("*", settings()))]);
+    let one = test.get("s");
+    for n in 1..=4 {
+        one.offer(message(n));
+        test.calls(n as usize).await;
+        test.ok();
+        until(|| one.counts().delivered() == n).await;
+    }
+    let workers: Vec<u32> = test.seen().into_iter().map(|(worker, _)| worker).collect();
+    assert_eq!(workers, [0, 1, 2, 0]);
+}
+
+#[tokio::test]
 async fn every_worker_receives_all_messages_in_order_at_its_own_pace() {
     let test = Test::new(2);
     test.install("m", &[("s", handled("*", all()))]);
