@@ -147,22 +147,24 @@ async fn a_client_that_reads_nothing_is_cut() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_that_is_larger_than_the_queue_cuts_no_client_that_reads() {
-    const EVENTS: u32 = 5_000;
-    // The only worker runs the module, so that it finds the whole burst in its inbox.
-    let host = super::guest().workers(1).start().await;
+    // Five times the queue, and less than what hyper takes from a stream without its client.
+    const EVENTS: u32 = 40;
+    let padding = "x".repeat(8_192);
+    // The only worker runs the module, so that it finds many events in its inbox at once.
+    let host = super::guest().workers(1).config(json!({ "sse": { "queue": { "events": 8 } } })).start().await;
     let mut sender = connect(&host).await;
     let mut streams = Vec::new();
     for _ in 0..4 {
         streams.push(open(&mut sender, &path("streams/feed"), "").await);
     }
     for round in 0..3 {
-        let burst = json!({ "key": "streams/feed", "from": round * EVENTS, "count": EVENTS });
+        let burst = json!({ "key": "streams/feed", "from": round * EVENTS, "count": EVENTS, "size": padding.len() });
         let answer = host.post("/api/streams/burst", burst.to_string()).await;
         assert_eq!((answer.status, answer.text()), (200, "4"));
         for stream in &mut streams {
             for number in round * EVENTS..(round + 1) * EVENTS {
                 let event = stream.event().await.unwrap_or_else(|| panic!("cut before event {number}"));
-                assert_eq!(event.text(), number.to_string());
+                assert_eq!(event.text(), format!("{number}{padding}"));
             }
         }
     }
