@@ -190,6 +190,16 @@ fn beyond_hub_topics_messages_are_not_kept_and_clients_that_return_learn_it() {
 }
 
 #[test]
+fn a_message_is_lost_only_while_its_topic_does_not_exist() {
+    let bench = Bench::new();
+    let shards = &bench.topics.0.shards;
+    bench.publish("added meanwhile", "x");
+    assert!(!shards.lose("added meanwhile", || panic!("the message belongs to the topic")));
+    assert!(shards.lose("missing", || 7));
+    assert_eq!(shards.get_or_add("missing").unwrap().state.lock().ring.dropped(), 7);
+}
+
+#[test]
 fn a_client_of_a_new_topic_displaces_the_history_that_was_idle_longest() {
     let mut bench = Bench::with(|setup| setup.hub.topics = 3);
     let reader = bench.open("read", 0);

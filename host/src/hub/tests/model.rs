@@ -303,8 +303,8 @@ impl Run {
         // A client that leaves amid what follows a reset gets the same reset again.
         let least = if self.setup.history < 100 { 2 * self.setup.history + 1 } else { 0 };
         // Clients that return often find that their topic made room for another one.
-        let (short, unread, later) = if self.setup.topics < 100 { (0, 3, 4) } else { (3, 0, 2) };
-        let followers = [("a", 0, 2), ("a", 1, 100), ("b", 0, short)].map(|(topic, worker, stays)| {
+        let (stays, unread, later) = if self.setup.topics < 100 { ([0, 0, 0], 3, 4) } else { ([2, 100, 3], 0, 2) };
+        let followers = [("a", 0, stays[0]), ("a", 1, stays[1]), ("b", 0, stays[2])].map(|(topic, worker, stays)| {
             let (attached, is_attached) = channel();
             (topic, self.follow(topic, worker, stays + least, attached), is_attached)
         });
