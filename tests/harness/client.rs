@@ -38,6 +38,8 @@ impl Connection {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.into()))).unwrap();
+        // The previous response may have arrived a moment before the connection is ready again.
+        self.sender.ready().await.expect("an open connection");
         let response = self.sender.send_request(request).await.expect("a response");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("the whole response").to_bytes();

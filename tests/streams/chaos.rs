@@ -159,7 +159,8 @@ async fn storms_of_a_guest_reach_readers_whole_or_cut_them() {
             let (mut next, mut connection) = (0, Connection::open(host.http).await);
             while !stop.load(Ordering::Relaxed) {
                 let body = json!({ "key": "streams/storm", "from": next, "count": 500, "size": 2_000 }).to_string();
-                assert_eq!(connection.send("POST", "/api/streams/burst", &[], body).await.status, 200);
+                let answer = connection.send("POST", "/api/streams/burst", &[], body).await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
                 next += 500;
             }
             next
