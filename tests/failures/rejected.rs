@@ -42,7 +42,7 @@ async fn an_import_without_a_capability_is_logged_once() {
     let _host = TestHost::empty().and_as("ungranted", "unasking").workers(2).start().await;
     let lines = Log::capture().lines(&[
         "unasking",
-        "imports broadcast, rpc, sse, events, publish but module.json asks for no such capability",
+        "imports broadcast, events, publish, rpc, sse but module.json asks for no such capability",
     ]);
     assert_eq!(lines.len(), 1, "{lines:?}");
     let rights = json!({ "rpc": ["unasking-too"], "broadcast": ["unasking-too"], "sse": ["news"],
