@@ -7,7 +7,7 @@ use crate::config::capabilities::forbidden;
 /// The functions of brokers outside for the import `messages`. None of them waits.
 pub trait Messages: Send + Sync {
     /// Queues a message for a topic. `connection` is `redis` or `redis.<name>`. The import has
-    /// [checked](check_message) the message.
+    /// checked the message.
     fn publish(&self, from: Caller, connection: String, topic: String, payload: Payload) -> Result<(), CallError>;
 }
 
