@@ -133,7 +133,7 @@ impl<T> Journal<T> {
         (kept.places.len(), kept.bytes)
     }
 
-    /// Reads the entries after the one with this number. The reader waits if there are none yet.
+    /// Reads the entries after the one with this number. The reader waits until there is one.
     pub fn read_after(self: &Arc<Self>, number: u64) -> Reader<T> {
         Reader { journal: self.clone(), next: number.saturating_add(1), last: self.last.subscribe() }
     }

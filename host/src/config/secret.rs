@@ -13,7 +13,7 @@ const MAX: u64 = 4_096;
 /// Where a secret is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
-    /// There is none.
+    /// No secret is set.
     None,
     /// The first line of a file. It is read each time, so that a new secret needs no restart.
     File(PathBuf),

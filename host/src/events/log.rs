@@ -68,7 +68,7 @@ impl EventLog {
         self.journal.count()
     }
 
-    /// Reads the events after the one with this number. The reader waits if there are none yet.
+    /// Reads the events after the one with this number. The reader waits until there is one.
     pub fn read_after(&self, number: u64) -> EventReader {
         EventReader(self.journal.read_after(number))
     }
