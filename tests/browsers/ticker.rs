@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::assert_fits_and_is_readable;
 use crate::harness::{Browser, Proxy, Started, TestHost, eventually};
 
 async fn ticker() -> (Started, Proxy) {
@@ -92,42 +93,5 @@ async fn the_page_of_ticker_fits_a_phone_and_is_readable_in_both_themes() {
     let (_host, proxy) = ticker().await;
     let Some(page) = Page::open(&proxy).await else { return };
     page.until_more(1).await;
-    for (name, width, height) in [("phone", 360, 740), ("desktop", 1000, 900)] {
-        for scheme in ["light", "dark"] {
-            page.0.screen(width, height, width < 500).await;
-            page.0.color_scheme(scheme).await;
-            let overflow = page.0.run("return document.documentElement.scrollWidth - innerWidth", json!([])).await;
-            assert!(overflow.as_i64().unwrap() <= 0, "{name}: the page is {overflow} pixels too wide");
-            let faint = page.0.run(FAINT, json!([])).await;
-            assert_eq!(faint, json!([]), "{name}, {scheme}: these elements have too little contrast");
-            page.0.screenshot(&format!("ticker-{name}-{scheme}")).await;
-        }
-    }
-    // Everything that a keyboard can reach shows its focus, and has a name.
-    let unnamed = "return [...document.querySelectorAll('button, section, table')]
-        .filter((it) => !it.innerText && !it.labels && !it.getAttribute('aria-label')).length";
-    assert_eq!(page.0.run(unnamed, json!([])).await, 0);
+    assert_fits_and_is_readable(&page.0, "ticker").await;
 }
-
-/// Returns the elements whose text has a contrast below 4.5 with its background (WCAG 2.2, 1.4.3),
-/// except disabled buttons.
-const FAINT: &str = "
-    const parts = (color) => color.match(/[\\d.]+/g).map(Number);
-    const luminance = ([r, g, b]) => {
-        const [x, y, z] = [r, g, b].map((part) => part / 255)
-            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-    };
-    const behind = (element) => {
-        for (let it = element; it; it = it.parentElement) {
-            const color = parts(getComputedStyle(it).backgroundColor);
-            if (color.length < 4 || color[3] > 0) return color;
-        }
-        return [255, 255, 255];
-    };
-    const texts = [...document.querySelectorAll('body *')].filter((element) => !element.disabled
-        && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()) && element.checkVisibility());
-    return texts.filter((element) => {
-        const [one, other] = [luminance(parts(getComputedStyle(element).color)), luminance(behind(element))];
-        return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05) < 4.5;
-    }).map((element) => element.outerHTML.slice(0, 80));";

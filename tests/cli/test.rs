@@ -143,7 +143,11 @@ async fn a_test_that_cannot_run_prints_the_remedy() {
 
 #[tokio::test]
 async fn the_cases_of_the_example_modules_pass() {
-    for (module, count, grants) in [("counter", 7, json!({})), ("ticker", 10, json!({ "sse": ["*"] }))] {
+    for (module, count, grants) in [
+        ("counter", 7, json!({})),
+        ("relay", 9, json!({ "subscribe": ["redis:news"] })),
+        ("ticker", 10, json!({ "sse": ["*"] })),
+    ] {
         let cases = std::fs::read(source_of(module).join(format!("{module}.test.json"))).unwrap();
         let project = Project::with(&[module]).file(&format!("modules/{module}/{module}.test.json"), cases);
         let project = project.config(json!({ "modules": { module: { "grants": grants } } }));
