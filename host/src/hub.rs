@@ -19,6 +19,7 @@ mod client;
 mod connections;
 mod counters;
 mod delivery;
+mod eviction;
 mod fanout;
 mod frame;
 mod ids;
@@ -59,6 +60,7 @@ use inbox::{INBOX, Inbox};
 use namespace::Namespace;
 
 /// The parts of a map of topics.
+#[cfg(test)]
 const SHARDS: u32 = shards::SHARDS as u32;
 
 /// The live streams of a node.

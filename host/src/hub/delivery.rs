@@ -74,6 +74,11 @@ impl Delivery {
         self.steps >= STEPS
     }
 
+    /// The number of connections whose clients are to try to send.
+    pub fn touched(&self) -> usize {
+        self.touched.len()
+    }
+
     /// Lets the next client send. Returns whether there was one.
     pub fn write_next(&mut self, now: Instant) -> bool {
         let Some(index) = self.touched.pop_front() else { return false };

@@ -6,7 +6,7 @@
 //! task. It works in bounded turns, between which the other tasks of the thread run.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow::{self, Continue};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -22,8 +22,12 @@ use super::work::{Act, Work};
 /// The items that the fan-out takes from its inbox at once.
 const ITEMS: usize = 256;
 
-/// After this number of messages added to queues, the clients send before more are added.
-const PUSHES: usize = 32_768;
+/// The messages that a turn adds to queues, apart from what one item adds at once.
+const PUSHES: usize = 8_192;
+
+/// Clients send before more messages are added, once this number waits for each of them on average.
+/// A smaller number costs a burst to many connections more writes, each for fewer messages.
+const BATCH: usize = 64;
 
 /// How often the fan-out looks for more in one turn. Only a publisher that never rests, or a client
 /// that is always ready, reaches this number.
@@ -37,6 +41,10 @@ pub struct Fanout {
     work: Work,
     /// Connections whose client may accept more, or has disconnected.
     ready: VecDeque<u32>,
+    /// Whether more messages are added to queues before clients send.
+    is_filling: bool,
+    /// The messages that were added to queues since clients sent last.
+    added: usize,
     is_stopping: bool,
 }
 
@@ -49,6 +57,8 @@ impl Fanout {
             items: VecDeque::new(),
             work: Work::default(),
             ready: VecDeque::new(),
+            is_filling: false,
+            added: 0,
             is_stopping: false,
         })
     }
@@ -72,7 +82,7 @@ impl Fanout {
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let (mut rounds, mut flow) = (0, Continue(()));
         while !self.delivery.is_over() {
-            if self.delivery.write_next(now) {
+            if !self.is_filling && self.delivery.write_next(now) {
                 continue;
             }
             if flow.is_break() || rounds == ROUNDS {
@@ -81,6 +91,7 @@ impl Fanout {
             if let Some(index) = self.ready.pop_front() {
                 self.delivery.look_after(index);
             } else if self.delivery.relieve(now).is_break() {
+                self.is_filling = false;
                 break;
             } else if !self.work.is_done() || !self.items.is_empty() {
                 flow = self.apply(now);
@@ -112,6 +123,13 @@ impl Fanout {
             pushes += 1;
         }
         self.work = work;
+        self.added += pushes;
+        let is_more = !self.work.is_done() || !self.items.is_empty();
+        self.is_filling = pushes >= PUSHES && is_more && self.added < BATCH * self.delivery.touched();
+        if self.is_filling {
+            return Break(());
+        }
+        self.added = 0;
         flow
     }
 

@@ -87,7 +87,9 @@ struct State {
     items: VecDeque<Item>,
     /// The messages among the items.
     total: Share,
-    /// Those of each topic.
+    /// Those of each topic. A message needs about 50 ns to pass the inbox. The count adds nothing
+    /// while messages of a few hundred topics wait, about 35 ns with 10,000 topics, and 70 to 140
+    /// ns with 60,000.
     shares: ByTopic<Share>,
     /// Connections whose client may accept more, or has disconnected.
     ready: Vec<u32>,

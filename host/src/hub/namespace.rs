@@ -19,7 +19,7 @@ use super::frame::{Frame, Memory};
 use super::inbox::{Attach, Inbox, Start, Wakers};
 use super::message::{HistoryLimits, HubError, Limits, Message, Position, Reach, Resume, TopicSettings};
 use super::ring::Ring;
-use super::shards::{Place, SHARDS, Shards};
+use super::shards::{Place, Shards};
 use super::sync::{AtomicU64, Mutex, RwLock};
 use super::topic::TopicState;
 
@@ -36,9 +36,9 @@ pub struct Namespace {
     /// The last number that was given out.
     last: AtomicU64,
     /// The messages to all topics.
-    all: Mutex<Ring>,
+    pub all: Mutex<Ring>,
     /// Held while histories shrink to `hub.history`.
-    evicting: Mutex<()>,
+    pub evicting: Mutex<()>,
     /// The shard that the next sweep looks at.
     next_sweep: AtomicUsize,
 }
@@ -121,6 +121,7 @@ impl Namespace {
             let frame = Arc::new(frame);
             if is_kept {
                 state.ring.push(frame.clone(), Instant::now(), self.history());
+                self.shards.note_history(topic.shard, state.ring.bytes());
             }
             return self.send(topic.id, &frame, &mut state, None, wakers);
         }
@@ -290,69 +291,19 @@ impl Namespace {
         }
     }
 
-    /// Shrinks the largest histories until all of them fit into `hub.history`.
-    pub fn evict(&self) {
-        if !self.memory.exceeds_history() {
-            return;
-        }
-        let _evicting = self.evicting.lock();
-        if !self.memory.exceeds_history() {
-            return;
-        }
-        // A little more than needed, so that not every publish looks at all topics.
-        let target = self.memory.max_history - self.memory.max_history / 32;
-        let mut sizes: Vec<_> = (0..SHARDS).flat_map(|index| self.shards.topics_of(index)).map(Some).collect();
-        sizes.push(None);
-        let bytes_of = |topic: &Option<Arc<super::topic::Topic>>| match topic {
-            Some(topic) => topic.state.lock().ring.bytes(),
-            None => self.all.lock().bytes(),
-        };
-        let mut heap: std::collections::BinaryHeap<(u64, usize)> =
-            sizes.iter().enumerate().map(|(index, topic)| (bytes_of(topic), index)).collect();
-        while self.memory.history() > target
-            && let Some((bytes, index)) = heap.pop()
-            && bytes > 0
-            && let Some(topic) = sizes.get(index)
-        {
-            let next = heap.peek().map_or(0, |(bytes, _)| *bytes);
-            let shrink = |ring: &mut Ring| {
-                let mut dropped = 0;
-                while !ring.is_empty() && ring.bytes() >= next && self.memory.history() > target {
-                    ring.drop_oldest();
-                    dropped += 1;
-                }
-                Counters::add(&self.counters.evicted, dropped);
-                ring.bytes()
-            };
-            let left = match topic {
-                Some(topic) => {
-                    let mut state = topic.state.lock();
-                    let left = shrink(&mut state.ring);
-                    let is_unused = state.is_unused();
-                    drop(state);
-                    if is_unused {
-                        self.shards.remove_if_unused(topic);
-                    }
-                    left
-                }
-                None => shrink(&mut self.all.lock()),
-            };
-            heap.push((left, index));
-        }
-    }
-
     /// Drops messages of one part of the topics that are too old, and topics that nobody uses.
     pub fn sweep(&self, now: Instant) {
         if !self.history().is_on() {
             return;
         }
-        let index = self.next_sweep.fetch_add(1, Relaxed) % SHARDS;
+        let index = self.next_sweep.fetch_add(1, Relaxed) % self.shards.count();
         if index == 0 {
             self.all.lock().expire(now, self.history());
         }
         for topic in self.shards.topics_of(index) {
             let mut state = topic.state.lock();
             state.ring.expire(now, self.history());
+            self.shards.note_history(index, state.ring.bytes());
             let is_unused = state.is_unused();
             drop(state);
             if is_unused {

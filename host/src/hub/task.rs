@@ -97,7 +97,8 @@ impl FanoutTask {
         if self.next_sweep <= now {
             self.namespace.sweep(now);
             let all = self.namespace.settings.history.age / 4;
-            let interval = (all / super::SHARDS).clamp(Duration::from_millis(10), Duration::from_secs(1));
+            let shards = u32::try_from(self.namespace.shards.count()).unwrap_or(u32::MAX);
+            let interval = (all / shards).clamp(Duration::from_millis(10), Duration::from_secs(1));
             self.next_sweep = now + interval;
         }
         Some(self.next_sweep)

@@ -10,6 +10,8 @@ pub struct Topic {
     /// Unique in the hub.
     pub id: u64,
     pub name: Arc<str>,
+    /// The index of its shard.
+    pub shard: usize,
     pub state: Mutex<TopicState>,
 }
 

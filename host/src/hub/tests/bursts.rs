@@ -153,6 +153,25 @@ fn a_worker_with_stuck_clients_is_woken_beyond_hub_queued() {
 }
 
 #[test]
+fn a_burst_to_many_clients_takes_few_writes_of_each_and_short_turns() {
+    let mut bench = Bench::new();
+    let readers: Vec<Reader> = (0..1_000).map(|_| bench.open("news", 0)).collect();
+    bench.run();
+    let before = readers[0].writes();
+    (0..200).for_each(|_| _ = bench.publish("news", "x"));
+    let delivered = |bench: &Bench| bench.topics.counters().delivered.load(std::sync::atomic::Ordering::Relaxed);
+    let (mut last, mut has_more) = (delivered(&bench), true);
+    while has_more {
+        has_more = bench.turn(0);
+        assert!(delivered(&bench) - last <= 9_192, "{} messages in one turn", delivered(&bench) - last);
+        last = delivered(&bench);
+    }
+    for reader in &readers {
+        assert_eq!((count(&reader.received()), reader.writes() - before <= 5), (200, true));
+    }
+}
+
+#[test]
 fn a_burst_of_more_than_hub_queued_cuts_no_client_that_accepts_some_bytes_after_each_turn() {
     let mut bench = Bench::with(|setup| {
         setup.hub.queued = 100 * FRAME;

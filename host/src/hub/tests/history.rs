@@ -178,6 +178,37 @@ fn hub_history_drops_the_oldest_messages_of_the_largest_history() {
 }
 
 #[test]
+fn the_largest_of_many_histories_makes_room_for_the_others() {
+    let mut bench = Bench::with(|setup| setup.hub.history = 600 * FRAME);
+    (0..100).for_each(|_| _ = bench.publish("large", "x"));
+    for _ in 0..2 {
+        (0..250).for_each(|index| _ = bench.publish(&index.to_string(), "x"));
+    }
+    assert_eq!(bench.topics.memory().history(), 600 * FRAME);
+    (0..60).for_each(|index| _ = bench.publish(&format!("new {index}"), "x"));
+    assert!(bench.topics.memory().history() <= 600 * FRAME);
+    let returned: Vec<Reader> = (0..250).map(|index| bench.resume_after(&index.to_string(), 100)).collect();
+    bench.run();
+    for reader in returned {
+        assert_eq!(reader.received().matches("x@").count(), 2);
+    }
+}
+
+#[test]
+fn histories_of_the_same_size_make_room_many_at_once() {
+    let bench = Bench::with(|setup| setup.hub.history = 20_000 * FRAME);
+    for _ in 0..3 {
+        (0..6_400).for_each(|index| _ = bench.publish(&index.to_string(), "x"));
+    }
+    (0..801).for_each(|index| _ = bench.publish(&format!("new {index}"), "x"));
+    let (history, evicted) = (bench.topics.memory().history(), &bench.topics.counters().evicted);
+    assert!(history <= 20_000 * FRAME);
+    // One look at a shard, which has about 100 of them, was enough for the next publishes, too.
+    let evicted = evicted.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((20..625).contains(&evicted), "{evicted}");
+}
+
+#[test]
 fn beyond_hub_topics_messages_are_not_kept_and_clients_that_return_learn_it() {
     let mut bench = Bench::with(|setup| setup.hub.topics = 2);
     ["a", "b"].into_iter().for_each(|topic| _ = bench.publish(topic, "kept"));
@@ -221,6 +252,19 @@ fn a_client_of_a_new_topic_displaces_the_history_that_was_idle_longest() {
     let returned = bench.resume_after("b", 1);
     bench.run();
     assert_eq!(returned.received(), "open:- reset:4 ");
+}
+
+#[test]
+fn a_client_of_a_new_topic_displaces_few_of_many_histories() {
+    let bench = Bench::with(|setup| setup.hub.topics = 10_000);
+    (0..10_000).for_each(|index| _ = bench.publish(&index.to_string(), "x"));
+    bench.topics.reserve("new", LIMITS).unwrap();
+    // A look at a part of the map is enough, and finds old ones.
+    let evicted = bench.topics.evicted_topics();
+    assert!((1..100).contains(&evicted), "{evicted}");
+    let is_kept = |index: &usize| bench.topics.0.shards.get(&index.to_string()).is_some();
+    assert_eq!((5_000..10_000).filter(is_kept).count(), 5_000);
+    assert_eq!((0..5_000).filter(is_kept).count() as u64, 5_000 - evicted);
 }
 
 #[test]

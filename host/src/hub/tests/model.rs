@@ -17,6 +17,8 @@ mod connections;
 mod counters;
 #[path = "../delivery.rs"]
 mod delivery;
+#[path = "../eviction.rs"]
+mod eviction;
 #[path = "../fanout.rs"]
 mod fanout;
 #[path = "../frame.rs"]

@@ -82,7 +82,13 @@ impl Client for SocketClient {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = outbox.slices(Encoding::Sse, self.form, &mut slices);
             let filled = slices.get(..count).unwrap_or_default();
-            match ready!(ready!(self.poll_socket(cx))?.poll_write_vectored(cx, filled)) {
+            let socket = ready!(self.poll_socket(cx))?;
+            // For one slice, the kernel does a little less than for a list of slices.
+            let written = match filled {
+                [one] => socket.poll_write(cx, one),
+                _ => socket.poll_write_vectored(cx, filled),
+            };
+            match ready!(written) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(Gone)),
                 Ok(sent) => outbox.advance(sent, Encoding::Sse, self.form),
             }
