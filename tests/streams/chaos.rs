@@ -169,14 +169,23 @@ async fn storms_of_a_guest_reach_readers_whole_or_cut_them() {
         })
     };
     let begun = Instant::now();
+    let cut = |host: Arc<Started>| async move { host.metric("fanfare_hub_slow_clients", &[]).await };
     let read = |number: u64| {
         let host = host.clone();
         async move {
+            // The first one reads nothing from time to time, until the host has cut a client.
+            let stalls = number == 1;
             let (mut random, mut id, mut last, mut cuts) = (Random(seed() + number), String::new(), None::<u64>, 0);
             while begun.elapsed() < duration() {
                 let mut stream = EventStream::try_resume(host.http, &path("streams/storm"), &id).await;
                 assert_eq!(stream.status, 200);
-                for _ in 0..random.below(2_000) {
+                let events = if stalls { u64::MAX } else { random.below(2_000) };
+                for event in 0..events {
+                    // The sockets hold fewer events than this.
+                    if stalls && event % 10_000 == 0 {
+                        let before = cut(host.clone()).await;
+                        eventually("a client is cut", || async { cut(host.clone()).await > before }).await;
+                    }
                     // A reader that is too slow is cut between two events, within one, or
                     // before the first comment.
                     let Some(event) = stream.event_or_cut().await else {
@@ -204,5 +213,6 @@ async fn storms_of_a_guest_reach_readers_whole_or_cut_them() {
     let cuts = futures_util::future::join_all((1..=8).map(read)).await;
     stop.store(true, Ordering::Relaxed);
     println!("{} events; cuts of the readers: {cuts:?}", storm.await.unwrap());
+    assert!(cuts[0] > 0, "the reader that stalls was not cut");
     eventually("all have left", || async { count(&host, None) == 0 }).await;
 }
