@@ -5,7 +5,6 @@
 //! longer kept, an event `missed` says how many. If the id is from another process of the host, an
 //! event `reset` comes first, and then all events that are kept.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,12 +17,16 @@ use http::{HeaderMap, StatusCode};
 use super::answer::{Answer, document, event_stream, problem};
 use super::api::{Query, invalid};
 use super::state::AdminState;
-use crate::call::Problem;
+use crate::call::{Problem, StreamEvent};
 use crate::events::{EventItem, EventReader, KEPT};
+use crate::triggers::sse::{self, EventMessage};
 
 /// The time between two comments on a stream without events. A client that is gone is noticed
 /// within two of them.
 const PING: Duration = Duration::from_secs(10);
+
+/// When a client that was cut connects again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The most events that one write to a client may have.
 const BATCH: usize = 64;
@@ -50,12 +53,12 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap, query: &str) -> Answer {
         Some(_) => return invalid("follow: must be true or false"),
     }
     let Some(place) = Place::take(admin) else { return too_many(admin) };
-    let mut head = String::from("retry: 1000\n\n");
+    let mut head = sse::retry(RETRY).into_bytes();
     let reader = match headers.get("last-event-id").map(|id| number(id, log.epoch, log.count())) {
         None => log.read_newest(tail),
         Some(Some(number)) => log.read_after(number),
         Some(None) => {
-            head.push_str("event: reset\ndata: {\"type\":\"reset\"}\n\n");
+            write("reset", None, "{\"type\":\"reset\"}".to_owned(), &mut head);
             log.read_newest(KEPT)
         }
     };
@@ -75,7 +78,7 @@ struct Follower {
     reader: EventReader,
     epoch: u64,
     /// What the client gets first.
-    head: Option<String>,
+    head: Option<Vec<u8>>,
     _place: Place,
 }
 
@@ -87,7 +90,7 @@ impl Follower {
         if text.is_empty() {
             match tokio::time::timeout(PING, self.reader.next()).await {
                 Ok(item) => self.write(item?, &mut text),
-                Err(_) => text.push_str(":\n\n"),
+                Err(_) => text.extend_from_slice(sse::PING.as_bytes()),
             }
         }
         for _ in 1..BATCH {
@@ -97,18 +100,23 @@ impl Follower {
         Some((Bytes::from(text), self))
     }
 
-    fn write(&self, item: EventItem, text: &mut String) {
-        // Writing to a string cannot fail.
-        _ = match item {
+    fn write(&self, item: EventItem, text: &mut Vec<u8>) {
+        match item {
             EventItem::Event(record) => {
                 let data = serde_json::to_string(&*record).unwrap_or_default();
-                write!(text, "id: {}-{}\nevent: {}\ndata: {data}\n\n", self.epoch, record.number, record.event.name())
+                write(record.event.name(), Some(format!("{}-{}", self.epoch, record.number)), data, text);
             }
             EventItem::Missed(count) => {
-                write!(text, "event: missed\ndata: {{\"type\":\"missed\",\"count\":{count}}}\n\n")
+                write("missed", None, format!("{{\"type\":\"missed\",\"count\":{count}}}"), text);
             }
-        };
+        }
     }
+}
+
+/// Appends an event.
+fn write(name: &str, id: Option<String>, data: String, text: &mut Vec<u8>) {
+    let event = StreamEvent { event: Some(name.to_owned()), id, ..StreamEvent::from(data) };
+    text.extend_from_slice(&EventMessage::of_host(event).text());
 }
 
 /// The place of a client that follows the events. Dropping it frees the place.

@@ -3,12 +3,13 @@
 //!
 //! Like `triggers/http`, it knows no isolates: it asks modules through [`StreamBackend`].
 
+pub use event::EventMessage;
+pub use notice::{PING, retry};
 pub use parser::{EventParser, ServerEvent};
 pub use publish::Publisher;
 pub use route::{StreamBackend, Streams};
 
 pub(in crate::triggers) use accept::Accepts;
-pub(in crate::triggers) use event::EventMessage;
 pub(in crate::triggers) use notice::encode as encode_notice;
 pub(in crate::triggers) use request::decode;
 pub(in crate::triggers) use response::{RETRY_SECONDS, not_acceptable};

@@ -32,7 +32,7 @@ pub(super) fn stream(body: Content) -> HttpResponse {
 /// status but 200.
 pub(super) fn full() -> HttpResponse {
     let retry = Duration::from_secs(RETRY_SECONDS.into());
-    let mut response = stream(Content::Whole(EventMessage::of_host("full", Some(retry)).text().into()));
+    let mut response = stream(Content::Whole(EventMessage::notice("full", retry).text().into()));
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -1,6 +1,8 @@
 //! Events as text (HTML standard, section "Server-sent events"). The order of the fields is that of
 //! egg-sse: `event`, `retry`, `id`, `data`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::call::{CallError, Payload, StreamEvent, bounds};
@@ -11,7 +13,7 @@ pub(super) const MAX_FIELD: usize = 1_024;
 
 /// An event that can be sent: its data is UTF-8, and its type and its id are single lines.
 #[derive(Debug)]
-pub(in crate::triggers) struct EventMessage {
+pub struct EventMessage {
     event: StreamEvent,
     /// The event consists of its comment only.
     is_comment: bool,
@@ -39,22 +41,27 @@ impl EventMessage {
             },
             Payload::Text(_) | Payload::None => event,
         };
+        Ok(EventMessage::of_host(event))
+    }
+
+    /// An event of the host itself, which needs no check.
+    pub fn of_host(event: StreamEvent) -> EventMessage {
         let is_comment = event.comment.is_some() && event.event.is_none() && event.data == Payload::None;
         let mut message = EventMessage { event, is_comment, length: 0 };
         let mut length = Length(0);
         message.write(&mut length, None);
         message.length = length.0;
-        Ok(message)
+        message
     }
 
-    /// An event of the host itself, without data.
-    pub(in crate::triggers) fn of_host(name: &str, retry: Option<std::time::Duration>) -> EventMessage {
-        let event = StreamEvent { event: Some(name.to_owned()), retry, ..StreamEvent::default() };
-        EventMessage { event, is_comment: false, length: 64 }
+    /// An event of the host itself without data, which also says when to connect again.
+    pub(in crate::triggers) fn notice(name: &str, retry: Duration) -> EventMessage {
+        let (event, retry) = (Some(name.to_owned()), Some(retry));
+        EventMessage::of_host(StreamEvent { event, retry, ..StreamEvent::default() })
     }
 
     /// The text without a position.
-    pub(in crate::triggers) fn text(&self) -> Vec<u8> {
+    pub fn text(&self) -> Vec<u8> {
         self.text_at(None)
     }
 
@@ -166,8 +173,6 @@ impl Text for Length {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn event(data: impl Into<Payload>) -> StreamEvent {
@@ -276,7 +281,7 @@ mod tests {
 
     #[test]
     fn an_event_of_the_host_has_empty_data() {
-        let full = EventMessage::of_host("full", Some(Duration::from_secs(5)));
+        let full = EventMessage::notice("full", Duration::from_secs(5));
         assert_eq!(full.text(), b"event: full\nretry: 5000\ndata: \n\n");
     }
 }

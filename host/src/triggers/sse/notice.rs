@@ -1,14 +1,24 @@
 //! What the hub itself tells the clients of a stream.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::hub::{Form, Notice, Position, chunk};
+
+/// A comment, which keeps a quiet stream open.
+pub const PING: &str = ": ping\n\n";
+
+/// A block that dispatches no event. It says when to connect again after a cut.
+pub fn retry(after: Duration) -> String {
+    format!("retry: {}\n\n", after.as_millis())
+}
 
 /// Encodes a notice for a client that sends this form.
 pub(in crate::triggers) fn encode(notice: Notice, form: Form) -> Bytes {
     match (notice, form) {
         (Notice::Ping, Form::Chunk) => Bytes::from_static(b"8\r\n: ping\n\n\r\n"),
-        (Notice::Ping, Form::Text) => Bytes::from_static(b": ping\n\n"),
+        (Notice::Ping, Form::Text) => Bytes::from_static(PING.as_bytes()),
         // The end of the stream says enough.
         (Notice::Stop, _) => Bytes::new(),
         (Notice::Open(position), form) => {

@@ -44,7 +44,7 @@ impl Heads {
 
     /// A stream with one event that ends at once. The client connects again later.
     pub(super) fn later(&self, event: &str) -> HttpResponse {
-        let text = EventMessage::of_host(event, Some(Duration::from_secs(RETRY_SECONDS.into()))).text();
+        let text = EventMessage::notice(event, Duration::from_secs(RETRY_SECONDS.into())).text();
         let mut response = HttpResponse::new(Content::Whole(text.into()));
         *response.headers_mut() = self.fields.clone();
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
