@@ -1,8 +1,10 @@
 //! The event service: real hosts and processes, and real clients over HTTP.
 
 pub mod access;
+mod browser;
 mod clients;
 pub mod connect;
+mod fake;
 pub mod limits;
 mod post;
 pub mod process;

@@ -76,6 +76,8 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--no-first-run",
+            // A name that an attacker maps to an address of this machine.
+            "--host-resolver-rules=MAP rebound.test 127.0.0.1",
             &profile,
         ];
         if geteuid().is_root() {

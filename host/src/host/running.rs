@@ -18,6 +18,7 @@ use crate::dispatch::Dispatch;
 use crate::isolate::Services;
 use crate::registry::{Module, Roster};
 use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
+use crate::triggers::events::ServiceLink;
 use crate::triggers::http::Stopping;
 use crate::triggers::redis::Redis;
 use crate::triggers::schedules::Schedules;
@@ -39,6 +40,8 @@ pub struct RunningHost {
     pub(super) schedules: Arc<Schedules>,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) redis: Arc<Redis>,
+    /// The event service of another process, if the settings name one.
+    pub(super) link: Option<Arc<ServiceLink>>,
     pub(super) roster: Arc<Roster>,
     pub(super) swapper: Arc<Swapper>,
     pub(super) operator: Arc<AdminState>,

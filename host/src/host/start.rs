@@ -291,8 +291,8 @@ impl Built {
         });
         // The only error is a panic, and then the acceptor has ended, too.
         let acceptor = acceptor.map(drop).boxed().shared();
-        if let Some(link) = self.link {
-            self.links.handle.spawn(link.run(tasks.end_of_admin.clone()));
+        if let Some(link) = &self.link {
+            self.links.handle.spawn(link.clone().run(tasks.end_of_admin.clone()));
         }
         self.redis.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
         let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);
@@ -320,6 +320,7 @@ impl Built {
             schedules: self.schedules,
             subscriptions: self.subscriptions,
             redis: self.redis,
+            link: self.link,
             roster: self.roster,
             swapper: self.swapper,
             operator: self.operator,

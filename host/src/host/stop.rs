@@ -50,6 +50,7 @@ impl RunningHost {
         self.tasks.end();
         self.services.stop.cancel();
         self.log_lost_calls();
+        self.close_link();
         self.end_events();
         self.end_threads().await;
         self.end_listeners().await;
@@ -69,13 +70,14 @@ impl RunningHost {
             tasks.connections.wait().await;
             self.services.stop.cancel();
             self.services.tasks.wait().await;
-            self.redis.flush().await;
+            tokio::join!(self.redis.flush(), self.flush_events());
         })
         .await;
         tasks.end_of_accepting.cancel();
         tasks.stopping.closing.cancel();
         self.services.stop.cancel();
         self.log_lost_calls();
+        self.close_link();
         self.end_events();
         tasks.end_of_links.cancel();
         tasks.end_of_admin.cancel();
@@ -83,6 +85,20 @@ impl RunningHost {
         self.end_threads().await;
         self.messages.close();
         if drained.is_ok() && !self.destroyed.is_cancelled() { Stopped::Clean } else { Stopped::CutOff }
+    }
+
+    /// Waits until the event service of another process has the events of this node, for half of
+    /// `shutdown.drain` at most.
+    async fn flush_events(&self) {
+        if let Some(link) = &self.link {
+            _ = tokio::time::timeout(self.shutdown.drain / 2, link.flush()).await;
+        }
+    }
+
+    fn close_link(&self) {
+        if let Some(link) = &self.link {
+            link.close();
+        }
     }
 
     /// Raises the last event, once.
@@ -133,6 +149,7 @@ impl Drop for RunningHost {
     fn drop(&mut self) {
         self.tasks.end();
         self.services.stop.cancel();
+        self.close_link();
         self.end_events();
         end_all(std::mem::take(self.threads.get_mut()));
     }

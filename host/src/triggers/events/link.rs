@@ -11,7 +11,7 @@ mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -26,11 +26,13 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 impl ServiceLink {
     /// Keeps the connection until `stop`.
     pub async fn run(self: Arc<ServiceLink>, stop: CancellationToken) {
-        let (mut retry, mut progress) = (Retry::new(RETRY.0, RETRY.1), Progress::default());
+        let (mut delays, mut progress) = (Delays::new(), Progress::default());
         // Whether `eventsDown` was raised since the service was up.
         let mut told = false;
         while !stop.is_cancelled() {
+            let mut opened = None;
             let up = || {
+                opened = Some(Instant::now());
                 self.is_up.store(true, Relaxed);
                 self.events.raise(HostEvent::EventsUp { service: self.service().to_owned() });
             };
@@ -38,20 +40,53 @@ impl ServiceLink {
                 () = stop.cancelled() => break,
                 ended = Session::run(&self, &mut progress, up) => ended,
             };
-            let was_up = self.is_up.swap(false, Relaxed);
-            if was_up {
-                retry.reset();
-            }
-            if was_up || !std::mem::replace(&mut told, true) {
+            self.set_away();
+            if opened.is_some() || !std::mem::replace(&mut told, true) {
                 let (service, reason) = (self.service().to_owned(), ended.to_string());
                 tracing::warn!(service, reason, "the event service is away");
                 self.events.raise(HostEvent::EventsDown { service, reason });
             }
             told = true;
+            let delay = delays.after(opened.map(|opened| opened.elapsed()), progress.has_sent);
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(retry.delay()) => {}
+                () = tokio::time::sleep(delay) => {}
             }
         }
+        self.set_away();
+    }
+}
+
+/// The delays between sessions.
+struct Delays(Retry);
+
+impl Delays {
+    fn new() -> Delays {
+        Delays(Retry::new(RETRY.0, RETRY.1))
+    }
+
+    /// The delay after a session, which was up for this long. They begin again with the shortest
+    /// one only after a session that was of use, so that a service that accepts subscribers and no
+    /// events is not asked without a pause.
+    fn after(&mut self, up: Option<Duration>, has_sent: bool) -> Duration {
+        if up.is_some_and(|up| has_sent || up >= RETRY.1) {
+            self.0.reset();
+        }
+        self.0.delay()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_session_that_was_of_use_resets_the_delays() {
+        let (mut delays, up) = (Delays::new(), Some(Duration::from_millis(1)));
+        let grown = |delays: &mut Delays| (0..9).map(|_| delays.after(up, false)).max() >= Some(RETRY.1 / 2);
+        assert!(grown(&mut delays), "the service was up, and accepted nothing");
+        assert!(delays.after(up, true) <= RETRY.0, "it has accepted events");
+        assert!(grown(&mut delays));
+        assert!(delays.after(Some(RETRY.1), false) <= RETRY.0, "it was up for long");
     }
 }

@@ -23,12 +23,15 @@ pub struct EventParser {
     name: String,
     /// `None` before the first `data` line of the next event.
     data: Option<String>,
+    /// The id of the block that has begun. It counts once the block has ended, so that a reader
+    /// that is cut within an event gets this event again.
+    begun_id: Option<String>,
     id: Option<String>,
 }
 
 impl EventParser {
     pub fn new(max: usize) -> EventParser {
-        EventParser { max, line: Vec::new(), name: String::new(), data: None, id: None }
+        EventParser { max, line: Vec::new(), name: String::new(), data: None, begun_id: None, id: None }
     }
 
     /// Whether the next event has more than the most bytes. The reader must then stop.
@@ -36,9 +39,14 @@ impl EventParser {
         self.line.len() + self.data.as_ref().map_or(0, String::len) > self.max
     }
 
-    /// The last value of the field `id`, also of a block without data.
+    /// The last value of the field `id` in a block that has ended, also without data.
     pub fn last_id(&self) -> Option<&str> {
         self.id.as_deref()
+    }
+
+    /// The id of a block that has begun and has not ended, if the block has one.
+    pub fn begun_id(&self) -> Option<&str> {
+        self.begun_id.as_deref()
     }
 
     /// Returns the events that end in this part of the stream.
@@ -55,6 +63,9 @@ impl EventParser {
             let line = line.strip_suffix('\r').unwrap_or(&line);
             if line.is_empty() {
                 let name = mem::take(&mut self.name);
+                if let Some(id) = self.begun_id.take() {
+                    self.id = Some(id);
+                }
                 if let Some(data) = self.data.take() {
                     events.push(ServerEvent { name, data, id: self.id.clone() });
                 }
@@ -77,7 +88,7 @@ impl EventParser {
                 }
                 None => self.data = Some(value.to_owned()),
             },
-            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
+            "id" if !value.contains('\0') => self.begun_id = Some(value.to_owned()),
             _ => {}
         }
     }
@@ -106,6 +117,17 @@ mod tests {
             assert_eq!(events, expected, "parts of {size} bytes");
             assert_eq!(parser.last_id(), Some("8"), "also of a block without data");
         }
+    }
+
+    #[test]
+    fn an_id_counts_once_its_block_has_ended() {
+        let mut parser = EventParser::new(99);
+        assert_eq!(parser.parse(b"id: 1\ndata: x\n"), []);
+        assert_eq!((parser.last_id(), parser.begun_id()), (None, Some("1")));
+        assert_eq!(parser.parse(b"\nid: 2\n"), [event("", "x", "1")]);
+        assert_eq!((parser.last_id(), parser.begun_id()), (Some("1"), Some("2")));
+        parser.parse(b"\ndata: y\n");
+        assert_eq!((parser.last_id(), parser.begun_id()), (Some("2"), None));
     }
 
     #[test]

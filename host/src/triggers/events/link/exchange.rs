@@ -37,6 +37,8 @@ pub(super) enum Away {
     Refused { status: StatusCode, detail: String },
     #[error("its response is not that of an event service: check events.connect")]
     Strange,
+    #[error("it has sent an event that is longer than this host accepts (limits.max.payload)")]
+    TooLong,
     #[error("it has ended the stream of events")]
     Ended,
 }

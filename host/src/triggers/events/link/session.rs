@@ -28,6 +28,8 @@ pub(super) struct Progress {
     /// Requests whose outcome is unknown or that were not sent yet, the next one last. Each has its
     /// key, so that the service emits nothing twice.
     unsent: Vec<Request>,
+    /// Whether the service has accepted a request since the session began.
+    pub(super) has_sent: bool,
 }
 
 struct Request {
@@ -57,7 +59,8 @@ pub(super) struct Session;
 impl Session {
     /// Runs until the connection fails. Calls `up` once the stream is open.
     pub(super) async fn run(link: &ServiceLink, progress: &mut Progress, up: impl FnOnce()) -> Away {
-        let Progress { position, unsent } = progress;
+        let Progress { position, unsent, has_sent } = progress;
+        *has_sent = false;
         let opened = async {
             let (mut reader, writer) = (Client::connect(&link.target).await?, Client::connect(&link.target).await?);
             let stream = reader.open(position.as_deref()).await?;
@@ -70,7 +73,7 @@ impl Session {
         up();
         tokio::select! {
             away = read(link, stream, position) => away,
-            away = write(link, &mut writer, unsent) => away,
+            away = write(link, &mut writer, unsent, has_sent) => away,
         }
     }
 }
@@ -98,10 +101,10 @@ async fn read(link: &ServiceLink, mut stream: Incoming, position: &mut Option<St
             }
         }
         if parser.is_too_long() {
-            // The next session must not begin with the same event.
-            *position = None;
+            // The next session begins after this event. The service sends an id before the data.
+            *position = parser.begun_id().map(str::to_owned);
             gap(link, "an event is longer than this host accepts (limits.max.payload)");
-            return Away::Strange;
+            return Away::TooLong;
         }
         if let Some(id) = parser.last_id() {
             *position = Some(id.to_owned());
@@ -127,7 +130,7 @@ fn gap(link: &ServiceLink, reason: &str) {
 }
 
 /// Sends the events of the queue.
-async fn write(link: &ServiceLink, client: &mut Client, unsent: &mut Vec<Request>) -> Away {
+async fn write(link: &ServiceLink, client: &mut Client, unsent: &mut Vec<Request>, has_sent: &mut bool) -> Away {
     loop {
         if unsent.is_empty() {
             let events = link.queue.take().await;
@@ -136,7 +139,9 @@ async fn write(link: &ServiceLink, client: &mut Client, unsent: &mut Vec<Request
         let Some(request) = unsent.last() else { continue };
         match client.emit(&request.key, request.body()).await {
             Ok(()) => {
+                *has_sent = true;
                 link.counters.sent.fetch_add(request.events.len() as u64, Relaxed);
+                link.queue.settle(request.events.len());
                 unsent.pop();
             }
             Err(Away::Refused { status, detail }) if is_about_events(status) => {
@@ -147,6 +152,7 @@ async fn write(link: &ServiceLink, client: &mut Client, unsent: &mut Vec<Request
                     unsent.extend([Request::new(second), Request::new(request.events)]);
                 } else {
                     link.counters.rejected.fetch_add(1, Relaxed);
+                    link.queue.settle(1);
                     let (service, kind) = (link.service(), request.events.first().map(|event| event.kind.to_string()));
                     tracing::warn!(service, kind, reason = detail, "the event service rejects an event of this node");
                 }

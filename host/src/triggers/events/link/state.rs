@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::exchange::{Target, random};
-use super::queue::Queue;
+use super::queue::{Queue, Refused};
 use crate::call::{CallError, Event};
 use crate::config::EventsConfig;
 use crate::events::EventLog;
@@ -33,7 +33,8 @@ pub struct LinkCounters {
     pub sent: AtomicU64,
     /// Events of this node that the service has rejected.
     pub rejected: AtomicU64,
-    /// Events of this node that did not go out, because the queue was full or the service away.
+    /// Events of this node that did not go out, because the queue was full, the service away, or
+    /// the host stopped.
     pub lost: AtomicU64,
     /// How often the service could not say what this node has missed.
     pub gaps: AtomicU64,
@@ -77,6 +78,11 @@ impl ServiceLink {
         self.is_up.load(Relaxed)
     }
 
+    pub(super) fn set_away(&self) {
+        self.is_up.store(false, Relaxed);
+        self.queue.wake();
+    }
+
     /// The events that wait for the service, and their bytes.
     pub fn waiting(&self) -> (usize, u64) {
         self.queue.size()
@@ -92,17 +98,71 @@ impl ServiceLink {
         let event = Event { source: Some(self.source.clone()), ..event };
         self.log.emit(event.clone());
         let service = self.service();
-        let failed = match self.is_up() {
-            false => CallError::Unavailable(format!(
+        let pushed = match self.is_up() || self.queue.is_closed() {
+            true => self.queue.push(event).map_err(Some),
+            false => Err(None),
+        };
+        let failed = match pushed {
+            Ok(()) => return Ok(()),
+            Err(None) => CallError::Unavailable(format!(
                 "the event service {service} (events.connect) is away: the event has reached this node only"
             )),
-            true if self.queue.push(event) => return Ok(()),
-            true => CallError::Overloaded(format!(
+            Err(Some(Refused::Closed)) => CallError::Unavailable(format!(
+                "the host is stopping and sends nothing more to the event service {service} (events.connect): the \
+                 event has reached this node only"
+            )),
+            Err(Some(Refused::Full)) => CallError::Overloaded(format!(
                 "too many events wait for the event service {service} (events.queue): the event has reached this node \
                  only"
             )),
         };
         self.counters.lost.fetch_add(1, Relaxed);
         Err(failed)
+    }
+
+    /// Resolves when the service has accepted the events that wait, or when it is away.
+    pub async fn flush(&self) {
+        self.queue.until_empty(|| self.is_up()).await;
+    }
+
+    /// Sends no further events. Those whose receipt the service has not confirmed are counted and
+    /// logged, once.
+    pub fn close(&self) {
+        let events = self.queue.close();
+        if events > 0 {
+            self.counters.lost.fetch_add(events as u64, Relaxed);
+            let service = self.service();
+            tracing::warn!(service, events, "the host stops, and the event service has not confirmed these events");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::journal::JournalLimits;
+
+    #[test]
+    fn emitters_learn_why_an_event_stays_in_the_node() {
+        let config = EventsConfig { connect: Some("http://127.0.0.1:1".to_owned()), ..EventsConfig::default() };
+        let limits = JournalLimits { count: 9, bytes: 10_000, age: Duration::from_secs(60) };
+        let log = Arc::new(ServiceLog::new(limits));
+        let events = Arc::new(EventLog::new(false, false));
+        let link = ServiceLink::new(&config, None, 1_000, log.clone(), events).unwrap();
+        let emit = || link.emit(Event { kind: "a".into(), value: "1".into(), source: None });
+        let Err(CallError::Unavailable(away)) = emit() else { panic!("the service is away") };
+        assert!(away.contains("is away"), "{away}");
+        link.is_up.store(true, Relaxed);
+        assert!(emit().is_ok());
+        link.close();
+        for is_up in [true, false] {
+            link.is_up.store(is_up, Relaxed);
+            let Err(CallError::Unavailable(stopping)) = emit() else { panic!("the host stops") };
+            assert!(stopping.contains("the host is stopping"), "{stopping}");
+        }
+        assert_eq!(link.counters.lost.load(Relaxed), 4);
+        assert_eq!(log.position().number, 4, "all reach this node");
     }
 }
