@@ -123,6 +123,41 @@ pub async fn a_quiet_subscriber_gets_pings_with_the_position_of_other_events() {
 }
 
 #[tokio::test]
+async fn a_subscriber_of_rare_types_gets_pings_while_others_are_busy() {
+    let host = service(json!({ "pingInterval": "100ms" })).await;
+    let mut stream = host.subscribe("type=rare").await;
+    assert!(stream.block().await.unwrap().id.is_some());
+    let busy = async {
+        loop {
+            host.event("often", json!(1)).await;
+        }
+    };
+    tokio::select! {
+        never = busy => never,
+        () = async {
+            let mut pings = 0;
+            while pings < 3 {
+                pings += usize::from(stream.block().await.unwrap().comments == ["ping"]);
+            }
+        } => {}
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_many_lines_counts_what_its_encoding_has() {
+    let host = service(json!({ "history": { "bytes": "1MiB" } })).await;
+    let lines = 100_000;
+    let body = format!("{{\"type\":\"a\",\"value\":[{}1]}}", "\n".repeat(lines));
+    assert_eq!(host.send_json(body).await.status, 200);
+    let mut all = host.resume("", "1-1").await;
+    assert_eq!(all.event().await.unwrap().name(), "reset");
+    assert_eq!(all.event().await.unwrap().text().lines().count(), lines + 1);
+    let counted = host.metric("fanfare_events_kept_bytes", &[]).await;
+    // Its text, and each line with the name of the field.
+    assert!(counted >= (lines + lines * "data: \n".len()) as f64, "{counted} bytes");
+}
+
+#[tokio::test]
 pub async fn the_history_keeps_what_it_may_and_no_more() {
     for history in [json!({ "count": 2 }), json!({ "bytes": 1_024 })] {
         let host = service(json!({ "history": history })).await;

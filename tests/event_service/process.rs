@@ -20,9 +20,14 @@ pub struct Service {
 
 impl Service {
     pub async fn start(events: Value) -> Service {
+        Service::start_with(events, json!({})).await
+    }
+
+    /// Starts a service with other settings, too.
+    pub async fn start_with(events: Value, others: Value) -> Service {
         let mut all = json!({ "listen": "127.0.0.1:0" });
         all.as_object_mut().unwrap().extend(events.as_object().unwrap().clone());
-        Service::start_in(Project::with(&[]).config(json!({ "events": all }))).await
+        Service::start_in(Project::with(&[]).config(others).config(json!({ "events": all }))).await
     }
 
     async fn start_in(project: Project) -> Service {

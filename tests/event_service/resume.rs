@@ -6,6 +6,7 @@ use tokio::io::AsyncReadExt;
 use super::process::{Service, spawn};
 use super::{Client, service, value};
 use crate::cli::project::Project;
+use crate::harness::EventStream;
 
 #[tokio::test]
 async fn a_subscriber_that_returns_misses_nothing_and_gets_nothing_twice() {
@@ -101,17 +102,26 @@ async fn after_a_kill_of_the_service_its_subscribers_get_a_reset() {
 
 #[tokio::test]
 async fn a_stop_ends_the_streams_after_what_was_emitted() {
-    let service = Service::start(json!({})).await;
-    let mut stream = service.subscribe("").await;
-    service.event("a", json!(1)).await;
-    assert_eq!(value(&mut stream).await, 1);
-    assert_eq!(service.stop().await, Some(0));
-    assert!(stream.rest().await.is_empty(), "the last chunk arrives");
+    // More than the buffers of a socket hold, and less than the history.
+    const EVENTS: usize = 100;
+    let linger = json!({ "shutdown": { "linger": "10s", "drain": "20s" } });
+    let service = Service::start_with(json!({}), linger).await;
+    let mut slow = EventStream::open_small(service.events(), "/events").await;
+    let mut quiet = service.subscribe("type=other").await;
+    for index in 0..EVENTS {
+        service.event("a", json!([index, "x".repeat(200_000)])).await;
+    }
+    let (code, events, others) = tokio::join!(service.stop(), slow.rest(), quiet.rest());
+    assert_eq!((code, events.len(), others.len()), (Some(0), EVENTS, 0));
+    for (index, event) in events.iter().enumerate() {
+        assert!(event.starts_with(&format!("{{\"type\":\"a\",\"value\":[{index},")), "{index}");
+    }
 
     let host = super::service(json!({})).await;
     let mut stream = host.subscribe("").await;
+    host.event("a", json!(1)).await;
     host.stop().await;
-    assert!(stream.rest().await.is_empty());
+    assert_eq!(stream.rest().await, [r#"{"type":"a","value":1}"#]);
 }
 
 #[tokio::test]

@@ -13,8 +13,22 @@ use crate::call::Event;
 use crate::config::EventHistoryConfig;
 use crate::journal::{Item, Journal, JournalLimits, Reader};
 
-/// The bytes that an event counts in addition to its texts: its places in the log.
+/// The bytes that an event counts in addition to its texts: its places in the log, and the names of
+/// the keys and its position in its encoding.
 const OVERHEAD: u64 = 256;
+
+/// The bytes that a line of a value has in addition: `data: `.
+const FIELD: u64 = 6;
+
+/// The bytes of an event and of its encoding for subscribers. There, each line of the value is a
+/// field of its own, and some characters of the other texts are escaped.
+fn cost(event: &Event) -> u64 {
+    let lines = event.value.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
+    let escapes = |text: &str| text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() as u64;
+    let escapes = escapes(&event.kind) + event.source.as_deref().map_or(0, escapes);
+    let encoded = event.size().saturating_add(lines.saturating_mul(FIELD)).saturating_add(escapes);
+    event.size().saturating_add(encoded).saturating_add(OVERHEAD)
+}
 
 /// The newest events of a node, or of an event service of its own.
 #[derive(Debug)]
@@ -71,8 +85,7 @@ impl ServiceLog {
     pub fn emit_all(&self, events: impl IntoIterator<Item = Event>) -> Position {
         let epoch = self.epoch;
         let number = self.journal.add(events, |event, number| {
-            // The texts of the event, and about the same once more for its encoding.
-            let cost = event.size().saturating_mul(2).saturating_add(OVERHEAD);
+            let cost = cost(&event);
             (Logged { position: Position { epoch, number }, event, text: OnceLock::new() }, cost)
         });
         // The journal is never closed.

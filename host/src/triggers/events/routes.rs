@@ -35,8 +35,8 @@ pub(super) async fn respond(service: Arc<EventService>, request: HostRequest, ha
 }
 
 async fn route(service: &Arc<EventService>, request: HostRequest) -> Result<HttpResponse, ProblemResponse> {
-    const ROOT: [Method; 2] = [Method::GET, Method::HEAD];
-    const EVENTS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
+    const ROOT: [Method; 1] = [Method::GET];
+    const EVENTS: [Method; 2] = [Method::GET, Method::POST];
     match (request.uri.path(), &request.method) {
         ("/", &Method::GET | &Method::HEAD) => Ok(answers::document(&service.status())),
         ("/", &Method::OPTIONS) => Ok(answers::options(&ROOT)),

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, Method};
 use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::answers;
@@ -57,6 +58,7 @@ pub(super) fn answer(service: &Arc<EventService>, request: &HostRequest) -> Resu
         reader,
         types: wanted.types,
         stopping: request.stopping.clone(),
+        end: None,
         told: None,
         next: Bytes::new(),
         _place: place,
@@ -120,7 +122,7 @@ impl Wanted {
             ));
         }
         let header = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let start = match header.or(id).filter(|id| !id.is_empty()) {
+        let start = match header.into_iter().chain(id).find(|id| !id.is_empty()) {
             Some(id) => Start::Position(Position::parse(&id)),
             None => Start::Now,
         };
@@ -134,6 +136,8 @@ struct Subscriber {
     reader: LogReader,
     types: Vec<String>,
     stopping: CancellationToken,
+    /// The last number of the stream, once the host stops.
+    end: Option<u64>,
     /// The last position that the client was told.
     told: Option<Position>,
     /// What is sent next.
@@ -165,25 +169,40 @@ impl Subscriber {
         }
     }
 
-    /// Returns the next bytes. `None` when the host stops.
+    /// Returns the next bytes. `None` when the host stops, after what was emitted before.
     async fn next(mut self) -> Option<(Bytes, Subscriber)> {
         let mut frame = std::mem::take(&mut self.next);
+        // Events of other types do not delay it.
+        let ping_at = Instant::now() + self.service.ping;
         while frame.is_empty() {
+            if self.is_at_end() {
+                return None;
+            }
             let item = tokio::select! {
                 biased;
-                () = self.stopping.cancelled() => return None,
-                item = tokio::time::timeout(self.service.ping, self.reader.next()) => item,
+                item = self.reader.next() => Some(item),
+                () = self.stopping.cancelled(), if self.end.is_none() => continue,
+                () = sleep_until(ping_at) => None,
             };
-            frame = match item {
-                Ok(item) => self.gather(item),
-                Err(_) => self.ping(),
-            };
+            frame = item.map(|item| self.gather(item)).unwrap_or_default();
+            if frame.is_empty() && Instant::now() >= ping_at {
+                frame = self.ping();
+            }
             if frame.is_empty() {
                 // The events were of other types. The other tasks of this thread go first.
                 tokio::task::yield_now().await;
             }
         }
         Some((frame, self))
+    }
+
+    /// Whether the host stops, and the client has what was emitted before.
+    fn is_at_end(&mut self) -> bool {
+        if !self.stopping.is_cancelled() {
+            return false;
+        }
+        let last = self.service.log.position().number;
+        self.reader.position().number >= *self.end.get_or_insert(last)
     }
 
     /// The wanted events among the item and those that follow it.
@@ -251,16 +270,14 @@ fn encode(event: &Event, position: &Position) -> Bytes {
     let source = event.source.as_ref().map(ToString::to_string);
     let document = ServiceEvent { kind: event.kind.to_string(), value, source };
     let data = serde_json::to_string(&document).unwrap_or_default();
-    match EventMessage::new(StreamEvent::from(data), u64::MAX, "") {
-        Ok(message) => message.text_at(Some(position)).into(),
-        // Text has no fault.
-        Err(_) => Bytes::new(),
-    }
+    EventMessage::of_host(StreamEvent::from(data)).text_at(Some(position)).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::ServiceLog;
+    use crate::journal::JournalLimits;
 
     fn wanted(query: &str, id: Option<&str>) -> Result<Wanted, String> {
         let mut headers = HeaderMap::new();
@@ -282,6 +299,7 @@ mod tests {
             (from("lastEventId=a-7", None), from("lastEventId=a-7", Some("b-8"))),
             (position(10, 7), position(11, 8))
         );
+        assert_eq!(from("lastEventId=a-7", Some("")), position(10, 7));
         assert_eq!(from("", Some("hello")), Start::Position(None));
     }
 
@@ -299,6 +317,21 @@ mod tests {
             assert!(error.contains(reason), "{query}: {error}");
         }
         assert_eq!(wanted(&vec!["type=a"; 100].join("&"), None).unwrap().types.len(), 100);
+    }
+
+    #[test]
+    fn the_log_counts_at_least_the_bytes_of_an_event_and_its_text() {
+        let limits = JournalLimits { count: 9, bytes: u64::MAX, age: std::time::Duration::from_secs(60) };
+        for value in ["1".to_owned(), format!("[{}1]", "\n".repeat(10_000)), format!("[{}1]", "\r".repeat(10_000))] {
+            for (kind, source) in [("a".to_owned(), None), ("\"".repeat(256), Some("\\".repeat(128).into()))] {
+                let log = ServiceLog::new(limits);
+                log.emit(Event { kind: kind.into(), value: value.as_str().into(), source });
+                let mut reader = log.reader(Some(Position { number: 0, ..log.position() }));
+                let Some(LogItem::Event(logged)) = reader.try_next() else { panic!("no event") };
+                let bytes = logged.event.size() + logged.text(encode).len() as u64;
+                assert!(log.kept().1 >= bytes, "{} of {bytes} bytes", log.kept().1);
+            }
+        }
     }
 
     #[test]
