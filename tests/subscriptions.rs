@@ -2,6 +2,7 @@
 //! them.
 
 mod changes;
+mod flood;
 mod guests;
 mod overflow;
 mod receivers;
