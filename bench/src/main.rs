@@ -4,6 +4,7 @@
 mod bare;
 mod broadcast;
 mod calls;
+mod events;
 mod http;
 mod kills;
 mod machine;
@@ -37,13 +38,14 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 11] = [
+const ALL: [(&str, Bench); 12] = [
     ("calls", calls::run),
     ("http", http::run),
     ("broadcast", broadcast::run),
     ("rpc", rpc::run),
     ("messages", messages::run),
     ("streams", streams::run),
+    ("events", events::run),
     ("schedules", schedules::run),
     ("start", start::run),
     ("swap", swap::run),
@@ -56,7 +58,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, messages, streams, schedules, start, swap, kills, soak; without a name, all except soak
+  names: calls, http, broadcast, rpc, messages, streams, events, schedules, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000
@@ -73,8 +75,10 @@ fn main() {
             "serve-bare" => return http::bare::serve(),
             // The client of the benchmarks `swap`, `kills` and `soak`, in a process of its own.
             "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
-            // The servers and the reader of the benchmark `streams`, in processes of their own.
+            // The servers and the clients of the benchmarks `streams` and `events`, in processes of
+            // their own.
             "stream-server" => return streams::server::main(&arguments.collect::<Vec<_>>()),
+            "event-emitter" => return events::emitter::main(&arguments.collect::<Vec<_>>()),
             "stream-reader" => return streams::client::main(&arguments.collect::<Vec<_>>()),
             "--quick" => (effort, write) = (Effort { rounds: 1, divisor: 20, ..effort }, false),
             "--dry" => write = false,

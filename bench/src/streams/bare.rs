@@ -9,7 +9,7 @@ use std::thread;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Request, Response};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -126,7 +126,8 @@ impl Address for Loop {
 
 type Senders = Arc<Mutex<Vec<UnboundedSender<Bytes>>>>;
 
-/// Bare hyper: a body for each stream, fed by a channel.
+/// Bare hyper: a body for each stream, fed by a channel. The body of a `POST` is an event for all
+/// streams.
 pub struct Hyper {
     address: SocketAddr,
     streams: Senders,
@@ -156,7 +157,10 @@ async fn serve_hyper(mut work: tokio::sync::mpsc::UnboundedReceiver<Work>) {
 
 type Body = StreamBody<std::pin::Pin<Box<dyn stream::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>>;
 
-async fn open(_: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn open(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    if request.method() == http::Method::POST {
+        return Ok(publish(request.into_body()).await);
+    }
     let (send, mut receive) = unbounded_channel::<Bytes>();
     send.send(Bytes::from_static(b": connected\n\n")).unwrap();
     STREAMS.lock().unwrap().push(send);
@@ -167,13 +171,24 @@ async fn open(_: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     Ok(response)
 }
 
+async fn publish(body: Incoming) -> Response<Body> {
+    let body = body.collect().await.unwrap().to_bytes();
+    let event = [b"id: 0123456789abcdef-1\ndata: ".as_slice(), &body, b"\n\n"].concat();
+    send(&STREAMS, &event.into());
+    let answer = Bytes::from_static(br#"{"position":"0123456789abcdef-1"}"#);
+    Response::new(StreamBody::new(Box::pin(stream::iter([Ok(Frame::data(answer))])) as std::pin::Pin<Box<_>>))
+}
+
 impl Publish for Hyper {
     fn publish(&self, _key: &str) {
-        let event = event();
-        for stream in self.streams.lock().unwrap().iter() {
-            // The client may have left.
-            let _ = stream.send(event.clone());
-        }
+        send(&self.streams, &event());
+    }
+}
+
+fn send(streams: &Senders, event: &Bytes) {
+    for stream in streams.lock().unwrap().iter() {
+        // The client may have left.
+        let _ = stream.send(event.clone());
     }
 }
 

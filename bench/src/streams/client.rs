@@ -37,13 +37,13 @@ struct Stream {
     open: bool,
 }
 
-/// `stream-reader <address> <streams> <key>`. A key that ends with `-` gets the number of the
+/// `stream-reader <address> <streams> <path>`. A path that ends with `-` gets the number of the
 /// stream appended.
 pub fn main(arguments: &[String]) {
-    let [address, streams, key] = arguments else { panic!("stream-reader <address> <streams> <key>") };
+    let [address, streams, path] = arguments else { panic!("stream-reader <address> <streams> <path>") };
     fanfare::raise_descriptor_limit();
     let mut reader = Reader::new();
-    reader.open(address.parse().unwrap(), streams.parse().unwrap(), key);
+    reader.open(address.parse().unwrap(), streams.parse().unwrap(), path);
     println!("open {}", reader.streams.len());
     let target = Arc::new(AtomicU64::new(0));
     commands(&target, reader.streams.len() as u64);
@@ -84,13 +84,11 @@ impl Reader {
         }
     }
 
-    fn open(&mut self, address: SocketAddr, streams: usize, key: &str) {
+    fn open(&mut self, address: SocketAddr, streams: usize, path: &str) {
         for index in 0..streams {
-            let number = if key.ends_with('-') { index.to_string() } else { String::new() };
+            let number = if path.ends_with('-') { index.to_string() } else { String::new() };
             let mut socket = std::net::TcpStream::connect(address).unwrap_or_else(|error| panic!("{index}: {error}"));
-            let head = format!(
-                "GET /stream?connectKey={key}{number} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n"
-            );
+            let head = format!("GET {path}{number} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n");
             socket.write_all(head.as_bytes()).unwrap();
             socket.set_nonblocking(true).unwrap();
             let mut socket = TcpStream::from_std(socket);
@@ -174,8 +172,13 @@ impl Reader {
 pub struct Client(Child);
 
 impl Client {
+    /// Opens streams of a key. A key that ends with `-` gets the number of the stream appended.
     pub fn open(address: &str, streams: usize, key: &str) -> Client {
-        let mut child = Child::start(&["stream-reader", address, &streams.to_string(), key]);
+        Client::open_path(address, streams, &format!("/stream?connectKey={key}"))
+    }
+
+    pub fn open_path(address: &str, streams: usize, path: &str) -> Client {
+        let mut child = Child::start(&["stream-reader", address, &streams.to_string(), path]);
         assert_eq!(child.line(), format!("open {streams}"));
         Client(child)
     }
