@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::call::IsolateId;
+use crate::call::text::MESSAGE;
 
 fn json(event: HostEvent) -> serde_json::Value {
     serde_json::to_value(EventRecord { number: 1, time: 2, event }).unwrap()
@@ -24,17 +26,15 @@ fn an_event_is_one_object_with_camel_case_keys() {
 
 #[test]
 fn every_event_has_a_true_example() {
-    let source = include_str!("../event.rs");
-    let blocks = source.split("/// ```json\n").skip(1).map(|rest| rest.split("/// ```\n").next().unwrap());
     let mut names = Vec::new();
-    for block in blocks {
-        let text: String = block.lines().map(|line| line.trim_start().trim_start_matches('/')).collect();
-        let example: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for text in include_str!("examples.jsonl").lines() {
+        let example: serde_json::Value = serde_json::from_str(text).unwrap();
         let event: HostEvent = serde_json::from_value(example.clone()).unwrap();
         assert_eq!(serde_json::to_value(&event).unwrap(), example);
         names.push(event.name());
     }
-    let all: Vec<_> = source.split("{ .. } => \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let texts = include_str!("texts.rs");
+    let all: Vec<_> = texts.split("{ .. } => \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert_eq!(names, all, "each event, in the order of the enum");
 }
 
