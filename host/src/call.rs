@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod address;
+mod assigned;
 pub mod bounds;
 mod broadcast;
 mod context;
@@ -28,6 +29,7 @@ mod trigger;
 mod written;
 
 pub use address::{Address, Group, IsolateId, Target};
+pub use assigned::{CallEnd, MessageCall, RunCall};
 pub use broadcast::{Emission, Receipt, Skipped, weight_of_broadcast};
 pub use context::{Context, Deadline, RequestHead};
 pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};

@@ -4,6 +4,7 @@
 //! [`NoPeers`](crate::ports::NoPeers), so it needs no special case.
 
 mod actor;
+mod assigned;
 mod broadcasts;
 mod calls;
 mod choose;
@@ -26,8 +27,6 @@ pub use actor::Actor;
 pub use broadcasts::Sequencer;
 pub use hooks::Message;
 pub use places::Places;
-pub use schedules::ScheduledCall;
-pub use subscriptions::SubscribedCall;
 
 use crate::call::{
     Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,

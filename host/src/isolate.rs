@@ -42,6 +42,7 @@ use requests::RequestRate;
 use supervise::{FirstInstance, Supervisor};
 use wasmtime::component::Linker;
 
+pub use deployment::Deployment;
 pub use error::{Crash, End, SnapshotError};
 pub use heartbeat::{Heartbeat, watch};
 pub use kill::{StartGate, end_within};

@@ -75,6 +75,12 @@ impl RouteName {
         let name = RouteName::parse(&method.map_or(below.clone(), |method| format!("{method} {below}")))?;
         Ok(RouteName { module: Some(module.to_owned()), ..name })
     }
+
+    /// The method and the path, as a manifest writes them.
+    pub fn text_within(&self) -> String {
+        let method = self.method.as_ref().map(|method| format!("{method} ")).unwrap_or_default();
+        format!("{method}{}", self.path)
+    }
 }
 
 /// Writes the text that [`RouteName::parse`] reads.

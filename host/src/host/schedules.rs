@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use super::RunningHost;
 use crate::api::ScheduleStatus;
-use crate::call::{CallError, CallOptions, GatherEntry, Payload};
-use crate::dispatch::{Dispatch, ScheduledCall};
-use crate::triggers::schedules::{ByHand, InstalledSchedules, RunCall, RunEnd, ScheduleBackend, WorkerState};
+use crate::call::{CallEnd, CallError, CallOptions, GatherEntry, Payload, RunCall};
+use crate::dispatch::Dispatch;
+use crate::triggers::schedules::{ByHand, InstalledSchedules, ScheduleBackend, WorkerState};
 
 /// The modules of the workers.
 pub(super) struct WorkerModules(pub Arc<Dispatch>);
@@ -38,11 +38,8 @@ impl ScheduleBackend for WorkerModules {
         slots.filter_map(state).collect()
     }
 
-    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, RunEnd> {
-        let RunCall { worker, movable, run, subdomain, payload, timeout } = run;
-        let call = ScheduledCall { worker, movable, run, subdomain, payload, timeout };
-        let end = self.0.run_schedule(module, call);
-        async move { end.await.map_or(RunEnd::Returned, RunEnd::Ended) }.boxed()
+    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, CallEnd> {
+        self.0.run_schedule(module, run).boxed()
     }
 
     fn missing(&self, module: &str) -> CallError {

@@ -21,14 +21,14 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use backend::{ByHand, RunCall, RunEnd, ScheduleBackend};
+pub use backend::{ByHand, ScheduleBackend};
 pub use clock::{Clock, SystemClock};
 pub use counts::Counts;
 pub use plan::{InstalledSchedules, Key, WorkerState};
 
 use crate::api::{LastRun, ScheduleStatus};
 use crate::call::text::{MESSAGE, NAME, line};
-use crate::call::{CallError, GatherEntry, IsolateId, Payload, Reply, ScheduleRun, bounds};
+use crate::call::{CallEnd, CallError, GatherEntry, IsolateId, Payload, Reply, RunCall, ScheduleRun, bounds};
 use crate::events::{EventLog, HostEvent};
 use crate::registry::ScheduleKind;
 use plan::{Assigned, Due, Entry, Plan};
@@ -253,8 +253,8 @@ impl Schedules {
         self.runtime.spawn(async move {
             let outcome = loop {
                 match end.await {
-                    RunEnd::Ended(outcome) => break outcome,
-                    RunEnd::Returned => {}
+                    CallEnd::Ended(outcome) => break outcome,
+                    CallEnd::Returned(_) => {}
                 }
                 let (next, schedules) = (in_flight.next_worker(), &in_flight.schedules);
                 let Some(worker) = next else { break Err(schedules.backend.missing(&in_flight.key.module)) };

@@ -1,13 +1,12 @@
 //! Where the scheduler runs schedules, and what it asks for.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::plan::{InstalledSchedules, WorkerState};
-use crate::call::{CallError, Payload, Reply, ScheduleRun};
+use crate::call::{CallEnd, CallError, Payload, RunCall};
 
 /// The modules of the workers.
 pub trait ScheduleBackend: Send + Sync + 'static {
@@ -21,32 +20,10 @@ pub trait ScheduleBackend: Send + Sync + 'static {
     fn workers(&self, module: &str, name: &str) -> Vec<WorkerState>;
 
     /// Queues a run, and returns a future that resolves when the worker is done with it.
-    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, RunEnd>;
+    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, CallEnd>;
 
     /// Why a module that is not installed has no schedules.
     fn missing(&self, module: &str) -> CallError;
-}
-
-/// How a worker is done with a run.
-#[derive(Debug)]
-pub enum RunEnd {
-    Ended(Result<Reply, CallError>),
-    /// The run has not started, and never will in this worker: it is not ready, and another one is.
-    Returned,
-}
-
-/// A run in one worker.
-#[derive(Debug, Clone)]
-pub struct RunCall {
-    pub worker: u32,
-    /// Whether another worker may run it, so that the worker may return it.
-    pub movable: bool,
-    pub run: ScheduleRun,
-    pub subdomain: Option<Arc<str>>,
-    /// `None` for the data of the schedule.
-    pub payload: Option<Payload>,
-    /// How long a caller waits. `None` if no caller waits.
-    pub timeout: Option<Duration>,
 }
 
 /// Which schedule to run by hand, and how.

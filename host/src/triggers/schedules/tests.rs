@@ -87,7 +87,7 @@ struct Backend {
     started: Mutex<Vec<RunCall>>,
     /// Whether runs wait for [`Fixture::end_one`].
     held: AtomicBool,
-    waiting: Mutex<VecDeque<oneshot::Sender<RunEnd>>>,
+    waiting: Mutex<VecDeque<oneshot::Sender<CallEnd>>>,
     fails: AtomicBool,
 }
 
@@ -105,19 +105,19 @@ impl ScheduleBackend for Backend {
         self.workers.lock().clone()
     }
 
-    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, RunEnd> {
+    fn run(&self, module: &str, run: RunCall) -> BoxFuture<'static, CallEnd> {
         assert_eq!(module, "m");
         self.started.lock().push(run);
         if self.held.load(Ordering::Relaxed) {
             let (end, ended) = oneshot::channel();
             self.waiting.lock().push_back(end);
-            return async { ended.await.unwrap_or(RunEnd::Ended(Err(CallError::Timeout))) }.boxed();
+            return async { ended.await.unwrap_or(CallEnd::Ended(Err(CallError::Timeout))) }.boxed();
         }
         let outcome = match self.fails.load(Ordering::Relaxed) {
             true => Err(CallError::Crashed("trapped".to_owned())),
             false => Ok(Reply::default()),
         };
-        std::future::ready(RunEnd::Ended(outcome)).boxed()
+        std::future::ready(CallEnd::Ended(outcome)).boxed()
     }
 
     fn missing(&self, module: &str) -> CallError {
@@ -245,14 +245,14 @@ impl Fixture {
         self.backend.held.store(true, Ordering::Relaxed);
     }
 
-    fn end(&self, end: RunEnd) {
+    fn end(&self, end: CallEnd) {
         self.backend.waiting.lock().pop_front().unwrap().send(end).unwrap();
     }
 
     /// Ends the oldest run, and waits until the scheduler knows.
     async fn end_one(&self) {
         let running = self.status().running;
-        self.end(RunEnd::Ended(Ok(Reply::default())));
+        self.end(CallEnd::Ended(Ok(Reply::default())));
         until(|| self.status().running < running).await;
     }
 }

@@ -86,7 +86,7 @@ async fn a_module_that_was_removed_runs_no_more() {
     fixture.install(vec![schedule("s", r#"{ "interval": "1s" }"#)]);
     fixture.look();
     assert_eq!((fixture.pass(1_000), fixture.status().running), (vec![3_000], 1));
-    fixture.end(RunEnd::Ended(Ok(Reply::default())));
+    fixture.end(CallEnd::Ended(Ok(Reply::default())));
     until(|| fixture.events.count() == 1).await;
     assert_eq!((fixture.status().running, fixture.status().succeeded), (1, 0));
 }

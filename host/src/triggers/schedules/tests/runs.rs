@@ -98,7 +98,7 @@ async fn a_run_that_a_worker_returns_runs_in_another_one_once() {
     fixture.schedules.turn();
     let first = fixture.taken().remove(0);
     assert_eq!((first.worker, first.movable), (0, true));
-    fixture.end(RunEnd::Returned);
+    fixture.end(CallEnd::Returned(CallError::Unavailable("restarting".to_owned())));
     until(|| fixture.backend.waiting.lock().len() == 1).await;
     let second = fixture.taken().remove(0);
     assert_eq!((second.worker, &second.run.id, second.run.due), (1, &first.run.id, first.run.due));
@@ -117,7 +117,7 @@ async fn a_run_that_is_returned_while_its_module_is_removed_fails() {
     fixture.hold();
     assert_eq!(fixture.pass(1_000), [1_000]);
     fixture.backend.workers.lock().clear();
-    fixture.end(RunEnd::Returned);
+    fixture.end(CallEnd::Returned(CallError::Unavailable("restarting".to_owned())));
     until(|| fixture.status().failed == 1).await;
     let last = fixture.status().last.unwrap();
     assert_eq!((last.message.as_deref(), last.worker), (Some("there is no module m"), 0));
