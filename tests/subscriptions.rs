@@ -2,10 +2,12 @@
 //! them.
 
 mod changes;
+mod commands;
 mod flood;
 mod guests;
 mod overflow;
 mod receivers;
+mod workers;
 
 use std::collections::BTreeMap;
 

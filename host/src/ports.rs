@@ -64,7 +64,8 @@ mod tests {
 
     use super::*;
     use crate::call::{
-        Address, CallError, CallOptions, Emission, Group, IsolateId, Payload, StreamEvent, StreamReach, Target,
+        Address, CallError, CallOptions, Emission, Group, IsolateId, Payload, RouteName, StreamEvent, StreamReach,
+        Target,
     };
 
     #[tokio::test]
@@ -98,7 +99,7 @@ mod tests {
             streams.close(caller(), key(), reach).unwrap_err(),
             streams.close_all(caller(), reach).unwrap_err(),
             events.emit(caller(), None, payload()).unwrap_err(),
-            events.subscribe(caller(), None, route()).unwrap_err(),
+            events.subscribe(caller(), None, RouteName::within("m", "a").unwrap()).unwrap_err(),
             events.unsubscribe(caller(), key()).unwrap_err(),
             messages.publish(caller(), key(), key(), payload()).unwrap_err(),
         ];

@@ -19,7 +19,7 @@ mod streams;
 mod timing;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use wasmtime::component::Component;
@@ -46,8 +46,8 @@ pub use streams::{KeyOwner, StreamClaim, StreamTable};
 #[cfg(test)]
 pub use timing::Timing;
 
-use crate::call::Route;
 use crate::call::text::{NAME, line};
+use crate::call::{Route, RouteName};
 use crate::config::{Capabilities, Limits};
 use crate::document::shape::did_you_mean;
 use crate::document::{Fault, Faults, KeyPath};
@@ -72,6 +72,8 @@ pub struct Generation {
     pub schedules: Arc<[Schedule]>,
     config: Value,
     subdomains: BTreeMap<String, Value>,
+    /// For [`Generation::has_route`], which few modules need.
+    inside: OnceLock<Router>,
 }
 
 /// An error names at most this number of handlers of a component.
@@ -135,6 +137,12 @@ impl Generation {
             route: route.clone(),
             access: self.access(index),
         }))
+    }
+
+    /// Whether a call from inside finds this route.
+    pub fn has_route(&self, route: &RouteName) -> bool {
+        let router = self.inside.get_or_init(|| self.router(&self.routes(0)));
+        matches!(router.find_inside(route.method.as_ref(), &route.path), RouteLookup::Route(_))
     }
 
     /// Returns a fault for each handler of the manifest that is not among `names`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{GUEST, subscribed};
-use crate::harness::{Started, TestHost, eventually, json_of};
+use crate::harness::{Gate, Started, TestHost, eventually, json_of};
 
 impl Started {
     async fn subscribe(&self, worker: u32, pattern: Option<&str>, route: &str) -> Value {
@@ -69,6 +69,35 @@ async fn a_subscription_of_a_guest_ends_with_its_route_and_with_its_module() {
     std::fs::remove_dir_all(host.dir.path().join("modules").join(GUEST)).unwrap();
     let removed = host.reload(GUEST).await;
     assert_eq!(removed["outcome"], "removed", "{removed}");
+    assert!(host.all_subscriptions().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_guest_subscribes_only_routes_that_its_module_has() {
+    let host = subscribed(json!({})).workers(1).start().await;
+    for route in ["nope", "on/more", "GET on", "got?x=1"] {
+        let refused = host.subscribe(0, None, route).await;
+        let expected = if route.starts_with("got") { json!(null) } else { json!("not-found") };
+        assert_eq!(refused["code"], expected, "{route}: {refused}");
+    }
+    let refused = host.subscribe(0, None, "nope").await;
+    assert_eq!(refused["detail"], "subscriptions has no route `nope`: name a route of its module.json", "{refused}");
+    assert_eq!(host.subscribe(0, None, "PUSH on").await["code"], "invalid");
+    let all = host.all_subscriptions().await;
+    assert_eq!((all.len(), &all[0]["name"]), (1, &json!("* -> got")));
+}
+
+#[tokio::test]
+async fn a_guest_whose_module_is_being_removed_cannot_subscribe() {
+    let gate = Gate::before(|call| &*call.route.handler == "subscribe");
+    let host = subscribed(json!({})).workers(1).probe(gate.probe()).start().await;
+    let (reply, ()) = tokio::join!(host.subscribe(0, None, "on"), async {
+        eventually("the call has begun", || async { gate.reached() == 1 }).await;
+        std::fs::remove_dir_all(host.dir.path().join("modules").join(GUEST)).unwrap();
+        assert_eq!(host.reload(GUEST).await["outcome"], "removed");
+        gate.open();
+    });
+    assert_eq!(reply["code"], "unavailable", "{reply}");
     assert!(host.all_subscriptions().await.is_empty());
 }
 

@@ -11,7 +11,7 @@ use super::expect::{EmittedEvent, PublishedMessage};
 use super::file::Expect;
 use super::message_file::Emit;
 use fanfare::settings::{Capabilities, EventTypes};
-use fanfare::tooling::{CallError, Caller, ChangePorts, Events, IsolateId, Messages, Payload};
+use fanfare::tooling::{CallError, Caller, ChangePorts, Events, IsolateId, Messages, Payload, RouteName};
 
 /// How long the command waits for an expected event or message.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -116,7 +116,7 @@ impl Events for RecordedEvents {
         Ok(())
     }
 
-    fn subscribe(&self, from: Caller, pattern: Option<String>, route: String) -> Result<String, CallError> {
+    fn subscribe(&self, from: Caller, pattern: Option<String>, route: RouteName) -> Result<String, CallError> {
         self.host.subscribe(from, pattern, route)
     }
 

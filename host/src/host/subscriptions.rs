@@ -9,19 +9,27 @@ use futures_util::future::BoxFuture;
 use super::RunningHost;
 use crate::api::SubscriptionStatus;
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, Payload, Reply, RouteName, StreamEvent};
-use crate::dispatch::{Dispatch, SubscribedCall};
+use crate::call::{CallEnd, CallError, MessageCall, Payload, RouteName, StreamEvent};
+use crate::dispatch::Dispatch;
 use crate::isolate::Slot;
-use crate::registry::{ModuleState, RouteLookup};
+use crate::registry::ModuleState;
 use crate::triggers::sse::Publisher;
 use crate::triggers::subscriptions::{
-    InstalledSubscriptions, Key, Message, MessageCall, PlaceState, SubscriptionBackend,
+    InstalledSubscriptions, Key, Message, PlaceState, RouteState, SubscriptionBackend,
 };
 
 /// The modules of a node, and its streams.
 pub(super) struct Receivers {
     pub dispatch: Arc<Dispatch>,
     pub publisher: Arc<Publisher>,
+}
+
+impl Receivers {
+    /// The slot of the guest that made a subscription at run time.
+    fn guest_slot(&self, key: &Key) -> Option<Arc<Slot>> {
+        let isolate = self.dispatch.places().all().find(|isolate| Some(isolate.id) == key.isolate)?;
+        isolate.slot(&key.module)
+    }
 }
 
 impl SubscriptionBackend for Receivers {
@@ -35,25 +43,23 @@ impl SubscriptionBackend for Receivers {
         subscriptions.collect()
     }
 
-    fn keeps(&self, module: &str, route: &RouteName) -> bool {
-        match self.dispatch.roster().state(module) {
-            // Its startups may make subscriptions.
-            Some(ModuleState::Loading) => true,
-            Some(ModuleState::Installed(generation)) => {
-                let router = generation.router(&generation.routes(0));
-                matches!(router.find_inside(route.method.as_ref(), &route.path), RouteLookup::Route(_))
-            }
-            Some(ModuleState::Waiting | ModuleState::Refused(_)) | None => false,
+    fn route(&self, key: &Key, route: &RouteName) -> RouteState {
+        let Some(ModuleState::Installed(installed)) = self.dispatch.roster().state(&key.module) else {
+            return RouteState::Absent;
+        };
+        // During a canary, the isolate may run another generation.
+        let slot = self.guest_slot(key);
+        let Some(slot) = slot.filter(|slot| !slot.is_stopping()) else { return RouteState::Absent };
+        match installed.has_route(route) || slot.deployment().generation.has_route(route) {
+            true => RouteState::Serves,
+            false => RouteState::Missing(installed.digest.clone()),
         }
     }
 
     fn places(&self, key: &Key) -> Vec<PlaceState> {
         let slots = match key.isolate {
             None => self.dispatch.subscribed_slots(&key.module, &key.name),
-            Some(id) => {
-                let isolate = self.dispatch.places().all().find(|isolate| isolate.id == id);
-                isolate.and_then(|isolate| isolate.slot(&key.module)).into_iter().collect()
-            }
+            Some(_) => self.guest_slot(key).into_iter().collect(),
         };
         let state = |slot: Arc<Slot>| PlaceState {
             isolate: slot.isolate,
@@ -63,14 +69,8 @@ impl SubscriptionBackend for Receivers {
         slots.into_iter().map(state).collect()
     }
 
-    fn deliver(
-        &self,
-        module: &str,
-        call: MessageCall,
-    ) -> Result<BoxFuture<'static, Result<Reply, CallError>>, CallError> {
-        let MessageCall { isolate, message, route, payload } = call;
-        let call = self.dispatch.deliver_message(module, SubscribedCall { isolate, message, route, payload })?;
-        Ok(call.boxed())
+    fn deliver(&self, module: &str, call: MessageCall) -> Result<BoxFuture<'static, CallEnd>, CallError> {
+        Ok(self.dispatch.deliver_message(module, call)?.boxed())
     }
 
     fn feed(&self, key: Option<&str>, event: StreamEvent) -> Result<u32, CallError> {

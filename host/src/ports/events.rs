@@ -1,7 +1,7 @@
 //! The port to the event service.
 
 use super::Caller;
-use crate::call::{CallError, Payload};
+use crate::call::{CallError, Payload, RouteName};
 
 /// The functions of the event service for the import `events`. None of them waits. An
 /// implementation checks what it receives, and the capability of the caller.
@@ -9,9 +9,9 @@ pub trait Events: Send + Sync {
     /// Emits an event. `None` is the type `message`.
     fn emit(&self, from: Caller, event_type: Option<String>, value: Payload) -> Result<(), CallError>;
 
-    /// Subscribes a route of the caller's module, in the caller's isolate. `None` is the pattern
-    /// `*`. Returns the name of the subscription.
-    fn subscribe(&self, from: Caller, pattern: Option<String>, route: String) -> Result<String, CallError>;
+    /// Subscribes a route of the caller's generation, in the caller's isolate. `None` is the
+    /// pattern `*`. Returns the name of the subscription.
+    fn subscribe(&self, from: Caller, pattern: Option<String>, route: RouteName) -> Result<String, CallError>;
 
     /// Ends a subscription that `subscribe` made in the caller's isolate.
     fn unsubscribe(&self, from: Caller, subscription: String) -> Result<(), CallError>;
@@ -26,7 +26,7 @@ impl Events for NoEvents {
         Err(unavailable())
     }
 
-    fn subscribe(&self, _: Caller, _: Option<String>, _: String) -> Result<String, CallError> {
+    fn subscribe(&self, _: Caller, _: Option<String>, _: RouteName) -> Result<String, CallError> {
         Err(unavailable())
     }
 

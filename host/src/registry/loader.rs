@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
@@ -220,6 +220,7 @@ impl Loader {
             config: candidate.config.clone(),
             subdomains: candidate.subdomains.clone(),
             manifest: manifest.clone(),
+            inside: OnceLock::new(),
         };
         Ok((generation, loaded.compiled))
     }

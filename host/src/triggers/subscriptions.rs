@@ -12,7 +12,9 @@ mod guests;
 mod lane;
 mod message;
 mod node;
+mod notices;
 mod queue;
+mod status;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use backend::{InstalledSubscriptions, Key, MessageCall, PlaceState, SubscriptionBackend};
+pub use backend::{InstalledSubscriptions, Key, PlaceState, RouteState, SubscriptionBackend};
 pub use counts::Counts;
 pub use guests::GuestEvents;
 pub use message::Message;
@@ -83,7 +85,7 @@ impl Subscriptions {
         let mut changed = false;
         table.retain(|key, one| {
             let stays = match one.receiver() {
-                Receiver::Guest(_, route) => self.node.backend.keeps(&key.module, &route),
+                Receiver::Guest(_, route) => one.may_stay(self.node.backend.route(key, &route)),
                 Receiver::Workers | Receiver::Feed(_) => wanted.get(key).is_some_and(|new| new.source == one.source),
             };
             if !stays {

@@ -2,7 +2,10 @@
 
 use crate::bindings::fanfare::module::events::Host;
 use crate::bindings::fanfare::module::types::{CallError, Payload};
+use crate::call::text::{NAME, line};
+use crate::call::{self, RouteName};
 use crate::isolate::state::State;
+use crate::registry::Generation;
 
 impl Host for State {
     fn emit(&mut self, caller: Option<u64>, event_type: Option<String>, value: Payload) -> Result<(), CallError> {
@@ -12,6 +15,7 @@ impl Host for State {
 
     fn subscribe(&mut self, caller: Option<u64>, pattern: Option<String>, route: String) -> Result<String, CallError> {
         let guest = &self.guest;
+        let route = own_route(&guest.generation, &route)?;
         guest.ports.events.subscribe(guest.caller(caller), pattern, route).map_err(Into::into)
     }
 
@@ -19,4 +23,15 @@ impl Host for State {
         let guest = &self.guest;
         guest.ports.events.unsubscribe(guest.caller(caller), subscription).map_err(Into::into)
     }
+}
+
+/// The route that a guest names, if its generation has it.
+fn own_route(generation: &Generation, text: &str) -> Result<RouteName, call::CallError> {
+    let module = &generation.module;
+    let route = RouteName::within(module, text).map_err(|error| call::CallError::Invalid(error.to_string()))?;
+    if generation.has_route(&route) {
+        return Ok(route);
+    }
+    let text = line(&route.text_within(), NAME);
+    Err(call::CallError::NotFound(format!("{module} has no route `{text}`: name a route of its module.json")))
 }

@@ -108,6 +108,9 @@ hooks! {
     schedule_run = "scheduleRun";
     /// A subscription has dropped messages, because its queue is full. Default none.
     subscription_overflow = "subscriptionOverflow";
+    /// A worker has skipped messages of a subscription, because it cannot receive them. Default
+    /// none.
+    subscription_skipped = "subscriptionSkipped";
     /// The source of a subscription has lost messages. Default none.
     subscription_gap = "subscriptionGap";
     /// The host is connected to Redis. Default none.
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn every_host_event_has_a_hook() {
-        let source = include_str!("../../events/event.rs");
+        let source = include_str!("../../events/event/texts.rs");
         let names = source.lines().filter_map(|line| line.trim().strip_prefix("HostEvent::")?.split_once("=> \""));
         let names: Vec<&str> = names.filter_map(|(_, name)| name.strip_suffix("\",")).collect();
         assert!(names.len() > 20, "{names:?}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::call::{CallError, IsolateId, Payload, Reply, RouteName, StreamEvent, SubscriptionCall};
+use crate::call::{CallEnd, CallError, IsolateId, MessageCall, RouteName, StreamEvent};
 use crate::registry::DeclaredSubscription;
 
 /// The modules of a node.
@@ -13,20 +13,15 @@ pub trait SubscriptionBackend: Send + Sync + 'static {
     /// The subscriptions of the installed modules.
     fn installed(&self) -> Vec<InstalledSubscriptions>;
 
-    /// Whether a guest's subscription may stay: its module is installed and has the route, or is
-    /// still being loaded.
-    fn keeps(&self, module: &str, route: &RouteName) -> bool;
+    /// Where the route of a guest's subscription is.
+    fn route(&self, key: &Key, route: &RouteName) -> RouteState;
 
     /// The isolates that may receive messages of the subscription, in their order.
     fn places(&self, key: &Key) -> Vec<PlaceState>;
 
-    /// Queues a message, and returns a future that resolves when its handler has ended. An error
-    /// means that the message was not queued.
-    fn deliver(
-        &self,
-        module: &str,
-        call: MessageCall,
-    ) -> Result<BoxFuture<'static, Result<Reply, CallError>>, CallError>;
+    /// Queues a message, and returns a future that resolves when the isolate is done with it. An
+    /// error means that the message was not queued.
+    fn deliver(&self, module: &str, call: MessageCall) -> Result<BoxFuture<'static, CallEnd>, CallError>;
 
     /// Publishes an event to the live streams of a key, or of all keys.
     fn feed(&self, key: Option<&str>, event: StreamEvent) -> Result<u32, CallError>;
@@ -58,12 +53,13 @@ pub struct PlaceState {
     pub failed: bool,
 }
 
-/// A message for a handler in one isolate.
-#[derive(Debug, Clone)]
-pub struct MessageCall {
-    pub isolate: IsolateId,
-    pub message: SubscriptionCall,
-    /// The route, if a guest has named it.
-    pub route: Option<RouteName>,
-    pub payload: Payload,
+/// Where the route of a guest's subscription is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteState {
+    /// A generation that serves has it.
+    Serves,
+    /// The generation with this digest serves, and does not have it.
+    Missing(String),
+    /// The module is not installed in the isolate.
+    Absent,
 }

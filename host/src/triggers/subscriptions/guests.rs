@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::subscription::{Receiver, Subscription};
-use super::{Key, Subscriptions};
+use super::{Key, RouteState, Subscriptions};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, Event, Payload, RouteName, bounds, event_type};
 use crate::config::capabilities::forbidden;
@@ -38,10 +38,10 @@ impl ports::Events for GuestEvents {
         self.emitter.emit(Event { kind: kind.into(), value: value.into(), source: None })
     }
 
-    fn subscribe(&self, from: Caller, pattern: Option<String>, route: String) -> Result<String, CallError> {
+    fn subscribe(&self, from: Caller, pattern: Option<String>, route: RouteName) -> Result<String, CallError> {
         let pattern = pattern.as_deref().unwrap_or(event_type::ALL);
         check_access(&from, pattern)?;
-        self.subscriptions.subscribe(&from, pattern, &route)
+        self.subscriptions.subscribe(&from, pattern, route)
     }
 
     fn unsubscribe(&self, from: Caller, subscription: String) -> Result<(), CallError> {
@@ -85,16 +85,23 @@ impl Subscriptions {
     /// Lets a route of a guest receive the events whose types match a pattern, from now on, in the
     /// guest's isolate. Returns the name of the subscription: the same one for the same pattern and
     /// route.
-    pub fn subscribe(&self, from: &Caller, pattern: &str, route: &str) -> Result<String, CallError> {
-        let route = RouteName::within(&from.module, route).map_err(|error| CallError::Invalid(error.to_string()))?;
-        let method = route.method.as_ref().map(|method| format!("{method} ")).unwrap_or_default();
+    pub fn subscribe(&self, from: &Caller, pattern: &str, route: RouteName) -> Result<String, CallError> {
         // A name of the manifest has no spaces.
-        let name: Arc<str> = format!("{pattern} -> {method}{}", route.path).into();
+        let name: Arc<str> = format!("{pattern} -> {}", route.text_within()).into();
         let key = Key { module: from.module.as_ref().into(), isolate: Some(from.isolate), name: name.clone() };
         if self.node.stopping.is_cancelled() {
             return Err(CallError::Unavailable("the host is stopping".to_owned()));
         }
         let mut table = self.table.lock();
+        // Under the lock, so that the removal of the module, which empties the table, comes before
+        // or after both.
+        let state = self.node.backend.route(&key, &route);
+        if state == RouteState::Absent {
+            return Err(CallError::Unavailable(format!(
+                "{} is not installed in {}, so it cannot subscribe there",
+                from.module, from.isolate
+            )));
+        }
         if table.contains_key(&key) {
             return Ok(name.to_string());
         }
@@ -109,6 +116,9 @@ impl Subscriptions {
         let (source, receiver) = (Source::Event(pattern.into()), Receiver::Guest(from.isolate, route));
         let settings = SubscriptionSettings::default();
         let one = Subscription::start(key.clone(), source, receiver, settings, self.node.clone());
+        if let RouteState::Missing(digest) = state {
+            one.awaits_successor_of(digest);
+        }
         self.read_events(&one);
         table.insert(key, one);
         drop(table);

@@ -1,4 +1,4 @@
-//! Delivers what waits in one queue of a outlet.
+//! Delivers what waits in one queue of an outlet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::backend::PlaceState;
 use super::counts::Counts;
 use super::message::Message;
-use super::queue::{Bounds, Item, Queue};
-use crate::call::{CallError, Failure, IsolateId, Reply};
+use super::queue::{Bounds, Ended, Item, Queue, Received};
+use crate::call::{CallEnd, CallError, Failure, IsolateId, Reply};
 
 /// How long a message waits until it is offered again, after no isolate could take it.
 const RETRY: Duration = Duration::from_millis(20);
@@ -32,16 +32,21 @@ pub(super) trait Outlet: Send + Sync + 'static {
 
     fn places(&self) -> Vec<PlaceState>;
 
-    /// Queues a call. An error means that it was not queued.
+    /// Queues a call. An error means that it was not queued. A call that is `movable` is returned
+    /// if it waits for an instance while another isolate has one.
     fn deliver(
         &self,
         isolate: IsolateId,
+        movable: bool,
         message: &Message,
-    ) -> Result<BoxFuture<'static, Result<Reply, CallError>>, CallError>;
+    ) -> Result<BoxFuture<'static, CallEnd>, CallError>;
 
     fn count_outcome(&self, code: &'static str, error: Option<&CallError>);
 
     fn count_dropped(&self, count: u64);
+
+    /// Counts messages that an isolate does not receive, because it cannot.
+    fn count_skipped(&self, isolate: IsolateId, count: u64);
 }
 
 /// A queue, and where its messages go.
@@ -53,11 +58,28 @@ pub(super) struct Lane {
     pub done: CancellationToken,
 }
 
-/// A call that has ended.
-struct Ended {
+/// A message that its sender is about to add. Until then the lane does not end because other lanes
+/// replace it.
+pub(super) struct Announced(Arc<Lane>);
+
+impl Announced {
+    /// Adds the message as soon as there is room.
+    pub async fn push(self, item: Item) -> Result<(), Ended> {
+        self.0.queue.push_when_free(item).await
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.0.queue.end_announcement();
+    }
+}
+
+/// A call that an isolate is done with.
+struct Done {
     isolate: IsolateId,
     item: Item,
-    result: Result<Reply, CallError>,
+    end: CallEnd,
 }
 
 /// Where the next message goes.
@@ -72,7 +94,7 @@ enum Choice {
 /// The calls of a lane that have not ended.
 #[derive(Default)]
 struct Running {
-    calls: FuturesUnordered<BoxFuture<'static, Ended>>,
+    calls: FuturesUnordered<BoxFuture<'static, Done>>,
     load: BTreeMap<IsolateId, u32>,
     /// The isolate that received the last message.
     last: Option<IsolateId>,
@@ -81,6 +103,11 @@ struct Running {
 impl Lane {
     pub fn new(isolate: Option<IsolateId>, bounds: Bounds) -> Arc<Lane> {
         Arc::new(Lane { queue: Queue::new(bounds), isolate, done: CancellationToken::new() })
+    }
+
+    pub fn announce(self: &Arc<Lane>) -> Announced {
+        self.queue.announce();
+        Announced(self.clone())
     }
 
     /// Delivers messages until the subscription ends, the host begins to stop, or another lane
@@ -96,7 +123,7 @@ impl Lane {
             if !is_over && pause.is_none() {
                 pause = self.start(&*outlet, &mut running);
             }
-            if running.calls.is_empty() && (is_over || (self.queue.is_replaced() && self.queue.is_empty())) {
+            if running.calls.is_empty() && (is_over || self.queue.is_done()) {
                 self.queue.end();
                 return;
             }
@@ -107,8 +134,8 @@ impl Lane {
                 }
             };
             tokio::select! {
-                Some(ended) = running.calls.next() => {
-                    if let Some(again) = self.ended(&*outlet, &mut running, ended) {
+                Some(done) = running.calls.next() => {
+                    if let Some(again) = self.ended(&*outlet, &mut running, done) {
                         pause = Some(again);
                     }
                 }
@@ -124,11 +151,19 @@ impl Lane {
     fn start(&self, outlet: &impl Outlet, running: &mut Running) -> Option<Instant> {
         while !self.queue.is_empty() {
             let mut places = outlet.places();
+            let is_open = places.iter().any(|place| !place.failed);
             places.retain(|place| self.isolate.is_none_or(|isolate| isolate == place.isolate));
             let isolate = match running.choose(&places, outlet.concurrency()) {
                 Choice::At(isolate) => isolate,
                 Choice::Busy => return None,
                 Choice::Nowhere => {
+                    // An isolate that cannot receive messages does not hold up the others.
+                    if let Some(isolate) = self.isolate
+                        && is_open
+                    {
+                        self.skip(outlet, isolate);
+                        return None;
+                    }
                     // Nobody will ever take what waits for a handler that was replaced.
                     if self.queue.is_replaced() && places.is_empty() {
                         outlet.count_dropped(self.queue.end());
@@ -137,11 +172,11 @@ impl Lane {
                 }
             };
             let item = self.queue.pop()?;
-            match outlet.deliver(isolate, &item.message) {
+            match outlet.deliver(isolate, self.isolate.is_none(), &item.message) {
                 Ok(call) => {
                     *running.load.entry(isolate).or_default() += 1;
                     running.last = Some(isolate);
-                    running.calls.push(async move { Ended { isolate, item, result: call.await } }.boxed());
+                    running.calls.push(async move { Done { isolate, item, end: call.await } }.boxed());
                 }
                 Err(error) if was_not_queued(&error) => {
                     running.last = Some(isolate);
@@ -154,19 +189,28 @@ impl Lane {
         None
     }
 
+    /// Drops what waits for an isolate that cannot receive messages.
+    fn skip(&self, outlet: &impl Outlet, isolate: IsolateId) {
+        let mut skipped = 0;
+        while let Some(item) = self.queue.pop() {
+            skipped += 1;
+            tell(item, Ok(Received::Skipped));
+        }
+        outlet.count_skipped(isolate, skipped);
+    }
+
     /// Takes the end of a call. Returns when to offer its message again, if the call did not start.
-    fn ended(&self, outlet: &impl Outlet, running: &mut Running, ended: Ended) -> Option<Instant> {
-        let Ended { isolate, item, result } = ended;
+    fn ended(&self, outlet: &impl Outlet, running: &mut Running, done: Done) -> Option<Instant> {
+        let Done { isolate, item, end } = done;
         if let Some(load) = running.load.get_mut(&isolate) {
             *load = load.saturating_sub(1);
         }
-        match result {
-            // The module failed in this isolate while the call waited for the next instance.
-            Err(CallError::Unavailable(_)) => {
+        match end {
+            CallEnd::Returned(_) => {
                 self.put_back(outlet, item);
                 Some(Instant::now() + RETRY)
             }
-            result => {
+            CallEnd::Ended(result) => {
                 finish(outlet, item, result);
                 None
             }
@@ -188,7 +232,7 @@ fn was_not_queued(error: &CallError) -> bool {
 /// Counts the outcome of a message, and tells its sender.
 fn finish(outlet: &impl Outlet, item: Item, result: Result<Reply, CallError>) {
     let (code, result) = match result {
-        Ok(reply) if reply.effective_status() < 400 => (Counts::OK, Ok(())),
+        Ok(reply) if reply.effective_status() < 400 => (Counts::OK, Ok(Received::Handled)),
         Ok(reply) => {
             let status = reply.effective_status();
             let message = format!("the handler replied with status {status}");
@@ -197,6 +241,10 @@ fn finish(outlet: &impl Outlet, item: Item, result: Result<Reply, CallError>) {
         Err(error) => (error.code(), Err(error)),
     };
     outlet.count_outcome(code, result.as_ref().err());
+    tell(item, result);
+}
+
+fn tell(item: Item, result: Result<Received, CallError>) {
     if let Some(done) = item.done {
         // The sender may have been dropped.
         let _ = done.send(result);

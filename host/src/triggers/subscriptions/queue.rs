@@ -20,7 +20,15 @@ pub struct Bounds {
 pub struct Item {
     pub message: Arc<Message>,
     /// Tells the sender how its call has ended.
-    pub done: Option<oneshot::Sender<Result<(), CallError>>>,
+    pub done: Option<oneshot::Sender<Result<Received, CallError>>>,
+}
+
+/// The end of a message that has not failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    Handled,
+    /// The isolate of the queue cannot receive messages.
+    Skipped,
 }
 
 /// A queue of messages in their order.
@@ -39,6 +47,8 @@ struct Waiting {
     bytes: u64,
     bounds: Bounds,
     state: State,
+    /// The messages that senders have announced, and not yet added.
+    announced: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +67,7 @@ pub struct Ended;
 impl Queue {
     pub fn new(bounds: Bounds) -> Queue {
         Queue {
-            waiting: Mutex::new(Waiting { items: VecDeque::new(), bytes: 0, bounds, state: State::Open }),
+            waiting: Mutex::new(Waiting { items: VecDeque::new(), bytes: 0, bounds, state: State::Open, announced: 0 }),
             pushed: Notify::new(),
             freed: Notify::new(),
             turn: tokio::sync::Mutex::default(),
@@ -156,8 +166,25 @@ impl Queue {
         items.len() as u64
     }
 
+    /// Announces a message. The queue waits for it even if another queue replaces this one.
+    pub fn announce(&self) {
+        self.waiting.lock().announced += 1;
+    }
+
+    /// Ends the announcement of a message that was added, or never will be.
+    pub fn end_announcement(&self) {
+        self.waiting.lock().announced -= 1;
+        self.pushed.notify_one();
+    }
+
     pub fn is_replaced(&self) -> bool {
         self.waiting.lock().state != State::Open
+    }
+
+    /// Whether another queue replaces this one, and everything was delivered.
+    pub fn is_done(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.state != State::Open && waiting.items.is_empty() && waiting.announced == 0
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,27 +1,24 @@
 //! One subscription: accepts messages of its source, and delivers them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::{BoxFuture, join_all};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Key, MessageCall, PlaceState};
+use super::backend::{Key, PlaceState, RouteState};
 use super::counts::Counts;
-use super::lane::{Lane, Outlet};
+use super::lane::{Announced, Lane, Outlet};
 use super::message::Message;
 use super::node::Node;
-use super::queue::{Bounds, Item};
-use crate::api::SubscriptionStatus;
+use super::notices::Notices;
+use super::queue::{Bounds, Item, Received};
 use crate::call::text::{MESSAGE, NAME, line};
-use crate::call::{CallError, IsolateId, Reply, RouteName, StreamEvent, SubscriptionCall};
+use crate::call::{CallEnd, CallError, IsolateId, MessageCall, RouteName, StreamEvent, SubscriptionCall};
 use crate::events::HostEvent;
-use crate::registry::{Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SubscriptionSettings};
-
-/// The time between two events about a subscription's full queue, and about its gaps.
-const EVENT_PAUSE: Duration = Duration::from_secs(1);
+use crate::registry::{Deliver, Feed, Overflow, Source, SubscriptionSettings};
 
 /// Where the messages go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,47 +32,27 @@ pub(super) enum Receiver {
 
 /// A subscription of an installed module. It stays over swaps as long as its source is the same.
 pub struct Subscription {
-    key: Key,
+    pub(super) key: Key,
     pub source: Source,
     node: Arc<Node>,
     plan: RwLock<Arc<Plan>>,
     counts: Mutex<Counts>,
     notices: Mutex<Notices>,
+    /// The digest of the generation that served when a guest of another one, which a swap prepared,
+    /// subscribed a route that only the other one has.
+    awaits: Mutex<Option<String>>,
     /// Cancelled when the module no longer has the subscription.
     ended: CancellationToken,
 }
 
+/// Tells how a message has ended in one lane.
+type Outcome = oneshot::Receiver<Result<Received, CallError>>;
+
 /// How the current generation wants its messages.
-struct Plan {
-    receiver: Receiver,
-    settings: SubscriptionSettings,
+pub(super) struct Plan {
+    pub receiver: Receiver,
+    pub settings: SubscriptionSettings,
     lanes: Vec<Arc<Lane>>,
-}
-
-/// What the next event of each kind reports.
-#[derive(Default)]
-struct Notices {
-    dropped: Notice,
-    missed: Notice,
-}
-
-#[derive(Default)]
-struct Notice {
-    count: u64,
-    /// When the last event was raised.
-    raised: Option<Instant>,
-}
-
-impl Notice {
-    /// Adds to the count. Returns the count if it is time for an event.
-    fn add(&mut self, count: u64, now: Instant) -> Option<u64> {
-        self.count = self.count.saturating_add(count);
-        if self.raised.is_some_and(|raised| now.duration_since(raised) < EVENT_PAUSE) {
-            return None;
-        }
-        self.raised = Some(now);
-        Some(std::mem::take(&mut self.count))
-    }
 }
 
 impl Subscription {
@@ -93,6 +70,7 @@ impl Subscription {
             plan: RwLock::new(Arc::new(Plan { receiver, settings, lanes: lanes.clone() })),
             counts: Mutex::default(),
             notices: Mutex::default(),
+            awaits: Mutex::default(),
             ended: node.stopping.child_token(),
             node,
         });
@@ -133,6 +111,25 @@ impl Subscription {
             self.counts.lock().dropped += waiting;
         }
     }
+
+    /// Whether a guest's subscription may stay, when its route is there.
+    pub(super) fn may_stay(&self, route: RouteState) -> bool {
+        let mut awaits = self.awaits.lock();
+        match route {
+            RouteState::Serves => {
+                *awaits = None;
+                true
+            }
+            RouteState::Missing(digest) => awaits.as_ref() == Some(&digest),
+            RouteState::Absent => false,
+        }
+    }
+
+    /// Lets a guest's subscription stay until another generation serves than this one.
+    pub(super) fn awaits_successor_of(&self, digest: String) {
+        *self.awaits.lock() = Some(digest);
+    }
+
     pub fn module(&self) -> &Arc<str> {
         &self.key.module
     }
@@ -171,46 +168,52 @@ impl Subscription {
         self.queue(message, false).await.map(drop)
     }
 
-    /// Accepts a message as soon as the queue has room, and waits until its handler has ended: in
-    /// each worker with `"deliver": "all"`. Fails if the handler fails, or the subscription ends.
+    /// Accepts a message as soon as the queue has room, and waits until its handler has ended: with
+    /// `"deliver": "all"` in each worker that can receive messages. Fails if a handler fails, if no
+    /// worker has handled the message, or if the subscription ends.
     pub async fn run(&self, message: Message) -> Result<(), CallError> {
         let done = self.queue(message, true).await?;
-        let results = join_all(done).await;
-        // An item that was dropped tells nothing.
-        results.into_iter().try_for_each(|result| result.unwrap_or_else(|_| Err(self.over_error())))
+        let mut is_handled = done.is_empty();
+        for result in join_all(done).await {
+            // An item that was dropped tells nothing.
+            is_handled |= result.unwrap_or_else(|_| Err(self.dropped_error()))? == Received::Handled;
+        }
+        if is_handled { Ok(()) } else { Err(self.dropped_error()) }
     }
 
-    async fn queue(
-        &self,
-        message: Message,
-        reports: bool,
-    ) -> Result<Vec<oneshot::Receiver<Result<(), CallError>>>, CallError> {
+    /// Adds a message to every queue. Each of the receivers tells how the message has ended there.
+    async fn queue(&self, message: Message, reports: bool) -> Result<Vec<Outcome>, CallError> {
         let message = Arc::new(message);
         loop {
-            let plan = self.plan();
+            let (plan, announced) = self.announce();
             if let Receiver::Feed(feed) = &plan.receiver {
                 return self.feed(feed, &message).map(|()| Vec::new());
             }
-            let mut receivers = Vec::new();
-            for lane in &plan.lanes {
+            let (mut receivers, mut added) = (Vec::new(), 0);
+            for lane in announced {
                 let (done, receiver) = oneshot::channel();
                 let item = Item { message: message.clone(), done: reports.then_some(done) };
-                match lane.queue.push_when_free(item).await {
-                    Ok(()) => receivers.push(receiver),
+                match lane.push(item).await {
+                    Ok(()) => added += 1,
                     Err(_) if self.is_over() => return Err(self.over_error()),
-                    // Other lanes have replaced this one after it had delivered everything.
-                    Err(_) => break,
+                    // A swap has replaced the handler, so that the lane has dropped everything.
+                    Err(_) => {}
                 }
+                receivers.push(receiver);
             }
-            match receivers.len() {
-                0 => {}
-                some if some == plan.lanes.len() => return Ok(receivers),
-                _ => {
-                    self.count_dropped(1);
-                    return Ok(receivers);
-                }
+            if added > 0 {
+                self.count_dropped((receivers.len() - added) as u64);
+                return Ok(receivers);
             }
         }
+    }
+
+    /// Announces a message to all lanes of the plan.
+    fn announce(&self) -> (Arc<Plan>, Vec<Announced>) {
+        // Until the end, so that no change of the lanes comes between two announcements.
+        let plan = self.plan.read();
+        let announced = plan.lanes.iter().map(Lane::announce).collect();
+        (plan.clone(), announced)
     }
 
     /// Publishes a message to live streams.
@@ -235,7 +238,7 @@ impl Subscription {
         }
     }
 
-    fn plan(&self) -> Arc<Plan> {
+    pub(super) fn plan(&self) -> Arc<Plan> {
         self.plan.read().clone()
     }
 
@@ -246,6 +249,15 @@ impl Subscription {
     fn over_error(&self) -> CallError {
         let (module, name) = self.named();
         CallError::Unavailable(format!("the subscription `{name}` of {module} has ended and accepts no more messages"))
+    }
+
+    /// The error of a message that no worker has handled.
+    fn dropped_error(&self) -> CallError {
+        if self.is_over() {
+            return self.over_error();
+        }
+        let (module, name) = self.named();
+        CallError::Unavailable(format!("the subscription `{name}` of {module} has dropped the message"))
     }
 
     pub fn counts(&self) -> Counts {
@@ -261,37 +273,6 @@ impl Subscription {
 
     pub(super) fn receiver(&self) -> Receiver {
         self.plan.read().receiver.clone()
-    }
-
-    pub fn status(&self) -> SubscriptionStatus {
-        let (plan, counts, (waiting, bytes)) = (self.plan(), self.counts(), self.waiting());
-        let (source, topic) = self.source.described();
-        let handled = !matches!(plan.receiver, Receiver::Feed(_));
-        SubscriptionStatus {
-            module: self.key.module.to_string(),
-            name: self.key.name.to_string(),
-            isolate: self.key.isolate.map(|isolate| isolate.to_string()),
-            source: source.to_owned(),
-            topic: topic.to_string(),
-            group: match &self.source {
-                Source::Redis(RedisSource { topic: RedisTopic::Stream { group, .. }, .. }) => Some(group.to_string()),
-                _ => None,
-            },
-            connection: match &self.source {
-                Source::Redis(redis) => Some(redis.connection.to_string()),
-                Source::Event(_) => None,
-            },
-            deliver: handled.then(|| plan.settings.deliver.as_str().to_owned()),
-            overflow: handled.then(|| plan.settings.overflow.as_str().to_owned()),
-            waiting: waiting as u64,
-            waiting_bytes: bytes,
-            delivered: counts.delivered(),
-            failed: counts.failed(),
-            dropped: counts.dropped,
-            gaps: counts.gaps,
-            missed: counts.missed,
-            failure: counts.failure,
-        }
     }
 }
 
@@ -315,8 +296,9 @@ impl Outlet for Subscription {
     fn deliver(
         &self,
         isolate: IsolateId,
+        movable: bool,
         message: &Message,
-    ) -> Result<BoxFuture<'static, Result<Reply, CallError>>, CallError> {
+    ) -> Result<BoxFuture<'static, CallEnd>, CallError> {
         let route = match &self.plan.read().receiver {
             Receiver::Guest(_, route) => Some(route.clone()),
             Receiver::Workers | Receiver::Feed(_) => None,
@@ -329,7 +311,7 @@ impl Outlet for Subscription {
             id: message.id.clone(),
         };
         let payload = message.payload.clone();
-        self.node.backend.deliver(&self.key.module, MessageCall { isolate, message: call, route, payload })
+        self.node.backend.deliver(&self.key.module, MessageCall { isolate, movable, message: call, route, payload })
     }
 
     fn count_outcome(&self, code: &'static str, error: Option<&CallError>) {
@@ -352,6 +334,20 @@ impl Outlet for Subscription {
             self.node.raise(HostEvent::SubscriptionOverflow { module, subscription, dropped });
         }
     }
+
+    fn count_skipped(&self, isolate: IsolateId, count: u64) {
+        self.counts.lock().dropped += count;
+        let notice = self.notices.lock().skipped.entry(isolate).or_default().add(count, Instant::now());
+        if let Some(dropped) = notice {
+            let (module, subscription) = self.named();
+            tracing::warn!(
+                %module, %subscription, %isolate, dropped,
+                "a subscription skipped messages in an isolate, because its module cannot receive them there"
+            );
+            let isolate = isolate.to_string();
+            self.node.raise(HostEvent::SubscriptionSkipped { module, subscription, isolate, dropped });
+        }
+    }
 }
 
 fn bounds(settings: &SubscriptionSettings) -> Bounds {
@@ -368,20 +364,5 @@ fn lanes(receiver: &Receiver, settings: &SubscriptionSettings, workers: u32) -> 
             Deliver::One => vec![lane(None)],
             Deliver::All => (0..workers).map(|index| lane(Some(IsolateId::Worker(index)))).collect(),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_reports_what_was_lost_since_the_previous_one() {
-        let start = Instant::now();
-        let after = |millis| start + Duration::from_millis(millis);
-        let mut notice = Notice::default();
-        assert_eq!(notice.add(2, start), Some(2));
-        assert_eq!((notice.add(3, after(1)), notice.add(1, after(999))), (None, None));
-        assert_eq!((notice.add(1, after(1_000)), notice.add(1, after(1_001))), (Some(5), None));
     }
 }

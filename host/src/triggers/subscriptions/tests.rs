@@ -2,6 +2,7 @@ mod delivery;
 mod guests;
 mod overflow;
 mod sources;
+mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::MOST_EVENTS;
 use super::*;
-use crate::call::{CallError, Event, Failure, IsolateId, Payload, Reply, RouteName, StreamEvent, bounds};
+use crate::call::{
+    CallEnd, CallError, Event, Failure, IsolateId, MessageCall, Payload, Reply, RouteName, StreamEvent, bounds,
+};
 use crate::events::HostEvent;
 use crate::journal::JournalLimits;
 use crate::registry::{Deliver, Feed, Overflow, SubscriptionSettings};
@@ -33,7 +36,7 @@ struct Seen {
 /// A call that has not ended.
 struct Open {
     seen: Seen,
-    end: oneshot::Sender<Result<Reply, CallError>>,
+    end: oneshot::Sender<CallEnd>,
 }
 
 /// Modules whose handlers end when the test says so.
@@ -42,8 +45,8 @@ struct Fake {
     installed: Mutex<BTreeMap<&'static str, BTreeMap<String, DeclaredSubscription>>>,
     /// Whether each worker is ready and failed.
     workers: Mutex<Vec<(bool, bool)>>,
-    /// The routes that guests may name.
-    routes: Mutex<Vec<&'static str>>,
+    /// The routes that serve guests' subscriptions, and the generation that has them.
+    routes: Mutex<(Vec<&'static str>, &'static str)>,
     /// The errors of the next calls that are not queued.
     refusals: Mutex<VecDeque<CallError>>,
     /// Modules whose calls end at once.
@@ -65,8 +68,13 @@ impl SubscriptionBackend for Fake {
         installed.iter().map(of).collect()
     }
 
-    fn keeps(&self, module: &str, route: &RouteName) -> bool {
-        self.installed.lock().contains_key(module) && self.routes.lock().contains(&&*route.path)
+    fn route(&self, key: &Key, route: &RouteName) -> RouteState {
+        let (routes, generation) = &*self.routes.lock();
+        match self.installed.lock().contains_key(&*key.module) {
+            true if routes.contains(&&*route.path) => RouteState::Serves,
+            true => RouteState::Missing((*generation).to_owned()),
+            false => RouteState::Absent,
+        }
     }
 
     fn places(&self, key: &Key) -> Vec<PlaceState> {
@@ -89,11 +97,7 @@ impl SubscriptionBackend for Fake {
         places
     }
 
-    fn deliver(
-        &self,
-        module: &str,
-        call: MessageCall,
-    ) -> Result<BoxFuture<'static, Result<Reply, CallError>>, CallError> {
+    fn deliver(&self, module: &str, call: MessageCall) -> Result<BoxFuture<'static, CallEnd>, CallError> {
         if let Some(error) = self.refusals.lock().pop_front() {
             return Err(error);
         }
@@ -103,7 +107,7 @@ impl SubscriptionBackend for Fake {
         let seen = Seen { worker, name, topic, payload };
         self.seen.lock().push(seen.clone());
         if self.quick.lock().contains(&module) {
-            return Ok(std::future::ready(Ok(Reply::default())).boxed());
+            return Ok(std::future::ready(CallEnd::Ended(Ok(Reply::default()))).boxed());
         }
         let (end, ended) = oneshot::channel();
         self.open.lock().push_back(Open { seen, end });
@@ -182,16 +186,35 @@ impl Test {
 
     /// Ends the oldest open call.
     fn end(&self, result: Result<Reply, CallError>) -> Seen {
+        self.end_as(CallEnd::Ended(result))
+    }
+
+    fn end_as(&self, result: CallEnd) -> Seen {
         let Open { seen, end } = self.fake.open.lock().pop_front().unwrap();
         end.send(result).ok().unwrap();
         seen
+    }
+
+    /// Returns the oldest open call, because the isolate could not start it.
+    fn give_back(&self, why: CallError) -> Seen {
+        self.end_as(CallEnd::Returned(why))
+    }
+
+    /// Ends all open calls of a worker, also those that follow, until none is open.
+    async fn end_all_of(&self, worker: u32) {
+        loop {
+            settle().await;
+            let mut open = self.fake.open.lock();
+            let Some(index) = open.iter().position(|open| open.seen.worker == worker) else { return };
+            open.remove(index).unwrap().end.send(CallEnd::Ended(Ok(Reply::default()))).ok().unwrap();
+        }
     }
 
     /// Ends the open call with this payload.
     fn end_of(&self, payload: &str) {
         let mut open = self.fake.open.lock();
         let index = open.iter().position(|open| open.seen.payload == payload).unwrap();
-        open.remove(index).unwrap().end.send(Ok(Reply::default())).ok().unwrap();
+        open.remove(index).unwrap().end.send(CallEnd::Ended(Ok(Reply::default()))).ok().unwrap();
     }
 
     fn ok(&self) -> Seen {

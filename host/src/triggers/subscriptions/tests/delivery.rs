@@ -54,7 +54,7 @@ async fn every_worker_receives_all_messages_in_order_at_its_own_pace() {
     for expected in 3..=4 {
         let index = test.fake.open.lock().iter().position(|open| open.seen.worker == 1).unwrap();
         let open = test.fake.open.lock().remove(index).unwrap();
-        open.end.send(Ok(Reply::default())).ok().unwrap();
+        open.end.send(CallEnd::Ended(Ok(Reply::default()))).ok().unwrap();
         test.calls(expected).await;
     }
     assert_eq!((test.seen_in(0), test.seen_in(1)), (texts(1..=1), texts(1..=3)));
@@ -108,15 +108,15 @@ async fn a_message_that_no_isolate_could_take_is_offered_again_before_the_others
     (1..=3).for_each(|n| one.offer(message(n)));
     test.calls(1).await;
     // The module failed while the call waited for the next instance.
-    test.end(Err(CallError::Unavailable("failed".into())));
+    test.give_back(CallError::Unavailable("failed".into()));
     test.calls(2).await;
-    test.ok();
-    test.calls(3).await;
-    test.ok();
-    test.calls(4).await;
-    test.ok();
+    test.give_back(CallError::Overloaded("no memory for the instance".into()));
+    for calls in 3..=5 {
+        test.calls(calls).await;
+        test.ok();
+    }
     until(|| one.counts().delivered() == 3).await;
-    assert_eq!(test.seen_in(0), ["1", "1", "2", "3"]);
+    assert_eq!(test.seen_in(0), ["1", "1", "1", "2", "3"]);
     assert_eq!((one.counts().failed(), one.counts().dropped), (0, 0));
 }
 
