@@ -16,7 +16,8 @@ use fanfare::settings::Limits;
 use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{
-    self, FolderState, ModuleFolder, check_grants, effective_limits, effective_schedules, unknown_schedules,
+    self, FolderState, ModuleFolder, check_connections, check_grants, effective_limits, effective_schedules,
+    unknown_schedules,
 };
 use fanfare::tooling::{KeyPath, Manifest, StreamTable};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
@@ -70,7 +71,9 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
     let (config, faults) = Config::load_with_faults(&args.settings.sources(project));
     let scanned = if is_single_module { vec![manifest::read_folder(dir)] } else { scan(&config, &mut report) };
     let settings_valid = !faults.list().iter().any(concerns_modules);
-    let checker = ModuleChecker { config: &config, settings_valid, check_component, streams: Arc::default() };
+    let redis_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "redis"));
+    let streams = Arc::default();
+    let checker = ModuleChecker { config: &config, settings_valid, redis_valid, check_component, streams };
     report.add(faults);
     report.warnings.extend(config.warnings.iter().cloned());
     if !is_single_module {
@@ -107,8 +110,12 @@ fn scan(config: &Config, report: &mut Report) -> Vec<ModuleFolder> {
 
 /// Whether a fault may hide settings that apply to modules.
 fn concerns_modules(fault: &Fault) -> bool {
-    let first = fault.key.split(['.', '[']).next().unwrap_or_default();
-    matches!(first, "" | "modules" | "limits" | "environments")
+    matches!(section(fault), "" | "modules" | "limits" | "environments")
+}
+
+/// The first key of the place of a fault.
+fn section(fault: &Fault) -> &str {
+    fault.key.split(['.', '[']).next().unwrap_or_default()
 }
 
 /// Warnings about sections for modules that do not exist.
@@ -141,6 +148,8 @@ struct ModuleChecker<'a> {
     config: &'a Config,
     /// Whether the operator's settings for modules have no faults.
     settings_valid: bool,
+    /// Whether the section `redis` has no faults.
+    redis_valid: bool,
     check_component: ComponentCheck<'a>,
     /// The stream patterns of the modules that were checked.
     streams: Arc<StreamTable>,
@@ -154,6 +163,11 @@ impl ModuleChecker<'_> {
             FolderState::Waiting(manifest) => (State::Waiting, manifest),
         };
         let mut faults = if self.settings_valid { operator_faults(manifest, self.config) } else { Faults::default() };
+        if self.redis_valid
+            && let Err(missing) = check_connections(manifest, self.config)
+        {
+            faults.extend(missing);
+        }
         match self.streams.claim(manifest) {
             Ok(claim) => claim.keep(),
             Err(taken) => faults.extend(taken),
@@ -286,6 +300,42 @@ mod tests {
         assert!(report.faults.is_empty(), "{:?}", report.faults);
         assert_eq!(report.modules, [("asks".into(), State::Waiting)]);
         assert!(report.as_text().contains("asks: waiting: its component does not exist yet"));
+    }
+
+    #[test]
+    fn a_connection_that_the_settings_lack_is_a_fault_at_the_subscription() {
+        let manifest = r#"{
+          "component": "a.wasm",
+          "routes": [{ "path": "on", "handler": "on" }],
+          "subscriptions": {
+            "a": { "redis": "news", "path": "on" },
+            "b": { "redis": "news", "connection": "cashe", "path": "on" },
+            "c": { "event": "a/x", "path": "on" }
+          }
+        }"#;
+        let check = |redis: &str| {
+            let grants = r#""modules": {"a": {"grants": {"subscribe": ["redis:*", "redis.cashe:*"]}}}"#;
+            let settings = format!("{{{redis}{grants}}}");
+            let files =
+                [("fanfare.json", settings.as_str()), ("modules/a/module.json", manifest), ("modules/a/a.wasm", "")];
+            Project::new(&files).check("", &none)
+        };
+        let report = check(r#""redis": {"cache": {"url": "redis://127.0.0.1"}}, "#);
+        let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(keys(&report), ["subscriptions.a.connection", "subscriptions.b.connection"], "{faults:?}");
+        assert!(
+            faults[1].contains("modules/a/module.json:6:")
+                && faults[1].ends_with(
+                    "needs the connection `cashe`, which `redis` in fanfare.json does not have: add it there, or name another connection; did you mean \"cache\"?"
+                ),
+            "{faults:?}"
+        );
+        assert_eq!(report.modules, [("a".into(), State::Refused)]);
+        let url = r#"{"url": "redis://127.0.0.1"}"#;
+        let report = check(&format!(r#""redis": {{"default": {url}, "cashe": {url}}}, "#));
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
+        let report = check(r#""redis": {"default": {"url": 1}}, "#);
+        assert!(keys(&report).iter().all(|key| key.starts_with("redis")), "{:?}", report.faults);
     }
 
     #[test]

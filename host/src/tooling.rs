@@ -67,7 +67,7 @@ pub mod document {
 pub mod manifest {
     pub use crate::registry::manifest::raw::schema;
     pub use crate::registry::manifest::{
-        FILE_NAME, FolderState, ManifestError, ModuleFolder, check_grants, effective_limits, effective_schedules,
-        folder_names, read_folder, scan, unknown_schedules,
+        FILE_NAME, FolderState, ManifestError, ModuleFolder, check_connections, check_grants, effective_limits,
+        effective_schedules, folder_names, read_folder, scan, unknown_schedules,
     };
 }

@@ -8,7 +8,9 @@ pub use model::{Manifest, ManifestError, Route};
 pub use path::parse as parse_path;
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
-pub use resolve::{check_grants, effective_config, effective_limits, effective_schedules, unknown_schedules};
+pub use resolve::{
+    check_connections, check_grants, effective_config, effective_limits, effective_schedules, unknown_schedules,
+};
 pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, read_folder, scan};
 #[cfg(test)]
 pub use schedules::Off;
@@ -25,6 +27,7 @@ mod one_or_many;
 mod path;
 mod places;
 pub mod raw;
+mod reference;
 mod resolve;
 mod scan;
 mod schedules;

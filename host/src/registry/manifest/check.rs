@@ -8,8 +8,9 @@ use http::Method;
 
 use super::hooks::{self, Hook, RawMessageHook};
 use super::model::{Build, Manifest, ManifestError, Route, Startup};
-use super::path::{self, PathError};
+use super::path;
 use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
+use super::reference::resolve_reference;
 use super::schedules::{self, DeclaredSchedule, RawSchedule};
 use super::streams::{Stream, Streams};
 use super::subscriptions::{DeclaredSubscription, RawSubscription};
@@ -17,10 +18,9 @@ use crate::call::hook;
 use crate::config::schema;
 use crate::config::{Capabilities, formats, opens_test_routes};
 use crate::document::fault::{Fault, Faults, ValueOrigin};
-use crate::document::shape::{self, Nulls};
+use crate::document::shape::Nulls;
 use crate::document::source;
 use crate::document::tree::{Member, Node, Path as KeyPath, Value, quoted};
-use crate::registry::segment::Segment;
 
 impl Manifest {
     /// Reads and checks `module.json` in `dir`. The name of the folder is the name of the module.
@@ -370,62 +370,4 @@ impl<'a> Check<'a> {
         }
         isolation
     }
-}
-
-/// Why a reference does not lead to a route of the module.
-#[derive(Debug, thiserror::Error)]
-enum ReferenceError {
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// The suggestion is empty, or names the nearest path.
-    #[error("must be the path of a route of this module{suggestion}")]
-    NoRoute { suggestion: String },
-    #[error("must be a route of this module: the path has no method {method}, only {}", .methods.join(" and "))]
-    NoMethod { method: Method, methods: Vec<String> },
-    #[error(
-        "must name the method, since the path has several and none is POST: write one of {} before it",
-        .methods.join(" and ")
-    )]
-    Ambiguous { methods: Vec<String> },
-}
-
-/// Returns the index of the route that the reference `text` means. `Ok(None)` when it may mean a
-/// route that has a fault itself.
-fn resolve_reference(text: &str, routes: &[Option<Route>]) -> Result<Option<usize>, ReferenceError> {
-    let (method, segments) = path::parse_reference(text)?;
-    let wanted = path::shape(&segments);
-    let same: Vec<(usize, &Method)> = routes
-        .iter()
-        .enumerate()
-        .filter_map(|(index, route)| Some((index, route.as_ref()?)))
-        .filter(|(_, route)| path::shape(&route.path) == wanted)
-        .map(|(index, route)| (index, &route.method))
-        .collect();
-    let with = |method: &Method| same.iter().find(|(_, other)| *other == method).map(|(index, _)| *index);
-    let found = match (&method, same.as_slice()) {
-        (Some(method), _) => with(method),
-        (None, [(index, _)]) => Some(*index),
-        (None, _) => with(&Method::POST),
-    };
-    if found.is_some() || routes.iter().any(Option::is_none) {
-        return Ok(found);
-    }
-    let methods: Vec<String> = same.iter().map(|(_, method)| method.to_string()).collect();
-    Err(match method {
-        _ if methods.is_empty() => {
-            let texts: Vec<&str> = routes.iter().flatten().map(|route| route.text.as_str()).collect();
-            ReferenceError::NoRoute { suggestion: shape::did_you_mean(&written(&segments), &texts) }
-        }
-        Some(method) => ReferenceError::NoMethod { method, methods },
-        None => ReferenceError::Ambiguous { methods },
-    })
-}
-
-/// Writes a path as in `module.json`.
-fn written(segments: &[Segment]) -> String {
-    let part = |segment: &Segment| match segment {
-        Segment::Literal(text) => text.clone(),
-        Segment::Param(name) => format!("{{{name}}}"),
-    };
-    segments.iter().map(part).collect::<Vec<_>>().join("/")
 }

@@ -70,6 +70,23 @@ pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> 
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
+/// Checks that the settings have each connection of Redis that a subscription of the module names.
+/// A running host warns of those that it lacks, and loads the module.
+pub fn check_connections(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
+    let known: Vec<&str> = config.redis.0.keys().map(String::as_str).collect();
+    let mut faults = Faults::default();
+    for (name, one) in &manifest.subscriptions {
+        let Some(connection) = one.connection().filter(|connection| !known.contains(connection)) else { continue };
+        let path = KeyPath::of(&["subscriptions", name, "connection"]);
+        let message = format!(
+            "needs the connection `{connection}`, which `redis` in fanfare.json does not have: add it there, or name another connection{}",
+            did_you_mean(connection, &known)
+        );
+        faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
 /// The place of a request for a capability: an entry of `capabilities`, a subscription, which asks
 /// for `subscribe` or `sse`, or a pattern in `streams`, which asks for `sse`.
 fn place_of_request(manifest: &Manifest, kind: &Capability, name: Option<&str>) -> KeyPath {

@@ -323,6 +323,14 @@ impl DeclaredSubscription {
             Source::Redis(redis) => Some(redis.capability()),
         }
     }
+
+    /// The connection of Redis that it needs.
+    pub fn connection(&self) -> Option<&str> {
+        match &self.source {
+            Source::Event(_) => None,
+            Source::Redis(redis) => Some(&redis.connection),
+        }
+    }
 }
 
 fn source(raw: &RawSubscription) -> Result<Source, Wrong> {
