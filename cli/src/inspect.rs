@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
+use serde::Serialize;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -18,7 +19,7 @@ use super::terminal::{eprint, print};
 use fanfare::Config;
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
-use fanfare::tooling::{ComponentInfo, Inspection, component_info};
+use fanfare::tooling::{ComponentInfo, Inspection, Manifest, component_info};
 
 /// Flags of `fanfare inspect`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -53,6 +54,57 @@ struct Description {
     info: ComponentInfo,
     /// What compiling and running it shows, or why a host would refuse it.
     inspection: Result<Inspection, String>,
+    /// The subscriptions of the module whose component it is.
+    subscriptions: Vec<DescribedSubscription>,
+}
+
+/// A subscription of a manifest.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribedSubscription {
+    name: String,
+    source: &'static str,
+    topic: String,
+    /// The connection of Redis.
+    connection: Option<String>,
+    /// The route that receives the messages. Null for live streams.
+    path: Option<String>,
+    deliver: &'static str,
+    overflow: &'static str,
+}
+
+impl DescribedSubscription {
+    fn as_text(&self) -> String {
+        let connection = self.connection.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        let receiver = match &self.path {
+            Some(path) => format!("{path} ({}, {})", self.deliver, self.overflow),
+            None => "live streams".to_owned(),
+        };
+        printable(&format!("{}: {} {}{connection} to {receiver}", self.name, self.source, self.topic))
+    }
+}
+
+/// The subscriptions of the module in the folder of a component. Empty if the folder is not that of
+/// a module, or the module has another component; `fanfare check` reports a wrong manifest.
+fn subscriptions(component: &Path) -> Vec<DescribedSubscription> {
+    let dir = component.parent().unwrap_or(Path::new("."));
+    let manifest = if project::is_module(dir) { Manifest::load(dir).ok() } else { None };
+    let is_own = |manifest: &Manifest| std::path::absolute(component).is_ok_and(|file| file == manifest.component);
+    let Some(manifest) = manifest.filter(is_own) else { return Vec::new() };
+    let described = manifest.subscriptions.iter().map(|(name, one)| {
+        let (source, topic) = one.source.described();
+        let route = one.route().and_then(|index| manifest.routes.get(index));
+        DescribedSubscription {
+            name: name.clone(),
+            source,
+            topic: topic.to_string(),
+            connection: one.connection().map(str::to_owned),
+            path: route.map(|route| format!("{} {}", route.method, route.text)),
+            deliver: one.settings.deliver.as_str(),
+            overflow: one.settings.overflow.as_str(),
+        }
+    });
+    described.collect()
 }
 
 fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
@@ -65,7 +117,7 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
     let info = component_info(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
     let inspector = inspector(&config)?;
     let inspection = super::runtime()?.block_on(inspector.inspect(&args.file)).map_err(|error| error.to_string());
-    Ok(Description { file, info, inspection })
+    Ok(Description { file, info, inspection, subscriptions: subscriptions(&args.file) })
 }
 
 /// The settings of the file's project, whose cache keeps the compiled component. Without a project,
@@ -108,6 +160,10 @@ impl Description {
             let made = format!("{} {}", printable(&producer.name), printable(&producer.version));
             line(&producer.field, made.trim_end());
         }
+        if !self.subscriptions.is_empty() {
+            out.push_str("  subscriptions\n");
+            self.subscriptions.iter().for_each(|one| _ = writeln!(out, "    {}", one.as_text()));
+        }
         for (title, names) in [("exports", exports), ("imports", imports)] {
             let _ = writeln!(out, "  {title}");
             names.iter().for_each(|name| _ = writeln!(out, "    {}", printable(name)));
@@ -128,6 +184,7 @@ impl Description {
             "exports": self.info.exports,
             "imports": self.info.imports,
             "producers": self.info.producers,
+            "subscriptions": self.subscriptions,
             "faults": self.faults(),
         });
         format!("{whole:#}\n")

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::client::{self, AdminArgs, ClientError, Output, printable};
-use fanfare::api::{Connections, IsolateStatus, ModuleStatus, Status};
+use super::subscriptions;
+use fanfare::api::{Connections, EventsStatus, IsolateStatus, ModuleStatus, Status};
 
 /// The number of characters shown of a generation's digest.
 const DIGEST_CHARS: usize = 12;
@@ -50,7 +51,8 @@ fn readable(status: &Status) -> String {
         _ = writeln!(text, "redis {name} ({url}): {}", redis.state.as_str());
         redis.reasons.iter().for_each(|reason| _ = writeln!(text, "  {}", printable(reason)));
     }
-    if !status.redis.is_empty() {
+    events(&status.events, &mut text);
+    if !status.redis.is_empty() || status.events != EventsStatus::default() {
         text.push('\n');
     }
     if status.modules.is_empty() {
@@ -74,6 +76,9 @@ fn readable(status: &Status) -> String {
     for module in &status.modules {
         reasons(module, &mut text);
     }
+    if !status.subscriptions.is_empty() {
+        _ = write!(text, "\n{}", subscriptions::table(&status.subscriptions));
+    }
     let (bytes, mappings) = (&status.address_space, &status.mappings);
     if bytes.limit > 0 {
         let (left, limit) = (bytes.left() >> 30, bytes.limit >> 30);
@@ -85,6 +90,23 @@ fn readable(status: &Status) -> String {
         );
     }
     text
+}
+
+/// The event service, and the connection to that of another process.
+fn events(events: &EventsStatus, text: &mut String) {
+    if let Some(listen) = &events.listen {
+        let address = printable(&listen.address);
+        _ = writeln!(
+            text,
+            "events: {address} listens, {} connections, {} subscribers",
+            listen.connections, listen.subscribers
+        );
+    }
+    if let Some(connect) = &events.connect {
+        let state = if connect.up { "connected" } else { "away" };
+        let (service, queued) = (printable(&connect.service), connect.queued);
+        _ = writeln!(text, "events of {service}: {state}, {queued} events wait, {} lost", connect.lost);
+    }
 }
 
 /// One row per isolate. The first row also shows the state of the whole module.
@@ -160,7 +182,11 @@ mod tests {
     const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,
         "addressSpace":{"used":4362076160,"limit":70368744177664},"mappings":{"used":4,"limit":32765},
         "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"notes":["fanfare.json: gone\u001b\nsince then"],
-        "redis":[{"name":"default","url":"redis://h:1","state":"down","reasons":["commands: refused"]}],"modules":[
+        "redis":[{"name":"default","url":"redis://h:1","state":"down","reasons":["commands: refused"]}],
+        "events":{"listen":{"address":"127.0.0.1:14440","connections":3,"subscribers":2},
+                  "connect":{"service":"h\u001b:14440","up":false,"queued":1,"lost":4}},
+        "subscriptions":[{"module":"flags","name":"s","source":"event","topic":"a/*","deliver":"one",
+                          "overflow":"wait","waiting":3,"delivered":7}],"modules":[
         {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"a canary is running","isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"inFlight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
@@ -187,6 +213,8 @@ fanfare.json: gone\\u{1b}
 
 redis default (redis://h:1): down
   commands: refused
+events: 127.0.0.1:14440 listens, 3 connections, 2 subscribers
+events of h\\u{1b}:14440: away, 1 events wait, 4 lost
 
 MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
 flags   ready    0123456789ab  worker-0  ready    0         3            0
@@ -205,6 +233,9 @@ flags on worker-1:
 
 new:
   new.wasm is not there yet
+
+MODULE  SUBSCRIPTION  SOURCE     DELIVER  OVERFLOW  WAITING  OK  FAILED  DROPPED  GAPS
+flags   s             event a/*  one      wait      3        7   0       0        0
 
 free for memories of instances: 65531 of 65536 GiB of address space, 32761 of 32765 mappings
 ";

@@ -32,7 +32,8 @@ impl SubscriptionsArgs {
     }
 }
 
-fn table(subscriptions: &[SubscriptionStatus]) -> String {
+/// A row for each subscription, and why messages failed last.
+pub fn table(subscriptions: &[SubscriptionStatus]) -> String {
     let head =
         ["MODULE", "SUBSCRIPTION", "SOURCE", "DELIVER", "OVERFLOW", "WAITING", "OK", "FAILED", "DROPPED", "GAPS"];
     let mut rows = vec![head.map(str::to_owned)];

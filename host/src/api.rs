@@ -33,7 +33,10 @@ mod subscriptions;
 mod tests;
 
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
-pub use event_service::{EmittedEvent, EmittedEvents, EventServiceLimits, EventServiceStatus, ServiceEvent};
+pub use event_service::{
+    EmittedEvent, EmittedEvents, EventLinkStatus, EventListenStatus, EventServiceLimits, EventServiceStatus,
+    EventsStatus, ServiceEvent,
+};
 pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
 pub use redis::{RedisState, RedisStatus};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};

@@ -44,7 +44,7 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry.register_collector(Box::new(Redis(admin.redis.counts())));
     registry.register_collector(Box::new(Node::of(admin)));
     registry.register_collector(Box::new(Streams(admin.hub.clone())));
-    if let Some(service) = &admin.event_service {
+    if let Some((service, _)) = &admin.event_service {
         registry.register_collector(Box::new(Events(service.clone())));
     }
     if let Some(link) = &admin.event_link {

@@ -1,5 +1,6 @@
 //! The state that all connections of the admin listener share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -41,8 +42,8 @@ pub struct AdminState {
     /// The number of open connections of the HTTP listener, one count for each worker.
     pub(super) http_connections: Vec<Arc<AtomicUsize>>,
     pub(super) schedules: Arc<Schedules>,
-    /// `None` without `events.listen`.
-    pub(super) event_service: Option<Arc<EventService>>,
+    /// The event service and its address. `None` without `events.listen`.
+    pub(super) event_service: Option<(Arc<EventService>, SocketAddr)>,
     /// `None` without `events.connect`.
     pub(super) event_link: Option<Arc<ServiceLink>>,
     pub(super) subscriptions: Arc<Subscriptions>,
@@ -93,8 +94,13 @@ impl AdminState {
         }
     }
 
-    /// Shows the event service, and the connection to that of another process, in the metrics.
-    pub fn with_events(self, service: Option<Arc<EventService>>, link: Option<Arc<ServiceLink>>) -> AdminState {
+    /// Shows the event service, and the connection to that of another process, in the status and in
+    /// the metrics.
+    pub fn with_events(
+        self,
+        service: Option<(Arc<EventService>, SocketAddr)>,
+        link: Option<Arc<ServiceLink>>,
+    ) -> AdminState {
         AdminState { event_service: service, event_link: link, ..self }
     }
 

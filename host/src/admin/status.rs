@@ -1,7 +1,13 @@
 //! Collects the status document.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::state::AdminState;
-use crate::api::{Buffered, Connections, Descriptors, IsolateLoad, IsolateStatus, ModuleStatus, State, Status, Usage};
+use crate::api::{
+    Buffered, Connections, Descriptors, EventLinkStatus, EventListenStatus, EventsStatus, IsolateLoad, IsolateStatus,
+    ModuleStatus, State, Status, Usage,
+};
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot, SlotState};
 use crate::registry::{ModuleState, Roster};
@@ -32,8 +38,35 @@ pub fn status(admin: &AdminState) -> Status {
         mappings: Usage { used: space.mappings().used, limit: space.mappings().limit },
         notes: roster.notices(),
         redis: admin.redis.status(),
+        events: events(admin),
+        subscriptions: admin.subscriptions.status(),
         modules: modules.collect(),
     }
+}
+
+fn events(admin: &AdminState) -> EventsStatus {
+    let read = |counter: &AtomicU64| counter.load(Relaxed);
+    let listen = admin.event_service.as_ref().map(|(service, address)| EventListenStatus {
+        address: address.to_string(),
+        connections: service.connections().into(),
+        subscribers: service.subscribers().into(),
+        emitted: read(&service.counters.emitted),
+    });
+    let connect = admin.event_link.as_ref().map(|link| {
+        let (queued, bytes) = link.waiting();
+        EventLinkStatus {
+            service: link.service().to_owned(),
+            up: link.is_up(),
+            queued: queued as u64,
+            queued_bytes: bytes,
+            received: read(&link.counters.received),
+            sent: read(&link.counters.sent),
+            rejected: read(&link.counters.rejected),
+            lost: read(&link.counters.lost),
+            gaps: read(&link.counters.gaps),
+        }
+    });
+    EventsStatus { listen, connect }
 }
 
 fn load(admin: &AdminState, isolate: &Isolate) -> IsolateLoad {

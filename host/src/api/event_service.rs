@@ -63,3 +63,53 @@ pub struct EventServiceLimits {
     /// The most subscribers: `events.maxSubscribers`.
     pub subscribers: u64,
 }
+
+/// The event service of a node, and its connection to that of another process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EventsStatus {
+    /// The service that listens. None without `events.listen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<EventListenStatus>,
+    /// The connection to another service. None without `events.connect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<EventLinkStatus>,
+}
+
+/// The event service of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EventListenStatus {
+    /// Where it listens.
+    pub address: String,
+    /// The clients that are connected.
+    pub connections: u64,
+    /// The clients that are subscribed.
+    pub subscribers: u64,
+    /// The events that clients have emitted.
+    pub emitted: u64,
+}
+
+/// The connection to the event service of another process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EventLinkStatus {
+    /// The address of the service.
+    pub service: String,
+    /// Whether it is connected. If not, the host tries again and again.
+    pub up: bool,
+    /// The events that wait for the service.
+    pub queued: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Events of other processes that the service has sent.
+    pub received: u64,
+    /// Events of this node that the service has accepted.
+    pub sent: u64,
+    /// Events of this node that the service has rejected.
+    pub rejected: u64,
+    /// Events of this node that did not go out, because the queue was full or the service away.
+    pub lost: u64,
+    /// How often the service could not say what this node has missed.
+    pub gaps: u64,
+}

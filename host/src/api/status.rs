@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::RedisStatus;
+use super::{EventsStatus, RedisStatus, SubscriptionStatus};
 
 /// The status of a node and its modules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,12 @@ pub struct Status {
     /// The connections to Redis, sorted by name.
     #[serde(default)]
     pub redis: Vec<RedisStatus>,
+    /// The event service.
+    #[serde(default)]
+    pub events: EventsStatus,
+    /// The subscriptions of the modules, as `GET /v1/subscriptions` lists them.
+    #[serde(default)]
+    pub subscriptions: Vec<SubscriptionStatus>,
     /// The modules, sorted by name.
     pub modules: Vec<ModuleStatus>,
 }

@@ -122,6 +122,26 @@ fn the_status_matches_its_golden_file() {
             queued: 3,
             queued_bytes: 120,
         }],
+        events: EventsStatus {
+            listen: Some(EventListenStatus {
+                address: "127.0.0.1:14440".into(),
+                connections: 3,
+                subscribers: 2,
+                emitted: 7,
+            }),
+            connect: Some(EventLinkStatus {
+                service: "10.0.0.7:14440".into(),
+                up: true,
+                queued: 2,
+                queued_bytes: 80,
+                received: 9,
+                sent: 5,
+                rejected: 1,
+                lost: 3,
+                gaps: 1,
+            }),
+        },
+        subscriptions: vec![orders()],
         modules: vec![
             flags,
             module("loads", State::Loading),
@@ -229,7 +249,7 @@ fn every_key_is_in_camel_case() {
         keys(&serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap(), &path.display().to_string());
         count += 1;
     }
-    assert_eq!(count, 13, "every document has one golden file");
+    assert_eq!(count, 17, "every document has one golden file");
 }
 
 #[test]
@@ -297,9 +317,8 @@ fn schedules_match_their_golden_file() {
     compare("schedules", &vec![tick, clean]);
 }
 
-#[test]
-fn subscriptions_match_their_golden_file() {
-    let orders = SubscriptionStatus {
+fn orders() -> SubscriptionStatus {
+    SubscriptionStatus {
         module: "shop".into(),
         name: "orders".into(),
         source: "event".into(),
@@ -315,7 +334,12 @@ fn subscriptions_match_their_golden_file() {
         missed: 4,
         failure: Some("no stock".into()),
         ..SubscriptionStatus::default()
-    };
+    }
+}
+
+#[test]
+fn subscriptions_match_their_golden_file() {
+    let orders = orders();
     let jobs = SubscriptionStatus {
         name: "jobs".into(),
         source: "redisStream".into(),
@@ -328,4 +352,23 @@ fn subscriptions_match_their_golden_file() {
     };
     let made = SubscriptionStatus { name: "a -> POST on".into(), isolate: Some("worker-1".into()), ..orders.clone() };
     compare("subscriptions", &vec![orders, jobs, made]);
+}
+
+#[test]
+fn the_documents_of_the_event_service_match_their_golden_files() {
+    let limits = EventServiceLimits { body: 1_048_576, list: 1_000, rate: 10_000, subscribers: 1_000 };
+    let status = EventServiceStatus {
+        service: "fanfare-events".into(),
+        version: "0.1.0".into(),
+        position: "19a6f0e1c00-7".into(),
+        kept: 7,
+        subscribers: 2,
+        emitted: 5,
+        limits,
+    };
+    compare("event-service", &status);
+    compare("emitted-event", &EmittedEvent { position: "19a6f0e1c00-7".into() });
+    compare("emitted-events", &EmittedEvents { positions: vec!["19a6f0e1c00-7".into(), "19a6f0e1c00-8".into()] });
+    let value = serde_json::value::RawValue::from_string(r#"{"id": 7}"#.into()).unwrap();
+    compare("service-event", &ServiceEvent { kind: "order/paid".into(), value, source: Some("till".into()) });
 }

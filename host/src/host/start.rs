@@ -210,7 +210,7 @@ impl Built {
             http_connections,
             Triggers { schedules: schedules.clone(), subscriptions: subscriptions.clone(), redis: redis.clone() },
         );
-        let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone());
+        let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone()).zip(events_addr);
         let operator = Arc::new(operator.with_events(service, link.clone()));
         Ok(Built {
             config,
