@@ -70,6 +70,7 @@ impl Language {
         self.emits(&host).await;
         self.is_charged(&host).await;
         self.publishes(&host).await;
+        self.tells_and_hears(&host).await;
         if self.concurrent {
             self.holds_until_another_call_releases(&host).await;
         }
@@ -133,6 +134,22 @@ impl Language {
         assert_eq!((event.name(), event.text(), event.id.as_deref()), ("tick", "grüße", Some("7")));
         assert_eq!((event.retry, event.comments), (Some(1_000), Vec::new()));
         assert_eq!(host.post(&self.path("stream"), "news").await.code(), "forbidden");
+    }
+
+    /// Emits an event, and receives it through a subscription.
+    async fn tells_and_hears(&self, host: &Started) {
+        let name = self.name;
+        let mut stream = EventStream::open(host.http, &format!("/stream?connectKey={name}")).await;
+        let told = host.post(&self.path("tell"), format!("{name}/said")).await;
+        assert_eq!(told.status, 204, "{}", told.text());
+        let expected = format!("told event {name}/said \"grüße\" true");
+        assert_eq!(stream.event().await.unwrap().text(), expected);
+        assert_eq!(host.post(&self.path("tell"), "other/said").await.code(), "forbidden");
+        let untyped = host.post(&self.path("tell"), "").await;
+        assert_eq!(untyped.code(), "forbidden");
+        let detail = untyped.json()["detail"].to_string();
+        assert!(detail.contains("message"), "an event without a type has the type `message`: {detail}");
+        assert_eq!(host.ended(name, 0, "subscription", "ok").await, 1.0);
     }
 
     async fn holds_until_another_call_releases(&self, host: &Started) {

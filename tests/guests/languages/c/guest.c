@@ -7,7 +7,7 @@
 
 #define SLOW "echo/slow"
 
-static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged", "stream" };
+static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear" };
 
 static bool is(guest_string_t text, const char *name)
 {
@@ -180,6 +180,48 @@ static bool stream(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fai
     return reply(outcome, text(answer, (size_t)(at - answer)));
 }
 
+// Emits an event of the type in the payload, or of the type `message`.
+static bool tell(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
+{
+    guest_string_t *type = call->payload.tag == FANFARE_PAYLOAD_TEXT ? &call->payload.val.text : NULL;
+    fanfare_payload_t value = { .tag = FANFARE_PAYLOAD_TEXT };
+    guest_string_set(&value.val.text, "grüße");
+    fanfare_call_error_t error;
+    if (!events_emit(&call->id, type, &value, &error)) return refuse(failure, &error);
+    return reply(outcome, (fanfare_payload_t){ 0 });
+}
+
+// Publishes the event of a subscription.
+static bool hear(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
+{
+    if (call->trigger.tag != FANFARE_TRIGGER_SUBSCRIPTION || call->payload.tag != FANFARE_PAYLOAD_TEXT) {
+        guest_string_t message;
+        guest_string_dup(&message, "a subscription calls this handler");
+        return fail(failure, "not-an-event", message);
+    }
+    fanfare_subscription_t *from = &call->trigger.val.subscription;
+    guest_string_t position, key;
+    guest_string_set(&position, from->id.is_some ? "true" : "false");
+    guest_string_set(&key, "c");
+    const guest_string_t parts[] = { from->name, from->source, from->topic, call->payload.val.text, position };
+    size_t count = sizeof parts / sizeof *parts, len = 0;
+    for (size_t i = 0; i < count; i++) len += parts[i].len + 1;
+    char *line = malloc(len), *at = line;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(at, parts[i].ptr, parts[i].len);
+        at += parts[i].len;
+        *at++ = ' ';
+    }
+    sse_event_t event = { .data.tag = FANFARE_PAYLOAD_TEXT };
+    event.data.val.text.ptr = (uint8_t *)line;
+    event.data.val.text.len = len - 1;
+    uint32_t reached;
+    fanfare_call_error_t error;
+    bool ok = sse_publish(&call->id, &key, &event, SSE_REACH_EVERYWHERE, &reached, &error);
+    free(line);
+    return ok ? reply(outcome, (fanfare_payload_t){ 0 }) : refuse(failure, &error);
+}
+
 bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome_t *outcome,
                                            fanfare_failure_t *failure)
 {
@@ -197,6 +239,10 @@ bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome
         ok = charged(call, outcome, failure);
     } else if (is(call->handler, "stream")) {
         ok = stream(call, outcome, failure);
+    } else if (is(call->handler, "tell")) {
+        ok = tell(call, outcome, failure);
+    } else if (is(call->handler, "hear")) {
+        ok = hear(call, outcome, failure);
     } else {
         guest_string_t message;
         guest_string_dup(&message, "there is no such handler");

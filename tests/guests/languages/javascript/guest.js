@@ -1,5 +1,6 @@
 // The contract in JavaScript on QuickJS, without an SDK.
 import broadcast from "fanfare:module/broadcast@0.1.0";
+import events from "fanfare:module/events@0.1.0";
 import host from "fanfare:module/host@0.1.0";
 import rpc from "fanfare:module/rpc@0.1.0";
 import sse from "fanfare:module/sse@0.1.0";
@@ -44,6 +45,28 @@ const handlers = {
         try {
             const reached = sse.publish(call.id, call.payload.val, event, "this-node");
             return text(`${reached} of ${sse.count(call.payload.val)}`);
+        } catch (error) {
+            throw refused(error.payload);
+        }
+    },
+
+    async tell(call) {
+        try {
+            events.emit(call.id, call.payload.tag === "text" ? call.payload.val : null, text("grüße"));
+            return NONE;
+        } catch (error) {
+            throw refused(error.payload);
+        }
+    },
+
+    async hear({ id, trigger, payload }) {
+        if (trigger.tag !== "subscription") throw failure("not-an-event", "a subscription calls this handler");
+        const from = trigger.val;
+        const line = [from.name, from.source, from.topic, payload.val, from.id !== null].join(" ");
+        const event = { data: text(line), event: null, id: null, retryMs: null, comment: null, extra: [] };
+        try {
+            sse.publish(id, "javascript", event, "everywhere");
+            return NONE;
         } catch (error) {
             throw refused(error.payload);
         }

@@ -3,10 +3,10 @@ import json
 
 from componentize_py_types import Err, Ok
 from wit_world import exports, u8_future
-from wit_world.imports import broadcast, host, rpc, sse
+from wit_world.imports import broadcast, events, host, rpc, sse
 from wit_world.imports.types import (
     Call, CallError_Failure, CallError_Other, CallOptions, Emission, Failure, Outcome_Pass, Outcome_Reply,
-    Passed, Payload_None_, Payload_Text, Reply, Target_Any,
+    Passed, Payload_None_, Payload_Text, Reply, Target_Any, Trigger_Subscription,
 )
 
 SLOW = "echo/slow"
@@ -70,6 +70,28 @@ async def stream(call):
     return Payload_Text(f"{reached} of {sse.count(call.payload.value)}")
 
 
+async def tell(call):
+    event_type = call.payload.value if isinstance(call.payload, Payload_Text) else None
+    try:
+        events.emit(call.id, event_type, Payload_Text("grüße"))
+    except Err as error:
+        raise refused(error.value)
+    return NONE
+
+
+async def hear(call):
+    if not isinstance(call.trigger, Trigger_Subscription):
+        raise failure("not-an-event", "a subscription calls this handler")
+    source = call.trigger.value
+    position = "true" if source.id is not None else "false"
+    line = " ".join([source.name, source.source, source.topic, call.payload.value, position])
+    try:
+        sse.publish(call.id, "python", sse.Event(Payload_Text(line), None, None, None, None, []), sse.Reach.EVERYWHERE)
+    except Err as error:
+        raise refused(error.value)
+    return NONE
+
+
 async def hold(call):
     release, released = u8_future(lambda: 0)
     held.append(release)
@@ -85,7 +107,7 @@ async def release(call):
     return Payload_Text(str(len(calls)))
 
 
-HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, stream, hold, release)}
+HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, stream, tell, hear, hold, release)}
 
 
 async def ask(caller, route, payload):

@@ -1,5 +1,6 @@
 // The contract in JavaScript on StarlingMonkey without an SDK: one call at a time.
 import * as broadcast from "fanfare:module/broadcast-blocking@0.1.0";
+import * as events from "fanfare:module/events@0.1.0";
 import * as host from "fanfare:module/host@0.1.0";
 import * as rpc from "fanfare:module/rpc-blocking@0.1.0";
 import * as sse from "fanfare:module/sse@0.1.0";
@@ -36,6 +37,21 @@ const handlers = {
         const event = { data: text("grüße"), event: "tick", id: "7", retryMs: 1000, comment: undefined, extra: [] };
         const reached = attempt(() => sse.publish(call.id, call.payload.val, event, "this-node"));
         return text(`${reached} of ${sse.count(call.payload.val)}`);
+    },
+
+    tell(call) {
+        const type = call.payload.tag === "text" ? call.payload.val : undefined;
+        attempt(() => events.emit(call.id, type, text("grüße")));
+        return NONE;
+    },
+
+    hear({ id, trigger, payload }) {
+        if (trigger.tag !== "subscription") throw failure("not-an-event", "a subscription calls this handler");
+        const from = trigger.val;
+        const line = [from.name, from.source, from.topic, payload.val, from.id !== undefined].join(" ");
+        const event = { data: text(line), event: undefined, id: undefined, retryMs: undefined, comment: undefined, extra: [] };
+        attempt(() => sse.publish(id, "starlingmonkey", event, "everywhere"));
+        return NONE;
     },
 };
 

@@ -163,14 +163,16 @@ typedef struct fanfare_schedule_t {
 } fanfare_schedule_t;
 
 typedef struct fanfare_subscription_t {
-  // The name in `subscriptions` of the manifest, or the id of a subscription made at run
-  // time.
+  // The name in `subscriptions` of the manifest, or the name that `events.subscribe`
+  // returned.
   guest_string_t   name;
-  // `redis`, `event` or a later kind.
+  // `event` for an event of the event service, `redis` for a message of Redis, or a later
+  // kind.
   guest_string_t   source;
-  // The channel, subject or event type of the message.
+  // The type of the event, or the channel or stream of Redis that the message came from.
   guest_string_t   topic;
-  // The position to resume after, when the source has positions.
+  // The position of the event in the log (`<epoch>-<n>`), or the id of the entry in its
+  // Redis stream. A message of a Redis channel has none.
   guest_option_string_t   id;
 } fanfare_subscription_t;
 
@@ -768,8 +770,8 @@ typedef uint8_t sse_reach_t;
 // Those of every worker of this node.
 #define SSE_REACH_THIS_NODE 1
 // Those of the caller's own worker, for a route that runs in every worker anyway: in a
-// broadcast, or in a schedule of the type `all`. No client misses such an event, but the
-// history does not keep it. A caller outside of workers reaches nobody.
+// broadcast, or in a schedule of the type `all`. The history does not keep such an event,
+// so a client that is reconnecting misses it. A caller outside of workers reaches nobody.
 #define SSE_REACH_THIS_WORKER 2
 
 typedef struct {
@@ -784,6 +786,50 @@ typedef struct {
     sse_call_error_t err;
   } val;
 } sse_result_u32_call_error_t;
+
+typedef fanfare_call_id_t events_call_id_t;
+
+typedef fanfare_payload_t events_payload_t;
+
+typedef fanfare_call_error_t events_call_error_t;
+
+typedef struct {
+  bool is_some;
+  events_call_id_t val;
+} events_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    events_call_error_t err;
+  } val;
+} events_result_void_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    guest_string_t ok;
+    events_call_error_t err;
+  } val;
+} events_result_string_call_error_t;
+
+typedef fanfare_call_id_t fanfare_module_messages_call_id_t;
+
+typedef fanfare_payload_t fanfare_module_messages_payload_t;
+
+typedef fanfare_call_error_t fanfare_module_messages_call_error_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_module_messages_call_id_t val;
+} fanfare_module_messages_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    fanfare_module_messages_call_error_t err;
+  } val;
+} fanfare_module_messages_result_void_call_error_t;
 
 typedef fanfare_call_t exports_fanfare_module_handler_call_t;
 
@@ -861,10 +907,8 @@ extern bool fanfare_module_master_blocking_send(fanfare_module_master_blocking_c
 // Errors:
 // - `forbidden`: the module does not own the key and lacks the grant `sse` for it.
 // - `invalid`: the key is too long or has control characters, the texts of the event are
-//   larger than `limits.payload`, `data` is not UTF-8, or `event` or `id` has a line break or
-//   a NUL.
-// - `overloaded`: the host cannot queue more events.
-// - `unavailable`: the host serves no streams.
+//   larger than `limits.payload`, `data` is not UTF-8, or `event` or `id` has more than 1,024
+//   bytes, a line break or a NUL.
 extern bool sse_publish(sse_call_id_t *maybe_caller, guest_string_t *key, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
 // Sends an event to the clients of all keys, and to those without a key. Needs the grant `sse`
 // for `*`. Errors: those of `publish`.
@@ -872,7 +916,7 @@ extern bool sse_publish_all(sse_call_id_t *maybe_caller, sse_event_t *event, sse
 // Closes the connections of a key after everything that is queued for them is sent. Returns
 // their number on this node. `EventSource` connects again by itself.
 // 
-// Errors: `forbidden`, `invalid` (the key) and `unavailable`, as for `publish`.
+// Errors: `forbidden` and `invalid` (the key), as for `publish`.
 extern bool sse_close(sse_call_id_t *maybe_caller, guest_string_t *key, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
 // Closes the connections of all keys, and those without a key. Needs the grant `sse` for `*`.
 // Errors: those of `close`.
@@ -880,6 +924,60 @@ extern bool sse_close_all(sse_call_id_t *maybe_caller, sse_reach_t reach, uint32
 // Returns the number of open connections of this node: those of a key, those without a key for
 // `""`, or all for `none`. Needs no grant.
 extern uint32_t sse_count(guest_string_t *maybe_key);
+
+// Imported Functions from `fanfare:module/events@0.1.0`
+// Emits an event: every subscription to its type receives it, those of the emitter too.
+// 
+// `none` as the type is `message`. A `text` payload that is JSON is the value; any other text
+// is a JSON string. `none` is the value `null`. `bytes` are invalid.
+// 
+// Errors:
+// - `forbidden`: the module does not own the type and lacks the grant `events` for it.
+// - `invalid`: the type is empty, too long or has control characters, the value is `bytes`, or
+//   the event is larger than `limits.payload`.
+// - `overloaded`: this node has the event, but the queue to the connected service
+//   (`events.connect` of `fanfare.json`) is full, so that no other process receives it.
+// - `unavailable`: this node has the event, but the connected service is away, so that no
+//   other process receives it. Also: the host is stopping.
+extern bool events_emit(events_call_id_t *maybe_caller, guest_string_t *maybe_event_type, events_payload_t *value, events_call_error_t *err);
+// Subscribes a route of this module, in this isolate. From now on the host calls the route for
+// every event whose type the pattern covers, with the trigger `subscription`. A pattern is a
+// type, `prefix/*` for all types that begin with `prefix/`, or `*` for all types. `none` is
+// `*`. The route is written as `path` of a subscription in the manifest: `on-order`.
+// 
+// Returns the name of the subscription, which `unsubscribe` accepts. The same pattern and
+// route return the same name, and remain one subscription. The subscription outlasts swaps and
+// crashes. It ends with `unsubscribe`, when the module or the route is removed, and when the
+// host stops.
+// 
+// Errors:
+// - `forbidden`: the module lacks the grant `events` for the pattern.
+// - `invalid`: the pattern is malformed.
+// - `not-found`: the module has no such route.
+// - `overloaded`: the module has `limits.subscriptions` subscriptions in this isolate.
+// - `unavailable`: the host is stopping.
+extern bool events_subscribe(events_call_id_t *maybe_caller, guest_string_t *maybe_pattern, guest_string_t *route, guest_string_t *ret, events_call_error_t *err);
+// Ends a subscription of this module in this isolate. The host drops the events that wait for
+// it. Calls that already run continue.
+// 
+// Errors: `not-found` when `subscribe` returned no such name here, or when it has ended.
+extern bool events_unsubscribe(events_call_id_t *maybe_caller, guest_string_t *subscription, events_call_error_t *err);
+
+// Imported Functions from `fanfare:module/messages@0.1.0`
+// Queues a message for a topic of a connection, and returns at once. The message is lost if
+// the host ends before the broker has received it.
+// 
+// `connection` is `redis` for the connection `default` in `redis` of `fanfare.json`, and
+// `redis.<name>` for any other. `topic` is the channel, of 1 to 512 bytes. The host sends the
+// bytes of the payload, and an empty message for `none`.
+// 
+// Errors:
+// - `forbidden`: the module lacks the grant `publish` for `<connection>:<topic>`.
+// - `not-found`: `fanfare.json` has no such connection.
+// - `invalid`: the topic is empty or too long, or the payload is larger than `limits.payload`.
+// - `overloaded`: the queue of the connection is full.
+// - `unavailable`: the broker is away, or the host is stopping.
+extern bool fanfare_module_messages_publish(fanfare_module_messages_call_id_t *maybe_caller, guest_string_t *connection, guest_string_t *topic, fanfare_module_messages_payload_t *payload, fanfare_module_messages_call_error_t *err);
 
 // Exported Functions from `fanfare:module/describe@0.1.0`
 void exports_fanfare_module_describe_handlers(guest_list_string_t *ret);
@@ -1056,6 +1154,24 @@ void sse_event_free(sse_event_t *ptr);
 void sse_option_call_id_free(sse_option_call_id_t *ptr);
 
 void sse_result_u32_call_error_free(sse_result_u32_call_error_t *ptr);
+
+void events_payload_free(events_payload_t *ptr);
+
+void events_call_error_free(events_call_error_t *ptr);
+
+void events_option_call_id_free(events_option_call_id_t *ptr);
+
+void events_result_void_call_error_free(events_result_void_call_error_t *ptr);
+
+void events_result_string_call_error_free(events_result_string_call_error_t *ptr);
+
+void fanfare_module_messages_payload_free(fanfare_module_messages_payload_t *ptr);
+
+void fanfare_module_messages_call_error_free(fanfare_module_messages_call_error_t *ptr);
+
+void fanfare_module_messages_option_call_id_free(fanfare_module_messages_option_call_id_t *ptr);
+
+void fanfare_module_messages_result_void_call_error_free(fanfare_module_messages_result_void_call_error_t *ptr);
 
 void exports_fanfare_module_handler_call_free(exports_fanfare_module_handler_call_t *ptr);
 

@@ -19,9 +19,9 @@ wit_bindgen::generate!({
 
 use exports::fanfare::module::{describe, handler};
 use fanfare::module::types::{
-    Call, CallError, CallId, CallOptions, Emission, Failure, Outcome, Passed, Payload, Reply, Target,
+    Call, CallError, CallId, CallOptions, Emission, Failure, Outcome, Passed, Payload, Reply, Target, Trigger,
 };
-use fanfare::module::{broadcast, host, rpc, sse};
+use fanfare::module::{broadcast, events, host, rpc, sse};
 
 const SLOW: &str = "echo/slow";
 
@@ -34,7 +34,7 @@ struct Guest;
 
 impl describe::Guest for Guest {
     fn handlers() -> Vec<String> {
-        ["echo", "pass", "wait", "emit", "charged", "stream", "hold", "release"].map(String::from).into()
+        ["echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "hold", "release"].map(String::from).into()
     }
 }
 
@@ -62,6 +62,8 @@ impl handler::Guest for Guest {
                 Ok(reply(Payload::Text(call.id.to_string())))
             }
             "stream" => stream(call),
+            "tell" => tell(call),
+            "hear" => hear(call),
             "hold" => {
                 let (release, released) = oneshot::channel();
                 HELD.with_borrow_mut(|held| held.push(release));
@@ -102,15 +104,39 @@ fn emit(call: Call) -> Result<Outcome, Failure> {
 fn stream(call: Call) -> Result<Outcome, Failure> {
     let Payload::Text(key) = call.payload else { return Err(failure("no-key", "send a key".into())) };
     let event = sse::Event {
-        data: Payload::Text("grüße".into()),
         event: Some("tick".into()),
         id: Some("7".into()),
         retry_ms: Some(1_000),
-        comment: None,
-        extra: Vec::new(),
+        ..of_data(Payload::Text("grüße".into()))
     };
     let reached = sse::publish(Some(call.id), &key, &event, sse::Reach::ThisNode).map_err(refused)?;
     Ok(reply(Payload::Text(format!("{reached} of {}", sse::count(Some(&key))))))
+}
+
+fn of_data(data: Payload) -> sse::Event {
+    sse::Event { data, event: None, id: None, retry_ms: None, comment: None, extra: Vec::new() }
+}
+
+/// Emits an event of the type in the payload, or of the type `message`.
+fn tell(call: Call) -> Result<Outcome, Failure> {
+    let event_type = match &call.payload {
+        Payload::Text(event_type) => Some(event_type.as_str()),
+        Payload::None | Payload::Bytes(_) => None,
+    };
+    events::emit(Some(call.id), event_type, &Payload::Text("grüße".into())).map_err(refused)?;
+    Ok(reply(Payload::None))
+}
+
+/// Publishes the event of a subscription.
+fn hear(call: Call) -> Result<Outcome, Failure> {
+    let (Trigger::Subscription(from), Payload::Text(value)) = (call.trigger, call.payload) else {
+        return Err(failure("not-an-event", "a subscription calls this handler".into()));
+    };
+    let position = from.id.is_some();
+    let line = format!("{} {} {} {value} {position}", from.name, from.source, from.topic);
+    let event = of_data(Payload::Text(line));
+    sse::publish(Some(call.id), "rust", &event, sse::Reach::Everywhere).map_err(refused)?;
+    Ok(reply(Payload::None))
 }
 
 fn refused(error: CallError) -> Failure {
