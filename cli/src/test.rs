@@ -17,24 +17,25 @@ use super::progress::{Line, progress};
 use super::project::Selection;
 use super::temp;
 use super::terminal::{exit_code, print};
+use case::Case;
 use expect::{Answer, cut};
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Cache, Manifest, overlay_json};
 use fanfare::{Config, Host, RunningHost, StartError};
-use file::{Case, Tests};
+use file::Tests;
 use logs::Lines;
 use outside::Outside;
 use send::SendError;
 use streams::Streams;
 
+mod case;
 mod expect;
+mod expected;
 pub mod file;
+mod given;
 mod logs;
-mod message_file;
 mod outside;
-mod schedule_file;
 mod send;
-mod stream_file;
 mod streams;
 
 /// Flags of `fanfare test`.

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use super::file::Expect;
-use super::message_file::{EmittedExpect, PublishedExpect};
-use super::stream_file::EventExpect;
+use super::expected::{EmittedExpect, EventExpect, Expect, PublishedExpect};
+use super::given::Given;
 use crate::client::ServerEvent;
 
 /// The answer to a call, from the HTTP or the admin listener.
@@ -40,21 +39,18 @@ const MAX_CHARS: usize = 2_000;
 impl Expect {
     /// The unmet expectations, one line each.
     pub fn faults(&self, answer: &Answer) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut differ = |what: &str, expected: &str, found: &str| {
-            faults.push(format!("{what}: expected {}, found {}", cut(expected), cut(found)));
-        };
+        let mut faults = Differences::default();
         match self.status {
             Some(status) if status != answer.status => {
-                differ("status", &status.to_string(), &answer.status.to_string());
+                faults.add("status", &status.to_string(), &answer.status.to_string());
             }
             None if self.code.is_none() && answer.status >= 400 => {
-                differ("status", "below 400", &answer.status.to_string());
+                faults.add("status", "below 400", &answer.status.to_string());
             }
             _ => {}
         }
         if let Some(code) = self.code.as_ref().filter(|code| Some(*code) != answer.code.as_ref()) {
-            differ("code", code, answer.code.as_deref().unwrap_or("none"));
+            faults.add("code", code, answer.code.as_deref().unwrap_or("none"));
         }
         for (name, value) in &self.headers {
             let found: Vec<&str> = answer
@@ -65,84 +61,101 @@ impl Expect {
                 .collect();
             if !found.contains(&value.as_str()) {
                 let found = if found.is_empty() { "none".to_owned() } else { quoted(&found.join(", ")) };
-                differ(&format!("header {name}"), &quoted(value), &found);
+                faults.add(&format!("header {name}"), &quoted(value), &found);
             }
         }
-        let text = TextExpect {
-            text: ("text", self.text.as_ref()),
-            contains: self.contains.as_ref(),
-            json: self.json.as_ref(),
-            has: self.has.as_ref(),
-        };
-        text.check(&answer.body, &mut differ);
-        faults
+        faults.whole("text", self.text.as_ref(), &answer.body);
+        faults.part(self.contains.as_ref(), &answer.body);
+        faults.json(&self.json, &self.has, &answer.body);
+        faults.lines
     }
 }
 
 impl EventExpect {
     /// The unmet expectations, one line each. `place` names the event.
     pub fn faults(&self, place: &str, event: &ServerEvent) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut differ = |what: &str, expected: &str, found: &str| {
-            faults.push(format!("{place}.{what}: expected {}, found {}", cut(expected), cut(found)));
-        };
+        let mut faults = Differences::at(place);
         let name = if event.name.is_empty() { "message" } else { &event.name };
-        if let Some(expected) = self.event.as_ref().filter(|expected| *expected != name) {
-            differ("event", &quoted(expected), &quoted(name));
-        }
+        faults.whole("event", self.event.as_ref(), name);
         let id = event.id.as_deref();
         if let Some(expected) = self.id.as_ref().filter(|expected| !id.is_some_and(|id| matches(expected, id))) {
-            differ("id", &quoted(expected), &id.map_or("none".to_owned(), quoted));
+            faults.add("id", &quoted(expected), &id.map_or("none".to_owned(), quoted));
         }
-        let text = TextExpect {
-            text: ("data", self.data.as_ref()),
-            contains: self.contains.as_ref(),
-            json: self.json.as_ref(),
-            has: self.has.as_ref(),
-        };
-        text.check(&event.data, &mut differ);
-        faults
+        faults.whole("data", self.data.as_ref(), &event.data);
+        faults.part(self.contains.as_ref(), &event.data);
+        faults.json(&self.json, &self.has, &event.data);
+        faults.lines
     }
 }
 
 impl EmittedExpect {
     /// The unmet expectations, one line each. `place` names the event.
     pub fn faults(&self, place: &str, event: &EmittedEvent) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut differ = |what: &str, expected: &str, found: &str| {
-            faults.push(format!("{place}.{what}: expected {}, found {}", cut(expected), cut(found)));
-        };
-        name_differs("type", self.event_type.as_ref(), &event.event_type, &mut differ);
-        let (json, has) = (self.json.as_ref(), self.has.as_ref());
-        let text = TextExpect { text: ("text", None), contains: None, json, has };
-        text.check(&event.value.to_string(), &mut differ);
-        faults
+        let mut faults = Differences::at(place);
+        faults.whole("type", self.event_type.as_ref(), &event.event_type);
+        faults.json(&self.json, &self.has, &event.value.to_string());
+        faults.lines
     }
 }
 
 impl PublishedExpect {
     /// The unmet expectations, one line each. `place` names the message.
     pub fn faults(&self, place: &str, message: &PublishedMessage) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut differ = |what: &str, expected: &str, found: &str| {
-            faults.push(format!("{place}.{what}: expected {}, found {}", cut(expected), cut(found)));
-        };
-        name_differs("connection", self.connection.as_ref(), &message.connection, &mut differ);
-        name_differs("topic", self.topic.as_ref(), &message.topic, &mut differ);
-        let text = TextExpect {
-            text: ("text", self.text.as_ref()),
-            contains: self.contains.as_ref(),
-            json: self.json.as_ref(),
-            has: self.has.as_ref(),
-        };
-        text.check(&message.text, &mut differ);
-        faults
+        let mut faults = Differences::at(place);
+        faults.whole("connection", self.connection.as_ref(), &message.connection);
+        faults.whole("topic", self.topic.as_ref(), &message.topic);
+        faults.whole("text", self.text.as_ref(), &message.text);
+        faults.part(self.contains.as_ref(), &message.text);
+        faults.json(&self.json, &self.has, &message.text);
+        faults.lines
     }
 }
 
-fn name_differs(what: &str, expected: Option<&String>, found: &str, differ: &mut impl FnMut(&str, &str, &str)) {
-    if let Some(expected) = expected.filter(|expected| *expected != found) {
-        differ(what, &quoted(expected), &quoted(found));
+/// Unmet expectations, one line each.
+#[derive(Default)]
+struct Differences {
+    /// The beginning of each line.
+    place: String,
+    lines: Vec<String>,
+}
+
+impl Differences {
+    fn at(place: &str) -> Differences {
+        Differences { place: format!("{place}."), lines: Vec::new() }
+    }
+
+    fn add(&mut self, what: &str, expected: &str, found: &str) {
+        let place = &self.place;
+        self.lines.push(format!("{place}{what}: expected {}, found {}", cut(expected), cut(found)));
+    }
+
+    /// Compares a whole text.
+    fn whole(&mut self, what: &str, expected: Option<&String>, found: &str) {
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            self.add(what, &quoted(expected), &quoted(found));
+        }
+    }
+
+    /// Looks for a part of a text.
+    fn part(&mut self, expected: Option<&String>, found: &str) {
+        if let Some(part) = expected.filter(|part| !found.contains(part.as_str())) {
+            self.add("contains", &quoted(part), &quoted(found));
+        }
+    }
+
+    /// Compares a text as JSON: the whole value, and a part of it.
+    fn json(&mut self, json: &Given, has: &Given, text: &str) {
+        for (what, expected, whole) in [("json", json, true), ("has", has, false)] {
+            let Some(expected) = expected.get() else { continue };
+            match serde_json::from_str::<Value>(text) {
+                Ok(found) => {
+                    if let Some((at, expected, found)) = difference(expected, &found, whole) {
+                        self.add(&format!("{what}{at}"), &expected, &found);
+                    }
+                }
+                Err(_) => self.add(what, &expected.to_string(), &format!("invalid JSON: {}", quoted(text))),
+            }
+        }
     }
 }
 
@@ -157,38 +170,6 @@ fn matches(pattern: &str, text: &str) -> bool {
         rest = after;
     }
     rest.ends_with(last)
-}
-
-/// The expectations of a text: a body, or the data of an event.
-struct TextExpect<'a> {
-    /// The key of the whole text, and the text.
-    text: (&'static str, Option<&'a String>),
-    contains: Option<&'a String>,
-    json: Option<&'a Value>,
-    has: Option<&'a Value>,
-}
-
-impl TextExpect<'_> {
-    fn check(&self, text: &str, differ: &mut impl FnMut(&str, &str, &str)) {
-        let (what, whole) = self.text;
-        if let Some(whole) = whole.filter(|whole| *whole != text) {
-            differ(what, &quoted(whole), &quoted(text));
-        }
-        if let Some(part) = self.contains.filter(|part| !text.contains(part.as_str())) {
-            differ("contains", &quoted(part), &quoted(text));
-        }
-        for (what, expected, whole) in [("json", self.json, true), ("has", self.has, false)] {
-            let Some(expected) = expected else { continue };
-            match serde_json::from_str::<Value>(text) {
-                Ok(found) => {
-                    if let Some((at, expected, found)) = difference(expected, &found, whole) {
-                        differ(&format!("{what}{at}"), &expected, &found);
-                    }
-                }
-                Err(_) => differ(what, &expected.to_string(), &format!("invalid JSON: {}", quoted(text))),
-            }
-        }
-    }
 }
 
 /// The first path at which two values differ, with both values there. Unless `whole`, ignores keys

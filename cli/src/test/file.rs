@@ -1,19 +1,15 @@
 //! Reads and checks files of test cases, `*.test.json`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use http::Method;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::message_file::{Emit, EmittedExpect, PublishedExpect, Receive};
-use super::schedule_file::Schedule;
-use super::stream_file::{EventExpect, Stream};
+use super::case::{Case, From, Stream};
+use super::expected::Expect;
 use crate::error::CommandError;
-use fanfare::tooling::config::formats::{self, Label, MethodName};
 use fanfare::tooling::config::schema;
 use fanfare::tooling::document::shape::Nulls;
 use fanfare::tooling::document::source;
@@ -41,131 +37,6 @@ pub struct Tests {
     /// The cases, at most 1024. They run in this order in one host. Required.
     #[schemars(extend("maxItems" = MAX_CASES))]
     pub cases: Vec<Case>,
-}
-
-/// One step, which is a call, a broadcast, a schedule, a stream, an event or a message, and the
-/// expected answer.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Case {
-    /// What the case shows, for people. Required.
-    pub name: String,
-    /// A call of a route. A case has exactly one step.
-    #[serde(default)]
-    pub call: Option<Call>,
-    /// A broadcast to every worker. A case has exactly one step.
-    #[serde(default)]
-    pub broadcast: Option<Broadcast>,
-    /// A schedule to run. A case has exactly one step.
-    #[serde(default)]
-    pub schedule: Option<Schedule>,
-    /// A live stream to open. A case has exactly one step.
-    #[serde(default)]
-    pub stream: Option<Stream>,
-    /// An event to emit, as a process outside does. The case does not wait for the handlers of
-    /// subscriptions. A case has exactly one step.
-    #[serde(default)]
-    pub emit: Option<Emit>,
-    /// A message for a subscription. The answer has a status and a code, but no body. A case has
-    /// exactly one step.
-    #[serde(default)]
-    pub receive: Option<Receive>,
-    /// The expected answer. For a broadcast or a schedule of the type `all`, that of every worker.
-    /// Default: a status below 400.
-    #[serde(default)]
-    pub expect: Expect,
-    #[serde(skip)]
-    pub place: ValueOrigin,
-}
-
-/// A call of a route.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Call {
-    /// One of get, post, put, patch and delete in any case. Default: post or the route's only one.
-    #[serde(default)]
-    #[schemars(with = "Option<MethodName>")]
-    pub method: Option<String>,
-    /// The path below the module, with its query. An empty path is the module's root. Required.
-    pub path: String,
-    /// Headers of the request. Only for calls from `http`. Default none.
-    #[serde(default)]
-    #[schemars(extend("x-names" = "header"))]
-    pub headers: BTreeMap<String, String>,
-    /// The body. A string is sent unchanged as `text/plain`, anything else as JSON. Default none.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(extend("x-any" = true))]
-    pub body: Option<Value>,
-    /// The caller. Default `http`.
-    #[serde(default)]
-    pub from: From,
-}
-
-/// The caller.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub enum From {
-    /// A client, which cannot reach `inner` routes.
-    #[default]
-    Http,
-    /// Another module or the operator, which can reach every route.
-    Inside,
-}
-
-/// A broadcast of the module.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Broadcast {
-    /// The name of the broadcast in `module.json`. Required.
-    #[schemars(with = "Label")]
-    pub name: String,
-    /// The payload. A string is sent unchanged, anything else as JSON. Default none.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(extend("x-any" = true))]
-    pub body: Option<Value>,
-}
-
-/// The expected answer. All given keys must hold.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct Expect {
-    /// The status, 100 to 599. Default: below 400, unless `code` is given.
-    #[schemars(extend("minimum" = 100_u64, "maximum" = 599_u64))]
-    pub status: Option<u16>,
-    /// The whole body as JSON. The order of keys does not matter.
-    #[serde(deserialize_with = "given")]
-    #[schemars(extend("x-any" = true))]
-    pub json: Option<Value>,
-    /// A part of the body as JSON: objects may have further keys, at any depth.
-    #[serde(deserialize_with = "given")]
-    #[schemars(extend("x-any" = true))]
-    pub has: Option<Value>,
-    /// The whole body as text.
-    pub text: Option<String>,
-    /// A part of the body as text.
-    pub contains: Option<String>,
-    /// Headers of the answer. Each must be present with this value.
-    #[schemars(extend("x-names" = "header"))]
-    pub headers: BTreeMap<String, String>,
-    /// Why the call failed: the problem document's `code`, such as `timeout` or a failure's name.
-    pub code: Option<String>,
-    /// The next events of streams that are open, by the name of the stream. Each must arrive within
-    /// ten seconds, in this order, with no other one between them.
-    pub events: BTreeMap<String, Vec<EventExpect>>,
-    /// The names of streams that the host must have ended, after the events in `events`.
-    pub ended: Vec<String>,
-    /// The first events that the module emits to the event service in this case. Each must arrive
-    /// within ten seconds, in this order, with no other one between them.
-    pub emitted: Vec<EmittedExpect>,
-    /// The first messages that the module publishes to brokers outside in this case, as in
-    /// `emitted`. The test records them and sends none.
-    pub published: Vec<PublishedExpect>,
-}
-
-/// Reads a present value as `Some`, even if it is `null`.
-pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }
 
 /// The schema of these files, with internal keywords.
@@ -261,25 +132,38 @@ fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
     }
 }
 
+impl Case {
+    /// The first rule about streams that the case breaks, with the key below the case.
+    fn broken_stream_rule(&self) -> Option<(Vec<&str>, &'static str)> {
+        let of_stream = self.stream.as_ref().and_then(Stream::broken_rule);
+        let of_stream = of_stream.map(|(key, rule)| (vec!["stream", key], rule));
+        let empty = self.expect.events.iter().find(|(_, events)| events.is_empty()).map(|(name, _)| {
+            let rule = "must have at least one event; an event that must not arrive makes the next expected one differ";
+            (vec!["expect", "events", name.as_str()], rule)
+        });
+        of_stream.or(empty)
+    }
+}
+
+impl Stream {
+    /// The first rule that it breaks, with the key below `stream`.
+    fn broken_rule(&self) -> Option<(&'static str, &'static str)> {
+        let opens =
+            self.key.is_some() || self.name.is_some() || self.last_event_id.is_some() || !self.headers.is_empty();
+        match (&self.resume, &self.close) {
+            (Some(_), Some(_)) => Some(("close", "must not stand with `resume`; write two cases")),
+            (Some(_), None) if opens => Some(("resume", "must stand alone: the stream keeps its key and headers")),
+            (None, Some(_)) if opens => Some(("close", "must stand alone: it closes a stream that is open")),
+            _ => None,
+        }
+    }
+}
+
 impl Expect {
     /// Whether it expects something of the body or of the headers.
     fn reads_body(&self) -> bool {
-        let body = [self.json.is_some(), self.has.is_some(), self.text.is_some(), self.contains.is_some()];
+        let body = [self.json.get().is_some(), self.has.get().is_some(), self.text.is_some(), self.contains.is_some()];
         body.contains(&true) || !self.headers.is_empty()
-    }
-}
-
-impl Call {
-    pub fn method(&self) -> Option<Method> {
-        self.method.as_deref().and_then(formats::method)
-    }
-}
-
-/// The body as it is sent.
-pub fn body(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 
@@ -392,15 +276,48 @@ mod tests {
             let tests = from_text(&text, Path::new("m.test.json")).unwrap();
             let value: Value = serde_json::from_str(value).unwrap();
             let case = &tests.cases[0];
-            assert_eq!(case.call.as_ref().unwrap().body.as_ref(), Some(&value));
-            assert_eq!((case.expect.json.as_ref(), case.expect.has.as_ref()), (Some(&value), Some(&value)));
+            assert_eq!(case.call.as_ref().unwrap().body.get(), Some(&value));
+            assert_eq!((case.expect.json.get(), case.expect.has.get()), (Some(&value), Some(&value)));
         }
         let none = from_text(r#"{"cases": [{"name": "a", "call": {"path": ""}}]}"#, Path::new("m.test.json")).unwrap();
-        assert_eq!((&none.cases[0].call.as_ref().unwrap().body, &none.cases[0].expect), (&None, &Expect::default()));
+        assert_eq!(
+            (none.cases[0].call.as_ref().unwrap().body.get(), &none.cases[0].expect),
+            (None, &Expect::default())
+        );
     }
 
     #[test]
     fn the_example_is_a_valid_case() {
         assert_eq!(of_case(EXAMPLE), [""; 0]);
+    }
+
+    fn stream(text: &str) -> Stream {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_named_by_its_key_unless_it_has_a_name() {
+        for (text, name) in [
+            ("{}", ""),
+            (r#"{"key": "a"}"#, "a"),
+            (r#"{"key": "a", "as": "b"}"#, "b"),
+            (r#"{"resume": "c"}"#, "c"),
+            (r#"{"close": "c"}"#, "c"),
+        ] {
+            assert_eq!((stream(text).name(), stream(text).broken_rule()), (name, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn resume_and_close_stand_alone() {
+        for text in [
+            r#"{"resume": "a", "close": "a"}"#,
+            r#"{"resume": "a", "key": "a"}"#,
+            r#"{"close": "a", "headers": {"x": "y"}}"#,
+            r#"{"close": "a", "as": "b"}"#,
+            r#"{"resume": "a", "lastEventId": "b"}"#,
+        ] {
+            assert!(stream(text).broken_rule().is_some(), "{text}");
+        }
     }
 }

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::case::Emit;
 use super::expect::{EmittedEvent, PublishedMessage};
-use super::file::Expect;
-use super::message_file::Emit;
+use super::expected::Expect;
 use fanfare::settings::{Capabilities, EventTypes};
 use fanfare::tooling::{CallError, Caller, ChangePorts, Events, IsolateId, Messages, Payload, RouteName};
 

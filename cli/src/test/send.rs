@@ -14,10 +14,8 @@ use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
+use super::case::{Broadcast, Call, From, Receive, Schedule, body};
 use super::expect::Answer;
-use super::file::{Broadcast, Call, From, body};
-use super::message_file::Receive;
-use super::schedule_file::Schedule;
 use crate::client::{ExchangeError, encoded, exchange};
 use fanfare::RunningHost;
 use fanfare::api::{GatherEntry, Problem, Reply};
@@ -54,18 +52,18 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
             let method = call.method().unwrap_or_else(|| default_method(manifest, path));
             let target = format!("/api/{}/{}", manifest.name, utf8_percent_encode(path, TARGET));
             let mut headers = HeaderMap::new();
-            match &call.body {
+            match call.body.get() {
                 None => {}
                 Some(Value::String(_)) => _ = headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain")),
                 Some(_) => _ = headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json")),
             }
             headers.extend(headers_of(&call.headers)?);
-            send(host.addr(), method, &target, headers, call.body.as_ref()).await
+            send(host.addr(), method, &target, headers, call.body.get()).await
         }
         From::Inside => {
             let method = call.method().map(|method| format!("method={method}&")).unwrap_or_default();
             let target = format!("/v1/modules/{}/call?{method}path={}", manifest.name, encoded(path));
-            let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), call.body.as_ref()).await?;
+            let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), call.body.get()).await?;
             if answer.code.is_some() {
                 return Ok(answer);
             }
@@ -76,7 +74,7 @@ pub async fn call(host: &RunningHost, manifest: &Manifest, call: &Call) -> Resul
 
 pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) -> Result<Vec<Answer>, SendError> {
     let target = format!("/v1/modules/{module}/broadcasts/{}?gather=true", encoded(&broadcast.name));
-    let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), broadcast.body.as_ref()).await?;
+    let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), broadcast.body.get()).await?;
     if answer.code.is_some() {
         return Ok(vec![answer]);
     }
@@ -87,7 +85,7 @@ pub async fn broadcast(host: &RunningHost, module: &str, broadcast: &Broadcast) 
 /// Runs a schedule. Returns an answer for each worker that has run it.
 pub async fn schedule(host: &RunningHost, module: &str, schedule: &Schedule) -> Result<Vec<Answer>, SendError> {
     let target = format!("/v1/schedules/run?module={module}&name={}", encoded(&schedule.name));
-    let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), schedule.body.as_ref()).await?;
+    let answer = send(host.admin_addr(), Method::POST, &target, HeaderMap::new(), schedule.body.get()).await?;
     if answer.code.is_some() {
         return Ok(vec![answer]);
     }
@@ -101,7 +99,7 @@ pub async fn schedule(host: &RunningHost, module: &str, schedule: &Schedule) -> 
 
 /// Delivers a message to a subscription, and waits until its handler has ended.
 pub async fn receive(host: &RunningHost, module: &str, receive: &Receive) -> Answer {
-    let payload = receive.body.as_ref().map_or(Payload::None, |value| Payload::Text(body(value)));
+    let payload = receive.body.get().map_or(Payload::None, |value| Payload::Text(body(value)));
     of_result(host.deliver(module, &receive.name, &receive.topic, receive.id.as_deref(), payload).await)
 }
 

@@ -11,9 +11,10 @@ use http_body_util::Full;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::case::Stream;
 use super::expect::Answer;
+use super::expected::EventExpect;
 use super::send::{SendError, answer_of, authority, headers_of};
-use super::stream_file::{EventExpect, Stream};
 use crate::client::{EventParser, MAX_EVENT, OpenResponse, ServerEvent, encoded, open};
 
 /// How long the command waits for an expected event, and for a stream to end.
