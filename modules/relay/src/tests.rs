@@ -22,6 +22,15 @@ fn every_worker_publishes_that_it_has_handled_an_event() {
 }
 
 #[test]
+fn a_message_of_redis_reaches_the_readers_without_a_handler() {
+    let host = relay(2);
+    let reader = host.stream(KEY).open().unwrap();
+    assert!(host.receive("news", "news", "hello").unwrap().is_empty());
+    let events = reader.events();
+    assert_eq!((events.len(), events[0].event(), events[0].text()), (1, Some("news"), "hello"));
+}
+
+#[test]
 fn events_of_other_types_are_not_handled() {
     let host = relay(1);
     host.emit_event("order/paid", ()).unwrap();

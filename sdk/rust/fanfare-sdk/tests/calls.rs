@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::{Group, Origin, Passed, Target};
@@ -14,6 +14,7 @@ type Left = Pin<Box<dyn Future<Output = Option<u64>>>>;
 
 thread_local! {
     static OPEN: Cell<bool> = const { Cell::new(false) };
+    static HELD: Cell<u32> = const { Cell::new(0) };
     static WAITING: RefCell<Vec<Waker>> = RefCell::default();
     static LEFT: RefCell<Option<Left>> = const { RefCell::new(None) };
     static COUNT: Cell<u32> = const { Cell::new(0) };
@@ -34,8 +35,15 @@ async fn opened() {
 #[handler]
 async fn hold(cx: Context) -> Json<bool> {
     let current_before = caller() == Some(cx.id());
+    HELD.set(HELD.get() + 1);
     opened().await;
     Json(current_before && caller() == Some(cx.id()))
+}
+
+/// Returns how many calls of `hold` have begun.
+#[handler]
+fn held() -> Json<u32> {
+    Json(HELD.get())
 }
 
 #[handler]
@@ -113,7 +121,9 @@ fn pass_on() -> Result<Passed> {
     Ok(Passed::new().with_payload("new")?.with_extra("fact", "1"))
 }
 
-fanfare_sdk::module!(hold, open, leave, run_left, dive, panics, count, impatient, tell_all, told, places, pass_on);
+fanfare_sdk::module!(
+    hold, held, open, leave, run_left, dive, panics, count, impatient, tell_all, told, places, pass_on
+);
 
 #[test]
 fn a_test_host_is_the_only_node_and_has_workers_only() {
@@ -131,12 +141,21 @@ fn a_pass_without_a_next_step_is_a_reply_with_its_payload() {
     assert_eq!((reply.status, reply.text(), reply.extra.len()), (0, "new", 0));
 }
 
+/// Waits until this number of calls of `hold` wait in worker 0.
+fn until_held(host: &TestHost, count: u32) {
+    let begun = Instant::now();
+    while host.call("held", ()).unwrap().json::<u32>().unwrap() < count {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{count} calls wait");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn calls_interleave_and_each_stays_the_current_call() {
     let host = TestHost::new(Module);
     std::thread::scope(|scope| {
         let held: Vec<_> = (0..3).map(|_| scope.spawn(|| host.call("hold", ()).unwrap().text().to_owned())).collect();
-        std::thread::sleep(Duration::from_millis(30));
+        until_held(&host, 3);
         host.call("open", ()).unwrap();
         for held in held {
             assert_eq!(held.join().unwrap(), "true");
@@ -165,7 +184,7 @@ fn a_panic_ends_the_instance_and_all_its_calls() {
     host.call("count", ()).unwrap();
     std::thread::scope(|scope| {
         let held = scope.spawn(|| host.call("hold", ()));
-        std::thread::sleep(Duration::from_millis(30));
+        until_held(&host, 1);
         assert_eq!(host.call("panics", ()).unwrap_err().kind(), "crashed");
         assert_eq!(held.join().unwrap().unwrap_err().kind(), "crashed");
     });

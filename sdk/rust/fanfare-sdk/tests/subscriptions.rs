@@ -70,6 +70,7 @@ fn host() -> TestHost {
             "news": { "redis": "news", "path": "on" },
             "jobs": { "redisStream": "jobs", "path": "on" },
             "prices": { "redisPattern": "price:*", "sse": { "key": "{topic}" } },
+            "alarms": { "event": "alarm", "sse": { "key": null, "event": "alarm" } },
         },
     }"#;
     TestHost::builder(Module).manifest(manifest).workers(2).start()
@@ -156,7 +157,23 @@ fn a_test_delivers_messages_of_redis() {
     assert_eq!(run("orders", "order/new")["text"], "\"hi\"", "the value of an event is JSON");
     assert_eq!(host.receive("every", "order/paid", json!(1)).unwrap().len(), 2);
     assert_eq!(host.receive("gone", "a", ()).unwrap_err().kind(), "not-found");
-    assert_eq!(host.receive("prices", "price:1", ()).unwrap_err().kind(), "invalid");
+}
+
+#[test]
+fn a_subscription_without_a_route_feeds_the_streams_that_are_open() {
+    let host = host();
+    let reader = |key: &str| host.stream(key).on(1).open().unwrap();
+    let (price, other) = (reader("price:1"), reader("other"));
+    assert!(host.receive("prices", "price:1", "7").unwrap().is_empty(), "no handler runs");
+    host.emit_event("alarm", json!({ "level": 2 })).unwrap();
+    let events = |reader: &fanfare_sdk::testing::Reader| -> Vec<_> {
+        reader.events().iter().map(|event| (event.event().map(str::to_owned), event.text().to_owned())).collect()
+    };
+    let alarm = (Some("alarm".to_owned()), r#"{"level":2}"#.to_owned());
+    assert_eq!(events(&price), [(None, "7".to_owned()), alarm.clone()]);
+    assert_eq!(events(&other), [alarm]);
+    assert!(host.published().is_empty(), "the module has published nothing");
+    assert_eq!(host.receive("prices", &"x".repeat(257), "7").unwrap_err().kind(), "invalid");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::routes::RouteRequest;
 use super::{TIMEOUT, TestHost};
 use crate::failure::CallError;
 use crate::payload::IntoPayload;
+use crate::sse;
 use crate::types::{Entry, Isolate, Origin, Payload, Subscription, Trigger};
 
 /// The most bytes of a type, as in the real host.
@@ -50,12 +51,34 @@ pub(super) struct SubscriptionEntry {
     /// The pattern of the types.
     pub event: Option<String>,
     pub redis_stream: Option<String>,
-    /// The route. `None` for a subscription that feeds a live stream.
+    /// The route. `None` for a subscription that feeds live streams.
     pub path: Option<String>,
+    pub sse: Option<Feed>,
     pub deliver: Deliver,
     /// The number of messages so far.
     #[serde(skip)]
     pub count: AtomicU32,
+}
+
+/// The live streams that a subscription feeds.
+#[derive(Default, Deserialize)]
+pub(super) struct Feed {
+    /// `{topic}` stands for the topic. `None` for all keys.
+    key: Option<String>,
+    /// The type of the server-sent events.
+    event: Option<String>,
+}
+
+impl Feed {
+    /// Returns the key and the event for a message.
+    fn event(&self, topic: &str, payload: &Payload) -> (Option<String>, sse::Event) {
+        let event = sse::Event::new(payload.clone());
+        let event = match &self.event {
+            Some(name) => event.with_event(name),
+            None => event,
+        };
+        (self.key.as_ref().map(|key| key.replace("{topic}", topic)), event)
+    }
 }
 
 /// The workers that receive a message.
@@ -90,7 +113,8 @@ pub(super) struct EventState {
 impl TestHost {
     /// Emits an event, as a process outside does. Every subscription to its type receives it: those
     /// of the manifest in one worker, in turns, or in all (`deliver`), those that the module made
-    /// in their worker. [`settle`](TestHost::settle) waits until the handlers have ended.
+    /// in their worker. One with `sse` feeds the open streams. [`settle`](TestHost::settle) waits
+    /// until the handlers have ended.
     pub fn emit_event<'a>(
         &self,
         event_type: impl Into<Option<&'a str>>,
@@ -99,7 +123,8 @@ impl TestHost {
         self.node.emit_event(None, event_type.into(), &value.into_payload()?)
     }
 
-    /// Runs the subscription with this name for one message, and waits for the handlers. For a
+    /// Runs the subscription with this name for one message, and waits for the handlers. Returns
+    /// the answer of each, or none for a subscription that feeds live streams (`sse`). For a
     /// subscription to Redis it is the only way to receive a message: the in-memory host has no
     /// broker.
     ///
@@ -163,11 +188,13 @@ impl Node {
             id: Some(id.clone()),
         };
         for (name, entry) in &self.manifest.subscriptions {
-            let (Some(pattern), Some(path)) = (&entry.event, &entry.path) else { continue };
-            if covers(pattern, event_type) {
-                for index in self.turn(entry) {
-                    drop(self.run_subscription(path, index, trigger(name), payload.clone())?);
-                }
+            if !entry.event.as_ref().is_some_and(|pattern| covers(pattern, event_type)) {
+                continue;
+            }
+            self.feed(entry, event_type, &payload)?;
+            let Some(path) = &entry.path else { continue };
+            for index in self.turn(entry) {
+                drop(self.run_subscription(path, index, trigger(name), payload.clone())?);
             }
         }
         for (name, route, index) in made {
@@ -180,10 +207,6 @@ impl Node {
         let Some(entry) = self.manifest.subscriptions.get(name) else {
             return Err(CallError::NotFound(format!("the module `{}` has no subscription `{name}`", self.name)));
         };
-        let Some(path) = &entry.path else {
-            let message = format!("the subscription `{name}` feeds a live stream: it has no route to run");
-            return Err(CallError::Invalid(message));
-        };
         let number = entry.count.load(Ordering::Relaxed) + 1;
         let (source, id, payload) = match (&entry.event, &entry.redis_stream) {
             (Some(_), _) => ("event", Some(format!("test-{number}")), Payload::Text(json_of(payload)?.to_string())),
@@ -191,6 +214,8 @@ impl Node {
             (None, None) => ("redis", None, payload.clone()),
         };
         let trigger = Subscription { name: name.to_owned(), source: source.to_owned(), topic: topic.to_owned(), id };
+        self.feed(entry, topic, &payload)?;
+        let Some(path) = &entry.path else { return Ok(Vec::new()) };
         let mut pending = Vec::new();
         for index in self.turn(entry) {
             pending.push((index, self.run_subscription(path, index, trigger.clone(), payload.clone())?));
@@ -200,6 +225,13 @@ impl Node {
             Entry { isolate: worker(index as usize), node: None, outcome }
         };
         Ok(pending.into_iter().map(entry).collect())
+    }
+
+    /// Sends a message to the open streams that a subscription feeds.
+    fn feed(&self, entry: &SubscriptionEntry, topic: &str, payload: &Payload) -> Result<(), CallError> {
+        let Some(feed) = &entry.sse else { return Ok(()) };
+        let (key, event) = feed.event(topic, payload);
+        self.send_to_readers(key.as_deref(), &event)
     }
 
     /// The workers that receive the next message.

@@ -210,6 +210,13 @@ impl Node {
         Ok(state.reach(key, worker, reach, |reader| reader.events.push(event.clone())))
     }
 
+    /// Sends an event of the host to the readers of a key, or to all.
+    pub fn send_to_readers(&self, key: Option<&str>, event: &Event) -> Result<(), CallError> {
+        key.map_or(Ok(()), check_key)?;
+        self.state().reach(key, 0, Reach::ThisNode, |reader| reader.events.push(event.clone()));
+        Ok(())
+    }
+
     /// Closes the streams of a key, or all.
     pub fn close(&self, key: Option<&str>, worker: u32, reach: Reach) -> Result<u32, CallError> {
         key.map_or(Ok(()), check_key)?;

@@ -34,7 +34,9 @@ struct Guest;
 
 impl describe::Guest for Guest {
     fn handlers() -> Vec<String> {
-        ["echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "hold", "release"].map(String::from).into()
+        ["echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "hold", "release"]
+            .map(String::from)
+            .into()
     }
 }
 
