@@ -155,7 +155,7 @@ async fn ten_thousand_idle_streams_cost_little_and_leave_nothing() {
     assert_eq!(count(&serving).await, 0);
     let before = resident(&serving);
     let mut after_rounds = Vec::new();
-    for round in 0..2 {
+    for round in 0..3 {
         let begun = Instant::now();
         let mut clients = Clients::start(serving.http, streams);
         let open = tokio::task::block_in_place(|| clients.number("open"));
@@ -180,8 +180,10 @@ async fn ten_thousand_idle_streams_cost_little_and_leave_nothing() {
         after_rounds.push(resident(&serving));
         println!("round {round} took {:?}", begun.elapsed());
     }
-    let [first, second] = after_rounds[..] else { panic!() };
-    assert!(second < first * 1.1 + 1e6, "memory grows: {first} bytes, then {second}");
+    // The allocator keeps more memory after the second round than after the first one, and then no
+    // more.
+    let [_, second, third] = after_rounds[..] else { panic!() };
+    assert!(third < second * 1.1 + 1e6, "memory grows: {second} bytes, then {third}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
