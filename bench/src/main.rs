@@ -12,6 +12,7 @@ mod messages;
 mod node;
 mod paced;
 mod readme;
+mod redis;
 mod report;
 mod resources;
 mod rpc;
@@ -38,7 +39,7 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 12] = [
+const ALL: [(&str, Bench); 13] = [
     ("calls", calls::run),
     ("http", http::run),
     ("broadcast", broadcast::run),
@@ -47,6 +48,7 @@ const ALL: [(&str, Bench); 12] = [
     ("streams", streams::run),
     ("events", events::run),
     ("schedules", schedules::run),
+    ("redis", redis::run),
     ("start", start::run),
     ("swap", swap::run),
     ("kills", kills::run),
@@ -58,7 +60,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, messages, streams, events, schedules, start, swap, kills, soak; without a name, all except soak
+  names: calls, http, broadcast, rpc, messages, streams, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000

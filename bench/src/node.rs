@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fanfare::tooling::{Actor, CallOptions, Dispatch, IsolateId, Payload, RouteName, Target};
-use fanfare::{Config, Host, RunningHost};
-use serde_json::json;
+use fanfare::tooling::{Actor, CallOptions, Dispatch, IsolateId, Payload, Probe, RouteName, Target};
+use fanfare::{Builder, Config, Host, RunningHost};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::{bare, machine};
@@ -20,8 +20,13 @@ pub struct Node {
 
 impl Node {
     pub fn start(modules: &Path, workers: u32) -> Node {
+        Node::with(modules, workers, json!({}), None)
+    }
+
+    /// Starts a host with further settings, which calls `probe` for every call that starts.
+    pub fn with(modules: &Path, workers: u32, settings: Value, probe: Option<Probe>) -> Node {
         let runtime = bare::runtime();
-        let config = json!({
+        let mut config = json!({
             "workers": workers,
             "modulesDir": modules,
             "stateDir": machine::state_dir(),
@@ -29,9 +34,11 @@ impl Node {
             "admin": { "listen": "127.0.0.1:0" },
             "limits": { "max": { "memory": "1GiB" } },
         });
+        config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let config = Config::from_text(&config.to_string(), modules).unwrap();
-        let host = runtime
-            .block_on(async { Host::builder().config(config).compiler(machine::fanfare()).start().await.unwrap() });
+        let builder = Host::builder().config(config).compiler(machine::fanfare());
+        let builder = probe.into_iter().fold(builder, Builder::probe);
+        let host = runtime.block_on(async { builder.start().await.unwrap() });
         let refused = host.roster().refused();
         assert!(refused.is_empty(), "{refused:?}");
         Node { dispatch: host.dispatch().clone(), host: Some(host), runtime }
