@@ -4,8 +4,10 @@
 pub mod access;
 pub mod away;
 mod browser;
+mod flood;
 pub mod publishing;
 mod receiving;
+pub mod refusals;
 pub mod streams;
 
 use serde_json::{Value, json};
@@ -51,6 +53,11 @@ impl Started {
         let status = self.status().await;
         let all = status["redis"].as_array().unwrap_or_else(|| panic!("{status}"));
         all.iter().find(|one| one["name"] == name).cloned().unwrap_or_default()
+    }
+
+    /// Waits until no reason is left in the status of the connection.
+    async fn until_no_reasons(&self) {
+        eventually("no reason is left", || async { self.connection("default").await["reasons"] == json!([]) }).await;
     }
 
     async fn until_connection_is(&self, state: &str) {

@@ -113,7 +113,7 @@ impl Count {
 
     fn add(&self) {
         let received = self.received.fetch_add(1, Relaxed) + 1;
-        if received % self.every.load(Relaxed) == 0 {
+        if received.is_multiple_of(self.every.load(Relaxed)) {
             // At the end of the benchmark, the receiver was dropped.
             let _ = self.tell.send(());
         }

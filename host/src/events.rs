@@ -6,8 +6,10 @@
 
 mod event;
 mod log;
+mod notice;
 mod origin;
 
 pub use event::{EventRecord, HostEvent};
 pub use log::{EventItem, EventLog, EventReader, KEPT};
+pub use notice::Notice;
 pub use origin::{Origin, OriginKind};

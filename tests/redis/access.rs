@@ -68,7 +68,7 @@ pub async fn a_user_with_few_rights_receives_what_it_may_and_the_rest_is_reporte
     // The server accepts the subscription once the user may have it.
     redis.cli(&["ACL", "SETUSER", "reader", "&closed"]);
     redis.until_subscribed("closed", 1).await;
-    eventually("no reason is left", || async { host.connection("default").await["reasons"] == json!([]) }).await;
+    host.until_no_reasons().await;
 }
 
 #[tokio::test]

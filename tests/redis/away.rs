@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::connected;
+use super::{GUEST, connected};
 use crate::harness::{Redis, Started, eventually};
 
 /// A host that receives the channel `news`, once that is subscribed.
@@ -101,4 +101,45 @@ pub async fn a_server_that_is_frozen_is_noticed_and_used_again_when_it_thaws() {
     host.until_receives(&redis, "hello").await;
     host.until_connection_is("up").await;
     assert_eq!(host.redis_events().await, ["redisUp", "redisDown", "redisUp"]);
+}
+
+/// The times are those by default, because these decide when a freeze is noticed.
+#[tokio::test]
+pub async fn while_redis_is_frozen_for_ten_seconds_everything_else_answers() {
+    let Some(redis) = Redis::start().await else { return };
+    let subscriptions = json!({
+        "news": { "redis": "news", "path": "on" },
+        "jobs": { "redisStream": "jobs", "path": "on" },
+        "beats": { "event": "subscriptions/beat", "path": "on" },
+    });
+    let times = json!({ "redis": { "timeout": "5s", "reconnect": "100ms", "reconnectMax": "10s" } });
+    let host = connected(&redis, subscriptions).config(times).workers(1).start().await;
+    redis.until_subscribed("news", 1).await;
+    host.until_connection_is("up").await;
+    redis.freeze();
+    let (begun, mut beats) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(10) {
+        host.serves().await;
+        let spec = json!({ "type": "subscriptions/beat", "value": beats });
+        assert_eq!(host.call("worker-0", GUEST, "emit", spec.to_string()).await["status"], 200);
+        beats += 1;
+        eventually("the event arrives", || async { host.messages(0).await.len() == beats }).await;
+        // The queue holds the messages of less time than this.
+        if beats < 100 {
+            assert_eq!(host.publish_message("redis", "waiting", "x").await["status"], 200);
+        }
+    }
+    eventually("all parts have noticed", || async {
+        let reasons = host.connection("default").await["reasons"].to_string();
+        ["channels: ", "commands: ", "stream jobs"].iter().all(|part| reasons.contains(part))
+    })
+    .await;
+    redis.thaw();
+    redis.cli(&["XADD", "jobs", "*", "text", "an entry"]);
+    host.until_receives(&redis, "hello").await;
+    eventually("the entry arrives", || async { host.texts(1).await.iter().any(|text| text.contains("an entry")) })
+        .await;
+    host.until_connection_is("up").await;
+    assert_eq!(host.redis_events().await, ["redisUp", "redisDown", "redisUp"]);
+    assert_eq!(host.events_named(&["subscriptionGap"]).await.len(), 1);
 }

@@ -1,5 +1,6 @@
 //! Messages that guests publish.
 
+use fanfare::Stopped;
 use serde_json::json;
 
 use super::{GUEST, connected};
@@ -122,4 +123,19 @@ pub async fn a_server_that_is_slow_makes_publishing_overloaded() {
     }
     redis.thaw();
     assert_eq!(answer["code"], "overloaded", "{answer}");
+}
+
+#[tokio::test]
+pub async fn a_stop_waits_for_messages_only_while_redis_is_there() {
+    let Some(redis) = Redis::start().await else { return };
+    let drain = json!({ "shutdown": { "drain": "8s", "linger": "0ms" } });
+    let host = connected(&redis, json!({})).config(drain).workers(1).start().await;
+    host.until_connection_is("up").await;
+    redis.freeze();
+    // 32 messages are on their way, and the others wait.
+    for _ in 0..40 {
+        assert_eq!(host.publish_message("redis", "a", "x").await["status"], 200);
+    }
+    // Redis goes away only now: the host notices it after `timeout`.
+    assert_eq!(host.stop().await, Stopped::Clean);
 }

@@ -125,47 +125,6 @@ async fn a_message_that_is_too_large_is_dropped_and_counted_and_the_next_arrives
     assert_eq!(host.metric("fanfare_redis_downs_total", &[]).await, 0.0, "the connection has stayed");
 }
 
-/// The memory of this process in bytes.
-fn memory() -> u64 {
-    crate::cli::project::memory_of(rustix::process::getpid(), "VmRSS").unwrap()
-}
-
-#[tokio::test]
-async fn a_flood_into_a_stuck_handler_uses_no_more_memory_and_slows_no_other_subscription() {
-    let Some(redis) = Redis::start().await else { return };
-    let subscriptions = json!({
-        "stuck": { "redis": "flood", "path": "waits", "queue": { "messages": 100 } },
-        "quick": { "redis": "news", "path": "on" },
-    });
-    let host = connected(&redis, subscriptions).limit(GUEST, "timeout", "60s").workers(1).start().await;
-    redis.until_subscribed("flood", 1).await;
-    redis.until_subscribed("news", 1).await;
-    // Redis cuts clients for which more than 8 MB wait.
-    let flood = "for n = 1, 5000 do redis.call('publish', 'flood', string.rep('x', 1000)) end";
-    let mut before = 0;
-    for part in 1..=16 {
-        redis.cli(&["EVAL", flood, "0"]);
-        eventually("the flood was read", || async {
-            host.metric("fanfare_redis_received_total", &[]).await >= f64::from(part) * 5_000.0
-        })
-        .await;
-        if part == 4 {
-            before = memory();
-        }
-    }
-    let grown = memory().saturating_sub(before);
-    // 60 MB were received. Other tests of this process need memory, too.
-    assert!(grown < 40 << 20, "{grown} bytes more");
-    redis.publish("news", "hello");
-    eventually("the other subscription receives", || async {
-        host.messages(0).await.iter().any(|(topic, _)| topic == "news")
-    })
-    .await;
-    let dropped = host.metric("fanfare_subscription_dropped_total", &["subscription=\"stuck\""]).await;
-    assert!(dropped >= 79_000.0, "{dropped}");
-    host.call("worker-0", GUEST, "release", "").await;
-}
-
 #[tokio::test]
 async fn a_subscription_to_a_connection_that_is_not_configured_is_reported() {
     let Some(redis) = Redis::start().await else { return };

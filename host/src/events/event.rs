@@ -300,8 +300,9 @@ pub enum HostEvent {
         /// Why, in one line.
         reason: String,
     },
-    /// An entry of a Redis stream was delivered as often as `tries` allows, and failed each time.
-    /// It stays pending in Redis.
+    /// An entry of a Redis stream was delivered as often as `tries` allows, and failed each time,
+    /// or it is larger than `limits.max.payload`. It stays pending in Redis. A subscription raises
+    /// at most one of these events in a second.
     RedisMessageFailed {
         /// The name of the connection.
         connection: String,
@@ -315,6 +316,8 @@ pub enum HostEvent {
         tries: u64,
         /// Why it failed last, in one line.
         reason: String,
+        /// The number of entries that failed since the previous event.
+        failed: u64,
     },
     /// An instance has ended or became unfit, and the next one starts.
     InstanceRestarted {

@@ -7,6 +7,8 @@ mod bounded;
 mod commands;
 mod counts;
 mod entries;
+mod filter;
+mod gate;
 mod health;
 mod link;
 mod outbox;
@@ -18,6 +20,7 @@ mod sources;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -157,9 +160,7 @@ impl Redis {
 
     /// Resolves when the messages that wait are published, as far as the servers are there.
     pub async fn flush(&self) {
-        for link in self.links.values() {
-            link.outbox.flushed().await;
-        }
+        join_all(self.links.values().map(|link| link.outbox.flushed())).await;
     }
 
     pub fn status(&self) -> Vec<RedisStatus> {

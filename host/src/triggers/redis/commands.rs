@@ -8,9 +8,13 @@ use redis::{RedisError, Value, cmd};
 
 use super::link::{Commands, Link};
 use super::outbox::Outgoing;
+use crate::call::text::{NAME, line};
 
 /// The part of the connection, in its status.
 const PART: &str = "commands";
+
+/// What the server refuses, in its status, if it refuses a message.
+const PUBLISH: &str = "publish";
 
 /// Connects, and connects again, until it is dropped.
 pub async fn run(link: Arc<Link>) {
@@ -37,10 +41,11 @@ pub async fn run(link: Arc<Link>) {
 
 /// Publishes what waits, until the connection is lost.
 async fn serve(link: &Link, mut commands: Commands) -> RedisError {
+    let mut refused = None;
     loop {
         tokio::select! {
             batch = link.outbox.take() => {
-                if let Err(error) = publish(link, &commands, batch).await {
+                if let Err(error) = publish(link, &commands, batch, &mut refused).await {
                     return error;
                 }
                 link.outbox.ended();
@@ -58,8 +63,14 @@ async fn serve(link: &Link, mut commands: Commands) -> RedisError {
 
 /// Publishes messages in their order. A message that the server refuses is counted, and those that
 /// were on their way when the connection was lost are, too: it is not known whether the server got
-/// them, and publishing them again could double them.
-async fn publish(link: &Link, commands: &Commands, batch: Vec<Outgoing>) -> Result<(), RedisError> {
+/// them, and publishing them again could double them. `refused` is the channel that the server
+/// refused last: only one, because modules may publish to any number of channels.
+async fn publish(
+    link: &Link,
+    commands: &Commands,
+    batch: Vec<Outgoing>,
+    refused: &mut Option<Box<str>>,
+) -> Result<(), RedisError> {
     let sent = batch.into_iter().map(|message| {
         let mut command = cmd("PUBLISH");
         command.arg(&*message.channel).arg(message.payload.as_bytes());
@@ -69,12 +80,17 @@ async fn publish(link: &Link, commands: &Commands, batch: Vec<Outgoing>) -> Resu
     let mut outcome = Ok(());
     for (channel, answer) in join_all(sent).await {
         match answer {
-            Ok(_) => _ = link.counts.published.inc(),
+            Ok(_) => {
+                link.counts.published.inc();
+                if refused.as_ref() == Some(&channel) {
+                    *refused = None;
+                    link.health.accepted(PUBLISH);
+                }
+            }
             Err(error) if is_answer(&error) => {
                 link.counts.lost.inc();
-                if link.health.refuses(&format!("publish {channel}"), Some(&error.to_string())) {
-                    tracing::warn!(connection = %link.name, %channel, %error, "Redis refuses a message");
-                }
+                link.health.refused(PUBLISH, &format!("{}: {error}", line(&channel, NAME)));
+                *refused = Some(channel);
             }
             Err(error) => {
                 link.counts.lost.inc();

@@ -9,7 +9,7 @@ use crate::call::Payload;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub id: String,
-    /// `None` if a value was too large.
+    /// `None` if the entry is too large.
     pub payload: Option<Payload>,
 }
 
@@ -21,8 +21,8 @@ pub fn payload_of(bytes: &[u8]) -> Payload {
     }
 }
 
-/// The entries in the answer to `XREADGROUP` for one stream.
-pub fn of_streams(answer: Value) -> Vec<Entry> {
+/// The entries in the answer to `XREADGROUP` for one stream. `most` is the largest payload.
+pub fn of_streams(answer: Value, most: u64) -> Vec<Entry> {
     let streams: Vec<Value> = match answer {
         // RESP3: a map of streams.
         Value::Map(pairs) => pairs.into_iter().map(|(_, entries)| entries).collect(),
@@ -30,32 +30,36 @@ pub fn of_streams(answer: Value) -> Vec<Entry> {
         Value::Array(pairs) => pairs.into_iter().filter_map(|pair| list(pair).into_iter().nth(1)).collect(),
         _ => Vec::new(),
     };
-    streams.into_iter().flat_map(of_list).collect()
+    streams.into_iter().flat_map(|entries| of_list(entries, most)).collect()
 }
 
 /// The entries in the answer to `XCLAIM`.
-pub fn of_list(answer: Value) -> Vec<Entry> {
-    list(answer).into_iter().filter_map(entry).collect()
+pub fn of_list(answer: Value, most: u64) -> Vec<Entry> {
+    list(answer).into_iter().filter_map(|value| entry(value, most)).collect()
 }
 
 /// An entry. `None` for one that was deleted.
-fn entry(value: Value) -> Option<Entry> {
+fn entry(value: Value, most: u64) -> Option<Entry> {
     let mut parts = list(value).into_iter();
     let id = text(&parts.next()?)?;
-    let Value::Array(fields) = parts.next()? else { return None };
+    let text = parts.next().and_then(object).map(|object| serde_json::Value::Object(object).to_string());
+    Some(Entry { id, payload: text.filter(|text| text.len() as u64 <= most).map(Payload::Text) })
+}
+
+/// The fields of an entry. None if one is nil: the connection has replaced what is too large.
+fn object(fields: Value) -> Option<Map<String, serde_json::Value>> {
+    let Value::Array(fields) = fields else { return None };
     let mut object = Map::new();
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else {
-            return Some(Entry { id, payload: None });
-        };
+        let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else { return None };
         let value = match String::from_utf8(value) {
             Ok(text) => json!(text),
             Err(error) => json!({ "base64": base64(error.as_bytes()) }),
         };
         object.insert(String::from_utf8_lossy(&name).into_owned(), value);
     }
-    Some(Entry { id, payload: Some(Payload::Text(serde_json::Value::Object(object).to_string())) })
+    Some(object)
 }
 
 /// An entry that is pending in a group.
@@ -132,16 +136,25 @@ mod tests {
         let entry = list_of(&[bulk(b"7-0"), fields]);
         let expected = Entry { id: "7-0".into(), payload: Some(r#"{"b":"1","a":{"base64":"//79/A=="}}"#.into()) };
         let entries = list_of(&[entry]);
-        assert_eq!(of_streams(Value::Map(vec![(bulk(b"s"), entries.clone())])), std::slice::from_ref(&expected));
-        assert_eq!(of_streams(list_of(&[list_of(&[bulk(b"s"), entries])])), [expected]);
-        assert_eq!(of_streams(Value::Nil), []);
+        let read = |answer| of_streams(answer, 100);
+        assert_eq!(read(Value::Map(vec![(bulk(b"s"), entries.clone())])), std::slice::from_ref(&expected));
+        assert_eq!(read(list_of(&[list_of(&[bulk(b"s"), entries])])), [expected]);
+        assert_eq!(read(Value::Nil), []);
     }
 
     #[test]
     fn a_deleted_entry_is_skipped_and_a_large_one_has_no_payload() {
-        let large = list_of(&[bulk(b"2-0"), list_of(&[bulk(b"a"), Value::Nil])]);
-        let entries = list_of(&[Value::Nil, list_of(&[bulk(b"1-0"), Value::Nil]), large]);
-        assert_eq!(of_list(entries), [Entry { id: "2-0".into(), payload: None }]);
+        let entry = |id: &[u8], fields: Value| list_of(&[bulk(id), fields]);
+        let value = |value: Value| list_of(&[bulk(b"a"), value]);
+        let entries = list_of(&[
+            Value::Nil,
+            entry(b"1-0", Value::Nil),
+            entry(b"2-0", value(Value::Nil)),
+            entry(b"3-0", value(bulk(b"12"))),
+            entry(b"4-0", value(bulk(b"123"))),
+        ]);
+        let expected = [("1-0", None), ("2-0", None), ("3-0", Some(r#"{"a":"12"}"#.into())), ("4-0", None)];
+        assert_eq!(of_list(entries, 10), expected.map(|(id, payload)| Entry { id: id.into(), payload }));
     }
 
     #[test]

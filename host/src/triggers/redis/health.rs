@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::call::text::{MESSAGE, line};
-use crate::events::{EventLog, HostEvent};
+use crate::call::text::{MESSAGE, NAME, line};
+use crate::events::{EventLog, HostEvent, Notice};
+
+/// The most reasons in a status.
+const MOST_REASONS: usize = 16;
 
 #[derive(Debug)]
 pub struct Health {
@@ -21,8 +24,10 @@ pub struct Health {
 struct State {
     /// The parts that are not connected, each with the reason after a failed attempt.
     missing: BTreeMap<String, Option<String>>,
-    /// Topics that the server refuses, each with the reason.
+    /// What the server refuses, each with the reason.
     refused: BTreeMap<String, String>,
+    /// The refusals of which the log does not tell yet.
+    untold: Notice,
     /// Whether the last event said that it is up. `None` before the first event.
     announced: Option<bool>,
     /// When it changed last, in milliseconds since 1970-01-01 UTC.
@@ -80,25 +85,56 @@ impl Health {
         self.events.raise(HostEvent::RedisUp { connection: self.connection.clone() });
     }
 
-    /// The server refuses a topic, or no longer does. Returns whether that is new.
-    pub fn refuses(&self, topic: &str, reason: Option<&str>) -> bool {
+    /// The server refuses something: a topic, a stream, or to publish. The log tells of what is
+    /// new, at most once a second.
+    pub fn refused(&self, what: &str, reason: &str) {
         let mut state = self.state.lock();
-        match reason.map(|reason| line(reason, MESSAGE)) {
-            Some(reason) => state.refused.insert(topic.to_owned(), reason.clone()) != Some(reason),
-            None => state.refused.remove(topic).is_some(),
+        let reason = line(reason, MESSAGE);
+        if state.refused.insert(what.to_owned(), reason.clone()).as_ref() == Some(&reason) {
+            return;
         }
+        if let Some(count) = state.untold.add(1, Instant::now()) {
+            tracing::warn!(connection = %self.connection, what = %line(what, NAME), %reason, count, "Redis refuses a command");
+        }
+    }
+
+    /// The server does not refuse this, or it is no longer needed.
+    pub fn accepted(&self, what: &str) {
+        self.state.lock().refused.remove(what);
     }
 
     /// Whether it is up (`None` while it connects for the first time), since when, and why not.
     pub fn state(&self) -> (Option<bool>, u64, Vec<String>) {
         let state = self.state.lock();
         let missing = state.missing.iter().filter_map(|(part, reason)| Some(format!("{part}: {}", reason.as_ref()?)));
-        let refused = state.refused.iter().map(|(topic, reason)| format!("{topic}: {reason}"));
-        (state.announced, state.since, missing.chain(refused).collect())
+        let refused = state.refused.iter().map(|(what, reason)| format!("{}: {reason}", line(what, NAME)));
+        let mut reasons: Vec<String> = missing.chain(refused).take(MOST_REASONS).collect();
+        let more = (state.missing.len() + state.refused.len()).saturating_sub(MOST_REASONS);
+        if more > 0 {
+            reasons.push(format!("{more} more"));
+        }
+        (state.announced, state.since, reasons)
     }
 }
 
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_a_limited_number_of_reasons() {
+        let health = Health::new("default", Arc::new(EventLog::new(false, false)));
+        (0..MOST_REASONS).for_each(|n| health.refused(&format!("topic {n:03}"), "no"));
+        assert_eq!(health.state().2.len(), MOST_REASONS);
+        health.refused("topic 999", "no");
+        let reasons = health.state().2;
+        assert_eq!((reasons.len(), reasons.last().unwrap().as_str()), (MOST_REASONS + 1, "1 more"));
+        health.accepted("topic 000");
+        assert_eq!(health.state().2.last().unwrap(), "topic 999: no");
+    }
 }

@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bounded::Bounded;
 use super::counts::{Counts, Snapshot};
+use super::gate::Gate;
 use super::health::Health;
 use super::outbox::Outbox;
 use crate::api::{RedisState, RedisStatus};
@@ -39,7 +40,7 @@ pub struct RedisNode<'a> {
 pub struct Link {
     pub name: String,
     /// The name of this host in the groups of streams.
-    pub consumer: String,
+    pub node: String,
     pub settings: RedisConnection,
     pub health: Health,
     pub counts: Arc<Counts>,
@@ -51,7 +52,8 @@ pub struct Link {
     messages: AtomicU64,
     password: Secret,
     ca: Option<PathBuf>,
-    max_payload: u64,
+    /// The largest message that the host receives.
+    pub max_payload: u64,
     /// Whether the server does not have RESP3.
     old: AtomicBool,
 }
@@ -67,7 +69,7 @@ impl Link {
         let counts = Arc::<Counts>::default();
         Link {
             name: name.to_owned(),
-            consumer: node.id.to_owned(),
+            node: node.id.to_owned(),
             health: Health::new(name, events.clone()),
             outbox: Outbox::new(name, settings.queue, counts.clone()),
             counts,
@@ -92,16 +94,18 @@ impl Link {
         format!("{}-{:x}-{}", self.name, self.events.epoch, self.messages.fetch_add(1, Relaxed) + 1).into()
     }
 
-    /// Opens a connection for messages of channels.
-    pub async fn open_pubsub(&self) -> Result<PubSub, String> {
-        self.open(async |info, stream| PubSub::new(&info, stream).await).await
+    /// Opens a connection for messages of channels. It reads as the gate allows.
+    pub async fn open_pubsub(&self) -> Result<(PubSub, Arc<Gate>), String> {
+        let gate = Arc::<Gate>::default();
+        let pubsub = self.open(Some(gate.clone()), async |info, stream| PubSub::new(&info, stream).await).await?;
+        Ok((pubsub, gate))
     }
 
     /// Opens a connection for commands, each of which may take `patience` longer than the server
     /// may take to answer.
     pub async fn open_commands(&self, patience: Duration) -> Result<Commands, String> {
         let answer = self.settings.timeout.saturating_add(patience);
-        self.open(async move |info, stream| {
+        self.open(None, async move |info, stream| {
             let config = AsyncConnectionConfig::new().set_response_timeout(Some(answer));
             let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
             let driver: JoinHandle<()> = tokio::spawn(driver);
@@ -110,9 +114,10 @@ impl Link {
         .await
     }
 
-    /// Connects, with RESP3 if the server has it.
+    /// Connects, with RESP3 if the server has it. The connection reads as the gate allows.
     async fn open<T>(
         &self,
+        gate: Option<Arc<Gate>>,
         begin: impl AsyncFn(RedisConnectionInfo, Bounded<Outgoing>) -> Result<T, RedisError>,
     ) -> Result<T, String> {
         let Some(RedisAddress { host, port, tls }) = self.settings.address() else {
@@ -134,7 +139,7 @@ impl Link {
             if let Some(password) = &password {
                 info = info.set_password(password);
             }
-            begin(info, Bounded::new(stream, self.max_payload)).await
+            begin(info, Bounded::new(stream, self.max_payload, gate.clone())).await
         };
         let both = async {
             if !self.old.load(Relaxed) {

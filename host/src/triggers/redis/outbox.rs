@@ -21,8 +21,8 @@ pub struct Outbox {
     counts: Arc<Counts>,
     queue: Mutex<Queue>,
     filled: Notify,
-    /// Whether nothing waits or is on its way.
-    empty: watch::Sender<bool>,
+    /// Whether nothing waits or is on its way, or the server is away.
+    settled: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl Outbox {
             counts,
             queue: Mutex::new(queue),
             filled: Notify::new(),
-            empty: watch::Sender::new(true),
+            settled: watch::Sender::new(true),
         }
     }
 
@@ -89,7 +89,7 @@ impl Outbox {
         }
         queue.bytes += message.size();
         queue.messages.push_back(message);
-        self.empty.send_replace(false);
+        self.tell(&queue);
         drop(queue);
         self.filled.notify_one();
         Ok(())
@@ -103,7 +103,13 @@ impl Outbox {
                 self.counts.lost.inc();
             }
         }
-        self.empty.send_replace(queue.messages.is_empty() && queue.on_the_way == 0);
+        self.tell(queue);
+    }
+
+    /// Tells those that wait in [`Outbox::flushed`].
+    fn tell(&self, queue: &Queue) {
+        let is_empty = queue.messages.is_empty() && queue.on_the_way == 0;
+        self.settled.send_replace(is_empty || queue.away.is_some());
     }
 
     /// Waits for messages, and takes some. [`Outbox::ended`] must follow.
@@ -129,24 +135,26 @@ impl Outbox {
     pub fn ended(&self) {
         let mut queue = self.queue.lock();
         queue.on_the_way = 0;
-        self.empty.send_replace(queue.messages.is_empty());
+        self.tell(&queue);
     }
 
     /// The server is there.
     pub fn back(&self) {
-        self.queue.lock().away = None;
+        let mut queue = self.queue.lock();
+        queue.away = None;
+        self.tell(&queue);
     }
 
     /// The server is away.
     pub fn away(&self) {
-        self.queue.lock().away.get_or_insert_with(Instant::now);
+        let mut queue = self.queue.lock();
+        queue.away.get_or_insert_with(Instant::now);
+        self.tell(&queue);
     }
 
-    /// Resolves when nothing waits. Returns at once while the server is away.
+    /// Resolves when nothing waits, or the server is away.
     pub async fn flushed(&self) {
-        if self.queue.lock().away.is_none() {
-            _ = self.empty.subscribe().wait_for(|empty| *empty).await;
-        }
+        _ = self.settled.subscribe().wait_for(|settled| *settled).await;
     }
 
     /// The messages that wait, and their bytes.
@@ -159,6 +167,8 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -200,6 +210,17 @@ mod tests {
         assert_eq!(text(outbox.take().await)[0], "32");
         outbox.ended();
         outbox.flushed().await;
+    }
+
+    #[tokio::test]
+    async fn a_flush_ends_when_the_server_goes_away() {
+        let outbox = outbox(100, 1_024, LONG);
+        outbox.back();
+        outbox.push("a", "1".into()).unwrap();
+        let mut flushed = std::pin::pin!(outbox.flushed());
+        assert!(flushed.as_mut().now_or_never().is_none());
+        outbox.away();
+        flushed.await;
     }
 
     #[tokio::test]

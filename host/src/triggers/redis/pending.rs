@@ -14,6 +14,8 @@ pub struct Group {
     pub key: String,
     pub group: String,
     pub consumer: String,
+    /// The largest payload of an entry.
+    pub most: u64,
 }
 
 impl Group {
@@ -38,13 +40,13 @@ impl Group {
     pub async fn read(
         &self,
         mut connection: MultiplexedConnection,
-        count: usize,
+        count: u64,
         block: u64,
     ) -> Result<Vec<Entry>, RedisError> {
         let mut command = cmd("XREADGROUP");
         command.arg("GROUP").arg(&self.group).arg(&self.consumer);
         command.arg("COUNT").arg(count).arg("BLOCK").arg(block).arg("STREAMS").arg(&self.key).arg(">");
-        command.query_async(&mut connection).await.map(of_streams)
+        command.query_async(&mut connection).await.map(|answer| of_streams(answer, self.most))
     }
 
     /// Lists pending entries after an id, at most [`PAGE`].
@@ -70,7 +72,7 @@ impl Group {
     ) -> Result<Option<Entry>, RedisError> {
         let mut command = self.command("XCLAIM");
         command.arg(&self.consumer).arg(idle).arg(id).arg("RETRYCOUNT").arg(deliveries);
-        command.query_async(connection).await.map(|answer| of_list(answer).into_iter().next())
+        command.query_async(connection).await.map(|answer| of_list(answer, self.most).into_iter().next())
     }
 
     /// Tells the group that the consumer still works on entries, so that no other claims them.
@@ -85,6 +87,18 @@ impl Group {
             command.arg(id);
         }
         command.arg("JUSTID");
+        command.query_async::<Value>(connection).await.map(drop)
+    }
+
+    /// Sets how often entries were delivered, without reading them.
+    pub async fn count(
+        &self,
+        connection: &mut MultiplexedConnection,
+        ids: &[String],
+        deliveries: u64,
+    ) -> Result<(), RedisError> {
+        let mut command = self.command("XCLAIM");
+        command.arg(&self.consumer).arg(0).arg(ids).arg("RETRYCOUNT").arg(deliveries).arg("JUSTID");
         command.query_async::<Value>(connection).await.map(drop)
     }
 

@@ -1,6 +1,8 @@
 //! The connection that receives the messages of channels and patterns.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,10 +12,12 @@ use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Msg, RedisError, Value};
 use tokio::sync::watch;
+use tokio::task::{coop, yield_now};
 use tokio::time::timeout;
 
 use super::commands::is_answer;
 use super::entries::payload_of;
+use super::gate::Gate;
 use super::link::Link;
 use super::sources::topic_of;
 use crate::registry::RedisTopic;
@@ -21,6 +25,9 @@ use crate::triggers::subscriptions::{Message, Subscription};
 
 /// The part of the connection, in its status.
 const PART: &str = "channels";
+
+/// The messages that are queued before other tasks of the thread run.
+const TURN: usize = 64;
 
 type Subscribers = Vec<Arc<Subscription>>;
 
@@ -101,13 +108,13 @@ async fn connection(
     missed: &mut Subscribers,
     connected: impl FnOnce(),
 ) -> Option<String> {
-    let pubsub = match link.open_pubsub().await {
-        Ok(pubsub) => pubsub,
+    let (pubsub, gate) = match link.open_pubsub().await {
+        Ok(opened) => opened,
         Err(reason) => return Some(reason),
     };
     let (sink, stream) = pubsub.split();
     let routes = ArcSwap::<Routes>::default();
-    let mut control = Control { link, sink, routes: &routes, subscribed: BTreeMap::new() };
+    let mut control = Control { link, sink, gate: &gate, routes: &routes, subscribed: BTreeMap::new() };
     let first = wanted.borrow_and_update().clone();
     let was_connected = AtomicBool::new(false);
     let listening = async {
@@ -124,7 +131,7 @@ async fn connection(
     };
     let reason = tokio::select! {
         reason = listening => reason,
-        () = deliver(link, stream, &routes) => Some("the server closed the connection".to_owned()),
+        () = deliver(link, stream, &gate, &routes) => Some("the server closed the connection".to_owned()),
     };
     if reason.is_some() && was_connected.load(Relaxed) {
         link.counts.downs.inc();
@@ -134,18 +141,36 @@ async fn connection(
 }
 
 /// Hands every message to its subscribers, until the connection ends. Never waits for a subscriber,
-/// so that one cannot slow another, and nothing piles up here.
-async fn deliver(link: &Link, mut stream: PubSubStream, routes: &ArcSwap<Routes>) {
-    while let Some(message) = stream.next().await {
-        let routes = routes.load();
-        let pattern: Option<String> = message.get_pattern().ok().flatten();
-        let subscribers = match &pattern {
-            Some(pattern) => routes.patterns.get(pattern.as_str()),
-            None => routes.channels.get(message.get_channel_name()),
-        };
-        if let Some(subscribers) = subscribers {
-            offer(link, &message, subscribers);
+/// so that one cannot slow another. Reads no faster than the messages are queued.
+async fn deliver(link: &Link, mut stream: PubSubStream, gate: &Gate, routes: &ArcSwap<Routes>) {
+    // With tokio's budget, the channel could seem to be empty while messages wait in it.
+    coop::unconstrained(async {
+        for count in 1_usize.. {
+            let next = poll_fn(|cx| {
+                let next = stream.poll_next_unpin(cx);
+                if next.is_pending() {
+                    gate.emptied(cx);
+                }
+                next
+            });
+            let Some(message) = next.await else { return };
+            route(link, &message, &routes.load());
+            if count % TURN == 0 {
+                yield_now().await;
+            }
         }
+    })
+    .await;
+}
+
+fn route(link: &Link, message: &Msg, routes: &Routes) {
+    let pattern: Option<String> = message.get_pattern().ok().flatten();
+    let subscribers = match &pattern {
+        Some(pattern) => routes.patterns.get(pattern.as_str()),
+        None => routes.channels.get(message.get_channel_name()),
+    };
+    if let Some(subscribers) = subscribers {
+        offer(link, message, subscribers);
     }
 }
 
@@ -172,6 +197,7 @@ fn offer(link: &Link, message: &Msg, subscribers: &[Arc<Subscription>]) {
 struct Control<'a> {
     link: &'a Link,
     sink: PubSubSink,
+    gate: &'a Gate,
     routes: &'a ArcSwap<Routes>,
     /// The topics at the server, and whether it accepted each.
     subscribed: BTreeMap<Topic, bool>,
@@ -219,7 +245,7 @@ impl Control<'_> {
                 })
                 .await?;
             }
-            self.link.health.refuses(topic.name(), None);
+            self.link.health.accepted(topic.name());
         }
         for topic in topics {
             if self.subscribed.contains_key(&topic) {
@@ -234,10 +260,9 @@ impl Control<'_> {
                 Err(error) if is_answer(&error) => Some(error.to_string()),
                 Err(error) => return Err(error),
             };
-            if self.link.health.refuses(topic.name(), refusal.as_deref())
-                && let Some(reason) = &refusal
-            {
-                tracing::warn!(connection = %self.link.name, topic = %topic.name(), %reason, "Redis refuses a subscription");
+            match &refusal {
+                Some(reason) => self.link.health.refused(topic.name(), reason),
+                None => self.link.health.accepted(topic.name()),
             }
             self.subscribed.insert(topic, refusal.is_none());
         }
@@ -246,18 +271,26 @@ impl Control<'_> {
         Ok(())
     }
 
-    /// Waits for the answer to a command, as long as the server may take.
+    /// Waits for the answer to a command, as long as the server may take. The answer comes after
+    /// the messages that the server has sent before, so the time begins again while these arrive.
     async fn answer<T>(
         &mut self,
         ask: impl AsyncFnOnce(&mut PubSubSink) -> Result<T, RedisError>,
     ) -> Result<T, RedisError> {
         let patience: Duration = self.link.settings.timeout;
-        match timeout(patience, ask(&mut self.sink)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(RedisError::from(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("the server has not answered within {patience:?} (timeout)"),
-            ))),
+        let mut answer = pin!(ask(&mut self.sink));
+        loop {
+            let before = self.gate.total();
+            match timeout(patience, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if self.gate.total() != before => {}
+                Err(_) => {
+                    return Err(RedisError::from(std::io::Error::new(
+                        std::io::ErrorKind::TimedOut,
+                        format!("the server has not answered within {patience:?} (timeout)"),
+                    )));
+                }
+            }
         }
     }
 }
