@@ -52,7 +52,7 @@ impl SubscribeArgs {
             let from = HeaderValue::from_str(from).unwrap_or(HeaderValue::from_static("?"));
             headers.insert("last-event-id", from);
         }
-        let (mut parser, mut problem) = (EventParser::new(MAX_EVENT), Vec::new());
+        let (mut parser, mut problem, mut last) = (EventParser::new(MAX_EVENT), Vec::new(), String::new());
         let mut status = StatusCode::OK;
         let streamed = stream(&self.service.service.authority, request, TIMEOUT, PAUSE, |head, part| {
             status = head.status;
@@ -60,17 +60,22 @@ impl SubscribeArgs {
                 problem.extend_from_slice(&part);
                 return problem.len() <= MAX_PROBLEM;
             }
-            parser.parse(&part).iter().all(|event| self.print(event)) && !parser.is_too_long()
+            parser.parse(&part).iter().all(|event| self.print(event, &mut last)) && !parser.is_too_long()
         });
-        streamed.await.map_err(|error| self.service.failed(error))?;
+        if let Err(error) = streamed.await {
+            if !last.is_empty() {
+                eprint(&format!("note: to continue after the last event, subscribe with --from {}\n", visible(&last)));
+            }
+            return Err(self.service.failed(error));
+        }
         match status {
             StatusCode::OK if !parser.is_too_long() => Ok(()),
             _ => Err(self.service.refused(status, &problem)),
         }
     }
 
-    /// Returns whether the output has a reader.
-    fn print(&self, event: &ServerEvent) -> bool {
+    /// Prints an event, and sets `last` to its position. Returns whether the output has a reader.
+    fn print(&self, event: &ServerEvent, last: &mut String) -> bool {
         if event.name == "reset" {
             eprint("warning: the service no longer has some of the events after --from, or it has started anew\n");
             return true;
@@ -88,6 +93,7 @@ impl SubscribeArgs {
             }
             (_, Err(_)) => return true,
         };
+        position.clone_into(last);
         let mut out = io::stdout().lock();
         out.write_all(visible(&line).as_bytes()).and_then(|()| out.flush()).is_ok()
     }

@@ -55,6 +55,7 @@ async fn two_hosts_on_one_service_get_each_others_events_once() {
     assert_eq!(event["source"].as_str().map(str::len), Some(32));
     assert_eq!(values(&two, 1).await, [json!({ "id": 7 })]);
     assert_eq!(emit(&two, "order/paid", json!(8)).await.status, 200);
+    assert_eq!(next(&mut outside).await["value"], 8);
     service.event("order/paid", json!(9)).await;
     assert_eq!(values(&one, 3).await, [json!({ "id": 7 }), json!(8), json!(9)], "its own event once");
     assert_eq!(values(&two, 3).await, [json!({ "id": 7 }), json!(8), json!(9)]);

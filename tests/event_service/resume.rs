@@ -1,7 +1,9 @@
 //! Subscribers that return, and services that end.
 
+use std::process::Stdio;
+
 use serde_json::json;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::process::{Service, spawn};
 use super::{Client, service, value};
@@ -103,8 +105,8 @@ async fn after_a_kill_of_the_service_its_subscribers_get_a_reset() {
 #[tokio::test]
 async fn a_stop_ends_the_streams_after_what_was_emitted() {
     // More than the buffers of a socket hold, and less than the history.
-    const EVENTS: usize = 100;
-    let linger = json!({ "shutdown": { "linger": "10s", "drain": "20s" } });
+    const EVENTS: usize = 40;
+    let linger = json!({ "shutdown": { "linger": "60s", "drain": "90s" } });
     let service = Service::start_with(json!({}), linger).await;
     let mut slow = EventStream::open_small(service.events(), "/events").await;
     let mut quiet = service.subscribe("type=other").await;
@@ -122,6 +124,22 @@ async fn a_stop_ends_the_streams_after_what_was_emitted() {
     host.event("a", json!(1)).await;
     host.stop().await;
     assert_eq!(stream.rest().await, [r#"{"type":"a","value":1}"#]);
+}
+
+#[tokio::test]
+async fn the_command_names_the_position_after_which_to_continue() {
+    let (service, project) = (Service::start(json!({})).await, Project::with(&[]));
+    let (address, start) = (service.events().to_string(), service.position().await);
+    let mut command = project.command(&["subscribe", "--from", &start, "--service", &address]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let position = service.event("a", json!(1)).await;
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next_line().await.unwrap().unwrap(), format!("{position}  a  1"));
+    service.kill().await;
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).await.unwrap();
+    assert!(text.contains(&format!("--from {position}\n")), "{text}");
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
 }
 
 #[tokio::test]
@@ -148,7 +166,7 @@ async fn the_commands_publish_and_print_events() {
     let away = project.run(&["publish", "a", "--service", &address]).await;
     assert!(away.code == 1 && away.err.contains("cannot connect to an event service"), "{}", away.err);
     let mut reset = project.command(&["subscribe", "--service", &address]);
-    let mut child = reset.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = reset.stderr(Stdio::piped()).spawn().unwrap();
     let mut text = String::new();
     child.stderr.take().unwrap().read_to_string(&mut text).await.unwrap();
     assert!(text.contains("fanfare events serve"), "{text}");

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::project::Project;
-use crate::harness::{Started, TestHost, eventually};
+use crate::harness::{EventStream, Started, TestHost, eventually};
 
 /// The limit in `admin/events.rs`: half of the admin connections.
 const MOST: usize = 32;
@@ -107,6 +107,18 @@ async fn a_stream_may_begin_with_fewer_events() {
         let answer = host.admin("GET", &format!("/v1/events?{query}"), "").await;
         assert_eq!((answer.status, answer.json()["detail"].as_str()), (400, Some(why)), "{query}");
     }
+}
+
+#[tokio::test]
+async fn events_have_the_form_of_other_streams() {
+    let host = TestHost::empty().workers(1).start().await;
+    let mut stream = EventStream::try_resume(host.admin, "/v1/events?tail=1", "").await;
+    let first = stream.block().await.unwrap();
+    assert_eq!((first.retry, first.data), (Some(1_000), None));
+    let event = stream.event().await.unwrap();
+    assert_eq!(event.name(), "hostReady");
+    let data: Value = serde_json::from_str(event.text()).unwrap();
+    assert!(event.id.unwrap().ends_with(&format!("-{}", data["number"])), "{data}");
 }
 
 #[tokio::test]
