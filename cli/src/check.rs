@@ -310,7 +310,8 @@ mod tests {
           "subscriptions": {
             "a": { "redis": "news", "path": "on" },
             "b": { "redis": "news", "connection": "cashe", "path": "on" },
-            "c": { "event": "a/x", "path": "on" }
+            "c": { "event": "a/x", "path": "on" },
+            "d": { "redis": "news", "path": "on", "env": ["production"] }
           }
         }"#;
         let check = |redis: &str| {

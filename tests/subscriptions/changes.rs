@@ -36,6 +36,16 @@ async fn emit_during(host: &Started, work: impl Future<Output = ()>) -> u64 {
 }
 
 #[tokio::test]
+async fn a_subscription_of_other_environments_does_not_exist() {
+    let one = |env| json!({ "event": "t", "path": "on", "env": env });
+    let subscriptions = json!({ "here": one(json!(["a", "staging"])), "there": one(json!("production")) });
+    let host = subscribed(subscriptions).environment("staging").start().await;
+    host.emit_event("t", json!(1)).await;
+    host.until_handled("here", 1).await;
+    assert_eq!(host.all_subscriptions().await.len(), 1);
+}
+
+#[tokio::test]
 async fn twenty_swaps_under_a_stream_of_events_lose_and_double_nothing() {
     let host = counting("one").start().await;
     let swaps = async {

@@ -141,7 +141,11 @@ impl Built {
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
         let streams = Arc::new(Streams::new(&config.sse, hub.clone(), sockets.clone()));
-        let receivers = Receivers { dispatch: dispatch.clone(), publisher: publisher.clone() };
+        let receivers = Receivers {
+            dispatch: dispatch.clone(),
+            publisher: publisher.clone(),
+            environment: config.environment.clone(),
+        };
         let subscriptions = Subscriptions::new(
             Arc::new(receivers),
             log.clone(),

@@ -22,6 +22,8 @@ use crate::triggers::subscriptions::{
 pub(super) struct Receivers {
     pub dispatch: Arc<Dispatch>,
     pub publisher: Arc<Publisher>,
+    /// The subscriptions of other environments do not exist.
+    pub environment: String,
 }
 
 impl Receivers {
@@ -34,13 +36,12 @@ impl Receivers {
 
 impl SubscriptionBackend for Receivers {
     fn installed(&self) -> Vec<InstalledSubscriptions> {
-        let mut installed = self.dispatch.roster().installed();
-        installed.retain(|generation| !generation.manifest.subscriptions.is_empty());
-        let subscriptions = installed.into_iter().map(|generation| InstalledSubscriptions {
-            module: generation.module.clone(),
-            subscriptions: generation.manifest.subscriptions.clone(),
+        let installed = self.dispatch.roster().installed().into_iter().map(|generation| {
+            let mut subscriptions = generation.manifest.subscriptions.clone();
+            subscriptions.retain(|_, one| one.is_in(&self.environment));
+            InstalledSubscriptions { module: generation.module.clone(), subscriptions }
         });
-        subscriptions.collect()
+        installed.filter(|module| !module.subscriptions.is_empty()).collect()
     }
 
     fn route(&self, key: &Key, route: &RouteName) -> RouteState {

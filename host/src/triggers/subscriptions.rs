@@ -94,7 +94,7 @@ impl Subscriptions {
             }
             stays
         });
-        for (key, DeclaredSubscription { source, action, settings }) in wanted {
+        for (key, DeclaredSubscription { source, action, settings, env: _ }) in wanted {
             let receiver = match action {
                 Action::Call(_) => Receiver::Workers,
                 Action::Feed(feed) => Receiver::Feed(feed),

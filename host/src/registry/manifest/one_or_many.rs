@@ -3,6 +3,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
+use crate::config::formats::EnvironmentName;
+
 /// Reads a list, or one item as a list of one.
 pub(super) fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
@@ -21,4 +23,9 @@ pub(super) fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deseri
 pub(super) fn one_or_many_schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let items = generator.subschema_for::<T>();
     json_schema!({ "type": ["string", "array"], "items": items, "x-one": true })
+}
+
+/// The schema of `env`.
+pub(super) fn environments(generator: &mut SchemaGenerator) -> Schema {
+    one_or_many_schema::<EnvironmentName>(generator)
 }

@@ -76,7 +76,8 @@ pub fn check_connections(manifest: &Manifest, config: &Config) -> Result<(), Fau
     let known: Vec<&str> = config.redis.0.keys().map(String::as_str).collect();
     let mut faults = Faults::default();
     for (name, one) in &manifest.subscriptions {
-        let Some(connection) = one.connection().filter(|connection| !known.contains(connection)) else { continue };
+        let wanted = one.connection().filter(|_| one.is_in(&config.environment));
+        let Some(connection) = wanted.filter(|connection| !known.contains(connection)) else { continue };
         let path = KeyPath::of(&["subscriptions", name, "connection"]);
         let message = format!(
             "needs the connection `{connection}`, which `redis` in fanfare.json does not have: add it there, or name another connection{}",

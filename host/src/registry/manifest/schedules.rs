@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::one_or_many::{one_or_many, one_or_many_schema};
+use super::one_or_many::{environments, one_or_many};
 use crate::call::Payload;
-use crate::config::formats::{CronExpression, DateTimeText, EnvironmentName, RouteRef, TimeZoneName};
+use crate::config::formats::{CronExpression, DateTimeText, RouteRef, TimeZoneName};
 use crate::config::{Overlap, ScheduleConfig};
 use crate::document::units::Time;
 use crate::registry::timing::{Timing, TimingError};
@@ -69,10 +69,6 @@ pub struct RawSchedule {
     #[serde(default)]
     #[schemars(extend("x-any" = true))]
     pub data: Option<serde_json::Value>,
-}
-
-fn environments(generator: &mut SchemaGenerator) -> Schema {
-    one_or_many_schema::<EnvironmentName>(generator)
 }
 
 /// Where each run of a schedule takes place.

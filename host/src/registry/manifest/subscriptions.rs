@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::one_or_many::{environments, one_or_many};
 use crate::call::topic;
 use crate::config::capabilities::ALL;
 use crate::config::formats::{ConnectionName, EventTypes, KeyTemplate, RedisName, RouteRef, StreamEventName};
@@ -79,6 +80,11 @@ pub struct RawSubscription {
     #[serde(default)]
     #[schemars(with = "u32", extend("minimum" = 1, "maximum" = 1_024))]
     pub concurrency: Option<u32>,
+    /// The environments (`--env`) in which the host has the subscription: a name, or a list of
+    /// names. Default all.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(schema_with = "environments")]
+    pub env: Vec<String>,
 }
 
 /// The live streams that a subscription feeds.
@@ -158,6 +164,8 @@ pub struct DeclaredSubscription {
     pub source: Source,
     pub action: Action,
     pub settings: SubscriptionSettings,
+    /// The environments in which the host has it. Empty for all.
+    pub env: Vec<String>,
 }
 
 /// Where the messages of a subscription come from.
@@ -291,7 +299,12 @@ impl DeclaredSubscription {
             bytes: queue.bytes.map_or(default.bytes, Size::number),
             concurrency: raw.concurrency.unwrap_or(default.concurrency),
         };
-        Ok(DeclaredSubscription { source, action, settings })
+        Ok(DeclaredSubscription { source, action, settings, env: raw.env })
+    }
+
+    /// Whether the host has it in an environment.
+    pub fn is_in(&self, environment: &str) -> bool {
+        self.env.is_empty() || self.env.iter().any(|name| name == environment)
     }
 
     /// The index in `routes` of the route that receives the messages.

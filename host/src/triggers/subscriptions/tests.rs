@@ -239,7 +239,7 @@ fn settings() -> SubscriptionSettings {
 
 /// A subscription with a handler.
 fn handled(pattern: &str, settings: SubscriptionSettings) -> DeclaredSubscription {
-    DeclaredSubscription { source: Source::Event(pattern.into()), action: Action::Call(0), settings }
+    DeclaredSubscription { source: Source::Event(pattern.into()), action: Action::Call(0), settings, env: Vec::new() }
 }
 
 fn all() -> SubscriptionSettings {

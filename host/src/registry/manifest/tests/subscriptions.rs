@@ -28,7 +28,7 @@ fn every_setting_of_a_subscription_is_read() {
     let text = subscribed(
         r#"{
           "orders": { "event": "order/*", "path": "on", "deliver": "all", "queue": { "messages": 7, "bytes": "2KiB" }, "overflow": "wait", "concurrency": 3 },
-          "news": { "redis": "news", "connection": "cache", "path": "POST on" },
+          "news": { "redis": "news", "connection": "cache", "path": "POST on", "env": "production" },
           "prices": { "redisPattern": "price:*", "sse": { "key": "{topic}", "event": "data" } },
           "jobs": { "redisStream": "jobs", "group": "workers", "path": "on", "queue": {} },
           "everyone": { "event": "*", "sse": { "key": null } },
@@ -43,6 +43,8 @@ fn every_setting_of_a_subscription_is_read() {
     assert_eq!(orders.settings, SubscriptionSettings { deliver, overflow, messages: 7, bytes: 2_048, concurrency: 3 });
     assert_eq!(get("news").source, redis("cache", RedisTopic::Channel("news".into())));
     assert_eq!(get("news").settings, SubscriptionSettings::default());
+    let environments = ["production", "development"].map(|name| (get("news").is_in(name), get("jobs").is_in(name)));
+    assert_eq!(environments, [(true, true), (false, true)]);
     assert_eq!(get("prices").source, redis("default", RedisTopic::Pattern("price:*".into())));
     let feed = Feed { key: Some("{topic}".into()), event: Some("data".into()) };
     assert_eq!(get("prices").action, Action::Feed(feed.clone()));
