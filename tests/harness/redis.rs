@@ -170,9 +170,12 @@ impl Redis {
             .await;
     }
 
-    /// The number of pending entries of a group.
+    /// The number of pending entries of a group, 0 if the host has not created it yet.
     pub fn pending(&self, stream: &str, group: &str) -> u64 {
         let answer = self.cli(&["XPENDING", stream, group]);
+        if answer.starts_with("NOGROUP") {
+            return 0;
+        }
         answer.lines().next().and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
     }
 }

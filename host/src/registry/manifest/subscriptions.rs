@@ -1,9 +1,13 @@
 //! The subscriptions that a module declares: where messages come from, and where they go.
 
+mod source;
+
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use source::{RedisSource, RedisTopic, Source, SourceKind};
 
 use super::one_or_many::{environments, one_or_many};
 use crate::call::topic;
@@ -168,41 +172,6 @@ pub struct DeclaredSubscription {
     pub env: Vec<String>,
 }
 
-/// Where the messages of a subscription come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// The events whose types match this pattern.
-    Event(Arc<str>),
-    Redis(RedisSource),
-}
-
-/// Messages of a Redis server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisSource {
-    /// The name of the connection in `redis` of `fanfare.json`.
-    pub connection: Arc<str>,
-    pub topic: RedisTopic,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RedisTopic {
-    Channel(Arc<str>),
-    /// A pattern of Redis.
-    Pattern(Arc<str>),
-    Stream {
-        key: Arc<str>,
-        /// The consumer group.
-        group: Arc<str>,
-    },
-}
-
-/// A kind of [`Source`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SourceKind {
-    Event,
-    Redis,
-}
-
 /// Where the messages of a subscription go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -358,51 +327,6 @@ fn source(raw: &RawSubscription) -> Result<Source, Wrong> {
         _ => return Err((None, "must have exactly one of `event`, `redis`, `redisPattern` and `redisStream`")),
     };
     Ok(Source::Redis(RedisSource { connection: text(raw.connection.as_deref().unwrap_or(topic::DEFAULT)), topic }))
-}
-
-impl Source {
-    pub fn kind(&self) -> SourceKind {
-        match self {
-            Source::Event(_) => SourceKind::Event,
-            Source::Redis(_) => SourceKind::Redis,
-        }
-    }
-
-    /// The key of the source in the manifest, and its value.
-    pub fn described(&self) -> (&'static str, &Arc<str>) {
-        match self {
-            Source::Event(pattern) => ("event", pattern),
-            Source::Redis(RedisSource { topic, .. }) => match topic {
-                RedisTopic::Channel(channel) => ("redis", channel),
-                RedisTopic::Pattern(pattern) => ("redisPattern", pattern),
-                RedisTopic::Stream { key, .. } => ("redisStream", key),
-            },
-        }
-    }
-}
-
-impl SourceKind {
-    /// The source that a guest sees.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SourceKind::Event => "event",
-            SourceKind::Redis => "redis",
-        }
-    }
-}
-
-impl RedisSource {
-    /// The entry of the capability `subscribe` that allows it.
-    fn capability(&self) -> String {
-        let name = match &self.topic {
-            RedisTopic::Channel(name) | RedisTopic::Stream { key: name, .. } => name.to_string(),
-            RedisTopic::Pattern(pattern) => {
-                let literal = pattern.find(['*', '?', '[', '\\']);
-                format!("{}{ALL}", literal.and_then(|end| pattern.get(..end)).unwrap_or(pattern))
-            }
-        };
-        format!("{}:{name}", topic::connection(topic::REDIS, &self.connection))
-    }
 }
 
 impl Feed {

@@ -293,6 +293,7 @@ async fn a_sender_that_waits_for_the_handler_gets_its_outcome() {
     let first = run(&one);
     test.calls(1).await;
     test.ok();
+    until(|| first.is_finished()).await;
     assert_eq!(first.await.unwrap(), Ok(()));
     let second = run(&every);
     test.calls(3).await;

@@ -67,6 +67,7 @@ async fn a_sender_waits_for_the_workers_that_can_receive_and_fails_if_none_has()
     let first = run();
     test.calls(1).await;
     test.ok();
+    until(|| first.is_finished()).await;
     assert_eq!(first.await.unwrap(), Ok(()));
     let second = run();
     test.calls(2).await;
