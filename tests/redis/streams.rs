@@ -180,6 +180,23 @@ pub async fn the_host_reads_no_more_than_it_can_handle() {
 }
 
 #[tokio::test]
+pub async fn the_host_reads_no_entries_beyond_16_mib() {
+    let Some(redis) = Redis::start().await else { return };
+    let slow = json!({ "redis": { "timeout": "20s" } });
+    let host = connected(&redis, jobs("waits")).limit(GUEST, "timeout", "60s").config(slow).workers(1);
+    let add = "for n = 1, 40 do redis.call('xadd', 'jobs', '*', 'text', string.rep('x', 800000)) end";
+    redis.cli(&["EVAL", add, "0"]);
+    let host = host.start().await;
+    // It reads 8 at a time, and 16 of them are less than 16 MiB.
+    eventually("it has read 24", || async { redis.pending("jobs", "fanfare") == 24 }).await;
+    host.call("worker-0", GUEST, "release", "").await;
+    eventually("one is acknowledged, and no other was read", || async {
+        host.metric("fanfare_redis_acknowledged_total", &[]).await == 1.0 && redis.pending("jobs", "fanfare") == 23
+    })
+    .await;
+}
+
+#[tokio::test]
 pub async fn subscriptions_with_one_group_are_different_consumers() {
     let Some(redis) = Redis::start().await else { return };
     redis.cli(&["XGROUP", "CREATE", "jobs", "fanfare", "0", "MKSTREAM"]);

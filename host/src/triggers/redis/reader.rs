@@ -154,8 +154,7 @@ impl Reader {
         if self.in_flight.values().sum::<u64>() >= MOST_BYTES_IN_FLIGHT {
             return 0;
         }
-        let most = (MOST_BYTES_READ / self.group.most.max(1)).clamp(1, MOST_READ);
-        most.min(MOST_IN_FLIGHT.saturating_sub(self.in_flight.len()) as u64)
+        most_read(self.group.most).min(MOST_IN_FLIGHT.saturating_sub(self.in_flight.len()) as u64)
     }
 
     /// Reads as long as the connection lasts. Returns when the reader has ended.
@@ -334,6 +333,11 @@ impl Reader {
     }
 }
 
+/// The most entries in one answer, if an entry has at most this number of bytes.
+fn most_read(entry: u64) -> u64 {
+    (MOST_BYTES_READ / entry.max(1)).clamp(1, MOST_READ)
+}
+
 /// How long an entry rests after this number of deliveries.
 fn pause_after(deliveries: u64) -> Duration {
     let doublings = u32::try_from(deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -344,6 +348,12 @@ fn pause_after(deliveries: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_of_large_entries_has_fewer() {
+        let mib = [0, 8, 9, 64, 65, 1_024].map(|mib| most_read(mib << 20));
+        assert_eq!(mib, [16, 16, 14, 2, 1, 1]);
+    }
 
     #[test]
     fn an_entry_rests_longer_after_each_failure() {
