@@ -8,6 +8,7 @@ mod address;
 mod assigned;
 pub mod bounds;
 mod broadcast;
+mod client;
 mod context;
 mod envelope;
 mod error;
@@ -20,6 +21,7 @@ mod panic;
 mod payload;
 mod problem;
 mod request;
+pub mod session;
 mod stream;
 pub mod stream_key;
 pub mod text;
@@ -31,6 +33,7 @@ mod written;
 pub use address::{Address, Group, IsolateId, Target};
 pub use assigned::{CallEnd, MessageCall, RunCall};
 pub use broadcast::{Emission, Receipt, Skipped, weight_of_broadcast};
+pub use client::{ClientHook, ClientMessage};
 pub use context::{Context, Deadline, RequestHead};
 pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};
 pub use error::{Blame, CallError, Failure};
@@ -41,9 +44,12 @@ pub use panic::panic_text;
 pub use payload::Payload;
 pub use problem::{Problem, ProblemDocument};
 pub use request::{Admission, HttpRequest, StreamRequest};
+pub use session::{Pushed, Recipient, SessionInfo, WhenTaken};
 pub use stream::{StreamEvent, StreamReach};
 pub use trace::Trace;
-pub use trigger::{Broadcast, Origin, ScheduleRun, StartupReason, SubscriptionCall, Trigger, TriggerKind};
+pub use trigger::{
+    Broadcast, ClientTrigger, FilterStage, Origin, ScheduleRun, StartupReason, SubscriptionCall, Trigger, TriggerKind,
+};
 
 /// Name and value pairs that later versions may add. A version ignores the names that it does not
 /// know.

@@ -71,7 +71,27 @@ pub static SUBSCRIPTION_EVENTS: Bound = Bound::new("subscription-events");
 /// A type of an event, or a topic of a message, that was rejected because it was too long.
 pub static MESSAGE_TOPIC: Bound = Bound::new("message-topic");
 
-pub static ALL: [&Bound; 14] = [
+/// The name of a user, a group, a value of a session, or a message to clients, that was rejected
+/// because it was too long.
+pub static SESSION_NAME: Bound = Bound::new("session-name");
+/// A list of sessions, recipients or values that was rejected because it had too many entries.
+pub static SESSION_LIST: Bound = Bound::new("session-list");
+
+/// A session that joined no further group, because it is in as many as it may be.
+pub static SESSION_GROUPS: Bound = Bound::new("session-groups");
+/// A group of sessions that was not made, because the node has as many as it may have.
+pub static GROUPS: Bound = Bound::new("groups");
+
+/// A message of a WebSocket that was rejected because it had too many fragments.
+pub static FRAGMENTS: Bound = Bound::new("websocket-fragments");
+
+/// A message of a client of SocketCluster that was rejected because it had too many packets.
+pub static PACKETS: Bound = Bound::new("socketcluster-packets");
+
+/// A token of a client that was rejected because it was too long.
+pub static TOKEN: Bound = Bound::new("token");
+
+pub static ALL: [&Bound; 21] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -86,4 +106,11 @@ pub static ALL: [&Bound; 14] = [
     &EVENT_LIST,
     &SUBSCRIPTION_EVENTS,
     &MESSAGE_TOPIC,
+    &SESSION_NAME,
+    &SESSION_LIST,
+    &SESSION_GROUPS,
+    &GROUPS,
+    &FRAGMENTS,
+    &PACKETS,
+    &TOKEN,
 ];

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Envelope, IsolateId, Link, Origin, Trace};
 
 /// The head of an HTTP request, which a guest reads on demand.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RequestHead {
     pub headers: http::HeaderMap,
     pub path: String,
@@ -50,6 +50,9 @@ pub struct Context {
     /// ([`hook::is_quiet`](super::hook::is_quiet)).
     pub in_quiet_hook: bool,
     pub http: Option<Box<RequestHead>>,
+    /// The id of the session that the call belongs to: that of a client's message, or of a hook
+    /// about a client.
+    pub session: Option<Arc<str>>,
     until: OnceLock<Instant>,
     ended: AtomicBool,
 }
@@ -73,6 +76,7 @@ impl Context {
             in_startup: false,
             in_quiet_hook: false,
             http: None,
+            session: None,
             until: OnceLock::new(),
             ended: AtomicBool::new(false),
         }

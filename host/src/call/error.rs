@@ -160,6 +160,11 @@ impl CallError {
 }
 
 impl Failure {
+    /// Whether the handler asks the host not to log it.
+    pub fn is_silent(&self) -> bool {
+        self.extra.iter().any(|(name, value)| name == "silent" && value == "true")
+    }
+
     /// Cuts the name and the message to the bounds of texts, because both appear in problem
     /// documents, logs and statuses. A guest can put long text into `data`.
     #[must_use]

@@ -26,11 +26,15 @@ pub enum Trigger {
     },
     Schedule(ScheduleRun),
     Subscription(SubscriptionCall),
+    /// A message of a connected client.
+    Client(ClientTrigger),
+    /// A filter of the module runs before or after the route of a client's message.
+    Filter(FilterStage),
 }
 
 impl Trigger {
-    /// The name of the broadcast, the startup, the hook, the schedule or the subscription, the
-    /// stream key, or the HTTP method.
+    /// The name of the broadcast, the startup, the hook, the schedule, the subscription or the
+    /// client's message, the stream key, or the HTTP method.
     pub(super) fn name(&self) -> &str {
         match self {
             Trigger::Broadcast(broadcast) => &broadcast.name,
@@ -40,6 +44,8 @@ impl Trigger {
             Trigger::Stream { key, .. } => key,
             Trigger::Schedule(run) => &run.name,
             Trigger::Subscription(call) => &call.name,
+            Trigger::Client(message) | Trigger::Filter(FilterStage::Before(message)) => &message.name,
+            Trigger::Filter(FilterStage::After { route, .. }) => route,
             Trigger::Rpc => "",
         }
     }
@@ -55,6 +61,8 @@ impl Trigger {
             Trigger::Stream { .. } => TriggerKind::Stream,
             Trigger::Schedule(_) => TriggerKind::Schedule,
             Trigger::Subscription(_) => TriggerKind::Subscription,
+            Trigger::Client(_) => TriggerKind::Client,
+            Trigger::Filter(_) => TriggerKind::Filter,
         }
     }
 }
@@ -69,15 +77,17 @@ pub enum TriggerKind {
     Stream,
     Schedule,
     Subscription,
+    Client,
+    Filter,
 }
 
 impl TriggerKind {
     /// Whether a client chooses the route. For a stream the manifest chooses it.
     pub fn is_outside(self) -> bool {
-        matches!(self, TriggerKind::Http)
+        matches!(self, TriggerKind::Http | TriggerKind::Client)
     }
 
-    pub const ALL: [TriggerKind; 8] = [
+    pub const ALL: [TriggerKind; 10] = [
         TriggerKind::Http,
         TriggerKind::Broadcast,
         TriggerKind::Rpc,
@@ -86,6 +96,8 @@ impl TriggerKind {
         TriggerKind::Stream,
         TriggerKind::Schedule,
         TriggerKind::Subscription,
+        TriggerKind::Client,
+        TriggerKind::Filter,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -98,6 +110,8 @@ impl TriggerKind {
             TriggerKind::Stream => "stream",
             TriggerKind::Schedule => "schedule",
             TriggerKind::Subscription => "subscription",
+            TriggerKind::Client => "client",
+            TriggerKind::Filter => "filter",
         }
     }
 }
@@ -146,11 +160,38 @@ pub struct SubscriptionCall {
     pub id: Option<Arc<str>>,
 }
 
+/// A message of a connected client.
+#[derive(Debug, Clone)]
+pub struct ClientTrigger {
+    /// The id of the session.
+    pub session: Arc<str>,
+    /// The name of the client's event, or the pattern of the socket.
+    pub name: Arc<str>,
+    /// Whether the name is a pattern in `sockets` of the manifest. Otherwise it names the route.
+    pub socket: bool,
+    /// Whether the client waits for a reply.
+    pub wants_reply: bool,
+}
+
+/// When a filter runs.
+#[derive(Debug, Clone)]
+pub enum FilterStage {
+    Before(ClientTrigger),
+    After {
+        /// The route that has replied, as the manifest writes it.
+        route: Arc<str>,
+        /// The status of its reply.
+        status: u16,
+    },
+}
+
 /// The maker of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Origin {
     Client,
+    /// A connected client, by the id of its session.
+    Session(#[serde(with = "written::shared")] Arc<str>),
     Guest {
         #[serde(with = "written::shared")]
         module: Arc<str>,
