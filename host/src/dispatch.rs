@@ -8,6 +8,7 @@ mod assigned;
 mod broadcasts;
 mod calls;
 mod choose;
+mod clients;
 mod hooks;
 mod peers;
 mod places;
@@ -17,7 +18,7 @@ mod streams;
 mod subscriptions;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -29,11 +30,11 @@ pub use hooks::Message;
 pub use places::Places;
 
 use crate::call::{
-    Call, CallError, CallResult, Context, Deadline, Envelope, Origin, Payload, RequestHead, RouteName, Trace, Trigger,
-    TriggerKind, hook,
+    Call, CallError, CallResult, Context, Deadline, Envelope, Extra, Origin, Payload, RequestHead, RouteName, Trace,
+    Trigger, TriggerKind, hook,
 };
 use crate::isolate::{Ids, Isolate, Lane, NodeFacts, QueuedCall, Slot};
-use crate::ports::Peers;
+use crate::ports::{Peers, Sessions};
 use crate::registry::{MatchedRoute, Roster, RouteLookup};
 
 /// The only way to call a route.
@@ -44,6 +45,8 @@ pub struct Dispatch {
     ids: Ids,
     max_depth: u32,
     peers: Arc<dyn Peers>,
+    /// Weak, because the sessions may use dispatch.
+    sessions: OnceLock<Weak<dyn Sessions>>,
     sequencers: ArcSwap<HashMap<Arc<str>, Arc<Sequencer>>>,
 }
 
@@ -60,6 +63,10 @@ pub struct CallSpec {
     pub subdomain: Option<Arc<str>>,
     pub trace: Option<Trace>,
     pub http: Option<Box<RequestHead>>,
+    /// See [`Context::session`].
+    pub session: Option<Arc<str>>,
+    /// See [`Call::extra`].
+    pub extra: Extra,
     pub query: String,
     pub payload: Payload,
 }
@@ -88,7 +95,26 @@ impl Dispatch {
         max_depth: u32,
         peers: Arc<dyn Peers>,
     ) -> Dispatch {
-        Dispatch { places, roster, node, ids, max_depth, peers, sequencers: ArcSwap::default() }
+        Dispatch {
+            places,
+            roster,
+            node,
+            ids,
+            max_depth,
+            peers,
+            sessions: OnceLock::new(),
+            sequencers: ArcSwap::default(),
+        }
+    }
+
+    /// Sets the sessions that calls can be addressed to. Only the first call has an effect.
+    pub fn set_sessions(&self, sessions: &Arc<dyn Sessions>) {
+        // A second call is the caller's mistake, and changes nothing.
+        _ = self.sessions.set(Arc::downgrade(sessions));
+    }
+
+    fn sessions(&self) -> Option<Arc<dyn Sessions>> {
+        self.sessions.get().and_then(Weak::upgrade)
     }
 
     pub fn places(&self) -> &Places {
@@ -155,6 +181,7 @@ impl Dispatch {
         context.remote = spec.remote;
         context.depth = depth;
         context.http = spec.http;
+        context.session = spec.session;
         let call = Call {
             context: Arc::new(context),
             route: matched.route,
@@ -162,7 +189,7 @@ impl Dispatch {
             params: matched.params,
             query: spec.query,
             payload: spec.payload,
-            extra: Vec::new(),
+            extra: spec.extra,
         };
         // In a client's request, `http.maxHeaderBytes` already bounds the text besides the payload.
         let names = if from_client { 0 } else { call.text_len() };
@@ -260,6 +287,10 @@ struct PendingCall {
 }
 
 impl PendingCall {
+    async fn outcome_in(self, slot: Arc<Slot>) -> CallResult {
+        self.outcome(&slot).await
+    }
+
     async fn outcome(self, slot: &Slot) -> CallResult {
         let outcome = match self.context.deadline {
             Deadline::At(at) => tokio::time::timeout_at(at.into(), self.outcome).await,

@@ -8,6 +8,8 @@ mod master;
 mod messages;
 mod peers;
 mod reloads;
+pub mod session_caller;
+mod sessions;
 mod streams;
 
 use std::sync::Arc;
@@ -19,6 +21,8 @@ pub use master::{Master, NoMaster};
 pub use messages::{Messages, NoMessages, check_message};
 pub use peers::{NoPeers, Peers};
 pub use reloads::{LateReloads, NoReloads, Reloads};
+pub use session_caller::SessionCaller;
+pub use sessions::{ClientEvent, NoSessions, SessionValues, Sessions};
 pub use streams::{NoStreams, Streams};
 
 /// The ports that imports and instances use. Each instance has a copy.
@@ -30,6 +34,7 @@ pub struct Ports {
     pub streams: Arc<dyn Streams>,
     pub events: Arc<dyn Events>,
     pub messages: Arc<dyn Messages>,
+    pub sessions: Arc<dyn Sessions>,
 }
 
 /// Changes the ports of a host before it loads modules.
@@ -46,6 +51,7 @@ impl Ports {
             streams: Arc::new(NoStreams),
             events: Arc::new(NoEvents),
             messages: Arc::new(NoMessages),
+            sessions: Arc::new(NoSessions),
         }
     }
 
@@ -70,7 +76,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_without_a_part_behind_it_returns_unavailable() {
-        let Ports { calls, reloads, master, streams, events, messages } = Ports::none();
+        let Ports { calls, reloads, master, streams, events, messages, sessions } = Ports::none();
         let caller = || Caller {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
@@ -106,6 +112,6 @@ mod tests {
         for error in errors {
             assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
         }
-        assert_eq!((master.option(""), streams.count(None)), (None, 0));
+        assert_eq!((master.option(""), streams.count(None), sessions.count()), (None, 0, (0, 0)));
     }
 }

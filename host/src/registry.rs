@@ -38,7 +38,7 @@ pub use manifest::{
     Action, DeclaredSubscription, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SourceKind,
     SubscriptionSettings,
 };
-pub use manifest::{Isolation, Manifest, Middleware, PlaceKinds, Rollout, Schedule, ScheduleKind};
+pub use manifest::{Isolation, Manifest, MatchedSocket, Middleware, PlaceKinds, Rollout, Schedule, ScheduleKind};
 pub use module::Module;
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};

@@ -32,6 +32,8 @@ impl CallSpec {
             subdomain: None,
             trace: None,
             http: None,
+            session: None,
+            extra: Vec::new(),
             query: String::new(),
             payload,
         }

@@ -313,6 +313,8 @@ impl Resolved {
             subdomain: self.subdomain.clone(),
             trace: actor.envelope().map(|envelope| envelope.trace),
             http: None,
+            session: None,
+            extra: Vec::new(),
             query: String::new(),
             payload,
         }

@@ -58,6 +58,8 @@ impl Dispatch {
             subdomain: call.subdomain,
             trace: Some(call.trace),
             http: Some(call.head),
+            session: None,
+            extra: Vec::new(),
             query: call.query,
             payload: call.payload,
         };
@@ -241,6 +243,8 @@ impl Dispatch {
             },
             trace: actor.envelope().map(|envelope| envelope.trace),
             http: None,
+            session: None,
+            extra: Vec::new(),
             query: name.query.clone(),
             payload,
         }

@@ -142,7 +142,7 @@ fn several_receivers(to: IsolateId, hook: &str, slots: &[Arc<Slot>]) -> CallErro
 }
 
 /// The route of a hook that the slot's isolate calls.
-fn find_hook(slot: &Slot, name: &str) -> Result<MatchedRoute, CallError> {
+pub(super) fn find_hook(slot: &Slot, name: &str) -> Result<MatchedRoute, CallError> {
     let deployment = slot.deployment();
     let hook = deployment.generation.manifest.hook(name, slot.isolate);
     let route = hook.and_then(|hook| deployment.route(hook.route));
@@ -167,6 +167,8 @@ fn spec(
         subdomain: parent.and_then(|parent| parent.subdomain.clone()),
         trace: None,
         http: None,
+        session: None,
+        extra: Vec::new(),
         query: String::new(),
         payload,
     }

@@ -87,10 +87,10 @@ impl Dispatch {
                 "there is no channel {}: this version does not support channels",
                 line(&channel, NAME)
             ))),
-            Target::Session(session) => Err(CallError::NotFound(format!(
-                "there is no session {}: this version does not support sessions",
-                line(&session, NAME)
-            ))),
+            Target::Session(session) => match self.sessions().and_then(|sessions| sessions.look(&session)) {
+                Some(session) => Ok(Some(IsolateId::Worker(session.worker))),
+                None => Err(CallError::NotFound(format!("there is no session {}", line(&session, NAME)))),
+            },
             Target::Other(kind, _) => Err(unknown("target", &kind)),
         }
     }

@@ -1,11 +1,14 @@
 //! Converts between the plain data of `call` and the types generated from `wit/`.
 
+mod sessions;
+
 use std::time::Duration;
 
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{
-    Address, Call, CallError, CallOptions, Emission, Failure, GatherEntry, Group, IsolateId, Origin, Outcome, Passed,
-    Payload, Receipt, Reply, ScheduleRun, Skipped, StartupReason, SubscriptionCall, Target, Trigger,
+    Address, Call, CallError, CallOptions, ClientTrigger, Emission, Failure, FilterStage, GatherEntry, Group,
+    IsolateId, Origin, Outcome, Passed, Payload, Receipt, Reply, ScheduleRun, Skipped, StartupReason, SubscriptionCall,
+    Target, Trigger,
 };
 
 impl From<Payload> for wit::Payload {
@@ -65,6 +68,13 @@ impl From<Trigger> for wit::Trigger {
                     id: id.map(|id| id.to_string()),
                 })
             }
+            Trigger::Client(message) | Trigger::Filter(FilterStage::Before(message)) => {
+                wit::Trigger::Client(message.into())
+            }
+            Trigger::Filter(FilterStage::After { route, status }) => {
+                let data = serde_json::json!({ "route": &*route, "status": status });
+                wit::Trigger::Other(("after".to_owned(), data.to_string()))
+            }
             Trigger::Startup { name, reason } => wit::Trigger::Startup(wit::Startup {
                 name: name.as_ref().to_owned(),
                 reason: match reason {
@@ -74,6 +84,13 @@ impl From<Trigger> for wit::Trigger {
                 },
             }),
         }
+    }
+}
+
+impl From<ClientTrigger> for wit::ClientMessage {
+    fn from(message: ClientTrigger) -> Self {
+        let ClientTrigger { session, name, socket: _, wants_reply } = message;
+        wit::ClientMessage { session: session.to_string(), name: name.to_string(), wants_reply }
     }
 }
 
@@ -92,6 +109,7 @@ impl From<&Origin> for wit::Origin {
     fn from(origin: &Origin) -> Self {
         match origin {
             Origin::Client => wit::Origin::Client,
+            Origin::Session(id) => wit::Origin::Session(id.to_string()),
             Origin::Guest { module, isolate, node } => wit::Origin::Guest(wit::GuestOrigin {
                 module: module.as_ref().to_owned(),
                 isolate: (*isolate).into(),
@@ -332,6 +350,21 @@ mod tests {
             let wit::Trigger::Other((kind, data)) = trigger.into() else { panic!() };
             assert_eq!((kind.as_str(), data.as_str()), ("stream", expected));
         }
+    }
+
+    #[test]
+    fn a_clients_message_and_its_filters_reach_the_guest() {
+        let message =
+            || ClientTrigger { session: "n-1/a".into(), name: "chat.say".into(), socket: false, wants_reply: true };
+        for trigger in [Trigger::Client(message()), Trigger::Filter(FilterStage::Before(message()))] {
+            let wit::Trigger::Client(message) = trigger.into() else { panic!() };
+            assert_eq!((&*message.session, &*message.name, message.wants_reply), ("n-1/a", "chat.say", true));
+        }
+        let after = FilterStage::After { route: "POST say".into(), status: 0 };
+        let wit::Trigger::Other((kind, data)) = Trigger::Filter(after).into() else { panic!() };
+        assert_eq!((kind.as_str(), data.as_str()), ("after", r#"{"route":"POST say","status":0}"#));
+        let wit::Origin::Session(id) = (&Origin::Session("n-1/a".into())).into() else { panic!() };
+        assert_eq!(id, "n-1/a");
     }
 
     #[test]

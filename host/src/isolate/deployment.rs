@@ -57,7 +57,8 @@ impl Deployment {
 
     /// Returns the route that a call runs here. A call that waited during a swap names a route of
     /// the previous generation: it runs the route with the same method and path, or of the
-    /// broadcast, schedule, subscription or hook with the same name, or of the stream key. Fails
+    /// broadcast, schedule, subscription or hook with the same name, of the stream key, or of the
+    /// socket with the same pattern. Fails
     /// when this generation does not have that route, or does not admit the call to it.
     pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
         if call.route.deployment == self.number {
@@ -72,6 +73,9 @@ impl Deployment {
             Trigger::Hook(name) => self.generation.manifest.hook(name, self.isolate).map(|hook| hook.route),
             Trigger::Stream { key, .. } => {
                 self.generation.manifest.streams.find(key).and_then(|(_, stream)| stream.route)
+            }
+            Trigger::Client(message) if message.socket => {
+                self.generation.manifest.sockets.get(&message.name).map(|socket| socket.route)
             }
             _ => self.routes.iter().position(|route| route.text == call.route.text),
         };

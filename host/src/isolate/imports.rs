@@ -8,6 +8,7 @@ mod http;
 mod master;
 mod messages;
 mod rpc;
+mod sessions;
 mod sse;
 
 use std::future::Future;
@@ -43,6 +44,9 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wit::sse::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::events::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::messages::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::sessions::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::sessions_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::sessions_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

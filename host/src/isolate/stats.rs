@@ -97,6 +97,10 @@ impl Stats {
             return;
         };
         counter.inc();
+        let of_client = matches!(trigger, TriggerKind::Client | TriggerKind::Filter);
+        if of_client && matches!(error, CallError::Failure(failure) if failure.is_silent()) {
+            return;
+        }
         let second = self.begun.elapsed().as_secs() + 1;
         if logged.swap(second, Ordering::Relaxed) == second {
             return;
@@ -128,7 +132,7 @@ impl Stats {
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
-        let [http, broadcast, rpc, startup, hook, stream, schedule, subscription] = &self.triggers;
+        let [http, broadcast, rpc, startup, hook, stream, schedule, subscription, client, filter] = &self.triggers;
         match trigger {
             TriggerKind::Http => http,
             TriggerKind::Broadcast => broadcast,
@@ -138,6 +142,8 @@ impl Stats {
             TriggerKind::Stream => stream,
             TriggerKind::Schedule => schedule,
             TriggerKind::Subscription => subscription,
+            TriggerKind::Client => client,
+            TriggerKind::Filter => filter,
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::call::TriggerKind;
 pub struct Access {
     /// Whether the route rejects calls from outside.
     inner: bool,
+    /// Whether the route rejects all calls except messages of clients.
+    session: bool,
     /// Whether the route rejects all calls.
     test: bool,
 }
@@ -17,6 +19,10 @@ pub struct Access {
 pub enum AccessError {
     #[error("the route is `inner`: only calls from inside reach it")]
     Inner,
+    #[error("the route is `session`: only messages of connected clients reach it")]
+    Session,
+    #[error("messages of connected clients reach only routes with the middleware `session`")]
+    NoSession,
     #[error("the route is `test`: it is open only with --env development or --env test")]
     Test,
 }
@@ -28,13 +34,17 @@ impl Access {
     pub fn of(middlewares: &[Middleware], test_routes: bool) -> Access {
         Access {
             inner: middlewares.contains(&Middleware::Inner),
+            session: middlewares.contains(&Middleware::Session),
             test: middlewares.contains(&Middleware::Test) && !test_routes,
         }
     }
 
     /// Checks whether a call with this trigger reaches the route.
     pub fn admits(self, trigger: TriggerKind) -> Result<(), AccessError> {
+        let from_session = trigger == TriggerKind::Client;
         match self {
+            Access { session: true, .. } if !from_session => Err(AccessError::Session),
+            Access { session: false, .. } if from_session => Err(AccessError::NoSession),
             Access { inner: true, .. } if trigger.is_outside() => Err(AccessError::Inner),
             Access { test: true, .. } => Err(AccessError::Test),
             _ => Ok(()),
@@ -48,20 +58,31 @@ mod tests {
 
     #[test]
     fn each_middleware_admits_its_triggers_only() {
-        use Middleware::{Inner, Test};
+        use Middleware::{Inner, Session, Test};
+
         for trigger in TriggerKind::ALL {
-            let outside = trigger == TriggerKind::Http;
-            let inner = if outside { Err(AccessError::Inner) } else { Ok(()) };
-            let both_closed = if outside { Err(AccessError::Inner) } else { Err(AccessError::Test) };
+            let (outside, client) = (trigger.is_outside(), trigger == TriggerKind::Client);
+            let plain = if client { Err(AccessError::NoSession) } else { Ok(()) };
+            let inner = if outside { plain.and(Err(AccessError::Inner)) } else { Ok(()) };
+            let test = plain.and(Err(AccessError::Test));
+            let session = if client { Ok(()) } else { Err(AccessError::Session) };
             for (middlewares, in_test, elsewhere) in [
-                (vec![], Ok(()), Ok(())),
+                (vec![], plain, plain),
                 (vec![Inner], inner, inner),
-                (vec![Test], Ok(()), Err(AccessError::Test)),
-                (vec![Inner, Test], inner, both_closed),
+                (vec![Test], plain, test),
+                (vec![Inner, Test], inner, inner.and(test)),
+                (vec![Session], session, session),
+                (vec![Session, Test], session, session.and(Err(AccessError::Test))),
             ] {
                 assert_eq!(Access::of(&middlewares, true).admits(trigger), in_test, "{middlewares:?} {trigger:?}");
                 assert_eq!(Access::of(&middlewares, false).admits(trigger), elsewhere, "{middlewares:?} {trigger:?}");
             }
         }
+    }
+
+    #[test]
+    fn only_http_and_messages_of_clients_come_from_outside() {
+        let outside: Vec<_> = TriggerKind::ALL.into_iter().filter(|trigger| trigger.is_outside()).collect();
+        assert_eq!(outside, [TriggerKind::Http, TriggerKind::Client]);
     }
 }

@@ -48,6 +48,9 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "sse",
         "events",
         "messages",
+        "sessions",
+        "sessions-await",
+        "sessions-blocking",
     ],
 )];
 

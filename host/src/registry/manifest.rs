@@ -15,12 +15,14 @@ pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, r
 #[cfg(test)]
 pub use schedules::Off;
 pub use schedules::{Schedule, ScheduleKind};
+pub use sockets::MatchedSocket;
 pub use subscriptions::{
     Action, DeclaredSubscription, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SourceKind,
     SubscriptionSettings,
 };
 
 mod check;
+mod filters;
 mod hooks;
 mod model;
 mod one_or_many;
@@ -31,6 +33,7 @@ mod reference;
 mod resolve;
 mod scan;
 mod schedules;
+mod sockets;
 mod streams;
 mod subscriptions;
 #[cfg(test)]

@@ -59,6 +59,8 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let subscriptions = check.subscriptions(&routes);
     let hooks = check.hooks(&routes);
     let streams = check.streams(&routes);
+    let sockets = check.sockets(&routes);
+    let filters = check.filters(&routes);
     let build = check.build();
     let isolation = check.isolation();
     let faults = check.faults;
@@ -81,6 +83,8 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             subscriptions,
             hooks,
             streams,
+            sockets,
+            filters,
             build,
             config: of("config").and_then(Node::read).unwrap_or_default(),
             limits: of("limits").and_then(Node::read).unwrap_or_default(),
@@ -117,18 +121,18 @@ pub(super) fn name_of(dir: &Path) -> String {
 
 /// Checks the rules that the schema cannot express. Each part is read on its own, so that a fault
 /// in one part hides no fault in another.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     dir: &'a Path,
-    tree: &'a Node,
+    pub(super) tree: &'a Node,
     faults: Faults,
 }
 
 impl<'a> Check<'a> {
-    fn fault(&mut self, origin: &ValueOrigin, path: &KeyPath, message: String) {
+    pub(super) fn fault(&mut self, origin: &ValueOrigin, path: &KeyPath, message: String) {
         self.faults.push(Fault::new(origin, path, message));
     }
 
-    fn members(&self, key: &str) -> &'a [Member] {
+    pub(super) fn members(&self, key: &str) -> &'a [Member] {
         let members = self.tree.get(key).map(Node::members).unwrap_or_default();
         members.get(..raw::MOST).unwrap_or(members)
     }
@@ -180,6 +184,11 @@ impl<'a> Check<'a> {
             self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("path"), rule.to_string());
         }
         let raw: RawRoute = node.read()?;
+        if [Middleware::Inner, Middleware::Session].iter().all(|needed| raw.middlewares.contains(needed)) {
+            let origin = node.get("middlewares").unwrap_or(node).origin.clone();
+            let message = "must not have both `inner` and `session`: no call could reach the route";
+            self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("middlewares"), message.to_owned());
+        }
         Some(Route {
             method: formats::method(&raw.method)?,
             path: parsed.ok()?,
@@ -333,19 +342,35 @@ impl<'a> Check<'a> {
     }
 
     /// Returns the index of the route that the `path` of an entry refers to.
-    fn reference(&mut self, routes: &[Option<Route>], section: &str, member: &Member) -> Option<usize> {
+    pub(super) fn reference(&mut self, routes: &[Option<Route>], section: &str, member: &Member) -> Option<usize> {
+        let node = member.node.get("path")?;
+        let path = KeyPath::of(&[section, &member.name, "path"]);
+        let index = self.referenced(routes, &node.origin, &path, node.as_text()?)?;
+        let found = routes.get(index).and_then(Option::as_ref);
+        if section != "sockets" && found.is_some_and(|route| route.middlewares.contains(&Middleware::Session)) {
+            let rule = "must be a route without the middleware `session`: only messages of clients reach such a route";
+            self.fault(&node.origin, &path, rule.to_owned());
+            return None;
+        }
+        Some(index)
+    }
+
+    /// Returns the index of the route that the reference `text` means.
+    pub(super) fn referenced(
+        &mut self,
+        routes: &[Option<Route>],
+        origin: &ValueOrigin,
+        path: &KeyPath,
+        text: &str,
+    ) -> Option<usize> {
         if self.faults.is_full() {
             return None;
         }
-        let node = member.node.get("path")?;
-        match resolve_reference(node.as_text()?, routes) {
-            Ok(index) => index,
-            Err(error) => {
-                let path = KeyPath::of(&[section, &member.name, "path"]);
-                self.fault(&node.origin, &path, error.to_string());
-                None
-            }
-        }
+        let found = resolve_reference(text, routes);
+        found.unwrap_or_else(|error| {
+            self.fault(origin, path, error.to_string());
+            None
+        })
     }
 
     fn build(&mut self) -> Option<Build> {

@@ -26,6 +26,7 @@ pub struct HookPlaces {
 
 impl HookPlaces {
     const MASTER: HookPlaces = HookPlaces { workers: false, brokers: false, master: true };
+    const WORKERS: HookPlaces = HookPlaces { workers: true, brokers: false, master: false };
     const ALL: HookPlaces = HookPlaces { workers: true, brokers: true, master: true };
 
     pub fn contain(self, isolate: IsolateId) -> bool {
@@ -60,6 +61,23 @@ macro_rules! hooks {
             /// `shutdown.hook` of `fanfare.json`. The payload is `{"reason": ".."}`: `shutdown`,
             /// `removed` or `killed`. A swap calls `snapshot` instead. Default none.
             pub stop: Option<RawHook>,
+            /// A client asks for a WebSocket of this module, or of a listener with this module. The
+            /// interface `http` has the request. A pass or a reply admits the client, and a failure
+            /// rejects it with its status (401 by default). Runs in the worker that has the
+            /// connection. Default none: every client is admitted.
+            pub upgrade: Option<RawHook>,
+            /// The session of a client begins. The payload is the data that the client has sent. A
+            /// failure ends the session with the `close-code` in its `extra` (4008 by default).
+            /// Runs in the worker that has the socket. Default none.
+            pub connect: Option<RawHook>,
+            /// A client has sent a valid token. The payload is the claims as JSON. A pass with a
+            /// payload replaces the claims, and a failure rejects the token. Runs in the worker
+            /// that has the socket. Default none.
+            pub authenticate: Option<RawHook>,
+            /// The session of a client has ended, and the interface `sessions` still has it. The
+            /// payload is `{"code": .., "reason": ".."}`. Runs in the worker that had the socket.
+            /// Default none.
+            pub disconnect: Option<RawHook>,
         }
 
         /// The hooks that run in the master isolate when the host raises the event of this name.
@@ -138,11 +156,12 @@ pub fn known(name: &str) -> Option<(&'static str, HookPlaces)> {
     let others = [
         (hook::WORKER_MESSAGE, HookPlaces::MASTER),
         (hook::BROKER_MESSAGE, HookPlaces::MASTER),
-        (hook::MASTER_MESSAGE, HookPlaces { workers: true, brokers: false, master: false }),
+        (hook::MASTER_MESSAGE, HookPlaces::WORKERS),
         (hook::STOP, HookPlaces::ALL),
     ];
     let events = EVENTS.iter().map(|event| (*event, HookPlaces::MASTER));
-    events.chain(others).find(|(known, _)| *known == name)
+    let clients = hook::CLIENTS.into_iter().map(|name| (name, HookPlaces::WORKERS));
+    events.chain(others).chain(clients).find(|(known, _)| *known == name)
 }
 
 /// A hook: a route that the host calls.
@@ -211,7 +230,7 @@ mod tests {
         for name in properties.keys() {
             assert_eq!(known(name).map(|(name, _)| name), Some(name.as_str()));
         }
-        assert_eq!(properties.len(), EVENTS.len() + 4);
+        assert_eq!(properties.len(), EVENTS.len() + 4 + hook::CLIENTS.len());
         assert_eq!(known("workerExits"), None);
     }
 

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::filters::Filters;
 use super::hooks::{EVENTS, Hook};
 use super::raw::{Isolation, Middleware, Rollout};
 use super::schedules::DeclaredSchedule;
+use super::sockets::Sockets;
 use super::streams::Streams;
 use super::subscriptions::DeclaredSubscription;
 use crate::call::{IsolateId, stream_key};
@@ -41,6 +43,10 @@ pub struct Manifest {
     pub hooks: BTreeMap<&'static str, Hook>,
     /// The live streams that the module declares.
     pub streams: Streams,
+    /// The WebSockets that the module declares.
+    pub sockets: Sockets,
+    /// The routes that run around the routes of clients' messages.
+    pub filters: Filters,
     /// How to build the component from source, if the manifest says so.
     pub build: Option<Build>,
     /// The module's own values. The operator's are laid over them.

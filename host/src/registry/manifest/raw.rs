@@ -9,9 +9,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::filters::RawFilters;
 use super::hooks::RawHooks;
 use super::one_or_many::{one_or_many, one_or_many_schema};
 use super::schedules::RawSchedule;
+use super::sockets::{self, RawSocket};
 use super::streams::RawStream;
 use super::subscriptions::RawSubscription;
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
@@ -71,6 +73,15 @@ pub struct RawManifest {
     #[serde(default)]
     #[schemars(extend("x-names" = "stream-pattern", "maxProperties" = MOST))]
     pub streams: BTreeMap<String, RawStream>,
+    /// The WebSockets of the module, by the pattern of their path below `/api/<module>/`, at most
+    /// 64. A pattern is written like the path of a route: `live/{room}`. Default none.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = sockets::MOST))]
+    pub sockets: BTreeMap<String, RawSocket>,
+    /// The filters of the messages that clients send to the module: routes that run before and
+    /// after the route of the message. Default none.
+    #[serde(default)]
+    pub filters: RawFilters,
     /// How to build the component from source. Default none.
     #[serde(default)]
     pub build: Option<RawBuild>,
@@ -127,10 +138,12 @@ fn post() -> String {
 /// A middleware, which decides whether a call reaches the handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline, extend("x-unsupported" = unsupported::MIDDLEWARES))]
+#[schemars(inline)]
 pub enum Middleware {
     /// Admits only calls from inside. Requests from outside get 403.
     Inner,
+    /// Admits only messages of connected clients. Other requests get 403.
+    Session,
     /// Admits calls only in the environments `development` and `test`. Elsewhere requests get 403.
     Test,
 }

@@ -135,11 +135,6 @@ fn keys_that_are_not_supported_yet_are_rejected_by_name() {
             format!("capabilities.{key}: not supported by this version yet")
         );
     }
-    for name in unsupported::MIDDLEWARES {
-        let fault =
-            fault(&format!("\"routes\": [{{\"path\": \"a\", \"handler\": \"h\", \"middlewares\": [\"{name}\"]}}]"));
-        assert_eq!(fault, format!("routes[0].middlewares[0]: \"{name}\": not supported by this version yet"));
-    }
 }
 
 #[test]
@@ -149,11 +144,11 @@ fn unknown_keys_and_names_suggest_the_nearest_one() {
     assert_eq!(route("\"methods\": \"get\""), "routes[0].methods: unknown key; did you mean \"method\"?");
     assert_eq!(
         route("\"middlewares\": \"iner\""),
-        "routes[0].middlewares: must be one of \"inner\" and \"test\", found \"iner\"; did you mean \"inner\"?"
+        "routes[0].middlewares: must be one of \"inner\", \"session\" and \"test\", found \"iner\"; did you mean \"inner\"?"
     );
     assert_eq!(
         route("\"middlewares\": [\"iner\"]"),
-        "routes[0].middlewares[0]: must be one of \"inner\" and \"test\", found \"iner\"; did you mean \"inner\"?"
+        "routes[0].middlewares[0]: must be one of \"inner\", \"session\" and \"test\", found \"iner\"; did you mean \"inner\"?"
     );
     assert_eq!(
         route("\"method\": \"head\""),
@@ -186,7 +181,7 @@ fn values_of_the_wrong_type_are_rejected() {
 
 #[test]
 fn all_faults_are_reported_at_once() {
-    let text = r#"{ "component": "../a.wasm", "sockets": {},
+    let text = r#"{ "component": "../a.wasm", "channels": {},
       "routes": [ { "path": "/a", "handler": "h", "method": "x" }, { "path": "b", "handler": "h" }, { "path": "b", "handler": "h" }, { "path": 7 } ],
       "limits": { "cpu": 0, "memory": "1" }, "isolation": "fresh", "broadcasts": { "x": { "path": "/b" } } }"#;
     let list = faults(text);
@@ -195,7 +190,7 @@ fn all_faults_are_reported_at_once() {
         keys,
         [
             "component",
-            "sockets",
+            "channels",
             "routes[0].path",
             "routes[0].method",
             "routes[2].path",

@@ -1,0 +1,293 @@
+//! Calls of connected clients: their messages, the filters around them, and hooks about clients.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+
+use super::hooks::find_hook;
+use super::{CallSpec, Dispatch, PendingCall};
+use crate::call::{
+    CallError, CallResult, ClientHook, ClientMessage, ClientTrigger, Deadline, Extra, FilterStage, Origin, Outcome,
+    Passed, Payload, Reply, RouteName, Trigger, TriggerKind,
+};
+use crate::isolate::{Isolate, Slot};
+use crate::registry::MatchedRoute;
+
+impl Dispatch {
+    /// Queues the call of a client's message before it returns, so that the messages of a session
+    /// start in their order. The future resolves with the outcome. `isolate` is that of the worker
+    /// with the socket; another worker runs the call only if the module has failed there.
+    ///
+    /// Filters of the module run before and after the route. The first of them is the call that is
+    /// queued at once.
+    pub fn client_message(
+        self: &Arc<Dispatch>,
+        isolate: &Isolate,
+        message: ClientMessage,
+    ) -> Result<impl Future<Output = CallResult> + Send + use<>, CallError> {
+        let (slot, matched) = self.client_route(isolate, &message)?;
+        let mut chain = Chain::new(self, slot, matched, message);
+        let first = chain.offer()?;
+        Ok(match chain.is_one_call() {
+            true => first.outcome_in(chain.slot).left_future(),
+            false => chain.run(first).boxed().right_future(),
+        })
+    }
+
+    /// Calls a hook about a client in the worker with its socket, or in another worker if the
+    /// module has failed there. `None` if the module has no such hook.
+    pub fn session_hook(
+        &self,
+        isolate: &Isolate,
+        call: ClientHook,
+    ) -> Option<impl Future<Output = CallResult> + Send + use<>> {
+        let ClientHook { module, hook, session, head, query, payload, subdomain, timeout } = call;
+        let slot = match self.client_slot(isolate, &module) {
+            Ok(slot) => slot,
+            Err(error) => return Some(std::future::ready(Err(error)).left_future()),
+        };
+        let matched = find_hook(&slot, hook).ok()?;
+        let limit = slot.deployment().generation.limits.timeout;
+        let spec = CallSpec {
+            trigger: Trigger::Hook(hook),
+            origin: session.clone().map_or(Origin::Client, Origin::Session),
+            deadline: match timeout {
+                Some(timeout) => Deadline::At(Instant::now() + timeout.min(limit)),
+                None => Deadline::AfterStart(limit),
+            },
+            parent: None,
+            remote: None,
+            awaited: false,
+            subdomain,
+            trace: None,
+            http: head,
+            session,
+            extra: Vec::new(),
+            query,
+            payload,
+        };
+        Some(self.call_in(slot, matched, spec).right_future())
+    }
+
+    /// The slot that runs the calls of a client: that of the worker with its socket, or the least
+    /// loaded one if the module has failed there.
+    fn client_slot(&self, isolate: &Isolate, module: &str) -> Result<Arc<Slot>, CallError> {
+        let here = isolate.slot(module).ok_or_else(|| self.missing(module))?;
+        if here.failed().is_none() { Ok(here) } else { self.least_loaded(module, None) }
+    }
+
+    /// The slot and the route of a client's message.
+    fn client_route(&self, isolate: &Isolate, message: &ClientMessage) -> Result<(Arc<Slot>, MatchedRoute), CallError> {
+        let refused = |slot: &Slot, error: CallError| {
+            slot.refused(TriggerKind::Client, &error, None);
+            error
+        };
+        if message.socket {
+            let slot = self.client_slot(isolate, &message.module)?;
+            let matched = socket_route(&slot, message).map_err(|error| refused(&slot, error))?;
+            return Ok((slot, matched));
+        }
+        let name = route_name(&message.module, &message.name)?;
+        let slot = self.client_slot(isolate, name.module.as_deref().unwrap_or(&message.module))?;
+        let matched = Self::find_route(&slot, &name, TriggerKind::Client).map_err(|error| refused(&slot, error))?;
+        Ok((slot, matched))
+    }
+}
+
+/// The route that the name of a client's event means. A name without a dot or a slash is a path of
+/// the listener's module.
+fn route_name(module: &str, name: &str) -> Result<RouteName, CallError> {
+    let path = name.split_once('?').map_or(name, |(path, _)| path);
+    let parsed = match path.contains(['.', '/']) {
+        true => RouteName::parse(name),
+        false => RouteName::within(module, name),
+    };
+    // A client may choose any name, so a malformed one is only one that no route has.
+    parsed.map_err(|error| CallError::NotFound(error.to_string()))
+}
+
+/// The route of a socket, found by its pattern.
+fn socket_route(slot: &Slot, message: &ClientMessage) -> Result<MatchedRoute, CallError> {
+    let deployment = slot.deployment();
+    let socket = deployment.generation.manifest.sockets.get(&message.name);
+    let found = socket.and_then(|socket| Some((socket.route, deployment.route(socket.route)?)));
+    let Some((index, route)) = found else {
+        return Err(CallError::NotFound(format!("{} no longer has the socket `{}`", slot.module, message.name)));
+    };
+    let access = deployment.generation.access(index);
+    let closed = |why| CallError::Forbidden(format!("the socket `{}` of {}: {why}", message.name, slot.module));
+    access.admits(TriggerKind::Client).map_err(closed)?;
+    Ok(MatchedRoute { route, access, params: message.params.clone() })
+}
+
+/// The calls of one message: the filters before the route, the route, and the filters after it. All
+/// of them run in one slot and end by one deadline.
+struct Chain {
+    dispatch: Arc<Dispatch>,
+    slot: Arc<Slot>,
+    trigger: ClientTrigger,
+    subdomain: Option<Arc<str>>,
+    deadline: Instant,
+    /// The filters before the route that are not called yet.
+    before: VecDeque<MatchedRoute>,
+    /// The route, until it is called.
+    route: Option<MatchedRoute>,
+    /// The route as the manifest writes it.
+    route_text: Arc<str>,
+    after: Vec<MatchedRoute>,
+    query: String,
+    payload: Payload,
+    /// The facts that filters have passed on.
+    facts: Extra,
+}
+
+impl Chain {
+    fn new(dispatch: &Arc<Dispatch>, slot: Arc<Slot>, route: MatchedRoute, message: ClientMessage) -> Chain {
+        let ClientMessage { session, name, socket, wants_reply, subdomain, timeout, query, payload, .. } = message;
+        let deployment = slot.deployment();
+        let generation = &deployment.generation;
+        let filter = |index: &usize| {
+            let (access, params) = (generation.access(*index), Vec::new());
+            deployment.route(*index).map(|route| MatchedRoute { route, access, params })
+        };
+        let filters = &generation.manifest.filters;
+        let deadline = Instant::now() + timeout.min(generation.limits.timeout);
+        let (before, after) = (filters.before.iter(), filters.after.iter());
+        let (before, after) = (before.filter_map(filter).collect(), after.filter_map(filter).collect());
+        drop(deployment);
+        Chain {
+            dispatch: dispatch.clone(),
+            trigger: ClientTrigger { session, name, socket, wants_reply },
+            subdomain,
+            deadline,
+            before,
+            route_text: route.route.text.clone(),
+            route: Some(route),
+            after,
+            query,
+            payload,
+            facts: Vec::new(),
+            slot,
+        }
+    }
+
+    /// Whether no call follows the one that [`Chain::offer`] has queued.
+    fn is_one_call(&self) -> bool {
+        self.route.is_none() && self.after.is_empty()
+    }
+
+    fn spec(&self, trigger: Trigger, payload: Payload, extra: Extra) -> CallSpec {
+        CallSpec {
+            trigger,
+            origin: Origin::Session(self.trigger.session.clone()),
+            deadline: Deadline::At(self.deadline),
+            parent: None,
+            remote: None,
+            awaited: false,
+            subdomain: self.subdomain.clone(),
+            trace: None,
+            http: None,
+            session: Some(self.trigger.session.clone()),
+            extra,
+            query: self.query.clone(),
+            payload,
+        }
+    }
+
+    /// Queues the next filter before the route, or else the route.
+    fn offer(&mut self) -> Result<PendingCall, CallError> {
+        if let Some(filter) = self.before.pop_front() {
+            let extra = before_facts(&self.facts, &self.route_text);
+            let trigger = Trigger::Filter(FilterStage::Before(self.trigger.clone()));
+            let spec = self.spec(trigger, self.payload.clone(), extra);
+            return self.dispatch.send_to(&self.slot, filter, spec);
+        }
+        let done = || CallError::Invalid("the message has no next step".to_owned());
+        let route = self.route.take().ok_or_else(done)?;
+        let (payload, facts) = (std::mem::take(&mut self.payload), std::mem::take(&mut self.facts));
+        let spec = self.spec(Trigger::Client(self.trigger.clone()), payload, facts);
+        self.dispatch.send_to(&self.slot, route, spec)
+    }
+
+    /// Runs the message to its end. `first` is the call that [`Chain::offer`] has queued.
+    async fn run(mut self, first: PendingCall) -> CallResult {
+        let mut pending = first;
+        loop {
+            let is_route = self.route.is_none();
+            match pending.outcome(&self.slot).await? {
+                outcome if is_route => return self.run_after(outcome.into_reply()).await.map(Outcome::Reply),
+                Outcome::Reply(reply) => return Ok(Outcome::Reply(reply)),
+                Outcome::Pass(passed) => {
+                    pass(&self.slot.module, passed, &mut self.payload, &mut self.facts);
+                }
+            }
+            pending = self.offer()?;
+        }
+    }
+
+    /// Runs the filters after the route. The client gets no reply that a filter has refused.
+    async fn run_after(&mut self, mut reply: Reply) -> Result<Reply, CallError> {
+        for filter in std::mem::take(&mut self.after) {
+            let (route, status) = (self.route_text.clone(), reply.status);
+            let trigger = Trigger::Filter(FilterStage::After { route, status });
+            let spec = self.spec(trigger, reply.payload.clone(), Vec::new());
+            match self.dispatch.send_to(&self.slot, filter, spec)?.outcome(&self.slot).await? {
+                Outcome::Reply(other) => reply = other,
+                Outcome::Pass(passed) => reply.payload = passed.payload.unwrap_or(reply.payload),
+            }
+        }
+        Ok(reply)
+    }
+}
+
+/// The facts that a filter before a route receives: those of the filters before it, and the route.
+fn before_facts(facts: &Extra, route: &str) -> Extra {
+    let mut extra = facts.clone();
+    extra.push(("for".to_owned(), route.to_owned()));
+    extra
+}
+
+/// Applies the outcome of a filter to the payload and the facts for the next step.
+fn pass(module: &str, passed: Passed, payload: &mut Payload, facts: &mut Extra) {
+    if let Some(new) = passed.payload {
+        *payload = new;
+    }
+    facts.extend(passed.extra.into_iter().map(|(name, value)| (format!("{module}.{name}"), value)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_a_dot_or_a_slash_belongs_to_the_listeners_module() {
+        let name = |name| route_name("lobby", name).map(|name| name.to_string()).map_err(|error| error.code());
+        for (given, expected) in [
+            ("say", "lobby/say"),
+            ("say?to=a.b", "lobby/say?to=a.b"),
+            ("", "lobby/"),
+            ("chat.main.say", "chat/main/say"),
+            ("chat/main/say", "chat/main/say"),
+            ("/main/say", "/main/say"),
+            ("PUT say", "PUT lobby/say"),
+        ] {
+            assert_eq!(name(given), Ok(expected.to_owned()), "{given:?}");
+        }
+        for given in ["chat message", ".", &"x/".repeat(65)] {
+            assert_eq!(name(given), Err("not-found"), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_replaces_the_payload_and_adds_facts_under_the_name_of_its_module() {
+        let (mut payload, mut facts) = (Payload::Text("old".into()), Extra::new());
+        let fact = |value: &str| vec![("uid".to_owned(), value.to_owned())];
+        pass("lobby", Passed { payload: None, extra: fact("1") }, &mut payload, &mut facts);
+        assert_eq!((&payload, before_facts(&facts, "POST say").len()), (&Payload::Text("old".into()), 2));
+        pass("lobby", Passed { payload: Some(Payload::None), extra: fact("2") }, &mut payload, &mut facts);
+        let expected = [("lobby.uid".to_owned(), "1".to_owned()), ("lobby.uid".to_owned(), "2".to_owned())];
+        assert_eq!((payload, facts.as_slice()), (Payload::None, expected.as_slice()));
+    }
+}
