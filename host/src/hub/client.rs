@@ -8,25 +8,54 @@ use bytes::Bytes;
 use super::message::Notice;
 use super::outbox::Outbox;
 
-/// The sending half of a connection. The fan-out of its worker owns it and calls it on the worker's
-/// thread only. Dropping it closes the connection.
+/// A connection. The fan-out of its worker owns it and calls it on the worker's thread only.
+/// Dropping it closes the connection.
 pub trait Client: Send {
     /// The address of the client, for the host event `clientSlow`.
     fn peer(&self) -> IpAddr;
 
     /// Encodes a notice in the form that the client sends. No bytes for a notice that it does not
     /// send.
-    fn notice(&self, notice: Notice) -> Bytes;
+    fn notice(&mut self, notice: Notice) -> Bytes;
 
     /// Sends from the front of the outbox. Ready when the outbox is empty. Otherwise wakes the task
     /// when the client accepts more.
     fn poll_write(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<Result<(), Gone>>;
 
-    /// Ready once the client has disconnected. Wakes the task then.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone>;
+    /// Reads what the client has sent, a bounded amount, and wakes the task when there is more. May
+    /// add notices of its own to the outbox. Fails once the client has disconnected.
+    fn poll_read(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Result<Received, Gone>;
 
     /// Ends the connection in order, after the outbox was sent. Ready when it may be dropped.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Whether the client waits for an answer that is still being made. Then a stop of the host
+    /// does not end the connection yet. After [`Notice::Stop`], the client reads nothing.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    /// Is told that the client has sent nothing for [`TopicSettings::silence`]. Returns whether the
+    /// connection ends, once its outbox was sent.
+    ///
+    /// [`TopicSettings::silence`]: super::message::TopicSettings::silence
+    fn is_lost(&mut self) -> bool {
+        false
+    }
+
+    /// Is told that the hub is about to drop the connection, because the client is too slow. May
+    /// try once to tell it.
+    fn cut(&mut self, _outbox: &Outbox) {}
+}
+
+/// What a read has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    Nothing,
+    /// The client has sent something, so it is not silent.
+    Something,
+    /// The connection ends once its outbox was sent.
+    End,
 }
 
 /// The client has disconnected.

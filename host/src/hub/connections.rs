@@ -1,4 +1,4 @@
-//! The connections of one worker: a table, the audience of each topic, and two queues by time.
+//! The connections of one worker: a table, the audience of each topic, and queues by time.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -26,7 +26,7 @@ pub struct Connection {
     /// here.
     in_audience: u32,
     /// Its places in the queues by time.
-    links: [Link; 2],
+    links: [Link; QUEUES],
     /// Whether it waits for its turn to send.
     pub is_touched: bool,
     /// Whether it got a message since its last ping was due.
@@ -63,7 +63,11 @@ pub enum Queue {
     Ping,
     /// Since when the client has read nothing although bytes wait.
     Blocked,
+    /// When a client that sends nothing is lost.
+    Silent,
 }
+
+const QUEUES: usize = 3;
 
 /// The connections that get the messages of a topic.
 enum Audience {
@@ -85,7 +89,7 @@ pub struct Connections {
     table: Vec<Option<Connection>>,
     free: Vec<u32>,
     audiences: ByTopic<Audience>,
-    queues: [Ends; 2],
+    queues: [Ends; QUEUES],
 }
 
 #[derive(Clone, Copy)]
@@ -123,7 +127,7 @@ impl Connections {
             waker: Waker::from(ready.clone()),
             ready,
             in_audience,
-            links: [link; 2],
+            links: [link; QUEUES],
             is_touched: false,
             is_active: false,
             is_closing: false,
@@ -147,6 +151,7 @@ impl Connections {
     pub fn remove(&mut self, index: u32) -> Option<Connection> {
         self.unlink(index, Queue::Ping);
         self.unlink(index, Queue::Blocked);
+        self.unlink(index, Queue::Silent);
         let connection = self.table.get_mut(index as usize)?.take()?;
         self.free.push(index);
         self.remove_from_audience(connection.place.topic.id, connection.in_audience);

@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::client::Received;
 use super::connections::{Connections, Queue};
 use super::counters::Counters;
 use super::inbox::{Attach, Inbox, ReadyWaker, Start, Wakers};
-use super::message::{Notice, SlowReason};
+use super::message::{Notice, Pinged, SlowReason};
 use super::namespace::Namespace;
 use super::outbox::Shared;
 use super::slow::SlowLog;
@@ -20,9 +21,15 @@ use super::slow::SlowLog;
 /// connection. Then the other tasks of the thread run.
 pub const STEPS: usize = 256;
 
+/// The further steps of a read that has brought something. It may have been many messages.
+const READ_STEPS: usize = 7;
+
 /// The most turns that end early for one full queue before its client is cut. A client over HTTP/2
 /// sends between turns only, and at least 16 KiB in each if it reads.
 const WAITS: u8 = 32;
+
+/// A connection for which this number of notices waits gets no ping.
+const MAX_NOTICES: u32 = 4;
 
 /// The connections of one worker.
 pub struct Delivery {
@@ -63,6 +70,7 @@ impl Delivery {
         self.steps = 0;
         self.cut_blocked(now);
         self.ping(now);
+        self.end_lost(now);
     }
 
     pub fn end_turn(&mut self) {
@@ -132,6 +140,7 @@ impl Delivery {
         if !ping.is_zero() {
             self.connections.move_to_end(index, Queue::Ping, now + ping);
         }
+        self.heard_from(index, now);
         match start {
             Start::After(position) => self.notify(index, Notice::Open(position)),
             Start::Reset(position) => {
@@ -150,23 +159,42 @@ impl Delivery {
         (index, count)
     }
 
-    /// Looks whether a client has disconnected, and lets it send.
-    pub fn look_after(&mut self, index: u32) {
+    /// Reads what a client has sent, and lets it send.
+    pub fn look_after(&mut self, index: u32, now: Instant) {
         self.steps += 1;
         let Some(connection) = self.connections.get(index) else { return };
         connection.ready.rearm();
-        let gone = connection.client.poll_gone(&mut Context::from_waker(&connection.waker));
-        if gone.is_ready() {
-            self.remove(index);
-        } else if !connection.outbox.is_empty() || connection.is_closing {
+        let mut cx = Context::from_waker(&connection.waker);
+        let Ok(received) = connection.client.poll_read(&mut connection.outbox, &mut cx) else {
+            return self.remove(index);
+        };
+        connection.is_closing |= received == Received::End;
+        if !connection.outbox.is_empty() || connection.is_closing {
             self.touch(index);
+        }
+        if received == Received::Something {
+            self.steps += READ_STEPS;
+            self.heard_from(index, now);
         }
     }
 
-    /// Sends the last notice, and ends the connection.
-    pub fn stop(&mut self, index: u32) {
+    /// The client is there.
+    fn heard_from(&mut self, index: u32, now: Instant) {
+        let silence = self.namespace.settings.silence;
+        if !silence.is_zero() {
+            self.connections.move_to_end(index, Queue::Silent, now + silence);
+        }
+    }
+
+    /// Sends the last notice, and ends the connection. Returns false if its client still waits for
+    /// an answer, so that it must end later.
+    pub fn stop(&mut self, index: u32) -> bool {
         self.notify(index, Notice::Stop);
+        if self.connections.get(index).is_some_and(|connection| connection.client.is_busy()) {
+            return false;
+        }
         self.close(index);
+        true
     }
 
     /// Ends a connection once its queue was sent.
@@ -204,7 +232,7 @@ impl Delivery {
             } else if self.waits < WAITS {
                 self.waits += 1;
                 let mut wakers = Wakers::default();
-                self.namespace.inboxes.iter().for_each(|inbox| wakers.add(inbox.wake()));
+                self.namespace.inboxes.all.iter().for_each(|inbox| wakers.add(inbox.wake()));
                 return Break(());
             }
             self.cut(index, SlowReason::Queued);
@@ -276,6 +304,7 @@ impl Delivery {
         let (topic, peer) = (connection.place.topic.name.clone(), connection.client.peer());
         self.namespace.counters.count_slow(reason);
         self.slow.add(&topic, peer, reason);
+        connection.client.cut(&connection.outbox);
         self.remove(index);
     }
 
@@ -290,7 +319,22 @@ impl Delivery {
         }
     }
 
-    /// Pings the connections that got nothing since their last ping was due, one turn's worth.
+    /// Ends the connections whose client has sent nothing for too long, one turn's worth.
+    fn end_lost(&mut self, now: Instant) {
+        for _ in 0..STEPS {
+            match self.connections.front(Queue::Silent) {
+                Some((index, due)) if due <= now => {
+                    self.heard_from(index, now);
+                    if self.connections.get(index).is_some_and(|one| !one.is_closing && one.client.is_lost()) {
+                        self.close(index);
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Pings the connections whose ping is due, one turn's worth.
     fn ping(&mut self, now: Instant) {
         let interval = self.namespace.settings.ping;
         for _ in 0..STEPS {
@@ -299,7 +343,11 @@ impl Delivery {
                     self.connections.move_to_end(index, Queue::Ping, now + interval);
                     let Some(connection) = self.connections.get(index) else { continue };
                     let was_active = std::mem::take(&mut connection.is_active);
-                    if !was_active && connection.outbox.is_empty() && !connection.is_closing {
+                    let is_pinged = match self.namespace.settings.pinged {
+                        Pinged::Quiet => !was_active && connection.outbox.is_empty(),
+                        Pinged::All => connection.outbox.notices() < MAX_NOTICES,
+                    };
+                    if is_pinged && !connection.is_closing {
                         self.notify(index, Notice::Ping);
                     }
                 }
@@ -308,12 +356,13 @@ impl Delivery {
         }
     }
 
-    /// When a client must be pinged or cut, or a report is due.
+    /// When a client must be pinged, ended or cut, or a report is due.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let blocked = self.connections.front(Queue::Blocked);
         let blocked = blocked.map(|(_, since)| since + self.namespace.settings.idle_timeout);
         let ping = self.connections.front(Queue::Ping).map(|(_, due)| due);
-        [blocked, ping, self.slow.due(now)].into_iter().flatten().min()
+        let silent = self.connections.front(Queue::Silent).map(|(_, due)| due);
+        [blocked, ping, silent, self.slow.due(now)].into_iter().flatten().min()
     }
 }
 

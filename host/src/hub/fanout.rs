@@ -46,12 +46,26 @@ pub struct Fanout {
     /// The messages that were added to queues since clients sent last.
     added: usize,
     is_stopping: bool,
+    batches: Batches,
 }
+
+/// The connections that end in batches because the host stops, so that not all of their clients
+/// connect to another host at the same moment.
+#[derive(Default)]
+struct Batches {
+    left: VecDeque<u32>,
+    size: usize,
+    /// When the next batch ends.
+    due: Option<Instant>,
+}
+
+/// The number of batches.
+const BATCHES: u32 = 20;
 
 impl Fanout {
     /// `None` if there is no such worker.
     pub fn new(namespace: &Arc<Namespace>, worker: u32) -> Option<Fanout> {
-        let inbox = namespace.inboxes.get(worker as usize)?;
+        let inbox = namespace.inboxes.own.get(worker as usize)?;
         Some(Fanout {
             delivery: Delivery::new(namespace, inbox, worker),
             items: VecDeque::new(),
@@ -60,6 +74,7 @@ impl Fanout {
             is_filling: false,
             added: 0,
             is_stopping: false,
+            batches: Batches::default(),
         })
     }
 
@@ -74,6 +89,7 @@ impl Fanout {
     /// run, then call it again. Pending wakes the task; also call it at [`Fanout::deadline`].
     pub fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         self.delivery.begin_turn(now);
+        self.stop_batch(now);
         let polled = self.turn(cx, now);
         self.delivery.end_turn();
         polled
@@ -89,7 +105,7 @@ impl Fanout {
                 break;
             }
             if let Some(index) = self.ready.pop_front() {
-                self.delivery.look_after(index);
+                self.delivery.look_after(index, now);
             } else if self.delivery.relieve(now).is_break() {
                 self.is_filling = false;
                 break;
@@ -138,10 +154,11 @@ impl Fanout {
         let (act, topic) = match item {
             Item::Attach(attach) => {
                 let (index, count) = self.delivery.attach(*attach, now);
-                if self.is_stopping {
-                    self.delivery.stop(index);
+                if self.is_stopping && !self.delivery.stop(index) {
+                    self.batches.left.push_back(index);
+                    self.batches.due.get_or_insert(now);
                 }
-                self.delivery.look_after(index);
+                self.delivery.look_after(index, now);
                 return count;
             }
             Item::Frame { topic, frame } => (Act::Push(Arc::new(Shared(frame))), Some(topic)),
@@ -152,6 +169,12 @@ impl Fanout {
             Item::CloseAll => (Act::Close, None),
             Item::Stop => {
                 self.is_stopping = true;
+                if !self.delivery.namespace.settings.drain.is_zero() {
+                    self.batches.left = self.delivery.connections.indexes().collect();
+                    self.batches.size = self.batches.left.len() / BATCHES as usize + 1;
+                    self.stop_batch(now);
+                    return 0;
+                }
                 (Act::Stop, None)
             }
         };
@@ -168,14 +191,31 @@ impl Fanout {
             Act::Push(shared) => return self.delivery.push(index, shared, now),
             Act::Cut => self.delivery.cut_after_gap(index),
             Act::Close => self.delivery.close(index),
-            Act::Stop => self.delivery.stop(index),
+            Act::Stop => _ = self.delivery.stop(index),
         }
         Continue(())
     }
 
+    /// Ends the next batch of connections, if it is due. Those whose client waits for an answer
+    /// come again later.
+    fn stop_batch(&mut self, now: Instant) {
+        let Batches { left, size, due } = &mut self.batches;
+        if left.is_empty() || due.is_some_and(|due| due > now) {
+            return;
+        }
+        for _ in 0..left.len().min(*size) {
+            let Some(index) = left.pop_front() else { break };
+            if !self.delivery.stop(index) {
+                left.push_back(index);
+            }
+        }
+        let interval = self.delivery.namespace.settings.drain / BATCHES;
+        *due = (!left.is_empty()).then(|| now + interval);
+    }
+
     /// When it must be polled although nothing wakes it.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.delivery.deadline(now)
+        [self.delivery.deadline(now), self.batches.due].into_iter().flatten().min()
     }
 
     /// Returns the report about slow clients that is due.

@@ -54,7 +54,8 @@ pub struct Frame {
     number: u64,
     /// The position that is sent with it.
     id: Option<Position>,
-    sse: OnceLock<Bytes>,
+    /// One place for each [`Encoding`].
+    encoded: [OnceLock<Bytes>; Encoding::COUNT],
     /// The bytes that it counts.
     pub cost: u64,
     memory: Arc<Memory>,
@@ -65,9 +66,9 @@ pub struct Frame {
 /// The form in which a client sends an encoded message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// As a chunk of HTTP/1.1.
-    Chunk,
-    /// As it is.
+    /// All bytes. Those of a server-sent event are a chunk of HTTP/1.1.
+    Whole,
+    /// The text inside the chunk.
     Text,
 }
 
@@ -77,7 +78,7 @@ impl Frame {
         let place = if is_kept { &memory.history } else { &memory.queued };
         place.fetch_add(cost, Relaxed);
         let (memory, is_kept) = (memory.clone(), AtomicBool::new(is_kept));
-        Frame { message, number: 0, id: None, sse: OnceLock::new(), cost, memory, is_kept }
+        Frame { message, number: 0, id: None, encoded: Default::default(), cost, memory, is_kept }
     }
 
     /// Gives the frame its place in the order.
@@ -96,22 +97,25 @@ impl Frame {
 
     /// Returns the message in an encoding and a form.
     pub fn bytes(&self, encoding: Encoding, form: Form) -> &[u8] {
-        let chunk = self.chunk(encoding);
+        let whole = self.whole(encoding);
         match form {
-            Form::Chunk => chunk,
-            Form::Text => chunk.get(text_of(chunk)).unwrap_or_default(),
+            Form::Whole => whole,
+            Form::Text => whole.get(text_of(whole)).unwrap_or_default(),
         }
     }
 
-    /// Returns the text of the message in an encoding, without a copy.
+    /// Returns the text inside the chunk of a message, without a copy.
     pub fn text(&self, encoding: Encoding) -> Bytes {
-        let chunk = self.chunk(encoding);
+        let chunk = self.whole(encoding);
         chunk.slice(text_of(chunk))
     }
 
-    fn chunk(&self, encoding: Encoding) -> &Bytes {
+    fn whole(&self, encoding: Encoding) -> &Bytes {
+        let [sse, plain, socketcluster] = &self.encoded;
         let place = match encoding {
-            Encoding::Sse => &self.sse,
+            Encoding::Sse => sse,
+            Encoding::Plain => plain,
+            Encoding::SocketCluster => socketcluster,
         };
         place.get_or_init(|| self.message.encode(encoding, self.id.as_ref()))
     }

@@ -26,6 +26,14 @@ pub enum Encoding {
     /// A server-sent event as a chunk of HTTP/1.1, made with [`chunk`](super::chunk). The text
     /// inside it is what other clients get.
     Sse,
+    /// A frame of a plain WebSocket.
+    Plain,
+    /// A frame of a WebSocket that speaks SocketCluster's protocol.
+    SocketCluster,
+}
+
+impl Encoding {
+    pub const COUNT: usize = 3;
 }
 
 /// A place in the order of all messages of a namespace.
@@ -64,7 +72,7 @@ pub enum Notice {
     /// The hub cannot tell what the client has missed. All that it has kept follows, after this
     /// position. `None` if the topic has no history.
     Reset(Option<Position>),
-    /// Nothing else was sent for [`TopicSettings::ping`].
+    /// Asks whether the client is there, or shows that the host is ([`TopicSettings::pinged`]).
     Ping,
     /// The host stops. The connection ends after this notice.
     Stop,
@@ -112,12 +120,45 @@ pub enum HubError {
 /// The settings of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSettings {
+    pub kind: ClientKind,
     pub history: HistoryLimits,
     pub queue: QueueLimits,
-    /// A connection that got nothing for this long gets [`Notice::Ping`]. Zero for never.
+    /// How often a connection gets [`Notice::Ping`]. Zero for never.
     pub ping: Duration,
+    /// Which connections are pinged.
+    pub pinged: Pinged,
+    /// A client that sends nothing for this long is lost. Zero for never.
+    pub silence: Duration,
     /// A connection is cut when its client reads nothing for this long although bytes wait.
     pub idle_timeout: Duration,
+    /// When the host stops, connections end in batches over this time.
+    pub drain: Duration,
+}
+
+/// How clients are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientKind {
+    Sse,
+    WebSocket,
+}
+
+impl ClientKind {
+    /// The name in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClientKind::Sse => "sse",
+            ClientKind::WebSocket => "websocket",
+        }
+    }
+}
+
+/// Which connections get a ping when it is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pinged {
+    /// Those that got nothing else since the last one was due.
+    Quiet,
+    /// All of them.
+    All,
 }
 
 /// What a topic keeps for clients that return.
@@ -130,7 +171,6 @@ pub struct HistoryLimits {
 }
 
 impl HistoryLimits {
-    #[cfg(test)]
     pub const OFF: HistoryLimits = HistoryLimits { count: 0, age: Duration::ZERO, bytes: 0 };
 
     pub fn is_on(&self) -> bool {

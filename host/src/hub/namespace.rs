@@ -25,8 +25,7 @@ use super::topic::TopicState;
 
 pub struct Namespace {
     pub shards: Arc<Shards>,
-    /// One for each worker.
-    pub inboxes: Arc<[Arc<Inbox>]>,
+    pub inboxes: Inboxes,
     pub memory: Arc<Memory>,
     pub settings: TopicSettings,
     pub counters: Arc<Counters>,
@@ -43,12 +42,20 @@ pub struct Namespace {
     next_sweep: AtomicUsize,
 }
 
+/// The inboxes of the workers.
+pub struct Inboxes {
+    /// Those of this namespace, one for each worker.
+    pub own: Arc<[Arc<Inbox>]>,
+    /// Those of all namespaces that share the memory.
+    pub all: Arc<[Arc<Inbox>]>,
+}
+
 impl Namespace {
     pub fn new(
         epoch: u64,
         max_topics: u32,
         settings: TopicSettings,
-        inboxes: Arc<[Arc<Inbox>]>,
+        inboxes: Inboxes,
         memory: Arc<Memory>,
         counters: Arc<Counters>,
     ) -> Namespace {
@@ -138,6 +145,20 @@ impl Namespace {
         self.send(topic.id, &frame, &mut state, Some(worker), wakers)
     }
 
+    /// Publishes one message to several topics that have connections. No history keeps it. Returns
+    /// the number of connections that it is queued for.
+    pub fn publish_each(&self, names: &[Arc<str>], message: Arc<dyn Message>) -> u32 {
+        Counters::add(&self.counters.published, 1);
+        let (mut wakers, mut queued) = (Wakers::default(), 0u32);
+        let frame = Arc::new(Frame::new(message, &self.memory, false));
+        let order = self.order.read();
+        for topic in names.iter().filter_map(|name| self.shards.get(name)) {
+            queued = queued.saturating_add(self.send(topic.id, &frame, &mut topic.state.lock(), None, &mut wakers));
+        }
+        drop(order);
+        queued
+    }
+
     /// Adds a frame to the inboxes of all workers with members, or of one of them.
     fn send(
         &self,
@@ -149,7 +170,7 @@ impl Namespace {
     ) -> u32 {
         let mut queued = 0u32;
         for member in state.members.iter_mut().filter(|member| worker.is_none_or(|worker| worker == member.worker)) {
-            if let Some(inbox) = self.inboxes.get(member.worker as usize) {
+            if let Some(inbox) = self.inboxes.own.get(member.worker as usize) {
                 wakers.add(inbox.push_frame(topic, frame, &mut member.is_cut));
                 queued = queued.saturating_add(member.count);
             }
@@ -190,7 +211,7 @@ impl Namespace {
             Reach::Node => true,
             Reach::Worker(worker) => index == worker as usize,
         };
-        self.inboxes.iter().enumerate().filter(move |(index, _)| is_reached(*index)).map(|(_, inbox)| inbox)
+        self.inboxes.own.iter().enumerate().filter(move |(index, _)| is_reached(*index)).map(|(_, inbox)| inbox)
     }
 
     /// Ends the connections of a topic once what is queued was sent. Returns how many.
@@ -201,7 +222,7 @@ impl Namespace {
         let (mut state, mut closed) = (topic.state.lock(), 0u32);
         for member in &mut state.members {
             let is_reached = matches!(reach, Reach::Node) || reach == Reach::Worker(member.worker);
-            let inbox = self.inboxes.get(member.worker as usize).filter(|_| is_reached && !member.is_closed);
+            let inbox = self.inboxes.own.get(member.worker as usize).filter(|_| is_reached && !member.is_closed);
             if let Some(inbox) = inbox {
                 member.is_closed = true;
                 wakers.add(inbox.push_close(topic.id));
@@ -245,7 +266,7 @@ impl Namespace {
 
     /// Gives a connection to the fan-out of its worker.
     pub fn attach(&self, place: Place, worker: u32, resume: Option<&Resume>, client: Box<dyn Client>) {
-        let Some(inbox) = self.inboxes.get(worker as usize) else { return };
+        let Some(inbox) = self.inboxes.own.get(worker as usize) else { return };
         let topic = place.topic.clone();
         let order = self.order.read();
         // The place keeps the topic in the map.

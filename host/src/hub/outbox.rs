@@ -23,9 +23,11 @@ pub struct Outbox {
     sent: usize,
     /// The number of sends, which tells whether the client reads.
     sends: u32,
-    /// What the replay added: it does not count against the limits until all was sent once.
+    /// Replayed messages and notices: they do not count against the limits until all was sent once.
     extra_events: u32,
     extra_bytes: u64,
+    /// The notices that wait.
+    notices: u32,
 }
 
 enum Entry {
@@ -63,6 +65,11 @@ impl Outbox {
         self.entries.iter().any(|entry| matches!(entry, Entry::Frame(_)))
     }
 
+    /// The number of notices that wait.
+    pub fn notices(&self) -> u32 {
+        self.notices
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -98,6 +105,7 @@ impl Outbox {
         }
         self.extra_events = self.extra_events.saturating_add(1);
         self.extra_bytes = self.extra_bytes.saturating_add(bytes.len() as u64);
+        self.notices = self.notices.saturating_add(1);
         self.add(Entry::Own(Box::new(bytes)));
     }
 
@@ -115,6 +123,12 @@ impl Outbox {
             count += 1;
         }
         count
+    }
+
+    /// The rest of the first entry, if a part of it was sent.
+    pub fn rest_of_started(&self, encoding: Encoding, form: Form) -> &[u8] {
+        let front = self.entries.front().filter(|_| self.sent > 0).map(|entry| entry.bytes(encoding, form));
+        front.and_then(|bytes| bytes.get(self.sent..)).unwrap_or_default()
     }
 
     /// Removes bytes that were sent.
@@ -145,6 +159,9 @@ impl Outbox {
     fn pop(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
         self.bytes = self.bytes.saturating_sub(entry.cost());
+        if matches!(entry, Entry::Own(_)) {
+            self.notices = self.notices.saturating_sub(1);
+        }
         if self.entries.is_empty() {
             (self.extra_events, self.extra_bytes) = (0, 0);
             if self.entries.capacity() > KEPT_CAPACITY {

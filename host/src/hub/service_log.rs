@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::epoch;
+use super::epoch::epoch;
 use super::message::Position;
 use crate::call::Event;
 use crate::config::EventHistoryConfig;

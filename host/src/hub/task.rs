@@ -11,6 +11,7 @@ use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::fanout::Fanout;
+use super::message::ClientKind;
 use super::namespace::Namespace;
 use super::slow::SlowReport;
 use crate::events::{EventLog, HostEvent};
@@ -107,8 +108,13 @@ impl FanoutTask {
     fn report(&self, report: SlowReport) {
         let SlowReport { topic, client, reason, count } = report;
         let (reason, worker) = (reason.as_str().to_owned(), self.worker);
-        tracing::warn!(key = %topic, %client, reason, worker, count, "closed streams of clients that are too slow");
-        let (key, client, kind) = (topic.to_string(), client.to_string(), "sse".to_owned());
+        let kind = self.namespace.settings.kind;
+        let what = match kind {
+            ClientKind::Sse => "closed streams of clients that are too slow",
+            ClientKind::WebSocket => "closed WebSockets of clients that are too slow",
+        };
+        tracing::warn!(key = %topic, %client, reason, worker, count, "{what}");
+        let (key, client, kind) = (topic.to_string(), client.to_string(), kind.as_str().to_owned());
         self.events.raise(HostEvent::ClientSlow { kind, key, client, reason, worker, count });
     }
 }

@@ -18,6 +18,8 @@ mod history;
 mod inbox;
 mod model;
 mod parts;
+mod reading;
+mod sessions;
 mod task;
 
 /// A message of one line.
@@ -28,7 +30,7 @@ pub struct Text {
 }
 
 impl Message for Text {
-    fn encode(&self, Encoding::Sse: Encoding, id: Option<&Position>) -> Bytes {
+    fn encode(&self, _: Encoding, id: Option<&Position>) -> Bytes {
         let id = id.map(|id| format!("@{}", id.number)).unwrap_or_default();
         chunk(8, |bytes| bytes.extend_from_slice(format!("{}{id} ", self.text).as_bytes()))
     }
@@ -65,8 +67,18 @@ struct Wire {
     is_gone: bool,
     /// Whether it sends bytes all the time.
     is_flooding: bool,
+    /// Whether it waits for an answer.
+    awaits: bool,
     /// How often the hub has looked whether it has disconnected.
     looks: usize,
+    /// What it has said, and the hub has not read.
+    said: String,
+    /// How often the hub has told it that it was silent.
+    silences: usize,
+    /// Whether its silence does not mean that it is lost.
+    is_busy: bool,
+    /// The entries of its queue when it was cut.
+    unsent: Option<usize>,
     /// Whether the connection ended in order.
     is_ended: bool,
     is_dropped: bool,
@@ -83,18 +95,20 @@ impl Reader {
     }
 
     fn set_window(&self, window: Option<usize>) {
-        let mut wire = self.0.lock();
-        wire.window = window;
-        let waker = wire.waker.take();
-        drop(wire);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.change(|wire| wire.window = window);
     }
 
     fn leave(&self) {
+        self.change(|wire| wire.is_gone = true);
+    }
+
+    fn say(&self, text: &str) {
+        self.change(|wire| wire.said.push_str(text));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Wire)) {
         let mut wire = self.0.lock();
-        wire.is_gone = true;
+        change(&mut wire);
         let waker = wire.waker.take();
         drop(wire);
         if let Some(waker) = waker {
@@ -109,6 +123,10 @@ impl Reader {
     fn ended(&self) -> bool {
         let wire = self.0.lock();
         wire.is_ended && wire.is_dropped
+    }
+
+    fn unsent(&self) -> Option<usize> {
+        self.0.lock().unsent
     }
 
     fn writes(&self) -> usize {
@@ -130,7 +148,7 @@ impl Client for MemoryClient {
         Ipv4Addr::LOCALHOST.into()
     }
 
-    fn notice(&self, notice: Notice) -> Bytes {
+    fn notice(&mut self, notice: Notice) -> Bytes {
         let number = |position: Option<Position>| position.map_or("-".to_owned(), |at| at.number.to_string());
         match notice {
             Notice::Open(position) => format!("open:{} ", number(position)),
@@ -163,23 +181,51 @@ impl Client for MemoryClient {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+    fn poll_read(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Result<Received, Gone> {
         let mut wire = self.0.0.lock();
         wire.looks += 1;
         if wire.is_gone {
-            return Poll::Ready(Gone);
+            return Err(Gone);
         }
         if wire.is_flooding {
             cx.waker().wake_by_ref();
         }
         wire.waker = Some(cx.waker().clone());
-        Poll::Pending
+        let said = std::mem::take(&mut wire.said);
+        if !said.is_empty() {
+            outbox.push_notice(Bytes::from(format!("echo:{said} ")));
+        }
+        Ok(match said.as_str() {
+            "" => Received::Nothing,
+            "bye" => Received::End,
+            _ => Received::Something,
+        })
     }
 
     fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
         self.0.0.lock().is_ended = true;
         Poll::Ready(())
     }
+
+    fn is_busy(&self) -> bool {
+        self.0.0.lock().awaits
+    }
+
+    fn is_lost(&mut self) -> bool {
+        let mut wire = self.0.0.lock();
+        wire.silences += 1;
+        !wire.is_busy
+    }
+
+    fn cut(&mut self, outbox: &Outbox) {
+        self.0.0.lock().unsent = Some(outbox.len());
+    }
+}
+
+fn session_settings() -> SessionSettings {
+    let topics =
+        TopicSettings::of_sessions(&WebSocketConfig::default(), Duration::from_secs(60), Duration::from_secs(1));
+    SessionSettings { topics, node: "n".to_owned(), max_values: 1_024 }
 }
 
 /// A namespace whose fan-outs run when the test says so.
@@ -214,8 +260,12 @@ impl Bench {
     fn with(change: impl FnOnce(&mut Setup)) -> Bench {
         let mut setup = Setup::default();
         change(&mut setup);
-        let topics = topics(&setup.hub, setup.streams, setup.workers, setup.inbox);
-        let fanouts = (0..setup.workers).map(|worker| Fanout::new(&topics.0, worker).unwrap()).collect();
+        let HubConfig { history, topics, queued } = setup.hub;
+        let memory = Arc::new(Memory::new(history, queued));
+        let inboxes: Arc<[_]> = (0..setup.workers).map(|_| Arc::new(Inbox::new(setup.inbox, queued))).collect();
+        let inboxes = Inboxes { own: inboxes.clone(), all: inboxes };
+        let topics = Topics::new(Namespace::new(epoch(), topics, setup.streams, inboxes, memory, Arc::default()));
+        let fanouts = (0..setup.workers).map(|worker| Fanout::new(&topics.namespace, worker).unwrap()).collect();
         Bench { topics, fanouts, now: Instant::now() }
     }
 

@@ -1,6 +1,7 @@
 //! Histories: what is kept, what a client that returns gets, and what it is told.
 
 use super::*;
+use crate::hub::shards::{Place, SHARDS};
 
 #[test]
 fn a_client_that_returns_gets_what_it_missed_in_order() {
@@ -121,7 +122,7 @@ fn old_messages_and_the_topics_that_nobody_uses_are_swept() {
     let reader = bench.open("read", 0);
     ["read", "a", "b"].into_iter().for_each(|topic| _ = bench.publish(topic, "x"));
     bench.publish_all("x");
-    let sweep = |now: Instant| (0..SHARDS).for_each(|_| bench.topics.0.sweep(now));
+    let sweep = |now: Instant| (0..SHARDS).for_each(|_| bench.topics.namespace.sweep(now));
     sweep(bench.now + Duration::from_secs(299));
     assert_eq!((bench.topics.topics(), bench.topics.memory().history()), (3, 4 * FRAME));
     sweep(bench.now + Duration::from_secs(301));
@@ -139,7 +140,7 @@ fn old_messages_and_the_topics_that_nobody_uses_are_swept() {
 fn a_topic_that_was_removed_remembers_that_it_has_dropped_messages() {
     let mut bench = Bench::new();
     bench.publish("news", "x");
-    (0..SHARDS).for_each(|_| bench.topics.0.sweep(bench.now + Duration::from_secs(301)));
+    (0..SHARDS).for_each(|_| bench.topics.namespace.sweep(bench.now + Duration::from_secs(301)));
     assert_eq!(bench.topics.topics(), 0);
     let returned = bench.resume_after("news", 0);
     bench.run();
@@ -214,7 +215,7 @@ fn beyond_hub_topics_messages_are_not_kept_and_clients_that_return_learn_it() {
     ["a", "b"].into_iter().for_each(|topic| _ = bench.publish(topic, "kept"));
     assert_eq!(bench.publish("c", "lost"), 0);
     assert_eq!(bench.topics.topics(), 2);
-    (0..SHARDS).for_each(|_| bench.topics.0.sweep(bench.now + Duration::from_secs(301)));
+    (0..SHARDS).for_each(|_| bench.topics.namespace.sweep(bench.now + Duration::from_secs(301)));
     let returned = bench.resume_after("c", 2);
     bench.run();
     assert_eq!(returned.received(), "open:- reset:3 ");
@@ -223,7 +224,7 @@ fn beyond_hub_topics_messages_are_not_kept_and_clients_that_return_learn_it() {
 #[test]
 fn a_message_is_lost_only_while_its_topic_does_not_exist() {
     let bench = Bench::new();
-    let shards = &bench.topics.0.shards;
+    let shards = &bench.topics.namespace.shards;
     bench.publish("added meanwhile", "x");
     assert!(!shards.lose("added meanwhile", || panic!("the message belongs to the topic")));
     assert!(shards.lose("missing", || 7));
@@ -262,7 +263,7 @@ fn a_client_of_a_new_topic_displaces_few_of_many_histories() {
     // A look at a part of the map is enough, and finds old ones.
     let evicted = bench.topics.evicted_topics();
     assert!((1..100).contains(&evicted), "{evicted}");
-    let is_kept = |index: &usize| bench.topics.0.shards.get(&index.to_string()).is_some();
+    let is_kept = |index: &usize| bench.topics.namespace.shards.get(&index.to_string()).is_some();
     assert_eq!((5_000..10_000).filter(is_kept).count(), 5_000);
     assert_eq!((0..5_000).filter(is_kept).count() as u64, 5_000 - evicted);
 }
@@ -295,6 +296,6 @@ fn all_memory_is_returned() {
     assert_eq!((memory.history(), memory.queued()), (11 * FRAME, 0));
     readers.iter().for_each(Reader::leave);
     bench.run();
-    (0..SHARDS).for_each(|_| topics.0.sweep(bench.now + Duration::from_secs(301)));
+    (0..SHARDS).for_each(|_| topics.namespace.sweep(bench.now + Duration::from_secs(301)));
     assert_eq!((topics.memory().history(), topics.memory().queued(), topics.topics()), (0, 0, 0));
 }

@@ -94,14 +94,15 @@ use shuttle::sync::{Condvar, Mutex};
 use shuttle::{future, thread};
 
 use self::chunk::chunk;
-use self::client::{Client, Gone};
+use self::client::{Client, Gone, Received};
 use self::fanout::Fanout;
 use self::frame::Memory;
 use self::inbox::Inbox;
 use self::message::{
-    Encoding, HistoryLimits, Limits, Message, Notice, Position, QueueLimits, Reach, Resume, TopicSettings,
+    ClientKind, Encoding, HistoryLimits, Limits, Message, Notice, Pinged, Position, QueueLimits, Reach, Resume,
+    TopicSettings,
 };
-use self::namespace::Namespace;
+use self::namespace::{Inboxes, Namespace};
 use self::outbox::Outbox;
 
 const WORKERS: u32 = 2;
@@ -113,7 +114,7 @@ const END: &str = "end";
 struct Text(String);
 
 impl Message for Text {
-    fn encode(&self, Encoding::Sse: Encoding, id: Option<&Position>) -> Bytes {
+    fn encode(&self, _: Encoding, id: Option<&Position>) -> Bytes {
         let number = id.map_or(0, |id| id.number);
         chunk(16, |bytes| bytes.extend_from_slice(format!("{}@{number}", self.0).as_bytes()))
     }
@@ -175,7 +176,7 @@ impl Client for Reader {
         Ipv4Addr::LOCALHOST.into()
     }
 
-    fn notice(&self, notice: Notice) -> Bytes {
+    fn notice(&mut self, notice: Notice) -> Bytes {
         let mut log = self.log.0.lock().unwrap();
         match notice {
             Notice::Open(Some(position)) => {
@@ -208,8 +209,8 @@ impl Client for Reader {
         }
     }
 
-    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<Gone> {
-        if self.is_gone { Poll::Ready(Gone) } else { Poll::Pending }
+    fn poll_read(&mut self, _: &mut Outbox, _: &mut Context<'_>) -> Result<Received, Gone> {
+        if self.is_gone { Err(Gone) } else { Ok(Received::Nothing) }
     }
 
     fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
@@ -237,12 +238,17 @@ struct Run {
 impl Run {
     fn new(setup: Setup) -> Run {
         let settings = TopicSettings {
+            kind: ClientKind::Sse,
             history: HistoryLimits { count: setup.history, age: Duration::from_secs(300), bytes: u64::MAX },
             queue: QueueLimits { events: setup.queue, bytes: u64::MAX },
             ping: Duration::ZERO,
+            pinged: Pinged::Quiet,
+            silence: Duration::ZERO,
             idle_timeout: Duration::from_secs(3_600),
+            drain: Duration::ZERO,
         };
-        let inboxes = (0..WORKERS).map(|_| Arc::new(Inbox::new(setup.inbox, u64::MAX))).collect();
+        let inboxes: Arc<[_]> = (0..WORKERS).map(|_| Arc::new(Inbox::new(setup.inbox, u64::MAX))).collect();
+        let inboxes = Inboxes { own: inboxes.clone(), all: inboxes };
         let memory = Arc::new(Memory::new(u64::MAX, u64::MAX));
         let namespace = Namespace::new(EPOCH, setup.topics, settings, inboxes, memory, Arc::default());
         Run { namespace: Arc::new(namespace), setup }

@@ -26,10 +26,10 @@ impl Running {
         let mut settings = TopicSettings::new(&SseConfig::default(), Duration::from_secs(60));
         change(&mut settings);
         let events = Arc::new(EventLog::new(true, true));
-        let hub = Hub::new(&HubConfig::default(), settings, 1, events.clone());
+        let hub = Hub::new(&HubConfig::default(), settings, session_settings(), 1, events.clone());
         let (announced, closing) = (CancellationToken::new(), CancellationToken::new());
-        let task = hub.fanout(0).unwrap().run(announced.clone(), closing.clone());
-        assert!(hub.fanout(1).is_none());
+        let task = hub.fanouts(0).next().unwrap().run(announced.clone(), closing.clone());
+        assert_eq!(hub.fanouts(1).count(), 0);
         Running { hub, events, announced, closing, task: tokio::spawn(task) }
     }
 

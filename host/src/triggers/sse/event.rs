@@ -102,6 +102,8 @@ impl Message for EventMessage {
         match encoding {
             // An id of the host has at most 37 characters.
             Encoding::Sse => hub::chunk(self.length + 64, |text| self.write(text, id)),
+            // No WebSocket is in a topic of streams.
+            Encoding::Plain | Encoding::SocketCluster => Bytes::new(),
         }
     }
 

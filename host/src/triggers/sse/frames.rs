@@ -10,7 +10,7 @@ use futures_util::Stream;
 use parking_lot::Mutex;
 
 use super::notice;
-use crate::hub::{Client, Encoding, Form, Gone, Notice, Outbox};
+use crate::hub::{Client, Encoding, Form, Gone, Notice, Outbox, Received};
 
 /// Small messages that wait are sent together, up to about this number of bytes.
 const GATHERED: usize = 16 * 1024;
@@ -51,7 +51,7 @@ impl Client for FramesClient {
         self.peer
     }
 
-    fn notice(&self, notice: Notice) -> Bytes {
+    fn notice(&mut self, notice: Notice) -> Bytes {
         notice::encode(notice, Form::Text)
     }
 
@@ -75,13 +75,13 @@ impl Client for FramesClient {
         Poll::Pending
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+    fn poll_read(&mut self, _: &mut Outbox, cx: &mut Context<'_>) -> Result<Received, Gone> {
         let mut shared = self.shared.lock();
         if shared.is_gone {
-            return Poll::Ready(Gone);
+            return Err(Gone);
         }
         register(&mut shared.client, cx);
-        Poll::Pending
+        Ok(Received::Nothing)
     }
 
     fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
@@ -212,9 +212,10 @@ mod tests {
         drop(client);
         assert_eq!(body.as_mut().poll_next(&mut context()), Poll::Ready(None));
         let (mut client, body) = ends();
-        assert!(client.poll_gone(&mut context()).is_pending());
+        let mut empty = Outbox::default();
+        assert_eq!(client.poll_read(&mut empty, &mut context()), Ok(Received::Nothing));
         drop(body);
-        assert_eq!(client.poll_gone(&mut context()), Poll::Ready(Gone));
+        assert_eq!(client.poll_read(&mut empty, &mut context()), Err(Gone));
         assert_eq!(client.poll_write(&mut outbox(&["a"]), &mut context()), Poll::Ready(Err(Gone)));
     }
 }

@@ -17,7 +17,7 @@ pub fn retry(after: Duration) -> String {
 /// Encodes a notice for a client that sends this form.
 pub(in crate::triggers) fn encode(notice: Notice, form: Form) -> Bytes {
     match (notice, form) {
-        (Notice::Ping, Form::Chunk) => Bytes::from_static(b"8\r\n: ping\n\n\r\n"),
+        (Notice::Ping, Form::Whole) => Bytes::from_static(b"8\r\n: ping\n\n\r\n"),
         (Notice::Ping, Form::Text) => Bytes::from_static(PING.as_bytes()),
         // The end of the stream says enough.
         (Notice::Stop, _) => Bytes::new(),
@@ -37,7 +37,7 @@ fn id(position: Option<Position>) -> String {
 
 fn write(text: &str, form: Form) -> Bytes {
     match form {
-        Form::Chunk => chunk(text.len(), |bytes| bytes.extend_from_slice(text.as_bytes())),
+        Form::Whole => chunk(text.len(), |bytes| bytes.extend_from_slice(text.as_bytes())),
         Form::Text => Bytes::copy_from_slice(text.as_bytes()),
     }
 }
@@ -57,8 +57,8 @@ mod tests {
             (Notice::Ping, ": ping\n\n"),
         ] {
             assert_eq!(encode(notice, Form::Text), text);
-            assert_eq!(encode(notice, Form::Chunk), format!("{:x}\r\n{text}\r\n", text.len()));
+            assert_eq!(encode(notice, Form::Whole), format!("{:x}\r\n{text}\r\n", text.len()));
         }
-        assert!(encode(Notice::Stop, Form::Text).is_empty() && encode(Notice::Stop, Form::Chunk).is_empty());
+        assert!(encode(Notice::Stop, Form::Text).is_empty() && encode(Notice::Stop, Form::Whole).is_empty());
     }
 }

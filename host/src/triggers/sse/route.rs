@@ -182,7 +182,7 @@ fn connection(version: Version, peer: IpAddr) -> (Box<dyn Client>, Content) {
         let (client, body) = frames::pair(peer);
         return (Box::new(client), Content::Frames(Box::pin(body)));
     }
-    let form = if version == Version::HTTP_11 { Form::Chunk } else { Form::Text };
+    let form = if version == Version::HTTP_11 { Form::Whole } else { Form::Text };
     let (client, handler) = socket::pair(peer, form);
     (Box::new(client), Content::Socket(handler))
 }
@@ -220,9 +220,9 @@ mod tests {
     use super::super::event::EventMessage;
     use super::*;
     use crate::call::{StreamEvent, Trace};
-    use crate::config::HubConfig;
+    use crate::config::{HubConfig, WebSocketConfig};
     use crate::events::EventLog;
-    use crate::hub::{Reach, TopicSettings};
+    use crate::hub::{Reach, SessionSettings, TopicSettings};
     use crate::net::Descriptors;
     use crate::triggers::http::HostBody;
 
@@ -248,7 +248,9 @@ mod tests {
     fn streams(connections: usize) -> Streams {
         let config = SseConfig::default();
         let settings = TopicSettings::new(&config, std::time::Duration::from_secs(60));
-        let hub = Hub::new(&HubConfig::default(), settings, 1, Arc::new(EventLog::new(true, true)));
+        let topics = TopicSettings::of_sessions(&WebSocketConfig::default(), settings.idle_timeout, settings.drain);
+        let sessions = SessionSettings { topics, node: "n".to_owned(), max_values: 1 };
+        let hub = Hub::new(&HubConfig::default(), settings, sessions, 1, Arc::new(EventLog::new(true, true)));
         Streams::new(&config, hub, Arc::new(Sockets::new(Descriptors::read(), connections, 0)))
     }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 use super::notice;
-use crate::hub::{Client, Encoding, Form, Gone, LAST_CHUNK, Notice, Outbox};
+use crate::hub::{Client, Encoding, Form, Gone, LAST_CHUNK, Notice, Outbox, Received};
 use crate::net::{ConnectionGuard, Stream};
 use crate::triggers::http::{DetachedSocket, SocketHandler};
 
@@ -73,7 +73,7 @@ impl Client for SocketClient {
         self.peer
     }
 
-    fn notice(&self, notice: Notice) -> Bytes {
+    fn notice(&mut self, notice: Notice) -> Bytes {
         notice::encode(notice, self.form)
     }
 
@@ -96,23 +96,24 @@ impl Client for SocketClient {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
-        let Ok(mut stream) = ready!(self.poll_socket(cx)) else { return Poll::Ready(Gone) };
-        let mut bytes = [0; DISCARDED];
+    fn poll_read(&mut self, _: &mut Outbox, cx: &mut Context<'_>) -> Result<Received, Gone> {
+        let Poll::Ready(stream) = self.poll_socket(cx) else { return Ok(Received::Nothing) };
+        let (mut stream, mut bytes) = (stream?, [0; DISCARDED]);
         for _ in 0..READS {
             let mut buffer = ReadBuf::new(&mut bytes);
-            match ready!(stream.as_mut().poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
-                Ok(()) | Err(_) => return Poll::Ready(Gone),
+            match stream.as_mut().poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Err(Gone),
+                Poll::Pending => return Ok(Received::Nothing),
             }
         }
         cx.waker().wake_by_ref();
-        Poll::Pending
+        Ok(Received::Something)
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let last = match self.form {
-            Form::Chunk => LAST_CHUNK,
+            Form::Whole => LAST_CHUNK,
             Form::Text => b"",
         };
         while let Some(rest) = last.get(usize::from(self.ended)..).filter(|rest| !rest.is_empty()) {
@@ -139,14 +140,15 @@ mod tests {
     #[test]
     fn a_client_waits_for_its_socket_and_is_gone_if_the_connection_ends_before() {
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut client, handler) = pair(Ipv4Addr::LOCALHOST.into(), Form::Chunk);
+        let (mut client, handler) = pair(Ipv4Addr::LOCALHOST.into(), Form::Whole);
         let mut outbox = Outbox::default();
         outbox.push_notice(Bytes::from_static(b"x"));
-        assert!(client.poll_write(&mut outbox, &mut cx).is_pending() && client.poll_gone(&mut cx).is_pending());
+        assert!(client.poll_write(&mut outbox, &mut cx).is_pending());
+        assert_eq!(client.poll_read(&mut outbox, &mut cx), Ok(Received::Nothing));
         assert!(client.poll_end(&mut cx).is_pending());
         drop(handler);
         for _ in 0..2 {
-            assert_eq!(client.poll_gone(&mut cx), Poll::Ready(Gone));
+            assert_eq!(client.poll_read(&mut outbox, &mut cx), Err(Gone));
             assert_eq!(client.poll_write(&mut outbox, &mut cx), Poll::Ready(Err(Gone)));
             assert_eq!(client.poll_end(&mut cx), Poll::Ready(()));
         }

@@ -1,0 +1,170 @@
+//! One session: the facts about a connected client, and what modules have stored about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+use crate::call::SessionInfo;
+
+/// A connected client, as plain data beside its socket. No instance owns any of it, so it survives
+/// swaps, crashes and kills.
+#[derive(Debug)]
+pub struct Session {
+    /// `<node>/<20 random characters>`. The client knows only what follows the slash.
+    pub id: Arc<str>,
+    /// The worker that has the socket.
+    pub worker: u32,
+    pub peer: IpAddr,
+    /// Such as `plain`, or a sub-protocol.
+    pub protocol: Arc<str>,
+    /// When it was opened, in milliseconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// What to tell the client when the connection ends.
+    ending: OnceLock<Ending>,
+    /// Whether the client was told that its connection is open.
+    is_open: AtomicBool,
+    pub(super) state: Mutex<State>,
+}
+
+/// Why a connection ends: a code of RFC 6455, and a reason for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    pub code: u16,
+    pub reason: Arc<str>,
+}
+
+/// The claims of the token with which a client is authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// A JSON object.
+    pub text: String,
+    /// When the token expires, in milliseconds since 1970-01-01 UTC.
+    pub expires: Option<u64>,
+}
+
+/// What a new session is about.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    pub worker: u32,
+    pub peer: IpAddr,
+    pub protocol: Arc<str>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub uid: Option<Arc<str>>,
+    pub claims: Option<Claims>,
+    /// JSON texts.
+    values: BTreeMap<Box<str>, Box<str>>,
+    /// The bytes of the names and texts.
+    bytes: u64,
+    pub groups: BTreeSet<Arc<str>>,
+    pub is_ended: bool,
+}
+
+/// The values of a session would have more bytes than `websocket.sessionSize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the values of the session would have {bytes} bytes, but websocket.sessionSize allows {max}: store less")]
+pub struct TooLarge {
+    pub bytes: u64,
+    pub max: u64,
+}
+
+impl Session {
+    pub(super) fn new(id: Arc<str>, new: NewSession) -> Session {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Session {
+            id,
+            worker: new.worker,
+            peer: new.peer,
+            protocol: new.protocol,
+            since: u64::try_from(since.as_millis()).unwrap_or_default(),
+            ending: OnceLock::new(),
+            is_open: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Returns a copy of the facts.
+    pub fn info(&self) -> SessionInfo {
+        let state = self.state.lock();
+        SessionInfo {
+            id: self.id.clone(),
+            worker: self.worker,
+            uid: state.uid.as_deref().map(str::to_owned),
+            ip: self.peer.to_string(),
+            protocol: self.protocol.to_string(),
+            claims: state.claims.as_ref().map(|claims| claims.text.clone()),
+            since: self.since,
+        }
+    }
+
+    /// Sets why the connection ends. The first cause counts; returns whether it is this one.
+    pub fn set_ending(&self, code: u16, reason: &str) -> bool {
+        self.ending.set(Ending { code, reason: reason.into() }).is_ok()
+    }
+
+    /// The connection is open: the module will be told when it ends.
+    pub fn set_open(&self) {
+        self.is_open.store(true, Relaxed);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Relaxed)
+    }
+
+    pub fn ending(&self) -> Option<&Ending> {
+        self.ending.get()
+    }
+
+    /// Authenticates the session, or with `None` ends that.
+    pub fn set_claims(&self, claims: Option<Claims>) {
+        self.state.lock().claims = claims;
+    }
+
+    pub fn has_claims(&self) -> bool {
+        self.state.lock().claims.is_some()
+    }
+
+    /// Removes the claims if their token has expired. Returns whether it has. `now` is in
+    /// milliseconds since 1970-01-01 UTC.
+    pub fn expire_claims(&self, now: u64) -> bool {
+        let claims = &mut self.state.lock().claims;
+        claims.take_if(|claims| claims.expires.is_some_and(|expires| expires <= now)).is_some()
+    }
+
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.state.lock().values.get(name).map(|text| text.clone().into_string())
+    }
+
+    /// Returns all values, sorted by name.
+    pub fn values(&self) -> Vec<(String, String)> {
+        self.state.lock().values.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect()
+    }
+
+    /// Removes values, then sets values. Does all of it, or nothing if the values would exceed
+    /// `max` bytes.
+    pub(super) fn change(&self, set: Vec<(String, String)>, remove: &[String], max: u64) -> Result<(), TooLarge> {
+        let size = |name: &str, text: &str| (name.len() + text.len()) as u64;
+        // The last value of a name counts.
+        let set: BTreeMap<Box<str>, Box<str>> =
+            set.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
+        let removed: BTreeSet<&str> = remove.iter().map(String::as_str).collect();
+        let mut state = self.state.lock();
+        let old = state.values.iter().filter(|(name, _)| removed.contains(&***name) || set.contains_key(*name));
+        let old: u64 = old.map(|(name, text)| size(name, text)).sum();
+        let new: u64 = set.iter().map(|(name, text)| size(name, text)).sum();
+        let bytes = state.bytes.saturating_sub(old).saturating_add(new);
+        if bytes > max && new > 0 {
+            return Err(TooLarge { bytes, max });
+        }
+        state.values.retain(|name, _| !removed.contains(&**name));
+        state.values.extend(set);
+        state.bytes = bytes;
+        Ok(())
+    }
+}
