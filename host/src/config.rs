@@ -25,6 +25,8 @@ pub use sections::{
 pub use settings::Config;
 pub use sources::{FILE_NAME, Flags, Sources};
 pub use sse::{HistoryConfig, QueueConfig, SseConfig, StreamAccess};
+pub use websocket::{SocketListener, WebSocketConfig};
+pub use websocket_auth::{AuthConfig, TokenAlgorithm, VerifyKey};
 
 pub mod capabilities;
 pub mod cron;
@@ -48,6 +50,8 @@ mod sources;
 pub mod sse;
 pub mod unsupported;
 pub mod variables;
+pub mod websocket;
+mod websocket_auth;
 
 #[cfg(test)]
 mod tests;

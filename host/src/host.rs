@@ -6,6 +6,7 @@
 
 mod builder;
 mod calls;
+mod client_auth;
 mod event_server;
 mod events;
 mod hooks;
@@ -39,6 +40,7 @@ use crate::ports::{ChangePorts, Peers};
 use crate::registry::{Module, PlacesOf};
 use crate::swap::Progress;
 use crate::triggers::events::Token;
+use crate::triggers::websocket::Auth;
 
 /// A configured host whose listeners are bound. It does not serve yet. [`Builder::bind`] returns
 /// one.
@@ -53,6 +55,8 @@ pub struct Host {
     events: Option<Listener>,
     /// The token of the event service, as text and as a digest.
     token: Option<(String, Token)>,
+    /// The keys of clients' tokens.
+    client_auth: Option<Arc<Auth>>,
     compiler: PathBuf,
     modules: Vec<Module>,
     probe: Option<Probe>,
@@ -116,6 +120,14 @@ pub enum StartError {
         /// The setting that names it.
         key: &'static str,
         /// What is wrong, and how to fix it. Contains no part of the token.
+        why: String,
+    },
+    /// A key of clients' tokens cannot be read, or is unusable.
+    #[error("{place}: {why}")]
+    TokenKey {
+        /// The setting that names it, and where it is.
+        place: String,
+        /// What is wrong, and how to fix it. Contains no part of the key.
         why: String,
     },
     /// [`Config::events`] was set in code to an address that other machines reach, without a token.

@@ -7,3 +7,4 @@ pub mod redis;
 pub mod schedules;
 pub mod sse;
 pub mod subscriptions;
+pub mod websocket;

@@ -12,15 +12,16 @@ use tokio::sync::mpsc;
 pub use runtime_thread::RuntimeThread;
 pub use thread::Thread;
 
-use crate::call::{Admission, CallError, CallResult, HttpRequest, IsolateId, StreamRequest};
+use crate::call::{Admission, CallError, CallResult, ClientHook, ClientMessage, HttpRequest, IsolateId, StreamRequest};
 use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
-use crate::registry::{MatchedRoute, RouteLookup};
+use crate::registry::{MatchedRoute, MatchedSocket, RouteLookup};
 use crate::triggers::events::EventListener;
 use crate::triggers::http::{self as http_trigger, Backend, HostRoute, IndexModule, IndexRoute, Settings, Stopping};
 use crate::triggers::sse::{StreamBackend, Streams};
+use crate::triggers::websocket::{ClientBackend, SocketTarget, WebSockets};
 
 /// Connections that may wait between the acceptor and one worker.
 const HANDOVERS: usize = 1_024;
@@ -42,9 +43,15 @@ impl Worker {
     }
 
     /// The modules of this worker, for its HTTP connections.
-    pub fn modules(&self, dispatch: &Arc<Dispatch>, events: &Arc<EventLog>, streams: &Arc<Streams>) -> WorkerModules {
+    pub fn modules(
+        &self,
+        dispatch: &Arc<Dispatch>,
+        events: &Arc<EventLog>,
+        streams: &Arc<Streams>,
+        sockets: &Arc<WebSockets>,
+    ) -> WorkerModules {
         let (dispatch, isolate, events) = (dispatch.clone(), self.thread.isolate.clone(), events.clone());
-        WorkerModules { dispatch, isolate, events, streams: streams.clone() }
+        WorkerModules { dispatch, isolate, events, streams: streams.clone(), sockets: sockets.clone() }
     }
 
     /// Serves the connections from the acceptor until `stopping` ends them: those of the HTTP
@@ -57,9 +64,7 @@ impl Worker {
     ) {
         let Some(mut accepted) = self.accepted.take() else { return };
         let stopping = stopping.clone();
-        if let Some((_, modules)) = &http
-            && let Some(fanout) = modules.streams.hub().fanout(modules.worker())
-        {
+        for fanout in http.iter().flat_map(|(_, modules)| modules.streams.hub().fanouts(modules.own_index())) {
             let (announced, closing) = (stopping.announced.clone(), stopping.closing.clone());
             self.thread.isolate.runtime().spawn(fanout.run(announced, closing));
         }
@@ -96,15 +101,36 @@ pub struct WorkerModules {
     isolate: Arc<Isolate>,
     events: Arc<EventLog>,
     streams: Arc<Streams>,
+    sockets: Arc<WebSockets>,
 }
 
-impl StreamBackend for WorkerModules {
-    fn worker(&self) -> u32 {
+impl WorkerModules {
+    fn own_index(&self) -> u32 {
         match self.isolate.id {
             IsolateId::Worker(index) => index,
             // Only workers have connections.
             IsolateId::Broker(_) | IsolateId::Master => 0,
         }
+    }
+}
+
+impl ClientBackend for WorkerModules {
+    fn worker(&self) -> u32 {
+        self.own_index()
+    }
+
+    fn message(&self, message: ClientMessage) -> Result<impl Future<Output = CallResult> + Send + 'static, CallError> {
+        self.dispatch.client_message(&self.isolate, message)
+    }
+
+    fn hook(&self, hook: ClientHook) -> Option<impl Future<Output = CallResult> + Send + 'static> {
+        self.dispatch.session_hook(&self.isolate, hook)
+    }
+}
+
+impl StreamBackend for WorkerModules {
+    fn worker(&self) -> u32 {
+        self.own_index()
     }
 
     fn uses_streams(&self) -> bool {
@@ -136,7 +162,20 @@ impl Backend for WorkerModules {
     }
 
     fn host_route(&self, path: &str) -> Option<HostRoute> {
-        self.streams.route(path, self)
+        self.streams.route(path, self).or_else(|| self.sockets.listener(path, self))
+    }
+
+    fn socket(&self, module: &Arc<Slot>, path: &str) -> Option<HostRoute> {
+        let deployment = module.deployment();
+        let MatchedSocket { pattern, socket, params } = deployment.generation.manifest.sockets.find(path)?;
+        let target = SocketTarget {
+            module: module.module.clone(),
+            pattern: pattern.into(),
+            params,
+            protocols: socket.protocols.clone(),
+            max_message: socket.max_message,
+        };
+        Some(self.sockets.route(target, self))
     }
 
     fn panicked(&self, panic: &str) {

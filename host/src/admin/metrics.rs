@@ -1,6 +1,6 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
 //! know who wants to see them. There is one collector for each subject: [`calls`], [`events`],
-//! [`hub`], [`instances`], [`node`], [`redis`], [`schedules`], [`subscriptions`].
+//! [`hub`], [`instances`], [`node`], [`redis`], [`schedules`], [`subscriptions`], [`websocket`].
 
 mod calls;
 mod events;
@@ -10,6 +10,7 @@ mod node;
 mod redis;
 mod schedules;
 mod subscriptions;
+mod websocket;
 mod writer;
 
 use http::{HeaderMap, StatusCode, header};
@@ -27,6 +28,7 @@ use node::Node;
 use redis::Redis;
 use schedules::Schedules;
 use subscriptions::Subscriptions;
+use websocket::Clients;
 
 /// The content type of OpenMetrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,6 +46,7 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry.register_collector(Box::new(Redis(admin.redis.counts())));
     registry.register_collector(Box::new(Node::of(admin)));
     registry.register_collector(Box::new(Streams(admin.hub.clone())));
+    registry.register_collector(Box::new(Clients { hub: admin.hub.clone(), sockets: admin.web_sockets.clone() }));
     if let Some((service, _)) = &admin.event_service {
         registry.register_collector(Box::new(Events(service.clone())));
     }

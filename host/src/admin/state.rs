@@ -17,6 +17,7 @@ use crate::triggers::events::{EventService, ServiceLink};
 use crate::triggers::redis::Redis;
 use crate::triggers::schedules::Schedules;
 use crate::triggers::subscriptions::Subscriptions;
+use crate::triggers::websocket::WebSockets;
 
 /// The parts of the host that the admin listener uses, and the listener's own counters.
 pub struct AdminState {
@@ -48,6 +49,7 @@ pub struct AdminState {
     pub(super) event_link: Option<Arc<ServiceLink>>,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) redis: Arc<Redis>,
+    pub(super) web_sockets: Arc<WebSockets>,
 }
 
 /// The triggers that the admin listener shows.
@@ -55,6 +57,7 @@ pub struct Triggers {
     pub schedules: Arc<Schedules>,
     pub subscriptions: Arc<Subscriptions>,
     pub redis: Arc<Redis>,
+    pub web_sockets: Arc<WebSockets>,
 }
 
 /// A function that returns how many log lines the host has lost since it started, because the log's
@@ -71,7 +74,7 @@ impl AdminState {
         http_connections: Vec<Arc<AtomicUsize>>,
         triggers: Triggers,
     ) -> AdminState {
-        let Triggers { schedules, subscriptions, redis } = triggers;
+        let Triggers { schedules, subscriptions, redis, web_sockets } = triggers;
         AdminState {
             config: swapper.config.clone(),
             dispatch: swapper.dispatch.clone(),
@@ -91,6 +94,7 @@ impl AdminState {
             event_link: None,
             subscriptions,
             redis,
+            web_sockets,
         }
     }
 

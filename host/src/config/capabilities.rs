@@ -103,6 +103,9 @@ capabilities! {
     /// The topics that the module may subscribe to in `subscriptions`, written as in `publish`.
     /// Default none.
     subscribe: Topics, "receive messages of", "every topic", imports [];
+    /// Whether the module may read and change sessions of clients, and send to them, besides the
+    /// session of the call that it handles. Default false.
+    sessions: bool, "use the sessions of all clients", "", imports [];
 }
 
 /// The prefixes of imports that no capability of [`TABLE`] allows yet, with the key of the planned

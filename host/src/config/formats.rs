@@ -45,10 +45,14 @@ formats! {
     HeaderText = "header-text", r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$", at most MAX_HEADER_TEXT;
     /// The path of all streams.
     StreamPath = "stream-path", r"^/[!-\x22$->@-~]+$", at most MAX_STREAM_PATH;
+    /// The path of WebSockets.
+    SocketPath = "socket-path", r"^/[!-\x22$->@-~]+$", at most MAX_STREAM_PATH;
     /// The URL of an event service: `http://host:port`.
     ServiceUrl = "service-url", r"^http://[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$", at most 256;
     /// The name of a node or of a server type.
     NodeName = "node", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    /// The name of a module.
+    ModuleName = "module", r"^[a-z][a-z0-9-]{0,63}$";
     /// The name of a module, or `*` for all.
     ModuleOrAll = "module-or-all", r"^(\*|[a-z][a-z0-9-]{0,63})$";
     /// A key of live streams, `prefix/*`, or `*` for all.
@@ -65,6 +69,8 @@ formats! {
     KeyTemplate = "key-template", r"^[^\u0000-\u001f\u007f-\u009f]*$", at most stream_key::MAX;
     /// The type of server-sent events.
     StreamEventName = "stream-event", r"^[^\u0000\n\r]+$", at most 1_024;
+    /// A sub-protocol of a WebSocket.
+    SubProtocol = "sub-protocol", r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", at most MAX_SUB_PROTOCOL;
     /// A file system path.
     FilePath = "file-path", r"^[^\u0000]+$";
     /// The path of a route below its module.
@@ -116,6 +122,7 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             "a header value of at most 4096 bytes without control characters",
         ),
         "stream-path" => ok(is_stream_path(text), STREAM_PATH_RULE),
+        "socket-path" => ok(is_socket_path(text), SOCKET_PATH_RULE),
         "service-url" => ok(
             text.len() <= 256 && is_service_url(text),
             "an address without a path, such as \"http://127.0.0.1:14440\"",
@@ -145,6 +152,10 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             (1..=1_024).contains(&text.len()) && !text.contains(['\0', '\n', '\r']),
             "a single line of 1 to 1024 bytes",
         ),
+        "sub-protocol" => ok(
+            text.len() <= MAX_SUB_PROTOCOL && http::HeaderName::from_bytes(text.as_bytes()).is_ok(),
+            "a name of 1 to 64 letters, digits and characters of !#$%&'*+-.^_`|~",
+        ),
         "environment" => {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"production\"")
         }
@@ -163,6 +174,9 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
     }
 }
 
+/// The longest sub-protocol of a WebSocket, in bytes.
+const MAX_SUB_PROTOCOL: usize = 64;
+
 /// The longest value of a header field of the settings, in bytes.
 const MAX_HEADER_TEXT: usize = 4_096;
 
@@ -172,6 +186,10 @@ const MAX_STREAM_PATH: usize = 256;
 /// The rule for the path of the streams.
 const STREAM_PATH_RULE: &str = "a path such as \"/stream\", other than \"/\" and not below \"/api\", of at most 256 \
     characters without a query and without empty, `.` or `..` segments";
+
+/// The rule for the path of a listener of WebSockets.
+const SOCKET_PATH_RULE: &str = "a path such as \"/socketcluster/\", other than \"/\" and not below \"/api\", of at most \
+    256 characters without a query and without empty, `.` or `..` segments";
 
 /// The rule for the header fields of the streams.
 const STREAM_HEADER_RULE: &str = "a header name such as \"x-token\", but not content-length, keep-alive, \
@@ -214,6 +232,11 @@ fn is_stream_path(text: &str) -> bool {
     let api = text == "/api" || text.starts_with("/api/");
     let ascii = text.bytes().all(|byte| byte.is_ascii_graphic());
     plain && whole && ascii && !api && text.len() <= MAX_STREAM_PATH
+}
+
+/// Like [`is_stream_path`], but the path may end with a slash.
+fn is_socket_path(text: &str) -> bool {
+    text.len() <= MAX_STREAM_PATH && is_stream_path(text.strip_suffix('/').unwrap_or(text))
 }
 
 /// Whether a response may have a field with this name that the host does not set itself.
@@ -366,6 +389,7 @@ mod tests {
         all("redis-name", &["news", "price:*", &"k".repeat(512)], &["", "a\n", &"k".repeat(513)]);
         all("connection", &["default", "cache-2"], &["", "A", "a.b", "a:b"]);
         all("key-template", &["", "{topic}", "a/{topic}", &longest], &["a\n", &longer]);
+        all("sub-protocol", &["v1", "chat.v2+json", &"k".repeat(64)], &["", "a b", "a,b", &"k".repeat(65)]);
         all("stream-event", &["data", "a b"], &["", "a\n", &"k".repeat(1_025)]);
     }
 

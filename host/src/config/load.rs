@@ -171,9 +171,11 @@ fn flags(sources: &Sources) -> Node {
 /// Checks the rules about several values. Skips a rule if one of its values has a fault already.
 fn relations(settings: &Settings, tree: &Node, faults: &mut Faults) {
     let relation = Relation::new(tree, faults);
-    let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping()];
+    let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping(), relation.silence()];
     let found = found.into_iter().flatten().chain(relation.headers()).chain(relation.events());
     let found = found.chain(relation.redis(settings));
+    let web_sockets = settings.websocket.faults(&settings.sse.path);
+    let found = found.chain(web_sockets.into_iter().map(|(path, message)| relation.fault(&path, message)));
     found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
 }
 
@@ -290,6 +292,17 @@ impl Relation<'_> {
         (1..100)
             .contains(&interval.number())
             .then(|| self.fault(&path, format!("must be 0 to send no pings, or at least 100ms, found {interval}")))
+    }
+
+    /// A client that answers every ping must never be silent for too long.
+    fn silence(&self) -> Option<Fault> {
+        let (ping, timeout) = (KeyPath::of(&["websocket", "pingInterval"]), KeyPath::of(&["websocket", "pingTimeout"]));
+        let (interval, most): (Time, Time) = (self.value(&ping)?, self.value(&timeout)?);
+        let place = self.place(&ping);
+        (most <= interval).then(|| {
+            let message = format!("must be longer than websocket.pingInterval ({interval}, {place}), found {most}");
+            self.fault(&timeout, message)
+        })
     }
 
     /// Header names are the same in upper and lower case, but the file can have both.

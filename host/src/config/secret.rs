@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::document::source::read_line;
+use crate::document::source::{read_line, read_text};
 
 /// The longest secret, in bytes.
 const MAX: u64 = 4_096;
+
+/// The largest file with a key of several lines, in bytes.
+const MAX_LINES: u64 = 64 * 1_024;
 
 /// Where a secret is.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,9 +54,18 @@ impl Secret {
     /// Reads the secret. Blocks while it reads a file. The error says what is wrong and contains no
     /// part of the secret.
     pub fn read(&self) -> Result<Option<String>, String> {
+        self.read_with(|path| read_line(path, MAX))
+    }
+
+    /// Like [`Secret::read`], but reads the whole file, for a key of several lines.
+    pub fn read_lines(&self) -> Result<Option<String>, String> {
+        self.read_with(|path| read_text(path, MAX_LINES))
+    }
+
+    fn read_with(&self, read: impl FnOnce(&Path) -> Result<String, String>) -> Result<Option<String>, String> {
         match self {
             Secret::None => Ok(None),
-            Secret::File(path) => read_line(path, MAX).map(Some),
+            Secret::File(path) => read(path).map(Some),
             Secret::Variable { name, value } => match value.as_deref().filter(|value| !value.is_empty()) {
                 Some(value) => Ok(Some(value.to_owned())),
                 None => Err(format!("the variable {name} is not set: set it, and start the host again")),

@@ -23,6 +23,7 @@ use super::sections::{
 use super::sources::Sources;
 use super::sse::SseConfig;
 use super::unsupported;
+use super::websocket::WebSocketConfig;
 use crate::document::{Fault, Node};
 
 /// Generates [`Settings`] and [`Config`] from one list of sections. A change of a `live` section
@@ -169,6 +170,8 @@ sections! {
     http: HttpConfig;
     /// Streams of server-sent events.
     sse: SseConfig;
+    /// WebSockets.
+    websocket: WebSocketConfig;
     /// The operator's listener.
     admin: AdminConfig;
     /// What all live streams of the node may use together.

@@ -2,18 +2,14 @@
 //! support removes the name here.
 
 /// Keys of `module.json`.
-pub const MODULE: &[&str] = &["channels", "sockets"];
+pub const MODULE: &[&str] = &["channels"];
 
 /// Keys of `hooks` in `module.json`. The master isolate has ended when the host raises
 /// `workerClusterExit`.
-pub const HOOKS: &[&str] =
-    &["upgrade", "connect", "authenticate", "disconnect", "nodeUp", "nodeDown", "workerClusterExit"];
+pub const HOOKS: &[&str] = &["nodeUp", "nodeDown", "workerClusterExit"];
 
 /// Keys of `fanfare.json`.
-pub const CONFIG: &[&str] = &["websocket", "cluster"];
+pub const CONFIG: &[&str] = &["cluster"];
 
 /// Keys of `capabilities` and of `grants`.
-pub const CAPABILITIES: &[&str] = &["http", "channels", "sessions", "env", "dirs", "secrets"];
-
-/// Names in `middlewares`.
-pub const MIDDLEWARES: &[&str] = &["session"];
+pub const CAPABILITIES: &[&str] = &["http", "channels", "env", "dirs", "secrets"];

@@ -191,7 +191,7 @@ mod tests {
             ("FANFARE_HTTP_LISTEM", "x"),
             ("FANFARE_ENV", "x"),
             ("FANFARE_TEST_X", "x"),
-            ("FANFARE_WEBSOCKET_LISTEN", "x"),
+            ("FANFARE_CLUSTER_NATS", "x"),
             ("FANFARE_CLUSTER", "1"),
             ("PATH", "x"),
             ("FANFARE_QQQQ", "1"),
@@ -204,9 +204,9 @@ mod tests {
             warnings,
             [
                 "FANFARE_CLUSTER: cluster is not supported by this version yet, so the variable is ignored",
+                "FANFARE_CLUSTER_NATS: cluster is not supported by this version yet, so the variable is ignored",
                 "FANFARE_HTTP_LISTEM: matches no setting and is ignored; did you mean FANFARE_HTTP_LISTEN?",
                 "FANFARE_QQQQ: matches no setting and is ignored",
-                "FANFARE_WEBSOCKET_LISTEN: websocket is not supported by this version yet, so the variable is ignored",
             ]
         );
     }

@@ -52,14 +52,19 @@ pub fn read(file: &Path) -> Result<String, Fault> {
 
 /// Reads the first line of a file of at most `most` bytes. The error contains no part of it.
 pub fn read_line(file: &Path, most: u64) -> Result<String, String> {
+    let text = read_text(file, most)?;
+    let line = text.lines().next().unwrap_or_default().to_owned();
+    if line.is_empty() { Err(format!("the first line of {} is empty", shown(file))) } else { Ok(line) }
+}
+
+/// Reads a file of at most `most` bytes. The error contains no part of it.
+pub fn read_text(file: &Path, most: u64) -> Result<String, String> {
     let shown = shown(file);
     let bytes = files::read(file, most).map_err(|error| match error {
         ReadError::Io(error) => format!("{shown} cannot be read: {error}"),
         ReadError::TooLarge(_) => format!("{shown} must have at most {most} bytes"),
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("{shown} must be UTF-8"))?;
-    let line = text.lines().next().unwrap_or_default().to_owned();
-    if line.is_empty() { Err(format!("the first line of {shown} is empty")) } else { Ok(line) }
+    String::from_utf8(bytes).map_err(|_| format!("{shown} must be UTF-8"))
 }
 
 /// Whether a file may be incomplete because a program still writes it: it is a regular file and not

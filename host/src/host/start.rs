@@ -25,7 +25,7 @@ use crate::config::{Config, opens_test_routes};
 use crate::dispatch::{Dispatch, Places};
 use crate::engine::{Cache, Compiler, Engine};
 use crate::events::{EventLog, HostEvent};
-use crate::hub::{Hub, ServiceLog, TopicSettings};
+use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
 use crate::ports::{LateReloads, Ports};
@@ -38,6 +38,7 @@ use crate::triggers::redis::{Redis, RedisNode};
 use crate::triggers::schedules::{Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
 use crate::triggers::subscriptions::{GuestEvents, Subscriptions};
+use crate::triggers::websocket::{SessionPort, WebSockets};
 use crate::worker::{RuntimeThread, Thread, Worker};
 
 impl Host {
@@ -98,6 +99,7 @@ struct Built {
     sockets: Arc<Sockets>,
     settings: Arc<Settings>,
     streams: Arc<Streams>,
+    web_sockets: Arc<WebSockets>,
     publisher: Arc<Publisher>,
     /// Starts before the first load, so that it misses no change of a folder.
     watcher: Option<Watcher>,
@@ -111,6 +113,7 @@ impl Built {
             host;
         let (event_listener, events_addr) = (host.events, host.events_addr);
         let (token_text, token) = host.token.unzip();
+        let client_auth = host.client_auth;
         let (places, peers, handler) = (host.places, host.peers, host.handler);
         let (brokers, placement) = places.unzip();
         let brokers = brokers.unwrap_or(config.brokers);
@@ -133,7 +136,13 @@ impl Built {
         let (options, timeout) = (config.guest_options(brokers, addr), config.master.ipc_ack_timeout);
         let messages = Arc::new(Messages::new(dispatch.clone(), events.clone(), options, timeout, handler));
         let topics = TopicSettings::new(&config.sse, config.http.idle_timeout);
-        let hub = Hub::new(&config.hub, topics, node.workers, events.clone());
+        let sessions = SessionSettings {
+            // While the rest of `shutdown.linger` passes, clients receive what is left.
+            topics: TopicSettings::of_sessions(&config.websocket, config.http.idle_timeout, config.shutdown.linger / 2),
+            node: config.node.id.clone(),
+            max_values: config.websocket.session_size,
+        };
+        let hub = Hub::new(&config.hub, topics, sessions, node.workers, events.clone());
         let log = Arc::new(ServiceLog::of(&config.events.history));
         let (token_text, max_payload) = (token_text.as_deref(), config.limits.max.payload);
         let link = ServiceLink::new(&config.events, token_text, max_payload, log.clone(), events.clone()).map(Arc::new);
@@ -141,6 +150,7 @@ impl Built {
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
         let streams = Arc::new(Streams::new(&config.sse, hub.clone(), sockets.clone()));
+        let web_sockets = Arc::new(WebSockets::new(&config.websocket, hub.clone(), sockets.clone(), client_auth));
         let receivers = Receivers {
             dispatch: dispatch.clone(),
             publisher: publisher.clone(),
@@ -168,18 +178,21 @@ impl Built {
                 subscriptions.sync();
             }
         });
+        let ports = Ports {
+            calls: dispatch.clone(),
+            reloads: reloads.clone(),
+            master: messages.clone(),
+            streams: publisher.clone(),
+            events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
+            messages: redis.clone(),
+            sessions: Arc::new(SessionPort::new(hub.clone(), web_sockets.clone())),
+        }
+        .changed(host.change_ports);
+        dispatch.set_sessions(&ports.sessions);
         let services = Arc::new(Services {
             engine: loader.engine.clone(),
             node,
-            ports: Ports {
-                calls: dispatch.clone(),
-                reloads: reloads.clone(),
-                master: messages.clone(),
-                streams: publisher.clone(),
-                events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
-                messages: redis.clone(),
-            }
-            .changed(host.change_ports),
+            ports,
             restart: config.isolate.clone(),
             stop_hook: config.shutdown.hook,
             master: config.master.clone(),
@@ -212,7 +225,12 @@ impl Built {
             lost_log_lines,
             sockets.clone(),
             http_connections,
-            Triggers { schedules: schedules.clone(), subscriptions: subscriptions.clone(), redis: redis.clone() },
+            Triggers {
+                schedules: schedules.clone(),
+                subscriptions: subscriptions.clone(),
+                redis: redis.clone(),
+                web_sockets: web_sockets.clone(),
+            },
         );
         let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone()).zip(events_addr);
         let operator = Arc::new(operator.with_events(service, link.clone()));
@@ -240,6 +258,7 @@ impl Built {
             sockets,
             settings,
             streams,
+            web_sockets,
             publisher,
             watcher: None,
             tasks,
@@ -279,7 +298,7 @@ impl Built {
     fn open(mut self) -> RunningHost {
         let (event_listener, events) = self.events.unzip();
         for worker in &mut self.workers {
-            let modules = worker.modules(&self.dispatch, &self.services.events, &self.streams);
+            let modules = worker.modules(&self.dispatch, &self.services.events, &self.streams, &self.web_sockets);
             worker.serve(Some((self.settings.clone(), modules)), events.clone(), &self.tasks.stopping);
         }
         self.sockets.limit_to_descriptors();

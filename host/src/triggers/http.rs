@@ -18,7 +18,7 @@ pub(in crate::triggers) use problem_response::{ProblemResponse, allow};
 #[cfg(any(test, fuzzing))]
 pub(crate) use reply::response as response_to;
 pub(in crate::triggers) use reply::response as reply_response;
-pub(in crate::triggers) use request::strip_hop_by_hop;
+pub(in crate::triggers) use request::{asks_for_websocket, has_token, strip_hop_by_hop};
 pub use settings::Settings;
 pub use stopping::Stopping;
 

@@ -9,6 +9,7 @@ use super::{Builder, Settings};
 use crate::config::{Config, formats};
 use crate::document::source::MAX_BYTES;
 use crate::engine;
+use crate::host::client_auth::client_auth;
 use crate::host::event_server::event_token;
 use crate::host::{Host, RunningHost, StartError};
 use crate::net::{Listener, ListenerId, bind};
@@ -55,6 +56,7 @@ impl Builder {
             return Err(StartError::NoWorker);
         }
         let token = event_token(&config)?;
+        let client_auth = client_auth(&config)?;
         let http = bind(ListenerId::Http, config.http.listen)?;
         let admin = bind(ListenerId::Admin, config.admin.listen)?;
         let events = config.events.listen.map(|listen| bind(ListenerId::Events, listen)).transpose()?;
@@ -67,6 +69,7 @@ impl Builder {
             admin,
             events,
             token,
+            client_auth,
             compiler,
             modules: self.modules,
             probe: self.probe,

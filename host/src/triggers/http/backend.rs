@@ -42,6 +42,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Finds the socket of a module that a path opens. `path` is as in [`Backend::find`].
+    fn socket(&self, _module: &Self::Module, _path: &str) -> Option<HostRoute> {
+        None
+    }
+
     /// Is told that the host panicked while it answered a request. The panic is logged already.
     fn panicked(&self, _panic: &str) {}
 

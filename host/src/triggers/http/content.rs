@@ -42,12 +42,10 @@ pub struct SocketHandler(Box<dyn FnOnce(DetachedSocket) -> BoxFuture<'static, ()
 pub struct DetachedSocket {
     pub stream: Stream,
     /// Bytes after the request that hyper has already read.
-    #[allow(dead_code, reason = "upgrades need it; server-sent events ignore what the client sends")]
     pub read: Bytes,
     /// Counts the connection until it is dropped.
     pub guard: ConnectionGuard,
     /// Counts the bytes that the handler buffers for the client, within `http.maxBuffered`.
-    #[allow(dead_code, reason = "upgrades need it; the hub counts the bytes of server-sent events")]
     pub account: BufferAccount,
     pub stopping: Stopping,
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::content::HttpResponse;
 use super::settings::Settings;
@@ -29,11 +29,13 @@ struct Fields {
     retry: Option<u16>,
     /// Whether to close the connection.
     close: bool,
+    /// The protocols that the client may change to.
+    upgrade: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl From<call::Problem> for ProblemResponse {
     fn from(problem: call::Problem) -> ProblemResponse {
-        ProblemResponse(Box::new(Fields { problem, allow: None, retry: None, close: false }))
+        ProblemResponse(Box::new(Fields { problem, allow: None, retry: None, close: false, upgrade: Vec::new() }))
     }
 }
 
@@ -66,6 +68,17 @@ impl ProblemResponse {
         let title = "Method Not Allowed";
         let mut problem = ProblemResponse::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title, detail);
         problem.0.allow = Some(allow);
+        problem
+    }
+
+    /// The path needs another protocol, which the fields name.
+    pub(in crate::triggers) fn upgrade_required(
+        detail: impl Into<String>,
+        fields: &[(HeaderName, HeaderValue)],
+    ) -> ProblemResponse {
+        let title = "Upgrade Required";
+        let mut problem = ProblemResponse::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", title, detail);
+        problem.0.upgrade = fields.to_vec();
         problem
     }
 
@@ -204,7 +217,10 @@ impl ProblemResponse {
         }
         if self.0.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        } else if !self.0.upgrade.is_empty() {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
+        headers.extend(self.0.upgrade);
         response
     }
 }

@@ -39,6 +39,17 @@ pub(super) fn connection_options(connection: &HeaderValue) -> impl Iterator<Item
     text.split(',').filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).filter(is_removable)
 }
 
+/// Whether a request asks to change to the protocol of WebSockets.
+pub(in crate::triggers) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    has_token(headers, &UPGRADE, "websocket")
+}
+
+/// Whether a field whose value is a list has a token.
+pub(in crate::triggers) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
+}
+
 /// The header fields that the host uses, read in one pass.
 #[derive(Debug)]
 pub(super) struct ParsedHeaders {

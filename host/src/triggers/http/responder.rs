@@ -20,7 +20,7 @@ use super::host_route::{HostRequest, HostRoute};
 use super::index;
 use super::problem_response::{self, ProblemResponse};
 use super::reply;
-use super::request::{ParsedHeaders, strip_hop_by_hop, subdomain};
+use super::request::{ParsedHeaders, asks_for_websocket, strip_hop_by_hop, subdomain};
 use super::response_body;
 use super::settings::Settings;
 use super::stopping::Stopping;
@@ -114,7 +114,8 @@ impl<B: Backend> Responder<B> {
             body::discard(body, drain);
             return Err(ProblemResponse::unknown_coding(&coding));
         }
-        let (name, module, matched) = match self.plan(&method, &uri, &headers, &authority) {
+        let opens_socket = parsed.hop_by_hop && method == Method::GET && asks_for_websocket(&headers);
+        let (name, module, matched) = match self.plan(&method, &uri, &headers, &authority, opens_socket) {
             Ok(RequestPlan::Call { name, module, matched }) => (name, module, matched),
             Ok(RequestPlan::Respond(response)) => {
                 body::discard(body, drain);
@@ -163,13 +164,15 @@ impl<B: Backend> Responder<B> {
         replied.map_err(|problem| problem.with_module(&name))
     }
 
-    /// Finds the route, or answers the request if it needs none.
+    /// Finds the route, or answers the request if it needs none. `opens_socket` says that the
+    /// client asks for a WebSocket.
     fn plan<'a>(
         &self,
         method: &Method,
         uri: &'a Uri,
         headers: &HeaderMap,
         host: &str,
+        opens_socket: bool,
     ) -> Result<RequestPlan<'a, B::Module>, ProblemResponse> {
         if headers.len() > self.settings.max_headers {
             return Err(ProblemResponse::too_many_headers(self.settings.max_headers));
@@ -195,6 +198,9 @@ impl<B: Backend> Responder<B> {
             bounds::PATH.count();
             return Err(ProblemResponse::path_too_long(length).with_module(&name));
         }
+        if opens_socket && let Some(route) = path.and_then(|path| self.backend.socket(&module, path)) {
+            return Ok(RequestPlan::HostRoute(route));
+        }
         let found = self.backend.find(&module, method, path.unwrap_or_default());
         if path.is_none() {
             return Ok(RequestPlan::Respond(redirect(uri)));
@@ -211,6 +217,10 @@ impl<B: Backend> Responder<B> {
                 Err(ProblemResponse::method_not_allowed(method, &methods).with_module(&name))
             }
             RouteLookup::NotFound => {
+                // A socket says what it needs.
+                if let Some(route) = path.and_then(|path| self.backend.socket(&module, path)) {
+                    return Ok(RequestPlan::HostRoute(route));
+                }
                 let detail = format!("the module has no route `{}`", path.unwrap_or_default());
                 Err(ProblemResponse::not_found(detail).with_module(&name))
             }
