@@ -1,0 +1,118 @@
+//! The errors of calls as clients of SocketCluster get them.
+
+use serde_json::{Map, Value};
+
+use super::packet::Version;
+use crate::call::{CallError, Payload};
+
+/// The error of a call, as SocketCluster sends the fields of an `Error`.
+pub fn error_of(error: &CallError, version: Version) -> Value {
+    let mut fields = Map::new();
+    let mut set = |name: &str, value: &str| _ = fields.insert(name.to_owned(), value.into());
+    let CallError::Failure(failure) = error else {
+        set("message", &error.to_string());
+        set("name", name_of(error));
+        set("code", error.code());
+        return fields.into();
+    };
+    if failure.extra.iter().any(|(name, value)| name == "silent" && value == "true") {
+        let (message, kind) = match version {
+            Version::One => ("Action was silently blocked by emit middleware", "emit"),
+            Version::Two => ("The invoke AGAction was blocked by inbound middleware", "inbound"),
+        };
+        set("message", message);
+        set("name", "SilentMiddlewareBlockedError");
+        set("type", kind);
+        return fields.into();
+    }
+    set("message", &failure.message);
+    set("name", if failure.name.is_empty() { "Error" } else { &failure.name });
+    match json_of(&failure.data) {
+        Some(Value::Object(own)) => own.into_iter().for_each(|(name, value)| _ = fields.entry(name).or_insert(value)),
+        Some(Value::Null) | None => {}
+        Some(value) => _ = fields.insert("data".to_owned(), value),
+    }
+    fields.into()
+}
+
+fn json_of(payload: &Payload) -> Option<Value> {
+    match payload {
+        Payload::Text(text) => Some(serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())),
+        Payload::None | Payload::Bytes(_) => None,
+    }
+}
+
+/// The name of an error of the host, in the manner of SocketCluster's.
+fn name_of(error: &CallError) -> &'static str {
+    match error {
+        CallError::Timeout => "TimeoutError",
+        CallError::NotFound(_) => "NotFoundError",
+        CallError::Forbidden(_) => "ForbiddenError",
+        CallError::Overloaded(_) => "OverloadedError",
+        CallError::Crashed(_) => "CrashedError",
+        CallError::Unavailable(_) => "UnavailableError",
+        CallError::WouldDeadlock(_) | CallError::TooDeep(_) => "DeadlockError",
+        CallError::Invalid(_) => "InvalidArgumentsError",
+        CallError::Failure(_) | CallError::Other(..) => "Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::call::Failure;
+
+    fn text(text: &str) -> Payload {
+        Payload::Text(text.to_owned())
+    }
+
+    #[test]
+    fn a_failure_has_its_name_its_message_and_fields_of_its_own() {
+        let failure =
+            |data: Payload| Failure { name: "MyError".into(), message: "nope".into(), data, ..Failure::default() };
+        let written = |failure| error_of(&CallError::Failure(failure), Version::One).to_string();
+        assert_eq!(
+            written(failure(text(r#"{"code":"E_NOPE","extra":{"a":[1]},"name":"Other"}"#))),
+            r#"{"message":"nope","name":"MyError","code":"E_NOPE","extra":{"a":[1]}}"#
+        );
+        assert_eq!(written(failure(text("more"))), r#"{"message":"nope","name":"MyError","data":"more"}"#);
+        for none in [Payload::Bytes(vec![1]), text("null")] {
+            assert_eq!(written(failure(none)), r#"{"message":"nope","name":"MyError"}"#);
+        }
+        assert_eq!(
+            written(Failure { name: String::new(), ..failure(Payload::None) }),
+            r#"{"message":"nope","name":"Error"}"#
+        );
+        let silent = Failure { extra: vec![("silent".into(), "true".into())], ..failure(text("{}")) };
+        assert_eq!(
+            written(silent.clone()),
+            r#"{"message":"Action was silently blocked by emit middleware","name":"SilentMiddlewareBlockedError","type":"emit"}"#
+        );
+        assert_eq!(
+            error_of(&CallError::Failure(silent), Version::Two).to_string(),
+            r#"{"message":"The invoke AGAction was blocked by inbound middleware","name":"SilentMiddlewareBlockedError","type":"inbound"}"#
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_host_has_its_code() {
+        let why = || "why".to_owned();
+        for (error, name, code) in [
+            (CallError::Timeout, "TimeoutError", "timeout"),
+            (CallError::NotFound(why()), "NotFoundError", "not-found"),
+            (CallError::Forbidden(why()), "ForbiddenError", "forbidden"),
+            (CallError::Overloaded(why()), "OverloadedError", "overloaded"),
+            (CallError::Crashed(why()), "CrashedError", "crashed"),
+            (CallError::Unavailable(why()), "UnavailableError", "unavailable"),
+            (CallError::WouldDeadlock(why()), "DeadlockError", "would-deadlock"),
+            (CallError::TooDeep(why()), "DeadlockError", "too-deep"),
+            (CallError::Invalid(why()), "InvalidArgumentsError", "invalid"),
+            (CallError::Other("new".into(), why()), "Error", "other"),
+        ] {
+            let message = error.to_string();
+            assert_eq!(error_of(&error, Version::Two), json!({ "message": message, "name": name, "code": code }));
+        }
+    }
+}

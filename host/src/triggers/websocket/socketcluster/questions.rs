@@ -1,0 +1,124 @@
+//! The events of the host that clients have not answered.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::call::{CallError, Failure, Payload};
+
+/// The answer of a client.
+type Answered = Result<Payload, Failure>;
+
+/// The questions of a session, by their numbers.
+type OfSession = HashMap<u64, oneshot::Sender<Answered>>;
+
+/// The questions of a node.
+#[derive(Debug)]
+pub struct Questions {
+    open: Mutex<HashMap<Arc<str>, OfSession>>,
+    /// The number of the last question.
+    last: AtomicU64,
+    /// The most questions of one session.
+    max: usize,
+}
+
+/// A question that waits for its answer. Dropping it forgets the question.
+#[derive(Debug)]
+pub struct Question {
+    questions: Arc<Questions>,
+    session: Arc<str>,
+    pub cid: u64,
+    answer: oneshot::Receiver<Answered>,
+}
+
+impl Questions {
+    pub fn new(max: u32) -> Questions {
+        Questions { open: Mutex::default(), last: AtomicU64::new(0), max: max as usize }
+    }
+
+    /// Adds a question to a session.
+    pub fn ask(self: &Arc<Questions>, session: &Arc<str>) -> Result<Question, CallError> {
+        let (sender, answer) = oneshot::channel();
+        let cid = self.last.fetch_add(1, Relaxed) + 1;
+        let mut open = self.open.lock();
+        let of_session = open.entry(session.clone()).or_default();
+        if of_session.len() >= self.max {
+            return Err(CallError::Overloaded(format!(
+                "{} messages wait for an answer of this client, the maximum (websocket.inFlight): ask later",
+                self.max
+            )));
+        }
+        of_session.insert(cid, sender);
+        Ok(Question { questions: self.clone(), session: session.clone(), cid, answer })
+    }
+
+    /// Gives the answer of a client to the question. Too late or unknown: nothing happens.
+    pub fn answer(&self, session: &str, cid: u64, answer: Answered) {
+        let sender = self.open.lock().get_mut(session).and_then(|of_session| of_session.remove(&cid));
+        if let Some(sender) = sender {
+            _ = sender.send(answer);
+        }
+    }
+
+    /// The session has ended, so that no answer will arrive.
+    pub fn end(&self, session: &str) {
+        let ended = self.open.lock().remove(session);
+        drop(ended);
+    }
+
+    #[cfg(test)]
+    fn sessions(&self) -> usize {
+        self.open.lock().len()
+    }
+}
+
+impl Question {
+    /// Waits for the answer.
+    pub async fn answer(mut self) -> Result<Payload, CallError> {
+        match (&mut self.answer).await {
+            Ok(answer) => answer.map_err(CallError::Failure),
+            Err(_) => Err(CallError::Unavailable("the session ended before its client answered".to_owned())),
+        }
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        let mut open = self.questions.open.lock();
+        if let Some(of_session) = open.get_mut(&self.session) {
+            of_session.remove(&self.cid);
+            if of_session.is_empty() {
+                open.remove(&self.session);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_gets_its_answer_once_or_the_end_of_the_session() {
+        let questions = Arc::new(Questions::new(2));
+        let (one, other): (Arc<str>, Arc<str>) = ("n/one".into(), "n/other".into());
+        let first = questions.ask(&one).unwrap();
+        let second = questions.ask(&one).unwrap();
+        assert!(matches!(questions.ask(&one), Err(CallError::Overloaded(_))));
+        let third = questions.ask(&other).unwrap();
+        // A client answers only its own questions.
+        questions.answer(&other, first.cid, Ok(Payload::None));
+        questions.answer(&one, second.cid, Ok(Payload::Text("2".into())));
+        questions.answer(&one, second.cid, Ok(Payload::Text("3".into())));
+        assert_eq!(second.answer().await, Ok(Payload::Text("2".into())));
+        questions.end(&one);
+        assert!(matches!(first.answer().await, Err(CallError::Unavailable(_))));
+        let failure = Failure { name: "No".into(), ..Failure::default() };
+        questions.answer(&other, third.cid, Err(failure.clone()));
+        assert_eq!(third.answer().await, Err(CallError::Failure(failure)));
+        assert_eq!(questions.sessions(), 0);
+    }
+}

@@ -1,0 +1,53 @@
+//! A packet of the protocol itself for one client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::packet;
+use crate::call::Payload;
+use crate::hub::{Encoding, Message, Position};
+use crate::triggers::websocket::frames;
+
+/// A packet that is written already.
+pub(super) struct Written(Bytes);
+
+impl Written {
+    pub(super) fn new(json: &str) -> Written {
+        Written(frames::frame(frames::TEXT, json.as_bytes()))
+    }
+}
+
+/// Takes the token away from a client.
+pub fn remove_token() -> Arc<dyn Message> {
+    Arc::new(Written::new(&packet::event("#removeAuthToken", &Payload::Text("null".to_owned()), None)))
+}
+
+/// Gives a token to a client.
+pub fn set_token(token: &str) -> Arc<dyn Message> {
+    let data = Payload::from(json!({ "token": token }));
+    Arc::new(Written::new(&packet::event("#setAuthToken", &data, None)))
+}
+
+/// An event that the client is to answer.
+pub fn question(name: &str, data: &Payload, cid: u64) -> Arc<dyn Message> {
+    Arc::new(Written::new(&packet::event(name, data, Some(cid))))
+}
+
+impl Message for Written {
+    fn encode(&self, encoding: Encoding, _: Option<&Position>) -> Bytes {
+        match encoding {
+            Encoding::SocketCluster => self.0.clone(),
+            Encoding::Plain | Encoding::Sse => Bytes::new(),
+        }
+    }
+
+    fn own_id(&self) -> Option<&str> {
+        None
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+}
