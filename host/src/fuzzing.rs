@@ -20,13 +20,13 @@ use crate::engine::{Cache, Engine};
 use crate::registry::manifest::Manifest;
 use crate::registry::segment::Segment;
 use crate::registry::{self, Access, RouteLookup, RouteSpec, Router, component};
-use crate::triggers::http as trigger;
+use crate::triggers::{http as trigger, websocket};
 
 /// A fuzz target. It panics if the host handles the bytes wrongly.
 pub type FuzzTarget = fn(&[u8]);
 
 /// The targets by name. Each has a folder of that name in `fuzz/corpus`.
-pub const TARGETS: [(&str, FuzzTarget); 7] = [
+pub const TARGETS: [(&str, FuzzTarget); 9] = [
     ("manifest", manifest),
     ("settings", settings),
     ("routes", routes),
@@ -34,6 +34,8 @@ pub const TARGETS: [(&str, FuzzTarget); 7] = [
     ("answers", answers),
     ("route_names", route_names),
     ("artefacts", artefacts),
+    ("frames", frames),
+    ("packets", packets),
 ];
 
 /// Parses `module.json`. The result is a valid manifest, or faults that are safe to print.
@@ -53,6 +55,21 @@ pub fn manifest(bytes: &[u8]) {
         }
         Err(error) => printable(&error.to_string()),
     }
+}
+
+/// Decodes the frames of a WebSocket. The size of the parts in which they arrive, which is the
+/// first byte, changes nothing.
+pub fn frames(bytes: &[u8]) {
+    let Some((part, frames)) = bytes.split_first() else { return };
+    let whole = websocket::decode(frames, usize::MAX);
+    assert_eq!(websocket::decode(frames, usize::from(*part).max(1)), whole);
+}
+
+/// Reads a message of a client of SocketCluster. Each event must be the same after the host has
+/// written it and read it again.
+pub fn packets(bytes: &[u8]) {
+    websocket::read_packets(&Payload::guess(bytes.to_vec()));
+    websocket::read_packets(&Payload::Bytes(bytes.to_vec()));
 }
 
 /// Parses `fanfare.json`. The result is valid settings, or faults that are safe to print.
