@@ -18,6 +18,7 @@ use super::project::Selection;
 use super::temp;
 use super::terminal::{exit_code, print};
 use case::Case;
+use clients::Clients;
 use expect::{Answer, cut};
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Cache, Manifest, overlay_json};
@@ -29,6 +30,7 @@ use send::SendError;
 use streams::Streams;
 
 mod case;
+mod clients;
 mod expect;
 mod expected;
 pub mod file;
@@ -37,6 +39,7 @@ mod logs;
 mod outside;
 mod send;
 mod streams;
+mod websocket;
 
 /// Flags of `fanfare test`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -151,8 +154,15 @@ async fn test_file(
         return Err(CommandError::NotReady(reasons));
     }
     let mut all = Vec::with_capacity(tests.cases.len());
-    let mut target =
-        Target { host: &host, manifest: &manifest, stream_path, streams: Streams::default(), outside, max_payload };
+    let mut target = Target {
+        host: &host,
+        manifest: &manifest,
+        stream_path,
+        streams: Streams::default(),
+        clients: Clients::default(),
+        outside,
+        max_payload,
+    };
     lines.take();
     for case in tests.cases {
         let begun = Instant::now();
@@ -200,13 +210,14 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     Ok(config)
 }
 
-/// The temporary host, with the streams that the cases have opened.
+/// The temporary host, with the streams and clients that the cases have opened.
 struct Target<'a> {
     host: &'a RunningHost,
     manifest: &'a Manifest,
     /// The path of live streams.
     stream_path: String,
     streams: Streams,
+    clients: Clients,
     outside: Outside,
     /// `limits.max.payload`.
     max_payload: u64,
@@ -223,13 +234,15 @@ impl Target<'_> {
         let mut faults = unmet(case, answers);
         faults.extend(self.streams.faults(&case.expect.events).await);
         faults.extend(self.streams.open_ones(&case.expect.ended).await);
+        faults.extend(self.clients.faults(&case.expect.received).await);
+        faults.extend(self.clients.open_ones(&case.expect.closed).await);
         faults.extend(self.outside.faults(&case.expect).await);
         faults
     }
 
     /// Runs the step of a case. Returns the answers to it.
     async fn step(&mut self, case: &Case) -> Result<Vec<Answer>, SendError> {
-        let Target { host, manifest, stream_path, streams, outside, max_payload } = self;
+        let Target { host, manifest, stream_path, streams, clients, outside, max_payload } = self;
         match case {
             Case { call: Some(call), .. } => Ok(vec![send::call(host, manifest, call).await?]),
             Case { broadcast: Some(broadcast), .. } => send::broadcast(host, &manifest.name, broadcast).await,
@@ -237,6 +250,10 @@ impl Target<'_> {
             Case { stream: Some(stream), .. } => {
                 Ok(streams.step(host.addr(), stream_path, stream).await?.into_iter().collect())
             }
+            Case { client: Some(client), .. } => {
+                Ok(clients.step(host.addr(), &manifest.name, client).await?.into_iter().collect())
+            }
+            Case { message: Some(message), .. } => clients.send(message).await.map(|()| Vec::new()),
             Case { emit: Some(event), .. } => Ok(vec![send::of_result(outside.emit(event, *max_payload))]),
             Case { receive: Some(message), .. } => Ok(vec![send::receive(host, &manifest.name, message).await]),
             _ => Ok(Vec::new()),

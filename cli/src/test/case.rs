@@ -12,8 +12,8 @@ use super::given::Given;
 use fanfare::ValueOrigin;
 use fanfare::tooling::config::formats::{self, Label, MethodName};
 
-/// One step, which is a call, a broadcast, a schedule, a stream, an event or a message, and the
-/// expected answer.
+/// One step, which is a call, a broadcast, a schedule, a stream, an event, a message for a
+/// subscription, a client or a message of a client, and the expected answer.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {
@@ -39,6 +39,13 @@ pub struct Case {
     /// exactly one step.
     #[serde(default)]
     pub receive: Option<Receive>,
+    /// A client to connect. The answer is that to its request, with the status 101. A case has
+    /// exactly one step.
+    #[serde(default)]
+    pub client: Option<Client>,
+    /// A message of a connected client. It has no answer. A case has exactly one step.
+    #[serde(default)]
+    pub message: Option<Message>,
     /// The expected answer. For a broadcast or a schedule of the type `all`, that of every worker.
     /// Default: a status below 400.
     #[serde(default)]
@@ -156,6 +163,45 @@ pub struct Receive {
     /// The message. A string is sent unchanged, anything else as JSON. Default none.
     #[serde(default)]
     pub body: Given,
+}
+
+/// A client that the test connects to a socket of the module, or disconnects. It stays connected
+/// for the next cases.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Client {
+    /// The path of the socket below `/api/<module>/`, with its query: `live/7`. Default none.
+    pub socket: Option<String>,
+    /// The name of the client in `message`, `close`, `expect.received` and `expect.closed`.
+    /// Default: the path.
+    #[serde(rename = "as")]
+    pub name: Option<String>,
+    /// The sub-protocols that it offers. Default none.
+    pub protocols: Vec<String>,
+    /// Headers of the request. Default none.
+    #[schemars(extend("x-names" = "header"))]
+    pub headers: BTreeMap<String, String>,
+    /// Disconnects the client of this name. Default none.
+    pub close: Option<String>,
+}
+
+/// A message of a client that is connected. The case does not wait for its handler: expect the
+/// messages that arrive, with `received`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Message {
+    /// The name of the client. Required.
+    pub client: String,
+    /// The message. A string is sent unchanged, anything else as JSON. Default: an empty text.
+    #[serde(default)]
+    pub body: Given,
+}
+
+impl Client {
+    /// The name of the client in later cases.
+    pub fn name(&self) -> &str {
+        [&self.close, &self.name, &self.socket].into_iter().flatten().next().map(String::as_str).unwrap_or_default()
+    }
 }
 
 impl Stream {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::expected::{EmittedExpect, EventExpect, Expect, PublishedExpect};
+use super::expected::{EmittedExpect, EventExpect, Expect, MessageExpect, PublishedExpect};
 use super::given::Given;
 use crate::client::ServerEvent;
 
@@ -84,6 +84,17 @@ impl EventExpect {
         faults.whole("data", self.data.as_ref(), &event.data);
         faults.part(self.contains.as_ref(), &event.data);
         faults.json(&self.json, &self.has, &event.data);
+        faults.lines
+    }
+}
+
+impl MessageExpect {
+    /// The unmet expectations, one line each. `place` names the message.
+    pub fn faults(&self, place: &str, message: &str) -> Vec<String> {
+        let mut faults = Differences::at(place);
+        faults.whole("text", self.text.as_ref(), message);
+        faults.part(self.contains.as_ref(), message);
+        faults.json(&self.json, &self.has, message);
         faults.lines
     }
 }

@@ -32,6 +32,12 @@ pub struct Expect {
     pub events: BTreeMap<String, Vec<EventExpect>>,
     /// The names of streams that the host must have ended, after the events in `events`.
     pub ended: Vec<String>,
+    /// The next messages of clients that are connected, by the name of the client. Each must arrive
+    /// within ten seconds, in this order, with no other one between them.
+    pub received: BTreeMap<String, Vec<MessageExpect>>,
+    /// The close codes of clients whose connections the host must have closed, after the messages
+    /// in `received`.
+    pub closed: BTreeMap<String, u16>,
     /// The first events that the module emits to the event service in this case. Each must arrive
     /// within ten seconds, in this order, with no other one between them.
     pub emitted: Vec<EmittedExpect>,
@@ -55,6 +61,20 @@ pub struct EventExpect {
     /// The whole data as JSON. The order of keys does not matter. Default: any.
     pub json: Given,
     /// A part of the data as JSON: objects may have further keys, at any depth. Default: any.
+    pub has: Given,
+}
+
+/// A message that a client must receive. All given keys must hold.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct MessageExpect {
+    /// The whole message as text. Default: any.
+    pub text: Option<String>,
+    /// A part of the message as text. Default: any.
+    pub contains: Option<String>,
+    /// The whole message as JSON. The order of keys does not matter. Default: any.
+    pub json: Given,
+    /// A part of the message as JSON: objects may have further keys, at any depth. Default: any.
     pub has: Given,
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::case::{Case, From, Stream};
+use super::case::{Case, Client, From, Stream};
 use super::expected::Expect;
 use crate::error::CommandError;
 use fanfare::tooling::config::schema;
@@ -104,13 +104,17 @@ fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
         case.stream.is_some(),
         case.emit.is_some(),
         case.receive.is_some(),
+        case.client.is_some(),
+        case.message.is_some(),
     ];
     match steps.iter().filter(|given| **given).count() {
-        0 => fault(path, "must have `call`, `broadcast`, `schedule`, `stream`, `emit` or `receive`"),
+        0 => {
+            fault(path, "must have `call`, `broadcast`, `schedule`, `stream`, `emit`, `receive`, `client` or `message`")
+        }
         1 => {}
         _ => fault(
             path,
-            "must have one of `call`, `broadcast`, `schedule`, `stream`, `emit` and `receive`, found more; write a case for each",
+            "must have one of `call`, `broadcast`, `schedule`, `stream`, `emit`, `receive`, `client` and `message`, found more; write a case for each",
         ),
     }
     if case.call.as_ref().is_some_and(|call| call.from == From::Inside && !call.headers.is_empty()) {
@@ -126,7 +130,12 @@ fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
         let why = "an event and a message have no body and no headers as their answer; expect `emitted`, `published` or `events`, or call a route";
         fault(&path.key("expect"), why);
     }
-    if let Some((keys, rule)) = case.broken_stream_rule() {
+    let expects_answer = case.expect.reads_body() || case.expect.status.is_some() || case.expect.code.is_some();
+    if case.message.is_some() && expects_answer {
+        let why = "a message of a client has no answer; expect the messages of clients, with `received`";
+        fault(&path.key("expect"), why);
+    }
+    if let Some((keys, rule)) = case.broken_client_rule().or_else(|| case.broken_stream_rule()) {
         let key = keys.into_iter().fold(path.clone(), |path, key| path.key(key));
         fault(&key, rule);
     }
@@ -142,6 +151,33 @@ impl Case {
             (vec!["expect", "events", name.as_str()], rule)
         });
         of_stream.or(empty)
+    }
+}
+
+impl Case {
+    /// The first rule about clients that the case breaks, with the key below the case.
+    fn broken_client_rule(&self) -> Option<(Vec<&str>, &'static str)> {
+        let of_client = self.client.as_ref().and_then(Client::broken_rule);
+        let of_client = of_client.map(|(key, rule)| (vec!["client", key], rule));
+        let empty = self.expect.received.iter().find(|(_, messages)| messages.is_empty()).map(|(name, _)| {
+            let rule =
+                "must have at least one message; a message that must not arrive makes the next expected one differ";
+            (vec!["expect", "received", name.as_str()], rule)
+        });
+        of_client.or(empty)
+    }
+}
+
+impl Client {
+    /// The first rule that it breaks, with the key below `client`.
+    fn broken_rule(&self) -> Option<(&'static str, &'static str)> {
+        let connects = self.name.is_some() || !self.protocols.is_empty() || !self.headers.is_empty();
+        match (&self.socket, &self.close) {
+            (None, None) => Some(("socket", "is required, unless `close` names a client")),
+            (Some(_), Some(_)) => Some(("close", "must not stand with `socket`; write two cases")),
+            (None, Some(_)) if connects => Some(("close", "must stand alone: it disconnects a client")),
+            _ => None,
+        }
     }
 }
 
@@ -186,11 +222,11 @@ mod tests {
             (r#"{"call": {"path": ""}}"#, "m.test.json:2:1: cases[0].name: is required"),
             (
                 r#"{"name": "a"}"#,
-                "m.test.json:2:1: cases[0]: must have `call`, `broadcast`, `schedule`, `stream`, `emit` or `receive`",
+                "m.test.json:2:1: cases[0]: must have `call`, `broadcast`, `schedule`, `stream`, `emit`, `receive`, `client` or `message`",
             ),
             (
                 r#"{"name": "a", "call": {"path": ""}, "broadcast": {"name": "b"}}"#,
-                "m.test.json:2:1: cases[0]: must have one of `call`, `broadcast`, `schedule`, `stream`, `emit` and `receive`, found more; write a case for each",
+                "m.test.json:2:1: cases[0]: must have one of `call`, `broadcast`, `schedule`, `stream`, `emit`, `receive`, `client` and `message`, found more; write a case for each",
             ),
             (
                 r#"{"name": "a", "stream": {"resume": "a", "key": "b"}}"#,
@@ -239,6 +275,22 @@ mod tests {
             (
                 r#"{"name": "a", "schedule": {"name": "b"}, "expect": {"headers": {"a": "b"}}}"#,
                 "m.test.json:2:1: cases[0].expect.headers: the answer to a schedule has no headers; remove them",
+            ),
+            (
+                r#"{"name": "a", "client": {"as": "b"}}"#,
+                "m.test.json:2:1: cases[0].client.socket: is required, unless `close` names a client",
+            ),
+            (
+                r#"{"name": "a", "client": {"socket": "b", "close": "b"}}"#,
+                "m.test.json:2:1: cases[0].client.close: must not stand with `socket`; write two cases",
+            ),
+            (
+                r#"{"name": "a", "message": {"client": "b"}, "expect": {"text": "c"}}"#,
+                "m.test.json:2:1: cases[0].expect: a message of a client has no answer; expect the messages of clients, with `received`",
+            ),
+            (
+                r#"{"name": "a", "message": {"client": "b"}, "expect": {"received": {"b": []}}}"#,
+                "m.test.json:2:1: cases[0].expect.received.b: must have at least one message; a message that must not arrive makes the next expected one differ",
             ),
             (r#"{"name": "a", "receive": {"name": "b"}}"#, "m.test.json:2:26: cases[0].receive.topic: is required"),
             (

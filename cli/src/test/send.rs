@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::case::{Broadcast, Call, From, Receive, Schedule, body};
 use super::expect::Answer;
+use super::websocket::ConnectError;
 use crate::client::{ExchangeError, encoded, exchange};
 use fanfare::RunningHost;
 use fanfare::api::{GatherEntry, Problem, Reply};
@@ -26,7 +27,8 @@ use fanfare::tooling::{Access, CallError, Manifest, Payload, Route, RouteLookup,
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Characters that the target of a request cannot contain unencoded.
-const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#').add(b'\\').add(b'^');
+pub(super) const TARGET: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#').add(b'\\').add(b'^');
 
 /// Why a case got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,12 @@ pub enum SendError {
     Target(String),
     #[error("no stream {0:?} is open: open it in an earlier case, with `stream`")]
     NoStream(String),
+    #[error("no client {0:?} is connected: connect it in an earlier case, with `client`")]
+    NoClient(String),
+    #[error("the connection of the client {0:?} is closed")]
+    ClientClosed(String),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
     #[error("the host returned an unexpected document: {0}; this is a defect of fanfare, please report it")]

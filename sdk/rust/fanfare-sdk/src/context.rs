@@ -98,6 +98,11 @@ impl Context {
         self.0.extra.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
+    /// Returns the names and values of all facts.
+    pub fn extras(&self) -> &[(String, String)] {
+        &self.0.extra
+    }
+
     /// Returns the method of the HTTP request, or `None` for another trigger.
     pub fn method(&self) -> Option<&Method> {
         match &self.0.trigger {

@@ -33,12 +33,13 @@
 //!
 //! - **Arguments**: [`Json`], [`Text`], [`Bytes`] or [`Payload`] for the body, [`Path`] and
 //!   [`Query`] for parameters, [`Schedule`](types::Schedule) or
-//!   [`Subscription`](types::Subscription) for the cause of the call, [`Context`] for everything
-//!   else. A handler has any number of them, in any order ([`FromCall`]).
+//!   [`Subscription`](types::Subscription) for the cause of the call,
+//!   [`Session`](sessions::Session) for the client, [`Context`] for everything else. A handler has
+//!   any number of them, in any order ([`FromCall`]).
 //! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], or a
 //!   `Result` of these ([`IntoOutcome`]). With `?` every error becomes a [`Failure`].
-//! - **Host functions**: [`broadcast`], [`rpc`], [`sse`], [`events`], [`messages`], [`config`],
-//!   [`host`], [`http`] and [`master`].
+//! - **Host functions**: [`broadcast`], [`rpc`], [`sessions`], [`sse`], [`events`], [`messages`],
+//!   [`config`], [`host`], [`http`] and [`master`].
 //! - **Memory**: the host keeps an instance between calls, so a `thread_local!` is the memory of
 //!   the module in its worker. An instance has one thread; the in-memory host of
 //!   [`testing`](mod@testing) gives each worker a thread of its own.
@@ -71,6 +72,7 @@ mod outcome;
 mod params;
 mod payload;
 pub mod rpc;
+pub mod sessions;
 mod snapshot;
 pub mod sse;
 pub mod types;
@@ -103,9 +105,12 @@ pub mod private {
 
 /// The items that most modules need.
 pub mod prelude {
+    pub use crate::sessions::Session;
     pub use crate::types::{Isolate, Outcome, Payload, Reply, Schedule, Subscription, Trigger};
     pub use crate::{Bytes, CallError, Context, Failure, FromCall, IntoOutcome, IntoPayload, Json, Pass, Path, Query};
-    pub use crate::{Result, State, Text, broadcast, config, events, handler, host, master, messages, rpc, sse};
+    pub use crate::{
+        Result, State, Text, broadcast, config, events, handler, host, master, messages, rpc, sessions, sse,
+    };
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};

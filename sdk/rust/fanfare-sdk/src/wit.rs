@@ -11,7 +11,9 @@ wit_bindgen::generate!({
     additional_derives: [PartialEq],
 });
 
-pub use fanfare::module::{broadcast, config, events, host, http, master, master_await, messages, rpc, sse, types};
+pub use fanfare::module::{
+    broadcast, config, events, host, http, master, master_await, messages, rpc, sessions, sessions_await, sse, types,
+};
 
 pub mod handler {
     wit_bindgen::generate!({

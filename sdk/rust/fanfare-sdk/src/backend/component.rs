@@ -11,8 +11,15 @@ pub(crate) use crate::wit::http::{head, header, headers};
 pub(crate) use crate::wit::master::{options as option, post};
 pub(crate) use crate::wit::messages::publish as publish_message;
 pub(crate) use crate::wit::rpc::notify;
+pub(crate) use crate::wit::sessions::{
+    authenticate, bind, count as count_sessions, current as current_session, deauthenticate, disconnect,
+    find as find_sessions, get as session_value, join, leave, look, members, remove as remove_session_values,
+    send as send_to_sessions, set as set_session_values, unbind, values as session_values,
+};
 pub(crate) use crate::wit::sse::{close, close_all, count as stream_count, publish, publish_all};
-use crate::wit::types::{CallError, CallId, CallOptions, Emission, Entry, Group, Payload, Reply, Target};
+use crate::wit::types::{
+    CallError, CallId, CallOptions, Emission, Entry, Group, Payload, Pushed, Recipient, Reply, Session, Target,
+};
 
 pub(crate) async fn gather(
     caller: Option<CallId>,
@@ -49,6 +56,49 @@ pub(crate) async fn send(
     timeout_ms: Option<u32>,
 ) -> Result<Payload, CallError> {
     crate::wit::master_await::send(caller, payload, timeout_ms).await
+}
+
+pub(crate) async fn push(
+    caller: Option<CallId>,
+    to: &[Recipient],
+    name: &str,
+    payload: &Payload,
+) -> Result<Pushed, CallError> {
+    crate::wit::sessions_await::push(caller, to, name, payload).await
+}
+
+pub(crate) async fn ask(
+    caller: Option<CallId>,
+    session: &str,
+    name: &str,
+    payload: &Payload,
+    timeout_ms: Option<u32>,
+) -> Result<Payload, CallError> {
+    crate::wit::sessions_await::ask(caller, session, name, payload, timeout_ms).await
+}
+
+pub(crate) async fn apply(call: CallId) -> Result<(), CallError> {
+    crate::wit::sessions_await::apply(call).await
+}
+
+pub(crate) async fn read_session(
+    caller: Option<CallId>,
+    session: &str,
+) -> Result<(Session, Vec<(String, String)>), CallError> {
+    crate::wit::sessions_await::read(caller, session).await
+}
+
+pub(crate) async fn write_session(
+    caller: Option<CallId>,
+    session: &str,
+    set: &[(String, String)],
+    remove: &[String],
+) -> Result<(), CallError> {
+    crate::wit::sessions_await::write(caller, session, set, remove).await
+}
+
+pub(crate) async fn find_everywhere(caller: Option<CallId>, uid: &str) -> Result<Vec<Session>, CallError> {
+    crate::wit::sessions_await::find(caller, uid).await
 }
 
 /// Asks the host once, because an instance never moves.

@@ -48,7 +48,8 @@ impl Builder {
     }
 
     /// Sets the text of `module.json`, usually with `include_str!("../module.json")`. The host
-    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams and config.
+    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams, sockets, filters,
+    /// hooks of clients and config.
     /// Without a manifest each handler has a route with its name.
     ///
     /// # Panics
@@ -184,6 +185,8 @@ impl Builder {
             readers: Vec::new(),
             next_reader: 0,
             events: EventState::default(),
+            clients: Vec::new(),
+            clients_so_far: 0,
         };
         let node = Arc::new(Node {
             module: self.module,

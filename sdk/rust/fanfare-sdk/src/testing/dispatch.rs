@@ -45,6 +45,7 @@ pub(super) struct CallSpec<'a> {
     pub timeout: Option<u32>,
     pub state: CallState,
     pub origin: Origin,
+    pub extra: Vec<(String, String)>,
 }
 
 impl Node {
@@ -78,7 +79,7 @@ impl Node {
                 params: spec.route.params,
                 query: spec.query.to_owned(),
                 payload: spec.payload,
-                extra: Vec::new(),
+                extra: spec.extra,
             })),
         );
         pending
@@ -162,6 +163,7 @@ impl Node {
                 timeout: None,
                 state: CallState { worker, ..state.clone() },
                 origin: self.origin(from.map(|(worker, _)| worker)),
+                extra: Vec::new(),
             }));
         }
         Ok((Receipt { id, seq: id, accepted: workers, skipped: Vec::new(), extra: Vec::new() }, pending))
@@ -202,14 +204,21 @@ impl Node {
                 Target::Other(_) => return Err(CallError::Invalid(format!("this version has no target {target:?}"))),
                 _ => return Err(CallError::NotFound(format!("there is no {target:?}: a test host has workers only"))),
             };
+            let found = self.manifest.find(&RouteRequest { method, path, query })?;
+            if found.session {
+                let message =
+                    format!("only messages of connected clients reach `{route}`: it has the middleware `session`");
+                return Err(CallError::Forbidden(message));
+            }
             return Ok(self.start(CallSpec {
-                route: self.manifest.find(&RouteRequest { method, path, query })?,
+                route: found,
                 query,
                 trigger: Trigger::Rpc,
                 payload: payload.clone(),
                 timeout: options.timeout_ms,
                 state,
                 origin: self.origin(Some(from.0)),
+                extra: Vec::new(),
             }));
         }
 

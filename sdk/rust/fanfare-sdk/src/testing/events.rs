@@ -258,6 +258,7 @@ impl Node {
             timeout: None,
             state: CallState { worker, ..CallState::default() },
             origin: Origin::Host,
+            extra: Vec::new(),
         }))
     }
 

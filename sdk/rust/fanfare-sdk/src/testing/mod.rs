@@ -49,6 +49,7 @@
 
 pub(crate) mod backend;
 mod builder;
+mod clients;
 mod dispatch;
 mod events;
 mod jsonc;
@@ -57,6 +58,7 @@ mod promise;
 mod request;
 mod routes;
 mod schedules;
+mod sessions;
 mod streams;
 mod worker;
 
@@ -66,9 +68,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use builder::Builder;
+pub use clients::{Client, ConnectOptions, Rejection};
 pub use events::{EmittedEvent, PublishedMessage};
 pub use promise::block_on;
 pub use request::Request;
+pub use sessions::Received;
 pub use streams::{Published, Reader, Refusal, StreamOptions};
 
 use crate::failure::CallError;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::events::EventState;
 use super::promise::Resolver;
 use super::routes::Manifest;
+use super::sessions::ClientState;
 use super::streams::{Published, ReaderState};
 use super::worker::Message;
 use super::{Emitted, LogLine, OutgoingCall};
@@ -68,6 +69,8 @@ pub(super) struct State {
     pub readers: Vec<ReaderState>,
     pub next_reader: u64,
     pub events: EventState,
+    pub clients: Vec<ClientState>,
+    pub clients_so_far: u64,
 }
 
 /// The part of a call that the host keeps.
@@ -77,6 +80,8 @@ pub(super) struct CallState {
     pub depth: u32,
     pub subdomain: Option<String>,
     pub http: Option<(HeaderFields, RequestHead)>,
+    /// The id of the session that the call belongs to.
+    pub session: Option<String>,
     pub resolver: Option<Resolver<Result<Outcome, CallError>>>,
 }
 

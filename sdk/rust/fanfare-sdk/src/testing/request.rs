@@ -68,6 +68,12 @@ impl<'a> Request<'a> {
                 self.route
             )));
         }
+        if route.session {
+            return Err(CallError::Forbidden(format!(
+                "the route `{}` has the middleware `session`: connect a client with `connect()`",
+                self.route
+            )));
+        }
         if self.worker >= self.node.workers() {
             return Err(CallError::NotFound(format!("there is no worker-{}", self.worker)));
         }
@@ -89,8 +95,8 @@ impl<'a> Request<'a> {
             body if !self.inside && body.as_bytes().is_empty() => Payload::None,
             body => body,
         };
-        let (query, timeout) = (request.query, None);
-        let pending = self.node.start(CallSpec { route, query, trigger, payload, timeout, state, origin });
+        let (query, timeout, extra) = (request.query, None, Vec::new());
+        let pending = self.node.start(CallSpec { route, query, trigger, payload, timeout, state, origin, extra });
         pending.wait(TIMEOUT).unwrap_or(Err(CallError::Timeout))
     }
 }

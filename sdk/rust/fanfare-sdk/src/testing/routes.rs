@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::clients::SocketMatch;
 use super::events::SubscriptionEntry;
 use super::schedules::ScheduleEntry;
 use crate::failure::CallError;
@@ -24,12 +25,26 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub subscriptions: BTreeMap<String, SubscriptionEntry>,
     #[serde(default)]
+    pub sockets: BTreeMap<String, Target>,
+    #[serde(default)]
+    pub hooks: BTreeMap<String, Target>,
+    #[serde(default)]
+    pub filters: Filters,
+    #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Target {
     pub path: String,
+}
+
+/// The routes around the routes of clients' messages.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Filters {
+    pub before: Vec<String>,
+    pub after: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +104,9 @@ impl<'a> RouteRequest<'a> {
 pub(super) struct MatchedRoute {
     pub handler: String,
     pub inner: bool,
+    pub session: bool,
+    /// The method and the path, as the manifest writes the path.
+    pub text: String,
     pub method: Method,
     pub params: Vec<(String, String)>,
 }
@@ -102,6 +120,18 @@ impl Manifest {
             prefixes.into_iter().find_map(|pattern| self.streams.get(&pattern))
         };
         self.streams.get(key).or_else(by_prefix)?.path.as_deref()
+    }
+
+    /// Finds the socket of a path. A literal segment wins over a `{name}`.
+    pub fn socket(&self, path: &str) -> Result<SocketMatch, CallError> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let segments: Vec<String> = path.split('/').map(decode).collect();
+        let matching = self.sockets.iter().filter_map(|(pattern, target)| {
+            let params = match_path(pattern, &segments)?;
+            Some(SocketMatch { pattern: pattern.clone(), route: target.path.clone(), params, query: query.to_owned() })
+        });
+        let best = matching.min_by_key(|found| (found.params.len(), !found.pattern.find('{').unwrap_or(usize::MAX)));
+        best.ok_or_else(|| CallError::NotFound(format!("the module has no socket `{path}`")))
     }
 
     /// Finds the route of a path. A literal segment wins over a `{name}`. Without a method it
@@ -130,6 +160,8 @@ impl Manifest {
         Ok(MatchedRoute {
             handler: route.handler.clone(),
             inner: route.middlewares.iter().any(|name| name == "inner"),
+            session: route.middlewares.iter().any(|name| name == "session"),
+            text: format!("{} {}", method.to_ascii_uppercase(), route.path),
             method: method_of(method),
             params,
         })

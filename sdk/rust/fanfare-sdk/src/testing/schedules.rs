@@ -96,6 +96,7 @@ impl Node {
                     timeout: None,
                     state: CallState { worker: index, ..CallState::default() },
                     origin: Origin::Host,
+                    extra: Vec::new(),
                 }),
             ));
         }

@@ -122,6 +122,7 @@ impl<'a> StreamOptions<'a> {
             timeout: None,
             state,
             origin: Origin::Client,
+            extra: Vec::new(),
         });
         pending.wait(TIMEOUT).unwrap_or(Err(CallError::Timeout))
     }

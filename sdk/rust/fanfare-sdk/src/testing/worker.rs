@@ -157,6 +157,7 @@ impl Instance {
                 timeout: None,
                 state: CallState { worker: self.index, ..CallState::default() },
                 origin: Origin::Host,
+                extra: Vec::new(),
             });
             let (outcome, ended) = promise();
             self.spawn(None, Box::pin(async move { outcome.resolve(pending.await) }));
