@@ -13,6 +13,7 @@ pub mod project;
 mod serve;
 mod settings;
 mod test;
+mod test_clients;
 mod workers;
 
 use project::{Project, Serving};

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::harness::root;
 use crate::kills::settings as kills;
-use crate::{cli, event_service, failures, hooks, redis, streams};
+use crate::{cli, event_service, failures, hooks, redis, socketcluster, streams, websockets};
 
 /// Defines one test for each name, and a constant with all the names.
 macro_rules! tests_of {
@@ -120,6 +120,20 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("sse.history", streams::resume::a_history_keeps_what_it_may_and_no_more),
     ("sse.queue.events", streams::slow::a_client_with_too_many_events_waiting_is_cut),
     ("sse.queue.bytes", streams::slow::a_client_with_too_many_bytes_waiting_is_cut),
+    ("websocket.maxClients", websockets::limits::a_client_beyond_max_clients_is_turned_away),
+    ("websocket.maxMessage", websockets::limits::a_message_beyond_max_message_closes_its_socket),
+    ("websocket.ackTimeout", websockets::limits::a_message_has_ack_timeout_to_end),
+    ("websocket.pingInterval", websockets::limits::a_client_that_answers_no_ping_is_closed_after_ping_timeout),
+    ("websocket.pingTimeout", websockets::limits::a_client_that_answers_no_ping_is_closed_after_ping_timeout),
+    ("websocket.auth.expiry", socketcluster::tokens::a_module_gives_a_token_with_which_the_client_returns),
+    (
+        "websocket.handshakeTimeout",
+        socketcluster::limits::a_client_without_a_handshake_is_closed_after_handshake_timeout,
+    ),
+    ("websocket.inFlight", websockets::limits::at_most_in_flight_messages_of_a_client_run_and_then_the_host_reads_on),
+    ("websocket.queue.events", websockets::slow::a_client_with_too_many_messages_waiting_is_cut),
+    ("websocket.queue.bytes", websockets::slow::a_client_with_too_many_bytes_waiting_is_cut),
+    ("websocket.sessionSize", websockets::limits::values_beyond_session_size_are_rejected),
     ("events.history.count", event_service::limits::the_history_keeps_what_it_may_and_no_more),
     ("events.history.bytes", event_service::limits::the_history_keeps_what_it_may_and_no_more),
     ("events.history.age", event_service::limits::the_history_forgets_events_that_are_too_old),

@@ -20,6 +20,7 @@ mod proxy;
 mod readers;
 mod redis;
 pub mod sse;
+pub mod websocket;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -44,6 +45,7 @@ pub use proxy::Proxy;
 pub use readers::Reader;
 pub use redis::Redis;
 pub use sse::EventStream;
+pub use websocket::{Received, WebSocket};
 
 /// Returns the folder of the repository.
 pub fn root() -> PathBuf {

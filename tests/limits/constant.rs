@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::cli::project::{Project, Serving};
-use crate::harness::{Answer, Connection, eventually};
+use crate::harness::websocket::{BINARY, PING, PONG, masked};
+use crate::harness::{Answer, Connection, WebSocket, eventually, root};
 
 async fn reached(serving: &Serving, bound: &str) -> u64 {
     let metrics = serving.operator("GET", "/metrics").await;
@@ -13,14 +14,37 @@ async fn reached(serving: &Serving, bound: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name}in {metrics}")).parse().unwrap()
 }
 
+/// The message of a client of SocketCluster that shows a token of this length.
+fn token(bytes: usize) -> String {
+    json!({ "event": "#authenticate", "data": "t".repeat(bytes) }).to_string()
+}
+
+/// A message of this number of packets.
+fn packets(count: usize) -> String {
+    format!("[{}]", vec![r#"{"rid":1}"#; count].join(","))
+}
+
+/// Waits until the host has acted on everything before.
+async fn answered(client: &mut WebSocket) {
+    client.send(r#"{"event":"echo","cid":2}"#).await;
+    while client.json().await["rid"] != 2 {}
+}
+
 async fn post(serving: &Serving, path: &str, body: &str) -> Answer {
     Connection::open(serving.http).await.send("POST", path, &[], body).await
 }
 
 #[tokio::test]
 async fn each_constant_limit_counts_how_often_it_was_reached() {
-    let project = Project::with(&["echo", "hostile", "describes-more", "subscriptions"])
-        .config(json!({ "sse": {}, "modules": { "hostile": { "limits": { "memory": "4MiB", "cpu": "5s" } } } }));
+    let project = Project::with(&["echo", "hostile", "describes-more", "subscriptions", "sessions"]).config(
+        json!({ "sse": {}, "websocket": {
+            "listeners": [{ "path": "/sc/", "module": "sessions" }],
+            "auth": { "keyFile": root().join("tests/socketcluster/secret.txt") },
+        }, "modules": {
+            "hostile": { "limits": { "memory": "4MiB", "cpu": "5s" } },
+            "sessions": { "grants": { "sessions": true } },
+        } }),
+    );
     let serving = project.serve(&[]).await;
     for (bound, just_below, just_over) in [
         ("path", format!("/api/echo/{}", vec!["a"; 64].join("/")), format!("/api/echo/{}", vec!["a"; 65].join("/"))),
@@ -58,6 +82,48 @@ async fn each_constant_limit_counts_how_often_it_was_reached() {
             post(&serving, &format!("/api/subscriptions/{path}"), &body.to_string()).await;
             assert_eq!(reached(&serving, "message-topic").await, count, "{path}: {bytes} bytes");
         }
+    }
+    for (bound, what, most) in [("session-name", "find", 256), ("session-list", "push", 10_000)] {
+        let before = reached(&serving, bound).await;
+        for (size, count) in [(most, before), (most + 1, before + 1)] {
+            let body = match what {
+                "find" => json!({ "do": "find", "uid": "u".repeat(size) }),
+                _ => json!({ "do": "push", "to": vec!["bound"; size], "name": "n", "payload": null }),
+            };
+            post(&serving, "/api/sessions/outside/use", &body.to_string()).await;
+            assert_eq!(reached(&serving, bound).await, count, "{what}: {size}");
+        }
+    }
+    let mut socket = WebSocket::open(serving.http, "/api/sessions/use").await;
+    let id = socket.ask(json!({ "do": "current" })).await["id"].clone();
+    for (group, count) in (0..65).map(|group| (group, u64::from(group == 64))) {
+        socket.ask(json!({ "do": "join", "group": group.to_string(), "sessions": [id] })).await;
+        assert_eq!(reached(&serving, "session-groups").await, count, "{group}");
+    }
+    let mut socket = WebSocket::open(serving.http, "/api/sessions/echo").await;
+    let mut fragments = masked(false, BINARY, b"");
+    fragments.extend(masked(false, 0, b"").repeat(65_535));
+    socket.raw(&fragments).await;
+    socket.frame(true, PING, b"").await;
+    assert_eq!(socket.next_frame().await.unwrap().1, PONG);
+    assert_eq!(reached(&serving, "websocket-fragments").await, 0);
+    socket.frame(true, 0, b"").await;
+    assert_eq!((socket.closed().await, reached(&serving, "websocket-fragments").await), (1009, 1));
+    let mut client = WebSocket::open(serving.http, "/sc/").await;
+    client.ask(json!({ "event": "#handshake", "cid": 1 })).await;
+    for (bound, just_below, just_over, closed) in [
+        ("token", token(16_384), token(16_385), false),
+        ("socketcluster-packets", packets(4_096), packets(4_097), true),
+    ] {
+        client.send(&just_below).await;
+        answered(&mut client).await;
+        assert_eq!(reached(&serving, bound).await, 0, "{bound}");
+        client.send(&just_over).await;
+        match closed {
+            true => assert_eq!(client.closed().await, 1009),
+            false => answered(&mut client).await,
+        }
+        assert_eq!(reached(&serving, bound).await, 1, "{bound}");
     }
     let before = reached(&serving, "text").await;
     let fail = |bytes: usize| format!(r#"{{ "name": "{}", "message": "" }}"#, "n".repeat(bytes));

@@ -64,7 +64,7 @@ async fn unknown_targets_are_not_found() {
         (json!({ "node": "elsewhere" }), "there is no node elsewhere"),
         (json!({ "server": "chat" }), "there is no node of the server type chat"),
         (json!({ "channel": "room/7" }), "there is no channel room/7: this version does not support channels"),
-        (json!({ "session": "n-1/7" }), "there is no session n-1/7: this version does not support sessions"),
+        (json!({ "session": "n-1/7" }), "there is no session n-1/7"),
     ];
     for (target, why) in places {
         let ended = host.nested(0, json!({ "route": "/who", "target": target })).await;

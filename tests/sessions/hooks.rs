@@ -1,0 +1,80 @@
+//! The hooks about clients.
+
+use super::*;
+use crate::harness::eventually;
+
+fn hooked(config: Value) -> TestHost {
+    let hook = json!({ "path": "step" });
+    let hooks = json!({ "upgrade": hook, "connect": hook, "disconnect": hook });
+    granted().manifest(GUEST, json!({ "hooks": hooks, "config": config }))
+}
+
+fn hook<'a>(seen: &'a [Value], name: &str) -> Vec<&'a Value> {
+    seen.iter().filter(|one| one["hook"] == name).collect()
+}
+
+#[tokio::test]
+async fn each_hook_runs_once_in_the_worker_of_the_socket() {
+    let host = hooked(json!({})).start().await;
+    let path = format!("/api/{GUEST}/use?from=test");
+    let mut socket = WebSocket::open_with(host.http, &path, &[("x-test", "here")]).await;
+    let current = socket.ask(json!({ "do": "current" })).await;
+    socket.close(1000, "done").await;
+    eventually("the hook runs", || async { !hook(&host.sessions_seen().await, "disconnect").is_empty() }).await;
+    let seen = host.sessions_seen().await;
+    let worker = format!("worker-{}", current["worker"]);
+    assert!(seen.iter().all(|one| one["isolate"] == worker), "{seen:?}");
+    let upgrade = hook(&seen, "upgrade");
+    assert_eq!(
+        (upgrade.len(), &upgrade[0]["origin"], &upgrade[0]["session"]),
+        (1, &json!("Origin::Client"), &Value::Null)
+    );
+    assert_eq!((&upgrade[0]["header"], &upgrade[0]["query"]), (&json!("here"), &json!("from=test")));
+    let connect = hook(&seen, "connect");
+    assert_eq!((connect.len(), &connect[0]["session"]["id"]), (1, &current["id"]));
+    let disconnect = hook(&seen, "disconnect");
+    assert_eq!((disconnect.len(), &disconnect[0]["session"]["id"]), (1, &current["id"]));
+    let body: Value = serde_json::from_str(disconnect[0]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body, json!({ "code": 1000, "reason": "done" }));
+}
+
+#[tokio::test]
+async fn the_hook_upgrade_refuses_with_its_status() {
+    let host = hooked(json!({ "upgrade": "4000" })).start().await;
+    let refused = WebSocket::try_open(host.http, &format!("/api/{GUEST}/use"), &[]).await.unwrap_err();
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("refuses"), "{}", refused.text());
+    assert_eq!(host.outside(json!({ "do": "count" })).await, json!([0, 0]));
+    assert!(hook(&host.sessions_seen().await, "disconnect").is_empty(), "there was no session");
+}
+
+#[tokio::test]
+async fn the_hook_connect_refuses_with_its_code() {
+    let host = hooked(json!({ "connect": "4321" })).start().await;
+    match WebSocket::try_open(host.http, &format!("/api/{GUEST}/use"), &[]).await {
+        // A plain WebSocket may be refused before its response.
+        Err(refused) => assert_eq!(refused.status, 403, "{}", refused.text()),
+        Ok(mut socket) => assert_eq!(socket.closed().await, 4321),
+    }
+    eventually("no session is left", || async { host.outside(json!({ "do": "count" })).await == json!([0, 0]) }).await;
+}
+
+#[tokio::test]
+async fn a_session_ends_once_whatever_the_cause() {
+    let host = hooked(json!({})).start().await;
+    let (mut client, id) = host.client().await;
+    client.ask(json!({ "do": "bind", "session": null, "uid": "ada", "taken": "share" })).await;
+    client.ask(json!({ "do": "set", "session": null, "values": [["a", "1"]] })).await;
+    let end = json!({ "do": "disconnect", "session": id, "code": 4000, "reason": "kicked" });
+    assert_eq!(host.outside(end.clone()).await, Value::Null);
+    drop(client);
+    eventually("the session has ended", || async { host.outside(json!({ "do": "count" })).await == json!([0, 0]) })
+        .await;
+    eventually("the hook runs", || async { !hook(&host.sessions_seen().await, "disconnect").is_empty() }).await;
+    let seen = host.sessions_seen().await;
+    let disconnects = hook(&seen, "disconnect");
+    let session = &disconnects[0]["session"];
+    assert_eq!((disconnects.len(), &session["uid"], &session["values"]), (1, &json!("ada"), &json!({ "a": 1 })));
+    assert_eq!(host.outside(json!({ "do": "find", "uid": "ada" })).await, json!([]));
+    eventually("the session is gone", || async { host.outside(end.clone()).await["error"] == "not-found" }).await;
+}

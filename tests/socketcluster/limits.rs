@@ -1,0 +1,68 @@
+//! The limits of the protocol, each just exceeded.
+
+use super::*;
+use crate::harness::{Received, eventually};
+
+#[tokio::test]
+pub async fn a_client_without_a_handshake_is_closed_after_handshake_timeout() {
+    let host = with(json!({ "handshakeTimeout": "50ms" })).start().await;
+    let mut greeted = open(&host, 2).await;
+    for version in [1, 2] {
+        let mut client = silent(&host, version).await;
+        assert_eq!(client.next().await, Received::Close(4005, String::new()));
+    }
+    assert_eq!(call(&mut greeted, "echo", json!(1)).await["data"], 1);
+}
+
+#[tokio::test]
+pub async fn a_message_with_too_many_packets_closes_its_client() {
+    let host = with(json!({})).start().await;
+    let mut client = open(&host, 2).await;
+    let batch = |count: usize| format!("[{}]", vec![r#"{"rid":1}"#; count].join(","));
+    client.send(&batch(4_096)).await;
+    assert_eq!(call(&mut client, "echo", json!(1)).await["data"], 1);
+    client.send(&batch(4_097)).await;
+    assert_eq!(client.closed().await, 1009);
+    let reached = host.metric("fanfare_bound_reached_total", &["bound=\"socketcluster-packets\""]).await;
+    assert!(reached >= 1.0);
+}
+
+#[tokio::test]
+pub async fn a_token_that_is_too_long_is_refused() {
+    let host = with(json!({})).start().await;
+    let mut client = open(&host, 1).await;
+    let long = format!("{}.e30.AA", "A".repeat(16 * 1_024));
+    client.send(&json!({ "event": "#authenticate", "data": long, "cid": 4 }).to_string()).await;
+    assert_eq!(client.json().await["event"], "#removeAuthToken");
+    assert_eq!(client.json().await["error"]["message"], "jwt is too long");
+    let claims = json!({ "x": "x".repeat(16 * 1_024) }).to_string();
+    let what = json!({ "do": "authenticate", "session": null, "claims": claims, "expires_ms": null });
+    assert_eq!(sessions(&mut client, what).await["error"], "invalid");
+    assert!(host.metric("fanfare_bound_reached_total", &["bound=\"token\""]).await >= 2.0);
+}
+
+#[tokio::test]
+async fn the_packets_of_a_batch_wait_while_too_many_run() {
+    let host = with(json!({ "inFlight": 2 })).start().await;
+    let mut client = open(&host, 2).await;
+    let events: Vec<Value> = (0..5).map(|n| json!({ "event": "hold", "data": n, "cid": n })).collect();
+    client.send(&Value::from(events).to_string()).await;
+    let released = async || {
+        let one = host.run(0, GUEST, "release", Value::Null).await;
+        one.as_u64().unwrap() + host.run(1, GUEST, "release", Value::Null).await.as_u64().unwrap()
+    };
+    let holding = async || {
+        let one = host.run(0, GUEST, "holding", Value::Null).await;
+        one.as_u64().unwrap() + host.run(1, GUEST, "holding", Value::Null).await.as_u64().unwrap()
+    };
+    for round in [vec![0, 1], vec![2, 3], vec![4]] {
+        eventually("the next packets run", || async { holding().await == round.len() as u64 }).await;
+        released().await;
+        let mut answered: Vec<u64> = Vec::new();
+        for _ in &round {
+            answered.push(client.json().await["data"].as_u64().unwrap());
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, round);
+    }
+}

@@ -1,0 +1,67 @@
+//! Faults in the settings of listeners and keys.
+
+use fanfare::Host;
+
+use super::*;
+
+/// The error of a host that does not start with these settings of `websocket`.
+fn fault(more: Value) -> String {
+    let (free, websocket) = (json!({ "listen": "127.0.0.1:0" }), settings(more));
+    let text = json!({ "http": free, "admin": free, "websocket": websocket }).to_string();
+    match Host::builder().text(text, "/project").compiler("/compiler").bind() {
+        Ok(_) => panic!("the host accepts {websocket}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn an_unusable_key_is_named_with_its_place() {
+    for (auth, what) in [
+        (json!({ "keyFile": "/missing" }), "websocket.auth.keyFile: /missing cannot be read"),
+        (
+            json!({ "keyVariable": "FANFARE_TEST_MISSING" }),
+            "websocket.auth.keyVariable: the variable FANFARE_TEST_MISSING is not set",
+        ),
+        (
+            json!({ "keyFile": key("secret.txt"), "algorithm": "RS256" }),
+            "websocket.auth.keyFile: has no private key in PEM",
+        ),
+        (
+            json!({ "verifyKeys": [{ "file": key("secret.txt"), "algorithm": "EdDSA" }] }),
+            "websocket.auth.verifyKeys[0].file: has no public key",
+        ),
+        (json!({ "verifyKeys": [{}] }), "websocket.auth.verifyKeys[0]: needs `file` or `variable`"),
+        (
+            json!({ "keyFile": "a", "keyVariable": "B" }),
+            "websocket.auth.keyVariable: must not be set together with keyFile",
+        ),
+        (json!({ "algorithm": "none" }), "websocket.auth.algorithm: must be"),
+    ] {
+        let fault = fault(json!({ "auth": auth }));
+        assert!(fault.contains(what), "{fault}");
+        assert!(fault.contains("fanfare.json:"), "{fault}");
+        assert!(!fault.contains("kkkk"), "{fault}");
+    }
+}
+
+#[test]
+fn a_listener_has_a_path_of_its_own() {
+    let listener = |path: &str| json!({ "path": path, "module": GUEST });
+    for (listeners, what) in [
+        (
+            json!([listener("/a"), listener("/a")]),
+            "websocket.listeners[1].path: is the path of websocket.listeners[0].path too",
+        ),
+        (json!([listener("/stream")]), "websocket.listeners[0].path: is sse.path too"),
+        (json!([listener("/api/x")]), "websocket.listeners[0].path: must be a path such as"),
+        (json!([listener("/")]), "websocket.listeners[0].path: must be a path such as"),
+        (json!([{ "path": "/a" }]), "websocket.listeners[0].module: is required"),
+        (
+            json!([{ "path": "/a", "module": GUEST, "protocol": 3 }]),
+            "websocket.listeners[0].protocol: must be at most 2",
+        ),
+    ] {
+        let fault = fault(json!({ "listeners": listeners }));
+        assert!(fault.contains(what), "{fault}");
+    }
+}

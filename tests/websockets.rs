@@ -1,0 +1,39 @@
+//! The transport of WebSockets: how they open, what clients may not do, slow and silent clients,
+//! and the stop of the host. What modules do with sessions is in `sessions`.
+
+mod conformance;
+mod hostile;
+pub mod limits;
+mod open;
+pub mod slow;
+mod stop;
+
+use serde_json::json;
+
+use crate::harness::{Started, TestHost, WebSocket};
+
+const GUEST: &str = "sessions";
+
+/// A host with the guest `sessions` and these settings of `websocket`.
+fn with(websocket: serde_json::Value) -> TestHost {
+    TestHost::with(GUEST).grant(GUEST, json!({ "sessions": true })).config(json!({ "websocket": websocket }))
+}
+
+fn path(socket: &str) -> String {
+    format!("/api/{GUEST}/{socket}")
+}
+
+impl Started {
+    async fn web_socket(&self, socket: &str) -> WebSocket {
+        WebSocket::open(self.http, &path(socket)).await
+    }
+
+    /// The WebSockets that the host has closed with a code.
+    async fn closed_with(&self, code: &str) -> f64 {
+        self.metric("fanfare_websocket_closed_total", &[&format!("code=\"{code}\"")]).await
+    }
+
+    async fn open_sockets(&self) -> f64 {
+        self.metric("fanfare_websocket_connections", &[]).await
+    }
+}
