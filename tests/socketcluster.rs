@@ -76,7 +76,7 @@ async fn sessions(client: &mut WebSocket, what: Value) -> Value {
 
 impl Started {
     /// Calls a function of `sessions` without a session.
-    async fn from_outside(&self, what: Value) -> Value {
+    async fn ask_over_http(&self, what: Value) -> Value {
         self.post(&format!("/api/{GUEST}/outside/use"), what.to_string()).await.json()
     }
 }

@@ -235,8 +235,11 @@ pub fn masked(is_last: bool, kind: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Whether a frame is the last of its message, its opcode and its payload.
+type Frame = (bool, u8, Vec<u8>);
+
 /// Reads a whole frame of the host, and its length.
-fn parse_frame(bytes: &[u8]) -> Option<((bool, u8, Vec<u8>), usize)> {
+fn parse_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!((first & 0x70, second & 0x80), (0, 0), "reserved bits, or a mask");
     let (length, head) = match second {

@@ -13,7 +13,7 @@ async fn ask(host: &Started, client: &mut WebSocket, id: &Value, answer: impl Fn
             client.send(&answer).await;
         }
     };
-    tokio::join!(host.from_outside(what), answered).0
+    tokio::join!(host.ask_over_http(what), answered).0
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn another_client_cannot_answer() {
         other.send(&json!({ "rid": cid, "data": "forged" }).to_string()).await;
         assert_eq!(call(&mut other, "echo", json!(1)).await["data"], 1);
     };
-    assert_eq!(tokio::join!(host.from_outside(what), answered).0["error"], "timeout");
+    assert_eq!(tokio::join!(host.ask_over_http(what), answered).0["error"], "timeout");
 }
 
 #[tokio::test]
@@ -70,5 +70,5 @@ async fn a_plain_websocket_cannot_be_asked() {
     let mut plain = WebSocket::open(host.http, &format!("/api/{GUEST}/use")).await;
     let id = plain.ask(json!({ "do": "current" })).await["id"].clone();
     let what = json!({ "do": "ask", "session": id, "name": "question", "payload": null, "timeout_ms": null });
-    assert_eq!(host.from_outside(what).await["error"], "invalid");
+    assert_eq!(host.ask_over_http(what).await["error"], "invalid");
 }

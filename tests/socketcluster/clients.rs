@@ -34,9 +34,9 @@ async fn released_clients_connect_get_answers_errors_and_messages_and_stay_throu
         }
     }
     let news = json!({ "do": "send", "to": "everyone", "name": "news", "payload": r#"{"b":2}"# });
-    assert_eq!(host.from_outside(news).await, 3);
+    assert_eq!(host.ask_over_http(news).await, 3);
     let raw = json!({ "do": "send", "to": "everyone", "name": "raw", "payload": "hello raw" });
-    assert_eq!(host.from_outside(raw).await, 3);
+    assert_eq!(host.ask_over_http(raw).await, 3);
     for client in &mut clients {
         let event = client.wait("event").await;
         assert_eq!((&event["name"], &event["data"]), (&json!("news"), &json!({ "b": 2 })), "{}", client.name);
@@ -61,9 +61,9 @@ async fn released_clients_answer_the_host() {
     for client in &mut clients {
         let id = id(client).await;
         let ask = |payload: Value| json!({ "do": "ask", "session": id, "name": "question", "payload": payload.to_string(), "timeout_ms": null });
-        let good = host.from_outside(ask(json!({ "q": 1 }))).await;
+        let good = host.ask_over_http(ask(json!({ "q": 1 }))).await;
         assert_eq!(good, json!({ "answer": r#"{"got":{"q":1}}"# }), "{}", client.name);
-        let bad = host.from_outside(ask(json!({ "fail": "cannot" }))).await;
+        let bad = host.ask_over_http(ask(json!({ "fail": "cannot" }))).await;
         assert_eq!(
             (&bad["error"], &bad["message"]),
             (&json!("failure"), &json!("ClientError: cannot")),
@@ -106,25 +106,27 @@ async fn released_clients_that_are_kicked_return_as_their_code_says() {
     for client in &mut clients {
         let session = id(client).await;
         let kick = |code: u32| json!({ "do": "disconnect", "session": session, "code": code, "reason": "the reason" });
-        host.from_outside(kick(4321)).await;
+        host.ask_over_http(kick(4321)).await;
         let closed = client.wait("close").await;
         assert_eq!((&closed["code"], &closed["reason"]), (&json!(4321), &json!("the reason")), "{}", client.name);
         client.wait("connect").await;
         let session = id(client).await;
         let kick = json!({ "do": "disconnect", "session": session, "code": 4555, "reason": "for good" });
-        host.from_outside(kick).await;
+        host.ask_over_http(kick).await;
         assert_eq!(client.wait("close").await["code"], 4555, "{}", client.name);
     }
     let count = json!({ "do": "count" });
-    eventually("codes from 4500 on are for good", || async { host.from_outside(count.clone()).await == json!([0, 0]) })
-        .await;
+    eventually("codes from 4500 on are for good", || async {
+        host.ask_over_http(count.clone()).await == json!([0, 0])
+    })
+    .await;
     for client in &mut clients {
         client.command(json!({ "do": "connect" })).await;
         client.wait("connect").await;
         client.command(json!({ "do": "disconnect", "code": 4666, "reason": "bye" })).await;
         assert_eq!(client.wait("close").await["code"], 4666, "{}", client.name);
     }
-    eventually("they have left", || async { host.from_outside(count.clone()).await == json!([0, 0]) }).await;
+    eventually("they have left", || async { host.ask_over_http(count.clone()).await == json!([0, 0]) }).await;
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ async fn one_message_reaches_clients_of_every_protocol_in_its_form() {
         (json!(r#"{"a":1}"#), json!({ "a": 1 })),
         (json!([104, 105]), json!({ "base64": true, "data": "aGk=" })),
     ] {
-        assert_eq!(host.from_outside(send("news", payload.clone())).await, 3);
+        assert_eq!(host.ask_over_http(send("news", payload.clone())).await, 3);
         let expected = json!({ "event": "news", "data": data });
         assert_eq!((one.json().await, two.json().await), (expected.clone(), expected));
         match payload {
@@ -129,9 +129,9 @@ async fn one_message_reaches_clients_of_every_protocol_in_its_form() {
             _ => assert_eq!(plain.next().await, crate::harness::Received::Bytes(b"hi".to_vec())),
         }
     }
-    host.from_outside(send("empty", Value::Null)).await;
+    host.ask_over_http(send("empty", Value::Null)).await;
     assert_eq!(one.json().await, json!({ "event": "empty" }));
-    host.from_outside(send("raw", json!("hello raw"))).await;
+    host.ask_over_http(send("raw", json!("hello raw"))).await;
     assert_eq!((one.text().await, two.json().await), ("hello raw".to_owned(), json!({ "event": "empty" })));
     assert_eq!(two.text().await, "hello raw");
 }

@@ -106,8 +106,8 @@ async fn a_module_disconnects_a_client_after_what_it_has_sent() {
         let mut client = open(&host, version).await;
         let id = sessions(&mut client, json!({ "do": "current" })).await["id"].clone();
         let to = json!({ "session": id });
-        host.from_outside(json!({ "do": "send", "to": to, "name": "last", "payload": "1" })).await;
-        host.from_outside(json!({ "do": "disconnect", "session": id, "code": 4321, "reason": "the reason" })).await;
+        host.ask_over_http(json!({ "do": "send", "to": to, "name": "last", "payload": "1" })).await;
+        host.ask_over_http(json!({ "do": "disconnect", "session": id, "code": 4321, "reason": "the reason" })).await;
         assert_eq!(client.json().await, json!({ "event": "last", "data": 1 }));
         assert_eq!(client.next().await, Received::Close(4321, "the reason".to_owned()));
     }
@@ -128,7 +128,7 @@ async fn the_hook_connect_refuses_with_4008_or_its_own_code() {
             assert_eq!(client.next().await, Received::Close(code, String::new()));
         }
         let count = json!({ "do": "count" });
-        eventually("no session is left", || async { host.from_outside(count.clone()).await == json!([0, 0]) }).await;
+        eventually("no session is left", || async { host.ask_over_http(count.clone()).await == json!([0, 0]) }).await;
         let refused = host.metric("fanfare_websocket_refused_total", &["reason=\"hook\""]).await;
         assert_eq!(refused, 2.0);
     }
@@ -167,7 +167,7 @@ async fn a_client_that_leaves_while_its_hook_connect_runs_is_reported_to_the_mod
     eventually("the hook runs", || async { host.run(0, GUEST, "holding", Value::Null).await == 1 }).await;
     drop(client);
     let count = json!({ "do": "count" });
-    eventually("the session has ended", || async { host.from_outside(count.clone()).await == json!([0, 0]) }).await;
+    eventually("the session has ended", || async { host.ask_over_http(count.clone()).await == json!([0, 0]) }).await;
     assert_eq!(host.run(0, GUEST, "release", Value::Null).await, 1);
     eventually("the module is told", || async {
         let seen = host.run(0, GUEST, "seen", Value::Null).await;

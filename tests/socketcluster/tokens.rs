@@ -156,7 +156,7 @@ async fn the_hook_authenticate_may_close_the_connection() {
     let mut client = silent(&host, 1).await;
     client.send(&json!({ "event": "#handshake", "data": { "authToken": token }, "cid": 1 }).to_string()).await;
     assert_eq!(client.closed().await, 4400);
-    eventually("the session ends", || async { host.from_outside(json!({ "do": "count" })).await == json!([1, 0]) })
+    eventually("the session ends", || async { host.ask_over_http(json!({ "do": "count" })).await == json!([1, 0]) })
         .await;
 }
 

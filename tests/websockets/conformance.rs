@@ -27,7 +27,7 @@ async fn a_plain_echo_socket_passes_the_cases_of_autobahn() {
     .await;
     let mut command = Command::new(kosoku);
     command.args(["-m", "fuzzingclient", "-p", "4", "-o"]).arg(host.dir.path().join("report"));
-    COMPRESSION.iter().for_each(|cases| drop(command.args(["-x", cases])));
+    command.args(COMPRESSION.iter().flat_map(|cases| ["-x", cases]));
     command.arg(format!("{}{}", host.http, path("echo"))).stdout(Stdio::null()).kill_on_drop(true);
     command.status().await.unwrap();
     let report = std::fs::read_to_string(host.dir.path().join("report/index.json")).unwrap();

@@ -68,7 +68,7 @@ struct Wire {
     /// Whether it sends bytes all the time.
     is_flooding: bool,
     /// Whether it waits for an answer.
-    awaits: bool,
+    is_busy: bool,
     /// How often the hub has looked whether it has disconnected.
     looks: usize,
     /// What it has said, and the hub has not read.
@@ -208,7 +208,7 @@ impl Client for MemoryClient {
     }
 
     fn is_busy(&self) -> bool {
-        self.0.0.lock().awaits
+        self.0.0.lock().is_busy
     }
 
     fn is_lost(&mut self) -> bool {

@@ -239,7 +239,7 @@ fn a_disconnect_comes_after_what_is_queued_and_its_first_cause_counts() {
 fn a_stop_ends_connections_in_batches_and_those_that_wait_for_an_answer_last() {
     let mut node = Node::new();
     let clients: Vec<Reader> = (0..40).map(|_| node.open().1).collect();
-    clients[0].change(|wire| wire.awaits = true);
+    clients[0].change(|wire| wire.is_busy = true);
     node.bench.run();
     node.bench.now += Duration::from_secs(1);
     node.bench.fanouts[0].stop();
@@ -252,7 +252,7 @@ fn a_stop_ends_connections_in_batches_and_those_that_wait_for_an_answer_last() {
         node.bench.run();
     }
     assert_eq!((open(&clients), clients[0].is_open()), (1, true));
-    clients[0].change(|wire| wire.awaits = false);
+    clients[0].change(|wire| wire.is_busy = false);
     node.bench.now += Duration::from_millis(50);
     node.bench.run();
     assert!(clients[0].ended());

@@ -1,5 +1,7 @@
 //! Reads and checks the text of `module.json`.
 
+mod clients;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

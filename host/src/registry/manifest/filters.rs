@@ -3,14 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::check::Check;
-use super::model::Route;
-use super::raw::Middleware;
 use crate::config::formats::RouteRef;
-use crate::document::tree::{Node, Path as KeyPath};
 
 /// The most filters in each list.
-const MOST: usize = 16;
+pub const MOST: usize = 16;
 
 /// The filters of a checked manifest, as indices in `routes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,42 +31,6 @@ pub struct RawFilters {
     /// Default none.
     #[schemars(with = "Vec<RouteRef>", extend("maxItems" = MOST))]
     pub after: Vec<String>,
-}
-
-impl Check<'_> {
-    pub(super) fn filters(&mut self, routes: &[Option<Route>]) -> Filters {
-        let mut list = |stage: &str| self.filter_list(routes, stage);
-        Filters { before: list("before"), after: list("after") }
-    }
-
-    /// Clients must not be able to call a filter, because they would choose what it accepts.
-    fn filter_list(&mut self, routes: &[Option<Route>], stage: &str) -> Vec<usize> {
-        let items = self.tree.get("filters").and_then(|filters| filters.get(stage)).map(Node::items);
-        let items = items.unwrap_or_default();
-        let mut found = Vec::new();
-        for (index, node) in items.iter().enumerate().take(MOST) {
-            let at = KeyPath::of(&["filters", stage]).index(index);
-            let Some(route) = node.as_text().and_then(|text| self.referenced(routes, &node.origin, &at, text)) else {
-                continue;
-            };
-            let middlewares = routes.get(route).and_then(Option::as_ref).map(|route| &*route.middlewares);
-            let middlewares = middlewares.unwrap_or_default();
-            let rule = match () {
-                () if !middlewares.contains(&Middleware::Inner) => {
-                    "must be a route with the middleware `inner`: otherwise clients could call the filter"
-                }
-                () if middlewares.contains(&Middleware::Test) => {
-                    "must be a route without the middleware `test`: a filter runs in every environment"
-                }
-                () => {
-                    found.push(route);
-                    continue;
-                }
-            };
-            self.fault(&node.origin, &at, rule.to_owned());
-        }
-        found
-    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,12 @@
 //! The WebSockets that a module declares: patterns of paths, and the routes that receive messages.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::check::Check;
-use super::model::Route;
-use super::path;
-use super::raw::Middleware;
 use crate::config::formats::{RouteRef, SubProtocol};
-use crate::document::tree::Path as KeyPath;
-use crate::document::tree::quoted;
 use crate::registry::segment::{Segment, decode_segment};
 
 /// The most sockets of a module.
@@ -32,7 +26,7 @@ pub struct Sockets {
 /// A socket in a checked manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
-    path: Vec<Segment>,
+    pub path: Vec<Segment>,
     /// The index in `routes` of the route that receives its messages.
     pub route: usize,
     /// The sub-protocols that it accepts.
@@ -51,7 +45,7 @@ pub struct MatchedSocket<'a> {
 }
 
 impl Sockets {
-    fn new(by_pattern: BTreeMap<String, Socket>) -> Sockets {
+    pub fn new(by_pattern: BTreeMap<String, Socket>) -> Sockets {
         // As in a router, a literal beats a parameter, segment by segment from the left.
         let rank = |socket: &Socket| -> Vec<bool> {
             socket.path.iter().map(|segment| matches!(segment, Segment::Param(_))).collect()
@@ -119,38 +113,6 @@ pub struct RawSocket {
     #[serde(default, with = "crate::document::units::optional_size")]
     #[schemars(with = "Option<crate::document::units::Size>", extend("minimum" = 1))]
     pub max_message: Option<u64>,
-}
-
-impl Check<'_> {
-    pub(super) fn sockets(&mut self, routes: &[Option<Route>]) -> Sockets {
-        let mut sockets = BTreeMap::new();
-        let mut shapes: HashMap<Vec<Option<String>>, &str> = HashMap::new();
-        for member in self.members("sockets").iter().take(MOST) {
-            let at = KeyPath::of(&["sockets", &member.name]);
-            let path = match path::parse(&member.name) {
-                Ok(path) => path,
-                Err(rule) => {
-                    self.fault(&member.node.origin, &at, format!("the pattern {rule}"));
-                    continue;
-                }
-            };
-            let shape = path::shape(&path).into_iter().map(|part| part.map(str::to_owned)).collect();
-            if let Some(other) = shapes.insert(shape, &member.name) {
-                let message = format!("matches the same paths as {}: change one of the patterns", quoted(other));
-                self.fault(&member.node.origin, &at, message);
-                continue;
-            }
-            let Some(route) = self.reference(routes, "sockets", member) else { continue };
-            let found = routes.get(route).and_then(Option::as_ref);
-            if found.is_some_and(|route| !route.middlewares.contains(&Middleware::Session)) {
-                let rule = "must be a route with the middleware `session`: no message of a client reaches another";
-                self.fault(&member.node.origin, &at.key("path"), rule.to_owned());
-            }
-            let Some(RawSocket { protocols, max_message, .. }) = member.node.read() else { continue };
-            sockets.insert(member.name.clone(), Socket { path, route, protocols, max_message });
-        }
-        Sockets::new(sockets)
-    }
 }
 
 #[cfg(test)]

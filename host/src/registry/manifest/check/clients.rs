@@ -1,0 +1,77 @@
+//! Checks what a module declares for connected clients: sockets and filters.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Check;
+use crate::document::tree::{Node, Path as KeyPath, quoted};
+use crate::registry::manifest::filters::{self, Filters};
+use crate::registry::manifest::model::Route;
+use crate::registry::manifest::path;
+use crate::registry::manifest::raw::Middleware;
+use crate::registry::manifest::sockets::{self, RawSocket, Socket, Sockets};
+
+impl Check<'_> {
+    pub(super) fn sockets(&mut self, routes: &[Option<Route>]) -> Sockets {
+        let mut sockets = BTreeMap::new();
+        let mut shapes: HashMap<Vec<Option<String>>, &str> = HashMap::new();
+        for member in self.members("sockets").iter().take(sockets::MOST) {
+            let at = KeyPath::of(&["sockets", &member.name]);
+            let path = match path::parse(&member.name) {
+                Ok(path) => path,
+                Err(rule) => {
+                    self.fault(&member.node.origin, &at, format!("the pattern {rule}"));
+                    continue;
+                }
+            };
+            let shape = path::shape(&path).into_iter().map(|part| part.map(str::to_owned)).collect();
+            if let Some(other) = shapes.insert(shape, &member.name) {
+                let message = format!("matches the same paths as {}: change one of the patterns", quoted(other));
+                self.fault(&member.node.origin, &at, message);
+                continue;
+            }
+            let Some(route) = self.reference(routes, "sockets", member) else { continue };
+            let found = routes.get(route).and_then(Option::as_ref);
+            if found.is_some_and(|route| !route.middlewares.contains(&Middleware::Session)) {
+                let rule = "must be a route with the middleware `session`: no message of a client reaches another";
+                self.fault(&member.node.origin, &at.key("path"), rule.to_owned());
+            }
+            let Some(RawSocket { protocols, max_message, .. }) = member.node.read() else { continue };
+            sockets.insert(member.name.clone(), Socket { path, route, protocols, max_message });
+        }
+        Sockets::new(sockets)
+    }
+
+    pub(super) fn filters(&mut self, routes: &[Option<Route>]) -> Filters {
+        let mut list = |stage: &str| self.filter_list(routes, stage);
+        Filters { before: list("before"), after: list("after") }
+    }
+
+    /// Clients must not be able to call a filter, because they would choose what it accepts.
+    fn filter_list(&mut self, routes: &[Option<Route>], stage: &str) -> Vec<usize> {
+        let items = self.tree.get("filters").and_then(|filters| filters.get(stage)).map(Node::items);
+        let items = items.unwrap_or_default();
+        let mut found = Vec::new();
+        for (index, node) in items.iter().enumerate().take(filters::MOST) {
+            let at = KeyPath::of(&["filters", stage]).index(index);
+            let Some(route) = node.as_text().and_then(|text| self.referenced(routes, &node.origin, &at, text)) else {
+                continue;
+            };
+            let middlewares = routes.get(route).and_then(Option::as_ref).map(|route| &*route.middlewares);
+            let middlewares = middlewares.unwrap_or_default();
+            let rule = match () {
+                () if !middlewares.contains(&Middleware::Inner) => {
+                    "must be a route with the middleware `inner`: otherwise clients could call the filter"
+                }
+                () if middlewares.contains(&Middleware::Test) => {
+                    "must be a route without the middleware `test`: a filter runs in every environment"
+                }
+                () => {
+                    found.push(route);
+                    continue;
+                }
+            };
+            self.fault(&node.origin, &at, rule.to_owned());
+        }
+        found
+    }
+}
