@@ -67,7 +67,7 @@ struct Wire {
     is_gone: bool,
     /// Whether it sends bytes all the time.
     is_flooding: bool,
-    /// Whether it waits for an answer.
+    /// Whether it waits for an answer, which holds up the stop.
     is_busy: bool,
     /// How often the hub has looked whether it has disconnected.
     looks: usize,
@@ -76,7 +76,7 @@ struct Wire {
     /// How often the hub has told it that it was silent.
     silences: usize,
     /// Whether its silence does not mean that it is lost.
-    is_busy: bool,
+    may_be_silent: bool,
     /// The entries of its queue when it was cut.
     unsent: Option<usize>,
     /// Whether the connection ended in order.
@@ -214,7 +214,7 @@ impl Client for MemoryClient {
     fn is_lost(&mut self) -> bool {
         let mut wire = self.0.0.lock();
         wire.silences += 1;
-        !wire.is_busy
+        !wire.may_be_silent
     }
 
     fn cut(&mut self, outbox: &Outbox) {

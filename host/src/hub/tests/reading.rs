@@ -41,7 +41,7 @@ fn only_a_client_that_sends_nothing_for_the_silence_is_lost() {
         setup.streams.ping = Duration::ZERO;
     });
     let (silent, talks, busy) = (bench.open("a", 0), bench.open("a", 0), bench.open("a", 0));
-    busy.change(|wire| wire.is_busy = true);
+    busy.change(|wire| wire.may_be_silent = true);
     bench.run();
     assert_eq!(bench.fanouts[0].deadline(bench.now), Some(bench.now + Duration::from_secs(20)));
     for _ in 0..3 {
