@@ -72,7 +72,7 @@ pub struct Generation {
     pub schedules: Arc<[Schedule]>,
     config: Value,
     subdomains: BTreeMap<String, Value>,
-    /// For [`Generation::has_route`], which few modules need.
+    /// For [`Generation::access_inside`], which few modules need.
     inside: OnceLock<Router>,
 }
 
@@ -141,8 +141,16 @@ impl Generation {
 
     /// Whether a call from inside finds this route.
     pub fn has_route(&self, route: &RouteName) -> bool {
+        self.access_inside(route).is_some()
+    }
+
+    /// The access rule of the route that a call from inside finds. `None` if it finds none.
+    pub fn access_inside(&self, route: &RouteName) -> Option<Access> {
         let router = self.inside.get_or_init(|| self.router(&self.routes(0)));
-        matches!(router.find_inside(route.method.as_ref(), &route.path), RouteLookup::Route(_))
+        match router.find_inside(route.method.as_ref(), &route.path) {
+            RouteLookup::Route(matched) => Some(matched.access),
+            _ => None,
+        }
     }
 
     /// Returns a fault for each handler of the manifest that is not among `names`.

@@ -88,6 +88,23 @@ async fn a_guest_subscribes_only_routes_that_its_module_has() {
 }
 
 #[tokio::test]
+async fn a_guest_cannot_subscribe_a_route_that_no_subscription_may_call() {
+    let routes = json!([
+        { "path": "subscribe", "handler": "subscribe" },
+        { "path": "of-clients", "handler": "on", "middlewares": "session" },
+        { "path": "of-tests", "handler": "on", "middlewares": "test" },
+    ]);
+    let host = subscribed(json!({})).manifest(GUEST, json!({ "routes": routes })).workers(1);
+    let host = host.environment("production").start().await;
+    for route in ["of-clients", "of-tests"] {
+        let refused = host.subscribe(0, None, route).await;
+        assert_eq!(refused["code"], "forbidden", "{route}: {refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("no subscription may call it"), "{refused}");
+    }
+    assert!(host.all_subscriptions().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_guest_whose_module_is_being_removed_cannot_subscribe() {
     let gate = Gate::before(|call| &*call.route.handler == "subscribe");
     let host = subscribed(json!({})).workers(1).probe(gate.probe()).start().await;

@@ -3,7 +3,7 @@
 use crate::bindings::fanfare::module::events::Host;
 use crate::bindings::fanfare::module::types::{CallError, Payload};
 use crate::call::text::{NAME, line};
-use crate::call::{self, RouteName};
+use crate::call::{self, RouteName, TriggerKind};
 use crate::isolate::state::State;
 use crate::registry::Generation;
 
@@ -25,13 +25,20 @@ impl Host for State {
     }
 }
 
-/// The route that a guest names, if its generation has it.
+/// The route that a guest names, if its generation has it and a subscription may call it.
 fn own_route(generation: &Generation, text: &str) -> Result<RouteName, call::CallError> {
     let module = &generation.module;
     let route = RouteName::within(module, text).map_err(|error| call::CallError::Invalid(error.to_string()))?;
-    if generation.has_route(&route) {
-        return Ok(route);
+    let text = || line(&route.text_within(), NAME);
+    match generation.access_inside(&route).map(|access| access.admits(TriggerKind::Subscription)) {
+        Some(Ok(())) => Ok(route),
+        Some(Err(closed)) => Err(call::CallError::Forbidden(format!(
+            "`{}` of {module}: {closed}, so no subscription may call it",
+            text()
+        ))),
+        None => Err(call::CallError::NotFound(format!(
+            "{module} has no route `{}`: name a route of its module.json",
+            text()
+        ))),
     }
-    let text = line(&route.text_within(), NAME);
-    Err(call::CallError::NotFound(format!("{module} has no route `{text}`: name a route of its module.json")))
 }
