@@ -96,6 +96,11 @@ async fn each_constant_limit_counts_how_often_it_was_reached() {
     }
     let mut socket = WebSocket::open(serving.http, "/api/sessions/use").await;
     let id = socket.ask(json!({ "do": "current" })).await["id"].clone();
+    let set = |count: usize| (0..count).map(|name| json!([name.to_string(), "1"])).collect::<serde_json::Value>();
+    for (values, count) in [(1_024, 0), (1_025, 1)] {
+        socket.ask(json!({ "do": "set", "session": id, "values": set(values) })).await;
+        assert_eq!(reached(&serving, "session-values").await, count, "{values}");
+    }
     for (group, count) in (0..65).map(|group| (group, u64::from(group == 64))) {
         socket.ask(json!({ "do": "join", "group": group.to_string(), "sessions": [id] })).await;
         assert_eq!(reached(&serving, "session-groups").await, count, "{group}");

@@ -66,6 +66,7 @@ async fn without_the_grant_a_module_uses_only_the_session_of_its_call() {
         assert_eq!(error(&own.ask(what.clone()).await), "forbidden", "{what}");
     }
     for what in [
+        json!({ "do": "bind", "session": null, "uid": "ada", "taken": "replace" }),
         json!({ "do": "find", "uid": "ada" }),
         json!({ "do": "findAll", "uid": "ada" }),
         json!({ "do": "members", "group": "g" }),
@@ -75,7 +76,7 @@ async fn without_the_grant_a_module_uses_only_the_session_of_its_call() {
         json!({ "do": "send", "to": "bound", "name": "a", "payload": null }),
         json!({ "do": "send", "to": "everyone", "name": "a", "payload": null }),
         json!({ "do": "push", "to": ["everyone"], "name": "a", "payload": null }),
-        json!({ "do": "ask", "session": other_id, "name": "a", "payload": null, "timeoutMs": null }),
+        json!({ "do": "ask", "session": other_id, "name": "a", "payload": null, "timeout_ms": null }),
         json!({ "do": "disconnect", "session": other_id, "code": 1000, "reason": "" }),
     ] {
         let denied = own.ask(what.clone()).await;
@@ -106,6 +107,10 @@ async fn with_the_grant_a_module_uses_every_session() {
     ] {
         assert_eq!(error(&host.outside(what.clone()).await), "not-found", "{what}");
     }
+    let long = format!("n/{}\u{1b}", "x".repeat(10_000));
+    let denied = host.outside(json!({ "do": "values", "session": long })).await;
+    let message = denied["message"].as_str().unwrap();
+    assert!(message.len() < 1_000 && !message.contains('\u{1b}'), "{message}");
 }
 
 #[tokio::test]

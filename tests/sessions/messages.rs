@@ -67,11 +67,14 @@ async fn messages_before_a_reply_arrive_before_it_and_in_their_order() {
 async fn a_push_reports_its_recipients() {
     let host = granted().start().await;
     let ((mut client, id), (mut other, _)) = (host.client().await, host.client().await);
-    let to = json!([{ "session": id }, { "uid": "nobody" }, { "group": "none" }, "everyone"]);
+    // A recipient that is named twice counts once.
+    let one = json!([{ "session": id }, { "uid": "nobody" }, { "group": "none" }, "everyone"]);
+    let to: Vec<&Value> = one.as_array().unwrap().iter().chain(one.as_array().unwrap()).collect();
     let pushed = host.outside(json!({ "do": "push", "to": to, "name": "note", "payload": "x" })).await;
     assert_eq!((&pushed["reached"], &pushed["silent"]), (&json!(3), &json!([])));
     assert_eq!(pushed["unknown"], json!([r#"Recipient::Uid("nobody")"#, r#"Recipient::Group("none")"#]));
     assert_eq!([client.text().await, client.text().await, other.text().await], ["x", "x", "x"]);
+    assert_eq!(client.ask(json!({ "do": "count" })).await, json!([2, 0]), "nothing else has arrived");
 }
 
 #[tokio::test]
@@ -109,9 +112,9 @@ async fn a_message_has_a_name_a_known_recipient_and_a_largest_size() {
 async fn a_plain_client_has_no_tokens_and_no_answers() {
     let host = granted().start().await;
     let (mut client, id) = host.client().await;
-    let ask = json!({ "do": "ask", "session": id, "name": "q", "payload": null, "timeoutMs": null });
+    let ask = json!({ "do": "ask", "session": id, "name": "q", "payload": null, "timeout_ms": null });
     assert_eq!(error(&client.ask(ask).await), "invalid");
-    let token = |claims: &str| json!({ "do": "authenticate", "session": null, "claims": claims, "expiresMs": null });
+    let token = |claims: &str| json!({ "do": "authenticate", "session": null, "claims": claims, "expires_ms": null });
     assert_eq!(error(&client.ask(token("[]")).await), "invalid");
     let refused = client.ask(token("{}")).await;
     assert!(["invalid", "unavailable"].contains(&error(&refused)), "{refused}");

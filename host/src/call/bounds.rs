@@ -77,6 +77,8 @@ pub static SESSION_NAME: Bound = Bound::new("session-name");
 /// A list of sessions, recipients or values that was rejected because it had too many entries.
 pub static SESSION_LIST: Bound = Bound::new("session-list");
 
+/// A change of a session's values that was rejected because it would have too many.
+pub static SESSION_VALUES: Bound = Bound::new("session-values");
 /// A session that joined no further group, because it is in as many as it may be.
 pub static SESSION_GROUPS: Bound = Bound::new("session-groups");
 /// A group of sessions that was not made, because the node has as many as it may have.
@@ -91,7 +93,7 @@ pub static PACKETS: Bound = Bound::new("socketcluster-packets");
 /// A token of a client that was rejected because it was too long.
 pub static TOKEN: Bound = Bound::new("token");
 
-pub static ALL: [&Bound; 21] = [
+pub static ALL: [&Bound; 22] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -108,6 +110,7 @@ pub static ALL: [&Bound; 21] = [
     &MESSAGE_TOPIC,
     &SESSION_NAME,
     &SESSION_LIST,
+    &SESSION_VALUES,
     &SESSION_GROUPS,
     &GROUPS,
     &FRAGMENTS,

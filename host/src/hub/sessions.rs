@@ -21,7 +21,7 @@ use crate::call::{Recipient, WhenTaken, bounds};
 
 mod session;
 
-pub use session::{Claims, NewSession, Session, TooLarge};
+pub use session::{ChangeError, Claims, NewSession, Session};
 
 /// The groups of a node.
 const GROUPS: usize = 100_000;
@@ -269,8 +269,12 @@ impl Sessions {
     }
 
     /// Removes values of a session, then sets values. Does all of it, or nothing.
-    pub fn change(&self, session: &Session, set: Vec<(String, String)>, remove: &[String]) -> Result<(), TooLarge> {
-        session.change(set, remove, self.max_values).inspect_err(|_| _ = self.refused_values.fetch_add(1, Relaxed))
+    pub fn change(&self, session: &Session, set: Vec<(String, String)>, remove: &[String]) -> Result<(), ChangeError> {
+        session.change(set, remove, self.max_values).inspect_err(|error| {
+            if matches!(error, ChangeError::TooLarge { .. }) {
+                self.refused_values.fetch_add(1, Relaxed);
+            }
+        })
     }
 
     /// Queues a message for sessions of this node.

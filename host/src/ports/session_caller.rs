@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::{Caller, ClientEvent};
-use crate::call::{CallError, Payload, Recipient, bounds, session};
+use crate::call::{CallError, Payload, Recipient, WhenTaken, bounds, session};
 use crate::config::capabilities::forbidden;
 
 /// The most entries of a list of sessions, recipients, values or keys.
@@ -52,6 +52,14 @@ impl SessionCaller {
         if self.0.capabilities.sessions { Ok(()) } else { Err(forbidden(&self.0.module, "sessions", None)) }
     }
 
+    /// Checks that the guest may bind a session in this way. To replace ends other sessions.
+    pub fn taken(&self, taken: WhenTaken) -> Result<(), CallError> {
+        match taken {
+            WhenTaken::Replace => self.granted(),
+            WhenTaken::Refuse | WhenTaken::Share => Ok(()),
+        }
+    }
+
     /// Checks that the guest may use each of these sessions.
     pub fn all_named(&self, ids: &[String]) -> Result<(), CallError> {
         bounded("a list", ids.len())?;
@@ -60,14 +68,10 @@ impl SessionCaller {
 
     /// Checks that the guest may send to a recipient.
     pub fn recipient(&self, to: &Recipient) -> Result<(), CallError> {
+        recipient(to)?;
         match to {
             Recipient::Session(id) => self.named(id),
-            Recipient::Uid(name) | Recipient::UidOn(name, _) | Recipient::Group(name) => {
-                name_of("a user or a group", name)?;
-                self.granted()
-            }
-            Recipient::Bound | Recipient::Everyone => self.granted(),
-            Recipient::Other(kind, _) => Err(unknown_kind(kind)),
+            _ => self.granted(),
         }
     }
 
@@ -79,18 +83,8 @@ impl SessionCaller {
 
     /// Checks a message, and the bytes of the names that are sent with it.
     pub fn event(&self, name: String, payload: Payload, names: usize) -> Result<ClientEvent, CallError> {
-        name_of("a message", &name)?;
-        if name.contains(char::is_control) {
-            return Err(CallError::Invalid("the name of a message has no control characters".to_owned()));
-        }
         let Caller { module, max_payload, .. } = &self.0;
-        let size = (payload.len() + names) as u64;
-        if size > *max_payload {
-            return Err(CallError::Invalid(format!(
-                "the message has {size} bytes, but limits.payload of {module} allows {max_payload}"
-            )));
-        }
-        Ok(ClientEvent { name, payload })
+        event(name, payload, names, *max_payload, || format!("limits.payload of {module}"))
     }
 
     /// How long the guest may wait: what it asks for, but at most the time that its call has left.
@@ -99,6 +93,42 @@ impl SessionCaller {
         let left = until.map_or(self.0.default_timeout, |until| until.saturating_duration_since(Instant::now()));
         requested.map_or(left, |requested| requested.min(left))
     }
+}
+
+/// Checks a message, and the bytes of the names that are sent with it. `setting` names the limit
+/// `max`.
+pub fn event(
+    name: String,
+    payload: Payload,
+    names: usize,
+    max: u64,
+    setting: impl FnOnce() -> String,
+) -> Result<ClientEvent, CallError> {
+    name_of("a message", &name)?;
+    if name.contains(char::is_control) {
+        return Err(CallError::Invalid("the name of a message has no control characters".to_owned()));
+    }
+    let size = (payload.len() + names) as u64;
+    if size > max {
+        let setting = setting();
+        return Err(CallError::Invalid(format!("the message has {size} bytes, but {setting} allows {max}")));
+    }
+    Ok(ClientEvent { name, payload })
+}
+
+/// Checks the kind and the names of a recipient.
+pub fn recipient(to: &Recipient) -> Result<(), CallError> {
+    match to {
+        Recipient::Uid(name) | Recipient::UidOn(name, _) | Recipient::Group(name) => name_of("a user or a group", name),
+        Recipient::Session(_) | Recipient::Bound | Recipient::Everyone => Ok(()),
+        Recipient::Other(kind, _) => Err(unknown_kind(kind)),
+    }
+}
+
+/// Checks the kinds and the names of recipients.
+pub fn recipients(to: &[Recipient]) -> Result<(), CallError> {
+    bounded("a list", to.len())?;
+    to.iter().try_for_each(recipient)
 }
 
 /// Checks the name of a user, a group, a value or a message.
@@ -210,6 +240,11 @@ mod tests {
         }
         let unknown = granted.recipient(&Recipient::Other("channel".into(), name())).unwrap_err();
         assert_eq!(unknown.to_string(), "this host does not know the kind of recipient `channel`");
+        assert!(matches!(own.taken(WhenTaken::Replace), Err(CallError::Forbidden(_))));
+        for taken in [WhenTaken::Refuse, WhenTaken::Share] {
+            assert_eq!(own.taken(taken), Ok(()));
+        }
+        assert_eq!(granted.taken(WhenTaken::Replace), Ok(()));
         let denied = own.granted().unwrap_err().to_string();
         assert!(denied.contains("add `\"sessions\": true` to capabilities"), "{denied}");
     }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::call::SessionInfo;
+use crate::call::{SessionInfo, bounds};
 
 /// A connected client, as plain data beside its socket. No instance owns any of it, so it survives
 /// swaps, crashes and kills.
@@ -66,12 +66,16 @@ pub(super) struct State {
     pub is_ended: bool,
 }
 
-/// The values of a session would have more bytes than `websocket.sessionSize`.
+/// The most values of a session. Each costs memory besides its bytes.
+pub(super) const VALUES: usize = 1_024;
+
+/// Why the values of a session do not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the values of the session would have {bytes} bytes, but websocket.sessionSize allows {max}: store less")]
-pub struct TooLarge {
-    pub bytes: u64,
-    pub max: u64,
+pub enum ChangeError {
+    #[error("the values of the session would have {bytes} bytes, but websocket.sessionSize allows {max}: store less")]
+    TooLarge { bytes: u64, max: u64 },
+    #[error("the session would have {count} values, but {VALUES} is the maximum: store several in one value")]
+    TooMany { count: usize },
 }
 
 impl Session {
@@ -147,8 +151,8 @@ impl Session {
     }
 
     /// Removes values, then sets values. Does all of it, or nothing if the values would exceed
-    /// `max` bytes.
-    pub(super) fn change(&self, set: Vec<(String, String)>, remove: &[String], max: u64) -> Result<(), TooLarge> {
+    /// `max` bytes or [`VALUES`].
+    pub(super) fn change(&self, set: Vec<(String, String)>, remove: &[String], max: u64) -> Result<(), ChangeError> {
         let size = |name: &str, text: &str| (name.len() + text.len()) as u64;
         // The last value of a name counts.
         let set: BTreeMap<Box<str>, Box<str>> =
@@ -156,11 +160,16 @@ impl Session {
         let removed: BTreeSet<&str> = remove.iter().map(String::as_str).collect();
         let mut state = self.state.lock();
         let old = state.values.iter().filter(|(name, _)| removed.contains(&***name) || set.contains_key(*name));
-        let old: u64 = old.map(|(name, text)| size(name, text)).sum();
+        let (gone, old) = old.fold((0, 0), |(count, bytes), (name, text)| (count + 1, bytes + size(name, text)));
         let new: u64 = set.iter().map(|(name, text)| size(name, text)).sum();
         let bytes = state.bytes.saturating_sub(old).saturating_add(new);
         if bytes > max && new > 0 {
-            return Err(TooLarge { bytes, max });
+            return Err(ChangeError::TooLarge { bytes, max });
+        }
+        let count = (state.values.len() + set.len()).saturating_sub(gone);
+        if count > VALUES {
+            bounds::SESSION_VALUES.count();
+            return Err(ChangeError::TooMany { count });
         }
         state.values.retain(|name, _| !removed.contains(&**name));
         state.values.extend(set);

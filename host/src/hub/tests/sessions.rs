@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::call::{Recipient, WhenTaken};
-use crate::hub::sessions::{Claims, Sent, TooLarge};
+use crate::hub::sessions::{ChangeError, Claims, Sent};
 
 /// A node with one worker, whose clients exist only in memory.
 struct Node {
@@ -121,13 +121,27 @@ fn values_are_changed_all_or_not_at_all_and_have_a_size() {
     assert_eq!(session.values(), [pair("a", "1"), pair("b", "2")]);
     let over = vec![pair("a", "3"), pair("c", &"x".repeat(28))];
     let error = node.sessions.change(&session, over, &[]).unwrap_err();
-    assert_eq!((error, session.get("a").as_deref()), (TooLarge { bytes: 33, max: 32 }, Some("1")));
+    assert_eq!((error, session.get("a").as_deref()), (ChangeError::TooLarge { bytes: 33, max: 32 }, Some("1")));
     assert_eq!(node.sessions.refused_values.load(std::sync::atomic::Ordering::Relaxed), 1);
     let exact = vec![pair("a", "3"), pair("c", &"x".repeat(27))];
     node.sessions.change(&session, exact, &[]).unwrap();
     node.sessions.change(&session, vec![pair("a", "4")], &["c".into(), "none".into()]).unwrap();
     assert_eq!(session.values(), [pair("a", "4"), pair("b", "2")]);
     assert_eq!(session.get("c"), None);
+}
+
+#[test]
+fn a_session_has_a_largest_number_of_values() {
+    let node = Node::new();
+    let sessions = Sessions::new(node.bench.topics.clone(), "n", 1 << 20);
+    let session = node.open().0;
+    let values = |names: std::ops::Range<usize>| names.map(|name| pair(&name.to_string(), "1")).collect::<Vec<_>>();
+    sessions.change(&session, values(0..1_024), &[]).unwrap();
+    sessions.change(&session, values(0..1_024), &[]).unwrap();
+    let error = sessions.change(&session, values(1_023..1_025), &[]).unwrap_err();
+    assert_eq!((error, session.values().len()), (ChangeError::TooMany { count: 1_025 }, 1_024));
+    sessions.change(&session, values(1_024..1_025), &["0".to_owned(), "none".to_owned()]).unwrap();
+    assert_eq!((session.values().len(), session.get("0"), session.get("1024").as_deref()), (1_024, None, Some("1")));
 }
 
 #[test]

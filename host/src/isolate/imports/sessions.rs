@@ -84,9 +84,11 @@ impl sessions::Host for State {
         uid: String,
         taken: WhenTaken,
     ) -> Result<(), CallError> {
-        let session = self.session_caller(caller).session(session)?;
+        let (caller, taken) = (self.session_caller(caller), taken.into());
+        let session = caller.session(session)?;
+        caller.taken(taken)?;
         rules::name_of("a user", &uid)?;
-        self.sessions().bind(&session, uid, taken.into()).map_err(Into::into)
+        self.sessions().bind(&session, uid, taken).map_err(Into::into)
     }
 
     fn unbind(&mut self, caller: Option<u64>, session: Option<String>) -> Result<(), CallError> {

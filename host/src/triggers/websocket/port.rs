@@ -1,11 +1,13 @@
 //! The sessions as guests use them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::OutgoingMessage;
 use super::route::WebSockets;
 use super::socketcluster::{self, Question};
+use crate::call::text::{NAME, line};
 use crate::call::{CallError, Payload, Pushed, Recipient, SessionInfo, WhenTaken};
 use crate::hub::{BindError, Hub, JoinError, Message, Reach, Session};
 use crate::ports::{self, BoxFuture, ClientEvent, SessionValues};
@@ -45,7 +47,7 @@ impl SessionPort {
     }
 
     fn session(&self, id: &str) -> Result<Arc<Session>, CallError> {
-        let missing = || CallError::NotFound(format!("no session `{id}` on this node"));
+        let missing = || CallError::NotFound(format!("no session `{}` on this node", line(id, NAME)));
         self.hub.sessions.get(id).ok_or_else(missing)
     }
 
@@ -151,7 +153,13 @@ impl ports::Sessions for SessionPort {
     fn push(&self, to: Vec<Recipient>, event: ClientEvent) -> BoxFuture<Result<Pushed, CallError>> {
         let message = Arc::new(OutgoingMessage::new(event.name, event.payload));
         let mut pushed = Pushed::default();
+        // A recipient that is named twice counts once, so that the work is bounded by the sessions
+        // and the groups that exist.
+        let mut named = HashSet::new();
         for recipient in to {
+            if !named.insert(recipient.clone()) {
+                continue;
+            }
             let sent = self.hub.sessions.send(&recipient, message.clone());
             pushed.reached = pushed.reached.saturating_add(sent.reached);
             if sent.is_unknown {
