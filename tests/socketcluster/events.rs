@@ -165,3 +165,13 @@ async fn channels_are_answered_as_by_a_server_without_them() {
     let expected = json!({ "message": "Client publish feature is disabled", "name": "InvalidActionError" });
     assert_eq!(refused["error"], expected);
 }
+
+#[tokio::test]
+async fn a_query_in_the_name_of_an_event_replaces_that_of_the_url() {
+    let host = with(json!({})).start().await;
+    let mut client = WebSocket::open(host.http, &format!("{}?from=url", PATHS[1])).await;
+    greet(&mut client, Value::Null).await;
+    assert_eq!(call(&mut client, "facts", Value::Null).await["data"]["query"], "from=url");
+    assert_eq!(call(&mut client, "facts?from=name", Value::Null).await["data"]["query"], "from=name");
+    assert_eq!(call(&mut client, "sessions.facts?a.b=c", Value::Null).await["data"]["query"], "a.b=c");
+}

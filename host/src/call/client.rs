@@ -18,7 +18,7 @@ pub struct ClientMessage {
     pub socket: bool,
     /// The parameters of the socket's URL.
     pub params: Vec<(String, String)>,
-    /// The query of the socket's URL, without `?`.
+    /// The query of the socket's URL, without `?`. A query in the name replaces it.
     pub query: String,
     pub payload: Payload,
     pub wants_reply: bool,

@@ -25,9 +25,9 @@ impl Dispatch {
     pub fn client_message(
         self: &Arc<Dispatch>,
         isolate: &Isolate,
-        message: ClientMessage,
+        mut message: ClientMessage,
     ) -> Result<impl Future<Output = CallResult> + Send + use<>, CallError> {
-        let (slot, matched) = self.client_route(isolate, &message)?;
+        let (slot, matched) = self.client_route(isolate, &mut message)?;
         let mut chain = Chain::new(self, slot, matched, message);
         let first = chain.offer()?;
         Ok(match chain.is_one_call() {
@@ -78,8 +78,12 @@ impl Dispatch {
         if here.failed().is_none() { Ok(here) } else { self.least_loaded(module, None) }
     }
 
-    /// The slot and the route of a client's message.
-    fn client_route(&self, isolate: &Isolate, message: &ClientMessage) -> Result<(Arc<Slot>, MatchedRoute), CallError> {
+    /// The slot and the route of a client's message. A query in the name replaces that of the URL.
+    fn client_route(
+        &self,
+        isolate: &Isolate,
+        message: &mut ClientMessage,
+    ) -> Result<(Arc<Slot>, MatchedRoute), CallError> {
         let refused = |slot: &Slot, error: CallError| {
             slot.refused(TriggerKind::Client, &error, None);
             error
@@ -92,6 +96,9 @@ impl Dispatch {
         let name = route_name(&message.module, &message.name)?;
         let slot = self.client_slot(isolate, name.module.as_deref().unwrap_or(&message.module))?;
         let matched = Self::find_route(&slot, &name, TriggerKind::Client).map_err(|error| refused(&slot, error))?;
+        if !name.query.is_empty() {
+            message.query = name.query;
+        }
         Ok((slot, matched))
     }
 }
