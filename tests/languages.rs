@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::harness::{Connection, EventStream, Started, TestHost, eventually, not_run, root};
+use crate::harness::{Connection, EventStream, Started, TestHost, WebSocket, eventually, not_run, root};
 
 /// The guest of one language.
 struct Language {
@@ -48,7 +48,7 @@ impl Language {
                 let line = text.lines().find(|line| line.contains("\"component\"")).unwrap().to_owned();
                 text.replace(&line, "\"component\": \"guest.wasm\",")
             })
-            .grant(name, json!({ "rpc": ["echo"] }))
+            .grant(name, json!({ "rpc": ["echo"], "sessions": true }))
             .config(json!({ "sse": {}, "limits": { "max": { "timeout": "60s", "startup": "60s" } } }))
             .limit(name, "memory", "128MiB")
             .limit(name, "timeout", "15s")
@@ -71,6 +71,7 @@ impl Language {
         self.is_charged(&host).await;
         self.publishes(&host).await;
         self.tells_and_hears(&host).await;
+        self.greets_clients(&host).await;
         if self.concurrent {
             self.holds_until_another_call_releases(&host).await;
         }
@@ -150,6 +151,15 @@ impl Language {
         let detail = untyped.json()["detail"].to_string();
         assert!(detail.contains("message"), "an event without a type has the type `message`: {detail}");
         assert_eq!(host.ended(name, 0, "subscription", "ok").await, 1.0);
+    }
+
+    /// Receives a message of a connected client, and sends to it.
+    async fn greets_clients(&self, host: &Started) {
+        let mut client = WebSocket::open(host.http, &self.path("greet")).await;
+        client.send("\"ada\"").await;
+        let expected = ["grüße", "pushed", "greet \"ada\" 1 1 plain"];
+        assert_eq!([client.text().await, client.text().await, client.text().await], expected, "{}", self.name);
+        assert_eq!(host.post(&self.path("greet"), "\"ada\"").await.code(), "forbidden");
     }
 
     async fn holds_until_another_call_releases(&self, host: &Started) {

@@ -3,6 +3,7 @@
 
 mod access;
 mod bindings;
+mod blocking;
 mod changes;
 mod filters;
 mod groups;

@@ -7,7 +7,7 @@
 
 #define SLOW "echo/slow"
 
-static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear" };
+static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "greet" };
 
 static bool is(guest_string_t text, const char *name)
 {
@@ -222,6 +222,59 @@ static bool hear(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failu
     return ok ? reply(outcome, (fanfare_payload_t){ 0 }) : refuse(failure, &error);
 }
 
+// Handles a message of a connected client: keeps it as a value of the session, sends two messages
+// to the client, and replies.
+static bool greet(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
+{
+    sessions_session_t session;
+    if (call->trigger.tag != FANFARE_TRIGGER_CLIENT || call->payload.tag != FANFARE_PAYLOAD_TEXT
+        || !sessions_current(call->id, &session)) {
+        guest_string_t message;
+        guest_string_dup(&message, "a client calls this handler");
+        return fail(failure, "not-a-client", message);
+    }
+    guest_string_t key, note, nobody;
+    guest_string_set(&key, "name");
+    guest_string_set(&note, "note");
+    guest_string_set(&nobody, "nobody");
+    guest_tuple2_string_string_t value = { key, call->payload.val.text };
+    guest_list_tuple2_string_string_t values = { &value, 1 };
+    fanfare_recipient_t to[2] = {
+        { .tag = FANFARE_RECIPIENT_SESSION, .val.session = session.id },
+        { .tag = FANFARE_RECIPIENT_UID, .val.uid = nobody },
+    };
+    sessions_blocking_list_recipient_t both = { to, 2 };
+    fanfare_payload_t sent = { .tag = FANFARE_PAYLOAD_TEXT }, pushed_text = { .tag = FANFARE_PAYLOAD_TEXT };
+    guest_string_set(&sent.val.text, "grüße");
+    guest_string_set(&pushed_text.val.text, "pushed");
+    guest_option_string_t kept = { 0 };
+    fanfare_pushed_t pushed = { 0 };
+    uint32_t reached;
+    fanfare_call_error_t error;
+    bool ok = sessions_set(&call->id, NULL, &values, &error)
+        && sessions_send(&call->id, &to[0], &note, &sent, &reached, &error)
+        && sessions_blocking_push(&call->id, &both, &note, &pushed_text, &pushed, &error)
+        && sessions_get(&call->id, NULL, &key, &kept, &error);
+    if (ok) {
+        guest_string_t name = call->trigger.val.client.name;
+        char *line = malloc(name.len + kept.val.len + session.protocol.len + 64), *at = line;
+        memcpy(at, name.ptr, name.len);
+        at = letters(at + name.len, " ");
+        memcpy(at, kept.val.ptr, kept.val.len);
+        at = digits(letters(at + kept.val.len, " "), pushed.reached);
+        at = letters(digits(letters(at, " "), pushed.unknown.len), " ");
+        memcpy(at, session.protocol.ptr, session.protocol.len);
+        reply(outcome, text(line, (size_t)(at - line) + session.protocol.len));
+        free(line);
+        guest_option_string_free(&kept);
+    } else {
+        refuse(failure, &error);
+    }
+    fanfare_pushed_free(&pushed);
+    sessions_session_free(&session);
+    return ok;
+}
+
 bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome_t *outcome,
                                            fanfare_failure_t *failure)
 {
@@ -243,6 +296,8 @@ bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome
         ok = tell(call, outcome, failure);
     } else if (is(call->handler, "hear")) {
         ok = hear(call, outcome, failure);
+    } else if (is(call->handler, "greet")) {
+        ok = greet(call, outcome, failure);
     } else {
         guest_string_t message;
         guest_string_dup(&message, "there is no such handler");

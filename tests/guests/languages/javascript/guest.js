@@ -3,6 +3,8 @@ import broadcast from "fanfare:module/broadcast@0.1.0";
 import events from "fanfare:module/events@0.1.0";
 import host from "fanfare:module/host@0.1.0";
 import rpc from "fanfare:module/rpc@0.1.0";
+import sessions from "fanfare:module/sessions@0.1.0";
+import sessionsAwait from "fanfare:module/sessions-await@0.1.0";
 import sse from "fanfare:module/sse@0.1.0";
 
 const SLOW = "echo/slow";
@@ -72,6 +74,24 @@ const handlers = {
         }
     },
 
+    /** Handles a message of a connected client. */
+    async greet({ id, trigger, payload }) {
+        if (trigger.tag !== "client") throw failure("not-a-client", "a client calls this handler");
+        try {
+            const session = sessions.current(id);
+            const own = { tag: "session", val: session.id };
+            sessions.set(id, null, [["name", payload.val]]);
+            sessions.send(id, own, "note", text("grüße"));
+            const to = [own, { tag: "uid", val: "nobody" }];
+            const pushed = await settled(sessionsAwait.push(id, to, "note", text("pushed")));
+            const kept = sessions.get(id, null, "name");
+            const { reached, unknown } = pushed;
+            return text([trigger.val.name, kept, reached, unknown.length, session.protocol].join(" "));
+        } catch (error) {
+            throw error.payload ? refused(error.payload) : error;
+        }
+    },
+
     async hold() {
         await new Promise((resolve) => held.push(resolve));
         return text("released");
@@ -88,11 +108,15 @@ const handlers = {
 /** Calls a route and waits. An error becomes a failure with the name of its kind. */
 async function ask(caller, route, payload) {
     const options = { timeoutMs: null, subdomain: null, extra: [] };
-    const answer = rpc.call(caller, { tag: "any" }, route, payload, options);
+    return (await settled(rpc.call(caller, { tag: "any" }, route, payload, options))).payload;
+}
+
+/** Waits for the result of an import. */
+async function settled(answer) {
     const result = await answer.read();
     answer.drop(); // QuickJS has no finaliser: without this, each call leaves a handle until the table is full.
     if (result.tag === "err") throw refused(result.val);
-    return result.val.payload;
+    return result.val;
 }
 
 function text(val) {

@@ -3,10 +3,11 @@ import json
 
 from componentize_py_types import Err, Ok
 from wit_world import exports, u8_future
-from wit_world.imports import broadcast, events, host, rpc, sse
+from wit_world.imports import broadcast, events, host, rpc, sessions, sessions_await, sse
 from wit_world.imports.types import (
     Call, CallError_Failure, CallError_Other, CallOptions, Emission, Failure, Outcome_Pass, Outcome_Reply,
-    Passed, Payload_None_, Payload_Text, Reply, Target_Any, Trigger_Subscription,
+    Passed, Payload_None_, Payload_Text, Recipient_Session, Recipient_Uid, Reply, Target_Any, Trigger_Client,
+    Trigger_Subscription,
 )
 
 SLOW = "echo/slow"
@@ -92,6 +93,24 @@ async def hear(call):
     return NONE
 
 
+async def greet(call):
+    """Handles a message of a connected client."""
+    if not isinstance(call.trigger, Trigger_Client):
+        raise failure("not-a-client", "a client calls this handler")
+    try:
+        session = sessions.current(call.id)
+        own = Recipient_Session(session.id)
+        sessions.set(call.id, None, [("name", call.payload.value)])
+        sessions.send(call.id, own, "note", Payload_Text("grüße"))
+        to = [own, Recipient_Uid("nobody")]
+        pushed = settled(await sessions_await.push(call.id, to, "note", Payload_Text("pushed")).read())
+        kept = sessions.get(call.id, None, "name")
+    except Err as error:
+        raise error if isinstance(error.value, Failure) else refused(error.value)
+    facts = [call.trigger.value.name, kept, str(pushed.reached), str(len(pushed.unknown)), session.protocol]
+    return Payload_Text(" ".join(facts))
+
+
 async def hold(call):
     release, released = u8_future(lambda: 0)
     held.append(release)
@@ -107,14 +126,18 @@ async def release(call):
     return Payload_Text(str(len(calls)))
 
 
-HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, stream, tell, hear, hold, release)}
+HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, stream, tell, hear, greet, hold, release)}
 
 
 async def ask(caller, route, payload):
     """Calls a route and waits. An error becomes a failure with the name of its kind."""
-    answer = await rpc.call(caller, Target_Any(), route, payload, CallOptions(None, None, [])).read()
+    return settled(await rpc.call(caller, Target_Any(), route, payload, CallOptions(None, None, [])).read()).payload
+
+
+def settled(answer):
+    """Returns the value of a result. An error becomes a failure."""
     if isinstance(answer, Ok):
-        return answer.value.payload
+        return answer.value
     raise refused(answer.value)
 
 

@@ -3,6 +3,8 @@ import * as broadcast from "fanfare:module/broadcast-blocking@0.1.0";
 import * as events from "fanfare:module/events@0.1.0";
 import * as host from "fanfare:module/host@0.1.0";
 import * as rpc from "fanfare:module/rpc-blocking@0.1.0";
+import * as sessions from "fanfare:module/sessions@0.1.0";
+import * as sessionsBlocking from "fanfare:module/sessions-blocking@0.1.0";
 import * as sse from "fanfare:module/sse@0.1.0";
 
 const SLOW = "echo/slow";
@@ -52,6 +54,19 @@ const handlers = {
         const event = { data: text(line), event: undefined, id: undefined, retryMs: undefined, comment: undefined, extra: [] };
         attempt(() => sse.publish(id, "starlingmonkey", event, "everywhere"));
         return NONE;
+    },
+
+    /** Handles a message of a connected client. */
+    greet({ id, trigger, payload }) {
+        if (trigger.tag !== "client") throw failure("not-a-client", "a client calls this handler");
+        const session = sessions.current(id);
+        const own = { tag: "session", val: session.id };
+        attempt(() => sessions.set(id, undefined, [["name", payload.val]]));
+        attempt(() => sessions.send(id, own, "note", text("grüße")));
+        const to = [own, { tag: "uid", val: "nobody" }];
+        const { reached, unknown } = attempt(() => sessionsBlocking.push(id, to, "note", text("pushed")));
+        const kept = attempt(() => sessions.get(id, undefined, "name"));
+        return text([trigger.val.name, kept, reached, unknown.length, session.protocol].join(" "));
     },
 };
 

@@ -1,5 +1,7 @@
 //! Handles messages of connected clients, and calls each function of `sessions` as a test asks.
 
+mod blocking;
+
 use std::cell::RefCell;
 
 use common::{gate, holding, release, who};
@@ -125,6 +127,14 @@ fn step(cx: Context, session: Option<Session>, body: Payload) -> Result<Outcome>
     }
 }
 
+/// A filter before: asks the client `ready`, and passes its answer on as the fact `ready`.
+#[handler]
+async fn ready(session: Session) -> Result<Outcome> {
+    let answer = session.ask("ready", ()).await?;
+    let extra = vec![("ready".to_owned(), answer.as_text().unwrap_or_default().to_owned())];
+    Ok(Outcome::Pass(fanfare_sdk::types::Passed { payload: None, extra }))
+}
+
 /// Returns what `step` has recorded in this instance, and those before it in swaps.
 #[handler]
 fn seen() -> Json<Vec<Value>> {
@@ -230,13 +240,20 @@ fn pushed(pushed: Pushed) -> Value {
 /// "message": ..}`.
 #[handler]
 async fn use_sessions(what: Json<Use>) -> Json<Value> {
-    Json(match run(what.0).await {
-        Ok(value) => value,
-        Err(error) => {
-            let error = CallError::from(error);
-            json!({ "error": error.kind(), "message": error.to_string() })
-        }
-    })
+    shown(run(what.0).await)
+}
+
+/// Like `use_sessions`, with the functions of `sessions-blocking`.
+#[handler]
+fn use_blocking(what: Json<Use>) -> Json<Value> {
+    shown(blocking::run(what.0))
+}
+
+fn shown(result: Result<Value, fanfare_sdk::wit::types::CallError>) -> Json<Value> {
+    Json(result.unwrap_or_else(|error| {
+        let error = CallError::from(error);
+        json!({ "error": error.kind(), "message": error.to_string() })
+    }))
 }
 
 async fn run(what: Use) -> Result<Value, fanfare_sdk::wit::types::CallError> {
@@ -300,7 +317,8 @@ impl State for Saved {
 
 fanfare_sdk::module! {
     handlers: [
-        echo, facts, burst, append, hold, release, holding, fail, trap, step, seen, use_sessions, who,
+        echo, facts, burst, append, hold, release, holding, fail, trap, step, ready, seen, use_sessions,
+        use_blocking, who,
     ],
     snapshot: Saved,
 }

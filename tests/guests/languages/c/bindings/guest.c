@@ -95,6 +95,79 @@ extern void __wasm_import_events_unsubscribe(int32_t, int64_t, uint8_t *, size_t
 __attribute__((__import_module__("fanfare:module/messages@0.1.0"), __import_name__("publish")))
 extern void __wasm_import_fanfare_module_messages_publish(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
+// Imported Functions from `fanfare:module/sessions@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("current")))
+extern void __wasm_import_sessions_current(int64_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("look")))
+extern void __wasm_import_sessions_look(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("find")))
+extern void __wasm_import_sessions_find(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("get")))
+extern void __wasm_import_sessions_get(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("values")))
+extern void __wasm_import_sessions_values(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("set")))
+extern void __wasm_import_sessions_set(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("remove")))
+extern void __wasm_import_sessions_remove(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("bind")))
+extern void __wasm_import_sessions_bind(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("unbind")))
+extern void __wasm_import_sessions_unbind(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("authenticate")))
+extern void __wasm_import_sessions_authenticate(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("deauthenticate")))
+extern void __wasm_import_sessions_deauthenticate(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("send")))
+extern void __wasm_import_sessions_send(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("disconnect")))
+extern void __wasm_import_sessions_disconnect(int32_t, int64_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("join")))
+extern void __wasm_import_sessions_join(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("leave")))
+extern void __wasm_import_sessions_leave(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("members")))
+extern void __wasm_import_sessions_members(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("count")))
+extern void __wasm_import_sessions_count(uint8_t *);
+
+// Imported Functions from `fanfare:module/sessions-blocking@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("push")))
+extern void __wasm_import_sessions_blocking_push(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("ask")))
+extern void __wasm_import_sessions_blocking_ask(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("apply")))
+extern void __wasm_import_sessions_blocking_apply(int64_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("read")))
+extern void __wasm_import_sessions_blocking_read(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("write")))
+extern void __wasm_import_sessions_blocking_write(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("find")))
+extern void __wasm_import_sessions_blocking_find(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+
 // Exported Functions from `fanfare:module/describe@0.1.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_fanfare:module/describe@0.1.0#handlers")))
@@ -696,6 +769,67 @@ void fanfare_address_free(fanfare_address_t *ptr) {
   }
 }
 
+void fanfare_session_free(fanfare_session_t *ptr) {
+  guest_string_free(&ptr->id);
+  guest_option_string_free(&ptr->uid);
+  guest_string_free(&ptr->ip);
+  guest_string_free(&ptr->protocol);
+  guest_option_string_free(&ptr->claims);
+  fanfare_extra_free(&ptr->extra);
+}
+
+void fanfare_recipient_free(fanfare_recipient_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      guest_string_free(&ptr->val.session);
+      break;
+    }
+    case 1: {
+      guest_string_free(&ptr->val.uid);
+      break;
+    }
+    case 2: {
+      guest_tuple2_string_string_free(&ptr->val.uid_on);
+      break;
+    }
+    case 3: {
+      guest_string_free(&ptr->val.group);
+      break;
+    }
+    case 6: {
+      guest_tuple2_string_string_free(&ptr->val.other);
+      break;
+    }
+  }
+}
+
+void fanfare_list_recipient_free(fanfare_list_recipient_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    fanfare_recipient_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      fanfare_recipient_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void guest_list_string_free(guest_list_string_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    guest_string_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      guest_string_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void fanfare_pushed_free(fanfare_pushed_t *ptr) {
+  fanfare_list_recipient_free(&ptr->unknown);
+  guest_list_string_free(&ptr->silent);
+}
+
 void guest_option_u32_free(guest_option_u32_t *ptr) {
   if (ptr->is_some) {
   }
@@ -839,17 +973,6 @@ void fanfare_module_http_request_head_free(fanfare_module_http_request_head_t *p
   guest_string_free(&ptr->scheme);
   guest_string_free(&ptr->authority);
   guest_string_free(&ptr->peer);
-}
-
-void guest_list_string_free(guest_list_string_t *ptr) {
-  size_t list_len = ptr->len;
-  if (list_len > 0) {
-    guest_string_t *list_ptr = ptr->ptr;
-    for (size_t i = 0; i < list_len; i++) {
-      guest_string_free(&list_ptr[i]);
-    }
-    free(list_ptr);
-  }
 }
 
 void fanfare_module_http_option_request_head_free(fanfare_module_http_option_request_head_t *ptr) {
@@ -999,6 +1122,175 @@ void fanfare_module_messages_result_void_call_error_free(fanfare_module_messages
   if (!ptr->is_err) {
   } else {
     fanfare_module_messages_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_payload_free(sessions_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void sessions_call_error_free(sessions_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void sessions_session_free(sessions_session_t *ptr) {
+  fanfare_session_free(ptr);
+}
+
+void sessions_recipient_free(sessions_recipient_t *ptr) {
+  fanfare_recipient_free(ptr);
+}
+
+void sessions_option_session_free(sessions_option_session_t *ptr) {
+  if (ptr->is_some) {
+    sessions_session_free(&ptr->val);
+  }
+}
+
+void sessions_option_call_id_free(sessions_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void sessions_result_option_session_call_error_free(sessions_result_option_session_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    sessions_option_session_free(&ptr->val.ok);
+  } else {
+    sessions_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_result_list_string_call_error_free(sessions_result_list_string_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    guest_list_string_free(&ptr->val.ok);
+  } else {
+    sessions_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_result_option_string_call_error_free(sessions_result_option_string_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    guest_option_string_free(&ptr->val.ok);
+  } else {
+    sessions_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_result_list_tuple2_string_string_call_error_free(sessions_result_list_tuple2_string_string_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    guest_list_tuple2_string_string_free(&ptr->val.ok);
+  } else {
+    sessions_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_result_void_call_error_free(sessions_result_void_call_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    sessions_call_error_free(&ptr->val.err);
+  }
+}
+
+void guest_option_u64_free(guest_option_u64_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void sessions_result_u32_call_error_free(sessions_result_u32_call_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    sessions_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_blocking_payload_free(sessions_blocking_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void sessions_blocking_call_error_free(sessions_blocking_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void sessions_blocking_session_free(sessions_blocking_session_t *ptr) {
+  fanfare_session_free(ptr);
+}
+
+void sessions_blocking_recipient_free(sessions_blocking_recipient_t *ptr) {
+  fanfare_recipient_free(ptr);
+}
+
+void sessions_blocking_pushed_free(sessions_blocking_pushed_t *ptr) {
+  fanfare_pushed_free(ptr);
+}
+
+void sessions_blocking_option_call_id_free(sessions_blocking_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void sessions_blocking_list_recipient_free(sessions_blocking_list_recipient_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    sessions_blocking_recipient_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      sessions_blocking_recipient_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void sessions_blocking_result_pushed_call_error_free(sessions_blocking_result_pushed_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    sessions_blocking_pushed_free(&ptr->val.ok);
+  } else {
+    sessions_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_blocking_result_payload_call_error_free(sessions_blocking_result_payload_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    sessions_blocking_payload_free(&ptr->val.ok);
+  } else {
+    sessions_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_blocking_result_void_call_error_free(sessions_blocking_result_void_call_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    sessions_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_blocking_tuple2_session_list_tuple2_string_string_free(sessions_blocking_tuple2_session_list_tuple2_string_string_t *ptr) {
+  sessions_blocking_session_free(&ptr->f0);
+  guest_list_tuple2_string_string_free(&ptr->f1);
+}
+
+void sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_free(sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    sessions_blocking_tuple2_session_list_tuple2_string_string_free(&ptr->val.ok);
+  } else {
+    sessions_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void sessions_blocking_list_session_free(sessions_blocking_list_session_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    sessions_blocking_session_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      sessions_blocking_session_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void sessions_blocking_result_list_session_call_error_free(sessions_blocking_result_list_session_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    sessions_blocking_list_session_free(&ptr->val.ok);
+  } else {
+    sessions_blocking_call_error_free(&ptr->val.err);
   }
 }
 
@@ -3739,6 +4031,2854 @@ bool fanfare_module_messages_publish(fanfare_module_messages_call_id_t *maybe_ca
     }
   }
   if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_current(sessions_call_id_t call, sessions_session_t *ret) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(24+14*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_current((int64_t) (call), ptr);
+  sessions_option_session_t option1;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option1.is_some = false;
+      break;
+    }
+    case 1: {
+      option1.is_some = true;
+      guest_option_string_t option;
+      switch ((int32_t) *((uint8_t*) (ptr + (8+3*sizeof(void*))))) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          option.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+4*sizeof(void*))))), (*((size_t*) (ptr + (8+5*sizeof(void*))))) };
+          break;
+        }
+      }
+      guest_option_string_t option0;
+      switch ((int32_t) *((uint8_t*) (ptr + (8+10*sizeof(void*))))) {
+        case 0: {
+          option0.is_some = false;
+          break;
+        }
+        case 1: {
+          option0.is_some = true;
+          option0.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+11*sizeof(void*))))), (*((size_t*) (ptr + (8+12*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      option1.val = (fanfare_session_t) {
+        (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (8+2*sizeof(void*))))),
+        (guest_option_string_t) option,
+        (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+6*sizeof(void*))))), (*((size_t*) (ptr + (8+7*sizeof(void*))))) },
+        (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+8*sizeof(void*))))), (*((size_t*) (ptr + (8+9*sizeof(void*))))) },
+        (guest_option_string_t) option0,
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (16+12*sizeof(void*))))),
+        (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (24+12*sizeof(void*))))), (*((size_t*) (ptr + (24+13*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  *ret = option1.val;
+  return option1.is_some;
+}
+
+bool sessions_look(sessions_call_id_t *maybe_caller, guest_string_t *session, sessions_option_session_t *ret, sessions_call_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(32+14*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_look(option, option1, (uint8_t *) (*session).ptr, (*session).len, ptr);
+  sessions_result_option_session_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      sessions_option_session_t option4;
+      switch ((int32_t) *((uint8_t*) (ptr + 8))) {
+        case 0: {
+          option4.is_some = false;
+          break;
+        }
+        case 1: {
+          option4.is_some = true;
+          guest_option_string_t option2;
+          switch ((int32_t) *((uint8_t*) (ptr + (16+3*sizeof(void*))))) {
+            case 0: {
+              option2.is_some = false;
+              break;
+            }
+            case 1: {
+              option2.is_some = true;
+              option2.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) };
+              break;
+            }
+          }
+          guest_option_string_t option3;
+          switch ((int32_t) *((uint8_t*) (ptr + (16+10*sizeof(void*))))) {
+            case 0: {
+              option3.is_some = false;
+              break;
+            }
+            case 1: {
+              option3.is_some = true;
+              option3.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+11*sizeof(void*))))), (*((size_t*) (ptr + (16+12*sizeof(void*))))) };
+              break;
+            }
+          }
+
+          option4.val = (fanfare_session_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (uint32_t) (uint32_t) (*((int32_t*) (ptr + (16+2*sizeof(void*))))),
+            (guest_option_string_t) option2,
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+6*sizeof(void*))))), (*((size_t*) (ptr + (16+7*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+8*sizeof(void*))))), (*((size_t*) (ptr + (16+9*sizeof(void*))))) },
+            (guest_option_string_t) option3,
+            (uint64_t) (uint64_t) (*((int64_t*) (ptr + (24+12*sizeof(void*))))),
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (32+12*sizeof(void*))))), (*((size_t*) (ptr + (32+13*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.ok = option4;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant5;
+      variant5.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant5.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (8+6*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant5.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (8+5*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+9*sizeof(void*))))), (*((size_t*) (ptr + (8+10*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant5.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant5.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant5.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant5.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant5.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant5.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant5.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant5.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant5.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant5;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_find(sessions_call_id_t *maybe_caller, guest_string_t *uid, guest_list_string_t *ret, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_find(option, option1, (uint8_t *) (*uid).ptr, (*uid).len, ptr);
+  sessions_result_list_string_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (guest_list_string_t) { (guest_string_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_get(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *key, guest_option_string_t *ret, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_get(option, option1, option4, option5, option6, (uint8_t *) (*key).ptr, (*key).len, ptr);
+  sessions_result_option_string_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      guest_option_string_t option7;
+      switch ((int32_t) *((uint8_t*) (ptr + sizeof(void*)))) {
+        case 0: {
+          option7.is_some = false;
+          break;
+        }
+        case 1: {
+          option7.is_some = true;
+          option7.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = option7;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant8;
+      variant8.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant8.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant8.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant8.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant8.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant8.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant8.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant8.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant8.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant8.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant8.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant8.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant8;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_values(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *ret, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_values(option, option1, option4, option5, option6, ptr);
+  sessions_result_list_tuple2_string_string_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant7;
+      variant7.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant7.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant7.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant7.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant7.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant7.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant7.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant7.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant7.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant7.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant7.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant7.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant7;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_set(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *values, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_set(option, option1, option4, option5, option6, (uint8_t *) (*values).ptr, (*values).len, ptr);
+  sessions_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant7;
+      variant7.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant7.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant7.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant7.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant7.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant7.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant7.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant7.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant7.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant7.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant7.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant7.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant7;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_remove(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_string_t *keys, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_remove(option, option1, option4, option5, option6, (uint8_t *) (*keys).ptr, (*keys).len, ptr);
+  sessions_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant7;
+      variant7.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant7.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant7.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant7.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant7.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant7.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant7.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant7.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant7.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant7.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant7.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant7.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant7;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_bind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *uid, sessions_when_taken_t taken, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_bind(option, option1, option4, option5, option6, (uint8_t *) (*uid).ptr, (*uid).len, (int32_t) taken, ptr);
+  sessions_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant7;
+      variant7.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant7.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant7.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant7.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant7.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant7.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant7.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant7.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant7.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant7.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant7.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant7.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant7;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_unbind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_unbind(option, option1, option4, option5, option6, ptr);
+  sessions_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant7;
+      variant7.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant7.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant7.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant7.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant7.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant7.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant7.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant7.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant7.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant7.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant7.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant7.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant7;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_authenticate(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *claims, uint64_t *maybe_expires_ms, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  guest_option_u64_t expires_ms;
+  expires_ms.is_some = maybe_expires_ms != NULL;if (maybe_expires_ms) {
+    expires_ms.val = *maybe_expires_ms;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  int32_t option9;
+  int64_t option10;
+  if ((expires_ms).is_some) {
+    const uint64_t *payload8 = &(expires_ms).val;
+    option9 = 1;
+    option10 = (int64_t) (*payload8);
+  } else {
+    option9 = 0;
+    option10 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_authenticate(option, option1, option4, option5, option6, (uint8_t *) (*claims).ptr, (*claims).len, option9, option10, ptr);
+  sessions_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant11;
+      variant11.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant11.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant11.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant11.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant11.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant11.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant11.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant11.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant11.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant11.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant11.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant11.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant11;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_deauthenticate(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_deauthenticate(option, option1, option4, option5, option6, ptr);
+  sessions_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant7;
+      variant7.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant7.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant7.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant7.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant7.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant7.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant7.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant7.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant7.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant7.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant7.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant7.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant7;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_send(sessions_call_id_t *maybe_caller, sessions_recipient_t *to, guest_string_t *name, sessions_payload_t *payload, uint32_t *ret, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option2;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload1 = &(caller).val;
+    option = 1;
+    option2 = (int64_t) (*payload1);
+  } else {
+    option = 0;
+    option2 = 0;
+  }
+  int32_t variant;
+  uint8_t * variant10;
+  size_t variant11;
+  uint8_t * variant12;
+  size_t variant13;
+  switch ((int32_t) (*to).tag) {
+    case 0: {
+      const guest_string_t *payload3 = &(*to).val.session;
+      variant = 0;
+      variant10 = (uint8_t *) (*payload3).ptr;
+      variant11 = (*payload3).len;
+      variant12 = 0;
+      variant13 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload4 = &(*to).val.uid;
+      variant = 1;
+      variant10 = (uint8_t *) (*payload4).ptr;
+      variant11 = (*payload4).len;
+      variant12 = 0;
+      variant13 = 0;
+      break;
+    }
+    case 2: {
+      const guest_tuple2_string_string_t *payload5 = &(*to).val.uid_on;
+      variant = 2;
+      variant10 = (uint8_t *) ((*payload5).f0).ptr;
+      variant11 = ((*payload5).f0).len;
+      variant12 = (uint8_t *) ((*payload5).f1).ptr;
+      variant13 = ((*payload5).f1).len;
+      break;
+    }
+    case 3: {
+      const guest_string_t *payload6 = &(*to).val.group;
+      variant = 3;
+      variant10 = (uint8_t *) (*payload6).ptr;
+      variant11 = (*payload6).len;
+      variant12 = 0;
+      variant13 = 0;
+      break;
+    }
+    case 4: {
+      variant = 4;
+      variant10 = 0;
+      variant11 = 0;
+      variant12 = 0;
+      variant13 = 0;
+      break;
+    }
+    case 5: {
+      variant = 5;
+      variant10 = 0;
+      variant11 = 0;
+      variant12 = 0;
+      variant13 = 0;
+      break;
+    }
+    case 6: {
+      const guest_tuple2_string_string_t *payload9 = &(*to).val.other;
+      variant = 6;
+      variant10 = (uint8_t *) ((*payload9).f0).ptr;
+      variant11 = ((*payload9).f0).len;
+      variant12 = (uint8_t *) ((*payload9).f1).ptr;
+      variant13 = ((*payload9).f1).len;
+      break;
+    }
+  }
+  int32_t variant17;
+  uint8_t * variant18;
+  size_t variant19;
+  switch ((int32_t) (*payload).tag) {
+    case 0: {
+      variant17 = 0;
+      variant18 = 0;
+      variant19 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload15 = &(*payload).val.text;
+      variant17 = 1;
+      variant18 = (uint8_t *) (*payload15).ptr;
+      variant19 = (*payload15).len;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload16 = &(*payload).val.bytes;
+      variant17 = 2;
+      variant18 = (uint8_t *) (*payload16).ptr;
+      variant19 = (*payload16).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_send(option, option2, variant, variant10, variant11, variant12, variant13, (uint8_t *) (*name).ptr, (*name).len, variant17, variant18, variant19, ptr);
+  sessions_result_u32_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + sizeof(void*))));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant21;
+      variant21.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant21.tag) {
+        case 0: {
+          fanfare_payload_t variant20;
+          variant20.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant20.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant20.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant20.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant21.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant20,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant21.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant21.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant21.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant21.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant21.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant21.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant21.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant21.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant21.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant21;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_disconnect(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, uint16_t code, guest_string_t *reason, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_string_t session;
+  session.is_some = maybe_session != NULL;if (maybe_session) {
+    session.val = *maybe_session;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if ((session).is_some) {
+    const guest_string_t *payload3 = &(session).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_disconnect(option, option1, option4, option5, option6, (int32_t) (code), (uint8_t *) (*reason).ptr, (*reason).len, ptr);
+  sessions_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant7;
+      variant7.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant7.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant7.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant7.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant7.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant7.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant7.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant7.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant7.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant7.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant7.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant7.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant7;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_join(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_join(option, option1, (uint8_t *) (*group).ptr, (*group).len, (uint8_t *) (*sessions).ptr, (*sessions).len, ptr);
+  sessions_result_u32_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + sizeof(void*))));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_leave(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_leave(option, option1, (uint8_t *) (*group).ptr, (*group).len, (uint8_t *) (*sessions).ptr, (*sessions).len, ptr);
+  sessions_result_u32_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + sizeof(void*))));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_members(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *ret, sessions_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_members(option, option1, (uint8_t *) (*group).ptr, (*group).len, ptr);
+  sessions_result_list_string_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (guest_list_string_t) { (guest_string_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+void sessions_count(guest_tuple2_u32_u32_t *ret) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[8];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_count(ptr);
+  *ret = (guest_tuple2_u32_u32_t) {
+    (uint32_t) (uint32_t) (*((int32_t*) (ptr + 0))),
+    (uint32_t) (uint32_t) (*((int32_t*) (ptr + 4))),
+  };
+}
+
+bool sessions_blocking_push(sessions_blocking_call_id_t *maybe_caller, sessions_blocking_list_recipient_t *to, guest_string_t *name, sessions_blocking_payload_t *payload, sessions_blocking_pushed_t *ret, sessions_blocking_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option2;
+  if ((caller).is_some) {
+    const sessions_blocking_call_id_t *payload1 = &(caller).val;
+    option = 1;
+    option2 = (int64_t) (*payload1);
+  } else {
+    option = 0;
+    option2 = 0;
+  }
+  int32_t variant;
+  uint8_t * variant13;
+  size_t variant14;
+  switch ((int32_t) (*payload).tag) {
+    case 0: {
+      variant = 0;
+      variant13 = 0;
+      variant14 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload11 = &(*payload).val.text;
+      variant = 1;
+      variant13 = (uint8_t *) (*payload11).ptr;
+      variant14 = (*payload11).len;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload12 = &(*payload).val.bytes;
+      variant = 2;
+      variant13 = (uint8_t *) (*payload12).ptr;
+      variant14 = (*payload12).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_blocking_push(option, option2, (uint8_t *) (*to).ptr, (*to).len, (uint8_t *) (*name).ptr, (*name).len, variant, variant13, variant14, ptr);
+  sessions_blocking_result_pushed_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (fanfare_pushed_t) {
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + sizeof(void*)))),
+        (fanfare_list_recipient_t) (fanfare_list_recipient_t) { (fanfare_recipient_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+        (guest_list_string_t) (guest_list_string_t) { (guest_string_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant17;
+      variant17.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant17.tag) {
+        case 0: {
+          fanfare_payload_t variant16;
+          variant16.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant16.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant16.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant16.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant17.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant16,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant17.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant17.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant17.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant17.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant17.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant17.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant17.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant17.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant17.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant17;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_blocking_ask(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_string_t *name, sessions_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, sessions_blocking_payload_t *ret, sessions_blocking_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  guest_option_u32_t timeout_ms;
+  timeout_ms.is_some = maybe_timeout_ms != NULL;if (maybe_timeout_ms) {
+    timeout_ms.val = *maybe_timeout_ms;
+  }
+  int32_t option;
+  int64_t option2;
+  if ((caller).is_some) {
+    const sessions_blocking_call_id_t *payload1 = &(caller).val;
+    option = 1;
+    option2 = (int64_t) (*payload1);
+  } else {
+    option = 0;
+    option2 = 0;
+  }
+  int32_t variant;
+  uint8_t * variant6;
+  size_t variant7;
+  switch ((int32_t) (*payload).tag) {
+    case 0: {
+      variant = 0;
+      variant6 = 0;
+      variant7 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload4 = &(*payload).val.text;
+      variant = 1;
+      variant6 = (uint8_t *) (*payload4).ptr;
+      variant7 = (*payload4).len;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload5 = &(*payload).val.bytes;
+      variant = 2;
+      variant6 = (uint8_t *) (*payload5).ptr;
+      variant7 = (*payload5).len;
+      break;
+    }
+  }
+  int32_t option10;
+  int32_t option11;
+  if ((timeout_ms).is_some) {
+    const uint32_t *payload9 = &(timeout_ms).val;
+    option10 = 1;
+    option11 = (int32_t) (*payload9);
+  } else {
+    option10 = 0;
+    option11 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_blocking_ask(option, option2, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*name).ptr, (*name).len, variant, variant6, variant7, option10, option11, ptr);
+  sessions_blocking_result_payload_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      fanfare_payload_t variant12;
+      variant12.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant12.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          variant12.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant12.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = variant12;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant14;
+      variant14.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant14.tag) {
+        case 0: {
+          fanfare_payload_t variant13;
+          variant13.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant13.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant13.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant13.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant14.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant13,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant14.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant14.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant14.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant14.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant14.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant14.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant14.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant14.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant14.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant14;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_blocking_apply(sessions_blocking_call_id_t call, sessions_blocking_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_blocking_apply((int64_t) (call), ptr);
+  sessions_blocking_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant0;
+      variant0.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant0.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant0.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant0.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant0.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant0.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant0.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant0.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant0.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant0.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant0.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant0.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant0;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_blocking_read(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, sessions_blocking_tuple2_session_list_tuple2_string_string_t *ret, sessions_blocking_call_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(24+16*sizeof(void*))];
+  sessions_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_blocking_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_blocking_read(option, option1, (uint8_t *) (*session).ptr, (*session).len, ptr);
+  sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      guest_option_string_t option2;
+      switch ((int32_t) *((uint8_t*) (ptr + (8+3*sizeof(void*))))) {
+        case 0: {
+          option2.is_some = false;
+          break;
+        }
+        case 1: {
+          option2.is_some = true;
+          option2.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+4*sizeof(void*))))), (*((size_t*) (ptr + (8+5*sizeof(void*))))) };
+          break;
+        }
+      }
+      guest_option_string_t option3;
+      switch ((int32_t) *((uint8_t*) (ptr + (8+10*sizeof(void*))))) {
+        case 0: {
+          option3.is_some = false;
+          break;
+        }
+        case 1: {
+          option3.is_some = true;
+          option3.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+11*sizeof(void*))))), (*((size_t*) (ptr + (8+12*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = (sessions_blocking_tuple2_session_list_tuple2_string_string_t) {
+        (sessions_blocking_session_t) (fanfare_session_t) {
+          (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
+          (uint32_t) (uint32_t) (*((int32_t*) (ptr + (8+2*sizeof(void*))))),
+          (guest_option_string_t) option2,
+          (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+6*sizeof(void*))))), (*((size_t*) (ptr + (8+7*sizeof(void*))))) },
+          (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+8*sizeof(void*))))), (*((size_t*) (ptr + (8+9*sizeof(void*))))) },
+          (guest_option_string_t) option3,
+          (uint64_t) (uint64_t) (*((int64_t*) (ptr + (16+12*sizeof(void*))))),
+          (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (24+12*sizeof(void*))))), (*((size_t*) (ptr + (24+13*sizeof(void*))))) },
+        },
+        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (24+14*sizeof(void*))))), (*((size_t*) (ptr + (24+15*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant4;
+      variant4.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant4.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (8+6*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant4.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (8+5*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+9*sizeof(void*))))), (*((size_t*) (ptr + (8+10*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant4.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant4.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant4.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant4.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant4.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant4.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant4.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant4.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant4.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant4;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_blocking_write(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_list_tuple2_string_string_t *set, guest_list_string_t *remove, sessions_blocking_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_blocking_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_blocking_write(option, option1, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*set).ptr, (*set).len, (uint8_t *) (*remove).ptr, (*remove).len, ptr);
+  sessions_blocking_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, guest_string_t *uid, sessions_blocking_list_session_t *ret, sessions_blocking_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  sessions_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const sessions_blocking_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_sessions_blocking_find(option, option1, (uint8_t *) (*uid).ptr, (*uid).len, ptr);
+  sessions_blocking_result_list_session_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (sessions_blocking_list_session_t) { (sessions_blocking_session_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant4;
+      variant4.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant4.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant4.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant4.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant4.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant4.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant4.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant4.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant4.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant4.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant4.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant4.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant4;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
     return 1;
   } else {
     *err = result.val.err;

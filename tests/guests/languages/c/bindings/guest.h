@@ -531,6 +531,73 @@ typedef struct fanfare_address_t {
 #define FANFARE_ADDRESS_ONE 0
 #define FANFARE_ADDRESS_EVERY 1
 
+// A connected client: one WebSocket.
+typedef struct fanfare_session_t {
+  // `<node>/<id>`. The client knows only the part after the slash.
+  guest_string_t   id;
+  // The index of the worker that has the socket.
+  uint32_t   worker;
+  // The user that the session is bound to, or `none`.
+  guest_option_string_t   uid;
+  // The address of the client, without its port.
+  guest_string_t   ip;
+  // How the client speaks: `socketcluster/1`, `socketcluster/2`, the sub-protocol of a plain
+  // WebSocket, or `plain` without one.
+  guest_string_t   protocol;
+  // The claims of the client's token as JSON text, while the client is authenticated.
+  guest_option_string_t   claims;
+  // When the client connected, in milliseconds since 1970-01-01 UTC.
+  uint64_t   since_ms;
+  fanfare_extra_t   extra;
+} fanfare_session_t;
+
+// Whom a message to clients is for.
+typedef struct fanfare_recipient_t {
+  uint8_t tag;
+  union {
+    guest_string_t     session;
+    guest_string_t     uid;
+    guest_tuple2_string_string_t     uid_on;
+    guest_string_t     group;
+    guest_tuple2_string_string_t     other;
+  } val;
+} fanfare_recipient_t;
+
+// The session with this id.
+#define FANFARE_RECIPIENT_SESSION 0
+// Every session that is bound to this user, on every node.
+#define FANFARE_RECIPIENT_UID 1
+// Every session that is bound to this user on one node: the user, and the id of the node.
+#define FANFARE_RECIPIENT_UID_ON 2
+// Every member of this group.
+#define FANFARE_RECIPIENT_GROUP 3
+// Every session that is bound to a user.
+#define FANFARE_RECIPIENT_BOUND 4
+#define FANFARE_RECIPIENT_EVERYONE 5
+// A kind that a later version adds, and a name. A host that does not know the kind returns
+// `invalid`.
+#define FANFARE_RECIPIENT_OTHER 6
+
+typedef struct {
+  fanfare_recipient_t *ptr;
+  size_t len;
+} fanfare_list_recipient_t;
+
+typedef struct {
+  guest_string_t *ptr;
+  size_t len;
+} guest_list_string_t;
+
+// The result of a message to clients.
+typedef struct fanfare_pushed_t {
+  // The number of sessions that it was queued for, on all nodes.
+  uint32_t   reached;
+  // The recipients that no session belongs to.
+  fanfare_list_recipient_t   unknown;
+  // The ids of the nodes that did not answer.
+  guest_list_string_t   silent;
+} fanfare_pushed_t;
+
 typedef struct {
   bool is_some;
   uint32_t val;
@@ -649,11 +716,6 @@ typedef struct fanfare_module_http_request_head_t {
   // The address and port of the client's end of the socket.
   guest_string_t   peer;
 } fanfare_module_http_request_head_t;
-
-typedef struct {
-  guest_string_t *ptr;
-  size_t len;
-} guest_list_string_t;
 
 typedef struct {
   bool is_some;
@@ -831,6 +893,164 @@ typedef struct {
   } val;
 } fanfare_module_messages_result_void_call_error_t;
 
+typedef fanfare_call_id_t sessions_call_id_t;
+
+typedef fanfare_payload_t sessions_payload_t;
+
+typedef fanfare_call_error_t sessions_call_error_t;
+
+typedef fanfare_session_t sessions_session_t;
+
+typedef fanfare_recipient_t sessions_recipient_t;
+
+// What happens when other sessions of this node are bound to the user already.
+typedef uint8_t sessions_when_taken_t;
+
+// `bind` fails with `forbidden`.
+#define SESSIONS_WHEN_TAKEN_REFUSE 0
+// All of them are bound: one user with several windows.
+#define SESSIONS_WHEN_TAKEN_SHARE 1
+// The host disconnects the others with the close code 4010.
+#define SESSIONS_WHEN_TAKEN_REPLACE 2
+
+typedef struct {
+  bool is_some;
+  sessions_session_t val;
+} sessions_option_session_t;
+
+typedef struct {
+  bool is_some;
+  sessions_call_id_t val;
+} sessions_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    sessions_option_session_t ok;
+    sessions_call_error_t err;
+  } val;
+} sessions_result_option_session_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    guest_list_string_t ok;
+    sessions_call_error_t err;
+  } val;
+} sessions_result_list_string_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    guest_option_string_t ok;
+    sessions_call_error_t err;
+  } val;
+} sessions_result_option_string_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    guest_list_tuple2_string_string_t ok;
+    sessions_call_error_t err;
+  } val;
+} sessions_result_list_tuple2_string_string_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    sessions_call_error_t err;
+  } val;
+} sessions_result_void_call_error_t;
+
+typedef struct {
+  bool is_some;
+  uint64_t val;
+} guest_option_u64_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    uint32_t ok;
+    sessions_call_error_t err;
+  } val;
+} sessions_result_u32_call_error_t;
+
+typedef struct {
+  uint32_t f0;
+  uint32_t f1;
+} guest_tuple2_u32_u32_t;
+
+typedef fanfare_call_id_t sessions_blocking_call_id_t;
+
+typedef fanfare_payload_t sessions_blocking_payload_t;
+
+typedef fanfare_call_error_t sessions_blocking_call_error_t;
+
+typedef fanfare_session_t sessions_blocking_session_t;
+
+typedef fanfare_recipient_t sessions_blocking_recipient_t;
+
+typedef fanfare_pushed_t sessions_blocking_pushed_t;
+
+typedef struct {
+  bool is_some;
+  sessions_blocking_call_id_t val;
+} sessions_blocking_option_call_id_t;
+
+typedef struct {
+  sessions_blocking_recipient_t *ptr;
+  size_t len;
+} sessions_blocking_list_recipient_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    sessions_blocking_pushed_t ok;
+    sessions_blocking_call_error_t err;
+  } val;
+} sessions_blocking_result_pushed_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    sessions_blocking_payload_t ok;
+    sessions_blocking_call_error_t err;
+  } val;
+} sessions_blocking_result_payload_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    sessions_blocking_call_error_t err;
+  } val;
+} sessions_blocking_result_void_call_error_t;
+
+typedef struct {
+  sessions_blocking_session_t f0;
+  guest_list_tuple2_string_string_t f1;
+} sessions_blocking_tuple2_session_list_tuple2_string_string_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    sessions_blocking_tuple2_session_list_tuple2_string_string_t ok;
+    sessions_blocking_call_error_t err;
+  } val;
+} sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t;
+
+typedef struct {
+  sessions_blocking_session_t *ptr;
+  size_t len;
+} sessions_blocking_list_session_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    sessions_blocking_list_session_t ok;
+    sessions_blocking_call_error_t err;
+  } val;
+} sessions_blocking_result_list_session_call_error_t;
+
 typedef fanfare_call_t exports_fanfare_module_handler_call_t;
 
 typedef fanfare_outcome_t exports_fanfare_module_handler_outcome_t;
@@ -951,11 +1171,13 @@ extern bool events_emit(events_call_id_t *maybe_caller, guest_string_t *maybe_ev
 // host stops.
 // 
 // Errors:
-// - `forbidden`: the module lacks the grant `events` for the pattern.
+// - `forbidden`: the module lacks the grant `events` for the pattern, or no subscription may
+//   call the route, because it has the middleware `session`, or `test` in an environment other
+//   than `development` and `test`.
 // - `invalid`: the pattern is malformed.
 // - `not-found`: the module has no such route.
 // - `overloaded`: the module has `limits.subscriptions` subscriptions in this isolate.
-// - `unavailable`: the host is stopping.
+// - `unavailable`: the module is being removed from this isolate, or the host is stopping.
 extern bool events_subscribe(events_call_id_t *maybe_caller, guest_string_t *maybe_pattern, guest_string_t *route, guest_string_t *ret, events_call_error_t *err);
 // Ends a subscription of this module in this isolate. The host drops the events that wait for
 // it. Calls that already run continue.
@@ -978,6 +1200,75 @@ extern bool events_unsubscribe(events_call_id_t *maybe_caller, guest_string_t *s
 // - `overloaded`: the queue of the connection is full.
 // - `unavailable`: the broker is away, or the host is stopping.
 extern bool fanfare_module_messages_publish(fanfare_module_messages_call_id_t *maybe_caller, guest_string_t *connection, guest_string_t *topic, fanfare_module_messages_payload_t *payload, fanfare_module_messages_call_error_t *err);
+
+// Imported Functions from `fanfare:module/sessions@0.1.0`
+// Returns the session that a call belongs to, or `none`.
+extern bool sessions_current(sessions_call_id_t call, sessions_session_t *ret);
+// Returns a session. `none`: this node has no such session.
+extern bool sessions_look(sessions_call_id_t *maybe_caller, guest_string_t *session, sessions_option_session_t *ret, sessions_call_error_t *err);
+// Returns the ids of the sessions that are bound to a user. Needs the grant `sessions`.
+extern bool sessions_find(sessions_call_id_t *maybe_caller, guest_string_t *uid, guest_list_string_t *ret, sessions_call_error_t *err);
+// Returns a value of a session as JSON text. `none`: it has no such value.
+extern bool sessions_get(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *key, guest_option_string_t *ret, sessions_call_error_t *err);
+// Returns all values of a session: the name and the JSON text of each.
+extern bool sessions_values(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *ret, sessions_call_error_t *err);
+// Sets values of a session: the name and the JSON text of each. Sets all of them, or none when
+// it fails. A value whose name begins with `_` never leaves the node of the session.
+// 
+// Errors: `invalid` when a text is not JSON, when all values of the session would have more
+// than `websocket.sessionSize` bytes, or when it would have too many values.
+extern bool sessions_set(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *values, sessions_call_error_t *err);
+// Removes values of a session. A name that it does not have is not an error.
+extern bool sessions_remove(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_string_t *keys, sessions_call_error_t *err);
+// Binds a session to a user, until it ends, `unbind` is called, or it is bound to another
+// user. `replace` needs the grant `sessions`, because it ends other sessions.
+// 
+// Errors: `forbidden` when the user is taken and `taken` is `refuse`.
+extern bool sessions_bind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *uid, sessions_when_taken_t taken, sessions_call_error_t *err);
+// Ends the binding of a session to its user. A session without one is not an error.
+extern bool sessions_unbind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, sessions_call_error_t *err);
+// Signs a token with these claims (a JSON object), and sends it to the client, which is then
+// authenticated. The client keeps the token and sends it when it connects again. The token is
+// valid for `expires-ms` milliseconds, or for `websocket.auth.expiry` with `none`.
+// 
+// Errors: `invalid` when the claims are not a JSON object, or the client speaks a protocol
+// without tokens; `unavailable` when `websocket.auth` has no key.
+extern bool sessions_authenticate(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *claims, uint64_t *maybe_expires_ms, sessions_call_error_t *err);
+// Takes the token away from the client, which is then no longer authenticated.
+extern bool sessions_deauthenticate(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, sessions_call_error_t *err);
+// Queues a message for sessions of this node. Returns their number; a recipient without
+// sessions is not an error. Recipients other than the session of the call need the grant
+// `sessions`.
+// 
+// A client receives the messages of one call in their order, and those that a handler sends
+// before it replies ahead of the reply. The host closes the connection of a client that does
+// not keep up. A plain WebSocket receives the payload without the name.
+// 
+// Errors: `invalid` when the payload is larger than `limits.payload`.
+extern bool sessions_send(sessions_call_id_t *maybe_caller, sessions_recipient_t *to, guest_string_t *name, sessions_payload_t *payload, uint32_t *ret, sessions_call_error_t *err);
+// Ends a session after everything that is queued for it is sent. The code is 1000, or 4000 to
+// 4999. The reason has at most 123 bytes.
+extern bool sessions_disconnect(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, uint16_t code, guest_string_t *reason, sessions_call_error_t *err);
+// Adds sessions to a group. Returns how many were not in it. A group exists as long as it has
+// members, and all modules see the same groups. An id without a session counts as 0.
+// 
+// Errors: `overloaded` when a session is in 64 groups, or this node has 100,000 groups. The
+// sessions that stand before it in the list are in the group then.
+extern bool sessions_join(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, sessions_call_error_t *err);
+// Removes sessions from a group. Returns how many were in it.
+extern bool sessions_leave(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, sessions_call_error_t *err);
+// Returns the ids of the members of a group. Needs the grant `sessions`.
+extern bool sessions_members(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *ret, sessions_call_error_t *err);
+// Returns the number of sessions, and how many of them are bound to a user. Needs no grant.
+extern void sessions_count(guest_tuple2_u32_u32_t *ret);
+
+// Imported Functions from `fanfare:module/sessions-blocking@0.1.0`
+extern bool sessions_blocking_push(sessions_blocking_call_id_t *maybe_caller, sessions_blocking_list_recipient_t *to, guest_string_t *name, sessions_blocking_payload_t *payload, sessions_blocking_pushed_t *ret, sessions_blocking_call_error_t *err);
+extern bool sessions_blocking_ask(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_string_t *name, sessions_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, sessions_blocking_payload_t *ret, sessions_blocking_call_error_t *err);
+extern bool sessions_blocking_apply(sessions_blocking_call_id_t call, sessions_blocking_call_error_t *err);
+extern bool sessions_blocking_read(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, sessions_blocking_tuple2_session_list_tuple2_string_string_t *ret, sessions_blocking_call_error_t *err);
+extern bool sessions_blocking_write(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_list_tuple2_string_string_t *set, guest_list_string_t *remove, sessions_blocking_call_error_t *err);
+extern bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, guest_string_t *uid, sessions_blocking_list_session_t *ret, sessions_blocking_call_error_t *err);
 
 // Exported Functions from `fanfare:module/describe@0.1.0`
 void exports_fanfare_module_describe_handlers(guest_list_string_t *ret);
@@ -1063,6 +1354,16 @@ void fanfare_group_free(fanfare_group_t *ptr);
 
 void fanfare_address_free(fanfare_address_t *ptr);
 
+void fanfare_session_free(fanfare_session_t *ptr);
+
+void fanfare_recipient_free(fanfare_recipient_t *ptr);
+
+void fanfare_list_recipient_free(fanfare_list_recipient_t *ptr);
+
+void guest_list_string_free(guest_list_string_t *ptr);
+
+void fanfare_pushed_free(fanfare_pushed_t *ptr);
+
 void guest_option_u32_free(guest_option_u32_t *ptr);
 
 void fanfare_call_options_free(fanfare_call_options_t *ptr);
@@ -1114,8 +1415,6 @@ void rpc_result_u32_call_error_free(rpc_result_u32_call_error_t *ptr);
 void fanfare_module_http_header_fields_free(fanfare_module_http_header_fields_t *ptr);
 
 void fanfare_module_http_request_head_free(fanfare_module_http_request_head_t *ptr);
-
-void guest_list_string_free(guest_list_string_t *ptr);
 
 void fanfare_module_http_option_request_head_free(fanfare_module_http_option_request_head_t *ptr);
 
@@ -1172,6 +1471,60 @@ void fanfare_module_messages_call_error_free(fanfare_module_messages_call_error_
 void fanfare_module_messages_option_call_id_free(fanfare_module_messages_option_call_id_t *ptr);
 
 void fanfare_module_messages_result_void_call_error_free(fanfare_module_messages_result_void_call_error_t *ptr);
+
+void sessions_payload_free(sessions_payload_t *ptr);
+
+void sessions_call_error_free(sessions_call_error_t *ptr);
+
+void sessions_session_free(sessions_session_t *ptr);
+
+void sessions_recipient_free(sessions_recipient_t *ptr);
+
+void sessions_option_session_free(sessions_option_session_t *ptr);
+
+void sessions_option_call_id_free(sessions_option_call_id_t *ptr);
+
+void sessions_result_option_session_call_error_free(sessions_result_option_session_call_error_t *ptr);
+
+void sessions_result_list_string_call_error_free(sessions_result_list_string_call_error_t *ptr);
+
+void sessions_result_option_string_call_error_free(sessions_result_option_string_call_error_t *ptr);
+
+void sessions_result_list_tuple2_string_string_call_error_free(sessions_result_list_tuple2_string_string_call_error_t *ptr);
+
+void sessions_result_void_call_error_free(sessions_result_void_call_error_t *ptr);
+
+void guest_option_u64_free(guest_option_u64_t *ptr);
+
+void sessions_result_u32_call_error_free(sessions_result_u32_call_error_t *ptr);
+
+void sessions_blocking_payload_free(sessions_blocking_payload_t *ptr);
+
+void sessions_blocking_call_error_free(sessions_blocking_call_error_t *ptr);
+
+void sessions_blocking_session_free(sessions_blocking_session_t *ptr);
+
+void sessions_blocking_recipient_free(sessions_blocking_recipient_t *ptr);
+
+void sessions_blocking_pushed_free(sessions_blocking_pushed_t *ptr);
+
+void sessions_blocking_option_call_id_free(sessions_blocking_option_call_id_t *ptr);
+
+void sessions_blocking_list_recipient_free(sessions_blocking_list_recipient_t *ptr);
+
+void sessions_blocking_result_pushed_call_error_free(sessions_blocking_result_pushed_call_error_t *ptr);
+
+void sessions_blocking_result_payload_call_error_free(sessions_blocking_result_payload_call_error_t *ptr);
+
+void sessions_blocking_result_void_call_error_free(sessions_blocking_result_void_call_error_t *ptr);
+
+void sessions_blocking_tuple2_session_list_tuple2_string_string_free(sessions_blocking_tuple2_session_list_tuple2_string_string_t *ptr);
+
+void sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_free(sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t *ptr);
+
+void sessions_blocking_list_session_free(sessions_blocking_list_session_t *ptr);
+
+void sessions_blocking_result_list_session_call_error_free(sessions_blocking_result_list_session_call_error_t *ptr);
 
 void exports_fanfare_module_handler_call_free(exports_fanfare_module_handler_call_t *ptr);
 

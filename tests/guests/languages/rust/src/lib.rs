@@ -19,9 +19,10 @@ wit_bindgen::generate!({
 
 use exports::fanfare::module::{describe, handler};
 use fanfare::module::types::{
-    Call, CallError, CallId, CallOptions, Emission, Failure, Outcome, Passed, Payload, Reply, Target, Trigger,
+    Call, CallError, CallId, CallOptions, Emission, Failure, Outcome, Passed, Payload, Recipient, Reply, Target,
+    Trigger,
 };
-use fanfare::module::{broadcast, events, host, rpc, sse};
+use fanfare::module::{broadcast, events, host, rpc, sessions, sessions_await, sse};
 
 const SLOW: &str = "echo/slow";
 
@@ -34,7 +35,7 @@ struct Guest;
 
 impl describe::Guest for Guest {
     fn handlers() -> Vec<String> {
-        ["echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "hold", "release"]
+        ["echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "greet", "hold", "release"]
             .map(String::from)
             .into()
     }
@@ -66,6 +67,7 @@ impl handler::Guest for Guest {
             "stream" => stream(call),
             "tell" => tell(call),
             "hear" => hear(call),
+            "greet" => greet(call).await,
             "hold" => {
                 let (release, released) = oneshot::channel();
                 HELD.with_borrow_mut(|held| held.push(release));
@@ -139,6 +141,24 @@ fn hear(call: Call) -> Result<Outcome, Failure> {
     let event = of_data(Payload::Text(line));
     sse::publish(Some(call.id), "rust", &event, sse::Reach::Everywhere).map_err(refused)?;
     Ok(reply(Payload::None))
+}
+
+/// Handles a message of a connected client: keeps it as a value of the session, sends two messages
+/// to the client, and replies.
+async fn greet(call: Call) -> Result<Outcome, Failure> {
+    let (Trigger::Client(message), Payload::Text(name)) = (call.trigger, call.payload) else {
+        return Err(failure("not-a-client", "a client calls this handler".into()));
+    };
+    let id = Some(call.id);
+    let session = sessions::current(call.id).ok_or_else(|| failure("no-session", String::new()))?;
+    sessions::set(id, None, &[("name".into(), name)]).map_err(refused)?;
+    let own = Recipient::Session(session.id);
+    sessions::send(id, &own, "note", &Payload::Text("grüße".into())).map_err(refused)?;
+    let to = [own, Recipient::Uid("nobody".into())];
+    let pushed = sessions_await::push(id, &to, "note", &Payload::Text("pushed".into())).await.map_err(refused)?;
+    let kept = sessions::get(id, None, "name").map_err(refused)?.unwrap_or_default();
+    let (reached, unknown, protocol) = (pushed.reached, pushed.unknown.len(), session.protocol);
+    Ok(reply(Payload::Text(format!("{} {kept} {reached} {unknown} {protocol}", message.name))))
 }
 
 fn refused(error: CallError) -> Failure {
