@@ -78,6 +78,21 @@ impl Failure {
         self
     }
 
+    /// Adds a value for the host. For a connected client, `close-code` closes the connection with
+    /// this code, and `silent` keeps the failure out of the log.
+    ///
+    /// ```
+    /// use fanfare_sdk::prelude::*;
+    ///
+    /// let banned = Failure::forbidden("banned", "you are banned").with_extra("close-code", "4403");
+    /// assert_eq!(banned.extra, [("close-code".to_owned(), "4403".to_owned())]);
+    /// ```
+    #[must_use]
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.extra.push((name.into(), value.into()));
+        self
+    }
+
     /// Creates it from the record of the contract.
     pub fn from_wit(failure: wit::Failure) -> Self {
         Failure(Box::new(failure))

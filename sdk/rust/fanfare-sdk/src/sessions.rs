@@ -125,7 +125,8 @@ impl Session {
     }
 
     /// Sets a value of the session. All its values together have at most `websocket.sessionSize`
-    /// bytes as JSON. A value whose name begins with `_` never leaves the node of the session.
+    /// bytes as JSON, and there are at most 1,024. A value whose name begins with `_` never leaves
+    /// the node of the session.
     pub fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<()> {
         self.set_all([(key, value)])
     }
@@ -146,6 +147,7 @@ impl Session {
 
     /// Binds the session to a user, until it ends or is bound to another one. Fails with
     /// `Forbidden` when the user is taken and `taken` is [`WhenTaken::Refuse`].
+    /// [`WhenTaken::Replace`] needs the grant `sessions`, because it ends other sessions.
     pub fn bind(&self, uid: &str, taken: WhenTaken) -> Result<(), CallError> {
         Ok(backend::bind(caller(), Some(self.id()), uid, taken)?)
     }
@@ -281,7 +283,8 @@ pub fn count() -> (u32, u32) {
     backend::count_sessions()
 }
 
-/// Sends a message to each recipient, and waits until their nodes have queued it.
+/// Sends a message to each recipient, and waits until their nodes have queued it. A recipient that
+/// is named twice counts once.
 pub fn push<I: IntoIterator<Item = Recipient>, P: IntoPayload>(
     to: I,
     name: &str,

@@ -3,7 +3,7 @@
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::sessions::{self, Recipient, WhenTaken};
 use fanfare_sdk::testing::Rejection;
-use fanfare_sdk::types::Passed;
+use fanfare_sdk::types::{Level, Passed};
 
 const MANIFEST: &str = r#"{
     "routes": [
@@ -13,6 +13,7 @@ const MANIFEST: &str = r#"{
         { "path": "token", "handler": "token", "middlewares": "session" },
         { "path": "facts", "handler": "facts", "middlewares": "session" },
         { "path": "kick", "handler": "kick", "middlewares": "session" },
+        { "path": "push", "handler": "push", "middlewares": "session" },
         { "path": "open", "handler": "open" },
         { "path": "hook", "handler": "hook", "middlewares": "inner" },
         { "path": "mark", "handler": "mark", "middlewares": "inner" },
@@ -69,6 +70,16 @@ fn facts(session: Session, cx: Context, body: Payload) -> Result<Json<Value>> {
     })))
 }
 
+/// Pushes to everyone, to those that are bound, and twice to a user who is not connected. Replies
+/// with the result.
+#[handler]
+async fn push() -> Result<Json<Value>> {
+    let nobody = || Recipient::Uid("nobody".to_owned());
+    let pushed = sessions::push([Recipient::Everyone, Recipient::Bound, nobody(), nobody()], "note", ()).await?;
+    let unknown: Vec<String> = pushed.unknown.iter().map(|to| format!("{to:?}")).collect();
+    Ok(Json(json!([pushed.reached, unknown])))
+}
+
 #[handler]
 fn kick(session: Session) -> Result<()> {
     Ok(session.disconnect(4001, "kicked")?)
@@ -84,6 +95,8 @@ fn open(session: Option<Session>) -> String {
 #[handler]
 fn hook(cx: Context, session: Option<Session>, body: Payload) -> Result<Outcome> {
     let name = &cx.hook().ok_or("no hook")?.name;
+    let path = fanfare_sdk::http::head(cx.id()).map(|head| head.path);
+    debug!("{name} {} {}", path.unwrap_or_default(), cx.query());
     info!(
         "{name} {} {}",
         session.map_or("-".to_owned(), |session| format!("{:?}", session.uid())),
@@ -108,6 +121,7 @@ fn hook(cx: Context, session: Option<Session>, body: Payload) -> Result<Outcome>
 fn mark(cx: Context, body: Payload) -> Result<Outcome> {
     match body.as_text() {
         Some("bad") => Err(Failure::forbidden("bad-word", "not here")),
+        Some("out") => Err(Failure::forbidden("out", "go away").with_extra("close-code", "4403")),
         Some("known") => Ok(Outcome::Reply(Reply::new("from the filter")?)),
         _ => {
             let extra = vec![("mark".to_owned(), cx.extra("for").unwrap_or_default().to_owned())];
@@ -123,7 +137,7 @@ fn wrap(body: Payload) -> Outcome {
     Outcome::Pass(Passed { payload, extra: Vec::new() })
 }
 
-fanfare_sdk::module!(sign_in, say, ask, token, facts, kick, open, hook, mark, wrap);
+fanfare_sdk::module!(sign_in, say, ask, token, facts, push, kick, open, hook, mark, wrap);
 
 fn host() -> TestHost {
     TestHost::builder(Module).manifest(MANIFEST).workers(2).start()
@@ -210,9 +224,8 @@ fn hooks_admit_clients_and_tokens() {
     client.request("kick", ()).unwrap();
     host.settle();
     assert_eq!(client.closed(), Some((4001, "kicked".to_owned())));
-    let logs: Vec<String> = host.logs().into_iter().map(|line| line.message).collect();
     assert_eq!(
-        logs,
+        logs(&host, Level::Info),
         [
             "upgrade - ",
             "connect None hi",
@@ -226,12 +239,58 @@ fn hooks_admit_clients_and_tokens() {
     assert_eq!(client.session().claims.as_deref(), Some(r#"{"replaced":true}"#));
     host.set_config("authenticate", json!("4000"));
     let client = host.connect().claims(json!({ "uid": 1 })).open().unwrap();
-    assert_eq!(client.session().claims, None, "connected, but not authenticated");
+    assert_eq!((client.session().claims, client.closed().unwrap().0), (None, 4000));
+    host.set_config("authenticate", json!("no code"));
+    let client = host.connect().claims(json!({ "uid": 1 })).open().unwrap();
+    assert_eq!((client.session().claims.as_ref(), client.closed()), (None, None), "connected, but not authenticated");
     assert!(client.authenticate(json!({})).is_err());
     host.set_config("connect", json!("4123"));
     let Err(Rejection::Closed(4123, _)) = host.connect().open() else { panic!() };
+    let Err(Rejection::Status(403, _)) = host.connect().socket("live/7").open() else { panic!() };
+    host.set_config("connect", json!("1001"));
+    let Err(Rejection::Closed(4008, _)) = host.connect().open() else { panic!("only codes of modules") };
     host.set_config("upgrade", json!("4000"));
     let Err(Rejection::Status(403, _)) = host.connect().open() else { panic!() };
+}
+
+fn logs(host: &TestHost, level: Level) -> Vec<String> {
+    host.logs().into_iter().filter(|line| line.level == level).map(|line| line.message).collect()
+}
+
+#[test]
+fn the_hooks_upgrade_and_connect_read_the_request() {
+    let host = host();
+    let _plain = host.connect().socket("live/7?a=b").open().unwrap();
+    let _client = host.connect().open().unwrap();
+    assert_eq!(
+        logs(&host, Level::Debug),
+        [
+            "upgrade /api/test/live/7 a=b",
+            "connect /api/test/live/7 a=b",
+            "upgrade /socketcluster/ ",
+            "connect /socketcluster/ "
+        ]
+    );
+}
+
+#[test]
+fn a_failure_with_a_close_code_closes_the_connection() {
+    let host = host();
+    for socket in [None, Some("live/main")] {
+        let connect = host.connect();
+        let client = socket.map_or(host.connect(), |socket| connect.socket(socket)).open().unwrap();
+        assert!(client.request("say", "out").is_err());
+        assert_eq!(client.closed().unwrap().0, 4403, "{socket:?}");
+    }
+}
+
+#[test]
+fn a_push_counts_a_recipient_once_and_reports_the_unknown() {
+    let host = host();
+    let client = host.connect().open().unwrap();
+    let pushed: Value = client.request("push", ()).unwrap().json().unwrap();
+    assert_eq!(pushed, json!([1, ["Recipient::Uid(\"nobody\")"]]));
+    assert_eq!(client.received().len(), 1);
 }
 
 #[test]

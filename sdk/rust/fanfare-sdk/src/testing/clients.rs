@@ -19,8 +19,11 @@ use crate::wit::types::Session;
 /// The id of the node.
 pub(super) const NODE: &str = "test-1";
 
-/// The close code of a client that the hook `connect` rejects.
+/// The close code of a client of SocketCluster that the hook `connect` rejects.
 const REJECTED: u16 = 4008;
+
+/// The most bytes of the reason of a close.
+pub(super) const MAX_REASON: usize = 123;
 
 impl TestHost {
     /// Starts to connect a client.
@@ -52,9 +55,10 @@ pub struct ConnectOptions<'a> {
 /// Why a client was rejected.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rejection {
-    /// The hook `upgrade` rejected the request with this HTTP status.
+    /// The hook `upgrade`, or for a plain WebSocket the hook `connect`, rejected the request with
+    /// this HTTP status.
     Status(u16, CallError),
-    /// The hook `connect` rejected the client with this close code.
+    /// The hook `connect` rejected a client of SocketCluster with this close code.
     Closed(u16, CallError),
 }
 
@@ -72,7 +76,8 @@ impl ConnectOptions<'_> {
         self
     }
 
-    /// Sends this data with the handshake, for the hook `connect`.
+    /// Sends this data with the handshake of SocketCluster, for the hook `connect`. A plain
+    /// WebSocket has no handshake with data.
     ///
     /// # Panics
     /// When serde cannot serialise it.
@@ -106,30 +111,39 @@ impl ConnectOptions<'_> {
     pub fn open(self) -> Result<Client, Rejection> {
         let ConnectOptions { node, worker, socket, data, claims, subdomain, headers } = self;
         let status = |status: u16, error: CallError| Rejection::Status(status, error);
+        assert!(socket.is_none() || data.is_none(), "a plain WebSocket sends no data with its handshake");
         if worker >= node.workers() {
             return Err(status(404, CallError::NotFound(format!("there is no worker-{worker}"))));
         }
+        let path = match &socket {
+            Some(path) => format!("/api/{}/{}", node.name, path.split_once('?').map_or(&**path, |(path, _)| path)),
+            None => "/socketcluster/".to_owned(),
+        };
         let socket = match socket {
             Some(path) => Some(node.manifest.socket(&path).map_err(|error| status(404, error))?),
             None => None,
         };
+        let query = socket.as_ref().map(|socket| socket.query.clone()).unwrap_or_default();
         let head = RequestHead {
-            path: "/socketcluster/".to_owned(),
+            path,
             scheme: "http".to_owned(),
             authority: "localhost".to_owned(),
             peer: "127.0.0.1:50000".to_owned(),
         };
-        let state = CallState { worker, subdomain: subdomain.clone(), ..CallState::default() };
-        let upgrade = CallState { http: Some((headers, head)), ..state.clone() };
-        node.hook("upgrade", Payload::None, upgrade).map_err(|error| status(status_of(&error, 401), error))?;
+        let state =
+            CallState { worker, subdomain: subdomain.clone(), http: Some((headers, head)), ..CallState::default() };
+        let upgraded = node.hook("upgrade", &query, Payload::None, state.clone());
+        upgraded.map_err(|error| status(status_of(&error, 401), error))?;
 
         let id = node.add_client(worker, socket.is_some(), subdomain);
         let client = Client { node: Arc::clone(node), id: id.clone(), socket };
         let state = CallState { session: Some(id.clone()), ..state };
-        if let Err(error) = node.hook("connect", data, state) {
-            let code = close_code(&error).unwrap_or(REJECTED);
+        if let Err(error) = node.hook("connect", &query, data, state) {
             node.state().clients.retain(|client| client.record.id != id);
-            return Err(Rejection::Closed(code, error));
+            return Err(match &client.socket {
+                Some(_) => status(status_of(&error, 403), error),
+                None => Rejection::Closed(close_code(&error).unwrap_or(REJECTED), error),
+            });
         }
         if let Some(claims) = claims {
             // The host connects a client whose token is rejected, too: it is not authenticated.
@@ -144,10 +158,16 @@ fn status_of(error: &CallError, default: u16) -> u16 {
     error.failure().map(|failure| failure.status).filter(|status| *status != 0).unwrap_or(default)
 }
 
-/// The close code that a failure chose.
+/// Whether a module may end a session with this code.
+pub(super) fn may_close_with(code: u16) -> bool {
+    code == 1000 || (4000..=4999).contains(&code)
+}
+
+/// The close code that a failure chose, if it is one that a module may choose.
 fn close_code(error: &CallError) -> Option<u16> {
     let extra = &error.failure()?.extra;
-    extra.iter().find(|(name, _)| name == "close-code").and_then(|(_, code)| code.parse().ok())
+    let (_, code) = extra.iter().find(|(name, _)| name == "close-code")?;
+    code.parse().ok().filter(|code| may_close_with(*code))
 }
 
 /// The pattern of a socket, its route, and its parameters.
@@ -185,22 +205,23 @@ impl Client {
             return Err(CallError::Unavailable(format!("the connection is closed: {code}")));
         }
         let ended = self.node.client_message(&self.id, self.socket.as_ref(), name, payload, wants_reply);
-        if self.socket.is_some() {
-            match &ended {
-                Ok(payload) if !payload.is_none() => {
-                    if let Ok(client) = self.node.state().client(None, Some(&self.id)) {
-                        client.receive("", payload.clone());
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    if let Some(code) = close_code(error) {
-                        self.node.close_session(&self.id, code, &error.to_string());
-                    }
+        match &ended {
+            Ok(payload) if self.socket.is_some() && !payload.is_none() => {
+                if let Ok(client) = self.node.state().client(None, Some(&self.id)) {
+                    client.receive("", payload.clone());
                 }
             }
+            Ok(_) => {}
+            Err(error) => self.close_after(error),
         }
         ended
+    }
+
+    /// Closes the connection if a failure asks for it.
+    fn close_after(&self, error: &CallError) {
+        if let Some(code) = close_code(error) {
+            self.node.close_session(&self.id, code, &error.to_string());
+        }
     }
 
     /// Answers the module's questions with this name ([`Session::ask`](crate::sessions::Session)).
@@ -211,7 +232,8 @@ impl Client {
         }
     }
 
-    /// Shows a valid token with these claims. Fails when the hook `authenticate` rejects it.
+    /// Shows a valid token with these claims. Fails when the hook `authenticate` rejects it, and
+    /// closes the connection when the failure has a `close-code`.
     ///
     /// # Panics
     /// When the claims are not an object.
@@ -219,7 +241,8 @@ impl Client {
         assert!(claims.is_object(), "the claims of a token are an object, found {claims}");
         let worker = self.session().worker;
         let state = CallState { worker, session: Some(self.id.clone()), ..CallState::default() };
-        let passed = self.node.hook("authenticate", Payload::Text(claims.to_string()), state)?;
+        let passed = self.node.hook("authenticate", "", Payload::Text(claims.to_string()), state);
+        let passed = passed.inspect_err(|error| self.close_after(error))?;
         let claims = match passed {
             Some(Payload::Text(replaced)) => replaced,
             _ => claims.to_string(),
@@ -311,6 +334,7 @@ impl Node {
     pub(super) fn start_hook(
         &self,
         name: &str,
+        query: &str,
         payload: Payload,
         state: CallState,
     ) -> Option<Result<Pending, CallError>> {
@@ -318,13 +342,13 @@ impl Node {
         let origin = state.session.clone().map_or(Origin::Client, Origin::Session);
         Some(self.manifest.find(&RouteRequest::parse(&target.path)).map(|route| {
             let trigger = Trigger::Hook(Hook { name: name.to_owned() });
-            self.start(CallSpec { route, query: "", trigger, payload, timeout: None, state, origin, extra: Vec::new() })
+            self.start(CallSpec { route, query, trigger, payload, timeout: None, state, origin, extra: Vec::new() })
         }))
     }
 
     /// Runs a hook. Returns the payload of a pass.
-    fn hook(&self, name: &str, payload: Payload, state: CallState) -> Result<Option<Payload>, CallError> {
-        let Some(started) = self.start_hook(name, payload, state) else { return Ok(None) };
+    fn hook(&self, name: &str, query: &str, payload: Payload, state: CallState) -> Result<Option<Payload>, CallError> {
+        let Some(started) = self.start_hook(name, query, payload, state) else { return Ok(None) };
         match ended(started?)? {
             Outcome::Pass(passed) => Ok(passed.payload),
             Outcome::Reply(_) => Ok(None),

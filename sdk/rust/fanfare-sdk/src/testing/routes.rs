@@ -130,7 +130,7 @@ impl Manifest {
             let params = match_path(pattern, &segments)?;
             Some(SocketMatch { pattern: pattern.clone(), route: target.path.clone(), params, query: query.to_owned() })
         });
-        let best = matching.min_by_key(|found| (found.params.len(), !found.pattern.find('{').unwrap_or(usize::MAX)));
+        let best = matching.min_by_key(|found| shape(&found.pattern).iter().map(Option::is_none).collect::<Vec<_>>());
         best.ok_or_else(|| CallError::NotFound(format!("the module has no socket `{path}`")))
     }
 

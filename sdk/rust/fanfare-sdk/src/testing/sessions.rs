@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::clients::{MAX_REASON, may_close_with};
 use super::node::{CallState, Node, State};
 use crate::failure::CallError;
 use crate::types::{CallId, Payload, Pushed, Recipient};
@@ -82,7 +83,11 @@ fn check_event(name: &str, to: &[Recipient]) -> Result<(), CallError> {
     if to.iter().any(|to| matches!(to, Recipient::Other(_))) {
         return Err(CallError::Invalid("this version does not know the kind of recipient".to_owned()));
     }
-    check_name("a message", name)
+    check_name("a message", name)?;
+    if name.contains(char::is_control) {
+        return Err(CallError::Invalid("the name of a message has no control characters".to_owned()));
+    }
+    Ok(())
 }
 
 impl State {
@@ -172,9 +177,13 @@ impl Node {
             return Err(CallError::Forbidden(format!("another session is bound to {uid}")));
         }
         state.client(caller, session)?.record.uid = Some(uid.to_owned());
+        // A session that is replaced has no user any more, also in its hook `disconnect`.
+        for client in state.clients.iter_mut().filter(|client| others.contains(&client.record.id)) {
+            client.record.uid = None;
+        }
         drop(state);
         for other in others {
-            self.close_session(&other, REPLACED, "replaced");
+            self.close_session(&other, REPLACED, "the user has connected again");
         }
         Ok(())
     }
@@ -210,9 +219,13 @@ impl Node {
         check_event(name, to)?;
         let mut state = self.state();
         let mut pushed = Pushed { reached: 0, unknown: Vec::new(), silent: Vec::new() };
-        for to in to {
-            match state.deliver(to, name, payload) {
-                0 => pushed.unknown.push(to.clone()),
+        for (index, one) in to.iter().enumerate() {
+            // A recipient that is named twice counts once.
+            if to.get(..index).is_some_and(|earlier| earlier.contains(one)) {
+                continue;
+            }
+            match state.deliver(one, name, payload) {
+                0 if !matches!(one, Recipient::Bound | Recipient::Everyone) => pushed.unknown.push(one.clone()),
                 reached => pushed.reached += reached,
             }
         }
@@ -245,8 +258,14 @@ impl Node {
         code: u16,
         reason: &str,
     ) -> Result<(), CallError> {
-        if code != 1000 && !(4000..=4999).contains(&code) {
+        if !may_close_with(code) {
             return Err(CallError::Invalid(format!("a close code is 1000 or 4000 to 4999, found {code}")));
+        }
+        if reason.len() > MAX_REASON {
+            let found = reason.len();
+            return Err(CallError::Invalid(format!(
+                "the reason of a disconnect has at most {MAX_REASON} bytes, found {found}"
+            )));
         }
         let id = self.state().client(caller, session)?.record.id.clone();
         self.close_session(&id, code, reason);
@@ -287,6 +306,6 @@ impl Node {
         let payload = serde_json::json!({ "code": code, "reason": reason }).to_string();
         let state = CallState { worker, subdomain, session: Some(id.to_owned()), ..CallState::default() };
         // The outcome of this hook changes nothing.
-        drop(self.start_hook("disconnect", Payload::Text(payload), state));
+        drop(self.start_hook("disconnect", "", Payload::Text(payload), state));
     }
 }
