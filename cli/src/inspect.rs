@@ -17,6 +17,7 @@ use super::project;
 use super::temp;
 use super::terminal::{eprint, print};
 use fanfare::Config;
+use fanfare::api::{FiltersStatus, SocketStatus};
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
 use fanfare::tooling::{ComponentInfo, Inspection, Manifest, component_info};
@@ -56,6 +57,10 @@ struct Description {
     inspection: Result<Inspection, String>,
     /// The subscriptions of the module whose component it is.
     subscriptions: Vec<DescribedSubscription>,
+    /// The WebSockets of that module.
+    sockets: Vec<SocketStatus>,
+    /// The filters of that module.
+    filters: FiltersStatus,
 }
 
 /// A subscription of a manifest.
@@ -84,22 +89,23 @@ impl DescribedSubscription {
     }
 }
 
-/// The subscriptions of the module in the folder of a component. Empty if the folder is not that of
-/// a module, or the module has another component; `fanfare check` reports a wrong manifest.
-fn subscriptions(component: &Path) -> Vec<DescribedSubscription> {
+/// The manifest of the module in the folder of a component. `None` if the folder is not that of a
+/// module, or the module has another component; `fanfare check` reports a wrong manifest.
+fn manifest_of(component: &Path) -> Option<Manifest> {
     let dir = component.parent().unwrap_or(Path::new("."));
     let manifest = if project::is_module(dir) { Manifest::load(dir).ok() } else { None };
-    let is_own = |manifest: &Manifest| std::path::absolute(component).is_ok_and(|file| file == manifest.component);
-    let Some(manifest) = manifest.filter(is_own) else { return Vec::new() };
+    manifest.filter(|manifest| std::path::absolute(component).is_ok_and(|file| file == manifest.component))
+}
+
+fn subscriptions(manifest: &Manifest) -> Vec<DescribedSubscription> {
     let described = manifest.subscriptions.iter().map(|(name, one)| {
         let (source, topic) = one.source.described();
-        let route = one.route().and_then(|index| manifest.routes.get(index));
         DescribedSubscription {
             name: name.clone(),
             source,
             topic: topic.to_string(),
             connection: one.connection().map(str::to_owned),
-            path: route.map(|route| format!("{} {}", route.method, route.text)),
+            path: one.route().map(|index| manifest.route_text(index)),
             deliver: one.settings.deliver.as_str(),
             overflow: one.settings.overflow.as_str(),
         }
@@ -117,7 +123,12 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
     let info = component_info(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
     let inspector = inspector(&config)?;
     let inspection = super::runtime()?.block_on(inspector.inspect(&args.file)).map_err(|error| error.to_string());
-    Ok(Description { file, info, inspection, subscriptions: subscriptions(&args.file) })
+    let manifest = manifest_of(&args.file);
+    let (subscriptions, sockets, filters) = match &manifest {
+        Some(manifest) => (subscriptions(manifest), manifest.socket_statuses(), manifest.filters_status()),
+        None => <_>::default(),
+    };
+    Ok(Description { file, info, inspection, subscriptions, sockets, filters })
 }
 
 /// The settings of the file's project, whose cache keeps the compiled component. Without a project,
@@ -164,6 +175,16 @@ impl Description {
             out.push_str("  subscriptions\n");
             self.subscriptions.iter().for_each(|one| _ = writeln!(out, "    {}", one.as_text()));
         }
+        if !self.sockets.is_empty() {
+            out.push_str("  sockets\n");
+            self.sockets.iter().for_each(|one| _ = writeln!(out, "    {}", socket_as_text(one)));
+        }
+        for (title, routes) in [("filters before", &self.filters.before), ("filters after", &self.filters.after)] {
+            if !routes.is_empty() {
+                _ = writeln!(out, "  {title}");
+                routes.iter().for_each(|route| _ = writeln!(out, "    {}", printable(route)));
+            }
+        }
         for (title, names) in [("exports", exports), ("imports", imports)] {
             let _ = writeln!(out, "  {title}");
             names.iter().for_each(|name| _ = writeln!(out, "    {}", printable(name)));
@@ -185,10 +206,25 @@ impl Description {
             "imports": self.info.imports,
             "producers": self.info.producers,
             "subscriptions": self.subscriptions,
+            "sockets": self.sockets,
+            "filters": self.filters,
             "faults": self.faults(),
         });
         format!("{whole:#}\n")
     }
+}
+
+/// `room/{room}: POST room/message, protocols v2, v1, at most 1.0 KiB`.
+fn socket_as_text(socket: &SocketStatus) -> String {
+    let SocketStatus { pattern, route, protocols, max_message } = socket;
+    let mut text = format!("{pattern}: {route}");
+    if !protocols.is_empty() {
+        _ = write!(text, ", protocols {}", protocols.join(", "));
+    }
+    if let Some(size) = max_message {
+        _ = write!(text, ", at most {}", Bytes(usize::try_from(*size).unwrap_or(usize::MAX)));
+    }
+    printable(&text)
 }
 
 fn listed(names: &[String]) -> String {

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::client::{self, AdminArgs, ClientError, Output, printable};
 use super::subscriptions;
-use fanfare::api::{Connections, EventsStatus, IsolateStatus, ModuleStatus, Status};
+use fanfare::api::{ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus, Status};
 
 /// The number of characters shown of a generation's digest.
 const DIGEST_CHARS: usize = 12;
@@ -52,7 +52,8 @@ fn readable(status: &Status) -> String {
         redis.reasons.iter().for_each(|reason| _ = writeln!(text, "  {}", printable(reason)));
     }
     events(&status.events, &mut text);
-    if !status.redis.is_empty() || status.events != EventsStatus::default() {
+    let has_clients = clients(status, &mut text);
+    if has_clients || !status.redis.is_empty() || status.events != EventsStatus::default() {
         text.push('\n');
     }
     if status.modules.is_empty() {
@@ -79,6 +80,7 @@ fn readable(status: &Status) -> String {
     if !status.subscriptions.is_empty() {
         _ = write!(text, "\n{}", subscriptions::table(&status.subscriptions));
     }
+    sockets(status, &mut text);
     let (bytes, mappings) = (&status.address_space, &status.mappings);
     if bytes.limit > 0 {
         let (left, limit) = (bytes.left() >> 30, bytes.limit >> 30);
@@ -106,6 +108,51 @@ fn events(events: &EventsStatus, text: &mut String) {
         let state = if connect.up { "connected" } else { "away" };
         let (service, queued) = (printable(&connect.service), connect.queued);
         _ = writeln!(text, "events of {service}: {state}, {queued} events wait, {} lost", connect.lost);
+    }
+}
+
+/// The connected clients, if the host has any, or has paths where they connect. Returns whether it
+/// has.
+fn clients(status: &Status, text: &mut String) -> bool {
+    let ClientsStatus { open, max, bound, groups, listeners } = &status.clients;
+    let has_paths = !listeners.is_empty() || status.modules.iter().any(|module| !module.sockets.is_empty());
+    if *open == 0 && !has_paths {
+        return false;
+    }
+    // Writing to a string cannot fail.
+    _ = writeln!(text, "clients: {open} of {max} WebSockets, {bound} bound to users, {groups} groups");
+    true
+}
+
+/// The paths where clients connect, and the filters of their messages.
+fn sockets(status: &Status, text: &mut String) {
+    let row = |module: &str, cells: [String; 3]| {
+        let [path, route, protocols] = cells;
+        [printable(module), printable(&path), printable(&route), printable(&protocols)]
+    };
+    let listed = |names: &[String]| if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+    let mut rows = vec![["MODULE", "SOCKET", "ROUTE", "PROTOCOLS"].map(str::to_owned)];
+    for listener in &status.clients.listeners {
+        let protocol = format!("socketcluster/{}", listener.protocol);
+        rows.push(row(&listener.module, [listener.path.clone(), "-".to_owned(), protocol]));
+    }
+    for module in &status.modules {
+        let path = |pattern: &str| format!("/api/{}/{pattern}", module.name);
+        let of_module = module.sockets.iter();
+        rows.extend(
+            of_module.map(|one| row(&module.name, [path(&one.pattern), one.route.clone(), listed(&one.protocols)])),
+        );
+    }
+    if rows.len() > 1 {
+        _ = write!(text, "\n{}", aligned(&rows));
+    }
+    let mut rows = vec![["MODULE", "FILTERS BEFORE", "FILTERS AFTER"].map(str::to_owned)];
+    for module in status.modules.iter().filter(|module| !module.filters.is_empty()) {
+        let (before, after) = (&module.filters.before, &module.filters.after);
+        rows.push([&module.name, &listed(before), &listed(after)].map(|cell| printable(cell)));
+    }
+    if rows.len() > 1 {
+        _ = write!(text, "\n{}", aligned(&rows));
     }
 }
 
@@ -186,8 +233,13 @@ mod tests {
         "events":{"listen":{"address":"127.0.0.1:14440","connections":3,"subscribers":2},
                   "connect":{"service":"h\u001b:14440","up":false,"queued":1,"lost":4}},
         "subscriptions":[{"module":"flags","name":"s","source":"event","topic":"a/*","deliver":"one",
-                          "overflow":"wait","waiting":3,"delivered":7}],"modules":[
-        {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"a canary is running","isolates":[
+                          "overflow":"wait","waiting":3,"delivered":7}],
+        "clients":{"open":3,"max":800,"bound":2,"groups":1,
+                   "listeners":[{"path":"/socketcluster/","protocol":2,"module":"flags"}]},"modules":[
+        {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"a canary is running",
+         "sockets":[{"pattern":"room/{room}","route":"POST say","protocols":["v2","v1\u001b"]},
+                    {"pattern":"","route":"POST say"}],
+         "filters":{"before":["POST check","POST who"]},"isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"inFlight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
              "restarts":11,"inFlight":0,"waiting":0,"leaked":0,"waitingBroadcasts":0},
@@ -215,6 +267,7 @@ redis default (redis://h:1): down
   commands: refused
 events: 127.0.0.1:14440 listens, 3 connections, 2 subscribers
 events of h\\u{1b}:14440: away, 1 events wait, 4 lost
+clients: 3 of 800 WebSockets, 2 bound to users, 1 groups
 
 MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
 flags   ready    0123456789ab  worker-0  ready    0         3            0
@@ -236,6 +289,14 @@ new:
 
 MODULE  SUBSCRIPTION  SOURCE     DELIVER  OVERFLOW  WAITING  OK  FAILED  DROPPED  GAPS
 flags   s             event a/*  one      wait      3        7   0       0        0
+
+MODULE  SOCKET                  ROUTE     PROTOCOLS
+flags   /socketcluster/         -         socketcluster/2
+flags   /api/flags/room/{room}  POST say  v2, v1\\u{1b}
+flags   /api/flags/             POST say  -
+
+MODULE  FILTERS BEFORE        FILTERS AFTER
+flags   POST check, POST who  -
 
 free for memories of instances: 65531 of 65536 GiB of address space, 32761 of 32765 mappings
 ";

@@ -22,6 +22,7 @@
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
+mod clients;
 mod event_service;
 mod kill;
 mod redis;
@@ -33,6 +34,7 @@ mod subscriptions;
 mod tests;
 
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
+pub use clients::{ClientsStatus, FiltersStatus, SocketListenerStatus, SocketStatus};
 pub use event_service::{
     EmittedEvent, EmittedEvents, EventLinkStatus, EventListenStatus, EventServiceLimits, EventServiceStatus,
     EventsStatus, ServiceEvent,

@@ -17,7 +17,7 @@ use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
-use crate::registry::{MatchedRoute, MatchedSocket, RouteLookup};
+use crate::registry::{MatchedRoute, MatchedSocket, Middleware, RouteLookup};
 use crate::triggers::events::EventListener;
 use crate::triggers::http::{self as http_trigger, Backend, HostRoute, IndexModule, IndexRoute, Settings, Stopping};
 use crate::triggers::sse::{StreamBackend, Streams};
@@ -187,25 +187,31 @@ impl Backend for WorkerModules {
         let listed = |slot: Arc<Slot>| {
             let state = slot.state();
             let why = state.why().and_then(|why| why.lines().next());
+            let deployment = slot.deployment();
+            let manifest = &deployment.generation.manifest;
             IndexModule {
                 name: slot.module.as_ref().to_owned(),
                 state: why.map_or_else(|| state.as_str().to_owned(), |why| format!("{}: {why}", state.as_str())),
-                routes: slot
-                    .deployment()
-                    .generation
-                    .manifest
+                routes: manifest
                     .routes
                     .iter()
                     .map(|route| IndexRoute {
                         method: route.method.clone(),
                         path: route.text.clone(),
-                        inner: route.middlewares.contains(&crate::registry::Middleware::Inner),
+                        closed_by: closed_by(&route.middlewares),
                     })
                     .collect(),
+                sockets: manifest.sockets.iter().map(|(pattern, _)| pattern.to_owned()).collect(),
             }
         };
         let absent = self.dispatch.absent().into_iter();
-        let absent = absent.map(|(name, state)| IndexModule { name, state, routes: Vec::new() });
+        let absent = absent.map(|(name, state)| IndexModule { name, state, routes: Vec::new(), sockets: Vec::new() });
         self.isolate.slots().into_iter().map(listed).chain(absent).collect()
     }
+}
+
+/// The middleware because of which HTTP requests cannot call a route.
+fn closed_by(middlewares: &[Middleware]) -> Option<&'static str> {
+    let names = [(Middleware::Inner, "inner"), (Middleware::Session, "session")];
+    names.into_iter().find(|(middleware, _)| middlewares.contains(middleware)).map(|(_, name)| name)
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::state::AdminState;
 use crate::api::{
-    Buffered, Connections, Descriptors, EventLinkStatus, EventListenStatus, EventsStatus, IsolateLoad, IsolateStatus,
-    ModuleStatus, State, Status, Usage,
+    Buffered, ClientsStatus, Connections, Descriptors, EventLinkStatus, EventListenStatus, EventsStatus, IsolateLoad,
+    IsolateStatus, ModuleStatus, SocketListenerStatus, State, Status, Usage,
 };
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot, SlotState};
@@ -39,6 +39,7 @@ pub fn status(admin: &AdminState) -> Status {
         notes: roster.notices(),
         redis: admin.redis.status(),
         events: events(admin),
+        clients: clients(admin),
         subscriptions: admin.subscriptions.status(),
         modules: modules.collect(),
     }
@@ -69,6 +70,22 @@ fn events(admin: &AdminState) -> EventsStatus {
     EventsStatus { listen, connect }
 }
 
+fn clients(admin: &AdminState) -> ClientsStatus {
+    let (open, bound) = admin.hub.sessions.count();
+    let listeners = admin.config.websocket.listeners.iter().map(|listener| SocketListenerStatus {
+        path: listener.path.clone(),
+        protocol: listener.protocol,
+        module: listener.module.clone(),
+    });
+    ClientsStatus {
+        open,
+        max: admin.web_sockets.max_clients(),
+        bound,
+        groups: admin.hub.sessions.groups(),
+        listeners: listeners.collect(),
+    }
+}
+
 fn load(admin: &AdminState, isolate: &Isolate) -> IsolateLoad {
     IsolateLoad {
         isolate: isolate.id.to_string(),
@@ -97,6 +114,8 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
         generation: Some(generation.digest.clone()),
         serial: generation.is_serial(),
         routes: generation.manifest.routes.len(),
+        sockets: generation.manifest.socket_statuses(),
+        filters: generation.manifest.filters_status(),
         reason: None,
         note: roster.note(&name).map(|note| note.to_string()),
         isolates: slots.iter().map(|slot| isolate(slot)).collect(),

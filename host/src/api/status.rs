@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventsStatus, RedisStatus, SubscriptionStatus};
+use super::{ClientsStatus, EventsStatus, FiltersStatus, RedisStatus, SocketStatus, SubscriptionStatus};
 
 /// The status of a node and its modules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct Status {
     /// The event service.
     #[serde(default)]
     pub events: EventsStatus,
+    /// The connected clients.
+    #[serde(default)]
+    pub clients: ClientsStatus,
     /// The subscriptions of the modules, as `GET /v1/subscriptions` lists them.
     #[serde(default)]
     pub subscriptions: Vec<SubscriptionStatus>,
@@ -151,6 +154,12 @@ pub struct ModuleStatus {
     /// The number of routes of the generation that serves.
     #[serde(default)]
     pub routes: usize,
+    /// The WebSockets of the generation that serves, sorted by pattern.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<SocketStatus>,
+    /// The filters of the generation that serves.
+    #[serde(default, skip_serializing_if = "FiltersStatus::is_empty")]
+    pub filters: FiltersStatus,
     /// Why the module does not serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

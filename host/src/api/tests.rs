@@ -87,6 +87,13 @@ fn the_status_matches_its_golden_file() {
         generation: Some("0123456789abcdef".into()),
         serial: true,
         note: Some("pinned by a rollback".into()),
+        sockets: vec![SocketStatus {
+            pattern: "room/{room}".into(),
+            route: "POST say".into(),
+            protocols: vec!["v1".into()],
+            max_message: Some(1_024),
+        }],
+        filters: FiltersStatus { before: vec!["POST check".into()], after: vec!["POST redact".into()] },
         isolates,
         ..module("flags", State::Restarting)
     };
@@ -140,6 +147,13 @@ fn the_status_matches_its_golden_file() {
                 lost: 3,
                 gaps: 1,
             }),
+        },
+        clients: ClientsStatus {
+            open: 3,
+            max: 8_000,
+            bound: 2,
+            groups: 1,
+            listeners: vec![SocketListenerStatus { path: "/v1/".into(), protocol: 1, module: "flags".into() }],
         },
         subscriptions: vec![orders()],
         modules: vec![

@@ -22,6 +22,7 @@ pub use subscriptions::{
 };
 
 mod check;
+mod described;
 mod filters;
 mod hooks;
 mod model;

@@ -66,9 +66,11 @@ macro_rules! hooks {
             /// rejects it with its status (401 by default). Runs in the worker that has the
             /// connection. Default none: every client is admitted.
             pub upgrade: Option<RawHook>,
-            /// The session of a client begins. The payload is the data that the client has sent. A
-            /// failure ends the session with the `close-code` in its `extra` (4008 by default).
-            /// Runs in the worker that has the socket. Default none.
+            /// The session of a client begins. The payload is the data that a client of
+            /// SocketCluster has sent with its handshake. A failure rejects the client: a plain
+            /// WebSocket with its status (403 by default), a client of SocketCluster with the
+            /// `close-code` in its `extra` (4008 by default). Runs in the worker that has the
+            /// socket. Default none.
             pub connect: Option<RawHook>,
             /// A client has sent a valid token. The payload is the claims as JSON. A pass with a
             /// payload replaces the claims, and a failure rejects the token. Runs in the worker

@@ -59,6 +59,11 @@ impl Sockets {
         self.by_pattern.is_empty()
     }
 
+    /// The patterns and their sockets, sorted by pattern.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Socket)> {
+        self.by_pattern.iter().map(|(pattern, socket)| (pattern.as_str(), socket))
+    }
+
     /// Returns the socket with this pattern.
     pub fn get(&self, pattern: &str) -> Option<&Socket> {
         self.by_pattern.get(pattern)

@@ -1,4 +1,5 @@
-//! The page for developers. It lists the modules and their routes, with a `curl` command for each.
+//! The page for developers. It lists the modules, their routes with a `curl` command for each, and
+//! their WebSockets.
 
 use std::fmt::{self, Write as _};
 
@@ -36,6 +37,8 @@ pub struct IndexModule {
     /// The state of the module, such as `ready` or `failed: ..`.
     pub state: String,
     pub routes: Vec<IndexRoute>,
+    /// The patterns of its WebSockets.
+    pub sockets: Vec<String>,
 }
 
 /// A route on the page for developers.
@@ -44,8 +47,8 @@ pub struct IndexRoute {
     pub method: Method,
     /// The path as in the manifest, without a leading slash.
     pub path: String,
-    /// Whether the route has the middleware `inner`, so that HTTP requests cannot call it.
-    pub inner: bool,
+    /// The middleware because of which HTTP requests cannot call it.
+    pub closed_by: Option<&'static str>,
 }
 
 /// Builds the page. Its commands use the `scheme` and `host` of the browser's request.
@@ -58,8 +61,9 @@ pub(super) fn page(modules: &[IndexModule], scheme: &str, host: &str) -> HttpRes
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let policy =
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+    // The developer opens WebSockets of this host in the console of the page.
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; \
+        base-uri 'none'; form-action 'none'";
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
@@ -76,6 +80,12 @@ fn write(text: &mut String, modules: &[IndexModule], origin: &str) -> fmt::Resul
         for route in &module.routes {
             row(text, &module.name, route, origin)?;
         }
+        for pattern in &module.sockets {
+            let path = format!("/api/{}/{pattern}", module.name);
+            let command = Html(&web_socket(origin, &path)).to_string();
+            let path = Html(&path);
+            writeln!(text, "<tr><td>WS<td><code>{path}</code><br><code class=\"copy\">{command}</code>")?;
+        }
         text.push_str("</table>\n");
     }
     Ok(())
@@ -84,11 +94,19 @@ fn write(text: &mut String, modules: &[IndexModule], origin: &str) -> fmt::Resul
 fn row(text: &mut String, module: &str, route: &IndexRoute, origin: &str) -> fmt::Result {
     let path = format!("/api/{module}/{}", route.path);
     write!(text, "<tr><td>{}<td><code>{}</code>", Html(route.method.as_str()), Html(&path))?;
-    match route.inner {
-        true => text.push_str(" <span class=\"tag\">inner</span>\n"),
-        false => writeln!(text, "<br><code class=\"copy\">{}</code>", Html(&curl(&route.method, origin, &path)))?,
+    match route.closed_by {
+        Some(middleware) => writeln!(text, " <span class=\"tag\">{middleware}</span>")?,
+        None => writeln!(text, "<br><code class=\"copy\">{}</code>", Html(&curl(&route.method, origin, &path)))?,
     }
     Ok(())
+}
+
+/// Returns a line to paste into the console of a browser. The name of each path parameter becomes
+/// its value.
+fn web_socket(origin: &str, path: &str) -> String {
+    let url = format!("{}{}", origin.replacen("http", "ws", 1), path.replace(['{', '}'], ""));
+    let quoted = url.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("ws = new WebSocket(\"{quoted}\"); ws.onmessage = ({{ data }}) => console.log(data)")
 }
 
 /// Returns a command to paste into a shell. The name of each path parameter becomes its value.
@@ -135,9 +153,10 @@ mod tests {
         let route = |(method, path, inner): &(Method, &str, bool)| IndexRoute {
             method: method.clone(),
             path: (*path).into(),
-            inner: *inner,
+            closed_by: inner.then_some("inner"),
         };
-        IndexModule { name: "flags".into(), state: "ready".into(), routes: routes.iter().map(route).collect() }
+        let routes = routes.iter().map(route).collect();
+        IndexModule { name: "flags".into(), state: "ready".into(), routes, sockets: Vec::new() }
     }
 
     #[test]
@@ -150,6 +169,16 @@ mod tests {
         assert!(text.contains("curl -X PUT &#39;http://127.0.0.1:8080/api/flags/name&#39; -H"), "{text}");
         assert!(text.contains("<code>/api/flags/in</code> <span"), "{text}");
         assert_eq!(text.matches("curl").count(), 2);
+    }
+
+    #[test]
+    fn every_socket_has_a_line_for_the_console() {
+        let mut module = module(&[]);
+        module.sockets = vec!["room/{room}".into(), "a\"b".into()];
+        let text = shown(&[module], "127.0.0.1:8080");
+        assert!(text.contains("<td>WS<td><code>/api/flags/room/{room}</code>"), "{text}");
+        assert!(text.contains("new WebSocket(&quot;ws://127.0.0.1:8080/api/flags/room/room&quot;)"), "{text}");
+        assert!(text.contains(r"/api/flags/a\&quot;b&quot;"), "{text}");
     }
 
     #[test]

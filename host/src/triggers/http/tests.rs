@@ -85,8 +85,8 @@ impl Backend for FakeWorker {
     }
 
     fn index(&self) -> Vec<IndexModule> {
-        let routes = vec![IndexRoute { method: Method::GET, path: "hello".into(), inner: false }];
-        vec![IndexModule { name: "m".into(), state: "ready".into(), routes }]
+        let routes = vec![IndexRoute { method: Method::GET, path: "hello".into(), closed_by: None }];
+        vec![IndexModule { name: "m".into(), state: "ready".into(), routes, sockets: Vec::new() }]
     }
 }
 

@@ -1,0 +1,50 @@
+//! The sockets and filters of a module, as statuses show them.
+
+use super::Manifest;
+use crate::api::{FiltersStatus, SocketStatus};
+
+impl Manifest {
+    /// The route at this index, as method and path.
+    pub fn route_text(&self, index: usize) -> String {
+        self.routes.get(index).map(|route| format!("{} {}", route.method, route.text)).unwrap_or_default()
+    }
+
+    /// The WebSockets, sorted by pattern.
+    pub fn socket_statuses(&self) -> Vec<SocketStatus> {
+        let described = self.sockets.iter().map(|(pattern, socket)| SocketStatus {
+            pattern: pattern.to_owned(),
+            route: self.route_text(socket.route),
+            protocols: socket.protocols.clone(),
+            max_message: socket.max_message,
+        });
+        described.collect()
+    }
+
+    pub fn filters_status(&self) -> FiltersStatus {
+        let texts = |routes: &[usize]| routes.iter().map(|route| self.route_text(*route)).collect();
+        FiltersStatus { before: texts(&self.filters.before), after: texts(&self.filters.after) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn sockets_and_filters_name_their_routes_with_the_method() {
+        let text = r#"{ "component": "a.wasm",
+            "routes": [{ "path": "say", "handler": "a", "middlewares": "session" },
+                { "method": "get", "path": "check", "handler": "b", "middlewares": "inner" }],
+            "sockets": { "room/{room}": { "path": "say", "protocols": ["v1"], "maxMessage": "1KiB" }, "": { "path": "say" } },
+            "filters": { "before": ["check"] } }"#;
+        let manifest = Manifest::from_text(Path::new("/modules/chat"), text).unwrap();
+        let (route, protocols) = ("POST say".to_owned(), vec!["v1".to_owned()]);
+        let plain = SocketStatus { route: route.clone(), ..SocketStatus::default() };
+        let room = SocketStatus { pattern: "room/{room}".to_owned(), route, protocols, max_message: Some(1_024) };
+        assert_eq!(manifest.socket_statuses(), [plain, room]);
+        let filters = FiltersStatus { before: vec!["GET check".to_owned()], after: Vec::new() };
+        assert_eq!(manifest.filters_status(), filters);
+    }
+}
