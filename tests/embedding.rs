@@ -2,6 +2,7 @@
 
 mod builder;
 mod calls;
+mod clients;
 mod events;
 pub mod memory;
 mod stop;

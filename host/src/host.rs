@@ -15,6 +15,7 @@ mod messages;
 mod running;
 mod schedules;
 mod send;
+mod sessions;
 mod start;
 mod stop;
 mod streams;

@@ -114,6 +114,23 @@
 //! # }
 //! ```
 //!
+//! # Connected clients
+//!
+//! Clients that are connected with a WebSocket have sessions. [`RunningHost::send_to_clients`]
+//! sends to a session, a user, a group or everyone, [`RunningHost::session`] returns the facts
+//! about a client, and [`RunningHost::disconnect_client`] ends its session.
+//! [`settings::WebSocketConfig`] has the settings.
+//!
+//! ```no_run
+//! # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+//! use fanfare::Recipient;
+//!
+//! let reached = host.send_to_clients(Recipient::Uid("ada".to_owned()), "mail", r#"{ "unread": 3 }"#)?;
+//! println!("{reached} windows of ada");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Reloads
 //!
 //! The host swaps a module when its folder changes, and [`RunningHost::reload`] does so at once.
@@ -201,7 +218,8 @@ mod triggers;
 mod worker;
 
 pub use call::{
-    CallError, CallOptions, Failure, GatherEntry, IsolateId, Payload, Receipt, Reply, Skipped, StreamEvent,
+    CallError, CallOptions, Failure, GatherEntry, IsolateId, Payload, Pushed, Receipt, Recipient, Reply, SessionInfo,
+    Skipped, StreamEvent,
 };
 pub use config::{Config, Flags, Sources};
 pub use document::{Fault, Faults, ValueOrigin};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 /// The most bytes in the name of a user, a group, a value or a message.
 pub const MAX_NAME: usize = 256;
 
-/// The facts about a connected client that guests read. A copy: the session may change meanwhile.
+/// The facts about a connected client. A copy: the session may change meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionInfo {
     /// `<node>/<id>`. The client knows only the part after the slash.
     pub id: Arc<str>,
@@ -26,6 +27,7 @@ pub struct SessionInfo {
 
 /// Whom a message to clients is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Recipient {
     /// The session with this id.
     Session(String),
@@ -37,8 +39,9 @@ pub enum Recipient {
     Group(String),
     /// Every session that is bound.
     Bound,
+    /// Every session.
     Everyone,
-    /// A kind that this version does not know, and its name.
+    /// A kind that this version does not know, and its name. Sending to it fails.
     Other(String, String),
 }
 
@@ -67,12 +70,13 @@ pub enum WhenTaken {
 
 /// The result of a message to clients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pushed {
     /// The number of sessions that it was queued for, on all nodes.
     pub reached: u32,
     /// The recipients that no session belongs to.
     pub unknown: Vec<Recipient>,
-    /// The nodes that did not answer.
+    /// The ids of the nodes that did not answer.
     pub silent: Vec<String>,
 }
 
