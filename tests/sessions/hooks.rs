@@ -78,3 +78,20 @@ async fn a_session_ends_once_whatever_the_cause() {
     assert_eq!(host.outside(json!({ "do": "find", "uid": "ada" })).await, json!([]));
     eventually("the session is gone", || async { host.outside(end.clone()).await["error"] == "not-found" }).await;
 }
+
+#[tokio::test]
+async fn a_session_that_was_replaced_has_no_user_in_the_hook_disconnect() {
+    let host = hooked(json!({})).start().await;
+    let ((mut first, first_id), (mut second, _)) = (host.client().await, host.client().await);
+    let bind = json!({ "do": "bind", "session": null, "uid": "ada", "taken": "replace" });
+    assert_eq!(first.ask(bind.clone()).await, Value::Null);
+    assert_eq!(second.ask(bind).await, Value::Null);
+    assert_eq!(first.closed().await, 4010);
+    eventually("the hook runs", || async { !hook(&host.sessions_seen().await, "disconnect").is_empty() }).await;
+    let seen = host.sessions_seen().await;
+    let disconnect = hook(&seen, "disconnect")[0];
+    let session = &disconnect["session"];
+    assert_eq!((&session["id"], &session["uid"]), (&json!(first_id), &Value::Null), "the user is connected");
+    assert!(disconnect["body"].as_str().unwrap().contains("4010"), "{disconnect}");
+    assert_eq!(second.ask(json!({ "do": "count" })).await, json!([1, 1]));
+}
