@@ -45,7 +45,7 @@ mod work;
 #[cfg(test)]
 pub use chunk::text_of;
 pub use chunk::{LAST_CHUNK, chunk};
-pub use client::{Client, Gone, Received};
+pub use client::{Client, Gone, Lost, Received};
 #[cfg(test)]
 pub use frame::FRAME;
 pub use frame::{Form, Memory};
@@ -55,7 +55,7 @@ pub use message::{
 };
 pub use outbox::Outbox;
 pub use service_log::{LogItem, LogReader, Logged, ServiceLog};
-pub use sessions::{BindError, Claims, JoinError, NewSession, Session, Sessions};
+pub use sessions::{BindError, Claims, JoinError, NewSession, Session, Sessions, SocketName};
 pub use task::FanoutTask;
 pub use topics::Topics;
 
@@ -134,6 +134,7 @@ impl TopicSettings {
             ping: config.ping_interval,
             pinged: Pinged::Quiet,
             silence: Duration::ZERO,
+            message: Duration::ZERO,
             idle_timeout,
             drain: Duration::ZERO,
         }
@@ -149,6 +150,7 @@ impl TopicSettings {
             ping: config.ping_interval,
             pinged: Pinged::All,
             silence: config.ping_timeout,
+            message: config.message_timeout,
             idle_timeout,
             drain,
         }

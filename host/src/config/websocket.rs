@@ -32,6 +32,11 @@ pub struct WebSocketConfig {
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1, "maximum" = 1u64 << 30))]
     pub max_message: u64,
+    /// How long a client may take from the first byte of a message to the last one, also in
+    /// fragments, 10 ms to 24 h. Then the host closes its WebSocket. Default `30s`.
+    #[serde(with = "crate::document::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 10, "maximum" = 86_400_000))]
+    pub message_timeout: Duration,
     /// How long a client of SocketCluster may take to send its handshake, 1 ms to 1 h. Then the
     /// host closes its WebSocket. Default `10s`.
     #[serde(with = "crate::document::units::duration")]
@@ -118,6 +123,7 @@ impl Default for WebSocketConfig {
             origins: vec!["*".to_owned()],
             max_clients: None,
             max_message: MIB,
+            message_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             ack_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(8),

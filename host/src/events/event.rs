@@ -341,15 +341,15 @@ pub enum HostEvent {
     /// them. A worker raises at most one of these events in a second. The event describes the
     /// connection that was closed last.
     ClientSlow {
-        /// The kind of connection: `sse`.
+        /// The kind of connection: `sse` or `websocket`.
         kind: String,
-        /// The stream key.
+        /// The stream key, or the id of the session.
         key: String,
         /// The IP address of the client.
         client: String,
-        /// Why: `queue` (more waits than `sse.queue` allows), `timeout` (the client has read
-        /// nothing for `http.idleTimeout`), `hubQueued` (all clients together use more than
-        /// `hub.queued`), or `inbox` (the queue of the worker was full).
+        /// Why: `queue` (more waits than `sse.queue` or `websocket.queue` allows), `timeout` (the
+        /// client has read nothing for `http.idleTimeout`), `hubQueued` (all clients together use
+        /// more than `hub.queued`), or `inbox` (the queue of the worker was full).
         reason: String,
         /// The index of the worker.
         worker: u32,

@@ -35,17 +35,31 @@ pub trait Client: Send {
         false
     }
 
-    /// Is told that the client has sent nothing for [`TopicSettings::silence`]. Returns whether the
-    /// connection ends, once its outbox was sent.
-    ///
-    /// [`TopicSettings::silence`]: super::message::TopicSettings::silence
-    fn is_lost(&mut self) -> bool {
+    /// The message of which only a part has arrived, as a number that differs from that of the
+    /// message before. `None` between messages.
+    fn partial(&self) -> Option<u32> {
+        None
+    }
+
+    /// Is told that the time of the client has passed. Returns whether the connection ends at once,
+    /// after its outbox.
+    fn is_lost(&mut self, _why: Lost, _cx: &Context<'_>) -> bool {
         false
     }
 
     /// Is told that the hub is about to drop the connection, because the client is too slow. May
     /// try once to tell it.
     fn cut(&mut self, _outbox: &Outbox) {}
+}
+
+/// Why a client is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// It has sent nothing for [`TopicSettings::silence`](super::message::TopicSettings::silence).
+    Silent,
+    /// It has not sent the rest of a message within
+    /// [`TopicSettings::message`](super::message::TopicSettings::message).
+    Partial,
 }
 
 /// What a read has brought.

@@ -27,6 +27,8 @@ pub struct Connection {
     in_audience: u32,
     /// Its places in the queues by time.
     links: [Link; QUEUES],
+    /// The message of which a part has arrived.
+    pub partial: Option<u32>,
     /// Whether it waits for its turn to send.
     pub is_touched: bool,
     /// Whether it got a message since its last ping was due.
@@ -65,9 +67,15 @@ pub enum Queue {
     Blocked,
     /// When a client that sends nothing is lost.
     Silent,
+    /// When a client that has sent only a part of a message is lost.
+    Partial,
 }
 
-const QUEUES: usize = 3;
+impl Queue {
+    const ALL: [Queue; QUEUES] = [Queue::Ping, Queue::Blocked, Queue::Silent, Queue::Partial];
+}
+
+const QUEUES: usize = 4;
 
 /// The connections that get the messages of a topic.
 enum Audience {
@@ -128,6 +136,7 @@ impl Connections {
             ready,
             in_audience,
             links: [link; QUEUES],
+            partial: None,
             is_touched: false,
             is_active: false,
             is_closing: false,
@@ -149,9 +158,7 @@ impl Connections {
     }
 
     pub fn remove(&mut self, index: u32) -> Option<Connection> {
-        self.unlink(index, Queue::Ping);
-        self.unlink(index, Queue::Blocked);
-        self.unlink(index, Queue::Silent);
+        Queue::ALL.iter().for_each(|queue| self.unlink(index, *queue));
         let connection = self.table.get_mut(index as usize)?.take()?;
         self.free.push(index);
         self.remove_from_audience(connection.place.topic.id, connection.in_audience);

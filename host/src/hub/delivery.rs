@@ -6,9 +6,9 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::client::Received;
+use super::client::{Lost, Received};
 use super::connections::{Connections, Queue};
 use super::counters::Counters;
 use super::inbox::{Attach, Inbox, ReadyWaker, Start, Wakers};
@@ -31,6 +31,9 @@ const WAITS: u8 = 32;
 /// A connection for which this number of notices waits gets no ping.
 const MAX_NOTICES: u32 = 4;
 
+/// The queues whose clients are lost when their time has passed.
+const LOST: [(Queue, Lost); 2] = [(Queue::Silent, Lost::Silent), (Queue::Partial, Lost::Partial)];
+
 /// The connections of one worker.
 pub struct Delivery {
     pub worker: u32,
@@ -45,6 +48,8 @@ pub struct Delivery {
     turn: u32,
     /// The steps of the turn so far.
     steps: usize,
+    /// When the previous turn began.
+    previous: Option<Instant>,
     /// The turns that ended early since `hub.queued` was exceeded.
     waits: u8,
 }
@@ -61,6 +66,7 @@ impl Delivery {
             delivered: 0,
             turn: 0,
             steps: 0,
+            previous: None,
             waits: 0,
         }
     }
@@ -140,7 +146,7 @@ impl Delivery {
         if !ping.is_zero() {
             self.connections.move_to_end(index, Queue::Ping, now + ping);
         }
-        self.heard_from(index, now);
+        self.restart(Queue::Silent, index, now);
         match start {
             Start::After(position) => self.notify(index, Notice::Open(position)),
             Start::Reset(position) => {
@@ -169,20 +175,28 @@ impl Delivery {
             return self.remove(index);
         };
         connection.is_closing |= received == Received::End;
+        let partial = connection.client.partial();
+        let is_new = std::mem::replace(&mut connection.partial, partial) != partial;
         if !connection.outbox.is_empty() || connection.is_closing {
             self.touch(index);
         }
         if received == Received::Something {
             self.steps += READ_STEPS;
-            self.heard_from(index, now);
+            self.restart(Queue::Silent, index, now);
+        }
+        match partial {
+            None => self.connections.unlink(index, Queue::Partial),
+            Some(_) if is_new => self.restart(Queue::Partial, index, now),
+            Some(_) => {}
         }
     }
 
-    /// The client is there.
-    fn heard_from(&mut self, index: u32, now: Instant) {
-        let silence = self.namespace.settings.silence;
-        if !silence.is_zero() {
-            self.connections.move_to_end(index, Queue::Silent, now + silence);
+    /// Gives a client the whole time of a queue again.
+    fn restart(&mut self, queue: Queue, index: u32, now: Instant) {
+        let settings = &self.namespace.settings;
+        let time = if queue == Queue::Partial { settings.message } else { settings.silence };
+        if !time.is_zero() {
+            self.connections.move_to_end(index, queue, now + time);
         }
     }
 
@@ -308,6 +322,15 @@ impl Delivery {
         self.remove(index);
     }
 
+    /// Ends a connection without waiting for its client.
+    pub fn drop_now(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get(index) {
+            connection.client.notice(Notice::Stop);
+            connection.client.cut(&connection.outbox);
+        }
+        self.remove(index);
+    }
+
     /// Cuts the connections whose client has read nothing for too long.
     fn cut_blocked(&mut self, now: Instant) {
         let timeout = self.namespace.settings.idle_timeout;
@@ -319,39 +342,50 @@ impl Delivery {
         }
     }
 
-    /// Ends the connections whose client has sent nothing for too long, one turn's worth.
+    /// Ends the connections whose clients are lost, at most a turn's worth. What a client has sent
+    /// counts, even if a busy thread has not read it: its time must have passed before the previous
+    /// turn, since the thread polls its sockets between turns, and then it is read once more.
     fn end_lost(&mut self, now: Instant) {
-        for _ in 0..STEPS {
-            match self.connections.front(Queue::Silent) {
-                Some((index, due)) if due <= now => {
-                    self.heard_from(index, now);
-                    if self.connections.get(index).is_some_and(|one| !one.is_closing && one.client.is_lost()) {
-                        self.close(index);
-                    }
+        let Some(previous) = self.previous.replace(now) else { return };
+        for (queue, why) in LOST {
+            while !self.is_over()
+                && let Some((index, due)) = self.connections.front(queue).filter(|(_, due)| *due <= previous)
+            {
+                self.look_after(index, now);
+                if self.connections.front(queue) != Some((index, due)) {
+                    continue;
                 }
-                _ => return,
+                self.restart(queue, index, now);
+                let Some(connection) = self.connections.get(index).filter(|one| !one.is_closing) else { continue };
+                if connection.client.is_lost(why, &Context::from_waker(&connection.waker)) {
+                    self.close(index);
+                }
             }
         }
+    }
+
+    /// Whether the next turn must look for lost clients.
+    pub fn has_lost(&self, now: Instant) -> bool {
+        LOST.iter().any(|(queue, _)| self.connections.front(*queue).is_some_and(|(_, due)| due <= now))
     }
 
     /// Pings the connections whose ping is due, one turn's worth.
     fn ping(&mut self, now: Instant) {
         let interval = self.namespace.settings.ping;
+        // Pings that are due soon are sent together.
+        let until = now + interval / 64;
         for _ in 0..STEPS {
-            match self.connections.front(Queue::Ping) {
-                Some((index, due)) if due <= now + ping_slack(interval) => {
-                    self.connections.move_to_end(index, Queue::Ping, now + interval);
-                    let Some(connection) = self.connections.get(index) else { continue };
-                    let was_active = std::mem::take(&mut connection.is_active);
-                    let is_pinged = match self.namespace.settings.pinged {
-                        Pinged::Quiet => !was_active && connection.outbox.is_empty(),
-                        Pinged::All => connection.outbox.notices() < MAX_NOTICES,
-                    };
-                    if is_pinged && !connection.is_closing {
-                        self.notify(index, Notice::Ping);
-                    }
-                }
-                _ => return,
+            let due = self.connections.front(Queue::Ping).filter(|(_, due)| *due <= until);
+            let Some((index, _)) = due else { return };
+            self.connections.move_to_end(index, Queue::Ping, now + interval);
+            let Some(connection) = self.connections.get(index) else { continue };
+            let was_active = std::mem::take(&mut connection.is_active);
+            let is_pinged = match self.namespace.settings.pinged {
+                Pinged::Quiet => !was_active && connection.outbox.is_empty(),
+                Pinged::All => connection.outbox.notices() < MAX_NOTICES,
+            };
+            if is_pinged && !connection.is_closing {
+                self.notify(index, Notice::Ping);
             }
         }
     }
@@ -361,12 +395,7 @@ impl Delivery {
         let blocked = self.connections.front(Queue::Blocked);
         let blocked = blocked.map(|(_, since)| since + self.namespace.settings.idle_timeout);
         let ping = self.connections.front(Queue::Ping).map(|(_, due)| due);
-        let silent = self.connections.front(Queue::Silent).map(|(_, due)| due);
-        [blocked, ping, silent, self.slow.due(now)].into_iter().flatten().min()
+        let [silent, partial] = LOST.map(|(queue, _)| self.connections.front(queue).map(|(_, due)| due));
+        [blocked, ping, silent, partial, self.slow.due(now)].into_iter().flatten().min()
     }
-}
-
-/// Connections whose pings are due within this time are pinged together.
-fn ping_slack(interval: Duration) -> Duration {
-    interval / 64
 }

@@ -92,7 +92,7 @@ impl Fanout {
         self.stop_batch(now);
         let polled = self.turn(cx, now);
         self.delivery.end_turn();
-        polled
+        if self.delivery.has_lost(now) { Poll::Ready(()) } else { polled }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
@@ -151,6 +151,7 @@ impl Fanout {
 
     /// Starts to work on an item. Returns the number of messages that it has added to queues.
     fn begin(&mut self, item: Item, work: &mut Work, now: Instant) -> usize {
+        let connections = &self.delivery.connections;
         let (act, topic) = match item {
             Item::Attach(attach) => {
                 let (index, count) = self.delivery.attach(*attach, now);
@@ -163,6 +164,11 @@ impl Fanout {
             }
             Item::Frame { topic, frame } => (Act::Push(Arc::new(Shared(frame))), Some(topic)),
             Item::All(frame) => (Act::Push(Arc::new(Shared(frame))), None),
+            Item::Each { topics, frame } => {
+                let targets = topics.iter().flat_map(|topic| connections.audience(*topic).iter().copied());
+                work.begin(Act::Push(Arc::new(Shared(frame))), targets);
+                return 0;
+            }
             Item::Cut { topic } => (Act::Cut, Some(topic)),
             Item::CutAll => (Act::Cut, None),
             Item::Close { topic } => (Act::Close, Some(topic)),
@@ -236,7 +242,7 @@ impl Drop for Fanout {
     fn drop(&mut self) {
         let items = self.delivery.inbox.end();
         for index in self.delivery.connections.indexes().collect::<Vec<_>>() {
-            self.delivery.remove(index);
+            self.delivery.drop_now(index);
         }
         for item in std::mem::take(&mut self.items).into_iter().chain(items) {
             if let Item::Attach(attach) = item {

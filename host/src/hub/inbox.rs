@@ -20,8 +20,9 @@ pub const INBOX: usize = 81_920;
 /// alone, less if others use it, too. So the burst of one topic leaves room for all others.
 const GREED: u64 = 4;
 
-/// The topic of messages to all, for their share of the inbox.
+/// The topics of messages to all, and of those to several topics, for their shares of the inbox.
 const ALL: u64 = u64::MAX;
+const EACH: u64 = u64::MAX - 1;
 
 /// An empty inbox keeps room for this number of items.
 const KEPT_CAPACITY: usize = 1_024;
@@ -35,6 +36,11 @@ pub enum Item {
     },
     /// A message for all connections.
     All(Arc<Frame>),
+    /// A message for the connections of several topics. It counts once, however many they are.
+    Each {
+        topics: Box<[u64]>,
+        frame: Arc<Frame>,
+    },
     Attach(Box<Attach>),
     /// The inbox was full: the connections of the topic have missed messages.
     Cut {
@@ -137,6 +143,11 @@ impl State {
     }
 }
 
+/// What a message for several topics counts in an inbox.
+fn cost_of_each(topics: &[u64], frame: &Frame) -> u64 {
+    frame.cost.saturating_add(size_of_val(topics) as u64)
+}
+
 /// A number of messages, and their bytes.
 #[derive(Clone, Copy, Default)]
 struct Share {
@@ -185,14 +196,10 @@ impl Inbox {
         if state.is_ended {
             return None;
         }
-        if state.has_room(topic, frame.cost, self) {
-            state.push(topic, frame.cost, Item::Frame { topic, frame: frame.clone() });
-        } else {
-            self.dropped.fetch_add(1, Relaxed);
-            if !std::mem::replace(is_cut, true) {
-                state.items.push_back(Item::Cut { topic });
-            }
+        if !state.has_room(topic, frame.cost, self) {
+            return self.cut(&mut state, topic, is_cut);
         }
+        state.push(topic, frame.cost, Item::Frame { topic, frame: frame.clone() });
         state.wake()
     }
 
@@ -209,6 +216,37 @@ impl Inbox {
             if !std::mem::replace(&mut state.is_cut, true) {
                 state.items.push_back(Item::CutAll);
             }
+        }
+        state.wake()
+    }
+
+    /// Adds a message for several topics. Returns false if there is no room: then the caller cuts
+    /// their connections with [`Inbox::push_cut`].
+    pub fn push_each(&self, topics: Box<[u64]>, frame: &Arc<Frame>, wakers: &mut Wakers) -> bool {
+        let mut state = self.state.lock();
+        if state.is_ended {
+            return true;
+        }
+        let cost = cost_of_each(&topics, frame);
+        let has_room = state.has_room(EACH, cost, self);
+        if has_room {
+            state.push(EACH, cost, Item::Each { topics, frame: frame.clone() });
+            wakers.add(state.wake());
+        }
+        has_room
+    }
+
+    /// Cuts the connections of a topic, which have missed a message. `is_cut` says whether they are
+    /// being cut already.
+    pub fn push_cut(&self, topic: u64, is_cut: &mut bool) -> Option<Waker> {
+        let mut state = self.state.lock();
+        if state.is_ended { None } else { self.cut(&mut state, topic, is_cut) }
+    }
+
+    fn cut(&self, state: &mut State, topic: u64, is_cut: &mut bool) -> Option<Waker> {
+        self.dropped.fetch_add(1, Relaxed);
+        if !std::mem::replace(is_cut, true) {
+            state.items.push_back(Item::Cut { topic });
         }
         state.wake()
     }
@@ -271,6 +309,7 @@ impl Inbox {
             match &item {
                 Item::Frame { topic, frame } => state.release(*topic, frame.cost),
                 Item::All(frame) => state.release(ALL, frame.cost),
+                Item::Each { topics, frame } => state.release(EACH, cost_of_each(topics, frame)),
                 _ => {}
             }
             items.push_back(item);

@@ -129,6 +129,8 @@ pub struct TopicSettings {
     pub pinged: Pinged,
     /// A client that sends nothing for this long is lost. Zero for never.
     pub silence: Duration,
+    /// A client is lost when the rest of a message takes longer than this. Zero for any time.
+    pub message: Duration,
     /// A connection is cut when its client reads nothing for this long although bytes wait.
     pub idle_timeout: Duration,
     /// When the host stops, connections end in batches over this time.

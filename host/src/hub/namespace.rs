@@ -42,6 +42,15 @@ pub struct Namespace {
     next_sweep: AtomicUsize,
 }
 
+/// A topic whose connections are in one worker.
+#[derive(Debug, Clone)]
+pub struct Addressee {
+    pub name: Arc<str>,
+    /// [`Topic::id`](super::topic::Topic::id).
+    pub topic: u64,
+    pub worker: u32,
+}
+
 /// The inboxes of the workers.
 pub struct Inboxes {
     /// Those of this namespace, one for each worker.
@@ -145,18 +154,28 @@ impl Namespace {
         self.send(topic.id, &frame, &mut state, Some(worker), wakers)
     }
 
-    /// Publishes one message to several topics that have connections. No history keeps it. Returns
-    /// the number of connections that it is queued for.
-    pub fn publish_each(&self, names: &[Arc<str>], message: Arc<dyn Message>) -> u32 {
+    /// Publishes one message to several topics, each with its connections in one worker. No history
+    /// keeps it. Returns the number of topics that the message is queued for.
+    pub fn publish_each(&self, to: &[Addressee], message: Arc<dyn Message>) -> u32 {
         Counters::add(&self.counters.published, 1);
-        let (mut wakers, mut queued) = (Wakers::default(), 0u32);
+        let (mut wakers, mut queued) = (Wakers::default(), 0);
         let frame = Arc::new(Frame::new(message, &self.memory, false));
         let order = self.order.read();
-        for topic in names.iter().filter_map(|name| self.shards.get(name)) {
-            queued = queued.saturating_add(self.send(topic.id, &frame, &mut topic.state.lock(), None, &mut wakers));
+        for (worker, inbox) in (0..).zip(self.inboxes.own.iter()) {
+            let of_worker = || to.iter().filter(|one| one.worker == worker);
+            let topics: Box<[u64]> = of_worker().map(|one| one.topic).collect();
+            queued += topics.len();
+            if topics.is_empty() || inbox.push_each(topics, &frame, &mut wakers) {
+                continue;
+            }
+            for topic in of_worker().filter_map(|one| self.shards.get(&one.name)) {
+                let mut state = topic.state.lock();
+                let member = state.members.iter_mut().find(|member| member.worker == worker);
+                wakers.add(member.and_then(|member| inbox.push_cut(topic.id, &mut member.is_cut)));
+            }
         }
         drop(order);
-        queued
+        u32::try_from(queued).unwrap_or(u32::MAX)
     }
 
     /// Adds a frame to the inboxes of all workers with members, or of one of them.

@@ -15,13 +15,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use parking_lot::{Mutex, RwLock};
 
 use super::message::{HubError, Limits, Message, Reach};
+use super::namespace::Addressee;
 use super::shards::Place;
 use super::topics::Topics;
 use crate::call::{Recipient, WhenTaken, bounds};
 
 mod session;
 
-pub use session::{ChangeError, Claims, NewSession, Session};
+pub use session::{ChangeError, Claims, NewSession, Session, SocketName};
 
 /// The groups of a node.
 const GROUPS: usize = 100_000;
@@ -118,7 +119,7 @@ impl Sessions {
     pub fn open(&self, new: NewSession, max: u32) -> Result<(Arc<Session>, Place), HubError> {
         let id: Arc<str> = new_id(&self.node).into();
         let place = self.topics.reserve(&id, Limits { max, max_per_topic: 1 })?;
-        let session = Arc::new(Session::new(id.clone(), new));
+        let session = Arc::new(Session::new(id.clone(), place.topic.id, new));
         self.open.fetch_add(1, Relaxed);
         self.all.write().insert(id, session.clone());
         Ok((session, place))
@@ -146,6 +147,13 @@ impl Sessions {
     /// Finds a session. One that has ended is found until its hook `disconnect` has ended.
     pub fn get(&self, id: &str) -> Option<Arc<Session>> {
         self.all.read().get(id).cloned()
+    }
+
+    /// The sessions whose client is connected to a socket for which a condition holds.
+    pub fn of_socket(&self, holds: impl Fn(&Session, &SocketName) -> bool) -> Vec<Arc<Session>> {
+        let all = self.all.read();
+        let holds = |session: &Session| session.socket.as_ref().is_some_and(|socket| holds(session, socket));
+        all.values().filter(|session| holds(session)).cloned().collect()
     }
 
     /// The sessions that are bound to a user.
@@ -279,8 +287,8 @@ impl Sessions {
 
     /// Queues a message for sessions of this node.
     pub fn send(&self, to: &Recipient, message: Arc<dyn Message>) -> Sent {
-        let ids = |sessions: Vec<Arc<Session>>| sessions.into_iter().map(|session| session.id.clone()).collect();
-        let topics: Vec<Arc<str>> = match to {
+        let of_user = |uid: &str| self.find(uid).iter().map(|one| one.addressee()).collect();
+        let found: Vec<Addressee> = match to {
             Recipient::Session(id) => {
                 let reached = self.topics.publish(id, message, Reach::Node);
                 return Sent { reached, is_unknown: reached == 0 };
@@ -288,14 +296,17 @@ impl Sessions {
             Recipient::Everyone => {
                 return Sent { reached: self.topics.publish_all(message, Reach::Node), is_unknown: false };
             }
-            Recipient::Uid(uid) => ids(self.find(uid)),
-            Recipient::UidOn(uid, node) if **node == *self.node => ids(self.find(uid)),
-            Recipient::Bound => ids(self.users.lock().values().flatten().cloned().collect()),
-            Recipient::Group(group) => self.members(group),
+            Recipient::Uid(uid) => of_user(uid),
+            Recipient::UidOn(uid, node) if **node == *self.node => of_user(uid),
+            Recipient::Bound => self.users.lock().values().flatten().map(|one| one.addressee()).collect(),
+            Recipient::Group(group) => {
+                let groups = self.groups.lock();
+                groups.get(&**group).into_iter().flat_map(HashMap::values).map(|one| one.addressee()).collect()
+            }
             Recipient::UidOn(..) | Recipient::Other(..) => Vec::new(),
         };
-        let reached = self.topics.publish_each(&topics, message);
-        Sent { reached, is_unknown: topics.is_empty() && *to != Recipient::Bound }
+        let reached = self.topics.publish_each(&found, message);
+        Sent { reached, is_unknown: found.is_empty() && *to != Recipient::Bound }
     }
 
     /// Ends the connection of a session once what is queued for it was sent.

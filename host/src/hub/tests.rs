@@ -73,6 +73,8 @@ struct Wire {
     looks: usize,
     /// What it has said, and the hub has not read.
     said: String,
+    /// The number of the message of which it has sent a part.
+    partial: Option<u32>,
     /// How often the hub has told it that it was silent.
     silences: usize,
     /// Whether its silence does not mean that it is lost.
@@ -211,7 +213,11 @@ impl Client for MemoryClient {
         self.0.0.lock().is_busy
     }
 
-    fn is_lost(&mut self) -> bool {
+    fn partial(&self) -> Option<u32> {
+        self.0.0.lock().partial
+    }
+
+    fn is_lost(&mut self, _: Lost, _: &Context<'_>) -> bool {
         let mut wire = self.0.0.lock();
         wire.silences += 1;
         !wire.may_be_silent

@@ -8,7 +8,7 @@ use super::frame::Memory;
 #[cfg(test)]
 use super::message::Position;
 use super::message::{HubError, Limits, Message, Reach, Resume};
-use super::namespace::Namespace;
+use super::namespace::{Addressee, Namespace};
 use super::shards::Place;
 
 /// Topics of one kind. Cloning is cheap.
@@ -32,10 +32,10 @@ impl Topics {
         self.namespace.publish_all(message, reach)
     }
 
-    /// Publishes one message to several topics, only where they have connections. No history keeps
-    /// it. Returns the number of connections that it is queued for.
-    pub fn publish_each(&self, topics: &[Arc<str>], message: Arc<dyn Message>) -> u32 {
-        self.namespace.publish_each(topics, message)
+    /// Publishes one message to several topics, each with its connections in one worker. No history
+    /// keeps it. Returns the number of topics that it is queued for.
+    pub fn publish_each(&self, to: &[Addressee], message: Arc<dyn Message>) -> u32 {
+        self.namespace.publish_each(to, message)
     }
 
     /// Ends the connections of a topic once what is queued was sent. Returns how many.

@@ -31,6 +31,7 @@ fn every_bound_is_checked_at_its_edges() {
         ("websocket.maxMessage", "0", "1", "\"1GiB\"", "1073741825"),
         ("websocket.handshakeTimeout", "0", "1", "\"1h\"", "3600001"),
         ("websocket.auth.expiry", "999", "\"1s\"", "\"4320h\"", "15552000001"),
+        ("websocket.messageTimeout", "9", "10", "\"24h\"", "86400001"),
         ("websocket.ackTimeout", "0", "1", "\"1h\"", "3600001"),
         ("websocket.pingInterval", "9", "10", "\"19s\"", "3600001"),
         ("websocket.pingTimeout", "19", "\"9s\"", "\"24h\"", "86400001"),

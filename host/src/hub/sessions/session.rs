@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use crate::call::{SessionInfo, bounds};
+use crate::hub::namespace::Addressee;
 
 /// A connected client, as plain data beside its socket. No instance owns any of it, so it survives
 /// swaps, crashes and kills.
@@ -21,6 +22,10 @@ pub struct Session {
     pub peer: IpAddr,
     /// Such as `plain`, or a sub-protocol.
     pub protocol: Arc<str>,
+    /// The socket of a module that the client is connected to. `None` for a listener.
+    pub socket: Option<SocketName>,
+    /// Its topic, which nothing else uses.
+    topic: u64,
     /// When it was opened, in milliseconds since 1970-01-01 UTC.
     pub since: u64,
     /// What to tell the client when the connection ends.
@@ -52,6 +57,15 @@ pub struct NewSession {
     pub worker: u32,
     pub peer: IpAddr,
     pub protocol: Arc<str>,
+    pub socket: Option<SocketName>,
+}
+
+/// A socket that a module declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketName {
+    pub module: Arc<str>,
+    /// The key in `sockets` of the module.
+    pub pattern: Arc<str>,
 }
 
 #[derive(Debug, Default)]
@@ -79,18 +93,25 @@ pub enum ChangeError {
 }
 
 impl Session {
-    pub(super) fn new(id: Arc<str>, new: NewSession) -> Session {
+    pub(super) fn new(id: Arc<str>, topic: u64, new: NewSession) -> Session {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Session {
             id,
             worker: new.worker,
             peer: new.peer,
             protocol: new.protocol,
+            socket: new.socket,
+            topic,
             since: u64::try_from(since.as_millis()).unwrap_or_default(),
             ending: OnceLock::new(),
             is_open: AtomicBool::new(false),
             state: Mutex::default(),
         }
+    }
+
+    /// Where messages for the client go.
+    pub(super) fn addressee(&self) -> Addressee {
+        Addressee { name: self.id.clone(), topic: self.topic, worker: self.worker }
     }
 
     /// Returns a copy of the facts.

@@ -244,6 +244,7 @@ impl Run {
             ping: Duration::ZERO,
             pinged: Pinged::Quiet,
             silence: Duration::ZERO,
+            message: Duration::ZERO,
             idle_timeout: Duration::from_secs(3_600),
             drain: Duration::ZERO,
         };

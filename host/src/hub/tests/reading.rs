@@ -59,6 +59,54 @@ fn only_a_client_that_sends_nothing_for_the_silence_is_lost() {
 }
 
 #[test]
+fn a_client_that_has_sent_something_is_not_lost_because_its_thread_was_busy() {
+    let mut bench = Bench::with(|setup| {
+        setup.streams.silence = Duration::from_secs(20);
+        setup.streams.ping = Duration::ZERO;
+    });
+    let (answers, silent) = (bench.open("a", 0), bench.open("a", 0));
+    bench.run();
+    // The thread has polled no socket meanwhile: it learns of the answer with the next turn only.
+    bench.now += Duration::from_secs(60);
+    assert!(bench.turn(0), "another turn looks for lost clients");
+    answers.say("pong");
+    bench.run();
+    assert_eq!((answers.is_open(), silent.is_open()), (true, false));
+}
+
+#[test]
+fn a_client_has_a_time_for_each_message_from_its_first_part_to_its_last() {
+    let mut bench = Bench::with(|setup| {
+        setup.streams.message = Duration::from_secs(30);
+        setup.streams.ping = Duration::ZERO;
+    });
+    let (slow, fast, busy) = (bench.open("a", 0), bench.open("a", 0), bench.open("a", 0));
+    let part = |reader: &Reader, number| {
+        reader.change(|wire| (wire.partial, wire.said) = (number, "x".to_owned()));
+    };
+    bench.run();
+    assert_eq!(bench.fanouts[0].deadline(bench.now), None, "nothing is due between messages");
+    busy.change(|wire| wire.may_be_silent = true);
+    [&slow, &fast, &busy].into_iter().for_each(|reader| part(reader, Some(1)));
+    bench.run();
+    assert_eq!(bench.fanouts[0].deadline(bench.now), Some(bench.now + Duration::from_secs(30)));
+    bench.now += Duration::from_secs(29);
+    // Further parts of the same message do not count, the next message does.
+    part(&slow, Some(1));
+    part(&fast, Some(2));
+    bench.run();
+    bench.now += Duration::from_secs(2);
+    bench.run();
+    assert_eq!((slow.ended(), fast.is_open(), busy.is_open()), (true, true, true));
+    part(&fast, None);
+    part(&busy, None);
+    bench.run();
+    bench.now += Duration::from_secs(100);
+    bench.run();
+    assert_eq!((fast.is_open(), busy.is_open()), (true, true));
+}
+
+#[test]
 fn a_ping_to_all_also_reaches_connections_that_got_messages_and_waits_at_most_four_times() {
     let mut bench = Bench::with(|setup| {
         setup.streams.pinged = Pinged::All;

@@ -20,8 +20,7 @@ impl Node {
     }
 
     fn open(&self) -> (Arc<Session>, Reader) {
-        let new = NewSession { worker: 0, peer: Ipv4Addr::LOCALHOST.into(), protocol: "plain".into() };
-        let (session, place) = self.sessions.open(new, 100).unwrap();
+        let (session, place) = self.sessions.open(new_session(0), 100).unwrap();
         let reader = Reader::default();
         self.bench.topics.attach(place, 0, None, Box::new(MemoryClient(reader.clone())));
         (session, reader)
@@ -32,6 +31,10 @@ impl Node {
         self.bench.run();
         (reached, is_unknown)
     }
+}
+
+fn new_session(worker: u32) -> NewSession {
+    NewSession { worker, peer: Ipv4Addr::LOCALHOST.into(), protocol: "plain".into(), socket: None }
 }
 
 fn got(reader: &Reader) -> usize {
@@ -74,8 +77,7 @@ fn claims_last_until_their_token_expires() {
 fn clients_beyond_the_maximum_are_rejected() {
     let node = Node::new();
     let _one = node.open();
-    let new = NewSession { worker: 0, peer: Ipv4Addr::LOCALHOST.into(), protocol: "plain".into() };
-    assert_eq!(node.sessions.open(new, 1).err(), Some(HubError::Full { max: 1 }));
+    assert_eq!(node.sessions.open(new_session(0), 1).err(), Some(HubError::Full { max: 1 }));
     assert_eq!(node.sessions.count(), (1, 0));
 }
 
@@ -162,6 +164,39 @@ fn groups_have_members_until_they_leave_or_end() {
 }
 
 #[test]
+fn a_message_to_a_group_counts_once_in_the_inbox_and_its_members_are_cut_when_there_is_no_room() {
+    let bench = Bench::with(|setup| {
+        setup.streams = session_settings().topics;
+        setup.inbox = 10;
+    });
+    let mut node = Node { sessions: Arc::new(Sessions::new(bench.topics.clone(), "n", 32)), bench };
+    let open = |node: &Node, worker| {
+        let (session, place) = node.sessions.open(new_session(worker), 100).unwrap();
+        let reader = Reader::default();
+        node.bench.topics.attach(place, worker, None, Box::new(MemoryClient(reader.clone())));
+        (session, reader)
+    };
+    let members: Vec<_> = (0..40).map(|index| open(&node, index % 2)).collect();
+    let (_, other) = open(&node, 0);
+    members.iter().for_each(|(session, _)| assert_eq!(node.sessions.join(session, "g"), Ok(true)));
+    node.bench.run();
+    let to_group = |node: &Node, word: &str| node.sessions.send(&Recipient::Group("g".into()), text(word)).reached;
+    // Twenty members are in each worker, and two of ten places are left for the others.
+    (0..8).for_each(|number| assert_eq!(to_group(&node, &number.to_string()), 40));
+    assert_eq!(node.bench.topics.inbox_overflows(), 0);
+    node.bench.run();
+    let all: String = (0..8).map(|number| format!("{number} ")).collect();
+    assert!(members.iter().all(|(_, reader)| reader.received() == format!("open:- {all}")));
+    (0..10).for_each(|_| _ = to_group(&node, "x"));
+    assert_eq!(node.bench.topics.inbox_overflows(), 2 * 40, "each member has missed two");
+    node.bench.publish_all("y");
+    node.bench.run();
+    assert!(members.iter().all(|(_, reader)| !reader.is_open()));
+    assert_eq!((other.received().as_str(), node.bench.slow(SlowReason::Inbox)), ("open:- y ", 40));
+    assert_eq!(node.bench.topics.memory().queued(), 0);
+}
+
+#[test]
 fn a_session_joins_at_most_64_groups() {
     let node = Node::new();
     let session = node.open().0;
@@ -175,8 +210,7 @@ fn a_session_joins_at_most_64_groups() {
 fn a_node_has_at_most_100_000_groups() {
     let node = Node::new();
     let before = crate::call::bounds::GROUPS.reached();
-    let new = || NewSession { worker: 0, peer: Ipv4Addr::LOCALHOST.into(), protocol: "plain".into() };
-    let mut opened: Vec<_> = (0..1_563).map(|_| node.sessions.open(new(), 10_000).unwrap()).collect();
+    let mut opened: Vec<_> = (0..1_563).map(|_| node.sessions.open(new_session(0), 10_000).unwrap()).collect();
     for group in 0..100_000 {
         let (session, _) = &opened[group / 64];
         assert_eq!(node.sessions.join(session, &group.to_string()), Ok(true));
