@@ -122,6 +122,7 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("sse.queue.bytes", streams::slow::a_client_with_too_many_bytes_waiting_is_cut),
     ("websocket.maxClients", websockets::limits::a_client_beyond_max_clients_is_turned_away),
     ("websocket.maxMessage", websockets::limits::a_message_beyond_max_message_closes_its_socket),
+    ("websocket.messageTimeout", websockets::limits::a_message_has_message_timeout_from_its_first_byte_to_its_last),
     ("websocket.ackTimeout", websockets::limits::a_message_has_ack_timeout_to_end),
     ("websocket.pingInterval", websockets::limits::a_client_that_answers_no_ping_is_closed_after_ping_timeout),
     ("websocket.pingTimeout", websockets::limits::a_client_that_answers_no_ping_is_closed_after_ping_timeout),

@@ -3,13 +3,16 @@
 
 mod conformance;
 mod hostile;
+mod idle;
 pub mod limits;
 mod open;
+mod removed;
 pub mod slow;
 mod stop;
 
 use serde_json::json;
 
+use crate::harness::websocket::{CLOSE, PING};
 use crate::harness::{Started, TestHost, WebSocket};
 
 const GUEST: &str = "sessions";
@@ -21,6 +24,19 @@ fn with(websocket: serde_json::Value) -> TestHost {
 
 fn path(socket: &str) -> String {
     format!("/api/{GUEST}/{socket}")
+}
+
+/// Waits until the host closes the socket of a client that answers no ping. Returns whether it was
+/// pinged, and the code.
+async fn closed_without_answers(socket: &mut WebSocket) -> (bool, u16) {
+    let mut is_pinged = false;
+    loop {
+        match socket.next_frame().await.expect("a Close frame") {
+            (_, PING, _) => is_pinged = true,
+            (_, CLOSE, payload) => return (is_pinged, u16::from_be_bytes([payload[0], payload[1]])),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 impl Started {

@@ -7,6 +7,8 @@
 mod builder;
 mod calls;
 mod client_auth;
+mod clients;
+mod echo_server;
 mod event_server;
 mod events;
 mod hooks;
@@ -20,12 +22,14 @@ mod start;
 mod stop;
 mod streams;
 mod subscriptions;
+mod threads;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use builder::Builder;
+pub use echo_server::EchoServer;
 pub use event_server::EventServer;
 pub use inspector::{Inspection, Inspector};
 pub use messages::GuestMessage;

@@ -15,6 +15,7 @@ pub use thread::Thread;
 use crate::call::{Admission, CallError, CallResult, ClientHook, ClientMessage, HttpRequest, IsolateId, StreamRequest};
 use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
+use crate::hub::SocketName;
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
 use crate::registry::{MatchedRoute, MatchedSocket, Middleware, RouteLookup};
@@ -114,9 +115,19 @@ impl WorkerModules {
     }
 }
 
+/// Whether a module of an isolate has a socket.
+pub fn has_socket(isolate: &Isolate, socket: &SocketName) -> bool {
+    let slot = isolate.slot(&socket.module);
+    slot.is_some_and(|slot| slot.deployment().generation.manifest.sockets.get(&socket.pattern).is_some())
+}
+
 impl ClientBackend for WorkerModules {
     fn worker(&self) -> u32 {
         self.own_index()
+    }
+
+    fn has_socket(&self, socket: &SocketName) -> bool {
+        has_socket(&self.isolate, socket)
     }
 
     fn message(&self, message: ClientMessage) -> Result<impl Future<Output = CallResult> + Send + 'static, CallError> {
@@ -169,8 +180,7 @@ impl Backend for WorkerModules {
         let deployment = module.deployment();
         let MatchedSocket { pattern, socket, params } = deployment.generation.manifest.sockets.find(path)?;
         let target = SocketTarget {
-            module: module.module.clone(),
-            pattern: pattern.into(),
+            name: SocketName { module: module.module.clone(), pattern: pattern.into() },
             params,
             protocols: socket.protocols.clone(),
             max_message: socket.max_message,

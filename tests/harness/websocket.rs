@@ -129,6 +129,11 @@ impl WebSocket {
         timeout(PATIENCE, self.socket.write_all(bytes)).await.expect("the host reads").unwrap();
     }
 
+    /// Sends bytes as they are, unless the host has closed the connection.
+    pub async fn try_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        timeout(PATIENCE, self.socket.write_all(bytes)).await.expect("the host reads")
+    }
+
     pub async fn close(&mut self, code: u16, reason: &str) {
         let mut payload = code.to_be_bytes().to_vec();
         payload.extend_from_slice(reason.as_bytes());

@@ -60,6 +60,53 @@ async fn the_hook_connect_refuses_with_its_code() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_while_its_hook_connect_runs_is_reported_if_the_hook_lets_it_in() {
+    for lets_in in [true, false] {
+        let routes = |text: String| {
+            text.replacen(
+                r#""routes": ["#,
+                r#""routes": [
+            { "path": "held", "handler": "hold", "middlewares": "inner" },"#,
+                1,
+            )
+        };
+        let hooks = json!({ "connect": { "path": "held" }, "disconnect": { "path": "step" } });
+        let host = granted()
+            .manifest_text(GUEST, routes)
+            .manifest(GUEST, json!({ "hooks": hooks }))
+            .config(json!({ "websocket": { "queue": { "events": 2 } } }))
+            .workers(1)
+            .start()
+            .await;
+        let (address, path) = (host.http, format!("/api/{GUEST}/use"));
+        let opening = tokio::spawn(async move { WebSocket::try_open(address, &path, &[]).await });
+        eventually("the hook runs", || async { host.run(0, GUEST, "holding", Value::Null).await == 1 }).await;
+        // Meanwhile more messages arrive than may wait for the client.
+        let everyone = json!({ "do": "send", "to": "everyone", "name": "n", "payload": "x" });
+        eventually("the client is cut", || async {
+            host.outside(everyone.clone()).await;
+            host.outside(json!({ "do": "count" })).await == json!([0, 0])
+        })
+        .await;
+        match lets_in {
+            true => _ = host.run(0, GUEST, "release", Value::Null).await,
+            false => _ = host.kill(0, false).await,
+        }
+        let opened = opening.await.unwrap();
+        assert_eq!(opened.is_ok(), lets_in);
+        if let Ok(mut socket) = opened {
+            socket.ended().await;
+        }
+        let reported = async || {
+            let seen = host.run(0, GUEST, "seen", Value::Null).await;
+            hook(seen.as_array().unwrap(), "disconnect").len()
+        };
+        eventually("the hook disconnect runs", || async { !lets_in || reported().await > 0 }).await;
+        assert_eq!(reported().await, usize::from(lets_in));
+    }
+}
+
+#[tokio::test]
 async fn a_session_ends_once_whatever_the_cause() {
     let host = hooked(json!({})).start().await;
     let (mut client, id) = host.client().await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::with;
+use super::{closed_without_answers, with};
 use crate::harness::websocket::{CLOSE, PING, PONG, TEXT, masked};
 use crate::harness::{Started, eventually};
 
@@ -73,13 +73,7 @@ async fn half_a_frame_costs_its_client_the_connection_only() {
         // The rest never comes.
         let mut stuck = host.web_socket("echo").await;
         stuck.raw(&whole[..cut]).await;
-        loop {
-            match stuck.next_frame().await.expect("a Close frame") {
-                (_, PING, _) => {}
-                (_, CLOSE, payload) => break assert_eq!(payload[..2], 1002u16.to_be_bytes()),
-                other => panic!("{other:?}"),
-            }
-        }
+        assert_eq!(closed_without_answers(&mut stuck).await, (true, 1002));
         // The client is gone in the middle of a frame.
         let mut gone = host.web_socket("echo").await;
         gone.raw(&whole[..cut]).await;

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::{path, with};
-use crate::harness::{WebSocket, eventually};
+use super::{closed_without_answers, path, with};
+use crate::harness::websocket::{PING, Received, TEXT, masked};
+use crate::harness::{Connection, WebSocket, eventually};
 
 #[tokio::test]
 pub async fn a_client_beyond_max_clients_is_turned_away() {
@@ -15,6 +16,28 @@ pub async fn a_client_beyond_max_clients_is_turned_away() {
     assert_eq!(host.metric("fanfare_websocket_refused_total", &["reason=\"maxClients\""]).await, 1.0);
     drop(first);
     eventually("a place is free", || async { WebSocket::try_open(host.http, &path("echo"), &[]).await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn an_open_socket_is_one_of_the_connections_of_http() {
+    let host = with(json!({})).config(json!({ "http": { "maxConnections": 2 } })).start().await;
+    let mut first = host.web_socket("echo").await;
+    let (address, echo) = (host.http, path("echo"));
+    // By default, WebSockets leave a fifth of the connections, at least one, to requests.
+    let over = WebSocket::try_open(address, &echo, &[]).await.unwrap_err();
+    assert_eq!(over.status, 503);
+    let mut request = Connection::open(address).await;
+    assert_eq!(request.send("POST", &path("who"), &[], "").await.status, 200);
+    let third = tokio::spawn(async move {
+        let mut third = Connection::open(address).await;
+        third.send("POST", &path("who"), &[], "").await.status
+    });
+    for number in 0..20 {
+        assert_eq!(first.ask(json!(number)).await, number);
+    }
+    assert!(!third.is_finished(), "the third connection waits until another one closes");
+    first.close(1000, "").await;
+    assert_eq!(third.await.unwrap(), 200);
 }
 
 #[tokio::test]
@@ -40,6 +63,26 @@ pub async fn a_message_beyond_max_message_closes_its_socket() {
     assert_eq!(small.closed().await, 1009);
     assert_eq!(other.ask(json!(1)).await, 1);
     assert_eq!(host.closed_with("1009").await, 3.0);
+}
+
+#[tokio::test]
+async fn a_message_for_which_connections_leave_no_memory_closes_its_socket() {
+    let settings = json!({ "http": { "maxBuffered": "256KiB", "maxBody": "64KiB" } });
+    let host = with(json!({ "maxMessage": "1MiB" })).config(settings).start().await;
+    let mut other = host.web_socket("echo").await;
+    let whole = masked(true, TEXT, &[b'x'; 600_000]);
+    for _ in 0..3 {
+        let mut socket = host.web_socket("echo").await;
+        // The host may close before it has read all of it.
+        _ = socket.try_raw(&whole[..400_000]).await;
+        assert_eq!(socket.closed().await, 1013);
+        socket.ended().await;
+    }
+    assert_eq!(other.ask(json!(1)).await, 1);
+    // What they used is free again.
+    let text = "x".repeat(100_000);
+    other.send(&text).await;
+    assert_eq!(other.text().await, text);
 }
 
 #[tokio::test]
@@ -78,6 +121,59 @@ pub async fn a_message_has_ack_timeout_to_end() {
 }
 
 #[tokio::test]
+pub async fn a_message_has_message_timeout_from_its_first_byte_to_its_last() {
+    let host = with(json!({ "messageTimeout": "400ms", "pingInterval": "40ms", "pingTimeout": "10s" })).start().await;
+    let whole = masked(true, TEXT, b"hello");
+    let beginnings = [
+        ("a byte", whole[..1].to_vec()),
+        ("a head", whole[..6].to_vec()),
+        ("half a payload", whole[..8].to_vec()),
+        ("a fragment", masked(false, TEXT, b"a")),
+        ("half a ping", masked(true, PING, b"ping")[..3].to_vec()),
+    ];
+    for (name, beginning) in &beginnings {
+        let mut socket = host.web_socket("echo").await;
+        // The messages before have a time of their own.
+        for number in 0..3 {
+            assert_eq!(socket.ask(json!(number)).await, number, "{name}");
+        }
+        socket.raw(beginning).await;
+        assert_eq!(closed_without_answers(&mut socket).await, (true, 1008), "{name}");
+        socket.ended().await;
+    }
+    assert_eq!(host.closed_with("1008").await, beginnings.len() as f64);
+    // Fragments for ever, with answers to all pings between them. Reading answers them.
+    let mut socket = host.web_socket("echo").await;
+    socket.frame(false, TEXT, b"a").await;
+    let closed = loop {
+        tokio::select! {
+            received = socket.next() => break received,
+            () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {}
+        }
+        if socket.try_raw(&masked(false, 0, b"a")).await.is_err() {
+            break socket.next().await;
+        }
+    };
+    let reason = "the rest of the message has not arrived in time (websocket.messageTimeout)";
+    assert_eq!(closed, Received::Close(1008, reason.to_owned()));
+    assert!(socket.pings > 0);
+}
+
+#[tokio::test]
+async fn a_message_that_arrives_in_time_has_no_close_and_an_idle_client_no_time() {
+    let host = with(json!({ "messageTimeout": "1s", "pingInterval": "10ms" })).start().await;
+    let mut socket = host.web_socket("echo").await;
+    let begun = std::time::Instant::now();
+    // The socket answers pings for longer than the time of a message.
+    while begun.elapsed() < std::time::Duration::from_millis(1_500) {
+        socket.frame(false, TEXT, b"a").await;
+        socket.frame(true, 0, b"b").await;
+        assert_eq!(socket.text().await, "ab");
+    }
+    assert!(socket.pings > 0);
+}
+
+#[tokio::test]
 pub async fn a_client_that_answers_no_ping_is_closed_after_ping_timeout() {
     let host = with(json!({ "pingInterval": "40ms", "pingTimeout": "400ms" })).start().await;
     let mut silent = host.web_socket("echo").await;
@@ -91,19 +187,8 @@ pub async fn a_client_that_answers_no_ping_is_closed_after_ping_timeout() {
             }
         }
     };
-    let closing = async {
-        let mut pings = 0;
-        loop {
-            let (_, kind, payload) = silent.next_frame().await.expect("a Close frame");
-            match kind {
-                crate::harness::websocket::PING => pings += 1,
-                crate::harness::websocket::CLOSE => break (pings, u16::from_be_bytes([payload[0], payload[1]])),
-                other => panic!("a frame of kind {other}"),
-            }
-        }
-    };
-    let ((pings, code), ()) = tokio::join!(closing, lively);
-    assert!(pings > 0 && code == 1002, "{pings} {code}");
+    let (closed, ()) = tokio::join!(closed_without_answers(&mut silent), lively);
+    assert_eq!(closed, (true, 1002));
     assert_eq!(answers.ask(json!(1)).await, 1);
 }
 

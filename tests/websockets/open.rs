@@ -47,6 +47,7 @@ async fn a_request_that_is_no_upgrade_is_told_what_the_path_needs() {
     assert_eq!(rejected(&[("sec-websocket-version", "8")]).await, 426);
     assert_eq!(rejected(&[("sec-websocket-key", "short")]).await, 400);
     assert_eq!(rejected(&[("connection", "keep-alive")]).await, 400);
+    assert_eq!(rejected(&[("content-length", "1")]).await, 400);
     let missing = WebSocket::try_open(host.http, &path("none"), &[]).await.unwrap_err();
     assert_eq!(missing.status, 404);
     let no_module = WebSocket::try_open(host.http, "/api/none/echo", &[]).await.unwrap_err();

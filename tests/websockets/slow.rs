@@ -51,6 +51,29 @@ async fn a_client_that_reads_again_soon_is_told_why_it_was_cut() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_nothing_for_the_idle_timeout_is_cut_although_its_queue_has_room() {
+    let settings = json!({ "http": { "idleTimeout": "300ms" } });
+    let host = with(json!({ "queue": { "events": 100_000, "bytes": "1GiB" } })).config(settings).start().await;
+    let mut stuck = host.web_socket("echo").await;
+    let mut reader = host.web_socket("use").await;
+    // More than the buffers of a socket hold.
+    let text = "x".repeat(64 << 10);
+    for _ in 0..400 {
+        let push = json!({ "do": "send", "to": "everyone", "name": "n", "payload": text });
+        reader.send(&push.to_string()).await;
+        assert_eq!(reader.text().await, text);
+        assert!(reader.json().await.is_number());
+    }
+    eventually("the client is cut", || async {
+        host.metric("fanfare_websocket_slow_clients_total", &["reason=\"timeout\""]).await == 1.0
+    })
+    .await;
+    assert_eq!(reader.ask(json!({ "do": "count" })).await, json!([1, 0]));
+    assert_eq!(host.closed_with("1013").await, 1.0);
+    while stuck.next_frame().await.is_some() {}
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_without_a_word_ends_its_session() {
     let host = with(json!({})).start().await;
     for _ in 0..5 {

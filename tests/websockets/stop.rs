@@ -24,6 +24,17 @@ async fn a_stop_tells_all_clients_to_go_in_batches() {
 }
 
 #[tokio::test]
+async fn a_client_whose_message_does_not_end_is_told_to_go_when_the_time_of_the_stop_is_over() {
+    let host =
+        with(json!({})).workers(1).config(json!({ "shutdown": { "linger": "300ms", "drain": "2s" } })).start().await;
+    let mut socket = host.web_socket("hold").await;
+    socket.send("never").await;
+    eventually("the message runs", || async { host.post(&path("holding"), "").await.text() == "1" }).await;
+    let (_, code) = tokio::join!(host.running().shutdown(), socket.closed());
+    assert_eq!(code, 1001);
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_the_messages_that_run_and_sends_their_replies() {
     let host = with(json!({})).workers(1).config(json!({ "shutdown": { "linger": "5s" } })).start().await;
     let mut socket = host.web_socket("hold").await;

@@ -18,11 +18,11 @@ use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
 use super::schedules::WorkerModules;
 use super::subscriptions::Receivers;
-use super::{Host, StartError, event_server};
+use super::threads::{places_of, threads};
+use super::{Host, StartError, clients, event_server};
 use crate::admin::{self, AdminState, Triggers};
-use crate::call::IsolateId;
 use crate::config::{Config, opens_test_routes};
-use crate::dispatch::{Dispatch, Places};
+use crate::dispatch::Dispatch;
 use crate::engine::{Cache, Compiler, Engine};
 use crate::events::{EventLog, HostEvent};
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
@@ -327,6 +327,8 @@ impl Built {
         // From the first event, which was raised before any module was loaded.
         let hooks = hooks::run(Arc::new(MasterModules(self.dispatch.clone())), events.clone(), events.read_after(0));
         tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(hooks));
+        let removed = clients::end_removed(self.dispatch.clone(), self.web_sockets, events.read_after(0));
+        tasks.listeners.spawn(tasks.end_of_admin.clone().run_until_cancelled_owned(removed));
         self.schedules.open();
         tasks.listeners.spawn(self.schedules.clone().run());
         let memory = self.swapper.clone().watch_memory();
@@ -357,33 +359,6 @@ impl Built {
             ended: Mutex::default(),
             destroyed: CancellationToken::new(),
         }
-    }
-}
-
-/// Starts the brokers and the master, then the workers.
-fn threads(workers: usize, brokers: u32, events: &EventLog) -> Result<(Vec<Worker>, Vec<Thread>), StartError> {
-    let started = |isolate: IsolateId| {
-        if let Some(event) = HostEvent::isolate_start(isolate, false) {
-            events.raise(event);
-        }
-    };
-    let others = (0..brokers).map(IsolateId::Broker).chain([IsolateId::Master]);
-    let others: Vec<Thread> = others.map(Thread::start).collect::<Result<_, _>>().map_err(StartError::Worker)?;
-    others.iter().for_each(|thread| started(thread.isolate.id));
-    events.raise(HostEvent::WorkerClusterStart { pid: std::process::id(), child_process: None });
-    let workers = (0..u32::try_from(workers).unwrap_or(u32::MAX)).map(Worker::start);
-    let workers: Vec<Worker> = workers.collect::<Result<_, _>>().map_err(StartError::Worker)?;
-    workers.iter().for_each(|worker| started(worker.thread.isolate.id));
-    Ok((workers, others))
-}
-
-fn places_of(workers: &[Worker], others: &[Thread]) -> Places {
-    let isolates = others.iter().map(|thread| thread.isolate.clone());
-    let (master, brokers): (Vec<_>, Vec<_>) = isolates.partition(|isolate| isolate.id == IsolateId::Master);
-    Places {
-        workers: workers.iter().map(|worker| worker.thread.isolate.clone()).collect(),
-        brokers,
-        master: master.into_iter().next(),
     }
 }
 

@@ -1,15 +1,12 @@
 //! The interface through which the WebSocket trigger uses the worker that has the socket.
 
-use std::sync::Arc;
-
 use crate::call::{CallError, CallResult, ClientHook, ClientMessage};
+use crate::hub::SocketName;
 
 /// The socket of a module that a client wants to open.
 #[derive(Debug, Clone)]
 pub struct SocketTarget {
-    pub module: Arc<str>,
-    /// The key in `sockets` of the module.
-    pub pattern: Arc<str>,
+    pub name: SocketName,
     /// The parameters of the path.
     pub params: Vec<(String, String)>,
     /// The sub-protocols that the socket accepts.
@@ -22,6 +19,9 @@ pub struct SocketTarget {
 pub trait ClientBackend: Clone + Send + Sync + 'static {
     /// The index of the worker.
     fn worker(&self) -> u32;
+
+    /// Whether the module has the socket now.
+    fn has_socket(&self, socket: &SocketName) -> bool;
 
     /// Queues the call of a message before it returns. The future resolves with the outcome.
     fn message(&self, message: ClientMessage) -> Result<impl Future<Output = CallResult> + Send + 'static, CallError>;

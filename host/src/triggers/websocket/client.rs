@@ -12,16 +12,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::backend::ClientBackend;
 use super::decoder::{Decoder, Incoming, Violation};
 use super::farewell::say_farewell;
 use super::frames;
-use super::link::{Link, Protocol};
+use super::link::{self, Link, Protocol};
 use super::scratch::with_scratch;
-use crate::call::{CallResult, Payload, hook};
-use crate::hub::{Client, Form, Gone, Notice, Outbox, Reach, Received};
+use crate::hub::{Client, Form, Gone, Lost, Notice, Outbox, Reach, Received};
 use crate::net::{BufferAccount, ConnectionGuard, Stream};
 use crate::triggers::http::{DetachedSocket, SocketHandler};
 
@@ -38,7 +37,7 @@ const MESSAGES: usize = 64;
 const MAX_NOTICES: u32 = 64;
 
 /// Why the host closes a WebSocket.
-const GOING_AWAY: u16 = 1001;
+pub(super) const GOING_AWAY: u16 = 1001;
 const TOO_SLOW: u16 = 1013;
 
 /// The code of a connection that ended without a Close frame. It is never sent.
@@ -112,6 +111,7 @@ impl<P: Protocol> SocketClient<P> {
                 Ok(DetachedSocket { stream, read, guard, account, stopping: _ }) => {
                     self.unread = read.to_vec();
                     self.guard = Some(Arc::new(guard));
+                    self.protocol.connected();
                     Socket::Own(Own { stream, account, buffered: 0 })
                 }
                 Err(_) => Socket::Lost,
@@ -212,8 +212,9 @@ impl<P: Protocol> SocketClient<P> {
     fn leave(&mut self, last: Vec<u8>) {
         if let Socket::Own(Own { stream, .. }) = std::mem::replace(&mut self.socket, Socket::Lost)
             && let Some(guard) = self.guard.clone()
+            && let Ok(runtime) = Handle::try_current()
         {
-            tokio::spawn(say_farewell(stream, guard, last));
+            runtime.spawn(say_farewell(stream, guard, last));
         }
     }
 
@@ -283,6 +284,9 @@ impl<P: Protocol> Client for SocketClient<P> {
                 let used = self.take(&unread, &mut messages, outbox, cx);
                 self.unread = unread.get(used..).unwrap_or_default().to_vec();
                 self.account();
+                if messages > 0 {
+                    received = Received::Something;
+                }
             }
             match self.phase {
                 Phase::ClosedByClient => return Ok(Received::End),
@@ -321,13 +325,24 @@ impl<P: Protocol> Client for SocketClient<P> {
         !self.link().flow.is_idle()
     }
 
-    fn is_lost(&mut self) -> bool {
-        // A client that the host does not read has no way to answer.
+    fn partial(&self) -> Option<u32> {
+        self.decoder.partial().filter(|_| self.phase == Phase::Open)
+    }
+
+    fn is_lost(&mut self, why: Lost, cx: &Context<'_>) -> bool {
+        // A client that the host does not read has no way to send.
         if self.link().flow.is_paused() || self.awaits_outbox || matches!(self.socket, Socket::Awaited(_)) {
             return false;
         }
-        self.violated(P::SILENT);
-        true
+        match why {
+            Lost::Silent => self.violated(P::SILENT),
+            // It is there, and gets the replies to its other messages.
+            Lost::Partial => {
+                self.violated(link::LATE);
+                self.close_when_idle(cx);
+            }
+        }
+        why == Lost::Silent
     }
 
     fn cut(&mut self, outbox: &Outbox) {
@@ -370,24 +385,17 @@ impl<P: Protocol> Drop for SocketClient<P> {
             return;
         }
         let guard = self.guard.take();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             let is_open = match opening {
                 Some(opening) if !is_open => opening.await == Ok(true),
                 _ => is_open,
             };
-            if let Some(called) = is_open.then(|| disconnect(&link)).flatten() {
+            if let Some(called) = is_open.then(|| link.ended()).flatten() {
                 // The host has logged a failure.
                 _ = called.await;
             }
             drop((ended, guard));
         });
     }
-}
-
-/// Calls the hook `disconnect`.
-fn disconnect<B: ClientBackend>(link: &Link<B>) -> Option<impl Future<Output = CallResult> + Send + 'static> {
-    let ending = link.session.ending().map(|ending| (ending.code, ending.reason.clone())).unwrap_or_default();
-    let payload = Payload::from(serde_json::json!({ "code": ending.0, "reason": &*ending.1 }));
-    link.hook(hook::DISCONNECT, None, payload)
 }

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The codes with which the host closes WebSockets, as metrics name them. Others count as `other`.
-const CODES: [(u16, &str); 11] = [
+const CODES: [(u16, &str); 12] = [
     (1000, "1000"),
     (1001, "1001"),
     (1002, "1002"),
     (1007, "1007"),
+    (1008, "1008"),
     (1009, "1009"),
     (1013, "1013"),
     (4001, "4001"),

@@ -33,6 +33,8 @@ pub(super) struct Decoder {
     message: Option<Box<Fragments>>,
     /// The payload of an incomplete control frame.
     control: Vec<u8>,
+    /// The number of messages, and of control frames between them, that are complete.
+    complete: u32,
 }
 
 /// The frame whose payload arrives.
@@ -81,7 +83,14 @@ fn not_utf8<T>() -> Result<T, Violation> {
 
 impl Decoder {
     pub(super) fn new(max: u64) -> Decoder {
-        Decoder { max, head: [0; MAX_HEAD], head_length: 0, frame: None, message: None, control: Vec::new() }
+        let head = [0; MAX_HEAD];
+        Decoder { max, head, head_length: 0, frame: None, message: None, control: Vec::new(), complete: 0 }
+    }
+
+    /// The number of the message of which a part has arrived. Control frames in it do not count.
+    pub(super) fn partial(&self) -> Option<u32> {
+        let is_partial = self.head_length > 0 || self.frame.is_some() || self.message.is_some();
+        is_partial.then_some(self.complete)
     }
 
     /// The bytes that it keeps.
@@ -101,6 +110,9 @@ impl Decoder {
                 },
             };
             if let Some(incoming) = self.read_payload(frame, input)? {
+                if self.message.is_none() {
+                    self.complete = self.complete.wrapping_add(1);
+                }
                 return Ok(Some(incoming));
             }
             if self.frame.is_some() {

@@ -4,14 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::backend::ClientBackend;
 use super::counters::Counters;
 use super::decoder::Violation;
 use super::flow::Flow;
-use crate::call::{CallError, CallResult, ClientHook, Payload, RequestHead};
+use crate::call::{CallError, CallResult, ClientHook, Payload, RequestHead, hook};
 use crate::hub::{Encoding, Hub, Message, Reach, Session};
+
+/// Why the connection of a client ends that sends a message too slowly.
+pub(super) const LATE: Violation =
+    Violation { code: 1008, reason: "the rest of the message has not arrived in time (websocket.messageTimeout)" };
 
 /// The protocol of the messages of a WebSocket.
 pub(super) trait Protocol: Send + 'static {
@@ -37,6 +42,9 @@ pub(super) trait Protocol: Send + 'static {
     fn is_behind(&self) -> bool {
         false
     }
+
+    /// The client has its socket: hyper has sent the response.
+    fn connected(&mut self) {}
 
     /// The decision of the hook `connect`, while the hook runs or if nobody has asked for it yet.
     fn opening(&mut self) -> Option<oneshot::Receiver<bool>> {
@@ -86,6 +94,13 @@ impl<B: ClientBackend> Link<B> {
             subdomain: self.subdomain.clone(),
             timeout: None,
         })
+    }
+
+    /// Calls the hook `disconnect`, after the connection has ended.
+    pub(super) fn ended(&self) -> Option<impl Future<Output = CallResult> + Send + 'static> {
+        let ending = self.session.ending().map(|ending| (ending.code, &*ending.reason)).unwrap_or_default();
+        let payload = Payload::from(json!({ "code": ending.0, "reason": ending.1 }));
+        self.hook(hook::DISCONNECT, None, payload)
     }
 
     /// The close code that the failure of a call asks for.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::backend::{ClientBackend, SocketTarget};
 use super::counters::Counters;
@@ -18,6 +19,8 @@ use crate::hub::Encoding;
 pub(super) struct PlainClient<B> {
     pub(super) link: Link<B>,
     pub(super) target: SocketTarget,
+    /// The decision of the hook `connect`, until the client has its socket.
+    pub(super) opening: Option<oneshot::Receiver<bool>>,
 }
 
 impl<B: ClientBackend> Protocol for PlainClient<B> {
@@ -38,8 +41,8 @@ impl<B: ClientBackend> Protocol for PlainClient<B> {
         let target = &self.target;
         let called = backend.message(ClientMessage {
             session: session.id.clone(),
-            module: target.module.clone(),
-            name: target.pattern.clone(),
+            module: target.name.module.clone(),
+            name: target.name.pattern.clone(),
             socket: true,
             params: target.params.clone(),
             query: query.to_string(),
@@ -59,6 +62,14 @@ impl<B: ClientBackend> Protocol for PlainClient<B> {
             Err(error) => send_outcome(&self.link, Err(error)),
         }
         Ok(())
+    }
+
+    fn connected(&mut self) {
+        self.opening = None;
+    }
+
+    fn opening(&mut self) -> Option<oneshot::Receiver<bool>> {
+        self.opening.take()
     }
 
     fn ping(&self) -> Bytes {

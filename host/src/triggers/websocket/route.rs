@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::oneshot;
 
 use super::auth::Auth;
 use super::backend::{ClientBackend, SocketTarget};
@@ -19,7 +20,7 @@ use super::socketcluster::{Connection, Questions, Shared};
 use super::upgrade;
 use crate::call::{CallError, ClientHook, Failure, Payload, RequestHead, hook};
 use crate::config::WebSocketConfig;
-use crate::hub::{Hub, HubError, NewSession, Session};
+use crate::hub::{Hub, HubError, NewSession, Session, SocketName};
 use crate::net::Sockets;
 use crate::triggers::http::{HostRequest, HostRoute, HttpResponse, ProblemResponse, strip_hop_by_hop};
 
@@ -46,8 +47,15 @@ enum Target {
 impl Target {
     fn module(&self) -> Arc<str> {
         match self {
-            Target::Socket(target) => target.module.clone(),
+            Target::Socket(target) => target.name.module.clone(),
             Target::Listener(_, module) => module.clone(),
+        }
+    }
+
+    fn socket(&self) -> Option<&SocketName> {
+        match self {
+            Target::Socket(target) => Some(&target.name),
+            Target::Listener(..) => None,
         }
     }
 
@@ -144,6 +152,14 @@ impl WebSockets {
         })
     }
 
+    /// Ends the connections to sockets that were removed. `exists` says whether a worker has one.
+    pub fn close_removed(&self, exists: impl Fn(u32, &SocketName) -> bool) {
+        let removed = self.hub.sessions.of_socket(|session, socket| !exists(session.worker, socket));
+        for session in removed {
+            self.hub.sessions.disconnect(&session, client::GOING_AWAY, "the socket was removed");
+        }
+    }
+
     /// Without `websocket.maxClients`, WebSockets leave a fifth of the connections for requests.
     pub fn max_clients(&self) -> u32 {
         let share = || u32::try_from(self.sockets.max_connections().saturating_mul(4) / 5).unwrap_or(u32::MAX).max(1);
@@ -156,14 +172,19 @@ impl WebSockets {
         target: Target,
         backend: B,
     ) -> Result<HttpResponse, ProblemResponse> {
-        let accept = upgrade::check(&request.method, request.version, &request.headers)?;
+        let accept = upgrade::check(&request.method, request.version, &request.headers, request.has_body)?;
         self.check_origin(&request.headers)?;
         if request.stopping.is_cancelled() {
             return Err(turn_away(&HubError::Stopping));
         }
         let chosen = target.sub_protocol(&request.headers);
         let protocol = target.protocol(chosen.as_ref());
-        let new = NewSession { worker: backend.worker(), peer: request.peer.ip(), protocol: protocol.into() };
+        let new = NewSession {
+            worker: backend.worker(),
+            peer: request.peer.ip(),
+            protocol: protocol.into(),
+            socket: target.socket().cloned(),
+        };
         let (session, place) = self.hub.sessions.open(new, self.max_clients()).map_err(|error| turn_away(&error))?;
         let mut unattached = Unattached { hub: &self.hub, session: session.clone(), is_attached: false };
 
@@ -177,11 +198,20 @@ impl WebSockets {
                 // send to it. If the hook refuses, the client loses its handler, and the fan-out
                 // removes it.
                 let max_message = target.max_message.unwrap_or(u64::MAX).min(self.config.max_message);
-                let (client, handler) = client::pair(PlainClient { link, target }, max_message);
+                let (decision, receiver) = oneshot::channel();
+                let plain = PlainClient { link, target, opening: Some(receiver) };
+                let (client, handler) = client::pair(plain, max_message);
                 attach(Box::new(client));
                 unattached.is_attached = true;
                 self.ask(opening.call(hook::CONNECT, Some(session.id.clone())), StatusCode::FORBIDDEN).await?;
+                // From the removal of a socket on, either this finds that it is gone, or
+                // `close_removed` finds the session.
+                if !session.socket.as_ref().is_some_and(|socket| opening.backend.has_socket(socket)) {
+                    return Err(ProblemResponse::not_found("the module no longer has this socket".to_owned()));
+                }
                 session.set_open();
+                // Nobody waits for the decision while the client is there.
+                _ = decision.send(true);
                 Counters::count(&self.counters.opened);
                 handler
             }

@@ -16,7 +16,12 @@ const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Checks a request for a WebSocket. Returns the answer to its key.
-pub(super) fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<HeaderValue, ProblemResponse> {
+pub(super) fn check(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+    has_body: bool,
+) -> Result<HeaderValue, ProblemResponse> {
     if *method != Method::GET || version != Version::HTTP_11 || !asks_for_websocket(headers) {
         return Err(upgrade_required());
     }
@@ -25,6 +30,9 @@ pub(super) fn check(method: &Method, version: Version, headers: &HeaderMap) -> R
     }
     if headers.get(SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
         return Err(upgrade_required());
+    }
+    if has_body {
+        return Err(ProblemResponse::bad_request("a request for a WebSocket has no body"));
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
     match (keys.next(), keys.next()) {
@@ -113,7 +121,7 @@ mod tests {
     }
 
     fn status(method: Method, version: Version, headers: &HeaderMap) -> Result<HeaderValue, u16> {
-        check(&method, version, headers).map_err(|problem| problem.status().as_u16())
+        check(&method, version, headers, false).map_err(|problem| problem.status().as_u16())
     }
 
     #[test]
@@ -146,6 +154,8 @@ mod tests {
         two.append(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
         assert_eq!(status(Method::GET, Version::HTTP_11, &two), Err(400));
         assert_eq!(status(Method::GET, Version::HTTP_11, &HeaderMap::new()), Err(426));
+        let with_body = check(&Method::GET, Version::HTTP_11, &headers(&[]), true);
+        assert_eq!(with_body.map_err(|problem| problem.status().as_u16()), Err(400));
     }
 
     #[test]

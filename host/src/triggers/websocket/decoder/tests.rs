@@ -170,3 +170,27 @@ fn random_bytes_never_panic_and_keep_at_most_the_largest_message() {
         assert!(decoder.buffered() <= 64);
     }
 }
+
+#[test]
+fn a_message_has_one_number_from_its_first_byte_to_its_last() {
+    let mut decoder = Decoder::new(100);
+    let mut after = |bytes: &[u8]| {
+        for mut byte in bytes.chunks(1) {
+            while decoder.next(&mut byte).unwrap().is_some() {}
+        }
+        decoder.partial()
+    };
+    let (first, rest, ping) = (frame(0x01, b"a"), frame(0x80, b"b"), frame(0x89, b"?"));
+    assert_eq!(after(&[]), None);
+    let number = after(&first[..1]);
+    assert!(number.is_some());
+    assert_eq!((after(&first[1..]), after(&ping), after(&rest[..3])), (number, number, number));
+    assert_eq!(after(&rest[3..]), None);
+    let next = after(&first);
+    assert!(next.is_some() && next != number);
+    // A ping between messages has a number, too: half of one must not stay for ever.
+    assert_eq!(after(&rest), None);
+    let ping_number = after(&ping[..4]);
+    assert!(ping_number.is_some() && ping_number != next);
+    assert_eq!(after(&ping[4..]), None);
+}
