@@ -38,16 +38,21 @@ pub fn fanfare() -> PathBuf {
 
 /// The baseline on `ProxyHandler`. It has its own wasmtime, so the first build takes minutes.
 pub fn proxy() -> PathBuf {
-    let target = root().join("target/bench-proxy");
-    let binary = target.join("release/bench-proxy");
-    if !binary.exists() {
+    if !root().join("target/bench-proxy").exists() {
         println!("building bench/proxy with its own wasmtime: this takes some minutes, once");
     }
+    baseline("proxy")
+}
+
+/// A program of one of the folders of `bench`, which is a workspace of its own.
+pub fn baseline(folder: &str) -> PathBuf {
+    let program = format!("bench-{folder}");
+    let target = root().join("target").join(&program);
     run(Command::new("cargo")
-        .current_dir(root().join("bench/proxy"))
+        .current_dir(root().join("bench").join(folder))
         .args(["build", "--release", "--quiet", "--locked", "--target-dir"])
-        .arg(target));
-    binary
+        .arg(&target));
+    target.join("release").join(program)
 }
 
 fn run(command: &mut Command) {

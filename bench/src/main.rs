@@ -22,6 +22,7 @@ mod soak;
 mod start;
 mod streams;
 mod swap;
+mod websockets;
 
 use report::Report;
 
@@ -39,13 +40,14 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 13] = [
+const ALL: [(&str, Bench); 14] = [
     ("calls", calls::run),
     ("http", http::run),
     ("broadcast", broadcast::run),
     ("rpc", rpc::run),
     ("messages", messages::run),
     ("streams", streams::run),
+    ("websockets", websockets::run),
     ("events", events::run),
     ("schedules", schedules::run),
     ("redis", redis::run),
@@ -60,7 +62,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, messages, streams, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
+  names: calls, http, broadcast, rpc, messages, streams, websockets, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000
@@ -77,10 +79,12 @@ fn main() {
             "serve-bare" => return http::bare::serve(),
             // The client of the benchmarks `swap`, `kills` and `soak`, in a process of its own.
             "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
-            // The servers and the clients of the benchmarks `streams` and `events`, in processes of
-            // their own.
+            // Servers and clients of the benchmarks `streams`, `websockets` and `events`, each in a
+            // process of its own.
             "stream-server" => return streams::server::main(&arguments.collect::<Vec<_>>()),
             "event-emitter" => return events::emitter::main(&arguments.collect::<Vec<_>>()),
+            "echo-server" => return websockets::server::native(),
+            "socket-client" => return websockets::client::main(&arguments.collect::<Vec<_>>()),
             "stream-reader" => return streams::client::main(&arguments.collect::<Vec<_>>()),
             "--quick" => (effort, write) = (Effort { rounds: 1, divisor: 20, ..effort }, false),
             "--dry" => write = false,

@@ -37,12 +37,26 @@ struct Stream {
     open: bool,
 }
 
-/// `stream-reader <address> <streams> <path>`. A path that ends with `-` gets the number of the
-/// stream appended.
+/// What a reader opens: how the fields of its request end, and the status of the response.
+type Opening = (&'static str, &'static str);
+
+const SSE: Opening = ("accept: text/event-stream", "HTTP/1.1 200");
+
+/// The key is the example of RFC 6455.
+const WEBSOCKET: Opening = (
+    "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    "HTTP/1.1 101",
+);
+
+/// `stream-reader <address> <streams> <path> <sse or websocket>`. A path that ends with `-` gets
+/// the number of the stream appended.
 pub fn main(arguments: &[String]) {
-    let [address, streams, path] = arguments else { panic!("stream-reader <address> <streams> <path>") };
+    let [address, streams, path, kind] = arguments else {
+        panic!("stream-reader <address> <streams> <path> <sse or websocket>")
+    };
     fanfare::raise_descriptor_limit();
-    let mut reader = Reader::new();
+    let mut reader = Reader::new(if kind == "websocket" { WEBSOCKET } else { SSE });
     reader.open(address.parse().unwrap(), streams.parse().unwrap(), path);
     println!("open {}", reader.streams.len());
     let target = Arc::new(AtomicU64::new(0));
@@ -65,6 +79,7 @@ fn commands(target: &Arc<AtomicU64>, streams: u64) {
 }
 
 struct Reader {
+    opening: Opening,
     poll: Poll,
     events: Events,
     streams: Vec<Stream>,
@@ -74,8 +89,9 @@ struct Reader {
 }
 
 impl Reader {
-    fn new() -> Reader {
+    fn new(opening: Opening) -> Reader {
         Reader {
+            opening,
             poll: Poll::new().unwrap(),
             events: Events::with_capacity(1_024),
             streams: Vec::new(),
@@ -88,7 +104,7 @@ impl Reader {
         for index in 0..streams {
             let number = if path.ends_with('-') { index.to_string() } else { String::new() };
             let mut socket = std::net::TcpStream::connect(address).unwrap_or_else(|error| panic!("{index}: {error}"));
-            let head = format!("GET {path}{number} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n");
+            let head = format!("GET {path}{number} HTTP/1.1\r\nhost: {address}\r\n{}\r\n\r\n", self.opening.0);
             socket.write_all(head.as_bytes()).unwrap();
             socket.set_nonblocking(true).unwrap();
             let mut socket = TcpStream::from_std(socket);
@@ -139,7 +155,7 @@ impl Reader {
             let mut bytes = &self.buffer[..count];
             if !stream.open {
                 let head = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-                let ok = bytes.starts_with(b"HTTP/1.1 200");
+                let ok = bytes.starts_with(self.opening.1.as_bytes());
                 assert!(ok && head.is_some(), "{}", String::from_utf8_lossy(bytes));
                 bytes = &bytes[head.unwrap_or_default()..];
                 stream.open = true;
@@ -178,7 +194,15 @@ impl Client {
     }
 
     pub fn open_path(address: &str, streams: usize, path: &str) -> Client {
-        let mut child = Child::start(&["stream-reader", address, &streams.to_string(), path]);
+        Client::start(address, streams, path, "sse")
+    }
+
+    pub fn open_websockets(address: &str, count: usize, path: &str) -> Client {
+        Client::start(address, count, path, "websocket")
+    }
+
+    fn start(address: &str, streams: usize, path: &str, kind: &str) -> Client {
+        let mut child = Child::start(&["stream-reader", address, &streams.to_string(), path, kind]);
         assert_eq!(child.line(), format!("open {streams}"));
         Client(child)
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -37,27 +38,39 @@ impl Guest {
         config["stateDir"] = json!(machine::state_dir());
         fs::write(dir.join("fanfare.json"), config.to_string()).unwrap();
 
-        let [address, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", http::free_port()));
-        let mut command = Command::new(machine::fanfare());
-        command.current_dir(&dir).args(["serve", "--env", "production", "--listen", &address, "--admin", &admin]);
-        let mut child = Child::of(command.stderr(fs::File::create(dir.join("log")).unwrap()));
-        let line = child.line();
-        assert!(line.starts_with("fanfare serves"), "{line}: see {}", dir.join("log").display());
+        let (child, address) = serve(&dir);
         Guest { child, requests: TcpStream::connect(&address).unwrap(), address }
     }
 
     /// Asks the guest to publish events and returns when the request was sent. The reader tells
     /// when all of them have arrived.
     pub fn publish(&mut self, events: u64) -> u64 {
-        let body = json!({ "key": KEY, "count": events, "size": MARKS }).to_string();
-        let length = body.len();
-        let request =
-            format!("POST /api/{MODULE}/burst HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}");
-        let begun = now();
-        self.requests.write_all(request.as_bytes()).unwrap();
-        let mut answer = vec![0; 4_096];
-        let count = self.requests.read(&mut answer).unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..count]));
-        begun
+        let body = json!({ "key": KEY, "count": events, "size": MARKS });
+        post(&mut self.requests, &format!("/api/{MODULE}/burst"), &body)
     }
+}
+
+/// Runs `fanfare serve` in a folder with settings and modules. Returns the process, and the address
+/// of its HTTP listener.
+pub fn serve(dir: &Path) -> (Child, String) {
+    let [address, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", http::free_port()));
+    let mut command = Command::new(machine::fanfare());
+    command.current_dir(dir).args(["serve", "--env", "production", "--listen", &address, "--admin", &admin]);
+    let mut child = Child::of(command.stderr(fs::File::create(dir.join("log")).unwrap()));
+    let line = child.line();
+    assert!(line.starts_with("fanfare serves"), "{line}: see {}", dir.join("log").display());
+    (child, address)
+}
+
+/// Sends a request on a connection, and returns when it was sent.
+pub fn post(connection: &mut TcpStream, path: &str, body: &Value) -> u64 {
+    let body = body.to_string();
+    let length = body.len();
+    let request = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}");
+    let begun = now();
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = vec![0; 4_096];
+    let count = connection.read(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..count]));
+    begun
 }
