@@ -11,6 +11,7 @@
 mod binary;
 mod browser;
 mod client;
+pub mod crowd;
 mod dir;
 mod gate;
 mod guests;
