@@ -1,6 +1,6 @@
 //! `fanfare inspect`: describes a component.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Project;
 use super::project::CommandOutput;
@@ -38,6 +38,32 @@ async fn inspect_describes_a_component() {
         (&json!(true), &json!(false), &json!("0.1.0"))
     );
     assert_eq!(serial["faults"], json!([]));
+}
+
+#[tokio::test]
+async fn inspect_lists_the_sockets_and_filters_of_the_module() {
+    let project = Project::with(&["sessions"]);
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/sessions/module.json")).unwrap();
+    manifest["filters"] = json!({ "before": ["step", "ready"], "after": ["step"] });
+    let project = project.file("modules/sessions/module.json", manifest.to_string());
+    let ran = project.run(&["inspect", "modules/sessions/sessions.wasm"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines: Vec<&str> = ran.out.lines().map(str::trim).collect();
+    for line in [
+        "facts/{room}: POST facts, protocols v2, v1",
+        "small: POST echo, at most 64 bytes",
+        "filters before",
+        "POST ready",
+        "filters after",
+        "POST step",
+    ] {
+        assert!(lines.contains(&line), "{line} in {}", ran.out);
+    }
+    let described = project.run(&["inspect", "--json", "modules/sessions/sessions.wasm"]).await.json();
+    assert_eq!(described["filters"], json!({ "before": ["POST step", "POST ready"], "after": ["POST step"] }));
+    let sockets = described["sockets"].as_array().unwrap();
+    let facts = json!({ "pattern": "facts/{room}", "route": "POST facts", "protocols": ["v2", "v1"] });
+    assert!(sockets.contains(&facts), "{sockets:?}");
 }
 
 #[tokio::test]

@@ -134,3 +134,26 @@ async fn a_call_goes_to_the_worker_of_a_session() {
         assert_eq!(body["isolate"], format!("worker-{worker}"), "{ended}");
     }
 }
+
+#[tokio::test]
+async fn the_status_and_the_page_for_developers_show_clients_and_sockets() {
+    let listeners = json!([{ "path": "/sc/", "module": GUEST, "protocol": 1 }]);
+    let host = granted().manifest(GUEST, json!({ "filters": { "before": ["step"] } }));
+    let host = host.config(json!({ "websocket": { "listeners": listeners, "maxClients": 7 } })).start().await;
+    let (mut client, id) = host.client().await;
+    let _other = host.socket("echo").await;
+    client.ask(json!({ "do": "bind", "session": null, "uid": "ada", "taken": "share" })).await;
+    client.ask(json!({ "do": "join", "group": "g", "sessions": [id] })).await;
+    let status = host.status().await;
+    let listener = json!({ "path": "/sc/", "protocol": 1, "module": GUEST });
+    let expected = json!({ "open": 2, "max": 7, "bound": 1, "groups": 1, "listeners": [listener] });
+    assert_eq!(status["clients"], expected);
+    let module = &status["modules"][0];
+    assert_eq!(module["filters"], json!({ "before": ["POST step"] }));
+    let facts = json!({ "pattern": "facts/{room}", "route": "POST facts", "protocols": ["v2", "v1"] });
+    assert!(module["sockets"].as_array().unwrap().contains(&facts), "{module}");
+    let page = host.get("/").await;
+    let (line, route) = (format!("ws://{}/api/sessions/facts/room", host.http), "/api/sessions/echo</code> <span");
+    assert!(page.text().contains(&line) && page.text().contains(route), "{}", page.text());
+    assert!(page.header("content-security-policy").unwrap().contains("connect-src 'self'"));
+}

@@ -142,3 +142,14 @@ async fn a_session_that_was_replaced_has_no_user_in_the_hook_disconnect() {
     assert!(disconnect["body"].as_str().unwrap().contains("4010"), "{disconnect}");
     assert_eq!(second.ask(json!({ "do": "count" })).await, json!([1, 1]));
 }
+
+#[tokio::test]
+async fn a_hook_that_sets_no_status_refuses_with_401_and_403() {
+    for (hook, status) in [("upgrade", 401), ("connect", 403)] {
+        let host = hooked(json!({ hook: "no status" })).start().await;
+        let refused = WebSocket::try_open(host.http, &format!("/api/{GUEST}/use"), &[]).await.unwrap_err();
+        assert_eq!(refused.status, status, "{hook}: {}", refused.text());
+        let count = || async { host.outside(json!({ "do": "count" })).await == json!([0, 0]) };
+        eventually("no session is left", count).await;
+    }
+}

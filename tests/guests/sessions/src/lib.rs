@@ -85,7 +85,7 @@ fn fail(body: Json<Value>) -> Result<()> {
     }
     for key in ["close-code", "silent"] {
         if let Some(value) = body[key].as_str() {
-            failure.extra.push((key.to_owned(), value.to_owned()));
+            failure = failure.with_extra(key, value);
         }
     }
     Err(failure)
@@ -98,7 +98,8 @@ fn trap() -> Result<()> {
 }
 
 /// A hook or a filter before: records its facts, then does what the value of its name in the config
-/// says: `pass` (the default), `replace`, `reply`, or `fail` with a close code.
+/// says: `pass` (the default), `replace`, `reply`, `no status` to fail without one, or a close code
+/// to fail with.
 #[handler]
 fn step(cx: Context, session: Option<Session>, body: Payload) -> Result<Outcome> {
     let mut seen = facts_of(&cx, session.as_ref(), &body)?;
@@ -119,10 +120,10 @@ fn step(cx: Context, session: Option<Session>, body: Payload) -> Result<Outcome>
         None | Some("pass") => Ok(pass(None)),
         Some("replace") => Ok(pass(Some(Payload::Text(marked().to_string())))),
         Some("reply") => Ok(Outcome::Reply(Reply::new(Json(marked()))?)),
+        Some("no status") => Err(Failure::new("refused", "no status").with_status(0)),
         Some(other) => {
-            let mut failure = Failure::forbidden("refused", format!("`{name}` refuses: {other}"));
-            failure.extra.push(("close-code".to_owned(), other.to_owned()));
-            Err(failure)
+            let failure = Failure::forbidden("refused", format!("`{name}` refuses: {other}"));
+            Err(failure.with_extra("close-code", other))
         }
     }
 }
