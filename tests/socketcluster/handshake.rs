@@ -135,6 +135,45 @@ async fn the_hook_connect_refuses_with_4008_or_its_own_code() {
 }
 
 #[tokio::test]
+async fn a_silent_refusal_of_a_handshake_or_a_token_tells_nothing() {
+    let route = r#""routes": [ { "path": "refuse", "handler": "fail", "middlewares": "inner" },"#;
+    let refusing = |hook: &str| {
+        with(json!({}))
+            .manifest_text(GUEST, |text| text.replacen(r#""routes": ["#, route, 1))
+            .manifest(GUEST, json!({ "hooks": { hook: { "path": "refuse" } } }))
+    };
+    let secret = json!({ "name": "Banned", "message": "a secret", "silent": "true", "data": { "code": 7 } });
+    let error =
+        |message: &str, kind: &str| json!({ "message": message, "name": "SilentMiddlewareBlockedError", "type": kind });
+    let host = refusing("connect").start().await;
+    for (version, mut expected) in [
+        (1, error("Action was silently blocked by handshakeSC middleware", "handshakeSC")),
+        (2, error("The handshakeSC AGAction was blocked by handshake middleware", "handshake")),
+    ] {
+        if version == 2 {
+            expected["statusCode"] = json!(4008);
+        }
+        let mut client = silent(&host, version).await;
+        let refused = client.ask(json!({ "event": "#handshake", "data": secret, "cid": 1 })).await;
+        assert_eq!(refused["error"], expected);
+        assert_eq!(client.closed().await, 4008);
+    }
+    let host = refusing("authenticate").start().await;
+    for (version, mut expected) in [
+        (1, error("Action was silently blocked by authenticate middleware", "authenticate")),
+        (2, error("The authenticate AGAction was blocked by inbound middleware", "inbound")),
+    ] {
+        if version == 2 {
+            expected["isBadToken"] = json!(false);
+        }
+        let mut client = open(&host, version).await;
+        let token = super::tokens::token(&mut client, secret.clone()).await;
+        let refused = client.ask(json!({ "event": "#authenticate", "data": token, "cid": 4 })).await;
+        assert_eq!(refused, json!({ "rid": 4, "data": { "isAuthenticated": false, "authError": expected } }));
+    }
+}
+
+#[tokio::test]
 async fn the_hooks_upgrade_and_connect_see_the_request_and_the_handshake() {
     let hook = json!({ "path": "step" });
     let host = with(json!({})).manifest(GUEST, json!({ "hooks": { "upgrade": hook, "connect": hook } })).start().await;
@@ -146,8 +185,7 @@ async fn the_hooks_upgrade_and_connect_see_the_request_and_the_handshake() {
         seen.extend(host.run(worker, GUEST, "seen", Value::Null).await.as_array().unwrap().clone());
     }
     assert_eq!(seen.len(), 2, "{seen:?}");
-    for (one, name, body) in [(&seen[0], "upgrade", Value::Null), (&seen[1], "connect", json!(r#"{"authToken":null}"#))]
-    {
+    for (one, name, body) in [(&seen[0], "upgrade", json!("")), (&seen[1], "connect", json!(r#"{"authToken":null}"#))] {
         assert_eq!((&one["hook"], &one["header"], &one["query"]), (&json!(name), &json!("here"), &json!("from=test")));
         assert_eq!(one["body"], body);
     }

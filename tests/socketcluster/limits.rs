@@ -66,3 +66,30 @@ async fn the_packets_of_a_batch_wait_while_too_many_run() {
         assert_eq!(answered, round);
     }
 }
+
+#[tokio::test]
+async fn the_packets_that_wait_count_in_max_buffered() {
+    let buffers = json!({ "http": { "maxBuffered": "256KiB", "maxBody": "64KiB" } });
+    let host = with(json!({ "inFlight": 1 })).config(buffers).workers(1).start().await;
+    // The message is small, and what the host makes of it is not.
+    let batch = |packets: usize| {
+        let mut packets = vec![json!(1); packets];
+        packets.insert(0, json!({ "event": "hold", "cid": 2 }));
+        Value::from(packets).to_string()
+    };
+    let release = async || {
+        eventually("a message is held", || async { host.run(0, GUEST, "release", Value::Null).await == 1 }).await;
+    };
+    let mut client = open(&host, 2).await;
+    client.send(&batch(100)).await;
+    release().await;
+    assert_eq!(client.json().await["rid"], 2);
+    client.send(&batch(4_000)).await;
+    release().await;
+    assert_eq!(client.json().await["rid"], 2, "the message that runs is answered");
+    assert_eq!(client.closed().await, 1013);
+    // Nothing of it stays.
+    let mut other = open(&host, 2).await;
+    assert_eq!(call(&mut other, "echo", json!(1)).await["data"], 1);
+    assert_eq!(host.metric("fanfare_http_buffered_bytes", &[]).await, 0.0);
+}

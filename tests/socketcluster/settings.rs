@@ -30,6 +30,11 @@ fn an_unusable_key_is_named_with_its_place() {
             json!({ "verifyKeys": [{ "file": key("secret.txt"), "algorithm": "EdDSA" }] }),
             "websocket.auth.verifyKeys[0].file: has no public key",
         ),
+        // Everybody knows a public key, so it must never be taken for a secret.
+        (
+            json!({ "verifyKeys": [{ "file": key("ec.pub.pem") }] }),
+            "websocket.auth.verifyKeys[0].file: has a key in PEM, which is no secret: set `algorithm`",
+        ),
         (json!({ "verifyKeys": [{}] }), "websocket.auth.verifyKeys[0]: needs `file` or `variable`"),
         (
             json!({ "keyFile": "a", "keyVariable": "B" }),

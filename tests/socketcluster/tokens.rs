@@ -7,7 +7,7 @@ use crate::harness::eventually;
 const NONE: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJ1c2VybmFtZSI6ImFsIn0.";
 
 /// Lets the module give the client a token with these claims. Returns the token.
-async fn token(client: &mut WebSocket, claims: Value) -> String {
+pub async fn token(client: &mut WebSocket, claims: Value) -> String {
     let what = json!({ "do": "authenticate", "session": null, "claims": claims.to_string(), "expires_ms": null });
     client.send(&json!({ "event": "use", "data": what, "cid": 5 }).to_string()).await;
     let given = client.json().await;

@@ -57,9 +57,10 @@ impl Collector for Clients {
             ("maxClients", &topics.refused_connections),
             ("origin", &counters.refused_origins),
             ("hook", &counters.refused_hooks),
+            ("token", &counters.refused_tokens),
         ];
         let refused = refused.into_iter().map(|(reason, counter)| member("reason", reason, read(counter)));
-        let help = "Requests for a WebSocket that the host or a module rejected";
+        let help = "Requests for a WebSocket, handshakes and tokens that the host or a module rejected";
         writer.family("fanfare_websocket_refused", help, Counter, refused)
     }
 }

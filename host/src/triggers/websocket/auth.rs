@@ -1,10 +1,10 @@
 //! The tokens of clients: JSON Web Tokens, with the rules and the errors of SocketCluster.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
 
 use crate::call::bounds;
@@ -15,6 +15,9 @@ mod keys;
 mod provider;
 #[cfg(test)]
 mod tests;
+mod verifier;
+
+pub use verifier::Verifier;
 
 /// The keys of a host, and how long its tokens are valid.
 pub struct Auth {
@@ -43,9 +46,15 @@ pub struct TokenError {
 }
 
 /// The longest token, in bytes.
-const MAX_TOKEN: usize = 16 * 1_024;
+pub const MAX_TOKEN: usize = 16 * 1_024;
+
+/// The claims that are times, in seconds since 1970-01-01 UTC.
+const TIMES: [&str; 3] = ["iat", "nbf", "exp"];
 
 const INVALID: &str = "AuthTokenInvalidError";
+
+/// The name of all errors of tokens without a name of their own.
+pub const TOKEN_ERROR: &str = "AuthTokenError";
 
 impl Auth {
     /// Reads the keys. The error says which one is unusable, by its place in `verifying`, or `None`
@@ -71,6 +80,11 @@ impl Auth {
         Ok(auth)
     }
 
+    /// Whether verifying a token takes long, because a public key does it.
+    pub fn is_slow(&self) -> bool {
+        self.verifying.iter().any(|(algorithm, _)| algorithm.family() != AlgorithmFamily::Hmac)
+    }
+
     /// Whether tokens can be signed.
     pub fn signs(&self) -> bool {
         self.signing.is_some()
@@ -85,6 +99,9 @@ impl Auth {
         };
         let mut claims: Map<String, Value> =
             serde_json::from_str(claims).map_err(|error| format!("the claims are not a JSON object: {error}"))?;
+        if let Some(name) = TIMES.into_iter().find(|name| claims.get(*name).is_some_and(|time| !time.is_number())) {
+            return Err(format!("the claim `{name}` is not a number: use seconds since 1970-01-01 UTC"));
+        }
         let issued = now / 1_000;
         claims.entry("iat").or_insert_with(|| issued.into());
         let after = |duration: Duration| issued.saturating_add(duration.as_millis().div_ceil(1_000) as u64);
@@ -104,13 +121,10 @@ impl Auth {
         Ok((token, Claims { text: Value::Object(claims).to_string(), expires }))
     }
 
-    /// Verifies a token of a client.
-    pub fn verify(&self, token: &Value, now: u64) -> Result<Claims, TokenError> {
-        let token = match token {
-            Value::String(token) => token.as_str(),
-            Value::Null => "",
-            _ => return Err(TokenError::bad("AuthTokenError", "Invalid token format - Token must be a string")),
-        };
+    /// Verifies a token of a client: `None` for a value that is not a text.
+    pub fn verify(&self, token: Option<&str>, now: u64) -> Result<Claims, TokenError> {
+        let token =
+            token.ok_or_else(|| TokenError::bad(TOKEN_ERROR, "Invalid token format - Token must be a string"))?;
         if token.is_empty() {
             return Err(TokenError::bad(INVALID, "jwt must be provided"));
         }
@@ -155,6 +169,10 @@ impl Auth {
             true => TokenError::bad(INVALID, "jwt signature is required"),
             false => malformed(),
         })?;
+        // A token may name extensions that its reader must understand. There are none here.
+        if header.crit.is_some() {
+            return Err(malformed());
+        }
         let mut failed = TokenError::bad(INVALID, "invalid algorithm");
         for (_, key) in self.verifying.iter().filter(|(algorithm, _)| *algorithm == header.alg) {
             match jsonwebtoken::decode::<Map<String, Value>>(token, key, &validation(header.alg)) {
@@ -205,4 +223,10 @@ fn milliseconds(seconds: Option<&Value>) -> Option<u64> {
 fn date(milliseconds: u64) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
     format!("{:.3}", time.unwrap_or(Timestamp::MAX))
+}
+
+/// The time in milliseconds since 1970-01-01 UTC.
+pub fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

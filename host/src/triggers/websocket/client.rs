@@ -94,7 +94,7 @@ enum Socket {
 
 struct Own {
     stream: Stream,
-    /// Counts the bytes of incomplete messages.
+    /// Counts the bytes of messages that are incomplete or wait.
     account: BufferAccount,
     /// What is counted.
     buffered: u64,
@@ -195,9 +195,9 @@ impl<P: Protocol> SocketClient<P> {
         self.phase = Phase::Closing;
     }
 
-    /// Counts the bytes of an incomplete message.
+    /// Counts the bytes of messages that are incomplete or wait.
     fn account(&mut self) {
-        let buffered = self.decoder.buffered().saturating_add(self.unread.len() as u64);
+        let buffered = self.decoder.buffered() + self.unread.len() as u64 + self.protocol.waiting();
         let Socket::Own(own) = &mut self.socket else { return };
         let before = std::mem::replace(&mut own.buffered, buffered);
         if buffered <= before {
@@ -301,7 +301,9 @@ impl<P: Protocol> Client for SocketClient<P> {
             }
             // A client whose messages wait must not be read, and one that the host leaves neither.
             let waits = !self.unread.is_empty() || self.protocol.is_behind();
-            if waits || self.phase == Phase::Stopping || self.is_paused(outbox, cx) {
+            // While one message is alone, the host reads ahead once to notice a client that leaves.
+            let is_paused = self.is_paused(outbox, cx) && !self.link().flow.is_alone();
+            if waits || self.phase == Phase::Stopping || is_paused {
                 return Ok(received);
             }
             match self.read(&mut messages, outbox, cx)? {

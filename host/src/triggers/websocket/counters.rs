@@ -26,6 +26,8 @@ pub struct Counters {
     pub refused_origins: AtomicU64,
     /// Requests for a WebSocket that a hook refused.
     pub refused_hooks: AtomicU64,
+    /// Tokens of clients that were not accepted.
+    pub refused_tokens: AtomicU64,
     /// Messages of clients.
     pub messages: AtomicU64,
     /// Messages of clients whose call failed.

@@ -72,6 +72,11 @@ impl Flow {
         true
     }
 
+    /// Whether one message lets no other one begin.
+    pub(super) fn is_alone(&self) -> bool {
+        self.state.lock().is_alone
+    }
+
     /// Whether messages have no outcome yet. Then wakes the task when one has.
     pub(super) fn wakes_later(&self, cx: &Context<'_>) -> bool {
         let mut state = self.state.lock();

@@ -46,6 +46,11 @@ pub(super) trait Protocol: Send + 'static {
     /// The client has its socket: hyper has sent the response.
     fn connected(&mut self) {}
 
+    /// The bytes of what [`Protocol::advance`] has to do.
+    fn waiting(&self) -> u64 {
+        0
+    }
+
     /// The decision of the hook `connect`, while the hook runs or if nobody has asked for it yet.
     fn opening(&mut self) -> Option<oneshot::Receiver<bool>> {
         None

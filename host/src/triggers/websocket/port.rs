@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::now;
 use super::message::OutgoingMessage;
 use super::route::WebSockets;
 use super::socketcluster::{self, Question};
@@ -102,7 +103,7 @@ impl ports::Sessions for SessionPort {
             let why = "this host signs no tokens: set websocket.auth.keyFile or websocket.auth.keyVariable";
             return Err(CallError::Unavailable(why.to_owned()));
         };
-        let (token, claims) = auth.sign(claims, expires, socketcluster::now()).map_err(CallError::Invalid)?;
+        let (token, claims) = auth.sign(claims, expires, now()).map_err(CallError::Invalid)?;
         session.set_claims(Some(claims));
         self.publish(&session, socketcluster::set_token(&token));
         Ok(())

@@ -8,7 +8,7 @@ use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::oneshot;
 
-use super::auth::Auth;
+use super::auth::{Auth, Verifier};
 use super::backend::{ClientBackend, SocketTarget};
 use super::client;
 use super::counters::Counters;
@@ -103,7 +103,7 @@ impl WebSockets {
     /// `auth` has the keys of tokens, if there are any.
     pub fn new(config: &WebSocketConfig, hub: Arc<Hub>, sockets: Arc<Sockets>, auth: Option<Arc<Auth>>) -> WebSockets {
         let shared = Arc::new(Shared {
-            auth,
+            verifier: auth.map(Verifier::new),
             questions: Arc::new(Questions::new(config.in_flight)),
             ping_timeout: config.ping_timeout,
             allows_publish: config.allow_client_publish,
@@ -112,7 +112,7 @@ impl WebSockets {
     }
 
     pub(super) fn auth(&self) -> Option<&Auth> {
-        self.shared.auth.as_deref()
+        self.shared.verifier.as_ref().map(Verifier::auth)
     }
 
     /// What the host has asked clients.

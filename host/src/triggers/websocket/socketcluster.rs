@@ -2,7 +2,6 @@
 //! as plain WebSockets.
 
 pub(super) use connection::Connection;
-pub(super) use handshake::now;
 pub(super) use identity::is_client;
 pub(super) use questions::{Question, Questions};
 pub(super) use shared::Shared;

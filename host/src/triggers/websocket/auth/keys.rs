@@ -10,6 +10,9 @@ use crate::config::TokenAlgorithm;
 /// The fewest bytes of a secret.
 const MIN_SECRET: usize = 16;
 
+/// How a key in PEM begins.
+const PEM: &str = "-----BEGIN";
+
 /// The identifiers of the algorithms of public keys, as they are at the beginning of the
 /// `AlgorithmIdentifier` (RFC 5280, 4.1.1.2).
 const RSA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
@@ -85,6 +88,10 @@ fn verifying_key(family: AlgorithmFamily, public: &[u8]) -> DecodingKey {
 
 fn secret(text: &str) -> Result<&[u8], String> {
     match text.len() {
+        // Everybody knows this line, so that everybody could sign tokens with it.
+        _ if text.trim_start().starts_with(PEM) => {
+            Err("has a key in PEM, which is no secret: set `algorithm` to that of the key".to_owned())
+        }
         size if size < MIN_SECRET => {
             Err(format!("has a secret of {size} bytes: use at least {MIN_SECRET}, such as `openssl rand -hex 32`"))
         }

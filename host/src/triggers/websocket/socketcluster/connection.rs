@@ -10,14 +10,15 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::channels;
-use super::errors::error_of;
-use super::handshake::{Handshake, authenticate_again, now};
+use super::errors::{Refused, error_of};
+use super::handshake::{Handshake, authenticate_again, shown};
 use super::identity::client_id;
 use super::packet::{self, Cid, Event, Incoming, Packet, Version};
 use super::shared::Shared;
 use super::written::{Written, remove_token};
 use crate::call::{CallResult, ClientMessage, Payload, RequestHead, bounds};
 use crate::hub::Encoding;
+use crate::triggers::websocket::auth::now;
 use crate::triggers::websocket::backend::ClientBackend;
 use crate::triggers::websocket::counters::Counters;
 use crate::triggers::websocket::decoder::{Violation, may_be_sent};
@@ -49,6 +50,8 @@ pub struct Connection<B: ClientBackend> {
     opening: Option<oneshot::Receiver<bool>>,
     /// The packets of a message that wait.
     packets: VecDeque<Packet>,
+    /// The bytes of this message and its packets.
+    waiting: u64,
     /// Ends the connection if no handshake arrives.
     timer: AbortHandle,
 }
@@ -68,7 +71,7 @@ impl<B: ClientBackend> Connection<B> {
             hub.sessions.disconnect(&session, NO_HANDSHAKE, "");
         });
         let (head, timer) = (Some(Box::new(head)), timer.abort_handle());
-        Connection { link, version, shared, head, opening: None, packets: VecDeque::new(), timer }
+        Connection { link, version, shared, head, opening: None, packets: VecDeque::new(), waiting: 0, timer }
     }
 
     fn act(&mut self, packet: Packet) -> Result<(), Violation> {
@@ -124,11 +127,11 @@ impl<B: ClientBackend> Connection<B> {
 
     /// Verifies the token of an open client.
     fn authenticate(&self, data: &Payload, cid: Option<Cid>) {
-        let token: Value = serde_json::from_slice(data.as_bytes()).unwrap_or_default();
+        let token = shown(data.as_bytes());
         let (link, version, shared) = (self.link.clone(), self.version, self.shared.clone());
         let alone = self.link.flow.begin_alone();
         tokio::spawn(async move {
-            authenticate_again(&Handshake { link, version, shared }, &token, cid).await;
+            authenticate_again(&Handshake { link, version, shared }, token, cid).await;
             drop(alone);
         });
     }
@@ -189,7 +192,7 @@ fn send_outcome<B: ClientBackend>(link: &Link<B>, version: Version, cid: Option<
             Counters::count(&link.counters.failed);
             tracing::debug!(session = %link.session.id, %error, "the call of a message failed");
             if let Some(cid) = cid {
-                let error = error_of(&error, version);
+                let error = error_of(&error, Refused::Event, version);
                 link.send(Arc::new(Written::new(&packet::error(cid, &error, &Payload::None))));
             }
             link.disconnect_after(&error);
@@ -209,11 +212,14 @@ impl<B: ClientBackend> Protocol for Connection<B> {
     }
 
     fn receive(&mut self, message: Payload) -> Result<(), Violation> {
-        let is_greeted = self.head.is_none();
+        let (is_greeted, size) = (self.head.is_none(), message.len());
         self.opening = None;
         match packet::parse(message, self.version) {
             Incoming::Pong if is_greeted => self.expire_token(),
-            Incoming::Packets(packets) if is_greeted || begins(&packets) => self.packets = packets.into(),
+            Incoming::Packets(packets) if is_greeted || begins(&packets) => {
+                self.waiting = (size + packets.len() * size_of::<Packet>()) as u64;
+                self.packets = packets.into();
+            }
             Incoming::TooMany if is_greeted => {
                 bounds::PACKETS.count();
                 return Err(Violation { code: TOO_LARGE, reason: "the message has too many packets" });
@@ -228,12 +234,17 @@ impl<B: ClientBackend> Protocol for Connection<B> {
         if self.packets.is_empty() {
             // An idle client keeps no memory for packets.
             self.packets = VecDeque::new();
+            self.waiting = 0;
         }
         self.act(packet).map(|()| true)
     }
 
     fn is_behind(&self) -> bool {
         !self.packets.is_empty()
+    }
+
+    fn waiting(&self) -> u64 {
+        self.waiting
     }
 
     fn opening(&mut self) -> Option<oneshot::Receiver<bool>> {

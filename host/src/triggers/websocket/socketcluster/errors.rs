@@ -5,8 +5,35 @@ use serde_json::{Map, Value};
 use super::packet::Version;
 use crate::call::{CallError, Payload};
 
+/// What a failure of a module refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    Event,
+    Token,
+    Handshake,
+}
+
+impl Refused {
+    /// The message and the type of a silent refusal. The versions have different middleware.
+    fn silently(self, version: Version) -> (String, &'static str) {
+        let (action, middleware) = match (version, self) {
+            (Version::One, Refused::Event) => ("", "emit"),
+            (Version::One, Refused::Token) => ("", "authenticate"),
+            (Version::One, Refused::Handshake) => ("", "handshakeSC"),
+            (Version::Two, Refused::Event) => ("invoke", "inbound"),
+            (Version::Two, Refused::Token) => ("authenticate", "inbound"),
+            (Version::Two, Refused::Handshake) => ("handshakeSC", "handshake"),
+        };
+        let message = match version {
+            Version::One => format!("Action was silently blocked by {middleware} middleware"),
+            Version::Two => format!("The {action} AGAction was blocked by {middleware} middleware"),
+        };
+        (message, middleware)
+    }
+}
+
 /// The error of a call, as SocketCluster sends the fields of an `Error`.
-pub fn error_of(error: &CallError, version: Version) -> Value {
+pub fn error_of(error: &CallError, refused: Refused, version: Version) -> Value {
     let mut fields = Map::new();
     let mut set = |name: &str, value: &str| _ = fields.insert(name.to_owned(), value.into());
     let CallError::Failure(failure) = error else {
@@ -16,11 +43,8 @@ pub fn error_of(error: &CallError, version: Version) -> Value {
         return fields.into();
     };
     if failure.extra.iter().any(|(name, value)| name == "silent" && value == "true") {
-        let (message, kind) = match version {
-            Version::One => ("Action was silently blocked by emit middleware", "emit"),
-            Version::Two => ("The invoke AGAction was blocked by inbound middleware", "inbound"),
-        };
-        set("message", message);
+        let (message, kind) = refused.silently(version);
+        set("message", &message);
         set("name", "SilentMiddlewareBlockedError");
         set("type", kind);
         return fields.into();
@@ -72,7 +96,7 @@ mod tests {
     fn a_failure_has_its_name_its_message_and_fields_of_its_own() {
         let failure =
             |data: Payload| Failure { name: "MyError".into(), message: "nope".into(), data, ..Failure::default() };
-        let written = |failure| error_of(&CallError::Failure(failure), Version::One).to_string();
+        let written = |failure| error_of(&CallError::Failure(failure), Refused::Event, Version::One).to_string();
         assert_eq!(
             written(failure(text(r#"{"code":"E_NOPE","extra":{"a":[1]},"name":"Other"}"#))),
             r#"{"message":"nope","name":"MyError","code":"E_NOPE","extra":{"a":[1]}}"#
@@ -85,15 +109,29 @@ mod tests {
             written(Failure { name: String::new(), ..failure(Payload::None) }),
             r#"{"message":"nope","name":"Error"}"#
         );
-        let silent = Failure { extra: vec![("silent".into(), "true".into())], ..failure(text("{}")) };
-        assert_eq!(
-            written(silent.clone()),
-            r#"{"message":"Action was silently blocked by emit middleware","name":"SilentMiddlewareBlockedError","type":"emit"}"#
-        );
-        assert_eq!(
-            error_of(&CallError::Failure(silent), Version::Two).to_string(),
-            r#"{"message":"The invoke AGAction was blocked by inbound middleware","name":"SilentMiddlewareBlockedError","type":"inbound"}"#
-        );
+    }
+
+    #[test]
+    fn a_silent_refusal_names_the_middleware_that_socketcluster_has_for_it() {
+        let extra = vec![("silent".into(), "true".into())];
+        let failure = Failure { message: "secret".into(), data: text("{}"), extra, ..Failure::default() };
+        let silent = CallError::Failure(failure);
+        for (refused, version, message, kind) in [
+            (Refused::Event, Version::One, "Action was silently blocked by emit middleware", "emit"),
+            (Refused::Token, Version::One, "Action was silently blocked by authenticate middleware", "authenticate"),
+            (Refused::Handshake, Version::One, "Action was silently blocked by handshakeSC middleware", "handshakeSC"),
+            (Refused::Event, Version::Two, "The invoke AGAction was blocked by inbound middleware", "inbound"),
+            (Refused::Token, Version::Two, "The authenticate AGAction was blocked by inbound middleware", "inbound"),
+            (
+                Refused::Handshake,
+                Version::Two,
+                "The handshakeSC AGAction was blocked by handshake middleware",
+                "handshake",
+            ),
+        ] {
+            let error = json!({ "message": message, "name": "SilentMiddlewareBlockedError", "type": kind });
+            assert_eq!(error_of(&silent, refused, version), error);
+        }
     }
 
     #[test]
@@ -112,7 +150,10 @@ mod tests {
             (CallError::Other("new".into(), why()), "Error", "other"),
         ] {
             let message = error.to_string();
-            assert_eq!(error_of(&error, Version::Two), json!({ "message": message, "name": name, "code": code }));
+            assert_eq!(
+                error_of(&error, Refused::Event, Version::Two),
+                json!({ "message": message, "name": name, "code": code })
+            );
         }
     }
 }

@@ -1,19 +1,20 @@
 //! The beginning of a session, and the tokens that clients show.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use super::errors::error_of;
+use super::errors::{self, error_of};
 use super::identity::client_id;
 use super::packet::{self, Cid, Version};
 use super::shared::Shared;
 use super::written::{Written, remove_token};
 use crate::call::{CallError, Outcome, Passed, Payload, RequestHead, hook};
 use crate::hub::Claims;
-use crate::triggers::websocket::auth::TokenError;
+use crate::triggers::websocket::auth::{MAX_TOKEN, TOKEN_ERROR, TokenError};
 use crate::triggers::websocket::backend::ClientBackend;
 use crate::triggers::websocket::counters::Counters;
 use crate::triggers::websocket::link::Link;
@@ -26,6 +27,16 @@ pub(super) struct Handshake<B> {
     pub(super) link: Link<B>,
     pub(super) version: Version,
     pub(super) shared: Arc<Shared>,
+}
+
+/// A token as a client shows it. `None` is a value that is not a text.
+type Shown = Option<String>;
+
+/// The data of a handshake. What else a client sends is only for the hook `connect`.
+#[derive(Default, Deserialize)]
+struct Greeting<'a> {
+    #[serde(rename = "authToken", borrow)]
+    token: Option<&'a RawValue>,
 }
 
 /// Why a client is not authenticated.
@@ -47,7 +58,7 @@ impl<B: ClientBackend> Handshake<B> {
         decision: oneshot::Sender<bool>,
     ) {
         let session = &self.link.session;
-        let greeting: Value = serde_json::from_slice(data.as_bytes()).unwrap_or_default();
+        let token = token_of(&data);
         if let Some(called) = self.link.hook(hook::CONNECT, Some(head), data)
             && let Err(error) = called.await
         {
@@ -57,10 +68,9 @@ impl<B: ClientBackend> Handshake<B> {
         // Nobody waits for the decision while the client is connected.
         _ = decision.send(true);
         Counters::count(&self.link.counters.opened);
-        let refused = match greeting.get("authToken") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(token)) if token.is_empty() => None,
-            Some(token) => self.authenticate(token).await.err(),
+        let refused = match token {
+            Some(token) if token.is_empty() => None,
+            token => self.authenticate(token).await.err(),
         };
         let mut data = Map::new();
         data.insert("id".to_owned(), client_id(session).into());
@@ -81,7 +91,7 @@ impl<B: ClientBackend> Handshake<B> {
     fn refuse(&self, error: &CallError, cid: Option<&Cid>) {
         Counters::count(&self.link.counters.refused_hooks);
         let code = self.link.close_code(error).unwrap_or(REFUSED);
-        let mut error = error_of(error, self.version);
+        let mut error = error_of(error, errors::Refused::Handshake, self.version);
         // Versions have different places for the code.
         let data = match self.version {
             Version::One => Payload::from(json!({ "code": code })),
@@ -102,27 +112,44 @@ impl<B: ClientBackend> Handshake<B> {
 
     /// Verifies a token, and asks the hook `authenticate`. A client whose token is refused is not
     /// authenticated, whatever it was before.
-    async fn authenticate(&self, token: &Value) -> Result<(), Refused> {
-        let session = &self.link.session;
-        session.set_claims(None);
-        let Some(auth) = &self.shared.auth else {
-            let message = "the server verifies no tokens (websocket.auth)";
-            return Err(Refused { error: json!({ "message": message, "name": "AuthTokenError" }), is_bad: false });
+    async fn authenticate(&self, token: Shown) -> Result<(), Refused> {
+        let claims = self.claims_of(token).await;
+        let (claims, refused) = match claims {
+            Ok(claims) => (Some(claims), Ok(())),
+            Err(refused) => (None, Err(refused)),
         };
-        let mut claims = auth.verify(token, now()).map_err(|error| self.refused(error))?;
-        if let Some(called) = self.link.hook(hook::AUTHENTICATE, None, Payload::Text(claims.text.clone())) {
-            match called.await {
-                Ok(Outcome::Pass(Passed { payload: Some(Payload::Text(text)), .. })) => claims = replaced(claims, text),
-                Ok(_) => {}
-                Err(error) => {
-                    Counters::count(&self.link.counters.refused_hooks);
-                    self.link.disconnect_after(&error);
-                    return Err(self.refused_by_hook(&error));
-                }
+        self.link.session.set_claims(claims);
+        refused
+    }
+
+    async fn claims_of(&self, token: Shown) -> Result<Claims, Refused> {
+        let session = &self.link.session;
+        let Some(verifier) = &self.shared.verifier else {
+            let message = "the server verifies no tokens (websocket.auth)";
+            return Err(Refused { error: json!({ "message": message, "name": TOKEN_ERROR }), is_bad: false });
+        };
+        let verified = verifier.verify(token, || session.ending().is_none()).await;
+        let claims = verified.map_err(|error| {
+            Counters::count(&self.link.counters.refused_tokens);
+            self.refused(error)
+        })?;
+        let Some(called) = self.link.hook(hook::AUTHENTICATE, None, Payload::Text(claims.text.clone())) else {
+            return Ok(claims);
+        };
+        match called.await {
+            Ok(Outcome::Pass(Passed { payload: Some(payload), .. })) => replaced(claims, payload).ok_or_else(|| {
+                let module = &self.link.module;
+                tracing::warn!(%module, "the hook authenticate passes claims that are not a JSON object of at most {MAX_TOKEN} bytes: the client is not authenticated");
+                let message = "the server has no valid claims for this token";
+                self.with_flag(json!({ "message": message, "name": TOKEN_ERROR }), false)
+            }),
+            Ok(_) => Ok(claims),
+            Err(error) => {
+                Counters::count(&self.link.counters.refused_hooks);
+                self.link.disconnect_after(&error);
+                Err(self.with_flag(error_of(&error, errors::Refused::Token, self.version), false))
             }
         }
-        session.set_claims(Some(claims));
-        Ok(())
     }
 
     fn refused(&self, error: TokenError) -> Refused {
@@ -132,10 +159,6 @@ impl<B: ClientBackend> Handshake<B> {
             set(&mut error, field, time);
         }
         self.with_flag(error, is_bad)
-    }
-
-    fn refused_by_hook(&self, error: &CallError) -> Refused {
-        self.with_flag(error_of(error, self.version), false)
     }
 
     fn with_flag(&self, mut error: Value, is_bad: bool) -> Refused {
@@ -154,7 +177,7 @@ fn set(error: &mut Value, field: &str, value: impl Into<Value>) {
 }
 
 /// Verifies the token that an open client sends with `#authenticate`, and answers.
-pub(super) async fn authenticate_again<B: ClientBackend>(client: &Handshake<B>, token: &Value, cid: Option<Cid>) {
+pub(super) async fn authenticate_again<B: ClientBackend>(client: &Handshake<B>, token: Shown, cid: Option<Cid>) {
     let answer = |cid: &Cid, error: &Value| {
         client.answer(cid, &json!({ "isAuthenticated": error.is_null(), "authError": error }));
     };
@@ -173,19 +196,60 @@ pub(super) async fn authenticate_again<B: ClientBackend>(client: &Handshake<B>, 
     }
 }
 
-/// The claims that a hook has put in place of those of the token. The token expires as before.
-fn replaced(claims: Claims, text: String) -> Claims {
-    match serde_json::from_str::<Map<String, Value>>(&text) {
-        Ok(_) => Claims { text, ..claims },
-        Err(error) => {
-            tracing::warn!(%error, "the hook authenticate has passed claims that are not a JSON object: they are not used");
-            claims
+/// The claims that the hook `authenticate` puts in place of those of a token, which expires as
+/// before. `None` if it passes no claims: those that it wanted to replace must not be used then.
+fn replaced(claims: Claims, payload: Payload) -> Option<Claims> {
+    match payload {
+        Payload::None => Some(claims),
+        Payload::Text(text) if text.len() <= MAX_TOKEN => {
+            serde_json::from_str::<Map<String, Value>>(&text).is_ok().then_some(Claims { text, ..claims })
         }
+        Payload::Text(_) | Payload::Bytes(_) => None,
     }
 }
 
-/// The time in milliseconds since 1970-01-01 UTC.
-pub(in crate::triggers::websocket) fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+/// The token in the data of a handshake. Empty if there is none.
+fn token_of(data: &Payload) -> Shown {
+    let greeting: Greeting<'_> = serde_json::from_slice(data.as_bytes()).unwrap_or_default();
+    shown(greeting.token.map(RawValue::get).unwrap_or_default().as_bytes())
+}
+
+/// A token that is JSON. Null and no token at all are empty.
+pub(super) fn shown(json: &[u8]) -> Shown {
+    match json {
+        b"" => Some(String::new()),
+        json => serde_json::from_slice::<Option<String>>(json).ok().map(Option::unwrap_or_default),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_replaced_by_an_object_or_the_token_is_refused() {
+        let claims = || Claims { text: r#"{"admin":true}"#.to_owned(), expires: Some(7) };
+        let text = |text: &str| replaced(claims(), Payload::Text(text.to_owned()));
+        assert_eq!(replaced(claims(), Payload::None), Some(claims()));
+        assert_eq!(text(r#"{"a":1}"#), Some(Claims { text: r#"{"a":1}"#.to_owned(), expires: Some(7) }));
+        for bad in ["", "no claims", "[]", "null", r#"{"a":1"#] {
+            assert_eq!(text(bad), None, "{bad}");
+        }
+        assert_eq!(replaced(claims(), Payload::Bytes(b"{}".to_vec())), None);
+        let of_size = |size: usize| text(&format!(r#"{{"a":"{}"}}"#, "x".repeat(size - 8))).is_some();
+        assert_eq!((of_size(MAX_TOKEN), of_size(MAX_TOKEN + 1)), (true, false));
+    }
+
+    #[test]
+    fn a_token_is_a_text_and_everything_else_in_a_handshake_belongs_to_the_hook() {
+        let token = |data: &str| token_of(&Payload::Text(data.to_owned()));
+        for none in ["", "null", "5", "[]", "{}", r#"{"authToken":null}"#, r#"{"authToken":""}"#, r#"{"b":"x"}"#] {
+            assert_eq!(token(none), Some(String::new()), "{none}");
+        }
+        assert_eq!(token(r#"{"a":[[1]],"authToken":"x.y.z","b":{"authToken":5}}"#), Some("x.y.z".to_owned()));
+        for other in ["5", "{}", "[]", "true", r#"{"authToken":"x"}"#] {
+            assert_eq!(token(&format!(r#"{{"authToken":{other}}}"#)), None, "{other}");
+        }
+        assert_eq!(token_of(&Payload::None), Some(String::new()));
+    }
 }

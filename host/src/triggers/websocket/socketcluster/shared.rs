@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::questions::Questions;
-use crate::triggers::websocket::auth::Auth;
+use crate::triggers::websocket::auth::Verifier;
 
 /// What all clients of the protocol share.
 pub struct Shared {
-    /// `websocket.auth`, if it has a key.
-    pub auth: Option<Arc<Auth>>,
+    /// The keys of `websocket.auth`, if there are any.
+    pub verifier: Option<Verifier>,
     pub questions: Arc<Questions>,
     /// `websocket.pingTimeout`, which clients are told.
     pub ping_timeout: Duration,
