@@ -72,3 +72,31 @@ async fn a_plain_websocket_cannot_be_asked() {
     let what = json!({ "do": "ask", "session": id, "name": "question", "payload": null, "timeout_ms": null });
     assert_eq!(host.ask_over_http(what).await["error"], "invalid");
 }
+
+#[tokio::test]
+async fn a_client_is_read_while_all_its_messages_wait_for_its_answers() {
+    let host = with(json!({ "inFlight": 2 })).start().await;
+    for version in [1, 2] {
+        let mut client = open(&host, version).await;
+        let id = sessions(&mut client, json!({ "do": "current" })).await["id"].clone();
+        let what = json!({ "do": "ask", "session": id, "name": "question", "payload": null, "timeout_ms": null });
+        for cid in [2, 3] {
+            client.send(&json!({ "event": "use", "data": what, "cid": cid }).to_string()).await;
+        }
+        let questions = [client.json().await["cid"].clone(), client.json().await["cid"].clone()];
+        // Two more messages begin, and no others.
+        let echoes = (4..7).map(|cid| json!({ "event": "echo", "cid": cid }).to_string());
+        let answers = questions.iter().map(|cid| json!({ "rid": cid, "data": cid }).to_string());
+        for message in echoes.chain(answers) {
+            client.send(&message).await;
+        }
+        let mut answered = Vec::new();
+        for _ in 0..5 {
+            let answer = client.json().await;
+            assert!(answer.get("error").is_none() && answer["data"].get("error").is_none(), "{answer}");
+            answered.push(answer["rid"].as_u64().unwrap());
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, [2, 3, 4, 5, 6]);
+    }
+}

@@ -19,6 +19,9 @@ pub(super) struct Flow {
 #[derive(Debug, Default)]
 struct State {
     running: u32,
+    /// The answers of the client that calls wait for. Its messages bring them, so that each lets
+    /// one more message begin.
+    awaited: u32,
     /// Whether no other message may begin.
     is_alone: bool,
     /// The connection, while it does not read.
@@ -31,6 +34,10 @@ pub(super) struct InFlight {
     flow: Arc<Flow>,
     is_alone: bool,
 }
+
+/// An answer of the client that a call waits for.
+#[derive(Debug)]
+pub(super) struct Awaited(Arc<Flow>);
 
 impl Flow {
     pub(super) fn new(max: u32, counters: &Arc<Counters>) -> Arc<Flow> {
@@ -54,6 +61,16 @@ impl Flow {
         InFlight { flow: self.clone(), is_alone }
     }
 
+    /// Counts an answer that a call waits for, until the guard is dropped. The connection reads on.
+    pub(super) fn await_answer(self: &Arc<Flow>) -> Awaited {
+        let mut state = self.state.lock();
+        state.awaited = state.awaited.saturating_add(1);
+        let waker = state.paused.take();
+        drop(state);
+        wake(waker);
+        Awaited(self.clone())
+    }
+
     /// Whether no message has to wait for its outcome.
     pub(super) fn is_idle(&self) -> bool {
         self.state.lock().running == 0
@@ -62,7 +79,7 @@ impl Flow {
     /// Whether too many messages have no outcome yet. Then wakes the task when there are fewer.
     pub(super) fn is_full(&self, cx: &Context<'_>) -> bool {
         let mut state = self.state.lock();
-        let is_full = state.running >= self.max;
+        let is_full = state.running >= self.max.saturating_add(state.awaited);
         if !is_full && !state.is_alone {
             return false;
         }
@@ -102,9 +119,20 @@ impl Drop for InFlight {
         }
         let waker = state.paused.take();
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.awaited = state.awaited.saturating_sub(1);
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -143,5 +171,21 @@ mod tests {
         drop(alone);
         assert!(flow.is_idle() && !flow.is_full(&cx) && !flow.wakes_later(&cx));
         assert_eq!((wakes.0.load(Relaxed), counters.paused.load(Relaxed)), (3, 1));
+    }
+
+    #[test]
+    fn an_awaited_answer_lets_one_more_message_begin() {
+        let wakes = Arc::new(Wakes::default());
+        let flow = Flow::new(1, &Arc::new(Counters::default()));
+        let waker = Waker::from(wakes.clone());
+        let cx = Context::from_waker(&waker);
+        let _asks = flow.begin();
+        assert!(flow.is_full(&cx));
+        let awaited = flow.await_answer();
+        assert_eq!((wakes.0.load(Relaxed), flow.is_full(&cx)), (1, false));
+        let _another = flow.begin();
+        assert!(flow.is_full(&cx));
+        drop(awaited);
+        assert!(flow.is_full(&cx));
     }
 }

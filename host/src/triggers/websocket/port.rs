@@ -40,6 +40,11 @@ impl SessionPort {
 
     fn question(&self, id: &str, event: &ClientEvent) -> Result<Question, CallError> {
         let session = self.of_socketcluster(id, "answers")?;
+        if !session.is_open() {
+            return Err(CallError::Unavailable(
+                "the client answers only after its hook `connect`: ask later".to_owned(),
+            ));
+        }
         let question = self.sockets.questions().ask(&session.id)?;
         match self.publish(&session, socketcluster::question(&event.name, &event.payload, question.cid)) {
             0 => Err(CallError::Unavailable("the session has ended".to_owned())),

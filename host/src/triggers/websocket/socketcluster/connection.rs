@@ -65,6 +65,7 @@ impl<B: ClientBackend> Connection<B> {
         head: RequestHead,
         timeout: Duration,
     ) -> Connection<B> {
+        shared.questions.begin(&link.session.id, &link.flow);
         let (hub, session) = (link.hub.clone(), link.session.clone());
         let timer = tokio::spawn(async move {
             tokio::time::sleep(timeout).await;

@@ -8,12 +8,18 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::call::{CallError, Failure, Payload};
+use crate::triggers::websocket::flow::{Awaited, Flow};
 
 /// The answer of a client.
 type Answered = Result<Payload, Failure>;
 
-/// The questions of a session, by their numbers.
-type OfSession = HashMap<u64, oneshot::Sender<Answered>>;
+/// An open session.
+#[derive(Debug)]
+struct OfSession {
+    flow: Arc<Flow>,
+    /// Its questions, by their numbers.
+    waiting: HashMap<u64, oneshot::Sender<Answered>>,
+}
 
 /// The questions of a node.
 #[derive(Debug)]
@@ -32,6 +38,7 @@ pub struct Question {
     session: Arc<str>,
     pub cid: u64,
     answer: oneshot::Receiver<Answered>,
+    _awaited: Awaited,
 }
 
 impl Questions {
@@ -39,25 +46,33 @@ impl Questions {
         Questions { open: Mutex::default(), last: AtomicU64::new(0), max: max as usize }
     }
 
+    /// The session may be asked, until [`Questions::end`]. `flow` has its messages, which bring the
+    /// answers.
+    pub fn begin(&self, session: &Arc<str>, flow: &Arc<Flow>) {
+        let of_session = OfSession { flow: flow.clone(), waiting: HashMap::new() };
+        self.open.lock().insert(session.clone(), of_session);
+    }
+
     /// Adds a question to a session.
     pub fn ask(self: &Arc<Questions>, session: &Arc<str>) -> Result<Question, CallError> {
         let (sender, answer) = oneshot::channel();
         let cid = self.last.fetch_add(1, Relaxed) + 1;
         let mut open = self.open.lock();
-        let of_session = open.entry(session.clone()).or_default();
-        if of_session.len() >= self.max {
+        let Some(OfSession { flow, waiting }) = open.get_mut(session) else { return Err(ended()) };
+        if waiting.len() >= self.max {
             return Err(CallError::Overloaded(format!(
                 "{} messages wait for an answer of this client, the maximum (websocket.inFlight): ask later",
                 self.max
             )));
         }
-        of_session.insert(cid, sender);
-        Ok(Question { questions: self.clone(), session: session.clone(), cid, answer })
+        waiting.insert(cid, sender);
+        let awaited = flow.await_answer();
+        Ok(Question { questions: self.clone(), session: session.clone(), cid, answer, _awaited: awaited })
     }
 
     /// Gives the answer of a client to the question. Too late or unknown: nothing happens.
     pub fn answer(&self, session: &str, cid: u64, answer: Answered) {
-        let sender = self.open.lock().get_mut(session).and_then(|of_session| of_session.remove(&cid));
+        let sender = self.open.lock().get_mut(session).and_then(|of_session| of_session.waiting.remove(&cid));
         if let Some(sender) = sender {
             _ = sender.send(answer);
         }
@@ -80,7 +95,7 @@ impl Question {
     pub async fn answer(mut self) -> Result<Payload, CallError> {
         match (&mut self.answer).await {
             Ok(answer) => answer.map_err(CallError::Failure),
-            Err(_) => Err(CallError::Unavailable("the session ended before its client answered".to_owned())),
+            Err(_) => Err(ended()),
         }
     }
 }
@@ -89,12 +104,13 @@ impl Drop for Question {
     fn drop(&mut self) {
         let mut open = self.questions.open.lock();
         if let Some(of_session) = open.get_mut(&self.session) {
-            of_session.remove(&self.cid);
-            if of_session.is_empty() {
-                open.remove(&self.session);
-            }
+            of_session.waiting.remove(&self.cid);
         }
     }
+}
+
+fn ended() -> CallError {
+    CallError::Unavailable("the session ended before its client answered".to_owned())
 }
 
 #[cfg(test)]
@@ -105,6 +121,10 @@ mod tests {
     async fn a_question_gets_its_answer_once_or_the_end_of_the_session() {
         let questions = Arc::new(Questions::new(2));
         let (one, other): (Arc<str>, Arc<str>) = ("n/one".into(), "n/other".into());
+        assert!(matches!(questions.ask(&one), Err(CallError::Unavailable(_))), "it is not open");
+        let flow = Flow::new(1, &Arc::default());
+        questions.begin(&one, &flow);
+        questions.begin(&other, &flow);
         let first = questions.ask(&one).unwrap();
         let second = questions.ask(&one).unwrap();
         assert!(matches!(questions.ask(&one), Err(CallError::Overloaded(_))));
@@ -119,6 +139,8 @@ mod tests {
         let failure = Failure { name: "No".into(), ..Failure::default() };
         questions.answer(&other, third.cid, Err(failure.clone()));
         assert_eq!(third.answer().await, Err(CallError::Failure(failure)));
+        assert_eq!(questions.sessions(), 1);
+        questions.end(&other);
         assert_eq!(questions.sessions(), 0);
     }
 }
