@@ -5,7 +5,9 @@ mod answers;
 mod clients;
 mod driver;
 mod events;
+mod flood;
 mod handshake;
+mod hostile;
 pub mod limits;
 mod settings;
 pub mod tokens;
@@ -19,9 +21,10 @@ const GUEST: &str = "sessions";
 /// The paths of the listeners, by the version of their protocol.
 const PATHS: [&str; 2] = ["/v1/", "/socketcluster/"];
 
-/// The path of a file with a key.
+/// The path of a file with a key. Those in PEM are those of the unit tests.
 fn key(name: &str) -> String {
-    root().join("tests/socketcluster").join(name).to_str().unwrap().to_owned()
+    let folder = if name.ends_with(".pem") { "host/src/triggers/websocket/auth/tests" } else { "tests/socketcluster" };
+    root().join(folder).join(name).to_str().unwrap().to_owned()
 }
 
 /// The section `websocket` with a listener for each version, a key, and further settings.

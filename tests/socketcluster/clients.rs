@@ -5,9 +5,6 @@ use super::driver::{Client, clients};
 use super::*;
 use crate::harness::{Proxy, eventually};
 
-const SWAPS: u32 = 50;
-const KILLS: u32 = 20;
-
 async fn id(client: &mut Client) -> Value {
     client.data("use", json!({ "do": "current" })).await["id"].clone()
 }
@@ -127,43 +124,4 @@ async fn released_clients_that_are_kicked_return_as_their_code_says() {
         assert_eq!(client.wait("close").await["code"], 4666, "{}", client.name);
     }
     eventually("they have left", || async { host.ask_over_http(count.clone()).await == json!([0, 0]) }).await;
-}
-
-#[tokio::test]
-async fn released_clients_keep_connection_values_and_order_over_swaps_and_kills() {
-    let host = with(json!({})).start().await;
-    let Some(mut clients) = clients(host.http).await else { return };
-    let mut ids = Vec::new();
-    for client in &mut clients {
-        ids.push(id(client).await);
-        client.data("use", json!({ "do": "set", "session": null, "values": [["name", r#""bob""#]] })).await;
-    }
-    let mut begun: Vec<Vec<u64>> = vec![Vec::new(); clients.len()];
-    for round in 0..SWAPS {
-        for (client, begun) in clients.iter_mut().zip(&mut begun) {
-            for _ in 0..4 {
-                let next = json!(begun.len());
-                begun.push(client.begin("append", next).await);
-            }
-        }
-        host.rewrite(GUEST, json!({ "config": { "version": round } }));
-        let swapped = host.reload(GUEST).await;
-        assert_eq!(swapped["outcome"], "swapped", "{round}: {swapped}");
-        if round < KILLS {
-            host.kill(round % 2, false).await;
-        }
-    }
-    for ((client, begun), id_before) in clients.iter_mut().zip(&begun).zip(&ids) {
-        let name = client.name.clone();
-        for (index, call) in begun.iter().enumerate() {
-            let answer = client.answer(*call).await;
-            assert_eq!(answer["data"], index + 1, "{name}: {answer}");
-        }
-        let log = client.data("append", Value::Null).await;
-        assert!(log.as_array().unwrap().iter().filter_map(Value::as_u64).eq(0..begun.len() as u64), "{name}");
-        assert_eq!(&id(client).await, id_before, "{name} has kept its session");
-        let value = client.data("use", json!({ "do": "get", "session": null, "key": "name" })).await;
-        assert_eq!(value, r#""bob""#, "{name}");
-        assert!(!client.has_skipped("close") && !client.has_skipped("error"), "{name}");
-    }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::harness::eventually;
 
 /// Signed by nobody: `{"alg":"none","typ":"JWT"}`.
-const NONE: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJ1c2VybmFtZSI6ImFsIn0.";
+pub const NONE: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJ1c2VybmFtZSI6ImFsIn0.";
 
 /// Lets the module give the client a token with these claims. Returns the token.
 pub async fn token(client: &mut WebSocket, claims: Value) -> String {
@@ -43,6 +43,30 @@ pub async fn a_module_gives_a_token_with_which_the_client_returns() {
         let shown = again.ask(json!({ "event": "#authenticate", "data": token, "cid": 4 })).await;
         assert_eq!(shown, json!({ "rid": 4, "data": { "isAuthenticated": true, "authError": null } }));
         assert_eq!(claims(&mut again).await, own);
+    }
+}
+
+#[tokio::test]
+async fn private_and_public_keys_sign_and_verify_tokens() {
+    for (algorithm, private, public) in [
+        ("RS256", "rsa.pem", "rsa.pub.pem"),
+        ("ES384", "ec384.pem", "ec384.pub.pem"),
+        ("EdDSA", "ed.pem", "ed.pub.pem"),
+    ] {
+        let signs = with(json!({ "auth": { "keyFile": key(private), "algorithm": algorithm } })).start().await;
+        let token = token(&mut open(&signs, 1).await, json!({ "name": "bob" })).await;
+        let verifies = json!({ "verifyKeys": [{ "file": key(public), "algorithm": algorithm }] });
+        let verifies = with(json!({ "auth": verifies })).start().await;
+        let mut client = silent(&verifies, 2).await;
+        let greeted = greet(&mut client, json!(token)).await;
+        assert_eq!(greeted["data"]["isAuthenticated"], true, "{algorithm}: {greeted}");
+        assert_eq!(claims(&mut client).await["name"], "bob");
+        // The events that follow wait until the token is verified.
+        client.send(r##"{"event":"#removeAuthToken"}"##).await;
+        client.send(&json!({ "event": "#authenticate", "data": token, "cid": 4 }).to_string()).await;
+        client.send(r#"{"event":"facts","cid":5}"#).await;
+        assert_eq!(client.json().await["rid"], 4);
+        assert_eq!(client.json().await["data"]["session"]["claims"]["name"], "bob");
     }
 }
 
@@ -176,6 +200,7 @@ async fn keys_rotate_by_the_list_of_verify_keys() {
     assert_eq!(greet(&mut client, json!(token)).await["data"]["isAuthenticated"], true);
     let what = json!({ "do": "authenticate", "session": null, "claims": "{}", "expires_ms": null });
     assert_eq!(sessions(&mut client, what.clone()).await["error"], "unavailable");
+    assert_eq!(strict.metric("fanfare_websocket_refused_total", &["reason=\"token\""]).await, 1.0);
     // A host without keys verifies nothing, and leaves the client its token.
     let bare = with(json!({ "auth": {} })).start().await;
     let mut client = silent(&bare, 2).await;

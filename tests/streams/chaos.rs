@@ -9,17 +9,11 @@ use fanfare::api::KillMode;
 use serde_json::json;
 
 use super::{count, path};
-use crate::harness::{Connection, EventStream, Started, eventually};
+use crate::harness::{Connection, EventStream, Random, Started, eventually, test_duration};
 
-/// How long the readers and the module are troubled. `FANFARE_TEST_SECONDS` sets more.
+/// How long the readers and the module are troubled.
 fn duration() -> Duration {
-    let seconds = std::env::var("FANFARE_TEST_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(3))
-}
-
-/// The seed of the readers' random numbers. `FANFARE_TEST_SEED` sets another one.
-fn seed() -> u64 {
-    std::env::var("FANFARE_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(12_345)
+    test_duration().unwrap_or(Duration::from_secs(3))
 }
 
 /// The time between two swaps or kills.
@@ -27,18 +21,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 const KEYS: [&str; 3] = ["streams/a", "streams/b", "streams/c"];
 const READERS: u64 = 12;
-
-/// Random numbers that are the same in each run: xorshift.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 /// Publishes numbers to a key until told to stop. Returns how many, and the numbers whose call has
 /// failed, so that nobody knows whether they were published.
@@ -63,7 +45,7 @@ async fn follow(
     number: u64,
     last: tokio::sync::watch::Receiver<u64>,
 ) -> Vec<u64> {
-    let mut random = Random(seed() + number);
+    let mut random = Random::new(number);
     let mut stream = EventStream::open(host.http, &path(key)).await;
     let mut received = Vec::new();
     let is_restless = !number.is_multiple_of(4);
@@ -175,7 +157,7 @@ async fn storms_of_a_guest_reach_readers_whole_or_cut_them() {
         async move {
             // The first one reads nothing from time to time, until the host has cut a client.
             let stalls = number == 1;
-            let (mut random, mut id, mut last, mut cuts) = (Random(seed() + number), String::new(), None::<u64>, 0);
+            let (mut random, mut id, mut last, mut cuts) = (Random::new(number), String::new(), None::<u64>, 0);
             while begun.elapsed() < duration() {
                 let mut stream = EventStream::try_resume(host.http, &path("streams/storm"), &id).await;
                 assert_eq!(stream.status, 200);
