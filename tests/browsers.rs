@@ -2,6 +2,8 @@
 
 mod follow;
 mod full;
+mod lobby;
+mod origins;
 mod relay;
 mod ticker;
 
@@ -24,8 +26,9 @@ async fn assert_fits_and_is_readable(browser: &Browser, page: &str) {
         }
     }
     // Everything that a keyboard can reach has a name.
-    let unnamed = "return [...document.querySelectorAll('button, input, section, table')]
-        .filter((it) => !it.innerText && !it.labels?.length && !it.getAttribute('aria-label')).length";
+    let unnamed = "return [...document.querySelectorAll('button, input, select, section, table, [tabindex]')]
+        .filter((it) => !it.innerText && !it.labels?.length && !it.getAttribute('aria-label')
+            && !it.hasAttribute('aria-labelledby')).length";
     assert_eq!(browser.run(unnamed, json!([])).await, 0);
 }
 

@@ -145,6 +145,7 @@ async fn a_test_that_cannot_run_prints_the_remedy() {
 async fn the_cases_of_the_example_modules_pass() {
     for (module, count, grants) in [
         ("counter", 7, json!({})),
+        ("lobby", 18, json!({ "sessions": true })),
         ("relay", 9, json!({ "subscribe": ["redis:news"] })),
         ("ticker", 10, json!({ "sse": ["*"] })),
     ] {

@@ -28,7 +28,8 @@ static TURN: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
 /// Longer than any command of WebDriver takes.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A browser with one window and a profile of its own. Dropping it kills its processes.
+/// A browser with one window, which may have tabs, and a profile of its own. Dropping it kills its
+/// processes.
 pub struct Browser {
     address: SocketAddr,
     session: String,
@@ -97,6 +98,18 @@ impl Browser {
         self.command("url", json!({ "url": url })).await;
     }
 
+    /// Opens an empty tab, in which the next commands run.
+    pub async fn new_tab(&self) {
+        let tab = self.command("window/new", json!({ "type": "tab" })).await;
+        self.command("window", json!({ "handle": tab["handle"] })).await;
+    }
+
+    /// Changes to a tab, in which the next commands run. 0 is the first one.
+    pub async fn tab(&self, index: usize) {
+        let tabs = self.send("GET", &self.path("window/handles"), Value::Null).await;
+        self.command("window", json!({ "handle": tabs[index] })).await;
+    }
+
     /// Runs the body of a function in the page, with these arguments, and returns its result.
     pub async fn run(&self, body: &str, args: Value) -> Value {
         self.command("execute/sync", json!({ "script": body, "args": args })).await
@@ -104,9 +117,20 @@ impl Browser {
 
     /// Clicks an element as a user does: the element must be visible.
     pub async fn click(&self, selector: &str) {
-        let found = self.command("element", json!({ "using": "css selector", "value": selector })).await;
-        let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        let id = self.find(selector).await;
         self.command(&format!("element/{id}/click"), json!({})).await;
+    }
+
+    /// Returns the id that the driver has given to an element.
+    async fn find(&self, selector: &str) -> String {
+        let found = self.command("element", json!({ "using": "css selector", "value": selector })).await;
+        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// Types into an element as a user does, after what it contains. `\u{e007}` is the Enter key.
+    pub async fn type_into(&self, selector: &str, text: &str) {
+        let id = self.find(selector).await;
+        self.command(&format!("element/{id}/value"), json!({ "text": text })).await;
     }
 
     /// The text of an element that the page shows, or `""` if there is no such element.
