@@ -9,6 +9,7 @@ mod flood;
 mod handshake;
 mod hostile;
 pub mod limits;
+mod lobby;
 mod settings;
 pub mod tokens;
 

@@ -17,7 +17,7 @@ use crate::harness::{not_run, program, root};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The events that the scripts listen to.
-const EVENTS: [&str; 3] = ["news", "question", "burst"];
+const EVENTS: [&str; 5] = ["news", "question", "burst", "said", "whispered"];
 
 /// A released client. Dropping it kills its process.
 pub struct Client {
