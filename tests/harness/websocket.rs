@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Answer;
 
-/// How long a client waits for the next bytes.
+/// How long a client waits for the next message.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The example of RFC 6455, section 1.3.
@@ -172,6 +172,10 @@ impl WebSocket {
 
     /// Waits for the next message. Answers pings.
     pub async fn next(&mut self) -> Received {
+        timeout(PATIENCE, self.next_message()).await.expect("a message, or the end")
+    }
+
+    async fn next_message(&mut self) -> Received {
         loop {
             let Some((is_last, kind, payload)) = self.next_frame().await else { return Received::End };
             match kind {

@@ -59,15 +59,16 @@ async fn a_crash_ends_running_messages_only() {
     client.ask(json!({ "do": "join", "group": "g", "sessions": [id] })).await;
     let worker = client.ask(json!({ "do": "current" })).await["worker"].as_u64().unwrap();
     let mut trap = host.socket("trap").await;
-    for _ in 0..3 {
+    for crashes in 1..=3 {
         trap.send("now").await;
         eventually("the instance has crashed", || async {
             let crashed =
                 host.ended(GUEST, 0, "client", "crashed").await + host.ended(GUEST, 1, "client", "crashed").await;
-            crashed >= 1.0
+            crashed >= f64::from(crashes)
         })
         .await;
     }
+    assert_eq!(client.ask(json!({ "do": "count" })).await, json!([2, 1]), "the client of the crash is still connected");
     let facts = client.ask(json!({ "do": "current" })).await;
     assert_eq!((&facts["id"], &facts["uid"], &facts["worker"]), (&json!(id), &json!("ada"), &json!(worker)));
     assert_eq!(client.ask(json!({ "do": "get", "session": null, "key": "a" })).await, "1");
