@@ -17,7 +17,8 @@ use crate::hub::Encoding;
 
 /// A client of a plain WebSocket.
 pub(super) struct PlainClient<B> {
-    pub(super) link: Link<B>,
+    /// Shared with the task of each message.
+    pub(super) link: Arc<Link<B>>,
     pub(super) target: SocketTarget,
     /// The decision of the hook `connect`, until the client has its socket.
     pub(super) opening: Option<oneshot::Receiver<bool>>,
@@ -36,7 +37,7 @@ impl<B: ClientBackend> Protocol for PlainClient<B> {
 
     /// Queues the call of a message. Its reply goes to the client as soon as there is one.
     fn receive(&mut self, payload: Payload) -> Result<(), Violation> {
-        let Link { backend, counters, session, query, subdomain, timeout, flow, .. } = &self.link;
+        let Link { backend, counters, session, query, subdomain, timeout, flow, .. } = &*self.link;
         Counters::count(&counters.messages);
         let target = &self.target;
         let called = backend.message(ClientMessage {

@@ -199,7 +199,7 @@ impl WebSockets {
                 // removes it.
                 let max_message = target.max_message.unwrap_or(u64::MAX).min(self.config.max_message);
                 let (decision, receiver) = oneshot::channel();
-                let plain = PlainClient { link, target, opening: Some(receiver) };
+                let plain = PlainClient { link: Arc::new(link), target, opening: Some(receiver) };
                 let (client, handler) = client::pair(plain, max_message);
                 attach(Box::new(client));
                 unattached.is_attached = true;
