@@ -12,7 +12,7 @@ mod stop;
 
 use serde_json::json;
 
-use crate::harness::websocket::{CLOSE, PING};
+use crate::harness::websocket::{CLOSE, PATIENCE, PING};
 use crate::harness::{Started, TestHost, WebSocket};
 
 const GUEST: &str = "sessions";
@@ -30,13 +30,17 @@ fn path(socket: &str) -> String {
 /// pinged, and the code.
 async fn closed_without_answers(socket: &mut WebSocket) -> (bool, u16) {
     let mut is_pinged = false;
-    loop {
-        match socket.next_frame().await.expect("a Close frame") {
-            (_, PING, _) => is_pinged = true,
-            (_, CLOSE, payload) => return (is_pinged, u16::from_be_bytes([payload[0], payload[1]])),
-            other => panic!("{other:?}"),
+    let closed = async {
+        loop {
+            match socket.next_frame().await.expect("a Close frame") {
+                (_, PING, _) => is_pinged = true,
+                (_, CLOSE, payload) => break u16::from_be_bytes([payload[0], payload[1]]),
+                other => panic!("{other:?}"),
+            }
         }
-    }
+    };
+    let code = tokio::time::timeout(PATIENCE, closed).await.expect("a Close frame, not only pings");
+    (is_pinged, code)
 }
 
 impl Started {

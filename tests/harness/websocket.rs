@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::Answer;
 
 /// How long a client waits for the next message.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The example of RFC 6455, section 1.3.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

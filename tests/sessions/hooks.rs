@@ -49,6 +49,15 @@ async fn the_hook_upgrade_refuses_with_its_status() {
 }
 
 #[tokio::test]
+async fn a_request_with_a_body_calls_no_hook() {
+    let host = hooked(json!({})).start().await;
+    let fields = [("content-length", "1")];
+    let refused = WebSocket::try_open(host.http, &format!("/api/{GUEST}/use"), &fields).await.unwrap_err();
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(host.sessions_seen().await.is_empty());
+}
+
+#[tokio::test]
 async fn the_hook_connect_refuses_with_its_code() {
     let host = hooked(json!({ "connect": "4321" })).start().await;
     match WebSocket::try_open(host.http, &format!("/api/{GUEST}/use"), &[]).await {

@@ -1,10 +1,14 @@
 //! Clients that break the protocol. Each loses its own connection, with the right code.
 
-use serde_json::json;
+use std::time::Duration;
 
-use super::{closed_without_answers, with};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::{closed_without_answers, path, with};
 use crate::harness::websocket::{CLOSE, PING, PONG, TEXT, masked};
-use crate::harness::{Started, eventually};
+use crate::harness::{Started, WebSocket, eventually};
 
 /// Sends bytes on a new socket, and expects the code with which the host closes it.
 async fn assert_closed(host: &Started, bytes: &[u8], code: u16) {
@@ -43,6 +47,41 @@ async fn a_client_that_breaks_the_protocol_is_closed_alone() {
         assert_eq!(other.ask(json!(1)).await, 1);
     }
     eventually("only one session is left", || async { host.open_sockets().await == 1.0 }).await;
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_the_protocol_first_gets_the_replies_to_its_messages() {
+    let host = with(json!({ "messageTimeout": "100ms" })).workers(1).start().await;
+    let late = masked(false, TEXT, b"a");
+    for (bytes, code) in [(vec![0x81, 1, b'a'], 1002), (masked(true, TEXT, b"\xff"), 1007), (late, 1008)] {
+        let mut socket = host.web_socket("hold").await;
+        socket.send("before").await;
+        eventually("the message runs", || async { host.post(&path("holding"), "").await.text() == "1" }).await;
+        socket.raw(&bytes).await;
+        // The host has read it by now, and counts the time of a part.
+        let mut other = host.web_socket("echo").await;
+        socket_until(&mut other, Duration::from_millis(300)).await;
+        host.post(&path("release"), "").await;
+        assert_eq!((socket.text().await.as_str(), socket.closed().await), ("before", code));
+    }
+}
+
+/// Exchanges messages for a time.
+async fn socket_until(socket: &mut WebSocket, time: Duration) {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < time {
+        assert_eq!(socket.ask(json!(1)).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_sending_still_learns_why_it_was_closed() {
+    let host = with(json!({})).start().await;
+    let mut socket = host.web_socket("echo").await;
+    socket.raw(&[0x81, 1, b'a']).await;
+    socket.raw(&vec![b'x'; 100_000]).await;
+    eventually("the session ends", || async { host.open_sockets().await == 0.0 }).await;
+    assert_eq!(socket.closed().await, 1002);
 }
 
 #[tokio::test]
@@ -88,15 +127,15 @@ async fn a_client_that_sends_pings_and_reads_nothing_is_not_answered_without_end
     let mut socket = host.web_socket("echo").await;
     let ping = masked(true, PING, &[7; 125]);
     let pings = ping.repeat(64);
-    // The host stops reading when its answers wait, so that this blocks at last.
-    let mut sent = 0;
-    let flood = async {
-        loop {
-            tokio::io::AsyncWriteExt::write_all(&mut socket.socket, &pings).await.unwrap();
-            sent += 64;
-        }
+    // The host stops reading when its answers wait, so that the buffers of the system fill.
+    let (mut sent, most) = (0, 64 << 20);
+    let write = async |socket: &mut TcpStream| {
+        tokio::time::timeout(Duration::from_secs(1), socket.write_all(&pings)).await.is_ok()
     };
-    _ = tokio::time::timeout(std::time::Duration::from_secs(2), flood).await;
+    while write(&mut socket.socket).await {
+        sent += pings.len();
+        assert!(sent < most, "the host reads pings without end");
+    }
     assert!(sent > 0);
     let mut other = host.web_socket("echo").await;
     assert_eq!(other.ask(json!(1)).await, 1);

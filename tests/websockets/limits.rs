@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{closed_without_answers, path, with};
+use super::{GUEST, closed_without_answers, path, with};
 use crate::harness::websocket::{PING, Received, TEXT, masked};
 use crate::harness::{Connection, WebSocket, eventually};
 
@@ -110,7 +110,8 @@ pub async fn at_most_in_flight_messages_of_a_client_run_and_then_the_host_reads_
 
 #[tokio::test]
 pub async fn a_message_has_ack_timeout_to_end() {
-    let host = with(json!({ "ackTimeout": "100ms" })).start().await;
+    // The module allows more.
+    let host = with(json!({ "ackTimeout": "100ms" })).limit(GUEST, "timeout", "60s").start().await;
     let mut socket = host.web_socket("hold").await;
     socket.send("x").await;
     eventually("the message fails", || async { host.metric("fanfare_websocket_failed_total", &[]).await == 1.0 }).await;
