@@ -2,6 +2,7 @@
 //! of both versions.
 
 mod answers;
+mod chaos;
 mod clients;
 mod driver;
 mod events;

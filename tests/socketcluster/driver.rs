@@ -104,6 +104,11 @@ impl Client {
         self.line("an answer", |line| line["type"] == "answer" && line["call"] == call).await
     }
 
+    /// The next answer to any call.
+    pub async fn next_answer(&mut self) -> Value {
+        self.wait("answer").await
+    }
+
     /// Emits an event and waits for its answer.
     pub async fn call(&mut self, name: &str, data: Value) -> Value {
         let call = self.begin(name, data).await;
