@@ -232,7 +232,7 @@ const TALK: &str = "
     more();";
 
 #[tokio::test]
-async fn a_plain_websocket_in_chromium_keeps_its_connection_and_session_and_loses_nothing_under_load() {
+async fn a_plain_websocket_in_chromium_keeps_its_connection_session_and_order_and_loses_nothing_under_load() {
     let crash = Arc::new(AtomicBool::new(false));
     let armed = crash.clone();
     let host = lobby().probe(Arc::new(move |_| {
@@ -278,6 +278,7 @@ async fn a_plain_websocket_in_chromium_keeps_its_connection_and_session_and_lose
     assert_eq!(seen["ada"], seen["bob"]);
     assert!(said.iter().all(|(name, _)| name == "ADA"), "the session keeps its name");
     let said: Vec<u64> = said.iter().map(|(_, text)| text.parse().unwrap()).collect();
+    assert!(said.is_sorted(), "messages are said in their order");
     let count = said.len();
     // A message that was running in an instance that crashed may have been said before.
     let said: BTreeSet<u64> = said.into_iter().collect();

@@ -1,5 +1,6 @@
 //! What swaps, crashes and kills do to connections, sessions and messages.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -48,6 +49,40 @@ async fn messages_during_swaps_are_answered_once_and_in_order() {
     assert_eq!(lengths.last(), Some(&total), "each message has run once");
     let log = socket.ask(Value::Null).await;
     assert!(log.as_array().unwrap().iter().filter_map(Value::as_u64).eq(1..=total), "started in their order");
+}
+
+/// Sixteen messages are in flight, and each computes for longer than a tick. So every hand-over
+/// finds messages that an instance has taken and has not entered.
+#[tokio::test]
+async fn messages_that_compute_run_in_their_order_over_swaps_and_kills() {
+    let host = granted().config(json!({ "websocket": { "sessionSize": "16MiB", "inFlight": 16 } })).start().await;
+    let mut socket = host.socket("append").await;
+    socket.send(&json!(vec![0; 20_000]).to_string()).await;
+    assert_eq!(socket.json().await, 1);
+    let is_over = Cell::new(false);
+    let changes = async {
+        for version in 1..=10 {
+            host.swap_sessions(version).await;
+            let killed = host.kill(None, false).await;
+            assert!(killed.is_array(), "{killed}");
+        }
+        is_over.set(true);
+    };
+    let (mut sent, mut lengths) = (0, BTreeSet::new());
+    let messages = async {
+        while lengths.len() < sent || !is_over.get() {
+            while sent - lengths.len() < 16 && !is_over.get() {
+                sent += 1;
+                socket.send(&sent.to_string()).await;
+            }
+            let length = socket.json().await.as_u64().unwrap();
+            assert!(lengths.insert(length), "{length} twice");
+        }
+    };
+    tokio::join!(changes, messages);
+    let log = socket.ask(Value::Null).await;
+    let log = log.as_array().unwrap().iter().skip(1).filter_map(Value::as_u64);
+    assert!(log.eq(1..=sent as u64), "each message has run once, in its order");
 }
 
 #[tokio::test]

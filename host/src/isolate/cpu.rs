@@ -22,6 +22,13 @@ thread_local! {
     static TURN: Cell<Option<u64>> = const { Cell::new(None) };
     /// The thread's processor time at the last charge.
     static CHARGED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// Whether a guest had to yield in this turn.
+    static YIELDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a guest had to yield in the turn that runs on this thread. It continues in the next one.
+pub fn has_yielded() -> bool {
+    YIELDED.get()
 }
 
 /// Runs a future that drives guests, and records when each of its turns begins, so that no call is
@@ -30,6 +37,7 @@ pub async fn metered<F: Future>(ticks: TickCounter, run: F) -> F::Output {
     let mut run = pin!(run);
     poll_fn(|cx| {
         TURN.set(Some(ticks.now()));
+        YIELDED.set(false);
         let polled = run.as_mut().poll(cx);
         TURN.set(None);
         polled
@@ -91,6 +99,7 @@ impl CpuMeter {
             self.exceeded = true;
             return UpdateDeadline::Interrupt;
         }
+        YIELDED.set(true);
         UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
     }
 }

@@ -82,8 +82,19 @@ struct InstanceTask {
     control: Arc<Control>,
     startup_reason: StartupReason,
     activation: Activation,
+    /// Lets the next instance take calls when the task has ended.
+    _idle: IdleGuard,
     /// Tells that the task has ended. The last field, so that everything else was dropped before.
     _ended: DropGuard,
+}
+
+/// When it is dropped, an instance no longer keeps the next one from its first call.
+struct IdleGuard(Arc<Control>);
+
+impl Drop for IdleGuard {
+    fn drop(&mut self) {
+        self.0.set_idle();
+    }
 }
 
 /// Ends all running calls with the function `end`. Returns the names of their handlers.
@@ -133,6 +144,7 @@ impl Instance {
             control: control.clone(),
             startup_reason,
             activation,
+            _idle: IdleGuard(control.clone()),
             _ended: control.ended.clone().drop_guard(),
         };
         let task = services.tasks.spawn_on(metered(services.engine.ticks().clone(), task.run()), &slot.runtime);
@@ -235,7 +247,7 @@ impl InstanceTask {
                 biased;
                 // Returning drops the store, even if the guest no longer responds.
                 end = self.watch_deadlines() => return end,
-                served = limiter.run(run) => served,
+                served = limiter.run(run, |is_idle| self.control.turn_ended(is_idle)) => served,
             }
         };
         // The outer error comes from wasmtime's event loop, the inner one from `serve`.
@@ -256,6 +268,7 @@ impl InstanceTask {
         self.run_startup_handlers(accessor, exports).await?;
         self.activate();
         let (mut calls, mut snapshots) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut is_first = true;
         // wasmtime polls this future after every step of the guest. `when_woken` skips a poll when
         // nothing has woken this future since its last poll.
         let mut serve_calls = pin!(when_woken(|cx| {
@@ -278,14 +291,16 @@ impl InstanceTask {
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
                 }
-                if !self.slot.mailbox.is_appointed(self.id) {
+                if !self.slot.mailbox.is_appointed(self.id) || (is_first && self.control.must_wait(cx.waker())) {
                     return Poll::Pending;
                 }
+                is_first = false;
                 if !limiter.has_room() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 self.slot.mailbox.register(cx.waker());
+                self.control.set_busy();
                 let Some(queued) = self.slot.mailbox.take(self.id, self.capacity()) else {
                     // No call can start now. A finishing instance ends once no call runs either.
                     let finished = self.control.is_finished(calls.is_empty());

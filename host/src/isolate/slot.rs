@@ -253,6 +253,9 @@ impl Slot {
         old: oneshot::Sender<Option<Instance>>,
     ) {
         self.deployment.store(deployment.clone());
+        if let Some(serving) = &*self.serving.load() {
+            instance.control.follow(serving.control.clone());
+        }
         let era = self.mailbox.hand_over(instance.id, &deployment.generation.limits);
         instance.control.wake();
         let adoption = Adoption { instance, deployment, era, old };

@@ -14,6 +14,8 @@ use std::task::{Context, Wake, Waker};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
+use super::cpu::has_yielded;
+
 /// No turn runs, and none is due.
 const IDLE: u8 = 0;
 /// A turn runs, and no wake has arrived since it began.
@@ -50,14 +52,16 @@ impl TurnLimiter {
     /// Runs `work` to its end; each poll is a turn. When something wakes `work` during its own
     /// turn, the next turn begins only after the other tasks and the sockets of the thread have
     /// run. Without that, tokio polls a task that wakes itself many times before it looks at the
-    /// sockets.
-    pub async fn run<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> T {
+    /// sockets. `turn_ended` is told after each turn whether nothing is left to do.
+    pub async fn run<T>(self: &Arc<Self>, work: impl Future<Output = T>, turn_ended: impl Fn(bool)) -> T {
         let waker = Waker::from(self.clone());
         let mut work = pin!(work);
         poll_fn(|cx| {
             self.begin(cx.waker());
             let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
-            if self.end() && polled.is_pending() {
+            let is_due = self.end();
+            turn_ended(!is_due && !has_yielded());
+            if is_due && polled.is_pending() {
                 // One poll of `yield_now` hands the waker to the runtime, which wakes it later.
                 let _ = pin!(tokio::task::yield_now()).poll(cx);
             }
@@ -145,16 +149,19 @@ mod tests {
         let (turns, filled) = turns(3);
         let mut started = Vec::new();
         turns
-            .run(poll_fn(|cx| {
-                let mut calls = 0;
-                while calls < 4 && turns.has_room() {
-                    turns.count_call();
-                    calls += 1;
-                }
-                started.push(calls);
-                cx.waker().wake_by_ref();
-                if started.len() < 3 { Poll::Pending } else { Poll::Ready(()) }
-            }))
+            .run(
+                poll_fn(|cx| {
+                    let mut calls = 0;
+                    while calls < 4 && turns.has_room() {
+                        turns.count_call();
+                        calls += 1;
+                    }
+                    started.push(calls);
+                    cx.waker().wake_by_ref();
+                    if started.len() < 3 { Poll::Pending } else { Poll::Ready(()) }
+                }),
+                |_| (),
+            )
             .await;
         assert_eq!((started, filled.get()), (vec![3, 3, 3], 3));
     }
@@ -173,7 +180,7 @@ mod tests {
                 cx.waker().wake_by_ref();
                 Poll::<()>::Pending
             });
-            turns.run(work).await;
+            turns.run(work, |_| ()).await;
         });
         // The reader sees this only once the runtime looks at its sockets.
         near.write_all(b"x").unwrap();
@@ -196,13 +203,16 @@ mod tests {
     fn further_turns(clears: bool) -> u32 {
         let (turns, _) = turns(1);
         let wakes = Arc::new(Wakes(AtomicU32::new(0)));
-        let mut work = pin!(turns.run(poll_fn(|cx| {
-            cx.waker().wake_by_ref();
-            if clears {
-                turns.clear_wakes();
-            }
-            Poll::<()>::Pending
-        })));
+        let mut work = pin!(turns.run(
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                if clears {
+                    turns.clear_wakes();
+                }
+                Poll::<()>::Pending
+            }),
+            |_| ()
+        ));
         // Without a runtime the waker is called at once.
         assert!(work.as_mut().poll(&mut Context::from_waker(&Waker::from(wakes.clone()))).is_pending());
         wakes.0.load(Ordering::Relaxed)
@@ -218,11 +228,14 @@ mod tests {
         let (turns, _) = turns(1);
         let arrived = Arc::new(AtomicWaker::new());
         let (looks, waker) = (Cell::new(0), arrived.clone());
-        let work = turns.run(poll_fn(|cx| {
-            looks.set(looks.get() + 1);
-            arrived.register(cx.waker());
-            if looks.get() < 100 { Poll::Pending } else { Poll::Ready(()) }
-        }));
+        let work = turns.run(
+            poll_fn(|cx| {
+                looks.set(looks.get() + 1);
+                arrived.register(cx.waker());
+                if looks.get() < 100 { Poll::Pending } else { Poll::Ready(()) }
+            }),
+            |_| (),
+        );
         let wakes = std::thread::spawn(move || {
             while Arc::strong_count(&waker) > 1 {
                 waker.wake();

@@ -1,18 +1,33 @@
 //! The signals between an instance, its supervisor and a swap.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::snapshot_request::{SnapshotRequest, SnapshotRequests};
 
+/// The time that calls which compute without a pause may keep the next instance from its first
+/// call. One call may compute for ever.
+const MOST_DELAY: Duration = Duration::from_secs(1);
+
 /// The signals between an instance, its supervisor and a swap.
 #[derive(Default)]
 pub struct Control {
     pub(super) draining: AtomicBool,
+    draining_since: OnceLock<Instant>,
+    /// Whether the instance may have taken calls that it has not entered, or has calls that could
+    /// compute now. The next instance then takes no call, so that calls run in their order.
+    busy: AtomicBool,
+    /// Wakes the next instance when `busy` ends.
+    next: AtomicWaker,
+    /// The previous instance, until this one takes its first call.
+    previous: Mutex<Option<Arc<Control>>>,
     pub(super) finishing: AtomicBool,
     pub(super) started: AtomicBool,
     pub(super) waker: AtomicWaker,
@@ -70,8 +85,51 @@ impl Control {
 
     /// Tells the instance to take no further calls and to end when its running calls have ended.
     pub fn drain(&self) {
+        self.draining_since.get_or_init(Instant::now);
         self.draining.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// The instance begins when the calls of `previous` have computed as far as they can.
+    pub fn follow(&self, previous: Arc<Control>) {
+        *self.previous.lock() = Some(previous);
+    }
+
+    /// Whether an instance before this one still computes. Otherwise forgets it. Wakes `waker` when
+    /// that changes.
+    pub(super) fn must_wait(&self, waker: &Waker) -> bool {
+        let mut previous = self.previous.lock();
+        let waits = previous.as_ref().is_some_and(|previous| previous.computes(waker));
+        if !waits {
+            *previous = None;
+        }
+        waits
+    }
+
+    /// Whether this instance, or one before it, still computes.
+    fn computes(&self, waker: &Waker) -> bool {
+        // Before the look, so that no wake is lost.
+        self.next.register(waker);
+        self.busy.load(Ordering::SeqCst) || self.previous.lock().as_ref().is_some_and(|before| before.computes(waker))
+    }
+
+    /// The instance takes calls now.
+    pub(super) fn set_busy(&self) {
+        self.busy.store(true, Ordering::SeqCst);
+    }
+
+    /// A turn has ended. `is_idle` tells whether no call of the instance can compute now.
+    pub(super) fn turn_ended(&self, is_idle: bool) {
+        let is_over = || self.draining_since.get().is_some_and(|since| since.elapsed() >= MOST_DELAY);
+        if is_idle || is_over() {
+            self.set_idle();
+        }
+    }
+
+    /// The next instance may take calls.
+    pub(super) fn set_idle(&self) {
+        self.busy.store(false, Ordering::SeqCst);
+        self.next.wake();
     }
 
     /// Tells the instance to end when no call waits and its running calls have ended.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::killer::KILLED;
 use super::overdue::WATCH;
-use super::{Crash, End, InstanceTask, end_calls};
+use super::{Crash, End, IdleGuard, InstanceTask, end_calls};
 use crate::call::{CallError, panic_text};
 use crate::isolate::mailbox::QueuedCall;
 use crate::isolate::running_calls::RunningCalls;
@@ -71,6 +71,7 @@ impl InstanceTask {
         let limiter = self.turn_limiter();
         let turn = TurnTime { began: Mutex::new(Instant::now()), limit: self.services.engine.tick() / 2 };
         let mut calls = FuturesUnordered::new();
+        let mut is_first = true;
         let work = poll_fn(|cx| {
             *turn.began.lock() = Instant::now();
             self.control.waker.register(cx.waker());
@@ -79,14 +80,16 @@ impl InstanceTask {
                 if self.control.draining.load(Ordering::Acquire) {
                     return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
                 }
-                if !self.slot.mailbox.is_appointed(self.id) {
+                if !self.slot.mailbox.is_appointed(self.id) || (is_first && self.control.must_wait(cx.waker())) {
                     return Poll::Pending;
                 }
+                is_first = false;
                 if turn.is_over() || !limiter.has_room() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 self.slot.mailbox.register(cx.waker());
+                self.control.set_busy();
                 let Some(queued) = self.slot.mailbox.take(self.id, self.capacity()) else {
                     return if self.control.is_finished(calls.is_empty()) { Poll::Ready(()) } else { Poll::Pending };
                 };
@@ -94,7 +97,7 @@ impl InstanceTask {
                 calls.push(self.fresh_call(queued, &turn));
             }
         });
-        limiter.run(work).await;
+        limiter.run(work, |is_idle| self.control.turn_ended(is_idle)).await;
         End::Drained
     }
 
@@ -111,6 +114,7 @@ impl InstanceTask {
             control: Arc::default(),
             startup_reason: self.startup_reason,
             activation: self.activation,
+            _idle: IdleGuard(Arc::default()),
             _ended: CancellationToken::new().drop_guard(),
         };
         let nested = queued.nested;
