@@ -181,7 +181,7 @@ impl Backend for WorkerModules {
         let MatchedSocket { pattern, socket, params } = deployment.generation.manifest.sockets.find(path)?;
         let target = SocketTarget {
             name: SocketName { module: module.module.clone(), pattern: pattern.into() },
-            params,
+            params: params.into(),
             protocols: socket.protocols.clone(),
             max_message: socket.max_message,
         };

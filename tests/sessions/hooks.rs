@@ -39,6 +39,20 @@ async fn each_hook_runs_once_in_the_worker_of_the_socket() {
 }
 
 #[tokio::test]
+async fn the_hooks_have_the_parameters_and_the_query_of_the_sockets_url() {
+    let host = hooked(json!({})).start().await;
+    let mut socket = WebSocket::open(host.http, &format!("/api/{GUEST}/facts/7%2F8?from=test")).await;
+    socket.close(1000, "done").await;
+    eventually("the hook runs", || async { !hook(&host.sessions_seen().await, "disconnect").is_empty() }).await;
+    let seen = host.sessions_seen().await;
+    let names: Vec<_> = seen.iter().map(|one| one["hook"].as_str().unwrap()).collect();
+    assert_eq!(names, ["upgrade", "connect", "disconnect"]);
+    for one in &seen {
+        assert_eq!((&one["params"], &one["query"]), (&json!([["room", "7/8"]]), &json!("from=test")), "{one}");
+    }
+}
+
+#[tokio::test]
 async fn the_hook_upgrade_refuses_with_its_status() {
     let host = hooked(json!({ "upgrade": "4000" })).start().await;
     let refused = WebSocket::try_open(host.http, &format!("/api/{GUEST}/use"), &[]).await.unwrap_err();

@@ -37,6 +37,8 @@ pub struct ClientHook {
     pub session: Option<Arc<str>>,
     /// The request that asks for a WebSocket.
     pub head: Option<Box<RequestHead>>,
+    /// The parameters of the socket's URL.
+    pub params: Vec<(String, String)>,
     pub query: String,
     pub payload: Payload,
     pub subdomain: Option<Arc<str>>,

@@ -43,12 +43,12 @@ impl Dispatch {
         isolate: &Isolate,
         call: ClientHook,
     ) -> Option<impl Future<Output = CallResult> + Send + use<>> {
-        let ClientHook { module, hook, session, head, query, payload, subdomain, timeout } = call;
+        let ClientHook { module, hook, session, head, params, query, payload, subdomain, timeout } = call;
         let slot = match self.client_slot(isolate, &module) {
             Ok(slot) => slot,
             Err(error) => return Some(std::future::ready(Err(error)).left_future()),
         };
-        let matched = find_hook(&slot, hook).ok()?;
+        let matched = MatchedRoute { params, ..find_hook(&slot, hook).ok()? };
         let limit = slot.deployment().generation.limits.timeout;
         let spec = CallSpec {
             trigger: Trigger::Hook(hook),

@@ -126,7 +126,7 @@ impl Backend for Echo {
 
     fn host_route(&self, path: &str) -> Option<HostRoute> {
         let name = SocketName { module: "echo".into(), pattern: path.into() };
-        let target = SocketTarget { name, params: Vec::new(), protocols: Vec::new(), max_message: None };
+        let target = SocketTarget { name, params: [].into(), protocols: Vec::new(), max_message: None };
         Some(self.0.route(target, self))
     }
 

@@ -1,5 +1,7 @@
 //! The interface through which the WebSocket trigger uses the worker that has the socket.
 
+use std::sync::Arc;
+
 use crate::call::{CallError, CallResult, ClientHook, ClientMessage};
 use crate::hub::SocketName;
 
@@ -8,7 +10,7 @@ use crate::hub::SocketName;
 pub struct SocketTarget {
     pub name: SocketName,
     /// The parameters of the path.
-    pub params: Vec<(String, String)>,
+    pub params: Arc<[(String, String)]>,
     /// The sub-protocols that the socket accepts.
     pub protocols: Vec<String>,
     /// The largest message, if it is less than `websocket.maxMessage`.

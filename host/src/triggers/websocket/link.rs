@@ -68,6 +68,8 @@ pub(super) struct Link<B> {
     pub(super) session: Arc<Session>,
     /// The module that the client connects to.
     pub(super) module: Arc<str>,
+    /// The parameters of the path, if the client has opened a socket of the module.
+    pub(super) params: Arc<[(String, String)]>,
     /// The query of the URL.
     pub(super) query: Arc<str>,
     pub(super) subdomain: Option<Arc<str>>,
@@ -94,6 +96,7 @@ impl<B: ClientBackend> Link<B> {
             hook,
             session: Some(self.session.id.clone()),
             head,
+            params: self.params.to_vec(),
             query: self.query.to_string(),
             payload,
             subdomain: self.subdomain.clone(),

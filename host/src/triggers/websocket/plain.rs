@@ -37,7 +37,7 @@ impl<B: ClientBackend> Protocol for PlainClient<B> {
 
     /// Queues the call of a message. Its reply goes to the client as soon as there is one.
     fn receive(&mut self, payload: Payload) -> Result<(), Violation> {
-        let Link { backend, counters, session, query, subdomain, timeout, flow, .. } = &*self.link;
+        let Link { backend, counters, session, params, query, subdomain, timeout, flow, .. } = &*self.link;
         Counters::count(&counters.messages);
         let target = &self.target;
         let called = backend.message(ClientMessage {
@@ -45,7 +45,7 @@ impl<B: ClientBackend> Protocol for PlainClient<B> {
             module: target.name.module.clone(),
             name: target.name.pattern.clone(),
             socket: true,
-            params: target.params.clone(),
+            params: params.to_vec(),
             query: query.to_string(),
             payload,
             wants_reply: true,

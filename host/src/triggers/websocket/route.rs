@@ -59,6 +59,14 @@ impl Target {
         }
     }
 
+    /// The parameters of the path.
+    fn params(&self) -> Arc<[(String, String)]> {
+        match self {
+            Target::Socket(target) => target.params.clone(),
+            Target::Listener(..) => Arc::default(),
+        }
+    }
+
     fn sub_protocol(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         match self {
             Target::Socket(target) => upgrade::sub_protocol(headers, &target.protocols),
@@ -80,6 +88,7 @@ struct Opening<B> {
     backend: B,
     module: Arc<str>,
     head: RequestHead,
+    params: Arc<[(String, String)]>,
     query: Arc<str>,
     subdomain: Option<Arc<str>>,
 }
@@ -188,7 +197,7 @@ impl WebSockets {
         let (session, place) = self.hub.sessions.open(new, self.max_clients()).map_err(|error| turn_away(&error))?;
         let mut unattached = Unattached { hub: &self.hub, session: session.clone(), is_attached: false };
 
-        let opening = Opening::new(&mut request, target.module(), backend);
+        let opening = Opening::new(&mut request, &target, backend);
         self.ask(opening.call(hook::UPGRADE, None), StatusCode::UNAUTHORIZED).await?;
         let link = self.link(&opening, &session);
         let attach = |client| self.hub.sessions.topics.attach(place, session.worker, None, client);
@@ -234,6 +243,7 @@ impl WebSockets {
             counters: self.counters.clone(),
             session: session.clone(),
             module: opening.module.clone(),
+            params: opening.params.clone(),
             query: opening.query.clone(),
             subdomain: opening.subdomain.clone(),
             timeout: self.config.ack_timeout,
@@ -274,7 +284,7 @@ impl WebSockets {
 }
 
 impl<B: ClientBackend> Opening<B> {
-    fn new(request: &mut HostRequest, module: Arc<str>, backend: B) -> Opening<B> {
+    fn new(request: &mut HostRequest, target: &Target, backend: B) -> Opening<B> {
         let mut headers = std::mem::take(&mut request.headers);
         strip_hop_by_hop(&mut headers);
         let head = RequestHead {
@@ -284,7 +294,8 @@ impl<B: ClientBackend> Opening<B> {
             peer: request.peer,
         };
         let query = request.uri.query().unwrap_or_default().into();
-        Opening { backend, module, head, query, subdomain: request.subdomain.take() }
+        let (module, params) = (target.module(), target.params());
+        Opening { backend, module, head, params, query, subdomain: request.subdomain.take() }
     }
 
     fn call(
@@ -297,6 +308,7 @@ impl<B: ClientBackend> Opening<B> {
             hook,
             session,
             head: Some(Box::new(self.head.clone())),
+            params: self.params.to_vec(),
             query: self.query.to_string(),
             payload: Payload::None,
             subdomain: self.subdomain.clone(),

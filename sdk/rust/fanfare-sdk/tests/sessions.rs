@@ -96,7 +96,7 @@ fn open(session: Option<Session>) -> String {
 fn hook(cx: Context, session: Option<Session>, body: Payload) -> Result<Outcome> {
     let name = &cx.hook().ok_or("no hook")?.name;
     let path = fanfare_sdk::http::head(cx.id()).map(|head| head.path);
-    debug!("{name} {} {}", path.unwrap_or_default(), cx.query());
+    debug!("{name} {} {} {:?}", path.unwrap_or_default(), cx.query(), cx.param("room"));
     info!(
         "{name} {} {}",
         session.map_or("-".to_owned(), |session| format!("{:?}", session.uid())),
@@ -258,17 +258,20 @@ fn logs(host: &TestHost, level: Level) -> Vec<String> {
 }
 
 #[test]
-fn the_hooks_upgrade_and_connect_read_the_request() {
+fn the_hooks_of_a_client_read_its_request_and_the_parameters_of_its_socket() {
     let host = host();
-    let _plain = host.connect().socket("live/7?a=b").open().unwrap();
+    let plain = host.connect().socket("live/7?a=b").open().unwrap();
+    plain.disconnect(4000, "");
+    host.settle();
     let _client = host.connect().open().unwrap();
     assert_eq!(
         logs(&host, Level::Debug),
         [
-            "upgrade /api/test/live/7 a=b",
-            "connect /api/test/live/7 a=b",
-            "upgrade /socketcluster/ ",
-            "connect /socketcluster/ "
+            r#"upgrade /api/test/live/7 a=b Some("7")"#,
+            r#"connect /api/test/live/7 a=b Some("7")"#,
+            r#"disconnect  a=b Some("7")"#,
+            "upgrade /socketcluster/  None",
+            "connect /socketcluster/  None"
         ]
     );
 }

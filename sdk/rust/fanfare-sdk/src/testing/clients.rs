@@ -123,7 +123,6 @@ impl ConnectOptions<'_> {
             Some(path) => Some(node.manifest.socket(&path).map_err(|error| status(404, error))?),
             None => None,
         };
-        let query = socket.as_ref().map(|socket| socket.query.clone()).unwrap_or_default();
         let head = RequestHead {
             path,
             scheme: "http".to_owned(),
@@ -132,13 +131,13 @@ impl ConnectOptions<'_> {
         };
         let state =
             CallState { worker, subdomain: subdomain.clone(), http: Some((headers, head)), ..CallState::default() };
-        let upgraded = node.hook("upgrade", &query, Payload::None, state.clone());
+        let upgraded = node.hook("upgrade", socket.as_ref(), Payload::None, state.clone());
         upgraded.map_err(|error| status(status_of(&error, 401), error))?;
 
-        let id = node.add_client(worker, socket.is_some(), subdomain);
+        let id = node.add_client(worker, socket.clone(), subdomain);
         let client = Client { node: Arc::clone(node), id: id.clone(), socket };
         let state = CallState { session: Some(id.clone()), ..state };
-        if let Err(error) = node.hook("connect", &query, data, state) {
+        if let Err(error) = node.hook("connect", client.socket.as_ref(), data, state) {
             node.state().clients.retain(|client| client.record.id != id);
             return Err(match &client.socket {
                 Some(_) => status(status_of(&error, 403), error),
@@ -241,7 +240,7 @@ impl Client {
         assert!(claims.is_object(), "the claims of a token are an object, found {claims}");
         let worker = self.session().worker;
         let state = CallState { worker, session: Some(self.id.clone()), ..CallState::default() };
-        let passed = self.node.hook("authenticate", "", Payload::Text(claims.to_string()), state);
+        let passed = self.node.hook("authenticate", self.socket.as_ref(), Payload::Text(claims.to_string()), state);
         let passed = passed.inspect_err(|error| self.close_after(error))?;
         let claims = match passed {
             Some(Payload::Text(replaced)) => replaced,
@@ -313,15 +312,15 @@ fn record(id: &str, worker: u32, plain: bool) -> Session {
 }
 
 impl Node {
-    fn add_client(&self, worker: u32, plain: bool, subdomain: Option<String>) -> String {
+    fn add_client(&self, worker: u32, socket: Option<SocketMatch>, subdomain: Option<String>) -> String {
         let mut state = self.state();
         let id = format!("{NODE}/client{:014}", state.clients_so_far);
         state.clients_so_far += 1;
         state.clients.push(ClientState {
-            record: record(&id, worker, plain),
+            record: record(&id, worker, socket.is_some()),
             values: BTreeMap::new(),
             groups: BTreeSet::new(),
-            plain,
+            socket,
             subdomain,
             received: Vec::new(),
             answers: BTreeMap::new(),
@@ -330,25 +329,34 @@ impl Node {
         id
     }
 
-    /// Queues the call of a hook. `None` if the manifest has no such hook.
+    /// Queues the call of a hook, with the parameters and the query of the client's socket. `None`
+    /// if the manifest has no such hook.
     pub(super) fn start_hook(
         &self,
         name: &str,
-        query: &str,
+        socket: Option<&SocketMatch>,
         payload: Payload,
         state: CallState,
     ) -> Option<Result<Pending, CallError>> {
         let target = self.manifest.hooks.get(name)?;
         let origin = state.session.clone().map_or(Origin::Client, Origin::Session);
-        Some(self.manifest.find(&RouteRequest::parse(&target.path)).map(|route| {
+        Some(self.manifest.find(&RouteRequest::parse(&target.path)).map(|mut route| {
+            let query = socket.map_or("", |socket| socket.query.as_str());
+            route.params = socket.map(|socket| socket.params.clone()).unwrap_or_default();
             let trigger = Trigger::Hook(Hook { name: name.to_owned() });
             self.start(CallSpec { route, query, trigger, payload, timeout: None, state, origin, extra: Vec::new() })
         }))
     }
 
     /// Runs a hook. Returns the payload of a pass.
-    fn hook(&self, name: &str, query: &str, payload: Payload, state: CallState) -> Result<Option<Payload>, CallError> {
-        let Some(started) = self.start_hook(name, query, payload, state) else { return Ok(None) };
+    fn hook(
+        &self,
+        name: &str,
+        socket: Option<&SocketMatch>,
+        payload: Payload,
+        state: CallState,
+    ) -> Result<Option<Payload>, CallError> {
+        let Some(started) = self.start_hook(name, socket, payload, state) else { return Ok(None) };
         match ended(started?)? {
             Outcome::Pass(passed) => Ok(passed.payload),
             Outcome::Reply(_) => Ok(None),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::clients::{MAX_REASON, may_close_with};
+use super::clients::{MAX_REASON, SocketMatch, may_close_with};
 use super::node::{CallState, Node, State};
 use crate::failure::CallError;
 use crate::types::{CallId, Payload, Pushed, Recipient};
@@ -36,7 +36,8 @@ pub(super) struct ClientState {
     pub record: Session,
     pub values: BTreeMap<String, String>,
     pub groups: BTreeSet<String>,
-    pub plain: bool,
+    /// The socket, if it is a plain WebSocket.
+    pub socket: Option<SocketMatch>,
     pub subdomain: Option<String>,
     pub received: Vec<Received>,
     pub answers: BTreeMap<String, AnswerFn>,
@@ -46,7 +47,7 @@ pub(super) struct ClientState {
 
 impl ClientState {
     pub fn receive(&mut self, name: &str, payload: Payload) {
-        let name = if self.plain { String::new() } else { name.to_owned() };
+        let name = if self.socket.is_some() { String::new() } else { name.to_owned() };
         self.received.push(Received { name, payload });
     }
 
@@ -203,7 +204,7 @@ impl Node {
         }
         let mut state = self.state();
         let client = state.client(caller, session)?;
-        if client.plain {
+        if client.socket.is_some() {
             return Err(CallError::Invalid("a plain WebSocket has no tokens".to_owned()));
         }
         client.record.claims = Some(claims.to_owned());
@@ -242,7 +243,7 @@ impl Node {
         check_event(name, &[])?;
         let mut state = self.state();
         let client = state.client(caller, Some(session))?;
-        if client.plain {
+        if client.socket.is_some() {
             return Err(CallError::Invalid("a plain WebSocket sends no answers".to_owned()));
         }
         client.receive(name, payload.clone());
@@ -301,11 +302,11 @@ impl Node {
         let mut state = self.state();
         let Ok(client) = state.client(None, Some(id)) else { return };
         client.closed = Some((code, reason.to_owned()));
-        let (worker, subdomain) = (client.record.worker, client.subdomain.clone());
+        let (worker, subdomain, socket) = (client.record.worker, client.subdomain.clone(), client.socket.clone());
         drop(state);
         let payload = serde_json::json!({ "code": code, "reason": reason }).to_string();
         let state = CallState { worker, subdomain, session: Some(id.to_owned()), ..CallState::default() };
         // The outcome of this hook changes nothing.
-        drop(self.start_hook("disconnect", "", Payload::Text(payload), state));
+        drop(self.start_hook("disconnect", socket.as_ref(), Payload::Text(payload), state));
     }
 }
