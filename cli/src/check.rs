@@ -19,8 +19,11 @@ use fanfare::tooling::manifest::{
     self, FolderState, ModuleFolder, check_connections, check_grants, effective_limits, effective_schedules,
     unknown_schedules,
 };
-use fanfare::tooling::{KeyPath, Manifest, StreamTable};
+use fanfare::tooling::{KeyPath, Manifest, StreamTable, check_client_keys};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
+
+#[cfg(test)]
+mod tests;
 
 /// Flags of `fanfare check`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -71,13 +74,18 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
     let (config, faults) = Config::load_with_faults(&args.settings.sources(project));
     let scanned = if is_single_module { vec![manifest::read_folder(dir)] } else { scan(&config, &mut report) };
     let settings_valid = !faults.list().iter().any(concerns_modules);
+    let web_sockets_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "websocket"));
     let redis_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "redis"));
     let streams = Arc::default();
     let checker = ModuleChecker { config: &config, settings_valid, redis_valid, check_component, streams };
     report.add(faults);
     report.warnings.extend(config.warnings.iter().cloned());
     if !is_single_module {
+        if web_sockets_valid {
+            report.add(check_client_keys(&config));
+        }
         report.warnings.extend(unknown_modules(&config, &scanned));
+        report.warnings.extend(listeners_without_module(&config, &scanned));
         let manifests = scanned.iter().filter_map(|module| match &module.state {
             FolderState::Ready(manifest) | FolderState::Waiting(manifest) => Some(manifest),
             FolderState::Refused(_) => None,
@@ -120,16 +128,36 @@ fn section(fault: &Fault) -> &str {
 
 /// Warnings about sections for modules that do not exist.
 fn unknown_modules(config: &Config, scanned: &[ModuleFolder]) -> Vec<Fault> {
+    let named = config.modules.keys().map(|name| (KeyPath::of(&["modules", name]), name));
+    missing_modules(named, config, scanned, |dir, near| format!("there is no such module in {dir}{near}"))
+}
+
+/// Warnings about listeners whose module does not exist.
+fn listeners_without_module(config: &Config, scanned: &[ModuleFolder]) -> Vec<Fault> {
+    let place = |index| KeyPath::of(&["websocket", "listeners"]).index(index).key("module");
+    let listeners = config.websocket.listeners.iter().enumerate();
+    let named = listeners.map(|(index, listener)| (place(index), &listener.module));
+    missing_modules(named, config, scanned, |dir, near| {
+        format!(
+            "there is no such module in {dir}, so the host rejects each client of this listener with 404: add the \
+             module, or name another one{near}"
+        )
+    })
+}
+
+/// Warnings at the places of the modules that do not exist. `message` gets the folder of the
+/// modules, and the name that was probably meant.
+fn missing_modules<'a>(
+    named: impl Iterator<Item = (KeyPath, &'a String)>,
+    config: &Config,
+    scanned: &[ModuleFolder],
+    message: impl Fn(&str, &str) -> String,
+) -> Vec<Fault> {
     let existing: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
-    let missing = config.modules.keys().filter(|name| !existing.contains(&name.as_str()));
-    let warning = |name: &String| {
-        let path = KeyPath::of(&["modules", name]);
-        let message = format!(
-            "there is no such module in {}{}",
-            source::shown(&config.modules_dir),
-            did_you_mean(name, &existing)
-        );
-        Fault::new(&config.origin(&path), path, message)
+    let dir = source::shown(&config.modules_dir);
+    let missing = named.filter(|(_, name)| !existing.contains(&name.as_str()));
+    let warning = |(path, name): (KeyPath, &String)| {
+        Fault::new(&config.origin(&path), path, message(&dir, &did_you_mean(name, &existing)))
     };
     missing.map(warning).collect()
 }
@@ -214,149 +242,5 @@ impl Report {
             self.modules.iter().map(|(name, state)| json!({ "name": name, "state": state })).collect();
         let whole = json!({ "faults": self.faults, "more": self.more, "warnings": self.warnings, "modules": modules });
         format!("{whole:#}\n")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    /// A project in a temporary folder.
-    struct Project(TempDir);
-
-    impl Project {
-        fn new(files: &[(&str, &str)]) -> Project {
-            let root = tempfile::tempdir().unwrap();
-            for (file, text) in files {
-                let file = root.path().join(file);
-                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-                std::fs::write(file, text).unwrap();
-            }
-            Project(root)
-        }
-
-        fn check(&self, below: &str, check_component: ComponentCheck<'_>) -> Report {
-            check(&self.0.path().join(below), &CheckArgs::default(), check_component)
-        }
-    }
-
-    fn none(_: &Manifest, _: &Config) -> Vec<Fault> {
-        Vec::new()
-    }
-
-    fn keys(report: &Report) -> Vec<&str> {
-        report.faults.iter().map(|fault| fault.key.as_str()).collect()
-    }
-
-    const ASKS: &str = r#"{"component": "a.wasm", "capabilities": {"rpc": ["b"]}, "limits": {"memory": "1GiB"}}"#;
-
-    #[test]
-    fn check_reports_every_fault_of_every_file() {
-        let project = Project::new(&[
-            (
-                "fanfare.json",
-                r#"{"workers": 0, "modules": {"asks": {"grants": {"rpc": ["b"]}}, "good": {}, "goood": {}}}"#,
-            ),
-            ("modules/asks/module.json", ASKS),
-            ("modules/bad/module.json", r#"{"routes": 1}"#),
-            ("modules/good/module.json", r#"{"component": "a.wasm"}"#),
-            ("modules/good/a.wasm", ""),
-        ]);
-        let report = project.check("", &none);
-        assert_eq!(keys(&report), ["workers", "limits.memory", "component", "routes"]);
-        assert_eq!(
-            report.modules,
-            [("asks".into(), State::Refused), ("bad".into(), State::Refused), ("good".into(), State::Ready)]
-        );
-        assert!(
-            report.warnings[0].to_string().contains("modules.goood: there is no such module in")
-                && report.warnings[0].message.contains("did you mean \"good\"?")
-        );
-        assert!(report.as_text().ends_with("3 modules checked, 4 faults\n"), "{}", report.as_text());
-        let json: serde_json::Value = serde_json::from_str(&report.as_json()).unwrap();
-        assert_eq!((&json["faults"][0]["key"], &json["faults"][0]["line"]), (&json!("workers"), &json!(1)));
-    }
-
-    #[test]
-    fn grants_and_limits_are_checked_only_if_the_settings_for_modules_are_valid() {
-        let files = |modules: &'static str| [("fanfare.json", modules), ("modules/asks/module.json", ASKS)];
-        assert_eq!(keys(&Project::new(&files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
-        assert_eq!(
-            keys(&Project::new(&files(r#"{"modules": {"asks": {"grants": 1}}}"#)).check("", &none)),
-            ["modules.asks.grants"]
-        );
-    }
-
-    #[test]
-    fn a_module_is_checked_with_the_settings_of_its_project() {
-        let project = Project::new(&[
-            ("fanfare.json", r#"{"modules": {"asks": {"grants": {"rpc": ["b"]}, "limits": {"memory": "1MiB"}}}}"#),
-            ("modules/asks/module.json", ASKS),
-            ("modules/bad/module.json", "{"),
-        ]);
-        let report = project.check("modules/asks", &none);
-        assert!(report.faults.is_empty(), "{:?}", report.faults);
-        assert_eq!(report.modules, [("asks".into(), State::Waiting)]);
-        assert!(report.as_text().contains("asks: waiting: its component does not exist yet"));
-    }
-
-    #[test]
-    fn a_connection_that_the_settings_lack_is_a_fault_at_the_subscription() {
-        let manifest = r#"{
-          "component": "a.wasm",
-          "routes": [{ "path": "on", "handler": "on" }],
-          "subscriptions": {
-            "a": { "redis": "news", "path": "on" },
-            "b": { "redis": "news", "connection": "cashe", "path": "on" },
-            "c": { "event": "a/x", "path": "on" },
-            "d": { "redis": "news", "path": "on", "env": ["production"] }
-          }
-        }"#;
-        let check = |redis: &str| {
-            let grants = r#""modules": {"a": {"grants": {"subscribe": ["redis:*", "redis.cashe:*"]}}}"#;
-            let settings = format!("{{{redis}{grants}}}");
-            let files =
-                [("fanfare.json", settings.as_str()), ("modules/a/module.json", manifest), ("modules/a/a.wasm", "")];
-            Project::new(&files).check("", &none)
-        };
-        let report = check(r#""redis": {"cache": {"url": "redis://127.0.0.1"}}, "#);
-        let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
-        assert_eq!(keys(&report), ["subscriptions.a.connection", "subscriptions.b.connection"], "{faults:?}");
-        assert!(
-            faults[1].contains("modules/a/module.json:6:")
-                && faults[1].ends_with(
-                    "needs the connection `cashe`, which `redis` in fanfare.json does not have: add it there, or name another connection; did you mean \"cache\"?"
-                ),
-            "{faults:?}"
-        );
-        assert_eq!(report.modules, [("a".into(), State::Refused)]);
-        let url = r#"{"url": "redis://127.0.0.1"}"#;
-        let report = check(&format!(r#""redis": {{"default": {url}, "cashe": {url}}}, "#));
-        assert!(report.faults.is_empty(), "{:?}", report.faults);
-        let report = check(r#""redis": {"default": {"url": 1}}, "#);
-        assert!(keys(&report).iter().all(|key| key.starts_with("redis")), "{:?}", report.faults);
-    }
-
-    #[test]
-    fn the_component_check_runs_for_ready_modules() {
-        let project = Project::new(&[
-            ("modules/a/module.json", r#"{"component": "a.wasm"}"#),
-            ("modules/a/a.wasm", ""),
-            ("modules/b/module.json", r#"{"component": "a.wasm"}"#),
-        ]);
-        let report =
-            project.check("", &|manifest, _| vec![Fault::new(&manifest.source.origin, "component", "exports nothing")]);
-        assert_eq!(keys(&report), ["component"]);
-        assert_eq!(report.modules, [("a".into(), State::Refused), ("b".into(), State::Waiting)]);
-    }
-
-    #[test]
-    fn a_missing_folder_is_a_fault_only_if_it_was_named() {
-        assert!(Project::new(&[("x", "")]).check("", &none).faults.is_empty());
-        let report = Project::new(&[("fanfare.json", r#"{"modulesDir": "mods"}"#)]).check("", &none);
-        assert!(report.faults[0].to_string().contains("fanfare.json:1:16: modulesDir: cannot read the folder"));
-        assert!(Project::new(&[]).check("none", &none).faults[0].to_string().contains("not a folder"));
     }
 }

@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use builder::Builder;
+pub use client_auth::check_client_keys;
 pub use echo_server::EchoServer;
 pub use event_server::EventServer;
 pub use inspector::{Inspection, Inspector};

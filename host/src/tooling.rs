@@ -10,7 +10,7 @@ pub use crate::dispatch::{Actor, Dispatch};
 pub use crate::document::merge::overlay_json;
 pub use crate::document::{KeyPath, Node};
 pub use crate::engine::{Cache, Engine};
-pub use crate::host::{EchoServer, EventServer, Inspection, Inspector};
+pub use crate::host::{EchoServer, EventServer, Inspection, Inspector, check_client_keys};
 pub use crate::isolate::Probe;
 pub use crate::ports::{BoxFuture, Caller, ChangePorts, Events, Messages, Peers, Reloads};
 pub use crate::registry::{

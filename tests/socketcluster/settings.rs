@@ -50,6 +50,25 @@ fn an_unusable_key_is_named_with_its_place() {
 }
 
 #[test]
+fn the_fault_of_a_missing_key_file_says_how_to_make_the_key() {
+    for (algorithm, signing, verifying) in [
+        ("HS512", "openssl rand -hex 32 > /missing", "store the secret there"),
+        ("RS384", "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out /missing", "openssl pkey"),
+        ("ES256", "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out /missing", "openssl pkey"),
+        ("ES384", "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out /missing", "openssl pkey"),
+        ("EdDSA", "openssl genpkey -algorithm ED25519 -out /missing", "-pubout -out /missing"),
+    ] {
+        let auth = json!({ "keyFile": "/missing", "algorithm": algorithm });
+        let signs = fault(json!({ "auth": auth }));
+        assert!(signs.contains("cannot be read") && signs.contains(signing), "{signs}");
+        let verifies = fault(json!({ "auth": { "verifyKeys": [{ "file": "/missing", "algorithm": algorithm }] } }));
+        assert!(verifies.contains("cannot be read") && verifies.contains(verifying), "{verifies}");
+    }
+    let exists = fault(json!({ "auth": { "keyFile": "/" } }));
+    assert!(exists.contains("is not a file but a folder") && !exists.contains("openssl"), "{exists}");
+}
+
+#[test]
 fn a_listener_has_a_path_of_its_own() {
     let listener = |path: &str| json!({ "path": path, "module": GUEST });
     for (listeners, what) in [

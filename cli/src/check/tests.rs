@@ -1,0 +1,199 @@
+//! Tests of `fanfare check`.
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A project in a temporary folder.
+struct Project(TempDir);
+
+impl Project {
+    fn new(files: &[(&str, &str)]) -> Project {
+        let root = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            let file = root.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        Project(root)
+    }
+
+    fn check(&self, below: &str, check_component: ComponentCheck<'_>) -> Report {
+        check(&self.0.path().join(below), &CheckArgs::default(), check_component)
+    }
+}
+
+fn none(_: &Manifest, _: &Config) -> Vec<Fault> {
+    Vec::new()
+}
+
+fn keys(report: &Report) -> Vec<&str> {
+    report.faults.iter().map(|fault| fault.key.as_str()).collect()
+}
+
+const ASKS: &str = r#"{"component": "a.wasm", "capabilities": {"rpc": ["b"]}, "limits": {"memory": "1GiB"}}"#;
+
+#[test]
+fn check_reports_every_fault_of_every_file() {
+    let project = Project::new(&[
+        ("fanfare.json", r#"{"workers": 0, "modules": {"asks": {"grants": {"rpc": ["b"]}}, "good": {}, "goood": {}}}"#),
+        ("modules/asks/module.json", ASKS),
+        ("modules/bad/module.json", r#"{"routes": 1}"#),
+        ("modules/good/module.json", r#"{"component": "a.wasm"}"#),
+        ("modules/good/a.wasm", ""),
+    ]);
+    let report = project.check("", &none);
+    assert_eq!(keys(&report), ["workers", "limits.memory", "component", "routes"]);
+    assert_eq!(
+        report.modules,
+        [("asks".into(), State::Refused), ("bad".into(), State::Refused), ("good".into(), State::Ready)]
+    );
+    assert!(
+        report.warnings[0].to_string().contains("modules.goood: there is no such module in")
+            && report.warnings[0].message.contains("did you mean \"good\"?")
+    );
+    assert!(report.as_text().ends_with("3 modules checked, 4 faults\n"), "{}", report.as_text());
+    let json: serde_json::Value = serde_json::from_str(&report.as_json()).unwrap();
+    assert_eq!((&json["faults"][0]["key"], &json["faults"][0]["line"]), (&json!("workers"), &json!(1)));
+}
+
+#[test]
+fn grants_and_limits_are_checked_only_if_the_settings_for_modules_are_valid() {
+    let files = |modules: &'static str| [("fanfare.json", modules), ("modules/asks/module.json", ASKS)];
+    assert_eq!(keys(&Project::new(&files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
+    assert_eq!(
+        keys(&Project::new(&files(r#"{"modules": {"asks": {"grants": 1}}}"#)).check("", &none)),
+        ["modules.asks.grants"]
+    );
+}
+
+#[test]
+fn a_module_is_checked_with_the_settings_of_its_project() {
+    let project = Project::new(&[
+        ("fanfare.json", r#"{"modules": {"asks": {"grants": {"rpc": ["b"]}, "limits": {"memory": "1MiB"}}}}"#),
+        ("modules/asks/module.json", ASKS),
+        ("modules/bad/module.json", "{"),
+    ]);
+    let report = project.check("modules/asks", &none);
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert_eq!(report.modules, [("asks".into(), State::Waiting)]);
+    assert!(report.as_text().contains("asks: waiting: its component does not exist yet"));
+}
+
+#[test]
+fn a_connection_that_the_settings_lack_is_a_fault_at_the_subscription() {
+    let manifest = r#"{
+      "component": "a.wasm",
+      "routes": [{ "path": "on", "handler": "on" }],
+      "subscriptions": {
+        "a": { "redis": "news", "path": "on" },
+        "b": { "redis": "news", "connection": "cashe", "path": "on" },
+        "c": { "event": "a/x", "path": "on" },
+        "d": { "redis": "news", "path": "on", "env": ["production"] }
+      }
+    }"#;
+    let check = |redis: &str| {
+        let grants = r#""modules": {"a": {"grants": {"subscribe": ["redis:*", "redis.cashe:*"]}}}"#;
+        let settings = format!("{{{redis}{grants}}}");
+        let files =
+            [("fanfare.json", settings.as_str()), ("modules/a/module.json", manifest), ("modules/a/a.wasm", "")];
+        Project::new(&files).check("", &none)
+    };
+    let report = check(r#""redis": {"cache": {"url": "redis://127.0.0.1"}}, "#);
+    let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(keys(&report), ["subscriptions.a.connection", "subscriptions.b.connection"], "{faults:?}");
+    assert!(
+        faults[1].contains("modules/a/module.json:6:")
+            && faults[1].ends_with(
+                "needs the connection `cashe`, which `redis` in fanfare.json does not have: add it there, or name another connection; did you mean \"cache\"?"
+            ),
+        "{faults:?}"
+    );
+    assert_eq!(report.modules, [("a".into(), State::Refused)]);
+    let url = r#"{"url": "redis://127.0.0.1"}"#;
+    let report = check(&format!(r#""redis": {{"default": {url}, "cashe": {url}}}, "#));
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    let report = check(r#""redis": {"default": {"url": 1}}, "#);
+    assert!(keys(&report).iter().all(|key| key.starts_with("redis")), "{:?}", report.faults);
+}
+
+#[test]
+fn a_listener_whose_module_does_not_exist_is_a_warning() {
+    let check = |module: &str| {
+        let settings = format!(
+            "{{\"websocket\": {{\"listeners\": [\n{{\"path\": \"/v1/\", \"module\": \"lobby\"}},\n\
+             {{\"path\": \"/v2/\", \"module\": \"{module}\"}}]}}}}"
+        );
+        let files = [("fanfare.json", settings.as_str()), ("modules/lobby/module.json", r#"{"component": "a.wasm"}"#)];
+        Project::new(&files).check("", &none)
+    };
+    let report = check("loby");
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("fanfare.json:3:")
+            && warnings[0].contains(": websocket.listeners[1].module: there is no such module in ")
+            && warnings[0].ends_with("add the module, or name another one; did you mean \"lobby\"?"),
+        "{warnings:?}"
+    );
+    assert!(check("lobby").warnings.is_empty());
+}
+
+#[test]
+fn a_key_of_tokens_that_cannot_be_read_is_a_fault_of_the_project() {
+    let settings = |auth: &str| format!("{{\"websocket\": {{\"auth\": {{\n{auth}}}}}}}");
+    let check = |settings: &str, below: &str| {
+        let module = r#"{"component": "a.wasm"}"#;
+        let secret = "k".repeat(32);
+        let files = [("fanfare.json", settings), ("modules/a/module.json", module), ("secret.txt", &secret)];
+        Project::new(&files).check(below, &none)
+    };
+    let missing = settings(
+        r#""keyFile": "none.txt", "verifyKeys": [
+        { "file": "secret.txt" },
+        { "variable": "FANFARE_TEST_NO_SUCH_VARIABLE" },
+        { "file": "none.pem", "algorithm": "EdDSA" }]"#,
+    );
+    let report = check(&missing, "");
+    let places = ["keyFile", "verifyKeys[1].variable", "verifyKeys[2].file"].map(|key| format!("websocket.auth.{key}"));
+    assert_eq!(keys(&report), places, "{:?}", report.faults);
+    let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+    for (fault, line) in faults.iter().zip([2, 4, 5]) {
+        assert!(fault.contains(&format!("fanfare.json:{line}:")), "{fault}");
+    }
+    assert!(
+        faults[0].contains("none.txt cannot be read") && faults[0].contains("`openssl rand -hex 32 > "),
+        "{faults:?}"
+    );
+    assert!(check(&missing, "modules/a").faults.is_empty(), "a module alone needs no keys");
+
+    let report = check(&settings(r#""keyFile": "secret.txt", "algorithm": "RS256""#), "");
+    assert_eq!(keys(&report), ["websocket.auth.keyFile"]);
+    assert!(report.faults[0].message.contains("has no private key in PEM"), "{:?}", report.faults);
+    let report = check(&settings(r#""keyFile": "secret.txt", "keyVariable": "B""#), "");
+    assert_eq!(keys(&report), ["websocket.auth.keyVariable"]);
+    let report = check(&settings(r#""keyFile": "secret.txt""#), "");
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+}
+
+#[test]
+fn the_component_check_runs_for_ready_modules() {
+    let project = Project::new(&[
+        ("modules/a/module.json", r#"{"component": "a.wasm"}"#),
+        ("modules/a/a.wasm", ""),
+        ("modules/b/module.json", r#"{"component": "a.wasm"}"#),
+    ]);
+    let report =
+        project.check("", &|manifest, _| vec![Fault::new(&manifest.source.origin, "component", "exports nothing")]);
+    assert_eq!(keys(&report), ["component"]);
+    assert_eq!(report.modules, [("a".into(), State::Refused), ("b".into(), State::Waiting)]);
+}
+
+#[test]
+fn a_missing_folder_is_a_fault_only_if_it_was_named() {
+    assert!(Project::new(&[("x", "")]).check("", &none).faults.is_empty());
+    let report = Project::new(&[("fanfare.json", r#"{"modulesDir": "mods"}"#)]).check("", &none);
+    assert!(report.faults[0].to_string().contains("fanfare.json:1:16: modulesDir: cannot read the folder"));
+    assert!(Project::new(&[]).check("none", &none).faults[0].to_string().contains("not a folder"));
+}
