@@ -253,6 +253,7 @@ pub fn of_user(uid: &str) -> Result<Vec<String>, CallError> {
 
 /// Sends a message to sessions of this node, without waiting. Returns the number of sessions that
 /// it is queued for.
+#[expect(clippy::needless_pass_by_value, reason = "a recipient is written where it is used")]
 pub fn send(to: Recipient, name: &str, payload: impl IntoPayload) -> Result<u32, CallError> {
     let payload = payload.into_payload()?;
     Ok(backend::send_to_sessions(caller(), &to, name, &payload)?)

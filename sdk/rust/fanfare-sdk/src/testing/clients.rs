@@ -108,6 +108,9 @@ impl ConnectOptions<'_> {
     }
 
     /// Runs the hooks `upgrade` and `connect`, and connects the client if both admit it.
+    ///
+    /// # Panics
+    /// When a plain WebSocket has data for a handshake.
     pub fn open(self) -> Result<Client, Rejection> {
         let ConnectOptions { node, worker, socket, data, claims, subdomain, headers } = self;
         let status = |status: u16, error: CallError| Rejection::Status(status, error);
@@ -146,7 +149,7 @@ impl ConnectOptions<'_> {
         }
         if let Some(claims) = claims {
             // The host connects a client whose token is rejected, too: it is not authenticated.
-            let _ = client.authenticate(claims);
+            let _ = client.authenticate(&claims);
         }
         Ok(client)
     }
@@ -236,7 +239,7 @@ impl Client {
     ///
     /// # Panics
     /// When the claims are not an object.
-    pub fn authenticate(&self, claims: Value) -> Result<(), CallError> {
+    pub fn authenticate(&self, claims: &Value) -> Result<(), CallError> {
         assert!(claims.is_object(), "the claims of a token are an object, found {claims}");
         let worker = self.session().worker;
         let state = CallState { worker, session: Some(self.id.clone()), ..CallState::default() };
