@@ -125,7 +125,8 @@
 //! # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
 //! use fanfare::Recipient;
 //!
-//! let reached = host.send_to_clients(Recipient::Uid("ada".to_owned()), "mail", r#"{ "unread": 3 }"#)?;
+//! let ada = Recipient::Uid("ada".to_owned());
+//! let reached = host.send_to_clients(ada, "mail", r#"{ "unread": 3 }"#)?;
 //! println!("{reached} windows of ada");
 //! # Ok(())
 //! # }

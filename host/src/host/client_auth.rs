@@ -31,7 +31,7 @@ impl Key {
     }
 }
 
-/// Reads the keys of `websocket.auth`. `None` if there are none.
+/// Reads the keys of `websocket.auth`. `None` if the settings name no key.
 pub(super) fn client_auth(config: &Config) -> Result<Option<Arc<Auth>>, StartError> {
     read_keys(config).map_err(|faults| {
         let (place, why) = match faults.list().first() {

@@ -95,8 +95,10 @@ impl RunningHost {
     /// # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
     /// use fanfare::Recipient;
     ///
-    /// host.send_to_clients(Recipient::Group("room/7".to_owned()), "notice", r#"{ "text": "closing soon" }"#)?;
-    /// println!("{} clients", host.send_to_clients(Recipient::Everyone, "notice", r#"{ "text": "hello" }"#)?);
+    /// let room = Recipient::Group("room/7".to_owned());
+    /// host.send_to_clients(room, "notice", r#"{ "text": "closing soon" }"#)?;
+    /// let reached = host.send_to_clients(Recipient::Everyone, "notice", r#"{ "text": "hello" }"#)?;
+    /// println!("{reached} clients");
     /// # Ok(())
     /// # }
     /// ```

@@ -169,7 +169,7 @@ impl Auth {
             true => TokenError::bad(INVALID, "jwt signature is required"),
             false => malformed(),
         })?;
-        // A token may name extensions that its reader must understand. There are none here.
+        // A token may name extensions that its reader must understand. The host knows no extension.
         if header.crit.is_some() {
             return Err(malformed());
         }

@@ -208,7 +208,7 @@ fn replaced(claims: Claims, payload: Payload) -> Option<Claims> {
     }
 }
 
-/// The token in the data of a handshake. Empty if there is none.
+/// The token in the data of a handshake. Empty if the client shows no token.
 fn token_of(data: &Payload) -> Shown {
     let greeting: Greeting<'_> = serde_json::from_slice(data.as_bytes()).unwrap_or_default();
     shown(greeting.token.map(RawValue::get).unwrap_or_default().as_bytes())
