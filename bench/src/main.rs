@@ -61,7 +61,7 @@ const ALL: [(&str, Bench); 14] = [
 const SOAK: &str = "soak";
 
 const USAGE: &str =
-    "usage: cargo run --release -p fanfare-bench -- [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
+    "usage: target/release/fanfare-bench [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
   names: calls, http, broadcast, rpc, messages, streams, websockets, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
