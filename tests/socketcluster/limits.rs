@@ -42,6 +42,36 @@ pub async fn a_token_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
+async fn by_default_64_messages_of_a_client_run_and_more_wait() {
+    // The module would run more.
+    let host = with(json!({})).limit(GUEST, "concurrency", 128).workers(1).start().await;
+    let holding = async || host.run(0, GUEST, "holding", Value::Null).await;
+    let received = async || host.metric("fanfare_websocket_received_total", &[]).await;
+    for (round, version) in [(0, 1), (1, 2)] {
+        let mut client = open(&host, version).await;
+        for cid in 0..70 {
+            client.send(&json!({ "event": "hold", "cid": cid }).to_string()).await;
+        }
+        eventually("64 run", || async { holding().await == 64 }).await;
+        // Another client is read meanwhile, and the host has had the time to read this one, too.
+        let mut other = open(&host, 2).await;
+        for number in 0..20 {
+            assert_eq!(call(&mut other, "echo", json!(number)).await["data"], number);
+        }
+        assert_eq!(received().await, f64::from(round) * 90.0 + 64.0 + 20.0);
+        assert_eq!(host.run(0, GUEST, "release", Value::Null).await, 64);
+        eventually("the others run", || async { holding().await == 6 }).await;
+        assert_eq!(host.run(0, GUEST, "release", Value::Null).await, 6);
+        let mut answered = Vec::new();
+        for _ in 0..70 {
+            answered.push(client.json().await["rid"].as_u64().unwrap());
+        }
+        answered.sort_unstable();
+        assert!(answered.into_iter().eq(0..70), "each is answered once");
+    }
+}
+
+#[tokio::test]
 async fn the_packets_of_a_batch_wait_while_too_many_run() {
     let host = with(json!({ "inFlight": 2 })).start().await;
     let mut client = open(&host, 2).await;
