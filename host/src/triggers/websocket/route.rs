@@ -27,6 +27,9 @@ use crate::triggers::http::{HostRequest, HostRoute, HttpResponse, ProblemRespons
 /// When a client for which there is no room should try again.
 const RETRY_SECONDS: u16 = 5;
 
+/// Why a session ends whose socket the module no longer has.
+const REMOVED: &str = "the socket was removed";
+
 /// The WebSockets of a host.
 pub struct WebSockets {
     config: WebSocketConfig,
@@ -165,7 +168,7 @@ impl WebSockets {
     pub fn close_removed(&self, exists: impl Fn(u32, &SocketName) -> bool) {
         let removed = self.hub.sessions.of_socket(|session, socket| !exists(session.worker, socket));
         for session in removed {
-            self.hub.sessions.disconnect(&session, client::GOING_AWAY, "the socket was removed");
+            self.hub.sessions.disconnect(&session, client::GOING_AWAY, REMOVED);
         }
     }
 
@@ -213,14 +216,18 @@ impl WebSockets {
                 attach(Box::new(client));
                 unattached.is_attached = true;
                 self.ask(opening.call(hook::CONNECT, Some(session.id.clone())), StatusCode::FORBIDDEN).await?;
+                // The module learns of the end of each client that it has let in. Nobody waits for
+                // the decision while the client is there.
+                session.set_open();
+                _ = decision.send(true);
                 // From the removal of a socket on, either this finds that it is gone, or
                 // `close_removed` finds the session.
                 if !session.socket.as_ref().is_some_and(|socket| opening.backend.has_socket(socket)) {
-                    return Err(ProblemResponse::not_found("the module no longer has this socket".to_owned()));
+                    session.set_ending(client::GOING_AWAY, REMOVED);
+                    return Err(ProblemResponse::not_found(format!(
+                        "{REMOVED} while the client connected, so the module no longer has it"
+                    )));
                 }
-                session.set_open();
-                // Nobody waits for the decision while the client is there.
-                _ = decision.send(true);
                 Counters::count(&self.counters.opened);
                 handler
             }
