@@ -13,7 +13,6 @@ use super::project;
 use super::terminal::print;
 use fanfare::api::State;
 use fanfare::settings::Limits;
-use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{
     self, FolderState, ModuleFolder, check_connections, check_grants, effective_limits, effective_schedules,
@@ -84,8 +83,9 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
         if web_sockets_valid {
             report.add(check_client_keys(&config));
         }
-        report.warnings.extend(unknown_modules(&config, &scanned));
-        report.warnings.extend(listeners_without_module(&config, &scanned));
+        let existing: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
+        report.warnings.extend(config.sections_without_module(&existing));
+        report.warnings.extend(config.listeners_without_module(&existing));
         let manifests = scanned.iter().filter_map(|module| match &module.state {
             FolderState::Ready(manifest) | FolderState::Waiting(manifest) => Some(manifest),
             FolderState::Refused(_) => None,
@@ -124,42 +124,6 @@ fn concerns_modules(fault: &Fault) -> bool {
 /// The first key of the place of a fault.
 fn section(fault: &Fault) -> &str {
     fault.key.split(['.', '[']).next().unwrap_or_default()
-}
-
-/// Warnings about sections for modules that do not exist.
-fn unknown_modules(config: &Config, scanned: &[ModuleFolder]) -> Vec<Fault> {
-    let named = config.modules.keys().map(|name| (KeyPath::of(&["modules", name]), name));
-    missing_modules(named, config, scanned, |dir, near| format!("there is no such module in {dir}{near}"))
-}
-
-/// Warnings about listeners whose module does not exist.
-fn listeners_without_module(config: &Config, scanned: &[ModuleFolder]) -> Vec<Fault> {
-    let place = |index| KeyPath::of(&["websocket", "listeners"]).index(index).key("module");
-    let listeners = config.websocket.listeners.iter().enumerate();
-    let named = listeners.map(|(index, listener)| (place(index), &listener.module));
-    missing_modules(named, config, scanned, |dir, near| {
-        format!(
-            "there is no such module in {dir}, so the host rejects each client of this listener with 404: add the \
-             module, or name another one{near}"
-        )
-    })
-}
-
-/// Warnings at the places of the modules that do not exist. `message` gets the folder of the
-/// modules, and the name that was probably meant.
-fn missing_modules<'a>(
-    named: impl Iterator<Item = (KeyPath, &'a String)>,
-    config: &Config,
-    scanned: &[ModuleFolder],
-    message: impl Fn(&str, &str) -> String,
-) -> Vec<Fault> {
-    let existing: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
-    let dir = source::shown(&config.modules_dir);
-    let missing = named.filter(|(_, name)| !existing.contains(&name.as_str()));
-    let warning = |(path, name): (KeyPath, &String)| {
-        Fault::new(&config.origin(&path), path, message(&dir, &did_you_mean(name, &existing)))
-    };
-    missing.map(warning).collect()
 }
 
 /// Faults where a module asks for more than the operator allows.

@@ -38,6 +38,7 @@ mod hub;
 pub mod limits;
 mod live;
 pub mod load;
+mod missing_modules;
 pub mod module;
 pub mod redis;
 pub mod redis_address;

@@ -39,6 +39,20 @@ async fn without_a_modules_folder_serve_starts_with_no_modules() {
 }
 
 #[tokio::test]
+async fn serve_warns_about_a_listener_whose_module_does_not_exist() {
+    let listeners = json!([{ "path": "/v1/", "module": "eco" }, { "path": "/v2/", "module": "echo" }]);
+    let project = Project::with(&["echo"]).config(json!({ "websocket": { "listeners": listeners } }));
+    let serving = project.serve(&[]).await;
+    let warning = "websocket.listeners[0].module: there is no such module in ";
+    eventually("the log names the listener", || async { serving.log().contains(warning) }).await;
+    let log = serving.log();
+    let line = log.lines().find(|line| line.contains(warning)).unwrap();
+    let wanted = [r#""level":"WARN""#, "rejects each client of this listener with 404", "did you mean", "fanfare.json"];
+    assert!(wanted.iter().all(|part| line.contains(part)), "{line}");
+    assert!(!log.contains("websocket.listeners[1]"), "{log}");
+}
+
+#[tokio::test]
 async fn strict_exits_with_the_reason_if_a_module_is_not_ready() {
     let broken = Project::with(&["echo"])
         .file("modules/broken/module.json", r#"{ "component": "broken.wasm", "rotues": [] }"#)

@@ -290,6 +290,7 @@ impl Built {
         }
         let modules_dir = |source| StartError::ModulesDir { path: self.config.modules_dir.clone(), source };
         self.swapper.load_all().await.map_err(modules_dir)?;
+        clients::warn_of_missing_modules(&self.config, &self.roster);
         self.services.events.raise(HostEvent::WorkerClusterReady { pid: std::process::id(), child_process: None });
         Ok(())
     }

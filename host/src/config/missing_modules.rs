@@ -1,0 +1,42 @@
+//! Warnings about settings that name modules which do not exist.
+
+use super::Config;
+use crate::document::shape::did_you_mean;
+use crate::document::source::shown;
+use crate::document::{Fault, KeyPath};
+
+impl Config {
+    /// Warnings about the keys of `modules` that name no module. `existing` are the modules that
+    /// exist.
+    #[doc(hidden)]
+    pub fn sections_without_module(&self, existing: &[&str]) -> Vec<Fault> {
+        let named = self.modules.keys().map(|name| (KeyPath::of(&["modules", name]), name.as_str()));
+        self.missing_modules(named, existing, "")
+    }
+
+    /// Warnings about the listeners of `websocket` whose module does not exist. `existing` are the
+    /// modules that exist.
+    #[doc(hidden)]
+    pub fn listeners_without_module(&self, existing: &[&str]) -> Vec<Fault> {
+        let place = |index| KeyPath::of(&["websocket", "listeners"]).index(index).key("module");
+        let listeners = self.websocket.listeners.iter().enumerate();
+        let named = listeners.map(|(index, listener)| (place(index), listener.module.as_str()));
+        let effect = ", so the host rejects each client of this listener with 404: add the module, or name another one";
+        self.missing_modules(named, existing, effect)
+    }
+
+    /// Warnings at the places of the modules that do not exist, with what follows from it.
+    fn missing_modules<'a>(
+        &self,
+        named: impl Iterator<Item = (KeyPath, &'a str)>,
+        existing: &[&str],
+        effect: &str,
+    ) -> Vec<Fault> {
+        let dir = shown(&self.modules_dir);
+        let warning = |(path, name): (KeyPath, &str)| {
+            let near = did_you_mean(name, existing);
+            Fault::new(&self.origin(&path), path, format!("there is no such module in {dir}{effect}{near}"))
+        };
+        named.filter(|(_, name)| !existing.contains(name)).map(warning).collect()
+    }
+}
