@@ -20,6 +20,7 @@ use super::terminal::{exit_code, print};
 use case::Case;
 use clients::Clients;
 use expect::{Answer, cut};
+use fanfare::settings::SocketListener;
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Cache, Manifest, overlay_json};
 use fanfare::{Config, Host, RunningHost, StartError};
@@ -38,6 +39,7 @@ mod given;
 mod logs;
 mod outside;
 mod send;
+mod socketcluster;
 mod streams;
 mod websocket;
 
@@ -137,7 +139,7 @@ async fn test_file(
     }
     let temp = temp::folder()?;
     let config = host_config(config, &manifest, &tests, &temp)?;
-    let stream_path = config.sse.path.clone();
+    let (stream_path, listeners) = (config.sse.path.clone(), config.websocket.listeners.clone());
     // Checks the component first, because the host would name files of the temporary folder in its
     // errors.
     let faults = component::faults(&manifest, &config).await;
@@ -158,6 +160,7 @@ async fn test_file(
         host: &host,
         manifest: &manifest,
         stream_path,
+        listeners,
         streams: Streams::default(),
         clients: Clients::default(),
         outside,
@@ -205,6 +208,7 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     (config.events.listen, config.events.connect) = (None, None);
     // A test must neither publish to the servers of the project nor take messages from them.
     config.redis.0.clear();
+    socketcluster::serve(&mut config.websocket, &manifest.name, temp.path()).map_err(CommandError::at(temp.path()))?;
     // Tests the module as it is now: no reloads.
     (config.swap.watch, config.sources) = (false, None);
     Ok(config)
@@ -216,6 +220,8 @@ struct Target<'a> {
     manifest: &'a Manifest,
     /// The path of live streams.
     stream_path: String,
+    /// The paths at which clients of SocketCluster connect.
+    listeners: Vec<SocketListener>,
     streams: Streams,
     clients: Clients,
     outside: Outside,
@@ -242,7 +248,7 @@ impl Target<'_> {
 
     /// Runs the step of a case. Returns the answers to it.
     async fn step(&mut self, case: &Case) -> Result<Vec<Answer>, SendError> {
-        let Target { host, manifest, stream_path, streams, clients, outside, max_payload } = self;
+        let Target { host, manifest, stream_path, listeners, streams, clients, outside, max_payload } = self;
         match case {
             Case { call: Some(call), .. } => Ok(vec![send::call(host, manifest, call).await?]),
             Case { broadcast: Some(broadcast), .. } => send::broadcast(host, &manifest.name, broadcast).await,
@@ -251,9 +257,9 @@ impl Target<'_> {
                 Ok(streams.step(host.addr(), stream_path, stream).await?.into_iter().collect())
             }
             Case { client: Some(client), .. } => {
-                Ok(clients.step(host.addr(), &manifest.name, client).await?.into_iter().collect())
+                Ok(clients.step(host.addr(), &manifest.name, listeners, client).await?.into_iter().collect())
             }
-            Case { message: Some(message), .. } => clients.send(message).await.map(|()| Vec::new()),
+            Case { message: Some(message), .. } => Ok(clients.send(message).await?.into_iter().collect()),
             Case { emit: Some(event), .. } => Ok(vec![send::of_result(outside.emit(event, *max_payload))]),
             Case { receive: Some(message), .. } => Ok(vec![send::receive(host, &manifest.name, message).await]),
             _ => Ok(Vec::new()),

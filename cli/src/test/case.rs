@@ -43,7 +43,7 @@ pub struct Case {
     /// exactly one step.
     #[serde(default)]
     pub client: Option<Client>,
-    /// A message of a connected client. It has no answer. A case has exactly one step.
+    /// A message of a connected client. Only an event has an answer. A case has exactly one step.
     #[serde(default)]
     pub message: Option<Message>,
     /// The expected answer. For a broadcast or a schedule of the type `all`, that of every worker.
@@ -165,15 +165,20 @@ pub struct Receive {
     pub body: Given,
 }
 
-/// A client that the test connects to a socket of the module, or disconnects. It stays connected
-/// for the next cases.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+/// A client that the test connects, or disconnects. It stays connected for the next cases.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Client {
     /// The path of the socket below `/api/<module>/`, with its query: `live/7`. Default none.
     pub socket: Option<String>,
+    /// Connects a client of SocketCluster instead, which speaks this version of the protocol.
+    /// Default none.
+    #[schemars(extend("minimum" = 1_u64, "maximum" = 2_u64))]
+    pub protocol: Option<u8>,
+    /// The data of its handshake, for the hook `connect`. Only with `protocol`. Default none.
+    pub data: Given,
     /// The name of the client in `message`, `close`, `expect.received` and `expect.closed`.
-    /// Default: the path.
+    /// Default: the path of the socket. Required with `protocol`.
     #[serde(rename = "as")]
     pub name: Option<String>,
     /// The sub-protocols that it offers. Default none.
@@ -185,14 +190,19 @@ pub struct Client {
     pub close: Option<String>,
 }
 
-/// A message of a client that is connected. The case does not wait for its handler: expect the
-/// messages that arrive, with `received`.
+/// A message of a client that is connected. Without `event`, the case does not wait for its
+/// handler: expect the messages that arrive, with `received`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Message {
     /// The name of the client. Required.
     pub client: String,
-    /// The message. A string is sent unchanged, anything else as JSON. Default: an empty text.
+    /// The name of the event that a client of SocketCluster sends. The case waits for its answer.
+    /// Default none: a message without a name.
+    #[serde(default)]
+    pub event: Option<String>,
+    /// The message, or the data of the event. A string is sent unchanged, anything else as JSON.
+    /// Default: an empty text, or no data.
     #[serde(default)]
     pub body: Given,
 }

@@ -131,8 +131,8 @@ fn relations(case: &Case, node: &Node, path: &KeyPath, faults: &mut Faults) {
         fault(&path.key("expect"), why);
     }
     let expects_answer = case.expect.reads_body() || case.expect.status.is_some() || case.expect.code.is_some();
-    if case.message.is_some() && expects_answer {
-        let why = "a message of a client has no answer; expect the messages of clients, with `received`";
+    if case.message.as_ref().is_some_and(|message| message.event.is_none()) && expects_answer {
+        let why = "a message without `event` has no answer; expect the messages of clients, with `received`";
         fault(&path.key("expect"), why);
     }
     if let Some((keys, rule)) = case.broken_client_rule().or_else(|| case.broken_stream_rule()) {
@@ -171,11 +171,19 @@ impl Case {
 impl Client {
     /// The first rule that it breaks, with the key below `client`.
     fn broken_rule(&self) -> Option<(&'static str, &'static str)> {
-        let connects = self.name.is_some() || !self.protocols.is_empty() || !self.headers.is_empty();
-        match (&self.socket, &self.close) {
-            (None, None) => Some(("socket", "is required, unless `close` names a client")),
-            (Some(_), Some(_)) => Some(("close", "must not stand with `socket`; write two cases")),
-            (None, Some(_)) if connects => Some(("close", "must stand alone: it disconnects a client")),
+        let is_named = self.name.is_some();
+        let connects = is_named || !self.protocols.is_empty() || !self.headers.is_empty() || self.data.get().is_some();
+        match (&self.socket, self.protocol, &self.close) {
+            (None, None, None) => Some(("socket", "is required, unless there is `protocol` or `close`")),
+            (Some(_), Some(_), _) => Some(("protocol", "must not stand with `socket`, which is a plain WebSocket")),
+            (Some(_), _, Some(_)) => Some(("close", "must not stand with `socket`; write two cases")),
+            (_, Some(_), Some(_)) => Some(("close", "must not stand with `protocol`; write two cases")),
+            (None, None, Some(_)) if connects => Some(("close", "must stand alone: it disconnects a client")),
+            (_, Some(_), _) if !is_named => Some(("as", "is required with `protocol`: the name of the client")),
+            (_, Some(_), _) if !self.protocols.is_empty() => {
+                Some(("protocols", "are the sub-protocols of a `socket`; remove them"))
+            }
+            (_, None, _) if self.data.get().is_some() => Some(("data", "needs `protocol`: a plain WebSocket has none")),
             _ => None,
         }
     }
@@ -278,15 +286,23 @@ mod tests {
             ),
             (
                 r#"{"name": "a", "client": {"as": "b"}}"#,
-                "m.test.json:2:1: cases[0].client.socket: is required, unless `close` names a client",
+                "m.test.json:2:1: cases[0].client.socket: is required, unless there is `protocol` or `close`",
             ),
             (
                 r#"{"name": "a", "client": {"socket": "b", "close": "b"}}"#,
                 "m.test.json:2:1: cases[0].client.close: must not stand with `socket`; write two cases",
             ),
             (
+                r#"{"name": "a", "client": {"protocol": 2}}"#,
+                "m.test.json:2:1: cases[0].client.as: is required with `protocol`: the name of the client",
+            ),
+            (
+                r#"{"name": "a", "client": {"socket": "b", "data": {}}}"#,
+                "m.test.json:2:1: cases[0].client.data: needs `protocol`: a plain WebSocket has none",
+            ),
+            (
                 r#"{"name": "a", "message": {"client": "b"}, "expect": {"text": "c"}}"#,
-                "m.test.json:2:1: cases[0].expect: a message of a client has no answer; expect the messages of clients, with `received`",
+                "m.test.json:2:1: cases[0].expect: a message without `event` has no answer; expect the messages of clients, with `received`",
             ),
             (
                 r#"{"name": "a", "message": {"client": "b"}, "expect": {"received": {"b": []}}}"#,

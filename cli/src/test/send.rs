@@ -45,6 +45,12 @@ pub enum SendError {
     NoClient(String),
     #[error("the connection of the client {0:?} is closed")]
     ClientClosed(String),
+    #[error(
+        "the client {0:?} is a plain WebSocket, whose messages have no names: remove `event`, or connect it with `protocol`"
+    )]
+    NoEvents(String),
+    #[error("the host has not answered the event of the client {0:?}")]
+    NoAnswer(String),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
