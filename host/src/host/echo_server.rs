@@ -1,25 +1,22 @@
 //! A server of WebSockets without modules, which returns every message: what WebSockets cost apart
 //! from guests. Only the benchmarks use it.
 
-use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use http::Method;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
-use crate::call::{CallError, CallResult, ClientHook, ClientMessage, HttpRequest, Outcome, Reply};
+use crate::call::{CallError, CallResult, ClientHook, ClientMessage, Outcome, Reply};
 use crate::config::Config;
 use crate::events::EventLog;
 use crate::hub::{Hub, SessionSettings, SocketName, TopicSettings};
 use crate::net::{AcceptedConnection, Descriptors, ListenerId, Sockets, WorkerQueue, accept, bind};
-use crate::registry::{MatchedRoute, RouteLookup};
-use crate::triggers::http::{self as http_trigger, Backend, HostRoute, IndexModule, Settings, Stopping};
+use crate::triggers::http::{self as http_trigger, HostRoute, HostRoutes, Settings, Stopping, WithoutModules};
 use crate::triggers::websocket::{ClientBackend, SocketTarget, WebSockets};
 use crate::worker::RuntimeThread;
 
@@ -55,7 +52,7 @@ impl EchoServer {
         for fanout in hub.fanouts(0) {
             thread.handle.spawn(fanout.run(stopping.announced.clone(), stopping.closing.clone()));
         }
-        let echo = Echo(Arc::new(WebSockets::new(&config.websocket, hub, sockets.clone(), None)));
+        let echo = WithoutModules(Echo(Arc::new(WebSockets::new(&config.websocket, hub, sockets.clone(), None))));
         let (send, mut accepted) = mpsc::channel(HANDOVERS);
         let queue = WorkerQueue { open: Arc::new(AtomicUsize::new(0)), send };
         let accept = accept(vec![listener], vec![queue], sockets, TaskTracker::new(), CancellationToken::new());
@@ -100,37 +97,10 @@ impl ClientBackend for Echo {
     }
 }
 
-impl Backend for Echo {
-    /// There are no modules.
-    type Module = Infallible;
-
-    fn module(&self, name: &str) -> Result<Infallible, CallError> {
-        Err(CallError::NotFound(format!("the echo server has no module `{name}`")))
-    }
-
-    fn find(&self, module: &Infallible, _: &Method, _: &str) -> RouteLookup {
-        match *module {}
-    }
-
-    fn max_payload(&self, module: &Infallible) -> u64 {
-        match *module {}
-    }
-
-    async fn call(&self, module: &Infallible, _: MatchedRoute, _: HttpRequest) -> CallResult {
-        match *module {}
-    }
-
-    fn has_only_host_routes(&self) -> bool {
-        true
-    }
-
-    fn host_route(&self, path: &str) -> Option<HostRoute> {
+impl HostRoutes for Echo {
+    fn route(&self, path: &str) -> Option<HostRoute> {
         let name = SocketName { module: "echo".into(), pattern: path.into() };
         let target = SocketTarget { name, params: [].into(), protocols: Vec::new(), max_message: None };
         Some(self.0.route(target, self))
-    }
-
-    fn index(&self) -> Vec<IndexModule> {
-        Vec::new()
     }
 }

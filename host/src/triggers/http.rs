@@ -21,6 +21,7 @@ pub(in crate::triggers) use reply::response as reply_response;
 pub(in crate::triggers) use request::{asks_for_websocket, has_token, strip_hop_by_hop};
 pub use settings::Settings;
 pub use stopping::Stopping;
+pub use without_modules::{HostRoutes, WithoutModules};
 
 mod backend;
 mod body;
@@ -48,3 +49,4 @@ mod stopping;
 mod stream_body;
 #[cfg(test)]
 mod tests;
+mod without_modules;
