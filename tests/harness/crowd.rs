@@ -5,15 +5,20 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::eventually;
 
 /// The wanted number of clients. `FANFARE_TEST_STREAMS` sets another.
 const CLIENTS: usize = 10_000;
 
 /// The descriptors of the host that are no clients.
 const OTHERS: usize = 320;
+
+/// A generous bound on the memory of an idle client in bytes. The benchmarks measure it.
+const MOST_MEMORY: f64 = 6_000.0;
 
 const ADDRESS: &str = "FANFARE_TEST_CLIENTS_OF";
 
@@ -90,6 +95,46 @@ impl Drop for Crowd {
     }
 }
 
+/// Connects many clients, lets them receive something, and ends them, three times. An idle client
+/// costs little memory, and none of it stays. `test` is as in [`Crowd::start`], `resident` the
+/// memory of the host, `count` the number of its clients. `publish` sends messages in a round, and
+/// checks that all arrive.
+pub async fn come_and_go(
+    test: &str,
+    address: SocketAddr,
+    resident: impl Fn() -> f64,
+    count: impl AsyncFn() -> u64,
+    mut publish: impl AsyncFnMut(&mut Crowd, usize, u32),
+) {
+    let clients = clients();
+    assert_eq!(count().await, 0);
+    let before = resident();
+    let mut after_rounds = Vec::new();
+    for round in 0..3 {
+        let begun = Instant::now();
+        let mut crowd = Crowd::start(test, address, clients);
+        assert_eq!((crowd.open(), count().await), (clients, clients as u64));
+        let each = (resident() - before) / clients as f64;
+        println!("{clients} idle clients after {:?}: {each:.0} bytes of memory each", begun.elapsed());
+        assert!(each < MOST_MEMORY, "{each} bytes for each client");
+        // The host serves requests as before.
+        let asked = Instant::now();
+        count().await;
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        publish(&mut crowd, clients, round).await;
+        // All of them leave at once.
+        crowd.signal(Signal::KILL);
+        eventually("all have left", || async { count().await == 0 }).await;
+        drop(crowd);
+        after_rounds.push(resident());
+        println!("round {round} took {:?}", begun.elapsed());
+    }
+    // The allocator keeps more memory after the second round than after the first one, and then no
+    // more.
+    let [_, second, third] = after_rounds[..] else { panic!() };
+    assert!(third < second * 1.1 + 1e6, "memory grows: {second} bytes, then {third}");
+}
+
 /// Reads until `text` has arrived. `None` if the stream ends before, or nothing arrives.
 pub fn read_until(stream: &mut TcpStream, text: &str) -> Option<()> {
     let (mut received, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
@@ -103,7 +148,7 @@ pub fn read_until(stream: &mut TcpStream, text: &str) -> Option<()> {
 }
 
 /// The number of clients that fit, at most the wanted one.
-pub fn clients() -> usize {
+fn clients() -> usize {
     let wanted = std::env::var("FANFARE_TEST_STREAMS").ok().and_then(|text| text.parse().ok()).unwrap_or(CLIENTS);
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();

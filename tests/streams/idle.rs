@@ -3,17 +3,12 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cli::project::{Project, Serving, memory_of};
-use crate::harness::crowd::{Crowd, clients, read_until};
-use crate::harness::eventually;
-
-/// A generous bound on the memory of an idle stream in bytes. The benchmark `streams` measures it.
-const MOST_MEMORY: f64 = 6_000.0;
+use crate::harness::crowd::{Crowd, come_and_go, read_until};
 
 const CROWD: &str = "streams::idle::the_clients_in_a_process_of_their_own";
 
@@ -62,39 +57,15 @@ fn resident(serving: &Serving) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_idle_streams_cost_little_and_leave_nothing() {
-    let streams = clients();
     let serving = host().serve(&[]).await;
-    assert_eq!(count(&serving).await, 0);
-    let before = resident(&serving);
-    let mut after_rounds = Vec::new();
-    for round in 0..3 {
-        let begun = Instant::now();
-        let mut clients = Crowd::start(CROWD, serving.http, streams);
-        assert_eq!((clients.open(), count(&serving).await), (streams, streams as u64));
-        let each = (resident(&serving) - before) / streams as f64;
-        println!("{streams} idle streams after {:?}: {each:.0} bytes of memory each", begun.elapsed());
-        assert!(each < MOST_MEMORY, "{each} bytes for each stream");
-        // The host serves requests as before.
-        let asked = Instant::now();
-        count(&serving).await;
-        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
-
+    let publish = async |crowd: &mut Crowd, streams: usize, round: u32| {
         let data = format!("to all in round {round}");
         assert_eq!(post(&serving, "publish-all", json!({ "data": data })).await, streams as u64);
-        assert_eq!(clients.read(&data), streams);
+        assert_eq!(crowd.read(&data), streams);
         let shared = post(&serving, "publish", json!({ "key": "streams/shared", "data": "x" })).await;
         assert_eq!(shared, streams.div_ceil(10) as u64);
-        // All of them leave at once.
-        clients.signal(Signal::KILL);
-        eventually("all have left", || async { count(&serving).await == 0 }).await;
-        drop(clients);
-        after_rounds.push(resident(&serving));
-        println!("round {round} took {:?}", begun.elapsed());
-    }
-    // The allocator keeps more memory after the second round than after the first one, and then no
-    // more.
-    let [_, second, third] = after_rounds[..] else { panic!() };
-    assert!(third < second * 1.1 + 1e6, "memory grows: {second} bytes, then {third}");
+    };
+    come_and_go(CROWD, serving.http, || resident(&serving), async || count(&serving).await, publish).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

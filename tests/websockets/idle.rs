@@ -2,20 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{GUEST, path};
 use crate::cli::project::{Project, Serving, memory_of};
-use crate::harness::crowd::{Crowd, clients, read_until};
+use crate::harness::Connection;
+use crate::harness::crowd::{Crowd, come_and_go, read_until};
 use crate::harness::websocket::{KEY, TEXT, masked};
-use crate::harness::{Connection, eventually};
-
-/// A generous bound on the memory of an idle client in bytes. The benchmark `websockets` measures
-/// it.
-const MOST_MEMORY: f64 = 6_000.0;
 
 const CROWD: &str = "websockets::idle::the_clients_in_a_process_of_their_own";
 
@@ -90,38 +84,14 @@ fn resident(serving: &Serving) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_idle_clients_cost_little_and_leave_nothing() {
-    let clients = clients();
     let serving = host().serve(&[]).await;
-    assert_eq!(count(&serving).await, 0);
-    let before = resident(&serving);
-    let mut after_rounds = Vec::new();
-    for round in 0..3 {
-        let begun = Instant::now();
-        let mut crowd = Crowd::start(CROWD, serving.http, clients);
-        assert_eq!((crowd.open(), count(&serving).await), (clients, clients as u64));
-        let each = (resident(&serving) - before) / clients as f64;
-        println!("{clients} idle clients after {:?}: {each:.0} bytes of memory each", begun.elapsed());
-        assert!(each < MOST_MEMORY, "{each} bytes for each client");
-        // The host serves requests as before.
-        let asked = Instant::now();
-        count(&serving).await;
-        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
-
+    let publish = async |crowd: &mut Crowd, clients: usize, round: u32| {
         let text = format!("to all in round {round}.");
         assert_eq!(send(&serving, json!("everyone"), &text).await, clients as u64);
         assert_eq!(crowd.read(&text), clients);
         let text = format!("to some in round {round}.");
         assert_eq!(send(&serving, json!({ "group": "some" }), &text).await, clients.div_ceil(10) as u64);
-        // All of them leave at once.
-        crowd.signal(Signal::KILL);
-        eventually("all have left", || async { count(&serving).await == 0 }).await;
-        assert_eq!(run(&serving, json!({ "do": "members", "group": "some" })).await, json!([]));
-        drop(crowd);
-        after_rounds.push(resident(&serving));
-        println!("round {round} took {:?}", begun.elapsed());
-    }
-    // The allocator keeps more memory after the second round than after the first one, and then no
-    // more.
-    let [_, second, third] = after_rounds[..] else { panic!() };
-    assert!(third < second * 1.1 + 1e6, "memory grows: {second} bytes, then {third}");
+    };
+    come_and_go(CROWD, serving.http, || resident(&serving), async || count(&serving).await, publish).await;
+    assert_eq!(run(&serving, json!({ "do": "members", "group": "some" })).await, json!([]));
 }
