@@ -375,8 +375,7 @@ impl Delivery {
         // Pings that are due soon are sent together.
         let until = now + interval / 64;
         for _ in 0..STEPS {
-            let due = self.connections.front(Queue::Ping).filter(|(_, due)| *due <= until);
-            let Some((index, _)) = due else { return };
+            let Some((index, _)) = self.connections.front(Queue::Ping).filter(|(_, due)| *due <= until) else { return };
             self.connections.move_to_end(index, Queue::Ping, now + interval);
             let Some(connection) = self.connections.get(index) else { continue };
             let was_active = std::mem::take(&mut connection.is_active);
