@@ -126,13 +126,24 @@ async fn only_messages_of_clients_reach_a_route_with_the_middleware_session() {
 #[tokio::test]
 async fn a_call_goes_to_the_worker_of_a_session() {
     let host = TestHost::waits_for(&[]).and(GUEST).grant(GUEST, json!({ "sessions": true })).start().await;
-    let (mut client, id) = host.client().await;
-    let worker = client.ask(json!({ "do": "current" })).await["worker"].clone();
-    for from in 0..2 {
-        let ended = host.nested(from, json!({ "route": "/who", "target": { "session": id } })).await;
-        let body: Value = serde_json::from_str(ended["ok"]["payload"].as_str().unwrap()).unwrap();
-        assert_eq!(body["isolate"], format!("worker-{worker}"), "{ended}");
+    // A client for each worker.
+    let (mut clients, mut ids) = (Vec::new(), [None, None]);
+    while ids.contains(&None) {
+        assert!(clients.len() < 100, "a worker gets no connections");
+        let (mut client, id) = host.client().await;
+        let worker = client.ask(json!({ "do": "current" })).await["worker"].as_u64().unwrap();
+        ids[worker as usize] = Some(id);
+        clients.push(client);
     }
+    for (worker, id) in ids.iter().enumerate() {
+        for from in 0..2 {
+            let ended = host.nested(from, json!({ "route": "/who", "target": { "session": id } })).await;
+            let body: Value = serde_json::from_str(ended["ok"]["payload"].as_str().unwrap()).unwrap();
+            assert_eq!(body["isolate"], format!("worker-{worker}"), "{ended}");
+        }
+    }
+    let nobody = host.nested(0, json!({ "route": "/who", "target": { "session": "n/nobody" } })).await;
+    assert_eq!(nobody["error"]["kind"], "not-found", "{nobody}");
 }
 
 #[tokio::test]
