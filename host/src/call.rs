@@ -8,6 +8,7 @@ mod address;
 mod assigned;
 pub mod bounds;
 mod broadcast;
+pub mod channel;
 mod client;
 mod context;
 mod envelope;
@@ -33,6 +34,9 @@ mod written;
 pub use address::{Address, Group, IsolateId, Target};
 pub use assigned::{CallEnd, MessageCall, RunCall};
 pub use broadcast::{Emission, Receipt, Skipped, weight_of_broadcast};
+pub use channel::{
+    ChannelAction, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, ChannelSettings, ChannelTrigger,
+};
 pub use client::{ClientHook, ClientMessage};
 pub use context::{Context, Deadline, RequestHead};
 pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};

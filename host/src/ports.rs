@@ -2,6 +2,7 @@
 //! port has an implementation for a host without that part.
 
 mod calls;
+mod channels;
 mod events;
 mod future;
 mod master;
@@ -15,6 +16,7 @@ mod streams;
 use std::sync::Arc;
 
 pub use calls::{Caller, Calls, NoCalls};
+pub use channels::{Channels, NoChannels};
 pub use events::{Events, NoEvents};
 pub use future::BoxFuture;
 pub use master::{Master, NoMaster};
@@ -35,6 +37,7 @@ pub struct Ports {
     pub events: Arc<dyn Events>,
     pub messages: Arc<dyn Messages>,
     pub sessions: Arc<dyn Sessions>,
+    pub channels: Arc<dyn Channels>,
 }
 
 /// Changes the ports of a host before it loads modules.
@@ -52,6 +55,7 @@ impl Ports {
             events: Arc::new(NoEvents),
             messages: Arc::new(NoMessages),
             sessions: Arc::new(NoSessions),
+            channels: Arc::new(NoChannels),
         }
     }
 
@@ -76,7 +80,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_without_a_part_behind_it_returns_unavailable() {
-        let Ports { calls, reloads, master, streams, events, messages, sessions } = Ports::none();
+        let Ports { calls, reloads, master, streams, events, messages, sessions, channels } = Ports::none();
         let caller = || Caller {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
@@ -108,10 +112,18 @@ mod tests {
             events.subscribe(caller(), None, RouteName::within("m", "a").unwrap()).unwrap_err(),
             events.unsubscribe(caller(), key()).unwrap_err(),
             messages.publish(caller(), key(), key(), payload()).unwrap_err(),
+            channels.publish(caller(), key(), payload()).err().unwrap(),
+            channels.subscribe(caller(), key(), RouteName::within("m", "a").unwrap()).unwrap_err(),
+            channels.unsubscribe(caller(), key()).unwrap_err(),
+            channels.add(caller(), key(), key()).unwrap_err(),
+            channels.kick_out(caller(), key(), key(), key()).unwrap_err(),
+            channels.history(caller(), key(), None, 1).await.unwrap_err(),
+            channels.members(caller(), key()).await.unwrap_err(),
         ];
         for error in errors {
             assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
         }
         assert_eq!((master.option(""), streams.count(None), sessions.count()), (None, 0, (0, 0)));
+        assert_eq!(channels.count("c"), 0);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{IsolateId, written};
+use super::{ChannelTrigger, IsolateId, written};
 
 /// The cause of a call.
 #[derive(Debug, Clone)]
@@ -30,11 +30,13 @@ pub enum Trigger {
     Client(ClientTrigger),
     /// A filter of the module runs before or after the route of a client's message.
     Filter(FilterStage),
+    /// Something happens on a channel that the module declares.
+    Channel(ChannelTrigger),
 }
 
 impl Trigger {
     /// The name of the broadcast, the startup, the hook, the schedule, the subscription or the
-    /// client's message, the stream key, or the HTTP method.
+    /// client's message, the stream key, the channel, or the HTTP method.
     pub(super) fn name(&self) -> &str {
         match self {
             Trigger::Broadcast(broadcast) => &broadcast.name,
@@ -46,6 +48,7 @@ impl Trigger {
             Trigger::Subscription(call) => &call.name,
             Trigger::Client(message) | Trigger::Filter(FilterStage::Before(message)) => &message.name,
             Trigger::Filter(FilterStage::After { route, .. }) => route,
+            Trigger::Channel(event) => &event.channel,
             Trigger::Rpc => "",
         }
     }
@@ -63,6 +66,7 @@ impl Trigger {
             Trigger::Subscription(_) => TriggerKind::Subscription,
             Trigger::Client(_) => TriggerKind::Client,
             Trigger::Filter(_) => TriggerKind::Filter,
+            Trigger::Channel(_) => TriggerKind::Channel,
         }
     }
 }
@@ -79,6 +83,7 @@ pub enum TriggerKind {
     Subscription,
     Client,
     Filter,
+    Channel,
 }
 
 impl TriggerKind {
@@ -87,7 +92,7 @@ impl TriggerKind {
         matches!(self, TriggerKind::Http | TriggerKind::Client)
     }
 
-    pub const ALL: [TriggerKind; 10] = [
+    pub const ALL: [TriggerKind; 11] = [
         TriggerKind::Http,
         TriggerKind::Broadcast,
         TriggerKind::Rpc,
@@ -98,6 +103,7 @@ impl TriggerKind {
         TriggerKind::Subscription,
         TriggerKind::Client,
         TriggerKind::Filter,
+        TriggerKind::Channel,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -112,6 +118,7 @@ impl TriggerKind {
             TriggerKind::Subscription => "subscription",
             TriggerKind::Client => "client",
             TriggerKind::Filter => "filter",
+            TriggerKind::Channel => "channel",
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::events::{EventLog, HostEvent};
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
-use crate::ports::{LateReloads, Ports};
+use crate::ports::{LateReloads, NoChannels, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
 use crate::triggers::events::{Emitter, EventListener, ServiceLink};
@@ -186,6 +186,7 @@ impl Built {
             events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
             messages: redis.clone(),
             sessions: Arc::new(SessionPort::new(hub.clone(), web_sockets.clone())),
+            channels: Arc::new(NoChannels),
         }
         .changed(host.change_ports);
         dispatch.set_sessions(&ports.sessions);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{
-    Address, Call, CallError, CallOptions, ClientTrigger, Emission, Failure, FilterStage, GatherEntry, Group,
-    IsolateId, Origin, Outcome, Passed, Payload, Receipt, Reply, ScheduleRun, Skipped, StartupReason, SubscriptionCall,
-    Target, Trigger,
+    Address, Call, CallError, CallOptions, ChannelAction, ChannelTrigger, ClientTrigger, Emission, Failure,
+    FilterStage, GatherEntry, Group, IsolateId, Origin, Outcome, Passed, Payload, Receipt, Reply, ScheduleRun, Skipped,
+    StartupReason, SubscriptionCall, Target, Trigger,
 };
 
 impl From<Payload> for wit::Payload {
@@ -75,6 +75,7 @@ impl From<Trigger> for wit::Trigger {
                 let data = serde_json::json!({ "route": &*route, "status": status });
                 wit::Trigger::Other(("after".to_owned(), data.to_string()))
             }
+            Trigger::Channel(event) => wit::Trigger::Channel(event.into()),
             Trigger::Startup { name, reason } => wit::Trigger::Startup(wit::Startup {
                 name: name.as_ref().to_owned(),
                 reason: match reason {
@@ -91,6 +92,20 @@ impl From<ClientTrigger> for wit::ClientMessage {
     fn from(message: ClientTrigger) -> Self {
         let ClientTrigger { session, name, socket: _, wants_reply } = message;
         wit::ClientMessage { session: session.to_string(), name: name.to_string(), wants_reply }
+    }
+}
+
+impl From<ChannelTrigger> for wit::ChannelEvent {
+    fn from(event: ChannelTrigger) -> Self {
+        let action = match event.action {
+            ChannelAction::Subscribe => wit::ChannelAction::Subscribe,
+            ChannelAction::Unsubscribe => wit::ChannelAction::Unsubscribe,
+            ChannelAction::Publish => wit::ChannelAction::Publish,
+            ChannelAction::Deliver => wit::ChannelAction::Deliver,
+            ChannelAction::Join | ChannelAction::Leave => wit::ChannelAction::Other(event.action.as_str().to_owned()),
+        };
+        let session = event.session.map(|session| session.to_string());
+        wit::ChannelEvent { channel: event.channel.to_string(), action, session }
     }
 }
 

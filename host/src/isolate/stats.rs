@@ -97,7 +97,7 @@ impl Stats {
             return;
         };
         counter.inc();
-        let of_client = matches!(trigger, TriggerKind::Client | TriggerKind::Filter);
+        let of_client = matches!(trigger, TriggerKind::Client | TriggerKind::Filter | TriggerKind::Channel);
         if of_client && matches!(error, CallError::Failure(failure) if failure.is_silent()) {
             return;
         }
@@ -132,7 +132,8 @@ impl Stats {
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
-        let [http, broadcast, rpc, startup, hook, stream, schedule, subscription, client, filter] = &self.triggers;
+        let [http, broadcast, rpc, startup, hook, stream, schedule, subscription, client, filter, channel] =
+            &self.triggers;
         match trigger {
             TriggerKind::Http => http,
             TriggerKind::Broadcast => broadcast,
@@ -144,6 +145,7 @@ impl Stats {
             TriggerKind::Subscription => subscription,
             TriggerKind::Client => client,
             TriggerKind::Filter => filter,
+            TriggerKind::Channel => channel,
         }
     }
 }

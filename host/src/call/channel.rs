@@ -1,0 +1,177 @@
+//! Channels: their names, what may happen on them, and what they keep, as plain data.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Payload, stream_key};
+
+/// Members of a channel that join and leave are announced on the channel with this prefix.
+pub const PRESENCE: &str = "presence/";
+
+/// Whether the host accepts this text as the name of a channel: 1 to 256 bytes without control
+/// characters.
+pub fn is_channel(text: &str) -> bool {
+    !text.is_empty() && stream_key::is_key(text)
+}
+
+/// The channel whose members a channel announces. `None` if it is not such a channel.
+pub fn announced(channel: &str) -> Option<&str> {
+    channel.strip_prefix(PRESENCE).filter(|channel| !channel.is_empty())
+}
+
+/// What happens on a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChannelAction {
+    Subscribe,
+    Unsubscribe,
+    Publish,
+    /// A message is about to be sent to one session.
+    Deliver,
+    /// A session has become a member.
+    Join,
+    /// A session is no longer a member.
+    Leave,
+}
+
+impl ChannelAction {
+    pub const ALL: [ChannelAction; 6] = [
+        ChannelAction::Subscribe,
+        ChannelAction::Unsubscribe,
+        ChannelAction::Publish,
+        ChannelAction::Deliver,
+        ChannelAction::Join,
+        ChannelAction::Leave,
+    ];
+
+    /// The name in `on` of a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChannelAction::Subscribe => "subscribe",
+            ChannelAction::Unsubscribe => "unsubscribe",
+            ChannelAction::Publish => "publish",
+            ChannelAction::Deliver => "deliver",
+            ChannelAction::Join => "join",
+            ChannelAction::Leave => "leave",
+        }
+    }
+}
+
+/// The cause of a call of a channel's route.
+#[derive(Debug, Clone)]
+pub struct ChannelTrigger {
+    /// The name of the channel.
+    pub channel: Arc<str>,
+    pub action: ChannelAction,
+    /// The id of the client's session. `None` if a guest, the operator or the host acts.
+    pub session: Option<Arc<str>>,
+}
+
+/// What a channel keeps, and how clients see it: the settings of its entry in `channels`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelSettings {
+    /// The most messages that the channel keeps. Zero for no history.
+    pub count: usize,
+    pub age: Duration,
+    /// The most bytes of the kept messages.
+    pub bytes: u64,
+    /// Whether members are known, and announced.
+    pub presence: bool,
+    /// Whether plain WebSockets get messages with the name of the channel around them.
+    pub envelope: bool,
+}
+
+/// A place in the order of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChannelPosition {
+    /// Differs after the history of the channel is lost.
+    pub epoch: u64,
+    /// The number of the last message before this place: 1, 2, 3 and so on, without gaps.
+    pub offset: u64,
+}
+
+impl ChannelPosition {
+    /// Reads the text that [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<ChannelPosition> {
+        let (epoch, offset) = text.split_once('-')?;
+        ChannelPosition::of(epoch, offset.parse().ok().filter(|_| offset.bytes().all(|byte| byte.is_ascii_digit()))?)
+    }
+
+    /// A position whose epoch is text.
+    pub fn of(epoch: &str, offset: u64) -> Option<ChannelPosition> {
+        let is_plain = (1..=16).contains(&epoch.len()) && epoch.chars().all(|c| c.is_digit(16));
+        let epoch = u64::from_str_radix(epoch, 16).ok().filter(|_| is_plain)?;
+        Some(ChannelPosition { epoch, offset })
+    }
+
+    /// The epoch as text.
+    pub fn epoch_text(&self) -> String {
+        format!("{:x}", self.epoch)
+    }
+}
+
+impl fmt::Display for ChannelPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.epoch, self.offset)
+    }
+}
+
+/// A message of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelMessage {
+    /// Its number: see [`ChannelPosition::offset`].
+    pub offset: u64,
+    /// When it got its place, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+    /// The session of the client that has published it.
+    pub session: Option<Arc<str>>,
+    pub payload: Payload,
+}
+
+/// A part of a channel's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelPage {
+    pub epoch: u64,
+    /// In order, oldest first.
+    pub messages: Vec<ChannelMessage>,
+    /// The number of the newest message of the channel. Zero if there was none.
+    pub latest: u64,
+    /// Whether no message is missing between the requested position and the first message.
+    pub complete: bool,
+}
+
+/// A member of a channel with presence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelMember {
+    /// The id of the session.
+    pub session: Arc<str>,
+    pub uid: Option<Arc<str>>,
+    /// What the client sent when it subscribed, as JSON text.
+    pub info: Option<Arc<str>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_is_written() {
+        let position = ChannelPosition { epoch: 0x1f, offset: 12 };
+        assert_eq!(position.to_string(), "1f-12");
+        assert_eq!(ChannelPosition::parse("1f-12"), Some(position));
+        assert_eq!(ChannelPosition::of(&position.epoch_text(), 12), Some(position));
+        for bad in ["", "-", "1f", "1f-", "-1", "g-1", "1f-+1", "1f--1", "1f-1-2", "00000000000000001-1", "1f-x"] {
+            assert_eq!(ChannelPosition::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_channel_has_a_short_name() {
+        assert!(is_channel("a") && is_channel(&"x".repeat(256)));
+        assert!(!is_channel("") && !is_channel(&"x".repeat(257)) && !is_channel("a\n"));
+        assert_eq!(
+            (announced("presence/room/1"), announced("presence/"), announced("room")),
+            (Some("room/1"), None, None)
+        );
+    }
+}
