@@ -35,7 +35,8 @@ pub use address::{Address, Group, IsolateId, Target};
 pub use assigned::{CallEnd, MessageCall, RunCall};
 pub use broadcast::{Emission, Receipt, Skipped, weight_of_broadcast};
 pub use channel::{
-    ChannelAction, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, ChannelSettings, ChannelTrigger,
+    ChannelAction, ChannelActions, ChannelCall, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition,
+    ChannelRule, ChannelSettings, ChannelTrigger,
 };
 pub use client::{ClientHook, ClientMessage};
 pub use context::{Context, Deadline, RequestHead};

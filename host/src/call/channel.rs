@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Payload, stream_key};
+use super::{CallError, Context, Origin, Payload, stream_key};
 
 /// Members of a channel that join and leave are announced on the channel with this prefix.
 pub const PRESENCE: &str = "presence/";
@@ -44,6 +44,10 @@ impl ChannelAction {
         ChannelAction::Leave,
     ];
 
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// The name in `on` of a manifest.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,6 +59,58 @@ impl ChannelAction {
             ChannelAction::Leave => "leave",
         }
     }
+}
+
+/// A set of actions: those for which the host calls the route of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelActions(u8);
+
+impl ChannelActions {
+    /// The actions of an entry that has no `on`.
+    pub const DEFAULT: ChannelActions = ChannelActions(
+        ChannelAction::Subscribe.bit() | ChannelAction::Unsubscribe.bit() | ChannelAction::Publish.bit(),
+    );
+
+    pub fn has(self, action: ChannelAction) -> bool {
+        self.0 & action.bit() != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl FromIterator<ChannelAction> for ChannelActions {
+    fn from_iter<I: IntoIterator<Item = ChannelAction>>(actions: I) -> ChannelActions {
+        ChannelActions(actions.into_iter().fold(0, |set, action| set | action.bit()))
+    }
+}
+
+/// What applies to a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChannelRule {
+    /// No module declares it.
+    Undeclared,
+    /// A module declares it without a route.
+    Open(ChannelSettings),
+    /// The route of a module decides about these actions.
+    Routed { module: Arc<str>, settings: ChannelSettings, on: ChannelActions },
+    /// The module that may want to decide is not installed.
+    Unavailable(CallError),
+}
+
+/// A call of the route of a channel.
+#[derive(Debug, Clone)]
+pub struct ChannelCall {
+    /// The module that declares the channel.
+    pub module: Arc<str>,
+    pub trigger: ChannelTrigger,
+    pub origin: Origin,
+    /// The call of the guest that acts, if it waits for the outcome.
+    pub parent: Option<Arc<Context>>,
+    pub payload: Payload,
+    /// How long the call may take, if that is less than `limits.timeout` of the module.
+    pub timeout: Option<Duration>,
 }
 
 /// The cause of a call of a channel's route.
@@ -163,6 +219,17 @@ mod tests {
         for bad in ["", "-", "1f", "1f-", "-1", "g-1", "1f-+1", "1f--1", "1f-1-2", "00000000000000001-1", "1f-x"] {
             assert_eq!(ChannelPosition::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_set_has_the_actions_that_it_was_made_of() {
+        let has = |set: ChannelActions| ChannelAction::ALL.map(|action| set.has(action));
+        assert_eq!(has(ChannelActions::DEFAULT), [true, true, true, false, false, false]);
+        assert_eq!(
+            has([ChannelAction::Leave, ChannelAction::Publish].into_iter().collect()),
+            [false, false, true, false, false, true]
+        );
+        assert!(ChannelActions::default().is_empty() && !ChannelActions::DEFAULT.is_empty());
     }
 
     #[test]
