@@ -15,10 +15,10 @@ use fanfare::api::State;
 use fanfare::settings::Limits;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{
-    self, FolderState, ModuleFolder, check_connections, check_grants, effective_limits, effective_schedules,
-    unknown_schedules,
+    self, FolderState, ModuleFolder, check_brokers, check_connections, check_grants, effective_limits,
+    effective_schedules, unknown_schedules,
 };
-use fanfare::tooling::{KeyPath, Manifest, StreamTable, check_client_keys};
+use fanfare::tooling::{KeyPath, Manifest, PatternTable, check_client_keys};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
 
 #[cfg(test)]
@@ -75,8 +75,8 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
     let settings_valid = !faults.list().iter().any(concerns_modules);
     let web_sockets_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "websocket"));
     let redis_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "redis"));
-    let streams = Arc::default();
-    let checker = ModuleChecker { config: &config, settings_valid, redis_valid, check_component, streams };
+    let patterns = Arc::default();
+    let checker = ModuleChecker { config: &config, settings_valid, redis_valid, check_component, patterns };
     report.add(faults);
     report.warnings.extend(config.warnings.iter().cloned());
     if !is_single_module {
@@ -131,7 +131,8 @@ pub(super) fn operator_faults(manifest: &Manifest, config: &Config) -> Faults {
     let mut faults = Faults::default();
     let limits = effective_limits(manifest, config);
     let schedules = effective_schedules(manifest, config, limits.as_ref().unwrap_or(&Limits::default())).err();
-    let refused = [check_grants(manifest, config).err(), limits.err(), schedules];
+    let refused =
+        [check_grants(manifest, config).err(), check_brokers(manifest, config).err(), limits.err(), schedules];
     refused.into_iter().flatten().for_each(|more| faults.extend(more));
     faults
 }
@@ -143,8 +144,8 @@ struct ModuleChecker<'a> {
     /// Whether the section `redis` has no faults.
     redis_valid: bool,
     check_component: ComponentCheck<'a>,
-    /// The stream patterns of the modules that were checked.
-    streams: Arc<StreamTable>,
+    /// The stream keys and channels of the modules that were checked.
+    patterns: Arc<PatternTable>,
 }
 
 impl ModuleChecker<'_> {
@@ -160,7 +161,7 @@ impl ModuleChecker<'_> {
         {
             faults.extend(missing);
         }
-        match self.streams.claim(manifest) {
+        match self.patterns.claim(manifest) {
             Ok(claim) => claim.keep(),
             Err(taken) => faults.extend(taken),
         }

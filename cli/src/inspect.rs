@@ -17,7 +17,7 @@ use super::project;
 use super::temp;
 use super::terminal::{eprint, print};
 use fanfare::Config;
-use fanfare::api::{FiltersStatus, SocketStatus};
+use fanfare::api::{ChannelPatternStatus, FiltersStatus, SocketStatus};
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
 use fanfare::tooling::{ComponentInfo, Inspection, Manifest, component_info};
@@ -59,6 +59,8 @@ struct Description {
     subscriptions: Vec<DescribedSubscription>,
     /// The WebSockets of that module.
     sockets: Vec<SocketStatus>,
+    /// The channels of that module.
+    channels: Vec<ChannelPatternStatus>,
     /// The filters of that module.
     filters: FiltersStatus,
 }
@@ -124,11 +126,16 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
     let inspector = inspector(&config)?;
     let inspection = super::runtime()?.block_on(inspector.inspect(&args.file)).map_err(|error| error.to_string());
     let manifest = manifest_of(&args.file);
-    let (subscriptions, sockets, filters) = match &manifest {
-        Some(manifest) => (subscriptions(manifest), manifest.socket_statuses(), manifest.filters_status()),
-        None => <_>::default(),
-    };
-    Ok(Description { file, info, inspection, subscriptions, sockets, filters })
+    let manifest = manifest.as_ref();
+    Ok(Description {
+        file,
+        info,
+        inspection,
+        subscriptions: manifest.map(subscriptions).unwrap_or_default(),
+        sockets: manifest.map(Manifest::socket_statuses).unwrap_or_default(),
+        channels: manifest.map(Manifest::channel_statuses).unwrap_or_default(),
+        filters: manifest.map(Manifest::filters_status).unwrap_or_default(),
+    })
 }
 
 /// The settings of the file's project, whose cache keeps the compiled component. Without a project,
@@ -179,6 +186,10 @@ impl Description {
             out.push_str("  sockets\n");
             self.sockets.iter().for_each(|one| _ = writeln!(out, "    {}", socket_as_text(one)));
         }
+        if !self.channels.is_empty() {
+            out.push_str("  channels\n");
+            self.channels.iter().for_each(|one| _ = writeln!(out, "    {}", channel_as_text(one)));
+        }
         for (title, routes) in [("filters before", &self.filters.before), ("filters after", &self.filters.after)] {
             if !routes.is_empty() {
                 _ = writeln!(out, "  {title}");
@@ -207,6 +218,7 @@ impl Description {
             "producers": self.info.producers,
             "subscriptions": self.subscriptions,
             "sockets": self.sockets,
+            "channels": self.channels,
             "filters": self.filters,
             "faults": self.faults(),
         });
@@ -223,6 +235,24 @@ fn socket_as_text(socket: &SocketStatus) -> String {
     }
     if let Some(size) = max_message {
         _ = write!(text, ", at most {}", Bytes(usize::try_from(*size).unwrap_or(usize::MAX)));
+    }
+    printable(&text)
+}
+
+/// `room/*: POST room decides about subscribe, publish; keeps 100 messages; presence`.
+fn channel_as_text(channel: &ChannelPatternStatus) -> String {
+    let ChannelPatternStatus { pattern, route, on, history, presence } = channel;
+    let mut text = match route {
+        Some(route) => format!("{pattern}: {route} decides about {}", on.join(", ")),
+        None => format!("{pattern}: open to every client"),
+    };
+    match history.as_ref().map(|history| history.count) {
+        None => {}
+        Some(1) => text.push_str("; keeps 1 message"),
+        Some(count) => _ = write!(text, "; keeps {count} messages"),
+    }
+    if *presence {
+        text.push_str("; presence");
     }
     printable(&text)
 }

@@ -22,6 +22,7 @@
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
+mod channels;
 mod clients;
 mod event_service;
 mod kill;
@@ -34,6 +35,7 @@ mod subscriptions;
 mod tests;
 
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
+pub use channels::{ChannelHistoryStatus, ChannelPatternStatus, ChannelStatus, ChannelsStatus};
 pub use clients::{ClientsStatus, FiltersStatus, SocketListenerStatus, SocketStatus};
 pub use event_service::{
     EmittedEvent, EmittedEvents, EventLinkStatus, EventListenStatus, EventServiceLimits, EventServiceStatus,

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::document::{Faults, KeyPath, ValueOrigin};
 
-pub use capabilities::{Capabilities, EventTypes, Modules, StreamKeys, Topics};
+pub use capabilities::{Capabilities, ChannelNames, EventTypes, Modules, StreamKeys, Topics};
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
 pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
@@ -24,8 +24,8 @@ pub use sections::{
 };
 pub use settings::Config;
 pub use sources::{FILE_NAME, Flags, Sources};
-pub use sse::{HistoryConfig, QueueConfig, SseConfig, StreamAccess};
-pub use websocket::{SocketListener, WebSocketConfig};
+pub use sse::{HistoryConfig, QueueConfig, SseConfig, StreamAccess, history_schema};
+pub use websocket::{ChannelAccess, SocketListener, WebSocketConfig};
 pub use websocket_auth::{AuthConfig, TokenAlgorithm, VerifyKey};
 
 pub mod capabilities;

@@ -243,10 +243,11 @@ pub mod errors {
 /// The sections of a [`Config`].
 pub mod settings {
     pub use crate::config::{
-        AdminConfig, AuthConfig, CallsConfig, Capabilities, CorsConfig, EngineConfig, EventHistoryConfig,
-        EventQueueConfig, EventTypes, EventsConfig, HistoryConfig, HttpConfig, HubConfig, IsolateConfig, Limits,
-        LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Overlap, PublishQueue, QueueConfig,
-        RedisConfig, RedisConnection, ScheduleConfig, ShutdownConfig, SocketListener, SseConfig, StreamAccess,
-        StreamKeys, SubdomainConfig, SwapConfig, TokenAlgorithm, Topics, VerifyKey, WebSocketConfig,
+        AdminConfig, AuthConfig, CallsConfig, Capabilities, ChannelAccess, ChannelNames, CorsConfig, EngineConfig,
+        EventHistoryConfig, EventQueueConfig, EventTypes, EventsConfig, HistoryConfig, HttpConfig, HubConfig,
+        IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Overlap,
+        PublishQueue, QueueConfig, RedisConfig, RedisConnection, ScheduleConfig, ShutdownConfig, SocketListener,
+        SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig, TokenAlgorithm, Topics, VerifyKey,
+        WebSocketConfig,
     };
 }

@@ -12,10 +12,10 @@ mod instantiation;
 mod loader;
 pub mod manifest;
 mod module;
+mod patterns;
 mod roster;
 pub mod router;
 pub mod segment;
-mod streams;
 mod timing;
 
 use std::collections::{BTreeMap, HashSet};
@@ -38,11 +38,13 @@ pub use manifest::{
     Action, DeclaredSubscription, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SourceKind,
     SubscriptionSettings,
 };
-pub use manifest::{Isolation, Manifest, MatchedSocket, Middleware, PlaceKinds, Rollout, Schedule, ScheduleKind};
+pub use manifest::{
+    Isolation, Manifest, MatchedSocket, Middleware, PatternKind, PlaceKinds, Rollout, Schedule, ScheduleKind,
+};
 pub use module::Module;
+pub use patterns::{KeyOwner, PatternClaim, PatternTable};
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};
-pub use streams::{KeyOwner, StreamClaim, StreamTable};
 #[cfg(test)]
 pub use timing::Timing;
 

@@ -14,8 +14,8 @@ pub use crate::host::{EchoServer, EventServer, Inspection, Inspector, check_clie
 pub use crate::isolate::Probe;
 pub use crate::ports::{BoxFuture, Caller, ChangePorts, Events, Messages, Peers, Reloads};
 pub use crate::registry::{
-    Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, PlaceKinds, PlacesOf, Roster, RouteLookup,
-    RouteSpec, Router, StreamTable, component_info,
+    Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, PatternTable, PlaceKinds, PlacesOf, Roster,
+    RouteLookup, RouteSpec, Router, component_info,
 };
 pub use crate::swap::{ReloadOptions, Swapper};
 pub use crate::triggers::sse::{EventParser, ServerEvent};
@@ -67,7 +67,7 @@ pub mod document {
 pub mod manifest {
     pub use crate::registry::manifest::raw::schema;
     pub use crate::registry::manifest::{
-        FILE_NAME, FolderState, ManifestError, ModuleFolder, check_connections, check_grants, effective_limits,
-        effective_schedules, folder_names, read_folder, scan, unknown_schedules,
+        FILE_NAME, FolderState, ManifestError, ModuleFolder, check_brokers, check_connections, check_grants,
+        effective_limits, effective_schedules, folder_names, read_folder, scan, unknown_schedules,
     };
 }

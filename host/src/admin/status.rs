@@ -115,6 +115,7 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
         serial: generation.is_serial(),
         routes: generation.manifest.routes.len(),
         sockets: generation.manifest.socket_statuses(),
+        channels: generation.manifest.channel_statuses(),
         filters: generation.manifest.filters_status(),
         reason: None,
         note: roster.note(&name).map(|note| note.to_string()),

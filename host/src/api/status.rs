@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClientsStatus, EventsStatus, FiltersStatus, RedisStatus, SocketStatus, SubscriptionStatus};
+use super::{
+    ChannelPatternStatus, ClientsStatus, EventsStatus, FiltersStatus, RedisStatus, SocketStatus, SubscriptionStatus,
+};
 
 /// The status of a node and its modules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +159,9 @@ pub struct ModuleStatus {
     /// The WebSockets of the generation that serves, sorted by pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<SocketStatus>,
+    /// The channels of the generation that serves, sorted by pattern.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<ChannelPatternStatus>,
     /// The filters of the generation that serves.
     #[serde(default, skip_serializing_if = "FiltersStatus::is_empty")]
     pub filters: FiltersStatus,

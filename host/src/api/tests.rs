@@ -93,6 +93,16 @@ fn the_status_matches_its_golden_file() {
             protocols: vec!["v1".into()],
             max_message: Some(1_024),
         }],
+        channels: vec![
+            ChannelPatternStatus { pattern: "flags".into(), ..ChannelPatternStatus::default() },
+            ChannelPatternStatus {
+                pattern: "flags/*".into(),
+                route: Some("POST room".into()),
+                on: vec!["publish".into(), "join".into()],
+                history: Some(ChannelHistoryStatus { count: 100, age: 300_000, bytes: 1_048_576 }),
+                presence: true,
+            },
+        ],
         filters: FiltersStatus { before: vec!["POST check".into()], after: vec!["POST redact".into()] },
         isolates,
         ..module("flags", State::Restarting)

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::formats::ModuleOrAll;
 use super::unsupported;
+use crate::call::channel::announced;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, event_type, stream_key, topic};
 
-pub use patterns::{EventTypes, StreamKeys, Topics};
+pub use patterns::{ChannelNames, EventTypes, StreamKeys, Topics};
 
 /// The entry that means every module, key, type or topic.
 pub const ALL: &str = "*";
@@ -92,6 +93,10 @@ capabilities! {
     /// `prefix/*` for all keys that begin with `prefix/`, or `*` for all keys and for `publish-all`
     /// and `close-all`. Default none.
     sse: StreamKeys, "publish to streams of", "every key", imports ["fanfare:module/sse"];
+    /// The channels that the module may publish to, read, subscribe to, and change the members of,
+    /// besides its own: a channel, `prefix/*` for all channels that begin with `prefix/`, or `*`
+    /// for all channels. Default none.
+    channels: ChannelNames, "use the channels", "of every name", imports ["fanfare:module/channels"];
     /// The types of events that the module may emit, and subscribe to at run time, besides those
     /// that begin with `<module>/`: a type, `prefix/*` for all types that begin with `prefix/`, or
     /// `*` for all types. Default none.
@@ -123,6 +128,13 @@ impl Capabilities {
     /// Whether a module with these capabilities may publish to a stream key and close it.
     pub fn allows_key(&self, module: &str, key: &str) -> bool {
         stream_key::is_own(key, module) || self.sse.allow(key)
+    }
+
+    /// Whether a module with these capabilities may use a channel. The members of a channel are
+    /// announced to those who may use it.
+    pub fn allows_channel(&self, module: &str, channel: &str) -> bool {
+        let channel = announced(channel).unwrap_or(channel);
+        stream_key::is_own(channel, module) || self.channels.allow(channel)
     }
 
     /// Whether a module with these capabilities may emit an event of this type, or subscribe to a
@@ -286,6 +298,23 @@ mod tests {
     }
 
     #[test]
+    fn a_module_may_use_its_own_channels_and_those_that_it_has() {
+        let channels = ChannelNames(vec!["news".into(), "orders/*".into()]);
+        let has = Capabilities { channels, ..Capabilities::default() };
+        for channel in ["chat", "chat/1", "news", "orders/1", "presence/chat/1", "presence/orders/1"] {
+            assert!(has.allows_channel("chat", channel), "{channel}");
+        }
+        for channel in ["", "chats", "newsletter", "orders", "presence/", "presence/orders", "presence/chats/1"] {
+            assert!(!has.allows_channel("chat", channel), "{channel}");
+        }
+        assert_eq!(has.missing(&Capabilities::default()), ["channels: news", "channels: orders/*"]);
+        assert_eq!(
+            forbidden("chat", "channels", Some("flags")).to_string(),
+            "chat has no `channels` capability for flags: add \"flags\" to capabilities.channels in its module.json, then run `fanfare grant chat`"
+        );
+    }
+
+    #[test]
     fn a_module_may_use_its_own_types_and_the_topics_that_it_has() {
         let topics = |entry: &str| Topics(vec![entry.into()]);
         let events = EventTypes(vec!["order/*".into()]);
@@ -310,6 +339,9 @@ mod tests {
     fn an_import_needs_the_capability_of_its_row() {
         assert_eq!(of_import("fanfare:module/rpc-blocking@0.1.0"), Some("rpc"));
         assert_eq!(of_import("fanfare:module/sse@0.1.0"), Some("sse"));
+        for name in ["channels", "channels-await", "channels-blocking"] {
+            assert_eq!(of_import(&format!("fanfare:module/{name}@0.1.0")), Some("channels"));
+        }
         assert_eq!(of_import("wasi:http/client@0.3.0"), Some("http"));
         assert_eq!(of_import("fanfare:module/host@0.1.0"), None);
     }

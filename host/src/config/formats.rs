@@ -48,6 +48,8 @@ formats! {
     HeaderText = "header-text", r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$", at most MAX_HEADER_TEXT;
     /// The path of all streams.
     StreamPath = "stream-path", r"^/[!-\x22$->@-~]+$", at most MAX_STREAM_PATH;
+    /// The path below which the histories of channels are.
+    HistoryPath = "history-path", r"^/[!-\x22$->@-~]+$", at most MAX_STREAM_PATH;
     /// The path of WebSockets.
     SocketPath = "socket-path", r"^/[!-\x22$->@-~]+$", at most MAX_STREAM_PATH;
     /// The URL of an event service: `http://host:port`.
@@ -60,6 +62,8 @@ formats! {
     ModuleOrAll = "module-or-all", r"^(\*|[a-z][a-z0-9-]{0,63})$";
     /// A key of live streams, `prefix/*`, or `*` for all.
     StreamKeys = "stream-keys", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most stream_key::MAX;
+    /// A channel, `prefix/*`, or `*` for all.
+    ChannelNames = "channel-names", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most stream_key::MAX;
     /// A type of events, `prefix/*`, or `*` for all.
     EventTypes = "event-types", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most event_type::MAX;
     /// A connection and a topic of it, such as `redis:news`, or `*` for all.
@@ -125,6 +129,7 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             "a header value of at most 4096 bytes without control characters",
         ),
         "stream-path" => ok(is_stream_path(text), STREAM_PATH_RULE),
+        "history-path" => ok(is_stream_path(text), HISTORY_PATH_RULE),
         "socket-path" => ok(is_socket_path(text), SOCKET_PATH_RULE),
         "service-url" => ok(
             text.len() <= 256 && is_service_url(text),
@@ -139,9 +144,11 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             "\"*\" for all modules, or a module name of lower case letters, digits and `-`",
         ),
         "stream-keys" => ok(text == "*" || stream_key::is_pattern(text), STREAM_KEYS_RULE),
+        "channel-names" => ok(text == "*" || stream_key::is_pattern(text), CHANNEL_NAMES_RULE),
         "event-types" => ok(event_type::is_type(text), event_type::PATTERN_RULE),
         "topics" => ok(topic::is_entry(text), topic::RULE),
         "stream-pattern" => ok(stream_key::is_pattern(text), STREAM_PATTERN_RULE),
+        "channel-pattern" => ok(stream_key::is_pattern(text), CHANNEL_PATTERN_RULE),
         "redis-name" => ok(
             (1..=topic::MAX).contains(&text.len()) && !text.contains(char::is_control),
             "a name of 1 to 512 bytes without control characters",
@@ -190,6 +197,10 @@ const MAX_STREAM_PATH: usize = 256;
 const STREAM_PATH_RULE: &str = "a path such as \"/stream\", other than \"/\" and not below \"/api\", of at most 256 \
     characters without a query and without empty, `.` or `..` segments";
 
+/// The rule for the path of the histories of channels.
+const HISTORY_PATH_RULE: &str = "a path such as \"/channels\", other than \"/\" and not below \"/api\", of at most 256 \
+    characters without a query and without empty, `.` or `..` segments";
+
 /// The rule for the path of a listener of WebSockets.
 const SOCKET_PATH_RULE: &str = "a path such as \"/socketcluster/\", other than \"/\" and not below \"/api\", of at most \
     256 characters without a query and without empty, `.` or `..` segments";
@@ -207,6 +218,12 @@ const STREAM_PATTERN_RULE: &str = "a key of 1 to 256 bytes without control chara
 
 /// The rule for an entry of the capability `sse`.
 const STREAM_KEYS_RULE: &str = "\"*\" for all keys, a key of 1 to 256 bytes without control characters, or \"prefix/*\" for all keys that begin with \"prefix/\"";
+
+/// The rule for a pattern of channels.
+const CHANNEL_PATTERN_RULE: &str = "a name of 1 to 256 bytes without control characters, or such a name that ends with `/*` for all channels that begin like it";
+
+/// The rule for an entry of the capability `channels`.
+const CHANNEL_NAMES_RULE: &str = "\"*\" for all channels, a name of 1 to 256 bytes without control characters, or \"prefix/*\" for all channels that begin with \"prefix/\"";
 
 /// The rule for the address of a Redis server.
 const REDIS_URL_RULE: &str = "`redis://<host>[:<port>]`, or `rediss://..` for TLS, such as \"redis://127.0.0.1:6379\"; \

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::formats::{HeaderText, StreamPath};
 use crate::document::units::{MIB, Size, Time};
 
-/// The most kept events of a stream key, and the most events that may wait for one client.
+/// The most kept events of a stream key or a channel, and the most events that may wait for one client.
 const MOST_EVENTS: u32 = 1_000_000;
 
 /// Streams of server-sent events that clients open with `GET <path>?connectKey=<key>`. The host
@@ -97,7 +97,7 @@ impl SseConfig {
     }
 }
 
-/// The kept events of a stream key.
+/// The kept events of a stream key, or the kept messages of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct HistoryConfig {
     /// The most events. 0 keeps none.
@@ -145,36 +145,41 @@ impl JsonSchema for HistoryConfig {
         "HistoryConfig".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let with = |mut schema: Schema, least: u64, most: u64, description: &str| {
-            schema.insert("minimum".to_owned(), least.into());
-            schema.insert("maximum".to_owned(), most.into());
-            schema.insert("description".to_owned(), description.into());
-            schema
-        };
-        let count = with(
-            json_schema!({ "type": "integer" }),
-            0,
-            MOST_EVENTS.into(),
-            "The most kept events of a key, 0 to 1000000; 0 keeps none. Default 100.",
-        );
-        let age = with(
-            Time::json_schema(generator),
-            1,
-            86_400_000,
-            "How long the host keeps an event, 1 ms to 24 h. Default `5m`.",
-        );
-        let bytes = with(
-            Size::json_schema(generator),
-            1_024,
-            1 << 30,
-            "The most bytes of the kept events of a key, 1 KiB to 1 GiB. Default `1MiB`.",
-        );
-        json_schema!({
-            "type": ["integer", "object"], "minimum": 0, "maximum": MOST_EVENTS,
-            "properties": { "count": count, "age": age, "bytes": bytes },
-            "additionalProperties": false
-        })
+        history_schema(generator, "an event", "events of a key")
     }
+}
+
+/// The schema of a history. `one` and `entries` name what it keeps.
+pub fn history_schema(generator: &mut SchemaGenerator, one: &str, entries: &str) -> Schema {
+    let with = |mut schema: Schema, least: u64, most: u64, description: String| {
+        schema.insert("minimum".to_owned(), least.into());
+        schema.insert("maximum".to_owned(), most.into());
+        schema.insert("description".to_owned(), description.into());
+        schema
+    };
+    let count = with(
+        json_schema!({ "type": "integer" }),
+        0,
+        MOST_EVENTS.into(),
+        format!("The most kept {entries}, 0 to 1000000; 0 keeps none. Default 100."),
+    );
+    let age = with(
+        Time::json_schema(generator),
+        1,
+        86_400_000,
+        format!("How long the host keeps {one}, 1 ms to 24 h. Default `5m`."),
+    );
+    let bytes = with(
+        Size::json_schema(generator),
+        1_024,
+        1 << 30,
+        format!("The most bytes of the kept {entries}, 1 KiB to 1 GiB. Default `1MiB`."),
+    );
+    json_schema!({
+        "type": ["integer", "object"], "minimum": 0, "maximum": MOST_EVENTS,
+        "properties": { "count": count, "age": age, "bytes": bytes },
+        "additionalProperties": false
+    })
 }
 
 /// The events that may wait for one client. The host disconnects a client that has more. A client

@@ -122,6 +122,24 @@ fn an_unknown_key_is_answered_with_the_nearest_key_or_all_keys() {
 }
 
 #[test]
+fn the_histories_of_channels_have_a_path_of_their_own() {
+    let with = |history: &str| {
+        faults(&format!(
+            r#"{{ "sse": {{ "path": "/stream" }}, "websocket": {{ "history": "{history}",
+                "listeners": [{{ "path": "/sc/", "module": "chat" }}] }} }}"#
+        ))
+    };
+    for good in ["/channels", "/a/b", "/streams", "/s"] {
+        assert!(with(good).is_empty(), "{good}");
+    }
+    let place = "fanfare.json:1:58: websocket.history";
+    assert_eq!(with("/stream"), [format!("{place}: must not cover sse.path (/stream): use another path")]);
+    assert_eq!(with("/sc"), [format!("{place}: must not cover websocket.listeners[0].path (/sc/): use another path")]);
+    assert!(with("/api/x")[0].starts_with(&format!("{place}: must be a path such as \"/channels\"")));
+    assert_eq!(load(r#"{ "websocket": { "history": null } }"#).unwrap().websocket.history, None);
+}
+
+#[test]
 fn unsupported_keys_are_rejected_by_name() {
     for key in unsupported::CONFIG {
         assert_eq!(fault_of(key, "{}").unwrap(), format!("{key}: not supported by this version yet"));

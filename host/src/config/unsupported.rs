@@ -1,9 +1,6 @@
 //! Keys and names that are planned and that this version does not support yet. The change that adds
 //! support removes the name here.
 
-/// Keys of `module.json`.
-pub const MODULE: &[&str] = &["channels"];
-
 /// Keys of `hooks` in `module.json`. The master isolate has ended when the host raises
 /// `workerClusterExit`.
 pub const HOOKS: &[&str] = &["nodeUp", "nodeDown", "workerClusterExit"];
@@ -12,4 +9,4 @@ pub const HOOKS: &[&str] = &["nodeUp", "nodeDown", "workerClusterExit"];
 pub const CONFIG: &[&str] = &["cluster"];
 
 /// Keys of `capabilities` and of `grants`.
-pub const CAPABILITIES: &[&str] = &["http", "channels", "env", "dirs", "secrets"];
+pub const CAPABILITIES: &[&str] = &["http", "env", "dirs", "secrets"];

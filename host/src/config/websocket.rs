@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{CorsOrigin, ModuleName, SocketPath};
+use super::formats::{CorsOrigin, HistoryPath, ModuleName, SocketPath};
 use super::sse::QueueConfig;
 use super::websocket_auth::AuthConfig;
 use crate::document::KeyPath;
@@ -68,9 +68,18 @@ pub struct WebSocketConfig {
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1_024, "maximum" = 1u64 << 24))]
     pub session_size: u64,
-    /// Whether clients of SocketCluster may publish to channels. This version has no channels, so
-    /// that only the error differs that they get. Default true.
+    /// Whether clients of SocketCluster may publish to channels. Default true.
     pub allow_client_publish: bool,
+    /// The channels that clients may use. Default `any`.
+    pub channels: ChannelAccess,
+    /// The channels that one client may be subscribed to, 1 to 1000000. Default 1000.
+    #[schemars(extend("minimum" = 1, "maximum" = 1_000_000))]
+    pub socket_channel_limit: u32,
+    /// The path below which `GET <path>/<channel>` returns the kept messages of a channel, such as
+    /// `/channels`. It must not be `/`, nor below `/api`. The route of the channel decides as about
+    /// a client that subscribes. Default null: the host does not serve them.
+    #[schemars(with = "Option<HistoryPath>")]
+    pub history: Option<String>,
     /// The tokens of clients of SocketCluster.
     pub auth: AuthConfig,
 }
@@ -93,13 +102,23 @@ pub struct SocketListener {
     pub module: String,
 }
 
+/// The channels that clients may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ChannelAccess {
+    /// All channels. A channel that no module declares is open to every client.
+    Any,
+    /// Only channels that a module declares in `channels`. The host rejects other channels.
+    Declared,
+}
+
 fn latest_protocol() -> u8 {
     2
 }
 
 impl WebSocketConfig {
-    /// Checks the rules about several values: each path is that of one listener, and each key of
-    /// tokens is in one place.
+    /// Checks the rules about several values: each path is that of one listener, no path is among
+    /// those of the histories of channels, and each key of tokens is in one place.
     pub(super) fn faults(&self, streams: &str) -> Vec<(KeyPath, String)> {
         let path = |index: usize| KeyPath::of(&["websocket", "listeners"]).index(index).key("path");
         let mut faults = Vec::new();
@@ -111,8 +130,24 @@ impl WebSocketConfig {
                 faults.push((path(index), "is sse.path too: use another one".to_owned()));
             }
         }
+        faults.extend(self.history_fault(streams));
         faults.extend(self.auth.faults());
         faults
+    }
+}
+
+impl WebSocketConfig {
+    /// All paths below that of the histories are channels.
+    fn history_fault(&self, streams: &str) -> Option<(KeyPath, String)> {
+        let history = self.history.as_deref()?;
+        let covers =
+            |path: &str| path.strip_prefix(history).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let key = |index: usize| KeyPath::of(&["websocket", "listeners"]).index(index).key("path").to_string();
+        let listeners = self.listeners.iter().enumerate().map(|(index, one)| (key(index), one.path.as_str()));
+        let mut others = listeners.chain([("sse.path".to_owned(), streams)]);
+        let (other, path) = others.find(|(_, path)| covers(path))?;
+        let message = format!("must not cover {other} ({path}): use another path");
+        Some((KeyPath::of(&["websocket", "history"]), message))
     }
 }
 
@@ -132,6 +167,9 @@ impl Default for WebSocketConfig {
             queue: QueueConfig::default(),
             session_size: 64 * KIB,
             allow_client_publish: true,
+            channels: ChannelAccess::Any,
+            socket_channel_limit: 1_000,
+            history: None,
             auth: AuthConfig::default(),
         }
     }

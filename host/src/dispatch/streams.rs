@@ -6,7 +6,7 @@ use super::Dispatch;
 use super::calls::ClientCall;
 use crate::call::{Admission, CallError, Payload, StreamRequest, Trigger};
 use crate::isolate::{Isolate, Slot};
-use crate::registry::{KeyOwner, MatchedRoute};
+use crate::registry::{KeyOwner, MatchedRoute, PatternKind};
 
 /// The decision about a key in one worker.
 enum Rule {
@@ -19,7 +19,7 @@ enum Rule {
 impl Dispatch {
     /// Whether an installed module declares streams or may publish to them.
     pub fn uses_streams(&self) -> bool {
-        self.roster.streams.is_used()
+        self.roster.patterns.is_used(PatternKind::Stream)
     }
 
     /// Asks the module that declares a key whether a client may listen to it. `isolate` is that of
@@ -45,7 +45,7 @@ impl Dispatch {
     }
 
     fn rule(&self, isolate: &Isolate, key: &str) -> Rule {
-        let module = match self.roster.owner_of(key) {
+        let module = match self.roster.owner_of_key(key) {
             KeyOwner::Nobody => return Rule::Undeclared,
             KeyOwner::Installed(module) => module,
             // The module may want to decide who reads the key, so the key must not be open

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::logs::Log;
 use super::program::Program;
 use super::stats::Stats;
+use crate::call::channel::announced;
 use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
 use crate::registry::{DeclaredSubscription, Generation, Router};
@@ -57,9 +58,9 @@ impl Deployment {
 
     /// Returns the route that a call runs here. A call that waited during a swap names a route of
     /// the previous generation: it runs the route with the same method and path, or of the
-    /// broadcast, schedule, subscription or hook with the same name, of the stream key, or of the
-    /// socket with the same pattern. Fails
-    /// when this generation does not have that route, or does not admit the call to it.
+    /// broadcast, schedule, subscription or hook with the same name, of the stream key, of the
+    /// channel, or of the socket with the same pattern. Fails when this generation does not have
+    /// that route, or does not admit the call to it.
     pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
         if call.route.deployment == self.number {
             return Ok(call.route.clone());
@@ -73,6 +74,10 @@ impl Deployment {
             Trigger::Hook(name) => self.generation.manifest.hook(name, self.isolate).map(|hook| hook.route),
             Trigger::Stream { key, .. } => {
                 self.generation.manifest.streams.find(key).and_then(|(_, stream)| stream.route)
+            }
+            Trigger::Channel(event) => {
+                let channel = announced(&event.channel).unwrap_or(&event.channel);
+                self.generation.manifest.channels.find(channel).and_then(|(_, one)| one.asks(event.action))
             }
             Trigger::Client(message) if message.socket => {
                 self.generation.manifest.sockets.get(&message.name).map(|socket| socket.route)

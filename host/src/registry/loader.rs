@@ -131,8 +131,8 @@ impl Loader {
         read: impl FnOnce(&Path) -> Result<Bytes, LoadError>,
     ) -> Result<Candidate, LoadError> {
         let mut faults = Faults::default();
-        if let Err(missing) = manifest::check_grants(&manifest, config) {
-            faults.extend(missing);
+        for missing in [manifest::check_grants(&manifest, config), manifest::check_brokers(&manifest, config)] {
+            missing.err().into_iter().for_each(|missing| faults.extend(missing));
         }
         let limits = match manifest::effective_limits(&manifest, config) {
             Ok(limits) => limits,

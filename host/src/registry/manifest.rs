@@ -6,10 +6,12 @@
 pub use model::{Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
+pub use patterns::PatternKind;
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
 pub use resolve::{
-    check_connections, check_grants, effective_config, effective_limits, effective_schedules, unknown_schedules,
+    check_brokers, check_connections, check_grants, effective_config, effective_limits, effective_schedules,
+    unknown_schedules,
 };
 pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, read_folder, scan};
 #[cfg(test)]
@@ -21,6 +23,7 @@ pub use subscriptions::{
     SubscriptionSettings,
 };
 
+mod channels;
 mod check;
 mod described;
 mod filters;
@@ -28,6 +31,7 @@ mod hooks;
 mod model;
 mod one_or_many;
 mod path;
+mod patterns;
 mod places;
 pub mod raw;
 mod reference;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::{Generation, KeyOwner, StreamTable};
+use super::{Generation, KeyOwner, PatternKind, PatternTable};
 use crate::call::CallError;
+use crate::call::channel::announced;
 use crate::call::text::{MESSAGE, NAME, line};
 
 /// The load state of one module.
@@ -69,8 +70,8 @@ pub struct Roster {
     /// Problems of the host itself, by the part that they concern.
     notices: RwLock<BTreeMap<&'static str, String>>,
     ready: AtomicBool,
-    /// The stream keys of the installed modules.
-    pub streams: Arc<StreamTable>,
+    /// The stream keys and channels of the installed modules.
+    pub patterns: Arc<PatternTable>,
     /// Changes with every change of a state.
     changes: watch::Sender<u64>,
     /// Called after every change of a state.
@@ -89,8 +90,8 @@ impl Roster {
     pub fn set(&self, module: &str, state: ModuleState) {
         let mut states = self.states.write();
         match &state {
-            ModuleState::Installed(generation) => self.streams.set(module, Some(&generation.manifest)),
-            ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_) => self.streams.set(module, None),
+            ModuleState::Installed(generation) => self.patterns.set(module, Some(&generation.manifest)),
+            ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_) => self.patterns.set(module, None),
         }
         states.insert(module.to_owned(), state);
         drop(states);
@@ -115,7 +116,7 @@ impl Roster {
     pub fn remove(&self, module: &str) {
         let mut states = self.states.write();
         states.remove(module);
-        self.streams.set(module, None);
+        self.patterns.set(module, None);
         drop(states);
         self.notes.write().remove(module);
         self.changed();
@@ -137,13 +138,23 @@ impl Roster {
 
     /// Returns the module that decides who may read a stream key. A module that is not installed
     /// may want to decide about the keys that begin with its name.
-    pub fn owner_of(&self, key: &str) -> KeyOwner {
+    pub fn owner_of_key(&self, key: &str) -> KeyOwner {
+        self.owner_of(PatternKind::Stream, key)
+    }
+
+    /// Returns the module that decides about a channel, as [`Roster::owner_of_key`] does for stream
+    /// keys. The members of a channel are announced where the same module decides.
+    pub fn owner_of_channel(&self, channel: &str) -> KeyOwner {
+        self.owner_of(PatternKind::Channel, announced(channel).unwrap_or(channel))
+    }
+
+    fn owner_of(&self, kind: PatternKind, name: &str) -> KeyOwner {
         // Under this lock no module is installed between the two questions.
         let states = self.states.read();
-        if let Some(owner) = self.streams.owner_of(key) {
+        if let Some(owner) = self.patterns.owner_of(kind, name) {
             return owner;
         }
-        let name = key.split('/').next().unwrap_or_default();
+        let name = name.split('/').next().unwrap_or_default();
         match states.get(name) {
             None | Some(ModuleState::Installed(_)) => KeyOwner::Nobody,
             Some(ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_)) => {

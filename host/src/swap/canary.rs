@@ -10,7 +10,7 @@ use super::error::SwapError;
 use super::outcome::ReloadResult;
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
-use crate::registry::{Candidate, Rollout, StreamClaim};
+use crate::registry::{Candidate, PatternClaim, Rollout};
 
 /// A running canary: some workers run the new generation, all other isolates the previous one. A
 /// task that takes the canary out of its [`InstalledModule`](super::installed::InstalledModule)
@@ -27,7 +27,7 @@ pub(super) struct Canary {
     pub(super) report: oneshot::Sender<ReloadResult>,
     pub(super) result: CanaryResult,
     /// Keeps other modules from declaring the stream patterns of the candidate.
-    pub(super) _claim: StreamClaim,
+    pub(super) _claim: PatternClaim,
 }
 
 /// Resolves when the canary ends. Every reload that waits for the canary has a clone.

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::files::run_blocking;
 use crate::isolate::{self, GuestLinker, Program, Services, Slot};
 use crate::registry::manifest::{Manifest, ManifestError, folder_names};
-use crate::registry::{Candidate, Loader, ModuleState, Note, StreamClaim, short};
+use crate::registry::{Candidate, Loader, ModuleState, Note, PatternClaim, short};
 
 /// A module that was loaded at start.
 struct LoadedModule {
@@ -25,7 +25,7 @@ struct LoadedModule {
     /// generation that is retained already.
     candidate: Option<Candidate>,
     note: Option<Note>,
-    claim: StreamClaim,
+    claim: PatternClaim,
 }
 
 impl Swapper {
@@ -139,21 +139,21 @@ impl Swapper {
         Err(error)
     }
 
-    /// Claims the stream patterns of a candidate and loads it.
+    /// Claims the stream keys and channels of a candidate and loads it.
     async fn load_claimed(
         &self,
         candidate: &Candidate,
         threads: usize,
         reporter: &CompileReporter<'_>,
-    ) -> Result<(Program, StreamClaim), ModuleError> {
-        let claim = self.claim_streams(candidate)?;
+    ) -> Result<(Program, PatternClaim), ModuleError> {
+        let claim = self.claim_patterns(candidate)?;
         Ok((self.load(candidate, threads, reporter).await?, claim))
     }
 
-    /// Claims the stream patterns of a candidate until the claim is dropped. Fails if another
+    /// Claims the stream keys and channels of a candidate until the claim is dropped. Fails if another
     /// module declares one of them.
-    pub(super) fn claim_streams(&self, candidate: &Candidate) -> Result<StreamClaim, ModuleError> {
-        let claim = self.roster.streams.claim(&candidate.manifest);
+    pub(super) fn claim_patterns(&self, candidate: &Candidate) -> Result<PatternClaim, ModuleError> {
+        let claim = self.roster.patterns.claim(&candidate.manifest);
         claim.map_err(|faults| ManifestError { faults }.into())
     }
 

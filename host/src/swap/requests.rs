@@ -128,7 +128,7 @@ impl Swapper {
         let mut claim = Claim { pending: &self.pending, roster: &self.roster, module, started: false };
         let until = Instant::now() + self.config.swap.patience;
         let mut compiling = None;
-        let mut streams = None;
+        let mut patterns = None;
         loop {
             // Past `swap.patience` the folder is read as it is, even when the files have settled
             // and the reload has only been waiting for its turn.
@@ -138,10 +138,10 @@ impl Swapper {
             let (options, requests) = claim.requested();
             let config = self.live_config.load_full();
             let selected = self.select_aside(module, config, options.force, must).await;
-            // The keys that the module guards are its own also while the reload waits for its turn.
+            // The keys and channels that the module guards are its own also while the reload waits for its turn.
             // The run reports a pattern that another module has.
-            let guarded = selected.as_ref().ok().and_then(|selection| self.claim_streams(&selection.candidate).ok());
-            drop(std::mem::replace(&mut streams, guarded));
+            let guarded = selected.as_ref().ok().and_then(|selection| self.claim_patterns(&selection.candidate).ok());
+            drop(std::mem::replace(&mut patterns, guarded));
             let is_compiled = |selection: &Selection| self.loader.is_compiled(&selection.candidate);
             if compiling.is_none() && selected.as_ref().is_ok_and(|selection| !is_compiled(selection)) {
                 // Reloads compile one at a time. While this one waits it holds neither the module's
@@ -169,7 +169,7 @@ impl Swapper {
             let preempt = guard.preempt.clone();
             let run = Run { swapper: self, module, options, preempt, compiling: Mutex::new(compiling) };
             let outcome = run.run(&mut guard, selected).await;
-            drop((memory, streams.take()));
+            drop((memory, patterns.take()));
             self.unlock(guard);
             if !up_to_date {
                 // The files may have changed since they were read. This reload logs its own result.

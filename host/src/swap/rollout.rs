@@ -19,7 +19,7 @@ use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
 use crate::events::{HostEvent, Origin};
 use crate::isolate::Program;
-use crate::registry::{Candidate, ModuleState, Note, Pin, Rollout, StreamClaim};
+use crate::registry::{Candidate, ModuleState, Note, PatternClaim, Pin, Rollout};
 
 /// The time between two checks of a canary.
 const CANARY_POLL: Duration = Duration::from_millis(20);
@@ -32,7 +32,7 @@ impl Run<'_> {
         program: Arc<Program>,
         candidate: Candidate,
         rollout: Rollout,
-        claim: StreamClaim,
+        claim: PatternClaim,
     ) -> Result<CanaryResult, SwapError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         // Workers come first, and there are more workers than `rollout.canary`.

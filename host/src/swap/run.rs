@@ -87,7 +87,7 @@ impl Run<'_> {
             return Ok(RunOutcome::Done(Run::outcome(self.module, ReloadOutcome::Unchanged, &candidate.digest)));
         }
         // Until the generation is installed or, in a canary, until the canary ends.
-        let claim = self.swapper.claim_streams(&candidate)?;
+        let claim = self.swapper.claim_patterns(&candidate)?;
         let program = Arc::new(self.load(&candidate).await?);
         let workers = self.swapper.dispatch.workers().len();
         let rollout = candidate.manifest.rollout.clone();
@@ -190,7 +190,7 @@ impl Run<'_> {
     }
 
     async fn start(&self, current: &mut Option<InstalledModule>, candidate: Candidate) -> Result<Reloaded, SwapError> {
-        let claim = self.swapper.claim_streams(&candidate)?;
+        let claim = self.swapper.claim_patterns(&candidate)?;
         let program = Arc::new(self.load(&candidate).await?);
         let slots = self.swapper.install(current, program.clone());
         drop(claim);

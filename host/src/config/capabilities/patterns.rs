@@ -1,5 +1,5 @@
-//! Capabilities with a list of patterns: keys of live streams, types of events, and topics of
-//! brokers outside.
+//! Capabilities with a list of patterns: keys of live streams, channels, types of events, and topics
+//! of brokers outside.
 
 use std::borrow::Cow;
 
@@ -61,6 +61,9 @@ patterns! {
     /// A list of keys of live streams. An entry is a key, `prefix/*` for all keys that begin with
     /// `prefix/`, or `*` for all keys and for `publish-all` and `close-all`.
     StreamKeys: formats::StreamKeys, covers stream_key::covers, own stream_key::is_own;
+    /// A list of channels. An entry is a channel, `prefix/*` for all channels that begin with
+    /// `prefix/`, or `*` for all channels.
+    ChannelNames: formats::ChannelNames, covers stream_key::covers, own stream_key::is_own;
     /// A list of types of events. An entry is a type, `prefix/*` for all types that begin with
     /// `prefix/`, or `*` for all types.
     EventTypes: formats::EventTypes, covers event_type::covers, own event_type::is_own;

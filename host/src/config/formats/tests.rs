@@ -73,6 +73,13 @@ fn stream_keys_are_short_and_printable() {
 }
 
 #[test]
+fn channels_are_short_and_printable() {
+    let (longest, longer) = ("k".repeat(256), "k".repeat(257));
+    all("channel-pattern", &["news", "a b", "rooms/*", "/*", &longest], &["", "*", "a\n", "\u{7f}", &longer]);
+    all("channel-names", &["*", "news", "rooms/*", &longest], &["", "a\0", &longer]);
+}
+
+#[test]
 fn types_of_events_and_topics_are_short_and_printable() {
     let (longest, longer) = ("t".repeat(256), "t".repeat(257));
     all("event-types", &["*", "order/paid", "order/*", &longest], &["", "a\n", "\u{85}", &longer]);

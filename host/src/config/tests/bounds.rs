@@ -36,6 +36,7 @@ fn every_bound_is_checked_at_its_edges() {
         ("websocket.pingInterval", "9", "10", "\"19s\"", "3600001"),
         ("websocket.pingTimeout", "19", "\"9s\"", "\"24h\"", "86400001"),
         ("websocket.inFlight", "0", "1", "65536", "65537"),
+        ("websocket.socketChannelLimit", "0", "1", "1000000", "1000001"),
         ("websocket.queue.events", "0", "1", "1000000", "1000001"),
         ("websocket.queue.bytes", "4095", "\"4KiB\"", "\"1GiB\"", "1073741825"),
         ("websocket.sessionSize", "1023", "\"1KiB\"", "\"16MiB\"", "16777217"),

@@ -1,6 +1,7 @@
 //! Reads and checks the text of `module.json`.
 
 mod clients;
+mod patterns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use super::path;
 use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
 use super::reference::resolve_reference;
 use super::schedules::{self, DeclaredSchedule, RawSchedule};
-use super::streams::{Stream, Streams};
 use super::subscriptions::{DeclaredSubscription, RawSubscription};
 use crate::call::hook;
 use crate::config::schema;
@@ -61,6 +61,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let subscriptions = check.subscriptions(&routes);
     let hooks = check.hooks(&routes);
     let streams = check.streams(&routes);
+    let channels = check.channels(&routes);
     let sockets = check.sockets(&routes);
     let filters = check.filters(&routes);
     let build = check.build();
@@ -70,6 +71,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let mut capabilities: Capabilities = of("capabilities").and_then(Node::read).unwrap_or_default();
     let fed = subscriptions.values().filter_map(DeclaredSubscription::fed_keys);
     add_missing(&mut capabilities.sse.0, streams.patterns().map(str::to_owned).chain(fed));
+    add_missing(&mut capabilities.channels.0, channels.patterns().map(str::to_owned));
     add_missing(&mut capabilities.subscribe.0, subscriptions.values().filter_map(DeclaredSubscription::outside_topic));
     let routes: Option<Vec<Route>> = routes.into_iter().collect();
     let whole = component.zip(routes).zip(tree.read::<raw::RawManifest>());
@@ -85,6 +87,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             subscriptions,
             hooks,
             streams,
+            channels,
             sockets,
             filters,
             build,
@@ -320,27 +323,6 @@ impl<'a> Check<'a> {
             self.fault(&member.node.origin, &path, rule.to_owned());
         }
         hooks
-    }
-
-    fn streams(&mut self, routes: &[Option<Route>]) -> Streams {
-        let mut streams = BTreeMap::new();
-        for member in self.members("streams") {
-            let route = match member.node.get("path") {
-                Some(_) => match self.reference(routes, "streams", member) {
-                    Some(route) => Some(route),
-                    None => continue,
-                },
-                None => None,
-            };
-            let found = route.and_then(|index| routes.get(index)?.as_ref());
-            if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test)) {
-                let path = KeyPath::of(&["streams", &member.name, "path"]);
-                let rule = "must be a route without the middleware `test`: a stream opens in every environment";
-                self.fault(&member.node.origin, &path, rule.to_owned());
-            }
-            streams.insert(member.name.clone(), Stream { route });
-        }
-        Streams::new(streams)
     }
 
     /// Returns the index of the route that the `path` of an entry refers to.

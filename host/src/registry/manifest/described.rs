@@ -1,7 +1,8 @@
-//! The sockets and filters of a module, as statuses show them.
+//! The sockets, channels and filters of a module, as statuses show them.
 
 use super::Manifest;
-use crate::api::{FiltersStatus, SocketStatus};
+use crate::api::{ChannelHistoryStatus, ChannelPatternStatus, FiltersStatus, SocketStatus};
+use crate::call::ChannelAction;
 
 impl Manifest {
     /// The route at this index, as method and path.
@@ -16,6 +17,26 @@ impl Manifest {
             route: self.route_text(socket.route),
             protocols: socket.protocols.clone(),
             max_message: socket.max_message,
+        });
+        described.collect()
+    }
+
+    /// The patterns of channels, sorted.
+    pub fn channel_statuses(&self) -> Vec<ChannelPatternStatus> {
+        let described = self.channels.iter().map(|(pattern, channel)| {
+            let settings = &channel.settings;
+            let asked = ChannelAction::ALL.into_iter().filter(|action| channel.on.has(*action));
+            ChannelPatternStatus {
+                pattern: pattern.to_owned(),
+                route: channel.route.map(|index| self.route_text(index)),
+                on: asked.map(|action| action.as_str().to_owned()).collect(),
+                history: (settings.count > 0).then(|| ChannelHistoryStatus {
+                    count: settings.count,
+                    age: u64::try_from(settings.age.as_millis()).unwrap_or(u64::MAX),
+                    bytes: settings.bytes,
+                }),
+                presence: settings.presence,
+            }
         });
         described.collect()
     }
@@ -46,5 +67,22 @@ mod tests {
         assert_eq!(manifest.socket_statuses(), [plain, room]);
         let filters = FiltersStatus { before: vec!["GET check".to_owned()], after: Vec::new() };
         assert_eq!(manifest.filters_status(), filters);
+    }
+
+    #[test]
+    fn channels_name_their_route_and_what_they_keep() {
+        let text = r#"{ "component": "a.wasm", "routes": [{ "path": "ask", "handler": "a" }],
+            "channels": { "chat/*": { "path": "ask", "on": ["join", "publish"], "presence": true,
+                "history": { "count": 7, "age": "1m", "bytes": "2KiB" } }, "chat": {} } }"#;
+        let manifest = Manifest::from_text(Path::new("/modules/chat"), text).unwrap();
+        let plain = ChannelPatternStatus { pattern: "chat".to_owned(), ..ChannelPatternStatus::default() };
+        let rooms = ChannelPatternStatus {
+            pattern: "chat/*".to_owned(),
+            route: Some("POST ask".to_owned()),
+            on: vec!["publish".to_owned(), "join".to_owned()],
+            history: Some(ChannelHistoryStatus { count: 7, age: 60_000, bytes: 2_048 }),
+            presence: true,
+        };
+        assert_eq!(manifest.channel_statuses(), [plain, rooms]);
     }
 }

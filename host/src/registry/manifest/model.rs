@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::filters::Filters;
 use super::hooks::{EVENTS, Hook};
+use super::patterns::{Channels, Streams};
 use super::raw::{Isolation, Middleware, Rollout};
 use super::schedules::DeclaredSchedule;
 use super::sockets::Sockets;
-use super::streams::Streams;
 use super::subscriptions::DeclaredSubscription;
 use crate::call::{IsolateId, stream_key};
 use crate::config::{Capabilities, LimitsPatch};
@@ -43,6 +43,8 @@ pub struct Manifest {
     pub hooks: BTreeMap<&'static str, Hook>,
     /// The live streams that the module declares.
     pub streams: Streams,
+    /// The channels that the module declares.
+    pub channels: Channels,
     /// The WebSockets that the module declares.
     pub sockets: Sockets,
     /// The routes that run around the routes of clients' messages.
@@ -53,7 +55,8 @@ pub struct Manifest {
     pub config: Map<String, Value>,
     /// The capabilities that the module asks for, without those over itself, which need no grant. A
     /// pattern in `streams` outside of the module's own keys asks for `sse`, and so does a
-    /// subscription that feeds such keys. A subscription to an outside server asks for `subscribe`.
+    /// subscription that feeds such keys. A pattern in `channels` asks for `channels`. A
+    /// subscription to an outside server asks for `subscribe`.
     pub capabilities: Capabilities,
     /// The limits that the module asks for.
     pub limits: LimitsPatch,

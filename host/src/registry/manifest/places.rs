@@ -2,7 +2,6 @@
 
 use super::Manifest;
 use crate::call::hook;
-use crate::document::Node;
 
 /// The kinds of isolates that install a generation, besides the workers. Every worker installs
 /// every module.
@@ -19,15 +18,15 @@ impl Manifest {
         let hooks = || self.hooks.values().map(|hook| hook.places).filter(|places| !places.workers);
         let receives = self.hooks.get(hook::MASTER_MESSAGE).is_some_and(|hook| hook.places.brokers);
         PlaceKinds {
-            brokers: receives || declares_routed_channel(&self.source),
+            brokers: receives || self.routed_channels().next().is_some(),
             master: hooks().any(|places| places.master),
         }
     }
-}
 
-fn declares_routed_channel(manifest: &Node) -> bool {
-    let channels = manifest.get("channels").map(Node::members).unwrap_or_default();
-    channels.iter().any(|channel| channel.node.get("path").is_some())
+    /// The patterns of channels whose route runs in brokers.
+    pub(super) fn routed_channels(&self) -> impl Iterator<Item = &str> {
+        self.channels.iter().filter(|(_, channel)| channel.route.is_some()).map(|(pattern, _)| pattern)
+    }
 }
 
 #[cfg(test)]
@@ -35,23 +34,22 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::document::source;
+
+    fn manifest(section: &str, value: &str) -> PlaceKinds {
+        let routes = r#"[{ "path": "a", "handler": "a", "middlewares": "inner" }]"#;
+        let text = format!(r#"{{ "component": "a.wasm", "routes": {routes}, "{section}": {value} }}"#);
+        Manifest::from_text(Path::new("/modules/a"), &text).unwrap().places()
+    }
 
     fn places(hooks: &str) -> PlaceKinds {
-        let routes = r#"[{ "path": "a", "handler": "a", "middlewares": "inner" }]"#;
-        let text = format!(r#"{{ "component": "a.wasm", "routes": {routes}, "hooks": {hooks} }}"#);
-        Manifest::from_text(Path::new("/modules/a"), &text).unwrap().places()
+        manifest("hooks", hooks)
     }
 
     #[test]
     fn brokers_install_channels_with_a_route() {
-        let declares = |text: &str| {
-            let (tree, faults) = source::parse(text, &"module.json".into());
-            assert!(faults.is_empty(), "{faults}");
-            declares_routed_channel(&tree)
-        };
-        assert!(!declares("{}") && !declares(r#"{ "channels": { "room/*": { "history": 1 } } }"#));
-        assert!(declares(r#"{ "channels": { "a": {}, "b": { "path": "b" } } }"#));
+        let is_in_brokers = |channels: &str| manifest("channels", channels).brokers;
+        assert!(!is_in_brokers("{}") && !is_in_brokers(r#"{ "room/*": { "history": 1, "presence": true } }"#));
+        assert!(is_in_brokers(r#"{ "a": {}, "b": { "path": "a" } }"#));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::channels::RawChannel;
 use super::filters::RawFilters;
 use super::hooks::RawHooks;
 use super::one_or_many::{one_or_many, one_or_many_schema};
@@ -17,19 +18,18 @@ use super::sockets::{self, RawSocket};
 use super::streams::RawStream;
 use super::subscriptions::RawSubscription;
 use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
-use crate::config::{Capabilities, LimitsPatch, schema, unsupported};
+use crate::config::{Capabilities, LimitsPatch, schema};
 
 /// The name of the manifest in the module's folder.
 pub const FILE_NAME: &str = "module.json";
 
-/// The most routes of a module, and the most broadcasts, startups, schedules, subscriptions and
-/// streams.
+/// The most routes of a module, and the most broadcasts, startups, schedules, subscriptions,
+/// streams and channels.
 pub const MOST: usize = 1024;
 
 /// The manifest of a Fanfare module.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-unsupported" = unsupported::MODULE))]
 #[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawManifest {
     /// The path or URL of the schema of this file, for editors. Default none.
@@ -73,6 +73,12 @@ pub struct RawManifest {
     #[serde(default)]
     #[schemars(extend("x-names" = "stream-pattern", "maxProperties" = MOST))]
     pub streams: BTreeMap<String, RawStream>,
+    /// The channels of the module, at most 1024: a name, or `prefix/*` for all channels that begin
+    /// with `prefix/`. A module owns its name and the channels that begin with `<name>/`; another
+    /// channel needs the grant `channels`. Default none.
+    #[serde(default)]
+    #[schemars(extend("x-names" = "channel-pattern", "maxProperties" = MOST))]
+    pub channels: BTreeMap<String, RawChannel>,
     /// The WebSockets of the module, by the pattern of their path below `/api/<module>/`, at most
     /// 64. A pattern is written like the path of a route: `live/{room}`. Default none.
     #[serde(default)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::model::Manifest;
+use super::patterns::PatternKind;
 use super::schedules::{self, Off, Schedule};
 use super::subscriptions::DeclaredSubscription;
 use crate::call::Payload;
@@ -88,14 +89,31 @@ pub fn check_connections(manifest: &Manifest, config: &Config) -> Result<(), Fau
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
+/// Checks that the host has brokers if a route of the module runs there.
+pub fn check_brokers(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
+    let mut faults = Faults::default();
+    let place = config.origin(&KeyPath::of(&["brokers"]));
+    for pattern in manifest.routed_channels().filter(|_| config.brokers == 0) {
+        let path = KeyPath::of(&[PatternKind::Channel.section(), pattern, "path"]);
+        let message = format!(
+            "needs a broker to run the route in, but `brokers` is 0 ({place}): set `brokers` to 1 or more in \
+             fanfare.json, or remove `path`"
+        );
+        faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
 /// The place of a request for a capability: an entry of `capabilities`, a subscription, which asks
-/// for `subscribe` or `sse`, or a pattern in `streams`, which asks for `sse`.
+/// for `subscribe` or `sse`, or a pattern in `streams` or `channels`, which asks for `sse` or
+/// `channels`.
 fn place_of_request(manifest: &Manifest, kind: &Capability, name: Option<&str>) -> KeyPath {
     let path = KeyPath::of(&["capabilities", kind.key]);
     let Some(name) = name else { return path };
     let items = manifest.source.at(&path).map(Node::items).unwrap_or_default();
     match items.iter().position(|item| item.as_text() == Some(name)) {
         Some(index) => path.index(index),
+        None if kind.key == PatternKind::Channel.capability() => KeyPath::of(&[PatternKind::Channel.section(), name]),
         None => {
             let asks =
                 |one: &DeclaredSubscription| [one.fed_keys(), one.outside_topic()].contains(&Some(name.to_owned()));

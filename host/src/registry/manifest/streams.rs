@@ -1,50 +1,15 @@
 //! The live streams that a module declares: patterns of keys, and the routes that admit readers.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::call::stream_key;
 use crate::config::formats::RouteRef;
-
-/// The streams of a checked manifest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Streams(BTreeMap<String, Stream>);
 
 /// A pattern of keys in a checked manifest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stream {
     /// The index in `routes` of the route that admits readers. `None` admits every reader.
     pub route: Option<usize>,
-}
-
-impl Streams {
-    pub fn new(streams: BTreeMap<String, Stream>) -> Streams {
-        Streams(streams)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// The patterns, and for each whether a route admits its readers.
-    pub fn guarded(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.0.iter().map(|(pattern, stream)| (pattern.as_str(), stream.route.is_some()))
-    }
-
-    /// Finds the pattern of a key: the key itself, or else the longest prefix.
-    pub fn find(&self, key: &str) -> Option<(&str, Stream)> {
-        let found = self
-            .0
-            .get_key_value(key)
-            .or_else(|| stream_key::prefixes(key).find_map(|pattern| self.0.get_key_value(&pattern)));
-        found.map(|(pattern, stream)| (pattern.as_str(), *stream))
-    }
 }
 
 /// A pattern of stream keys: who admits its readers.

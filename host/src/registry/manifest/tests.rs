@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::model::Startup;
 use super::*;
+use crate::call::ChannelAction;
 use crate::config::unsupported;
 use crate::registry::segment::Segment;
 
@@ -61,8 +62,9 @@ fn every_section_of_a_manifest_is_read() {
       "startups":      { "warm":  { "type": "all", "path": "test/feat/emit" }, "lead": { "type": "worker", "path": "GET {name}/lead" }, "x": { "path": "test/feat/emit" } },
       "build":         { "command": "cargo build --release --target wasm32-wasip2", "watch": ["src"] },
       "config":        { "greeting": "hello" },
-      "capabilities":  { "broadcast": ["flags", "test-party"], "rpc": ["chat"], "reload": true, "sse": ["news", "test-party/*"] },
+      "capabilities":  { "broadcast": ["flags", "test-party"], "rpc": ["chat"], "reload": true, "sse": ["news", "test-party/*"], "channels": ["lobby"] },
       "streams":       { "test-party/*": { "path": "GET {name}/lead" }, "news": {} },
+      "channels":      { "test-party/*": { "path": "GET {name}/lead", "on": ["publish"], "history": 10 }, "news": {} },
       "limits":        { "memory": "64MiB", "timeout": "5s", "cpu": "500ms", "concurrency": 64 },
     }"#;
     let manifest = load(text).unwrap();
@@ -82,6 +84,10 @@ fn every_section_of_a_manifest_is_read() {
     assert_eq!(manifest.capabilities.sse.0, ["news"]);
     assert_eq!(manifest.streams.find("test-party/a").unwrap().1.route, Some(3));
     assert_eq!(manifest.streams.find("news").unwrap().1.route, None);
+    assert_eq!(manifest.channels.find("test-party/a").unwrap().1.asks(ChannelAction::Publish), Some(3));
+    assert_eq!(manifest.channels.find("test-party/a").unwrap().1.asks(ChannelAction::Subscribe), None);
+    assert_eq!(manifest.channels.find("news").unwrap().1, &Channel::default());
+    assert_eq!(manifest.capabilities.channels.0, ["lobby", "news"]);
     assert_eq!(manifest.isolation, Isolation::Resident);
     assert_eq!(&*manifest.digest_bytes, text.as_bytes());
     assert_eq!(Value::from(manifest.config), json!({"greeting": "hello"}));
@@ -126,9 +132,6 @@ fn the_name_of_the_folder_is_the_name_of_the_module() {
 
 #[test]
 fn keys_that_are_not_supported_yet_are_rejected_by_name() {
-    for key in unsupported::MODULE {
-        assert_eq!(fault(&format!("\"{key}\": {{}}")), format!("{key}: not supported by this version yet"));
-    }
     for key in unsupported::CAPABILITIES {
         assert_eq!(
             fault(&format!("\"capabilities\": {{\"{key}\": []}}")),
@@ -181,7 +184,7 @@ fn values_of_the_wrong_type_are_rejected() {
 
 #[test]
 fn all_faults_are_reported_at_once() {
-    let text = r#"{ "component": "../a.wasm", "channels": {},
+    let text = r#"{ "component": "../a.wasm", "channels": { "a": { "path": "x" } },
       "routes": [ { "path": "/a", "handler": "h", "method": "x" }, { "path": "b", "handler": "h" }, { "path": "b", "handler": "h" }, { "path": 7 } ],
       "limits": { "cpu": 0, "memory": "1" }, "isolation": "fresh", "broadcasts": { "x": { "path": "/b" } } }"#;
     let list = faults(text);
@@ -190,7 +193,7 @@ fn all_faults_are_reported_at_once() {
         keys,
         [
             "component",
-            "channels",
+            "channels.a.path",
             "routes[0].path",
             "routes[0].method",
             "routes[2].path",

@@ -72,6 +72,40 @@ fn a_capability_without_a_grant_is_a_fault_with_the_command() {
 }
 
 #[test]
+fn a_channel_of_another_name_needs_the_grant() {
+    let manifest = load(&with(r#""capabilities": {"channels": ["*"]}, "channels": {"test-party/*": {}, "news": {}}"#));
+    let manifest = manifest.unwrap();
+    let config = |grants: &str| {
+        Config::from_text(&format!("{{\"modules\": {{\"test-party\": {{\"grants\": {grants}}}}}}}"), Path::new("/"))
+            .unwrap()
+    };
+    let list = check_grants(&manifest, &config("{}")).unwrap_err();
+    let list: Vec<String> = list.list().iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
+    assert_eq!(
+        list,
+        [
+            "capabilities.channels[0]: asks to use the channels of every name, which is not granted: run `fanfare grant test-party`",
+            "channels.news: asks to use the channels news, which is not granted: run `fanfare grant test-party`",
+        ]
+    );
+    assert!(check_grants(&manifest, &config(r#"{"channels": ["*"]}"#)).is_ok());
+}
+
+#[test]
+fn a_channel_with_a_route_needs_a_broker() {
+    let text = r#"{ "component": "a.wasm", "routes": [{ "path": "ask", "handler": "ask" }],
+        "channels": { "test-party/a": {}, "test-party/b": { "path": "ask" } } }"#;
+    let manifest = load(text).unwrap();
+    let config = |brokers: u32| Config::from_text(&format!("{{\"brokers\": {brokers}}}"), Path::new("/")).unwrap();
+    assert!(check_brokers(&manifest, &config(1)).is_ok());
+    let faults = check_brokers(&manifest, &config(0)).unwrap_err().to_string();
+    assert_eq!(
+        faults,
+        "/modules/test-party/module.json:2:61: channels.test-party/b.path: needs a broker to run the route in, but `brokers` is 0 (fanfare.json:1:13): set `brokers` to 1 or more in fanfare.json, or remove `path`"
+    );
+}
+
+#[test]
 fn values_of_the_operator_override_those_of_the_module() {
     let manifest = load(&with("\"config\": {\"a\": {\"b\": 1, \"c\": 2}, \"d\": [1], \"e\": 1}")).unwrap();
     let text = r#"{"modules": {"test-party": {"config": {"a": {"c": null, "x": 3}, "d": [2]}, "subdomains": {"acme": {"config": {"a": null, "e": 2}}}}}}"#;

@@ -1,0 +1,63 @@
+//! The JSON documents about channels.
+
+use serde::{Deserialize, Serialize};
+
+/// The channels of a host that have members, a history, or a module that listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChannelsStatus {
+    /// The number of channels.
+    pub open: usize,
+    /// The limit: the setting `hub.topics`.
+    pub max: usize,
+    /// The number of subscriptions of clients.
+    pub subscriptions: usize,
+    /// The number of messages that wait for the route of their channel.
+    pub waiting: usize,
+    /// The channels with the most members, at most 32.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub largest: Vec<ChannelStatus>,
+}
+
+/// A channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChannelStatus {
+    /// Its name.
+    pub name: String,
+    /// The number of subscribed clients.
+    pub members: u32,
+    /// The number of messages in its history.
+    pub kept: usize,
+}
+
+/// A pattern of channels that a module declares in `channels`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChannelPatternStatus {
+    /// A channel, or `prefix/*`.
+    pub pattern: String,
+    /// The route that decides what happens on the channels, as method and path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// What the route is asked about, such as `publish`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<String>,
+    /// The messages that the host keeps for each channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<ChannelHistoryStatus>,
+    /// Whether the host tells who is subscribed.
+    pub presence: bool,
+}
+
+/// The messages that the host keeps for a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChannelHistoryStatus {
+    /// The most messages.
+    pub count: usize,
+    /// How long each is kept, in milliseconds.
+    pub age: u64,
+    /// The most bytes.
+    pub bytes: u64,
+}
