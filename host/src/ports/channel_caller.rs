@@ -102,13 +102,13 @@ mod tests {
     use super::*;
     use crate::call::{Context, Deadline, IsolateId, Origin};
     use crate::config::Capabilities;
-    use crate::config::capabilities::StreamKeys;
+    use crate::config::capabilities::ChannelNames;
 
     fn caller(sessions: bool, channels: &[&str]) -> ChannelCaller {
         let deadline = Deadline::At(Instant::now() + Duration::from_secs(60));
         let mut context = Context::root(1, "chat".into(), IsolateId::Worker(0), Origin::Host, deadline);
         context.session = Some("n/own".into());
-        let channels = StreamKeys(channels.iter().map(|pattern| (*pattern).to_owned()).collect());
+        let channels = ChannelNames(channels.iter().map(|pattern| (*pattern).to_owned()).collect());
         ChannelCaller::new(Caller {
             module: "chat".into(),
             isolate: IsolateId::Worker(0),

@@ -205,7 +205,7 @@ impl Node {
         let asked = announced(channel).unwrap_or(channel);
         let route = self.manifest.channel(asked).and_then(|entry| entry.asks(step.action().0));
         let (call, outcome) = match route {
-            Some(path) => (Some(self.ask(path, asked, &step, origin)?), None),
+            Some(path) => (Some(self.ask_route(path, asked, &step, origin)?), None),
             None => (None, Some(Ok(Outcome::pass()))),
         };
         let waiting = Waiting { call, step, outcome, resolver };
@@ -215,7 +215,7 @@ impl Node {
     }
 
     /// Calls the route of a channel. The in-memory host has no brokers: worker 0 runs it.
-    fn ask(&self, path: &str, channel: &str, step: &Step, origin: Origin) -> Result<CallId, CallError> {
+    fn ask_route(&self, path: &str, channel: &str, step: &Step, origin: Origin) -> Result<CallId, CallError> {
         let session = step.session().map(str::to_owned);
         let mut state = CallState { session: session.clone(), ..CallState::default() };
         if let Ok(client) = self.state().client(None, session.as_deref()) {
