@@ -2,6 +2,7 @@
 
 mod sessions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bindings::fanfare::module::types as wit;
@@ -325,7 +326,6 @@ pub fn milliseconds(timeout: Option<u32>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
     use crate::call::{Context, Deadline, Extra, Route};

@@ -26,8 +26,8 @@ impl ChannelCaller {
         self.0
     }
 
-    /// Checks that the guest may use a channel. The channel `presence/<channel>` belongs to those
-    /// who may use `<channel>`.
+    /// Checks that the guest may use a channel. The channel `presence/<channel>` needs what
+    /// `<channel>` needs.
     pub fn may_use(&self, name: &str) -> Result<(), CallError> {
         let Caller { module, capabilities, .. } = &self.0;
         check(name)?;

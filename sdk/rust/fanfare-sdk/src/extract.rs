@@ -48,8 +48,8 @@ impl Incoming {
 /// - The body: [`Json`], [`Text`], [`Bytes`] or [`Payload`], or an `Option` of one of them when the
 ///   body may be missing. At most one argument reads the body.
 /// - Parameters: [`Path`] and [`Query`].
-/// - The cause: [`Schedule`], [`Subscription`] or [`ChannelEvent`](crate::channels::ChannelEvent), or
-///   an `Option` of one of them.
+/// - The cause: [`Schedule`], [`Subscription`] or
+///   [`ChannelEvent`](crate::channels::ChannelEvent), or an `Option` of one of them.
 /// - The client: [`Session`](crate::sessions::Session), or an `Option` of it.
 /// - Everything else: [`Context`].
 ///

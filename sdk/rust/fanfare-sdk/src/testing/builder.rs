@@ -49,8 +49,8 @@ impl Builder {
     }
 
     /// Sets the text of `module.json`, usually with `include_str!("../module.json")`. The host
-    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams, channels, sockets,
-    /// filters, hooks of clients and config.
+    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams, channels,
+    /// sockets, filters, hooks of clients and config.
     /// Without a manifest each handler has a route with its name.
     ///
     /// # Panics

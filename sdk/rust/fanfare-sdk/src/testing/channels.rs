@@ -361,7 +361,7 @@ impl Node {
         member.is_some()
     }
 
-    /// Tells the route of a channel with presence, and those who read its announcements.
+    /// Tells the route of a channel with presence, and the readers of its announcements.
     fn announce(&self, channel: &str, member: &ChannelMember, action: &str) {
         let Some(entry) = self.manifest.channel(channel).filter(|entry| entry.presence) else { return };
         if announced(channel).is_some() {
