@@ -5,7 +5,8 @@
 //! lets them send, and reads what they send. The hub knows neither sockets nor protocols: a
 //! connection is a [`Client`], a message is a [`Message`].
 //!
-//! There are two kinds of topics: the keys of server-sent events, and the sessions of WebSockets.
+//! There are two kinds of topics: the keys of server-sent events, and the sessions of WebSockets. A
+//! message of a channel goes to the topics of the sessions that are subscribed.
 //!
 //! The hub also keeps the log of the event service, [`ServiceLog`].
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::config::{HistoryConfig, HubConfig, QueueConfig, SseConfig, WebSocketConfig};
 use crate::events::EventLog;
 
+mod channels;
 mod chunk;
 mod client;
 mod connections;
@@ -42,6 +44,9 @@ mod topic;
 mod topics;
 mod work;
 
+pub use channels::{
+    ChannelError, ChannelInfo, ChannelListener, ChannelTotals, Channels, EncodeChannel, Listening, Placed, Published,
+};
 #[cfg(test)]
 pub use chunk::text_of;
 pub use chunk::{LAST_CHUNK, chunk};
@@ -73,17 +78,22 @@ pub struct Hub {
     pub streams: Topics,
     /// The clients with a session.
     pub sessions: Arc<Sessions>,
+    pub channels: Arc<Channels>,
     events: Arc<EventLog>,
 }
 
 /// The settings of the sessions.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SessionSettings {
     pub topics: TopicSettings,
     /// `node.id`.
     pub node: String,
     /// `websocket.sessionSize`.
     pub max_values: u64,
+    /// `websocket.socketChannelLimit`.
+    pub max_channels: u32,
+    /// Encodes the messages of channels.
+    pub encoder: Arc<dyn EncodeChannel>,
 }
 
 impl Hub {
@@ -105,19 +115,22 @@ impl Hub {
             Topics::new(Namespace::new(epoch(), max, settings, inboxes, memory.clone(), Arc::default()))
         };
         let streams = topics(config.topics, streams, of_streams);
-        let SessionSettings { topics: settings, node, max_values } = sessions;
-        let sessions = Arc::new(Sessions::new(topics(SESSIONS, settings, of_sessions), &node, max_values));
-        Arc::new(Hub { streams, sessions, events })
+        let SessionSettings { topics: settings, node, max_values, max_channels, encoder } = sessions;
+        let topics = topics(SESSIONS, settings, of_sessions);
+        let channels = Channels::new(epoch(), config.topics, max_channels, topics.namespace.clone(), encoder);
+        let sessions = Arc::new(Sessions::new(topics, &node, max_values, channels.clone()));
+        Arc::new(Hub { streams, sessions, channels, events })
     }
 
     /// Returns the tasks that serve the connections of a worker, which must run on its thread. None
     /// if there is no such worker.
     pub fn fanouts(&self, worker: u32) -> impl Iterator<Item = FanoutTask> {
-        let namespaces = [&self.streams, &self.sessions.topics].map(|topics| topics.namespace.clone());
+        let channels = Some(self.channels.clone());
+        let (streams, sessions) = (self.streams.namespace.clone(), self.sessions.topics.namespace.clone());
         let events = self.events.clone();
-        namespaces.into_iter().filter_map(move |namespace| {
+        [(streams, None), (sessions, channels)].into_iter().filter_map(move |(namespace, channels)| {
             let fanout = Fanout::new(&namespace, worker)?;
-            Some(FanoutTask::new(fanout, worker, namespace, events.clone()))
+            Some(FanoutTask::new(fanout, worker, namespace, channels, events.clone()))
         })
     }
 }

@@ -41,6 +41,8 @@ impl EchoServer {
             topics: TopicSettings::of_sessions(&config.websocket, idle_timeout, config.shutdown.linger),
             node: config.node.id.clone(),
             max_values: config.websocket.session_size,
+            max_channels: config.websocket.socket_channel_limit,
+            encoder: Arc::new(()),
         };
         let events = Arc::new(EventLog::new(false, false));
         let hub = Hub::new(&config.hub, TopicSettings::new(&config.sse, idle_timeout), sessions, 1, events);

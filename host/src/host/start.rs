@@ -141,6 +141,8 @@ impl Built {
             topics: TopicSettings::of_sessions(&config.websocket, config.http.idle_timeout, config.shutdown.linger / 2),
             node: config.node.id.clone(),
             max_values: config.websocket.session_size,
+            max_channels: config.websocket.socket_channel_limit,
+            encoder: Arc::new(()),
         };
         let hub = Hub::new(&config.hub, topics, sessions, node.workers, events.clone());
         let log = Arc::new(ServiceLog::of(&config.events.history));

@@ -5,10 +5,13 @@
 //! looks at the shard with the largest one only, which takes a quarter of a millisecond.
 
 use std::collections::BinaryHeap;
+use std::sync::{Arc, Weak};
 
 use super::counters::Counters;
+use super::frame::Memory;
 use super::namespace::Namespace;
 use super::ring::Ring;
+use super::topic::Topic;
 
 /// Histories shrink by up to this number of bytes more than needed, so that not every publish looks
 /// at a shard.
@@ -18,66 +21,112 @@ const SURPLUS: u64 = 512 << 10;
 /// part of it. Otherwise histories of the same size would need a look for each message.
 const PART: u64 = 2;
 
-/// The history of the messages to all topics has no shard.
-const ALL: Option<usize> = None;
+/// Histories that share `hub.history` with others, in parts.
+pub trait Histories: Send + Sync {
+    /// Calls `look` with each part, and a bound of the bytes of its largest history.
+    fn largest(&self, look: &mut dyn FnMut(usize, u64));
 
-impl Namespace {
+    /// Shrinks the histories of a part that have at least `least` bytes, the largest ones first,
+    /// until all histories have `target` bytes.
+    fn shrink(&self, part: usize, least: u64, target: u64);
+}
+
+/// The owner of a history.
+pub trait HasRing {
+    fn with_ring<R>(&self, look: impl FnOnce(&mut Ring) -> R) -> R;
+}
+
+impl Memory {
     /// Drops messages until all histories fit into `hub.history`, of the largest ones first. A
-    /// history of less than half the bytes of the largest one loses nothing.
+    /// history of less than half the bytes of the largest one loses nothing. The caller holds no
+    /// lock.
     pub fn evict(&self) {
-        if !self.memory.exceeds_history() {
+        if !self.exceeds_history() {
             return;
         }
         let _evicting = self.evicting.lock();
-        let target = self.memory.max_history - (self.memory.max_history / 32).min(SURPLUS);
-        while self.memory.exceeds_history() {
-            let all = (ALL, self.all.lock().bytes());
-            let (mut first, mut second) = (all, 0);
-            for (index, bytes) in self.shards.largest() {
-                if bytes > first.1 {
-                    (first, second) = ((Some(index), bytes), first.1);
-                } else {
-                    second = second.max(bytes);
-                }
+        let target = self.max_history - (self.max_history / 32).min(SURPLUS);
+        let all: Vec<Arc<dyn Histories>> = self.histories.read().iter().filter_map(Weak::upgrade).collect();
+        while self.exceeds_history() {
+            let (mut first, mut second) = ((None, 0), 0);
+            for histories in &all {
+                histories.largest(&mut |part, bytes| {
+                    if bytes > first.1 {
+                        (first, second) = ((Some((histories, part)), bytes), first.1);
+                    } else {
+                        second = second.max(bytes);
+                    }
+                });
             }
-            match first {
-                (_, 0) => return,
-                (Some(shard), _) => self.shrink_shard(shard, second / PART, target),
-                (ALL, _) => self.shrink(&mut self.all.lock(), second / PART, target),
+            match first.0 {
+                Some((histories, part)) => histories.shrink(part, second / PART, target),
+                None => return,
             }
         }
     }
+}
 
-    /// Shrinks the histories of a shard that have at least `least` bytes, the largest ones first.
-    fn shrink_shard(&self, shard: usize, least: u64, target: u64) {
+/// Shrinks histories that have at least `least` bytes, the largest ones first, until all histories
+/// of the hub have `target` bytes. Calls `emptied` with those that got empty. Returns the bytes of
+/// the largest one that is left.
+pub fn shrink_all<T: HasRing>(
+    memory: &Memory,
+    counters: &Counters,
+    owners: &[Arc<T>],
+    least: u64,
+    target: u64,
+    emptied: impl Fn(&Arc<T>),
+) -> u64 {
+    let sizes = owners.iter().map(|owner| owner.with_ring(|ring| ring.bytes()));
+    let mut sizes: BinaryHeap<(u64, usize)> = sizes.zip(0..).collect();
+    while memory.history() > target
+        && let Some((_, index)) = sizes.peek().copied().filter(|(bytes, _)| *bytes > 0 && *bytes >= least)
+        && let Some(owner) = owners.get(index)
+    {
+        sizes.pop();
+        let next = sizes.peek().map_or(0, |(bytes, _)| *bytes).max(least);
+        let left = owner.with_ring(|ring| {
+            shrink(memory, counters, ring, next, target);
+            ring.bytes()
+        });
+        sizes.push((left, index));
+        if left == 0 {
+            emptied(owner);
+        }
+    }
+    sizes.peek().map_or(0, |(bytes, _)| *bytes)
+}
+
+/// Drops the oldest messages of a history until it is smaller than the next one.
+fn shrink(memory: &Memory, counters: &Counters, ring: &mut Ring, next: u64, target: u64) {
+    let mut dropped = 0;
+    while !ring.is_empty() && ring.bytes() >= next && memory.history() > target {
+        ring.drop_oldest();
+        dropped += 1;
+    }
+    Counters::add(&counters.evicted, dropped);
+}
+
+impl HasRing for Topic {
+    fn with_ring<R>(&self, look: impl FnOnce(&mut Ring) -> R) -> R {
+        look(&mut self.state.lock().ring)
+    }
+}
+
+/// The first part is the history of the messages to all topics, the others are the shards.
+impl Histories for Namespace {
+    fn largest(&self, look: &mut dyn FnMut(usize, u64)) {
+        look(0, self.all.lock().bytes());
+        self.shards.largest().for_each(|(shard, bytes)| look(shard + 1, bytes));
+    }
+
+    fn shrink(&self, part: usize, least: u64, target: u64) {
+        let Some(shard) = part.checked_sub(1) else {
+            return shrink(&self.memory, &self.counters, &mut self.all.lock(), least, target);
+        };
         let topics = self.shards.topics_of(shard);
-        let sizes = topics.iter().map(|topic| topic.state.lock().ring.bytes());
-        let mut sizes: BinaryHeap<(u64, usize)> = sizes.zip(0..).collect();
-        while self.memory.history() > target
-            && let Some((_, index)) = sizes.peek().copied().filter(|(bytes, _)| *bytes > 0 && *bytes >= least)
-            && let Some(topic) = topics.get(index)
-        {
-            sizes.pop();
-            let next = sizes.peek().map_or(0, |(bytes, _)| *bytes).max(least);
-            let mut state = topic.state.lock();
-            self.shrink(&mut state.ring, next, target);
-            sizes.push((state.ring.bytes(), index));
-            let is_unused = state.is_unused();
-            drop(state);
-            if is_unused {
-                self.shards.remove_if_unused(topic);
-            }
-        }
-        self.shards.note_history(shard, sizes.peek().map_or(0, |(bytes, _)| *bytes));
-    }
-
-    /// Drops the oldest messages of a history until it is smaller than the next one.
-    fn shrink(&self, ring: &mut Ring, next: u64, target: u64) {
-        let mut dropped = 0;
-        while !ring.is_empty() && ring.bytes() >= next && self.memory.history() > target {
-            ring.drop_oldest();
-            dropped += 1;
-        }
-        Counters::add(&self.counters.evicted, dropped);
+        let emptied = |topic: &Arc<Topic>| self.shards.remove_if_unused(topic);
+        let left = shrink_all(&self.memory, &self.counters, &topics, least, target, emptied);
+        self.shards.note_history(shard, left);
     }
 }

@@ -164,7 +164,7 @@ impl Fanout {
             }
             Item::Frame { topic, frame } => (Act::Push(Arc::new(Shared(frame))), Some(topic)),
             Item::All(frame) => (Act::Push(Arc::new(Shared(frame))), None),
-            Item::Each { topics, frame } => {
+            Item::Each { topics, frame, .. } => {
                 let targets = topics.iter().flat_map(|topic| connections.audience(*topic).iter().copied());
                 work.begin(Act::Push(Arc::new(Shared(frame))), targets);
                 return 0;

@@ -1,19 +1,21 @@
 //! A published message with its number and its encodings.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 
 use super::chunk::text_of;
+use super::eviction::Histories;
 use super::message::{Encoding, Message, Position};
+use super::sync::{Mutex, RwLock};
+use crate::call::ChannelMessage;
 
 /// The bytes that a message counts in addition to its size: its frame and its places in queues.
 pub const FRAME: u64 = 256;
 
 /// The bytes of all frames of a hub. A frame counts once, from its creation until it is dropped:
 /// in `history` while a history keeps it, otherwise in `queued`.
-#[derive(Debug)]
 pub struct Memory {
     history: AtomicU64,
     queued: AtomicU64,
@@ -21,11 +23,27 @@ pub struct Memory {
     pub max_history: u64,
     /// `hub.queued`.
     pub max_queued: u64,
+    /// Those that count here, to be shrunk.
+    pub(super) histories: RwLock<Vec<Weak<dyn Histories>>>,
+    /// Held while histories shrink to `hub.history`.
+    pub(super) evicting: Mutex<()>,
 }
 
 impl Memory {
     pub fn new(max_history: u64, max_queued: u64) -> Memory {
-        Memory { history: AtomicU64::new(0), queued: AtomicU64::new(0), max_history, max_queued }
+        Memory {
+            history: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
+            max_history,
+            max_queued,
+            histories: RwLock::new(Vec::new()),
+            evicting: Mutex::new(()),
+        }
+    }
+
+    /// Adds histories that are shrunk if all exceed `hub.history`.
+    pub fn add_histories(&self, histories: Weak<dyn Histories>) {
+        self.histories.write().push(histories);
     }
 
     /// The bytes that all histories keep.
@@ -93,6 +111,11 @@ impl Frame {
 
     pub fn own_id(&self) -> Option<&str> {
         self.message.own_id()
+    }
+
+    /// The message, if it is one of a channel.
+    pub fn of_channel(&self) -> Option<&ChannelMessage> {
+        self.message.of_channel()
     }
 
     /// Returns the message in an encoding and a form.

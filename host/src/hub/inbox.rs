@@ -20,9 +20,10 @@ pub const INBOX: usize = 81_920;
 /// alone, less if others use it, too. So the burst of one topic leaves room for all others.
 const GREED: u64 = 4;
 
-/// The topics of messages to all, and of those to several topics, for their shares of the inbox.
+/// The numbers under which messages to all, and those to some topics, have their shares of the
+/// inbox. Topics and channels have lower numbers.
 const ALL: u64 = u64::MAX;
-const EACH: u64 = u64::MAX - 1;
+pub const EACH: u64 = u64::MAX - 1;
 
 /// An empty inbox keeps room for this number of items.
 const KEPT_CAPACITY: usize = 1_024;
@@ -38,7 +39,11 @@ pub enum Item {
     All(Arc<Frame>),
     /// A message for the connections of several topics. It counts once, however many they are.
     Each {
-        topics: Box<[u64]>,
+        /// The number under which it has its share of the inbox.
+        share: u64,
+        topics: Arc<Vec<u64>>,
+        /// The bytes that the list counts, besides those of the frame.
+        bytes: u64,
         frame: Arc<Frame>,
     },
     Attach(Box<Attach>),
@@ -143,11 +148,6 @@ impl State {
     }
 }
 
-/// What a message for several topics counts in an inbox.
-fn cost_of_each(topics: &[u64], frame: &Frame) -> u64 {
-    frame.cost.saturating_add(size_of_val(topics) as u64)
-}
-
 /// A number of messages, and their bytes.
 #[derive(Clone, Copy, Default)]
 struct Share {
@@ -220,17 +220,24 @@ impl Inbox {
         state.wake()
     }
 
-    /// Adds a message for several topics. Returns false if there is no room: then the caller cuts
-    /// their connections with [`Inbox::push_cut`].
-    pub fn push_each(&self, topics: Box<[u64]>, frame: &Arc<Frame>, wakers: &mut Wakers) -> bool {
+    /// Adds a message for several topics. Its list counts `bytes`. Returns false if there is no
+    /// room: then the caller cuts their connections with [`Inbox::push_cut`].
+    pub fn push_each(
+        &self,
+        share: u64,
+        topics: Arc<Vec<u64>>,
+        bytes: u64,
+        frame: &Arc<Frame>,
+        wakers: &mut Wakers,
+    ) -> bool {
         let mut state = self.state.lock();
         if state.is_ended {
             return true;
         }
-        let cost = cost_of_each(&topics, frame);
-        let has_room = state.has_room(EACH, cost, self);
+        let cost = frame.cost.saturating_add(bytes);
+        let has_room = state.has_room(share, cost, self);
         if has_room {
-            state.push(EACH, cost, Item::Each { topics, frame: frame.clone() });
+            state.push(share, cost, Item::Each { share, topics, bytes, frame: frame.clone() });
             wakers.add(state.wake());
         }
         has_room
@@ -309,7 +316,7 @@ impl Inbox {
             match &item {
                 Item::Frame { topic, frame } => state.release(*topic, frame.cost),
                 Item::All(frame) => state.release(ALL, frame.cost),
-                Item::Each { topics, frame } => state.release(EACH, cost_of_each(topics, frame)),
+                Item::Each { share, bytes, frame, .. } => state.release(*share, frame.cost.saturating_add(*bytes)),
                 _ => {}
             }
             items.push_back(item);

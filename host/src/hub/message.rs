@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::call::ChannelMessage;
+
 /// A message that someone publishes. The hub does not look into it.
 pub trait Message: Send + Sync {
     /// Encodes the message. The hub keeps the result, so that each message is encoded at most once.
@@ -14,6 +16,11 @@ pub trait Message: Send + Sync {
 
     /// Returns the id that the publisher chose.
     fn own_id(&self) -> Option<&str>;
+
+    /// Returns the message of a channel, if it is one.
+    fn of_channel(&self) -> Option<&ChannelMessage> {
+        None
+    }
 
     /// Returns about how many bytes of memory the message and one encoding of it use. The hub adds
     /// 256 for itself.

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::client::Client;
 use super::counters::Counters;
 use super::frame::{Frame, Memory};
-use super::inbox::{Attach, Inbox, Start, Wakers};
+use super::inbox::{Attach, EACH, Inbox, Start, Wakers};
 use super::message::{HistoryLimits, HubError, Limits, Message, Position, Reach, Resume, TopicSettings};
 use super::ring::Ring;
 use super::shards::{Place, Shards};
@@ -30,14 +30,12 @@ pub struct Namespace {
     pub settings: TopicSettings,
     pub counters: Arc<Counters>,
     epoch: u64,
-    /// Shared by publishes to one topic, exclusive for those to all.
-    order: RwLock<()>,
+    /// Shared by publishes to one topic or channel, exclusive for those to all.
+    pub order: RwLock<()>,
     /// The last number that was given out.
     last: AtomicU64,
     /// The messages to all topics.
     pub all: Mutex<Ring>,
-    /// Held while histories shrink to `hub.history`.
-    pub evicting: Mutex<()>,
     /// The shard that the next sweep looks at.
     next_sweep: AtomicUsize,
 }
@@ -78,7 +76,6 @@ impl Namespace {
             order: RwLock::new(()),
             last: AtomicU64::new(0),
             all: Mutex::new(Ring::default()),
-            evicting: Mutex::new(()),
             next_sweep: AtomicUsize::new(0),
         }
     }
@@ -106,7 +103,7 @@ impl Namespace {
             Reach::Worker(worker) => self.publish_in_worker(name, message, worker, &mut wakers),
         };
         drop(wakers);
-        self.evict();
+        self.memory.evict();
         queued
     }
 
@@ -163,19 +160,34 @@ impl Namespace {
         let order = self.order.read();
         for (worker, inbox) in (0..).zip(self.inboxes.own.iter()) {
             let of_worker = || to.iter().filter(|one| one.worker == worker);
-            let topics: Box<[u64]> = of_worker().map(|one| one.topic).collect();
+            let topics: Vec<u64> = of_worker().map(|one| one.topic).collect();
             queued += topics.len();
-            if topics.is_empty() || inbox.push_each(topics, &frame, &mut wakers) {
+            let bytes = size_of_val(topics.as_slice()) as u64;
+            if topics.is_empty() || inbox.push_each(EACH, topics.into(), bytes, &frame, &mut wakers) {
                 continue;
             }
-            for topic in of_worker().filter_map(|one| self.shards.get(&one.name)) {
-                let mut state = topic.state.lock();
-                let member = state.members.iter_mut().find(|member| member.worker == worker);
-                wakers.add(member.and_then(|member| inbox.push_cut(topic.id, &mut member.is_cut)));
-            }
+            of_worker().for_each(|one| self.cut(one, &mut wakers));
         }
         drop(order);
         u32::try_from(queued).unwrap_or(u32::MAX)
+    }
+
+    /// Cuts the connections of a topic in one worker, which have missed a message. The caller holds
+    /// `order`.
+    pub fn cut(&self, one: &Addressee, wakers: &mut Wakers) {
+        let Some(inbox) = self.inboxes.own.get(one.worker as usize) else { return };
+        let Some(topic) = self.shards.get(&one.name) else { return };
+        let mut state = topic.state.lock();
+        let member = state.members.iter_mut().find(|member| member.worker == one.worker);
+        wakers.add(member.and_then(|member| inbox.push_cut(topic.id, &mut member.is_cut)));
+    }
+
+    /// Queues a frame for one topic. No history keeps it.
+    pub fn push(&self, one: &Addressee, frame: &Arc<Frame>) {
+        let mut wakers = Wakers::default();
+        let _order = self.order.read();
+        let Some(topic) = self.shards.get(&one.name) else { return };
+        self.send(topic.id, frame, &mut topic.state.lock(), Some(one.worker), &mut wakers);
     }
 
     /// Adds a frame to the inboxes of all workers with members, or of one of them.
@@ -221,7 +233,7 @@ impl Namespace {
         }
         drop(order);
         drop((frame, wakers));
-        self.evict();
+        self.memory.evict();
         queued
     }
 

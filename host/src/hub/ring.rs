@@ -32,6 +32,10 @@ impl Ring {
         self.entries.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -44,10 +48,20 @@ impl Ring {
     pub fn push(&mut self, frame: Arc<Frame>, now: Instant, limits: &HistoryLimits) {
         self.bytes = self.bytes.saturating_add(frame.cost);
         self.entries.push_back(Entry { frame, at: now });
+        self.trim(now, limits);
+    }
+
+    /// Drops the messages that exceed the limits.
+    pub fn trim(&mut self, now: Instant, limits: &HistoryLimits) {
         while self.entries.len() > limits.count || self.bytes > limits.bytes {
             self.drop_oldest();
         }
         self.expire(now, limits);
+    }
+
+    /// Notes the number of a message that is not kept. The ring is empty.
+    pub fn skip(&mut self, number: u64) {
+        self.dropped = self.dropped.max(number);
     }
 
     /// Drops the messages that are too old.
@@ -89,7 +103,7 @@ impl Ring {
     }
 
     /// The messages after a number, in order.
-    pub fn after(&self, number: u64) -> impl Iterator<Item = &Arc<Frame>> {
+    pub fn after(&self, number: u64) -> impl DoubleEndedIterator<Item = &Arc<Frame>> {
         let start = self.entries.partition_point(|entry| entry.frame.number() <= number);
         self.entries.range(start..).map(|entry| &entry.frame)
     }

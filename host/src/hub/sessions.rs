@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::channels::Channels;
 use super::message::{HubError, Limits, Message, Reach};
 use super::namespace::Addressee;
 use super::shards::Place;
@@ -55,6 +56,7 @@ pub struct Sessions {
     bound: AtomicU32,
     /// Changes of values that were rejected because of `websocket.sessionSize`.
     pub refused_values: AtomicU64,
+    channels: Arc<Channels>,
 }
 
 /// Why a session is not bound to a user.
@@ -100,7 +102,7 @@ impl Drop for Ended {
 
 impl Sessions {
     /// `max_values` is `websocket.sessionSize`.
-    pub fn new(topics: Topics, node: &str, max_values: u64) -> Sessions {
+    pub fn new(topics: Topics, node: &str, max_values: u64, channels: Arc<Channels>) -> Sessions {
         Sessions {
             topics,
             node: node.into(),
@@ -111,6 +113,7 @@ impl Sessions {
             open: AtomicU32::new(0),
             bound: AtomicU32::new(0),
             refused_values: AtomicU64::new(0),
+            channels,
         }
     }
 
@@ -125,7 +128,7 @@ impl Sessions {
         Ok((session, place))
     }
 
-    /// Ends a session: frees its user and leaves its groups. `None` if it has ended before.
+    /// Ends a session: frees its user, and leaves its groups and channels. `None` if it has ended before.
     pub fn end(self: &Arc<Sessions>, session: &Arc<Session>) -> Option<Ended> {
         let (mut users, mut groups) = (self.users.lock(), self.groups.lock());
         let mut state = session.state.lock();
@@ -141,6 +144,8 @@ impl Sessions {
         }
         drop((state, groups, users));
         self.open.fetch_sub(1, Relaxed);
+        let left = self.channels.leave_all(session);
+        self.channels.tell_left(session, left);
         Some(Ended { sessions: self.clone(), session: session.clone() })
     }
 

@@ -10,6 +10,7 @@ use tokio::task::{coop, yield_now};
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::channels::Channels;
 use super::fanout::Fanout;
 use super::message::ClientKind;
 use super::namespace::Namespace;
@@ -21,6 +22,8 @@ pub struct FanoutTask {
     fanout: Fanout,
     worker: u32,
     namespace: Arc<Namespace>,
+    /// The channels of the clients, if they have any.
+    channels: Option<Arc<Channels>>,
     events: Arc<EventLog>,
     next_sweep: Instant,
 }
@@ -34,8 +37,14 @@ enum Turn {
 }
 
 impl FanoutTask {
-    pub(super) fn new(fanout: Fanout, worker: u32, namespace: Arc<Namespace>, events: Arc<EventLog>) -> FanoutTask {
-        FanoutTask { fanout, worker, namespace, events, next_sweep: Instant::now() }
+    pub(super) fn new(
+        fanout: Fanout,
+        worker: u32,
+        namespace: Arc<Namespace>,
+        channels: Option<Arc<Channels>>,
+        events: Arc<EventLog>,
+    ) -> FanoutTask {
+        FanoutTask { fanout, worker, namespace, channels, events, next_sweep: Instant::now() }
     }
 
     /// Serves the connections. When `announced` is cancelled, they end with a last notice. When
@@ -92,10 +101,16 @@ impl FanoutTask {
 
     /// Drops old messages from the histories, on one worker for all. Returns when to do it again.
     fn sweep(&mut self, now: Instant) -> Option<Instant> {
-        if self.worker > 0 || !self.namespace.settings.history.is_on() {
+        let channels = self.channels.as_ref();
+        if self.worker > 0 || (channels.is_none() && !self.namespace.settings.history.is_on()) {
             return None;
         }
-        if self.next_sweep <= now {
+        if self.next_sweep > now {
+            return Some(self.next_sweep);
+        }
+        if let Some(channels) = channels {
+            self.next_sweep = now + channels.sweep(now);
+        } else {
             self.namespace.sweep(now);
             let all = self.namespace.settings.history.age / 4;
             let shards = u32::try_from(self.namespace.shards.count()).unwrap_or(u32::MAX);

@@ -13,6 +13,7 @@ use super::message::HistoryLimits;
 use super::*;
 
 mod bursts;
+mod channels;
 mod fanout;
 mod history;
 mod inbox;
@@ -231,7 +232,7 @@ impl Client for MemoryClient {
 fn session_settings() -> SessionSettings {
     let topics =
         TopicSettings::of_sessions(&WebSocketConfig::default(), Duration::from_secs(60), Duration::from_secs(1));
-    SessionSettings { topics, node: "n".to_owned(), max_values: 1_024 }
+    SessionSettings { topics, node: "n".to_owned(), max_values: 1_024, max_channels: 3, encoder: Arc::new(()) }
 }
 
 /// A namespace whose fan-outs run when the test says so.

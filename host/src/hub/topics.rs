@@ -19,7 +19,11 @@ pub struct Topics {
 
 impl Topics {
     pub(super) fn new(namespace: Namespace) -> Topics {
-        Topics { namespace: Arc::new(namespace) }
+        let namespace = Arc::new(namespace);
+        if namespace.settings.history.is_on() {
+            namespace.memory.add_histories(Arc::downgrade(&namespace) as _);
+        }
+        Topics { namespace }
     }
 
     /// Publishes to one topic. Returns the number of connections that the message is queued for.

@@ -51,9 +51,6 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "sessions",
         "sessions-await",
         "sessions-blocking",
-        "channels",
-        "channels-await",
-        "channels-blocking",
     ],
 )];
 

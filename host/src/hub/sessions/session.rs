@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use crate::call::{SessionInfo, bounds};
+use crate::hub::channels::Joined;
 use crate::hub::namespace::Addressee;
 
 /// A connected client, as plain data beside its socket. No instance owns any of it, so it survives
@@ -32,6 +33,8 @@ pub struct Session {
     ending: OnceLock<Ending>,
     /// Whether the client was told that its connection is open.
     is_open: AtomicBool,
+    /// The channels that it is subscribed to.
+    pub(in crate::hub) joined: Joined,
     pub(super) state: Mutex<State>,
 }
 
@@ -105,13 +108,22 @@ impl Session {
             since: u64::try_from(since.as_millis()).unwrap_or_default(),
             ending: OnceLock::new(),
             is_open: AtomicBool::new(false),
+            joined: Joined::new(),
             state: Mutex::default(),
         }
     }
 
     /// Where messages for the client go.
-    pub(super) fn addressee(&self) -> Addressee {
+    pub(in crate::hub) fn addressee(&self) -> Addressee {
         Addressee { name: self.id.clone(), topic: self.topic, worker: self.worker }
+    }
+
+    pub(in crate::hub) fn topic(&self) -> u64 {
+        self.topic
+    }
+
+    pub fn uid(&self) -> Option<Arc<str>> {
+        self.state.lock().uid.clone()
     }
 
     /// Returns a copy of the facts.

@@ -7,6 +7,9 @@
 #![allow(dead_code, reason = "the model does not use all of the hub")]
 #![allow(clippy::duplicate_mod, reason = "these files are compiled with other locks here")]
 
+mod channel_runs;
+#[path = "../channels.rs"]
+mod channels;
 #[path = "../chunk.rs"]
 mod chunk;
 #[path = "../client.rs"]
@@ -51,6 +54,7 @@ mod sync {
     /// Hashes alike in every run.
     pub type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
+    #[derive(Debug)]
     pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
@@ -76,6 +80,35 @@ mod sync {
 
         pub fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
             self.0.write().unwrap()
+        }
+    }
+}
+
+/// Sessions as far as channels know them.
+mod sessions {
+    use std::sync::Arc;
+
+    use super::channels::Joined;
+    use super::namespace::Addressee;
+
+    pub struct Session {
+        pub id: Arc<str>,
+        pub worker: u32,
+        pub topic: u64,
+        pub joined: Joined,
+    }
+
+    impl Session {
+        pub fn topic(&self) -> u64 {
+            self.topic
+        }
+
+        pub fn uid(&self) -> Option<Arc<str>> {
+            None
+        }
+
+        pub fn addressee(&self) -> Addressee {
+            Addressee { name: self.id.clone(), topic: self.topic, worker: self.worker }
         }
     }
 }
@@ -237,6 +270,11 @@ struct Run {
 
 impl Run {
     fn new(setup: Setup) -> Run {
+        Run::with_history(setup, u64::MAX)
+    }
+
+    /// `max_history` is `hub.history`.
+    fn with_history(setup: Setup, max_history: u64) -> Run {
         let settings = TopicSettings {
             kind: ClientKind::Sse,
             history: HistoryLimits { count: setup.history, age: Duration::from_secs(300), bytes: u64::MAX },
@@ -250,7 +288,7 @@ impl Run {
         };
         let inboxes: Arc<[_]> = (0..WORKERS).map(|_| Arc::new(Inbox::new(setup.inbox, u64::MAX))).collect();
         let inboxes = Inboxes { own: inboxes.clone(), all: inboxes };
-        let memory = Arc::new(Memory::new(u64::MAX, u64::MAX));
+        let memory = Arc::new(Memory::new(max_history, u64::MAX));
         let namespace = Namespace::new(EPOCH, setup.topics, settings, inboxes, memory, Arc::default());
         Run { namespace: Arc::new(namespace), setup }
     }
@@ -416,12 +454,15 @@ fn read(text: &[u8]) -> (String, u64) {
 /// Runs a model in random orders, and in orders with few changes of the running thread, which find
 /// other faults.
 fn check(setup: Setup) {
+    check_run(move || Run::new(setup).run());
+}
+
+fn check_run(run: impl Fn() + Clone + Send + Sync + 'static) {
     let mut config = shuttle::Config::new();
     config.silence_warnings = true;
     config.stack_size = 256 * 1024;
-    shuttle::Runner::new(shuttle::scheduler::RandomScheduler::new(1_500), config.clone())
-        .run(move || Run::new(setup).run());
-    shuttle::Runner::new(shuttle::scheduler::PctScheduler::new(4, 1_500), config).run(move || Run::new(setup).run());
+    shuttle::Runner::new(shuttle::scheduler::RandomScheduler::new(1_500), config.clone()).run(run.clone());
+    shuttle::Runner::new(shuttle::scheduler::PctScheduler::new(4, 1_500), config).run(run);
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl Node {
             setup.streams = session_settings().topics;
             setup.workers = 1;
         });
-        Node { sessions: Arc::new(Sessions::new(bench.topics.clone(), "n", 32)), bench }
+        Node { sessions: sessions(&bench, 32), bench }
     }
 
     fn open(&self) -> (Arc<Session>, Reader) {
@@ -31,6 +31,11 @@ impl Node {
         self.bench.run();
         (reached, is_unknown)
     }
+}
+
+fn sessions(bench: &Bench, max_values: u64) -> Arc<Sessions> {
+    let channels = Channels::new(1, 10, 10, bench.topics.namespace.clone(), Arc::new(()));
+    Arc::new(Sessions::new(bench.topics.clone(), "n", max_values, channels))
 }
 
 fn new_session(worker: u32) -> NewSession {
@@ -135,7 +140,7 @@ fn values_are_changed_all_or_not_at_all_and_have_a_size() {
 #[test]
 fn a_session_has_a_largest_number_of_values() {
     let node = Node::new();
-    let sessions = Sessions::new(node.bench.topics.clone(), "n", 1 << 20);
+    let sessions = sessions(&node.bench, 1 << 20);
     let session = node.open().0;
     let values = |names: std::ops::Range<usize>| names.map(|name| pair(&name.to_string(), "1")).collect::<Vec<_>>();
     sessions.change(&session, values(0..1_024), &[]).unwrap();
@@ -169,7 +174,7 @@ fn a_message_to_a_group_counts_once_in_the_inbox_and_its_members_are_cut_when_th
         setup.streams = session_settings().topics;
         setup.inbox = 10;
     });
-    let mut node = Node { sessions: Arc::new(Sessions::new(bench.topics.clone(), "n", 32)), bench };
+    let mut node = Node { sessions: sessions(&bench, 32), bench };
     let open = |node: &Node, worker| {
         let (session, place) = node.sessions.open(new_session(worker), 100).unwrap();
         let reader = Reader::default();

@@ -249,7 +249,8 @@ mod tests {
         let config = SseConfig::default();
         let settings = TopicSettings::new(&config, std::time::Duration::from_secs(60));
         let topics = TopicSettings::of_sessions(&WebSocketConfig::default(), settings.idle_timeout, settings.drain);
-        let sessions = SessionSettings { topics, node: "n".to_owned(), max_values: 1 };
+        let encoder = Arc::new(());
+        let sessions = SessionSettings { topics, node: "n".to_owned(), max_values: 1, max_channels: 1, encoder };
         let hub = Hub::new(&HubConfig::default(), settings, sessions, 1, Arc::new(EventLog::new(true, true)));
         Streams::new(&config, hub, Arc::new(Sockets::new(Descriptors::read(), connections, 0)))
     }

@@ -243,7 +243,7 @@ impl Node {
         }
     }
 
-    pub(super) fn run_subscription(
+    fn run_subscription(
         &self,
         path: &str,
         worker: u32,

@@ -1,0 +1,99 @@
+//! The histories of channels: reading them, and dropping what is too old or too much.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::super::eviction::{Histories, shrink_all};
+use super::super::frame::Frame;
+use super::channel::Channel;
+use super::{Channels, INTERVAL};
+use crate::call::{ChannelMessage, ChannelPage, ChannelPosition};
+
+/// How often a part of the channels is swept. All of 64 parts take 16 seconds.
+const SWEEP: Duration = Duration::from_millis(250);
+
+impl Channels {
+    /// Returns up to `most` kept messages after a position, or the newest ones, of at most
+    /// `max_bytes`, but at least one. Without a position, they are complete if they begin with the
+    /// first message of the channel. `None` if there is no such channel: its messages, if there
+    /// were any, are lost.
+    pub fn history(
+        &self,
+        name: &str,
+        after: Option<ChannelPosition>,
+        most: usize,
+        max_bytes: u64,
+    ) -> Option<ChannelPage> {
+        let channel = self.map.get(name)?;
+        let mut state = channel.state.lock();
+        if state.is_removed {
+            return None;
+        }
+        state.expire(Instant::now());
+        let (ring, latest) = (&state.ring, state.last);
+        let known = after.filter(|at| at.epoch == channel.epoch && at.offset <= latest && at.offset >= ring.dropped());
+        let mut bytes = 0u64;
+        let mut fits = |frame: &&Arc<Frame>| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(frame.cost);
+            is_first || bytes <= max_bytes
+        };
+        let frames: Vec<Arc<Frame>> = match after {
+            Some(_) => {
+                let after = known.map_or(0, |at| at.offset);
+                ring.after(after).take(most).take_while(&mut fits).cloned().collect()
+            }
+            None => {
+                let mut newest: Vec<_> = ring.after(0).rev().take(most).take_while(&mut fits).cloned().collect();
+                newest.reverse();
+                newest
+            }
+        };
+        drop(state);
+        let complete = match after {
+            Some(_) => known.is_some(),
+            None => latest == 0 || frames.first().is_some_and(|first| first.number() == 1),
+        };
+        let messages: Vec<ChannelMessage> = frames.iter().filter_map(|frame| frame.of_channel().cloned()).collect();
+        Some(ChannelPage { epoch: channel.epoch, messages, latest, complete })
+    }
+
+    /// Announces the numbers of members that are due, drops messages of one part of the channels
+    /// that are too old, and channels that nobody uses. Returns when to do it again.
+    pub fn sweep(&self, now: Instant) -> Duration {
+        let is_due = self.tell_due(now);
+        if self.map.count() == 0 && !is_due {
+            return INTERVAL;
+        }
+        let index = self.next_sweep.fetch_add(1, Relaxed) % self.map.shards().max(1);
+        for channel in self.map.to_note(index) {
+            let mut state = channel.state.lock();
+            state.expire(now);
+            self.map.note_history(index, state.ring.bytes());
+            let is_unused = state.is_unused();
+            drop(state);
+            if is_unused {
+                self.remove_if_unused(&channel);
+            }
+        }
+        SWEEP
+    }
+
+    pub(super) fn remove_if_unused(&self, channel: &Arc<Channel>) {
+        self.map.remove(channel, super::channel::State::is_unused);
+    }
+}
+
+impl Histories for Channels {
+    fn largest(&self, look: &mut dyn FnMut(usize, u64)) {
+        self.map.largest().for_each(|(part, bytes)| look(part, bytes));
+    }
+
+    fn shrink(&self, part: usize, least: u64, target: u64) {
+        let channels = self.map.to_note(part);
+        let emptied = |channel: &Arc<Channel>| self.remove_if_unused(channel);
+        let left = shrink_all(&self.namespace.memory, &self.counters, &channels, least, target, emptied);
+        self.map.note_history(part, left);
+    }
+}

@@ -1,0 +1,125 @@
+//! Who is subscribed.
+
+use super::*;
+use crate::call::WhenTaken;
+
+#[test]
+fn a_session_that_is_subscribed_again_only_has_other_info() {
+    let mut node = Node::new();
+    let (session, reads) = node.open(0);
+    let subscribe = |info: &str| node.channels.subscribe("a", &session, Some(info.into()), &PLAIN);
+    assert_eq!((subscribe("1"), subscribe("2")), (Ok(true), Ok(false)));
+    let members = node.channels.members("a");
+    assert_eq!((members.len(), members[0].info.as_deref(), &members[0].session), (1, Some("2"), &session.id));
+    node.publish("a", "x", &PLAIN);
+    assert_eq!((node.got(&reads).as_str(), node.channels.totals().subscriptions), ("a:x ", 1));
+}
+
+#[test]
+fn a_member_has_the_user_of_its_subscription() {
+    let node = Node::new();
+    let (early, late) = (node.open(0).0, node.open(0).0);
+    node.sessions.bind(&early, "ada", WhenTaken::Refuse).unwrap();
+    for session in [&early, &late] {
+        node.channels.subscribe("a", session, None, &PLAIN).unwrap();
+    }
+    node.sessions.bind(&late, "bob", WhenTaken::Refuse).unwrap();
+    let uid_of = |session: &Session| {
+        let members = node.channels.members("a");
+        members.into_iter().find(|member| member.session == session.id).unwrap().uid
+    };
+    assert_eq!((uid_of(&early).as_deref(), uid_of(&late)), (Some("ada"), None));
+}
+
+#[test]
+fn a_session_has_a_maximum_of_channels() {
+    let node = Node::with(|limited| limited.channels_of_session = 2);
+    let (session, _) = node.member("b", 0, &PLAIN);
+    assert_eq!(node.channels.subscribe("a", &session, None, &PLAIN), Ok(true));
+    let refused = node.channels.subscribe("c", &session, None, &PLAIN);
+    assert_eq!(refused, Err(ChannelError::SessionFull { max: 2 }));
+    assert_eq!(node.channels.subscribe("a", &session, None, &PLAIN), Ok(false), "it needs no more room");
+    assert_eq!(
+        (node.channels.of_session(&session), node.channels.totals().channels),
+        (vec!["a".into(), "b".into()], 2)
+    );
+    node.channels.unsubscribe("b", &session);
+    assert_eq!(node.channels.subscribe("c", &session, None, &PLAIN), Ok(true));
+}
+
+#[test]
+fn a_session_that_has_ended_is_no_member() {
+    let node = Node::new();
+    let left = Arc::new(Mutex::new(Vec::new()));
+    let told = left.clone();
+    node.channels.on_leave(Box::new(move |session, channels| told.lock().push((session.id.clone(), channels))));
+    let (session, _) = node.member("a", 0, &PLAIN);
+    node.channels.subscribe("b", &session, None, &keeping(1)).unwrap();
+    node.publish("b", "x", &keeping(1));
+    let (other, _) = node.member("a", 0, &PLAIN);
+    assert!(node.channels.is_subscribed("a", &session) && node.channels.is_subscribed("a", &other));
+    drop(node.sessions.end(&session));
+    assert!(!node.channels.is_subscribed("a", &session) && node.channels.of_session(&session).is_empty());
+    assert_eq!((node.channels.count("a"), node.channels.count("b")), (1, 0));
+    assert_eq!(node.channels.subscribe("a", &session, None, &PLAIN), Err(ChannelError::Ended));
+    assert_eq!(node.channels.subscribe("c", &session, None, &PLAIN), Err(ChannelError::Ended));
+    assert_eq!(*left.lock(), [(session.id.clone(), vec!["a".into(), "b".into()])]);
+    drop(node.sessions.end(&node.open(0).0));
+    assert_eq!(left.lock().len(), 1, "it has left no channel");
+    let totals = node.channels.totals();
+    assert_eq!((totals.channels, totals.subscriptions), (2, 1), "b has a history, and c nothing");
+}
+
+#[test]
+fn a_channel_that_nobody_uses_is_dropped() {
+    let node = Node::new();
+    let (session, _) = node.member("a", 0, &PLAIN);
+    let name = |info: &ChannelInfo| (info.name.to_string(), info.members, info.kept);
+    node.publish("kept", "x", &keeping(2));
+    node.publish("none", "x", &PLAIN);
+    let mut list: Vec<_> = node.channels.list(10).iter().map(name).collect();
+    list.sort();
+    assert_eq!(list, [("a".to_owned(), 1, 0), ("kept".to_owned(), 0, 1)]);
+    assert_eq!(node.channels.list(1).len(), 1);
+    node.channels.unsubscribe("a", &session);
+    assert_eq!((node.channels.list(10).len(), node.channels.totals().published), (1, 2));
+}
+
+#[test]
+fn channels_without_members_make_room_for_others() {
+    let node = Node::with(|limited| limited.hub.topics = 2);
+    node.publish("old", "x", &keeping(1));
+    let (session, _) = node.member("a", 0, &PLAIN);
+    assert_eq!(node.channels.subscribe("b", &session, None, &PLAIN), Ok(true));
+    assert!(node.history("old", None).is_none());
+    let full = Err(ChannelError::TooMany { max: 2 });
+    assert_eq!(node.channels.subscribe("c", &session, None, &PLAIN), full);
+    assert!(!node.channels.is_subscribed("c", &session));
+    assert_eq!(node.publish("d", "x", &keeping(1)), None, "a message makes no room");
+    assert_eq!(node.channels.subscribe("a", &session, None, &PLAIN), Ok(false));
+    let totals = node.channels.totals();
+    assert_eq!((totals.channels, totals.evicted, totals.refused), (2, 1, 2));
+    node.channels.unsubscribe("b", &session);
+    assert_eq!(node.channels.subscribe("c", &session, None, &PLAIN), Ok(true));
+}
+
+#[test]
+fn the_channel_with_the_oldest_message_makes_room() {
+    let node = Node::with(|limited| limited.hub.topics = 3);
+    let old = Instant::now();
+    for name in ["a", "b", "c"] {
+        node.publish(name, "x", &keeping(1));
+        // The times of messages have a precision of one millisecond.
+        while node.history(name, None).unwrap().messages[0].at == now_ms() {
+            std::hint::spin_loop();
+        }
+    }
+    node.publish("a", "y", &keeping(1));
+    node.member("d", 0, &PLAIN);
+    assert!(node.history("b", None).is_none() && node.history("a", None).is_some(), "{:?}", old.elapsed());
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
