@@ -15,6 +15,9 @@ wasmtime::component::bindgen!({
         "fanfare:module/sessions-await.read": store | trappable,
         "fanfare:module/sessions-await.write": store | trappable,
         "fanfare:module/sessions-await.find": store | trappable,
+        "fanfare:module/channels-await.publish": store | trappable,
+        "fanfare:module/channels-await.history": store | trappable,
+        "fanfare:module/channels-await.members": store | trappable,
         "fanfare:module/broadcast-blocking.gather": async,
         "fanfare:module/rpc-blocking.call": async,
         "fanfare:module/rpc-blocking.call-every": async,
@@ -25,5 +28,8 @@ wasmtime::component::bindgen!({
         "fanfare:module/sessions-blocking.read": async,
         "fanfare:module/sessions-blocking.write": async,
         "fanfare:module/sessions-blocking.find": async,
+        "fanfare:module/channels-blocking.publish": async,
+        "fanfare:module/channels-blocking.history": async,
+        "fanfare:module/channels-blocking.members": async,
     },
 });

@@ -2,6 +2,7 @@
 //! port has an implementation for a host without that part.
 
 mod calls;
+pub mod channel_caller;
 mod channels;
 mod events;
 mod future;
@@ -16,6 +17,7 @@ mod streams;
 use std::sync::Arc;
 
 pub use calls::{Caller, Calls, NoCalls};
+pub use channel_caller::ChannelCaller;
 pub use channels::{Channels, NoChannels};
 pub use events::{Events, NoEvents};
 pub use future::BoxFuture;
@@ -112,7 +114,7 @@ mod tests {
             events.subscribe(caller(), None, RouteName::within("m", "a").unwrap()).unwrap_err(),
             events.unsubscribe(caller(), key()).unwrap_err(),
             messages.publish(caller(), key(), key(), payload()).unwrap_err(),
-            channels.publish(caller(), key(), payload()).err().unwrap(),
+            channels.publish(caller(), key(), payload(), true).err().unwrap(),
             channels.subscribe(caller(), key(), RouteName::within("m", "a").unwrap()).unwrap_err(),
             channels.unsubscribe(caller(), key()).unwrap_err(),
             channels.add(caller(), key(), key()).unwrap_err(),

@@ -42,11 +42,11 @@ async fn an_import_without_a_capability_is_logged_once() {
     let _host = TestHost::empty().and_as("ungranted", "unasking").workers(2).start().await;
     let lines = Log::capture().lines(&[
         "unasking",
-        "imports broadcast, events, publish, rpc, sse but module.json asks for no such capability",
+        "imports broadcast, channels, events, publish, rpc, sse but module.json asks for no such capability",
     ]);
     assert_eq!(lines.len(), 1, "{lines:?}");
     let rights = json!({ "rpc": ["unasking-too"], "broadcast": ["unasking-too"], "sse": ["news"],
-        "events": ["news"], "publish": ["redis:news"] });
+        "events": ["news"], "publish": ["redis:news"], "channels": ["news"] });
     let asks = TestHost::empty().and_as("ungranted", "asking").manifest("asking", json!({ "capabilities": rights }));
     let _host = asks.grant("asking", rights).start().await;
     assert_eq!(Log::capture().lines(&["module=asking", "asks for no such capability"]), [""; 0]);

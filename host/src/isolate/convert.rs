@@ -2,13 +2,14 @@
 
 mod sessions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{
-    Address, Call, CallError, CallOptions, ChannelAction, ChannelTrigger, ClientTrigger, Emission, Failure,
-    FilterStage, GatherEntry, Group, IsolateId, Origin, Outcome, Passed, Payload, Receipt, Reply, ScheduleRun, Skipped,
-    StartupReason, SubscriptionCall, Target, Trigger,
+    Address, Call, CallError, CallOptions, ChannelAction, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition,
+    ChannelTrigger, ClientTrigger, Emission, Failure, FilterStage, GatherEntry, Group, IsolateId, Origin, Outcome,
+    Passed, Payload, Receipt, Reply, ScheduleRun, Skipped, StartupReason, SubscriptionCall, Target, Trigger,
 };
 
 impl From<Payload> for wit::Payload {
@@ -106,6 +107,36 @@ impl From<ChannelTrigger> for wit::ChannelEvent {
         };
         let session = event.session.map(|session| session.to_string());
         wit::ChannelEvent { channel: event.channel.to_string(), action, session }
+    }
+}
+
+impl From<ChannelPosition> for wit::Position {
+    fn from(position: ChannelPosition) -> Self {
+        wit::Position { epoch: position.epoch_text(), offset: position.offset }
+    }
+}
+
+impl From<ChannelPage> for wit::ChannelPage {
+    fn from(page: ChannelPage) -> Self {
+        let ChannelPage { epoch, messages, latest, complete } = page;
+        let epoch = ChannelPosition { epoch, offset: 0 }.epoch_text();
+        wit::ChannelPage { epoch, messages: messages.into_iter().map(Into::into).collect(), latest, complete }
+    }
+}
+
+impl From<ChannelMessage> for wit::ChannelMessage {
+    fn from(message: ChannelMessage) -> Self {
+        let ChannelMessage { offset, at, session, payload } = message;
+        let session = session.map(|session| session.to_string());
+        wit::ChannelMessage { offset, at_ms: at, session, payload: payload.into(), extra: Vec::new() }
+    }
+}
+
+impl From<ChannelMember> for wit::ChannelMember {
+    fn from(member: ChannelMember) -> Self {
+        let ChannelMember { session, uid, info } = member;
+        let text = |text: Arc<str>| text.to_string();
+        wit::ChannelMember { session: session.to_string(), uid: uid.map(text), info: info.map(text) }
     }
 }
 
@@ -295,7 +326,6 @@ pub fn milliseconds(timeout: Option<u32>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
     use crate::call::{Context, Deadline, Extra, Route};

@@ -1,6 +1,7 @@
 //! The imports of guests. Each interface has a file of its name; [`linker`] links all of them.
 
 mod broadcast;
+mod channels;
 mod config;
 mod events;
 mod host;
@@ -19,8 +20,10 @@ use wasmtime::component::{Access, FutureReader, HasSelf, Lift, Linker, Lower};
 
 use super::state::{Guest, State};
 use crate::bindings::fanfare::module as wit;
-use crate::call::CallError;
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, RouteName, TriggerKind};
 use crate::engine::Engine;
+use crate::registry::Generation;
 
 /// Returns a linker with every import that the host implements. WASI interfaces that would reach
 /// outside are linked without access: there are no files, sockets, variables or servers, and their
@@ -47,6 +50,9 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wit::sessions::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::sessions_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::sessions_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::channels::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::channels_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::channels_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 
@@ -110,4 +116,20 @@ fn too_many(guest: &Guest) -> CallError {
 
 fn entries(entries: Vec<crate::call::GatherEntry>) -> Vec<wit::types::Entry> {
     entries.into_iter().map(Into::into).collect()
+}
+
+/// The route that a guest names, if its generation has it and a subscription may call it.
+fn own_route(generation: &Generation, text: &str) -> Result<RouteName, CallError> {
+    let module = &generation.module;
+    let route = RouteName::within(module, text).map_err(|error| CallError::Invalid(error.to_string()))?;
+    let text = || line(&route.text_within(), NAME);
+    match generation.access_inside(&route).map(|access| access.admits(TriggerKind::Subscription)) {
+        Some(Ok(())) => Ok(route),
+        Some(Err(closed)) => {
+            Err(CallError::Forbidden(format!("`{}` of {module}: {closed}, so no subscription may call it", text())))
+        }
+        None => {
+            Err(CallError::NotFound(format!("{module} has no route `{}`: name a route of its module.json", text())))
+        }
+    }
 }

@@ -5,16 +5,20 @@ use crate::call::{CallError, ChannelMember, ChannelPage, ChannelPosition, Payloa
 
 /// The functions of channels for the imports `channels`, `channels-await` and `channels-blocking`.
 ///
-/// Each function checks the name of the channel and the capability of the caller. The imports have
-/// checked the size of payloads.
+/// The imports have checked the name of the channel, the size of the payload, and the capabilities
+/// of the caller ([`ChannelCaller`](super::ChannelCaller)). Functions that need a session return
+/// `not-found` if there is no session with this id.
 pub trait Channels: Send + Sync {
     /// Publishes a message, and waits until it has its place or is refused. The message is queued
-    /// before this returns. The position is `None` if the channel keeps no history.
+    /// before this returns, and continues if the caller drops the future. The position is `None` if
+    /// the channel keeps no history. `awaited` says whether the caller waits: only such a message
+    /// has the deadline of the caller, and must not wait for the caller's own call.
     fn publish(
         &self,
         from: Caller,
         channel: String,
         payload: Payload,
+        awaited: bool,
     ) -> Result<BoxFuture<Result<Option<ChannelPosition>, CallError>>, CallError>;
 
     /// Lets a route of the caller receive every message of a channel. Returns the name of the
@@ -32,7 +36,8 @@ pub trait Channels: Send + Sync {
     /// Returns the number of subscribed clients of this node.
     fn count(&self, channel: &str) -> u32;
 
-    /// Returns up to `most` kept messages after a position, or the newest ones.
+    /// Returns up to `most` kept messages after a position, or the newest ones. No channel has the
+    /// epoch 0.
     fn history(
         &self,
         from: Caller,
@@ -55,6 +60,7 @@ impl Channels for NoChannels {
         _: Caller,
         _: String,
         _: Payload,
+        _: bool,
     ) -> Result<BoxFuture<Result<Option<ChannelPosition>, CallError>>, CallError> {
         Err(unavailable())
     }

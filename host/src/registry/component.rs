@@ -51,6 +51,9 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "sessions",
         "sessions-await",
         "sessions-blocking",
+        "channels",
+        "channels-await",
+        "channels-blocking",
     ],
 )];
 

@@ -3,6 +3,7 @@ use std::path::Path;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::channels::Channel;
 use super::model::Startup;
 use super::*;
 use crate::call::ChannelAction;

@@ -1,12 +1,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::channels::ChannelEvent;
 use crate::http;
 use crate::params;
 use crate::sse::StreamRequest;
 use crate::types::{
-    Broadcast, Call, CallId, ChannelEvent, ClientMessage, HeaderFields, Hook, Method, Origin, RequestHead, Schedule,
-    Startup, Subscription, Trigger,
+    Broadcast, Call, CallId, ClientMessage, HeaderFields, Hook, Method, Origin, RequestHead, Schedule, Startup,
+    Subscription, Trigger,
 };
 
 /// Everything about a call except its body: trigger, origin, deadline, parameters and headers.
@@ -120,12 +121,15 @@ impl Context {
         subscription: Subscription => Subscription;
         /// Returns the client's message, if one caused the call.
         client_message: Client => ClientMessage;
-        /// Returns the action on a channel, if one caused the call.
-        channel_event: Channel => ChannelEvent;
         /// Returns the event of the host, if one caused the call.
         hook: Hook => Hook;
         /// Returns the startup, with the reason for the new instance, if one caused the call.
         startup: Startup => Startup;
+    }
+
+    /// Returns the action on a channel, if one caused the call.
+    pub fn channel_event(&self) -> Option<ChannelEvent> {
+        ChannelEvent::of(self.trigger())
     }
 
     /// Returns the request of a client for a stream, if one caused the call.

@@ -48,7 +48,8 @@ impl Incoming {
 /// - The body: [`Json`], [`Text`], [`Bytes`] or [`Payload`], or an `Option` of one of them when the
 ///   body may be missing. At most one argument reads the body.
 /// - Parameters: [`Path`] and [`Query`].
-/// - The cause: [`Schedule`] or [`Subscription`], or an `Option` of one of them.
+/// - The cause: [`Schedule`], [`Subscription`] or
+///   [`ChannelEvent`](crate::channels::ChannelEvent), or an `Option` of one of them.
 /// - The client: [`Session`](crate::sessions::Session), or an `Option` of it.
 /// - Everything else: [`Context`].
 ///
@@ -79,7 +80,7 @@ impl Incoming {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler",
-    note = "use `Json<T>`, `Text`, `Bytes` or `Payload` for the body (or an `Option` of one of them), `Path<T>`, `Query<T>`, `Schedule`, `Subscription`, `Session` or `Context`, or implement `FromCall` for `{Self}`"
+    note = "use `Json<T>`, `Text`, `Bytes` or `Payload` for the body (or an `Option` of one of them), `Path<T>`, `Query<T>`, `Schedule`, `Subscription`, `ChannelEvent`, `Session` or `Context`, or implement `FromCall` for `{Self}`"
 )]
 pub trait FromCall: Sized {
     /// Reads the value from the call. `argument` is the name of the argument in the source.

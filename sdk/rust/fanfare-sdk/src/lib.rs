@@ -57,6 +57,7 @@ extern crate self as fanfare_sdk;
 
 mod backend;
 pub mod broadcast;
+pub mod channels;
 pub mod config;
 mod context;
 mod current;
@@ -105,11 +106,12 @@ pub mod private {
 
 /// The items that most modules need.
 pub mod prelude {
+    pub use crate::channels::ChannelEvent;
     pub use crate::sessions::Session;
     pub use crate::types::{Isolate, Outcome, Payload, Reply, Schedule, Subscription, Trigger};
     pub use crate::{Bytes, CallError, Context, Failure, FromCall, IntoOutcome, IntoPayload, Json, Pass, Path, Query};
     pub use crate::{
-        Result, State, Text, broadcast, config, events, handler, host, master, messages, rpc, sessions, sse,
+        Result, State, Text, broadcast, channels, config, events, handler, host, master, messages, rpc, sessions, sse,
     };
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};

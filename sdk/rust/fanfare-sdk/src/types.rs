@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 pub use crate::wit::host::{Identity, Level};
 pub use crate::wit::http::RequestHead;
 pub use crate::wit::types::{
-    Address, Broadcast, Call, CallId, CallOptions, ChannelAction, ChannelEvent, ClientMessage, Emission, Group,
-    GuestOrigin, HeaderFields, Hook, HttpRequest, Isolate, Method, Origin, Outcome, Passed, Payload, Pushed, Receipt,
-    Recipient, Reply, Schedule, Skipped, Startup, StartupReason, Subscription, Target, Trigger,
+    Address, Broadcast, Call, CallId, CallOptions, ClientMessage, Emission, Group, GuestOrigin, HeaderFields, Hook,
+    HttpRequest, Isolate, Method, Origin, Outcome, Passed, Payload, Pushed, Receipt, Recipient, Reply, Schedule,
+    Skipped, Startup, StartupReason, Subscription, Target, Trigger,
 };
 
 use crate::rpc;

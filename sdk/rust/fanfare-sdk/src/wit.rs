@@ -12,7 +12,8 @@ wit_bindgen::generate!({
 });
 
 pub use fanfare::module::{
-    broadcast, config, events, host, http, master, master_await, messages, rpc, sessions, sessions_await, sse, types,
+    broadcast, channels, channels_await, config, events, host, http, master, master_await, messages, rpc, sessions,
+    sessions_await, sse, types,
 };
 
 pub mod handler {

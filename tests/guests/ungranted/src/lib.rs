@@ -24,7 +24,15 @@ fn reload(module: Json<Option<String>>) -> Result<Json<u64>> {
     Ok(Json(receipt.seq))
 }
 
+/// Publishes to the channel in the body, and waits.
+#[handler]
+async fn publish_to_channel(channel: Text) -> Result<()> {
+    channels::publish_and_wait(&channel, "hello").await?;
+    Ok(())
+}
+
 fanfare_sdk::module!(
+    publish_to_channel,
     reload,
     own,
     nested,

@@ -4,6 +4,10 @@ use std::cell::Cell;
 
 use crate::types::{Identity, Isolate};
 pub(crate) use crate::wit::broadcast::{emit, reload};
+pub(crate) use crate::wit::channels::{
+    add as add_to_channel, count as count_members, kick_out, publish as publish_to_channel,
+    subscribe as subscribe_to_channel, unsubscribe as unsubscribe_from_channel,
+};
 pub(crate) use crate::wit::config::get as config;
 pub(crate) use crate::wit::events::{emit as emit_event, subscribe, unsubscribe};
 pub(crate) use crate::wit::host::{log, whoami};
@@ -18,7 +22,8 @@ pub(crate) use crate::wit::sessions::{
 };
 pub(crate) use crate::wit::sse::{close, close_all, count as stream_count, publish, publish_all};
 use crate::wit::types::{
-    CallError, CallId, CallOptions, Emission, Entry, Group, Payload, Pushed, Recipient, Reply, Session, Target,
+    CallError, CallId, CallOptions, ChannelMember, ChannelPage, Emission, Entry, Group, Payload, Position, Pushed,
+    Recipient, Reply, Session, Target,
 };
 
 pub(crate) async fn gather(
@@ -99,6 +104,27 @@ pub(crate) async fn write_session(
 
 pub(crate) async fn find_everywhere(caller: Option<CallId>, uid: &str) -> Result<Vec<Session>, CallError> {
     crate::wit::sessions_await::find(caller, uid).await
+}
+
+pub(crate) async fn publish_and_wait(
+    caller: Option<CallId>,
+    channel: &str,
+    payload: &Payload,
+) -> Result<Option<Position>, CallError> {
+    crate::wit::channels_await::publish(caller, channel, payload).await
+}
+
+pub(crate) async fn channel_history(
+    caller: Option<CallId>,
+    channel: &str,
+    after: Option<&Position>,
+    most: u32,
+) -> Result<ChannelPage, CallError> {
+    crate::wit::channels_await::history(caller, channel, after, most).await
+}
+
+pub(crate) async fn channel_members(caller: Option<CallId>, channel: &str) -> Result<Vec<ChannelMember>, CallError> {
+    crate::wit::channels_await::members(caller, channel).await
 }
 
 /// Asks the host once, because an instance never moves.

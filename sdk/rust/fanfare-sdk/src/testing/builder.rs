@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::Value;
 
+use super::channels::ChannelState;
 use super::events::{EventState, SubscriptionEntry};
 use super::node::{Answer, ModuleFns, Node, OnMessage, State};
 use super::routes::{Manifest, Route, Target};
@@ -48,8 +49,8 @@ impl Builder {
     }
 
     /// Sets the text of `module.json`, usually with `include_str!("../module.json")`. The host
-    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams, sockets, filters,
-    /// hooks of clients and config.
+    /// reads its routes, broadcasts, startups, schedules, subscriptions, streams, channels,
+    /// sockets, filters, hooks of clients and config.
     /// Without a manifest each handler has a route with its name.
     ///
     /// # Panics
@@ -185,6 +186,7 @@ impl Builder {
             readers: Vec::new(),
             next_reader: 0,
             events: EventState::default(),
+            channels: ChannelState::default(),
             clients: Vec::new(),
             clients_so_far: 0,
         };
@@ -199,6 +201,7 @@ impl Builder {
             state: Mutex::new(state),
             idle: Condvar::new(),
             sequencer: Mutex::new(()),
+            lines: Mutex::new(()),
         });
         let (threads, starting): (Vec<_>, Vec<_>) = inboxes
             .into_iter()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::dispatch::{CallSpec, Pending, into_reply};
+use super::lines::Step;
 use super::node::{CallState, Node};
 use super::routes::{MatchedRoute, RouteRequest};
 use super::sessions::{ClientState, Received};
@@ -224,6 +225,39 @@ impl Client {
         if let Some(code) = close_code(error) {
             self.node.close_session(&self.id, code, &error.to_string());
         }
+    }
+
+    /// Subscribes to a channel with this data (`()` for none), and waits for the host. A plain
+    /// WebSocket cannot: the module adds it with [`channels::add`](crate::channels::add).
+    ///
+    /// The messages of the channel are then in [`received`](Client::received), with the name
+    /// `#publish` and the payload `{"channel", "data"}`; a channel with history adds `position`. A
+    /// plain WebSocket receives the message alone.
+    pub fn subscribe(&self, channel: &str, data: impl IntoPayload) -> Result<(), CallError> {
+        let info = data.into_payload()?;
+        self.act(channel, Step::Subscribe { session: self.id.clone(), info })
+    }
+
+    /// Unsubscribes from a channel, and waits for the host.
+    pub fn unsubscribe(&self, channel: &str) -> Result<(), CallError> {
+        self.act(channel, Step::Unsubscribe { session: self.id.clone() })
+    }
+
+    /// Publishes a message to a channel, and waits until it has its place or is refused.
+    pub fn publish(&self, channel: &str, payload: impl IntoPayload) -> Result<(), CallError> {
+        let payload = payload.into_payload()?;
+        self.act(channel, Step::Publish { session: Some(self.id.clone()), payload })
+    }
+
+    fn act(&self, channel: &str, step: Step) -> Result<(), CallError> {
+        if let Some((code, _)) = self.closed() {
+            return Err(CallError::Unavailable(format!("the connection is closed: {code}")));
+        }
+        if self.socket.is_some() {
+            return Err(CallError::Invalid("a plain WebSocket has no channels of its own".to_owned()));
+        }
+        let placed = self.node.offer(channel, step, Origin::Session(self.id.clone()))?;
+        placed.wait(TIMEOUT).unwrap_or(Err(CallError::Timeout)).map(drop)
     }
 
     /// Answers the module's questions with this name ([`Session::ask`](crate::sessions::Session)).

@@ -51,6 +51,11 @@ pub(super) struct CallSpec<'a> {
 impl Node {
     /// Queues a call.
     pub fn start(&self, spec: CallSpec<'_>) -> Pending {
+        self.start_numbered(spec).1
+    }
+
+    /// Queues a call. Returns its id, too.
+    pub fn start_numbered(&self, spec: CallSpec<'_>) -> (CallId, Pending) {
         let (resolver, pending) = promise();
         let worker = spec.state.worker;
         let subdomain = spec.state.subdomain.clone();
@@ -82,7 +87,7 @@ impl Node {
                 extra: spec.extra,
             })),
         );
-        pending
+        (id, pending)
     }
 
     /// Returns the state of a call that descends from `caller`, one level deeper.

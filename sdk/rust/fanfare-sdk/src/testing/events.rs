@@ -243,7 +243,7 @@ impl Node {
         }
     }
 
-    fn run_subscription(
+    pub(super) fn run_subscription(
         &self,
         path: &str,
         worker: u32,

@@ -49,10 +49,12 @@
 
 pub(crate) mod backend;
 mod builder;
+mod channels;
 mod clients;
 mod dispatch;
 mod events;
 mod jsonc;
+mod lines;
 mod node;
 mod promise;
 mod request;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::channels::ChannelState;
 use super::events::EventState;
 use super::promise::Resolver;
 use super::routes::Manifest;
@@ -53,6 +54,8 @@ pub(super) struct Node {
     pub idle: Condvar,
     /// Locked while a broadcast enters the mailboxes, so that all workers have the same order.
     pub sequencer: Mutex<()>,
+    /// Locked while actions on channels change. Never locked under `state`.
+    pub lines: Mutex<()>,
 }
 
 pub(super) struct State {
@@ -69,6 +72,7 @@ pub(super) struct State {
     pub readers: Vec<ReaderState>,
     pub next_reader: u64,
     pub events: EventState,
+    pub channels: ChannelState,
     pub clients: Vec<ClientState>,
     pub clients_so_far: u64,
 }
@@ -106,6 +110,8 @@ impl Node {
 
     /// Reports the outcome of a call that has ended.
     pub fn end(&self, call: CallId, outcome: Result<Outcome, CallError>) {
+        // Before the call counts as ended, so that `settle` waits for what follows.
+        self.channel_call_ended(call, &outcome);
         let mut state = self.state();
         if let Some(resolver) = state.calls.remove(&call).and_then(|running| running.resolver) {
             resolver.resolve(outcome);

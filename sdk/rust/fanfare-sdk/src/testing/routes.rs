@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::channels::ChannelEntry;
 use super::clients::SocketMatch;
 use super::events::SubscriptionEntry;
 use super::schedules::ScheduleEntry;
@@ -20,6 +21,8 @@ pub(super) struct Manifest {
     pub startups: BTreeMap<String, Target>,
     #[serde(default)]
     pub streams: BTreeMap<String, StreamTarget>,
+    #[serde(default)]
+    pub channels: BTreeMap<String, ChannelEntry>,
     #[serde(default)]
     pub schedules: BTreeMap<String, ScheduleEntry>,
     #[serde(default)]
@@ -115,11 +118,12 @@ impl Manifest {
     /// Returns the route that admits readers of a key: that of the key itself, or else of the
     /// longest prefix.
     pub fn admitting_route(&self, key: &str) -> Option<&str> {
-        let by_prefix = || {
-            let prefixes = key.match_indices('/').rev().map(|(at, _)| format!("{}*", &key[..=at]));
-            prefixes.into_iter().find_map(|pattern| self.streams.get(&pattern))
-        };
-        self.streams.get(key).or_else(by_prefix)?.path.as_deref()
+        best(&self.streams, key)?.path.as_deref()
+    }
+
+    /// Returns the entry of a channel: that of the channel itself, or else of the longest prefix.
+    pub fn channel(&self, name: &str) -> Option<&ChannelEntry> {
+        best(&self.channels, name)
     }
 
     /// Finds the socket of a path. A literal segment wins over a `{name}`.
@@ -166,6 +170,15 @@ impl Manifest {
             params,
         })
     }
+}
+
+/// The value for a name: its own, or that of the pattern `prefix/*` with the longest prefix.
+fn best<'a, T>(patterns: &'a BTreeMap<String, T>, name: &str) -> Option<&'a T> {
+    let by_prefix = || {
+        let mut prefixes = name.match_indices('/').rev().map(|(at, _)| format!("{}*", &name[..=at]));
+        prefixes.find_map(|pattern| patterns.get(&pattern))
+    };
+    patterns.get(name).or_else(by_prefix)
 }
 
 fn shape(path: &str) -> Vec<Option<&str>> {

@@ -304,6 +304,7 @@ impl Node {
         client.closed = Some((code, reason.to_owned()));
         let (worker, subdomain, socket) = (client.record.worker, client.subdomain.clone(), client.socket.clone());
         drop(state);
+        self.leave_channels(id);
         let payload = serde_json::json!({ "code": code, "reason": reason }).to_string();
         let state = CallState { worker, subdomain, session: Some(id.to_owned()), ..CallState::default() };
         // The outcome of this hook changes nothing.
