@@ -2,6 +2,7 @@
 //! them.
 
 mod changes;
+mod channels;
 mod commands;
 mod flood;
 mod guests;

@@ -161,6 +161,7 @@ impl Built {
         let subscriptions = Subscriptions::new(
             Arc::new(receivers),
             log.clone(),
+            hub.channels.clone(),
             events.clone(),
             node.workers,
             tasks.stopping.announced.clone(),

@@ -6,6 +6,7 @@
 //! [`wanted`](Subscriptions::wanted).
 
 mod backend;
+mod channels;
 mod counts;
 mod events;
 mod guests;
@@ -36,7 +37,7 @@ pub use subscription::Subscription;
 
 use crate::api::SubscriptionStatus;
 use crate::events::EventLog;
-use crate::hub::ServiceLog;
+use crate::hub::{ChannelError, Channels, Listening, ServiceLog};
 use crate::registry::{Action, DeclaredSubscription, Source, SourceKind};
 use node::Node;
 use subscription::Receiver;
@@ -45,7 +46,12 @@ use subscription::Receiver;
 pub struct Subscriptions {
     node: Arc<Node>,
     log: Arc<ServiceLog>,
+    channels: Arc<Channels>,
     table: Mutex<BTreeMap<Key, Arc<Subscription>>>,
+    /// Brings the messages of channels. Not a part of the subscription: a channel may hold the last
+    /// reference to that while it calls it, and must not end its own listener. Locked after
+    /// `table`.
+    listening: Mutex<BTreeMap<Key, Listening>>,
     /// Changes when a subscription begins or ends.
     changes: watch::Sender<u64>,
 }
@@ -55,6 +61,7 @@ impl Subscriptions {
     pub fn new(
         backend: Arc<dyn SubscriptionBackend>,
         log: Arc<ServiceLog>,
+        channels: Arc<Channels>,
         events: Arc<EventLog>,
         workers: u32,
         stopping: CancellationToken,
@@ -64,7 +71,9 @@ impl Subscriptions {
         Arc::new(Subscriptions {
             node: Arc::new(node),
             log,
+            channels,
             table: Mutex::default(),
+            listening: Mutex::default(),
             changes: watch::Sender::default(),
         })
     }
@@ -89,7 +98,7 @@ impl Subscriptions {
                 Receiver::Workers | Receiver::Feed(_) => wanted.get(key).is_some_and(|new| new.source == one.source),
             };
             if !stays {
-                one.end();
+                self.end(key, one);
                 changed = true;
             }
             stays
@@ -121,6 +130,22 @@ impl Subscriptions {
             let reader = self.log.reader(None);
             self.node.runtime.spawn(events::read(subscription.clone(), pattern.clone(), reader));
         }
+    }
+
+    /// Listens to the channel of a subscription to one, from now on.
+    fn listen(&self, subscription: &Arc<Subscription>) -> Result<(), ChannelError> {
+        let Source::Channel(channel) = &subscription.source else { return Ok(()) };
+        let ear = channels::Ear(Arc::downgrade(subscription));
+        let listening = self.channels.listen(channel, Arc::new(ear))?;
+        self.listening.lock().insert(subscription.key.clone(), listening);
+        Ok(())
+    }
+
+    /// Ends a subscription. The caller holds the lock of the table.
+    fn end(&self, key: &Key, subscription: &Subscription) {
+        let listening = self.listening.lock().remove(key);
+        drop(listening);
+        subscription.end();
     }
 
     /// The subscriptions to a kind of source.

@@ -301,7 +301,7 @@ impl DeclaredSubscription {
     /// What it receives of an outside server, as an entry of the capability `subscribe`.
     pub fn outside_topic(&self) -> Option<String> {
         match &self.source {
-            Source::Event(_) => None,
+            Source::Event(_) | Source::Channel(_) => None,
             Source::Redis(redis) => Some(redis.capability()),
         }
     }
@@ -309,7 +309,7 @@ impl DeclaredSubscription {
     /// The connection of Redis that it needs.
     pub fn connection(&self) -> Option<&str> {
         match &self.source {
-            Source::Event(_) => None,
+            Source::Event(_) | Source::Channel(_) => None,
             Source::Redis(redis) => Some(&redis.connection),
         }
     }

@@ -8,7 +8,7 @@ use crate::call::text::{NAME, line};
 use crate::call::{CallError, Event, Payload, RouteName, bounds, event_type};
 use crate::config::capabilities::forbidden;
 use crate::ports::{self, Caller};
-use crate::registry::{Source, SubscriptionSettings};
+use crate::registry::{Source, SourceKind, SubscriptionSettings};
 use crate::triggers::events::Emitter;
 
 /// The events of a node, as its guests use them.
@@ -86,9 +86,20 @@ impl Subscriptions {
     /// guest's isolate. Returns the name of the subscription: the same one for the same pattern and
     /// route.
     pub fn subscribe(&self, from: &Caller, pattern: &str, route: RouteName) -> Result<String, CallError> {
-        // A name of the manifest has no spaces.
-        let name: Arc<str> = format!("{pattern} -> {}", route.text_within()).into();
-        let key = Key { module: from.module.as_ref().into(), isolate: Some(from.isolate), name: name.clone() };
+        // A name of the manifest has no spaces, and no route has an arrow.
+        let name = format!("{pattern} -> {}", route.text_within());
+        self.add(from, name, Source::Event(pattern.into()), route)
+    }
+
+    /// Lets a route of a guest receive the messages of a channel, from now on, in the guest's
+    /// isolate. Returns the name of the subscription: the same one for the same channel and route.
+    pub fn subscribe_channel(&self, from: &Caller, channel: &str, route: RouteName) -> Result<String, CallError> {
+        let name = format!("{channel} => {}", route.text_within());
+        self.add(from, name, Source::Channel(channel.into()), route)
+    }
+
+    fn add(&self, from: &Caller, name: String, source: Source, route: RouteName) -> Result<String, CallError> {
+        let key = Key { module: from.module.as_ref().into(), isolate: Some(from.isolate), name: name.as_str().into() };
         if self.node.stopping.is_cancelled() {
             return Err(CallError::Unavailable("the host is stopping".to_owned()));
         }
@@ -103,7 +114,7 @@ impl Subscriptions {
             )));
         }
         if table.contains_key(&key) {
-            return Ok(name.to_string());
+            return Ok(name);
         }
         let most = from.max_subscriptions;
         let own = table.keys().filter(|other| other.module == key.module && other.isolate == key.isolate).count();
@@ -113,23 +124,37 @@ impl Subscriptions {
                 from.module, from.isolate
             )));
         }
-        let (source, receiver) = (Source::Event(pattern.into()), Receiver::Guest(from.isolate, route));
-        let settings = SubscriptionSettings::default();
+        let (receiver, settings) = (Receiver::Guest(from.isolate, route), SubscriptionSettings::default());
         let one = Subscription::start(key.clone(), source, receiver, settings, self.node.clone());
         if let RouteState::Missing(digest) = state {
             one.awaits_successor_of(digest);
         }
         self.read_events(&one);
+        if let Err(error) = self.listen(&one) {
+            self.end(&key, &one);
+            return Err(CallError::Overloaded(error.to_string()));
+        }
         table.insert(key, one);
         drop(table);
         self.changes.send_modify(|count| *count += 1);
-        Ok(name.to_string())
+        Ok(name)
     }
 
-    /// Ends a subscription that the guest made in this isolate.
+    /// Ends a subscription to events that the guest made in this isolate.
     pub fn unsubscribe(&self, from: &Caller, name: &str) -> Result<(), CallError> {
+        self.remove(from, name, SourceKind::Event)
+    }
+
+    /// Ends a subscription to a channel that the guest made in this isolate.
+    pub fn unsubscribe_channel(&self, from: &Caller, name: &str) -> Result<(), CallError> {
+        self.remove(from, name, SourceKind::Channel)
+    }
+
+    fn remove(&self, from: &Caller, name: &str, kind: SourceKind) -> Result<(), CallError> {
         let key = Key { module: from.module.as_ref().into(), isolate: Some(from.isolate), name: name.into() };
-        let Some(one) = self.table.lock().remove(&key) else {
+        let mut table = self.table.lock();
+        let found = table.get(&key).filter(|one| one.source.kind() == kind).cloned();
+        let Some(one) = found else {
             return Err(CallError::NotFound(format!(
                 "{} has made no subscription `{}` in {}",
                 from.module,
@@ -137,7 +162,9 @@ impl Subscriptions {
                 from.isolate
             )));
         };
-        one.end();
+        table.remove(&key);
+        self.end(&key, &one);
+        drop(table);
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }

@@ -21,7 +21,7 @@ impl Subscription {
             },
             connection: match &self.source {
                 Source::Redis(redis) => Some(redis.connection.to_string()),
-                Source::Event(_) => None,
+                Source::Event(_) | Source::Channel(_) => None,
             },
             deliver: handled.then(|| plan.settings.deliver.as_str().to_owned()),
             overflow: handled.then(|| plan.settings.overflow.as_str().to_owned()),

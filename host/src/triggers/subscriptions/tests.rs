@@ -1,3 +1,4 @@
+mod channels;
 mod delivery;
 mod guests;
 mod overflow;
@@ -20,7 +21,9 @@ use super::*;
 use crate::call::{
     CallEnd, CallError, Event, Failure, IsolateId, MessageCall, Payload, Reply, RouteName, StreamEvent, bounds,
 };
+use crate::config::{HubConfig, SseConfig, WebSocketConfig};
 use crate::events::HostEvent;
+use crate::hub::{Hub, SessionSettings, TopicSettings};
 use crate::journal::JournalLimits;
 use crate::registry::{Deliver, Feed, Overflow, SubscriptionSettings};
 
@@ -54,6 +57,8 @@ struct Fake {
     /// How often the places of a subscription were asked for.
     asked: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
+    /// The position of each message that was seen.
+    ids: Mutex<Vec<Option<String>>>,
     open: Mutex<VecDeque<Open>>,
     fed: Mutex<Vec<(Option<String>, StreamEvent)>>,
 }
@@ -105,6 +110,7 @@ impl SubscriptionBackend for Fake {
         let worker = call.isolate.worker().unwrap();
         let (name, topic) = (call.message.name.to_string(), call.message.topic.to_string());
         let seen = Seen { worker, name, topic, payload };
+        self.ids.lock().push(call.message.id.as_deref().map(str::to_owned));
         self.seen.lock().push(seen.clone());
         if self.quick.lock().contains(&module) {
             return Ok(std::future::ready(CallEnd::Ended(Ok(Reply::default()))).boxed());
@@ -128,6 +134,16 @@ struct Test {
     stopping: CancellationToken,
 }
 
+/// The channels of a node.
+fn channels(events: Arc<EventLog>) -> Arc<Channels> {
+    let streams = TopicSettings::new(&SseConfig::default(), Duration::ZERO);
+    let topics = TopicSettings::of_sessions(&WebSocketConfig::default(), Duration::ZERO, Duration::ZERO);
+    let encoder = Arc::new(());
+    let sessions = SessionSettings { topics, node: "n".to_owned(), max_values: 1, max_channels: 1, encoder };
+    let config = HubConfig { topics: 4, ..HubConfig::default() };
+    Hub::new(&config, streams, sessions, 1, events).channels.clone()
+}
+
 impl Test {
     /// A node with this number of workers, which are ready.
     fn new(workers: u32) -> Test {
@@ -141,7 +157,9 @@ impl Test {
         let events = Arc::new(EventLog::new(true, true));
         let limits = JournalLimits { count, bytes: 1 << 30, age: Duration::MAX };
         let (log, stopping) = (Arc::new(ServiceLog::new(limits)), CancellationToken::new());
-        let subscriptions = Subscriptions::new(fake.clone(), log.clone(), events.clone(), workers, stopping.clone());
+        let channels = channels(events.clone());
+        let subscriptions =
+            Subscriptions::new(fake.clone(), log.clone(), channels, events.clone(), workers, stopping.clone());
         Test { fake, subscriptions, events, log, stopping }
     }
 

@@ -11,6 +11,8 @@ pub enum Source {
     /// The events whose types match this pattern.
     Event(Arc<str>),
     Redis(RedisSource),
+    /// The messages of this channel. Only a guest subscribes to it, at run time.
+    Channel(Arc<str>),
 }
 
 /// Messages of a Redis server.
@@ -38,6 +40,7 @@ pub enum RedisTopic {
 pub enum SourceKind {
     Event,
     Redis,
+    Channel,
 }
 
 impl Source {
@@ -45,13 +48,15 @@ impl Source {
         match self {
             Source::Event(_) => SourceKind::Event,
             Source::Redis(_) => SourceKind::Redis,
+            Source::Channel(_) => SourceKind::Channel,
         }
     }
 
-    /// The key of the source in the manifest, and its value.
+    /// The key of the source in the manifest, or its kind, and its value.
     pub fn described(&self) -> (&'static str, &Arc<str>) {
         match self {
             Source::Event(pattern) => ("event", pattern),
+            Source::Channel(channel) => ("channel", channel),
             Source::Redis(RedisSource { topic, .. }) => match topic {
                 RedisTopic::Channel(channel) => ("redis", channel),
                 RedisTopic::Pattern(pattern) => ("redisPattern", pattern),
@@ -67,6 +72,7 @@ impl SourceKind {
         match self {
             SourceKind::Event => "event",
             SourceKind::Redis => "redis",
+            SourceKind::Channel => "channel",
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::config::capabilities::EventTypes;
 use crate::ports::{Caller, Events};
 use crate::triggers::events::Emitter;
 
-fn caller(worker: u32, events: &[&str]) -> Caller {
+pub(super) fn caller(worker: u32, events: &[&str]) -> Caller {
     let events = EventTypes(events.iter().map(|entry| (*entry).to_owned()).collect());
     Caller {
         module: "m".into(),
@@ -26,7 +26,7 @@ fn test() -> (Test, GuestEvents) {
     (test, guests)
 }
 
-fn route(text: &str) -> RouteName {
+pub(super) fn route(text: &str) -> RouteName {
     RouteName::within("m", text).unwrap()
 }
 
