@@ -1,9 +1,11 @@
 //! Browsers and other people's readers of streams, as clients of the host.
 
+mod chat;
 mod follow;
 mod full;
 mod lobby;
 mod origins;
+mod recovery;
 mod relay;
 mod ticker;
 

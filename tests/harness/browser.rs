@@ -104,6 +104,12 @@ impl Browser {
         self.command("window", json!({ "handle": tab["handle"] })).await;
     }
 
+    /// Opens an empty window, in which the next commands run. It counts as a tab.
+    pub async fn new_window(&self) {
+        let window = self.command("window/new", json!({ "type": "window" })).await;
+        self.command("window", json!({ "handle": window["handle"] })).await;
+    }
+
     /// Changes to a tab, in which the next commands run. 0 is the first one.
     pub async fn tab(&self, index: usize) {
         let tabs = self.send("GET", &self.path("window/handles"), Value::Null).await;
