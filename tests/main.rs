@@ -9,6 +9,7 @@ mod architecture;
 mod attacks;
 mod broadcasts;
 mod browsers;
+mod channels;
 mod cli;
 mod embedding;
 mod event_service;

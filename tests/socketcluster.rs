@@ -4,7 +4,7 @@
 mod answers;
 mod chaos;
 mod clients;
-mod driver;
+pub mod driver;
 mod events;
 mod flood;
 mod handshake;

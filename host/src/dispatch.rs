@@ -7,6 +7,7 @@ mod actor;
 mod assigned;
 mod broadcasts;
 mod calls;
+mod channels;
 mod choose;
 mod clients;
 mod hooks;
@@ -182,6 +183,9 @@ impl Dispatch {
         context.depth = depth;
         context.http = spec.http;
         context.session = spec.session;
+        if let Trigger::Channel(event) = &spec.trigger {
+            context.channel = Some(event.channel.clone());
+        }
         let call = Call {
             context: Arc::new(context),
             route: matched.route,

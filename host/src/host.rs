@@ -6,6 +6,7 @@
 
 mod builder;
 mod calls;
+mod channels;
 mod client_auth;
 mod clients;
 mod echo_server;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use builder::Builder;
+pub use channels::{ChannelItem, ChannelReader};
 pub use client_auth::check_client_keys;
 pub use echo_server::EchoServer;
 pub use event_server::EventServer;

@@ -219,14 +219,14 @@ mod triggers;
 mod worker;
 
 pub use call::{
-    CallError, CallOptions, Failure, GatherEntry, IsolateId, Payload, Pushed, Receipt, Recipient, Reply, SessionInfo,
-    Skipped, StreamEvent,
+    CallError, CallOptions, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, Failure, GatherEntry,
+    IsolateId, Payload, Pushed, Receipt, Recipient, Reply, SessionInfo, Skipped, StreamEvent,
 };
 pub use config::{Config, Flags, Sources};
 pub use document::{Fault, Faults, ValueOrigin};
 pub use engine::compile_if_asked;
 pub use events::{EventItem, EventReader};
-pub use host::{Builder, GuestMessage, Host, RunningHost, StartError, Stopped};
+pub use host::{Builder, ChannelItem, ChannelReader, GuestMessage, Host, RunningHost, StartError, Stopped};
 pub use net::{BindError, raise_descriptor_limit};
 pub use registry::Module;
 pub use swap::{Compiling, KillError, LogProgress, Progress, SwapError};

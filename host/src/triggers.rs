@@ -1,5 +1,6 @@
 //! Triggers: each turns an input, such as an HTTP request, into a call of a route.
 
+pub mod channels;
 pub mod events;
 pub mod hooks;
 pub mod http;

@@ -38,6 +38,13 @@ const commands = {
       (error) => print({ type: "answer", call, error: fields(error) }),
     ),
   deauthenticate: () => client.socket.deauthenticate(),
+  subscribe: ({ channel, options }) => client.subscribe(channel, options ?? {}),
+  unsubscribe: ({ channel }) => client.socket.unsubscribe(channel),
+  publish: ({ call, channel, data }) =>
+    client.publish(channel, data).then(
+      () => print({ type: "answer", call }),
+      (error) => print({ type: "answer", call, error: fields(error) }),
+    ),
   connect: () => client.socket.connect(),
   disconnect: ({ code, reason }) => client.socket.disconnect(code, reason),
 };
@@ -47,6 +54,13 @@ createInterface({ input: process.stdin })
     commands[command.do](command);
   })
   .on("close", () => process.exit(0));
+
+// The packages do not hand the position of a message to the application, so it comes from the text.
+function raw(text) {
+  if (typeof text !== "string" || !text.includes('"#publish"')) return;
+  const { data } = JSON.parse(text);
+  if (data?.position) print({ type: "position", channel: data.channel, position: data.position });
+}
 
 function connected({ id, isAuthenticated, authError }) {
   print({ type: "connect", id, isAuthenticated, authError: fields(authError) ?? null });
@@ -59,6 +73,11 @@ function old(socket) {
   socket.on("close", (code, reason) => print({ type: "close", code, reason: String(reason ?? "") }));
   socket.on("authStateChange", ({ newState, authToken }) => print({ type: newState, authToken: authToken ?? null }));
   socket.on("raw", (message) => print({ type: "raw", message }));
+  socket.on("message", raw);
+  socket.on("subscribe", (channel) => print({ type: "subscribe", channel }));
+  socket.on("subscribeFail", (error, channel) => print({ type: "subscribeFail", channel, error: fields(error) }));
+  socket.on("unsubscribe", (channel) => print({ type: "unsubscribe", channel }));
+  socket.on("kickOut", (message, channel) => print({ type: "kickOut", channel, message }));
   for (const name of names) {
     socket.on(name, (data, respond) => {
       print({ type: "event", name, data: data ?? null });
@@ -70,6 +89,10 @@ function old(socket) {
     call: (name, data) =>
       new Promise((resolve, reject) => socket.emit(name, data, (error, value) => (error ? reject(error) : resolve(value)))),
     send: (name, data) => socket.emit(name, data),
+    subscribe: (channel, options) =>
+      socket.subscribe(channel, options).watch((data) => print({ type: "message", channel, data: data ?? null })),
+    publish: (channel, data) =>
+      new Promise((resolve, reject) => socket.publish(channel, data, (error) => (error ? reject(error) : resolve()))),
     authenticate: (token) =>
       new Promise((resolve, reject) => socket.authenticate(token, (error, state) => (error ? reject(error) : resolve(state)))),
   };
@@ -87,6 +110,13 @@ function current(socket) {
     print({ type: newAuthState, authToken: authToken ?? null }),
   );
   each(socket.listener("raw"), ({ message }) => print({ type: "raw", message }));
+  each(socket.listener("message"), ({ message }) => raw(message));
+  each(socket.listener("subscribe"), ({ channel }) => print({ type: "subscribe", channel }));
+  each(socket.listener("subscribeFail"), ({ channel, error }) =>
+    print({ type: "subscribeFail", channel, error: fields(error) }),
+  );
+  each(socket.listener("unsubscribe"), ({ channel }) => print({ type: "unsubscribe", channel }));
+  each(socket.listener("kickOut"), ({ channel, message }) => print({ type: "kickOut", channel, message }));
   for (const name of names) {
     each(socket.receiver(name), (data) => print({ type: "event", name, data: data ?? null }));
     each(socket.procedure(name), (request) => {
@@ -98,6 +128,9 @@ function current(socket) {
     socket,
     call: (name, data) => socket.invoke(name, data),
     send: (name, data) => socket.transmit(name, data),
+    subscribe: (channel, options) =>
+      each(socket.subscribe(channel, options), (data) => print({ type: "message", channel, data: data ?? null })),
+    publish: (channel, data) => socket.invokePublish(channel, data),
     authenticate: (token) => socket.authenticate(token),
   };
 }

@@ -104,6 +104,26 @@ impl Client {
         self.line("an answer", |line| line["type"] == "answer" && line["call"] == call).await
     }
 
+    /// Subscribes to a channel, and waits until the package says that it is.
+    pub async fn subscribe(&mut self, channel: &str, options: Value) {
+        self.command(json!({ "do": "subscribe", "channel": channel, "options": options })).await;
+        self.line("a subscription", |line| line["type"] == "subscribe" && line["channel"] == channel).await;
+    }
+
+    /// Publishes to a channel and waits for the answer.
+    pub async fn publish(&mut self, channel: &str, data: Value) -> Value {
+        self.calls += 1;
+        let publish = json!({ "do": "publish", "call": self.calls, "channel": channel, "data": data });
+        self.command(publish).await;
+        self.answer(self.calls).await
+    }
+
+    /// The data of the next message of a channel.
+    pub async fn message(&mut self, channel: &str) -> Value {
+        let message = self.line("a message", |line| line["type"] == "message" && line["channel"] == channel).await;
+        message["data"].clone()
+    }
+
     /// The next answer to any call.
     pub async fn next_answer(&mut self) -> Value {
         self.wait("answer").await

@@ -84,6 +84,13 @@ pub static SESSION_GROUPS: Bound = Bound::new("session-groups");
 /// A group of sessions that was not made, because the node has as many as it may have.
 pub static GROUPS: Bound = Bound::new("groups");
 
+/// A request about a channel that was rejected because too many waited for the route of the channel.
+pub static CHANNEL_WAITING: Bound = Bound::new("channel-waiting");
+/// A join or a leave that the route of a channel was not told, because too many waited.
+pub static CHANNEL_NOTICES: Bound = Bound::new("channel-notices");
+/// A subscription that was rejected because its client said too much about itself.
+pub static CHANNEL_INFO: Bound = Bound::new("channel-info");
+
 /// A message of a WebSocket that was rejected because it had too many fragments.
 pub static FRAGMENTS: Bound = Bound::new("websocket-fragments");
 
@@ -93,7 +100,7 @@ pub static PACKETS: Bound = Bound::new("socketcluster-packets");
 /// A token of a client that was rejected because it was too long.
 pub static TOKEN: Bound = Bound::new("token");
 
-pub static ALL: [&Bound; 22] = [
+pub static ALL: [&Bound; 25] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -113,6 +120,9 @@ pub static ALL: [&Bound; 22] = [
     &SESSION_VALUES,
     &SESSION_GROUPS,
     &GROUPS,
+    &CHANNEL_WAITING,
+    &CHANNEL_NOTICES,
+    &CHANNEL_INFO,
     &FRAGMENTS,
     &PACKETS,
     &TOKEN,

@@ -106,8 +106,10 @@ pub struct ChannelCall {
     pub module: Arc<str>,
     pub trigger: ChannelTrigger,
     pub origin: Origin,
-    /// The call of the guest that acts, if it waits for the outcome.
+    /// The call of the guest that acts.
     pub parent: Option<Arc<Context>>,
+    /// Whether that call waits for the outcome.
+    pub awaited: bool,
     pub payload: Payload,
     /// How long the call may take, if that is less than `limits.timeout` of the module.
     pub timeout: Option<Duration>,

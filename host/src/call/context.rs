@@ -53,6 +53,8 @@ pub struct Context {
     /// The id of the session that the call belongs to: that of a client's message, or of a hook
     /// about a client.
     pub session: Option<Arc<str>>,
+    /// The channel whose route runs.
+    pub channel: Option<Arc<str>>,
     until: OnceLock<Instant>,
     ended: AtomicBool,
 }
@@ -77,6 +79,7 @@ impl Context {
             in_quiet_hook: false,
             http: None,
             session: None,
+            channel: None,
             until: OnceLock::new(),
             ended: AtomicBool::new(false),
         }
@@ -85,6 +88,13 @@ impl Context {
     /// The calls that wait for this one, nearest first.
     pub fn waiters(&self) -> impl Iterator<Item = &Arc<Context>> {
         std::iter::successors(self.parent.as_ref(), |context| context.parent.as_ref())
+    }
+
+    /// Whether this call, or one that waits for it, is about a channel.
+    pub fn is_about(&self, channel: &str) -> bool {
+        std::iter::once(self)
+            .chain(self.waiters().map(|above| &**above))
+            .any(|context| context.channel.as_deref() == Some(channel))
     }
 
     /// The chain to send to another node: this call and the calls that wait for it, nearest first.

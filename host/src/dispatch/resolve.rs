@@ -57,7 +57,7 @@ impl Dispatch {
             return Ok(Destination::Remote(node, target));
         }
         let parent = actor.parent().filter(|_| awaited);
-        let slot = match self.isolate_of(target)? {
+        let slot = match self.isolate_of(module, target)? {
             None => self.choose(module, actor.isolate(), parent)?,
             Some(isolate) => {
                 let slot = self.slot_in(module, isolate)?;
@@ -78,15 +78,12 @@ impl Dispatch {
     }
 
     /// The isolate of a target on this node; `None` for any worker.
-    fn isolate_of(&self, target: Target) -> Result<Option<IsolateId>, CallError> {
+    fn isolate_of(&self, module: &str, target: Target) -> Result<Option<IsolateId>, CallError> {
         match target {
             // `node_of` found no other node, so this node is meant.
             Target::Any | Target::Node(_) | Target::Server(_) => Ok(None),
             Target::Isolate(isolate) => Ok(Some(isolate)),
-            Target::Channel(channel) => Err(CallError::NotFound(format!(
-                "there is no channel {}: this version does not support channels",
-                line(&channel, NAME)
-            ))),
+            Target::Channel(channel) => self.home(module, &channel).map(Some),
             Target::Session(session) => match self.sessions().and_then(|sessions| sessions.look(&session)) {
                 Some(session) => Ok(Some(IsolateId::Worker(session.worker))),
                 None => Err(CallError::NotFound(format!("there is no session {}", line(&session, NAME)))),

@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
-use crate::call::{CallError, CallResult, ClientHook, ClientMessage, Outcome, Reply};
+use crate::call::{CallError, CallResult, ChannelCall, ChannelRule, ClientHook, ClientMessage, Outcome, Reply};
 use crate::config::Config;
 use crate::events::EventLog;
 use crate::hub::{Hub, SessionSettings, SocketName, TopicSettings};
 use crate::net::{AcceptedConnection, Descriptors, ListenerId, Sockets, WorkerQueue, accept, bind};
+use crate::triggers::channels::{ChannelBackend, ChannelService, StartedCall};
 use crate::triggers::http::{self as http_trigger, HostRoute, HostRoutes, Settings, Stopping, WithoutModules};
-use crate::triggers::websocket::{ClientBackend, SocketTarget, WebSockets};
+use crate::triggers::websocket::{ChannelFrames, ClientBackend, SocketTarget, WebSockets};
 use crate::worker::RuntimeThread;
 
 /// Connections that may wait between the acceptor and the worker.
@@ -42,7 +43,7 @@ impl EchoServer {
             node: config.node.id.clone(),
             max_values: config.websocket.session_size,
             max_channels: config.websocket.socket_channel_limit,
-            encoder: Arc::new(()),
+            encoder: Arc::new(ChannelFrames),
         };
         let events = Arc::new(EventLog::new(false, false));
         let hub = Hub::new(&config.hub, TopicSettings::new(&config.sse, idle_timeout), sessions, 1, events);
@@ -54,7 +55,9 @@ impl EchoServer {
         for fanout in hub.fanouts(0) {
             thread.handle.spawn(fanout.run(stopping.announced.clone(), stopping.closing.clone()));
         }
-        let echo = WithoutModules(Echo(Arc::new(WebSockets::new(&config.websocket, hub, sockets.clone(), None))));
+        let channels = ChannelService::new(hub, Arc::new(NoRoutes), false, thread.handle.clone());
+        let web_sockets = Arc::new(WebSockets::new(&config.websocket, channels, sockets.clone(), None));
+        let echo = WithoutModules(Echo(web_sockets));
         let (send, mut accepted) = mpsc::channel(HANDOVERS);
         let queue = WorkerQueue { open: Arc::new(AtomicUsize::new(0)), send };
         let accept = accept(vec![listener], vec![queue], sockets, TaskTracker::new(), CancellationToken::new());
@@ -79,6 +82,19 @@ impl EchoServer {
 /// Replies to each message with its payload.
 #[derive(Clone)]
 struct Echo(Arc<WebSockets>);
+
+/// There are no modules, so no route decides about a channel.
+struct NoRoutes;
+
+impl ChannelBackend for NoRoutes {
+    fn rule(&self, _: &str) -> ChannelRule {
+        ChannelRule::Undeclared
+    }
+
+    fn call(&self, _: ChannelCall) -> Result<StartedCall, CallError> {
+        Err(CallError::Unavailable("this server has no modules".to_owned()))
+    }
+}
 
 impl ClientBackend for Echo {
     fn worker(&self) -> u32 {

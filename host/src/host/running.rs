@@ -18,6 +18,7 @@ use crate::dispatch::Dispatch;
 use crate::isolate::Services;
 use crate::registry::{Module, Roster};
 use crate::swap::{KillError, KillTarget, ReloadOptions, SwapError, Swapper};
+use crate::triggers::channels::ChannelService;
 use crate::triggers::events::ServiceLink;
 use crate::triggers::http::Stopping;
 use crate::triggers::redis::Redis;
@@ -46,6 +47,7 @@ pub struct RunningHost {
     pub(super) swapper: Arc<Swapper>,
     pub(super) operator: Arc<AdminState>,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) channels: Arc<ChannelService>,
     /// The threads of the workers, the brokers and the master. Empty once they were told to end.
     pub(super) threads: Mutex<Vec<RuntimeThread>>,
     pub(super) services: Arc<Services>,

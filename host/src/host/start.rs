@@ -9,10 +9,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::channels::ChannelModules;
 use super::hooks::MasterModules;
 use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
@@ -21,16 +23,17 @@ use super::subscriptions::Receivers;
 use super::threads::{places_of, threads};
 use super::{Host, StartError, clients, event_server};
 use crate::admin::{self, AdminState, Triggers};
-use crate::config::{Config, opens_test_routes};
+use crate::config::{ChannelAccess, Config, opens_test_routes};
 use crate::dispatch::Dispatch;
 use crate::engine::{Cache, Compiler, Engine};
 use crate::events::{EventLog, HostEvent};
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Listener, Sockets, WorkerQueue, accept};
-use crate::ports::{LateReloads, NoChannels, Ports};
+use crate::ports::{LateReloads, Ports};
 use crate::registry::{Loader, Manifest, PlacesOf, Roster};
 use crate::swap::{Swapper, Watcher};
+use crate::triggers::channels::{ChannelPort, ChannelService};
 use crate::triggers::events::{Emitter, EventListener, ServiceLink};
 use crate::triggers::hooks;
 use crate::triggers::http::Settings;
@@ -38,7 +41,7 @@ use crate::triggers::redis::{Redis, RedisNode};
 use crate::triggers::schedules::{Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
 use crate::triggers::subscriptions::{GuestEvents, Subscriptions};
-use crate::triggers::websocket::{SessionPort, WebSockets};
+use crate::triggers::websocket::{ChannelFrames, SessionPort, WebSockets};
 use crate::worker::{RuntimeThread, Thread, Worker};
 
 impl Host {
@@ -101,6 +104,7 @@ struct Built {
     streams: Arc<Streams>,
     web_sockets: Arc<WebSockets>,
     publisher: Arc<Publisher>,
+    channels: Arc<ChannelService>,
     /// Starts before the first load, so that it misses no change of a folder.
     watcher: Option<Watcher>,
     tasks: Tasks,
@@ -142,7 +146,7 @@ impl Built {
             node: config.node.id.clone(),
             max_values: config.websocket.session_size,
             max_channels: config.websocket.socket_channel_limit,
-            encoder: Arc::new(()),
+            encoder: Arc::new(ChannelFrames),
         };
         let hub = Hub::new(&config.hub, topics, sessions, node.workers, events.clone());
         let log = Arc::new(ServiceLog::of(&config.events.history));
@@ -152,7 +156,14 @@ impl Built {
         let max_buffered = config.http.max_buffered.max(config.http.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
         let streams = Arc::new(Streams::new(&config.sse, hub.clone(), sockets.clone()));
-        let web_sockets = Arc::new(WebSockets::new(&config.websocket, hub.clone(), sockets.clone(), client_auth));
+        let channels = ChannelService::new(
+            hub.clone(),
+            Arc::new(ChannelModules(dispatch.clone())),
+            config.websocket.channels == ChannelAccess::Declared,
+            Handle::current(),
+        );
+        let web_sockets = WebSockets::new(&config.websocket, channels.clone(), sockets.clone(), client_auth);
+        let web_sockets = Arc::new(web_sockets);
         let receivers = Receivers {
             dispatch: dispatch.clone(),
             publisher: publisher.clone(),
@@ -189,7 +200,7 @@ impl Built {
             events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
             messages: redis.clone(),
             sessions: Arc::new(SessionPort::new(hub.clone(), web_sockets.clone())),
-            channels: Arc::new(NoChannels),
+            channels: Arc::new(ChannelPort::new(channels.clone(), subscriptions.clone())),
         }
         .changed(host.change_ports);
         dispatch.set_sessions(&ports.sessions);
@@ -264,6 +275,7 @@ impl Built {
             streams,
             web_sockets,
             publisher,
+            channels,
             watcher: None,
             tasks,
         })
@@ -355,6 +367,7 @@ impl Built {
             swapper: self.swapper,
             operator: self.operator,
             publisher: self.publisher,
+            channels: self.channels,
             threads: Mutex::new(threads),
             services: self.services,
             acceptor,

@@ -6,15 +6,20 @@
 
 pub use auth::{Auth, KeyText};
 pub use backend::{ClientBackend, SocketTarget};
+pub use channel_frames::ChannelFrames;
+pub use channel_page::page;
 #[cfg(any(test, fuzzing))]
 pub(crate) use decoder::decode;
 pub use port::SessionPort;
 pub use route::WebSockets;
+pub use socketcluster::kicked_out;
 #[cfg(any(test, fuzzing))]
 pub(crate) use socketcluster::packet::read_packets;
 
 mod auth;
 mod backend;
+mod channel_frames;
+mod channel_page;
 mod client;
 mod counters;
 mod decoder;

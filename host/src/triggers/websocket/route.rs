@@ -22,6 +22,7 @@ use crate::call::{CallError, ClientHook, Failure, Payload, RequestHead, hook};
 use crate::config::WebSocketConfig;
 use crate::hub::{Hub, HubError, NewSession, Session, SocketName};
 use crate::net::Sockets;
+use crate::triggers::channels::ChannelService;
 use crate::triggers::http::{HostRequest, HostRoute, HttpResponse, ProblemResponse, strip_hop_by_hop};
 
 /// When a client for which there is no room should try again.
@@ -113,12 +114,20 @@ impl Drop for Unattached<'_> {
 
 impl WebSockets {
     /// `auth` has the keys of tokens, if there are any.
-    pub fn new(config: &WebSocketConfig, hub: Arc<Hub>, sockets: Arc<Sockets>, auth: Option<Arc<Auth>>) -> WebSockets {
+    pub fn new(
+        config: &WebSocketConfig,
+        channels: Arc<ChannelService>,
+        sockets: Arc<Sockets>,
+        auth: Option<Arc<Auth>>,
+    ) -> WebSockets {
+        let hub = channels.hub.clone();
         let shared = Arc::new(Shared {
             verifier: auth.map(Verifier::new),
             questions: Arc::new(Questions::new(config.in_flight)),
             ping_timeout: config.ping_timeout,
             allows_publish: config.allow_client_publish,
+            channels,
+            max_history: config.queue.bytes,
         });
         WebSockets { config: config.clone(), hub, sockets, counters: Arc::default(), shared }
     }

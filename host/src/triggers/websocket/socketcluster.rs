@@ -5,6 +5,7 @@ pub(super) use connection::Connection;
 pub(super) use identity::is_client;
 pub(super) use questions::{Question, Questions};
 pub(super) use shared::Shared;
+pub use written::kicked_out;
 pub(super) use written::{question, remove_token, set_token};
 
 pub mod packet;

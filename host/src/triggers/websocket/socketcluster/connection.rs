@@ -12,7 +12,6 @@ use tokio::task::AbortHandle;
 use super::channels;
 use super::errors::{Refused, error_of};
 use super::handshake::{Handshake, authenticate_again, shown};
-use super::identity::client_id;
 use super::packet::{self, Cid, Event, Incoming, Packet, Version};
 use super::shared::Shared;
 use super::written::{Written, remove_token};
@@ -96,19 +95,11 @@ impl<B: ClientBackend> Connection<B> {
             "#removeAuthToken" => self.link.session.set_claims(None),
             "#disconnect" => return Err(self.leave(&data)),
             _ if name.starts_with('#') => {
-                let error = channels::refuse(&name, &data, self.client_id(), self.shared.allows_publish);
-                if let Some(cid) = cid {
-                    self.link.send(Arc::new(Written::new(&packet::error(&cid, &error, &Payload::None))));
-                }
+                channels::act(&self.link, &self.shared, self.version, Event { name, data, cid });
             }
             _ => self.call(name, data, cid),
         }
         Ok(())
-    }
-
-    /// The id of the session as the client knows it.
-    fn client_id(&self) -> &str {
-        client_id(&self.link.session)
     }
 
     /// Begins the session. While the hooks run, the host reads nothing more. A second handshake is

@@ -11,6 +11,9 @@ pub enum Refused {
     Event,
     Token,
     Handshake,
+    Subscribe,
+    Unsubscribe,
+    Publish,
 }
 
 impl Refused {
@@ -20,9 +23,15 @@ impl Refused {
             (Version::One, Refused::Event) => ("", "emit"),
             (Version::One, Refused::Token) => ("", "authenticate"),
             (Version::One, Refused::Handshake) => ("", "handshakeSC"),
+            (Version::One, Refused::Subscribe) => ("", "subscribe"),
+            (Version::One, Refused::Unsubscribe) => ("", "unsubscribe"),
+            (Version::One, Refused::Publish) => ("", "publishIn"),
             (Version::Two, Refused::Event) => ("invoke", "inbound"),
             (Version::Two, Refused::Token) => ("authenticate", "inbound"),
             (Version::Two, Refused::Handshake) => ("handshakeSC", "handshake"),
+            (Version::Two, Refused::Subscribe) => ("subscribe", "inbound"),
+            (Version::Two, Refused::Unsubscribe) => ("unsubscribe", "inbound"),
+            (Version::Two, Refused::Publish) => ("publishIn", "inbound"),
         };
         let message = match version {
             Version::One => format!("Action was silently blocked by {middleware} middleware"),
@@ -120,6 +129,10 @@ mod tests {
             (Refused::Event, Version::One, "Action was silently blocked by emit middleware", "emit"),
             (Refused::Token, Version::One, "Action was silently blocked by authenticate middleware", "authenticate"),
             (Refused::Handshake, Version::One, "Action was silently blocked by handshakeSC middleware", "handshakeSC"),
+            (Refused::Subscribe, Version::One, "Action was silently blocked by subscribe middleware", "subscribe"),
+            (Refused::Publish, Version::One, "Action was silently blocked by publishIn middleware", "publishIn"),
+            (Refused::Subscribe, Version::Two, "The subscribe AGAction was blocked by inbound middleware", "inbound"),
+            (Refused::Publish, Version::Two, "The publishIn AGAction was blocked by inbound middleware", "inbound"),
             (Refused::Event, Version::Two, "The invoke AGAction was blocked by inbound middleware", "inbound"),
             (Refused::Token, Version::Two, "The authenticate AGAction was blocked by inbound middleware", "inbound"),
             (

@@ -269,7 +269,7 @@ struct Binary<'a> {
 
 /// The data of a packet. A value that stands for bytes becomes bytes, unless it is inside another
 /// value.
-fn payload(json: Option<&str>) -> Payload {
+pub fn payload(json: Option<&str>) -> Payload {
     let Some(json) = json else { return Payload::None };
     if json.starts_with('{')
         && let Ok(Binary { base64: true, data }) = serde_json::from_str(json)
@@ -321,11 +321,13 @@ pub fn error(cid: &Cid, error: &Value, data: &Payload) -> String {
     json
 }
 
-fn push_text(json: &mut String, text: &str) {
+/// Appends a text as JSON.
+pub fn push_text(json: &mut String, text: &str) {
     json.push_str(&Value::from(text).to_string());
 }
 
-fn push_data(json: &mut String, data: &Payload) {
+/// Appends the field `data`, unless there is no payload. A text that is JSON is that value.
+pub fn push_data(json: &mut String, data: &Payload) {
     match data {
         Payload::None => {}
         Payload::Bytes(bytes) => {

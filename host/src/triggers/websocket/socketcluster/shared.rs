@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::questions::Questions;
+use crate::triggers::channels::ChannelService;
 use crate::triggers::websocket::auth::Verifier;
 
 /// What all clients of the protocol share.
@@ -15,4 +16,7 @@ pub struct Shared {
     pub ping_timeout: Duration,
     /// `websocket.allowClientPublish`.
     pub allows_publish: bool,
+    pub channels: Arc<ChannelService>,
+    /// The most bytes of the messages in one answer to `#history`: those of `websocket.queue`.
+    pub max_history: u64,
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::identity::is_client;
 use super::packet;
 use crate::call::Payload;
-use crate::hub::{Encoding, Message, Position};
+use crate::hub::{Encoding, Message, Position, Session};
 use crate::triggers::websocket::frames;
 
 /// A packet that is written already.
@@ -28,6 +29,12 @@ pub fn remove_token() -> Arc<dyn Message> {
 pub fn set_token(token: &str) -> Arc<dyn Message> {
     let data = Payload::from(json!({ "token": token }));
     Arc::new(Written::new(&packet::event("#setAuthToken", &data, None)))
+}
+
+/// Tells a client that its subscription has ended. `None` for a session of another protocol.
+pub fn kicked_out(session: &Session, channel: &str, message: &str) -> Option<Arc<dyn Message>> {
+    let data = Payload::from(json!({ "message": message, "channel": channel }));
+    is_client(session).then(|| Arc::new(Written::new(&packet::event("#kickOut", &data, None))) as Arc<dyn Message>)
 }
 
 /// An event that the client is to answer.

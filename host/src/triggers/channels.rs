@@ -1,0 +1,19 @@
+//! Channels: what clients, guests and the embedding program do with them. The hub has the members,
+//! the messages and their order; this part asks the routes of modules first.
+//!
+//! It knows no protocol of clients. It reaches modules through [`ChannelBackend`].
+
+pub use actor::Actor;
+pub use backend::{ChannelBackend, StartedCall};
+pub use port::ChannelPort;
+pub use service::{ChannelService, Refusal};
+
+mod actor;
+mod backend;
+mod counters;
+mod lines;
+mod port;
+mod routed;
+mod service;
+#[cfg(test)]
+mod tests;
