@@ -41,10 +41,14 @@ async fn inspect_describes_a_component() {
 }
 
 #[tokio::test]
-async fn inspect_lists_the_sockets_and_filters_of_the_module() {
+async fn inspect_lists_the_sockets_channels_and_filters_of_the_module() {
     let project = Project::with(&["sessions"]);
     let mut manifest: Value = serde_json::from_str(&project.read("modules/sessions/module.json")).unwrap();
     manifest["filters"] = json!({ "before": ["step", "ready"], "after": ["step"] });
+    manifest["channels"] = json!({
+        "sessions/*": { "path": "step", "on": ["publish", "leave"], "history": 100, "presence": true },
+        "sessions": { "history": { "count": 1, "age": "1m" } },
+    });
     let project = project.file("modules/sessions/module.json", manifest.to_string());
     let ran = project.run(&["inspect", "modules/sessions/sessions.wasm"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -52,6 +56,8 @@ async fn inspect_lists_the_sockets_and_filters_of_the_module() {
     for line in [
         "facts/{room}: POST facts, protocols v2, v1",
         "small: POST echo, at most 64 bytes",
+        "sessions/*: POST step decides about publish, leave; keeps 100 messages; presence",
+        "sessions: open to every client; keeps 1 message",
         "filters before",
         "POST ready",
         "filters after",
@@ -61,6 +67,10 @@ async fn inspect_lists_the_sockets_and_filters_of_the_module() {
     }
     let described = project.run(&["inspect", "--json", "modules/sessions/sessions.wasm"]).await.json();
     assert_eq!(described["filters"], json!({ "before": ["POST step", "POST ready"], "after": ["POST step"] }));
+    let open = json!({
+        "pattern": "sessions", "history": { "count": 1, "age": 60_000, "bytes": 1 << 20 }, "presence": false
+    });
+    assert_eq!(described["channels"][0], open);
     let sockets = described["sockets"].as_array().unwrap();
     let facts = json!({ "pattern": "facts/{room}", "route": "POST facts", "protocols": ["v2", "v1"] });
     assert!(sockets.contains(&facts), "{sockets:?}");

@@ -148,36 +148,53 @@ async fn grants_of_stream_keys_are_asked_for_by_capabilities_and_streams() {
     let mut manifest: Value = serde_json::from_str(&project.read("modules/echo/module.json")).unwrap();
     manifest["capabilities"] = json!({ "sse": ["echo/*", "orders/*"] });
     manifest["streams"] = json!({ "news": { "path": "echo" } });
+    manifest["channels"] = json!({ "rooms/*": {} });
     let project = project.file("modules/echo/module.json", manifest.to_string());
     let check = project.run(&["check"]).await;
     assert_eq!(check.code, 1);
     for fault in [
         "capabilities.sse[1]: asks to publish to streams of orders/*, which is not granted: run `fanfare grant echo`",
         "streams.news: asks to publish to streams of news, which is not granted: run `fanfare grant echo`",
+        "channels.rooms/*: asks to use the channels rooms/*, which is not granted: run `fanfare grant echo`",
     ] {
         assert!(check.out.contains(fault), "{}", check.out);
     }
     let granted = project.run(&["grant", "echo", "--yes"]).await;
-    assert!(granted.out.contains("echo asks for sse: news, sse: orders/*\n"), "{}", granted.out);
+    assert!(granted.out.contains("echo asks for sse: news, sse: orders/*, channels: rooms/*\n"), "{}", granted.out);
     assert_eq!(granted.code, 0, "{}", granted.err);
     let settings: Value = serde_json::from_str(&project.read("fanfare.json")).unwrap();
     assert_eq!(settings["modules"]["echo"]["grants"]["sse"], json!(["news", "orders/*"]));
+    assert_eq!(settings["modules"]["echo"]["grants"]["channels"], json!(["rooms/*"]));
     assert_eq!(project.run(&["check"]).await.code, 0);
 }
 
 #[tokio::test]
-async fn check_names_both_modules_that_declare_a_stream_pattern() {
-    let grants =
-        json!({ "modules": { "echo": { "grants": { "sse": ["*"] } }, "flags": { "grants": { "sse": ["*"] } } } });
+async fn check_names_both_modules_that_declare_a_pattern() {
+    let all = json!({ "grants": { "sse": ["*"], "channels": ["*"] } });
+    let grants = json!({ "modules": { "echo": all, "flags": all } });
     let mut project = Project::with(&["echo", "flags"]).file("fanfare.json", grants.to_string());
     for module in ["echo", "flags"] {
         let file = format!("modules/{module}/module.json");
         let mut manifest: Value = serde_json::from_str(&project.read(&file)).unwrap();
         manifest["streams"] = json!({ "news/*": {} });
+        manifest["channels"] = json!({ "rooms/*": {} });
         project = project.file(&file, manifest.to_string());
     }
     let check = project.run(&["check"]).await;
     assert_eq!(check.code, 1);
-    let taken = "streams.news/*: the module echo declares this pattern already";
-    assert!(check.out.contains(taken) && check.out.contains("modules/flags/module.json:1:"), "{}", check.out);
+    for taken in ["streams.news/*", "channels.rooms/*"] {
+        let taken = format!("{taken}: the module echo declares this pattern already");
+        assert!(check.out.contains(&taken) && check.out.contains("modules/flags/module.json:1:"), "{}", check.out);
+    }
+}
+
+#[tokio::test]
+async fn check_reports_a_channel_whose_route_has_no_broker() {
+    let project = Project::with(&["echo"]).config(json!({ "brokers": 0 }));
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/echo/module.json")).unwrap();
+    manifest["channels"] = json!({ "echo/*": { "path": "echo" } });
+    let project = project.file("modules/echo/module.json", manifest.to_string());
+    let check = project.run(&["check"]).await;
+    let fault = "channels.echo/*.path: needs a broker to run the route in, but `brokers` is 0 (";
+    assert!(check.code == 1 && check.out.contains(fault), "{}", check.out);
 }

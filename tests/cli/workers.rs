@@ -104,3 +104,30 @@ async fn without_reboot_on_signal_sigusr2_is_ignored() {
     assert_eq!(events(&serving, &["workerExit"]).await.len(), 0);
     assert_eq!(serving.stop().await.0, Some(0));
 }
+
+#[tokio::test]
+async fn brokers_shows_and_kills_the_brokers_that_run_the_routes_of_channels() {
+    let project = Project::with(&["echo", "flags"]).config(json!({ "workers": 1, "brokers": 2 }));
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/echo/module.json")).unwrap();
+    manifest["channels"] = json!({ "echo/*": { "path": "echo" } });
+    let project = project.file("modules/echo/module.json", manifest.to_string());
+    let serving = project.serve(&[]).await;
+    let admin = serving.admin();
+    let shown = project.run(&["brokers", "--admin", &admin]).await;
+    let lines: Vec<&str> = shown.out.lines().collect();
+    assert_eq!((shown.code, lines.len()), (0, 3), "{}", shown.err);
+    for (broker, line) in lines[1..].iter().enumerate() {
+        assert!(line.starts_with(&format!("broker-{broker} ")) && line.ends_with("  1 of 1 ready"), "{}", shown.out);
+    }
+    let all = project.run(&["brokers", "kill", "--admin", &admin]).await;
+    let expected = "broker-0: killed, 1 new instance\nbroker-1: killed, 1 new instance\n";
+    assert_eq!((all.code, all.out.as_str()), (0, expected), "{}", all.err);
+    let one = project.run(&["brokers", "kill", "1", "--immediate", "--admin", &admin]).await;
+    assert_eq!(one.out, "broker-1: killed, 1 new instance\n", "{}", one.err);
+    let exits = events(&serving, &["brokerExit"]).await;
+    let reasons: Vec<_> = exits.iter().map(|exit| (exit["id"].clone(), exit["reason"].clone())).collect();
+    let killed = json!("killed");
+    assert_eq!(reasons, [(json!(0), killed.clone()), (json!(1), killed), (json!(1), json!("killed at once"))]);
+    let shown = project.run(&["brokers", "--admin", &admin]).await;
+    assert!(shown.out.lines().skip(1).all(|line| line.ends_with("  1 of 1 ready")), "{}", shown.out);
+}

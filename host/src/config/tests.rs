@@ -132,7 +132,7 @@ fn the_histories_of_channels_have_a_path_of_their_own() {
     for good in ["/channels", "/a/b", "/streams", "/s"] {
         assert!(with(good).is_empty(), "{good}");
     }
-    let place = "fanfare.json:1:58: websocket.history";
+    let place = "fanfare.json:1:59: websocket.history";
     assert_eq!(with("/stream"), [format!("{place}: must not cover sse.path (/stream): use another path")]);
     assert_eq!(with("/sc"), [format!("{place}: must not cover websocket.listeners[0].path (/sc/): use another path")]);
     assert!(with("/api/x")[0].starts_with(&format!("{place}: must be a path such as \"/channels\"")));

@@ -241,7 +241,7 @@ mod tests {
         let list = faults(r#"{ "path": "ask", "on": ["deliver", "publishOut"] }"#);
         assert!(list[0].starts_with("channels.news.on[1]: must be one of \"subscribe\", "), "{list:?}");
         let error = load("\n{ \"presence/chat\": {} }").unwrap_err().to_string();
-        assert!(error.starts_with("/modules/chat/module.json:4:22: channels.presence/chat: must not begin"), "{error}");
+        assert!(error.starts_with("/modules/chat/module.json:4:20: channels.presence/chat: must not begin"), "{error}");
         assert!(error.ends_with("declare the channel itself, with `\"presence\": true`"), "{error}");
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::filters::Filters;
 use super::hooks::{EVENTS, Hook};
-use super::patterns::{Channels, Streams};
+use super::patterns::{Channels, PatternKind, Streams};
 use super::raw::{Isolation, Middleware, Rollout};
 use super::schedules::DeclaredSchedule;
 use super::sockets::Sockets;
@@ -119,6 +119,14 @@ impl Manifest {
     /// it, or a key that it declares.
     pub fn owns_key(&self, key: &str) -> bool {
         stream_key::is_own(key, &self.name) || self.streams.find(key).is_some()
+    }
+
+    /// The patterns of a kind, and for each whether a route decides about its clients.
+    pub fn patterns(&self, kind: PatternKind) -> Vec<(&str, bool)> {
+        match kind {
+            PatternKind::Stream => self.streams.iter().map(|(pattern, one)| (pattern, one.route.is_some())).collect(),
+            PatternKind::Channel => self.channels.iter().map(|(pattern, one)| (pattern, one.route.is_some())).collect(),
+        }
     }
 
     /// Whether the module has a hook of a host event: of this one, or of any.

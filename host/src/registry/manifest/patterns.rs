@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::channels::Channel;
-use super::model::Manifest;
 use super::streams::Stream;
 use crate::call::stream_key;
 
@@ -76,16 +75,6 @@ impl PatternKind {
         match self {
             PatternKind::Stream => "sse",
             PatternKind::Channel => "channels",
-        }
-    }
-}
-
-impl Manifest {
-    /// The patterns of a kind, and for each whether a route decides about its clients.
-    pub fn patterns(&self, kind: PatternKind) -> Vec<(&str, bool)> {
-        match kind {
-            PatternKind::Stream => self.streams.iter().map(|(pattern, one)| (pattern, one.route.is_some())).collect(),
-            PatternKind::Channel => self.channels.iter().map(|(pattern, one)| (pattern, one.route.is_some())).collect(),
         }
     }
 }

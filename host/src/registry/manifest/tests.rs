@@ -185,7 +185,7 @@ fn values_of_the_wrong_type_are_rejected() {
 
 #[test]
 fn all_faults_are_reported_at_once() {
-    let text = r#"{ "component": "../a.wasm", "channels": { "a": { "path": "x" } },
+    let text = r#"{ "component": "../a.wasm", "channels": { "a": { "path": "/x" } },
       "routes": [ { "path": "/a", "handler": "h", "method": "x" }, { "path": "b", "handler": "h" }, { "path": "b", "handler": "h" }, { "path": 7 } ],
       "limits": { "cpu": 0, "memory": "1" }, "isolation": "fresh", "broadcasts": { "x": { "path": "/b" } } }"#;
     let list = faults(text);

@@ -23,24 +23,7 @@ impl StreamQuery {
     /// comes before the parameter. Other parameters are ignored. The error is a sentence for the
     /// client.
     pub(super) fn of(query: Option<&str>, headers: &HeaderMap) -> Result<StreamQuery, String> {
-        let (mut key, mut last_event_id) = (None, None);
-        for pair in query.unwrap_or_default().split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, place) = match decode(name).as_deref() {
-                Some("connectKey") => ("connectKey", &mut key),
-                Some("lastEventId") => ("lastEventId", &mut last_event_id),
-                _ => continue,
-            };
-            let Some(value) = decode(value) else {
-                return Err(format!(
-                    "cannot decode the parameter `{name}`: write `%` only before two hexadecimal digits, and encode \
-                     text as UTF-8"
-                ));
-            };
-            if place.replace(value.into_owned()).is_some() {
-                return Err(format!("the query has the parameter `{name}` twice: send it once"));
-            }
-        }
+        let [key, last_event_id] = parameters(query, ["connectKey", "lastEventId"])?;
         let key = key.unwrap_or_default();
         check_key(&key)?;
         // Browsers send the header in UTF-8.
@@ -73,6 +56,32 @@ fn shorten(mut id: String) -> String {
         id.shrink_to_fit();
     }
     id
+}
+
+/// Reads the parameters with these names from a query. Other parameters are ignored. The error is a
+/// sentence for the client.
+pub(in crate::triggers) fn parameters<const N: usize>(
+    query: Option<&str>,
+    names: [&str; N],
+) -> Result<[Option<String>; N], String> {
+    let mut values = [const { None }; N];
+    for pair in query.unwrap_or_default().split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(name) = decode(name) else { continue };
+        let Some((name, place)) = names.iter().zip(&mut values).find(|(wanted, _)| ***wanted == *name) else {
+            continue;
+        };
+        let Some(value) = decode(value) else {
+            return Err(format!(
+                "cannot decode the parameter `{name}`: write `%` only before two hexadecimal digits, and encode text \
+                 as UTF-8"
+            ));
+        };
+        if place.replace(value.into_owned()).is_some() {
+            return Err(format!("the query has the parameter `{name}` twice: send it once"));
+        }
+    }
+    Ok(values)
 }
 
 /// Decodes a name or a value of a query, in which `+` is a space. Returns `None` for a malformed

@@ -101,7 +101,7 @@ fn a_channel_with_a_route_needs_a_broker() {
     let faults = check_brokers(&manifest, &config(0)).unwrap_err().to_string();
     assert_eq!(
         faults,
-        "/modules/test-party/module.json:2:61: channels.test-party/b.path: needs a broker to run the route in, but `brokers` is 0 (fanfare.json:1:13): set `brokers` to 1 or more in fanfare.json, or remove `path`"
+        "/modules/test-party/module.json:2:69: channels.test-party/b.path: needs a broker to run the route in, but `brokers` is 0 (fanfare.json:1:13): set `brokers` to 1 or more in fanfare.json, or remove `path`"
     );
 }
 
