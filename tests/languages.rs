@@ -72,6 +72,7 @@ impl Language {
         self.publishes(&host).await;
         self.tells_and_hears(&host).await;
         self.greets_clients(&host).await;
+        self.uses_channels(&host).await;
         if self.concurrent {
             self.holds_until_another_call_releases(&host).await;
         }
@@ -125,6 +126,16 @@ impl Language {
             let logged = || async { host.log.contains(&[&module, "charged", trace]) };
             eventually("the call's own log line", logged).await;
         }
+    }
+
+    /// Publishes to a channel of its own twice, and reads its history and its members.
+    async fn uses_channels(&self, host: &Started) {
+        let name = self.name;
+        let used = host.post(&self.path("channel"), format!("{name}/room")).await;
+        assert_eq!((used.status, used.text()), (200, "2 grüße 0 2 true 0 0"), "{name}");
+        let again = host.post(&self.path("channel"), format!("{name}/room")).await;
+        assert_eq!(again.text(), "4 grüße 0 3 true 0 0", "{name}: the history keeps three messages");
+        assert_eq!(host.post(&self.path("channel"), "lobby").await.code(), "forbidden", "{name}");
     }
 
     async fn publishes(&self, host: &Started) {

@@ -7,7 +7,8 @@
 
 #define SLOW "echo/slow"
 
-static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "greet" };
+static const char *const HANDLERS[] = { "echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "greet",
+                                        "channel" };
 
 static bool is(guest_string_t text, const char *name)
 {
@@ -275,6 +276,43 @@ static bool greet(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fail
     return ok;
 }
 
+// Publishes to the channel in the payload, and reads its history and its members.
+static bool channel(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
+{
+    guest_string_t name = { 0 };
+    if (call->payload.tag == FANFARE_PAYLOAD_TEXT) name = call->payload.val.text;
+    fanfare_payload_t first = { .tag = FANFARE_PAYLOAD_TEXT }, second = { .tag = FANFARE_PAYLOAD_TEXT };
+    guest_string_set(&first.val.text, "first");
+    guest_string_set(&second.val.text, "grüße");
+    channels_blocking_option_position_t place = { 0 };
+    fanfare_channel_page_t page = { 0 }, all = { 0 };
+    channels_blocking_list_channel_member_t members = { 0 };
+    fanfare_call_error_t error;
+    bool ok = channels_publish(&call->id, &name, &first, &error)
+        && channels_blocking_publish(&call->id, &name, &second, &place, &error)
+        && channels_blocking_history(&call->id, &name, &place.val, 10, &page, &error)
+        && channels_blocking_history(&call->id, &name, NULL, 10, &all, &error)
+        && channels_blocking_members(&call->id, &name, &members, &error);
+    if (ok) {
+        guest_string_t last = all.messages.ptr[all.messages.len - 1].payload.val.text;
+        char *line = malloc(last.len + 128), *at = letters(digits(line, place.val.offset), " ");
+        memcpy(at, last.ptr, last.len);
+        at = digits(letters(at + last.len, " "), page.messages.len);
+        at = digits(letters(at, " "), all.messages.len);
+        at = letters(at, page.complete ? " true " : " false ");
+        at = digits(letters(digits(at, members.len), " "), channels_count(&name));
+        reply(outcome, text(line, (size_t)(at - line)));
+        free(line);
+    } else {
+        refuse(failure, &error);
+    }
+    channels_blocking_option_position_free(&place);
+    fanfare_channel_page_free(&page);
+    fanfare_channel_page_free(&all);
+    channels_blocking_list_channel_member_free(&members);
+    return ok;
+}
+
 bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome_t *outcome,
                                            fanfare_failure_t *failure)
 {
@@ -298,6 +336,8 @@ bool exports_fanfare_module_handler_handle(fanfare_call_t *call, fanfare_outcome
         ok = hear(call, outcome, failure);
     } else if (is(call->handler, "greet")) {
         ok = greet(call, outcome, failure);
+    } else if (is(call->handler, "channel")) {
+        ok = channel(call, outcome, failure);
     } else {
         guest_string_t message;
         guest_string_dup(&message, "there is no such handler");

@@ -1,5 +1,7 @@
 // The contract in JavaScript on QuickJS, without an SDK.
 import broadcast from "fanfare:module/broadcast@0.1.0";
+import channels from "fanfare:module/channels@0.1.0";
+import channelsAwait from "fanfare:module/channels-await@0.1.0";
 import events from "fanfare:module/events@0.1.0";
 import host from "fanfare:module/host@0.1.0";
 import rpc from "fanfare:module/rpc@0.1.0";
@@ -90,6 +92,23 @@ const handlers = {
         } catch (error) {
             throw error.payload ? refused(error.payload) : error;
         }
+    },
+
+    /** Publishes to the channel in the payload, and reads its history and its members. */
+    async channel({ id, payload }) {
+        const name = payload.val;
+        try {
+            channels.publish(id, name, text("first"));
+        } catch (error) {
+            throw refused(error.payload);
+        }
+        const place = await settled(channelsAwait.publish(id, name, text("grüße")));
+        const page = await settled(channelsAwait.history(id, name, place, 10));
+        const { messages } = await settled(channelsAwait.history(id, name, null, 10));
+        const members = await settled(channelsAwait.members(id, name));
+        const last = messages[messages.length - 1].payload.val;
+        const facts = [place.offset, last, page.messages.length, messages.length, page.complete, members.length];
+        return text([...facts, channels.count(name)].join(" "));
     },
 
     async hold() {

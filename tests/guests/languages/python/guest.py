@@ -3,7 +3,9 @@ import json
 
 from componentize_py_types import Err, Ok
 from wit_world import exports, u8_future
-from wit_world.imports import broadcast, events, host, rpc, sessions, sessions_await, sse
+from wit_world.imports import (
+    broadcast, channels, channels_await, events, host, rpc, sessions, sessions_await, sse,
+)
 from wit_world.imports.types import (
     Call, CallError_Failure, CallError_Other, CallOptions, Emission, Failure, Outcome_Pass, Outcome_Reply,
     Passed, Payload_None_, Payload_Text, Recipient_Session, Recipient_Uid, Reply, Target_Any, Trigger_Client,
@@ -111,6 +113,22 @@ async def greet(call):
     return Payload_Text(" ".join(facts))
 
 
+async def channel(call):
+    """Publishes to the channel in the payload, and reads its history and its members."""
+    name = call.payload.value
+    try:
+        channels.publish(call.id, name, Payload_Text("first"))
+    except Err as error:
+        raise refused(error.value)
+    place = settled(await channels_await.publish(call.id, name, Payload_Text("grüße")).read())
+    page = settled(await channels_await.history(call.id, name, place, 10).read())
+    kept = settled(await channels_await.history(call.id, name, None, 10).read()).messages
+    members = settled(await channels_await.members(call.id, name).read())
+    complete = "true" if page.complete else "false"
+    facts = [place.offset, kept[-1].payload.value, len(page.messages), len(kept), complete, len(members), channels.count(name)]
+    return Payload_Text(" ".join(str(fact) for fact in facts))
+
+
 async def hold(call):
     release, released = u8_future(lambda: 0)
     held.append(release)
@@ -126,7 +144,7 @@ async def release(call):
     return Payload_Text(str(len(calls)))
 
 
-HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, stream, tell, hear, greet, hold, release)}
+HANDLERS = {"pass": passes} | {f.__name__: f for f in (echo, wait, emit, charged, stream, tell, hear, greet, channel, hold, release)}
 
 
 async def ask(caller, route, payload):

@@ -1,5 +1,7 @@
 // The contract in JavaScript on StarlingMonkey without an SDK: one call at a time.
 import * as broadcast from "fanfare:module/broadcast-blocking@0.1.0";
+import * as channels from "fanfare:module/channels@0.1.0";
+import * as channelsBlocking from "fanfare:module/channels-blocking@0.1.0";
 import * as events from "fanfare:module/events@0.1.0";
 import * as host from "fanfare:module/host@0.1.0";
 import * as rpc from "fanfare:module/rpc-blocking@0.1.0";
@@ -67,6 +69,19 @@ const handlers = {
         const { reached, unknown } = attempt(() => sessionsBlocking.push(id, to, "note", text("pushed")));
         const kept = attempt(() => sessions.get(id, undefined, "name"));
         return text([trigger.val.name, kept, reached, unknown.length, session.protocol].join(" "));
+    },
+
+    /** Publishes to the channel in the payload, and reads its history and its members. */
+    channel({ id, payload }) {
+        const name = payload.val;
+        attempt(() => channels.publish(id, name, text("first")));
+        const place = attempt(() => channelsBlocking.publish(id, name, text("grüße")));
+        const page = attempt(() => channelsBlocking.history(id, name, place, 10));
+        const { messages } = attempt(() => channelsBlocking.history(id, name, undefined, 10));
+        const members = attempt(() => channelsBlocking.members(id, name));
+        const last = messages[messages.length - 1].payload.val;
+        const facts = [place.offset, last, page.messages.length, messages.length, page.complete, members.length];
+        return text([...facts, channels.count(name)].join(" "));
     },
 };
 

@@ -22,7 +22,7 @@ use fanfare::module::types::{
     Call, CallError, CallId, CallOptions, Emission, Failure, Outcome, Passed, Payload, Recipient, Reply, Target,
     Trigger,
 };
-use fanfare::module::{broadcast, events, host, rpc, sessions, sessions_await, sse};
+use fanfare::module::{broadcast, channels, channels_await, events, host, rpc, sessions, sessions_await, sse};
 
 const SLOW: &str = "echo/slow";
 
@@ -35,7 +35,7 @@ struct Guest;
 
 impl describe::Guest for Guest {
     fn handlers() -> Vec<String> {
-        ["echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "greet", "hold", "release"]
+        ["echo", "pass", "wait", "emit", "charged", "stream", "tell", "hear", "greet", "channel", "hold", "release"]
             .map(String::from)
             .into()
     }
@@ -68,6 +68,7 @@ impl handler::Guest for Guest {
             "tell" => tell(call),
             "hear" => hear(call),
             "greet" => greet(call).await,
+            "channel" => channel(call).await,
             "hold" => {
                 let (release, released) = oneshot::channel();
                 HELD.with_borrow_mut(|held| held.push(release));
@@ -159,6 +160,24 @@ async fn greet(call: Call) -> Result<Outcome, Failure> {
     let kept = sessions::get(id, None, "name").map_err(refused)?.unwrap_or_default();
     let (reached, unknown, protocol) = (pushed.reached, pushed.unknown.len(), session.protocol);
     Ok(reply(Payload::Text(format!("{} {kept} {reached} {unknown} {protocol}", message.name))))
+}
+
+/// Publishes to the channel in the payload, and reads its history and its members.
+async fn channel(call: Call) -> Result<Outcome, Failure> {
+    let Payload::Text(name) = call.payload else { return Err(failure("no-channel", "send a channel".into())) };
+    let id = Some(call.id);
+    channels::publish(id, &name, &Payload::Text("first".into())).map_err(refused)?;
+    let sent = channels_await::publish(id, &name, &Payload::Text("grüße".into())).await.map_err(refused)?;
+    let page = channels_await::history(id, &name, sent.as_ref(), 10).await.map_err(refused)?;
+    let all = channels_await::history(id, &name, None, 10).await.map_err(refused)?;
+    let members = channels_await::members(id, &name).await.map_err(refused)?;
+    let place = sent.map(|place| place.offset).unwrap_or_default();
+    let last = match all.messages.last().map(|message| &message.payload) {
+        Some(Payload::Text(text)) => text.as_str(),
+        _ => "",
+    };
+    let (rest, kept, count) = (page.messages.len(), all.messages.len(), channels::count(&name));
+    Ok(reply(Payload::Text(format!("{place} {last} {rest} {kept} {} {} {count}", page.complete, members.len()))))
 }
 
 fn refused(error: CallError) -> Failure {
