@@ -26,7 +26,7 @@ async fn released_clients_subscribe_publish_unsubscribe_and_are_kicked_out() {
     leaving.command(json!({ "do": "unsubscribe", "channel": channel })).await;
     leaving.wait("unsubscribe").await;
     // The end of a subscription arrives before what the client sends next.
-    leaving.data("session/echo", json!(1)).await;
+    leaving.data("channels/session/echo", json!(1)).await;
     assert_eq!(host.running().channel_count(channel), 2);
     let session = kicked.data("sign-in", json!("mallory")).await;
     host.running().kick_out(channel, session.as_str().unwrap(), "be nice").unwrap();

@@ -98,7 +98,8 @@ async fn a_client_that_is_kicked_out_is_told_why() {
 #[tokio::test]
 async fn a_subscription_that_waits_for_authentication_is_refused_until_the_client_has_a_token() {
     let key = root().join("tests/socketcluster/secret.txt");
-    let host = with(json!({ "auth": { "keyFile": key.to_str().unwrap() } })).and("sessions").start().await;
+    let host = with(json!({ "auth": { "keyFile": key.to_str().unwrap() } })).and("sessions");
+    let host = host.grant("sessions", json!({ "sessions": true })).start().await;
     for version in [1, 2] {
         let mut client = Client::open(&host, version).await;
         let waits = json!({ "channel": "room", "waitForAuth": true });
@@ -163,6 +164,20 @@ async fn a_channel_that_no_module_declares_is_closed_if_the_operator_says_so() {
     client.ok("#subscribe", json!("channels/history")).await;
     client.publish("channels/history", json!(1)).await;
     assert_eq!(client.data(1).await, [json!(1)]);
+}
+
+#[tokio::test]
+async fn a_channel_of_a_module_that_does_not_serve_is_closed() {
+    let host = with(json!({})).and_as("echo", "other").manifest("other", json!({ "component": "missing.wasm" }));
+    let host = host.start().await;
+    let mut client = Client::open(&host, 2).await;
+    for channel in ["other", "other/1", "presence/other/1"] {
+        let error = client.error("#subscribe", json!(channel)).await;
+        assert_eq!(error["code"], "unavailable", "{channel}: {error}");
+    }
+    let error = client.error("#publish", json!({ "channel": "other/1", "data": 1 })).await;
+    assert_eq!(error["code"], "unavailable", "{error}");
+    client.ok("#subscribe", json!("others/1")).await;
 }
 
 #[tokio::test]
