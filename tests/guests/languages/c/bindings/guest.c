@@ -168,6 +168,37 @@ extern void __wasm_import_sessions_blocking_write(int32_t, int64_t, uint8_t *, s
 __attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("find")))
 extern void __wasm_import_sessions_blocking_find(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
+// Imported Functions from `fanfare:module/channels@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("publish")))
+extern void __wasm_import_channels_publish(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("subscribe")))
+extern void __wasm_import_channels_subscribe(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("unsubscribe")))
+extern void __wasm_import_channels_unsubscribe(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("add")))
+extern void __wasm_import_channels_add(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("kick-out")))
+extern void __wasm_import_channels_kick_out(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("count")))
+extern int32_t __wasm_import_channels_count(uint8_t *, size_t);
+
+// Imported Functions from `fanfare:module/channels-blocking@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/channels-blocking@0.1.0"), __import_name__("publish")))
+extern void __wasm_import_channels_blocking_publish(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/channels-blocking@0.1.0"), __import_name__("history")))
+extern void __wasm_import_channels_blocking_history(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int64_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/channels-blocking@0.1.0"), __import_name__("members")))
+extern void __wasm_import_channels_blocking_members(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+
 // Exported Functions from `fanfare:module/describe@0.1.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_fanfare:module/describe@0.1.0#handlers")))
@@ -830,6 +861,38 @@ void fanfare_pushed_free(fanfare_pushed_t *ptr) {
   guest_list_string_free(&ptr->silent);
 }
 
+void fanfare_position_free(fanfare_position_t *ptr) {
+  guest_string_free(&ptr->epoch);
+}
+
+void fanfare_channel_message_free(fanfare_channel_message_t *ptr) {
+  guest_option_string_free(&ptr->session);
+  fanfare_payload_free(&ptr->payload);
+  fanfare_extra_free(&ptr->extra);
+}
+
+void fanfare_list_channel_message_free(fanfare_list_channel_message_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    fanfare_channel_message_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      fanfare_channel_message_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void fanfare_channel_page_free(fanfare_channel_page_t *ptr) {
+  guest_string_free(&ptr->epoch);
+  fanfare_list_channel_message_free(&ptr->messages);
+}
+
+void fanfare_channel_member_free(fanfare_channel_member_t *ptr) {
+  guest_string_free(&ptr->session);
+  guest_option_string_free(&ptr->uid);
+  guest_option_string_free(&ptr->info);
+}
+
 void guest_option_u32_free(guest_option_u32_t *ptr) {
   if (ptr->is_some) {
   }
@@ -1291,6 +1354,100 @@ void sessions_blocking_result_list_session_call_error_free(sessions_blocking_res
     sessions_blocking_list_session_free(&ptr->val.ok);
   } else {
     sessions_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void channels_payload_free(channels_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void channels_call_error_free(channels_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void channels_option_call_id_free(channels_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void channels_result_void_call_error_free(channels_result_void_call_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    channels_call_error_free(&ptr->val.err);
+  }
+}
+
+void channels_result_string_call_error_free(channels_result_string_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    guest_string_free(&ptr->val.ok);
+  } else {
+    channels_call_error_free(&ptr->val.err);
+  }
+}
+
+void channels_blocking_payload_free(channels_blocking_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void channels_blocking_call_error_free(channels_blocking_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void channels_blocking_position_free(channels_blocking_position_t *ptr) {
+  fanfare_position_free(ptr);
+}
+
+void channels_blocking_channel_page_free(channels_blocking_channel_page_t *ptr) {
+  fanfare_channel_page_free(ptr);
+}
+
+void channels_blocking_channel_member_free(channels_blocking_channel_member_t *ptr) {
+  fanfare_channel_member_free(ptr);
+}
+
+void channels_blocking_option_call_id_free(channels_blocking_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void channels_blocking_option_position_free(channels_blocking_option_position_t *ptr) {
+  if (ptr->is_some) {
+    channels_blocking_position_free(&ptr->val);
+  }
+}
+
+void channels_blocking_result_option_position_call_error_free(channels_blocking_result_option_position_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    channels_blocking_option_position_free(&ptr->val.ok);
+  } else {
+    channels_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void channels_blocking_result_channel_page_call_error_free(channels_blocking_result_channel_page_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    channels_blocking_channel_page_free(&ptr->val.ok);
+  } else {
+    channels_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void channels_blocking_list_channel_member_free(channels_blocking_list_channel_member_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    channels_blocking_channel_member_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      channels_blocking_channel_member_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void channels_blocking_result_list_channel_member_call_error_free(channels_blocking_result_list_channel_member_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    channels_blocking_list_channel_member_free(&ptr->val.ok);
+  } else {
+    channels_blocking_call_error_free(&ptr->val.err);
   }
 }
 
@@ -6797,6 +6954,998 @@ bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, guest_str
     case 0: {
       result.is_err = false;
       result.val.ok = (sessions_blocking_list_session_t) { (sessions_blocking_session_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant4;
+      variant4.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant4.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant4.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant4.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant4.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant4.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant4.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant4.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant4.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant4.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant4.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant4.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant4;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool channels_publish(channels_call_id_t *maybe_caller, guest_string_t *channel, channels_payload_t *payload, channels_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  channels_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option2;
+  if ((caller).is_some) {
+    const channels_call_id_t *payload1 = &(caller).val;
+    option = 1;
+    option2 = (int64_t) (*payload1);
+  } else {
+    option = 0;
+    option2 = 0;
+  }
+  int32_t variant;
+  uint8_t * variant6;
+  size_t variant7;
+  switch ((int32_t) (*payload).tag) {
+    case 0: {
+      variant = 0;
+      variant6 = 0;
+      variant7 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload4 = &(*payload).val.text;
+      variant = 1;
+      variant6 = (uint8_t *) (*payload4).ptr;
+      variant7 = (*payload4).len;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload5 = &(*payload).val.bytes;
+      variant = 2;
+      variant6 = (uint8_t *) (*payload5).ptr;
+      variant7 = (*payload5).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_channels_publish(option, option2, (uint8_t *) (*channel).ptr, (*channel).len, variant, variant6, variant7, ptr);
+  channels_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant9;
+      variant9.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant9.tag) {
+        case 0: {
+          fanfare_payload_t variant8;
+          variant8.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant8.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant8.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant8.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant9.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant8,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant9.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant9.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant9.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant9.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant9.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant9.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant9.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant9.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant9.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant9;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool channels_subscribe(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *route, guest_string_t *ret, channels_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  channels_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const channels_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_channels_subscribe(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*route).ptr, (*route).len, ptr);
+  channels_result_string_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool channels_unsubscribe(channels_call_id_t *maybe_caller, guest_string_t *subscription, channels_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  channels_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const channels_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_channels_unsubscribe(option, option1, (uint8_t *) (*subscription).ptr, (*subscription).len, ptr);
+  channels_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool channels_add(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, channels_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  channels_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const channels_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_channels_add(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*session).ptr, (*session).len, ptr);
+  channels_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool channels_kick_out(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, guest_string_t *message, channels_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  channels_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const channels_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_channels_kick_out(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*message).ptr, (*message).len, ptr);
+  channels_result_void_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant2;
+      variant2.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant2.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant2.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant2.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant2.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant2.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant2.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant2.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant2.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant2.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant2.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant2.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant2;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+uint32_t channels_count(guest_string_t *channel) {
+  int32_t ret = __wasm_import_channels_count((uint8_t *) (*channel).ptr, (*channel).len);
+  return (uint32_t) (ret);
+}
+
+bool channels_blocking_publish(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_payload_t *payload, channels_blocking_option_position_t *ret, channels_blocking_call_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+10*sizeof(void*))];
+  channels_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option2;
+  if ((caller).is_some) {
+    const channels_blocking_call_id_t *payload1 = &(caller).val;
+    option = 1;
+    option2 = (int64_t) (*payload1);
+  } else {
+    option = 0;
+    option2 = 0;
+  }
+  int32_t variant;
+  uint8_t * variant6;
+  size_t variant7;
+  switch ((int32_t) (*payload).tag) {
+    case 0: {
+      variant = 0;
+      variant6 = 0;
+      variant7 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload4 = &(*payload).val.text;
+      variant = 1;
+      variant6 = (uint8_t *) (*payload4).ptr;
+      variant7 = (*payload4).len;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload5 = &(*payload).val.bytes;
+      variant = 2;
+      variant6 = (uint8_t *) (*payload5).ptr;
+      variant7 = (*payload5).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_channels_blocking_publish(option, option2, (uint8_t *) (*channel).ptr, (*channel).len, variant, variant6, variant7, ptr);
+  channels_blocking_result_option_position_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      channels_blocking_option_position_t option8;
+      switch ((int32_t) *((uint8_t*) (ptr + 8))) {
+        case 0: {
+          option8.is_some = false;
+          break;
+        }
+        case 1: {
+          option8.is_some = true;
+          option8.val = (fanfare_position_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (uint64_t) (uint64_t) (*((int64_t*) (ptr + (16+2*sizeof(void*))))),
+          };
+          break;
+        }
+      }
+
+      result.val.ok = option8;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant10;
+      variant10.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant10.tag) {
+        case 0: {
+          fanfare_payload_t variant9;
+          variant9.tag = (int32_t) *((uint8_t*) (ptr + (8+6*sizeof(void*))));
+          switch ((int32_t) variant9.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant9.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant9.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant10.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (8+5*sizeof(void*))))),
+            (fanfare_payload_t) variant9,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+9*sizeof(void*))))), (*((size_t*) (ptr + (8+10*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant10.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant10.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant10.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant10.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant10.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant10.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant10.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant10.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant10.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant10;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool channels_blocking_history(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_position_t *maybe_after, uint32_t most, channels_blocking_channel_page_t *ret, channels_blocking_call_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+10*sizeof(void*))];
+  channels_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  channels_blocking_option_position_t after;
+  after.is_some = maybe_after != NULL;if (maybe_after) {
+    after.val = *maybe_after;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const channels_blocking_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  int64_t option7;
+  if ((after).is_some) {
+    const channels_blocking_position_t *payload3 = &(after).val;
+    option4 = 1;
+    option5 = (uint8_t *) ((*payload3).epoch).ptr;
+    option6 = ((*payload3).epoch).len;
+    option7 = (int64_t) ((*payload3).offset);
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+    option7 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_channels_blocking_history(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, option4, option5, option6, option7, (int32_t) (most), ptr);
+  channels_blocking_result_channel_page_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (fanfare_channel_page_t) {
+        (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
+        (fanfare_list_channel_message_t) (fanfare_list_channel_message_t) { (fanfare_channel_message_t*)(*((uint8_t **) (ptr + (8+2*sizeof(void*))))), (*((size_t*) (ptr + (8+3*sizeof(void*))))) },
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (8+4*sizeof(void*))))),
+        (bool) (int32_t) *((uint8_t*) (ptr + (16+4*sizeof(void*)))),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant10;
+      variant10.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant10.tag) {
+        case 0: {
+          fanfare_payload_t variant9;
+          variant9.tag = (int32_t) *((uint8_t*) (ptr + (8+6*sizeof(void*))));
+          switch ((int32_t) variant9.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant9.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant9.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant10.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (8+5*sizeof(void*))))),
+            (fanfare_payload_t) variant9,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+9*sizeof(void*))))), (*((size_t*) (ptr + (8+10*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant10.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant10.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant10.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant10.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant10.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant10.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant10.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant10.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant10.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant10;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool channels_blocking_members(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_list_channel_member_t *ret, channels_blocking_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  channels_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const channels_blocking_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_channels_blocking_members(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, ptr);
+  channels_blocking_result_list_channel_member_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (channels_blocking_list_channel_member_t) { (channels_blocking_channel_member_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
       break;
     }
     case 1: {

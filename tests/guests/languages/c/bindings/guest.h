@@ -163,16 +163,18 @@ typedef struct fanfare_schedule_t {
 } fanfare_schedule_t;
 
 typedef struct fanfare_subscription_t {
-  // The name in `subscriptions` of the manifest, or the name that `events.subscribe`
-  // returned.
+  // The name in `subscriptions` of the manifest, or the name that `events.subscribe` or
+  // `channels.subscribe` returned.
   guest_string_t   name;
-  // `event` for an event of the event service, `redis` for a message of Redis, or a later
-  // kind.
+  // `event` for an event of the event service, `redis` for a message of Redis, `channel` for
+  // a message of a channel, or a later kind.
   guest_string_t   source;
-  // The type of the event, or the channel or stream of Redis that the message came from.
+  // The type of the event, the channel or stream of Redis that the message came from, or the
+  // name of the channel.
   guest_string_t   topic;
-  // The position of the event in the log (`<epoch>-<n>`), or the id of the entry in its
-  // Redis stream. A message of a Redis channel has none.
+  // The position of the event in the log (`<epoch>-<n>`), the id of the entry in its Redis
+  // stream, or the position of the message in a channel with history (`<epoch>-<offset>`).
+  // Any other message has none.
   guest_option_string_t   id;
 } fanfare_subscription_t;
 
@@ -185,8 +187,8 @@ typedef struct fanfare_client_message_t {
   bool   wants_reply;
 } fanfare_client_message_t;
 
-// An action on a channel that has not happened yet. The outcome `pass` allows it; a failure
-// rejects it.
+// An action on a channel that has not happened yet, unless the case says otherwise. A `pass`
+// and a reply with a status below 300 allow it. Any other reply and a failure refuse it.
 typedef struct fanfare_channel_action_t {
   uint8_t tag;
   union {
@@ -194,12 +196,17 @@ typedef struct fanfare_channel_action_t {
   } val;
 } fanfare_channel_action_t;
 
+// A client subscribes. The payload is the data that it sends, as JSON. `pass` with a
+// payload replaces what the members of a channel with presence see of the client.
 #define FANFARE_CHANNEL_ACTION_SUBSCRIBE 0
 #define FANFARE_CHANNEL_ACTION_UNSUBSCRIBE 1
 // A message arrives at the channel. `pass` with a payload replaces it.
 #define FANFARE_CHANNEL_ACTION_PUBLISH 2
-// The channel sends a message to the session. `pass` with a payload replaces it.
+// The channel sends a message to the session. `pass` with a payload replaces it for this
+// session.
 #define FANFARE_CHANNEL_ACTION_DELIVER 3
+// `join` and `leave`: a client has become a member of a channel with presence, or is one
+// no longer. The outcome changes nothing.
 #define FANFARE_CHANNEL_ACTION_OTHER 4
 
 typedef struct fanfare_channel_event_t {
@@ -597,6 +604,58 @@ typedef struct fanfare_pushed_t {
   // The ids of the nodes that did not answer.
   guest_list_string_t   silent;
 } fanfare_pushed_t;
+
+// A place in the order of a channel.
+typedef struct fanfare_position_t {
+  // Differs after the channel has lost its history.
+  guest_string_t   epoch;
+  // The number of the message in its channel: 1, 2, 3 and so on, without gaps. Below 2^53. A
+  // page after the offset 0 begins with the first message.
+  uint64_t   offset;
+} fanfare_position_t;
+
+// A message that a channel has kept.
+typedef struct fanfare_channel_message_t {
+  // As `offset` of `position`.
+  uint64_t   offset;
+  // When the message got its place, in milliseconds since 1970-01-01 UTC.
+  uint64_t   at_ms;
+  // The session of the client that published the message, or `none` when a guest or the host
+  // did.
+  guest_option_string_t   session;
+  fanfare_payload_t   payload;
+  fanfare_extra_t   extra;
+} fanfare_channel_message_t;
+
+typedef struct {
+  fanfare_channel_message_t *ptr;
+  size_t len;
+} fanfare_list_channel_message_t;
+
+// A part of the history of a channel.
+typedef struct fanfare_channel_page_t {
+  // The epoch of the messages, and of `latest`.
+  guest_string_t   epoch;
+  // Oldest first.
+  fanfare_list_channel_message_t   messages;
+  // The offset of the newest message of the channel, or 0 when it has none.
+  uint64_t   latest;
+  // Whether no message is missing between the requested position and the first message of
+  // the page. `false` when the channel no longer keeps the next message, and when the
+  // position is of another epoch. The page then begins with the oldest kept message.
+  bool   complete;
+} fanfare_channel_page_t;
+
+// A client that has subscribed to a channel with presence.
+typedef struct fanfare_channel_member_t {
+  // The id of the session.
+  guest_string_t   session;
+  // The user that the session was bound to when it subscribed, or `none`.
+  guest_option_string_t   uid;
+  // The data that the client subscribed with, as JSON text, or the payload that the route of
+  // the channel passed in its place.
+  guest_option_string_t   info;
+} fanfare_channel_member_t;
 
 typedef struct {
   bool is_some;
@@ -1051,6 +1110,83 @@ typedef struct {
   } val;
 } sessions_blocking_result_list_session_call_error_t;
 
+typedef fanfare_call_id_t channels_call_id_t;
+
+typedef fanfare_payload_t channels_payload_t;
+
+typedef fanfare_call_error_t channels_call_error_t;
+
+typedef struct {
+  bool is_some;
+  channels_call_id_t val;
+} channels_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    channels_call_error_t err;
+  } val;
+} channels_result_void_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    guest_string_t ok;
+    channels_call_error_t err;
+  } val;
+} channels_result_string_call_error_t;
+
+typedef fanfare_call_id_t channels_blocking_call_id_t;
+
+typedef fanfare_payload_t channels_blocking_payload_t;
+
+typedef fanfare_call_error_t channels_blocking_call_error_t;
+
+typedef fanfare_position_t channels_blocking_position_t;
+
+typedef fanfare_channel_page_t channels_blocking_channel_page_t;
+
+typedef fanfare_channel_member_t channels_blocking_channel_member_t;
+
+typedef struct {
+  bool is_some;
+  channels_blocking_call_id_t val;
+} channels_blocking_option_call_id_t;
+
+typedef struct {
+  bool is_some;
+  channels_blocking_position_t val;
+} channels_blocking_option_position_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    channels_blocking_option_position_t ok;
+    channels_blocking_call_error_t err;
+  } val;
+} channels_blocking_result_option_position_call_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    channels_blocking_channel_page_t ok;
+    channels_blocking_call_error_t err;
+  } val;
+} channels_blocking_result_channel_page_call_error_t;
+
+typedef struct {
+  channels_blocking_channel_member_t *ptr;
+  size_t len;
+} channels_blocking_list_channel_member_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    channels_blocking_list_channel_member_t ok;
+    channels_blocking_call_error_t err;
+  } val;
+} channels_blocking_result_list_channel_member_call_error_t;
+
 typedef fanfare_call_t exports_fanfare_module_handler_call_t;
 
 typedef fanfare_outcome_t exports_fanfare_module_handler_outcome_t;
@@ -1270,6 +1406,61 @@ extern bool sessions_blocking_read(sessions_blocking_call_id_t *maybe_caller, gu
 extern bool sessions_blocking_write(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_list_tuple2_string_string_t *set, guest_list_string_t *remove, sessions_blocking_call_error_t *err);
 extern bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, guest_string_t *uid, sessions_blocking_list_session_t *ret, sessions_blocking_call_error_t *err);
 
+// Imported Functions from `fanfare:module/channels@0.1.0`
+// Publishes a message, and returns without waiting for the route of the channel. The messages
+// of one caller keep their order. When the route refuses the message later, the host counts
+// that; `channels-await.publish` returns it.
+// 
+// A client of SocketCluster receives text that is JSON as this value, any other text as a
+// string, `none` as `null`, and `bytes` as SocketCluster writes them. A plain WebSocket
+// receives text and bytes unchanged.
+// 
+// Errors: `forbidden` for a channel `presence/..`; `invalid` when the payload is larger than
+// `limits.payload`; `overloaded` when 64 calls of the channel wait for its route.
+extern bool channels_publish(channels_call_id_t *maybe_caller, guest_string_t *channel, channels_payload_t *payload, channels_call_error_t *err);
+// Subscribes a route of this module, in this isolate. From now on the host calls the route for
+// every message of the channel, in order, with the trigger `subscription` and the source
+// `channel`. The route is written as `path` of a subscription in the manifest: `on-message`.
+// 
+// Returns the name of the subscription, which `unsubscribe` accepts. The same channel and
+// route return the same name, and remain one subscription. The subscription outlasts swaps and
+// crashes. It ends with `unsubscribe`, when the module or the route is removed, and when the
+// host stops.
+// 
+// Errors:
+// - `forbidden`: no subscription may call the route, because it has the middleware `session`,
+//   or `test` in an environment other than `development` and `test`.
+// - `not-found`: the module has no such route.
+// - `overloaded`: the module has `limits.subscriptions` subscriptions in this isolate, or the
+//   node has `hub.topics` channels.
+extern bool channels_subscribe(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *route, guest_string_t *ret, channels_call_error_t *err);
+// Ends a subscription of this module in this isolate. The host drops the messages that wait
+// for it. Calls that already run continue.
+// 
+// Errors: `not-found` when `subscribe` returned no such name here, or when it has ended.
+extern bool channels_unsubscribe(channels_call_id_t *maybe_caller, guest_string_t *subscription, channels_call_error_t *err);
+// Subscribes a client to the channel without asking its route. A client that is a member
+// already is not an error. Any session other than that of the call needs the grant `sessions`.
+// 
+// Errors: `forbidden` without that grant; `not-found` when this node has no such session;
+// `overloaded` when the client has `websocket.socketChannelLimit` channels, or the node has
+// `hub.topics` channels.
+extern bool channels_add(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, channels_call_error_t *err);
+// Ends the subscription of a client, which receives the message as the reason. A plain
+// WebSocket receives nothing. A client that is not a member is not an error. Any session other
+// than that of the call needs the grant `sessions`.
+// 
+// Errors: `forbidden` without that grant; `not-found` when this node has no such session;
+// `invalid` when the message is larger than `limits.payload`.
+extern bool channels_kick_out(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, guest_string_t *message, channels_call_error_t *err);
+// Returns the number of members. Needs no grant. A channel that does not exist has 0.
+extern uint32_t channels_count(guest_string_t *channel);
+
+// Imported Functions from `fanfare:module/channels-blocking@0.1.0`
+extern bool channels_blocking_publish(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_payload_t *payload, channels_blocking_option_position_t *ret, channels_blocking_call_error_t *err);
+extern bool channels_blocking_history(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_position_t *maybe_after, uint32_t most, channels_blocking_channel_page_t *ret, channels_blocking_call_error_t *err);
+extern bool channels_blocking_members(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_list_channel_member_t *ret, channels_blocking_call_error_t *err);
+
 // Exported Functions from `fanfare:module/describe@0.1.0`
 void exports_fanfare_module_describe_handlers(guest_list_string_t *ret);
 
@@ -1363,6 +1554,16 @@ void fanfare_list_recipient_free(fanfare_list_recipient_t *ptr);
 void guest_list_string_free(guest_list_string_t *ptr);
 
 void fanfare_pushed_free(fanfare_pushed_t *ptr);
+
+void fanfare_position_free(fanfare_position_t *ptr);
+
+void fanfare_channel_message_free(fanfare_channel_message_t *ptr);
+
+void fanfare_list_channel_message_free(fanfare_list_channel_message_t *ptr);
+
+void fanfare_channel_page_free(fanfare_channel_page_t *ptr);
+
+void fanfare_channel_member_free(fanfare_channel_member_t *ptr);
 
 void guest_option_u32_free(guest_option_u32_t *ptr);
 
@@ -1525,6 +1726,38 @@ void sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_erro
 void sessions_blocking_list_session_free(sessions_blocking_list_session_t *ptr);
 
 void sessions_blocking_result_list_session_call_error_free(sessions_blocking_result_list_session_call_error_t *ptr);
+
+void channels_payload_free(channels_payload_t *ptr);
+
+void channels_call_error_free(channels_call_error_t *ptr);
+
+void channels_option_call_id_free(channels_option_call_id_t *ptr);
+
+void channels_result_void_call_error_free(channels_result_void_call_error_t *ptr);
+
+void channels_result_string_call_error_free(channels_result_string_call_error_t *ptr);
+
+void channels_blocking_payload_free(channels_blocking_payload_t *ptr);
+
+void channels_blocking_call_error_free(channels_blocking_call_error_t *ptr);
+
+void channels_blocking_position_free(channels_blocking_position_t *ptr);
+
+void channels_blocking_channel_page_free(channels_blocking_channel_page_t *ptr);
+
+void channels_blocking_channel_member_free(channels_blocking_channel_member_t *ptr);
+
+void channels_blocking_option_call_id_free(channels_blocking_option_call_id_t *ptr);
+
+void channels_blocking_option_position_free(channels_blocking_option_position_t *ptr);
+
+void channels_blocking_result_option_position_call_error_free(channels_blocking_result_option_position_call_error_t *ptr);
+
+void channels_blocking_result_channel_page_call_error_free(channels_blocking_result_channel_page_call_error_t *ptr);
+
+void channels_blocking_list_channel_member_free(channels_blocking_list_channel_member_t *ptr);
+
+void channels_blocking_result_list_channel_member_call_error_free(channels_blocking_result_list_channel_member_call_error_t *ptr);
 
 void exports_fanfare_module_handler_call_free(exports_fanfare_module_handler_call_t *ptr);
 
