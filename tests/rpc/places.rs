@@ -63,7 +63,7 @@ async fn unknown_targets_are_not_found() {
         (json!("master"), "there is no module waits in master"),
         (json!({ "node": "elsewhere" }), "there is no node elsewhere"),
         (json!({ "server": "chat" }), "there is no node of the server type chat"),
-        (json!({ "channel": "room/7" }), "there is no channel room/7: this version does not support channels"),
+        (json!({ "channel": "room/7" }), "this node has no brokers, where the routes of channels run: set brokers"),
         (json!({ "session": "n-1/7" }), "there is no session n-1/7"),
     ];
     for (target, why) in places {

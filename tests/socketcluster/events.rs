@@ -150,23 +150,6 @@ async fn answers_come_as_soon_as_they_exist() {
 }
 
 #[tokio::test]
-async fn channels_are_answered_as_by_a_server_without_them() {
-    let host = with(json!({})).start().await;
-    let mut client = open(&host, 1).await;
-    let error = |answer: Value| answer["error"]["name"].clone();
-    let room = json!({ "channel": "room", "data": 1 });
-    assert_eq!(error(call(&mut client, "#subscribe", room.clone()).await), "BrokerError");
-    assert_eq!(error(call(&mut client, "#unsubscribe", json!("room")).await), "BrokerError");
-    assert_eq!(error(call(&mut client, "#publish", room.clone()).await), "BrokerError");
-    client.send(r##"{"event":"#publish","data":{"channel":"room"}}"##).await;
-    let host = with(json!({ "allowClientPublish": false })).start().await;
-    let mut client = open(&host, 2).await;
-    let refused = call(&mut client, "#publish", room).await;
-    let expected = json!({ "message": "Client publish feature is disabled", "name": "InvalidActionError" });
-    assert_eq!(refused["error"], expected);
-}
-
-#[tokio::test]
 async fn a_query_in_the_name_of_an_event_replaces_that_of_the_url() {
     let host = with(json!({})).start().await;
     let mut client = WebSocket::open(host.http, &format!("{}?from=url", PATHS[1])).await;
