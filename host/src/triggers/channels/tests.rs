@@ -28,6 +28,7 @@ use crate::triggers::websocket::ChannelFrames;
 
 mod lines;
 mod members;
+mod model;
 
 const CHANNEL: &str = "room";
 
