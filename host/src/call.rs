@@ -9,6 +9,7 @@ mod assigned;
 pub mod bounds;
 mod broadcast;
 pub mod channel;
+mod channel_call;
 mod client;
 mod context;
 mod envelope;
@@ -35,9 +36,10 @@ pub use address::{Address, Group, IsolateId, Target};
 pub use assigned::{CallEnd, MessageCall, RunCall};
 pub use broadcast::{Emission, Receipt, Skipped, weight_of_broadcast};
 pub use channel::{
-    ChannelAction, ChannelActions, ChannelCall, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition,
-    ChannelRule, ChannelSettings, ChannelTrigger,
+    ChannelAction, ChannelActions, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, ChannelSettings,
+    ChannelTrigger,
 };
+pub use channel_call::{ChannelCall, ChannelRule};
 pub use client::{ClientHook, ClientMessage};
 pub use context::{Context, Deadline, RequestHead};
 pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};

@@ -26,8 +26,9 @@ const CHANNEL: &str = "channels/kept/trouble";
 /// One that publishes numbers, and what became of each.
 struct Publisher {
     client: Client,
-    /// Whether it also sends messages at which the route crashes.
-    crashes: bool,
+    /// The messages at which the route crashes, of the one that sends them, and how many have
+    /// ended.
+    traps: Option<(BTreeSet<u64>, watch::Sender<usize>)>,
     /// The numbers of the answers, and those of their messages.
     waiting: BTreeMap<u64, u64>,
     sent: u64,
@@ -50,6 +51,11 @@ impl Publisher {
     async fn receive(&mut self) {
         let (number, message) = self.waiting.pop_first().unwrap();
         let answer = self.client.answer(number).await;
+        if let Some((traps, ended)) = &mut self.traps
+            && traps.remove(&message)
+        {
+            ended.send_modify(|count| *count += 1);
+        }
         match answer.get("error") {
             None => self.accepted.push(message),
             Some(error) => _ = self.failed.insert(message, error["code"].as_str().unwrap_or("none").to_owned()),
@@ -62,8 +68,11 @@ impl Publisher {
         let mut ticks = tokio::time::interval(PACE);
         while !*stop.borrow() {
             ticks.tick().await;
-            if self.crashes && crashed < *crash.borrow_and_update() {
+            if let Some((traps, _)) = &mut self.traps
+                && crashed < *crash.borrow_and_update()
+            {
                 crashed += 1;
+                traps.insert(self.sent);
                 self.send(json!({ "do": "panic" })).await;
             }
             let data = json!({ "from": self.name(), "number": self.sent });
@@ -79,8 +88,14 @@ impl Publisher {
     }
 }
 
-/// Swaps, kills and crashes in a random order.
-async fn trouble(host: &Started, mut random: Random, crash: &watch::Sender<usize>) {
+/// Swaps, kills and crashes in a random order. A crash ends before the next trouble begins, because
+/// an instance that crashes at once fails a kill.
+async fn trouble(
+    host: &Started,
+    mut random: Random,
+    crash: &watch::Sender<usize>,
+    crashed: &mut watch::Receiver<usize>,
+) {
     let (mut version, mut all) = (0, [vec![0; SWAPS], vec![1; KILLS], vec![2; CRASHES]].concat());
     while !all.is_empty() {
         match all.swap_remove(random.below(all.len() as u64) as usize) {
@@ -95,7 +110,11 @@ async fn trouble(host: &Started, mut random: Random, crash: &watch::Sender<usize
                 let broker = [None, Some(0), Some(1)][random.below(3) as usize];
                 host.running().kill_brokers(broker, mode).await.unwrap();
             }
-            _ => crash.send_modify(|count| *count += 1),
+            _ => {
+                crash.send_modify(|count| *count += 1);
+                let wanted = *crash.borrow();
+                crashed.wait_for(|count| *count == wanted).await.unwrap();
+            }
         }
     }
 }
@@ -123,14 +142,16 @@ async fn round(number: u64) {
         readers.push(Client::subscribed(&host, version, CHANNEL).await);
     }
     let ((stop, stopped), (crash, crashes)) = (watch::channel(false), watch::channel(0));
+    let (ended, mut crashed) = watch::channel(0);
     let mut running = Vec::new();
     for index in 0..4 {
         let client = Client::open(&host, 1 + index % 2).await;
         let (waiting, failed, accepted) = Default::default();
-        let publisher = Publisher { client, crashes: index == 0, waiting, sent: 0, accepted, failed };
+        let traps = (index == 0).then(|| (BTreeSet::new(), ended.clone()));
+        let publisher = Publisher { client, traps, waiting, sent: 0, accepted, failed };
         running.push(tokio::spawn(publisher.run(stopped.clone(), crashes.clone())));
     }
-    trouble(&host, Random::new(number), &crash).await;
+    trouble(&host, Random::new(number), &crash, &mut crashed).await;
     stop.send(true).unwrap();
     let mut publishers = Vec::new();
     for publisher in running {
