@@ -23,7 +23,7 @@ const WINDOW: usize = 12;
 
 const CHANNEL: &str = "channels/kept/trouble";
 
-/// One that publishes numbers, and what became of each.
+/// A client that publishes numbers, and the outcome of each.
 struct Publisher {
     client: Client,
     /// The messages at which the route crashes, of the one that sends them, and how many have

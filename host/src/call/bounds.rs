@@ -84,7 +84,7 @@ pub static SESSION_GROUPS: Bound = Bound::new("session-groups");
 /// A group of sessions that was not made, because the node has as many as it may have.
 pub static GROUPS: Bound = Bound::new("groups");
 
-/// A request about a channel that was rejected because too many waited for the route of the channel.
+/// A request about a channel that was rejected because too many waited for its route.
 pub static CHANNEL_WAITING: Bound = Bound::new("channel-waiting");
 /// A join or a leave that the route of a channel was not told, because too many waited.
 pub static CHANNEL_NOTICES: Bound = Bound::new("channel-notices");

@@ -9,10 +9,13 @@ pub use port::ChannelPort;
 pub use service::{ChannelService, Refusal};
 
 mod actor;
+mod after;
+mod afterwards;
 mod backend;
 mod counters;
 mod lines;
 mod port;
+mod reading;
 mod routed;
 mod service;
 #[cfg(test)]

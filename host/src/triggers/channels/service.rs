@@ -3,24 +3,18 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream;
 use tokio::runtime::Handle;
 
 use super::actor::Actor;
+use super::after::After;
 use super::backend::{ChannelBackend, StartedCall};
 use super::counters::Counters;
 use super::lines::{Kind, Lines, Place};
 use super::routed::{Rule, decision};
 use crate::call::text::{NAME, line};
-use crate::call::{
-    CallError, ChannelAction, ChannelMember, ChannelPage, ChannelPosition, ChannelSettings, Payload, bounds, channel,
-};
-use crate::hub::{ChannelError, Hub, Placed, Published, Session};
+use crate::call::{CallError, ChannelAction, ChannelPosition, ChannelSettings, Payload, bounds, channel};
+use crate::hub::{ChannelError, Hub, Published, Reach, Session};
 use crate::triggers::websocket::kicked_out;
-
-/// The calls of `deliver` for one message that run at the same time.
-const DELIVERIES: usize = 64;
 
 /// The most bytes of what a member says about itself.
 const MAX_INFO: usize = 4_096;
@@ -28,11 +22,11 @@ const MAX_INFO: usize = 4_096;
 /// The channels of a node.
 pub struct ChannelService {
     pub hub: Arc<Hub>,
-    backend: Arc<dyn ChannelBackend>,
-    lines: Arc<Lines>,
+    pub(super) backend: Arc<dyn ChannelBackend>,
+    pub(super) lines: Arc<Lines>,
     /// Whether clients may only use channels that a module declares.
     only_declared: bool,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
 /// Why a client is not subscribed, or still is.
@@ -60,21 +54,12 @@ impl From<Refusal> for CallError {
     }
 }
 
-/// What follows an action, before the next step of the channel.
-enum After {
-    Nothing,
-    /// The route decides for each member about a message.
-    Deliver(Placed),
-    /// The route is told about a member.
-    Tell(ChannelAction, Arc<str>),
-}
-
 /// An action of someone on a channel.
-struct Request<'a> {
-    channel: &'a Arc<str>,
-    rule: Rule,
-    action: ChannelAction,
-    actor: Actor,
+pub(super) struct Request<'a> {
+    pub channel: &'a Arc<str>,
+    pub rule: Rule,
+    pub action: ChannelAction,
+    pub actor: Actor,
 }
 
 impl ChannelService {
@@ -113,7 +98,7 @@ impl ChannelService {
     }
 
     /// The rule of a channel for an actor.
-    fn rule(&self, channel: &Arc<str>, actor: &Actor) -> Result<Rule, CallError> {
+    pub(super) fn rule(&self, channel: &Arc<str>, actor: &Actor) -> Result<Rule, CallError> {
         match Rule::new(channel, self.backend.rule(channel))? {
             Some(rule) => Ok(rule),
             None if self.only_declared && actor.is_client() => Err(CallError::Forbidden(format!(
@@ -124,8 +109,8 @@ impl ChannelService {
         }
     }
 
-    /// Publishes a message. `done` is told its position once it has its place, or why it is refused.
-    /// The message enters the line of the channel before this returns.
+    /// Publishes a message. `done` is told its position once it has its place, or why it is
+    /// refused. The message enters the line of the channel before this returns.
     pub fn publish(
         self: &Arc<Self>,
         channel: &Arc<str>,
@@ -232,7 +217,7 @@ impl ChannelService {
 
     /// Acts at once, or in the line of the channel if its route is asked or others wait there.
     /// `sent` is the payload for the route. `act` gets the payload that replaces it, if any.
-    fn run(
+    pub(super) fn run(
         self: &Arc<Self>,
         request: Request<'_>,
         sent: Payload,
@@ -281,80 +266,6 @@ impl ChannelService {
         Ok((place, started))
     }
 
-    async fn follow(&self, rule: &Rule, actor: Actor, after: After) {
-        match after {
-            After::Nothing => {}
-            After::Deliver(placed) => self.deliver(rule, &actor, placed).await,
-            After::Tell(action, session) => self.tell(rule, &actor, action, session).await,
-        }
-    }
-
-    /// Asks the route for each member about a message, and sends it to those that it allows. The
-    /// calls start in the order of the members.
-    async fn deliver(&self, rule: &Rule, actor: &Actor, placed: Placed) {
-        let Some(module) = rule.asks(ChannelAction::Deliver) else { return };
-        let asked = placed.members.clone().into_iter().map(|session| {
-            let payload = placed.payload().cloned().unwrap_or_default();
-            let id = Some(session.id.clone());
-            let started = self.backend.call(actor.call(module, &rule.subject, ChannelAction::Deliver, id, payload));
-            async move {
-                match started {
-                    Ok(started) => (session, decision(started.outcome.await)),
-                    Err(error) => (session, Err(error)),
-                }
-            }
-        });
-        let mut decided = stream::iter(asked).buffered(DELIVERIES);
-        while let Some((session, decided)) = decided.next().await {
-            match decided {
-                Ok(changed) => self.hub.channels.deliver(&session, &placed, changed),
-                Err(error) => {
-                    self.counters.count_refused(ChannelAction::Deliver);
-                    tracing::debug!(session = %session.id, channel = %rule.subject, %error, "a message is withheld");
-                }
-            }
-        }
-    }
-
-    /// Tells the route about a member.
-    async fn tell(&self, rule: &Rule, actor: &Actor, action: ChannelAction, session: Arc<str>) {
-        let Some(module) = rule.asks(action) else { return };
-        let call = actor.call(module, &rule.subject, action, Some(session.clone()), Payload::None);
-        let told = match self.backend.call(call) {
-            Ok(started) => started.outcome.await.map(drop),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = told {
-            self.counters.count_refused(action);
-            tracing::debug!(%session, channel = %rule.subject, action = action.as_str(), %error, "the route of a channel failed");
-        }
-    }
-
-    /// Tells the route about a member that nobody has asked about, after all that waits.
-    fn tell_later(self: &Arc<Self>, channel: &Arc<str>, action: ChannelAction, session: &Session, actor: Actor) {
-        let Ok(rule) = self.rule(channel, &actor) else { return };
-        if rule.asks(action).is_none() {
-            return;
-        }
-        match self.lines.place(channel, Kind::Notice, None) {
-            Ok(place) => {
-                let (service, session) = (self.clone(), session.id.clone());
-                place.enter(None, Box::pin(async move { service.tell(&rule, &actor, action, session).await }));
-            }
-            Err(error) => {
-                self.counters.count_refused(action);
-                tracing::debug!(session = %session.id, %channel, %error, "the route of a channel is not told");
-            }
-        }
-    }
-
-    /// A session has ended, and with it its subscriptions.
-    fn has_left(self: &Arc<Self>, session: &Arc<Session>, channels: &[Arc<str>]) {
-        for channel in channels {
-            self.tell_later(channel, ChannelAction::Leave, session, Actor::ended(session));
-        }
-    }
-
     fn session(&self, id: &str) -> Result<Arc<Session>, CallError> {
         let missing = || CallError::NotFound(format!("no session `{}` on this node", line(id, NAME)));
         self.hub.sessions.get(id).ok_or_else(missing)
@@ -385,64 +296,10 @@ impl ChannelService {
             return Ok(false);
         }
         if let Some(packet) = kicked_out(&session, channel, message) {
-            self.hub.sessions.topics.publish(&session.id, packet, crate::hub::Reach::Node);
+            self.hub.sessions.topics.publish(&session.id, packet, Reach::Node);
         }
         self.tell_later(channel, ChannelAction::Leave, &session, actor.afterwards());
         Ok(true)
-    }
-
-    /// Whether a client without a session may read the history of a channel: `done` is told the
-    /// settings of the channel if its route for subscriptions allows it.
-    pub fn admit(
-        self: &Arc<Self>,
-        channel: &Arc<str>,
-        actor: Actor,
-        done: impl FnOnce(Result<ChannelSettings, CallError>) + Send + 'static,
-    ) {
-        let rule = match self.rule(channel, &actor) {
-            Ok(rule) => rule,
-            Err(error) => return done(Err(error)),
-        };
-        let settings = rule.settings;
-        let request = Request { channel, rule, action: ChannelAction::Subscribe, actor };
-        self.run(request, Payload::None, move |_, decided| {
-            done(decided.map(|_| settings));
-            After::Nothing
-        });
-    }
-
-    /// Returns kept messages of a channel for clients. Fails if its route changes messages for each
-    /// client, because the history has them unchanged.
-    pub fn history(
-        &self,
-        channel: &Arc<str>,
-        after: Option<ChannelPosition>,
-        most: usize,
-        max_bytes: u64,
-        actor: &Actor,
-    ) -> Result<ChannelPage, CallError> {
-        let rule = self.rule(channel, actor)?;
-        if actor.is_client() && rule.asks(ChannelAction::Deliver).is_some() {
-            return Err(CallError::Invalid(format!(
-                "the history of {} is not for clients: its route decides for each of them (`deliver`)",
-                line(channel, NAME)
-            )));
-        }
-        let none = || ChannelPage { epoch: 0, messages: Vec::new(), latest: 0, complete: false };
-        if rule.settings.count == 0 {
-            return Ok(none());
-        }
-        let page = self.hub.channels.history(channel, after, most, max_bytes);
-        Ok(page.unwrap_or_else(|| ChannelPage { complete: after.is_none(), ..none() }))
-    }
-
-    /// Returns the members of a channel with presence.
-    pub fn members(&self, channel: &Arc<str>, actor: &Actor) -> Result<Vec<ChannelMember>, CallError> {
-        if !self.rule(channel, actor)?.settings.presence {
-            let channel = line(channel, NAME);
-            return Err(CallError::Invalid(format!("{channel} has no list of members: declare it with `presence`")));
-        }
-        Ok(self.hub.channels.members(channel))
     }
 }
 

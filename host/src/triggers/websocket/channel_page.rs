@@ -3,8 +3,8 @@
 use super::socketcluster::packet::{push_data, push_text};
 use crate::call::{ChannelPage, ChannelPosition};
 
-/// Writes a page as JSON: `{"position": .., "complete": .., "messages": [..]}`. The position is that
-/// of the newest message of the channel, or null if the channel keeps no history.
+/// Writes a page as JSON: `{"position": .., "complete": .., "messages": [..]}`. The position is
+/// that of the newest message of the channel, or null if the channel keeps no history.
 pub fn page(page: &ChannelPage) -> String {
     let text = |offset| ChannelPosition { epoch: page.epoch, offset }.to_string();
     let mut json = String::with_capacity(page.messages.iter().map(|one| one.payload.len() + 128).sum::<usize>() + 64);

@@ -83,7 +83,7 @@ async fn the_route_is_told_who_joins_and_leaves_and_cannot_prevent_it() {
     bench.unsubscribe("unsubscribe", &session);
     bench.until_calls(1).await;
     assert_eq!(bench.end(0, pass(None)).trigger.action, Leave);
-    // Those who others add and remove.
+    // Members that others add and remove.
     until("the end of the line", || !bench.service.is_busy(CHANNEL)).await;
     bench.service.add(&CHANNEL.into(), &session.id, Actor::operator()).unwrap();
     bench.until_calls(1).await;

@@ -1,0 +1,100 @@
+//! The calls after an action on a channel: the route decides for each member about a message, or is
+//! told about a member.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::actor::Actor;
+use super::after::After;
+use super::lines::Kind;
+use super::routed::{Rule, decision};
+use super::service::ChannelService;
+use crate::call::{ChannelAction, Payload};
+use crate::hub::{Placed, Session};
+
+/// The calls of `deliver` for one message that run at the same time.
+const DELIVERIES: usize = 64;
+
+impl ChannelService {
+    pub(super) async fn follow(&self, rule: &Rule, actor: Actor, after: After) {
+        match after {
+            After::Nothing => {}
+            After::Deliver(placed) => self.deliver(rule, &actor, placed).await,
+            After::Tell(action, session) => self.tell(rule, &actor, action, session).await,
+        }
+    }
+
+    /// Asks the route for each member about a message, and sends it to those that it allows. The
+    /// calls start in the order of the members.
+    async fn deliver(&self, rule: &Rule, actor: &Actor, placed: Placed) {
+        let Some(module) = rule.asks(ChannelAction::Deliver) else { return };
+        let asked = placed.members.clone().into_iter().map(|session| {
+            let payload = placed.payload().cloned().unwrap_or_default();
+            let id = Some(session.id.clone());
+            let started = self.backend.call(actor.call(module, &rule.subject, ChannelAction::Deliver, id, payload));
+            async move {
+                match started {
+                    Ok(started) => (session, decision(started.outcome.await)),
+                    Err(error) => (session, Err(error)),
+                }
+            }
+        });
+        let mut decided = stream::iter(asked).buffered(DELIVERIES);
+        while let Some((session, decided)) = decided.next().await {
+            match decided {
+                Ok(changed) => self.hub.channels.deliver(&session, &placed, changed),
+                Err(error) => {
+                    self.counters.count_refused(ChannelAction::Deliver);
+                    tracing::debug!(session = %session.id, channel = %rule.subject, %error, "a message is withheld");
+                }
+            }
+        }
+    }
+
+    /// Tells the route about a member.
+    async fn tell(&self, rule: &Rule, actor: &Actor, action: ChannelAction, session: Arc<str>) {
+        let Some(module) = rule.asks(action) else { return };
+        let call = actor.call(module, &rule.subject, action, Some(session.clone()), Payload::None);
+        let told = match self.backend.call(call) {
+            Ok(started) => started.outcome.await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            self.counters.count_refused(action);
+            tracing::debug!(%session, channel = %rule.subject, action = action.as_str(), %error, "the route of a channel failed");
+        }
+    }
+
+    /// Tells the route about a member that nobody has asked about, after all that waits.
+    pub(super) fn tell_later(
+        self: &Arc<Self>,
+        channel: &Arc<str>,
+        action: ChannelAction,
+        session: &Session,
+        actor: Actor,
+    ) {
+        let Ok(rule) = self.rule(channel, &actor) else { return };
+        if rule.asks(action).is_none() {
+            return;
+        }
+        match self.lines.place(channel, Kind::Notice, None) {
+            Ok(place) => {
+                let (service, session) = (self.clone(), session.id.clone());
+                place.enter(None, Box::pin(async move { service.tell(&rule, &actor, action, session).await }));
+            }
+            Err(error) => {
+                self.counters.count_refused(action);
+                tracing::debug!(session = %session.id, %channel, %error, "the route of a channel is not told");
+            }
+        }
+    }
+
+    /// A session has ended, and with it its subscriptions.
+    pub(super) fn has_left(self: &Arc<Self>, session: &Arc<Session>, channels: &[Arc<str>]) {
+        for channel in channels {
+            self.tell_later(channel, ChannelAction::Leave, session, Actor::ended(session));
+        }
+    }
+}

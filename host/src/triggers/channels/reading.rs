@@ -1,0 +1,65 @@
+//! The history and the members of a channel.
+
+use std::sync::Arc;
+
+use super::actor::Actor;
+use super::after::After;
+use super::service::{ChannelService, Request};
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, ChannelAction, ChannelMember, ChannelPage, ChannelPosition, ChannelSettings, Payload};
+
+impl ChannelService {
+    /// Whether a client without a session may read the history of a channel: `done` is told the
+    /// settings of the channel if its route for subscriptions allows it.
+    pub fn admit(
+        self: &Arc<Self>,
+        channel: &Arc<str>,
+        actor: Actor,
+        done: impl FnOnce(Result<ChannelSettings, CallError>) + Send + 'static,
+    ) {
+        let rule = match self.rule(channel, &actor) {
+            Ok(rule) => rule,
+            Err(error) => return done(Err(error)),
+        };
+        let settings = rule.settings;
+        let request = Request { channel, rule, action: ChannelAction::Subscribe, actor };
+        self.run(request, Payload::None, move |_, decided| {
+            done(decided.map(|_| settings));
+            After::Nothing
+        });
+    }
+
+    /// Returns kept messages of a channel for clients. Fails if its route changes messages for each
+    /// client, because the history has them unchanged.
+    pub fn history(
+        &self,
+        channel: &Arc<str>,
+        after: Option<ChannelPosition>,
+        most: usize,
+        max_bytes: u64,
+        actor: &Actor,
+    ) -> Result<ChannelPage, CallError> {
+        let rule = self.rule(channel, actor)?;
+        if actor.is_client() && rule.asks(ChannelAction::Deliver).is_some() {
+            return Err(CallError::Invalid(format!(
+                "the history of {} is not for clients: its route decides for each of them (`deliver`)",
+                line(channel, NAME)
+            )));
+        }
+        let none = || ChannelPage { epoch: 0, messages: Vec::new(), latest: 0, complete: false };
+        if rule.settings.count == 0 {
+            return Ok(none());
+        }
+        let page = self.hub.channels.history(channel, after, most, max_bytes);
+        Ok(page.unwrap_or_else(|| ChannelPage { complete: after.is_none(), ..none() }))
+    }
+
+    /// Returns the members of a channel with presence.
+    pub fn members(&self, channel: &Arc<str>, actor: &Actor) -> Result<Vec<ChannelMember>, CallError> {
+        if !self.rule(channel, actor)?.settings.presence {
+            let channel = line(channel, NAME);
+            return Err(CallError::Invalid(format!("{channel} has no list of members: declare it with `presence`")));
+        }
+        Ok(self.hub.channels.members(channel))
+    }
+}
