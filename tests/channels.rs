@@ -4,9 +4,12 @@
 mod client;
 mod clients;
 mod embedding;
+mod histories;
 mod hostile;
+mod killed;
 mod members;
-mod open;
+pub mod open;
+mod operator;
 mod recovery;
 mod routed;
 mod trouble;

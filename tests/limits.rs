@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::harness::root;
 use crate::kills::settings as kills;
-use crate::{cli, event_service, failures, hooks, redis, socketcluster, streams, websockets};
+use crate::{channels, cli, event_service, failures, hooks, redis, socketcluster, streams, websockets};
 
 /// Defines one test for each name, and a constant with all the names.
 macro_rules! tests_of {
@@ -134,6 +134,7 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("websocket.inFlight", websockets::limits::at_most_in_flight_messages_of_a_client_run_and_then_the_host_reads_on),
     ("websocket.queue.events", websockets::slow::a_client_with_too_many_messages_waiting_is_cut),
     ("websocket.queue.bytes", websockets::slow::a_client_with_too_many_bytes_waiting_is_cut),
+    ("websocket.socketChannelLimit", channels::open::a_session_has_as_many_channels_as_socket_channel_limit_allows),
     ("websocket.sessionSize", websockets::limits::values_beyond_session_size_are_rejected),
     ("events.history.count", event_service::limits::the_history_keeps_what_it_may_and_no_more),
     ("events.history.bytes", event_service::limits::the_history_keeps_what_it_may_and_no_more),

@@ -7,7 +7,9 @@ use http::Method;
 
 use super::client::{self, AdminArgs, ClientError, Output, printable};
 use super::subscriptions;
-use fanfare::api::{ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus, Status};
+use fanfare::api::{
+    ChannelPatternStatus, ChannelsStatus, ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus, Status,
+};
 
 /// The number of characters shown of a generation's digest.
 const DIGEST_CHARS: usize = 12;
@@ -53,7 +55,8 @@ fn readable(status: &Status) -> String {
     }
     events(&status.events, &mut text);
     let has_clients = clients(status, &mut text);
-    if has_clients || !status.redis.is_empty() || status.events != EventsStatus::default() {
+    let has_channels = channels(status, &mut text);
+    if has_clients || has_channels || !status.redis.is_empty() || status.events != EventsStatus::default() {
         text.push('\n');
     }
     if status.modules.is_empty() {
@@ -81,6 +84,7 @@ fn readable(status: &Status) -> String {
         _ = write!(text, "\n{}", subscriptions::table(&status.subscriptions));
     }
     sockets(status, &mut text);
+    channel_tables(status, &mut text);
     let (bytes, mappings) = (&status.address_space, &status.mappings);
     if bytes.limit > 0 {
         let (left, limit) = (bytes.left() >> 30, bytes.limit >> 30);
@@ -122,6 +126,41 @@ fn clients(status: &Status, text: &mut String) -> bool {
     // Writing to a string cannot fail.
     _ = writeln!(text, "clients: {open} of {max} WebSockets, {bound} bound to users, {groups} groups");
     true
+}
+
+/// The channels, if the host has any, or a module declares some. Returns whether it has.
+fn channels(status: &Status, text: &mut String) -> bool {
+    let ChannelsStatus { open, max, subscriptions, waiting, .. } = &status.channels;
+    if *open == 0 && status.modules.iter().all(|module| module.channels.is_empty()) {
+        return false;
+    }
+    // Writing to a string cannot fail.
+    _ = writeln!(text, "channels: {open} of {max}, {subscriptions} subscriptions of clients, {waiting} messages wait");
+    true
+}
+
+/// The channels that modules declare, and those with the most members.
+fn channel_tables(status: &Status, text: &mut String) {
+    let mut rows = vec![["MODULE", "CHANNELS", "ROUTE", "ASKED ABOUT", "HISTORY", "PRESENCE"].map(str::to_owned)];
+    for module in &status.modules {
+        rows.extend(module.channels.iter().map(|one| {
+            let ChannelPatternStatus { pattern, route, on, history, presence } = one;
+            let asked = if on.is_empty() { "-".to_owned() } else { on.join(", ") };
+            let cells = [&*module.name, pattern, route.as_deref().unwrap_or("-"), &asked].map(printable);
+            let [name, pattern, route, asked] = cells;
+            let history = history.map_or_else(|| "-".to_owned(), |history| history.count.to_string());
+            [name, pattern, route, asked, history, if *presence { "yes" } else { "-" }.to_owned()]
+        }));
+    }
+    if rows.len() > 1 {
+        _ = write!(text, "\n{}", aligned(&rows));
+    }
+    let mut rows = vec![["CHANNEL", "MEMBERS", "KEPT"].map(str::to_owned)];
+    let largest = status.channels.largest.iter();
+    rows.extend(largest.map(|one| [printable(&one.name), one.members.to_string(), one.kept.to_string()]));
+    if rows.len() > 1 {
+        _ = write!(text, "\n{}", aligned(&rows));
+    }
 }
 
 /// The paths where clients connect, and the filters of their messages.
@@ -235,10 +274,14 @@ mod tests {
         "subscriptions":[{"module":"flags","name":"s","source":"event","topic":"a/*","deliver":"one",
                           "overflow":"wait","waiting":3,"delivered":7}],
         "clients":{"open":3,"max":800,"bound":2,"groups":1,
-                   "listeners":[{"path":"/socketcluster/","protocol":2,"module":"flags"}]},"modules":[
+                   "listeners":[{"path":"/socketcluster/","protocol":2,"module":"flags"}]},
+        "channels":{"open":12,"max":100000,"subscriptions":34,"waiting":2,
+                    "largest":[{"name":"flags/1\u001b","members":30,"kept":100},{"name":"b","members":4}]},"modules":[
         {"name":"flags","generation":"0123456789abcdef0123","state":"ready","note":"a canary is running",
          "sockets":[{"pattern":"room/{room}","route":"POST say","protocols":["v2","v1\u001b"]},
                     {"pattern":"","route":"POST say"}],
+         "channels":[{"pattern":"flags"},{"pattern":"flags/*","route":"POST room","on":["publish","join"],
+                      "history":{"count":100,"age":300000,"bytes":1024},"presence":true}],
          "filters":{"before":["POST check","POST who"]},"isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"inFlight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
@@ -268,6 +311,7 @@ redis default (redis://h:1): down
 events: 127.0.0.1:14440 listens, 3 connections, 2 subscribers
 events of h\\u{1b}:14440: away, 1 events wait, 4 lost
 clients: 3 of 800 WebSockets, 2 bound to users, 1 groups
+channels: 12 of 100000, 34 subscriptions of clients, 2 messages wait
 
 MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
 flags   ready    0123456789ab  worker-0  ready    0         3            0
@@ -297,6 +341,14 @@ flags   /api/flags/             POST say  -
 
 MODULE  FILTERS BEFORE        FILTERS AFTER
 flags   POST check, POST who  -
+
+MODULE  CHANNELS  ROUTE      ASKED ABOUT    HISTORY  PRESENCE
+flags   flags     -          -              -        -
+flags   flags/*   POST room  publish, join  100      yes
+
+CHANNEL        MEMBERS  KEPT
+flags/1\\u{1b}  30       100
+b              4        0
 
 free for memories of instances: 65531 of 65536 GiB of address space, 32761 of 32765 mappings
 ";

@@ -22,7 +22,7 @@ use crate::registry::{MatchedRoute, MatchedSocket, Middleware, RouteLookup};
 use crate::triggers::events::EventListener;
 use crate::triggers::http::{self as http_trigger, Backend, HostRoute, IndexModule, IndexRoute, Settings, Stopping};
 use crate::triggers::sse::{StreamBackend, Streams};
-use crate::triggers::websocket::{ClientBackend, SocketTarget, WebSockets};
+use crate::triggers::websocket::{ChannelHistories, ClientBackend, SocketTarget, WebSockets};
 
 /// Connections that may wait between the acceptor and one worker.
 const HANDOVERS: usize = 1_024;
@@ -50,9 +50,11 @@ impl Worker {
         events: &Arc<EventLog>,
         streams: &Arc<Streams>,
         sockets: &Arc<WebSockets>,
+        histories: &Arc<ChannelHistories>,
     ) -> WorkerModules {
         let (dispatch, isolate, events) = (dispatch.clone(), self.thread.isolate.clone(), events.clone());
-        WorkerModules { dispatch, isolate, events, streams: streams.clone(), sockets: sockets.clone() }
+        let (streams, sockets, histories) = (streams.clone(), sockets.clone(), histories.clone());
+        WorkerModules { dispatch, isolate, events, streams, sockets, histories }
     }
 
     /// Serves the connections from the acceptor until `stopping` ends them: those of the HTTP
@@ -103,6 +105,7 @@ pub struct WorkerModules {
     events: Arc<EventLog>,
     streams: Arc<Streams>,
     sockets: Arc<WebSockets>,
+    histories: Arc<ChannelHistories>,
 }
 
 impl WorkerModules {
@@ -173,7 +176,8 @@ impl Backend for WorkerModules {
     }
 
     fn host_route(&self, path: &str) -> Option<HostRoute> {
-        self.streams.route(path, self).or_else(|| self.sockets.listener(path, self))
+        let socket = || self.sockets.listener(path, self);
+        self.streams.route(path, self).or_else(socket).or_else(|| self.histories.route(path))
     }
 
     fn socket(&self, module: &Arc<Slot>, path: &str) -> Option<HostRoute> {

@@ -116,7 +116,7 @@ async fn a_subscription_that_waits_for_authentication_is_refused_until_the_clien
 }
 
 #[tokio::test]
-async fn a_session_has_as_many_channels_as_socket_channel_limit_allows() {
+pub async fn a_session_has_as_many_channels_as_socket_channel_limit_allows() {
     let host = with(json!({ "socketChannelLimit": 2 })).start().await;
     for version in [1, 2] {
         let mut client = Client::open(&host, version).await;

@@ -1,8 +1,9 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
-//! know who wants to see them. There is one collector for each subject: [`calls`], [`events`],
-//! [`hub`], [`instances`], [`node`], [`redis`], [`schedules`], [`subscriptions`], [`websocket`].
+//! know who wants to see them. There is one collector for each subject: [`calls`], [`channels`],
+//! [`events`], [`hub`], [`instances`], [`node`], [`redis`], [`schedules`], [`subscriptions`], [`websocket`].
 
 mod calls;
+mod channels;
 mod events;
 mod hub;
 mod instances;
@@ -21,6 +22,7 @@ use super::answer::{Answer, problem, with_type};
 use super::state::AdminState;
 use crate::call::Problem;
 use calls::Calls;
+use channels::Channels;
 use events::{Events, Link};
 use hub::Streams;
 use instances::Instances;
@@ -47,6 +49,11 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry.register_collector(Box::new(Node::of(admin)));
     registry.register_collector(Box::new(Streams(admin.hub.clone())));
     registry.register_collector(Box::new(Clients { hub: admin.hub.clone(), sockets: admin.web_sockets.clone() }));
+    registry.register_collector(Box::new(Channels {
+        hub: admin.hub.clone(),
+        service: admin.channels.clone(),
+        max: admin.config.hub.topics,
+    }));
     if let Some((service, _)) = &admin.event_service {
         registry.register_collector(Box::new(Events(service.clone())));
     }

@@ -13,6 +13,7 @@ use crate::hub::Hub;
 use crate::net::Sockets;
 use crate::registry::Roster;
 use crate::swap::Swapper;
+use crate::triggers::channels::ChannelService;
 use crate::triggers::events::{EventService, ServiceLink};
 use crate::triggers::redis::Redis;
 use crate::triggers::schedules::Schedules;
@@ -50,6 +51,7 @@ pub struct AdminState {
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) redis: Arc<Redis>,
     pub(super) web_sockets: Arc<WebSockets>,
+    pub(super) channels: Arc<ChannelService>,
 }
 
 /// The triggers that the admin listener shows.
@@ -58,6 +60,7 @@ pub struct Triggers {
     pub subscriptions: Arc<Subscriptions>,
     pub redis: Arc<Redis>,
     pub web_sockets: Arc<WebSockets>,
+    pub channels: Arc<ChannelService>,
 }
 
 /// A function that returns how many log lines the host has lost since it started, because the log's
@@ -74,7 +77,7 @@ impl AdminState {
         http_connections: Vec<Arc<AtomicUsize>>,
         triggers: Triggers,
     ) -> AdminState {
-        let Triggers { schedules, subscriptions, redis, web_sockets } = triggers;
+        let Triggers { schedules, subscriptions, redis, web_sockets, channels } = triggers;
         AdminState {
             config: swapper.config.clone(),
             dispatch: swapper.dispatch.clone(),
@@ -95,6 +98,7 @@ impl AdminState {
             subscriptions,
             redis,
             web_sockets,
+            channels,
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::state::AdminState;
 use crate::api::{
-    Buffered, ClientsStatus, Connections, Descriptors, EventLinkStatus, EventListenStatus, EventsStatus, IsolateLoad,
-    IsolateStatus, ModuleStatus, SocketListenerStatus, State, Status, Usage,
+    Buffered, ChannelStatus, ChannelsStatus, ClientsStatus, Connections, Descriptors, EventLinkStatus,
+    EventListenStatus, EventsStatus, IsolateLoad, IsolateStatus, ModuleStatus, SocketListenerStatus, State, Status,
+    Usage,
 };
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot, SlotState};
@@ -40,6 +41,7 @@ pub fn status(admin: &AdminState) -> Status {
         redis: admin.redis.status(),
         events: events(admin),
         clients: clients(admin),
+        channels: channels(admin),
         subscriptions: admin.subscriptions.status(),
         modules: modules.collect(),
     }
@@ -83,6 +85,29 @@ fn clients(admin: &AdminState) -> ClientsStatus {
         bound,
         groups: admin.hub.sessions.groups(),
         listeners: listeners.collect(),
+    }
+}
+
+/// The status lists this number of channels, and looks for those with the most members among this
+/// number.
+const LISTED: usize = 32;
+const LOOKED_AT: usize = 100_000;
+
+fn channels(admin: &AdminState) -> ChannelsStatus {
+    let totals = admin.hub.channels.totals();
+    let mut all = admin.hub.channels.list(LOOKED_AT);
+    all.sort_by(|one, other| other.members.cmp(&one.members).then_with(|| one.name.cmp(&other.name)));
+    let largest = all.into_iter().take(LISTED).map(|one| ChannelStatus {
+        name: one.name.to_string(),
+        members: one.members,
+        kept: one.kept,
+    });
+    ChannelsStatus {
+        open: totals.channels,
+        max: admin.config.hub.topics,
+        subscriptions: totals.subscriptions,
+        waiting: admin.channels.waiting() as u64,
+        largest: largest.collect(),
     }
 }
 

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", default)]
 pub struct ChannelsStatus {
     /// The number of channels.
-    pub open: usize,
+    pub open: u32,
     /// The limit: the setting `hub.topics`.
-    pub max: usize,
+    pub max: u32,
     /// The number of subscriptions of clients.
-    pub subscriptions: usize,
+    pub subscriptions: u32,
     /// The number of messages that wait for the route of their channel.
-    pub waiting: usize,
-    /// The channels with the most members, at most 32.
+    pub waiting: u64,
+    /// The channels with the most members, at most 32, the largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub largest: Vec<ChannelStatus>,
 }
@@ -28,7 +28,7 @@ pub struct ChannelStatus {
     /// The number of subscribed clients.
     pub members: u32,
     /// The number of messages in its history.
-    pub kept: usize,
+    pub kept: u32,
 }
 
 /// A pattern of channels that a module declares in `channels`.

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChannelPatternStatus, ClientsStatus, EventsStatus, FiltersStatus, RedisStatus, SocketStatus, SubscriptionStatus,
+    ChannelPatternStatus, ChannelsStatus, ClientsStatus, EventsStatus, FiltersStatus, RedisStatus, SocketStatus,
+    SubscriptionStatus,
 };
 
 /// The status of a node and its modules.
@@ -64,6 +65,9 @@ pub struct Status {
     /// The connected clients.
     #[serde(default)]
     pub clients: ClientsStatus,
+    /// The channels of connected clients and modules.
+    #[serde(default)]
+    pub channels: ChannelsStatus,
     /// The subscriptions of the modules, as `GET /v1/subscriptions` lists them.
     #[serde(default)]
     pub subscriptions: Vec<SubscriptionStatus>,

@@ -165,6 +165,13 @@ fn the_status_matches_its_golden_file() {
             groups: 1,
             listeners: vec![SocketListenerStatus { path: "/v1/".into(), protocol: 1, module: "flags".into() }],
         },
+        channels: ChannelsStatus {
+            open: 2,
+            max: 100_000,
+            subscriptions: 5,
+            waiting: 1,
+            largest: vec![ChannelStatus { name: "flags/1".into(), members: 4, kept: 100 }],
+        },
         subscriptions: vec![orders()],
         modules: vec![
             flags,

@@ -41,7 +41,7 @@ use crate::triggers::redis::{Redis, RedisNode};
 use crate::triggers::schedules::{Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
 use crate::triggers::subscriptions::{GuestEvents, Subscriptions};
-use crate::triggers::websocket::{ChannelFrames, SessionPort, WebSockets};
+use crate::triggers::websocket::{ChannelFrames, ChannelHistories, SessionPort, WebSockets};
 use crate::worker::{RuntimeThread, Thread, Worker};
 
 impl Host {
@@ -245,6 +245,7 @@ impl Built {
                 subscriptions: subscriptions.clone(),
                 redis: redis.clone(),
                 web_sockets: web_sockets.clone(),
+                channels: channels.clone(),
             },
         );
         let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone()).zip(events_addr);
@@ -314,8 +315,10 @@ impl Built {
     /// Accepts HTTP connections, and starts to react to changed folders.
     fn open(mut self) -> RunningHost {
         let (event_listener, events) = self.events.unzip();
+        let histories = Arc::new(ChannelHistories::new(&self.config.websocket, self.channels.clone()));
         for worker in &mut self.workers {
-            let modules = worker.modules(&self.dispatch, &self.services.events, &self.streams, &self.web_sockets);
+            let (streams, sockets) = (&self.streams, &self.web_sockets);
+            let modules = worker.modules(&self.dispatch, &self.services.events, streams, sockets, &histories);
             worker.serve(Some((self.settings.clone(), modules)), events.clone(), &self.tasks.stopping);
         }
         self.sockets.limit_to_descriptors();

@@ -10,6 +10,7 @@ pub use channel_frames::ChannelFrames;
 pub use channel_page::page;
 #[cfg(any(test, fuzzing))]
 pub(crate) use decoder::decode;
+pub use history::ChannelHistories;
 pub use port::SessionPort;
 pub use route::WebSockets;
 pub use socketcluster::kicked_out;
@@ -26,6 +27,7 @@ mod decoder;
 mod farewell;
 mod flow;
 mod frames;
+mod history;
 mod link;
 mod message;
 mod plain;

@@ -1,0 +1,50 @@
+//! Metrics of channels: each bound, and what passes through.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType::Counter;
+
+use super::hub::member;
+use super::writer::Writer;
+use crate::hub::Hub;
+use crate::triggers::channels::ChannelService;
+
+pub(super) struct Channels {
+    pub hub: Arc<Hub>,
+    pub service: Arc<ChannelService>,
+    /// `hub.topics`.
+    pub max: u32,
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("channels")
+    }
+}
+
+impl Collector for Channels {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        let totals = self.hub.channels.totals();
+        let help = "Channels that have members, a history, or a module that listens";
+        writer.gauge("fanfare_channels", help, totals.channels.into())?;
+        writer.gauge("fanfare_channels_max", "hub.topics", self.max.into())?;
+        writer.gauge("fanfare_channel_subscriptions", "Subscriptions of clients", totals.subscriptions.into())?;
+        let waiting = self.service.waiting() as u64;
+        writer.gauge("fanfare_channel_waiting", "Requests that wait for the routes of their channels", waiting)?;
+        writer.counter("fanfare_channel_published", "Messages published to channels", totals.published)?;
+        let help = "Messages that histories of channels dropped because of hub.history";
+        writer.counter("fanfare_channel_evicted", help, totals.evicted_messages)?;
+        let help = "Channels whose history was dropped for other channels because of hub.topics";
+        writer.counter("fanfare_channels_evicted", help, totals.evicted)?;
+        let help = "Subscriptions and messages beyond hub.topics";
+        writer.counter("fanfare_channels_refused", help, totals.refused)?;
+        let refused = self.service.counters().refused();
+        let refused = refused.map(|(action, count)| member("action", action.as_str(), count));
+        let help = "Actions that the route of a channel refused, or could not be asked about";
+        writer.family("fanfare_channel_refused", help, Counter, refused)
+    }
+}
