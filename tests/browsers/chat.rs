@@ -169,12 +169,12 @@ async fn the_chat_says_what_it_does_not_publish_and_keeps_the_text() {
 }
 
 /// Each page answers each of its messages that is published with another one, and records all that
-/// appear in the room.
+/// appear in the room. `say()` sends one.
 const TALK: &str = "
     window.seen = []; window.said = []; window.stop = false;
-    const [name, atOnce] = arguments;
+    const [name] = arguments;
     const [form, text] = [document.querySelector('#send'), document.querySelector('#text')];
-    const say = () => {
+    window.say = () => {
         said.push(`${name} ${said.length}`);
         text.value = said.at(-1);
         form.requestSubmit();
@@ -188,8 +188,7 @@ const TALK: &str = "
     new MutationObserver((changes) => {
         const lines = changes.flatMap(({ addedNodes }) => [...addedNodes]);
         lines.filter((line) => line.matches('.message:not(.unsent)')).forEach(appeared);
-    }).observe(document.querySelector('.log'), { childList: true });
-    for (let count = 0; count < atOnce; count += 1) say();";
+    }).observe(document.querySelector('.log'), { childList: true });";
 
 #[tokio::test]
 async fn two_windows_lose_and_double_nothing_while_the_chat_is_swapped_its_broker_is_killed_and_its_instance_crashes() {
@@ -201,7 +200,10 @@ async fn two_windows_lose_and_double_nothing_while_the_chat_is_swapped_its_broke
     let host = host.start().await;
     let Some(pages) = both(&host).await else { return };
     for (window, name) in ["Ada", "Bob"].into_iter().enumerate() {
-        pages.run(window, TALK, json!([name, 4])).await;
+        pages.run(window, TALK, json!([name])).await;
+    }
+    for window in 0..2 {
+        pages.run(window, "for (let count = 0; count < 4; count += 1) say()", json!([])).await;
     }
     let count = async |window| pages.run(window, "return seen.length", json!([])).await.as_u64().unwrap();
 

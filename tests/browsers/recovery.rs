@@ -97,6 +97,7 @@ async fn the_clients_of_the_page_recover_what_they_missed_or_say_that_they_canno
     ]);
     let host = TestHost::with("echo")
         .manifest("echo", json!({ "channels": { "news": { "history": KEPT } } }))
+        .grant("echo", json!({ "channels": ["news"] }))
         .config(json!({ "websocket": { "listeners": listeners } }))
         .start()
         .await;
