@@ -211,7 +211,8 @@ async fn two_windows_lose_and_double_nothing_while_the_chat_is_swapped_its_broke
         let so_far = [count(0).await, count(1).await];
         assert_eq!(host.reload("chat").await["outcome"], "swapped", "{round}");
         if round < KILLS {
-            // A call that runs during an immediate kill ends with `crashed`, and the page says it again.
+            // A call that runs during an immediate kill ends with `crashed`. The page publishes the
+            // message again.
             let mode = [KillMode::Graceful, KillMode::Immediate][round % 2];
             assert_eq!(host.running().kill_brokers(None, mode).await.unwrap().len(), 1, "{round}");
         }
