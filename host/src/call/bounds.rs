@@ -86,6 +86,9 @@ pub static GROUPS: Bound = Bound::new("groups");
 
 /// A request about a channel that was rejected because too many waited for its route.
 pub static CHANNEL_WAITING: Bound = Bound::new("channel-waiting");
+/// A message that was rejected because those that wait for the routes of channels had too many
+/// bytes.
+pub static CHANNEL_BYTES: Bound = Bound::new("channel-bytes");
 /// A join or a leave that the route of a channel was not told, because too many waited.
 pub static CHANNEL_NOTICES: Bound = Bound::new("channel-notices");
 /// A subscription that was rejected because its client said too much about itself.
@@ -100,7 +103,7 @@ pub static PACKETS: Bound = Bound::new("socketcluster-packets");
 /// A token of a client that was rejected because it was too long.
 pub static TOKEN: Bound = Bound::new("token");
 
-pub static ALL: [&Bound; 25] = [
+pub static ALL: [&Bound; 26] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -121,6 +124,7 @@ pub static ALL: [&Bound; 25] = [
     &SESSION_GROUPS,
     &GROUPS,
     &CHANNEL_WAITING,
+    &CHANNEL_BYTES,
     &CHANNEL_NOTICES,
     &CHANNEL_INFO,
     &FRAGMENTS,

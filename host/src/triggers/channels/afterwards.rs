@@ -79,7 +79,7 @@ impl ChannelService {
         if rule.asks(action).is_none() {
             return;
         }
-        match self.lines.place(channel, Kind::Notice, None) {
+        match self.lines.place(channel, Kind::Notice, 0, None) {
             Ok(place) => {
                 let (service, session) = (self.clone(), session.id.clone());
                 place.enter(None, Box::pin(async move { service.tell(&rule, &actor, action, session).await }));

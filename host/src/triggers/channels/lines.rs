@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
@@ -20,6 +20,9 @@ use crate::call::{CallError, Context, bounds};
 /// The most requests of one channel that wait for its route: subscriptions, the ends of
 /// subscriptions, and messages.
 pub const WAITING: usize = 64;
+
+/// The most bytes of all messages that wait for routes. A message is accepted while no other waits.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The most steps of one channel that only tell its route about a member.
 const NOTICES: usize = 10_000;
@@ -35,6 +38,8 @@ pub struct Lines {
     active: AtomicUsize,
     /// The requests that wait.
     waiting: AtomicUsize,
+    /// The bytes of their messages.
+    bytes: AtomicU64,
     /// Runs the steps that call no route.
     runtime: Handle,
 }
@@ -51,8 +56,22 @@ struct Line {
 
 struct Step {
     kind: Kind,
+    /// The bytes of the message, until the step has ended.
+    _bytes: Bytes,
     /// Runs when all earlier steps have ended.
     work: BoxFuture<'static, ()>,
+}
+
+/// The bytes of a message that count until this is dropped.
+struct Bytes {
+    lines: Arc<Lines>,
+    count: u64,
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.lines.bytes.fetch_sub(self.count, Relaxed);
+    }
 }
 
 /// Why a step is in a line.
@@ -70,6 +89,7 @@ pub struct Place<'a> {
     shard: MutexGuard<'a, Shard>,
     channel: &'a Arc<str>,
     kind: Kind,
+    bytes: Bytes,
 }
 
 impl Lines {
@@ -80,6 +100,7 @@ impl Lines {
             hasher: RandomState::new(),
             active: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
             runtime,
         })
     }
@@ -101,12 +122,14 @@ impl Lines {
         self.waiting.load(Relaxed)
     }
 
-    /// Goes to the end of a channel's line. Fails if too many steps wait there, or if `waiter`, the
-    /// call that is to wait for the step, is itself about the channel: it would wait for itself.
+    /// Goes to the end of a channel's line. `bytes` is the size of the message. Fails if too many
+    /// steps wait there, if too many bytes wait anywhere, or if `waiter`, the call that is to wait
+    /// for the step, is itself about the channel: it would wait for itself.
     pub fn place<'a>(
         self: &'a Arc<Lines>,
         channel: &'a Arc<str>,
         kind: Kind,
+        bytes: usize,
         waiter: Option<&Context>,
     ) -> Result<Place<'a>, CallError> {
         if waiter.is_some_and(|waiter| waiter.is_about(channel)) {
@@ -135,7 +158,23 @@ impl Lines {
             }
             Kind::Request | Kind::Notice => {}
         }
-        Ok(Place { lines: self, shard, channel, kind })
+        let bytes = self.count(bytes as u64)?;
+        Ok(Place { lines: self, shard, channel, kind, bytes })
+    }
+
+    /// Counts the bytes of a message, if there is room for them.
+    fn count(self: &Arc<Lines>, count: u64) -> Result<Bytes, CallError> {
+        let more = |waiting: u64| {
+            let sum = waiting.saturating_add(count);
+            (waiting == 0 || sum <= MAX_BYTES).then_some(sum)
+        };
+        if self.bytes.fetch_update(Relaxed, Relaxed, more).is_err() {
+            bounds::CHANNEL_BYTES.count();
+            return Err(CallError::Overloaded(format!(
+                "messages of {MAX_BYTES} bytes wait for the routes of channels, the maximum: retry later"
+            )));
+        }
+        Ok(Bytes { lines: self.clone(), count })
     }
 
     /// Takes the next step of a line. `ended` is the kind of the one that has ended. Without
@@ -167,20 +206,23 @@ impl Lines {
 
 impl Place<'_> {
     /// Enters the line. `runtime` runs the line if it was empty.
-    pub fn enter(mut self, runtime: Option<&Handle>, work: BoxFuture<'static, ()>) {
-        let Place { lines, channel, kind, .. } = self;
-        let is_new = !self.shard.contains_key(channel);
-        let line = self.shard.entry(channel.clone()).or_default();
-        line.steps.push_back(Step { kind, work });
+    pub fn enter(self, runtime: Option<&Handle>, work: BoxFuture<'static, ()>) {
+        let Place { lines, mut shard, channel, kind, bytes } = self;
+        let is_new = !shard.contains_key(channel);
+        let line = shard.entry(channel.clone()).or_default();
+        line.steps.push_back(Step { kind, _bytes: bytes, work });
         if kind == Kind::Request {
             line.requests += 1;
             lines.waiting.fetch_add(1, Relaxed);
         }
-        if is_new {
-            lines.active.fetch_add(1, Relaxed);
-            let driver = Driver { lines: lines.clone(), channel: channel.clone(), has_ended: false };
-            runtime.unwrap_or(&lines.runtime).spawn(driver.run());
+        if !is_new {
+            return;
         }
+        lines.active.fetch_add(1, Relaxed);
+        // A runtime that has ended drops the driver at once, which needs the lock.
+        drop(shard);
+        let driver = Driver { lines: lines.clone(), channel: channel.clone(), has_ended: false };
+        runtime.unwrap_or(&lines.runtime).spawn(driver.run());
     }
 }
 
@@ -194,7 +236,7 @@ struct Driver {
 impl Driver {
     async fn run(mut self) {
         let mut ended = None;
-        while let Some(Step { kind, work }) = self.lines.next(&self.channel, ended) {
+        while let Some(Step { kind, work, _bytes }) = self.lines.next(&self.channel, ended) {
             work.await;
             ended = Some(kind);
             consume_budget().await;

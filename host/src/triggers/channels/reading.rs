@@ -22,7 +22,7 @@ impl ChannelService {
             Err(error) => return done(Err(error)),
         };
         let settings = rule.settings;
-        let request = Request { channel, rule, action: ChannelAction::Subscribe, actor };
+        let request = Request { channel, rule, action: ChannelAction::Subscribe, actor, bytes: 0 };
         self.run(request, Payload::None, move |_, decided| {
             done(decided.map(|_| settings));
             After::Nothing

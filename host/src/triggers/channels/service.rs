@@ -60,6 +60,8 @@ pub(super) struct Request<'a> {
     pub rule: Rule,
     pub action: ChannelAction,
     pub actor: Actor,
+    /// The size of the message.
+    pub bytes: usize,
 }
 
 impl ChannelService {
@@ -130,7 +132,8 @@ impl ChannelService {
         let (name, settings, session) = (channel.clone(), rule.settings, actor.session.clone());
         let is_asked_for_each = rule.asks(ChannelAction::Deliver).is_some();
         let sent = rule.asks(ChannelAction::Publish).map(|_| payload.clone()).unwrap_or_default();
-        let request = Request { channel, rule, action: ChannelAction::Publish, actor };
+        let bytes = payload.len();
+        let request = Request { channel, rule, action: ChannelAction::Publish, actor, bytes };
         self.run(request, sent, move |service, decided| {
             let payload = match decided {
                 Ok(changed) => changed.unwrap_or(payload),
@@ -165,7 +168,8 @@ impl ChannelService {
         };
         let (name, session, settings) = (channel.clone(), session.clone(), rule.settings);
         let sent = rule.asks(ChannelAction::Subscribe).map(|_| info.clone()).unwrap_or_default();
-        let request = Request { channel, rule, action: ChannelAction::Subscribe, actor };
+        let bytes = info.len();
+        let request = Request { channel, rule, action: ChannelAction::Subscribe, actor, bytes };
         self.run(request, sent, move |service, decided| {
             let subscribed = decided.map_err(Refusal::from).and_then(|changed| {
                 let info = if settings.presence { info_of(changed.unwrap_or(info))? } else { None };
@@ -194,7 +198,7 @@ impl ChannelService {
         let open = || Rule::open(channel, ChannelSettings::default());
         let rule = self.rule(channel, &actor).unwrap_or_else(|_| open());
         let (name, session) = (channel.clone(), session.clone());
-        let request = Request { channel, rule, action: ChannelAction::Unsubscribe, actor };
+        let request = Request { channel, rule, action: ChannelAction::Unsubscribe, actor, bytes: 0 };
         self.run(request, Payload::None, move |service, decided| {
             if let Err(error @ (CallError::Failure(_) | CallError::Overloaded(_) | CallError::WouldDeadlock(_))) =
                 decided
@@ -223,13 +227,13 @@ impl ChannelService {
         sent: Payload,
         act: impl FnOnce(&ChannelService, Result<Option<Payload>, CallError>) -> After + Send + 'static,
     ) {
-        let Request { channel, rule, action, actor } = request;
-        if !rule.needs_line(action) && !self.lines.is_busy(channel) {
+        let action = request.action;
+        if !request.rule.needs_line(action) && !self.lines.is_busy(request.channel) {
             // Nothing follows, because no route is told.
             _ = act(self, Ok(None));
             return;
         }
-        let (place, started) = match self.go_to_line(channel, &rule, action, &actor, sent) {
+        let (place, started) = match self.go_to_line(&request, sent) {
             Ok(entered) => entered,
             Err(error) => {
                 self.counters.count_refused(action);
@@ -238,7 +242,7 @@ impl ChannelService {
             }
         };
         let (runtime, outcome) = started.map(|started| (started.runtime, started.outcome)).unzip();
-        let service = self.clone();
+        let (service, Request { rule, actor, .. }) = (self.clone(), request);
         let step = async move {
             let decided = match outcome {
                 Some(outcome) => decision(outcome.await).inspect_err(|_| service.counters.count_refused(action)),
@@ -253,15 +257,13 @@ impl ChannelService {
     /// Goes to the end of a channel's line, and queues the call of its route if it is asked.
     fn go_to_line<'a>(
         &'a self,
-        channel: &'a Arc<str>,
-        rule: &Rule,
-        action: ChannelAction,
-        actor: &Actor,
+        request: &Request<'a>,
         sent: Payload,
     ) -> Result<(Place<'a>, Option<StartedCall>), CallError> {
-        let place = self.lines.place(channel, Kind::Request, actor.waiter())?;
+        let Request { channel, rule, action, actor, bytes } = request;
+        let place = self.lines.place(channel, Kind::Request, *bytes, actor.waiter())?;
         let call =
-            rule.asks(action).map(|module| actor.call(module, &rule.subject, action, actor.session.clone(), sent));
+            rule.asks(*action).map(|module| actor.call(module, &rule.subject, *action, actor.session.clone(), sent));
         let started = call.map(|call| self.backend.call(call)).transpose()?;
         Ok((place, started))
     }

@@ -151,17 +151,54 @@ async fn a_call_about_a_channel_must_not_wait_for_its_own_channel() {
 
 #[tokio::test]
 async fn a_line_ends_with_the_runtime_that_runs_it() {
-    let bench = Bench::new();
     let lines = Lines::new(Handle::current());
     let channel: Arc<str> = CHANNEL.into();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let place = lines.place(&channel, Kind::Request, None).unwrap();
-    place.enter(Some(runtime.handle()), Box::pin(std::future::pending()));
+    let handle = runtime.handle().clone();
+    let enter = || {
+        let place = lines.place(&channel, Kind::Request, 9, None).unwrap();
+        place.enter(Some(&handle), Box::pin(std::future::pending()));
+    };
+    enter();
     assert!(lines.is_busy(CHANNEL) && lines.waiting() == 1);
     runtime.shutdown_background();
     until("the end of the line", || !lines.is_busy(CHANNEL)).await;
     assert_eq!(lines.waiting(), 0);
-    drop(bench);
+    // A line that begins afterwards ends at once.
+    enter();
+    assert!(!lines.is_busy(CHANNEL) && lines.waiting() == 0);
+}
+
+#[tokio::test]
+async fn the_bytes_that_wait_in_all_lines_are_bounded() {
+    let bench = Bench::new();
+    bench.route(PUBLISH, published());
+    bench.rule(
+        "beside",
+        ChannelRule::Routed { module: "m".into(), settings: published(), on: PUBLISH.iter().copied().collect() },
+    );
+    let half = "x".repeat(32 << 20);
+    let publish = |channel: &str, what: &str, text: String| {
+        let note = bench.note(what);
+        bench.service.publish(&channel.into(), Payload::Text(text), Actor::operator(), move |done| note(said(done)));
+    };
+    publish(CHANNEL, "half", half.clone());
+    publish("beside", "other half", half.clone());
+    assert_eq!(bench.done(), [""; 0]);
+    publish("beside", "over", "y".to_owned());
+    assert_eq!(bench.done(), ["over: overloaded"]);
+    bench.end(0, pass(None));
+    bench.until_done(&["half: ok"]).await;
+    until("room", || !bench.service.is_busy(CHANNEL)).await;
+    publish("beside", "fits", "y".to_owned());
+    bench.end(0, failure());
+    bench.end(0, pass(None));
+    bench.until_done(&["other half: failure", "fits: ok"]).await;
+    until("the end of all lines", || !bench.service.is_busy("beside")).await;
+    // A message that is larger than the bound is accepted alone.
+    publish(CHANNEL, "huge", half.repeat(3));
+    bench.end(0, pass(None));
+    bench.until_done(&["huge: ok"]).await;
 }
 
 #[tokio::test]
