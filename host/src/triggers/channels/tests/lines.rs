@@ -169,6 +169,28 @@ async fn a_line_ends_with_the_runtime_that_runs_it() {
     assert!(!lines.is_busy(CHANNEL) && lines.waiting() == 0);
 }
 
+#[test]
+fn what_the_route_is_only_told_waits_besides_requests_and_is_bounded() {
+    // Nothing runs on it.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let lines = Lines::new(runtime.handle().clone());
+    let channel: Arc<str> = CHANNEL.into();
+    let enter = |kind| match lines.place(&channel, kind, 0, None) {
+        Ok(place) => {
+            place.enter(None, Box::pin(std::future::pending()));
+            "ok"
+        }
+        Err(error) => error.code(),
+    };
+    let all = |kind, count| (0..count).all(|_| enter(kind) == "ok");
+    assert!(all(Kind::Request, WAITING / 2) && all(Kind::Notice, 10_000));
+    assert_eq!((enter(Kind::Notice), lines.waiting()), ("overloaded", WAITING / 2));
+    assert!(all(Kind::Request, WAITING / 2));
+    assert_eq!((enter(Kind::Request), enter(Kind::Notice)), ("overloaded", "overloaded"));
+    drop(runtime);
+    assert!(!lines.is_busy(CHANNEL) && lines.waiting() == 0);
+}
+
 #[tokio::test]
 async fn the_bytes_that_wait_in_all_lines_are_bounded() {
     let bench = Bench::new();
