@@ -7,7 +7,6 @@
 pub use auth::{Auth, KeyText};
 pub use backend::{ClientBackend, SocketTarget};
 pub use channel_frames::ChannelFrames;
-pub use channel_page::page;
 #[cfg(any(test, fuzzing))]
 pub(crate) use decoder::decode;
 pub use history::ChannelHistories;
