@@ -4,15 +4,16 @@
 mod client;
 mod clients;
 mod embedding;
+mod guests;
 mod histories;
 mod hostile;
 mod killed;
 mod members;
-pub mod open;
 mod operator;
 mod recovery;
 mod routed;
 mod trouble;
+pub mod open;
 
 use serde_json::{Value, json};
 
