@@ -66,10 +66,12 @@ pub fn frames(bytes: &[u8]) {
 }
 
 /// Reads a message of a client of SocketCluster. Each event must be the same after the host has
-/// written it and read it again.
+/// written it and read it again, and so must the message of a channel that an event contains.
 pub fn packets(bytes: &[u8]) {
-    websocket::read_packets(&Payload::guess(bytes.to_vec()));
-    websocket::read_packets(&Payload::Bytes(bytes.to_vec()));
+    for message in [Payload::guess(bytes.to_vec()), Payload::Bytes(bytes.to_vec())] {
+        websocket::read_packets(&message);
+        websocket::read_channels(&message);
+    }
 }
 
 /// Parses `fanfare.json`. The result is valid settings, or faults that are safe to print.

@@ -163,6 +163,9 @@ async fn an_import_without_a_capability_returns_forbidden() {
         assert_eq!(answer["error"]["kind"], "forbidden", "{route}: {answer}");
         assert_names(&answer["error"]["message"], &["ungranted", capability, "fanfare grant ungranted"]);
     }
+    let refused = host.post("/api/ungranted/publish-to-channel", "lobby").await;
+    assert_names(&refused.json()["detail"], &["ungranted", "capabilities.channels", "fanfare grant ungranted"]);
+    assert!(host.post("/api/ungranted/publish-to-channel", "ungranted/lobby").await.status < 300, "its own channel");
     let everywhere = host.call("any", "ungranted", "every", json!({ "route": "echo/who" }).to_string()).await;
     for entry in json_of(&everywhere).as_array().unwrap() {
         assert_eq!(entry["outcome"]["error"]["kind"], "forbidden");

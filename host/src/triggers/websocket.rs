@@ -12,6 +12,8 @@ pub(crate) use decoder::decode;
 pub use history::ChannelHistories;
 pub use port::SessionPort;
 pub use route::WebSockets;
+#[cfg(any(test, fuzzing))]
+pub(crate) use socketcluster::channels::read_channels;
 pub use socketcluster::kicked_out;
 #[cfg(any(test, fuzzing))]
 pub(crate) use socketcluster::packet::read_packets;

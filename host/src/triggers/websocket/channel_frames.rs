@@ -30,15 +30,20 @@ impl EncodeChannel for ChannelFrames {
                 frames::frame(frames::TEXT, json.as_bytes())
             }
             Encoding::Plain if envelope => {
-                let mut json = String::with_capacity(payload.len() + channel.len() + 64);
-                push_message(&mut json, channel, payload, position);
-                frames::frame(frames::TEXT, json.as_bytes())
+                frames::frame(frames::TEXT, message_json(channel, payload, position).as_bytes())
             }
             Encoding::Plain => frames::message(payload),
             // No stream of server-sent events is subscribed to a channel.
             Encoding::Sse => Bytes::new(),
         }
     }
+}
+
+/// A message as `{"channel": .., "data": .., "position": ..}`.
+pub(super) fn message_json(channel: &str, payload: &Payload, position: Option<ChannelPosition>) -> String {
+    let mut json = String::with_capacity(payload.len() + channel.len() + 64);
+    push_message(&mut json, channel, payload, position);
+    json
 }
 
 /// Appends `{"channel": .., "data": .., "position": ..}`.

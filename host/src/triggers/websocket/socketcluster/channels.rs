@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use super::errors::{Refused, error_of};
 use super::identity::client_id;
 use super::packet::{self, Cid, Event, Version};
+#[cfg(any(test, fuzzing))]
+use super::packet::{Incoming, Packet};
 use super::shared::Shared;
 use super::written::Written;
 use crate::call::text::line;
@@ -20,6 +22,8 @@ use crate::ports::channel_caller;
 use crate::triggers::channels::{Actor, Refusal};
 use crate::triggers::websocket::auth::TOKEN_ERROR;
 use crate::triggers::websocket::backend::ClientBackend;
+#[cfg(any(test, fuzzing))]
+use crate::triggers::websocket::channel_frames::message_json;
 use crate::triggers::websocket::channel_page::page;
 use crate::triggers::websocket::counters::Counters;
 use crate::triggers::websocket::flow::InFlight;
@@ -319,6 +323,31 @@ fn broker(version: Version, what: String, why: &str) -> Failed {
 
 fn invalid(message: &str) -> Failed {
     json!({ "message": message, "name": "InvalidActionError" })
+}
+
+/// Reads the fields of each event about a channel. A message that the host sends with what it has
+/// read must be read as the same one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_channels(message: &Payload) {
+    for version in [Version::One, Version::Two] {
+        let Incoming::Packets(packets) = packet::parse(message.clone(), version) else { continue };
+        for packet in packets {
+            let Packet::Event(Event { data, .. }) = packet else { continue };
+            let fields = Fields::read(std::str::from_utf8(data.as_bytes()).unwrap_or_default());
+            assert!(fields.limit() <= MOST && !(fields.waits_for_auth() && fields.wait_for_auth.is_none()));
+            let after = fields.after().ok().flatten();
+            assert_eq!(after.and_then(|after| ChannelPosition::parse(&after.to_string())), after);
+            let Ok(name) = fields.channel() else { continue };
+            assert!(channel::is_channel(&name));
+            let payload = packet::payload(fields.data.map(RawValue::get));
+            let sent = message_json(&name, &payload, after);
+            let again = Fields::read(&sent);
+            assert_eq!(
+                (again.channel().as_ref(), packet::payload(again.data.map(RawValue::get))),
+                (Ok(&name), payload)
+            );
+        }
+    }
 }
 
 #[cfg(test)]

@@ -323,7 +323,10 @@ impl Node {
 
     fn send_message(&self, channel: &str, session: &str, message: &ChannelMessage) {
         let entry = self.manifest.channel(channel);
-        let mut packet = json!({ "channel": channel, "data": data_of(&message.payload) });
+        let mut packet = json!({ "channel": channel });
+        if !message.payload.is_none() {
+            packet["data"] = data_of(&message.payload);
+        }
         if entry.is_some_and(|entry| entry.kept() > 0) {
             packet["position"] = format!("{EPOCH}-{}", message.offset).into();
         }
