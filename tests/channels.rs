@@ -9,11 +9,11 @@ mod histories;
 mod hostile;
 mod killed;
 mod members;
+pub mod open;
 mod operator;
 mod recovery;
 mod routed;
 mod trouble;
-pub mod open;
 
 use serde_json::{Value, json};
 
