@@ -49,7 +49,7 @@ async fn members_are_listed_and_announced_when_they_join_and_leave() {
 
 #[tokio::test]
 async fn a_member_whose_cable_is_cut_leaves_when_it_answers_no_pings() {
-    let host = with(json!({ "pingInterval": "100ms", "pingTimeout": "400ms" })).start().await;
+    let host = with(json!({ "pingInterval": "300ms", "pingTimeout": "3s" })).start().await;
     let proxy = Proxy::to(host.http).await;
     let mut watcher = Client::subscribed(&host, 2, PRESENCE).await;
     // This one keeps its connection, but reads and answers nothing.
