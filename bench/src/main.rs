@@ -4,6 +4,7 @@
 mod bare;
 mod broadcast;
 mod calls;
+mod channels;
 mod events;
 mod http;
 mod kills;
@@ -40,7 +41,7 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 14] = [
+const ALL: [(&str, Bench); 15] = [
     ("calls", calls::run),
     ("http", http::run),
     ("broadcast", broadcast::run),
@@ -48,6 +49,7 @@ const ALL: [(&str, Bench); 14] = [
     ("messages", messages::run),
     ("streams", streams::run),
     ("websockets", websockets::run),
+    ("channels", channels::run),
     ("events", events::run),
     ("schedules", schedules::run),
     ("redis", redis::run),
@@ -62,7 +64,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: target/release/fanfare-bench [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, messages, streams, websockets, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
+  names: calls, http, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000
@@ -79,12 +81,13 @@ fn main() {
             "serve-bare" => return http::bare::serve(),
             // The client of the benchmarks `swap`, `kills` and `soak`, in a process of its own.
             "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
-            // Servers and clients of the benchmarks `streams`, `websockets` and `events`, each in a
-            // process of its own.
+            // Servers and clients of the benchmarks `streams`, `websockets`, `channels` and `events`,
+            // each in a process of its own.
             "stream-server" => return streams::server::main(&arguments.collect::<Vec<_>>()),
             "event-emitter" => return events::emitter::main(&arguments.collect::<Vec<_>>()),
             "echo-server" => return websockets::server::native(),
             "socket-client" => return websockets::client::main(&arguments.collect::<Vec<_>>()),
+            "channel-members" => return channels::members::main(&arguments.collect::<Vec<_>>()),
             "stream-reader" => return streams::client::main(&arguments.collect::<Vec<_>>()),
             "--quick" => (effort, write) = (Effort { rounds: 1, divisor: 20, ..effort }, false),
             "--dry" => write = false,

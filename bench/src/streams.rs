@@ -159,7 +159,7 @@ fn summarise(report: &mut Report, size: &Size, rounds: &[Vec<Round>]) {
 /// Streams with keys of their own, beside as many streams of a baseline.
 fn own_keys(report: &mut Report, effort: Effort) {
     let wanted = KEYS / effort.divisor as usize;
-    let streams = wanted.min(descriptors().saturating_sub(OTHER_DESCRIPTORS));
+    let streams = wanted.min(room_for_sockets());
     if streams < wanted {
         report.not_run(
             format!("{wanted} streams with keys of their own"),
@@ -187,6 +187,11 @@ fn own_keys(report: &mut Report, effort: Effort) {
         let what = if kind.ours { "an event to each of as many keys" } else { "an event to all" };
         report.row(format!("{}, {streams} streams, {what}, time to the last", kind.name), "ms", times);
     }
+}
+
+/// The number of clients that a process can have.
+pub fn room_for_sockets() -> usize {
+    descriptors().saturating_sub(OTHER_DESCRIPTORS)
 }
 
 /// The hard limit of file descriptors of a process.

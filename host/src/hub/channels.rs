@@ -128,7 +128,7 @@ pub struct ChannelInfo {
 pub struct ChannelTotals {
     pub channels: u32,
     pub subscriptions: u32,
-    /// Messages that got a place, since the start. Messages to channels that nobody uses count too.
+    /// Messages that were published, without the announcements of members.
     pub published: u64,
     /// Messages that histories dropped because of `hub.history`.
     pub evicted_messages: u64,
@@ -360,6 +360,7 @@ impl Channels {
         message: Published<'_>,
         act: impl FnOnce(&Arc<Channel>, &mut State, Added) -> R,
     ) -> Option<R> {
+        Counters::add(&self.counters.published, 1);
         let is_kept = message.settings.count > 0;
         let _order = self.namespace.order.read();
         let result = self.with(name, if is_kept { Map::get_or_add } else { Map::get }, |channel, state| {
@@ -376,7 +377,6 @@ impl Channels {
 
     /// Gives a message its place. The caller holds the lock of the channel.
     fn add(&self, channel: &Channel, state: &mut State, message: Published<'_>, now: Instant) -> Added {
-        Counters::add(&self.counters.published, 1);
         let Published { payload, session, .. } = message;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (offset, is_kept) = (state.last.saturating_add(1), state.is_kept());

@@ -12,7 +12,7 @@ use super::super::inbox::Wakers;
 use super::channel::{Channel, State};
 use super::{Channels, Published};
 use crate::call::channel::PRESENCE;
-use crate::call::{ChannelMember, ChannelSettings, Payload};
+use crate::call::{ChannelMember, Payload};
 
 /// From this number of members on, only their number is announced.
 pub const CROWD: usize = 1_000;
@@ -119,9 +119,9 @@ impl Channels {
         // These are plain values, which are always JSON.
         let Ok(payload) = Payload::json(announcement) else { return };
         if !to_state.is_removed {
-            let settings = ChannelSettings { envelope: state.settings.envelope, ..ChannelSettings::default() };
-            let message = Published { payload, session: None, settings: &settings };
-            let placed = self.add(&to, &mut to_state, message, Instant::now());
+            let (settings, now) = (state.settings, Instant::now());
+            to.apply(&mut to_state, &settings, now);
+            let placed = self.add(&to, &mut to_state, Published { payload, session: None, settings: &settings }, now);
             self.send(&to, &mut to_state, &placed.frame, wakers);
         }
     }

@@ -338,7 +338,12 @@ impl Run {
             let (mut fanout, now) = (Fanout::new(&namespace, worker).unwrap(), Instant::now());
             future::block_on(poll_fn(|cx| {
                 while fanout.poll(cx, now).is_ready() {}
-                if is_done.load(SeqCst) && fanout.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+                if !is_done.load(SeqCst) {
+                    return Poll::Pending;
+                }
+                // It may have been set after the poll, and after something was added.
+                while fanout.poll(cx, now).is_ready() {}
+                if fanout.is_empty() { Poll::Ready(()) } else { Poll::Pending }
             }));
         })
     }

@@ -94,9 +94,10 @@ impl Node {
         self.channels.publish(channel, message).map(|at| at.offset)
     }
 
-    /// The numbers of the kept messages after an offset, and whether they are complete.
-    fn kept(&self, after: u64) -> (Vec<(String, u64)>, bool) {
-        let after = ChannelPosition { epoch: EPOCH, offset: after };
+    /// All kept messages with their numbers, and whether they are complete.
+    fn kept(&self) -> (Vec<(String, u64)>, bool) {
+        let epoch = self.channels.history(ROOM, None, 0, 0).unwrap().epoch;
+        let after = ChannelPosition { epoch, offset: 0 };
         let page = self.channels.history(ROOM, Some(after), 1_000, u64::MAX).unwrap();
         let pair = |message: ChannelMessage| (message.payload.to_text().into_owned(), message.offset);
         (page.messages.into_iter().map(pair).collect(), page.complete)
@@ -137,7 +138,7 @@ fn visits(max_history: u64) {
         let mut visit = Visit { bounds: [0; 4], page: Vec::new() };
         visit.bounds[0] = node.latest();
         assert_eq!(node.channels.subscribe(ROOM, &visits, None, &SETTINGS), Ok(true));
-        let (page, complete) = node.kept(0);
+        let (page, complete) = node.kept();
         assert!(complete || max_history < u64::MAX);
         visit.page = page.into_iter().map(|(_, offset)| offset).collect();
         visit.bounds[1] = node.latest();
@@ -165,7 +166,7 @@ fn visits(max_history: u64) {
     _ = subscribing.join().unwrap();
     ending.join().unwrap();
     assert_eq!((node.channels.count(ROOM), node.channels.totals().subscriptions), (1, 2));
-    let (kept, _) = node.kept(0);
+    let (kept, _) = node.kept();
     is_done.store(true, SeqCst);
     node.run.namespace.close_all(Reach::Node);
     fanouts.into_iter().for_each(|fanout| fanout.join().unwrap());
