@@ -176,3 +176,43 @@ fn a_listener_gets_every_message_until_it_is_dropped() {
     node.publish("a", "6", &PLAIN);
     assert_eq!(noted.0.lock().len(), 4);
 }
+
+/// Notes whether a lock is held while it is woken.
+struct Free {
+    namespace: Arc<Namespace>,
+    wakes: Mutex<Vec<bool>>,
+}
+
+impl std::task::Wake for Free {
+    fn wake(self: Arc<Self>) {
+        // Whoever holds a lock of a channel shares this one.
+        self.wakes.lock().push(self.namespace.order.try_write().is_some());
+    }
+}
+
+#[test]
+fn no_lock_is_held_while_a_fan_out_is_woken() {
+    let mut node = Node::with(|limited| (limited.workers, limited.inbox) = (1, 5));
+    let (member, _) = node.member("a", 0, &PRESENCE);
+    node.member("presence/a", 0, &PRESENCE);
+    let free = Arc::new(Free { namespace: node.bench.topics.namespace.clone(), wakes: Mutex::default() });
+    let waker = Waker::from(free.clone());
+    let mut sleep = |node: &mut Node| {
+        let (mut cx, now) = (Context::from_waker(&waker), node.bench.now);
+        while node.bench.fanouts[0].poll(&mut cx, now).is_ready() {}
+    };
+    sleep(&mut node);
+    node.publish("a", "x", &PRESENCE);
+    sleep(&mut node);
+    let placed = node.channels.place("a", Published { payload: "x".into(), session: None, settings: &PRESENCE });
+    node.channels.deliver(&member, &placed, None);
+    sleep(&mut node);
+    let (other, _) = node.open(0);
+    sleep(&mut node);
+    node.channels.subscribe("a", &other, None, &PRESENCE).unwrap();
+    sleep(&mut node);
+    node.channels.unsubscribe("a", &other);
+    sleep(&mut node);
+    (0..10).for_each(|_| _ = node.publish("a", "x", &PRESENCE));
+    assert_eq!(*free.wakes.lock(), [true; 6]);
+}
