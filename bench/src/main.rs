@@ -81,8 +81,8 @@ fn main() {
             "serve-bare" => return http::bare::serve(),
             // The client of the benchmarks `swap`, `kills` and `soak`, in a process of its own.
             "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
-            // Servers and clients of the benchmarks `streams`, `websockets`, `channels` and `events`,
-            // each in a process of its own.
+            // Servers and clients of the benchmarks `streams`, `websockets`, `channels` and
+            // `events`, each in a process of its own.
             "stream-server" => return streams::server::main(&arguments.collect::<Vec<_>>()),
             "event-emitter" => return events::emitter::main(&arguments.collect::<Vec<_>>()),
             "echo-server" => return websockets::server::native(),

@@ -4,7 +4,8 @@
 //!
 //! Commands are lines on standard input:
 //!
-//! - `await <n>`: answers `ready`, then `done <last> <fewest> <most>`, as the reader of streams does
+//! - `await <n>`: answers `ready`, then `done <last> <fewest> <most>`, as the reader of streams
+//!   does
 //! - `cut`: closes all connections, and answers `cut`
 //! - `recover <n>`: connects all clients again and asks for what they have missed, which must be
 //!   `n` messages. Answers `recovered <nanoseconds>`

@@ -1,6 +1,7 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
 //! know who wants to see them. There is one collector for each subject: [`calls`], [`channels`],
-//! [`events`], [`hub`], [`instances`], [`node`], [`redis`], [`schedules`], [`subscriptions`], [`websocket`].
+//! [`events`], [`hub`], [`instances`], [`node`], [`redis`], [`schedules`], [`subscriptions`],
+//! [`websocket`].
 
 mod calls;
 mod channels;

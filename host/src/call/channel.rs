@@ -128,7 +128,7 @@ impl ChannelPosition {
 
     /// A position whose epoch is text.
     pub fn of(epoch: &str, offset: u64) -> Option<ChannelPosition> {
-        let is_plain = (1..=16).contains(&epoch.len()) && epoch.chars().all(|c| c.is_digit(16));
+        let is_plain = (1..=16).contains(&epoch.len()) && epoch.chars().all(|c| c.is_ascii_hexdigit());
         let epoch = u64::from_str_radix(epoch, 16).ok().filter(|_| is_plain)?;
         Some(ChannelPosition { epoch, offset })
     }

@@ -131,7 +131,7 @@ impl Capabilities {
     }
 
     /// Whether a module with these capabilities may use a channel. The members of a channel are
-    /// announced to those who may use it.
+    /// announced to the modules and clients that may use it.
     pub fn allows_channel(&self, module: &str, channel: &str) -> bool {
         let channel = announced(channel).unwrap_or(channel);
         stream_key::is_own(channel, module) || self.channels.allow(channel)

@@ -45,8 +45,8 @@ macro_rules! sections {
             pub state_dir: String,
             /// The number of worker threads, 1 to 1024, or `auto` for one per core. Default `auto`.
             pub workers: Workers,
-            /// The number of broker threads, 0 to 1024. A broker runs the routes of channels, and the
-            /// modules whose hook `masterMessage` is `in` `broker`. Default 1.
+            /// The number of broker threads, 0 to 1024. A broker runs the routes of channels, and
+            /// the modules whose hook `masterMessage` is `in` `broker`. Default 1.
             #[schemars(extend("minimum" = 0, "maximum" = Workers::MAX))]
             pub brokers: u32,
             $($(#[$doc])* pub $name: $section,)*

@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::formats::{HeaderText, StreamPath};
 use crate::document::units::{MIB, Size, Time};
 
-/// The most kept events of a stream key or a channel, and the most events that may wait for one client.
+/// The most kept events of a stream key or a channel, and the most events that may wait for one
+/// client.
 const MOST_EVENTS: u32 = 1_000_000;
 
 /// Streams of server-sent events that clients open with `GET <path>?connectKey=<key>`. The host

@@ -128,7 +128,8 @@ impl Sessions {
         Ok((session, place))
     }
 
-    /// Ends a session: frees its user, and leaves its groups and channels. `None` if it has ended before.
+    /// Ends a session: frees its user, and leaves its groups and channels. `None` if it has ended
+    /// before.
     pub fn end(self: &Arc<Sessions>, session: &Arc<Session>) -> Option<Ended> {
         let (mut users, mut groups) = (self.users.lock(), self.groups.lock());
         let mut state = session.state.lock();

@@ -150,8 +150,8 @@ impl Swapper {
         Ok((self.load(candidate, threads, reporter).await?, claim))
     }
 
-    /// Claims the stream keys and channels of a candidate until the claim is dropped. Fails if another
-    /// module declares one of them.
+    /// Claims the stream keys and channels of a candidate until the claim is dropped. Fails if
+    /// another module declares one of them.
     pub(super) fn claim_patterns(&self, candidate: &Candidate) -> Result<PatternClaim, ModuleError> {
         let claim = self.roster.patterns.claim(&candidate.manifest);
         claim.map_err(|faults| ManifestError { faults }.into())

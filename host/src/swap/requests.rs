@@ -138,8 +138,8 @@ impl Swapper {
             let (options, requests) = claim.requested();
             let config = self.live_config.load_full();
             let selected = self.select_aside(module, config, options.force, must).await;
-            // The keys and channels that the module guards are its own also while the reload waits for its turn.
-            // The run reports a pattern that another module has.
+            // The keys and channels that the module guards are its own also while the reload waits
+            // for its turn. The run reports a pattern that another module has.
             let guarded = selected.as_ref().ok().and_then(|selection| self.claim_patterns(&selection.candidate).ok());
             drop(std::mem::replace(&mut patterns, guarded));
             let is_compiled = |selection: &Selection| self.loader.is_compiled(&selection.candidate);

@@ -1,5 +1,5 @@
-//! Capabilities with a list of patterns: keys of live streams, channels, types of events, and topics
-//! of brokers outside.
+//! Capabilities with a list of patterns: keys of live streams, channels, types of events, and
+//! topics of brokers outside.
 
 use std::borrow::Cow;
 

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_with_a_fault_is_rejected_with_its_place_and_the_way_out() {
+    fn a_channel_with_a_fault_is_rejected_with_its_place_and_the_fix() {
         for (entry, fault) in [
             (r#"{ "path": "asks" }"#, "path: must be the path of a route of this module; did you mean \"ask\"?"),
             (

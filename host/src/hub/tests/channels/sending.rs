@@ -185,7 +185,7 @@ struct Free {
 
 impl std::task::Wake for Free {
     fn wake(self: Arc<Self>) {
-        // Whoever holds a lock of a channel shares this one.
+        // A publisher that holds the lock of a channel shares this one.
         self.wakes.lock().push(self.namespace.order.try_write().is_some());
     }
 }
