@@ -220,8 +220,8 @@ async fn two_windows_lose_and_double_nothing_while_the_chat_is_swapped_its_broke
             crash.store(true, Ordering::Release);
             eventually("a call crashes", || async { !crash.load(Ordering::Acquire) }).await;
         }
-        for window in 0..2 {
-            eventually("more messages arrive", || async { count(window).await > so_far[window] + 10 }).await;
+        for (window, so_far) in so_far.into_iter().enumerate() {
+            eventually("more messages arrive", || async { count(window).await > so_far + 10 }).await;
         }
     }
 
