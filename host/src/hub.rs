@@ -26,6 +26,7 @@ mod epoch;
 mod eviction;
 mod fanout;
 mod frame;
+mod histories;
 mod ids;
 mod inbox;
 mod message;
@@ -44,9 +45,9 @@ mod topic;
 mod topics;
 mod work;
 
-pub use channels::{
-    ChannelError, ChannelInfo, ChannelListener, ChannelTotals, Channels, EncodeChannel, Listening, Placed, Published,
-};
+#[cfg(test)]
+pub use channels::ChannelInfo;
+pub use channels::{ChannelError, ChannelListener, Channels, EncodeChannel, Listening, Placed, Published};
 #[cfg(test)]
 pub use chunk::text_of;
 pub use chunk::{LAST_CHUNK, chunk};

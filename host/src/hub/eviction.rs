@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 
 use super::counters::Counters;
 use super::frame::Memory;
+use super::histories::Histories;
 use super::namespace::Namespace;
 use super::ring::Ring;
 use super::topic::Topic;
@@ -20,16 +21,6 @@ const SURPLUS: u64 = 512 << 10;
 /// A shard also shrinks histories that are smaller than the largest one elsewhere, down to this
 /// part of it. Otherwise histories of the same size would need a look for each message.
 const PART: u64 = 2;
-
-/// Histories that share `hub.history` with others, in parts.
-pub trait Histories: Send + Sync {
-    /// Calls `look` with each part, and a bound of the bytes of its largest history.
-    fn largest(&self, look: &mut dyn FnMut(usize, u64));
-
-    /// Shrinks the histories of a part that have at least `least` bytes, the largest ones first,
-    /// until all histories have `target` bytes.
-    fn shrink(&self, part: usize, least: u64, target: u64);
-}
 
 /// The owner of a history.
 pub trait HasRing {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 
 use super::chunk::text_of;
-use super::eviction::Histories;
+use super::histories::Histories;
 use super::message::{Encoding, Message, Position};
 use super::sync::{Mutex, RwLock};
 use crate::call::ChannelMessage;

@@ -7,14 +7,20 @@ use super::super::eviction::HasRing;
 use super::super::message::HistoryLimits;
 use super::super::ring::Ring;
 use super::super::sync::Mutex;
-use super::ChannelListener;
+use super::crowd::Crowd;
 use super::members::Members;
-use super::presence::Crowd;
 use crate::call::channel::announced;
-use crate::call::{ChannelPosition, ChannelSettings};
+use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings};
 
 /// Set in the number under which a channel has its share of an inbox. Topics have lower numbers.
 const SHARE: u64 = 1 << 63;
+
+/// Gets every message of a channel. It is called under the lock of the channel: it must not block,
+/// nor use the hub.
+pub trait ChannelListener: Send + Sync {
+    /// The position is `None` if the channel keeps no history.
+    fn message(&self, channel: &Arc<str>, message: &ChannelMessage, position: Option<ChannelPosition>);
+}
 
 pub struct Channel {
     /// Unique among channels.

@@ -4,7 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::sync::Mutex;
-use super::ChannelError;
+
+/// Why a channel is not joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelError {
+    #[error("the session is subscribed to {max} channels (websocket.socketChannelLimit): unsubscribe from one first")]
+    SessionFull { max: u32 },
+    #[error("the host already has {max} channels (hub.topics): retry later")]
+    TooMany { max: u32 },
+    #[error("the session has ended")]
+    Ended,
+}
 
 /// The channels that a session is subscribed to. It changes under the lock of the channel, except
 /// when the session ends.
@@ -53,6 +63,7 @@ impl Joined {
     }
 
     /// All channels, sorted.
+    #[cfg(test)]
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         self.0.lock().names.iter().cloned().collect()
     }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::super::eviction::{Histories, shrink_all};
+use super::super::eviction::shrink_all;
 use super::super::frame::Frame;
-use super::channel::Channel;
-use super::{Channels, INTERVAL};
+use super::super::histories::Histories;
+use super::all::Channels;
+use super::channel::{Channel, State};
+use super::crowd::INTERVAL;
 use crate::call::{ChannelMessage, ChannelPage, ChannelPosition};
 
 /// How often a part of the channels is swept. All of 64 parts take 16 seconds.
@@ -81,7 +83,7 @@ impl Channels {
     }
 
     pub(super) fn remove_if_unused(&self, channel: &Arc<Channel>) {
-        self.map.remove(channel, super::channel::State::is_unused);
+        self.map.remove(channel, State::is_unused);
     }
 }
 

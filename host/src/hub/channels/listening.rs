@@ -1,23 +1,34 @@
 //! Listeners inside the host.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::Channels;
-use super::channel::Channel;
-use crate::call::{ChannelMessage, ChannelPosition};
-
-/// Gets every message of a channel. It is called under the lock of the channel: it must not block,
-/// nor use the hub.
-pub trait ChannelListener: Send + Sync {
-    /// The position is `None` if the channel keeps no history.
-    fn message(&self, channel: &Arc<str>, message: &ChannelMessage, position: Option<ChannelPosition>);
-}
+use super::all::Channels;
+use super::channel::{Channel, ChannelListener};
+use super::joined::ChannelError;
+use super::map::Map;
 
 /// A listener gets messages until this is dropped.
 pub struct Listening {
-    pub(super) channels: Arc<Channels>,
-    pub(super) channel: Arc<Channel>,
-    pub(super) id: u64,
+    channels: Arc<Channels>,
+    channel: Arc<Channel>,
+    id: u64,
+}
+
+impl Channels {
+    /// Adds a listener inside the host, until the result is dropped.
+    pub fn listen(
+        self: &Arc<Channels>,
+        name: &str,
+        listener: Arc<dyn ChannelListener>,
+    ) -> Result<Listening, ChannelError> {
+        let id = self.next_listener.fetch_add(1, Relaxed);
+        let listening = self.with(name, Map::get_or_make_room, |channel, state| {
+            state.listeners.push((id, listener));
+            Listening { channels: self.clone(), channel: channel.clone(), id }
+        });
+        listening.ok_or_else(|| self.refuse())
+    }
 }
 
 impl Drop for Listening {

@@ -3,39 +3,17 @@
 //! They are published under the lock of the channel, so that their order is that of the changes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::inbox::Wakers;
+use super::all::{Channels, Published};
 use super::channel::{Channel, State};
-use super::{Channels, Published};
+use super::crowd::{CROWD, Change, INTERVAL};
 use crate::call::channel::PRESENCE;
 use crate::call::{ChannelMember, Payload};
-
-/// From this number of members on, only their number is announced.
-pub const CROWD: usize = 1_000;
-
-/// The time between two announcements of a number.
-pub const INTERVAL: Duration = Duration::from_secs(1);
-
-/// When the number of many members was announced.
-#[derive(Default)]
-pub struct Crowd {
-    announced: Option<Instant>,
-    /// Whether the number has changed since.
-    is_due: bool,
-    /// Whether the channel is in [`Channels::due`].
-    is_listed: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Change {
-    Join,
-    Leave,
-}
 
 #[derive(Serialize)]
 struct Announcement<'a> {

@@ -4,7 +4,7 @@
 //!
 //! The files of the hub are compiled a second time, with the locks of the scheduler.
 
-#![allow(dead_code, reason = "the model does not use all of the hub")]
+#![allow(dead_code, unused_imports, reason = "the model does not use all of the hub")]
 #![allow(clippy::duplicate_mod, reason = "these files are compiled with other locks here")]
 
 mod channel_runs;
@@ -26,6 +26,8 @@ mod eviction;
 mod fanout;
 #[path = "../frame.rs"]
 mod frame;
+#[path = "../histories.rs"]
+mod histories;
 #[path = "../ids.rs"]
 mod ids;
 #[path = "../inbox.rs"]

@@ -197,7 +197,7 @@ fn no_lock_is_held_while_a_fan_out_is_woken() {
     node.member("presence/a", 0, &PRESENCE);
     let free = Arc::new(Free { namespace: node.bench.topics.namespace.clone(), wakes: Mutex::default() });
     let waker = Waker::from(free.clone());
-    let mut sleep = |node: &mut Node| {
+    let sleep = |node: &mut Node| {
         let (mut cx, now) = (Context::from_waker(&waker), node.bench.now);
         while node.bench.fanouts[0].poll(&mut cx, now).is_ready() {}
     };

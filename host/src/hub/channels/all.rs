@@ -1,0 +1,361 @@
+//! All channels of a node.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::super::counters::Counters;
+use super::super::frame::Frame;
+use super::super::inbox::Wakers;
+use super::super::message::Position;
+use super::super::namespace::Namespace;
+use super::super::sessions::Session;
+use super::super::sync::Mutex;
+use super::channel::{Channel, State, limits};
+use super::crowd::Change;
+use super::joined::ChannelError;
+use super::map::Map;
+use super::message::{EncodeChannel, PlacedMessage};
+use crate::call::{ChannelMember, ChannelMessage, ChannelPosition, ChannelSettings, Payload};
+
+/// The channels of a node.
+pub struct Channels {
+    pub(super) map: Map,
+    /// That of the sessions.
+    pub(super) namespace: Arc<Namespace>,
+    encoder: Arc<dyn EncodeChannel>,
+    /// `websocket.socketChannelLimit`.
+    max_per_session: u32,
+    pub(super) counters: Arc<Counters>,
+    subscriptions: AtomicU32,
+    pub(super) next_listener: AtomicU64,
+    /// The channels whose number of members is to be announced.
+    pub(super) due: Mutex<Vec<Arc<Channel>>>,
+    /// The part of the map that the next sweep looks at.
+    pub(super) next_sweep: AtomicUsize,
+    on_leave: OnceLock<OnLeave>,
+}
+
+/// Told which channels a session has left because it has ended.
+type OnLeave = Box<dyn Fn(&Arc<Session>, Vec<Arc<str>>) + Send + Sync>;
+
+/// A message to publish.
+pub struct Published<'a> {
+    pub payload: Payload,
+    /// The session of the client that publishes it.
+    pub session: Option<Arc<str>>,
+    pub settings: &'a ChannelSettings,
+}
+
+/// A message that has its place, but was not sent to members.
+pub struct Placed {
+    /// `None` if the channel keeps no history.
+    pub position: Option<ChannelPosition>,
+    /// Who was subscribed when it got its place.
+    pub members: Vec<Arc<Session>>,
+    /// `None` if nobody is subscribed, and nothing keeps it.
+    added: Option<Added>,
+}
+
+/// A message that has its place.
+pub(super) struct Added {
+    message: Arc<PlacedMessage>,
+    pub(super) frame: Arc<Frame>,
+}
+
+/// The facts about a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelInfo {
+    pub name: Arc<str>,
+    pub members: u32,
+    /// The number of messages in its history.
+    pub kept: u32,
+}
+
+/// The numbers of all channels, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelTotals {
+    pub channels: u32,
+    pub subscriptions: u32,
+    /// Messages that were published, without the announcements of members.
+    pub published: u64,
+    /// Messages that histories dropped because of `hub.history`.
+    pub evicted_messages: u64,
+    /// Channels without members that made room for others.
+    pub evicted: u64,
+    /// Subscriptions, and messages to keep, of channels beyond `hub.topics`.
+    pub refused: u64,
+}
+
+impl Placed {
+    /// The message as it is kept. `None` if nobody gets it.
+    pub fn payload(&self) -> Option<&Payload> {
+        self.added.as_ref().map(|added| &added.message.message.payload)
+    }
+}
+
+impl Channels {
+    /// The epoch differs for each start of the host. `namespace` is that of the sessions.
+    pub fn new(
+        epoch: u64,
+        max: u32,
+        max_per_session: u32,
+        namespace: Arc<Namespace>,
+        encoder: Arc<dyn EncodeChannel>,
+    ) -> Arc<Channels> {
+        let channels = Arc::new(Channels {
+            map: Map::new(epoch, max),
+            namespace,
+            encoder,
+            max_per_session,
+            counters: Arc::default(),
+            subscriptions: AtomicU32::new(0),
+            next_listener: AtomicU64::new(0),
+            due: Mutex::new(Vec::new()),
+            next_sweep: AtomicUsize::new(0),
+            on_leave: OnceLock::new(),
+        });
+        let histories = Arc::downgrade(&channels);
+        channels.namespace.memory.add_histories(histories);
+        channels
+    }
+
+    /// Sets what is told which channels a session has left because it has ended. It is called while
+    /// no lock is held. Only the first call has an effect.
+    pub fn on_leave(&self, told: OnLeave) {
+        _ = self.on_leave.set(told);
+    }
+
+    /// Subscribes a session. Returns false if it was already: then only its info is replaced.
+    /// `info` is JSON text.
+    pub fn subscribe(
+        &self,
+        name: &str,
+        session: &Arc<Session>,
+        info: Option<Arc<str>>,
+        settings: &ChannelSettings,
+    ) -> Result<bool, ChannelError> {
+        let mut wakers = Wakers::default();
+        let _order = self.namespace.order.read();
+        let subscribed = self.with(name, Map::get_or_make_room, |channel, state| {
+            channel.apply(state, settings, Instant::now());
+            let is_new = session.joined.add(&channel.name, self.max_per_session)?;
+            if !is_new {
+                state.members.set_info(session, info);
+                return Ok(false);
+            }
+            let member = state.members.add(session, info);
+            self.subscriptions.fetch_add(1, Relaxed);
+            self.announce(channel, state, Change::Join, &member, &mut wakers);
+            Ok(true)
+        });
+        subscribed.unwrap_or_else(|| Err(self.refuse()))
+    }
+
+    /// Returns whether the session was subscribed.
+    pub fn unsubscribe(&self, name: &str, session: &Session) -> bool {
+        let mut wakers = Wakers::default();
+        let _order = self.namespace.order.read();
+        let left = self.with(name, Map::get, |channel, state| {
+            let Some(member) = state.members.remove(session) else { return false };
+            session.joined.remove(name);
+            self.subscriptions.fetch_sub(1, Relaxed);
+            self.announce(channel, state, Change::Leave, &member, &mut wakers);
+            true
+        });
+        left.unwrap_or_default()
+    }
+
+    /// Ends all subscriptions of a session that has ended. Returns the channels that it has left.
+    pub fn leave_all(&self, session: &Session) -> Vec<Arc<str>> {
+        session.joined.end().into_iter().filter(|name| self.unsubscribe(name, session)).collect()
+    }
+
+    /// Tells which channels a session has left because it has ended.
+    pub fn tell_left(&self, session: &Arc<Session>, channels: Vec<Arc<str>>) {
+        if let Some(told) = self.on_leave.get().filter(|_| !channels.is_empty()) {
+            told(session, channels);
+        }
+    }
+
+    pub fn is_subscribed(&self, name: &str, session: &Session) -> bool {
+        session.joined.contains(name)
+    }
+
+    /// The channels that a session is subscribed to, sorted.
+    #[cfg(test)]
+    pub fn of_session(&self, session: &Session) -> Vec<Arc<str>> {
+        session.joined.names()
+    }
+
+    /// Gives a message the next place, keeps it, and queues it for all members and listeners.
+    /// Returns `None` if the channel keeps no history, or has no room for one.
+    pub fn publish(&self, name: &str, message: Published<'_>) -> Option<ChannelPosition> {
+        let mut wakers = Wakers::default();
+        let added = self.put(name, message, |channel, state, added| {
+            self.send(channel, state, &added.frame, &mut wakers);
+            added.message.position
+        });
+        drop(wakers);
+        self.namespace.memory.evict();
+        added.flatten()
+    }
+
+    /// Gives a message the next place, keeps it, and queues it for all listeners. The caller sends
+    /// it to the members with [`Channels::deliver`], before it places the next message.
+    pub fn place(&self, name: &str, message: Published<'_>) -> Placed {
+        let placed = self.put(name, message, |_, state, added| Placed {
+            position: added.message.position,
+            members: state.members.sessions(),
+            added: Some(added),
+        });
+        self.namespace.memory.evict();
+        placed.unwrap_or(Placed { position: None, members: Vec::new(), added: None })
+    }
+
+    /// Sends a message that has its place to a member that is still subscribed. `payload` replaces
+    /// that of the message for this member only.
+    pub fn deliver(&self, session: &Session, placed: &Placed, payload: Option<Payload>) {
+        let Some(Added { message, frame }) = &placed.added else { return };
+        if !session.joined.contains(&message.channel) {
+            return;
+        }
+        let changed = |payload| Arc::new(Frame::new(Arc::new(message.with(payload)), &self.namespace.memory, false));
+        let frame = payload.map_or_else(|| frame.clone(), changed);
+        self.namespace.push(&session.addressee(), &frame);
+    }
+
+    /// The members of a channel, sorted by the ids of their sessions.
+    pub fn members(&self, name: &str) -> Vec<ChannelMember> {
+        self.with(name, Map::get, |_, state| state.members.facts()).unwrap_or_default()
+    }
+
+    /// The number of members of a channel.
+    pub fn count(&self, name: &str) -> u32 {
+        self.with(name, Map::get, |_, state| count(state.members.len())).unwrap_or_default()
+    }
+
+    /// The facts about up to `most` channels, in no order.
+    pub fn list(&self, most: usize) -> Vec<ChannelInfo> {
+        let channels = (0..self.map.shards()).flat_map(|index| self.map.all_of(index));
+        let info = |channel: Arc<Channel>| {
+            let state = channel.state.lock();
+            let (members, kept) = (count(state.members.len()), count(state.ring.len()));
+            ChannelInfo { name: channel.name.clone(), members, kept }
+        };
+        channels.take(most).map(info).collect()
+    }
+
+    pub fn totals(&self) -> ChannelTotals {
+        ChannelTotals {
+            channels: self.map.count(),
+            subscriptions: self.subscriptions.load(Relaxed),
+            published: self.counters.published.load(Relaxed),
+            evicted_messages: self.counters.evicted.load(Relaxed),
+            evicted: self.map.evicted.load(Relaxed),
+            refused: self.counters.refused_topics.load(Relaxed),
+        }
+    }
+
+    pub(super) fn refuse(&self) -> ChannelError {
+        Counters::add(&self.counters.refused_topics, 1);
+        ChannelError::TooMany { max: self.map.max() }
+    }
+
+    /// Does something under the lock of a channel, and removes the channel if nobody uses it then.
+    /// `None` if `find` finds none.
+    pub(super) fn with<R>(
+        &self,
+        name: &str,
+        find: fn(&Map, &str) -> Option<Arc<Channel>>,
+        act: impl FnOnce(&Arc<Channel>, &mut State) -> R,
+    ) -> Option<R> {
+        loop {
+            let channel = find(&self.map, name)?;
+            let mut state = channel.state.lock();
+            if state.is_removed {
+                drop(state);
+                self.map.forget(&channel);
+                continue;
+            }
+            let result = act(&channel, &mut state);
+            let is_unused = state.is_unused();
+            drop(state);
+            if is_unused {
+                self.remove_if_unused(&channel);
+            }
+            return Some(result);
+        }
+    }
+
+    /// Gives a message its place, and does something with it under the lock of its channel. `None`
+    /// if there is no such channel, and the message is not to be kept.
+    fn put<R>(
+        &self,
+        name: &str,
+        message: Published<'_>,
+        act: impl FnOnce(&Arc<Channel>, &mut State, Added) -> R,
+    ) -> Option<R> {
+        Counters::add(&self.counters.published, 1);
+        let is_kept = message.settings.count > 0;
+        let _order = self.namespace.order.read();
+        let result = self.with(name, if is_kept { Map::get_or_add } else { Map::get }, |channel, state| {
+            let now = Instant::now();
+            channel.apply(state, message.settings, now);
+            let added = self.add(channel, state, message, now);
+            act(channel, state, added)
+        });
+        if is_kept && result.is_none() {
+            Counters::add(&self.counters.refused_topics, 1);
+        }
+        result
+    }
+
+    /// Gives a message its place. The caller holds the lock of the channel.
+    pub(super) fn add(&self, channel: &Channel, state: &mut State, message: Published<'_>, now: Instant) -> Added {
+        let Published { payload, session, .. } = message;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (offset, is_kept) = (state.last.saturating_add(1), state.is_kept());
+        (state.last, state.last_at) = (offset, u64::try_from(since.as_millis()).unwrap_or_default());
+        let message = Arc::new(PlacedMessage {
+            channel: channel.name.clone(),
+            message: ChannelMessage { offset, at: state.last_at, session, payload },
+            position: is_kept.then(|| channel.position(offset)),
+            envelope: state.settings.envelope,
+            encoder: self.encoder.clone(),
+        });
+        let mut frame = Frame::new(message.clone(), &self.namespace.memory, is_kept);
+        frame.set_position(Position { epoch: channel.epoch, number: offset });
+        let frame = Arc::new(frame);
+        if is_kept {
+            state.ring.push(frame.clone(), now, &limits(&state.settings));
+            self.map.note_history(channel.shard, state.ring.bytes());
+        } else {
+            state.ring.skip(offset);
+        }
+        for (_, listener) in &state.listeners {
+            listener.message(&channel.name, &message.message, message.position);
+        }
+        Added { message, frame }
+    }
+
+    /// Queues a message for all members. The caller holds the lock of the channel.
+    pub(super) fn send(&self, channel: &Channel, state: &mut State, frame: &Arc<Frame>, wakers: &mut Wakers) {
+        let (workers, members_of) = state.members.split();
+        for of in workers {
+            let Some(inbox) = self.namespace.inboxes.own.get(of.worker as usize) else { continue };
+            let (topics, bytes) = of.list();
+            if inbox.push_each(channel.share(), topics, bytes, frame, wakers) || of.is_cut {
+                continue;
+            }
+            of.is_cut = true;
+            for session in members_of(of.worker) {
+                self.namespace.cut(&session.addressee(), wakers);
+            }
+        }
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
