@@ -343,7 +343,7 @@ impl Run {
                 if !is_done.load(SeqCst) {
                     return Poll::Pending;
                 }
-                // It may have been set after the poll, and after something was added.
+                // Something may have been added after the poll, before `is_done` was set.
                 while fanout.poll(cx, now).is_ready() {}
                 if fanout.is_empty() { Poll::Ready(()) } else { Poll::Pending }
             }));

@@ -102,9 +102,17 @@ fn messages_become_too_old() {
 fn old_messages_are_not_read_before_the_sweep() {
     let node = Node::new();
     let aged = ChannelSettings { age: Duration::ZERO, ..keeping(10) };
-    node.publish("a", "1", &keeping(10));
-    node.member("a", 0, &aged);
+    assert_eq!(node.publish("a", "1", &aged), Some(1));
+    let published = Instant::now();
+    while Instant::now() == published {
+        std::hint::spin_loop();
+    }
     assert_eq!(node.read("a", None), (String::new(), false));
+    assert_eq!(node.read("a", Some((EPOCH, 0))), (String::new(), false));
+    // A shorter age has the same effect at once.
+    node.publish("b", "1", &keeping(10));
+    node.member("b", 0, &aged);
+    assert_eq!(node.channels.list(10).iter().map(|info| info.kept).sum::<u32>(), 0);
 }
 
 #[test]

@@ -84,6 +84,13 @@ impl Node {
         (Arc::new(Session { id: id.into(), worker, topic, joined: channels::Joined::new() }), got)
     }
 
+    /// Runs the fan-outs until [`FanOuts::end`].
+    fn fan_out(&self) -> FanOuts {
+        let is_done = Arc::new(AtomicBool::new(false));
+        let threads = (0..WORKERS).map(|worker| self.run.fan_out(worker, &is_done)).collect();
+        FanOuts { namespace: self.run.namespace.clone(), is_done, threads }
+    }
+
     fn spawn<T: Send + 'static>(&self, act: impl FnOnce(&Node) -> T + Send + 'static) -> thread::JoinHandle<T> {
         let node = self.clone();
         thread::spawn(move || act(&node))
@@ -108,6 +115,22 @@ impl Node {
     }
 }
 
+/// The fan-outs of all workers.
+struct FanOuts {
+    namespace: Arc<Namespace>,
+    is_done: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl FanOuts {
+    /// Sends everything that is queued, and ends all connections.
+    fn end(self) {
+        self.is_done.store(true, SeqCst);
+        self.namespace.close_all(Reach::Node);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
 /// What a client that comes back and leaves again knows.
 struct Visit {
     /// The latest offsets before and after it subscribed, and before and after it left.
@@ -119,8 +142,7 @@ struct Visit {
 /// Members come, return with what they have missed, leave and end while others publish.
 fn visits(max_history: u64) {
     let node = Node::new(max_history);
-    let is_done = Arc::new(AtomicBool::new(false));
-    let fanouts: Vec<_> = (0..WORKERS).map(|worker| node.run.fan_out(worker, &is_done)).collect();
+    let fan_outs = node.fan_out();
     let (stays, got_all) = node.open("stays", 0);
     let (watches, got_changes) = node.open("watches", 1);
     let (visits, got_some) = node.open("visits", 1);
@@ -167,9 +189,7 @@ fn visits(max_history: u64) {
     ending.join().unwrap();
     assert_eq!((node.channels.count(ROOM), node.channels.totals().subscriptions), (1, 2));
     let (kept, _) = node.kept();
-    is_done.store(true, SeqCst);
-    node.run.namespace.close_all(Reach::Node);
-    fanouts.into_iter().for_each(|fanout| fanout.join().unwrap());
+    fan_outs.end();
 
     let all = got_all.lock().unwrap().clone();
     assert_eq!(all.iter().map(|(_, offset)| *offset).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
@@ -218,8 +238,7 @@ fn check_changes(got: &[(String, u64)]) {
 /// Members of a channel that is dropped whenever nobody is subscribed get their own messages.
 fn brief_channels() {
     let node = Node::new(u64::MAX);
-    let is_done = Arc::new(AtomicBool::new(false));
-    let fanouts: Vec<_> = (0..WORKERS).map(|worker| node.run.fan_out(worker, &is_done)).collect();
+    let fan_outs = node.fan_out();
     let users = [("one", 0), ("two", 1), ("three", 0)].map(|(id, worker)| {
         let (session, got) = node.open(id, worker);
         let user = node.spawn(move |node| {
@@ -236,14 +255,33 @@ fn brief_channels() {
         (id, got)
     });
     assert_eq!(node.channels.totals().channels, 0);
-    is_done.store(true, SeqCst);
-    node.run.namespace.close_all(Reach::Node);
-    fanouts.into_iter().for_each(|fanout| fanout.join().unwrap());
+    fan_outs.end();
     for (id, got) in gots {
         let got: Vec<String> = got.lock().unwrap().iter().map(|(text, _)| text.clone()).collect();
         let own: Vec<&String> = got.iter().filter(|text| text.starts_with(id)).collect();
         assert_eq!(own, [&format!("{id}0"), &format!("{id}1")], "{got:?}");
     }
+}
+
+/// A session is unsubscribed twice at the same time, and then subscribed again.
+fn twice() {
+    let node = Node::new(u64::MAX);
+    let fan_outs = node.fan_out();
+    let (session, got) = node.open("one", 0);
+    assert_eq!(node.channels.subscribe(BRIEF, &session, None, &PLAIN), Ok(true));
+    let other = session.clone();
+    let leaves = node.spawn(move |node| node.channels.unsubscribe(BRIEF, &other));
+    let has_left = node.channels.unsubscribe(BRIEF, &session);
+    // It has left: one of both calls has removed it.
+    assert_eq!(node.channels.subscribe(BRIEF, &session, None, &PLAIN), Ok(true));
+    node.publish(BRIEF, "x", &PLAIN);
+    let left = u32::from(has_left) + u32::from(leaves.join().unwrap());
+    assert_eq!(node.channels.count(BRIEF), 2 - left);
+    assert_eq!(node.channels.is_subscribed(BRIEF, &session), left == 1);
+    node.publish(BRIEF, "y", &PLAIN);
+    fan_outs.end();
+    let got: Vec<String> = got.lock().unwrap().iter().map(|(text, _)| text.clone()).collect();
+    assert_eq!(got.contains(&"y".to_owned()), left == 1, "{got:?}");
 }
 
 #[test]
@@ -259,4 +297,9 @@ fn members_get_all_messages_in_order_while_histories_shrink() {
 #[test]
 fn members_of_a_channel_that_comes_and_goes_get_their_messages() {
     check_run(brief_channels);
+}
+
+#[test]
+fn a_session_that_has_left_can_return_while_another_caller_makes_it_leave() {
+    check_run(twice);
 }
