@@ -178,6 +178,17 @@ fn the_largest_history_shrinks_first() {
 }
 
 #[test]
+fn the_largest_history_shrinks_first_after_a_sweep() {
+    let node = Node::with(|limited| limited.hub.history = 1 << 20);
+    let payload = "x".repeat(1_000);
+    (0..1_000).for_each(|_| _ = node.publish("large", &payload, &keeping(10_000)));
+    node.sweep(Duration::ZERO);
+    (0..20).for_each(|_| _ = node.publish("small", &payload, &keeping(10_000)));
+    assert!(node.bench.topics.memory().history() <= 1 << 20);
+    assert!(node.read("small", Some((EPOCH + 1, 0))).1);
+}
+
+#[test]
 fn a_history_that_shrinks_to_nothing_leaves_no_channel() {
     let node = Node::with(|limited| limited.hub.history = 4_000);
     node.publish("a", &"x".repeat(1_000), &keeping(10));
