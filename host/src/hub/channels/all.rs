@@ -135,6 +135,8 @@ impl Channels {
         info: Option<Arc<str>>,
         settings: &ChannelSettings,
     ) -> Result<bool, ChannelError> {
+        // No other channel makes room for a subscription that the session cannot have.
+        session.joined.check(name, self.max_per_session)?;
         let mut wakers = Wakers::default();
         let _order = self.namespace.order.read();
         let subscribed = self.with(name, Map::get_or_make_room, |channel, state| {

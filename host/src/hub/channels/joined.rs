@@ -27,6 +27,18 @@ struct Names {
     is_ended: bool,
 }
 
+impl Names {
+    fn check(&self, channel: &str, max: u32) -> Result<(), ChannelError> {
+        if self.is_ended {
+            return Err(ChannelError::Ended);
+        }
+        if self.names.len() >= max as usize && !self.names.contains(channel) {
+            return Err(ChannelError::SessionFull { max });
+        }
+        Ok(())
+    }
+}
+
 impl Joined {
     pub fn new() -> Joined {
         Joined(Mutex::new(Names::default()))
@@ -35,16 +47,13 @@ impl Joined {
     /// Adds a channel, of at most `max`. Returns whether it is new.
     pub(super) fn add(&self, channel: &Arc<str>, max: u32) -> Result<bool, ChannelError> {
         let mut state = self.0.lock();
-        if state.is_ended {
-            return Err(ChannelError::Ended);
-        }
-        if state.names.contains(channel) {
-            return Ok(false);
-        }
-        if state.names.len() >= max as usize {
-            return Err(ChannelError::SessionFull { max });
-        }
+        state.check(channel, max)?;
         Ok(state.names.insert(channel.clone()))
+    }
+
+    /// Whether a channel could be added now, of at most `max`.
+    pub(super) fn check(&self, channel: &str, max: u32) -> Result<(), ChannelError> {
+        self.0.lock().check(channel, max)
     }
 
     pub(super) fn remove(&self, channel: &str) {

@@ -48,6 +48,22 @@ fn a_session_has_a_maximum_of_channels() {
 }
 
 #[test]
+fn a_subscription_that_a_session_cannot_have_changes_no_channel() {
+    let node = Node::with(|limited| (limited.hub.topics, limited.channels_of_session) = (2, 1));
+    node.publish("kept", "x", &keeping(1));
+    let (session, _) = node.member("a", 0, &PLAIN);
+    for name in ["b", "kept"] {
+        let refused = node.channels.subscribe(name, &session, None, &PLAIN);
+        assert_eq!(refused, Err(ChannelError::SessionFull { max: 1 }));
+    }
+    drop(node.sessions.end(&session));
+    let (_other, _) = node.member("a", 0, &PLAIN);
+    assert_eq!(node.channels.subscribe("b", &session, None, &PLAIN), Err(ChannelError::Ended));
+    assert_eq!(node.read("kept", None), ("x@1 ".into(), true));
+    assert_eq!(node.channels.totals().evicted, 0);
+}
+
+#[test]
 fn a_session_that_has_ended_is_no_member() {
     let node = Node::new();
     let left = Arc::new(Mutex::new(Vec::new()));
