@@ -30,6 +30,7 @@ impl Node {
             "workers": workers,
             "brokers": 1,
             "http": { "maxConnections": 1_000_000 },
+            "hub": { "topics": 200_000 },
             "websocket": {
                 "maxClients": 1_000_000, "pingInterval": "1h", "pingTimeout": "24h",
                 "listeners": [{ "path": members::PATH, "module": MODULE }],
