@@ -333,9 +333,10 @@ impl Node {
         let envelope = entry.is_some_and(|entry| entry.envelope);
         let mut state = self.state();
         let Ok(client) = state.client(None, Some(session)) else { return };
-        match client.socket.is_some() && !envelope {
-            true => client.receive("#publish", message.payload.clone()),
-            false => client.receive("#publish", Payload::Text(packet.to_string())),
+        if client.socket.is_some() && !envelope {
+            client.receive("#publish", message.payload.clone());
+        } else {
+            client.receive("#publish", Payload::Text(packet.to_string()));
         }
     }
 
