@@ -1,5 +1,5 @@
-//! Random interleavings of requests, outcomes of calls and swaps, checked against a simple model of
-//! a channel.
+//! Random interleavings of requests, outcomes of calls, kills, swaps and recoveries, checked against
+//! a simple model of a channel.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,8 @@ const RUNS: u64 = 2_000;
 
 /// The requests and outcomes of one run.
 const STEPS: usize = 120;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Request {
@@ -72,7 +74,9 @@ impl Run {
     fn swap(&mut self) {
         let all = [ChannelAction::Publish, ChannelAction::Subscribe, ChannelAction::Unsubscribe];
         self.on = all.into_iter().filter(|_| self.random.below(4) > 0).collect();
-        self.bench.route(&self.on, published());
+        // More than a run publishes.
+        let settings = ChannelSettings { count: 1_000, age: HOUR, bytes: 1 << 20, ..published() };
+        self.bench.route(&self.on, settings);
     }
 
     fn ask(&mut self) {
@@ -115,16 +119,46 @@ impl Run {
         if self.pending.is_empty() {
             return;
         }
+        let decision = match self.random.below(6) {
+            0 => Decision::Refuse,
+            1 => Decision::Crash,
+            2 => Decision::Change,
+            _ => Decision::Pass,
+        };
+        self.end_as(decision);
+    }
+
+    fn end_as(&mut self, decision: Decision) {
         let at = self.random.below(self.pending.len());
         let index = self.pending.remove(at);
-        let (decision, result) = match self.random.below(6) {
-            0 => (Decision::Refuse, failure()),
-            1 => (Decision::Crash, Err(CallError::Crashed("trap".to_owned()))),
-            2 => (Decision::Change, pass(Some(&format!("changed {index}")))),
-            _ => (Decision::Pass, pass(None)),
+        let result = match decision {
+            Decision::Refuse => failure(),
+            Decision::Crash => Err(CallError::Crashed("trap".to_owned())),
+            Decision::Change => pass(Some(&format!("changed {index}"))),
+            Decision::Pass => pass(None),
         };
         self.bench.end(at, result);
         self.asked[index].decision = Some(decision);
+    }
+
+    /// Ends the instance of the route, with all calls that run there.
+    fn kill(&mut self) {
+        while !self.pending.is_empty() {
+            self.end_as(Decision::Crash);
+        }
+    }
+
+    /// A client that has received some of the messages asks for the others.
+    fn resume(&mut self) {
+        let heard = self.bench.heard.0.lock().clone();
+        let reader = Actor::reader(HOUR);
+        let read = |after| self.bench.service.history(&CHANNEL.into(), after, usize::MAX, u64::MAX, &reader).unwrap();
+        let epoch = read(None).epoch;
+        let received = self.random.below(heard.len() + 1);
+        let page = read(Some(ChannelPosition { epoch, offset: received as u64 }));
+        let missed: Vec<_> = page.messages.iter().map(|one| (one.offset, one.payload.to_text().into_owned())).collect();
+        let expected: Vec<_> = (1..).zip(heard).skip(received).collect();
+        assert_eq!((page.complete, missed), (true, expected));
     }
 
     /// What must have happened: the outcome of each request, what listeners hear, and what each
@@ -176,9 +210,11 @@ async fn random_interleavings_end_as_in_a_simple_model() {
         // Some runs fill the line, and some empty it after each request.
         let bias = run.random.below(9);
         for _ in 0..STEPS {
-            match run.random.below(10) {
-                0 if run.random.below(4) == 0 => run.swap(),
-                step if step > bias => run.end(),
+            match (run.random.below(10), run.random.below(8)) {
+                (0, 0 | 1) => run.swap(),
+                (0, 2) => run.kill(),
+                (0, 3 | 4) => run.resume(),
+                (step, _) if step > bias => run.end(),
                 _ => run.ask(),
             }
             for _ in 0..run.random.below(4) {
@@ -189,6 +225,7 @@ async fn random_interleavings_end_as_in_a_simple_model() {
             run.end();
         }
         until("the end of the line", || !run.bench.service.is_busy(CHANNEL)).await;
+        run.resume();
         let (outcomes, heard, received) = run.expected();
         let mut done = run.bench.done();
         done.sort_by_key(|line| line.split(':').next().unwrap().parse::<usize>().unwrap());
