@@ -97,7 +97,8 @@ impl RunningHost {
     ///
     /// let room = Recipient::Group("room/7".to_owned());
     /// host.send_to_clients(room, "notice", r#"{ "text": "closing soon" }"#)?;
-    /// let reached = host.send_to_clients(Recipient::Everyone, "notice", r#"{ "text": "hello" }"#)?;
+    /// let text = r#"{ "text": "hello" }"#;
+    /// let reached = host.send_to_clients(Recipient::Everyone, "notice", text)?;
     /// println!("{reached} clients");
     /// # Ok(())
     /// # }
