@@ -1,5 +1,5 @@
-//! Random interleavings of requests, outcomes of calls, kills, swaps and recoveries, checked against
-//! a simple model of a channel.
+//! Random interleavings of requests, outcomes of calls, kills, swaps and recoveries, checked
+//! against a simple model of a channel.
 
 use std::collections::BTreeSet;
 
