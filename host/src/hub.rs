@@ -9,6 +9,19 @@
 //! message of a channel goes to the topics of the sessions that are subscribed.
 //!
 //! The hub also keeps the log of the event service, [`ServiceLog`].
+//!
+//! - `namespace` publishes messages, and attaches and closes connections; `eviction` shrinks
+//!   histories to `hub.history`
+//! - `shards` is the map of topics; `topic` is one of them: its history (`ring`) and its members in
+//!   each worker, under one lock
+//! - `frame` is a message with its number, encoded once, as a chunk of HTTP/1.1. The text for other
+//!   clients is a part of the same bytes
+//! - `inbox` is the bounded queue from publishers to one worker, with the wakers of its connections
+//! - `fanout` moves messages from the inbox to the queues (`outbox`) of the connections of a worker
+//!   (`connections`); `work` is the item in hand, `delivery` does what concerns one connection, and
+//!   `task` runs the turns on the thread of the worker
+//! - `client` is the trait of a connection: a socket, an HTTP/2 stream or a WebSocket
+//! - `sessions` and `channels` are what connected clients share
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,6 +7,9 @@
 //! `disk` reads module folders, `install` adds modules that are in memory, and `rollout` runs
 //! canaries. `scope` lists the isolates that a swap changes, and `lock` allows one change of a
 //! module at a time. `kill` replaces the instances of an isolate without their state.
+//!
+//! `pending` has the requests that have not started, `installed` what the lock of a module guards,
+//! `kill_turns` the order of kills, and `memory` kills workers that use too much of it.
 
 mod canary;
 mod disk;

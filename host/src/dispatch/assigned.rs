@@ -1,4 +1,8 @@
 //! Calls that the host assigns to an isolate: runs of schedules, and messages of subscriptions.
+//!
+//! They have the deadline `AfterStart`, so that they do not time out during a hold or a restart. If
+//! the slot of a call that waits stops being ready while another worker is, the call leaves the
+//! mailbox under its lock and is returned, so an instance has either taken it or never will.
 
 use std::sync::Arc;
 

@@ -1,4 +1,10 @@
 //! Broadcasts: one sequencer for each module, and room in every worker or in none.
+//!
+//! Under its lock, the sequencer looks for room in the broadcast lane of every worker, and then
+//! pushes the broadcast to all lanes or to none. It skips a slot whose module has failed, and the
+//! receipt names that slot. The deadline of a broadcast counts from its start in a worker, because
+//! it may wait in its lane for any time. A broadcast that has not started survives a crash, a
+//! restart and a swap; one that runs when its instance ends has failed there, and is not repeated.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,12 @@
 //! Calls of connected clients: their messages, the filters around them, and hooks about clients.
+//!
+//! A message is queued before `Dispatch::client_message` returns, so that the messages of a session
+//! start in their order without a queue of their own. With filters, the first of them is the call
+//! that is queued at once; the other steps follow in one future, in the slot that was chosen at the
+//! beginning. So filters see messages in order, and routes behind filters usually do.
+//!
+//! A call knows its session by its id. Calls that it makes do not inherit the session, so only the
+//! module that the client has called may use it without a grant.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

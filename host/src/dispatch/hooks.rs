@@ -1,4 +1,9 @@
 //! Calls of hooks: because of a host event, and for messages between the master and isolates.
+//!
+//! Every call of a host event's hook or of `stop`, and every call that descends from one, is marked
+//! (`Context::in_quiet_hook`). When an instance ends while such a call runs in it, no event says
+//! so, because a hook of `fail` that crashes would otherwise be called for its own crash, without
+//! end. `moduleFailed` is raised all the same: it happens once in an isolate, until a reload.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,10 @@
 //! Calls to other nodes, and calls from other nodes.
+//!
+//! The caller's node checks what the caller may do, and ends the call when its time is over,
+//! whatever happens on the way. The receiving node looks up the links of the chain that are its
+//! own. The nearest call in the chain that still runs becomes the parent, so that nested lanes,
+//! holds and the detection of deadlocks work as within one node. A broadcast is queued on its own
+//! node first, then sent to the others; each node numbers it in an order of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

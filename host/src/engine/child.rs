@@ -1,4 +1,8 @@
 //! The child process that compiles one component.
+//!
+//! The child runs the program that `Builder::compiler` names. A program can name itself if its
+//! `main` first calls `fanfare::compile_if_asked`. `Builder::bind` fails in a child, because a
+//! program that does not call it would start itself again and again.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;

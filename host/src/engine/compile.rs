@@ -1,5 +1,9 @@
 //! Compiles components in a child process with low priority and with limits on memory, time and
 //! size. [`child`](super::child) is the other side.
+//!
+//! The child gets the digest of the component, so that a file that was replaced meanwhile is not
+//! stored under the old digest. It ends with its parent, and at a limit of processor time derived
+//! from `engine.compileTimeout`.
 
 use std::io;
 use std::path::{Path, PathBuf};

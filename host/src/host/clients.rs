@@ -1,5 +1,9 @@
 //! Warns about listeners without a module, and ends the connections of clients whose socket was
 //! removed.
+//!
+//! After each event that can remove a socket, the host looks whether the worker of each client
+//! still has its socket. A client that is just connecting looks itself, after it is in the list of
+//! sessions, so that one of the two finds it.
 
 use std::sync::Arc;
 

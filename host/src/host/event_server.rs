@@ -1,4 +1,7 @@
 //! The event service: as a part of a host, and in a process of its own, without modules.
+//!
+//! `fanfare events serve` is the same listener on workers without modules: it starts no engine, no
+//! admin listener and no swap.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -17,6 +17,12 @@
 //! Locks are taken in this order: `order`, a channel, the channel that announces its members, the
 //! map or `due` or the list of a session, the session, then those of the namespace after `order`.
 //! Tasks are woken when no lock is held.
+//!
+//! - `all` subscribes and publishes; `map` has all channels, `channel` is one of them
+//! - `members` has the members, with the list for each worker; `joined` the channels of a session
+//! - `keeping` reads histories, and sweeps what is too old
+//! - `presence` announces members that join and leave, and `crowd` of many only their number
+//! - `listening` has the listeners inside the host: subscriptions, and the embedding program
 
 // The model of the tests compiles this file from its own folder, so that the paths are needed.
 #[path = "channels/all.rs"]

@@ -1,4 +1,7 @@
 //! The connections of one worker: a table, the audience of each topic, and queues by time.
+//!
+//! Every ping is due after the same time, and so is the end of every silent client and of every
+//! message that does not end. So each kind of time is one queue, and no connection needs a timer.
 
 use std::sync::Arc;
 use std::task::Waker;

@@ -4,6 +4,17 @@
 //! It is one state machine for all connections of a worker. Each client has a waker of its own,
 //! which only notes that the connection is ready. So a message to a thousand connections wakes one
 //! task. It works in bounded turns, between which the other tasks of the thread run.
+//!
+//! Because turns are bounded, the fan-out runs without tokio's budget for one task, which would
+//! make healthy clients look blocked.
+//!
+//! A burst cuts no client that reads quickly. A client over HTTP/2 gives one frame to hyper, which
+//! sends it between turns, so a queue that was filled in this turn proves nothing. If the client
+//! has sent something, or got blocked, in this turn only, the turn ends early, and the next one
+//! tries the same message again. Half of the queue must be empty then, so that one client does not
+//! end a turn for each message. The messages behind it wait in the inbox, so no queue exceeds its
+//! bound. Beyond `hub.queued`, turns end early in the same way, and wake the other workers, because
+//! the clients that are stuck may be theirs.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow::{self, Break, Continue};

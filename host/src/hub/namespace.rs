@@ -7,6 +7,14 @@
 //! A client attaches under the locks of a publish, so that its replay ends where its inbox begins.
 //!
 //! Locks are taken in this order: `order`, shard, topic, `all`, inbox.
+//!
+//! A client that returns gets the messages after its last id from two histories: that of its topic
+//! and that of the messages to all topics. The id is one that a publisher has set (then the newest
+//! kept message with this id counts), or a position. If either history has dropped a message after
+//! that place, the client gets `reset`, and then everything that both keep.
+//!
+//! Messages for one worker have no position and no history, because each worker publishes its own
+//! copy: a client that returns to another worker could only miss them or receive them twice.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;

@@ -5,6 +5,11 @@
 //!
 //! Locks are taken in this order: `users`, `groups`, the session. No lock is held while the lock of
 //! a second session is taken, nor while a message is published.
+//!
+//! The topics of sessions have no history and do not count in `hub.topics`. They have inboxes and a
+//! fan-out of their own in each worker, so that a burst of streams delays no ack. A message to a
+//! group is one item in the inbox of each worker and counts as one message, so that a large group
+//! does not fill an inbox by itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,4 +1,10 @@
 //! The map of all topics of a namespace.
+//!
+//! A topic that has neither connections nor kept messages is removed. At `hub.topics`, a client of
+//! a new topic also displaces topics without connections, those with the oldest last message, with
+//! their histories. The shard then remembers the highest number that such a topic had dropped, and
+//! new topics in the shard begin with that number. So a client always learns that it may have
+//! missed messages, but it sometimes gets a `reset` that was not necessary.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;

@@ -1,4 +1,15 @@
 //! Reports connections that were cut, at most one report in a second.
+//!
+//! A publisher never waits for a client. Instead the hub cuts a connection, whose client can return
+//! and resume, if:
+//!
+//! - its queue is full, and its client has had its chance to send
+//! - its client reads nothing for `http.idleTimeout`, although bytes wait
+//! - the inbox of its worker had no room, so that it has missed a message. Only thousands of topics
+//!   with readers in one worker that all burst at once can fill an inbox
+//! - all messages outside of histories use more than `hub.queued` bytes, and no client of the
+//!   worker has been blocked for a longer time. A message counts once, however many clients wait
+//!   for it
 
 use std::net::IpAddr;
 use std::sync::Arc;

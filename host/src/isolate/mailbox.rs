@@ -1,5 +1,11 @@
 //! The queue of calls that wait for an instance. It outlives the instances of its slot, so that a
 //! crash loses no call that has not started.
+//!
+//! Calls and broadcasts alternate, so that neither starves the other. Nested calls have a lane of
+//! their own, and up to `limits.nested` of them and of broadcasts run in addition to
+//! `limits.concurrency`. Otherwise the calls that wait for a nested call could occupy every place,
+//! and it would never start. Before a lane rejects a call, it discards calls whose deadline has
+//! passed.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,9 @@
 //! it work for ever. Epochs bound the time that guests compute in a turn. [`TurnLimiter`] bounds
 //! the number of calls that start in a turn, and lets the other tasks and sockets of the thread run
 //! before the next turn begins.
+//!
+//! tokio runs up to 61 tasks before it polls the sockets, and all 61 may be one task that wakes
+//! itself. That is why an instance that wakes itself yields to the sockets first.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -4,6 +4,9 @@
 //! `<stateDir>/generations/<module>/` contains `index.json`, and for each generation
 //! `<digest>.json`, its manifest, and `<digest>.wasm`, its component. Every file appears whole or
 //! not at all.
+//!
+//! A pin is kept beside them, with the digest that the folder had when the pin was set. The pin in
+//! memory decides, so that a full disk cannot undo a rollback before the next start.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,4 +1,9 @@
 //! The load state of every folder of `modulesDir`.
+//!
+//! A module whose folder exists but that is not installed still guards the stream keys and channels
+//! that begin with its name. Otherwise, after a broken update, every client could read them. The
+//! state `Loading` of a new module begins with the request for its reload, and a reload claims the
+//! patterns of its candidate as soon as it has read it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! The turn to hand the mailboxes of a module over. A swap has it from the mark to the switch, and
 //! an immediate kill while it ends instances, so that the two never interleave.
+//!
+//! Without it, a swap that has saved the state would bring back what a kill drops.
 
 use tokio::sync::{Mutex, MutexGuard, watch};
 

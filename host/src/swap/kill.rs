@@ -5,6 +5,10 @@
 //! immediate kill must not wait for a swap that compiles or prepares instances, so it takes the
 //! module's turn to hand over ([`HandOver`](super::hand_over::HandOver)) instead. A swap gives this
 //! turn up and prepares again.
+//!
+//! A graceful kill is a swap to the same deployment, without hold and hand-over of state, so that a
+//! canary keeps its failures. A rollback that wants the lock goes first, because it keeps the state
+//! that the kill drops.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! Which kill may replace instances.
+//!
+//! Kills of the same mode take turns, so that they start instances in one isolate at a time.
 
 use tokio::sync::Mutex;
 

@@ -1,4 +1,11 @@
 //! Locking a module for a change, and the memory that reloads may use together.
+//!
+//! Modules share two things. One is room in memory for four components of the largest size: a
+//! reload reserves one before it reads its files, then keeps only as much as its own component
+//! needs, so that small modules with slow startups leave room for others. The other is the
+//! permission to compile, which one reload has at a time. It waits for the permission without the
+//! lock of its module, and reads its files again when its turn comes. Rollbacks and the verdicts of
+//! canaries need neither.
 
 use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;

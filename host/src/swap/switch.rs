@@ -4,6 +4,12 @@
 //! mailbox: calls behind it wait, and none is rejected. The state is handed over, and all isolates
 //! switch between the same two broadcasts. If anything fails in any isolate, the mark is released
 //! and the old generation continues in all of them.
+//!
+//! Between the mark and the switch, a call passes the mark if a running call of the module waits
+//! for it. If that call waits for a `gather`, the gathered broadcast passes, and so does every
+//! broadcast queued before it. Broadcasts before the mark still start in the old instances, because
+//! another worker may have started them already. A `save` that continues after its swap was
+//! rejected cannot be ended from outside: it counts as leaked.
 
 use std::sync::Arc;
 

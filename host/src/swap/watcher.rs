@@ -4,6 +4,10 @@
 //! and the folder of `fanfare.json`. An event only triggers a scan, which compares fingerprints. So
 //! it does not matter whether a file was written in place, renamed, linked again, or deleted and
 //! created. Where the system reports no events, a scan every `swap.poll` finds the same changes.
+//!
+//! After a scan, it pauses for four times the duration of the scan, so that many events cost
+//! little. Only `NotFound` means that a file was removed. After any other error, `ENOTDIR`
+//! included, the contents are unknown, and the previous generation keeps serving.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;

@@ -2,6 +2,10 @@
 //! the messages and their order; this part asks the routes of modules first.
 //!
 //! It knows no protocol of clients. It reaches modules through [`ChannelBackend`].
+//!
+//! - `service` has every action of every `actor`; `afterwards` the calls that follow an action,
+//!   `reading` histories and members, `port` the functions for guests
+//! - `lines` orders what the routes decide, `routed` says what an outcome means
 
 pub use actor::Actor;
 pub use backend::{ChannelBackend, StartedCall};

@@ -7,6 +7,10 @@
 //! It serves the [`ServiceLog`](crate::hub::ServiceLog) of the node on a listener of its own, with
 //! the HTTP server of `triggers/http`. [docs/events.md] is the reference of its wire format.
 //!
+//! A route reads its body itself, so that a request without permission costs no memory. Each
+//! subscriber is a stream that reads the log in the task of its connection. An event is encoded
+//! once for all subscribers.
+//!
 //! [docs/events.md]: https://github.com/fanfare-host/fanfare/blob/main/docs/events.md
 
 mod access;

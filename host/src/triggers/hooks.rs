@@ -5,6 +5,10 @@
 //! host raises a `warning` before the module's next hook. Such a warning pushes no event out of a
 //! full queue, because several modules with slow hooks of `warning` would then cause each other's
 //! warnings without end.
+//!
+//! The queue belongs to the module and not to the log, so that events for which the module has no
+//! hook push none of its events out. A call finds its hook by its name, so a swap may move it to
+//! another route.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

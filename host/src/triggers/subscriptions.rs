@@ -4,6 +4,11 @@
 //! task of its own ([`lane`]), so that a slow handler delays no other subscription. [`events`]
 //! reads events; the parts that talk to outside servers ask for the subscriptions that are
 //! [`wanted`](Subscriptions::wanted).
+//!
+//! The roster calls `Subscriptions::sync` after each change, before the swap reports its end, so
+//! that an event emitted after a reload finds the new subscriptions. A guest subscribes under the
+//! lock of the table, so that nothing is left behind when its module is removed. A subscription
+//! stays the same object over swaps as long as its source is the same.
 
 mod backend;
 mod channels;

@@ -1,4 +1,9 @@
 //! The signals between an instance, its supervisor and a swap.
+//!
+//! Calls keep their order over a hand-over. The old instance may have calls that it has taken and
+//! the guest has not entered, or that had to yield at a tick. So the new instance takes its first
+//! call at the end of a turn in which the old one has computed as far as it can: each of its calls
+//! has ended or waits.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

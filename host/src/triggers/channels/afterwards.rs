@@ -1,5 +1,8 @@
 //! The calls after an action on a channel: the route decides for each member about a message, or is
 //! told about a member.
+//!
+//! The next message of a line waits for `deliver`, so that each member receives messages in order,
+//! whatever the calls change. The history keeps the original, and therefore clients cannot read it.
 
 use std::sync::Arc;
 

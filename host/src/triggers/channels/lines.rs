@@ -3,6 +3,11 @@
 //! Everything on a channel whose route is asked goes through its line. A step enters the line in
 //! the order of its arrival, with its call queued already, and the steps end one after the other. A
 //! line exists while it has steps. It belongs to the host, so it survives the brokers.
+//!
+//! If the broker is killed or crashes, calls that have not started run in its next instance at
+//! their places, and a call that was running ends with `crashed` and leaves its place empty.
+//! Subscriptions go through the same line as messages, so that a message published after an
+//! acknowledged subscription reaches the new member.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};

@@ -3,6 +3,11 @@
 //! Events of this node go into its own log at once, and through a bounded queue to the service.
 //! What the service sends goes into the log, except the events of this node, which are in it
 //! already. While the service is away, nothing is queued, and emitters are told.
+//!
+//! A session has two connections, one for the stream and one for lists of events; when either
+//! fails, both end. A list whose outcome is unknown keeps its `Idempotency-Key`, and the next
+//! session sends it again first. The queue counts the events that were taken until their outcome is
+//! known, so that a stop can wait for it, and say how many are lost.
 
 mod exchange;
 mod queue;

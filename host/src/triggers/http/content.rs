@@ -1,5 +1,10 @@
 //! The content of a response. Routes of the host itself may also respond with a stream or take over
 //! the socket.
+//!
+//! The handler of a `Content::Socket` detects slow and disconnected clients itself. If it moves its
+//! socket elsewhere and returns, its task ends too. In an unoptimised build, an idle client costs
+//! 22 KB of heap with `Content::Frames`, where hyper keeps the connection, 1.4 KB with a handler,
+//! and 0.5 KB when the handler has returned.
 
 use std::fmt;
 use std::pin::Pin;

@@ -4,6 +4,11 @@
 //! also close connections that only wait for the next request, and it costs a timer per request.
 //! Here a request and a read cost a few plain writes to memory, and the task of the connection
 //! checks them a few times per timeout.
+//!
+//! hyper and h2 keep a response until the socket accepts it, and ask for the next frame of a stream
+//! even while they hold unsent bytes. So the unsent bytes decide: a stream without any is quiet,
+//! and stays open; one whose bytes the socket does not accept has a client that does not read, even
+//! if that client keeps sending.
 
 use std::time::Duration;
 

@@ -1,6 +1,10 @@
 //! The stream between hyper and the socket. It records reads and writes, distinguishes HTTP/1.1
 //! from HTTP/2, replaces hyper's own error responses, and notices clients that disconnect during a
 //! streaming response.
+//!
+//! It reads ahead up to the length of the HTTP/2 preface. Over HTTP/1.1 hyper reads nothing until
+//! the response ends, because a client may close its sending side and still get its response; h2
+//! always reads.
 
 use std::io;
 use std::pin::Pin;

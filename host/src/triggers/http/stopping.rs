@@ -1,4 +1,9 @@
 //! The signals with which the host stops its connections.
+//!
+//! In the first step idle connections stay open and new ones are accepted, because closing an idle
+//! HTTP/1.1 connection would lose a request that is already on its way. Streams and socket handlers
+//! learn of the first step, so that they can send a last message; the second step aborts them, so
+//! that they never make a stop wait for `shutdown.drain`.
 
 use tokio_util::sync::CancellationToken;
 

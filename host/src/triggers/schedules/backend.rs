@@ -1,4 +1,9 @@
 //! Where the scheduler runs schedules, and what it asks for.
+//!
+//! The generation in the roster decides when a schedule is due. During a canary that is the
+//! previous one, so a due time causes one run although two generations serve. The generation in the
+//! chosen worker decides what runs: its route and its `data`. A run that waits during a swap keeps
+//! its `data`, and uses the route of the new generation.
 
 use std::time::Duration;
 

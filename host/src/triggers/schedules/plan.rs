@@ -1,4 +1,15 @@
 //! Decides which schedules are due. It knows the time only as a number.
+//!
+//! Due times are numbers on the wall clock: the multiples of an interval, and the times of a cron
+//! expression. They do not depend on when the host or the module started. For each schedule the
+//! plan keeps the last due time that it has handled. This number never decreases, so that no run is
+//! repeated when the clock is set back; except by more than an hour, because a clock that was wrong
+//! by years must not stop a schedule for years. If several due times have passed, the plan runs the
+//! newest one if it is recent, and counts the others as missed.
+//!
+//! The plan counts the runs of each schedule that wait or run: in all workers together for the type
+//! `worker`, in each worker for `all`. A run by hand does not count, because it must not make the
+//! plan skip a run that is due.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

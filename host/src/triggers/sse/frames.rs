@@ -1,4 +1,8 @@
 //! A stream over HTTP/2: a body that hyper sends, fed by the fan-out of the worker.
+//!
+//! The body has a buffer for one frame. The fan-out puts up to about 16 KiB of messages into it,
+//! because each frame becomes a DATA frame. If the buffer stays full, the fan-out treats the client
+//! as one that does not read.
 
 use std::net::IpAddr;
 use std::pin::Pin;

@@ -1,6 +1,14 @@
 //! A stream over HTTP/1.x. The fan-out of the worker gets the client before hyper sends the head of
 //! the response, so that the client misses nothing that is published after the head. The socket
 //! follows when hyper has sent the head. Until then events wait, as for a client that is slow.
+//!
+//! The alternative is a body that hyper reads in a task for each stream, as over HTTP/2. The host
+//! ran with both in turns (`bench/results/profile-streams.txt`). With the body, an idle stream
+//! needs 16.7 KiB of resident memory instead of 0.8. An event takes 8.9 us of processor time for
+//! each of 1,000 streams instead of 6.6, and 10.9 us for each of 10,000 instead of 6.9, because it
+//! wakes a task for each. The last of 1,000 streams has it after 14 ms with both, at a noise of 9
+//! to 23 ms. Bursts are as fast (2.0 and 2.4 million events a second to 1,000 streams, 2.6 and 2.2
+//! million to 10,000), because one wake then sends many events.
 
 use std::io::IoSlice;
 use std::net::IpAddr;

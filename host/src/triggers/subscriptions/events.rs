@@ -2,6 +2,10 @@
 //!
 //! Each subscription has a reader of its own. So a subscription that waits for its handler
 //! (`"overflow": "wait"`) holds up no other one.
+//!
+//! A swap that changes the settings neither skips nor repeats an event. Readers take their entries
+//! from the log, so they use no memory for what they have not read; an event costs one comparison
+//! for each subscription.
 
 use std::sync::Arc;
 

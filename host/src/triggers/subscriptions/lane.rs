@@ -1,4 +1,13 @@
 //! Delivers what waits in one queue of an outlet.
+//!
+//! With `"deliver": "one"` a subscription has one lane, and with `all` one for each worker, so that
+//! a slow handler delays only its own lane. A message leaves the queue when its call is in a
+//! mailbox; if the isolate returns the call before it has started, it becomes the oldest message
+//! again. The lane of an isolate that cannot receive messages drops them while another isolate can;
+//! otherwise a source that waits would wait for it.
+//!
+//! A sender announces a message to all lanes at once, and a lane that other lanes replace ends only
+//! when what was announced has arrived. So a swap between two lanes skips no worker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,10 @@
 //! Decodes the frames of a client (RFC 6455, 5) into messages. It does no input itself: it takes
 //! bytes as they arrive, and keeps only those of an incomplete frame or message.
+//!
+//! It is not a library, because of the memory of an idle client. Measured with 9,500 clients: 0.6
+//! KiB with a decoder of this form, whose read buffer belongs to the thread, 7 KiB with
+//! tokio-websockets 0.13 (1.5 KiB if it is built anew for each burst), 6 KiB with tungstenite 0.30.
+//! Neither library bounds the answers to pings that a client does not read.
 
 use super::frames::{BINARY, CLOSE, MAX_CONTROL, PING, PONG, TEXT};
 use super::utf8::Utf8Check;

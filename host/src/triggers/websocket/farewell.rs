@@ -1,4 +1,8 @@
 //! The last bytes of a connection, after it has left the hub.
+//!
+//! When a connection ends or is cut, a short task sends the Close frame, closes the sending side,
+//! and reads until the client closes, for a short time. Dropping the socket at once would make the
+//! system discard what the client has not read.
 
 use std::sync::Arc;
 use std::time::Duration;

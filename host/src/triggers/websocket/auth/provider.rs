@@ -1,4 +1,9 @@
 //! The cryptography of tokens: lets `jsonwebtoken` use ring, which the host has for TLS already.
+//!
+//! ring verifies RS256 eight times as fast as the feature `rust_crypto` of `jsonwebtoken`, and adds
+//! 4 crates instead of 41, one of which has an advisory without a fixed version (`rsa`). The
+//! provider belongs to the process: a program that embeds the host and uses `jsonwebtoken` itself
+//! may install another one first.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result, new_error};
