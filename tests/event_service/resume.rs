@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::process::{Service, spawn};
-use super::{Client, service, value};
+use super::{Client, next, service, value};
 use crate::cli::project::Project;
 use crate::harness::EventStream;
 
@@ -41,6 +41,31 @@ async fn a_subscriber_that_returns_misses_nothing_and_gets_nothing_twice() {
     }
     expected.push(json!("end"));
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_subscriber_that_was_away_for_thousands_of_events_gets_each_of_them() {
+    let host = service(json!({})).await;
+    let start = host.position().await;
+    // Short events, of which many fit into one frame, and runs of another type that is not wanted.
+    let list = |kind: &str, from: u64, count: u64| -> Vec<_> {
+        (from..from + count).map(|number| json!({ "type": kind, "value": number })).collect()
+    };
+    for run in 0..5 {
+        for events in [list("a", run * 700, 700), list("b", 0, 256 + run)] {
+            assert_eq!(host.send_json(json!(events).to_string()).await.status, 200);
+        }
+    }
+    for query in ["type=a", "type=a&type=c", "type=*"] {
+        let mut stream = host.resume(query, &start).await;
+        for number in 0..3_500 {
+            let mut event = next(&mut stream).await;
+            while event["type"] == "b" {
+                event = next(&mut stream).await;
+            }
+            assert_eq!(event["value"], number, "{query}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -209,12 +209,11 @@ impl Subscriber {
     fn gather(&mut self, first: LogItem) -> Bytes {
         // An event alone is sent without a copy.
         let (mut one, mut many) = (Bytes::new(), BytesMut::new());
-        let mut item = Some(first);
-        for _ in 0..TURN {
+        let mut item = first;
+        for turn in 1.. {
             let text = match item {
-                Some(LogItem::Event(logged)) => self.wanted(&logged),
-                Some(LogItem::Missed(_)) => Some(self.reset()),
-                None => break,
+                LogItem::Event(logged) => self.wanted(&logged),
+                LogItem::Missed(_) => Some(self.reset()),
             };
             if let Some(text) = text {
                 if !one.is_empty() && many.is_empty() {
@@ -225,10 +224,14 @@ impl Subscriber {
                     false => many.extend_from_slice(&text),
                 }
             }
-            if one.len().max(many.len()) >= GATHERED {
+            // Before the next item is read, because an item that is read must also be sent.
+            if turn == TURN || one.len().max(many.len()) >= GATHERED {
                 break;
             }
-            item = self.reader.try_next();
+            match self.reader.try_next() {
+                Some(next) => item = next,
+                None => break,
+            }
         }
         if many.is_empty() { one } else { many.freeze() }
     }
