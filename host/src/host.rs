@@ -14,6 +14,7 @@ mod event_server;
 mod events;
 mod hooks;
 mod inspector;
+mod loader;
 mod messages;
 mod running;
 mod schedules;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
-use super::start::loader;
+use super::loader::loader;
 use crate::config::{Config, LimitsPatch};
 use crate::events::EventLog;
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};

@@ -1,0 +1,36 @@
+//! The parts that load modules.
+
+use std::path::PathBuf;
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::StartError;
+use crate::config::{Config, opens_test_routes};
+use crate::engine::{Cache, Compiler, Engine};
+use crate::isolate::{self, GuestLinker};
+use crate::registry::{Loader, PlacesOf};
+
+/// Builds the parts that load modules: the engine with its linker, the cache and the compiler.
+pub(super) fn loader(
+    config: &Config,
+    compiler: PathBuf,
+    places_of: PlacesOf,
+) -> Result<(Loader, GuestLinker), StartError> {
+    let engine_error = |error| StartError::Engine(format!("{error:#}"));
+    let loader = Loader {
+        engine: Engine::start(config.engine.tick, config.engine.address_space).map_err(engine_error)?,
+        cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,
+        compiler: Compiler {
+            program: compiler,
+            memory: config.engine.compile_memory,
+            timeout: config.engine.compile_timeout,
+            max_component: config.engine.max_component,
+        },
+        settings: config.engine.clone(),
+        test_routes: opens_test_routes(&config.environment),
+        places_of,
+        refused: Counter::default(),
+    };
+    let linker = isolate::linker(&loader.engine).map_err(engine_error)?;
+    Ok((loader, linker))
+}
