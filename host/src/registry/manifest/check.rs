@@ -218,8 +218,7 @@ impl<'a> Check<'a> {
         let mut startups = BTreeMap::new();
         for member in self.members("startups") {
             let route = self.reference(routes, "startups", member);
-            let found = route.and_then(|index| routes.get(index)?.as_ref());
-            if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test)) {
+            if has(routes, route, Middleware::Test) {
                 let path = KeyPath::of(&["startups", &member.name, "path"]);
                 let rule = "must be a route without the middleware `test`: a startup runs in every environment";
                 self.fault(&member.node.origin, &path, rule.to_owned());
@@ -238,9 +237,8 @@ impl<'a> Check<'a> {
             let Some(raw) = member.node.read::<RawSchedule>() else { continue };
             let schedule = DeclaredSchedule::new(route, raw);
             let path = KeyPath::of(&["schedules", &member.name]);
-            let found = routes.get(route).and_then(Option::as_ref);
             let opens = |name: &String| opens_test_routes(name);
-            if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test))
+            if has(routes, Some(route), Middleware::Test)
                 && (schedule.env.is_empty() || !schedule.env.iter().all(opens))
             {
                 let rule = "must be a route without the middleware `test`, or `env` must allow only `development` and `test`: the route is closed elsewhere";
@@ -263,8 +261,7 @@ impl<'a> Check<'a> {
         for member in self.members("subscriptions") {
             let path = KeyPath::of(&["subscriptions", &member.name]);
             let route = self.reference(routes, "subscriptions", member);
-            let found = route.and_then(|index| routes.get(index)?.as_ref());
-            if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test)) {
+            if has(routes, route, Middleware::Test) {
                 let rule = "must be a route without the middleware `test`: messages arrive in every environment";
                 self.fault(&member.node.origin, &path.key("path"), rule.to_owned());
             }
@@ -285,42 +282,26 @@ impl<'a> Check<'a> {
         subscriptions
     }
 
-    /// Returns the hooks by their names. Clients must not be able to call the route of a hook,
-    /// because its payload is the word of the host.
+    /// Returns the hooks by their names.
     fn hooks(&mut self, routes: &[Option<Route>]) -> BTreeMap<&'static str, Hook> {
         let mut hooks = BTreeMap::new();
         for member in self.members("hooks") {
             let Some((name, places)) = hooks::known(&member.name) else { continue };
             let Some(route) = self.reference(routes, "hooks", member) else { continue };
-            let middlewares = routes.get(route).and_then(Option::as_ref).map(|route| &*route.middlewares);
-            let middlewares = middlewares.unwrap_or_default();
-            let rule = match () {
-                () if !middlewares.contains(&Middleware::Inner) => {
-                    "must be a route with the middleware `inner`: otherwise clients could call the hook"
-                }
-                () if middlewares.contains(&Middleware::Test) => {
-                    "must be a route without the middleware `test`: a hook runs in every environment"
-                }
-                () if name == hook::MASTER_MESSAGE
-                    && member
-                        .node
-                        .get("in")
-                        .is_some_and(|list| matches!(&list.value, Value::List(items) if items.is_empty())) =>
-                {
-                    let path = KeyPath::of(&["hooks", name, "in"]);
-                    let rule = "must name `worker`, `broker` or both, found an empty list";
-                    self.fault(&member.node.origin, &path, rule.to_owned());
-                    continue;
-                }
-                () => {
-                    let message = member.node.read::<RawMessageHook>().filter(|_| name == hook::MASTER_MESSAGE);
-                    let places = message.map_or(places, |message| message.places());
-                    hooks.insert(name, Hook { route, places });
-                    continue;
-                }
-            };
-            let path = KeyPath::of(&["hooks", name, "path"]);
-            self.fault(&member.node.origin, &path, rule.to_owned());
+            if let Err(rule) = inside_only(routes, route, "hook") {
+                self.fault(&member.node.origin, &KeyPath::of(&["hooks", name, "path"]), rule);
+                continue;
+            }
+            let is_empty = |list: &Node| matches!(&list.value, Value::List(items) if items.is_empty());
+            if name == hook::MASTER_MESSAGE && member.node.get("in").is_some_and(is_empty) {
+                let path = KeyPath::of(&["hooks", name, "in"]);
+                let rule = "must name `worker`, `broker` or both, found an empty list";
+                self.fault(&member.node.origin, &path, rule.to_owned());
+                continue;
+            }
+            let message = member.node.read::<RawMessageHook>().filter(|_| name == hook::MASTER_MESSAGE);
+            let places = message.map_or(places, |message| message.places());
+            hooks.insert(name, Hook { route, places });
         }
         hooks
     }
@@ -330,8 +311,7 @@ impl<'a> Check<'a> {
         let node = member.node.get("path")?;
         let path = KeyPath::of(&[section, &member.name, "path"]);
         let index = self.referenced(routes, &node.origin, &path, node.as_text()?)?;
-        let found = routes.get(index).and_then(Option::as_ref);
-        if section != "sockets" && found.is_some_and(|route| route.middlewares.contains(&Middleware::Session)) {
+        if section != "sockets" && has(routes, Some(index), Middleware::Session) {
             let rule = "must be a route without the middleware `session`: only messages of clients reach such a route";
             self.fault(&node.origin, &path, rule.to_owned());
             return None;
@@ -379,4 +359,23 @@ impl<'a> Check<'a> {
         }
         isolation
     }
+}
+
+/// Whether a route has a middleware. A route with a fault counts as without.
+fn has(routes: &[Option<Route>], route: Option<usize>, middleware: Middleware) -> bool {
+    let route = route.and_then(|index| routes.get(index)?.as_ref());
+    route.is_some_and(|route| route.middlewares.contains(&middleware))
+}
+
+/// Checks that only the host calls a route, in every environment. Clients must not be able to call
+/// the route of a hook, whose payload is the word of the host, nor a filter, because they would
+/// choose what it accepts. The error says what the route must be.
+fn inside_only(routes: &[Option<Route>], route: usize, what: &str) -> Result<(), String> {
+    if !has(routes, Some(route), Middleware::Inner) {
+        return Err(format!("must be a route with the middleware `inner`: otherwise clients could call the {what}"));
+    }
+    if has(routes, Some(route), Middleware::Test) {
+        return Err(format!("must be a route without the middleware `test`: a {what} runs in every environment"));
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Check;
+use super::{Check, inside_only};
 use crate::document::tree::{Node, Path as KeyPath, quoted};
 use crate::registry::manifest::filters::{self, Filters};
 use crate::registry::manifest::model::Route;
@@ -46,7 +46,6 @@ impl Check<'_> {
         Filters { before: list("before"), after: list("after") }
     }
 
-    /// Clients must not be able to call a filter, because they would choose what it accepts.
     fn filter_list(&mut self, routes: &[Option<Route>], stage: &str) -> Vec<usize> {
         let items = self.tree.get("filters").and_then(|filters| filters.get(stage)).map(Node::items);
         let items = items.unwrap_or_default();
@@ -56,21 +55,10 @@ impl Check<'_> {
             let Some(route) = node.as_text().and_then(|text| self.referenced(routes, &node.origin, &at, text)) else {
                 continue;
             };
-            let middlewares = routes.get(route).and_then(Option::as_ref).map(|route| &*route.middlewares);
-            let middlewares = middlewares.unwrap_or_default();
-            let rule = match () {
-                () if !middlewares.contains(&Middleware::Inner) => {
-                    "must be a route with the middleware `inner`: otherwise clients could call the filter"
-                }
-                () if middlewares.contains(&Middleware::Test) => {
-                    "must be a route without the middleware `test`: a filter runs in every environment"
-                }
-                () => {
-                    found.push(route);
-                    continue;
-                }
-            };
-            self.fault(&node.origin, &at, rule.to_owned());
+            match inside_only(routes, route, "filter") {
+                Ok(()) => found.push(route),
+                Err(rule) => self.fault(&node.origin, &at, rule),
+            }
         }
         found
     }

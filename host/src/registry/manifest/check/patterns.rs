@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Check;
+use super::{Check, has};
 use crate::call::ChannelAction;
 use crate::call::channel::PRESENCE;
 use crate::document::tree::{Member, Node, Path as KeyPath};
@@ -80,8 +80,7 @@ impl Check<'_> {
             return Ok(None);
         }
         let index = self.reference(routes, kind.section(), member).ok_or(())?;
-        let found = routes.get(index).and_then(Option::as_ref);
-        if found.is_some_and(|route| route.middlewares.contains(&Middleware::Test)) {
+        if has(routes, Some(index), Middleware::Test) {
             let path = KeyPath::of(&[kind.section(), &member.name, "path"]);
             self.fault(&member.node.origin, &path, rule.to_owned());
         }
