@@ -1,13 +1,13 @@
 //! Messages and subscriptions while brokers are killed, crash and swap.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fanfare::api::KillMode;
 use tokio::sync::watch;
 
 use super::*;
-use crate::harness::{Random, eventually, test_duration};
+use crate::harness::{Random, eventually, rounds};
 
 /// The trouble of one round.
 const SWAPS: usize = 10;
@@ -121,13 +121,7 @@ async fn trouble(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_accepted_message_is_lost_or_doubled_and_no_subscription_ends() {
-    let begun = Instant::now();
-    for number in 0.. {
-        round(number).await;
-        if begun.elapsed() >= test_duration().unwrap_or_default() {
-            break;
-        }
-    }
+    rounds(round).await;
 }
 
 async fn round(number: u64) {

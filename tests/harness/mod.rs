@@ -44,7 +44,7 @@ pub use guests::{by_worker, ends, json_of};
 pub use http2::{Http2, Stream};
 pub use log::Log;
 pub use proxy::Proxy;
-pub use random::{Random, test_duration};
+pub use random::{Random, rounds, test_duration};
 pub use readers::Reader;
 pub use redis::Redis;
 pub use sse::EventStream;

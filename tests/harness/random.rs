@@ -1,6 +1,6 @@
 //! Random numbers of tests, and how long the tests run that use them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Random numbers that are the same in each run with the same seed: xorshift.
 pub struct Random(u64);
@@ -22,6 +22,17 @@ impl Random {
 /// How long a test makes trouble. `None` without `FANFARE_TEST_SECONDS`.
 pub fn test_duration() -> Option<Duration> {
     variable("FANFARE_TEST_SECONDS").map(Duration::from_secs)
+}
+
+/// Runs rounds with the numbers 0, 1, 2 and so on for [`test_duration`], but at least one.
+pub async fn rounds(round: impl AsyncFn(u64)) {
+    let begun = Instant::now();
+    for number in 0.. {
+        round(number).await;
+        if begun.elapsed() >= test_duration().unwrap_or_default() {
+            break;
+        }
+    }
 }
 
 fn variable(name: &str) -> Option<u64> {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::driver::{Client, clients};
 use super::*;
-use crate::harness::{Random, eventually, test_duration};
+use crate::harness::{Random, eventually, rounds};
 
 /// The trouble of one round.
 const SWAPS: usize = 50;
@@ -224,13 +224,7 @@ async fn trouble(host: &Started, mut random: Random) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_keep_connection_session_order_and_answers_over_swaps_kills_and_crashes() {
-    let begun = Instant::now();
-    for number in 0.. {
-        round(number).await;
-        if begun.elapsed() >= test_duration().unwrap_or_default() {
-            break;
-        }
-    }
+    rounds(round).await;
 }
 
 async fn round(number: u64) {
