@@ -1,14 +1,18 @@
 //! Answers the imports in memory, with the functions that the component has.
 
+mod channels;
+mod sessions;
+
+pub(crate) use channels::*;
+pub(crate) use sessions::*;
+
 use super::dispatch::{into_reply, worker};
 use super::promise::Promise;
 use super::{LogLine, worker as thread};
-use crate::channels::{ChannelMember, ChannelPage, Position};
 use crate::failure::CallError;
 use crate::types::{Address, HeaderFields, Identity, Isolate, Level, Outcome, Receipt, Reply, RequestHead, Target};
-use crate::wit::sessions::WhenTaken;
 use crate::wit::sse::{Event, Reach};
-use crate::wit::types::{self as wit, CallId, CallOptions, Emission, Group, Payload, Pushed, Recipient, Session};
+use crate::wit::types::{self as wit, CallId, CallOptions, Emission, Group, Payload};
 
 pub(crate) fn emit(caller: Option<CallId>, emission: &Emission, payload: &Payload) -> Result<Receipt, wit::CallError> {
     let (node, worker) = thread::current();
@@ -226,237 +230,6 @@ pub(crate) fn publish_message(
 ) -> Result<(), wit::CallError> {
     let (node, worker) = thread::current();
     node.publish_message(worker, connection, topic, payload).map_err(CallError::into_wit)
-}
-
-pub(crate) fn current_session(call: CallId) -> Option<Session> {
-    thread::current().0.current_session(call)
-}
-
-// Has the signature of the component's function, which can fail.
-#[allow(clippy::unnecessary_wraps)]
-pub(crate) fn look(caller: Option<CallId>, session: &str) -> Result<Option<Session>, wit::CallError> {
-    Ok(thread::current().0.look(caller, session))
-}
-
-#[allow(clippy::unnecessary_wraps)]
-pub(crate) fn find_sessions(_caller: Option<CallId>, uid: &str) -> Result<Vec<String>, wit::CallError> {
-    Ok(thread::current().0.sessions_of(uid).into_iter().map(|session| session.id).collect())
-}
-
-pub(crate) fn session_value(
-    caller: Option<CallId>,
-    session: Option<&str>,
-    key: &str,
-) -> Result<Option<String>, wit::CallError> {
-    let values = thread::current().0.session_values(caller, session).map_err(CallError::into_wit)?;
-    Ok(values.get(key).cloned())
-}
-
-pub(crate) fn session_values(
-    caller: Option<CallId>,
-    session: Option<&str>,
-) -> Result<Vec<(String, String)>, wit::CallError> {
-    let values = thread::current().0.session_values(caller, session).map_err(CallError::into_wit)?;
-    Ok(values.into_iter().collect())
-}
-
-pub(crate) fn set_session_values(
-    caller: Option<CallId>,
-    session: Option<&str>,
-    values: &[(String, String)],
-) -> Result<(), wit::CallError> {
-    thread::current().0.set_values(caller, session, values, &[]).map_err(CallError::into_wit)
-}
-
-pub(crate) fn remove_session_values(
-    caller: Option<CallId>,
-    session: Option<&str>,
-    keys: &[String],
-) -> Result<(), wit::CallError> {
-    thread::current().0.set_values(caller, session, &[], keys).map_err(CallError::into_wit)
-}
-
-pub(crate) fn bind(
-    caller: Option<CallId>,
-    session: Option<&str>,
-    uid: &str,
-    taken: WhenTaken,
-) -> Result<(), wit::CallError> {
-    thread::current().0.bind(caller, session, uid, taken).map_err(CallError::into_wit)
-}
-
-pub(crate) fn unbind(caller: Option<CallId>, session: Option<&str>) -> Result<(), wit::CallError> {
-    let unbound = thread::current().0.change_session(caller, session, |session| session.uid = None);
-    unbound.map_err(CallError::into_wit)
-}
-
-pub(crate) fn authenticate(
-    caller: Option<CallId>,
-    session: Option<&str>,
-    claims: &str,
-    _expires_ms: Option<u64>,
-) -> Result<(), wit::CallError> {
-    thread::current().0.authenticate(caller, session, claims).map_err(CallError::into_wit)
-}
-
-pub(crate) fn deauthenticate(caller: Option<CallId>, session: Option<&str>) -> Result<(), wit::CallError> {
-    let taken = thread::current().0.change_session(caller, session, |session| session.claims = None);
-    taken.map_err(CallError::into_wit)
-}
-
-pub(crate) fn send_to_sessions(
-    _caller: Option<CallId>,
-    to: &Recipient,
-    name: &str,
-    payload: &Payload,
-) -> Result<u32, wit::CallError> {
-    thread::current().0.send_to(to, name, payload).map_err(CallError::into_wit)
-}
-
-pub(crate) fn disconnect(
-    caller: Option<CallId>,
-    session: Option<&str>,
-    code: u16,
-    reason: &str,
-) -> Result<(), wit::CallError> {
-    thread::current().0.disconnect(caller, session, code, reason).map_err(CallError::into_wit)
-}
-
-pub(crate) fn join(_caller: Option<CallId>, group: &str, sessions: &[String]) -> Result<u32, wit::CallError> {
-    thread::current().0.regroup(group, sessions, true).map_err(CallError::into_wit)
-}
-
-pub(crate) fn leave(_caller: Option<CallId>, group: &str, sessions: &[String]) -> Result<u32, wit::CallError> {
-    thread::current().0.regroup(group, sessions, false).map_err(CallError::into_wit)
-}
-
-#[allow(clippy::unnecessary_wraps)]
-pub(crate) fn members(_caller: Option<CallId>, group: &str) -> Result<Vec<String>, wit::CallError> {
-    Ok(thread::current().0.members(group))
-}
-
-pub(crate) fn count_sessions() -> (u32, u32) {
-    thread::current().0.count_sessions()
-}
-
-// The functions below have the signatures of the component's functions, which wait.
-#[allow(clippy::unused_async)]
-pub(crate) async fn push(
-    _caller: Option<CallId>,
-    to: &[Recipient],
-    name: &str,
-    payload: &Payload,
-) -> Result<Pushed, wit::CallError> {
-    thread::current().0.push(to, name, payload).map_err(CallError::into_wit)
-}
-
-#[allow(clippy::unused_async)]
-pub(crate) async fn ask(
-    caller: Option<CallId>,
-    session: &str,
-    name: &str,
-    payload: &Payload,
-    _timeout_ms: Option<u32>,
-) -> Result<Payload, wit::CallError> {
-    thread::current().0.ask(caller, session, name, payload).map_err(CallError::into_wit)
-}
-
-#[allow(clippy::unused_async)]
-pub(crate) async fn apply(call: CallId) -> Result<(), wit::CallError> {
-    thread::current().0.session_values(Some(call), None).map(drop).map_err(CallError::into_wit)
-}
-
-#[allow(clippy::unused_async)]
-pub(crate) async fn read_session(
-    caller: Option<CallId>,
-    session: &str,
-) -> Result<(Session, Vec<(String, String)>), wit::CallError> {
-    let values = session_values(caller, Some(session))?;
-    let missing = || wit::CallError::NotFound(format!("there is no session {session}"));
-    Ok((thread::current().0.look(caller, session).ok_or_else(missing)?, values))
-}
-
-#[allow(clippy::unused_async)]
-pub(crate) async fn write_session(
-    caller: Option<CallId>,
-    session: &str,
-    set: &[(String, String)],
-    remove: &[String],
-) -> Result<(), wit::CallError> {
-    thread::current().0.set_values(caller, Some(session), set, remove).map_err(CallError::into_wit)
-}
-
-#[allow(clippy::unused_async, clippy::unnecessary_wraps)]
-pub(crate) async fn find_everywhere(_caller: Option<CallId>, uid: &str) -> Result<Vec<Session>, wit::CallError> {
-    Ok(thread::current().0.sessions_of(uid))
-}
-
-pub(crate) fn publish_to_channel(
-    _caller: Option<CallId>,
-    channel: &str,
-    payload: &Payload,
-) -> Result<(), wit::CallError> {
-    let (node, worker) = thread::current();
-    node.publish_from(worker, channel, payload).map(drop).map_err(CallError::into_wit)
-}
-
-pub(crate) fn subscribe_to_channel(
-    _caller: Option<CallId>,
-    channel: &str,
-    route: &str,
-) -> Result<String, wit::CallError> {
-    let (node, worker) = thread::current();
-    node.subscribe_to_channel(worker, channel, route).map_err(CallError::into_wit)
-}
-
-pub(crate) fn unsubscribe_from_channel(_caller: Option<CallId>, subscription: &str) -> Result<(), wit::CallError> {
-    let (node, worker) = thread::current();
-    node.unsubscribe_from_channel(worker, subscription).map_err(CallError::into_wit)
-}
-
-pub(crate) fn add_to_channel(_caller: Option<CallId>, channel: &str, session: &str) -> Result<(), wit::CallError> {
-    thread::current().0.add_to_channel(channel, session).map_err(CallError::into_wit)
-}
-
-pub(crate) fn kick_out(
-    _caller: Option<CallId>,
-    channel: &str,
-    session: &str,
-    message: &str,
-) -> Result<(), wit::CallError> {
-    thread::current().0.kick_out(channel, session, message).map_err(CallError::into_wit)
-}
-
-pub(crate) fn count_members(channel: &str) -> u32 {
-    thread::current().0.count_members(channel)
-}
-
-pub(crate) async fn publish_and_wait(
-    _caller: Option<CallId>,
-    channel: &str,
-    payload: &Payload,
-) -> Result<Option<Position>, wit::CallError> {
-    let (node, worker) = thread::current();
-    let placed = node.publish_from(worker, channel, payload).map_err(CallError::into_wit)?;
-    placed.await.map_err(CallError::into_wit)
-}
-
-#[allow(clippy::unused_async)]
-pub(crate) async fn channel_history(
-    _caller: Option<CallId>,
-    channel: &str,
-    after: Option<&Position>,
-    most: u32,
-) -> Result<ChannelPage, wit::CallError> {
-    thread::current().0.channel_history(channel, after, most).map_err(CallError::into_wit)
-}
-
-#[allow(clippy::unused_async)]
-pub(crate) async fn channel_members(
-    _caller: Option<CallId>,
-    channel: &str,
-) -> Result<Vec<ChannelMember>, wit::CallError> {
-    thread::current().0.listed_members(channel).map_err(CallError::into_wit)
 }
 
 #[cfg(feature = "spawn")]

@@ -2,32 +2,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::TestHost;
-use super::dispatch::{CallSpec, worker};
+use super::channel_entry::{PRESENCE, announced, check_name};
+use super::dispatch::CallSpec;
 use super::lines::{Line, Step, Waiting, decided};
 use super::node::{CallState, Node, State};
 use super::promise::{Promise, promise};
 use super::routes::RouteRequest;
-use crate::channels::{ChannelMember, ChannelMessage, ChannelPage, Position};
+use crate::channels::{ChannelMember, ChannelMessage, Position};
 use crate::failure::CallError;
 use crate::payload::IntoPayload;
-use crate::types::{CallId, GuestOrigin, Origin, Outcome, Payload, Subscription, Trigger};
+use crate::types::{CallId, Origin, Outcome, Payload, Subscription, Trigger};
 use crate::wit::types::{ChannelAction, ChannelEvent};
 
 /// The epoch of every channel.
-const EPOCH: &str = "test";
-
-/// Members of a channel are announced on the channel with this prefix.
-const PRESENCE: &str = "presence/";
-
-/// The most bytes of a name, as in the real host.
-const MAX_NAME: usize = 256;
-
-/// The most messages of a page, as in the real host.
-const MOST: u32 = 1_000;
+pub(super) const EPOCH: &str = "test";
 
 /// When every message got its place, in milliseconds since 1970-01-01 UTC.
 const AT: u64 = 1_700_000_000_000;
@@ -35,90 +26,30 @@ const AT: u64 = 1_700_000_000_000;
 /// The result of an action on a channel.
 pub(super) type Placed = Result<Option<Position>, CallError>;
 
-/// The part of a channel's entry in a manifest that the in-memory host reads.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct ChannelEntry {
-    /// The route.
-    pub path: Option<String>,
-    /// The actions that the route decides about. `None` for the default list.
-    pub on: Option<Vec<String>>,
-    history: Option<History>,
-    pub presence: bool,
-    pub envelope: bool,
-}
-
-/// How many messages a channel keeps. The in-memory host does not apply the other bounds.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum History {
-    Count(usize),
-    Bounds {
-        #[serde(default = "default_count")]
-        count: usize,
-    },
-}
-
-fn default_count() -> usize {
-    100
-}
-
-impl ChannelEntry {
-    fn kept(&self) -> usize {
-        match self.history {
-            None => 0,
-            Some(History::Count(count) | History::Bounds { count }) => count,
-        }
-    }
-
-    /// The route, if it decides about this action.
-    pub fn asks(&self, action: &str) -> Option<&str> {
-        let path = self.path.as_deref()?;
-        let asks = match &self.on {
-            Some(on) => on.iter().any(|name| name == action),
-            None => ["subscribe", "unsubscribe", "publish"].contains(&action),
-        };
-        asks.then_some(path)
-    }
-}
-
 #[derive(Default)]
-struct Channel {
+pub(super) struct Channel {
     /// In the order in which they subscribed.
     members: Vec<ChannelMember>,
     /// All messages so far, also those that a real host would not keep.
-    messages: Vec<ChannelMessage>,
+    pub messages: Vec<ChannelMessage>,
 }
 
 /// A subscription that the module made while it runs.
-struct RunTime {
-    name: String,
-    channel: String,
-    route: String,
-    worker: u32,
+pub(super) struct RunTime {
+    pub name: String,
+    pub channel: String,
+    pub route: String,
+    pub worker: u32,
 }
 
 /// The channels, and what waits for their routes.
 #[derive(Default)]
 pub(super) struct ChannelState {
-    channels: BTreeMap<String, Channel>,
-    subscriptions: Vec<RunTime>,
+    pub channels: BTreeMap<String, Channel>,
+    pub subscriptions: Vec<RunTime>,
     /// The number of subscriptions that the module has made.
-    made: u64,
+    pub made: u64,
     pub lines: BTreeMap<Line, VecDeque<Waiting>>,
-}
-
-/// The channel whose members a channel announces.
-pub(super) fn announced(channel: &str) -> Option<&str> {
-    channel.strip_prefix(PRESENCE).filter(|channel| !channel.is_empty())
-}
-
-fn check_name(name: &str) -> Result<(), CallError> {
-    if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
-        let message = format!("the name of a channel has 1 to {MAX_NAME} bytes and no control characters: {name:?}");
-        return Err(CallError::Invalid(message));
-    }
-    Ok(())
 }
 
 /// The data of a message as a client of SocketCluster receives it.
@@ -166,7 +97,7 @@ impl TestHost {
 }
 
 impl State {
-    fn members_of(&self, channel: &str) -> Vec<ChannelMember> {
+    pub(super) fn members_of(&self, channel: &str) -> Vec<ChannelMember> {
         self.channels.channels.get(channel).map(|channel| channel.members.clone()).unwrap_or_default()
     }
 
@@ -341,7 +272,7 @@ impl Node {
     }
 
     /// Makes a client a member. A member that subscribes again is not an error.
-    fn join_channel(&self, channel: &str, session: &str, info: Option<String>) -> Result<(), CallError> {
+    pub(super) fn join_channel(&self, channel: &str, session: &str, info: Option<String>) -> Result<(), CallError> {
         let member = {
             let mut state = self.state();
             let uid = state.client(None, Some(session))?.record.uid.clone();
@@ -357,7 +288,7 @@ impl Node {
     }
 
     /// Ends a membership. Returns whether there was one.
-    fn leave_channel(&self, channel: &str, session: &str) -> bool {
+    pub(super) fn leave_channel(&self, channel: &str, session: &str) -> bool {
         let member = self.state().remove_member(channel, session);
         if let Some(member) = &member {
             self.announce(channel, member, "leave");
@@ -405,102 +336,5 @@ impl Node {
         for channel in channels {
             self.leave_channel(&channel, session);
         }
-    }
-}
-
-/// The functions of `channels`.
-impl Node {
-    /// Publishes as a guest in this worker.
-    pub fn publish_from(&self, index: u32, channel: &str, payload: &Payload) -> Result<Promise<Placed>, CallError> {
-        let isolate = worker(index as usize);
-        let origin = Origin::Guest(GuestOrigin { module: self.name.clone(), isolate, node: None });
-        self.offer(channel, Step::Publish { session: None, payload: payload.clone() }, origin)
-    }
-
-    pub fn subscribe_to_channel(&self, worker: u32, channel: &str, route: &str) -> Result<String, CallError> {
-        check_name(channel)?;
-        self.manifest.find(&RouteRequest::parse(route))?;
-        let mut state = self.state();
-        let channels = &mut state.channels;
-        let same = |made: &&RunTime| (&*made.channel, &*made.route, made.worker) == (channel, route, worker);
-        if let Some(made) = channels.subscriptions.iter().find(same) {
-            return Ok(made.name.clone());
-        }
-        channels.made += 1;
-        let name = format!("channel-{}", channels.made);
-        let (channel, route) = (channel.to_owned(), route.to_owned());
-        channels.subscriptions.push(RunTime { name: name.clone(), channel, route, worker });
-        Ok(name)
-    }
-
-    pub fn unsubscribe_from_channel(&self, worker: u32, name: &str) -> Result<(), CallError> {
-        let mut state = self.state();
-        let subscriptions = &mut state.channels.subscriptions;
-        match subscriptions.iter().position(|made| made.name == name && made.worker == worker) {
-            Some(at) => drop(subscriptions.remove(at)),
-            None => return Err(CallError::NotFound(format!("there is no subscription `{name}` in this worker"))),
-        }
-        Ok(())
-    }
-
-    pub fn add_to_channel(&self, channel: &str, session: &str) -> Result<(), CallError> {
-        check_name(channel)?;
-        let _order = self.lines();
-        self.join_channel(channel, session, None)
-    }
-
-    pub fn kick_out(&self, channel: &str, session: &str, message: &str) -> Result<(), CallError> {
-        check_name(channel)?;
-        let _order = self.lines();
-        self.state().client(None, Some(session))?;
-        if self.leave_channel(channel, session) {
-            let mut state = self.state();
-            let client = state.client(None, Some(session))?;
-            if client.socket.is_none() {
-                let packet = json!({ "message": message, "channel": channel });
-                client.receive("#kickOut", Payload::Text(packet.to_string()));
-            }
-        }
-        Ok(())
-    }
-
-    pub fn count_members(&self, channel: &str) -> u32 {
-        u32::try_from(self.state().members_of(channel).len()).unwrap_or(u32::MAX)
-    }
-
-    pub fn channel_history(
-        &self,
-        channel: &str,
-        after: Option<&Position>,
-        most: u32,
-    ) -> Result<ChannelPage, CallError> {
-        check_name(channel)?;
-        let kept = self.manifest.channel(channel).map_or(0, ChannelEntry::kept);
-        let kept = if announced(channel).is_some() { 0 } else { kept };
-        let state = self.state();
-        let messages = state.channels.channels.get(channel).map_or(&[][..], |channel| &*channel.messages);
-        let latest = messages.len() as u64;
-        let kept = &messages[messages.len().saturating_sub(kept)..];
-        let most = most.min(MOST) as usize;
-        let (messages, complete) = match after {
-            None => (&kept[kept.len().saturating_sub(most)..], false),
-            Some(after) => {
-                let same = after.epoch == EPOCH;
-                let from = kept.iter().position(|message| !same || message.offset > after.offset);
-                let rest = &kept[from.unwrap_or(kept.len())..];
-                let next = rest.first().map_or(latest + 1, |message| message.offset);
-                (&rest[..rest.len().min(most)], same && next <= after.offset + 1)
-            }
-        };
-        let complete = complete || after.is_none() && messages.first().is_none_or(|first| first.offset == 1);
-        Ok(ChannelPage { epoch: EPOCH.to_owned(), messages: messages.to_vec(), latest, complete })
-    }
-
-    pub fn listed_members(&self, channel: &str) -> Result<Vec<ChannelMember>, CallError> {
-        check_name(channel)?;
-        if self.manifest.channel(channel).is_some_and(|entry| entry.presence) && announced(channel).is_none() {
-            return Ok(self.state().members_of(channel));
-        }
-        Err(CallError::Invalid(format!("{channel} has no presence: set `presence` of its entry in `channels`")))
     }
 }

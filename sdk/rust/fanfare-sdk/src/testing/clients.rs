@@ -4,162 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::dispatch::{CallSpec, Pending, into_reply};
+use super::TIMEOUT;
 use super::lines::Step;
 use super::node::{CallState, Node};
-use super::routes::{MatchedRoute, RouteRequest};
 use super::sessions::{ClientState, Received};
-use super::{TIMEOUT, TestHost};
+
 use crate::failure::CallError;
 use crate::payload::IntoPayload;
-use crate::types::{ClientMessage, HeaderFields, Hook, Origin, Outcome, Payload, Reply, RequestHead, Trigger};
+use crate::types::{Origin, Payload};
 use crate::wit::types::Session;
 
 /// The id of the node.
 pub(super) const NODE: &str = "test-1";
 
-/// The close code of a client of SocketCluster that the hook `connect` rejects.
-const REJECTED: u16 = 4008;
-
 /// The most bytes of the reason of a close.
 pub(super) const MAX_REASON: usize = 123;
-
-impl TestHost {
-    /// Starts to connect a client.
-    pub fn connect(&self) -> ConnectOptions<'_> {
-        ConnectOptions {
-            node: &self.node,
-            worker: 0,
-            socket: None,
-            data: Payload::None,
-            claims: None,
-            subdomain: None,
-            headers: Vec::new(),
-        }
-    }
-}
-
-/// A client that is about to connect. Create one with [`TestHost::connect`].
-#[must_use = "call `open` to connect the client"]
-pub struct ConnectOptions<'a> {
-    node: &'a Arc<Node>,
-    worker: u32,
-    socket: Option<String>,
-    data: Payload,
-    claims: Option<Value>,
-    subdomain: Option<String>,
-    headers: HeaderFields,
-}
-
-/// Why a client was rejected.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Rejection {
-    /// The hook `upgrade`, or for a plain WebSocket the hook `connect`, rejected the request with
-    /// this HTTP status.
-    Status(u16, CallError),
-    /// The hook `connect` rejected a client of SocketCluster with this close code.
-    Closed(u16, CallError),
-}
-
-impl ConnectOptions<'_> {
-    /// Connects to this worker. The default is worker 0.
-    pub fn on(mut self, worker: u32) -> Self {
-        self.worker = worker;
-        self
-    }
-
-    /// Connects a plain WebSocket to this path below the module, such as `live/7`. Without it the
-    /// client speaks the protocol of SocketCluster.
-    pub fn socket(mut self, path: &str) -> Self {
-        self.socket = Some(path.to_owned());
-        self
-    }
-
-    /// Sends this data with the handshake of SocketCluster, for the hook `connect`. A plain
-    /// WebSocket has no handshake with data.
-    ///
-    /// # Panics
-    /// When serde cannot serialise it.
-    pub fn data(mut self, data: impl IntoPayload) -> Self {
-        match data.into_payload() {
-            Ok(data) => self.data = data,
-            Err(error) => panic!("the data of the handshake cannot be serialised: {error}"),
-        }
-        self
-    }
-
-    /// Shows a valid token with these claims, as a client does that connects again.
-    pub fn claims(mut self, claims: Value) -> Self {
-        self.claims = Some(claims);
-        self
-    }
-
-    /// Connects for this tenant.
-    pub fn subdomain(mut self, subdomain: &str) -> Self {
-        self.subdomain = Some(subdomain.to_owned());
-        self
-    }
-
-    /// Adds a header field to the request that asks for a WebSocket.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
-        self
-    }
-
-    /// Runs the hooks `upgrade` and `connect`, and connects the client if both admit it.
-    ///
-    /// # Panics
-    /// When a plain WebSocket has data for a handshake.
-    pub fn open(self) -> Result<Client, Rejection> {
-        let ConnectOptions { node, worker, socket, data, claims, subdomain, headers } = self;
-        let status = |status: u16, error: CallError| Rejection::Status(status, error);
-        assert!(socket.is_none() || data.is_none(), "a plain WebSocket sends no data with its handshake");
-        if worker >= node.workers() {
-            return Err(status(404, CallError::NotFound(format!("there is no worker-{worker}"))));
-        }
-        let path = match &socket {
-            Some(path) => format!("/api/{}/{}", node.name, path.split_once('?').map_or(&**path, |(path, _)| path)),
-            None => "/socketcluster/".to_owned(),
-        };
-        let socket = match socket {
-            Some(path) => Some(node.manifest.socket(&path).map_err(|error| status(404, error))?),
-            None => None,
-        };
-        let head = RequestHead {
-            path,
-            scheme: "http".to_owned(),
-            authority: "localhost".to_owned(),
-            peer: "127.0.0.1:50000".to_owned(),
-        };
-        let state =
-            CallState { worker, subdomain: subdomain.clone(), http: Some((headers, head)), ..CallState::default() };
-        let upgraded = node.hook("upgrade", socket.as_ref(), Payload::None, state.clone());
-        upgraded.map_err(|error| status(status_of(&error, 401), error))?;
-
-        let id = node.add_client(worker, socket.clone(), subdomain);
-        let client = Client { node: Arc::clone(node), id: id.clone(), socket };
-        let state = CallState { session: Some(id.clone()), ..state };
-        if let Err(error) = node.hook("connect", client.socket.as_ref(), data, state) {
-            node.state().clients.retain(|client| client.record.id != id);
-            return Err(match &client.socket {
-                Some(_) => status(status_of(&error, 403), error),
-                None => Rejection::Closed(close_code(&error).unwrap_or(REJECTED), error),
-            });
-        }
-        if let Some(claims) = claims {
-            // The host connects a client whose token is rejected, too: it is not authenticated.
-            let _ = client.authenticate(&claims);
-        }
-        Ok(client)
-    }
-}
-
-/// The status of a failure, if it chose one.
-fn status_of(error: &CallError, default: u16) -> u16 {
-    error.failure().map(|failure| failure.status).filter(|status| *status != 0).unwrap_or(default)
-}
 
 /// Whether a module may end a session with this code.
 pub(super) fn may_close_with(code: u16) -> bool {
@@ -167,7 +28,7 @@ pub(super) fn may_close_with(code: u16) -> bool {
 }
 
 /// The close code that a failure chose, if it is one that a module may choose.
-fn close_code(error: &CallError) -> Option<u16> {
+pub(super) fn close_code(error: &CallError) -> Option<u16> {
     let extra = &error.failure()?.extra;
     let (_, code) = extra.iter().find(|(name, _)| name == "close-code")?;
     code.parse().ok().filter(|code| may_close_with(*code))
@@ -185,9 +46,9 @@ pub(super) struct SocketMatch {
 
 /// A connected client. Dropping it disconnects it.
 pub struct Client {
-    node: Arc<Node>,
-    id: String,
-    socket: Option<SocketMatch>,
+    pub(super) node: Arc<Node>,
+    pub(super) id: String,
+    pub(super) socket: Option<SocketMatch>,
 }
 
 impl Client {
@@ -349,7 +210,7 @@ fn record(id: &str, worker: u32, plain: bool) -> Session {
 }
 
 impl Node {
-    fn add_client(&self, worker: u32, socket: Option<SocketMatch>, subdomain: Option<String>) -> String {
+    pub(super) fn add_client(&self, worker: u32, socket: Option<SocketMatch>, subdomain: Option<String>) -> String {
         let mut state = self.state();
         let id = format!("{NODE}/client{:014}", state.clients_so_far);
         state.clients_so_far += 1;
@@ -365,116 +226,4 @@ impl Node {
         });
         id
     }
-
-    /// Queues the call of a hook, with the parameters and the query of the client's socket. `None`
-    /// if the manifest has no such hook.
-    pub(super) fn start_hook(
-        &self,
-        name: &str,
-        socket: Option<&SocketMatch>,
-        payload: Payload,
-        state: CallState,
-    ) -> Option<Result<Pending, CallError>> {
-        let target = self.manifest.hooks.get(name)?;
-        let origin = state.session.clone().map_or(Origin::Client, Origin::Session);
-        Some(self.manifest.find(&RouteRequest::parse(&target.path)).map(|mut route| {
-            let query = socket.map_or("", |socket| socket.query.as_str());
-            route.params = socket.map(|socket| socket.params.clone()).unwrap_or_default();
-            let trigger = Trigger::Hook(Hook { name: name.to_owned() });
-            self.start(CallSpec { route, query, trigger, payload, timeout: None, state, origin, extra: Vec::new() })
-        }))
-    }
-
-    /// Runs a hook. Returns the payload of a pass.
-    fn hook(
-        &self,
-        name: &str,
-        socket: Option<&SocketMatch>,
-        payload: Payload,
-        state: CallState,
-    ) -> Result<Option<Payload>, CallError> {
-        let Some(started) = self.start_hook(name, socket, payload, state) else { return Ok(None) };
-        match ended(started?)? {
-            Outcome::Pass(passed) => Ok(passed.payload),
-            Outcome::Reply(_) => Ok(None),
-        }
-    }
-
-    /// Runs the filters and the route of a client's message.
-    fn client_message(
-        &self,
-        session: &str,
-        socket: Option<&SocketMatch>,
-        name: &str,
-        payload: Payload,
-        wants_reply: bool,
-    ) -> Result<Payload, CallError> {
-        let named = match socket {
-            Some(socket) => socket.route.clone(),
-            None => self.route_of(name)?,
-        };
-        let request = RouteRequest::parse(&named);
-        let (mut route, mut query) = (self.manifest.find(&request)?, request.query);
-        let name = socket.map_or(name, |socket| &socket.pattern);
-        if let Some(socket) = socket {
-            (route.params, query) = (socket.params.clone(), &socket.query);
-        }
-        if !route.session {
-            return Err(CallError::Forbidden(format!(
-                "messages of connected clients reach only routes with the middleware `session`: `{name}` has none"
-            )));
-        }
-        let client = self.state().client(None, Some(session)).map(|client| {
-            let (worker, subdomain) = (client.record.worker, client.subdomain.clone());
-            CallState { worker, subdomain, session: Some(session.to_owned()), ..CallState::default() }
-        })?;
-        let message = ClientMessage { session: session.to_owned(), name: name.to_owned(), wants_reply };
-        let run = |route: MatchedRoute, trigger: Trigger, payload: Payload, extra: Vec<(String, String)>| {
-            let origin = Origin::Session(session.to_owned());
-            let (state, timeout) = (client.clone(), None);
-            ended(self.start(CallSpec { route, query, trigger, payload, timeout, state, origin, extra }))
-        };
-        let (mut payload, mut facts, text) = (payload, Vec::new(), route.text.clone());
-        for filter in &self.manifest.filters.before {
-            let filter = self.manifest.find(&RouteRequest::parse(filter))?;
-            let mut extra = facts.clone();
-            extra.push(("for".to_owned(), text.clone()));
-            match run(filter, Trigger::Client(message.clone()), payload.clone(), extra)? {
-                Outcome::Reply(reply) => return Ok(reply.payload),
-                Outcome::Pass(passed) => {
-                    payload = passed.payload.unwrap_or(payload);
-                    let named = |(name, value)| (format!("{}.{name}", self.name), value);
-                    facts.extend(passed.extra.into_iter().map(named));
-                }
-            }
-        }
-        let mut reply: Reply = into_reply(run(route, Trigger::Client(message), payload, facts)?);
-        for filter in &self.manifest.filters.after {
-            let filter = self.manifest.find(&RouteRequest::parse(filter))?;
-            let data = json!({ "route": text, "status": reply.status }).to_string();
-            match run(filter, Trigger::Other(("after".to_owned(), data)), reply.payload.clone(), Vec::new())? {
-                Outcome::Reply(other) => reply = other,
-                Outcome::Pass(passed) => reply.payload = passed.payload.unwrap_or(reply.payload),
-            }
-        }
-        Ok(reply.payload)
-    }
-
-    /// The route below this module that the name of a message means.
-    fn route_of(&self, name: &str) -> Result<String, CallError> {
-        let path = name.split_once('?').map_or(name, |(path, _)| path);
-        let (module, rest) = match (name.split_once('/'), path.split_once('.')) {
-            (Some((module, rest)), _) => (module, rest.to_owned()),
-            (None, Some((module, rest))) => (module, rest.replace('.', "/")),
-            (None, None) => return Ok(name.to_owned()),
-        };
-        if module.is_empty() || module == self.name {
-            return Ok(rest);
-        }
-        Err(CallError::NotFound(format!("the test host has no module `{module}`")))
-    }
-}
-
-fn ended(pending: Pending) -> Result<Outcome, CallError> {
-    pending.wait(TIMEOUT).unwrap_or(Err(CallError::Timeout))
 }

@@ -49,8 +49,12 @@
 
 pub(crate) mod backend;
 mod builder;
+mod channel_entry;
+mod channel_imports;
 mod channels;
+mod client_calls;
 mod clients;
+mod connect;
 mod dispatch;
 mod events;
 mod jsonc;
@@ -70,7 +74,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use builder::Builder;
-pub use clients::{Client, ConnectOptions, Rejection};
+pub use clients::Client;
+pub use connect::{ConnectOptions, Rejection};
 pub use events::{EmittedEvent, PublishedMessage};
 pub use promise::block_on;
 pub use request::Request;

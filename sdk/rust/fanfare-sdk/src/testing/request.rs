@@ -77,12 +77,7 @@ impl<'a> Request<'a> {
         if self.worker >= self.node.workers() {
             return Err(CallError::NotFound(format!("there is no worker-{}", self.worker)));
         }
-        let head = RequestHead {
-            path: format!("/api/{}/{}", self.node.name, request.path),
-            scheme: "http".to_owned(),
-            authority: "localhost".to_owned(),
-            peer: "127.0.0.1:50000".to_owned(),
-        };
+        let head = head(format!("/api/{}/{}", self.node.name, request.path));
         let (trigger, origin, http) = if self.inside {
             (Trigger::Rpc, Origin::Operator, None)
         } else {
@@ -98,5 +93,15 @@ impl<'a> Request<'a> {
         let (query, timeout, extra) = (request.query, None, Vec::new());
         let pending = self.node.start(CallSpec { route, query, trigger, payload, timeout, state, origin, extra });
         pending.wait(TIMEOUT).unwrap_or(Err(CallError::Timeout))
+    }
+}
+
+/// The head of a client's request.
+pub(super) fn head(path: String) -> RequestHead {
+    RequestHead {
+        path,
+        scheme: "http".to_owned(),
+        authority: "localhost".to_owned(),
+        peer: "127.0.0.1:50000".to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::channels::ChannelEntry;
+use super::channel_entry::ChannelEntry;
 use super::clients::SocketMatch;
 use super::events::SubscriptionEntry;
 use super::schedules::ScheduleEntry;

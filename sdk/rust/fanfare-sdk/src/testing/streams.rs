@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::TIMEOUT;
 use super::dispatch::CallSpec;
 use super::node::{CallState, Node, State};
+use super::request::head;
 use super::routes::RouteRequest;
 use crate::failure::CallError;
 use crate::sse::{Event, Reach};
-use crate::types::{HeaderFields, Isolate, Origin, Outcome, Payload, Reply, RequestHead, Trigger};
+use crate::types::{HeaderFields, Isolate, Origin, Outcome, Payload, Reply, Trigger};
 use crate::wit::sse::Event as Record;
 
 /// The most bytes of a key, as in the real host.
@@ -106,13 +107,7 @@ impl<'a> StreamOptions<'a> {
         let request = RouteRequest::parse(path);
         let route = self.node.manifest.find(&request)?;
         let data = serde_json::json!({ "key": self.key, "lastEventId": self.last_event_id });
-        let head = RequestHead {
-            path: "/stream".to_owned(),
-            scheme: "http".to_owned(),
-            authority: "localhost".to_owned(),
-            peer: "127.0.0.1:50000".to_owned(),
-        };
-        let http = Some((self.headers.clone(), head));
+        let http = Some((self.headers.clone(), head("/stream".to_owned())));
         let state = CallState { worker: self.worker, subdomain: self.subdomain.clone(), http, ..CallState::default() };
         let pending = self.node.start(CallSpec {
             route,
