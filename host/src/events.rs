@@ -8,8 +8,12 @@ mod event;
 mod log;
 mod notice;
 mod origin;
+mod quota;
 
 pub use event::{EventRecord, HostEvent};
 pub use log::{EventItem, EventLog, EventReader, KEPT};
 pub use notice::Notice;
 pub use origin::{Origin, OriginKind};
+#[cfg(test)]
+pub use quota::EVENTS_PER_SECOND;
+pub use quota::EventQuota;

@@ -29,6 +29,7 @@ use std::time::Duration;
 use crate::config::{HistoryConfig, HubConfig, QueueConfig, SseConfig, WebSocketConfig};
 use crate::events::EventLog;
 
+mod capacity;
 mod channels;
 mod chunk;
 mod client;

@@ -103,7 +103,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::call::{CallError, Failure, Group, Reply, Target};
+    use crate::call::{CallError, Group, Reply, Target};
 
     fn envelope() -> Envelope {
         let trace = Trace::parse("0123456789abcdef0123456789abcdef").unwrap();
@@ -153,23 +153,7 @@ mod tests {
 
     #[test]
     fn every_reply_and_error_crosses_nodes() {
-        let why = || "why".to_owned();
-        let extra = vec![("a".to_owned(), "b".to_owned())];
-        let failure = Failure { name: why(), message: why(), status: 404, data: Payload::Text(why()), extra };
-        let errors = [
-            CallError::Failure(failure),
-            CallError::Timeout,
-            CallError::NotFound(why()),
-            CallError::Forbidden(why()),
-            CallError::Overloaded(why()),
-            CallError::Crashed(why()),
-            CallError::Unavailable(why()),
-            CallError::WouldDeadlock(why()),
-            CallError::TooDeep(why()),
-            CallError::Invalid(why()),
-            CallError::Other(why(), why()),
-        ];
-        let written = errors.each_ref().map(round);
+        let written = CallError::one_of_each("why").each_ref().map(round);
         assert_eq!(written[1], "timeout");
         assert_eq!(written[7], json!({ "wouldDeadlock": "why" }));
         let headers = vec![("x".to_owned(), "y".to_owned())];

@@ -106,6 +106,11 @@ impl CallError {
         "other",
     ];
 
+    /// The error of what the end of the host prevents.
+    pub fn stopping() -> CallError {
+        CallError::Unavailable("the host is stopping".to_owned())
+    }
+
     /// The index in [`CallError::CODES`].
     pub fn index(&self) -> usize {
         match self {
@@ -159,6 +164,28 @@ impl CallError {
     }
 }
 
+#[cfg(test)]
+impl CallError {
+    /// One error of each kind, in the order of [`CallError::CODES`]. `why` is every text.
+    pub fn one_of_each(why: &str) -> [CallError; 11] {
+        let why = || why.to_owned();
+        let extra = vec![("a".to_owned(), "b".to_owned())];
+        [
+            CallError::Failure(Failure { name: why(), message: why(), status: 404, data: why().into(), extra }),
+            CallError::Timeout,
+            CallError::NotFound(why()),
+            CallError::Forbidden(why()),
+            CallError::Overloaded(why()),
+            CallError::Crashed(why()),
+            CallError::Unavailable(why()),
+            CallError::WouldDeadlock(why()),
+            CallError::TooDeep(why()),
+            CallError::Invalid(why()),
+            CallError::Other(why(), why()),
+        ]
+    }
+}
+
 impl Failure {
     /// Whether the handler asks the host not to log it.
     pub fn is_silent(&self) -> bool {
@@ -198,21 +225,7 @@ mod tests {
 
     #[test]
     fn every_error_has_its_own_label() {
-        let why = String::new;
-        let errors = [
-            CallError::Failure(Failure::default()),
-            CallError::Timeout,
-            CallError::NotFound(why()),
-            CallError::Forbidden(why()),
-            CallError::Overloaded(why()),
-            CallError::Crashed(why()),
-            CallError::Unavailable(why()),
-            CallError::WouldDeadlock(why()),
-            CallError::TooDeep(why()),
-            CallError::Invalid(why()),
-            CallError::Other(why(), why()),
-        ];
-        assert_eq!(errors.map(|error| error.code()), CallError::CODES);
+        assert_eq!(CallError::one_of_each("why").map(|error| error.code()), CallError::CODES);
     }
 
     #[test]

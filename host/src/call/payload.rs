@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// The data of a call or a reply. It is never serialised again between guests of a node.
@@ -89,6 +90,17 @@ impl Payload {
             Payload::None => Vec::new(),
             Payload::Text(text) => text.into_bytes(),
             Payload::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The content as JSON: text that is JSON as it is, other text as a string, and no payload as
+    /// null. `None` for bytes.
+    pub(crate) fn into_json(self) -> Option<String> {
+        match self {
+            Payload::None => Some("null".to_owned()),
+            Payload::Text(text) if serde_json::from_str::<IgnoredAny>(&text).is_ok() => Some(text),
+            Payload::Text(text) => Some(serde_json::Value::String(text).to_string()),
+            Payload::Bytes(_) => None,
         }
     }
 

@@ -5,6 +5,11 @@ use std::sync::Arc;
 /// The most bytes in the name of a user, a group, a value or a message.
 pub const MAX_NAME: usize = 256;
 
+/// The part of a session's id that its client knows: without the node.
+pub fn client_id(id: &str) -> &str {
+    id.rsplit_once('/').map_or(id, |(_, id)| id)
+}
+
 /// The facts about a connected client. A copy: the session may change meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -83,6 +88,11 @@ pub struct Pushed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_knows_its_session_without_the_node() {
+        assert_eq!([client_id("n-1/a"), client_id("n/1/a"), client_id("a")], ["a"; 3]);
+    }
 
     #[test]
     fn the_size_of_a_recipient_includes_every_name() {

@@ -2,6 +2,8 @@
 //!
 //! A pattern is a key, or `prefix/*` for all keys that begin with `prefix/`.
 
+use super::bounds;
+
 /// The most bytes of a key or a pattern.
 pub const MAX: usize = 256;
 
@@ -9,6 +11,14 @@ pub const MAX: usize = 256;
 /// key.
 pub fn is_key(text: &str) -> bool {
     text.len() <= MAX && !text.contains(char::is_control)
+}
+
+/// Whether the host accepts this text from outside as a key. Counts one that is too long.
+pub fn accepts(text: &str) -> bool {
+    if text.len() > MAX {
+        bounds::STREAM_NAME.count();
+    }
+    is_key(text)
 }
 
 /// Whether a module may declare this text as a pattern.

@@ -1,11 +1,12 @@
 //! The log of host events, and its readers.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
 
 use super::event::{EventRecord, HostEvent};
+use crate::call::time::now;
 use crate::journal::{Item, Journal, JournalLimits, Reader};
 
 /// The number of events that the log keeps.
@@ -112,12 +113,6 @@ impl From<Item<EventRecord>> for EventItem {
             Item::Missed(count) => EventItem::Missed(count),
         }
     }
-}
-
-/// The time in milliseconds since 1970-01-01 UTC.
-fn now() -> u64 {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

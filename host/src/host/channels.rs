@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::RunningHost;
+use crate::call::channel::{BYTES_OF_PAGE, MOST_OF_PAGE};
 use crate::call::{
-    CallError, ChannelCall, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, ChannelRule, Payload,
+    CallError, ChannelCall, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, ChannelRule, Payload, size,
 };
 use crate::dispatch::Dispatch;
 use crate::hub::{ChannelListener, Listening};
@@ -18,10 +19,6 @@ use crate::triggers::channels::{Actor, ChannelBackend, StartedCall};
 
 /// The most messages that wait for one [`ChannelReader`].
 const WAITING: usize = 1_024;
-
-/// The most messages of a page, and the bytes of their payloads.
-const MOST: usize = 1_000;
-const MAX_PAGE: u64 = 1 << 20;
 
 /// The modules of a node.
 pub(super) struct ChannelModules(pub Arc<Dispatch>);
@@ -127,18 +124,13 @@ impl RunningHost {
         self.check_running()?;
         rules::check(channel)?;
         let (payload, max) = (payload.into(), self.swapper.config.limits.max.payload);
-        let size = payload.len() as u64;
-        if size > max {
-            let why = format!("the message has {size} bytes, but limits.max.payload allows {max}");
-            return Err(CallError::Invalid(why));
-        }
+        size::check("the message", payload.len(), max, "limits.max.payload")?;
         let (done, published) = oneshot::channel();
         self.channels.publish(&channel.into(), payload, Actor::operator(), move |result| {
             // The caller may have dropped the future, and the message continues.
             _ = done.send(result);
         });
-        let stopping = || Err(CallError::Unavailable("the host is stopping".to_owned()));
-        published.await.unwrap_or_else(|_| stopping())
+        published.await.unwrap_or_else(|_| Err(CallError::stopping()))
     }
 
     /// Returns the messages of a channel, from the next one on. They include those of guests and of
@@ -200,7 +192,7 @@ impl RunningHost {
         most: usize,
     ) -> Result<ChannelPage, CallError> {
         rules::check(channel)?;
-        self.channels.history(&channel.into(), after, most.min(MOST), MAX_PAGE, &Actor::operator())
+        self.channels.history(&channel.into(), after, most.min(MOST_OF_PAGE), BYTES_OF_PAGE, &Actor::operator())
     }
 
     /// Returns the members of a channel that a module declares with `presence`, sorted by session.

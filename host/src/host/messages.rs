@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
-use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,14 +14,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::call::{CallError, Failure, IsolateId, Payload, bounds, hook};
 use crate::dispatch::{Actor, Dispatch, Message};
-use crate::events::{EventLog, HostEvent};
+use crate::events::{EventLog, EventQuota, HostEvent};
 use crate::ports::{BoxFuture, Caller, Master};
 
 /// The most messages of guests that the embedding program handles at once.
 const MOST_MESSAGES: usize = 1_024;
-
-/// The most events about messages that the host raises in a second.
-const MOST_EVENTS: u32 = 100;
 
 /// A message of a guest to the embedding program.
 #[derive(Debug, Clone)]
@@ -68,9 +64,8 @@ pub(super) struct Messages {
     runtime: Handle,
     /// One permit for each message that the handler may handle.
     places: Arc<Semaphore>,
-    /// The second in which the host last raised an event about a message, and how many in it.
-    recent: Mutex<(u64, u32)>,
-    begun: Instant,
+    /// Counts the events about messages.
+    quota: EventQuota,
 }
 
 impl Messages {
@@ -91,8 +86,7 @@ impl Messages {
             timeout,
             runtime: Handle::current(),
             places: Arc::new(Semaphore::new(MOST_MESSAGES)),
-            recent: Mutex::default(),
-            begun: Instant::now(),
+            quota: EventQuota::default(),
         }
     }
 
@@ -156,17 +150,10 @@ impl Messages {
         Ok(self.runtime.spawn(run_handler(handler, message, timeout, place)))
     }
 
-    /// Raises the event of a guest's message, unless there were too many in this second: a guest
-    /// must not be able to push all other events out of the log.
+    /// Raises the event of a guest's message, unless there were too many in this second.
     fn raise(&self, from: &Caller, size: usize) {
-        let second = self.begun.elapsed().as_secs();
-        {
-            let mut recent = self.recent.lock();
-            *recent = if recent.0 == second { (second, recent.1.saturating_add(1)) } else { (second, 1) };
-            if recent.1 > MOST_EVENTS {
-                bounds::MESSAGE_EVENTS.count();
-                return;
-            }
+        if !self.quota.allows_one() {
+            return bounds::MESSAGE_EVENTS.count();
         }
         let (module, size) = (from.module.as_ref().to_owned(), size as u64);
         match from.isolate {
@@ -197,15 +184,6 @@ async fn run_handler(
     }
 }
 
-fn check_size(from: &Caller, what: &str, data: &Payload) -> Result<(), CallError> {
-    let (size, limit) = (data.len(), from.max_payload);
-    if size as u64 <= limit {
-        return Ok(());
-    }
-    let module = &from.module;
-    Err(CallError::Invalid(format!("the {what} has {size} bytes, but limits.payload of {module} allows {limit}")))
-}
-
 /// The port through which guests reach the master.
 impl Master for Messages {
     fn option(&self, pointer: &str) -> Option<String> {
@@ -213,7 +191,7 @@ impl Master for Messages {
     }
 
     fn post(&self, from: Caller, data: Payload) -> Result<(), CallError> {
-        check_size(&from, "message", &data)?;
+        from.check_size("the message", data.len())?;
         let size = data.len();
         match self.handler.load_full() {
             Some(handler) => {
@@ -231,7 +209,7 @@ impl Master for Messages {
 
     fn send(&self, from: Caller, data: Payload, timeout: Option<Duration>) -> BoxFuture<Result<Payload, CallError>> {
         let failed = |error| -> BoxFuture<_> { Box::pin(std::future::ready(Err(error))) };
-        if let Err(error) = check_size(&from, "message", &data) {
+        if let Err(error) = from.check_size("the message", data.len()) {
             return failed(error);
         }
         let size = data.len();
@@ -257,8 +235,8 @@ impl Master for Messages {
                 let task = AbortOnDropHandle::new(task);
                 Box::pin(async move {
                     let ended = task.await;
-                    let reply = ended.map_err(|_| CallError::Unavailable("the host stops".to_owned()))??;
-                    check_size(&from, "reply", &reply).map(|()| reply)
+                    let reply = ended.map_err(|_| CallError::stopping())??;
+                    from.check_size("the reply", reply.len()).map(|()| reply)
                 })
             }
             Err(error) => failed(error),

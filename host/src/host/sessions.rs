@@ -188,6 +188,6 @@ impl RunningHost {
     /// Checks a message of the embedding program.
     fn event(&self, name: &str, payload: Payload, names: usize) -> Result<ClientEvent, CallError> {
         let max = self.swapper.config.limits.max.payload;
-        rules::event(name.to_owned(), payload, names, max, || "limits.max.payload".to_owned())
+        rules::event(name.to_owned(), payload, names, max, "limits.max.payload")
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::call::ChannelMessage;
+use crate::call::{ChannelMessage, position};
 
 /// A message that someone publishes. The hub does not look into it.
 pub trait Message: Send + Sync {
@@ -55,12 +55,7 @@ pub struct Position {
 impl Position {
     /// Reads the text that [`fmt::Display`] writes.
     pub fn parse(text: &str) -> Option<Position> {
-        let (epoch, number) = text.split_once('-')?;
-        let is_plain = |text: &str, radix| text.len() <= 20 && text.chars().all(|c| c.is_digit(radix));
-        if !is_plain(epoch, 16) || !is_plain(number, 10) {
-            return None;
-        }
-        Some(Position { epoch: u64::from_str_radix(epoch, 16).ok()?, number: number.parse().ok()? })
+        position::parse(text).map(|(epoch, number)| Position { epoch, number })
     }
 }
 

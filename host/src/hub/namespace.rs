@@ -356,7 +356,7 @@ impl Namespace {
         if !self.history().is_on() {
             return;
         }
-        let index = self.next_sweep.fetch_add(1, Relaxed) % self.shards.count();
+        let index = self.next_sweep.fetch_add(1, Relaxed) % self.shards.capacity.shards();
         if index == 0 {
             self.all.lock().expire(now, self.history());
         }

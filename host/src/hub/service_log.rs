@@ -52,7 +52,7 @@ pub enum LogItem {
     Event(Arc<Logged>),
     /// The log no longer keeps the next events of this reader. The value is their number. `None`
     /// if the host cannot tell, because the reader's position is of another start.
-    Missed(#[allow(dead_code, reason = "subscriptions will use it")] Option<u64>),
+    Missed(Option<u64>),
 }
 
 /// Reads events in their order. Dropping the reader has no effect on others.
@@ -76,7 +76,6 @@ impl ServiceLog {
     }
 
     /// Adds an event, and wakes the readers. Returns its position.
-    #[allow(dead_code, reason = "emitters in this process will use it")]
     pub fn emit(&self, event: Event) -> Position {
         self.emit_all([event])
     }

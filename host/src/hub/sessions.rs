@@ -24,7 +24,8 @@ use super::message::{HubError, Limits, Message, Reach};
 use super::namespace::Addressee;
 use super::shards::Place;
 use super::topics::Topics;
-use crate::call::{Recipient, WhenTaken, bounds};
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, Recipient, WhenTaken, bounds};
 
 mod session;
 
@@ -158,6 +159,12 @@ impl Sessions {
     /// Finds a session. One that has ended is found until its hook `disconnect` has ended.
     pub fn get(&self, id: &str) -> Option<Arc<Session>> {
         self.all.read().get(id).cloned()
+    }
+
+    /// Finds a session that a guest or the embedding program names.
+    pub fn named(&self, id: &str) -> Result<Arc<Session>, CallError> {
+        let missing = || CallError::NotFound(format!("no session `{}` on this node", line(id, NAME)));
+        self.get(id).ok_or_else(missing)
     }
 
     /// The sessions whose client is connected to a socket for which a condition holds.

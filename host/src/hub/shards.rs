@@ -7,39 +7,20 @@
 //! missed messages, but it sometimes gets a `reset` that was not necessary.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::capacity::{Capacity, LargestHistory};
 use super::message::{HubError, Limits};
 use super::ring::Ring;
 use super::sync::{Mutex, RandomState};
 use super::topic::{Topic, TopicState};
 
-/// The fewest parts of the map, each with a lock of its own. A map of more than 131,072 topics has
-/// more parts, so that a look at all topics of a part takes less than a millisecond.
-pub const SHARDS: usize = 64;
-const MAX_SHARDS: usize = 8_192;
-const TOPICS_OF_SHARD: usize = 2_048;
-
-/// To make room, it is enough to look at this number of topics. In the standard map of 100,000
-/// topics that is one shard, and takes a quarter of a millisecond; a look at all takes 18.
-const LOOKED_AT: usize = 1_024;
-
 /// All topics of a namespace, and the connections that it counts.
 pub struct Shards {
     shards: Box<[Shard]>,
-    hasher: RandomState,
+    pub capacity: Capacity,
     next_id: AtomicU64,
-    topics: AtomicU32,
-    /// The topics without connections that made room for others.
-    pub evicted: AtomicU64,
-    /// Held while topics without connections make room for others.
-    evicting: Mutex<()>,
-    /// The shard that makes room next.
-    next_evicted: AtomicUsize,
-    /// `hub.topics`.
-    max_topics: u32,
     /// Connections that are open or reserved.
     open: AtomicU32,
     is_stopping: AtomicBool,
@@ -49,13 +30,12 @@ struct Shard {
     map: Mutex<Map>,
     /// The topics with connections that are open or reserved.
     read: AtomicU32,
-    /// No history of its topics has more bytes than this. It may be too large, but not too small.
-    largest: AtomicU64,
+    largest: LargestHistory,
 }
 
 impl Shard {
     fn new() -> Shard {
-        Shard { map: Mutex::new(Map::default()), read: AtomicU32::new(0), largest: AtomicU64::new(0) }
+        Shard { map: Mutex::new(Map::default()), read: AtomicU32::new(0), largest: LargestHistory::default() }
     }
 }
 
@@ -69,28 +49,14 @@ struct Map {
 
 impl Shards {
     pub fn new(max_topics: u32) -> Shards {
-        let count = (max_topics as usize / TOPICS_OF_SHARD).next_power_of_two().clamp(SHARDS, MAX_SHARDS);
+        let capacity = Capacity::new(max_topics);
         Shards {
-            shards: (0..count).map(|_| Shard::new()).collect(),
-            hasher: RandomState::default(),
+            shards: (0..capacity.shards()).map(|_| Shard::new()).collect(),
+            capacity,
             next_id: AtomicU64::new(0),
-            topics: AtomicU32::new(0),
-            evicted: AtomicU64::new(0),
-            evicting: Mutex::new(()),
-            next_evicted: AtomicUsize::new(0),
-            max_topics,
             open: AtomicU32::new(0),
             is_stopping: AtomicBool::new(false),
         }
-    }
-
-    /// The number of topics.
-    pub fn topics(&self) -> u32 {
-        self.topics.load(Relaxed)
-    }
-
-    pub fn max_topics(&self) -> u32 {
-        self.max_topics
     }
 
     /// Connections that are open or reserved.
@@ -103,20 +69,8 @@ impl Shards {
         self.is_stopping.store(true, Relaxed);
     }
 
-    /// The number of shards.
-    pub fn count(&self) -> usize {
-        self.shards.len()
-    }
-
-    /// The index of the shard of a topic.
-    fn index_of(&self, name: &str) -> usize {
-        let hash = self.hasher.hash_one(name);
-        // The map uses other bits of the same hash.
-        (hash >> 32) as usize % self.shards.len().max(1)
-    }
-
     fn shard(&self, name: &str) -> Option<&Shard> {
-        self.shards.get(self.index_of(name))
+        self.shards.get(self.capacity.shard_of(name))
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
@@ -125,17 +79,12 @@ impl Shards {
 
     /// Finds a topic or adds it. `None` if there are too many.
     pub fn get_or_add(&self, name: &str) -> Option<Arc<Topic>> {
-        self.find_or_add(name, || self.count_one())
-    }
-
-    /// Finds a topic, or adds it if `is_counted` returns whether it counts now.
-    fn find_or_add(&self, name: &str, is_counted: impl FnOnce() -> bool) -> Option<Arc<Topic>> {
-        let shard = self.index_of(name);
+        let shard = self.capacity.shard_of(name);
         let mut map = self.shards.get(shard)?.map.lock();
         if let Some(topic) = map.topics.get(name) {
             return Some(topic.clone());
         }
-        if !is_counted() {
+        if !self.capacity.count_one() {
             return None;
         }
         let name: Arc<str> = name.into();
@@ -144,12 +93,6 @@ impl Shards {
         let topic = Arc::new(Topic { id, name: name.clone(), shard, state: Mutex::new(state) });
         map.topics.insert(name, topic.clone());
         Some(topic)
-    }
-
-    /// Counts a topic that will be added, if there is room for it.
-    fn count_one(&self) -> bool {
-        let more = |count: u32| (count < self.max_topics).then(|| count + 1);
-        self.topics.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
     /// Records that a message of a topic was lost, because there was no room for the topic. Returns
@@ -165,47 +108,32 @@ impl Shards {
         is_missing
     }
 
-    /// Makes room for a topic, which counts from then on. Looks at enough topics of the map, and
-    /// removes those without connections that had no message for the longest time, some more than
-    /// needed, so that not every new topic looks. Returns whether there is room; not if every topic
-    /// has connections. The caller holds `evicting`.
+    /// Finds a topic or adds it, in place of some without connections if there are too many. `None`
+    /// if every topic has connections.
+    fn get_or_make_room(&self, name: &str) -> Option<Arc<Topic>> {
+        self.capacity.get_or_make_room(|| self.get_or_add(name), || self.make_room())
+    }
+
     fn make_room(&self) -> bool {
-        let (mut looked_at, mut idle) = (0, Vec::new());
-        for _ in 0..self.count() {
-            let next = self.next_evicted.fetch_add(1, Relaxed) % self.count();
-            let Some(shard) = self.shards.get(next) else { continue };
+        let look = |shard: usize, unused: &mut Vec<(u64, Arc<Topic>)>| {
+            let Some(shard) = self.shards.get(shard) else { return 0 };
             let map = shard.map.lock();
             if map.topics.len() <= shard.read.load(Relaxed) as usize {
-                continue;
+                return 0;
             }
-            looked_at += map.topics.len();
-            let ages = map.topics.values().filter_map(|topic| Some((topic.state.lock().idle_since()?, topic.clone())));
-            idle.extend(ages);
-            if looked_at >= LOOKED_AT && !idle.is_empty() {
-                break;
-            }
-        }
-        let wanted = (looked_at / 32 + 1).min(idle.len());
-        if wanted < idle.len() {
-            idle.select_nth_unstable_by_key(wanted, |(number, _)| *number);
-        }
-        let removed = idle.iter().filter(|(_, topic)| self.remove(topic, TopicState::is_idle)).take(wanted).count();
-        self.evicted.fetch_add(removed as u64, Relaxed);
-        // The new topic counts in place of one of them.
-        let surplus = u32::try_from(removed).unwrap_or_default().saturating_sub(1);
-        self.topics.fetch_sub(surplus, Relaxed);
-        removed > 0
+            let of = |topic: &Arc<Topic>| Some((topic.state.lock().idle_since()?, topic.clone()));
+            unused.extend(map.topics.values().filter_map(of));
+            map.topics.len()
+        };
+        self.capacity.make_room(look, |topic| self.remove(topic, TopicState::is_idle))
     }
 
     /// Removes a topic if nobody uses it.
     pub fn remove_if_unused(&self, topic: &Topic) {
-        if self.remove(topic, TopicState::is_unused) {
-            self.topics.fetch_sub(1, Relaxed);
-        }
+        self.remove(topic, TopicState::is_unused);
     }
 
-    /// Removes a topic with its history, if a condition holds. Returns whether it did. It counts
-    /// until the caller subtracts it.
+    /// Removes a topic with its history, if a condition holds. Returns whether it did.
     fn remove(&self, topic: &Topic, holds: impl FnOnce(&TopicState) -> bool) -> bool {
         let Some(shard) = self.shards.get(topic.shard) else { return false };
         let mut map = shard.map.lock();
@@ -218,6 +146,7 @@ impl Shards {
         map.dropped = map.dropped.max(state.ring.dropped());
         drop(state);
         map.topics.remove(&topic.name);
+        self.capacity.uncount_one();
         true
     }
 
@@ -225,23 +154,20 @@ impl Shards {
     /// largest one.
     pub fn topics_of(&self, index: usize) -> Vec<Arc<Topic>> {
         let Some(shard) = self.shards.get(index) else { return Vec::new() };
-        // What grows from here on is noted again.
-        shard.largest.store(0, Relaxed);
+        shard.largest.reset();
         shard.map.lock().topics.values().cloned().collect()
     }
 
     /// Notes that a history of a shard has this number of bytes.
     pub fn note_history(&self, index: usize, bytes: u64) {
-        if let Some(shard) = self.shards.get(index)
-            && shard.largest.load(Relaxed) < bytes
-        {
-            shard.largest.fetch_max(bytes, Relaxed);
+        if let Some(shard) = self.shards.get(index) {
+            shard.largest.note(bytes);
         }
     }
 
     /// The shards, with a bound of the bytes of their largest history.
     pub fn largest(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.shards.iter().map(|shard| shard.largest.load(Relaxed)).enumerate()
+        self.shards.iter().map(|shard| shard.largest.bytes()).enumerate()
     }
 
     /// Counts a connection, or rejects it.
@@ -260,8 +186,8 @@ impl Shards {
 
     fn reserve_in_topic(self: &Arc<Self>, name: &str, max: u32) -> Result<Place, HubError> {
         loop {
-            let topic = self.get_or_add(name).or_else(|| self.add_with_room(name));
-            let topic = topic.ok_or(HubError::TooManyTopics { max: self.max_topics })?;
+            let topic = self.get_or_make_room(name);
+            let topic = topic.ok_or(HubError::TooManyTopics { max: self.capacity.max() })?;
             let mut state = topic.state.lock();
             if state.is_removed {
                 continue;
@@ -287,21 +213,6 @@ impl Shards {
         if let Some(shard) = self.shards.get(topic.shard) {
             change(&shard.read);
         }
-    }
-
-    /// Adds a topic in place of some without connections.
-    fn add_with_room(&self, name: &str) -> Option<Arc<Topic>> {
-        let _evicting = self.evicting.lock();
-        if let Some(topic) = self.get_or_add(name) {
-            return Some(topic);
-        }
-        let mut is_counted = self.make_room();
-        let topic = self.find_or_add(name, || std::mem::take(&mut is_counted));
-        if is_counted {
-            // Another client has added it meanwhile.
-            self.topics.fetch_sub(1, Relaxed);
-        }
-        topic
     }
 }
 

@@ -21,6 +21,7 @@ mod model;
 mod parts;
 mod reading;
 mod sessions;
+mod slow;
 mod task;
 
 /// A message of one line.

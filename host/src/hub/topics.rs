@@ -83,16 +83,16 @@ impl Topics {
 
     /// The number of topics.
     pub fn topics(&self) -> u32 {
-        self.namespace.shards.topics()
+        self.namespace.shards.capacity.entries()
     }
 
     /// The number of topics without connections that made room for others.
     pub fn evicted_topics(&self) -> u64 {
-        self.namespace.shards.evicted.load(std::sync::atomic::Ordering::Relaxed)
+        self.namespace.shards.capacity.evicted()
     }
 
     pub fn max_topics(&self) -> u32 {
-        self.namespace.shards.max_topics()
+        self.namespace.shards.capacity.max()
     }
 
     /// The number of messages that did not fit into an inbox.

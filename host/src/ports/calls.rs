@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::BoxFuture;
 use crate::call::{
     Address, CallError, CallOptions, Context, Emission, GatherEntry, Group, IsolateId, Payload, Receipt, Reply, Target,
+    size,
 };
 use crate::config::Capabilities;
 
@@ -23,6 +24,13 @@ pub struct Caller {
     pub max_subscriptions: usize,
     /// The call in whose name the instance acts. `None` means background work.
     pub context: Option<Arc<Context>>,
+}
+
+impl Caller {
+    /// Checks the size of something that the guest sends.
+    pub fn check_size(&self, what: &str, size: usize) -> Result<(), CallError> {
+        size::check(what, size, self.max_payload, format_args!("limits.payload of {}", self.module))
+    }
 }
 
 /// The functions of dispatch for the imports `broadcast` and `rpc`.

@@ -1,15 +1,10 @@
 //! The rules for guests that use channels: which channels and sessions, and the sizes of arguments.
 
+use super::session_caller::MOST_LISTED;
 use super::{Caller, SessionCaller};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, ChannelMember, Payload, bounds, channel};
 use crate::config::capabilities::forbidden;
-
-/// The most messages of a page of history.
-pub const MOST_MESSAGES: u32 = 1_000;
-
-/// The most members that a guest gets in one list.
-const MOST_MEMBERS: usize = 10_000;
 
 /// A guest that uses channels. It may use its own channels, and needs the capability `channels` for
 /// all others.
@@ -41,11 +36,8 @@ impl ChannelCaller {
     /// Checks that the guest may publish a payload to a channel.
     pub fn may_publish(&self, name: &str, payload: &Payload) -> Result<(), CallError> {
         self.may_use(name)?;
-        if channel::announced(name).is_some() {
-            let why = format!("only the host publishes to {}: it announces members there", line(name, NAME));
-            return Err(CallError::Forbidden(why));
-        }
-        self.fits("the message", payload.len())
+        may_be_published(name)?;
+        self.0.check_size("the message", payload.len())
     }
 
     /// Checks that the guest may add a session to a channel, and remove it.
@@ -56,41 +48,39 @@ impl ChannelCaller {
 
     /// Checks the reason that a client receives when its subscription ends.
     pub fn reason(&self, message: &str) -> Result<(), CallError> {
-        self.fits("the reason", message.len())
-    }
-
-    fn fits(&self, what: &str, size: usize) -> Result<(), CallError> {
-        let Caller { module, max_payload, .. } = &self.0;
-        if size as u64 <= *max_payload {
-            return Ok(());
-        }
-        let why = format!("{what} has {size} bytes, but limits.payload of {module} allows {max_payload}");
-        Err(CallError::Invalid(why))
+        self.0.check_size("the reason", message.len())
     }
 }
 
 /// Checks the name of a channel.
 pub fn check(name: &str) -> Result<(), CallError> {
-    if channel::is_channel(name) {
+    if channel::accepts(name) {
         return Ok(());
-    }
-    if name.len() > crate::call::stream_key::MAX {
-        bounds::STREAM_NAME.count();
     }
     let shown = line(name, NAME);
     let why = format!("`{shown}` is no channel: its name has 1 to 256 bytes and no control characters");
     Err(CallError::Invalid(why))
 }
 
+/// Checks that a channel is not one on which the host announces members: only the host publishes
+/// there.
+pub fn may_be_published(name: &str) -> Result<(), CallError> {
+    if channel::announced(name).is_none() {
+        return Ok(());
+    }
+    let why = format!("only the host publishes to {}: it announces members there", line(name, NAME));
+    Err(CallError::Forbidden(why))
+}
+
 /// Checks that a guest can get all members of a channel in one list.
 pub fn members(name: &str, members: Vec<ChannelMember>) -> Result<Vec<ChannelMember>, CallError> {
     let count = members.len();
-    if count <= MOST_MEMBERS {
+    if count <= MOST_LISTED {
         return Ok(members);
     }
     bounds::SESSION_LIST.count();
     let name = line(name, NAME);
-    let why = format!("{name} has {count} members, and a list has at most {MOST_MEMBERS}: use the function `count`");
+    let why = format!("{name} has {count} members, and a list has at most {MOST_LISTED}: use the function `count`");
     Err(CallError::Overloaded(why))
 }
 
@@ -175,8 +165,8 @@ mod tests {
     #[test]
     fn a_list_of_members_is_bounded() {
         let list = |count| vec![ChannelMember { session: "n/a".into(), uid: None, info: None }; count];
-        assert_eq!(members("room", list(MOST_MEMBERS)).map(|list| list.len()), Ok(MOST_MEMBERS));
-        let error = members("room", list(MOST_MEMBERS + 1)).unwrap_err();
+        assert_eq!(members("room", list(MOST_LISTED)).map(|list| list.len()), Ok(MOST_LISTED));
+        let error = members("room", list(MOST_LISTED + 1)).unwrap_err();
         assert_eq!(
             error,
             CallError::Overloaded(

@@ -43,7 +43,7 @@ pub trait Channels: Send + Sync {
         from: Caller,
         channel: String,
         after: Option<ChannelPosition>,
-        most: u32,
+        most: usize,
     ) -> BoxFuture<Result<ChannelPage, CallError>>;
 
     /// Returns the members of a channel with presence.
@@ -90,7 +90,7 @@ impl Channels for NoChannels {
         _: Caller,
         _: String,
         _: Option<ChannelPosition>,
-        _: u32,
+        _: usize,
     ) -> BoxFuture<Result<ChannelPage, CallError>> {
         Box::pin(std::future::ready(Err(unavailable())))
     }

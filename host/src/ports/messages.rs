@@ -17,20 +17,14 @@ pub fn check_message(from: &Caller, connection: &str, topic: &str, payload: &Pay
     if size > max {
         bounds::MESSAGE_TOPIC.count();
     }
-    if !(1..=max).contains(&size) {
-        return Err(CallError::Invalid(format!("a topic has 1 to {max} bytes, found {size}")));
+    if !(1..=max).contains(&size) || topic.contains(char::is_control) {
+        let why = format!("a topic has 1 to {max} bytes and no control characters, found {size} bytes");
+        return Err(CallError::Invalid(why));
     }
     if !from.capabilities.allows_publish(connection, topic) {
         return Err(forbidden(&from.module, "publish", Some(&format!("{connection}:{topic}"))));
     }
-    let size = payload.len() as u64;
-    if size > from.max_payload {
-        return Err(CallError::Invalid(format!(
-            "the message has {size} bytes, but limits.payload of {} allows {}",
-            from.module, from.max_payload
-        )));
-    }
-    Ok(())
+    from.check_size("the message", payload.len())
 }
 
 /// The port of a host without connections to brokers.
@@ -69,8 +63,14 @@ mod tests {
         };
         assert_eq!(check("redis", &"x".repeat(topic::MAX), "abc"), Ok(()));
         for (connection, topic, text, why) in [
-            ("redis", "", "", "a topic has 1 to 512 bytes, found 0"),
-            ("redis", &*"x".repeat(topic::MAX + 1), "", "a topic has 1 to 512 bytes, found 513"),
+            ("redis", "", "", "a topic has 1 to 512 bytes and no control characters, found 0 bytes"),
+            (
+                "redis",
+                &*"x".repeat(topic::MAX + 1),
+                "",
+                "a topic has 1 to 512 bytes and no control characters, found 513 bytes",
+            ),
+            ("redis", "a\n", "", "a topic has 1 to 512 bytes and no control characters, found 2 bytes"),
             ("redis", "a", "abcd", "the message has 4 bytes, but limits.payload of chat allows 3"),
             (
                 "redis.cache",

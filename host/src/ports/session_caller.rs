@@ -1,5 +1,6 @@
 //! The rules for guests that use sessions: whose session, and the sizes of arguments.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,11 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::{Caller, ClientEvent};
-use crate::call::{CallError, Payload, Recipient, WhenTaken, bounds, session};
+use crate::call::{CallError, Payload, Recipient, WhenTaken, bounds, session, size};
 use crate::config::capabilities::forbidden;
 
 /// The most entries of a list of sessions, recipients, values or keys.
-const MOST: usize = 10_000;
+pub const MOST_LISTED: usize = 10_000;
 
 /// The most bytes of the reason of a disconnect. A Close frame has no room for more.
 const MAX_REASON: usize = 123;
@@ -84,7 +85,7 @@ impl SessionCaller {
     /// Checks a message, and the bytes of the names that are sent with it.
     pub fn event(&self, name: String, payload: Payload, names: usize) -> Result<ClientEvent, CallError> {
         let Caller { module, max_payload, .. } = &self.0;
-        event(name, payload, names, *max_payload, || format!("limits.payload of {module}"))
+        event(name, payload, names, *max_payload, format_args!("limits.payload of {module}"))
     }
 
     /// How long the guest may wait: what it asks for, but at most the time that its call has left.
@@ -102,17 +103,13 @@ pub fn event(
     payload: Payload,
     names: usize,
     max: u64,
-    setting: impl FnOnce() -> String,
+    setting: impl Display,
 ) -> Result<ClientEvent, CallError> {
     name_of("a message", &name)?;
     if name.contains(char::is_control) {
         return Err(CallError::Invalid("the name of a message has no control characters".to_owned()));
     }
-    let size = (payload.len() + names) as u64;
-    if size > max {
-        let setting = setting();
-        return Err(CallError::Invalid(format!("the message has {size} bytes, but {setting} allows {max}")));
-    }
+    size::check("the message", payload.len() + names, max, setting)?;
     Ok(ClientEvent { name, payload })
 }
 
@@ -181,11 +178,11 @@ pub fn close(code: u16, reason: &str) -> Result<(), CallError> {
 }
 
 fn bounded(what: &str, count: usize) -> Result<(), CallError> {
-    if count <= MOST {
+    if count <= MOST_LISTED {
         return Ok(());
     }
     bounds::SESSION_LIST.count();
-    Err(CallError::Invalid(format!("{what} has at most {MOST} entries, found {count}")))
+    Err(CallError::Invalid(format!("{what} has at most {MOST_LISTED} entries, found {count}")))
 }
 
 /// The error for a kind of recipient that this version does not know.
@@ -257,10 +254,12 @@ mod tests {
         assert_eq!(error(""), "the name of a user has 1 to 256 bytes, found 0");
         assert_eq!(error(&longer), "the name of a user has 1 to 256 bytes, found 257");
         let granted = caller(true, None);
-        assert_eq!(granted.recipients(&vec![Recipient::Bound; MOST]), Ok(()));
-        assert!(granted.recipients(&vec![Recipient::Bound; MOST + 1]).is_err());
-        assert!(granted.all_named(&vec![String::new(); MOST + 1]).is_err());
-        assert!(keys(&vec!["k".to_owned(); MOST]).is_ok() && keys(&vec!["k".to_owned(); MOST + 1]).is_err());
+        assert_eq!(granted.recipients(&vec![Recipient::Bound; MOST_LISTED]), Ok(()));
+        assert!(granted.recipients(&vec![Recipient::Bound; MOST_LISTED + 1]).is_err());
+        assert!(granted.all_named(&vec![String::new(); MOST_LISTED + 1]).is_err());
+        assert!(
+            keys(&vec!["k".to_owned(); MOST_LISTED]).is_ok() && keys(&vec!["k".to_owned(); MOST_LISTED + 1]).is_err()
+        );
         assert!(keys(&[longer]).is_err());
     }
 

@@ -11,10 +11,11 @@ pub(in crate::triggers) use content::{Content, DetachedSocket, HttpResponse, Own
 pub use foreign_request::ForeignRequest;
 #[cfg(test)]
 pub(in crate::triggers) use host_body::HostBody;
+pub(in crate::triggers) use host_response::{RETRY_SECONDS, allow, json, options};
 pub(in crate::triggers) use host_route::HostRequest;
 pub use host_route::HostRoute;
 pub use index::{IndexModule, IndexRoute};
-pub(in crate::triggers) use problem_response::{ProblemResponse, allow};
+pub(in crate::triggers) use problem_response::ProblemResponse;
 #[cfg(any(test, fuzzing))]
 pub(crate) use reply::response as response_to;
 pub(in crate::triggers) use reply::response as reply_response;
@@ -33,6 +34,7 @@ mod cors;
 mod foreign_request;
 mod head_error;
 mod host_body;
+mod host_response;
 mod host_route;
 mod idle_watch;
 mod index;

@@ -34,7 +34,6 @@ use crate::api::RedisStatus;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, Payload, topic};
 use crate::config::RedisConfig;
-use crate::config::capabilities::forbidden;
 use crate::events::{EventLog, HostEvent, Origin};
 use crate::ports::{Caller, Messages};
 use crate::registry::{RedisTopic, SourceKind};
@@ -134,19 +133,6 @@ impl Redis {
         }
     }
 
-    /// Queues a message for a channel, and returns at once.
-    fn queue(&self, connection: &str, channel: &str, payload: Payload) -> Result<(), CallError> {
-        let link = self.links.get(connection).ok_or_else(|| self.not_found(connection))?;
-        if channel.is_empty() || channel.len() > topic::MAX || channel.contains(char::is_control) {
-            return Err(CallError::Invalid(format!(
-                "the topic must have 1 to {} bytes and no control characters, found \"{}\"",
-                topic::MAX,
-                line(channel, NAME)
-            )));
-        }
-        link.outbox.push(channel, payload)
-    }
-
     fn not_found(&self, connection: &str) -> CallError {
         let name = line(connection, NAME);
         let known: Vec<&str> = self.links.keys().map(String::as_str).collect();
@@ -174,21 +160,15 @@ impl Redis {
 }
 
 impl Messages for Redis {
-    fn publish(&self, from: Caller, connection: String, topic: String, payload: Payload) -> Result<(), CallError> {
+    fn publish(&self, _: Caller, connection: String, topic: String, payload: Payload) -> Result<(), CallError> {
         let Some((topic::REDIS, name)) = topic::parse_connection(&connection) else {
             return Err(CallError::NotFound(format!(
                 "there is no connection `{}`: write `redis`, or `redis.<name>` for a connection with a name",
                 line(&connection, NAME)
             )));
         };
-        if !from.capabilities.allows_publish(&connection, &topic) {
-            return Err(forbidden(&from.module, "publish", Some(&format!("{connection}:{topic}"))));
-        }
-        let (size, most) = (payload.len() as u64, from.max_payload);
-        if size > most {
-            return Err(CallError::Invalid(format!("the message has {size} bytes, more than limits.payload ({most})")));
-        }
-        self.queue(name, &topic, payload)
+        let link = self.links.get(name).ok_or_else(|| self.not_found(name))?;
+        link.outbox.push(&topic, payload)
     }
 }
 

@@ -29,17 +29,13 @@ pub use plan::{InstalledSchedules, Key, WorkerState};
 use crate::api::{LastRun, ScheduleStatus};
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::call::{CallEnd, CallError, GatherEntry, IsolateId, Payload, Reply, RunCall, ScheduleRun, bounds};
-use crate::events::{EventLog, HostEvent};
+use crate::events::{EventLog, EventQuota, HostEvent};
 use crate::registry::ScheduleKind;
 use plan::{Assigned, Due, Entry, Plan};
 use status::status_of;
 
 /// How long the scheduler sleeps at most, so that it notices a jump of the clock.
 pub const MOST_SLEEP: Duration = Duration::from_secs(1);
-
-/// The most events about runs that the host raises in a second. As many log lines about missed runs
-/// count too.
-pub const MOST_EVENTS: u32 = 100;
 
 /// The schedules that a turn handles before other tasks of the thread run.
 const BATCH: usize = 8;
@@ -57,7 +53,8 @@ pub struct Schedules {
     /// The beginning of the ids of all runs.
     ids: String,
     runs: AtomicU64,
-    begun: Instant,
+    /// Counts the events about runs, and the log lines about missed runs.
+    quota: EventQuota,
 }
 
 #[derive(Default)]
@@ -66,8 +63,6 @@ struct State {
     /// The change of the backend that the plan knows. `None` until the host serves.
     synced: Option<u64>,
     serving: bool,
-    /// The second in which the scheduler last raised an event, and how many in it.
-    recent: (u64, u32),
 }
 
 /// A run that has not ended. Its place is freed when it is dropped.
@@ -115,7 +110,7 @@ impl Schedules {
             state: Mutex::default(),
             ids,
             runs: AtomicU64::new(0),
-            begun: Instant::now(),
+            quota: EventQuota::default(),
         })
     }
 
@@ -215,19 +210,12 @@ impl Schedules {
     /// Logs a due time that no worker has the schedule for: the module is being removed, or the
     /// workers have another generation.
     fn log_missed(&self, key: &Key, due: u64) {
-        if self.may_report(&mut self.state.lock()) {
+        if self.quota.allows_one() {
             tracing::warn!(
                 module = %key.module, schedule = %key.name, subdomain = key.subdomain.as_deref(), due,
                 "a run was missed: no worker has the schedule, because the module is being removed or swapped"
             );
         }
-    }
-
-    /// Whether one more event or log line about runs may be written in this second.
-    fn may_report(&self, state: &mut State) -> bool {
-        let second = self.begun.elapsed().as_secs();
-        state.recent = if state.recent.0 == second { (second, state.recent.1.saturating_add(1)) } else { (second, 1) };
-        state.recent.1 <= MOST_EVENTS
     }
 
     /// The id of the next run, which all calls of the run share.
@@ -293,16 +281,12 @@ impl Schedules {
             run_time: u64::try_from(ended.run_time.as_millis()).unwrap_or(u64::MAX),
             message,
         };
-        let raised = {
-            let mut state = self.state.lock();
-            if let Some(Entry { counts, .. }) = state.plan.numbered(key, run.entry) {
-                *counts.outcomes.entry(code).or_default() += 1;
-                counts.run_time.observe(ended.run_time.as_secs_f64());
-                counts.last = Some(last.clone());
-            }
-            self.may_report(&mut state)
-        };
-        if !raised {
+        if let Some(Entry { counts, .. }) = self.state.lock().plan.numbered(key, run.entry) {
+            *counts.outcomes.entry(code).or_default() += 1;
+            counts.run_time.observe(ended.run_time.as_secs_f64());
+            counts.last = Some(last.clone());
+        }
+        if !self.quota.allows_one() {
             return bounds::SCHEDULE_EVENTS.count();
         }
         let LastRun { id, worker, due, success, run_time, message } = last;
@@ -347,7 +331,7 @@ impl Schedules {
             let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run, counts: false };
             let task = self.begin(in_flight, scheduled.clone(), payload.clone(), Some(timeout));
             async move {
-                let stops = |_| (assigned, Err(CallError::Unavailable("the host stops".to_owned())));
+                let stops = |_| (assigned, Err(CallError::stopping()));
                 let (worker, outcome) = task.await.unwrap_or_else(stops);
                 GatherEntry { isolate: IsolateId::Worker(worker), node: None, outcome }
             }

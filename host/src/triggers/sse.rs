@@ -20,7 +20,7 @@ pub use route::{StreamBackend, Streams};
 pub(in crate::triggers) use accept::Accepts;
 pub(in crate::triggers) use notice::encode as encode_notice;
 pub(in crate::triggers) use request::{decode, parameters};
-pub(in crate::triggers) use response::{RETRY_SECONDS, not_acceptable};
+pub(in crate::triggers) use response::not_acceptable;
 
 mod accept;
 mod event;

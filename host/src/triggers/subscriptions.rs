@@ -27,7 +27,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -41,7 +40,7 @@ pub use message::Message;
 pub use subscription::Subscription;
 
 use crate::api::SubscriptionStatus;
-use crate::events::EventLog;
+use crate::events::{EventLog, EventQuota};
 use crate::hub::{ChannelError, Channels, Listening, ServiceLog};
 use crate::registry::{Action, DeclaredSubscription, Source, SourceKind};
 use node::Node;
@@ -71,8 +70,8 @@ impl Subscriptions {
         workers: u32,
         stopping: CancellationToken,
     ) -> Arc<Subscriptions> {
-        let (runtime, begun) = (Handle::current(), Instant::now());
-        let node = Node { backend, events, workers, runtime, stopping, begun, recent: Mutex::default() };
+        let (runtime, quota) = (Handle::current(), EventQuota::default());
+        let node = Node { backend, events, workers, runtime, stopping, quota };
         Arc::new(Subscriptions {
             node: Arc::new(node),
             log,

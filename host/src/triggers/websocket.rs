@@ -35,7 +35,7 @@ pub use history::ChannelHistories;
 pub use port::SessionPort;
 pub use route::WebSockets;
 #[cfg(any(test, fuzzing))]
-pub(crate) use socketcluster::channels::read_channels;
+pub(crate) use socketcluster::fields::read_channels;
 pub use socketcluster::kicked_out;
 #[cfg(any(test, fuzzing))]
 pub(crate) use socketcluster::packet::read_packets;
@@ -45,6 +45,7 @@ mod backend;
 mod channel_frames;
 mod channel_page;
 mod client;
+mod close_codes;
 mod counters;
 mod decoder;
 mod farewell;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::super::counters::Counters;
 use super::super::frame::Frame;
@@ -16,7 +16,7 @@ use super::crowd::Change;
 use super::joined::ChannelError;
 use super::map::Map;
 use super::message::{EncodeChannel, PlacedMessage};
-use crate::call::{ChannelMember, ChannelMessage, ChannelPosition, ChannelSettings, Payload};
+use crate::call::{ChannelMember, ChannelMessage, ChannelPosition, ChannelSettings, Payload, time};
 
 /// The channels of a node.
 pub struct Channels {
@@ -239,7 +239,7 @@ impl Channels {
 
     /// The facts about up to `most` channels, in no order.
     pub fn list(&self, most: usize) -> Vec<ChannelInfo> {
-        let channels = (0..self.map.shards()).flat_map(|index| self.map.all_of(index));
+        let channels = (0..self.map.capacity.shards()).flat_map(|index| self.map.all_of(index));
         let info = |channel: Arc<Channel>| {
             let state = channel.state.lock();
             let (members, kept) = (count(state.members.len()), count(state.ring.len()));
@@ -250,18 +250,18 @@ impl Channels {
 
     pub fn totals(&self) -> ChannelTotals {
         ChannelTotals {
-            channels: self.map.count(),
+            channels: self.map.capacity.entries(),
             subscriptions: self.subscriptions.load(Relaxed),
             published: self.counters.published.load(Relaxed),
             evicted_messages: self.counters.evicted.load(Relaxed),
-            evicted: self.map.evicted.load(Relaxed),
+            evicted: self.map.capacity.evicted(),
             refused: self.counters.refused_topics.load(Relaxed),
         }
     }
 
     pub(super) fn refuse(&self) -> ChannelError {
         Counters::add(&self.counters.refused_topics, 1);
-        ChannelError::TooMany { max: self.map.max() }
+        ChannelError::TooMany { max: self.map.capacity.max() }
     }
 
     /// Does something under the lock of a channel, and removes the channel if nobody uses it then.
@@ -280,7 +280,9 @@ impl Channels {
                 self.map.forget(&channel);
                 continue;
             }
+            let was_idle = state.is_idle();
             let result = act(&channel, &mut state);
+            self.map.note_use(&channel, was_idle, state.is_idle());
             let is_unused = state.is_unused();
             drop(state);
             if is_unused {
@@ -316,9 +318,8 @@ impl Channels {
     /// Gives a message its place. The caller holds the lock of the channel.
     pub(super) fn add(&self, channel: &Channel, state: &mut State, message: Published<'_>, now: Instant) -> Added {
         let Published { payload, session, .. } = message;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (offset, is_kept) = (state.last.saturating_add(1), state.is_kept());
-        (state.last, state.last_at) = (offset, u64::try_from(since.as_millis()).unwrap_or_default());
+        (state.last, state.last_at) = (offset, time::now());
         let message = Arc::new(PlacedMessage {
             channel: channel.name.clone(),
             message: ChannelMessage { offset, at: state.last_at, session, payload },

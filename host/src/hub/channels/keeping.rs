@@ -65,10 +65,10 @@ impl Channels {
     /// that are too old, and channels that nobody uses. Returns when to do it again.
     pub fn sweep(&self, now: Instant) -> Duration {
         let is_due = self.tell_due(now);
-        if self.map.count() == 0 && !is_due {
+        if self.map.capacity.entries() == 0 && !is_due {
             return INTERVAL;
         }
-        let index = self.next_sweep.fetch_add(1, Relaxed) % self.map.shards().max(1);
+        let index = self.next_sweep.fetch_add(1, Relaxed) % self.map.capacity.shards().max(1);
         for channel in self.map.to_note(index) {
             let mut state = channel.state.lock();
             state.expire(now);

@@ -34,8 +34,10 @@ impl Channels {
 impl Drop for Listening {
     fn drop(&mut self) {
         let mut state = self.channel.state.lock();
+        let was_idle = state.is_idle();
         let index = state.listeners.iter().position(|(id, _)| *id == self.id);
         let listener = index.map(|index| state.listeners.remove(index));
+        self.channels.map.note_use(&self.channel, was_idle, state.is_idle());
         let is_unused = state.is_unused();
         drop(state);
         // Dropping it can run any code.

@@ -13,6 +13,7 @@ use super::all::{Channels, Published};
 use super::channel::{Channel, State};
 use super::crowd::{CROWD, Change, INTERVAL};
 use crate::call::channel::PRESENCE;
+use crate::call::session::client_id;
 use crate::call::{ChannelMember, Payload};
 
 #[derive(Serialize)]
@@ -49,9 +50,8 @@ impl Channels {
         let count = state.members.len();
         if count < CROWD {
             state.crowd.is_due = false;
-            let id = &*member.session;
             let info = member.info.as_deref().and_then(|info| RawValue::from_string(info.to_owned()).ok());
-            let who = Who { id: id.rsplit_once('/').map_or(id, |(_, id)| id), uid: member.uid.as_deref(), info };
+            let who = Who { id: client_id(&member.session), uid: member.uid.as_deref(), info };
             let announcement = Announcement { action: Some(change), member: Some(who), count };
             self.tell(channel, state, &announcement, wakers);
         } else {

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::call::{SessionInfo, bounds};
+use crate::call::{SessionInfo, bounds, time};
 use crate::hub::channels::Joined;
 use crate::hub::namespace::Addressee;
 
@@ -97,7 +96,6 @@ pub enum ChangeError {
 
 impl Session {
     pub(super) fn new(id: Arc<str>, topic: u64, new: NewSession) -> Session {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Session {
             id,
             worker: new.worker,
@@ -105,7 +103,7 @@ impl Session {
             protocol: new.protocol,
             socket: new.socket,
             topic,
-            since: u64::try_from(since.as_millis()).unwrap_or_default(),
+            since: time::now(),
             ending: OnceLock::new(),
             is_open: AtomicBool::new(false),
             joined: Joined::new(),

@@ -1,7 +1,8 @@
 //! Histories: what is kept, what a client that returns gets, and what it is told.
 
 use super::*;
-use crate::hub::shards::{Place, SHARDS};
+use crate::hub::capacity::SHARDS;
+use crate::hub::shards::Place;
 
 #[test]
 fn a_client_that_returns_gets_what_it_missed_in_order() {

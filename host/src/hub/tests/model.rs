@@ -7,6 +7,8 @@
 #![allow(dead_code, unused_imports, reason = "the model does not use all of the hub")]
 #![allow(clippy::duplicate_mod, reason = "these files are compiled with other locks here")]
 
+#[path = "../capacity.rs"]
+mod capacity;
 mod channel_runs;
 #[path = "../channels.rs"]
 mod channels;
@@ -38,82 +40,19 @@ mod message;
 mod namespace;
 #[path = "../outbox.rs"]
 mod outbox;
+mod reader;
 #[path = "../ring.rs"]
 mod ring;
+mod sessions;
 #[path = "../shards.rs"]
 mod shards;
 #[path = "../slow.rs"]
 mod slow;
+mod sync;
 #[path = "../topic.rs"]
 mod topic;
 #[path = "../work.rs"]
 mod work;
-
-/// The locks of the scheduler, in the form of those of the hub.
-mod sync {
-    pub use shuttle::sync::atomic::{AtomicBool, AtomicU64};
-
-    /// Hashes alike in every run.
-    pub type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
-
-    #[derive(Debug)]
-    pub struct Mutex<T>(shuttle::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub fn new(value: T) -> Mutex<T> {
-            Mutex(shuttle::sync::Mutex::new(value))
-        }
-
-        pub fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
-            self.0.lock().unwrap()
-        }
-    }
-
-    pub struct RwLock<T>(shuttle::sync::RwLock<T>);
-
-    impl<T> RwLock<T> {
-        pub fn new(value: T) -> RwLock<T> {
-            RwLock(shuttle::sync::RwLock::new(value))
-        }
-
-        pub fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
-            self.0.read().unwrap()
-        }
-
-        pub fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
-            self.0.write().unwrap()
-        }
-    }
-}
-
-/// Sessions as far as channels know them.
-mod sessions {
-    use std::sync::Arc;
-
-    use super::channels::Joined;
-    use super::namespace::Addressee;
-
-    pub struct Session {
-        pub id: Arc<str>,
-        pub worker: u32,
-        pub topic: u64,
-        pub joined: Joined,
-    }
-
-    impl Session {
-        pub fn topic(&self) -> u64 {
-            self.topic
-        }
-
-        pub fn uid(&self) -> Option<Arc<str>> {
-            None
-        }
-
-        pub fn addressee(&self) -> Addressee {
-            Addressee { name: self.id.clone(), topic: self.topic, worker: self.worker }
-        }
-    }
-}
 
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
@@ -139,12 +78,10 @@ use self::message::{
 };
 use self::namespace::{Inboxes, Namespace};
 use self::outbox::Outbox;
+use self::reader::{END, Log, Reader, SharedLog};
 
 const WORKERS: u32 = 2;
 const EPOCH: u64 = 0xe;
-
-/// The last message of a run.
-const END: &str = "end";
 
 struct Text(String);
 
@@ -160,96 +97,6 @@ impl Message for Text {
 
     fn size(&self) -> usize {
         0
-    }
-}
-
-/// What a client has received over all of its connections.
-#[derive(Default)]
-struct Log {
-    /// Each message with its number.
-    messages: Vec<(String, u64)>,
-    /// The position of its first connection.
-    start: Option<u64>,
-    /// For each message, whether a reset came just before it.
-    resets: Vec<usize>,
-    /// The number after which the next connection continues.
-    last: Option<u64>,
-    /// Whether a connection is open.
-    is_open: bool,
-}
-
-type SharedLog = Arc<(Mutex<Log>, Condvar)>;
-
-/// A client that leaves after some messages, and does not always read.
-struct Reader {
-    log: SharedLog,
-    /// The messages that it reads before it leaves.
-    stays: usize,
-    is_gone: bool,
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.log.0.lock().unwrap().is_open = false;
-        self.log.1.notify_all();
-    }
-}
-
-impl Reader {
-    fn read(&mut self, text: &str) {
-        let mut log = self.log.0.lock().unwrap();
-        let (text, number) = text.split_once('@').unwrap();
-        log.messages.push((text.to_owned(), number.parse().unwrap()));
-        log.last = Some(number.parse().unwrap());
-        self.stays = self.stays.saturating_sub(1);
-        self.is_gone = self.stays == 0 || text == END;
-    }
-}
-
-impl Client for Reader {
-    fn peer(&self) -> IpAddr {
-        Ipv4Addr::LOCALHOST.into()
-    }
-
-    fn notice(&mut self, notice: Notice) -> Bytes {
-        let mut log = self.log.0.lock().unwrap();
-        match notice {
-            Notice::Open(Some(position)) => {
-                log.start.get_or_insert(position.number);
-                log.last = Some(position.number);
-            }
-            Notice::Reset(Some(position)) => {
-                let at = log.messages.len();
-                log.resets.push(at);
-                log.last = Some(position.number);
-            }
-            _ => {}
-        }
-        Bytes::new()
-    }
-
-    fn poll_write(&mut self, outbox: &mut Outbox, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        loop {
-            if self.is_gone {
-                return Poll::Ready(Err(Gone));
-            }
-            if !outbox.is_empty() && thread_rng().gen_bool(0.2) {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            match outbox.take(Encoding::Sse) {
-                Some(text) => self.read(std::str::from_utf8(&text).unwrap()),
-                None => return Poll::Ready(Ok(())),
-            }
-        }
-    }
-
-    fn poll_read(&mut self, _: &mut Outbox, _: &mut Context<'_>) -> Result<Received, Gone> {
-        if self.is_gone { Err(Gone) } else { Ok(Received::Nothing) }
-    }
-
-    fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
     }
 }
 

@@ -5,6 +5,7 @@ use wasmtime::component::{Access, FutureReader, HasSelf};
 use super::{blocking, own_route, waiting};
 use crate::bindings::fanfare::module::types::{CallError, ChannelMember, ChannelPage, Payload, Position};
 use crate::bindings::fanfare::module::{channels, channels_await, channels_blocking};
+use crate::call::channel::MOST_OF_PAGE;
 use crate::call::{self, ChannelPosition};
 use crate::isolate::state::{Guest, State};
 use crate::ports::{BoxFuture, ChannelCaller, channel_caller as rules};
@@ -100,7 +101,8 @@ impl Guest {
             let none = ChannelPosition { epoch: 0, offset: position.offset };
             ChannelPosition::of(&position.epoch, position.offset).unwrap_or(none)
         });
-        self.ports.channels.history(caller.into_caller(), channel, after, most.min(rules::MOST_MESSAGES))
+        let most = usize::try_from(most).unwrap_or(MOST_OF_PAGE).min(MOST_OF_PAGE);
+        self.ports.channels.history(caller.into_caller(), channel, after, most)
     }
 
     fn channel_members(&self, caller: Option<u64>, channel: String) -> Started<Vec<call::ChannelMember>> {

@@ -6,12 +6,10 @@ use tokio::sync::oneshot;
 
 use super::actor::Actor;
 use super::service::ChannelService;
+use crate::call::channel::BYTES_OF_PAGE;
 use crate::call::{CallError, ChannelMember, ChannelPage, ChannelPosition, Payload, RouteName};
 use crate::ports::{self, BoxFuture, Caller};
 use crate::triggers::subscriptions::Subscriptions;
-
-/// The most bytes of the payloads in a page of history.
-const MAX_PAGE: u64 = 1 << 20;
 
 /// The port to the channels of a host.
 pub struct ChannelPort {
@@ -23,11 +21,6 @@ impl ChannelPort {
     pub fn new(service: Arc<ChannelService>, subscriptions: Arc<Subscriptions>) -> ChannelPort {
         ChannelPort { service, subscriptions }
     }
-}
-
-/// The error of an action that the end of the host has dropped.
-pub(super) fn stopping() -> CallError {
-    CallError::Unavailable("the host is stopping".to_owned())
 }
 
 fn ready<T: Send + 'static>(result: Result<T, CallError>) -> BoxFuture<Result<T, CallError>> {
@@ -51,7 +44,7 @@ impl ports::Channels for ChannelPort {
         // What was refused at once is the result of functions that do not wait, too.
         match published.try_recv() {
             Ok(result) => result.map(|position| ready(Ok(position))),
-            Err(_) => Ok(Box::pin(async move { published.await.unwrap_or_else(|_| Err(stopping())) })),
+            Err(_) => Ok(Box::pin(async move { published.await.unwrap_or_else(|_| Err(CallError::stopping())) })),
         }
     }
 
@@ -80,10 +73,10 @@ impl ports::Channels for ChannelPort {
         from: Caller,
         channel: String,
         after: Option<ChannelPosition>,
-        most: u32,
+        most: usize,
     ) -> BoxFuture<Result<ChannelPage, CallError>> {
         let actor = Actor::guest(from, true);
-        ready(self.service.history(&channel.into(), after, most as usize, MAX_PAGE, &actor))
+        ready(self.service.history(&channel.into(), after, most, BYTES_OF_PAGE, &actor))
     }
 
     fn members(&self, from: Caller, channel: String) -> BoxFuture<Result<Vec<ChannelMember>, CallError>> {

@@ -12,8 +12,9 @@ use super::counters::Counters;
 use super::lines::{Kind, Lines, Place};
 use super::routed::{Rule, decision};
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, ChannelAction, ChannelPosition, ChannelSettings, Payload, bounds, channel};
+use crate::call::{CallError, ChannelAction, ChannelPosition, ChannelSettings, Payload, bounds};
 use crate::hub::{ChannelError, Hub, Published, Reach, Session};
+use crate::ports::channel_caller::may_be_published;
 use crate::triggers::websocket::kicked_out;
 
 /// The most bytes of what a member says about itself.
@@ -120,12 +121,7 @@ impl ChannelService {
         actor: Actor,
         done: impl FnOnce(Result<Option<ChannelPosition>, CallError>) + Send + 'static,
     ) {
-        let rule = match self.rule(channel, &actor) {
-            _ if channel::announced(channel).is_some() => {
-                let channel = line(channel, NAME);
-                let why = format!("only the host publishes to {channel}: it announces members there");
-                return done(Err(CallError::Forbidden(why)));
-            }
+        let rule = match may_be_published(channel).and_then(|()| self.rule(channel, &actor)) {
             Ok(rule) => rule,
             Err(error) => return done(Err(error)),
         };
@@ -268,14 +264,9 @@ impl ChannelService {
         Ok((place, started))
     }
 
-    fn session(&self, id: &str) -> Result<Arc<Session>, CallError> {
-        let missing = || CallError::NotFound(format!("no session `{}` on this node", line(id, NAME)));
-        self.hub.sessions.get(id).ok_or_else(missing)
-    }
-
     /// Subscribes a session without asking the route.
     pub fn add(self: &Arc<Self>, channel: &Arc<str>, session: &str, actor: Actor) -> Result<(), CallError> {
-        let session = self.session(session)?;
+        let session = self.hub.sessions.named(session)?;
         let settings = self.rule(channel, &actor)?.settings;
         let added = self.hub.channels.subscribe(channel, &session, None, &settings).map_err(Refusal::from)?;
         if added {
@@ -293,7 +284,7 @@ impl ChannelService {
         message: &str,
         actor: Actor,
     ) -> Result<bool, CallError> {
-        let session = self.session(session)?;
+        let session = self.hub.sessions.named(session)?;
         if !self.hub.channels.unsubscribe(channel, &session) {
             return Ok(false);
         }
@@ -307,14 +298,11 @@ impl ChannelService {
 
 /// What a member says about itself, as JSON.
 fn info_of(payload: Payload) -> Result<Option<Arc<str>>, CallError> {
-    let text = match payload {
-        Payload::None => return Ok(None),
-        Payload::Text(text) => match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-            Ok(_) => text,
-            Err(_) => serde_json::Value::String(text).to_string(),
-        },
-        Payload::Bytes(_) => return Err(CallError::Invalid("the data of a member is JSON, not bytes".to_owned())),
-    };
+    if payload == Payload::None {
+        return Ok(None);
+    }
+    let bytes = || CallError::Invalid("the data of a member is JSON, not bytes".to_owned());
+    let text = payload.into_json().ok_or_else(bytes)?;
     let size = text.len();
     if size > MAX_INFO {
         bounds::CHANNEL_INFO.count();

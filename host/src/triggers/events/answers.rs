@@ -2,22 +2,18 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::access::Denied;
-use crate::triggers::http::{Content, HttpResponse, ProblemResponse, allow};
-use crate::triggers::sse::{EventMessage, RETRY_SECONDS};
+use crate::triggers::http::{Content, HttpResponse, ProblemResponse, RETRY_SECONDS, json};
+use crate::triggers::sse::EventMessage;
 
 /// A document of [`api`](crate::api).
 pub(super) fn document(document: &impl Serialize) -> HttpResponse {
     // Serialising cannot fail: the documents contain only strings, numbers and JSON.
-    let text = serde_json::to_string(document).unwrap_or_default() + "\n";
-    let mut response = HttpResponse::new(text.into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    json(serde_json::to_string(document).unwrap_or_default() + "\n")
 }
 
 /// The head of a stream of events, with this body.
@@ -34,14 +30,6 @@ pub(super) fn full() -> HttpResponse {
     let retry = Duration::from_secs(RETRY_SECONDS.into());
     let mut response = stream(Content::Whole(EventMessage::notice("full", retry).text().into()));
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-/// The answer to `OPTIONS`.
-pub(super) fn options(methods: &[Method]) -> HttpResponse {
-    let mut response = HttpResponse::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(ALLOW, allow(methods));
     response
 }
 

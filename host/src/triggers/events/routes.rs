@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 use super::service::EventService;
 use super::{access, answers, post, subscribe};
-use crate::triggers::http::{HostRequest, HttpResponse, ProblemResponse};
+use crate::triggers::http::{HostRequest, HttpResponse, ProblemResponse, allow, options};
 
 /// Responds to a request. `has_place` is whether its connection is within the limit.
 pub(super) async fn respond(service: Arc<EventService>, request: HostRequest, has_place: bool) -> HttpResponse {
@@ -39,11 +39,11 @@ async fn route(service: &Arc<EventService>, request: HostRequest) -> Result<Http
     const EVENTS: [Method; 2] = [Method::GET, Method::POST];
     match (request.uri.path(), &request.method) {
         ("/", &Method::GET | &Method::HEAD) => Ok(answers::document(&service.status())),
-        ("/", &Method::OPTIONS) => Ok(answers::options(&ROOT)),
+        ("/", &Method::OPTIONS) => Ok(options(allow(&ROOT))),
         ("/", other) => Err(ProblemResponse::method_not_allowed(other, &ROOT)),
         ("/events", &Method::GET | &Method::HEAD) => subscribe::answer(service, &request),
         ("/events", &Method::POST) => post::answer(service, request).await,
-        ("/events" | "*", &Method::OPTIONS) => Ok(answers::options(&EVENTS)),
+        ("/events" | "*", &Method::OPTIONS) => Ok(options(allow(&EVENTS))),
         ("/events", other) => Err(ProblemResponse::method_not_allowed(other, &EVENTS)),
         (path, _) => Err(ProblemResponse::not_found(format!(
             "the event service has no path `{path}`: use `/events`, or `/` for its description"

@@ -1,12 +1,12 @@
 //! Builds every error response: a problem document and its header fields.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::content::HttpResponse;
+use super::host_response::allow;
 use super::settings::Settings;
 use crate::call::{self, CallError, MAX_PATH, Trace};
 use crate::net::BudgetExceeded;
@@ -223,19 +223,6 @@ impl ProblemResponse {
         headers.extend(self.0.upgrade);
         response
     }
-}
-
-/// Returns the value of `Allow` for a route that has these methods.
-pub(in crate::triggers) fn allow(methods: &[Method]) -> HeaderValue {
-    let mut text = String::new();
-    for method in methods {
-        _ = write!(text, "{method}, ");
-        if *method == Method::GET {
-            text.push_str("HEAD, ");
-        }
-    }
-    text.push_str("OPTIONS");
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("OPTIONS"))
 }
 
 #[cfg(test)]

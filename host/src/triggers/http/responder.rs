@@ -16,9 +16,10 @@ use super::body::{self, MaxBody};
 use super::buffer_lease::BufferLease;
 use super::content::{Content, HttpResponse, OwnOrigin};
 use super::host_body::HostBody;
+use super::host_response::{allow, options};
 use super::host_route::{HostRequest, HostRoute};
 use super::index;
-use super::problem_response::{self, ProblemResponse};
+use super::problem_response::ProblemResponse;
 use super::reply;
 use super::request::{ParsedHeaders, asks_for_websocket, strip_hop_by_hop, subdomain};
 use super::response_body;
@@ -235,7 +236,7 @@ impl<B: Backend> Responder<B> {
                 Ok(index::page(&self.backend.index(), self.scheme, host))
             }
             // `*` means the whole server (RFC 9112, 3.2.4).
-            "*" if *method == Method::OPTIONS => Ok(no_content(problem_response::allow(&METHODS))),
+            "*" if *method == Method::OPTIONS => Ok(options(allow(&METHODS))),
             "*" => Err(ProblemResponse::bad_request(format!(
                 "the target `*` is for OPTIONS only: send `{method}` to a path like `/api/<module>/<path>`"
             ))),
@@ -248,7 +249,7 @@ impl<B: Backend> Responder<B> {
     }
 
     fn options(&self, methods: &[Method], headers: &HeaderMap) -> HttpResponse {
-        let mut response = no_content(problem_response::allow(methods));
+        let mut response = options(allow(methods));
         self.answer_preflight(headers, &mut response);
         response
     }
@@ -289,13 +290,6 @@ fn check_detach(
         return Err(ProblemResponse::internal());
     }
     Ok(response)
-}
-
-fn no_content(allow: HeaderValue) -> HttpResponse {
-    let mut response = HttpResponse::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(ALLOW, allow);
-    response
 }
 
 /// Redirects to the root of the module, where relative links work.

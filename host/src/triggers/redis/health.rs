@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use crate::call::text::{MESSAGE, NAME, line};
+use crate::call::time::now;
 use crate::events::{EventLog, HostEvent, Notice};
 
 /// The most reasons in a status.
@@ -115,11 +116,6 @@ impl Health {
         }
         (state.announced, state.since, reasons)
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The time, behind a trait, so that tests can jump.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+
+use crate::call::time::now;
 
 /// The clocks that schedules use.
 pub trait Clock: Send + Sync {
@@ -19,8 +21,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn wall(&self) -> u64 {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        now()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

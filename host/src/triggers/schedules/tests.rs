@@ -18,7 +18,7 @@ use super::plan::{GRACE, MOST_BACK, MOST_RUNS};
 use super::*;
 use crate::api::ScheduleState;
 use crate::config::{Overlap, ScheduleConfig};
-use crate::events::EventItem;
+use crate::events::{EVENTS_PER_SECOND, EventItem};
 use crate::registry::{Schedule, Timing};
 
 const HOUR: u64 = 3_600_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::call::{CallError, Payload, StreamEvent, bounds};
+use crate::call::{CallError, Payload, StreamEvent, bounds, size};
 use crate::hub::{self, Encoding, Message, Position};
 
 /// The most bytes of the type and of the id of an event.
@@ -24,10 +24,7 @@ pub struct EventMessage {
 impl EventMessage {
     /// Checks an event. `max` is the most bytes of its texts, and `limit` says where it comes from.
     pub(in crate::triggers) fn new(event: StreamEvent, max: u64, limit: &str) -> Result<EventMessage, CallError> {
-        if event.len() as u64 > max {
-            let size = event.len();
-            return Err(CallError::Invalid(format!("the event has {size} bytes, but {limit} allows {max}")));
-        }
+        size::check("the event", event.len(), max, limit)?;
         for (name, text) in [("type", &event.event), ("id", &event.id)] {
             check_field(name, text.as_deref().unwrap_or_default())?;
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName};
 
 use super::event::MAX_FIELD;
-use crate::call::{bounds, stream_key};
+use crate::call::stream_key;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -35,10 +35,7 @@ impl StreamQuery {
 
 /// Checks a key. The error is a sentence for the client or the guest.
 pub(super) fn check_key(key: &str) -> Result<(), String> {
-    if key.len() > stream_key::MAX {
-        bounds::STREAM_NAME.count();
-    }
-    match stream_key::is_key(key) {
+    match stream_key::accepts(key) {
         true => Ok(()),
         false => {
             let (most, size) = (stream_key::MAX, key.len());

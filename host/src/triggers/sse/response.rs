@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONNECTION,
+    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::event::EventMessage;
 use crate::config::SseConfig;
-use crate::triggers::http::{Content, HttpResponse, OwnOrigin, ProblemResponse, allow};
-
-/// When a client for which there is no room should try again.
-pub(in crate::triggers) const RETRY_SECONDS: u16 = 5;
+use crate::triggers::http::{Content, HttpResponse, OwnOrigin, ProblemResponse, RETRY_SECONDS, allow, options};
 
 /// The header fields that scripts which read streams with `fetch` set.
 const SCRIPT_HEADERS: &str = "cache-control, last-event-id";
@@ -54,16 +51,14 @@ impl Heads {
     /// The answer to `OPTIONS`, also before a request from another origin.
     pub(super) fn options(&self, request: &HeaderMap) -> HttpResponse {
         let allow = allow(&[Method::GET]);
-        let mut response = HttpResponse::default();
-        *response.status_mut() = StatusCode::NO_CONTENT;
+        let mut response = options(allow.clone());
         let headers = response.headers_mut();
         if request.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(SCRIPT_HEADERS));
             if self.own_origin && self.fields.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow.clone());
+                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, allow);
             }
         }
-        headers.insert(ALLOW, allow);
         response
     }
 

@@ -15,7 +15,7 @@ use crate::config::{SseConfig, StreamAccess};
 use crate::hub::{Client, Form, Hub, HubError, Limits, Resume};
 use crate::net::Sockets;
 use crate::triggers::http::{
-    Content, HostRequest, HostRoute, HttpResponse, ProblemResponse, reply_response, strip_hop_by_hop,
+    Content, HostRequest, HostRoute, HttpResponse, ProblemResponse, RETRY_SECONDS, reply_response, strip_hop_by_hop,
 };
 
 /// The modules of the worker that owns the connection.
@@ -170,7 +170,7 @@ impl Streams {
                         CallError::Overloaded(error.to_string())
                     }
                 };
-                Err(ProblemResponse::of_call(error).with_retry(response::RETRY_SECONDS))
+                Err(ProblemResponse::of_call(error).with_retry(RETRY_SECONDS))
             }
         }
     }

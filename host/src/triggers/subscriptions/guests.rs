@@ -28,13 +28,7 @@ impl ports::Events for GuestEvents {
         let kind = event_type.as_deref().unwrap_or(Event::DEFAULT_KIND);
         check_access(&from, kind)?;
         let value = json(value)?;
-        let size = (kind.len() + value.len()) as u64;
-        if size > from.max_payload {
-            return Err(CallError::Invalid(format!(
-                "the event has {size} bytes, but limits.payload of {} allows {}",
-                from.module, from.max_payload
-            )));
-        }
+        from.check_size("the event", kind.len() + value.len())?;
         self.emitter.emit(Event { kind: kind.into(), value: value.into(), source: None })
     }
 
@@ -67,18 +61,10 @@ fn check_access(from: &Caller, wanted: &str) -> Result<(), CallError> {
     }
 }
 
-/// The value of an event as JSON: a text that is JSON as it is, any other text as a string.
+/// The value of an event as JSON.
 fn json(value: Payload) -> Result<String, CallError> {
-    match value {
-        Payload::None => Ok("null".to_owned()),
-        Payload::Text(text) => match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-            Ok(_) => Ok(text),
-            Err(_) => Ok(serde_json::Value::String(text).to_string()),
-        },
-        Payload::Bytes(_) => {
-            Err(CallError::Invalid("the value of an event is text: encode bytes, for example as Base64".to_owned()))
-        }
-    }
+    let bytes = || CallError::Invalid("the value of an event is text: encode bytes, for example as Base64".to_owned());
+    value.into_json().ok_or_else(bytes)
 }
 
 impl Subscriptions {
@@ -101,7 +87,7 @@ impl Subscriptions {
     fn add(&self, from: &Caller, name: String, source: Source, route: RouteName) -> Result<String, CallError> {
         let key = Key { module: from.module.as_ref().into(), isolate: Some(from.isolate), name: name.as_str().into() };
         if self.node.stopping.is_cancelled() {
-            return Err(CallError::Unavailable("the host is stopping".to_owned()));
+            return Err(CallError::stopping());
         }
         let mut table = self.table.lock();
         // Under the lock, so that the removal of the module, which empties the table, comes before

@@ -1,18 +1,13 @@
 //! What all subscriptions of a node use.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::SubscriptionBackend;
 use crate::call::bounds;
-use crate::events::{EventLog, HostEvent};
-
-/// The most events about subscriptions that the host raises in a second.
-pub const MOST_EVENTS: u32 = 100;
+use crate::events::{EventLog, EventQuota, HostEvent};
 
 /// What all subscriptions of a node use.
 pub(super) struct Node {
@@ -24,20 +19,13 @@ pub(super) struct Node {
     pub(super) runtime: Handle,
     /// Cancelled when the host begins to stop.
     pub(super) stopping: CancellationToken,
-    pub(super) begun: Instant,
-    /// The second in which a subscription last raised an event, and how many in it.
-    pub(super) recent: Mutex<(u64, u32)>,
+    /// Counts the events about subscriptions.
+    pub(super) quota: EventQuota,
 }
 
 impl Node {
     pub(super) fn raise(&self, event: HostEvent) {
-        let second = self.begun.elapsed().as_secs();
-        let raised = {
-            let mut recent = self.recent.lock();
-            *recent = if recent.0 == second { (second, recent.1.saturating_add(1)) } else { (second, 1) };
-            recent.1
-        };
-        match raised <= MOST_EVENTS {
+        match self.quota.allows_one() {
             true => self.events.raise(event),
             false => bounds::SUBSCRIPTION_EVENTS.count(),
         }

@@ -16,13 +16,12 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::node::MOST_EVENTS;
 use super::*;
 use crate::call::{
     CallEnd, CallError, Event, Failure, IsolateId, MessageCall, Payload, Reply, RouteName, StreamEvent, bounds,
 };
 use crate::config::{HubConfig, SseConfig, WebSocketConfig};
-use crate::events::HostEvent;
+use crate::events::{EVENTS_PER_SECOND, HostEvent};
 use crate::hub::{Hub, SessionSettings, TopicSettings};
 use crate::journal::JournalLimits;
 use crate::registry::{Deliver, Feed, Overflow, SubscriptionSettings};

@@ -1,6 +1,6 @@
 //! The tokens of clients: JSON Web Tokens, with the rules and the errors of SocketCluster.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
@@ -223,10 +223,4 @@ fn milliseconds(seconds: Option<&Value>) -> Option<u64> {
 fn date(milliseconds: u64) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
     format!("{:.3}", time.unwrap_or(Timestamp::MAX))
-}
-
-/// The time in milliseconds since 1970-01-01 UTC.
-pub fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,7 @@
 //! A part of a channel's history, as clients get it.
 
 use super::socketcluster::packet::{push_data, push_text};
+use crate::call::session::client_id;
 use crate::call::{ChannelPage, ChannelPosition};
 
 /// Writes a page as JSON: `{"position": .., "complete": .., "messages": [..]}`. The position is
@@ -27,7 +28,7 @@ pub fn page(page: &ChannelPage) -> String {
         json.push_str(&message.at.to_string());
         if let Some(session) = &message.session {
             json.push_str(",\"session\":");
-            push_text(&mut json, session.rsplit_once('/').map_or(session, |(_, id)| id));
+            push_text(&mut json, client_id(session));
         }
         json.push('}');
     }

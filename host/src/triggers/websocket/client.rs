@@ -4,6 +4,8 @@
 //! The fan-out gets the client before hyper sends the head of the response, as for a stream of
 //! server-sent events. The socket follows when hyper has sent the head.
 
+mod ending;
+
 use std::io::IoSlice;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -12,15 +14,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::decoder::{Decoder, Incoming, Violation};
-use super::farewell::say_farewell;
+use super::close_codes::{GOING_AWAY, TRY_LATER};
+use super::decoder::{Decoder, Incoming};
 use super::frames;
 use super::link::{self, Link, Protocol};
 use super::scratch::with_scratch;
-use crate::hub::{Client, Form, Gone, Lost, Notice, Outbox, Reach, Received};
+use crate::hub::{Client, Form, Gone, Lost, Notice, Outbox, Received};
 use crate::net::{BufferAccount, ConnectionGuard, Stream};
 use crate::triggers::http::{DetachedSocket, SocketHandler};
 
@@ -35,13 +36,6 @@ const MESSAGES: usize = 64;
 
 /// While this number of pings, or of answers to pings, waits for a client, the host reads nothing.
 const MAX_NOTICES: u32 = 64;
-
-/// Why the host closes a WebSocket.
-pub(super) const GOING_AWAY: u16 = 1001;
-const TOO_SLOW: u16 = 1013;
-
-/// The code of a connection that ended without a Close frame. It is never sent.
-const ABNORMAL: u16 = 1006;
 
 /// Returns the two ends of a WebSocket: the client, and the handler that gives it its socket.
 pub(super) fn pair<P: Protocol>(protocol: P, max_message: u64) -> (SocketClient<P>, SocketHandler) {
@@ -165,36 +159,6 @@ impl<P: Protocol> SocketClient<P> {
         bytes.len() - input.len()
     }
 
-    /// Ends the connection after the replies to the messages that the client has sent before. They
-    /// are in the topic of the session already when no message is in flight.
-    fn close_when_idle(&self, cx: &Context<'_>) {
-        if !self.link().flow.wakes_later(cx) {
-            self.link().hub.sessions.topics.close(&self.link().session.id, Reach::Node);
-        }
-    }
-
-    fn closed_by_client(&mut self, close: Option<(u16, String)>, outbox: &mut Outbox) {
-        let answer = match &close {
-            Some((code, reason)) => frames::close(*code, reason),
-            None => frames::frame(frames::CLOSE, b""),
-        };
-        // The code of a frame without one (RFC 6455, 7.1.5).
-        let (code, reason) = close.unwrap_or((1005, String::new()));
-        self.link().session.set_ending(code, &reason);
-        outbox.push_notice(answer);
-        self.phase = Phase::ClosedByClient;
-    }
-
-    fn violated(&mut self, Violation { code, reason }: Violation) {
-        tracing::debug!(session = %self.link().session.id, code, reason, "closing a WebSocket");
-        self.end(code, reason);
-    }
-
-    fn end(&mut self, code: u16, reason: &str) {
-        self.link().session.set_ending(code, reason);
-        self.phase = Phase::Closing;
-    }
-
     /// Counts the bytes of messages that are incomplete or wait.
     fn account(&mut self) {
         let buffered = self.decoder.buffered() + self.unread.len() as u64 + self.protocol.waiting();
@@ -204,33 +168,7 @@ impl<P: Protocol> SocketClient<P> {
             own.account.remove(before - buffered);
         } else if own.account.add(buffered - before).is_err() {
             own.buffered = before;
-            self.end(TOO_SLOW, "the host has no memory for the message: try again later");
-        }
-    }
-
-    /// Hands the socket over for its last bytes.
-    fn leave(&mut self, last: Vec<u8>) {
-        if let Socket::Own(Own { stream, .. }) = std::mem::replace(&mut self.socket, Socket::Lost)
-            && let Some(guard) = self.guard.clone()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(say_farewell(stream, guard, last));
-        }
-    }
-
-    /// The Close frame that the client has not got.
-    fn close_frame(&self) -> Bytes {
-        let counters = &self.link().counters;
-        match (self.phase, self.link().session.ending()) {
-            (Phase::ClosedByClient, _) => Bytes::new(),
-            (_, Some(ending)) => {
-                counters.count_closed(ending.code);
-                frames::close(ending.code, &ending.reason)
-            }
-            (_, None) => {
-                counters.count_closed(1000);
-                frames::close(1000, "")
-            }
+            self.end(TRY_LATER, "the host has no memory for the message: try again later");
         }
     }
 }
@@ -348,7 +286,7 @@ impl<P: Protocol> Client for SocketClient<P> {
     }
 
     fn cut(&mut self, outbox: &Outbox) {
-        self.link().session.set_ending(TOO_SLOW, "the client reads too slowly");
+        self.link().session.set_ending(TRY_LATER, "the client reads too slowly");
         let mut last = outbox.rest_of_started(P::ENCODING, Form::Whole).to_vec();
         last.extend_from_slice(&self.close_frame());
         self.leave(last);
@@ -372,32 +310,5 @@ impl<P: Protocol> SocketClient<P> {
             self.account();
             Ok(Poll::Ready(()))
         })
-    }
-}
-
-/// The end of the connection, whatever has caused it, ends the session. The module is told if its
-/// hook `connect` has let the client in, also if that was only afterwards.
-impl<P: Protocol> Drop for SocketClient<P> {
-    fn drop(&mut self) {
-        let (link, opening) = (self.protocol.link().clone(), self.protocol.opening());
-        link.session.set_ending(ABNORMAL, "");
-        let Some(ended) = link.hub.sessions.end(&link.session) else { return };
-        let is_open = link.session.is_open();
-        if !is_open && opening.is_none() {
-            return;
-        }
-        let guard = self.guard.take();
-        let Ok(runtime) = Handle::try_current() else { return };
-        runtime.spawn(async move {
-            let is_open = match opening {
-                Some(opening) if !is_open => opening.await == Ok(true),
-                _ => is_open,
-            };
-            if let Some(called) = is_open.then(|| link.ended()).flatten() {
-                // The host has logged a failure.
-                _ = called.await;
-            }
-            drop((ended, guard));
-        });
     }
 }

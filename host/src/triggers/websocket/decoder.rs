@@ -6,18 +6,10 @@
 //! tokio-websockets 0.13 (1.5 KiB if it is built anew for each burst), 6 KiB with tungstenite 0.30.
 //! Neither library bounds the answers to pings that a client does not read.
 
+use super::close_codes::{NOT_UTF8, PROTOCOL, TOO_LARGE};
 use super::frames::{BINARY, CLOSE, MAX_CONTROL, PING, PONG, TEXT};
 use super::utf8::Utf8Check;
 use crate::call::{Payload, bounds};
-
-/// The code of a protocol error.
-const PROTOCOL: u16 = 1002;
-
-/// The code of a text that is not UTF-8.
-const NOT_UTF8: u16 = 1007;
-
-/// The code of a message that is too large.
-const TOO_LARGE: u16 = 1009;
 
 /// The most frames of one message.
 const MAX_FRAGMENTS: u32 = 65_536;

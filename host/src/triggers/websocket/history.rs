@@ -3,20 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
+use http::Method;
 use tokio::sync::oneshot;
 
 use super::channel_page::page;
-use crate::call::channel::is_channel;
-use crate::call::{CallError, ChannelPosition, bounds, stream_key};
+use crate::call::channel::{self, MOST_OF_PAGE};
+use crate::call::{CallError, ChannelPosition, stream_key};
 use crate::config::WebSocketConfig;
 use crate::triggers::channels::{Actor, ChannelService};
-use crate::triggers::http::{HostRequest, HostRoute, HttpResponse, ProblemResponse, allow};
+use crate::triggers::http::{HostRequest, HostRoute, HttpResponse, ProblemResponse, allow, json, options};
 use crate::triggers::sse::{decode, parameters};
-
-/// The most messages of one response.
-const MOST: usize = 1_000;
 
 /// The histories of channels over HTTP.
 pub struct ChannelHistories {
@@ -63,10 +59,7 @@ impl ChannelHistories {
         match request.method {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => {
-                let mut response = HttpResponse::default();
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response.headers_mut().insert(ALLOW, allow(&[Method::GET]));
-                return Ok(response);
+                return Ok(options(allow(&[Method::GET])));
             }
             ref other => return Err(ProblemResponse::method_not_allowed(other, &[Method::GET])),
         }
@@ -75,11 +68,7 @@ impl ChannelHistories {
         }
         let wanted = Wanted::of(channel, request.uri.query()).map_err(ProblemResponse::bad_request)?;
         let read = self.read(wanted).await.map_err(ProblemResponse::of_call)?;
-        let mut response = HttpResponse::new(read.into());
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(response)
+        Ok(json(read))
     }
 
     async fn read(&self, wanted: Wanted) -> Result<String, CallError> {
@@ -89,8 +78,7 @@ impl ChannelHistories {
             // The client may have left.
             _ = done.send(result);
         });
-        let lost = |_| Err(CallError::Unavailable("the host is stopping".to_owned()));
-        admitted.await.unwrap_or_else(lost)?;
+        admitted.await.unwrap_or_else(|_| Err(CallError::stopping()))?;
         let Wanted { channel, after, limit } = wanted;
         let read = self.service.history(&channel, after, limit, self.max_bytes, &actor)?;
         Ok(page(&read))
@@ -106,10 +94,7 @@ impl Wanted {
              UTF-8"
                 .to_owned()
         })?;
-        if channel.len() > stream_key::MAX {
-            bounds::STREAM_NAME.count();
-        }
-        if !is_channel(&channel) {
+        if !channel::accepts(&channel) {
             let (most, size) = (stream_key::MAX, channel.len());
             return Err(format!("a channel has 1 to {most} bytes and no control characters, found {size} bytes"));
         }
@@ -119,10 +104,15 @@ impl Wanted {
                 .ok_or_else(|| "`after` must be the `position` of a message, such as `1f-12`".to_owned())
         });
         let limit = limit.map(|text| {
-            let number = text.parse::<usize>().map_err(|_| format!("`limit` must be a number from 0 to {MOST}"));
-            number.map(|number| number.min(MOST))
+            let number =
+                text.parse::<usize>().map_err(|_| format!("`limit` must be a number from 0 to {MOST_OF_PAGE}"));
+            number.map(|number| number.min(MOST_OF_PAGE))
         });
-        Ok(Wanted { channel: channel.into(), after: after.transpose()?, limit: limit.transpose()?.unwrap_or(MOST) })
+        Ok(Wanted {
+            channel: channel.into(),
+            after: after.transpose()?,
+            limit: limit.transpose()?.unwrap_or(MOST_OF_PAGE),
+        })
     }
 }
 

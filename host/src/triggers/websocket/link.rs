@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::backend::ClientBackend;
+use super::close_codes;
 use super::counters::Counters;
 use super::decoder::Violation;
 use super::flow::Flow;
@@ -15,8 +16,10 @@ use crate::call::{CallError, CallResult, ClientHook, Payload, RequestHead, hook}
 use crate::hub::{Encoding, Hub, Message, Reach, Session};
 
 /// Why the connection of a client ends that sends a message too slowly.
-pub(super) const LATE: Violation =
-    Violation { code: 1008, reason: "the rest of the message has not arrived in time (websocket.messageTimeout)" };
+pub(super) const LATE: Violation = Violation {
+    code: close_codes::LATE,
+    reason: "the rest of the message has not arrived in time (websocket.messageTimeout)",
+};
 
 /// The protocol of the messages of a WebSocket.
 pub(super) trait Protocol: Send + 'static {
@@ -130,7 +133,7 @@ impl<B: ClientBackend> Link<B> {
 /// The code of `close-code`, if it is one that a module may choose.
 fn close_code(extra: &[(String, String)]) -> Option<u16> {
     let (_, code) = extra.iter().find(|(name, _)| name == "close-code")?;
-    code.parse().ok().filter(|code| *code == 1000 || (4000..=4999).contains(code))
+    code.parse().ok().filter(|code| *code == close_codes::NORMAL || (4000..=4999).contains(code))
 }
 
 #[cfg(test)]

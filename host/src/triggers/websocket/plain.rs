@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::backend::{ClientBackend, SocketTarget};
+use super::close_codes::PROTOCOL;
 use super::counters::Counters;
 use super::decoder::Violation;
 use super::frames::PING_FRAME;
@@ -29,7 +30,8 @@ impl<B: ClientBackend> Protocol for PlainClient<B> {
 
     const ENCODING: Encoding = Encoding::Plain;
 
-    const SILENT: Violation = Violation { code: 1002, reason: "the client answers no pings (websocket.pingTimeout)" };
+    const SILENT: Violation =
+        Violation { code: PROTOCOL, reason: "the client answers no pings (websocket.pingTimeout)" };
 
     fn link(&self) -> &Link<B> {
         &self.link

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::auth::now;
 use super::message::OutgoingMessage;
 use super::route::WebSockets;
 use super::socketcluster::{self, Question};
-use crate::call::text::{NAME, line};
+use crate::call::time::now;
 use crate::call::{CallError, Payload, Pushed, Recipient, SessionInfo, WhenTaken};
 use crate::hub::{BindError, Hub, JoinError, Message, Reach, Session};
 use crate::ports::{self, BoxFuture, ClientEvent, SessionValues};
@@ -26,7 +25,7 @@ impl SessionPort {
 
     /// A session whose client has tokens and answers.
     fn of_socketcluster(&self, id: &str, what: &str) -> Result<Arc<Session>, CallError> {
-        let session = self.session(id)?;
+        let session = self.hub.sessions.named(id)?;
         if socketcluster::is_client(&session) {
             return Ok(session);
         }
@@ -52,13 +51,8 @@ impl SessionPort {
         }
     }
 
-    fn session(&self, id: &str) -> Result<Arc<Session>, CallError> {
-        let missing = || CallError::NotFound(format!("no session `{}` on this node", line(id, NAME)));
-        self.hub.sessions.get(id).ok_or_else(missing)
-    }
-
     fn change(&self, id: &str, values: SessionValues, remove: &[String]) -> Result<(), CallError> {
-        let session = self.session(id)?;
+        let session = self.hub.sessions.named(id)?;
         self.hub.sessions.change(&session, values, remove).map_err(|error| CallError::Invalid(error.to_string()))
     }
 }
@@ -77,11 +71,11 @@ impl ports::Sessions for SessionPort {
     }
 
     fn get(&self, session: &str, key: &str) -> Result<Option<String>, CallError> {
-        Ok(self.session(session)?.get(key))
+        Ok(self.hub.sessions.named(session)?.get(key))
     }
 
     fn values(&self, session: &str) -> Result<SessionValues, CallError> {
-        Ok(self.session(session)?.values())
+        Ok(self.hub.sessions.named(session)?.values())
     }
 
     fn set(&self, session: &str, values: SessionValues, remove: &[String]) -> Result<(), CallError> {
@@ -89,7 +83,7 @@ impl ports::Sessions for SessionPort {
     }
 
     fn bind(&self, session: &str, uid: String, taken: WhenTaken) -> Result<(), CallError> {
-        let session = self.session(session)?;
+        let session = self.hub.sessions.named(session)?;
         self.hub.sessions.bind(&session, &uid, taken).map_err(|error| match error {
             BindError::Taken => CallError::Forbidden(error.to_string()),
             BindError::Ended => CallError::NotFound(error.to_string()),
@@ -97,7 +91,7 @@ impl ports::Sessions for SessionPort {
     }
 
     fn unbind(&self, session: &str) -> Result<(), CallError> {
-        let session = self.session(session)?;
+        let session = self.hub.sessions.named(session)?;
         self.hub.sessions.unbind(&session);
         Ok(())
     }
@@ -126,7 +120,7 @@ impl ports::Sessions for SessionPort {
     }
 
     fn disconnect(&self, session: &str, code: u16, reason: String) -> Result<(), CallError> {
-        let session = self.session(session)?;
+        let session = self.hub.sessions.named(session)?;
         self.hub.sessions.disconnect(&session, code, &reason);
         Ok(())
     }
@@ -184,7 +178,7 @@ impl ports::Sessions for SessionPort {
     }
 
     fn read(&self, session: String) -> BoxFuture<Result<(SessionInfo, SessionValues), CallError>> {
-        let read = self.session(&session).map(|session| (session.info(), session.values()));
+        let read = self.hub.sessions.named(&session).map(|session| (session.info(), session.values()));
         Box::pin(std::future::ready(read))
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::auth::{Auth, Verifier};
 use super::backend::{ClientBackend, SocketTarget};
 use super::client;
+use super::close_codes::GOING_AWAY;
 use super::counters::Counters;
 use super::flow::Flow;
 use super::link::Link;
@@ -23,10 +24,7 @@ use crate::config::WebSocketConfig;
 use crate::hub::{Hub, HubError, NewSession, Session, SocketName};
 use crate::net::Sockets;
 use crate::triggers::channels::ChannelService;
-use crate::triggers::http::{HostRequest, HostRoute, HttpResponse, ProblemResponse, strip_hop_by_hop};
-
-/// When a client for which there is no room should try again.
-const RETRY_SECONDS: u16 = 5;
+use crate::triggers::http::{HostRequest, HostRoute, HttpResponse, ProblemResponse, RETRY_SECONDS, strip_hop_by_hop};
 
 /// Why a session ends whose socket the module no longer has.
 const REMOVED: &str = "the socket was removed";
@@ -177,7 +175,7 @@ impl WebSockets {
     pub fn close_removed(&self, exists: impl Fn(u32, &SocketName) -> bool) {
         let removed = self.hub.sessions.of_socket(|session, socket| !exists(session.worker, socket));
         for session in removed {
-            self.hub.sessions.disconnect(&session, client::GOING_AWAY, REMOVED);
+            self.hub.sessions.disconnect(&session, GOING_AWAY, REMOVED);
         }
     }
 
@@ -232,7 +230,7 @@ impl WebSockets {
                 // From the removal of a socket on, either this finds that it is gone, or
                 // `close_removed` finds the session.
                 if !session.socket.as_ref().is_some_and(|socket| opening.backend.has_socket(socket)) {
-                    session.set_ending(client::GOING_AWAY, REMOVED);
+                    session.set_ending(GOING_AWAY, REMOVED);
                     return Err(ProblemResponse::not_found(format!(
                         "{REMOVED} while the client connected, so the module no longer has it"
                     )));

@@ -8,9 +8,10 @@ pub(super) use shared::Shared;
 pub use written::kicked_out;
 pub(super) use written::{question, remove_token, set_token};
 
-pub mod channels;
+pub mod fields;
 pub mod packet;
 
+mod channels;
 mod connection;
 mod errors;
 mod handshake;

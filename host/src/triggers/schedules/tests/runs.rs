@@ -76,13 +76,13 @@ async fn a_run_by_hand_ignores_times_and_overlap_and_is_counted() {
 #[tokio::test]
 async fn each_run_raises_an_event_up_to_a_bound() {
     let fixture = Fixture::start(r#"{ "interval": 1 }"#);
-    for run in 1..=u64::from(2 * MOST_EVENTS) {
+    for run in 1..=u64::from(2 * EVENTS_PER_SECOND) {
         assert_eq!(fixture.pass(1), [run]);
         until(|| fixture.status().succeeded == run).await;
     }
     let raised = fixture.events.count();
     // The test may cross the border between two seconds.
-    assert!(raised >= u64::from(MOST_EVENTS) && raised < u64::from(2 * MOST_EVENTS), "{raised} events");
+    assert!(raised >= u64::from(EVENTS_PER_SECOND) && raised < u64::from(2 * EVENTS_PER_SECOND), "{raised} events");
     let Some(EventItem::Event(first)) = fixture.events.read_after(0).try_next() else { panic!() };
     let json = serde_json::to_value(&first.event).unwrap();
     let id = format!("node-1-{:x}-1", fixture.events.epoch);

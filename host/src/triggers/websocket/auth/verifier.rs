@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{Auth, TOKEN_ERROR, TokenError, now};
+use super::{Auth, TOKEN_ERROR, TokenError};
+use crate::call::time::now;
 use crate::hub::Claims;
 
 /// The tokens that are verified at the same time outside the workers, for each of these processors.

@@ -15,10 +15,11 @@ use super::handshake::{Handshake, authenticate_again, shown};
 use super::packet::{self, Cid, Event, Incoming, Packet, Version};
 use super::shared::Shared;
 use super::written::{Written, remove_token};
+use crate::call::time::now;
 use crate::call::{CallResult, ClientMessage, Payload, RequestHead, bounds};
 use crate::hub::Encoding;
-use crate::triggers::websocket::auth::now;
 use crate::triggers::websocket::backend::ClientBackend;
+use crate::triggers::websocket::close_codes::{BEFORE_HANDSHAKE, NO_HANDSHAKE, NO_PONG, NORMAL, TOO_LARGE};
 use crate::triggers::websocket::counters::Counters;
 use crate::triggers::websocket::decoder::{Violation, may_be_sent};
 use crate::triggers::websocket::frames;
@@ -26,17 +27,6 @@ use crate::triggers::websocket::link::{Link, Protocol};
 
 /// The events of raw messages have this name.
 const RAW: &str = "raw";
-
-/// The close codes of SocketCluster.
-const NO_PONG: u16 = 4001;
-const NO_HANDSHAKE: u16 = 4005;
-const EARLY: u16 = 4009;
-
-/// A message that the host cannot accept.
-const TOO_LARGE: u16 = 1009;
-
-/// The code of a client that gives none.
-const NORMAL: u16 = 1000;
 
 /// A client.
 pub struct Connection<B: ClientBackend> {
@@ -216,7 +206,7 @@ impl<B: ClientBackend> Protocol for Connection<B> {
                 bounds::PACKETS.count();
                 return Err(Violation { code: TOO_LARGE, reason: "the message has too many packets" });
             }
-            _ => return Err(Violation { code: EARLY, reason: "" }),
+            _ => return Err(Violation { code: BEFORE_HANDSHAKE, reason: "" }),
         }
         Ok(())
     }

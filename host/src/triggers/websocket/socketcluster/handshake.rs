@@ -8,19 +8,17 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::errors::{self, error_of};
-use super::identity::client_id;
 use super::packet::{self, Cid, Version};
 use super::shared::Shared;
 use super::written::{Written, remove_token};
+use crate::call::session::client_id;
 use crate::call::{CallError, Outcome, Passed, Payload, RequestHead, hook};
 use crate::hub::Claims;
 use crate::triggers::websocket::auth::{MAX_TOKEN, TOKEN_ERROR, TokenError};
 use crate::triggers::websocket::backend::ClientBackend;
+use crate::triggers::websocket::close_codes::REFUSED;
 use crate::triggers::websocket::counters::Counters;
 use crate::triggers::websocket::link::Link;
-
-/// The close code of a client that the hook `connect` refuses.
-const REFUSED: u16 = 4008;
 
 /// What the hooks of a client need.
 pub(super) struct Handshake<B> {
@@ -73,7 +71,7 @@ impl<B: ClientBackend> Handshake<B> {
             token => self.authenticate(token).await.err(),
         };
         let mut data = Map::new();
-        data.insert("id".to_owned(), client_id(session).into());
+        data.insert("id".to_owned(), client_id(&session.id).into());
         let timeout = u64::try_from(self.shared.ping_timeout.as_millis()).unwrap_or(u64::MAX);
         data.insert("pingTimeout".to_owned(), timeout.into());
         if let Some(Refused { error, is_bad }) = refused {

@@ -7,8 +7,3 @@ use crate::hub::Session;
 pub fn is_client(session: &Session) -> bool {
     Version::of(&session.protocol).is_some()
 }
-
-/// The id of a session as its client knows it: without the node.
-pub(super) fn client_id(session: &Session) -> &str {
-    session.id.rsplit_once('/').map_or(&session.id, |(_, id)| id)
-}
