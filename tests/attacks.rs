@@ -1,5 +1,6 @@
 //! Hostile modules, guests and clients attack the real program, whose memory is limited.
 
+mod chaos;
 mod clients;
 mod folders;
 mod memory_limit;

@@ -1,7 +1,7 @@
 //! Channels: clients of SocketCluster, plain WebSockets and guests that publish and subscribe, with
 //! routes in brokers, histories and presence.
 
-mod client;
+pub mod client;
 mod clients;
 mod embedding;
 mod guests;
@@ -13,17 +13,17 @@ pub mod open;
 mod operator;
 mod recovery;
 mod routed;
-mod trouble;
+pub mod trouble;
 
 use serde_json::{Value, json};
 
 use crate::harness::{Started, TestHost};
-use client::Client;
+pub use client::Client;
 
 const GUEST: &str = "channels";
 
 /// The paths of the listeners, by the version of their protocol.
-const PATHS: [&str; 2] = ["/v1/", "/socketcluster/"];
+pub const PATHS: [&str; 2] = ["/v1/", "/socketcluster/"];
 
 /// A host with a listener for each version and two brokers, and further settings of `websocket`.
 fn with(more: Value) -> TestHost {

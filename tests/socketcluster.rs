@@ -2,7 +2,7 @@
 //! of both versions.
 
 mod answers;
-mod chaos;
+pub mod chaos;
 mod clients;
 pub mod driver;
 mod events;
@@ -63,7 +63,7 @@ async fn open(host: &Started, version: usize) -> WebSocket {
 }
 
 /// Sends a handshake with a token, and returns the next message.
-async fn greet(client: &mut WebSocket, token: Value) -> Value {
+pub async fn greet(client: &mut WebSocket, token: Value) -> Value {
     client.ask(json!({ "event": "#handshake", "data": { "authToken": token }, "cid": 1 })).await
 }
 

@@ -3,7 +3,7 @@
 mod access;
 mod admission;
 mod bursts;
-mod chaos;
+pub mod chaos;
 mod cors;
 pub mod full;
 mod guests;

@@ -8,7 +8,11 @@ pub struct Random(u64);
 impl Random {
     /// The numbers differ for each `number`. `FANFARE_TEST_SEED` sets another seed.
     pub fn new(number: u64) -> Random {
-        Random(variable("FANFARE_TEST_SEED").unwrap_or(12_345) + number)
+        Random(Random::seed() + number)
+    }
+
+    pub fn seed() -> u64 {
+        variable("FANFARE_TEST_SEED").unwrap_or(12_345)
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {

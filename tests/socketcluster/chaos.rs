@@ -31,7 +31,7 @@ enum Trouble {
     Crash,
 }
 
-enum Kind {
+pub enum Kind {
     Released(Box<Client>),
     /// A client of packets, with its version. It sees answers that the released ones would drop.
     Packets(WebSocket, usize),
@@ -41,10 +41,12 @@ enum Kind {
 /// The outcome of a message: the length of the list of numbers after it, or the code of the error.
 type Outcome = Result<u64, String>;
 
-struct Peer {
+/// A client that sends numbers, which its session keeps in a list.
+pub struct Peer {
     name: String,
-    kind: Kind,
-    sent: u64,
+    pub kind: Kind,
+    pace: Duration,
+    pub sent: u64,
     /// The outcomes by their numbers. Answers of plain WebSockets have none.
     outcomes: BTreeMap<u64, Outcome>,
     /// The answers of a plain WebSocket.
@@ -54,9 +56,10 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(name: impl Into<String>, kind: Kind) -> Peer {
+    /// A client that sends a number each time `pace` has passed.
+    pub fn new(name: impl Into<String>, kind: Kind, pace: Duration) -> Peer {
         let (outcomes, lengths, lists) = Default::default();
-        Peer { name: name.into(), kind, sent: 0, outcomes, lengths, lists }
+        Peer { name: name.into(), kind, pace, sent: 0, outcomes, lengths, lists }
     }
 
     async fn send(&mut self) {
@@ -99,8 +102,8 @@ impl Peer {
     }
 
     /// Sends numbers until it is told to stop, then waits for all outcomes.
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Peer {
-        let mut ticks = tokio::time::interval(PACE);
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Peer {
+        let mut ticks = tokio::time::interval(self.pace);
         loop {
             tokio::select! {
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
@@ -130,8 +133,26 @@ impl Peer {
         self
     }
 
-    /// Checks the list of numbers against the outcomes. Returns how many messages have crashed.
-    async fn check(&mut self, list: Vec<u64>) -> u64 {
+    /// Asks for the list of numbers, and checks it against the outcomes. Returns how many messages
+    /// have crashed.
+    pub async fn check(&mut self) -> u64 {
+        let list = match &mut self.kind {
+            Kind::Released(client) => {
+                assert!(!["close", "error", "connect", "answer"].iter().any(|kind| client.has_skipped(kind)));
+                serde_json::from_value(client.data("append", Value::Null).await).unwrap()
+            }
+            Kind::Packets(client, version) => {
+                client.send(r#"{"event":"append","data":null,"cid":"list"}"#).await;
+                let list = packet(client, *version).await;
+                assert_eq!(list["rid"], "list", "{}: an answer came late, or twice", self.name);
+                serde_json::from_value(list["data"].clone()).unwrap()
+            }
+            Kind::Plain(_) => self.lists[1].clone(),
+        };
+        self.compare(&list)
+    }
+
+    fn compare(&mut self, list: &[u64]) -> u64 {
         let name = &self.name;
         assert!(list.is_sorted_by(|a, b| a < b), "{name}: a message has run twice or out of order");
         if matches!(self.kind, Kind::Plain(_)) {
@@ -154,7 +175,6 @@ impl Peer {
                 }
             }
         }
-        println!("{name}: {} messages, {crashed} crashed", self.sent);
         crashed
     }
 }
@@ -236,17 +256,18 @@ async fn round(number: u64) {
         .await;
     let mut peers = Vec::new();
     for client in clients(host.http).await.unwrap_or_default() {
-        peers.push(Peer::new(client.name.clone(), Kind::Released(Box::new(client))));
+        peers.push(Peer::new(client.name.clone(), Kind::Released(Box::new(client)), PACE));
     }
     for version in [1, 2] {
         peers.push(Peer::new(
             format!("packets of version {version}"),
             Kind::Packets(open(&host, version).await, version),
+            PACE,
         ));
     }
     for number in 0..2 {
         let plain = WebSocket::open(host.http, &format!("/api/{GUEST}/append")).await;
-        peers.push(Peer::new(format!("plain WebSocket {number}"), Kind::Plain(plain)));
+        peers.push(Peer::new(format!("plain WebSocket {number}"), Kind::Plain(plain), PACE));
     }
     let everyone = peers.len() as u64;
     assert_eq!(host.ask_over_http(json!({ "do": "count" })).await, json!([everyone, 0]));
@@ -258,20 +279,9 @@ async fn round(number: u64) {
     let mut crashed = 2 * crashes;
     for peer in running {
         let mut peer = peer.await.unwrap();
-        let list = match &mut peer.kind {
-            Kind::Released(client) => {
-                assert!(!["close", "error", "connect", "answer"].iter().any(|kind| client.has_skipped(kind)));
-                serde_json::from_value(client.data("append", Value::Null).await).unwrap()
-            }
-            Kind::Packets(client, version) => {
-                client.send(r#"{"event":"append","data":null,"cid":"list"}"#).await;
-                let list = packet(client, *version).await;
-                assert_eq!(list["rid"], "list", "{}: an answer came late, or twice", peer.name);
-                serde_json::from_value(list["data"].clone()).unwrap()
-            }
-            Kind::Plain(_) => peer.lists[1].clone(),
-        };
-        crashed += peer.check(list).await;
+        let of_peer = peer.check().await;
+        println!("{}: {} messages, {of_peer} crashed", peer.name, peer.sent);
+        crashed += of_peer;
     }
     let counted = host.ended(GUEST, 0, "client", "crashed").await + host.ended(GUEST, 1, "client", "crashed").await;
     assert_eq!(counted, crashed as f64, "no message has lost its answer");

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use fanfare::api::KillMode;
 use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::{count, path};
 use crate::harness::{Connection, EventStream, Random, Started, eventually, test_duration};
@@ -22,14 +24,23 @@ const PAUSE: Duration = Duration::from_millis(200);
 const KEYS: [&str; 3] = ["streams/a", "streams/b", "streams/c"];
 const READERS: u64 = 12;
 
-/// Publishes numbers to a key until told to stop. Returns how many, and the numbers whose call has
-/// failed, so that nobody knows whether they were published.
-async fn publish(host: Arc<Started>, key: &'static str, stop: Arc<AtomicBool>) -> (u64, BTreeSet<u64>) {
+/// How many numbers were published, and those whose call has crashed, so that nobody knows whether
+/// they were.
+type Published = (u64, BTreeSet<u64>);
+
+/// Publishes numbers to a key until told to stop.
+async fn publish(host: Arc<Started>, key: &'static str, pace: Option<Duration>, stop: Arc<AtomicBool>) -> Published {
     let (mut next, mut unknown) = (0, BTreeSet::new());
     let mut connection = Connection::open(host.http).await;
+    let mut ticks = pace.map(tokio::time::interval);
     while !stop.load(Ordering::Relaxed) {
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
         let body = json!({ "key": key, "from": next, "count": 1 }).to_string();
-        if connection.send("POST", "/api/streams/burst", &[], body).await.status != 200 {
+        let answer = connection.send("POST", "/api/streams/burst", &[], body).await;
+        if answer.status != 200 {
+            assert_eq!(answer.code(), "crashed", "{}", answer.text());
             unknown.insert(next);
         }
         next += 1;
@@ -39,12 +50,7 @@ async fn publish(host: Arc<Started>, key: &'static str, stop: Arc<AtomicBool>) -
 
 /// Follows a key until its last number. Three of four readers come and go at random. Returns the
 /// numbers that it has received.
-async fn follow(
-    host: Arc<Started>,
-    key: &'static str,
-    number: u64,
-    last: tokio::sync::watch::Receiver<u64>,
-) -> Vec<u64> {
+async fn follow(host: Arc<Started>, key: &'static str, number: u64, last: watch::Receiver<u64>) -> Vec<u64> {
     let mut random = Random::new(number);
     let mut stream = EventStream::open(host.http, &path(key)).await;
     let mut received = Vec::new();
@@ -69,21 +75,71 @@ async fn follow(
     }
 }
 
+/// Publishers of three keys and their readers, who come and go.
+pub struct Traffic {
+    host: Arc<Started>,
+    readers: Vec<(&'static str, JoinHandle<Vec<u64>>)>,
+    publishers: [(&'static str, JoinHandle<Published>); 3],
+    stop: Arc<AtomicBool>,
+    last: watch::Sender<u64>,
+}
+
+impl Traffic {
+    /// The settings of `sse` that it needs, so that no reader is reset.
+    pub fn settings() -> serde_json::Value {
+        json!({ "history": { "count": 100_000, "bytes": "64MiB" } })
+    }
+
+    /// Starts in a host with the module `streams`. Each publisher publishes once in `pace`, or as
+    /// fast as it can.
+    pub async fn start(host: &Arc<Started>, pace: Option<Duration>) -> Traffic {
+        let (send, last) = watch::channel(u64::MAX);
+        let mut readers = Vec::new();
+        for number in 0..READERS {
+            let key = KEYS[number as usize % KEYS.len()];
+            readers.push((key, tokio::spawn(follow(host.clone(), key, number, last.clone()))));
+        }
+        eventually("all readers are there", || async { u64::from(count(host, None)) == READERS }).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let publishers = KEYS.map(|key| (key, tokio::spawn(publish(host.clone(), key, pace, stop.clone()))));
+        Traffic { host: host.clone(), readers, publishers, stop, last: send }
+    }
+
+    /// Stops, and asserts that each reader has received every event once and in order.
+    pub async fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut unknown = Vec::new();
+        for (key, publisher) in self.publishers {
+            let (published, of_key) = publisher.await.unwrap();
+            println!("{key}: {published} published, {} unknown", of_key.len());
+            unknown.push((published, of_key));
+        }
+        // The last number ends the readers. It differs from all others.
+        let end = unknown.iter().map(|(published, _)| *published).max().unwrap();
+        self.last.send(end).unwrap();
+        for key in KEYS {
+            self.host.running().publish(key, end.to_string()).unwrap();
+        }
+        let mut first: [Option<BTreeSet<u64>>; 3] = [const { None }; 3];
+        for (number, (key, reader)) in self.readers.into_iter().enumerate() {
+            let received = reader.await.unwrap();
+            assert!(received.is_sorted_by(|a, b| a < b), "{key}: a reader got an event twice or out of order");
+            let received: BTreeSet<u64> = received.into_iter().collect();
+            let (published, unknown) = &unknown[number % KEYS.len()];
+            let missing: Vec<u64> = (0..*published).filter(|n| !received.contains(n) && !unknown.contains(n)).collect();
+            assert!(missing.is_empty(), "{key}: a reader missed {missing:?}");
+            // Whether or not a killed call has published, all readers agree on it.
+            let first = first[number % KEYS.len()].get_or_insert_with(|| received.clone());
+            assert_eq!(*first, received, "{key}: two readers differ");
+        }
+        eventually("all have left", || async { count(&self.host, None) == 0 }).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swaps_and_kills_every_200_ms_lose_and_double_no_event_of_readers_that_come_and_go() {
-    let host =
-        super::guest().config(json!({ "sse": { "history": { "count": 100_000, "bytes": "64MiB" } } })).start().await;
-    let host = Arc::new(host);
-    let (send, last) = tokio::sync::watch::channel(u64::MAX);
-    let mut readers = Vec::new();
-    for number in 0..READERS {
-        let key = KEYS[number as usize % KEYS.len()];
-        readers.push((key, tokio::spawn(follow(host.clone(), key, number, last.clone()))));
-    }
-    eventually("all readers are there", || async { u64::from(count(&host, None)) == READERS }).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let publishers = KEYS.map(|key| (key, tokio::spawn(publish(host.clone(), key, stop.clone()))));
-
+    let host = Arc::new(super::guest().config(json!({ "sse": Traffic::settings() })).start().await);
+    let traffic = Traffic::start(&host, None).await;
     let (begun, mut trouble) = (Instant::now(), 0);
     let mut ticks = tokio::time::interval(PAUSE);
     while begun.elapsed() < duration() {
@@ -99,32 +155,8 @@ async fn swaps_and_kills_every_200_ms_lose_and_double_no_event_of_readers_that_c
         }
         trouble += 1;
     }
-    stop.store(true, Ordering::Relaxed);
-    let mut unknown = Vec::new();
-    for (key, publisher) in publishers {
-        let (published, of_key) = publisher.await.unwrap();
-        println!("{key}: {published} published, {} unknown, {trouble} swaps and kills", of_key.len());
-        unknown.push((published, of_key));
-    }
-    // The last number ends the readers. It differs from all others.
-    let end = unknown.iter().map(|(published, _)| *published).max().unwrap();
-    send.send(end).unwrap();
-    for key in KEYS {
-        host.running().publish(key, end.to_string()).unwrap();
-    }
-    let mut first: [Option<BTreeSet<u64>>; 3] = [const { None }; 3];
-    for (number, (key, reader)) in readers.into_iter().enumerate() {
-        let received = reader.await.unwrap();
-        assert!(received.is_sorted_by(|a, b| a < b), "{key}: a reader got an event twice or out of order");
-        let received: BTreeSet<u64> = received.into_iter().collect();
-        let (published, unknown) = &unknown[number % KEYS.len()];
-        let missing: Vec<u64> = (0..*published).filter(|n| !received.contains(n) && !unknown.contains(n)).collect();
-        assert!(missing.is_empty(), "{key}: a reader missed {missing:?}");
-        // Whether or not a killed call has published, all readers agree on it.
-        let first = first[number % KEYS.len()].get_or_insert_with(|| received.clone());
-        assert_eq!(*first, received, "{key}: two readers differ");
-    }
-    eventually("all have left", || async { count(&host, None) == 0 }).await;
+    println!("{trouble} swaps and kills");
+    traffic.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
