@@ -132,6 +132,27 @@
 //! # }
 //! ```
 //!
+//! # Channels
+//!
+//! [`RunningHost::publish_to_channel`] publishes to the clients and modules that are subscribed to
+//! a channel, and [`RunningHost::subscribe_channel`] reads the messages of one.
+//! [`RunningHost::channel_history`] returns those that the channel keeps.
+//!
+//! ```no_run
+//! # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+//! use fanfare::ChannelItem;
+//!
+//! let mut messages = host.subscribe_channel("room/7")?;
+//! host.publish_to_channel("room/7", r#"{ "text": "hello" }"#).await?;
+//! match messages.next().await {
+//!     ChannelItem::Message(message) => println!("{}", message.payload.to_text()),
+//!     ChannelItem::Missed(count) => println!("{count} messages were dropped"),
+//!     _ => {}
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Reloads
 //!
 //! The host swaps a module when its folder changes, and [`RunningHost::reload`] does so at once.

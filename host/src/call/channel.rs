@@ -162,14 +162,16 @@ pub struct ChannelMessage {
     pub offset: u64,
     /// When it got its place, in milliseconds since 1970-01-01 UTC.
     pub at: u64,
-    /// The session of the client that has published it.
+    /// The session of the client that has published it. `None` if no client did.
     pub session: Option<Arc<str>>,
+    /// What was published.
     pub payload: Payload,
 }
 
 /// A part of a channel's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelPage {
+    /// That of the positions of its messages. Zero if the channel keeps none.
     pub epoch: u64,
     /// In order, oldest first.
     pub messages: Vec<ChannelMessage>,
@@ -184,6 +186,7 @@ pub struct ChannelPage {
 pub struct ChannelMember {
     /// The id of the session.
     pub session: Arc<str>,
+    /// The user that the session was bound to when it subscribed.
     pub uid: Option<Arc<str>>,
     /// What the client sent when it subscribed, as JSON text.
     pub info: Option<Arc<str>>,
