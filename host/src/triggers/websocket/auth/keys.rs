@@ -52,8 +52,14 @@ pub(super) fn signing(algorithm: Algorithm, text: &str) -> Result<(EncodingKey, 
             .to_owned()
     })?;
     let der = private.secret_pkcs8_der();
-    let unusable = |error| format!("has a private key that does not fit the algorithm {algorithm:?}: {error}");
-    let public = public_part(algorithm, der).map_err(unusable)?;
+    let public = public_part(algorithm, der).map_err(|error| {
+        let error = error.to_string();
+        let why = error.trim_start_matches("Custom provider error: ");
+        format!(
+            "has a private key that does not fit the algorithm {algorithm:?} ({why}): set `algorithm` to that of the \
+             key, or make another key"
+        )
+    })?;
     let signing = match family {
         AlgorithmFamily::Rsa => EncodingKey::from_rsa_der(der),
         AlgorithmFamily::Ec => EncodingKey::from_ec_der(der),
@@ -73,8 +79,9 @@ pub(super) fn verifying(algorithm: Algorithm, text: &str) -> Result<DecodingKey,
     };
     let info = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
         .map_err(|_| "has no public key in PEM with the line `-----BEGIN PUBLIC KEY-----`".to_owned())?;
-    let key = public_key(info.as_ref(), id)
-        .ok_or_else(|| format!("has a public key that does not fit the algorithm {algorithm:?}"))?;
+    let key = public_key(info.as_ref(), id).ok_or_else(|| {
+        format!("has a public key that does not fit the algorithm {algorithm:?}: set `algorithm` to that of the key")
+    })?;
     Ok(verifying_key(family, key))
 }
 

@@ -186,7 +186,11 @@ fn an_unusable_key_is_named() {
         (TokenAlgorithm::RS256, SECRET, "has no private key in PEM"),
         (TokenAlgorithm::RS256, include_str!("tests/rsa.pub.pem"), "has no private key in PEM"),
         (TokenAlgorithm::RS256, include_str!("tests/ec.pem"), "does not fit the algorithm RS256"),
-        (TokenAlgorithm::ES384, include_str!("tests/ec.pem"), "does not fit the algorithm ES384"),
+        (
+            TokenAlgorithm::ES384,
+            include_str!("tests/ec.pem"),
+            "does not fit the algorithm ES384 (WrongAlgorithm): set `algorithm` to that",
+        ),
         (TokenAlgorithm::EdDSA, include_str!("tests/rsa.pem"), "does not fit the algorithm EdDSA"),
     ] {
         let (index, why) = error(Some(key(algorithm, text)), &[]);
@@ -196,7 +200,7 @@ fn an_unusable_key_is_named() {
         (TokenAlgorithm::RS256, include_str!("tests/rsa.pem"), "has no public key in PEM"),
         (TokenAlgorithm::RS256, include_str!("tests/ec.pub.pem"), "does not fit the algorithm RS256"),
         (TokenAlgorithm::ES384, include_str!("tests/ec.pub.pem"), "does not fit the algorithm ES384"),
-        (TokenAlgorithm::ES256, include_str!("tests/ed.pub.pem"), "does not fit the algorithm ES256"),
+        (TokenAlgorithm::ES256, include_str!("tests/ed.pub.pem"), "does not fit the algorithm ES256: set `algorithm`"),
     ] {
         let (index, why) = error(None, &[key(algorithm, text)]);
         assert!(index == Some(0) && why.contains(message), "{algorithm:?}: {why}");
