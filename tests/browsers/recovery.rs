@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::harness::{Proxy, Started, TempDir, TestHost, eventually, not_run, program, root};
@@ -26,6 +26,7 @@ fn file(name: &str) -> String {
 struct Reader {
     name: &'static str,
     lines: Arc<Mutex<Vec<String>>>,
+    errors: Arc<Mutex<Vec<String>>>,
     proxy: Proxy,
     _dir: TempDir,
     _child: Child,
@@ -60,23 +61,38 @@ impl Reader {
         let mut command = Command::new(node);
         // Node.js 20 has a WebSocket only with this option.
         command.arg("--experimental-websocket").arg(main);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-        let lines = Arc::<Mutex<Vec<String>>>::default();
-        let into = lines.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = output.next_line().await {
-                into.lock().unwrap().push(line);
-            }
-        });
-        Some(Reader { name, lines, proxy, _dir: dir, _child: child })
+        let lines = collect(child.stdout.take().unwrap());
+        let errors = collect(child.stderr.take().unwrap());
+        Some(Reader { name, lines, errors, proxy, _dir: dir, _child: child })
     }
 
     async fn until(&self, expected: &[String]) {
         eventually(&format!("{} prints {expected:?}", self.name), || async { *self.lines.lock().unwrap() == expected })
             .await;
     }
+}
+
+/// The lines that a process writes.
+fn collect(output: impl AsyncRead + Send + Unpin + 'static) -> Arc<Mutex<Vec<String>>> {
+    let mut output = BufReader::new(output).lines();
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let into = lines.clone();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = output.next_line().await {
+            into.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
+
+/// The paths of the page's clients.
+fn listeners() -> Value {
+    json!({ "websocket": { "listeners": [
+        { "path": "/socketcluster/", "protocol": 2, "module": "echo" },
+        { "path": "/socketcluster/1/", "protocol": 1, "module": "echo" },
+    ] } })
 }
 
 /// Publishes the next numbers.
@@ -91,14 +107,10 @@ async fn publish(host: &Started, next: &mut usize, count: usize) -> Vec<String> 
 
 #[tokio::test]
 async fn the_clients_of_the_page_recover_what_they_missed_or_say_that_they_cannot() {
-    let listeners = json!([
-        { "path": "/socketcluster/", "protocol": 2, "module": "echo" },
-        { "path": "/socketcluster/1/", "protocol": 1, "module": "echo" },
-    ]);
     let host = TestHost::with("echo")
         .manifest("echo", json!({ "channels": { "news": { "history": KEPT } } }))
         .grant("echo", json!({ "channels": ["news"] }))
-        .config(json!({ "websocket": { "listeners": listeners } }))
+        .config(listeners())
         .start()
         .await;
     let mut next = 1;
@@ -127,4 +139,12 @@ async fn the_clients_of_the_page_recover_what_they_missed_or_say_that_they_canno
         drop(reader);
         eventually("the client has left", || async { host.running().channel_count("news") == 0 }).await;
     }
+}
+
+#[tokio::test]
+async fn a_client_of_the_page_says_that_its_channel_has_no_history() {
+    let host = TestHost::with("echo").config(listeners()).start().await;
+    let Some(reader) = Reader::start("plain.mjs", None, &host).await else { return };
+    let says = || async { reader.errors.lock().unwrap().iter().any(|line| line == "the channel news has no history") };
+    eventually("the client says that its channel has no history", says).await;
 }
