@@ -5,6 +5,7 @@ mod clients;
 mod folders;
 mod memory_limit;
 mod steady_client;
+mod streams;
 
 use futures_util::future::join_all;
 use rustix::process::Signal;

@@ -145,6 +145,11 @@ impl Outbox {
         }
     }
 
+    /// The bytes of the first message that waits, whole. 0 if none waits.
+    pub fn front_len(&self, encoding: Encoding) -> usize {
+        self.entries.front().map_or(0, |entry| entry.bytes(encoding, Form::Text).len())
+    }
+
     /// Takes the next message, for a client that sends whole messages.
     pub fn take(&mut self, encoding: Encoding) -> Option<Bytes> {
         let bytes = match self.entries.front()? {

@@ -1,8 +1,9 @@
 //! A stream over HTTP/2: a body that hyper sends, fed by the fan-out of the worker.
 //!
-//! The body has a buffer for one frame. The fan-out puts up to about 16 KiB of messages into it,
-//! because each frame becomes a DATA frame. If the buffer stays full, the fan-out treats the client
-//! as one that does not read.
+//! A message leaves the outbox of its client only when hyper asks for a frame, because the hub
+//! counts what is in outboxes, and `http.maxBuffered` what hyper has. The fan-out then passes on
+//! one message, or small ones of about 16 KiB, because each frame becomes a DATA frame. If hyper
+//! does not ask, the fan-out treats the client as one that does not read.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use super::notice;
 use crate::hub::{Client, Encoding, Form, Gone, Notice, Outbox, Received};
 
-/// Small messages that wait are sent together, up to about this number of bytes.
+/// Messages that are smaller are sent together, up to about twice this number of bytes.
 const GATHERED: usize = 16 * 1024;
 
 /// Returns the two ends of a stream.
@@ -29,11 +30,13 @@ pub(super) fn pair(peer: IpAddr) -> (FramesClient, FramesBody) {
 struct Shared {
     /// What the body sends next.
     frame: Option<Bytes>,
+    /// Whether the body waits for a frame.
+    is_wanted: bool,
     /// No further frame follows.
     is_ended: bool,
     /// hyper has dropped the body, because the client has left.
     is_gone: bool,
-    /// Whether the client waits for the body to take the frame.
+    /// Whether the client waits for the body to want a frame.
     is_blocked: bool,
     client: Option<Waker>,
     body: Option<Waker>,
@@ -67,7 +70,7 @@ impl Client for FramesClient {
         if shared.is_gone {
             return Poll::Ready(Err(Gone));
         }
-        if shared.frame.is_none() {
+        if std::mem::take(&mut shared.is_wanted) {
             shared.frame = gather(outbox);
             wake(&mut shared.body);
             if outbox.is_empty() {
@@ -113,13 +116,14 @@ impl Stream for FramesBody {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut shared = self.shared.lock();
         if let Some(frame) = shared.frame.take() {
-            if std::mem::take(&mut shared.is_blocked) {
-                wake(&mut shared.client);
-            }
             return Poll::Ready(Some(frame));
         }
         if shared.is_ended {
             return Poll::Ready(None);
+        }
+        shared.is_wanted = true;
+        if std::mem::take(&mut shared.is_blocked) {
+            wake(&mut shared.client);
         }
         register(&mut shared.body, cx);
         Poll::Pending
@@ -135,7 +139,8 @@ impl Drop for FramesBody {
     }
 }
 
-/// Takes the first message, and small ones that wait behind it.
+/// Takes the first message, and small ones that wait behind it. A large one is never copied,
+/// because all streams share its bytes.
 fn gather(outbox: &mut Outbox) -> Option<Bytes> {
     let first = outbox.take(Encoding::Sse)?;
     if outbox.is_empty() || first.len() >= GATHERED {
@@ -143,6 +148,7 @@ fn gather(outbox: &mut Outbox) -> Option<Bytes> {
     }
     let mut gathered = Vec::from(first);
     while gathered.len() < GATHERED
+        && outbox.front_len(Encoding::Sse) < GATHERED
         && let Some(next) = outbox.take(Encoding::Sse)
     {
         gathered.extend_from_slice(&next);
@@ -187,13 +193,17 @@ mod tests {
     #[test]
     fn messages_that_wait_are_sent_together_and_one_frame_at_a_time() {
         let (mut client, mut body) = ends();
-        assert!(body.as_mut().poll_next(&mut context()).is_pending());
         let mut first = outbox(&["a", "b"]);
+        assert!(client.poll_write(&mut first, &mut context()).is_pending(), "the body does not ask for a frame");
+        assert_eq!(first.len(), 2);
+        assert!(body.as_mut().poll_next(&mut context()).is_pending());
         assert_eq!(client.poll_write(&mut first, &mut context()), Poll::Ready(Ok(())));
         let mut second = outbox(&["c"]);
         assert!(client.poll_write(&mut second, &mut context()).is_pending(), "the body has not taken the frame");
-        assert_eq!(second.len(), 1);
         assert_eq!(body.as_mut().poll_next(&mut context()), Poll::Ready(Some(Bytes::from("ab"))));
+        assert!(client.poll_write(&mut second, &mut context()).is_pending(), "the body does not ask for another one");
+        assert_eq!(second.len(), 1);
+        assert!(body.as_mut().poll_next(&mut context()).is_pending());
         assert_eq!(client.poll_write(&mut second, &mut context()), Poll::Ready(Ok(())));
         assert_eq!(client.poll_end(&mut context()), Poll::Ready(()));
         drop(client);
@@ -202,16 +212,18 @@ mod tests {
     }
 
     #[test]
-    fn gathered_frames_have_a_size() {
+    fn small_messages_are_gathered_and_large_ones_are_not_copied() {
         let large: &'static str = "x".repeat(GATHERED).leak();
         let mut waiting = outbox(&[large, "a", "b", large, "c"]);
-        let sizes: Vec<usize> = std::iter::from_fn(|| gather(&mut waiting)).map(|frame| frame.len()).collect();
-        assert_eq!(sizes, [GATHERED, 2 + GATHERED, 1]);
+        let frames: Vec<Bytes> = std::iter::from_fn(|| gather(&mut waiting)).collect();
+        assert_eq!(frames.iter().map(Bytes::len).collect::<Vec<_>>(), [GATHERED, 2, GATHERED, 1]);
+        assert!([0, 2].iter().all(|at| frames[*at].as_ptr() == large.as_ptr()));
     }
 
     #[test]
     fn a_cut_drops_what_waits_and_a_body_that_is_dropped_is_gone() {
         let (mut client, mut body) = ends();
+        assert!(body.as_mut().poll_next(&mut context()).is_pending());
         assert_eq!(client.poll_write(&mut outbox(&["a"]), &mut context()), Poll::Ready(Ok(())));
         drop(client);
         assert_eq!(body.as_mut().poll_next(&mut context()), Poll::Ready(None));
