@@ -2,6 +2,7 @@
 
 mod chaos;
 mod clients;
+mod event_service;
 mod folders;
 mod memory_limit;
 mod steady_client;

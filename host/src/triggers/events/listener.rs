@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::routes;
 use super::service::{ConnectionPlace, EventService};
@@ -16,10 +17,19 @@ pub struct EventListener {
 }
 
 impl EventListener {
-    /// Serves a connection until it ends.
+    /// Serves a connection until it ends. Beyond `events.maxConnections`, only a few more stay open
+    /// until their requests are rejected, so that silent ones leave `http.maxConnections` to the
+    /// clients of other listeners.
     pub async fn serve(self, stream: Stream, peer: SocketAddr, guard: ConnectionGuard, stopping: Stopping) {
-        let place = self.service.enter().map(Arc::new);
-        let routes = WithoutModules(EventRoutes { service: self.service, place });
+        let (place, is_served) = match self.service.enter() {
+            Some(place) => (Some(place), true),
+            None => (self.service.refuse(), false),
+        };
+        let Some(place) = place.map(Arc::new) else {
+            self.service.counters.refused_connections.fetch_add(1, Relaxed);
+            return;
+        };
+        let routes = WithoutModules(EventRoutes { service: self.service, _place: place, is_served });
         http_server::serve(stream, peer, guard, self.settings, routes, stopping).await;
     }
 }
@@ -28,13 +38,15 @@ impl EventListener {
 #[derive(Clone)]
 struct EventRoutes {
     service: Arc<EventService>,
-    /// `None` for a connection beyond `events.maxConnections`. Its requests are rejected.
-    place: Option<Arc<ConnectionPlace>>,
+    _place: Arc<ConnectionPlace>,
+    /// Whether the connection is within `events.maxConnections`. Otherwise its requests are
+    /// rejected.
+    is_served: bool,
 }
 
 impl HostRoutes for EventRoutes {
     fn route(&self, _: &str) -> Option<HostRoute> {
-        let (service, has_place) = (self.service.clone(), self.place.is_some());
-        Some(Box::new(move |request| Box::pin(async move { routes::respond(service, request, has_place).await })))
+        let (service, is_served) = (self.service.clone(), self.is_served);
+        Some(Box::new(move |request| Box::pin(async move { routes::respond(service, request, is_served).await })))
     }
 }

@@ -9,15 +9,15 @@ use super::service::EventService;
 use super::{access, answers, post, subscribe};
 use crate::triggers::http::{HostRequest, HttpResponse, ProblemResponse, allow, options};
 
-/// Responds to a request. `has_place` is whether its connection is within the limit.
-pub(super) async fn respond(service: Arc<EventService>, request: HostRequest, has_place: bool) -> HttpResponse {
+/// Responds to a request. `is_served` is whether its connection is within the limit.
+pub(super) async fn respond(service: Arc<EventService>, request: HostRequest, is_served: bool) -> HttpResponse {
     let trace = request.trace;
     if let Err(why) = access::check(service.token.as_ref(), &request.headers, &request.uri) {
         service.counters.denied.fetch_add(1, Relaxed);
         let (problem, challenge) = answers::denied(&why);
         return answers::with_challenge(problem.with_trace(trace).into_response(), challenge);
     }
-    let answered = match has_place {
+    let answered = match is_served {
         true => route(&service, request).await,
         false => {
             service.counters.refused_connections.fetch_add(1, Relaxed);

@@ -15,6 +15,9 @@ use crate::hub::ServiceLog;
 /// The most events of one request.
 pub(super) const MAX_LIST: usize = 1_000;
 
+/// The most connections beyond `events.maxConnections` that get a response, which says so.
+const MAX_REFUSED: u32 = 64;
+
 /// The event service of a node, or of a process of its own.
 pub struct EventService {
     pub log: Arc<ServiceLog>,
@@ -27,11 +30,13 @@ pub struct EventService {
     pub(super) repeats: Repeats,
     connections: Arc<AtomicU32>,
     max_connections: u32,
+    refused: Arc<AtomicU32>,
     subscribers: Arc<AtomicU32>,
     max_subscribers: u32,
 }
 
-/// One of the connections, or one of the subscribers. Dropping it frees the place.
+/// One of the connections, of the rejected ones, or of the subscribers. Dropping it frees the
+/// place.
 pub(super) struct ConnectionPlace(Arc<AtomicU32>);
 
 impl EventService {
@@ -47,6 +52,7 @@ impl EventService {
             repeats: Repeats::default(),
             connections: Arc::default(),
             max_connections: config.max_connections,
+            refused: Arc::default(),
             subscribers: Arc::default(),
             max_subscribers: config.max_subscribers,
         }
@@ -55,6 +61,11 @@ impl EventService {
     /// Takes a place for a connection. `None` if all are taken.
     pub(super) fn enter(&self) -> Option<ConnectionPlace> {
         ConnectionPlace::take(&self.connections, self.max_connections)
+    }
+
+    /// Takes a place for a connection whose requests are rejected. `None` if all are taken.
+    pub(super) fn refuse(&self) -> Option<ConnectionPlace> {
+        ConnectionPlace::take(&self.refused, MAX_REFUSED)
     }
 
     /// Takes a place for a subscriber.
