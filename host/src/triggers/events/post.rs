@@ -19,6 +19,8 @@ use crate::triggers::http::{HostRequest, HttpResponse, ProblemResponse};
 /// The longest source in bytes.
 const MAX_SOURCE: usize = 128;
 
+const FIX: &str = "send `{\"type\": <text>, \"value\": <any JSON>}`, or a list of such objects";
+
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 pub(super) async fn answer(service: &EventService, request: HostRequest) -> Result<HttpResponse, ProblemResponse> {
@@ -102,7 +104,7 @@ struct Written {
 
 /// An event as clients write it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with the key `value`")]
 struct WrittenEvent<'a> {
     #[serde(rename = "type", default)]
     kind: Option<String>,
@@ -139,6 +141,10 @@ impl Written {
 }
 
 fn event(text: &str) -> Result<Event, String> {
+    // Else serde would read the fields of the event from the list, in their order.
+    if text.trim_ascii_start().starts_with('[') {
+        return Err(format!("the JSON is not an event: found a list: {FIX}"));
+    }
     let WrittenEvent { kind, value, source } = serde_json::from_str(text).map_err(|error| invalid(&error))?;
     let kind = kind.as_deref().unwrap_or(Event::DEFAULT_KIND);
     if !event_type::is_type(kind) {
@@ -159,10 +165,9 @@ fn event(text: &str) -> Result<Event, String> {
 }
 
 fn invalid(error: &serde_json::Error) -> String {
-    let fix = "send `{\"type\": <text>, \"value\": <any JSON>}`, or a list of such objects";
     match error.classify() {
-        serde_json::error::Category::Data => format!("the JSON is not an event: {error}: {fix}"),
-        _ => format!("the body is not valid JSON: {error}: {fix}"),
+        serde_json::error::Category::Data => format!("the JSON is not an event: {error}: {FIX}"),
+        _ => format!("the body is not valid JSON: {error}: {FIX}"),
     }
 }
 
@@ -198,7 +203,7 @@ mod tests {
             ("", "not valid JSON"),
             ("{", "not valid JSON"),
             ("{\"value\":1}x", "not valid JSON"),
-            ("7", "not an event"),
+            ("7", "not an event: invalid type: integer `7`, expected an object with the key `value`"),
             ("{\"type\":\"a\"}", "missing field `value`"),
             ("{\"typ\":\"a\",\"value\":1}", "unknown field `typ`"),
             ("{\"type\":1,\"value\":1}", "not an event"),
@@ -207,7 +212,8 @@ mod tests {
             (&format!("{{\"type\":\"{long}\",\"value\":1}}"), "found 257 bytes"),
             (&format!("{{\"source\":\"{long}\",\"value\":1}}"), "at most 128 bytes"),
             ("[{\"value\":1},{\"type\":\"a\"}]", "event 1 of the list"),
-            ("[{\"value\":1},[]]", "event 1 of the list"),
+            ("[{\"value\":1},[]]", "event 1 of the list: the JSON is not an event: found a list: send"),
+            ("[ [\"a\",1,\"source\"]]", "event 0 of the list: the JSON is not an event: found a list: send"),
         ] {
             let error = parse(body).unwrap_err();
             assert!(error.contains(reason), "{body}: {error}");

@@ -103,7 +103,9 @@ impl Wanted {
                 )
             })?;
             if name == "lastEventId" {
-                id = Some(value.into_owned());
+                if id.replace(value.into_owned()).is_some() {
+                    return Err("the query has the parameter `lastEventId` twice: send it once".to_owned());
+                }
                 continue;
             }
             if !event_type::is_type(&value) {
@@ -314,6 +316,7 @@ mod tests {
             (&long, "found 257 bytes"),
             ("type=%0A", "control characters"),
             ("type=%", "cannot decode"),
+            ("lastEventId=1-1&type=a&lastEventId=1-2", "`lastEventId` twice"),
             (&vec!["type=a"; 101].join("&"), "101 types"),
         ] {
             let error = wanted(query, None).unwrap_err();
