@@ -4,7 +4,7 @@ pub mod access;
 mod browser;
 mod clients;
 pub mod connect;
-mod fake;
+pub mod fake;
 pub mod limits;
 mod post;
 pub mod process;

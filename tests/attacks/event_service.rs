@@ -1,10 +1,13 @@
-//! Clients of the event service that take connections and say nothing.
+//! Clients of the event service that take connections and say nothing, and services that other
+//! hosts use and that send anything.
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{TestHost, eventually};
+use crate::event_service::fake::FakeService;
+use crate::harness::{Started, TestHost, eventually};
 
 /// The connections beyond `events.maxConnections` that get a response.
 const REFUSED: usize = 64;
@@ -30,4 +33,47 @@ async fn silent_clients_of_the_event_service_leave_connections_to_other_clients(
     .await;
     assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "other clients are served");
     drop(clients);
+}
+
+/// A host that uses a service.
+async fn connected(service: &FakeService) -> Started {
+    TestHost::with("echo")
+        .config(json!({ "events": { "connect": format!("http://{}", service.address) } }))
+        .start()
+        .await
+}
+
+/// The host events of a type.
+async fn raised(host: &Started, name: &str) -> Vec<Value> {
+    let events = host.admin("GET", "/v1/events?follow=false", "").await.json();
+    events.as_array().unwrap().iter().filter(|event| event["type"] == name).cloned().collect()
+}
+
+#[tokio::test]
+async fn a_service_that_loses_events_all_the_time_does_not_flood_the_log() {
+    const RESETS: usize = 20_000;
+    let mut service = FakeService::start().await;
+    let host = connected(&service).await;
+    let mut stream = service.subscribed().await;
+    let resets = "event: reset\nid: 1-1\ndata: \n\n".repeat(RESETS);
+    stream.write_all(resets.as_bytes()).await.unwrap();
+    eventually("the host has read all of them", || async {
+        host.metric("fanfare_events_link_gaps_total", &[]).await == RESETS as f64
+    })
+    .await;
+    let told = raised(&host, "eventsGap").await.len();
+    // One for each second.
+    assert!((1..100).contains(&told), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_of_another_kind_is_reported_with_the_setting_to_check() {
+    let mut service = FakeService::start().await;
+    let host = connected(&service).await;
+    service.next().await.answer(200, "text/html", "<html>welcome</html>").await;
+    eventually("the host says so", || async { !raised(&host, "eventsDown").await.is_empty() }).await;
+    let down = raised(&host, "eventsDown").await;
+    let reason = down[0]["reason"].as_str().unwrap();
+    assert_eq!(reason, "its response is not that of an event service: check events.connect");
+    assert!(raised(&host, "eventsUp").await.is_empty());
 }

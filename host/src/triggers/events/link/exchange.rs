@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -85,7 +85,8 @@ impl Client {
         }
         let response = self.send(request).await?;
         match response.status() {
-            StatusCode::OK => Ok(response.into_body()),
+            StatusCode::OK if is_stream(response.headers()) => Ok(response.into_body()),
+            StatusCode::OK => Err(Away::Strange),
             _ => Err(refused(response).await),
         }
     }
@@ -127,6 +128,11 @@ impl Client {
         };
         timeout(RESPONSE, sending).await.map_err(|_| Away::Slow(RESPONSE))?.map_err(Away::Broken)
     }
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
 }
 
 async fn refused(response: Response<Incoming>) -> Away {

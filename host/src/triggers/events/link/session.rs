@@ -1,7 +1,7 @@
 //! One connection to the service, from its start to its end.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -20,6 +20,10 @@ use crate::triggers::sse::EventParser;
 /// The longest pause in the stream. A service sends a comment at least every 20 seconds.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// The shortest time between two notices of a gap, so that a service that loses events all the time
+/// fills neither the log nor the queues of host events.
+const GAP_NOTICE: Duration = Duration::from_secs(1);
+
 /// What a later session continues with.
 #[derive(Default)]
 pub(super) struct Progress {
@@ -30,6 +34,8 @@ pub(super) struct Progress {
     unsent: Vec<Request>,
     /// Whether the service has accepted a request since the session began.
     pub(super) has_sent: bool,
+    /// When the host has last told of a gap.
+    gap_told: Option<Instant>,
 }
 
 struct Request {
@@ -59,7 +65,7 @@ pub(super) struct Session;
 impl Session {
     /// Runs until the connection fails. Calls `up` once the stream is open.
     pub(super) async fn run(link: &ServiceLink, progress: &mut Progress, up: impl FnOnce()) -> Away {
-        let Progress { position, unsent, has_sent } = progress;
+        let Progress { position, unsent, has_sent, gap_told } = progress;
         *has_sent = false;
         let opened = async {
             let (mut reader, writer) = (Client::connect(&link.target).await?, Client::connect(&link.target).await?);
@@ -72,14 +78,19 @@ impl Session {
         };
         up();
         tokio::select! {
-            away = read(link, stream, position) => away,
+            away = read(link, stream, position, gap_told) => away,
             away = write(link, &mut writer, unsent, has_sent) => away,
         }
     }
 }
 
 /// Moves events from the stream into the log.
-async fn read(link: &ServiceLink, mut stream: Incoming, position: &mut Option<String>) -> Away {
+async fn read(
+    link: &ServiceLink,
+    mut stream: Incoming,
+    position: &mut Option<String>,
+    gap_told: &mut Option<Instant>,
+) -> Away {
     let mut parser = EventParser::new(link.max_event);
     loop {
         let frame = match timeout(PAUSE, stream.frame()).await {
@@ -92,7 +103,7 @@ async fn read(link: &ServiceLink, mut stream: Incoming, position: &mut Option<St
         for event in parser.parse(&data) {
             match event.name.as_str() {
                 "" => receive(link, &event.data),
-                "reset" => gap(link, "the service no longer has what this host has missed"),
+                "reset" => gap(link, gap_told, "the service no longer has what this host has missed"),
                 "full" => {
                     let detail = "it has too many subscribers (events.maxSubscribers)".to_owned();
                     return Away::Refused { status: StatusCode::SERVICE_UNAVAILABLE, detail };
@@ -103,7 +114,7 @@ async fn read(link: &ServiceLink, mut stream: Incoming, position: &mut Option<St
         if parser.is_too_long() {
             // The next session begins after this event. The service sends an id before the data.
             *position = parser.begun_id().map(str::to_owned);
-            gap(link, "an event is longer than this host accepts (limits.max.payload)");
+            gap(link, gap_told, "an event is longer than this host accepts (limits.max.payload)");
             return Away::TooLong;
         }
         if let Some(id) = parser.last_id() {
@@ -122,8 +133,12 @@ fn receive(link: &ServiceLink, data: &str) {
     link.log.emit(Event { kind: kind.into(), value: value.get().into(), source: source.map(Into::into) });
 }
 
-fn gap(link: &ServiceLink, reason: &str) {
+fn gap(link: &ServiceLink, told: &mut Option<Instant>, reason: &str) {
     link.counters.gaps.fetch_add(1, Relaxed);
+    if told.is_some_and(|told| told.elapsed() < GAP_NOTICE) {
+        return;
+    }
+    *told = Some(Instant::now());
     let service = link.service().to_owned();
     tracing::warn!(service, reason, "events of the event service are missing");
     link.events.raise(HostEvent::EventsGap { service, reason: reason.to_owned() });
