@@ -107,6 +107,35 @@ async fn a_page_has_at_most_the_bytes_of_the_queue() {
 }
 
 #[tokio::test]
+async fn a_page_has_at_most_1_000_messages_whatever_the_limit_says() {
+    let channels = json!({ "channels/many": { "history": 1_100 } });
+    let host = with(json!({ "history": PATH })).manifest(GUEST, json!({ "channels": channels })).start().await;
+    let mut client = Client::subscribed(&host, 2, "channels/many").await;
+    let events = |from: u32| -> Vec<Value> {
+        let event =
+            |n: u32| json!({ "event": "#publish", "data": { "channel": "channels/many", "data": n }, "cid": n });
+        (from..from + 50).map(event).collect()
+    };
+    for from in (1_001..2_101).step_by(50) {
+        client.socket.send(&json!(events(from)).to_string()).await;
+        for number in from..from + 50 {
+            assert_eq!(client.answer(number.into()).await["error"], Value::Null);
+        }
+    }
+    let last = client.ok("#history", json!({ "channel": "channels/many", "limit": 1 })).await;
+    let last = last["position"].as_str().unwrap().to_owned();
+    let first = format!("{}-1", last.split_once('-').unwrap().0);
+    for limit in [1_000u64, 1_001, u64::MAX] {
+        let page = host.get(&format!("{PATH}/channels/many?after={first}&limit={limit}")).await.json();
+        assert_eq!((data(&page), &page["position"]), (numbers(1_002, 2_001), &json!(last)), "{limit}");
+        let asked = json!({ "channel": "channels/many", "after": first, "limit": limit });
+        assert_eq!(client.ok("#history", asked).await, page, "{limit}");
+    }
+    let newest = host.get(&format!("{PATH}/channels/many")).await.json();
+    assert_eq!(data(&newest), numbers(1_101, 2_100));
+}
+
+#[tokio::test]
 async fn the_route_of_the_channel_decides_who_reads() {
     // The handler `burst` rejects what is no JSON, such as a request without a payload.
     let channels = json!({ "channels/closed": { "path": "burst", "on": ["subscribe"], "history": 10 } });

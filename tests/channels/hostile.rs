@@ -110,3 +110,52 @@ async fn a_client_that_does_not_read_is_cut_and_slows_nobody_down() {
     assert_eq!(host.running().channel_count("flood"), 1, "the slow client is gone");
     slow.socket.ended().await;
 }
+
+#[tokio::test]
+async fn long_answers_wait_for_their_client_one_after_the_other() {
+    let host = with(json!({ "queue": { "bytes": "64KiB" } })).start().await;
+    let (room, crowd) = ("channels/history/long", "channels/presence/long");
+    let mut client = Client::subscribed(&host, 2, room).await;
+    for _ in 0..12 {
+        client.publish(room, json!("x".repeat(4_000))).await;
+    }
+    let mut members = Vec::new();
+    for _ in 0..12 {
+        let mut member = Client::open(&host, 2).await;
+        member.ok("#subscribe", json!({ "channel": crowd, "data": "y".repeat(4_000) })).await;
+        members.push(member);
+    }
+    client.ok("#subscribe", json!({ "channel": crowd })).await;
+    // Together they exceed what may wait for a client, and the host sends all of them.
+    let event = |number: u64| {
+        let (name, channel) = if number % 2 == 0 { ("#history", room) } else { ("#members", crowd) };
+        json!({ "event": name, "data": { "channel": channel }, "cid": number })
+    };
+    let events: Vec<Value> = (1_000..1_064).map(event).collect();
+    client.socket.send(&json!(events).to_string()).await;
+    // Nobody gets the answers to these.
+    let event = |number: u64| json!({ "event": "#members", "data": { "channel": crowd, "number": number } });
+    client.socket.send(&json!((0..64).map(event).collect::<Vec<_>>()).to_string()).await;
+    for number in 1_000..1_064 {
+        let answer = client.answer(number).await;
+        let long = if number % 2 == 0 { &answer["data"]["messages"] } else { &answer["data"] };
+        assert!(long.as_array().is_some_and(|list| list.len() >= 12), "{answer}");
+    }
+    client.ok("#unsubscribe", json!(room)).await;
+}
+
+#[tokio::test]
+async fn the_announcements_of_a_channel_have_no_announcements() {
+    let host = host().await;
+    let channel = "channels/presence/1";
+    let mut client = Client::open(&host, 2).await;
+    for name in [format!("presence/presence/{channel}"), format!("presence/presence/presence/{channel}")] {
+        client.ok("#subscribe", json!(name)).await;
+        client.error("#publish", json!({ "channel": name, "data": 1 })).await;
+        assert_eq!(client.error("#members", json!({ "channel": name })).await["code"], "invalid");
+    }
+    client.ok("#subscribe", json!(format!("presence/{channel}"))).await;
+    client.ok("#subscribe", json!(channel)).await;
+    assert_eq!(client.message().await["channel"], json!(format!("presence/{channel}")));
+    assert!(client.has_nothing().await);
+}

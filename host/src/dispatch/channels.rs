@@ -25,6 +25,10 @@ impl Dispatch {
     pub fn channel_rule(&self, name: &str) -> ChannelRule {
         let announced = channel::announced(name);
         let declared = announced.unwrap_or(name);
+        if channel::announced(declared).is_some() {
+            // Such a channel has no presence, so that nothing is ever announced about its members.
+            return ChannelRule::Undeclared;
+        }
         let module = match self.roster.owner_of_channel(declared) {
             KeyOwner::Nobody => return ChannelRule::Undeclared,
             KeyOwner::Installed(module) => module,

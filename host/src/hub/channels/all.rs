@@ -20,7 +20,7 @@ use crate::call::{ChannelMember, ChannelMessage, ChannelPosition, ChannelSetting
 
 /// The channels of a node.
 pub struct Channels {
-    pub(super) map: Map,
+    pub(in crate::hub) map: Map,
     /// That of the sessions.
     pub(super) namespace: Arc<Namespace>,
     encoder: Arc<dyn EncodeChannel>,
@@ -136,12 +136,13 @@ impl Channels {
         settings: &ChannelSettings,
     ) -> Result<bool, ChannelError> {
         // No other channel makes room for a subscription that the session cannot have.
-        session.joined.check(name, self.max_per_session)?;
+        let bytes = info.as_deref().map_or(0, str::len);
+        session.joined.check(name, self.max_per_session, bytes)?;
         let mut wakers = Wakers::default();
         let _order = self.namespace.order.read();
         let subscribed = self.with(name, Map::get_or_make_room, |channel, state| {
             channel.apply(state, settings, Instant::now());
-            let is_new = session.joined.add(&channel.name, self.max_per_session)?;
+            let is_new = session.joined.add(&channel.name, self.max_per_session, bytes)?;
             if !is_new {
                 state.members.set_info(session, info);
                 return Ok(false);
@@ -170,7 +171,7 @@ impl Channels {
 
     /// Ends all subscriptions of a session that has ended. Returns the channels that it has left.
     pub fn leave_all(&self, session: &Session) -> Vec<Arc<str>> {
-        session.joined.end().into_iter().filter(|name| self.unsubscribe(name, session)).collect()
+        session.joined.end().filter(|name| self.unsubscribe(name, session)).collect()
     }
 
     /// Tells which channels a session has left because it has ended.
@@ -191,8 +192,9 @@ impl Channels {
     }
 
     /// Gives a message the next place, keeps it, and queues it for all members and listeners.
-    /// Returns `None` if the channel keeps no history, or has no room for one.
-    pub fn publish(&self, name: &str, message: Published<'_>) -> Option<ChannelPosition> {
+    /// Returns `None` if the channel keeps no history. Fails if it keeps one, but there are too
+    /// many channels to add it.
+    pub fn publish(&self, name: &str, message: Published<'_>) -> Result<Option<ChannelPosition>, ChannelError> {
         let mut wakers = Wakers::default();
         let added = self.put(name, message, |channel, state, added| {
             self.send(channel, state, &added.frame, &mut wakers);
@@ -200,19 +202,20 @@ impl Channels {
         });
         drop(wakers);
         self.namespace.memory.evict();
-        added.flatten()
+        Ok(added?.flatten())
     }
 
     /// Gives a message the next place, keeps it, and queues it for all listeners. The caller sends
-    /// it to the members with [`Channels::deliver`], before it places the next message.
-    pub fn place(&self, name: &str, message: Published<'_>) -> Placed {
+    /// it to the members with [`Channels::deliver`], before it places the next message. Fails as
+    /// [`Channels::publish`] does.
+    pub fn place(&self, name: &str, message: Published<'_>) -> Result<Placed, ChannelError> {
         let placed = self.put(name, message, |_, state, added| Placed {
             position: added.message.position,
             members: state.members.sessions(),
             added: Some(added),
         });
         self.namespace.memory.evict();
-        placed.unwrap_or(Placed { position: None, members: Vec::new(), added: None })
+        Ok(placed?.unwrap_or(Placed { position: None, members: Vec::new(), added: None }))
     }
 
     /// Sends a message that has its place to a member that is still subscribed. `payload` replaces
@@ -293,14 +296,14 @@ impl Channels {
     }
 
     /// Gives a message its place, and does something with it under the lock of its channel. `None`
-    /// if there is no such channel, and the message is not to be kept.
+    /// if there is no such channel, and the message is not to be kept. Fails if it is to be kept,
+    /// but there are too many channels.
     fn put<R>(
         &self,
         name: &str,
         message: Published<'_>,
         act: impl FnOnce(&Arc<Channel>, &mut State, Added) -> R,
-    ) -> Option<R> {
-        Counters::add(&self.counters.published, 1);
+    ) -> Result<Option<R>, ChannelError> {
         let is_kept = message.settings.count > 0;
         let _order = self.namespace.order.read();
         let result = self.with(name, if is_kept { Map::get_or_add } else { Map::get }, |channel, state| {
@@ -310,9 +313,10 @@ impl Channels {
             act(channel, state, added)
         });
         if is_kept && result.is_none() {
-            Counters::add(&self.counters.refused_topics, 1);
+            return Err(self.refuse());
         }
-        result
+        Counters::add(&self.counters.published, 1);
+        Ok(result)
     }
 
     /// Gives a message its place. The caller holds the lock of the channel.

@@ -99,7 +99,7 @@ impl Node {
     /// Publishes a message. Returns its offset if it is kept.
     fn publish(&self, channel: &str, text: &str, settings: &ChannelSettings) -> Option<u64> {
         let message = Published { payload: text.into(), session: None, settings };
-        self.channels.publish(channel, message).map(|at| at.offset)
+        self.channels.publish(channel, message).unwrap().map(|at| at.offset)
     }
 
     /// Runs the fan-outs until they wait, and returns what a client has received since.

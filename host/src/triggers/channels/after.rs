@@ -10,6 +10,6 @@ pub(super) enum After {
     Nothing,
     /// The route decides for each member about a message.
     Deliver(Placed),
-    /// The route is told about a member.
+    /// The route is told about a member. The next step does not wait for that.
     Tell(ChannelAction, Arc<str>),
 }

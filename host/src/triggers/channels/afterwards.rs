@@ -14,18 +14,18 @@ use super::after::After;
 use super::lines::Kind;
 use super::routed::{Rule, decision};
 use super::service::ChannelService;
-use crate::call::{ChannelAction, Payload};
+use crate::call::{CallError, ChannelAction, Payload};
 use crate::hub::{Placed, Session};
 
 /// The calls of `deliver` for one message that run at the same time.
 const DELIVERIES: usize = 64;
 
 impl ChannelService {
-    pub(super) async fn follow(&self, rule: &Rule, actor: Actor, after: After) {
+    pub(super) async fn follow(self: &Arc<Self>, channel: &Arc<str>, rule: Rule, actor: Actor, after: After) {
         match after {
             After::Nothing => {}
-            After::Deliver(placed) => self.deliver(rule, &actor, placed).await,
-            After::Tell(action, session) => self.tell(rule, &actor, action, session).await,
+            After::Deliver(placed) => self.deliver(&rule, &actor, placed).await,
+            After::Tell(action, session) => self.tell_next(channel, rule, actor, action, session),
         }
     }
 
@@ -56,6 +56,33 @@ impl ChannelService {
         }
     }
 
+    /// Tells the route about a member, after all others that it is to be told about. Nothing else
+    /// waits for that, because the route decides nothing. So one that takes long delays no message.
+    fn tell_next(
+        self: &Arc<Self>,
+        channel: &Arc<str>,
+        rule: Rule,
+        actor: Actor,
+        action: ChannelAction,
+        session: Arc<str>,
+    ) {
+        if rule.asks(action).is_none() {
+            return;
+        }
+        match self.notices.place(channel, Kind::Notice, 0, None) {
+            Ok(place) => {
+                let service = self.clone();
+                place.enter(None, Box::pin(async move { service.tell(&rule, &actor, action, session).await }));
+            }
+            Err(error) => self.is_not_told(channel, action, &session, &error),
+        }
+    }
+
+    fn is_not_told(&self, channel: &str, action: ChannelAction, session: &str, error: &CallError) {
+        self.counters.count_refused(action);
+        tracing::debug!(%session, %channel, %error, "the route of a channel is not told");
+    }
+
     /// Tells the route about a member.
     async fn tell(&self, rule: &Rule, actor: &Actor, action: ChannelAction, session: Arc<str>) {
         let Some(module) = rule.asks(action) else { return };
@@ -70,7 +97,8 @@ impl ChannelService {
         }
     }
 
-    /// Tells the route about a member that nobody has asked about, after all that waits.
+    /// Tells the route about a member that nobody has asked about. Its requests that still wait in
+    /// the line come first.
     pub(super) fn tell_later(
         self: &Arc<Self>,
         channel: &Arc<str>,
@@ -84,13 +112,11 @@ impl ChannelService {
         }
         match self.lines.place(channel, Kind::Notice, 0, None) {
             Ok(place) => {
-                let (service, session) = (self.clone(), session.id.clone());
-                place.enter(None, Box::pin(async move { service.tell(&rule, &actor, action, session).await }));
+                let (service, channel, session) = (self.clone(), channel.clone(), session.id.clone());
+                let tell = async move { service.tell_next(&channel, rule, actor, action, session) };
+                place.enter(None, Box::pin(tell));
             }
-            Err(error) => {
-                self.counters.count_refused(action);
-                tracing::debug!(session = %session.id, %channel, %error, "the route of a channel is not told");
-            }
+            Err(error) => self.is_not_told(channel, action, &session.id, &error),
         }
     }
 

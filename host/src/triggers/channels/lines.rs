@@ -8,6 +8,9 @@
 //! their places, and a call that was running ends with `crashed` and leaves its place empty.
 //! Subscriptions go through the same line as messages, so that a message published after an
 //! acknowledged subscription reaches the new member.
+//!
+//! What the route is only told about members has lines of its own, so that it delays no request:
+//! the route decides nothing there.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};

@@ -25,6 +25,8 @@ pub struct ChannelService {
     pub hub: Arc<Hub>,
     pub(super) backend: Arc<dyn ChannelBackend>,
     pub(super) lines: Arc<Lines>,
+    /// What routes are told about members, for each channel one after the other.
+    pub(super) notices: Arc<Lines>,
     /// Whether clients may only use channels that a module declares.
     only_declared: bool,
     pub(super) counters: Counters,
@@ -49,6 +51,7 @@ impl From<Refusal> for CallError {
             Refusal::Hub(error @ (ChannelError::SessionFull { .. } | ChannelError::TooMany { .. })) => {
                 CallError::Overloaded(error.to_string())
             }
+            Refusal::Hub(error @ ChannelError::TooMuchInfo { .. }) => CallError::Invalid(error.to_string()),
             Refusal::Hub(error @ ChannelError::Ended) => CallError::NotFound(error.to_string()),
             Refusal::NotSubscribed => CallError::NotFound(refusal.to_string()),
         }
@@ -74,8 +77,8 @@ impl ChannelService {
         only_declared: bool,
         runtime: Handle,
     ) -> Arc<ChannelService> {
-        let lines = Lines::new(runtime);
-        let service = Arc::new(ChannelService { hub, backend, lines, only_declared, counters: Counters::default() });
+        let (lines, notices, counters) = (Lines::new(runtime.clone()), Lines::new(runtime), Counters::default());
+        let service = Arc::new(ChannelService { hub, backend, lines, notices, only_declared, counters });
         let told = Arc::downgrade(&service);
         service.hub.channels.on_leave(Box::new(move |session, channels| {
             if let Some(service) = told.upgrade() {
@@ -139,13 +142,21 @@ impl ChannelService {
                 }
             };
             let message = Published { payload, session, settings: &settings };
+            let refused = |error| CallError::from(Refusal::Hub(error));
             if !is_asked_for_each {
-                done(Ok(service.hub.channels.publish(&name, message)));
+                done(service.hub.channels.publish(&name, message).map_err(refused));
                 return After::Nothing;
             }
-            let placed = service.hub.channels.place(&name, message);
-            done(Ok(placed.position));
-            After::Deliver(placed)
+            match service.hub.channels.place(&name, message) {
+                Ok(placed) => {
+                    done(Ok(placed.position));
+                    After::Deliver(placed)
+                }
+                Err(error) => {
+                    done(Err(refused(error)));
+                    After::Nothing
+                }
+            }
         });
     }
 
@@ -238,14 +249,14 @@ impl ChannelService {
             }
         };
         let (runtime, outcome) = started.map(|started| (started.runtime, started.outcome)).unzip();
-        let (service, Request { rule, actor, .. }) = (self.clone(), request);
+        let (service, channel, Request { rule, actor, .. }) = (self.clone(), request.channel.clone(), request);
         let step = async move {
             let decided = match outcome {
                 Some(outcome) => decision(outcome.await).inspect_err(|_| service.counters.count_refused(action)),
                 None => Ok(None),
             };
             let after = act(&service, decided);
-            service.follow(&rule, actor.afterwards(), after).await;
+            service.follow(&channel, rule, actor.afterwards(), after).await;
         };
         place.enter(runtime.as_ref(), Box::pin(step));
     }

@@ -64,6 +64,27 @@ fn a_subscription_that_a_session_cannot_have_changes_no_channel() {
 }
 
 #[test]
+fn what_a_session_says_about_itself_is_bounded_in_all_channels_together() {
+    let node = Node::with(|limited| limited.channels_of_session = 100);
+    let (session, _) = node.open(0);
+    let say = |channel: &str, bytes: usize| {
+        let info = (bytes > 0).then(|| "1".repeat(bytes).into());
+        node.channels.subscribe(channel, &session, info, &PRESENCE)
+    };
+    for index in 0..16 {
+        assert_eq!(say(&index.to_string(), 4_096), Ok(true));
+    }
+    assert_eq!(say("over", 1), Err(ChannelError::TooMuchInfo { bytes: 65_537 }));
+    assert_eq!(say("silent", 0), Ok(true));
+    assert_eq!(say("0", 4_097), Err(ChannelError::TooMuchInfo { bytes: 65_537 }));
+    // What replaces something counts in its place, and a channel that the session leaves does not.
+    assert_eq!((say("0", 4_000), say("over", 96)), (Ok(false), Ok(true)));
+    assert!(say("more", 1).is_err());
+    node.channels.unsubscribe("1", &session);
+    assert_eq!(say("more", 4_096), Ok(true));
+}
+
+#[test]
 fn a_session_that_has_ended_is_no_member() {
     let node = Node::new();
     let left = Arc::new(Mutex::new(Vec::new()));
@@ -111,12 +132,46 @@ fn channels_without_members_make_room_for_others() {
     let full = Err(ChannelError::TooMany { max: 2 });
     assert_eq!(node.channels.subscribe("c", &session, None, &PLAIN), full);
     assert!(!node.channels.is_subscribed("c", &session));
-    assert_eq!(node.publish("d", "x", &keeping(1)), None, "a message makes no room");
+    // A message makes no room. It is refused, because its place would be lost.
+    for settings in [&keeping(1), &PLAIN] {
+        let message = || Published { payload: "x".into(), session: None, settings };
+        let expected = if settings.count > 0 { Err(ChannelError::TooMany { max: 2 }) } else { Ok(None) };
+        assert_eq!(node.channels.publish("d", message()), expected);
+        assert_eq!(node.channels.place("d", message()).map(|placed| placed.position), expected);
+    }
     assert_eq!(node.channels.subscribe("a", &session, None, &PLAIN), Ok(false));
     let totals = node.channels.totals();
-    assert_eq!((totals.channels, totals.evicted, totals.refused), (2, 1, 2));
+    assert_eq!((totals.channels, totals.evicted, totals.refused), (2, 1, 3));
     node.channels.unsubscribe("b", &session);
     assert_eq!(node.channels.subscribe("c", &session, None, &PLAIN), Ok(true));
+}
+
+#[test]
+fn a_subscription_looks_at_a_bounded_number_of_channels_to_make_room() {
+    const ALL: u32 = 6_000;
+    let node = Node::with(|limited| (limited.hub.topics, limited.channels_of_session) = (ALL, ALL));
+    let (session, _) = node.open(0);
+    for index in 0..ALL {
+        node.channels.subscribe(&index.to_string(), &session, None, &PLAIN).unwrap();
+    }
+    let (other, _) = node.open(0);
+    let refused = || node.channels.subscribe("new", &other, None, &PLAIN);
+    // A thread that looks at these waits for the test.
+    let map = &node.channels.map;
+    let last: Vec<_> =
+        (map.capacity.shards() * 3 / 4..map.capacity.shards()).flat_map(|shard| map.all_of(shard)).collect();
+    let locked: Vec<_> = last.iter().map(|channel| channel.state.lock()).collect();
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| done.send(refused()).unwrap());
+        let outcome = ended.recv_timeout(Duration::from_secs(10));
+        drop(locked);
+        assert_eq!(outcome, Ok(Err(ChannelError::TooMany { max: ALL })), "it has looked at channels of all parts");
+    });
+    // The next ones look at the other parts.
+    node.channels.unsubscribe("1", &session);
+    node.publish("1", "x", &keeping(1));
+    assert!((0..10).any(|_| refused().is_ok()));
 }
 
 #[test]

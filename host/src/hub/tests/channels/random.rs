@@ -285,8 +285,18 @@ impl Run {
 
     fn publish(&mut self, room: usize) {
         let (text, is_placed) = (self.next_text(), self.is_placed(room));
-        let position = self.node.publish(ROOMS[room], &text, &self.settings[room]);
+        let message = Published { payload: text.as_str().into(), session: None, settings: &self.settings[room] };
+        let published = self.node.channels.publish(ROOMS[room], message);
+        let position = self.outcome(room, is_placed, published).flatten().map(|at| at.offset);
         self.published(room, &text, is_placed, position, true);
+    }
+
+    /// What a message that has no place fails with, if it is to be kept.
+    fn outcome<T>(&self, room: usize, is_placed: bool, result: Result<T, ChannelError>) -> Option<T> {
+        let is_refused = !is_placed && self.settings[room].count > 0;
+        let expected = is_refused.then_some(ChannelError::TooMany { max: self.kind.topics });
+        assert_eq!(result.as_ref().err(), expected.as_ref());
+        result.ok()
     }
 
     fn published(&mut self, room: usize, text: &str, is_placed: bool, position: Option<u64>, is_sent: bool) {
@@ -313,6 +323,7 @@ impl Run {
         let settings = self.settings[room];
         let message = Published { payload: text.as_str().into(), session: None, settings: &settings };
         let placed = self.node.channels.place(ROOMS[room], message);
+        let Some(placed) = self.outcome(room, is_placed, placed) else { return };
         let position = placed.position.map(|at| at.offset);
         self.published(room, &text, is_placed, position, false);
         let members = self.rooms[room].alive.as_ref().map(|alive| alive.members.clone()).unwrap_or_default();

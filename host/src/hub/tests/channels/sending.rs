@@ -127,7 +127,7 @@ fn a_placed_message_goes_to_each_member_as_it_is_delivered() {
     let (three, reads_three) = node.member("a", 0, &keeping(10));
     let settings = keeping(10);
     let message = Published { payload: "x".into(), session: Some(one.id.clone()), settings: &settings };
-    let placed = node.channels.place("a", message);
+    let placed = node.channels.place("a", message).unwrap();
     assert_eq!((placed.position.unwrap().offset, placed.payload()), (1, Some(&"x".into())));
     let mut asked: Vec<_> = placed.members.iter().map(|session| session.id.clone()).collect();
     asked.sort();
@@ -142,7 +142,7 @@ fn a_placed_message_goes_to_each_member_as_it_is_delivered() {
     assert_eq!(node.got(&reads_three), "", "it has left meanwhile");
     let page = node.history("a", None).unwrap();
     assert_eq!((texts(&page).as_str(), page.messages[0].session.as_ref()), ("x@1 ", Some(&one.id)));
-    let nobody = node.channels.place("b", Published { payload: "x".into(), session: None, settings: &PLAIN });
+    let nobody = node.channels.place("b", Published { payload: "x".into(), session: None, settings: &PLAIN }).unwrap();
     assert!(nobody.members.is_empty() && nobody.position.is_none() && nobody.payload().is_none());
 }
 
@@ -167,7 +167,7 @@ fn a_listener_gets_every_message_until_it_is_dropped() {
     node.publish("a", "1", &PLAIN);
     node.publish("b", "2", &PLAIN);
     node.publish("a", "3", &keeping(1));
-    node.channels.place("a", Published { payload: "4".into(), session: None, settings: &keeping(1) });
+    node.channels.place("a", Published { payload: "4".into(), session: None, settings: &keeping(1) }).unwrap();
     assert_eq!(*noted.0.lock(), ["a 1 1 None", "a 3 2 Some(\"100-2\")", "a 4 3 Some(\"100-3\")"]);
     assert_eq!(node.publish("a", "5", &PLAIN), None);
     assert_eq!(node.channels.totals().channels, 1, "it keeps the channel");
@@ -204,7 +204,8 @@ fn no_lock_is_held_while_a_fan_out_is_woken() {
     sleep(&mut node);
     node.publish("a", "x", &PRESENCE);
     sleep(&mut node);
-    let placed = node.channels.place("a", Published { payload: "x".into(), session: None, settings: &PRESENCE });
+    let placed =
+        node.channels.place("a", Published { payload: "x".into(), session: None, settings: &PRESENCE }).unwrap();
     node.channels.deliver(&member, &placed, None);
     sleep(&mut node);
     let (other, _) = node.open(0);

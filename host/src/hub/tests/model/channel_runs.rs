@@ -98,7 +98,7 @@ impl Node {
 
     fn publish(&self, channel: &str, text: &str, settings: &ChannelSettings) -> Option<u64> {
         let message = Published { payload: text.into(), session: None, settings };
-        self.channels.publish(channel, message).map(|at| at.offset)
+        self.channels.publish(channel, message).unwrap().map(|at| at.offset)
     }
 
     /// All kept messages with their numbers, and whether they are complete.

@@ -99,6 +99,40 @@ async fn the_route_is_told_who_joins_and_leaves_and_cannot_prevent_it() {
 }
 
 #[tokio::test]
+async fn a_route_that_is_told_slowly_delays_nothing_and_is_told_in_order() {
+    use ChannelAction::{Join, Leave, Publish, Subscribe, Unsubscribe};
+    let bench = Bench::new();
+    bench.route(&[Join, Leave, Publish, Subscribe, Unsubscribe], presence());
+    let (first, second) = (bench.client().0, bench.client().0);
+    for (what, session) in [("first", &first), ("second", &second)] {
+        bench.subscribe(what, session, Payload::None);
+        let last = bench.calls().len() - 1;
+        bench.end(last, pass(None));
+    }
+    bench.until_done(&["first: ok", "second: ok"]).await;
+    // The first join is told, and its call does not end.
+    bench.until_calls(1).await;
+    bench.publish("a");
+    bench.unsubscribe("leave", &first);
+    drop(bench.service.hub.sessions.end(&second));
+    let actions: Vec<_> = bench.calls().into_iter().map(|(action, _)| action).collect();
+    assert_eq!(actions, [Join, Publish, Unsubscribe]);
+    bench.end(2, pass(None));
+    bench.end(1, pass(None));
+    bench.until_done(&["a: ok", "leave: ok"]).await;
+    assert_eq!(bench.heard(), ["a"]);
+    until("the end of the line", || !bench.service.is_busy(CHANNEL)).await;
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        bench.until_calls(1).await;
+        let call = bench.end(0, pass(None));
+        told.push((call.trigger.action, call.trigger.session.unwrap()));
+    }
+    let [first, second] = [first, second].map(|session| session.id.clone());
+    assert_eq!(told, [(Join, first.clone()), (Join, second.clone()), (Leave, first), (Leave, second)]);
+}
+
+#[tokio::test]
 async fn a_session_that_ends_leaves_its_channels_and_the_route_is_told() {
     let bench = Bench::new();
     bench.route(&[ChannelAction::Leave, ChannelAction::Subscribe], presence());

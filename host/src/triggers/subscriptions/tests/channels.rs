@@ -22,7 +22,7 @@ impl Test {
     fn publish(&self, channel: &str, count: usize, text: &str) {
         let settings = ChannelSettings { count, age: Duration::MAX, bytes: 1_000, ..ChannelSettings::default() };
         let message = Published { payload: Payload::Text(text.to_owned()), session: None, settings: &settings };
-        self.subscriptions.channels.publish(channel, message);
+        self.subscriptions.channels.publish(channel, message).unwrap();
     }
 }
 

@@ -32,13 +32,21 @@ struct Asked<B> {
     version: Version,
     cid: Option<Cid>,
     /// Counts the event until its answer.
-    _running: InFlight,
+    running: InFlight,
 }
 
 /// Acts on an event whose name begins with `#`.
 pub(super) fn act<B: ClientBackend>(link: &Link<B>, shared: &Shared, version: Version, event: Event) {
     let Event { name, data, cid } = event;
-    let asked = Asked { link: link.clone(), version, cid, _running: link.flow.begin() };
+    let is_long = matches!(&*name, "#history" | "#members");
+    if is_long && cid.is_none() {
+        // Nobody waits for the answer.
+        return;
+    }
+    // The host reads no other message of the client until a long answer is sent. Otherwise a
+    // client that reads nothing could ask for one after the other.
+    let running = if is_long { link.flow.begin_alone() } else { link.flow.begin() };
+    let asked = Asked { link: link.clone(), version, cid, running };
     // Bytes are in a text, too, if they are all of the data.
     let json = std::str::from_utf8(data.as_bytes()).unwrap_or_default();
     let fields = Fields::read(json);
@@ -48,11 +56,11 @@ pub(super) fn act<B: ClientBackend>(link: &Link<B>, shared: &Shared, version: Ve
         "#publish" => asked.publish(shared, &fields),
         "#history" => {
             let answer = asked.history(shared, &fields);
-            asked.answer(answer);
+            asked.answer_long(answer);
         }
         "#members" => {
             let answer = asked.members(shared, &fields);
-            asked.answer(answer);
+            asked.answer_long(answer);
         }
         _ => {
             let error = json!({ "message": "there is no such event", "name": "NotFoundError", "code": "not-found" });
@@ -72,15 +80,28 @@ impl<B: ClientBackend> Asked<B> {
 
     /// Answers the client, if it waits.
     fn answer(self, answer: Result<Payload, Failed>) {
+        if let Some(json) = self.packet(answer) {
+            self.link.send(Arc::new(Written::new(&json)));
+        }
+    }
+
+    /// Answers the client. The event ends when the answer is sent.
+    fn answer_long(self, answer: Result<Payload, Failed>) {
+        if let Some(json) = self.packet(answer) {
+            self.link.send(Arc::new(Written::of_event(&json, self.running)));
+        }
+    }
+
+    /// The answer as a packet. `None` if the client does not wait.
+    fn packet(&self, answer: Result<Payload, Failed>) -> Option<String> {
         if answer.is_err() {
             Counters::count(&self.link.counters.failed);
         }
-        let Some(cid) = &self.cid else { return };
-        let json = match answer {
+        let cid = self.cid.as_ref()?;
+        Some(match answer {
             Ok(data) => packet::answer(cid, &data),
             Err(error) => packet::error(cid, &error, &Payload::None),
-        };
-        self.link.send(Arc::new(Written::new(&json)));
+        })
     }
 
     fn subscribe(self, shared: &Shared, fields: &Fields<'_>) {
@@ -236,6 +257,9 @@ impl<B: ClientBackend> Asked<B> {
             Refusal::Hub(ChannelError::SessionFull { max }) => {
                 let why = format!("Socket {id} tried to exceed the channel subscription limit of {max}");
                 broker(self.version, what, &why)
+            }
+            Refusal::Hub(error @ ChannelError::TooMuchInfo { .. }) => {
+                error_of(&CallError::Invalid(error.to_string()), refused, self.version)
             }
             Refusal::Hub(error) => broker(self.version, what, &error.to_string()),
         }

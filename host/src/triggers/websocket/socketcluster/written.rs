@@ -9,14 +9,24 @@ use super::identity::is_client;
 use super::packet;
 use crate::call::Payload;
 use crate::hub::{Encoding, Message, Position, Session};
+use crate::triggers::websocket::flow::InFlight;
 use crate::triggers::websocket::frames;
 
 /// A packet that is written already.
-pub(super) struct Written(Bytes);
+pub(super) struct Written {
+    frame: Bytes,
+    /// The event that it answers, which has no outcome until the packet is sent.
+    _event: Option<InFlight>,
+}
 
 impl Written {
     pub(super) fn new(json: &str) -> Written {
-        Written(frames::frame(frames::TEXT, json.as_bytes()))
+        Written { frame: frames::frame(frames::TEXT, json.as_bytes()), _event: None }
+    }
+
+    /// An answer whose event counts as running until the client has read the answer, or is gone.
+    pub(super) fn of_event(json: &str, event: InFlight) -> Written {
+        Written { _event: Some(event), ..Written::new(json) }
     }
 }
 
@@ -45,7 +55,7 @@ pub fn question(name: &str, data: &Payload, cid: u64) -> Arc<dyn Message> {
 impl Message for Written {
     fn encode(&self, encoding: Encoding, _: Option<&Position>) -> Bytes {
         match encoding {
-            Encoding::SocketCluster => self.0.clone(),
+            Encoding::SocketCluster => self.frame.clone(),
             Encoding::Plain | Encoding::Sse => Bytes::new(),
         }
     }
@@ -55,6 +65,6 @@ impl Message for Written {
     }
 
     fn size(&self) -> usize {
-        self.0.len()
+        self.frame.len()
     }
 }
