@@ -142,7 +142,7 @@ async fn read(host: Arc<Started>, mut client: Client, number: u64) -> Order {
             continue;
         }
         let epoch = message["position"].as_str().unwrap().split_once('-').unwrap().0.to_owned();
-        client = Client::subscribed(&host, 1 + random.below(2) as usize, CHANNEL).await;
+        client = subscribe(&host, 1 + random.below(2) as usize).await;
         loop {
             let after = format!("{epoch}-{last}");
             let page = client.ok("#history", json!({ "channel": CHANNEL, "after": after })).await;
@@ -160,6 +160,18 @@ async fn read(host: Arc<Started>, mut client: Client, number: u64) -> Order {
             }
         }
         recovered = last;
+    }
+}
+
+/// Subscribes again until the route of the channel does not crash.
+async fn subscribe(host: &Started, version: usize) -> Client {
+    let mut client = Client::open(host, version).await;
+    loop {
+        let answer = client.ask("#subscribe", json!({ "channel": CHANNEL })).await;
+        match answer.get("error") {
+            None => return client,
+            Some(error) => assert_eq!(error["code"], "crashed", "{answer}"),
+        }
     }
 }
 
