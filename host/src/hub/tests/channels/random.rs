@@ -187,19 +187,6 @@ impl Run {
         (0..ROOMS.len()).any(|room| self.is_idle(room))
     }
 
-    /// Learns which channel has left for another one.
-    fn notice_made_room(&mut self, room: usize) {
-        let mut left = 0;
-        for other in (0..ROOMS.len()).filter(|other| *other != room) {
-            if self.rooms[other].alive.is_some() && self.node.history(ROOMS[other], None).is_none() {
-                assert!(self.is_idle(other));
-                self.rooms[other].alive = None;
-                left += 1;
-            }
-        }
-        assert!(left <= 1);
-    }
-
     fn subscribe(&mut self, index: usize, room: usize) {
         let (has_room, settings) = (self.has_room(room), self.settings[room]);
         let guest = &self.guests[index];

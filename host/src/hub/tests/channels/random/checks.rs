@@ -3,6 +3,19 @@
 use super::*;
 
 impl Run {
+    /// Learns which channel has left for another one.
+    pub(super) fn notice_made_room(&mut self, room: usize) {
+        let mut left = 0;
+        for other in (0..ROOMS.len()).filter(|other| *other != room) {
+            if self.rooms[other].alive.is_some() && self.node.history(ROOMS[other], None).is_none() {
+                assert!(self.is_idle(other));
+                self.rooms[other].alive = None;
+                left += 1;
+            }
+        }
+        assert!(left <= 1);
+    }
+
     /// Learns what histories have dropped because of `hub.history`, and checks that they had to.
     pub(super) fn notice_evictions(&mut self) {
         if self.kind.history == u64::MAX {
