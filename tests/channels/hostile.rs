@@ -126,20 +126,22 @@ async fn long_answers_wait_for_their_client_one_after_the_other() {
         members.push(member);
     }
     client.ok("#subscribe", json!({ "channel": crowd })).await;
-    // Together they exceed what may wait for a client, and the host sends all of them.
+    // The answers have more bytes than the sockets and the queue of a client that reads nothing.
     let event = |number: u64| {
         let (name, channel) = if number % 2 == 0 { ("#history", room) } else { ("#members", crowd) };
         json!({ "event": name, "data": { "channel": channel }, "cid": number })
     };
-    let events: Vec<Value> = (1_000..1_064).map(event).collect();
+    let events: Vec<Value> = (1_000..1_500).map(event).collect();
     client.socket.send(&json!(events).to_string()).await;
-    // Nobody gets the answers to these.
-    let event = |number: u64| json!({ "event": "#members", "data": { "channel": crowd, "number": number } });
-    client.socket.send(&json!((0..64).map(event).collect::<Vec<_>>()).to_string()).await;
-    for number in 1_000..1_064 {
+    for _ in 0..100 {
+        for member in &mut members {
+            member.publish("beside", json!(1)).await;
+        }
+    }
+    for number in 1_000..1_500 {
         let answer = client.answer(number).await;
         let long = if number % 2 == 0 { &answer["data"]["messages"] } else { &answer["data"] };
-        assert!(long.as_array().is_some_and(|list| list.len() >= 12), "{answer}");
+        assert!(long.as_array().is_some_and(|list| !list.is_empty()), "{answer}");
     }
     client.ok("#unsubscribe", json!(room)).await;
 }
