@@ -3,6 +3,7 @@
 mod chaos;
 mod clients;
 mod event_service;
+mod faults;
 mod folders;
 mod memory_limit;
 mod steady_client;

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 pub use exchange::{ExchangeError, OpenResponse, exchange, open, stream};
 pub use fanfare::tooling::{EventParser, ServerEvent};
 pub use follow::{MAX_EVENT, PAUSE, follow};
+use health::{CHECK_PAUSE, CHECK_TIMEOUT, until_frozen};
 pub use problem::readable;
 
 use super::terminal::{eprint, print};
@@ -26,9 +27,10 @@ use fanfare::tooling::text::line;
 
 mod exchange;
 mod follow;
+mod health;
 mod problem;
 
-/// Longer than the default deadline of any call.
+/// Longer than the default deadline of any call. A command ends earlier if the host is frozen.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Longer than the longest canary.
@@ -98,6 +100,11 @@ pub enum ClientError {
     Broken { endpoint: Endpoint, error: hyper::Error },
     #[error("the host at {endpoint} did not respond within {} s", .within.as_secs())]
     Slow { endpoint: Endpoint, within: Duration },
+    #[error(
+        "the host at {endpoint} did not respond to a health check (/livez) within {} s: its process is stopped or overloaded; \
+         continue or restart it. It may still run the command", .within.as_secs()
+    )]
+    Frozen { endpoint: Endpoint, within: Duration },
     #[error("{}", readable(&.0.problem))]
     Refused(Refusal),
     #[error(
@@ -177,7 +184,14 @@ async fn send_within(
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let endpoint = endpoint.clone();
-    match exchange(&endpoint.authority, request, within).await {
+    let answered = tokio::select! {
+        biased;
+        answered = exchange(&endpoint.authority, request, within) => answered,
+        () = until_frozen(&endpoint.authority, CHECK_PAUSE, CHECK_TIMEOUT) => {
+            return Err(ClientError::Frozen { endpoint, within: CHECK_TIMEOUT });
+        }
+    };
+    match answered {
         Ok(response) => checked(AdminResponse { endpoint, status: response.status(), body: response.into_body() }),
         Err(ExchangeError::Unreachable(error)) => Err(ClientError::Unreachable { endpoint, error }),
         Err(ExchangeError::Broken(error)) => Err(ClientError::Broken { endpoint, error }),

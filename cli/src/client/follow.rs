@@ -9,12 +9,13 @@ use http_body_util::Full;
 use fanfare::tooling::{EventParser, ServerEvent};
 
 use super::exchange::{ExchangeError, stream};
-use super::{ANSWER_TIMEOUT, AdminResponse, ClientError, Endpoint, checked};
+use super::{AdminResponse, ClientError, Endpoint, checked};
 
 /// The most bytes of an event, and of a problem. The host sends shorter ones.
 pub const MAX_EVENT: usize = 1 << 20;
 
-/// The longest pause in a stream. The host writes at least a comment every ten seconds.
+/// The longest pause in a stream, also before its head. The host writes at least a comment every
+/// ten seconds.
 pub const PAUSE: Duration = Duration::from_secs(30);
 
 /// Passes each event of a stream to `read` until it returns `false` or the host ends the stream.
@@ -26,7 +27,7 @@ pub async fn follow(
     let mut request = Request::new(Full::<Bytes>::default());
     *request.uri_mut() = path.parse().unwrap_or_default();
     let (mut parser, mut problem) = (EventParser::new(MAX_EVENT), None);
-    let streamed = stream(&endpoint.authority, request, ANSWER_TIMEOUT, PAUSE, |head, part| {
+    let streamed = stream(&endpoint.authority, request, PAUSE, PAUSE, |head, part| {
         if head.status.is_success() {
             return parser.parse(&part).into_iter().all(&mut read) && !parser.is_too_long();
         }
