@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::{RedisError, Value, cmd};
 
-use super::link::{Commands, Link};
+use super::link::{Commands, Link, reason};
 use super::outbox::Outgoing;
 use crate::call::text::{NAME, line};
 
@@ -29,7 +29,7 @@ pub async fn run(link: Arc<Link>) {
                 let error = serve(&link, commands).await;
                 link.counts.downs.inc();
                 link.outbox.ended();
-                error.to_string()
+                reason(&error)
             }
             Err(reason) => reason,
         };

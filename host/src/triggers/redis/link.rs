@@ -151,7 +151,7 @@ impl Link {
             attempt(ProtocolVersion::RESP2).await
         };
         match timeout(self.settings.timeout, both).await {
-            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Ok(outcome) => outcome.map_err(|error| reason(&error)),
             Err(_) => Err(format!("the server has not answered within {:?} (timeout)", self.settings.timeout)),
         }
     }
@@ -192,4 +192,28 @@ impl Link {
 /// Whether an error means that the server, or the rights of the user there, have no RESP3.
 fn lacks_resp3(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported || error.code() == Some("NOPERM")
+}
+
+/// Why a connection failed, for the status and the log.
+pub fn reason(error: &RedisError) -> String {
+    match error.kind() {
+        ErrorKind::Parse => "the server sent bytes that Redis never sends: is it a Redis server?".to_owned(),
+        _ if error.is_timeout() => "the server has not answered in time (timeout)".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_what_the_server_did() {
+        let timed_out = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        assert_eq!(reason(&timed_out), "the server has not answered in time (timeout)");
+        let garbage = redis::parse_redis_value(b"\x8fnoise\r\n").unwrap_err();
+        assert_eq!(reason(&garbage), "the server sent bytes that Redis never sends: is it a Redis server?");
+        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        assert_eq!(reason(&refused), "connection refused");
+    }
 }

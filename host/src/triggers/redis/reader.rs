@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::commands::is_answer;
 use super::entries::{Entry, Pending};
-use super::link::Link;
+use super::link::{Link, reason};
 use super::pending::{Group, PAGE};
 use super::sources::{label_of, topic_of};
 use crate::call::CallError;
@@ -72,7 +72,7 @@ impl From<RedisError> for Broken {
     fn from(error: RedisError) -> Broken {
         match is_answer(&error) {
             true => Broken::Refused(error.to_string()),
-            false => Broken::Lost(error.to_string()),
+            false => Broken::Lost(reason(&error)),
         }
     }
 }

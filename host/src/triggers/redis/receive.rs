@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::commands::is_answer;
 use super::entries::payload_of;
 use super::gate::Gate;
-use super::link::Link;
+use super::link::{Link, reason};
 use super::sources::topic_of;
 use crate::registry::RedisTopic;
 use crate::triggers::subscriptions::{Message, Subscription};
@@ -119,7 +119,7 @@ async fn connection(
     let was_connected = AtomicBool::new(false);
     let listening = async {
         if let Err(error) = control.follow(&first).await {
-            return Some(error.to_string());
+            return Some(reason(&error));
         }
         connected();
         was_connected.store(true, Relaxed);
@@ -228,7 +228,7 @@ impl Control<'_> {
             }
         }
         .await;
-        outcome.err().map(|error| error.to_string())
+        outcome.err().map(|error| reason(&error))
     }
 
     /// Subscribes to what is wanted, and unsubscribes from the rest.
@@ -285,10 +285,7 @@ impl Control<'_> {
                 Ok(answer) => return answer,
                 Err(_) if self.gate.total() != before => {}
                 Err(_) => {
-                    return Err(RedisError::from(std::io::Error::new(
-                        std::io::ErrorKind::TimedOut,
-                        format!("the server has not answered within {patience:?} (timeout)"),
-                    )));
+                    return Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)));
                 }
             }
         }
