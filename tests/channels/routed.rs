@@ -154,7 +154,9 @@ async fn the_host_reads_no_further_events_of_a_client_while_too_many_wait_for_a_
 
 #[tokio::test]
 async fn a_client_waits_no_longer_than_ack_timeout_and_its_message_is_not_published() {
-    let host = with(json!({ "ackTimeout": "1s" })).limit(GUEST, "timeout", "60s").start().await;
+    // No ping arrives meanwhile, so that the client does not wait for the timeout of the module.
+    let settings = json!({ "ackTimeout": "1s", "pingInterval": "1m", "pingTimeout": "10m" });
+    let host = with(settings).limit(GUEST, "timeout", "60s").start().await;
     let channel = "channels/publish/late";
     let mut client = Client::subscribed(&host, 2, channel).await;
     let error = client.error("#publish", json!({ "channel": channel, "data": { "do": "hold" } })).await;

@@ -133,6 +133,25 @@ async fn a_route_that_is_told_slowly_delays_nothing_and_is_told_in_order() {
 }
 
 #[tokio::test]
+async fn a_client_waits_for_its_own_time_and_what_nobody_waits_for_has_that_of_the_module() {
+    use ChannelAction::{Join, Publish, Subscribe};
+    let bench = Bench::new();
+    bench.route(&[Join, Publish, Subscribe], presence());
+    let (session, _) = bench.client();
+    let patience = Duration::from_secs(7);
+    bench.subscribe("subscribe", &session, Payload::None);
+    assert_eq!(bench.end(0, pass(None)).timeout, Some(Duration::from_secs(60)));
+    bench.until_calls(1).await;
+    assert_eq!(bench.end(0, pass(None)).timeout, None, "of the call of join");
+    bench.publish_to(CHANNEL, "client", Actor::client(&session, patience));
+    assert_eq!(bench.end(0, pass(None)).timeout, Some(patience));
+    bench.publish_to(CHANNEL, "reader", Actor::reader(patience));
+    assert_eq!(bench.end(0, pass(None)).timeout, Some(patience));
+    bench.publish("operator");
+    assert_eq!(bench.end(0, pass(None)).timeout, None);
+}
+
+#[tokio::test]
 async fn a_session_that_ends_leaves_its_channels_and_the_route_is_told() {
     let bench = Bench::new();
     bench.route(&[ChannelAction::Leave, ChannelAction::Subscribe], presence());
