@@ -69,7 +69,7 @@ impl ChannelService {
         if rule.asks(action).is_none() {
             return;
         }
-        match self.notices.place(channel, Kind::Notice, 0, None) {
+        match self.notices.place(channel, &rule.module(), Kind::Notice, 0, None) {
             Ok(place) => {
                 let service = self.clone();
                 place.enter(None, Box::pin(async move { service.tell(&rule, &actor, action, session).await }));
@@ -110,7 +110,7 @@ impl ChannelService {
         if rule.asks(action).is_none() {
             return;
         }
-        match self.lines.place(channel, Kind::Notice, 0, None) {
+        match self.lines.place(channel, &rule.module(), Kind::Notice, 0, None) {
             Ok(place) => {
                 let (service, channel, session) = (self.clone(), channel.clone(), session.id.clone());
                 let tell = async move { service.tell_next(&channel, rule, actor, action, session) };

@@ -15,7 +15,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
@@ -29,8 +29,15 @@ use crate::call::{CallError, Context, bounds};
 /// subscriptions, and messages.
 pub const WAITING: usize = 64;
 
-/// The most bytes of all messages that wait for routes. A message is accepted while no other waits.
+/// The most bytes of all steps that wait. A step is accepted while no other waits.
 const MAX_BYTES: u64 = 64 << 20;
+
+/// What a step counts besides its message: about what it uses.
+const STEP_BYTES: u64 = 512;
+
+/// A module may use this number of times the room that is left: four fifths if it is alone. So the
+/// steps of one module leave room for those of all others.
+const SHARE: u64 = 4;
 
 /// The most steps of one channel that only tell its route about a member.
 const NOTICES: usize = 10_000;
@@ -46,13 +53,20 @@ pub struct Lines {
     active: AtomicUsize,
     /// The requests that wait.
     waiting: AtomicUsize,
-    /// The bytes of their messages.
-    bytes: AtomicU64,
+    bytes: Mutex<WaitingBytes>,
     /// Runs the steps that call no route.
     runtime: Handle,
 }
 
 type Shard = HashMap<Arc<str>, Line>;
+
+/// The bytes of the steps that wait or run.
+#[derive(Default)]
+struct WaitingBytes {
+    all: u64,
+    /// Those for each module. A module without any has no entry.
+    of: HashMap<Arc<str>, u64>,
+}
 
 /// The steps of one channel.
 #[derive(Default)]
@@ -70,15 +84,40 @@ struct Step {
     work: BoxFuture<'static, ()>,
 }
 
-/// The bytes of a message that count until this is dropped.
+/// The bytes of a step that count until this is dropped.
 struct Bytes {
     lines: Arc<Lines>,
+    module: Arc<str>,
     count: u64,
 }
 
 impl Drop for Bytes {
     fn drop(&mut self) {
-        self.lines.bytes.fetch_sub(self.count, Relaxed);
+        self.lines.bytes.lock().remove(&self.module, self.count);
+    }
+}
+
+impl WaitingBytes {
+    /// Adds the bytes of a step for a module, if there is room for them.
+    fn add(&mut self, module: &Arc<str>, count: u64) -> bool {
+        let own = self.of.get(module).copied().unwrap_or_default();
+        let (all, sum) = (self.all.saturating_add(count), own.saturating_add(count));
+        let has_room = self.all == 0 || sum <= MAX_BYTES.saturating_sub(all).saturating_mul(SHARE);
+        if has_room {
+            self.all = all;
+            self.of.insert(module.clone(), sum);
+        }
+        has_room
+    }
+
+    fn remove(&mut self, module: &Arc<str>, count: u64) {
+        self.all = self.all.saturating_sub(count);
+        if let Some(own) = self.of.get_mut(module) {
+            *own = own.saturating_sub(count);
+            if *own == 0 {
+                self.of.remove(module);
+            }
+        }
     }
 }
 
@@ -108,7 +147,7 @@ impl Lines {
             hasher: RandomState::new(),
             active: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            bytes: AtomicU64::new(0),
+            bytes: Mutex::default(),
             runtime,
         })
     }
@@ -130,12 +169,14 @@ impl Lines {
         self.waiting.load(Relaxed)
     }
 
-    /// Goes to the end of a channel's line. `bytes` is the size of the message. Fails if too many
-    /// steps wait there, if too many bytes wait anywhere, or if `waiter`, the call that is to wait
-    /// for the step, is itself about the channel: it would wait for itself.
+    /// Goes to the end of a channel's line. `module` has its route, and `bytes` is the size of the
+    /// message. Fails if too many steps wait there, if too many bytes wait anywhere, or if
+    /// `waiter`, the call that is to wait for the step, is itself about the channel: it would wait
+    /// for itself.
     pub fn place<'a>(
         self: &'a Arc<Lines>,
         channel: &'a Arc<str>,
+        module: &Arc<str>,
         kind: Kind,
         bytes: usize,
         waiter: Option<&Context>,
@@ -166,23 +207,21 @@ impl Lines {
             }
             Kind::Request | Kind::Notice => {}
         }
-        let bytes = self.count(bytes as u64)?;
+        let bytes = self.count(module, bytes as u64)?;
         Ok(Place { lines: self, shard, channel, kind, bytes })
     }
 
-    /// Counts the bytes of a message, if there is room for them.
-    fn count(self: &Arc<Lines>, count: u64) -> Result<Bytes, CallError> {
-        let more = |waiting: u64| {
-            let sum = waiting.saturating_add(count);
-            (waiting == 0 || sum <= MAX_BYTES).then_some(sum)
-        };
-        if self.bytes.fetch_update(Relaxed, Relaxed, more).is_err() {
+    /// Counts the bytes of a step, if there is room for them.
+    fn count(self: &Arc<Lines>, module: &Arc<str>, message: u64) -> Result<Bytes, CallError> {
+        let count = message.saturating_add(STEP_BYTES);
+        if !self.bytes.lock().add(module, count) {
             bounds::CHANNEL_BYTES.count();
             return Err(CallError::Overloaded(format!(
-                "messages of {MAX_BYTES} bytes wait for the routes of channels, the maximum: retry later"
+                "messages of at most {MAX_BYTES} bytes wait for the routes of channels, and the share of {module} is \
+                 full: retry later"
             )));
         }
-        Ok(Bytes { lines: self.clone(), count })
+        Ok(Bytes { lines: self.clone(), module: module.clone(), count })
     }
 
     /// Takes the next step of a line. `ended` is the kind of the one that has ended. Without

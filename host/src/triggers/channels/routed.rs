@@ -41,6 +41,11 @@ impl Rule {
         self.route.as_ref().filter(|(_, on)| on.has(action)).map(|(module, _)| module)
     }
 
+    /// The module that has the route. An empty name without a route.
+    pub fn module(&self) -> Arc<str> {
+        self.route.as_ref().map(|(module, _)| module.clone()).unwrap_or_default()
+    }
+
     /// Whether an action calls the route before or after it happens, so that it goes through the
     /// line of the channel.
     pub fn needs_line(&self, action: ChannelAction) -> bool {

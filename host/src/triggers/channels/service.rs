@@ -268,7 +268,7 @@ impl ChannelService {
         sent: Payload,
     ) -> Result<(Place<'a>, Option<StartedCall>), CallError> {
         let Request { channel, rule, action, actor, bytes } = request;
-        let place = self.lines.place(channel, Kind::Request, *bytes, actor.waiter())?;
+        let place = self.lines.place(channel, &rule.module(), Kind::Request, *bytes, actor.waiter())?;
         let call =
             rule.asks(*action).map(|module| actor.call(module, &rule.subject, *action, actor.session.clone(), sent));
         let started = call.map(|call| self.backend.call(call)).transpose()?;

@@ -156,7 +156,7 @@ async fn a_line_ends_with_the_runtime_that_runs_it() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let handle = runtime.handle().clone();
     let enter = || {
-        let place = lines.place(&channel, Kind::Request, 9, None).unwrap();
+        let place = lines.place(&channel, &"m".into(), Kind::Request, 9, None).unwrap();
         place.enter(Some(&handle), Box::pin(std::future::pending()));
     };
     enter();
@@ -175,7 +175,7 @@ fn what_the_route_is_only_told_waits_besides_requests_and_is_bounded() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let lines = Lines::new(runtime.handle().clone());
     let channel: Arc<str> = CHANNEL.into();
-    let enter = |kind| match lines.place(&channel, kind, 0, None) {
+    let enter = |kind| match lines.place(&channel, &"m".into(), kind, 0, None) {
         Ok(place) => {
             place.enter(None, Box::pin(std::future::pending()));
             "ok"
@@ -192,35 +192,61 @@ fn what_the_route_is_only_told_waits_besides_requests_and_is_bounded() {
 }
 
 #[tokio::test]
-async fn the_bytes_that_wait_in_all_lines_are_bounded() {
+async fn the_bytes_that_wait_in_all_lines_are_bounded_and_one_module_leaves_room_for_others() {
     let bench = Bench::new();
-    bench.route(PUBLISH, published());
-    bench.rule(
-        "beside",
-        ChannelRule::Routed { module: "m".into(), settings: published(), on: PUBLISH.iter().copied().collect() },
-    );
-    let half = "x".repeat(32 << 20);
-    let publish = |channel: &str, what: &str, text: String| {
-        let note = bench.note(what);
-        bench.service.publish(&channel.into(), Payload::Text(text), Actor::operator(), move |done| note(said(done)));
+    let routed = |module: &str| ChannelRule::Routed {
+        module: module.into(),
+        settings: published(),
+        on: PUBLISH.iter().copied().collect(),
     };
-    publish(CHANNEL, "half", half.clone());
-    publish("beside", "other half", half.clone());
+    bench.route(PUBLISH, published());
+    bench.rule("beside", routed("m"));
+    bench.rule("other", routed("n"));
+    let publish = |channel: &str, what: &str, bytes: usize| {
+        let (note, payload) = (bench.note(what), Payload::Text("x".repeat(bytes)));
+        bench.service.publish(&channel.into(), payload, Actor::operator(), move |done| note(said(done)));
+    };
+    // A module has four fifths of the 64 MiB, in all of its channels.
+    publish(CHANNEL, "first", 25 << 20);
+    publish("beside", "second", 25 << 20);
     assert_eq!(bench.done(), [""; 0]);
-    publish("beside", "over", "y".to_owned());
+    publish("beside", "over", 2 << 20);
+    assert_eq!(bench.done(), ["over: overloaded"]);
+    publish("other", "fits", 10 << 20);
+    publish("other", "over", 2 << 20);
     assert_eq!(bench.done(), ["over: overloaded"]);
     bench.end(0, pass(None));
-    bench.until_done(&["half: ok"]).await;
+    bench.until_done(&["first: ok"]).await;
     until("room", || !bench.service.is_busy(CHANNEL)).await;
-    publish("beside", "fits", "y".to_owned());
-    bench.end(0, failure());
-    bench.end(0, pass(None));
-    bench.until_done(&["other half: failure", "fits: ok"]).await;
-    until("the end of all lines", || !bench.service.is_busy("beside")).await;
+    publish("beside", "again", 2 << 20);
+    assert_eq!(bench.calls().len(), 3);
+    (0..3).for_each(|_| _ = bench.end(0, pass(None)));
+    until("the end of all messages", || bench.done.lock().len() == 3).await;
+    let mut done = bench.done();
+    done.sort();
+    assert_eq!(done, ["again: ok", "fits: ok", "second: ok"]);
+    until("the end of all lines", || !bench.service.is_busy("beside") && !bench.service.is_busy("other")).await;
     // A message that is larger than the bound is accepted alone.
-    publish(CHANNEL, "huge", half.repeat(3));
+    publish(CHANNEL, "huge", 96 << 20);
     bench.end(0, pass(None));
     bench.until_done(&["huge: ok"]).await;
+}
+
+#[test]
+fn steps_without_a_message_count_too() {
+    // Nothing runs on it.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let lines = Lines::new(runtime.handle().clone());
+    let enter = |channel: usize, module: &str| {
+        let channel: Arc<str> = format!("{module}/{channel}").into();
+        let place = lines.place(&channel, &module.into(), Kind::Notice, 0, None);
+        place.map(|place| place.enter(None, Box::pin(std::future::pending()))).is_ok()
+    };
+    // 512 bytes for each step, and four fifths of 64 MiB for a module.
+    let accepted = (0..200_000).take_while(|number| enter(number / 1_000, "m")).count();
+    assert_eq!(accepted, (64 << 20) / 512 * 4 / 5);
+    assert!((0..10_000).all(|number| enter(number / 1_000, "n")), "another module has room");
+    drop(runtime);
 }
 
 #[tokio::test]
