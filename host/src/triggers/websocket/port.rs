@@ -37,14 +37,14 @@ impl SessionPort {
         self.hub.sessions.topics.publish(&session.id, packet, Reach::Node)
     }
 
-    fn question(&self, id: &str, event: &ClientEvent) -> Result<Question, CallError> {
+    fn question(&self, id: &str, event: &ClientEvent, timeout: Duration) -> Result<Question, CallError> {
         let session = self.of_socketcluster(id, "answers")?;
         if !session.is_open() {
             return Err(CallError::Unavailable(
                 "the client answers only after its hook `connect`: ask later".to_owned(),
             ));
         }
-        let question = self.sockets.questions().ask(&session.id)?;
+        let question = self.sockets.questions().ask(&session.id, timeout)?;
         match self.publish(&session, socketcluster::question(&event.name, &event.payload, question.cid)) {
             0 => Err(CallError::Unavailable("the session has ended".to_owned())),
             _ => Ok(question),
@@ -170,11 +170,8 @@ impl ports::Sessions for SessionPort {
     }
 
     fn ask(&self, session: String, event: ClientEvent, timeout: Duration) -> BoxFuture<Result<Payload, CallError>> {
-        let (question, timeout) = (self.question(&session, &event), timeout.min(self.sockets.ack_timeout()));
-        Box::pin(async move {
-            let answered = tokio::time::timeout(timeout, question?.answer()).await;
-            answered.unwrap_or(Err(CallError::Timeout))
-        })
+        let question = self.question(&session, &event, timeout.min(self.sockets.ack_timeout()));
+        Box::pin(async move { question?.answer().await })
     }
 
     fn read(&self, session: String) -> BoxFuture<Result<(SessionInfo, SessionValues), CallError>> {

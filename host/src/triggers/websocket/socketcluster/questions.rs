@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::timeout_at;
 
 use crate::call::{CallError, Failure, Payload};
 use crate::triggers::websocket::flow::{Awaited, Flow};
@@ -18,7 +20,17 @@ type Answered = Result<Payload, Failure>;
 struct OfSession {
     flow: Arc<Flow>,
     /// Its questions, by their numbers.
-    waiting: HashMap<u64, oneshot::Sender<Answered>>,
+    waiting: HashMap<u64, Waiting>,
+}
+
+/// A question without an answer.
+#[derive(Debug)]
+struct Waiting {
+    sender: oneshot::Sender<Answered>,
+    /// Then nobody waits for the answer any more, even if the question still exists: a guest may
+    /// keep its future without reading it.
+    until: Instant,
+    _awaited: Awaited,
 }
 
 /// The questions of a node.
@@ -37,8 +49,8 @@ pub struct Question {
     questions: Arc<Questions>,
     session: Arc<str>,
     pub cid: u64,
+    until: Instant,
     answer: oneshot::Receiver<Answered>,
-    _awaited: Awaited,
 }
 
 impl Questions {
@@ -53,27 +65,31 @@ impl Questions {
         self.open.lock().insert(session.clone(), of_session);
     }
 
-    /// Adds a question to a session.
-    pub fn ask(self: &Arc<Questions>, session: &Arc<str>) -> Result<Question, CallError> {
+    /// Adds a question to a session. It may be answered for the duration of `timeout`, from now.
+    pub fn ask(self: &Arc<Questions>, session: &Arc<str>, timeout: Duration) -> Result<Question, CallError> {
         let (sender, answer) = oneshot::channel();
         let cid = self.last.fetch_add(1, Relaxed) + 1;
         let mut open = self.open.lock();
         let Some(OfSession { flow, waiting }) = open.get_mut(session) else { return Err(ended()) };
+        let now = Instant::now();
+        if waiting.len() >= self.max {
+            waiting.retain(|_, question| question.until > now);
+        }
         if waiting.len() >= self.max {
             return Err(CallError::Overloaded(format!(
                 "{} messages wait for an answer of this client, the maximum (websocket.inFlight): ask later",
                 self.max
             )));
         }
-        waiting.insert(cid, sender);
-        let awaited = flow.await_answer();
-        Ok(Question { questions: self.clone(), session: session.clone(), cid, answer, _awaited: awaited })
+        let until = now + timeout;
+        waiting.insert(cid, Waiting { sender, until, _awaited: flow.await_answer() });
+        Ok(Question { questions: self.clone(), session: session.clone(), cid, until, answer })
     }
 
     /// Gives the answer of a client to the question. Too late or unknown: nothing happens.
     pub fn answer(&self, session: &str, cid: u64, answer: Answered) {
-        let sender = self.open.lock().get_mut(session).and_then(|of_session| of_session.waiting.remove(&cid));
-        if let Some(sender) = sender {
+        let question = self.open.lock().get_mut(session).and_then(|of_session| of_session.waiting.remove(&cid));
+        if let Some(Waiting { sender, .. }) = question {
             _ = sender.send(answer);
         }
     }
@@ -93,9 +109,10 @@ impl Questions {
 impl Question {
     /// Waits for the answer.
     pub async fn answer(mut self) -> Result<Payload, CallError> {
-        match (&mut self.answer).await {
-            Ok(answer) => answer.map_err(CallError::Failure),
-            Err(_) => Err(ended()),
+        match timeout_at(self.until.into(), &mut self.answer).await {
+            Ok(Ok(answer)) => answer.map_err(CallError::Failure),
+            Ok(Err(_)) if Instant::now() < self.until => Err(ended()),
+            Ok(Err(_)) | Err(_) => Err(CallError::Timeout),
         }
     }
 }
@@ -117,18 +134,20 @@ fn ended() -> CallError {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
     #[tokio::test]
     async fn a_question_gets_its_answer_once_or_the_end_of_the_session() {
         let questions = Arc::new(Questions::new(2));
         let (one, other): (Arc<str>, Arc<str>) = ("n/one".into(), "n/other".into());
-        assert!(matches!(questions.ask(&one), Err(CallError::Unavailable(_))), "it is not open");
+        assert!(matches!(questions.ask(&one, LONG), Err(CallError::Unavailable(_))), "it is not open");
         let flow = Flow::new(1, &Arc::default());
         questions.begin(&one, &flow);
         questions.begin(&other, &flow);
-        let first = questions.ask(&one).unwrap();
-        let second = questions.ask(&one).unwrap();
-        assert!(matches!(questions.ask(&one), Err(CallError::Overloaded(_))));
-        let third = questions.ask(&other).unwrap();
+        let first = questions.ask(&one, LONG).unwrap();
+        let second = questions.ask(&one, LONG).unwrap();
+        assert!(matches!(questions.ask(&one, LONG), Err(CallError::Overloaded(_))));
+        let third = questions.ask(&other, LONG).unwrap();
         // A client answers only its own questions.
         questions.answer(&other, first.cid, Ok(Payload::None));
         questions.answer(&one, second.cid, Ok(Payload::Text("2".into())));
@@ -142,5 +161,22 @@ mod tests {
         assert_eq!(questions.sessions(), 1);
         questions.end(&other);
         assert_eq!(questions.sessions(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_reads_holds_no_place_after_its_time() {
+        let questions = Arc::new(Questions::new(2));
+        let one: Arc<str> = "n/one".into();
+        let flow = Flow::new(1, &Arc::default());
+        questions.begin(&one, &flow);
+        let unread = [Duration::ZERO, LONG].map(|timeout| questions.ask(&one, timeout).unwrap());
+        let asked = questions.ask(&one, LONG).unwrap();
+        assert!(matches!(questions.ask(&one, LONG), Err(CallError::Overloaded(_))), "two may wait");
+        let [late, in_time] = unread;
+        assert_eq!(late.answer().await, Err(CallError::Timeout));
+        for question in [&in_time, &asked] {
+            questions.answer(&one, question.cid, Ok(Payload::None));
+        }
+        assert_eq!((in_time.answer().await, asked.answer().await), (Ok(Payload::None), Ok(Payload::None)));
     }
 }
