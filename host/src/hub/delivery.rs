@@ -21,6 +21,10 @@ use super::slow::SlowLog;
 /// connection. Then the other tasks of the thread run.
 pub const STEPS: usize = 256;
 
+/// The bytes whose sending takes as long as a step. Without this bound, a large message to hundreds
+/// of clients would occupy the thread for seconds.
+const STEP_BYTES: usize = 64 << 10;
+
 /// The further steps of a read that has brought something. It may have been many messages.
 const READ_STEPS: usize = 7;
 
@@ -288,10 +292,11 @@ impl Delivery {
         self.steps += 1;
         let turn = self.turn;
         let Some(connection) = self.connections.get(index) else { return };
-        let sends = connection.outbox.sends();
+        let (sends, sent) = (connection.outbox.sends(), connection.outbox.sent_bytes());
         let mut cx = Context::from_waker(&connection.waker);
         let polled = connection.client.poll_write(&mut connection.outbox, &mut cx);
         let has_sent = connection.outbox.sends() != sends;
+        self.steps += connection.outbox.sent_bytes().wrapping_sub(sent) / STEP_BYTES;
         let is_blocked = match polled {
             Poll::Ready(Ok(())) if connection.is_closing => match connection.client.poll_end(&mut cx) {
                 Poll::Ready(()) => return self.remove(index),

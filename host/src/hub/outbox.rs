@@ -23,6 +23,8 @@ pub struct Outbox {
     sent: usize,
     /// The number of sends, which tells whether the client reads.
     sends: u32,
+    /// The bytes of all sends.
+    sent_bytes: usize,
     /// Replayed messages and notices: they do not count against the limits until all was sent once.
     extra_events: u32,
     extra_bytes: u64,
@@ -80,6 +82,11 @@ impl Outbox {
         self.sends
     }
 
+    /// The bytes that were sent so far. The number begins again at 0 after the largest one.
+    pub fn sent_bytes(&self) -> usize {
+        self.sent_bytes
+    }
+
     /// Whether one more message of this cost would exceed the limits.
     pub fn is_full(&self, cost: u64, limits: &QueueLimits) -> bool {
         let events = limits.events.saturating_add(self.extra_events as usize);
@@ -135,6 +142,7 @@ impl Outbox {
     pub fn advance(&mut self, count: usize, encoding: Encoding, form: Form) {
         self.sends = self.sends.wrapping_add(1);
         self.sent = self.sent.saturating_add(count);
+        self.sent_bytes = self.sent_bytes.wrapping_add(count);
         while let Some(front) = self.entries.front() {
             let length = front.bytes(encoding, form).len();
             if self.sent < length {
@@ -157,6 +165,7 @@ impl Outbox {
             Entry::Own(bytes) => Bytes::clone(bytes),
         };
         self.sends = self.sends.wrapping_add(1);
+        self.sent_bytes = self.sent_bytes.wrapping_add(bytes.len());
         self.pop();
         Some(bytes)
     }

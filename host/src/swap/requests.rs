@@ -17,6 +17,7 @@ use super::pending::{Claim, PendingReload, ReloadOptions};
 use super::run::{Run, RunOutcome};
 use super::swapper::Swapper;
 use crate::api::Reloaded;
+use crate::call::text::{NAME, line};
 use crate::call::{CallError, IsolateId, Receipt};
 use crate::ports::{BoxFuture, Reloads};
 use crate::registry::manifest::{folder_names, is_module, is_scanned};
@@ -38,7 +39,7 @@ impl Reloads for Swapper {
         let swapper = self.weak.upgrade().ok_or_else(stopping)?;
         match module {
             Some(module) if !self.is_known(module) => {
-                return Err(CallError::NotFound(format!("there is no module {module}")));
+                return Err(CallError::NotFound(format!("there is no module {}", line(module, NAME))));
             }
             // The reload logs its result.
             Some(module) => drop(swapper.reload(module, ReloadOptions::RENEW)),

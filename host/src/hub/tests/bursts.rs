@@ -172,6 +172,23 @@ fn a_burst_to_many_clients_takes_few_writes_of_each_and_short_turns() {
 }
 
 #[test]
+fn a_turn_sends_a_bounded_number_of_bytes() {
+    let mut bench = Bench::new();
+    let readers: Vec<Reader> = (0..100).map(|_| bench.open("news", 0)).collect();
+    bench.run();
+    readers.iter().for_each(|reader| drop(reader.received()));
+    bench.publish("news", &"x".repeat(1 << 20));
+    let (mut turns, mut has_more) = (0, true);
+    while has_more {
+        has_more = bench.turn(0);
+        turns += 1;
+        let sent: usize = readers.iter().map(|reader| reader.received().len()).sum();
+        assert!(sent <= 18 << 20, "{sent} bytes in one turn");
+    }
+    assert!(turns >= 6, "{turns} turns");
+}
+
+#[test]
 fn a_burst_of_more_than_hub_queued_cuts_no_client_that_accepts_some_bytes_after_each_turn() {
     let mut bench = Bench::with(|setup| {
         setup.hub.queued = 100 * FRAME;

@@ -1,6 +1,6 @@
 //! Finds the modules in a folder.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::check::name_of;
@@ -54,7 +54,11 @@ pub fn is_scanned(name: &str) -> bool {
 pub fn is_module(dir: &Path) -> bool {
     match std::fs::metadata(dir.join(FILE_NAME)) {
         Ok(_) => true,
-        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        // No folder can have a name that is too long or has a NUL.
+        Err(error) => !matches!(
+            error.kind(),
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename | ErrorKind::InvalidInput
+        ),
     }
 }
 
@@ -68,7 +72,7 @@ pub fn read_folder(dir: &Path) -> ModuleFolder {
     let state = match Manifest::load(dir) {
         Ok(manifest) => match files::check_regular(&manifest.component) {
             Ok(()) => FolderState::Ready(Box::new(manifest)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => FolderState::Waiting(Box::new(manifest)),
+            Err(error) if error.kind() == ErrorKind::NotFound => FolderState::Waiting(Box::new(manifest)),
             Err(error) => FolderState::Refused(unusable(&manifest, &error)),
         },
         Err(error) => FolderState::Refused(error),
