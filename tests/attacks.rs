@@ -5,6 +5,7 @@ mod clients;
 mod event_service;
 mod faults;
 mod folders;
+mod guests;
 mod memory_limit;
 mod steady_client;
 mod streams;
