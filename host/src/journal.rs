@@ -179,6 +179,18 @@ impl<T> Reader<T> {
         Some(Item::Entry(entry))
     }
 
+    /// Takes the entries that exist, at most `most` of them, and none if the reader has missed
+    /// some. So a reader keeps up with many writers, because it needs the lock only once.
+    pub fn take(&mut self, most: usize) -> Vec<Arc<T>> {
+        let kept = self.journal.kept.lock();
+        let Some(index) = self.next.checked_sub(kept.first).and_then(|index| usize::try_from(index).ok()) else {
+            return Vec::new();
+        };
+        let taken: Vec<_> = kept.places.iter().skip(index).take(most).map(|place| place.entry.clone()).collect();
+        self.next += taken.len() as u64;
+        taken
+    }
+
     /// The number of the last entry before the next one.
     pub fn number(&self) -> u64 {
         self.next.saturating_sub(1)
@@ -306,6 +318,19 @@ mod tests {
             let ends: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
             assert_eq!(ends, [30_001; 4]);
         });
+    }
+
+    #[test]
+    fn a_reader_takes_several_entries_at_once_unless_it_has_missed_some() {
+        let journal = journal(LIMITS);
+        let mut reader = journal.read_after(0);
+        assert_eq!(reader.take(9), []);
+        add(&journal, 4, 1);
+        assert_eq!((reader.take(2), reader.number()), (vec![Arc::new(1), Arc::new(2)], 2));
+        add(&journal, 3, 1);
+        assert_eq!(reader.take(9), [], "it has missed an entry");
+        assert_eq!(reader.try_next(), Some(Item::Missed(1)));
+        assert_eq!((reader.take(9).len(), reader.number(), reader.take(9).len()), (4, 7, 0));
     }
 
     #[test]

@@ -145,6 +145,12 @@ impl LogReader {
         self.reader.try_next().map(LogItem::from)
     }
 
+    /// Takes the events that were emitted, at most `most` of them, and none if the reader has
+    /// missed some.
+    pub fn take(&mut self, most: usize) -> Vec<Arc<Logged>> {
+        if self.is_lost { Vec::new() } else { self.reader.take(most) }
+    }
+
     /// The place of the reader: the events after this position come next.
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch, number: self.reader.number() }

@@ -27,25 +27,35 @@ pub(super) async fn read(subscription: Arc<Subscription>, pattern: Arc<str>, mut
             item = reader.next() => item,
         };
         taken += 1;
-        if taken % TURN == 0 {
-            tokio::task::yield_now().await;
-        }
         match item {
             LogItem::Missed(count) => subscription.missed(count),
-            LogItem::Event(logged) if event_type::covers(&pattern, &logged.event.kind) => {
-                let message = message(&logged);
-                match subscription.overflow() {
-                    Overflow::DropOldest => subscription.offer(message),
-                    Overflow::Wait => tokio::select! {
-                        () = subscription.ended() => return,
-                        // It fails only when the subscription has ended.
-                        _ = subscription.send(message) => {}
-                    },
+            LogItem::Event(logged) => match subscription.overflow() {
+                Overflow::DropOldest => {
+                    // All that exist at once, because a guest may emit faster than single events
+                    // could be read, and the log would drop those of others.
+                    let more = reader.take(TURN);
+                    taken += more.len();
+                    for logged in std::iter::once(&logged).chain(&more).filter(|logged| covers(&pattern, logged)) {
+                        subscription.offer(message(logged));
+                    }
                 }
-            }
-            LogItem::Event(_) => {}
+                Overflow::Wait if covers(&pattern, &logged) => tokio::select! {
+                    () = subscription.ended() => return,
+                    // It fails only when the subscription has ended.
+                    _ = subscription.send(message(&logged)) => {}
+                },
+                Overflow::Wait => {}
+            },
+        }
+        if taken >= TURN {
+            taken = 0;
+            tokio::task::yield_now().await;
         }
     }
+}
+
+fn covers(pattern: &str, logged: &Logged) -> bool {
+    event_type::covers(pattern, &logged.event.kind)
 }
 
 fn message(logged: &Logged) -> Message {
