@@ -52,7 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "isolate", "net", "ports", "registry", "swap", "triggers",
         ],
     ),
-    ("fuzzing", &["call", "config", "document", "engine", "files", "registry", "triggers"]),
+    ("fuzzing", &["call", "config", "document", "engine", "events", "files", "hub", "net", "registry", "triggers"]),
     ("lib", &["call", "config", "engine", "events", "isolate", "net", "registry", "swap"]),
 ];
 

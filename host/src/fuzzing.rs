@@ -6,6 +6,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod clients;
+mod positions;
+mod times;
+
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,6 +17,10 @@ use std::sync::{Arc, OnceLock};
 
 use http::Method;
 use serde_json::Value;
+
+pub use clients::clients;
+pub use positions::positions;
+pub use times::times;
 
 use crate::call::{CallError, Failure, Payload, Problem, Reply, Route, RouteName};
 use crate::config::Config;
@@ -26,7 +34,7 @@ use crate::triggers::{http as trigger, websocket};
 pub type FuzzTarget = fn(&[u8]);
 
 /// The targets by name. Each has a folder of that name in `fuzz/corpus`.
-pub const TARGETS: [(&str, FuzzTarget); 9] = [
+pub const TARGETS: [(&str, FuzzTarget); 12] = [
     ("manifest", manifest),
     ("settings", settings),
     ("routes", routes),
@@ -36,6 +44,9 @@ pub const TARGETS: [(&str, FuzzTarget); 9] = [
     ("artefacts", artefacts),
     ("frames", frames),
     ("packets", packets),
+    ("clients", clients),
+    ("positions", positions),
+    ("times", times),
 ];
 
 /// Parses `module.json`. The result is a valid manifest, or faults that are safe to print.

@@ -46,6 +46,9 @@ mod inbox;
 mod message;
 mod namespace;
 mod outbox;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod resuming;
 mod ring;
 mod service_log;
 mod sessions;
@@ -74,6 +77,8 @@ pub use message::{
     Resume, SlowReason, TopicSettings,
 };
 pub use outbox::Outbox;
+#[cfg(any(test, fuzzing))]
+pub use resuming::Resumable;
 pub use service_log::{LogItem, LogReader, Logged, ServiceLog};
 pub use sessions::{BindError, Claims, JoinError, NewSession, Session, Sessions, SocketName};
 pub use task::FanoutTask;

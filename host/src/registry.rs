@@ -45,7 +45,7 @@ pub use module::Module;
 pub use patterns::{KeyOwner, PatternClaim, PatternTable};
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub use timing::Timing;
 
 use crate::call::text::{NAME, line};

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use tokio::net::UnixStream;
 
 /// A nonblocking connection that is not registered with a runtime, so that it can move to another
@@ -18,8 +18,8 @@ use tokio::net::UnixStream;
 #[derive(Debug)]
 pub enum Socket {
     Tcp(std::net::TcpStream),
-    /// Represents encrypted connections in tests.
-    #[cfg(test)]
+    /// Represents encrypted connections in tests, and any in fuzz targets.
+    #[cfg(any(test, fuzzing))]
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -32,7 +32,7 @@ impl Socket {
                 _ = socket.set_nodelay(true);
                 Ok(Stream::Tcp(TcpStream::from_std(socket)?))
             }
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Socket::Unix(socket) => Ok(Stream::Unix(UnixStream::from_std(socket)?)),
         }
     }
@@ -42,7 +42,7 @@ impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         match self {
             Socket::Tcp(socket) => socket.as_raw_fd(),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Socket::Unix(socket) => socket.as_raw_fd(),
         }
     }
@@ -52,7 +52,7 @@ impl AsRawFd for Socket {
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Unix(UnixStream),
 }
 
@@ -61,7 +61,7 @@ impl Stream {
     pub fn is_encrypted(&self) -> bool {
         match self {
             Stream::Tcp(_) => false,
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Stream::Unix(_) => true,
         }
     }
@@ -72,7 +72,7 @@ macro_rules! inner {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {
             Stream::Tcp($inner) => $call,
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Stream::Unix($inner) => $call,
         }
     };

@@ -31,3 +31,5 @@ pub use emitter::Emitter;
 pub use link::ServiceLink;
 pub use listener::EventListener;
 pub use service::EventService;
+#[cfg(any(test, fuzzing))]
+pub(crate) use subscribe::start_of;

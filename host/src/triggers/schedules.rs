@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 pub use backend::{ByHand, ScheduleBackend};
 pub use clock::{Clock, SystemClock};
 pub use counts::Counts;
+#[cfg(any(test, fuzzing))]
+pub(crate) use plan::run_plan;
 pub use plan::{InstalledSchedules, Key, WorkerState};
 
 use crate::api::{LastRun, ScheduleStatus};

@@ -19,6 +19,8 @@ pub use route::{StreamBackend, Streams};
 
 pub(in crate::triggers) use accept::Accepts;
 pub(in crate::triggers) use notice::encode as encode_notice;
+#[cfg(any(test, fuzzing))]
+pub(crate) use request::last_event_id;
 pub(in crate::triggers) use request::{decode, parameters};
 pub(in crate::triggers) use response::not_acceptable;
 

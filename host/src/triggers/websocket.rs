@@ -32,6 +32,8 @@ pub use channel_frames::ChannelFrames;
 #[cfg(any(test, fuzzing))]
 pub(crate) use decoder::decode;
 pub use history::ChannelHistories;
+#[cfg(any(test, fuzzing))]
+pub(crate) use history::history_after;
 pub use port::SessionPort;
 pub use route::WebSockets;
 #[cfg(any(test, fuzzing))]

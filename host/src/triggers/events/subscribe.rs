@@ -49,10 +49,7 @@ pub(super) fn answer(service: &Arc<EventService>, request: &HostRequest) -> Resu
         return Ok(answers::stream(Content::Frames(Box::pin(stream::empty()))));
     }
     // Before the head is sent, so that the client gets every event that follows the head.
-    let reader = match wanted.start {
-        Start::Now => service.log.reader(None),
-        Start::Position(position) => service.log.reader(position.or(Some(UNKNOWN))),
-    };
+    let reader = service.log.reader(wanted.start.position());
     let mut subscriber = Subscriber {
         service: service.clone(),
         reader,
@@ -83,6 +80,16 @@ enum Start {
     Now,
     /// After a position. `None` for an id that is no position.
     Position(Option<Position>),
+}
+
+impl Start {
+    /// Where the log is read from. `None` for its end.
+    fn position(self) -> Option<Position> {
+        match self {
+            Start::Now => None,
+            Start::Position(position) => Some(position.unwrap_or(UNKNOWN)),
+        }
+    }
 }
 
 impl Wanted {
@@ -130,6 +137,14 @@ impl Wanted {
         };
         Ok(Wanted { types, start })
     }
+}
+
+/// The position after which a client reads. `None` for the end of the log.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn start_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<Position>, String> {
+    let Wanted { types, start } = Wanted::of(query, headers)?;
+    assert!(types.len() <= MAX_TYPES && types.iter().all(|one| event_type::is_type(one)));
+    Ok(start.position())
 }
 
 /// A client that is subscribed.

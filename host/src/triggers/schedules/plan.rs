@@ -338,3 +338,36 @@ fn choose(workers: &[WorkerState], turn: u32) -> Option<u32> {
         fitting().find(|worker| *worker >= turn).or_else(|| fitting().next())
     })
 }
+
+/// Lets a schedule run by a clock that may go anywhere. No due time has two runs, unless the clock
+/// went back by more than [`MOST_BACK`].
+#[cfg(any(test, fuzzing))]
+pub fn run_plan(timing: &crate::registry::Timing, clock: &[u64]) {
+    let schedule = Schedule {
+        name: "s".into(),
+        subdomain: None,
+        kind: ScheduleKind::Worker,
+        timing: timing.clone(),
+        immediate: false,
+        overlap: Overlap::Allow,
+        off: None,
+        data: crate::call::Payload::None,
+    };
+    let installed = [InstalledSchedules { module: "m".into(), schedules: [schedule].into() }];
+    let (mut plan, mut last, mut highest) = (Plan::default(), None, 0);
+    for now in clock {
+        if highest > now.saturating_add(MOST_BACK) {
+            (last, highest) = (None, *now);
+        }
+        highest = highest.max(*now);
+        plan.sync(&installed, *now);
+        let (due, more) = plan.take_due(*now, 2);
+        assert!(due.len() <= 1 && !more, "{timing:?}");
+        for Due { due, .. } in due {
+            assert!(due <= *now && *now - due <= GRACE, "{timing:?}: {due} at {now}");
+            assert!(last.is_none_or(|last| due > last), "{timing:?}: {due} after {last:?}");
+            last = Some(due);
+        }
+        assert!(plan.next().is_none_or(|next| next > *now), "{timing:?}: {:?} at {now}", plan.next());
+    }
+}

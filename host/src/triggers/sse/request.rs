@@ -33,6 +33,15 @@ impl StreamQuery {
     }
 }
 
+/// The id that a client sends. No longer than any id by more than a character.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, String> {
+    let StreamQuery { key, last_event_id } = StreamQuery::of(query, headers)?;
+    assert!(stream_key::is_key(&key) && last_event_id.as_ref().is_none_or(|id| id.len() < MAX_FIELD + 4));
+    assert_ne!(last_event_id.as_deref(), Some(""));
+    Ok(last_event_id)
+}
+
 /// Checks a key. The error is a sentence for the client or the guest.
 pub(super) fn check_key(key: &str) -> Result<(), String> {
     match stream_key::accepts(key) {

@@ -116,6 +116,14 @@ impl Wanted {
     }
 }
 
+/// What a request asks for: a position, and the most messages.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn history_after(path: &str, query: Option<&str>) -> Result<(Option<ChannelPosition>, usize), String> {
+    let Wanted { channel, after, limit } = Wanted::of(path, query)?;
+    assert!(channel::is_channel(&channel) && limit <= MOST_OF_PAGE);
+    Ok((after, limit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
