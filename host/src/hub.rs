@@ -92,6 +92,10 @@ use namespace::{Inboxes, Namespace};
 /// The most topics of sessions. Each client has one, and their number has a lower maximum.
 const SESSIONS: u32 = 1_000_000;
 
+/// The most subscriptions of all sessions to channels. Each costs about 500 bytes, and as many
+/// again while the route of its channel waits to be told that it has ended.
+const SUBSCRIPTIONS: u32 = 1_000_000;
+
 /// The clients of a node.
 pub struct Hub {
     /// The keys of server-sent events.
@@ -137,7 +141,8 @@ impl Hub {
         let streams = topics(config.topics, streams, of_streams);
         let SessionSettings { topics: settings, node, max_values, max_channels, encoder } = sessions;
         let topics = topics(SESSIONS, settings, of_sessions);
-        let channels = Channels::new(epoch(), config.topics, max_channels, topics.namespace.clone(), encoder);
+        let namespace = topics.namespace.clone();
+        let channels = Channels::new(epoch(), config.topics, max_channels, SUBSCRIPTIONS, namespace, encoder);
         let sessions = Arc::new(Sessions::new(topics, &node, max_values, channels.clone()));
         Arc::new(Hub { streams, sessions, channels, events })
     }

@@ -91,6 +91,8 @@ pub static CHANNEL_WAITING: Bound = Bound::new("channel-waiting");
 pub static CHANNEL_BYTES: Bound = Bound::new("channel-bytes");
 /// A join or a leave that the route of a channel was not told, because too many waited.
 pub static CHANNEL_NOTICES: Bound = Bound::new("channel-notices");
+/// A subscription to a channel that was rejected because the node has as many as it may have.
+pub static CHANNEL_SUBSCRIPTIONS: Bound = Bound::new("channel-subscriptions");
 /// A subscription that was rejected because its client said too much about itself.
 pub static CHANNEL_INFO: Bound = Bound::new("channel-info");
 
@@ -103,7 +105,7 @@ pub static PACKETS: Bound = Bound::new("socketcluster-packets");
 /// A token of a client that was rejected because it was too long.
 pub static TOKEN: Bound = Bound::new("token");
 
-pub static ALL: [&Bound; 26] = [
+pub static ALL: [&Bound; 27] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -126,6 +128,7 @@ pub static ALL: [&Bound; 26] = [
     &CHANNEL_WAITING,
     &CHANNEL_BYTES,
     &CHANNEL_NOTICES,
+    &CHANNEL_SUBSCRIPTIONS,
     &CHANNEL_INFO,
     &FRAGMENTS,
     &PACKETS,

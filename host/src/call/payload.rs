@@ -40,6 +40,15 @@ impl From<Vec<u8>> for Payload {
     }
 }
 
+/// By how many bytes an escape of JSON is longer than the control character.
+fn escape_growth(byte: u8) -> usize {
+    match byte {
+        b'\n' | b'\r' | b'\t' | 8 | 12 => 1,
+        0..=0x1f => 5,
+        _ => 0,
+    }
+}
+
 impl Payload {
     /// Returns a value as JSON text.
     ///
@@ -50,6 +59,16 @@ impl Payload {
     /// ```
     pub fn json(value: &impl Serialize) -> Result<Payload, serde_json::Error> {
         serde_json::to_string(value).map(Payload::Text)
+    }
+
+    /// By how many bytes the content may grow when it is written into JSON: control characters
+    /// become escapes, and bytes become Base64.
+    pub(crate) fn json_growth(&self) -> usize {
+        match self {
+            Payload::None => 0,
+            Payload::Text(text) => text.bytes().map(escape_growth).sum(),
+            Payload::Bytes(bytes) => bytes.len().div_ceil(3).saturating_add(4),
+        }
     }
 
     /// Returns the content as text. Invalid UTF-8 becomes replacement characters (U+FFFD).

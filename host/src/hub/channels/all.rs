@@ -16,7 +16,7 @@ use super::crowd::Change;
 use super::joined::ChannelError;
 use super::map::Map;
 use super::message::{EncodeChannel, PlacedMessage};
-use crate::call::{ChannelMember, ChannelMessage, ChannelPosition, ChannelSettings, Payload, time};
+use crate::call::{ChannelMember, ChannelMessage, ChannelPosition, ChannelSettings, Payload, bounds, time};
 
 /// The channels of a node.
 pub struct Channels {
@@ -26,6 +26,7 @@ pub struct Channels {
     encoder: Arc<dyn EncodeChannel>,
     /// `websocket.socketChannelLimit`.
     max_per_session: u32,
+    max_subscriptions: u32,
     pub(super) counters: Arc<Counters>,
     subscriptions: AtomicU32,
     pub(super) next_listener: AtomicU64,
@@ -100,6 +101,7 @@ impl Channels {
         epoch: u64,
         max: u32,
         max_per_session: u32,
+        max_subscriptions: u32,
         namespace: Arc<Namespace>,
         encoder: Arc<dyn EncodeChannel>,
     ) -> Arc<Channels> {
@@ -108,6 +110,7 @@ impl Channels {
             namespace,
             encoder,
             max_per_session,
+            max_subscriptions,
             counters: Arc::default(),
             subscriptions: AtomicU32::new(0),
             next_listener: AtomicU64::new(0),
@@ -138,21 +141,42 @@ impl Channels {
         // No other channel makes room for a subscription that the session cannot have.
         let bytes = info.as_deref().map_or(0, str::len);
         session.joined.check(name, self.max_per_session, bytes)?;
+        if self.subscriptions.load(Relaxed) >= self.max_subscriptions && !session.joined.contains(name) {
+            return Err(self.too_many_subscriptions());
+        }
         let mut wakers = Wakers::default();
         let _order = self.namespace.order.read();
         let subscribed = self.with(name, Map::get_or_make_room, |channel, state| {
             channel.apply(state, settings, Instant::now());
-            let is_new = session.joined.add(&channel.name, self.max_per_session, bytes)?;
-            if !is_new {
+            if session.joined.contains(&channel.name) {
+                session.joined.add(&channel.name, self.max_per_session, bytes)?;
                 state.members.set_info(session, info);
                 return Ok(false);
             }
+            self.count_subscription()?;
+            if let Err(error) = session.joined.add(&channel.name, self.max_per_session, bytes) {
+                self.subscriptions.fetch_sub(1, Relaxed);
+                return Err(error);
+            }
             let member = state.members.add(session, info);
-            self.subscriptions.fetch_add(1, Relaxed);
             self.announce(channel, state, Change::Join, &member, &mut wakers);
             Ok(true)
         });
         subscribed.unwrap_or_else(|| Err(self.refuse()))
+    }
+
+    /// Counts one more subscription, if there may be one.
+    fn count_subscription(&self) -> Result<(), ChannelError> {
+        let more = |count: u32| (count < self.max_subscriptions).then_some(count + 1);
+        match self.subscriptions.fetch_update(Relaxed, Relaxed, more) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.too_many_subscriptions()),
+        }
+    }
+
+    fn too_many_subscriptions(&self) -> ChannelError {
+        bounds::CHANNEL_SUBSCRIPTIONS.count();
+        ChannelError::TooManySubscriptions { max: self.max_subscriptions }
     }
 
     /// Returns whether the session was subscribed.

@@ -14,6 +14,8 @@ const MAX_INFO: usize = 64 << 10;
 pub enum ChannelError {
     #[error("the session is subscribed to {max} channels (websocket.socketChannelLimit): unsubscribe from one first")]
     SessionFull { max: u32 },
+    #[error("the clients of the host already have {max} subscriptions to channels: retry later")]
+    TooManySubscriptions { max: u32 },
     #[error("the host already has {max} channels (hub.topics): retry later")]
     TooMany { max: u32 },
     #[error(

@@ -65,7 +65,9 @@ impl Message for PlacedMessage {
     }
 
     fn size(&self) -> usize {
-        self.message.payload.len().saturating_mul(2).saturating_add(self.channel.len() + BASE)
+        let payload = &self.message.payload;
+        let copies = payload.len().saturating_mul(2).saturating_add(payload.json_growth());
+        copies.saturating_add(self.channel.len() + BASE)
     }
 
     fn of_channel(&self) -> Option<&ChannelMessage> {

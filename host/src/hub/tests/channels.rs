@@ -25,6 +25,7 @@ struct Limited {
     workers: u32,
     inbox: usize,
     channels_of_session: u32,
+    subscriptions: u32,
 }
 
 /// Writes a message as `<channel>:<payload>@<offset>`, with the offset only where there is a
@@ -66,7 +67,8 @@ impl Node {
     }
 
     fn with(change: impl FnOnce(&mut Limited)) -> Node {
-        let mut limited = Limited { hub: HubConfig::default(), workers: 2, inbox: INBOX, channels_of_session: 10 };
+        let (hub, subscriptions) = (HubConfig::default(), 100_000);
+        let mut limited = Limited { hub, workers: 2, inbox: INBOX, channels_of_session: 10, subscriptions };
         change(&mut limited);
         let topics = limited.hub.topics;
         let bench = Bench::with(|setup| {
@@ -75,7 +77,8 @@ impl Node {
             (setup.workers, setup.inbox) = (limited.workers, limited.inbox);
         });
         let namespace = bench.topics.namespace.clone();
-        let channels = Channels::new(EPOCH, topics, limited.channels_of_session, namespace, Arc::new(Encoder));
+        let (each, all) = (limited.channels_of_session, limited.subscriptions);
+        let channels = Channels::new(EPOCH, topics, each, all, namespace, Arc::new(Encoder));
         let sessions = Arc::new(Sessions::new(bench.topics.clone(), "n", 32, channels.clone()));
         Node { channels, sessions, bench }
     }

@@ -34,7 +34,7 @@ impl Node {
 }
 
 fn sessions(bench: &Bench, max_values: u64) -> Arc<Sessions> {
-    let channels = Channels::new(1, 10, 10, bench.topics.namespace.clone(), Arc::new(()));
+    let channels = Channels::new(1, 10, 10, 100, bench.topics.namespace.clone(), Arc::new(()));
     Arc::new(Sessions::new(bench.topics.clone(), "n", max_values, channels))
 }
 

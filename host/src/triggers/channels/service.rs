@@ -48,11 +48,9 @@ impl From<Refusal> for CallError {
     fn from(refusal: Refusal) -> CallError {
         match refusal {
             Refusal::Call(error) => error,
-            Refusal::Hub(error @ (ChannelError::SessionFull { .. } | ChannelError::TooMany { .. })) => {
-                CallError::Overloaded(error.to_string())
-            }
             Refusal::Hub(error @ ChannelError::TooMuchInfo { .. }) => CallError::Invalid(error.to_string()),
             Refusal::Hub(error @ ChannelError::Ended) => CallError::NotFound(error.to_string()),
+            Refusal::Hub(error) => CallError::Overloaded(error.to_string()),
             Refusal::NotSubscribed => CallError::NotFound(refusal.to_string()),
         }
     }

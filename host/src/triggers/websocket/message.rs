@@ -52,13 +52,28 @@ impl Message for OutgoingMessage {
     }
 
     fn size(&self) -> usize {
-        self.payload.len().saturating_mul(2).saturating_add(self.name.len())
+        let copies = self.payload.len().saturating_mul(2).saturating_add(self.payload.json_growth());
+        copies.saturating_add(self.name.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_counts_at_least_itself_and_its_packet() {
+        let texts =
+            ["\u{1}".repeat(3_000), "\n".repeat(3_000), "x".repeat(3_000), format!("[{}1]", "1,".repeat(3_000))];
+        let bytes = Payload::Bytes(vec![0xff; 3_000]);
+        for payload in texts.into_iter().map(Payload::Text).chain([bytes]) {
+            let message = OutgoingMessage::new("say".to_owned(), payload.clone());
+            let copies = payload.len() + message.encode(Encoding::SocketCluster, None).len();
+            // The hub adds 256 bytes for a message.
+            assert!(message.size() + 256 >= copies, "{} for {copies}", message.size());
+            assert!(message.size() <= copies + 3_000, "{} for {copies}", message.size());
+        }
+    }
 
     #[test]
     fn a_message_has_its_name_only_where_the_protocol_has_names() {

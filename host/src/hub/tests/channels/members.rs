@@ -48,6 +48,19 @@ fn a_session_has_a_maximum_of_channels() {
 }
 
 #[test]
+fn the_sessions_of_a_node_have_a_maximum_of_subscriptions() {
+    let node = Node::with(|limited| limited.subscriptions = 3);
+    let ((one, _), (other, _)) = (node.member("a", 0, &PLAIN), node.member("a", 1, &PLAIN));
+    let subscribe = |session, channel| node.channels.subscribe(channel, session, None, &PLAIN);
+    assert_eq!(subscribe(&one, "b"), Ok(true));
+    assert_eq!(subscribe(&other, "b"), Err(ChannelError::TooManySubscriptions { max: 3 }));
+    assert_eq!(subscribe(&other, "a"), Ok(false), "it needs no more room");
+    drop(node.sessions.end(&one));
+    assert_eq!((subscribe(&other, "b"), subscribe(&other, "c")), (Ok(true), Ok(true)));
+    assert_eq!(node.channels.totals().subscriptions, 3);
+}
+
+#[test]
 fn a_subscription_that_a_session_cannot_have_changes_no_channel() {
     let node = Node::with(|limited| (limited.hub.topics, limited.channels_of_session) = (2, 1));
     node.publish("kept", "x", &keeping(1));

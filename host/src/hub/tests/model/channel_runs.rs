@@ -71,7 +71,7 @@ struct Node {
 impl Node {
     fn new(max_history: u64) -> Node {
         let run = Arc::new(Run::with_history(ROOMY, max_history));
-        let channels = Channels::new(EPOCH, 100, 10, run.namespace.clone(), Arc::new(Encoder));
+        let channels = Channels::new(EPOCH, 100, 10, 1_000, run.namespace.clone(), Arc::new(Encoder));
         Node { run, channels }
     }
 
