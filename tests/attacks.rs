@@ -9,6 +9,7 @@ mod guests;
 mod memory_limit;
 mod steady_client;
 mod streams;
+mod worst_case;
 
 use futures_util::future::join_all;
 use rustix::process::Signal;

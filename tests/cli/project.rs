@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::harness::{Answer, Connection, TempDir, binary, source_of};
+use crate::harness::{Answer, Connection, TempDir, binary, metric_of, source_of};
 
 /// Longer than any command takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -172,6 +172,11 @@ impl Serving {
 
     pub async fn operator(&self, method: &str, path: &str) -> Answer {
         Connection::open(self.admin).await.send(method, path, &[], "").await
+    }
+
+    /// The sum of all samples of a metric whose labels contain all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        metric_of(self.operator("GET", "/metrics").await.text(), name, labels)
     }
 
     /// The address of the operator's listener, for `--admin`.

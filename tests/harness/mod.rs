@@ -361,10 +361,7 @@ impl Started {
     /// Returns the sum of all samples of a metric whose labels contain all of `labels`.
     /// `<name>_max` is another metric.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let metrics = self.metrics().await;
-        let is_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| !rest.starts_with("_max"));
-        let samples = metrics.lines().filter(is_it).filter(|line| labels.iter().all(|label| line.contains(label)));
-        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        metric_of(&self.metrics().await, name, labels)
     }
 
     pub fn running(&self) -> &RunningHost {
@@ -396,4 +393,12 @@ pub async fn eventually<F: Future<Output = bool>>(description: &str, mut conditi
 pub fn not_run(reason: &str) {
     assert_ne!(std::env::var("FANFARE_TEST_REQUIRE").as_deref(), Ok("all"), "not run: {reason}");
     println!("not run: {reason}");
+}
+
+/// The sum of all samples of a metric whose labels contain all of `labels`. `<name>_max` is another
+/// metric.
+pub fn metric_of(metrics: &str, name: &str, labels: &[&str]) -> f64 {
+    let is_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| !rest.starts_with("_max"));
+    let samples = metrics.lines().filter(is_it).filter(|line| labels.iter().all(|label| line.contains(label)));
+    samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
