@@ -143,3 +143,18 @@ fn the_printed_trees_show_what_exists() {
         assert!(is_printed, "ARCHITECTURE.md does not print {part} of host/src");
     }
 }
+
+#[test]
+fn every_test_that_the_table_of_attacks_names_exists() {
+    let page = fs::read_to_string(root().join("docs/hardening.md")).unwrap();
+    let mut files = BTreeSet::new();
+    checkout(&root(), "", &mut files);
+    let files = files.iter().filter(|file| file.ends_with(".rs"));
+    let code: String = files.map(|file| fs::read_to_string(root().join(file)).unwrap()).collect();
+    let is_test =
+        |text: &str| text.matches('_').count() >= 2 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let named: Vec<_> = quoted(&page).into_iter().filter(|(_, text)| is_test(text)).collect();
+    assert!(named.len() > 50, "the page names only {} tests", named.len());
+    let missing: Vec<_> = named.iter().filter(|(_, test)| !code.contains(&format!("fn {test}("))).collect();
+    assert!(missing.is_empty(), "docs/hardening.md names tests that do not exist: {missing:?}");
+}
