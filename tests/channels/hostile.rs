@@ -128,7 +128,7 @@ async fn long_answers_wait_for_their_client_one_after_the_other() {
     client.ok("#subscribe", json!({ "channel": crowd })).await;
     // The answers have more bytes than the sockets and the queue of a client that reads nothing.
     let event = |number: u64| {
-        let (name, channel) = if number % 2 == 0 { ("#history", room) } else { ("#members", crowd) };
+        let (name, channel) = if number.is_multiple_of(2) { ("#history", room) } else { ("#members", crowd) };
         json!({ "event": name, "data": { "channel": channel }, "cid": number })
     };
     let events: Vec<Value> = (1_000..1_500).map(event).collect();

@@ -62,9 +62,13 @@ async fn only_pages_of_the_listed_origins_open_sockets() {
     assert_eq!((error.status, error.json()["code"].as_str()), (403, Some("forbidden")));
     assert!(error.text().contains("websocket.origins"));
     assert!(open("https://app.example.test").await.is_ok());
+    // Each of several origins must be in the list.
+    let both = [("origin", "https://app.example.test"), ("origin", "https://other.example.test")];
+    let error = WebSocket::try_open(host.http, &path("echo"), &both).await.unwrap_err();
+    assert_eq!(error.status, 403);
     // A client that is no page sends no origin.
     host.web_socket("echo").await;
-    assert_eq!(host.metric("fanfare_websocket_refused_total", &["reason=\"origin\""]).await, 1.0);
+    assert_eq!(host.metric("fanfare_websocket_refused_total", &["reason=\"origin\""]).await, 2.0);
     let open_to_all = with(json!({})).start().await;
     let fields = [("origin", "https://other.example.test")];
     assert!(WebSocket::try_open(open_to_all.http, &path("echo"), &fields).await.is_ok());

@@ -268,15 +268,13 @@ impl WebSockets {
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), ProblemResponse> {
         let origins = &self.config.origins;
         let is_open = |origin: &[u8]| origins.iter().any(|open| open == "*" || open.as_bytes() == origin);
-        match headers.get(ORIGIN) {
-            Some(origin) if !is_open(origin.as_bytes()) => {
-                Counters::count(&self.counters.refused_origins);
-                Err(ProblemResponse::forbidden(
-                    "pages of this origin may not open WebSockets here: add the origin to websocket.origins",
-                ))
-            }
-            _ => Ok(()),
+        if headers.get_all(ORIGIN).iter().all(|origin| is_open(origin.as_bytes())) {
+            return Ok(());
         }
+        Counters::count(&self.counters.refused_origins);
+        Err(ProblemResponse::forbidden(
+            "pages of this origin may not open WebSockets here: add the origin to websocket.origins",
+        ))
     }
 
     /// Waits for a hook, if the module has it. A failure without a status has `status`.
