@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Interval;
 
 use super::PACE;
 use crate::harness::{Connection, EventStream, Random, Started, eventually};
@@ -30,6 +31,9 @@ const GUEST: u64 = 2;
 /// The last event, which ends the subscribers.
 const LAST: u64 = 3;
 
+/// The messages of a subscription that may wait. Fewer than its queue holds.
+const MOST_WAITING: u64 = 500;
+
 pub struct Traffic {
     host: Arc<Started>,
     subscribers: Vec<JoinHandle<Vec<Received>>>,
@@ -51,9 +55,9 @@ impl Traffic {
         })
         .await;
         let emitters = vec![
-            tokio::spawn(emit(service, 0, stop.clone())),
-            tokio::spawn(emit(service, 1, stop.clone())),
-            tokio::spawn(emit_as_guest(host.http, stop.clone())),
+            tokio::spawn(emit(host.clone(), 0, stop.clone())),
+            tokio::spawn(emit(host.clone(), 1, stop.clone())),
+            tokio::spawn(emit_as_guest(host.clone(), stop.clone())),
         ];
         Traffic { host: host.clone(), subscribers, emitters }
     }
@@ -98,12 +102,24 @@ impl Traffic {
     }
 }
 
+/// Waits for the next tick, and until the subscriptions have room: they drop the oldest messages
+/// when handlers on a slow machine are too far behind.
+async fn pause(host: &Started, ticks: &mut Interval, stop: &Stop) {
+    loop {
+        ticks.tick().await;
+        let waiting = host.running().subscriptions().iter().map(|one| one.waiting).max();
+        if *stop.borrow() || waiting < Some(MOST_WAITING) {
+            return;
+        }
+    }
+}
+
 /// Emits events of three types, some of them again with the same key, as after a lost response.
-async fn emit(service: SocketAddr, from: u64, stop: Stop) -> Emitted {
-    let (mut connection, mut emitted) = (Connection::open(service).await, Emitted::new());
+async fn emit(host: Arc<Started>, from: u64, stop: Stop) -> Emitted {
+    let (mut connection, mut emitted) = (Connection::open(host.events.unwrap()).await, Emitted::new());
     let (mut random, mut ticks) = (Random::new(100 + from), tokio::time::interval(PACE));
     for number in 0.. {
-        ticks.tick().await;
+        pause(&host, &mut ticks, &stop).await;
         if *stop.borrow() {
             break;
         }
@@ -123,11 +139,11 @@ async fn emit(service: SocketAddr, from: u64, stop: Stop) -> Emitted {
 }
 
 /// Lets a guest emit events. The position is empty if it has.
-async fn emit_as_guest(http: SocketAddr, stop: Stop) -> Emitted {
-    let (mut connection, mut emitted) = (Connection::open(http).await, Emitted::new());
+async fn emit_as_guest(host: Arc<Started>, stop: Stop) -> Emitted {
+    let (mut connection, mut emitted) = (Connection::open(host.http).await, Emitted::new());
     let mut ticks = tokio::time::interval(PACE);
     for number in 0.. {
-        ticks.tick().await;
+        pause(&host, &mut ticks, &stop).await;
         if *stop.borrow() {
             break;
         }
