@@ -106,13 +106,15 @@ async fn the_channels_of_one_module_leave_room_for_those_of_others() {
     let on = json!({ "publish": [{ "do": "never" }] });
     let grants = json!({ "sessions": true, "channels": ["lobby/*"] });
     let host = with(on).and("channels").grant("channels", grants).start().await;
-    let message = json!({ "do": "channelPublish", "channel": "storms/routed/{n}", "payload": { "size": 1_000_000 } });
-    let storm = host.storm(json!([times(100, json!([message]))])).await;
+    let message =
+        |size: usize| json!([{ "do": "channelPublish", "channel": "storms/routed/{n}", "payload": { "size": size } }]);
+    // The small messages leave no room behind the large ones.
+    let storm = host.storm(json!([times(100, message(1_000_000)), times(1_500, message(1_000))])).await;
     assert!(storm["channelPublish"]["overloaded"].as_u64() > Some(0), "{storm}");
     assert!(host.metric("fanfare_bound_reached_total", &["bound=\"channel-bytes\""]).await > 0.0);
     for _ in 0..3 {
         let publish = json!({
-            "do": "publishAndWait", "channel": "channels/routed/good", "payload": { "size": 1_000_000 },
+            "do": "publishAndWait", "channel": "channels/routed/good", "payload": { "size": 1_000 },
         });
         let published = host.post("/api/channels/use", publish.to_string()).await.json();
         assert_eq!(published, Value::Null, "another module publishes");
@@ -271,7 +273,8 @@ async fn values_users_and_groups_of_a_session_stay_within_their_bounds() {
 
 #[tokio::test]
 async fn a_guest_that_names_the_calls_of_others_learns_nothing() {
-    let host = with(json!({})).and("waits").start().await;
+    let rights = json!({ "rpc": ["echo", "serial", "counts"], "broadcast": ["counts"] });
+    let host = with(json!({})).and("waits").grant("waits", rights).start().await;
     let secret = host.request("POST", "/api/waits/hold", &[("authorization", "secret")], "held");
     let holding = async || {
         let mut sum = 0;
