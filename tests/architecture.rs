@@ -185,7 +185,7 @@ fn a_part_uses_only_the_parts_below_it() {
 
 #[test]
 fn only_net_knows_the_transport_of_a_stream() {
-    // The commands of the program are clients, which open their own streams, and so does a fuzz target.
+    // The commands of the program and a fuzz target are clients, which open their own streams.
     let served = files().into_iter().filter(|(_, part, ..)| !matches!(part.as_str(), "net" | "cli" | "fuzzing"));
     let served = served.filter(|(path, ..)| !path.to_string_lossy().contains("tests"));
     let kinds = ["TcpStream", "TcpListener", "UnixStream"];
