@@ -4,12 +4,13 @@ mod changes;
 mod crashes;
 mod flat;
 mod handover;
+pub mod load;
 mod outcomes;
 mod phases;
 mod places;
 mod refused;
 mod stuck;
-pub mod traffic;
+mod traffic;
 
 use std::fs;
 

@@ -22,17 +22,17 @@ mod random;
 mod readers;
 mod redis;
 pub mod sse;
+mod started;
 pub mod websocket;
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare::tooling::{Manifest, Peers, PlaceKinds, PlacesOf, Probe, config};
-use fanfare::{Builder, Config, Host, RunningHost, Sources, Stopped};
+use fanfare::{Builder, Config, Host, Sources};
 use serde_json::{Value, json};
 
 pub use binary::{number, section, vector};
@@ -48,6 +48,7 @@ pub use random::{Random, rounds, test_duration};
 pub use readers::Reader;
 pub use redis::Redis;
 pub use sse::EventStream;
+pub use started::Started;
 pub use websocket::{Received, WebSocket};
 
 /// Returns the folder of the repository.
@@ -289,93 +290,6 @@ fn merge(into: &mut Value, patch: Value) {
             }
         }
         (into, patch) => *into = patch,
-    }
-}
-
-/// A running host.
-pub struct Started {
-    pub http: SocketAddr,
-    pub admin: SocketAddr,
-    /// The event service, if the settings have `events.listen`.
-    pub events: Option<SocketAddr>,
-    pub log: Log,
-    pub dir: TempDir,
-    /// The content of its `fanfare.json`.
-    pub settings: Value,
-    running: Option<RunningHost>,
-}
-
-impl Started {
-    pub async fn get(&self, path: &str) -> Answer {
-        self.request("GET", path, &[], "").await
-    }
-
-    pub async fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
-        self.request("POST", path, &[], body).await
-    }
-
-    pub async fn request(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Vec<u8>>,
-    ) -> Answer {
-        Connection::open(self.http).await.send(method, path, headers, body).await
-    }
-
-    /// Sends a request to the admin listener.
-    pub async fn admin(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
-        Connection::open(self.admin).await.send(method, path, &[], body).await
-    }
-
-    /// Calls an inner route as the operator, in one isolate or in `any`. Returns
-    /// `{status, payload}` or `{code, detail}`.
-    pub async fn call(&self, target: &str, module: &str, path: &str, body: impl Into<Vec<u8>>) -> Value {
-        let url = format!("/v1/modules/{module}/call?target={target}&path={path}");
-        self.admin("POST", &url, body).await.json()
-    }
-
-    /// Gathers a broadcast as the operator. Returns one entry per worker.
-    pub async fn gather(&self, module: &str, name: &str, body: impl Into<Vec<u8>>) -> Vec<Value> {
-        let url = format!("/v1/modules/{module}/broadcasts/{name}?gather=true");
-        let answer = self.admin("POST", &url, body).await;
-        answer.json().as_array().unwrap_or_else(|| panic!("no entries: {}", answer.text())).clone()
-    }
-
-    pub async fn status(&self) -> Value {
-        self.admin("GET", "/v1/status", "").await.json()
-    }
-
-    /// Returns the status of a module in one worker.
-    pub async fn slot(&self, module: &str, worker: usize) -> Value {
-        let status = self.status().await;
-        let modules = status["modules"].as_array().unwrap();
-        modules.iter().find(|listed| listed["name"] == module).unwrap()["isolates"][worker].clone()
-    }
-
-    pub async fn metrics(&self) -> String {
-        self.admin("GET", "/metrics", "").await.text().to_owned()
-    }
-
-    /// Returns the sum of all samples of a metric whose labels contain all of `labels`.
-    /// `<name>_max` is another metric.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        metric_of(&self.metrics().await, name, labels)
-    }
-
-    pub fn running(&self) -> &RunningHost {
-        self.running.as_ref().unwrap()
-    }
-
-    pub async fn stop(mut self) -> Stopped {
-        self.running.take().unwrap().shutdown().await
-    }
-
-    /// Stops the host, and returns its folder for [`TestHost::again`].
-    pub async fn leave(mut self) -> TempDir {
-        self.running.take().unwrap().shutdown().await;
-        self.dir
     }
 }
 

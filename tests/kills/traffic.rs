@@ -1,41 +1,13 @@
 //! Kills under load.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use fanfare::tooling::{IsolateId, Trigger};
 use serde_json::json;
 
 use super::{crashed, isolates};
-use crate::harness::{Connection, Http2, TestHost, ends, eventually, json_of};
-use crate::swap::traffic::emit_marks;
-
-/// The broadcasts that each worker started, by their numbers.
-type Started = Arc<Mutex<BTreeMap<IsolateId, Vec<u64>>>>;
-
-/// Records the broadcasts of `snapshot` as they start.
-fn recorded(host: TestHost) -> (TestHost, Started) {
-    let started = Started::default();
-    let notes = started.clone();
-    let host = host.probe(Arc::new(move |call| {
-        if let Trigger::Broadcast(broadcast) = &call.trigger {
-            notes.lock().unwrap().entry(call.context.isolate).or_default().push(broadcast.seq);
-        }
-    }));
-    (host, started)
-}
-
-/// Asserts that each worker has started each broadcast once, in order.
-async fn assert_started_once(started: &Started, emitted: u64) {
-    let all = || async { started.lock().unwrap().values().all(|seqs| seqs.len() as u64 >= emitted) };
-    eventually("all broadcasts have started", all).await;
-    let started = started.lock().unwrap();
-    assert_eq!(started.len(), 2);
-    for (isolate, seqs) in &*started {
-        assert_eq!(*seqs, (1..=emitted).collect::<Vec<_>>(), "{isolate}");
-    }
-}
+use crate::harness::{Connection, TestHost, ends};
+use crate::swap::load::{Load, assert_started_once, recorded};
 
 /// Keep-alive connections, new connections, HTTP/2 streams, RPC and broadcasts at once.
 #[tokio::test]
@@ -45,60 +17,7 @@ async fn fifty_graceful_kills_fail_no_call_close_no_socket_and_lose_or_double_no
     // Long timeouts, because calls may wait long on a slow machine.
     let host = host.limit("snapshot", "timeout", "60s").limit("waits", "timeout", "60s");
     let host = host.config(json!({ "master": { "processTermTimeout": "60s" } })).start().await;
-    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let goes_on = || {
-        let stop = stop.clone();
-        move || !stop.load(Ordering::Acquire)
-    };
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        let (address, goes_on, answered) = (host.http, goes_on(), answered.clone());
-        clients.push(tokio::spawn(async move {
-            // `send` fails when the host closes the connection.
-            let mut client = Connection::open(address).await;
-            while goes_on() {
-                let answer = client.send("POST", "/api/snapshot/count", &[], "").await;
-                assert_eq!((answer.status, answer.header("connection")), (200, None), "{}", answer.text());
-                answered.fetch_add(1, Ordering::AcqRel);
-            }
-        }));
-    }
-    for _ in 0..2 {
-        let (address, goes_on, answered) = (host.http, goes_on(), answered.clone());
-        clients.push(tokio::spawn(async move {
-            while goes_on() {
-                let answer = Connection::open(address).await.send("GET", "/api/snapshot/count", &[], "").await;
-                assert_eq!(answer.status, 200, "{}", answer.text());
-                answered.fetch_add(1, Ordering::AcqRel);
-            }
-        }));
-    }
-    let streams = Http2::connect(host.http).await;
-    for _ in 0..4 {
-        let (streams, goes_on, answered) = (streams.clone(), goes_on(), answered.clone());
-        clients.push(tokio::spawn(async move {
-            while goes_on() {
-                let (status, body) = streams.send("/api/snapshot/count", String::new()).answer().await;
-                assert_eq!(status, 200, "{body}");
-                answered.fetch_add(1, Ordering::AcqRel);
-            }
-        }));
-    }
-    for worker in [0_u32, 1] {
-        let (address, goes_on, answered) = (host.admin, goes_on(), answered.clone());
-        clients.push(tokio::spawn(async move {
-            let mut operator = Connection::open(address).await;
-            let url = format!("/v1/modules/waits/call?target=worker-{worker}&path=nested");
-            let other = json!({ "route": "snapshot/count", "target": { "worker": 1 - worker } }).to_string();
-            while goes_on() {
-                let told = json_of(&operator.send("POST", &url, &[], other.as_str()).await.json());
-                assert!(told["ok"].is_object(), "{told}");
-                answered.fetch_add(1, Ordering::AcqRel);
-            }
-        }));
-    }
-    let emitter = tokio::spawn(emit_marks(host.admin, goes_on()));
-
+    let load = Load::start(&host).await;
     let mut killed = 0;
     for round in 0.. {
         let id = [Some(0), Some(1), None][round % 3];
@@ -109,11 +28,7 @@ async fn fifty_graceful_kills_fail_no_call_close_no_socket_and_lose_or_double_no
             break;
         }
     }
-    stop.store(true, Ordering::Release);
-    for client in clients {
-        client.await.unwrap();
-    }
-    let emitted = emitter.await.unwrap();
+    let (answered, emitted) = load.end().await;
     assert_started_once(&started, emitted).await;
     let exits = host.events_named(&["workerExit"]).await;
     assert_eq!(exits.len() as u64, killed);
@@ -127,7 +42,7 @@ async fn fifty_graceful_kills_fail_no_call_close_no_socket_and_lose_or_double_no
         let slot = host.slot("snapshot", worker).await;
         assert_eq!((&slot["restarts"], &slot["leaked"], &slot["inFlight"]), (&json!(0), &json!(0), &json!(0)));
     }
-    let answered = answered.load(Ordering::Acquire);
+    let answered: u64 = answered.values().sum();
     assert!(answered > 500 && emitted > 50, "{answered} calls, {emitted} broadcasts");
 }
 

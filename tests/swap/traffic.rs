@@ -1,36 +1,17 @@
 //! Swaps under load: nothing fails, nothing is lost or doubled.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fanfare::tooling::{IsolateId, Trigger};
 use serde_json::json;
 
-use crate::harness::{Connection, Http2, TestHost, by_worker, ends, eventually, json_of};
+use super::load::{Load, assert_started_once, recorded};
+use crate::harness::{Connection, TestHost, eventually, json_of};
 
 /// The broadcasts that each worker started: sequence number and handler.
 type Seen = BTreeMap<IsolateId, Vec<(u64, String)>>;
-
-/// Emits the broadcast `mark` of `snapshot`, and gathers every second one, as long as `goes_on`
-/// says so. Checks that both workers get each, and that their numbers follow each other. Returns
-/// how many it has emitted.
-pub async fn emit_marks(admin: SocketAddr, goes_on: impl Fn() -> bool) -> u64 {
-    let mut operator = Connection::open(admin).await;
-    let mut emitted = 0_u64;
-    while goes_on() {
-        let gather = if emitted.is_multiple_of(2) { "?gather=true" } else { "" };
-        let url = format!("/v1/modules/snapshot/broadcasts/mark{gather}");
-        let told = operator.send("POST", &url, &[], "").await.json();
-        emitted += 1;
-        match told.as_array() {
-            Some(_) => assert_eq!(ends(&told), by_worker(&["reply", "reply"]), "{told}"),
-            None => assert_eq!((&told["accepted"], &told["seq"]), (&json!(2), &json!(emitted)), "{told}"),
-        }
-    }
-    emitted
-}
 
 #[tokio::test]
 async fn no_call_fails_and_no_broadcast_is_lost_or_doubled() {
@@ -130,82 +111,16 @@ async fn every_answered_call_is_in_the_state_that_is_handed_over() {
     assert!(answered > 100, "{answered}");
 }
 
-/// The number of answered calls for each worker.
-type Answered = Arc<Mutex<BTreeMap<String, u64>>>;
-
-fn note(answered: &Answered, told: &serde_json::Value) {
-    let isolate = told["isolate"].as_str().unwrap().to_owned();
-    *answered.lock().unwrap().entry(isolate).or_default() += 1;
-}
-
 /// Keep-alive connections, new connections, HTTP/2 streams, RPC and broadcasts at once. The swaps
 /// alternate between two components, and each loads the state that the other one saved.
 #[tokio::test]
 async fn swaps_between_two_components_under_load_count_every_call_once() {
     const SWAPS: usize = 60;
-    let order = Arc::new(Mutex::new(BTreeMap::<IsolateId, Vec<u64>>::new()));
-    let notes = order.clone();
-    let host = TestHost::waits_for(&["snapshot"]).probe(Arc::new(move |call| {
-        if let Trigger::Broadcast(broadcast) = &call.trigger {
-            notes.lock().unwrap().entry(call.context.isolate).or_default().push(broadcast.seq);
-        }
-    }));
+    let (host, started) = recorded(TestHost::waits_for(&["snapshot"]));
     // Long timeouts, because calls may wait long on a slow machine.
     let host = host.limit("snapshot", "timeout", "60s").limit("waits", "timeout", "60s");
     let host = host.config(json!({ "swap": { "quiesce": "20s", "timeout": "20s" } })).start().await;
-    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Answered::default());
-    let goes_on = || {
-        let stop = stop.clone();
-        move || !stop.load(Ordering::Acquire)
-    };
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        let (address, goes_on, answered) = (host.http, goes_on(), answered.clone());
-        clients.push(tokio::spawn(async move {
-            let mut client = Connection::open(address).await;
-            while goes_on() {
-                let answer = client.send("POST", "/api/snapshot/count", &[], "").await;
-                assert_eq!(answer.status, 200, "{}", answer.text());
-                note(&answered, &answer.json());
-            }
-        }));
-    }
-    for _ in 0..2 {
-        let (address, goes_on, answered) = (host.http, goes_on(), answered.clone());
-        clients.push(tokio::spawn(async move {
-            while goes_on() {
-                let answer = Connection::open(address).await.send("GET", "/api/snapshot/count", &[], "").await;
-                assert_eq!(answer.status, 200, "{}", answer.text());
-                note(&answered, &answer.json());
-            }
-        }));
-    }
-    let streams = Http2::connect(host.http).await;
-    for _ in 0..4 {
-        let (streams, goes_on, answered) = (streams.clone(), goes_on(), answered.clone());
-        clients.push(tokio::spawn(async move {
-            while goes_on() {
-                let (status, body) = streams.send("/api/snapshot/count", String::new()).answer().await;
-                assert_eq!(status, 200, "{body}");
-                note(&answered, &serde_json::from_str(&body).unwrap());
-            }
-        }));
-    }
-    for worker in [0_u32, 1] {
-        let (address, goes_on, answered) = (host.admin, goes_on(), answered.clone());
-        clients.push(tokio::spawn(async move {
-            let mut operator = Connection::open(address).await;
-            let url = format!("/v1/modules/waits/call?target=worker-{worker}&path=nested");
-            let other = json!({ "route": "snapshot/count", "target": { "worker": 1 - worker } }).to_string();
-            while goes_on() {
-                let told = json_of(&operator.send("POST", &url, &[], other.as_str()).await.json());
-                let payload = told["ok"]["payload"].as_str().unwrap_or_else(|| panic!("{told}"));
-                note(&answered, &serde_json::from_str(payload).unwrap());
-            }
-        }));
-    }
-    let emitter = tokio::spawn(emit_marks(host.admin, goes_on()));
-
+    let load = Load::start(&host).await;
     let components = ["snapshot-next", "snapshot"].map(super::component);
     let mut generations = BTreeSet::new();
     for round in 0..SWAPS {
@@ -215,12 +130,7 @@ async fn swaps_between_two_components_under_load_count_every_call_once() {
         generations.insert(swapped["generation"].as_str().unwrap().to_owned());
     }
     assert_eq!(generations.len(), 2);
-    stop.store(true, Ordering::Release);
-    for client in clients {
-        client.await.unwrap();
-    }
-    let emitted = emitter.await.unwrap();
-    let answered = answered.lock().unwrap().clone();
+    let (answered, emitted) = load.end().await;
     for worker in [0, 1] {
         eventually("all broadcasts have run", || async { host.look(worker).await["heard"] == emitted }).await;
         let look = host.look(worker).await;
@@ -230,9 +140,7 @@ async fn swaps_between_two_components_under_load_count_every_call_once() {
         let slot = host.slot("snapshot", worker as usize).await;
         assert_eq!((&slot["restarts"], &slot["leaked"]), (&json!(0), &json!(0)));
     }
-    for (isolate, seqs) in &*order.lock().unwrap() {
-        assert_eq!(*seqs, (1..=emitted).collect::<Vec<_>>(), "{isolate}");
-    }
+    assert_started_once(&started, emitted).await;
     assert!(answered.values().sum::<u64>() > 500 && emitted > 50, "{answered:?} {emitted}");
     assert_eq!(host.metric("fanfare_calls_total", &["module=\"snapshot\""]).await, {
         host.metric("fanfare_calls_total", &["module=\"snapshot\"", "outcome=\"ok\""]).await
