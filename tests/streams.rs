@@ -16,6 +16,7 @@ pub mod open;
 pub mod resume;
 pub mod slow;
 mod ways;
+mod windows;
 
 use serde_json::json;
 

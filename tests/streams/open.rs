@@ -201,6 +201,23 @@ async fn a_key_is_decoded_and_checked() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_for_the_end_of_the_connection_is_told_of_it() {
+    let host = host().start().await;
+    for (asked, told) in [
+        ("connection: close", "close"),
+        ("connection: keep-alive, close", "close"),
+        ("connection: Keep-Alive,x-a , CLOSE", "close"),
+        ("connection: keep-alive\r\nconnection: close", "close"),
+        ("connection: keep-alive", "keep-alive"),
+        ("connection: closed", "keep-alive"),
+    ] {
+        let request = format!("GET /stream?connectKey=a HTTP/1.1\r\nhost: h\r\n{asked}\r\n\r\n");
+        let stream = EventStream::send(host.http, &request).await;
+        assert_eq!((stream.status, stream.header("connection")), (200, Some(told)), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn an_http_1_0_client_gets_the_events_without_chunks() {
     let host = host().start().await;
     let mut stream = EventStream::send(host.http, "GET /stream?connectKey=a HTTP/1.0\r\n\r\n").await;

@@ -21,7 +21,7 @@ use super::host_route::{HostRequest, HostRoute};
 use super::index;
 use super::problem_response::ProblemResponse;
 use super::reply;
-use super::request::{ParsedHeaders, asks_for_websocket, strip_hop_by_hop, subdomain};
+use super::request::{ParsedHeaders, asks_for_websocket, has_token, strip_hop_by_hop, subdomain};
 use super::response_body;
 use super::settings::Settings;
 use super::stopping::Stopping;
@@ -62,6 +62,7 @@ impl<B: Backend> Responder<B> {
         let (is_head, version) = (head.method == Method::HEAD, head.version);
         let parsed = ParsedHeaders::of(&head.headers);
         let trace = parsed.trace;
+        let asks_to_close = parsed.hop_by_hop && has_token(&head.headers, &CONNECTION, "close");
         let cors = self.settings.cors.as_ref().map(|cors| (cors, cors.allowed_origin(&head.headers)));
         let answered = AssertUnwindSafe(self.run(head, parsed, body, spill, lease)).catch_unwind().await;
         let answered = answered.unwrap_or_else(|panic| {
@@ -78,7 +79,7 @@ impl<B: Backend> Responder<B> {
         if version >= Version::HTTP_2 {
             response.headers_mut().remove(CONNECTION);
         } else if response.status() != StatusCode::SWITCHING_PROTOCOLS
-            && (lease.announces_close() || ends_with_its_socket(&response))
+            && (asks_to_close || lease.announces_close() || ends_with_its_socket(&response))
         {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -3,7 +3,8 @@
 //! A message leaves the outbox of its client only when hyper asks for a frame, because the hub
 //! counts what is in outboxes, and `http.maxBuffered` what hyper has. The fan-out then passes on
 //! one message, or small ones of about 16 KiB, because each frame becomes a DATA frame. If hyper
-//! does not ask, the fan-out treats the client as one that does not read.
+//! does not ask, the fan-out treats the client as one that does not read. hyper takes a frame that
+//! it has asked for at once, also when the client has made its window smaller meanwhile.
 
 use std::net::IpAddr;
 use std::pin::Pin;
