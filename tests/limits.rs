@@ -59,6 +59,7 @@ tests_of! {
     "maxLeaked" => timeouts::max_leaked,
     "background" => waiting::background,
     "subscriptions" => waiting::subscriptions,
+    "subscriptionQueues" => waiting::subscription_queues,
 }
 
 tests_of! {

@@ -245,3 +245,20 @@ pub async fn subscriptions() {
     assert_eq!(refused["code"], "overloaded", "{refused}");
     assert!(refused["detail"].as_str().unwrap().contains("limits.subscriptions allows 2"), "{refused}");
 }
+
+pub async fn subscription_queues() {
+    let declared = |bytes: u64| {
+        let one = |bytes: u64| json!({ "event": "subscriptions/a", "path": "on", "queue": { "bytes": bytes } });
+        let all = json!({ "a": one(1_024), "b": one(bytes) });
+        TestHost::with("echo").and("subscriptions").manifest("subscriptions", json!({ "subscriptions": all }))
+    };
+    let started = async |bytes: u64| declared(bytes).limit("subscriptions", "subscriptionQueues", 3_072).start().await;
+    let fits = started(2_048).await;
+    assert_eq!(fits.module("subscriptions").await["state"], "ready");
+    let max = fits.metric("fanfare_subscription_queued_bytes_max", &["module=\"subscriptions\""]).await;
+    assert_eq!((max, fits.metric("fanfare_subscription_queued_bytes", &[]).await), (3_072.0, 0.0));
+    let over = started(2_049).await;
+    let why = over.module("subscriptions").await["reason"].clone();
+    assert_names(&why, &["module.json:", "subscriptions: have queues of", "limits.subscriptionQueues is 3KiB"]);
+    assert_eq!(over.post("/api/echo/echo", "hello").await.text(), "hello", "the other modules are served");
+}

@@ -153,6 +153,10 @@ limits! {
     /// Subscriptions that a guest may make at run time in one isolate, at least 1. Default 64,
     /// ceiling 1024.
     subscriptions / "subscriptions": Count as u32 = 64, ceiling 1_024, from 1 to u32::MAX;
+    /// The sum of `queue.bytes` of all subscriptions that `module.json` declares, at least 1 byte.
+    /// With `"deliver": "all"`, each worker has a queue of its own, and the sum is that of one
+    /// worker. Default `64MiB`, ceiling `256MiB`.
+    subscription_queues / "subscriptionQueues": Size as u64 = 64 * MIB, ceiling 256 * MIB, from 1 to TIB;
 }
 
 /// Absent limits become the default ceiling, because `limits.max` is the only setting that is read

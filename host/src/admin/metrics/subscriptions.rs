@@ -10,13 +10,13 @@ use prometheus_client::metrics::MetricType::{Counter, Gauge};
 use super::writer::Writer;
 use crate::triggers::subscriptions::{Counts, Key, Subscription};
 
-pub(super) struct Subscriptions(Vec<(Labels, Counts, (usize, u64))>);
+pub(super) struct Subscriptions(Vec<(Labels, Counts, (usize, u64), u64)>);
 
 type Labels = [(&'static str, String); 3];
 
 impl Subscriptions {
     pub fn of(all: Vec<(Key, Arc<Subscription>)>) -> Subscriptions {
-        let read = |(key, one): (Key, Arc<Subscription>)| (labels(&key), one.counts(), one.waiting());
+        let read = |(key, one): (Key, Arc<Subscription>)| (labels(&key), one.counts(), one.waiting(), one.max_bytes());
         Subscriptions(all.into_iter().map(read).collect())
     }
 }
@@ -40,7 +40,7 @@ impl Collector for Subscriptions {
             move |mut encoder: MetricEncoder<'_>| encoder.encode_counter::<NoLabelSet, _, u64>(&count, None)
         };
         let gauge = |value: i64| move |mut encoder: MetricEncoder<'_>| encoder.encode_gauge(&value);
-        let handled = self.0.iter().flat_map(|(labels, counts, _)| {
+        let handled = self.0.iter().flat_map(|(labels, counts, ..)| {
             counts.outcomes.iter().map(move |(outcome, handled)| {
                 let [module, subscription, isolate] = labels.clone();
                 ([module, subscription, isolate, ("outcome", (*outcome).to_owned())], count(*handled))
@@ -48,25 +48,29 @@ impl Collector for Subscriptions {
         });
         let help = "Messages of subscriptions that were handled, by outcome";
         writer.family("fanfare_subscription_messages", help, Counter, handled)?;
-        let dropped = self.0.iter().map(|(labels, counts, _)| (labels.clone(), count(counts.dropped)));
+        let dropped = self.0.iter().map(|(labels, counts, ..)| (labels.clone(), count(counts.dropped)));
         let help = "Messages of subscriptions that were dropped because a queue was full or the subscription changed";
         writer.family("fanfare_subscription_dropped", help, Counter, dropped)?;
-        let gaps = self.0.iter().map(|(labels, counts, _)| (labels.clone(), count(counts.gaps)));
+        let gaps = self.0.iter().map(|(labels, counts, ..)| (labels.clone(), count(counts.gaps)));
         let help = "Times that the source of a subscription has lost messages";
         writer.family("fanfare_subscription_gaps", help, Counter, gaps)?;
-        let missed = self.0.iter().map(|(labels, counts, _)| (labels.clone(), count(counts.missed)));
+        let missed = self.0.iter().map(|(labels, counts, ..)| (labels.clone(), count(counts.missed)));
         let help = "Messages that the source of a subscription has lost, as far as it knows";
         writer.family("fanfare_subscription_missed", help, Counter, missed)?;
         let waiting = self
             .0
             .iter()
-            .map(|(labels, _, (messages, _))| (labels.clone(), gauge(i64::try_from(*messages).unwrap_or(i64::MAX))));
+            .map(|(labels, _, (messages, _), _)| (labels.clone(), gauge(i64::try_from(*messages).unwrap_or(i64::MAX))));
         writer.family("fanfare_subscription_waiting", "Messages of subscriptions that wait", Gauge, waiting)?;
         let bytes = self
             .0
             .iter()
-            .map(|(labels, _, (_, bytes))| (labels.clone(), gauge(i64::try_from(*bytes).unwrap_or(i64::MAX))));
+            .map(|(labels, _, (_, bytes), _)| (labels.clone(), gauge(i64::try_from(*bytes).unwrap_or(i64::MAX))));
         let help = "Bytes of the messages of subscriptions that wait";
-        writer.family("fanfare_subscription_queued_bytes", help, Gauge, bytes)
+        writer.family("fanfare_subscription_queued_bytes", help, Gauge, bytes)?;
+        let most =
+            self.0.iter().map(|(labels, .., most)| (labels.clone(), gauge(i64::try_from(*most).unwrap_or(i64::MAX))));
+        let help = "The most bytes of the messages of subscriptions that wait (queue.bytes of all queues)";
+        writer.family("fanfare_subscription_queued_bytes_max", help, Gauge, most)
     }
 }

@@ -15,6 +15,7 @@ use crate::document::fault::{Fault, Faults};
 use crate::document::merge::overlay_json;
 use crate::document::shape::did_you_mean;
 use crate::document::tree::{Node, Path as KeyPath};
+use crate::document::units::Size;
 
 /// Returns the values that guests read: those of `module.json`, overlaid by the operator's and then
 /// by those of the subdomain. Objects merge, arrays and scalars replace, `null` removes.
@@ -50,7 +51,28 @@ pub fn effective_limits(manifest: &Manifest, config: &Config) -> Result<Limits, 
         );
         faults.push(Fault::new(&node.origin, path, message));
     }
+    if let Some(fault) = oversized_queues(manifest, config, &limits) {
+        faults.push(fault);
+    }
     if faults.is_empty() { Ok(limits) } else { Err(faults) }
+}
+
+/// The queues of a module's subscriptions, if they exceed `limits.subscriptionQueues` together.
+fn oversized_queues(manifest: &Manifest, config: &Config, limits: &Limits) -> Option<Fault> {
+    let most = limits.subscription_queues;
+    let with_queue =
+        manifest.subscriptions.values().filter(|one| one.route().is_some() && one.is_in(&config.environment));
+    let sum = with_queue.fold(0u64, |sum, one| sum.saturating_add(one.settings.bytes));
+    let path = KeyPath::of(&["subscriptions"]);
+    let message = || {
+        format!(
+            "have queues of {} together, but limits.subscriptionQueues is {}: make `queue.bytes` smaller, or raise the \
+             limit",
+            Size::from(sum),
+            Size::from(most)
+        )
+    };
+    (sum > most).then(|| Fault::new(&manifest.source.nearest(&path).origin, path, message()))
 }
 
 /// Checks that the operator has granted every capability that the module asks for. Returns a fault

@@ -271,6 +271,12 @@ impl Subscription {
         sizes.fold((0, 0), |(messages, bytes), (more, size)| (messages + more, bytes + size))
     }
 
+    /// The most bytes that may wait, in all queues.
+    pub fn max_bytes(&self) -> u64 {
+        let plan = self.plan();
+        plan.settings.bytes.saturating_mul(plan.lanes.len() as u64)
+    }
+
     pub(super) fn receiver(&self) -> Receiver {
         self.plan.read().receiver.clone()
     }

@@ -40,6 +40,38 @@ fn a_limit_above_the_ceiling_is_rejected_with_both_places() {
 }
 
 #[test]
+fn queues_beyond_subscription_queues_are_rejected_with_their_sum() {
+    let manifest = |second: &str| {
+        let one = |queue: &str| format!(r#"{{ "event": "test-party/a", "path": "on", {queue} }}"#);
+        load(&with(&format!(
+            r#""routes": [{{ "path": "on", "handler": "on" }}], "subscriptions": {{ "a": {}, "b": {}, "fed": {{ "event": "test-party/a", "sse": {{ "key": "test-party" }} }} }}"#,
+            one(r#""queue": { "bytes": "32MiB" }"#),
+            one(second)
+        )))
+        .unwrap()
+    };
+    let config = |text: &str| Config::from_text(text, Path::new("/")).unwrap();
+    let check = |second: &str, text: &str| effective_limits(&manifest(second), &config(text)).map(drop);
+    let (fits, over) = (r#""queue": { "bytes": "32MiB" }"#, r#""queue": { "bytes": "33554433B" }"#);
+    assert!(check(fits, "{}").is_ok());
+    let error = check(over, "{}").unwrap_err().to_string();
+    assert!(
+        error.ends_with(
+            "subscriptions: have queues of 67108865B together, but limits.subscriptionQueues is 64MiB: make \
+             `queue.bytes` smaller, or raise the limit"
+        ) && error.starts_with("/modules/test-party/module.json:1:"),
+        "{error}"
+    );
+    let operator = |bytes: &str| {
+        format!("{{\"modules\": {{\"test-party\": {{\"limits\": {{\"subscriptionQueues\": \"{bytes}\"}}}}}}}}")
+    };
+    assert!(check(over, &operator("65MiB")).is_ok() && check(fits, &operator("63MiB")).is_err());
+    assert!(check(fits, "{\"limits\": {\"max\": {\"subscriptionQueues\": \"63MiB\"}}}").is_err());
+    let elsewhere = format!("{over}, \"env\": [\"other\"]");
+    assert!(check(&elsewhere, "{}").is_ok(), "this environment does not have the queue");
+}
+
+#[test]
 fn a_capability_without_a_grant_is_a_fault_with_the_command() {
     let manifest =
         load(&with("\"capabilities\": {\"broadcast\": [\"flags\", \"chat\"], \"rpc\": [\"*\"], \"reload\": true, \"sse\": [\"*\", \"a/*\"]}, \"streams\": {\"news\": {}}"))
