@@ -25,6 +25,7 @@ pub mod position;
 mod problem;
 mod request;
 pub mod session;
+mod shares;
 pub mod size;
 mod stream;
 pub mod stream_key;
@@ -55,6 +56,7 @@ pub use payload::Payload;
 pub use problem::{Problem, ProblemDocument};
 pub use request::{Admission, HttpRequest, StreamRequest};
 pub use session::{Pushed, Recipient, SessionInfo, WhenTaken};
+pub use shares::{Amount, Shares};
 pub use stream::{StreamEvent, StreamReach};
 pub use trace::Trace;
 pub use trigger::{

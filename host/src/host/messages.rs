@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::call::{CallError, Failure, IsolateId, Payload, bounds, hook};
+use crate::call::{Amount, CallError, Failure, IsolateId, Payload, Shares, bounds, hook};
 use crate::dispatch::{Actor, Dispatch, Message};
 use crate::events::{EventLog, EventQuota, HostEvent};
 use crate::ports::{BoxFuture, Caller, Master};
 
-/// The most messages of guests that the embedding program handles at once.
-const MOST_MESSAGES: usize = 1_024;
+/// The most messages of guests that the embedding program handles at once. Each module has its
+/// share of them.
+const MOST_MESSAGES: Amount = Amount { entries: 1_024, ..Amount::MAX };
 
 /// A message of a guest to the embedding program.
 #[derive(Debug, Clone)]
@@ -62,8 +63,8 @@ pub(super) struct Messages {
     timeout: Duration,
     /// Runs the handler.
     runtime: Handle,
-    /// One permit for each message that the handler may handle.
-    places: Arc<Semaphore>,
+    /// The messages that the handler handles.
+    handled: Arc<Mutex<Shares<Arc<str>>>>,
     /// Counts the events about messages.
     quota: EventQuota,
 }
@@ -85,7 +86,7 @@ impl Messages {
             closed: AtomicBool::new(false),
             timeout,
             runtime: Handle::current(),
-            places: Arc::new(Semaphore::new(MOST_MESSAGES)),
+            handled: Arc::default(),
             quota: EventQuota::default(),
         }
     }
@@ -142,11 +143,16 @@ impl Messages {
         message: GuestMessage,
         timeout: Duration,
     ) -> Result<tokio::task::JoinHandle<Result<Payload, CallError>>, CallError> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+        let module: Arc<str> = message.module.as_str().into();
+        if !self.handled.lock().try_add(&module, 0, &MOST_MESSAGES) {
             bounds::MESSAGES.count();
-            let why = format!("the embedding program already handles {MOST_MESSAGES} messages: try again later");
-            CallError::Overloaded(why)
-        })?;
+            let most = MOST_MESSAGES.entries;
+            return Err(CallError::Overloaded(format!(
+                "the embedding program handles at most {most} messages at once, and the share of {module} is used: try \
+                 again later"
+            )));
+        }
+        let place = HandlerPlace { handled: self.handled.clone(), module };
         Ok(self.runtime.spawn(run_handler(handler, message, timeout, place)))
     }
 
@@ -164,12 +170,24 @@ impl Messages {
     }
 }
 
+/// A message that the handler handles, until this is dropped.
+struct HandlerPlace {
+    handled: Arc<Mutex<Shares<Arc<str>>>>,
+    module: Arc<str>,
+}
+
+impl Drop for HandlerPlace {
+    fn drop(&mut self) {
+        self.handled.lock().remove(&self.module, 0);
+    }
+}
+
 /// Runs the handler for one message. `_place` is occupied meanwhile.
 async fn run_handler(
     handler: Arc<Handler>,
     message: GuestMessage,
     timeout: Duration,
-    _place: OwnedSemaphorePermit,
+    _place: HandlerPlace,
 ) -> Result<Payload, CallError> {
     let handled = AssertUnwindSafe(async move { (handler.0)(message).await }).catch_unwind();
     match tokio::time::timeout(timeout, handled).await {

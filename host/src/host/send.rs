@@ -93,9 +93,9 @@ impl RunningHost {
     /// the messages that guests send while the host starts.
     ///
     /// The handler replaces the previous one. It runs on the runtime that started the host, for at
-    /// most 1,024 messages at once; a guest gets `overloaded` for the next one. The future is
-    /// dropped after `master.ipcAckTimeout`, or when the guest no longer waits. If it panics, the
-    /// guest gets `crashed`.
+    /// most 1,024 messages at once, and four fifths of them from one module; a guest gets
+    /// `overloaded` for the next one. The future is dropped after `master.ipcAckTimeout`, or when
+    /// the guest no longer waits. If it panics, the guest gets `crashed`.
     ///
     /// The host owns the handler until it has stopped. A handler that owns the host, in an
     /// [`Arc`](std::sync::Arc), keeps it running when everyone else drops it: use a

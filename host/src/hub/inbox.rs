@@ -1,24 +1,21 @@
 //! The queue from publishers to the fan-out of one worker.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Wake, Waker};
 
 use super::client::Client;
 use super::frame::Frame;
-use super::ids::ByTopic;
+use super::ids::IdHasher;
 use super::message::Position;
 use super::shards::Place;
 use super::sync::{AtomicBool, Mutex};
+use crate::call::{Amount, Shares};
 
 /// The messages that an inbox may hold.
 pub const INBOX: usize = 81_920;
-
-/// A topic may use this number of times the room that is left: four fifths of an inbox if it is
-/// alone, less if others use it, too. So the burst of one topic leaves room for all others.
-const GREED: u64 = 4;
 
 /// The numbers under which messages to all, and those to some topics, have their shares of the
 /// inbox. Topics and channels have lower numbers.
@@ -89,19 +86,16 @@ pub struct Inbox {
     pub attached: AtomicU32,
     /// Messages that did not fit.
     pub dropped: AtomicU64,
-    max_frames: usize,
-    max_bytes: u64,
+    most: Amount,
 }
 
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
-    /// The messages among the items.
-    total: Share,
-    /// Those of each topic. A message needs about 50 ns to pass the inbox. The count adds nothing
-    /// while messages of a few hundred topics wait, about 35 ns with 10,000 topics, and 70 to 140
-    /// ns with 60,000.
-    shares: ByTopic<Share>,
+    /// The messages among the items, and those of each topic. A message needs about 50 ns to pass
+    /// the inbox. The count adds nothing while messages of a few hundred topics wait, about 35 ns
+    /// with 10,000 topics, and 70 to 140 ns with 60,000.
+    shares: Shares<u64, BuildHasherDefault<IdHasher>>,
     /// Connections whose client may accept more, or has disconnected.
     ready: Vec<u32>,
     waker: Option<Waker>,
@@ -120,50 +114,9 @@ impl State {
         if std::mem::replace(&mut self.is_awake, true) { None } else { self.waker.clone() }
     }
 
-    /// Whether a message of a topic fits. An empty inbox accepts a message of any size.
-    fn has_room(&self, topic: u64, cost: u64, inbox: &Inbox) -> bool {
-        let own = self.shares.get(&topic).copied().unwrap_or_default();
-        let frames = inbox.max_frames.saturating_sub(self.total.frames);
-        let bytes = inbox.max_bytes.saturating_sub(self.total.bytes);
-        let fits = frames > 0 && cost <= bytes;
-        let is_fair = own.frames < frames.saturating_mul(GREED as usize) && own.bytes < bytes.saturating_mul(GREED);
-        (fits && is_fair) || self.total.frames == 0
-    }
-
     fn push(&mut self, topic: u64, cost: u64, item: Item) {
-        self.total.add(cost);
-        self.shares.entry(topic).or_default().add(cost);
+        self.shares.add(topic, cost);
         self.items.push_back(item);
-    }
-
-    /// The fan-out has taken a message.
-    fn release(&mut self, topic: u64, cost: u64) {
-        self.total.remove(cost);
-        if let Entry::Occupied(mut own) = self.shares.entry(topic) {
-            own.get_mut().remove(cost);
-            if own.get().frames == 0 {
-                own.remove();
-            }
-        }
-    }
-}
-
-/// A number of messages, and their bytes.
-#[derive(Clone, Copy, Default)]
-struct Share {
-    frames: usize,
-    bytes: u64,
-}
-
-impl Share {
-    fn add(&mut self, cost: u64) {
-        self.frames = self.frames.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(cost);
-    }
-
-    fn remove(&mut self, cost: u64) {
-        self.frames = self.frames.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(cost);
     }
 }
 
@@ -186,7 +139,7 @@ impl Drop for Wakers {
 impl Inbox {
     pub fn new(max_frames: usize, max_bytes: u64) -> Inbox {
         let (state, attached, dropped) = (Mutex::new(State::default()), AtomicU32::new(0), AtomicU64::new(0));
-        Inbox { state, attached, dropped, max_frames, max_bytes }
+        Inbox { state, attached, dropped, most: Amount { entries: max_frames as u64, bytes: max_bytes } }
     }
 
     /// Adds a message for a topic. If there is no room, the connections of the topic are cut.
@@ -196,7 +149,7 @@ impl Inbox {
         if state.is_ended {
             return None;
         }
-        if !state.has_room(topic, frame.cost, self) {
+        if !state.shares.has_room(&topic, frame.cost, &self.most) {
             return self.cut(&mut state, topic, is_cut);
         }
         state.push(topic, frame.cost, Item::Frame { topic, frame: frame.clone() });
@@ -209,7 +162,7 @@ impl Inbox {
         if state.is_ended {
             return None;
         }
-        if state.has_room(ALL, frame.cost, self) {
+        if state.shares.has_room(&ALL, frame.cost, &self.most) {
             state.push(ALL, frame.cost, Item::All(frame.clone()));
         } else {
             self.dropped.fetch_add(1, Relaxed);
@@ -235,7 +188,7 @@ impl Inbox {
             return true;
         }
         let cost = frame.cost.saturating_add(bytes);
-        let has_room = state.has_room(share, cost, self);
+        let has_room = state.shares.has_room(&share, cost, &self.most);
         if has_room {
             state.push(share, cost, Item::Each { share, topics, bytes, frame: frame.clone() });
             wakers.add(state.wake());
@@ -314,9 +267,9 @@ impl Inbox {
         for _ in 0..max {
             let Some(item) = state.items.pop_front() else { break };
             match &item {
-                Item::Frame { topic, frame } => state.release(*topic, frame.cost),
-                Item::All(frame) => state.release(ALL, frame.cost),
-                Item::Each { share, bytes, frame, .. } => state.release(*share, frame.cost.saturating_add(*bytes)),
+                Item::Frame { topic, frame } => state.shares.remove(topic, frame.cost),
+                Item::All(frame) => state.shares.remove(&ALL, frame.cost),
+                Item::Each { share, bytes, frame, .. } => state.shares.remove(share, frame.cost.saturating_add(*bytes)),
                 _ => {}
             }
             items.push_back(item);

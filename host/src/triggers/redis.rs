@@ -160,7 +160,7 @@ impl Redis {
 }
 
 impl Messages for Redis {
-    fn publish(&self, _: Caller, connection: String, topic: String, payload: Payload) -> Result<(), CallError> {
+    fn publish(&self, from: Caller, connection: String, topic: String, payload: Payload) -> Result<(), CallError> {
         let Some((topic::REDIS, name)) = topic::parse_connection(&connection) else {
             return Err(CallError::NotFound(format!(
                 "there is no connection `{}`: write `redis`, or `redis.<name>` for a connection with a name",
@@ -168,7 +168,7 @@ impl Messages for Redis {
             )));
         };
         let link = self.links.get(name).ok_or_else(|| self.not_found(name))?;
-        link.outbox.push(&topic, payload)
+        link.outbox.push(&from.module, &topic, payload)
     }
 }
 

@@ -23,21 +23,18 @@ use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, Context, bounds};
+use crate::call::{Amount, CallError, Context, Shares, bounds};
 
 /// The most requests of one channel that wait for its route: subscriptions, the ends of
 /// subscriptions, and messages.
 pub const WAITING: usize = 64;
 
-/// The most bytes of all steps that wait. A step is accepted while no other waits.
-const MAX_BYTES: u64 = 64 << 20;
+/// The most bytes of all steps that wait. A module has its share of them, and a step is accepted
+/// while no other waits.
+const MOST: Amount = Amount { bytes: 64 << 20, ..Amount::MAX };
 
 /// What a step counts besides its message: about what it uses.
 const STEP_BYTES: u64 = 512;
-
-/// A module may use this number of times the room that is left: four fifths if it is alone. So the
-/// steps of one module leave room for those of all others.
-const SHARE: u64 = 4;
 
 /// The most steps of one channel that only tell its route about a member.
 const NOTICES: usize = 10_000;
@@ -53,20 +50,13 @@ pub struct Lines {
     active: AtomicUsize,
     /// The requests that wait.
     waiting: AtomicUsize,
-    bytes: Mutex<WaitingBytes>,
+    /// The bytes of the steps that wait or run, for each module.
+    bytes: Mutex<Shares<Arc<str>>>,
     /// Runs the steps that call no route.
     runtime: Handle,
 }
 
 type Shard = HashMap<Arc<str>, Line>;
-
-/// The bytes of the steps that wait or run.
-#[derive(Default)]
-struct WaitingBytes {
-    all: u64,
-    /// Those for each module. A module without any has no entry.
-    of: HashMap<Arc<str>, u64>,
-}
 
 /// The steps of one channel.
 #[derive(Default)]
@@ -94,30 +84,6 @@ struct Bytes {
 impl Drop for Bytes {
     fn drop(&mut self) {
         self.lines.bytes.lock().remove(&self.module, self.count);
-    }
-}
-
-impl WaitingBytes {
-    /// Adds the bytes of a step for a module, if there is room for them.
-    fn add(&mut self, module: &Arc<str>, count: u64) -> bool {
-        let own = self.of.get(module).copied().unwrap_or_default();
-        let (all, sum) = (self.all.saturating_add(count), own.saturating_add(count));
-        let has_room = self.all == 0 || sum <= MAX_BYTES.saturating_sub(all).saturating_mul(SHARE);
-        if has_room {
-            self.all = all;
-            self.of.insert(module.clone(), sum);
-        }
-        has_room
-    }
-
-    fn remove(&mut self, module: &Arc<str>, count: u64) {
-        self.all = self.all.saturating_sub(count);
-        if let Some(own) = self.of.get_mut(module) {
-            *own = own.saturating_sub(count);
-            if *own == 0 {
-                self.of.remove(module);
-            }
-        }
     }
 }
 
@@ -214,11 +180,12 @@ impl Lines {
     /// Counts the bytes of a step, if there is room for them.
     fn count(self: &Arc<Lines>, module: &Arc<str>, message: u64) -> Result<Bytes, CallError> {
         let count = message.saturating_add(STEP_BYTES);
-        if !self.bytes.lock().add(module, count) {
+        if !self.bytes.lock().try_add(module, count, &MOST) {
             bounds::CHANNEL_BYTES.count();
             return Err(CallError::Overloaded(format!(
-                "messages of at most {MAX_BYTES} bytes wait for the routes of channels, and the share of {module} is \
-                 full: retry later"
+                "messages of at most {} bytes wait for the routes of channels, and the share of {module} is full: \
+                 retry later",
+                MOST.bytes
             )));
         }
         Ok(Bytes { lines: self.clone(), module: module.clone(), count })

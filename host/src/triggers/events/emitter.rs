@@ -17,11 +17,11 @@ impl Emitter {
         Emitter { log, link }
     }
 
-    /// Emits an event. After `unavailable` and `overloaded`, this node has the event, and only the
-    /// way to the other process has failed.
-    pub fn emit(&self, event: Event) -> Result<(), CallError> {
+    /// Emits an event of a module. After `unavailable` and `overloaded`, this node has the event,
+    /// and only the way to the other process has failed.
+    pub fn emit(&self, module: &Arc<str>, event: Event) -> Result<(), CallError> {
         match &self.link {
-            Some(link) => link.emit(event),
+            Some(link) => link.emit(module, event),
             None => {
                 self.log.emit(event);
                 Ok(())

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::counts::Counts;
-use crate::call::{CallError, Payload};
+use crate::call::{Amount, CallError, Payload, Shares};
 use crate::config::PublishQueue;
 
 /// The most messages that are on their way to the server at once.
@@ -28,7 +28,8 @@ pub struct Outbox {
 #[derive(Default)]
 struct Queue {
     messages: VecDeque<Outgoing>,
-    bytes: u64,
+    /// Those of each module.
+    shares: Shares<Arc<str>>,
     /// The messages that were taken and have not ended.
     on_the_way: usize,
     /// Since when the server is away. `None` if it is there.
@@ -37,6 +38,7 @@ struct Queue {
 
 /// A message for a channel.
 pub struct Outgoing {
+    module: Arc<str>,
     pub channel: Box<str>,
     pub payload: Payload,
     queued: Instant,
@@ -62,24 +64,26 @@ impl Outbox {
         }
     }
 
-    /// Queues a message. Fails if the queue is full, or if the server is away for too long.
-    pub fn push(&self, channel: &str, payload: Payload) -> Result<(), CallError> {
-        let message = Outgoing { channel: channel.into(), payload, queued: Instant::now() };
+    /// Queues a message of a module. Fails if the queue or the share of the module is full, or if
+    /// the server is away for too long.
+    pub fn push(&self, module: &Arc<str>, channel: &str, payload: Payload) -> Result<(), CallError> {
+        let message = Outgoing { module: module.clone(), channel: channel.into(), payload, queued: Instant::now() };
         let PublishQueue { messages, bytes, age } = self.limits;
         let mut queue = self.queue.lock();
         self.drop_old(&mut queue);
         let away = queue.away.map(|since| since.elapsed());
-        let is_full = queue.messages.len() >= messages as usize || queue.bytes.saturating_add(message.size()) > bytes;
+        let most = Amount { entries: messages.into(), bytes };
+        let is_full = message.size() > bytes || !queue.shares.has_room(module, message.size(), &most);
         let name = &self.connection;
         let refused = match away {
             Some(away) if away >= age => Some(CallError::Unavailable(format!(
                 "the connection `{name}` to Redis is away for longer than queue.age ({age:?})"
             ))),
             Some(_) if is_full => Some(CallError::Unavailable(format!(
-                "the connection `{name}` to Redis is away, and its queue is full: {messages} messages or {bytes} bytes wait (queue)"
+                "the connection `{name}` to Redis is away, and the share of {module} of its queue is full: {messages} messages or {bytes} bytes (queue)"
             ))),
             None if is_full => Some(CallError::Overloaded(format!(
-                "the queue of the connection `{name}` to Redis is full: {messages} messages or {bytes} bytes wait (queue)"
+                "the share of {module} of the queue of the connection `{name}` to Redis is full: {messages} messages or {bytes} bytes (queue)"
             ))),
             _ => None,
         };
@@ -87,7 +91,7 @@ impl Outbox {
             self.counts.refused.inc();
             return Err(error);
         }
-        queue.bytes += message.size();
+        queue.shares.add(message.module.clone(), message.size());
         queue.messages.push_back(message);
         self.tell(&queue);
         drop(queue);
@@ -99,7 +103,7 @@ impl Outbox {
     fn drop_old(&self, queue: &mut Queue) {
         while queue.messages.front().is_some_and(|oldest| oldest.queued.elapsed() >= self.limits.age) {
             if let Some(oldest) = queue.messages.pop_front() {
-                queue.bytes = queue.bytes.saturating_sub(oldest.size());
+                queue.shares.remove(&oldest.module, oldest.size());
                 self.counts.lost.inc();
             }
         }
@@ -121,8 +125,7 @@ impl Outbox {
                 let count = queue.messages.len().min(BATCH);
                 if count > 0 {
                     let taken: Vec<Outgoing> = queue.messages.drain(..count).collect();
-                    let size: u64 = taken.iter().map(Outgoing::size).sum();
-                    queue.bytes = queue.bytes.saturating_sub(size);
+                    taken.iter().for_each(|one| queue.shares.remove(&one.module, one.size()));
                     queue.on_the_way = count;
                     return taken;
                 }
@@ -160,7 +163,7 @@ impl Outbox {
     /// The messages that wait, and their bytes.
     pub fn size(&self) -> (u64, u64) {
         let queue = self.queue.lock();
-        (queue.messages.len() as u64, queue.bytes)
+        (queue.messages.len() as u64, queue.shares.all().bytes)
     }
 }
 
@@ -181,27 +184,40 @@ mod tests {
     #[test]
     fn a_message_beyond_the_queue_is_refused_and_says_whether_the_server_is_away() {
         let outbox = outbox(2, 1_024, LONG);
-        outbox.push("a", "1".into()).unwrap();
-        outbox.push("a", "2".into()).unwrap();
-        assert!(matches!(outbox.push("a", "3".into()), Err(CallError::Unavailable(_))));
+        outbox.push(&"m".into(), "a", "1".into()).unwrap();
+        outbox.push(&"m".into(), "a", "2".into()).unwrap();
+        assert!(matches!(outbox.push(&"m".into(), "a", "3".into()), Err(CallError::Unavailable(_))));
         outbox.back();
-        assert!(matches!(outbox.push("a", "3".into()), Err(CallError::Overloaded(_))));
+        assert!(matches!(outbox.push(&"m".into(), "a", "3".into()), Err(CallError::Overloaded(_))));
         assert_eq!((outbox.size(), outbox.counts.refused.get()), ((2, 4), 2));
+    }
+
+    #[test]
+    fn a_module_leaves_room_for_the_messages_of_others() {
+        let outbox = outbox(100, 1_024, LONG);
+        outbox.back();
+        let push = |module: &str| (0..200).take_while(|_| outbox.push(&module.into(), "a", "1".into()).is_ok()).count();
+        assert_eq!(["m", "n", "m"].map(push), [80, 16, 0]);
+        let error = outbox.push(&"m".into(), "a", "1".into()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("the share of m of the queue of the connection `default` to Redis is full"),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_bytes_of_the_queue_are_limited() {
         let outbox = outbox(100, 10, LONG);
         outbox.back();
-        outbox.push("abcde", "12345".into()).unwrap();
-        assert!(matches!(outbox.push("a", ().into()), Err(CallError::Overloaded(_))));
+        outbox.push(&"m".into(), "abcde", "12345".into()).unwrap();
+        assert!(matches!(outbox.push(&"m".into(), "a", ().into()), Err(CallError::Overloaded(_))));
     }
 
     #[tokio::test]
     async fn what_was_taken_makes_room_and_the_rest_follows_in_order() {
         let outbox = outbox(100, 1_024, LONG);
         outbox.back();
-        (0..40).for_each(|n| outbox.push("a", n.to_string().into()).unwrap());
+        (0..40).for_each(|n| outbox.push(&"m".into(), "a", n.to_string().into()).unwrap());
         let text =
             |taken: Vec<Outgoing>| taken.iter().map(|one| one.payload.to_text().into_owned()).collect::<Vec<_>>();
         let first = text(outbox.take().await);
@@ -216,7 +232,7 @@ mod tests {
     async fn a_flush_ends_when_the_server_goes_away() {
         let outbox = outbox(100, 1_024, LONG);
         outbox.back();
-        outbox.push("a", "1".into()).unwrap();
+        outbox.push(&"m".into(), "a", "1".into()).unwrap();
         let mut flushed = std::pin::pin!(outbox.flushed());
         assert!(flushed.as_mut().now_or_never().is_none());
         outbox.away();
@@ -227,9 +243,9 @@ mod tests {
     async fn a_message_waits_no_longer_than_its_age() {
         let outbox = outbox(100, 1_024, Duration::ZERO);
         outbox.back();
-        outbox.push("a", "old".into()).unwrap();
+        outbox.push(&"m".into(), "a", "old".into()).unwrap();
         outbox.away();
-        assert!(matches!(outbox.push("a", "new".into()), Err(CallError::Unavailable(_))));
+        assert!(matches!(outbox.push(&"m".into(), "a", "new".into()), Err(CallError::Unavailable(_))));
         assert_eq!((outbox.size(), outbox.counts.lost.get()), ((0, 0), 1));
     }
 }

@@ -29,7 +29,7 @@ impl ports::Events for GuestEvents {
         check_access(&from, kind)?;
         let value = json(value)?;
         from.check_size("the event", kind.len() + value.len())?;
-        self.emitter.emit(Event { kind: kind.into(), value: value.into(), source: None })
+        self.emitter.emit(&from.module, Event { kind: kind.into(), value: value.into(), source: None })
     }
 
     fn subscribe(&self, from: Caller, pattern: Option<String>, route: RouteName) -> Result<String, CallError> {

@@ -207,8 +207,8 @@ async fn the_bytes_that_wait_in_all_lines_are_bounded_and_one_module_leaves_room
         bench.service.publish(&channel.into(), payload, Actor::operator(), move |done| note(said(done)));
     };
     // A module has four fifths of the 64 MiB, in all of its channels.
-    publish(CHANNEL, "first", 25 << 20);
-    publish("beside", "second", 25 << 20);
+    publish(CHANNEL, "first", 26 << 20);
+    publish("beside", "second", 26 << 20);
     assert_eq!(bench.done(), [""; 0]);
     publish("beside", "over", 2 << 20);
     assert_eq!(bench.done(), ["over: overloaded"]);
@@ -244,7 +244,7 @@ fn steps_without_a_message_count_too() {
     };
     // 512 bytes for each step, and four fifths of 64 MiB for a module.
     let accepted = (0..200_000).take_while(|number| enter(number / 1_000, "m")).count();
-    assert_eq!(accepted, (64 << 20) / 512 * 4 / 5);
+    assert_eq!(accepted, ((64usize << 20) / 512 * 4).div_ceil(5));
     assert!((0..10_000).all(|number| enter(number / 1_000, "n")), "another module has room");
     drop(runtime);
 }

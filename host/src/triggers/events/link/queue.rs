@@ -2,29 +2,31 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::call::Event;
+use crate::call::{Amount, Event, Shares};
 
 /// The most events of one request, and the most bytes of their texts. The service must accept
 /// them: its smallest `maxBody` may be less, then it rejects the request and gets smaller ones.
 const BATCH: (usize, u64) = (500, 256 * 1024);
 
-/// A bounded queue. An empty queue accepts an event of any size.
+/// A bounded queue, of which each module has its share. An empty queue accepts an event of any
+/// size.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     more: Notify,
     settled: Notify,
-    max_events: usize,
-    max_bytes: u64,
+    most: Amount,
 }
 
 #[derive(Default)]
 struct Waiting {
-    events: VecDeque<Event>,
-    bytes: u64,
+    /// With the module that has emitted it.
+    events: VecDeque<(Arc<str>, Event)>,
+    shares: Shares<Arc<str>>,
     /// Events that were taken, and whose outcome is unknown.
     taken: usize,
     is_closed: bool,
@@ -39,22 +41,20 @@ pub(super) enum Refused {
 
 impl Queue {
     pub(super) fn new(max_events: u32, max_bytes: u64) -> Queue {
-        let max_events = usize::try_from(max_events).unwrap_or(usize::MAX);
-        Queue { waiting: Mutex::default(), more: Notify::new(), settled: Notify::new(), max_events, max_bytes }
+        let most = Amount { entries: max_events.into(), bytes: max_bytes };
+        Queue { waiting: Mutex::default(), more: Notify::new(), settled: Notify::new(), most }
     }
 
-    pub(super) fn push(&self, event: Event) -> Result<(), Refused> {
+    /// Adds an event of a module.
+    pub(super) fn push(&self, module: &Arc<str>, event: Event) -> Result<(), Refused> {
         let mut waiting = self.waiting.lock();
-        let Waiting { events, bytes, is_closed, .. } = &mut *waiting;
-        let size = event.size();
-        if *is_closed {
+        if waiting.is_closed {
             return Err(Refused::Closed);
         }
-        if !events.is_empty() && (events.len() >= self.max_events || bytes.saturating_add(size) > self.max_bytes) {
+        if !waiting.shares.try_add(module, event.size(), &self.most) {
             return Err(Refused::Full);
         }
-        events.push_back(event);
-        *bytes = bytes.saturating_add(size);
+        waiting.events.push_back((module.clone(), event));
         drop(waiting);
         self.more.notify_one();
         Ok(())
@@ -73,17 +73,17 @@ impl Queue {
 
     fn try_take(&self) -> Vec<Event> {
         let mut waiting = self.waiting.lock();
-        let Waiting { events, bytes, taken, .. } = &mut *waiting;
+        let Waiting { events, shares, taken, .. } = &mut *waiting;
         let (mut batch, mut size) = (Vec::new(), 0);
         while batch.len() < BATCH.0
-            && let Some(next) = events.front()
+            && let Some((_, next)) = events.front()
             && (batch.is_empty() || size + next.size() <= BATCH.1)
-            && let Some(next) = events.pop_front()
+            && let Some((module, next)) = events.pop_front()
         {
             size += next.size();
+            shares.remove(&module, next.size());
             batch.push(next);
         }
-        *bytes = bytes.saturating_sub(size);
         *taken += batch.len();
         batch
     }
@@ -126,14 +126,14 @@ impl Queue {
     pub(super) fn close(&self) -> usize {
         let mut waiting = self.waiting.lock();
         let (events, taken) = (std::mem::take(&mut waiting.events), std::mem::take(&mut waiting.taken));
-        (waiting.bytes, waiting.is_closed) = (0, true);
+        (waiting.shares, waiting.is_closed) = (Shares::default(), true);
         events.len() + taken
     }
 
     /// The number of the events that wait, and their bytes.
     pub(super) fn size(&self) -> (usize, u64) {
         let waiting = self.waiting.lock();
-        (waiting.events.len(), waiting.bytes)
+        (waiting.events.len(), waiting.shares.all().bytes)
     }
 }
 
@@ -149,34 +149,42 @@ mod tests {
     fn events_beyond_each_limit_do_not_fit() {
         let (fits, full) = (Ok(()), Err(Refused::Full));
         let by_count = Queue::new(2, 1_000);
-        assert_eq!([0; 3].map(|_| by_count.push(event(1))), [fits, fits, full]);
+        assert_eq!([0; 3].map(|_| by_count.push(&"m".into(), event(1))), [fits, fits, full]);
         let by_bytes = Queue::new(9, 10);
-        assert_eq!([4, 6, 1].map(|bytes| by_bytes.push(event(bytes))), [fits, fits, full]);
+        assert_eq!([4, 6, 1].map(|bytes| by_bytes.push(&"m".into(), event(bytes))), [fits, fits, full]);
         assert_eq!(by_bytes.size(), (2, 10));
         assert_eq!(by_bytes.try_take().len(), 2);
         assert_eq!(
-            [1_000, 1].map(|bytes| by_bytes.push(event(bytes))),
+            [1_000, 1].map(|bytes| by_bytes.push(&"m".into(), event(bytes))),
             [fits, full],
             "an empty queue accepts any size"
         );
     }
 
     #[test]
+    fn a_module_leaves_room_for_the_events_of_others() {
+        let queue = Queue::new(100, 1_000);
+        let push = |module: &str| (0..200).take_while(|_| queue.push(&module.into(), event(1)).is_ok()).count();
+        assert_eq!(["m", "n", "m"].map(push), [80, 16, 0]);
+        assert_eq!((queue.try_take().len(), push("m"), queue.size()), (96, 80, (80, 80)));
+    }
+
+    #[test]
     fn a_closed_queue_counts_the_events_whose_outcome_is_unknown() {
         let queue = Queue::new(10, 1_000);
-        assert!((0..3).all(|_| queue.push(event(1)).is_ok()));
+        assert!((0..3).all(|_| queue.push(&"m".into(), event(1)).is_ok()));
         assert_eq!(queue.try_take().len(), 3);
         queue.settle(1);
-        assert!(queue.push(event(1)).is_ok());
+        assert!(queue.push(&"m".into(), event(1)).is_ok());
         assert_eq!((queue.close(), queue.close(), queue.size()), (3, 0, (0, 0)));
-        assert_eq!(queue.push(event(1)), Err(Refused::Closed));
+        assert_eq!(queue.push(&"m".into(), event(1)), Err(Refused::Closed));
     }
 
     #[tokio::test]
     async fn a_queue_is_empty_when_the_outcome_of_each_event_is_known() {
         let queue = Queue::new(10, 1_000);
         queue.until_empty(|| true).await;
-        assert!(queue.push(event(1)).is_ok());
+        assert!(queue.push(&"m".into(), event(1)).is_ok());
         queue.until_empty(|| false).await;
         let mut waiting = pin!(queue.until_empty(|| true));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
@@ -189,9 +197,9 @@ mod tests {
     #[test]
     fn a_batch_has_a_limit_and_the_order_of_the_queue() {
         let queue = Queue::new(10_000, 1 << 30);
-        assert!((0..1_200).all(|_| queue.push(event(2)).is_ok()));
+        assert!((0..1_200).all(|_| queue.push(&"m".into(), event(2)).is_ok()));
         assert_eq!([queue.try_take().len(), queue.try_take().len(), queue.try_take().len()], [500, 500, 200]);
-        assert_eq!([200_000, 200_000, 300_000].map(|bytes| queue.push(event(bytes))), [Ok(()); 3]);
+        assert_eq!([200_000, 200_000, 300_000].map(|bytes| queue.push(&"m".into(), event(bytes))), [Ok(()); 3]);
         assert_eq!([queue.try_take().len(), queue.try_take().len(), queue.try_take().len()], [1, 1, 1]);
     }
 }

@@ -14,15 +14,11 @@ use super::exchange::{Away, Client, random};
 use super::state::ServiceLink;
 use crate::api::ServiceEvent;
 use crate::call::{Event, event_type};
-use crate::events::HostEvent;
+use crate::events::{HostEvent, Notice};
 use crate::triggers::sse::EventParser;
 
 /// The longest pause in the stream. A service sends a comment at least every 20 seconds.
 const PAUSE: Duration = Duration::from_secs(30);
-
-/// The shortest time between two notices of a gap, so that a service that loses events all the time
-/// fills neither the log nor the queues of host events.
-const GAP_NOTICE: Duration = Duration::from_secs(1);
 
 /// What a later session continues with.
 #[derive(Default)]
@@ -34,8 +30,9 @@ pub(super) struct Progress {
     unsent: Vec<Request>,
     /// Whether the service has accepted a request since the session began.
     pub(super) has_sent: bool,
-    /// When the host has last told of a gap.
-    gap_told: Option<Instant>,
+    /// The gaps that the host tells of. A service that loses events all the time fills neither the
+    /// log nor the queues of host events.
+    gaps: Notice,
 }
 
 struct Request {
@@ -65,7 +62,7 @@ pub(super) struct Session;
 impl Session {
     /// Runs until the connection fails. Calls `up` once the stream is open.
     pub(super) async fn run(link: &ServiceLink, progress: &mut Progress, up: impl FnOnce()) -> Away {
-        let Progress { position, unsent, has_sent, gap_told } = progress;
+        let Progress { position, unsent, has_sent, gaps } = progress;
         *has_sent = false;
         let opened = async {
             let (mut reader, writer) = (Client::connect(&link.target).await?, Client::connect(&link.target).await?);
@@ -78,19 +75,14 @@ impl Session {
         };
         up();
         tokio::select! {
-            away = read(link, stream, position, gap_told) => away,
+            away = read(link, stream, position, gaps) => away,
             away = write(link, &mut writer, unsent, has_sent) => away,
         }
     }
 }
 
 /// Moves events from the stream into the log.
-async fn read(
-    link: &ServiceLink,
-    mut stream: Incoming,
-    position: &mut Option<String>,
-    gap_told: &mut Option<Instant>,
-) -> Away {
+async fn read(link: &ServiceLink, mut stream: Incoming, position: &mut Option<String>, gaps: &mut Notice) -> Away {
     let mut parser = EventParser::new(link.max_event);
     loop {
         let frame = match timeout(PAUSE, stream.frame()).await {
@@ -103,7 +95,7 @@ async fn read(
         for event in parser.parse(&data) {
             match event.name.as_str() {
                 "" => receive(link, &event.data),
-                "reset" => gap(link, gap_told, "the service no longer has what this host has missed"),
+                "reset" => gap(link, gaps, "the service no longer has what this host has missed"),
                 "full" => {
                     let detail = "it has too many subscribers (events.maxSubscribers)".to_owned();
                     return Away::Refused { status: StatusCode::SERVICE_UNAVAILABLE, detail };
@@ -114,7 +106,7 @@ async fn read(
         if parser.is_too_long() {
             // The next session begins after this event. The service sends an id before the data.
             *position = parser.begun_id().map(str::to_owned);
-            gap(link, gap_told, "an event is longer than this host accepts (limits.max.payload)");
+            gap(link, gaps, "an event is longer than this host accepts (limits.max.payload)");
             return Away::TooLong;
         }
         if let Some(id) = parser.last_id() {
@@ -133,12 +125,11 @@ fn receive(link: &ServiceLink, data: &str) {
     link.log.emit(Event { kind: kind.into(), value: value.get().into(), source: source.map(Into::into) });
 }
 
-fn gap(link: &ServiceLink, told: &mut Option<Instant>, reason: &str) {
+fn gap(link: &ServiceLink, gaps: &mut Notice, reason: &str) {
     link.counters.gaps.fetch_add(1, Relaxed);
-    if told.is_some_and(|told| told.elapsed() < GAP_NOTICE) {
+    if gaps.add(1, Instant::now()).is_none() {
         return;
     }
-    *told = Some(Instant::now());
     let service = link.service().to_owned();
     tracing::warn!(service, reason, "events of the event service are missing");
     link.events.raise(HostEvent::EventsGap { service, reason: reason.to_owned() });

@@ -92,14 +92,14 @@ impl ServiceLink {
         self.target.authority.as_str()
     }
 
-    /// Delivers an event in this node, and queues it for the service. After an error, only the way
-    /// to the service has failed.
-    pub fn emit(&self, event: Event) -> Result<(), CallError> {
+    /// Delivers an event of a module in this node, and queues it for the service. After an error,
+    /// only the way to the service has failed.
+    pub fn emit(&self, module: &Arc<str>, event: Event) -> Result<(), CallError> {
         let event = Event { source: Some(self.source.clone()), ..event };
         self.log.emit(event.clone());
         let service = self.service();
         let pushed = match self.is_up() || self.queue.is_closed() {
-            true => self.queue.push(event).map_err(Some),
+            true => self.queue.push(module, event).map_err(Some),
             false => Err(None),
         };
         let failed = match pushed {
@@ -112,8 +112,8 @@ impl ServiceLink {
                  event has reached this node only"
             )),
             Err(Some(Refused::Full)) => CallError::Overloaded(format!(
-                "too many events wait for the event service {service} (events.queue): the event has reached this node \
-                 only"
+                "too many events of {module} wait for the event service {service} (events.queue): the event has \
+                 reached this node only"
             )),
         };
         self.counters.lost.fetch_add(1, Relaxed);
@@ -151,7 +151,7 @@ mod tests {
         let log = Arc::new(ServiceLog::new(limits));
         let events = Arc::new(EventLog::new(false, false));
         let link = ServiceLink::new(&config, None, 1_000, log.clone(), events).unwrap();
-        let emit = || link.emit(Event { kind: "a".into(), value: "1".into(), source: None });
+        let emit = || link.emit(&"m".into(), Event { kind: "a".into(), value: "1".into(), source: None });
         let Err(CallError::Unavailable(away)) = emit() else { panic!("the service is away") };
         assert!(away.contains("is away"), "{away}");
         link.is_up.store(true, Relaxed);
