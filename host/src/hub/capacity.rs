@@ -1,9 +1,10 @@
 //! What the maps of topics and of channels have in common: their shards, the most entries, the
 //! choice of those that make room for others, and where the largest histories are.
 //!
-//! The maps themselves differ, because their locks do. A publish to a topic must not miss a topic
-//! that comes back, so that a topic is removed under the lock of its shard. A channel looks up
-//! another one under its own lock, so that the lock of a shard comes last.
+//! The entries themselves are in maps of their own kind, because their locks differ. A publish to a
+//! topic must not miss a topic that comes back, so that a topic is removed under the lock of its
+//! shard. A channel looks up another one under its own lock, so that the lock of a shard comes
+//! last.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -128,25 +129,70 @@ impl Capacity {
     }
 }
 
-/// No history of a shard has more bytes than this. It may be too large, but not too small.
-#[derive(Default)]
-pub struct LargestHistory(AtomicU64);
+/// The shards of a map. `M` has the entries of one.
+pub struct Sharded<M> {
+    shards: Box<[Shard<M>]>,
+    pub capacity: Capacity,
+}
 
-impl LargestHistory {
-    /// Notes that a history of the shard has this number of bytes.
-    pub fn note(&self, bytes: u64) {
-        if self.bytes() < bytes {
-            self.0.fetch_max(bytes, Relaxed);
+/// A part of a map.
+pub struct Shard<M> {
+    pub map: Mutex<M>,
+    /// The entries that somebody uses.
+    used: AtomicU32,
+    /// No history of the shard has more bytes than this. It may be too large, but not too small.
+    largest: AtomicU64,
+}
+
+impl<M: Default> Sharded<M> {
+    pub fn new(max: u32) -> Sharded<M> {
+        let capacity = Capacity::new(max);
+        let shard = |_| Shard { map: Mutex::new(M::default()), used: AtomicU32::new(0), largest: AtomicU64::new(0) };
+        Sharded { shards: (0..capacity.shards()).map(shard).collect(), capacity }
+    }
+
+    pub fn at(&self, index: usize) -> Option<&Shard<M>> {
+        self.shards.get(index)
+    }
+
+    /// The shard of a name.
+    pub fn of(&self, name: &str) -> Option<&Shard<M>> {
+        self.at(self.capacity.shard_of(name))
+    }
+
+    /// Notes that a history of a shard has this number of bytes.
+    pub fn note_history(&self, index: usize, bytes: u64) {
+        if let Some(shard) = self.at(index).filter(|shard| shard.largest.load(Relaxed) < bytes) {
+            shard.largest.fetch_max(bytes, Relaxed);
         }
     }
 
-    /// The caller looks at all histories of the shard, and notes them again. What grows meanwhile
-    /// is noted, too.
-    pub fn reset(&self) {
-        self.0.store(0, Relaxed);
+    /// The caller looks at all histories of a shard, and notes them again. What grows meanwhile is
+    /// noted, too.
+    pub fn reset_largest(&self, index: usize) {
+        if let Some(shard) = self.at(index) {
+            shard.largest.store(0, Relaxed);
+        }
     }
 
-    pub fn bytes(&self) -> u64 {
-        self.0.load(Relaxed)
+    /// The shards, with a bound of the bytes of their largest history.
+    pub fn largest(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.shards.iter().map(|shard| shard.largest.load(Relaxed)).enumerate()
+    }
+
+    /// Counts an entry that somebody begins or ceases to use. The caller holds its lock.
+    pub fn note_use(&self, index: usize, was_used: bool, is_used: bool) {
+        match (self.at(index), was_used, is_used) {
+            (Some(shard), false, true) => _ = shard.used.fetch_add(1, Relaxed),
+            (Some(shard), true, false) => _ = shard.used.fetch_sub(1, Relaxed),
+            _ => {}
+        }
+    }
+}
+
+impl<M> Shard<M> {
+    /// The number of entries that somebody uses.
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed) as usize
     }
 }

@@ -108,7 +108,7 @@ impl HasRing for Topic {
 impl Histories for Namespace {
     fn largest(&self, look: &mut dyn FnMut(usize, u64)) {
         look(0, self.all.lock().bytes());
-        self.shards.largest().for_each(|(shard, bytes)| look(shard + 1, bytes));
+        self.shards.parts.largest().for_each(|(shard, bytes)| look(shard + 1, bytes));
     }
 
     fn shrink(&self, part: usize, least: u64, target: u64) {
@@ -118,6 +118,6 @@ impl Histories for Namespace {
         let topics = self.shards.topics_of(shard);
         let emptied = |topic: &Arc<Topic>| self.shards.remove_if_unused(topic);
         let left = shrink_all(&self.memory, &self.counters, &topics, least, target, emptied);
-        self.shards.note_history(shard, left);
+        self.shards.parts.note_history(shard, left);
     }
 }

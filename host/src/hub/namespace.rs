@@ -142,7 +142,7 @@ impl Namespace {
             let frame = Arc::new(frame);
             if is_kept {
                 state.ring.push(frame.clone(), Instant::now(), self.history());
-                self.shards.note_history(topic.shard, state.ring.bytes());
+                self.shards.parts.note_history(topic.shard, state.ring.bytes());
             }
             return self.send(topic.id, &frame, &mut state, None, wakers);
         }
@@ -356,14 +356,14 @@ impl Namespace {
         if !self.history().is_on() {
             return;
         }
-        let index = self.next_sweep.fetch_add(1, Relaxed) % self.shards.capacity.shards();
+        let index = self.next_sweep.fetch_add(1, Relaxed) % self.shards.parts.capacity.shards();
         if index == 0 {
             self.all.lock().expire(now, self.history());
         }
         for topic in self.shards.topics_of(index) {
             let mut state = topic.state.lock();
             state.ring.expire(now, self.history());
-            self.shards.note_history(index, state.ring.bytes());
+            self.shards.parts.note_history(index, state.ring.bytes());
             let is_unused = state.is_unused();
             drop(state);
             if is_unused {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::capacity::{Capacity, LargestHistory};
+use super::capacity::Sharded;
 use super::message::{HubError, Limits};
 use super::ring::Ring;
 use super::sync::{Mutex, RandomState};
@@ -18,29 +18,16 @@ use super::topic::{Topic, TopicState};
 
 /// All topics of a namespace, and the connections that it counts.
 pub struct Shards {
-    shards: Box<[Shard]>,
-    pub capacity: Capacity,
+    /// A topic is used while it has connections that are open or reserved.
+    pub parts: Sharded<Map>,
     next_id: AtomicU64,
     /// Connections that are open or reserved.
     open: AtomicU32,
     is_stopping: AtomicBool,
 }
 
-struct Shard {
-    map: Mutex<Map>,
-    /// The topics with connections that are open or reserved.
-    read: AtomicU32,
-    largest: LargestHistory,
-}
-
-impl Shard {
-    fn new() -> Shard {
-        Shard { map: Mutex::new(Map::default()), read: AtomicU32::new(0), largest: LargestHistory::default() }
-    }
-}
-
 #[derive(Default)]
-struct Map {
+pub struct Map {
     topics: HashMap<Arc<str>, Arc<Topic>, RandomState>,
     /// The highest number that a topic which is no longer here has dropped. A new topic begins with
     /// it, because it may have existed before.
@@ -49,10 +36,8 @@ struct Map {
 
 impl Shards {
     pub fn new(max_topics: u32) -> Shards {
-        let capacity = Capacity::new(max_topics);
         Shards {
-            shards: (0..capacity.shards()).map(|_| Shard::new()).collect(),
-            capacity,
+            parts: Sharded::new(max_topics),
             next_id: AtomicU64::new(0),
             open: AtomicU32::new(0),
             is_stopping: AtomicBool::new(false),
@@ -69,22 +54,18 @@ impl Shards {
         self.is_stopping.store(true, Relaxed);
     }
 
-    fn shard(&self, name: &str) -> Option<&Shard> {
-        self.shards.get(self.capacity.shard_of(name))
-    }
-
     pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
-        self.shard(name)?.map.lock().topics.get(name).cloned()
+        self.parts.of(name)?.map.lock().topics.get(name).cloned()
     }
 
     /// Finds a topic or adds it. `None` if there are too many.
     pub fn get_or_add(&self, name: &str) -> Option<Arc<Topic>> {
-        let shard = self.capacity.shard_of(name);
-        let mut map = self.shards.get(shard)?.map.lock();
+        let shard = self.parts.capacity.shard_of(name);
+        let mut map = self.parts.at(shard)?.map.lock();
         if let Some(topic) = map.topics.get(name) {
             return Some(topic.clone());
         }
-        if !self.capacity.count_one() {
+        if !self.parts.capacity.count_one() {
             return None;
         }
         let name: Arc<str> = name.into();
@@ -99,7 +80,7 @@ impl Shards {
     /// whether the topic still does not exist: otherwise the message belongs to it. `next` gives
     /// the message its number, under the lock that a new topic must take.
     pub fn lose(&self, name: &str, next: impl FnOnce() -> u64) -> bool {
-        let Some(shard) = self.shard(name) else { return true };
+        let Some(shard) = self.parts.of(name) else { return true };
         let mut map = shard.map.lock();
         let is_missing = !map.topics.contains_key(name);
         if is_missing {
@@ -111,21 +92,21 @@ impl Shards {
     /// Finds a topic or adds it, in place of some without connections if there are too many. `None`
     /// if every topic has connections.
     fn get_or_make_room(&self, name: &str) -> Option<Arc<Topic>> {
-        self.capacity.get_or_make_room(|| self.get_or_add(name), || self.make_room())
+        self.parts.capacity.get_or_make_room(|| self.get_or_add(name), || self.make_room())
     }
 
     fn make_room(&self) -> bool {
         let look = |shard: usize, unused: &mut Vec<(u64, Arc<Topic>)>| {
-            let Some(shard) = self.shards.get(shard) else { return 0 };
+            let Some(shard) = self.parts.at(shard) else { return 0 };
             let map = shard.map.lock();
-            if map.topics.len() <= shard.read.load(Relaxed) as usize {
+            if map.topics.len() <= shard.used() {
                 return 0;
             }
             let of = |topic: &Arc<Topic>| Some((topic.state.lock().idle_since()?, topic.clone()));
             unused.extend(map.topics.values().filter_map(of));
             map.topics.len()
         };
-        self.capacity.make_room(look, |topic| self.remove(topic, TopicState::is_idle))
+        self.parts.capacity.make_room(look, |topic| self.remove(topic, TopicState::is_idle))
     }
 
     /// Removes a topic if nobody uses it.
@@ -135,7 +116,7 @@ impl Shards {
 
     /// Removes a topic with its history, if a condition holds. Returns whether it did.
     fn remove(&self, topic: &Topic, holds: impl FnOnce(&TopicState) -> bool) -> bool {
-        let Some(shard) = self.shards.get(topic.shard) else { return false };
+        let Some(shard) = self.parts.at(topic.shard) else { return false };
         let mut map = shard.map.lock();
         let mut state = topic.state.lock();
         if state.is_removed || !holds(&state) {
@@ -146,28 +127,16 @@ impl Shards {
         map.dropped = map.dropped.max(state.ring.dropped());
         drop(state);
         map.topics.remove(&topic.name);
-        self.capacity.uncount_one();
+        self.parts.capacity.uncount_one();
         true
     }
 
     /// Returns the topics of one shard, whose histories the caller looks at. It then notes the
     /// largest one.
     pub fn topics_of(&self, index: usize) -> Vec<Arc<Topic>> {
-        let Some(shard) = self.shards.get(index) else { return Vec::new() };
-        shard.largest.reset();
+        let Some(shard) = self.parts.at(index) else { return Vec::new() };
+        self.parts.reset_largest(index);
         shard.map.lock().topics.values().cloned().collect()
-    }
-
-    /// Notes that a history of a shard has this number of bytes.
-    pub fn note_history(&self, index: usize, bytes: u64) {
-        if let Some(shard) = self.shards.get(index) {
-            shard.largest.note(bytes);
-        }
-    }
-
-    /// The shards, with a bound of the bytes of their largest history.
-    pub fn largest(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.shards.iter().map(|shard| shard.largest.bytes()).enumerate()
     }
 
     /// Counts a connection, or rejects it.
@@ -187,7 +156,7 @@ impl Shards {
     fn reserve_in_topic(self: &Arc<Self>, name: &str, max: u32) -> Result<Place, HubError> {
         loop {
             let topic = self.get_or_make_room(name);
-            let topic = topic.ok_or(HubError::TooManyTopics { max: self.capacity.max() })?;
+            let topic = topic.ok_or(HubError::TooManyTopics { max: self.parts.capacity.max() })?;
             let mut state = topic.state.lock();
             if state.is_removed {
                 continue;
@@ -201,17 +170,9 @@ impl Shards {
                 return Err(HubError::TopicFull { max });
             }
             state.open += 1;
-            if state.open == 1 {
-                self.count_read(&topic, |read| read.fetch_add(1, Relaxed));
-            }
+            self.parts.note_use(topic.shard, state.open > 1, true);
             drop(state);
             return Ok(Place { shards: self.clone(), topic });
-        }
-    }
-
-    fn count_read(&self, topic: &Topic, change: impl FnOnce(&AtomicU32) -> u32) {
-        if let Some(shard) = self.shards.get(topic.shard) {
-            change(&shard.read);
         }
     }
 }
@@ -227,9 +188,7 @@ impl Drop for Place {
         self.shards.open.fetch_sub(1, Relaxed);
         let mut state = self.topic.state.lock();
         state.open = state.open.saturating_sub(1);
-        if state.open == 0 {
-            self.shards.count_read(&self.topic, |read| read.fetch_sub(1, Relaxed));
-        }
+        self.shards.parts.note_use(self.topic.shard, true, state.open > 0);
         let is_unused = state.is_unused();
         drop(state);
         if is_unused {

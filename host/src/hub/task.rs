@@ -113,7 +113,7 @@ impl FanoutTask {
         } else {
             self.namespace.sweep(now);
             let all = self.namespace.settings.history.age / 4;
-            let shards = u32::try_from(self.namespace.shards.capacity.shards()).unwrap_or(u32::MAX);
+            let shards = u32::try_from(self.namespace.shards.parts.capacity.shards()).unwrap_or(u32::MAX);
             let interval = (all / shards).clamp(Duration::from_millis(10), Duration::from_secs(1));
             self.next_sweep = now + interval;
         }

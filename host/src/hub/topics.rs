@@ -83,16 +83,16 @@ impl Topics {
 
     /// The number of topics.
     pub fn topics(&self) -> u32 {
-        self.namespace.shards.capacity.entries()
+        self.namespace.shards.parts.capacity.entries()
     }
 
     /// The number of topics without connections that made room for others.
     pub fn evicted_topics(&self) -> u64 {
-        self.namespace.shards.capacity.evicted()
+        self.namespace.shards.parts.capacity.evicted()
     }
 
     pub fn max_topics(&self) -> u32 {
-        self.namespace.shards.capacity.max()
+        self.namespace.shards.parts.capacity.max()
     }
 
     /// The number of messages that did not fit into an inbox.

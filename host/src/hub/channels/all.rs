@@ -266,7 +266,7 @@ impl Channels {
 
     /// The facts about up to `most` channels, in no order.
     pub fn list(&self, most: usize) -> Vec<ChannelInfo> {
-        let channels = (0..self.map.capacity.shards()).flat_map(|index| self.map.all_of(index));
+        let channels = (0..self.map.shards.capacity.shards()).flat_map(|index| self.map.all_of(index));
         let info = |channel: Arc<Channel>| {
             let state = channel.state.lock();
             let (members, kept) = (count(state.members.len()), count(state.ring.len()));
@@ -277,18 +277,18 @@ impl Channels {
 
     pub fn totals(&self) -> ChannelTotals {
         ChannelTotals {
-            channels: self.map.capacity.entries(),
+            channels: self.map.shards.capacity.entries(),
             subscriptions: self.subscriptions.load(Relaxed),
             published: self.counters.published.load(Relaxed),
             evicted_messages: self.counters.evicted.load(Relaxed),
-            evicted: self.map.capacity.evicted(),
+            evicted: self.map.shards.capacity.evicted(),
             refused: self.counters.refused_topics.load(Relaxed),
         }
     }
 
     pub(super) fn refuse(&self) -> ChannelError {
         Counters::add(&self.counters.refused_topics, 1);
-        ChannelError::TooMany { max: self.map.capacity.max() }
+        ChannelError::TooMany { max: self.map.shards.capacity.max() }
     }
 
     /// Does something under the lock of a channel, and removes the channel if nobody uses it then.
@@ -309,7 +309,7 @@ impl Channels {
             }
             let was_idle = state.is_idle();
             let result = act(&channel, &mut state);
-            self.map.note_use(&channel, was_idle, state.is_idle());
+            self.map.shards.note_use(channel.shard, !was_idle, !state.is_idle());
             let is_unused = state.is_unused();
             drop(state);
             if is_unused {
@@ -360,7 +360,7 @@ impl Channels {
         let frame = Arc::new(frame);
         if is_kept {
             state.ring.push(frame.clone(), now, &limits(&state.settings));
-            self.map.note_history(channel.shard, state.ring.bytes());
+            self.map.shards.note_history(channel.shard, state.ring.bytes());
         } else {
             state.ring.skip(offset);
         }

@@ -65,14 +65,14 @@ impl Channels {
     /// that are too old, and channels that nobody uses. Returns when to do it again.
     pub fn sweep(&self, now: Instant) -> Duration {
         let is_due = self.tell_due(now);
-        if self.map.capacity.entries() == 0 && !is_due {
+        if self.map.shards.capacity.entries() == 0 && !is_due {
             return INTERVAL;
         }
-        let index = self.next_sweep.fetch_add(1, Relaxed) % self.map.capacity.shards().max(1);
+        let index = self.next_sweep.fetch_add(1, Relaxed) % self.map.shards.capacity.shards().max(1);
         for channel in self.map.to_note(index) {
             let mut state = channel.state.lock();
             state.expire(now);
-            self.map.note_history(index, state.ring.bytes());
+            self.map.shards.note_history(index, state.ring.bytes());
             let is_unused = state.is_unused();
             drop(state);
             if is_unused {
@@ -89,13 +89,13 @@ impl Channels {
 
 impl Histories for Channels {
     fn largest(&self, look: &mut dyn FnMut(usize, u64)) {
-        self.map.largest().for_each(|(part, bytes)| look(part, bytes));
+        self.map.shards.largest().for_each(|(part, bytes)| look(part, bytes));
     }
 
     fn shrink(&self, part: usize, least: u64, target: u64) {
         let channels = self.map.to_note(part);
         let emptied = |channel: &Arc<Channel>| self.remove_if_unused(channel);
         let left = shrink_all(&self.namespace.memory, &self.counters, &channels, least, target, emptied);
-        self.map.note_history(part, left);
+        self.map.shards.note_history(part, left);
     }
 }

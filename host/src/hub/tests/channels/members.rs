@@ -171,8 +171,9 @@ fn a_subscription_looks_at_a_bounded_number_of_channels_to_make_room() {
     let subscribe = || node.channels.subscribe("new", &other, None, &PLAIN);
     // A thread that looks at these waits for the test.
     let map = &node.channels.map;
-    let last: Vec<_> =
-        (map.capacity.shards() * 3 / 4..map.capacity.shards()).flat_map(|shard| map.all_of(shard)).collect();
+    let last: Vec<_> = (map.shards.capacity.shards() * 3 / 4..map.shards.capacity.shards())
+        .flat_map(|shard| map.all_of(shard))
+        .collect();
     let locked: Vec<_> = last.iter().map(|channel| channel.state.lock()).collect();
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
