@@ -127,6 +127,7 @@ fn worst_case(settings: &Settings) -> Vec<Line> {
         ("streams", sse.max_clients * sse.events * 32, true),
         ("sessions", websocket.clients.max_clients * session, true),
         ("subscriptions to channels", subscriptions * KIB, true),
+        ("lists of members", 32 * MIB, false),
         ("messages that wait for routes of channels", 128 * MIB, false),
         ("events", events.history + 2 * events.queue + 4 * MIB, true),
         ("reloads", 8 * engine.max_component, false),

@@ -29,12 +29,11 @@ async fn members_are_listed_and_announced_when_they_join_and_leave() {
         let mut ada = member(&host, version, CHANNEL, "ada").await;
         let bob = member(&host, version, CHANNEL, "bob").await;
         assert_eq!(watcher.data(2).await, [change("join", &ada, "ada", 1), change("join", &bob, "bob", 2)]);
-        let mut expected = vec![
-            json!({ "id": ada.id, "uid": "ada", "info": { "name": "ada" } }),
-            json!({ "id": bob.id, "uid": "bob", "info": { "name": "bob" } }),
-        ];
-        expected.sort_by_key(|member| member["id"].as_str().unwrap().to_owned());
-        assert_eq!(ada.ok("#members", json!({ "channel": CHANNEL })).await, json!(expected));
+        let expected = json!([
+            { "id": ada.id, "uid": "ada", "info": { "name": "ada" } },
+            { "id": bob.id, "uid": "bob", "info": { "name": "bob" } },
+        ]);
+        assert_eq!(ada.ok("#members", json!({ "channel": CHANNEL })).await, expected);
         // Who subscribes again has not joined again.
         ada.ok("#subscribe", json!({ "channel": CHANNEL, "data": { "name": "ada" } })).await;
         ada.ok("#unsubscribe", json!(CHANNEL)).await;
@@ -129,6 +128,33 @@ async fn what_a_member_says_about_itself_is_bounded_and_may_be_replaced_by_the_r
     client.ok("#subscribe", json!({ "channel": channel, "data": info })).await;
     let members = client.ok("#members", json!(channel)).await;
     assert_eq!(members[0]["info"], json!({ "role": "guest" }));
+}
+
+/// Members with 4 KiB each, until a list would have more than 1 MiB.
+#[tokio::test]
+async fn a_list_of_members_with_too_many_bytes_is_refused_with_their_number() {
+    let host = host().await;
+    let reached = async || host.metric("fanfare_bound_reached_total", &["bound=\"channel-members\""]).await;
+    let list = json!({ "do": "members", "channel": CHANNEL });
+    let mut members = Vec::new();
+    for _ in 0..250 {
+        let mut member = Client::open(&host, 2).await;
+        member.ok("#subscribe", json!({ "channel": CHANNEL, "data": "x".repeat(4_060) })).await;
+        members.push(member);
+    }
+    let listed = members[0].ok("#members", json!(CHANNEL)).await;
+    assert_eq!((listed.as_array().unwrap().len(), reached().await), (250, 0.0));
+    assert_eq!(host.channels(list.clone()).await.as_array().unwrap().len(), 250);
+    for _ in 0..15 {
+        let mut member = Client::open(&host, 2).await;
+        member.ok("#subscribe", json!({ "channel": CHANNEL, "data": "x".repeat(4_090) })).await;
+        members.push(member);
+    }
+    let refused = members[0].error("#members", json!(CHANNEL)).await;
+    assert_eq!(refused["code"], "overloaded", "{refused}");
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("has 265 members of") && message.contains("of 1048576 bytes"), "{message}");
+    assert_eq!((host.channels(list).await["error"].clone(), reached().await), (json!("overloaded"), 2.0));
 }
 
 /// From 1,000 members on, only their number is announced.

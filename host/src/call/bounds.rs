@@ -96,6 +96,9 @@ pub static CHANNEL_SUBSCRIPTIONS: Bound = Bound::new("channel-subscriptions");
 /// A subscription that was rejected because its client said too much about itself.
 pub static CHANNEL_INFO: Bound = Bound::new("channel-info");
 
+/// A list of members that was rejected because it would have been too long.
+pub static CHANNEL_MEMBERS: Bound = Bound::new("channel-members");
+
 /// A message of a WebSocket that was rejected because it had too many fragments.
 pub static FRAGMENTS: Bound = Bound::new("websocket-fragments");
 
@@ -105,7 +108,7 @@ pub static PACKETS: Bound = Bound::new("socketcluster-packets");
 /// A token of a client that was rejected because it was too long.
 pub static TOKEN: Bound = Bound::new("token");
 
-pub static ALL: [&Bound; 27] = [
+pub static ALL: [&Bound; 28] = [
     &PATH,
     &TEXT,
     &RANDOM,
@@ -130,6 +133,7 @@ pub static ALL: [&Bound; 27] = [
     &CHANNEL_NOTICES,
     &CHANNEL_SUBSCRIPTIONS,
     &CHANNEL_INFO,
+    &CHANNEL_MEMBERS,
     &FRAGMENTS,
     &PACKETS,
     &TOKEN,

@@ -16,6 +16,10 @@ pub const MOST_OF_PAGE: usize = 1_000;
 /// have at most `websocket.queue.bytes`.
 pub const BYTES_OF_PAGE: u64 = 1 << 20;
 
+/// The longest list of members that a guest gets. Lists for clients have at most
+/// `websocket.queue.bytes`.
+pub const LONGEST_LIST: ListSize = ListSize { members: 10_000, bytes: 1 << 20 };
+
 /// Whether the host accepts this text as the name of a channel: 1 to 256 bytes without control
 /// characters.
 pub fn is_channel(text: &str) -> bool {
@@ -190,6 +194,22 @@ pub struct ChannelMember {
     pub uid: Option<Arc<str>>,
     /// What the client sent when it subscribed, as JSON text.
     pub info: Option<Arc<str>>,
+}
+
+/// How long a list of members is, or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListSize {
+    pub members: usize,
+    /// The bytes of their ids, their users, and what they say about themselves, with 32 for each.
+    pub bytes: u64,
+}
+
+impl ListSize {
+    pub const ANY: ListSize = ListSize { members: usize::MAX, bytes: u64::MAX };
+
+    pub fn fits(&self, most: &ListSize) -> bool {
+        self.members <= most.members && self.bytes <= most.bytes
+    }
 }
 
 #[cfg(test)]

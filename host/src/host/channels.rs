@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::RunningHost;
-use crate::call::channel::{BYTES_OF_PAGE, MOST_OF_PAGE};
+use crate::call::channel::{BYTES_OF_PAGE, ListSize, MOST_OF_PAGE};
 use crate::call::{
     CallError, ChannelCall, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, ChannelRule, Payload, size,
 };
@@ -211,7 +211,7 @@ impl RunningHost {
     /// ```
     pub fn channel_members(&self, channel: &str) -> Result<Vec<ChannelMember>, CallError> {
         rules::check(channel)?;
-        self.channels.members(&channel.into(), &Actor::operator())
+        self.channels.members(&channel.into(), &ListSize::ANY, &Actor::operator())
     }
 
     /// Ends the subscription of a session to a channel, and returns whether it was subscribed. A

@@ -15,12 +15,13 @@
 //! that asks for what it has missed learns that messages may be missing.
 //!
 //! Locks are taken in this order: `order`, a channel, the channel that announces its members, the
-//! map or `due` or the list of a session, the session, then those of the namespace after `order`.
-//! Tasks are woken when no lock is held.
+//! map or `due` or `lists` or the list of a session, the session, then those of the namespace after
+//! `order`. Tasks are woken when no lock is held.
 //!
 //! - `all` subscribes and publishes; `map` has all channels, `channel` is one of them
 //! - `members` has the members, with the list for each worker; `joined` the channels of a session
 //! - `keeping` reads histories, and sweeps what is too old
+//! - `listing` lists the members of a channel; clients share the `lists`
 //! - `presence` announces members that join and leave, and `crowd` of many only their number
 //! - `listening` has the listeners inside the host: subscriptions, and the embedding program
 
@@ -37,6 +38,10 @@ mod joined;
 mod keeping;
 #[path = "channels/listening.rs"]
 mod listening;
+#[path = "channels/listing.rs"]
+mod listing;
+#[path = "channels/lists.rs"]
+mod lists;
 #[path = "channels/map.rs"]
 mod map;
 #[path = "channels/members.rs"]

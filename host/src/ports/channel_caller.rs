@@ -1,9 +1,8 @@
 //! The rules for guests that use channels: which channels and sessions, and the sizes of arguments.
 
-use super::session_caller::MOST_LISTED;
 use super::{Caller, SessionCaller};
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, ChannelMember, Payload, bounds, channel};
+use crate::call::{CallError, Payload, channel};
 use crate::config::capabilities::forbidden;
 
 /// A guest that uses channels. It may use its own channels, and needs the capability `channels` for
@@ -70,18 +69,6 @@ pub fn may_be_published(name: &str) -> Result<(), CallError> {
     }
     let why = format!("only the host publishes to {}: it announces members there", line(name, NAME));
     Err(CallError::Forbidden(why))
-}
-
-/// Checks that a guest can get all members of a channel in one list.
-pub fn members(name: &str, members: Vec<ChannelMember>) -> Result<Vec<ChannelMember>, CallError> {
-    let count = members.len();
-    if count <= MOST_LISTED {
-        return Ok(members);
-    }
-    bounds::SESSION_LIST.count();
-    let name = line(name, NAME);
-    let why = format!("{name} has {count} members, and a list has at most {MOST_LISTED}: use the function `count`");
-    Err(CallError::Overloaded(why))
 }
 
 #[cfg(test)]
@@ -160,18 +147,5 @@ mod tests {
         assert!(matches!(own.may_change("chat", "n/b"), Err(CallError::Forbidden(_))));
         assert!(matches!(own.may_change("flags", "n/own"), Err(CallError::Forbidden(_))));
         assert_eq!(caller(true, &[]).may_change("chat", "n/b"), Ok(()));
-    }
-
-    #[test]
-    fn a_list_of_members_is_bounded() {
-        let list = |count| vec![ChannelMember { session: "n/a".into(), uid: None, info: None }; count];
-        assert_eq!(members("room", list(MOST_LISTED)).map(|list| list.len()), Ok(MOST_LISTED));
-        let error = members("room", list(MOST_LISTED + 1)).unwrap_err();
-        assert_eq!(
-            error,
-            CallError::Overloaded(
-                "room has 10001 members, and a list has at most 10000: use the function `count`".into()
-            )
-        );
     }
 }

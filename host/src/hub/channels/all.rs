@@ -14,9 +14,10 @@ use super::super::sync::Mutex;
 use super::channel::{Channel, State, limits};
 use super::crowd::Change;
 use super::joined::ChannelError;
+use super::lists::Lists;
 use super::map::Map;
 use super::message::{EncodeChannel, PlacedMessage};
-use crate::call::{ChannelMember, ChannelMessage, ChannelPosition, ChannelSettings, Payload, bounds, time};
+use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings, Payload, bounds, time};
 
 /// The channels of a node.
 pub struct Channels {
@@ -34,6 +35,7 @@ pub struct Channels {
     pub(super) due: Mutex<Vec<Arc<Channel>>>,
     /// The part of the map that the next sweep looks at.
     pub(super) next_sweep: AtomicUsize,
+    pub(super) lists: Lists,
     on_leave: OnceLock<OnLeave>,
 }
 
@@ -116,6 +118,7 @@ impl Channels {
             next_listener: AtomicU64::new(0),
             due: Mutex::new(Vec::new()),
             next_sweep: AtomicUsize::new(0),
+            lists: Lists::new(),
             on_leave: OnceLock::new(),
         });
         let histories = Arc::downgrade(&channels);
@@ -252,11 +255,6 @@ impl Channels {
         let changed = |payload| Arc::new(Frame::new(Arc::new(message.with(payload)), &self.namespace.memory, false));
         let frame = payload.map_or_else(|| frame.clone(), changed);
         self.namespace.push(&session.addressee(), &frame);
-    }
-
-    /// The members of a channel, sorted by the ids of their sessions.
-    pub fn members(&self, name: &str) -> Vec<ChannelMember> {
-        self.with(name, Map::get, |_, state| state.members.facts()).unwrap_or_default()
     }
 
     /// The number of members of a channel.

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use super::super::ids::ByTopic;
 use super::super::sessions::Session;
 use crate::call::ChannelMember;
+use crate::call::channel::ListSize;
+
+/// What a member counts in a list besides its texts.
+const MEMBER: u64 = 32;
 
 /// A session that is subscribed.
 pub struct Member {
@@ -33,11 +37,20 @@ pub struct Members {
     /// By the topics of their sessions.
     all: ByTopic<Member>,
     pub workers: Vec<OfWorker>,
+    /// What the members count in a list.
+    bytes: u64,
+    /// Grows with each change of the members.
+    version: u64,
 }
 
 impl Member {
     fn facts(&self) -> ChannelMember {
         ChannelMember { session: self.session.id.clone(), uid: self.uid.clone(), info: self.info.clone() }
+    }
+
+    fn bytes(&self) -> u64 {
+        let length = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
+        (self.session.id.len() + length(&self.uid) + length(&self.info)) as u64 + MEMBER
     }
 }
 
@@ -88,6 +101,8 @@ impl Members {
         }
         let member = Member { session: session.clone(), uid: session.uid(), info, at };
         let facts = member.facts();
+        self.bytes = self.bytes.saturating_add(member.bytes());
+        self.version = self.version.wrapping_add(1);
         self.all.insert(topic, member);
         facts
     }
@@ -95,13 +110,18 @@ impl Members {
     /// Replaces what a member has said about itself.
     pub fn set_info(&mut self, session: &Session, info: Option<Arc<str>>) {
         if let Some(member) = self.all.get_mut(&session.topic()) {
+            self.bytes = self.bytes.saturating_sub(member.bytes());
             member.info = info;
+            self.bytes = self.bytes.saturating_add(member.bytes());
+            self.version = self.version.wrapping_add(1);
         }
     }
 
     /// Removes a member. Returns the facts about it.
     pub fn remove(&mut self, session: &Session) -> Option<ChannelMember> {
         let member = self.all.remove(&session.topic())?;
+        self.bytes = self.bytes.saturating_sub(member.bytes());
+        self.version = self.version.wrapping_add(1);
         let index = self.workers.iter().position(|of| of.worker == session.worker)?;
         let of = self.workers.get_mut(index)?;
         let topics = Arc::make_mut(&mut of.topics);
@@ -119,6 +139,23 @@ impl Members {
             self.workers.swap_remove(index);
         }
         Some(member.facts())
+    }
+
+    /// How long a list of the members is.
+    pub fn size(&self) -> ListSize {
+        ListSize { members: self.all.len(), bytes: self.bytes }
+    }
+
+    /// Differs after each change of the members.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The members, in the order in which their clients connected.
+    pub fn in_order(&self) -> impl Iterator<Item = &Member> {
+        let mut topics: Vec<u64> = self.all.keys().copied().collect();
+        topics.sort_unstable();
+        topics.into_iter().filter_map(|topic| self.all.get(&topic))
     }
 
     /// The facts about all members, sorted by their ids.

@@ -8,7 +8,7 @@ use crate::bindings::fanfare::module::{channels, channels_await, channels_blocki
 use crate::call::channel::MOST_OF_PAGE;
 use crate::call::{self, ChannelPosition};
 use crate::isolate::state::{Guest, State};
-use crate::ports::{BoxFuture, ChannelCaller, channel_caller as rules};
+use crate::ports::{BoxFuture, ChannelCaller};
 
 /// A future of the port, or why the import rejects the arguments.
 type Started<T> = BoxFuture<Result<T, call::CallError>>;
@@ -110,8 +110,7 @@ impl Guest {
         if let Err(error) = caller.may_use(&channel) {
             return rejected(error);
         }
-        let listed = self.ports.channels.members(caller.into_caller(), channel.clone());
-        Box::pin(async move { rules::members(&channel, listed.await?) })
+        self.ports.channels.members(caller.into_caller(), channel)
     }
 }
 

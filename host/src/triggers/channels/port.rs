@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::actor::Actor;
 use super::service::ChannelService;
-use crate::call::channel::BYTES_OF_PAGE;
+use crate::call::channel::{BYTES_OF_PAGE, LONGEST_LIST};
 use crate::call::{CallError, ChannelMember, ChannelPage, ChannelPosition, Payload, RouteName};
 use crate::ports::{self, BoxFuture, Caller};
 use crate::triggers::subscriptions::Subscriptions;
@@ -80,6 +80,6 @@ impl ports::Channels for ChannelPort {
     }
 
     fn members(&self, from: Caller, channel: String) -> BoxFuture<Result<Vec<ChannelMember>, CallError>> {
-        ready(self.service.members(&channel.into(), &Actor::guest(from, true)))
+        ready(self.service.members(&channel.into(), &LONGEST_LIST, &Actor::guest(from, true)))
     }
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::actor::Actor;
 use super::after::After;
 use super::service::{ChannelService, Request};
+use crate::call::channel::ListSize;
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, ChannelAction, ChannelMember, ChannelPage, ChannelPosition, ChannelSettings, Payload};
+use crate::call::{
+    CallError, ChannelAction, ChannelMember, ChannelPage, ChannelPosition, ChannelSettings, Payload, bounds,
+};
 
 impl ChannelService {
     /// Whether a client without a session may read the history of a channel: `done` is told the
@@ -54,12 +57,37 @@ impl ChannelService {
         Ok(page.unwrap_or_else(|| ChannelPage { complete: after.is_none(), ..none() }))
     }
 
-    /// Returns the members of a channel with presence.
-    pub fn members(&self, channel: &Arc<str>, actor: &Actor) -> Result<Vec<ChannelMember>, CallError> {
-        if !self.rule(channel, actor)?.settings.presence {
-            let channel = line(channel, NAME);
-            return Err(CallError::Invalid(format!("{channel} has no list of members: declare it with `presence`")));
-        }
-        Ok(self.hub.channels.members(channel))
+    /// Returns the members of a channel with presence. Fails if their list is longer than `most`.
+    pub fn members(&self, channel: &Arc<str>, most: &ListSize, actor: &Actor) -> Result<Vec<ChannelMember>, CallError> {
+        self.has_list(channel, actor)?;
+        self.hub.channels.members(channel, most).map_err(|size| too_long(channel, size, most))
     }
+
+    /// Returns the members of a channel with presence as JSON for clients. Fails if their list is
+    /// longer than `most`.
+    pub fn members_as_json(&self, channel: &Arc<str>, most: &ListSize, actor: &Actor) -> Result<Arc<str>, CallError> {
+        self.has_list(channel, actor)?;
+        self.hub.channels.members_as_json(channel, most).map_err(|size| too_long(channel, size, most))
+    }
+
+    fn has_list(&self, channel: &Arc<str>, actor: &Actor) -> Result<(), CallError> {
+        if self.rule(channel, actor)?.settings.presence {
+            return Ok(());
+        }
+        let channel = line(channel, NAME);
+        Err(CallError::Invalid(format!("{channel} has no list of members: declare it with `presence`")))
+    }
+}
+
+fn too_long(channel: &str, size: ListSize, most: &ListSize) -> CallError {
+    bounds::CHANNEL_MEMBERS.count();
+    CallError::Overloaded(format!(
+        "{} has {} members of {} bytes, and a list has at most {} of {} bytes: use their number, or let them say less \
+         about themselves",
+        line(channel, NAME),
+        size.members,
+        size.bytes,
+        most.members,
+        most.bytes
+    ))
 }

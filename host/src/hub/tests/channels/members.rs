@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::call::WhenTaken;
+use crate::call::channel::ListSize;
 
 #[test]
 fn a_session_that_is_subscribed_again_only_has_other_info() {
@@ -9,7 +10,7 @@ fn a_session_that_is_subscribed_again_only_has_other_info() {
     let (session, reads) = node.open(0);
     let subscribe = |info: &str| node.channels.subscribe("a", &session, Some(info.into()), &PLAIN);
     assert_eq!((subscribe("1"), subscribe("2")), (Ok(true), Ok(false)));
-    let members = node.channels.members("a");
+    let members = node.channels.members("a", &ListSize::ANY).unwrap();
     assert_eq!((members.len(), members[0].info.as_deref(), &members[0].session), (1, Some("2"), &session.id));
     node.publish("a", "x", &PLAIN);
     assert_eq!((node.got(&reads).as_str(), node.channels.totals().subscriptions), ("a:x ", 1));
@@ -25,7 +26,7 @@ fn a_member_has_the_user_of_its_subscription() {
     }
     node.sessions.bind(&late, "bob", WhenTaken::Refuse).unwrap();
     let uid_of = |session: &Session| {
-        let members = node.channels.members("a");
+        let members = node.channels.members("a", &ListSize::ANY).unwrap();
         members.into_iter().find(|member| member.session == session.id).unwrap().uid
     };
     assert_eq!((uid_of(&early).as_deref(), uid_of(&late)), (Some("ada"), None));

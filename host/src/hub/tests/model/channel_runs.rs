@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::channels::{Channels, EncodeChannel, Published};
 use super::sessions::Session;
 use super::*;
+use crate::call::channel::ListSize;
 use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings};
 
 /// The channel that all runs use, and one that comes and goes.
@@ -181,7 +182,10 @@ fn visits(max_history: u64) {
         let left = node.channels.leave_all(&ends);
         assert!(left.len() <= 1);
         assert!(!node.channels.is_subscribed(ROOM, &ends));
-        assert!(node.channels.members(ROOM).iter().all(|member| member.session != ends.id), "it has ended");
+        assert!(
+            node.channels.members(ROOM, &ListSize::ANY).unwrap().iter().all(|member| member.session != ends.id),
+            "it has ended"
+        );
     });
     publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
     let visit = visitor.join().unwrap();

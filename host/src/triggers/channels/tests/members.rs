@@ -1,6 +1,7 @@
 //! Members: what the route hears about them, and what it decides for each of them.
 
 use super::*;
+use crate::call::channel::{LONGEST_LIST, ListSize};
 use crate::hub::ChannelError;
 
 fn presence() -> ChannelSettings {
@@ -72,7 +73,7 @@ async fn the_route_is_told_who_joins_and_leaves_and_cannot_prevent_it() {
     assert_eq!(bench.done(), ["subscribe: ok"]);
     let told = bench.end(0, failure());
     assert_eq!((told.trigger.action, told.trigger.session.as_deref()), (Join, Some(&*session.id)));
-    let members = bench.service.members(&CHANNEL.into(), &Actor::operator()).unwrap();
+    let members = bench.service.members(&CHANNEL.into(), &ListSize::ANY, &Actor::operator()).unwrap();
     assert_eq!((members.len(), members[0].info.as_deref()), (1, Some(r#"{"a":1}"#)));
     until("the end of the line", || !bench.service.is_busy(CHANNEL)).await;
     // A member that subscribes again has not joined.
@@ -198,7 +199,7 @@ async fn what_a_member_says_about_itself_is_replaced_by_the_route_and_bounded() 
     let bench = Bench::new();
     bench.route(&[ChannelAction::Subscribe], presence());
     let (session, _) = bench.client();
-    let info = || bench.service.members(&CHANNEL.into(), &Actor::operator()).unwrap()[0].info.clone();
+    let info = || bench.service.members(&CHANNEL.into(), &ListSize::ANY, &Actor::operator()).unwrap()[0].info.clone();
     let of_size = |size: usize| format!("\"{}\"", "x".repeat(size - 2));
     for (result, expected, said) in [
         (pass(None), "s: ok", Some("1".to_owned())),
@@ -247,4 +248,45 @@ async fn a_reader_without_a_session_asks_the_route_for_subscriptions() {
         bench.until_done(&[expected]).await;
         until("the end of the line", || !bench.service.is_busy(CHANNEL)).await;
     }
+}
+
+#[tokio::test]
+async fn a_list_of_members_has_a_bound_of_members_and_of_bytes() {
+    let bench = Bench::new();
+    bench.rule(CHANNEL, ChannelRule::Open(presence()));
+    let mut clients = Vec::new();
+    let mut bytes = 0;
+    for index in 0..3 {
+        let (session, _) = bench.client();
+        let info = format!("\"{}\"", "x".repeat(998 + index));
+        bytes += (session.id.len() + info.len() + 32) as u64;
+        bench.subscribe("subscribe", &session, Payload::Text(info));
+        clients.push(session);
+    }
+    let list =
+        |most: &ListSize| bench.service.members(&CHANNEL.into(), most, &Actor::operator()).map(|list| list.len());
+    let json = |most: &ListSize| bench.service.members_as_json(&CHANNEL.into(), most, &Actor::operator());
+    let exact = ListSize { members: 3, bytes };
+    assert_eq!((list(&LONGEST_LIST), list(&exact)), (Ok(3), Ok(3)));
+    let written = json(&exact).unwrap();
+    assert!(Arc::ptr_eq(&written, &json(&exact).unwrap()), "the list is written once");
+    let written: Vec<serde_json::Value> = serde_json::from_str(&written).unwrap();
+    let ids: Vec<&str> = written.iter().map(|member| member["id"].as_str().unwrap()).collect();
+    let expected: Vec<&str> = clients.iter().map(|session| crate::call::session::client_id(&session.id)).collect();
+    assert_eq!(ids, expected, "in the order in which they connected");
+    for most in [ListSize { members: 2, ..exact }, ListSize { bytes: bytes - 1, ..exact }] {
+        let expected = CallError::Overloaded(format!(
+            "room has 3 members of {bytes} bytes, and a list has at most {} of {} bytes: use their number, or let them \
+             say less about themselves",
+            most.members, most.bytes
+        ));
+        assert_eq!((list(&most), json(&most)), (Err(expected.clone()), Err(expected)));
+    }
+    // Each change of the members is in the next list.
+    bench.subscribe("again", &clients[0], Payload::Text("2".to_owned()));
+    assert_eq!(list(&ListSize { bytes: bytes - 999, ..exact }), Ok(3));
+    assert!(json(&exact).unwrap().contains("\"info\":2}"));
+    bench.service.kick_out(&CHANNEL.into(), &clients[0].id, "go", Actor::operator()).unwrap();
+    assert!(!json(&exact).unwrap().contains("\"info\":2}"));
+    assert_eq!(list(&ListSize { members: 2, bytes: bytes - 1_000 }), Ok(2));
 }

@@ -11,6 +11,7 @@ use super::fields::{Fields, shown};
 use super::packet::{self, Cid, Event, Version};
 use super::shared::Shared;
 use super::written::Written;
+use crate::call::channel::{LONGEST_LIST, ListSize};
 use crate::call::session::client_id;
 use crate::call::{CallError, Payload};
 use crate::hub::{ChannelError, Session};
@@ -85,11 +86,17 @@ impl<B: ClientBackend> Asked<B> {
         }
     }
 
-    /// Answers the client. The event ends when the answer is sent.
-    fn answer_long(self, answer: Result<Payload, Failed>) {
-        if let Some(json) = self.packet(answer) {
-            self.link.send(Arc::new(Written::of_event(&json, self.running)));
-        }
+    /// Answers the client with JSON. The event ends when the answer is sent.
+    fn answer_long(self, answer: Result<impl AsRef<str>, Failed>) {
+        let Some(cid) = &self.cid else { return };
+        let packet = match answer {
+            Ok(json) => packet::answer_json(cid, json.as_ref()),
+            Err(error) => {
+                Counters::count(&self.link.counters.failed);
+                packet::error(cid, &error, &Payload::None)
+            }
+        };
+        self.link.send(Arc::new(Written::of_event(&packet, self.running)));
     }
 
     /// The answer as a packet. `None` if the client does not wait.
@@ -193,7 +200,7 @@ impl<B: ClientBackend> Asked<B> {
         });
     }
 
-    fn history(&self, shared: &Shared, fields: &Fields<'_>) -> Result<Payload, Failed> {
+    fn history(&self, shared: &Shared, fields: &Fields<'_>) -> Result<String, Failed> {
         let channel = self.subscribed(shared, fields, "read the history of")?;
         let after = fields.after().map_err(|()| {
             let why = "after: must be the `position` of a message, such as \"1f-12\", or null";
@@ -202,28 +209,14 @@ impl<B: ClientBackend> Asked<B> {
         let service = &shared.channels;
         let read = service.history(&channel, after, fields.limit(), shared.max_history, &self.actor());
         let error = |error| error_of(&error, Refused::Event, self.version);
-        read.map(|read| Payload::Text(page(&read))).map_err(error)
+        read.map(|read| page(&read)).map_err(error)
     }
 
-    fn members(&self, shared: &Shared, fields: &Fields<'_>) -> Result<Payload, Failed> {
+    fn members(&self, shared: &Shared, fields: &Fields<'_>) -> Result<Arc<str>, Failed> {
         let channel = self.subscribed(shared, fields, "list the members of")?;
-        let members = shared.channels.members(&channel, &self.actor());
-        let members = members.and_then(|members| channel_caller::members(&channel, members));
-        let members = members.map_err(|error| error_of(&error, Refused::Event, self.version))?;
-        let mut json = String::from("[");
-        for (index, member) in members.iter().enumerate() {
-            let id = client_id(&member.session);
-            if index > 0 {
-                json.push(',');
-            }
-            json.push_str(&json!({ "id": id, "uid": member.uid.as_deref() }).to_string());
-            json.pop();
-            json.push_str(",\"info\":");
-            json.push_str(member.info.as_deref().unwrap_or("null"));
-            json.push('}');
-        }
-        json.push(']');
-        Ok(Payload::Text(json))
+        let most = ListSize { bytes: shared.max_history, ..LONGEST_LIST };
+        let members = shared.channels.members_as_json(&channel, &most, &self.actor());
+        members.map_err(|error| error_of(&error, Refused::Event, self.version))
     }
 
     /// The channel of an event for which the client must be subscribed.

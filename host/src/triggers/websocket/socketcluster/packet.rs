@@ -313,6 +313,11 @@ pub fn answer(cid: &Cid, data: &Payload) -> String {
     json
 }
 
+/// Writes an answer whose data is JSON.
+pub fn answer_json(cid: &Cid, json: &str) -> String {
+    format!("{{\"rid\":{},\"data\":{json}}}", cid.0)
+}
+
 /// Writes the answer to an event that has failed.
 pub fn error(cid: &Cid, error: &Value, data: &Payload) -> String {
     let mut json = format!("{{\"rid\":{},\"error\":{error}", cid.0);

@@ -1,6 +1,7 @@
 //! Compares the hub with the model.
 
 use super::*;
+use crate::call::channel::ListSize;
 
 impl Run {
     /// Learns which channel has left for another one.
@@ -97,7 +98,14 @@ impl Run {
             let members = self.rooms[room].alive.as_ref().map(|alive| alive.members.clone()).unwrap_or_default();
             let mut ids: Vec<_> = members.iter().map(|index| self.guests[*index].session.id.clone()).collect();
             ids.sort();
-            let found: Vec<_> = self.node.channels.members(name).into_iter().map(|member| member.session).collect();
+            let found: Vec<_> = self
+                .node
+                .channels
+                .members(name, &ListSize::ANY)
+                .unwrap()
+                .into_iter()
+                .map(|member| member.session)
+                .collect();
             assert_eq!((found, self.node.channels.count(name) as usize), (ids, members.len()));
             for (index, guest) in self.guests.iter().enumerate() {
                 let is_member = members.contains(&index);
