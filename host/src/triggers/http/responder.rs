@@ -204,7 +204,8 @@ impl<B: Backend> Responder<B> {
             return Ok(RequestPlan::HostRoute(route));
         }
         let found = self.backend.find(&module, method, path.unwrap_or_default());
-        if path.is_none() {
+        // Other methods have no relative links, and not every client sends a body again.
+        if path.is_none() && matches!(*method, Method::GET | Method::HEAD) {
             return Ok(RequestPlan::Respond(redirect(uri)));
         }
         match found {

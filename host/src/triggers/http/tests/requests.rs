@@ -48,12 +48,16 @@ async fn the_call_gets_the_subdomain_and_the_trace() {
 }
 
 #[tokio::test]
-async fn the_root_of_a_module_without_a_slash_redirects() {
-    let host = host().echo("GET ").start().await;
+async fn the_root_of_a_module_without_a_slash_redirects_readers_only() {
+    let host = host().echo("GET ").echo("POST ").start().await;
     let received = host.get("/api/m?x=1").await;
     assert_eq!((received.status(), received.field("location")), (308, Some("/api/m/?x=1")));
     assert_eq!(host.get("/api/m").await.field("location"), Some("/api/m/"));
     assert_eq!(host.get("/api/m/").await.status(), 200);
+    let posted = host.send("POST /api/m?x=1 HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi").await;
+    assert_eq!(posted.status(), 200, "{posted:?}");
+    let unknown = host.send("PUT /api/m HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!((unknown.status(), unknown.field("allow")), (405, Some("GET, HEAD, POST, OPTIONS")));
     host.get("/api/other").await.assert_problem(404, "not-found");
 }
 
