@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{Address, FilePath, Label, ServiceUrl};
+use super::formats::{Address, FilePath, Label, ServiceUrl, read_some_address};
 use crate::document::units::{MIB, Size, Time};
 
 /// The event service: typed messages between guests and processes outside. Guests of one node
@@ -17,6 +17,7 @@ pub struct EventsConfig {
     /// The IP address and port on which this host serves its events to other processes, by
     /// convention `127.0.0.1:14440`. Port 0 picks a free one. Without a token it must be a loopback
     /// address. Default none: no other process can reach the events.
+    #[serde(deserialize_with = "read_some_address")]
     #[schemars(with = "Option<Address>")]
     pub listen: Option<SocketAddr>,
     /// The event service of another process that this host uses, such as `http://127.0.0.1:14440`.

@@ -2,10 +2,12 @@
 //! the schemas.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use jiff::tz::TimeZone;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer};
 
 use super::cron;
 use super::redis_address::RedisAddress;
@@ -36,8 +38,8 @@ macro_rules! formats {
 }
 
 formats! {
-    /// An IP address and port.
-    Address = "address", r"^(\[[0-9a-fA-F:.%]+\]|[0-9.]+):[0-9]{1,5}$";
+    /// An IP address and port. `localhost` and an empty address mean `127.0.0.1`.
+    Address = "address", r"^(\[[0-9a-fA-F:.%]+\]|[0-9.]+|[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt])?:[0-9]{1,5}$";
     /// A host name, without scheme and port.
     Domain = "domain", r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
     /// A web origin, or `*`.
@@ -113,8 +115,8 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         "size" => text.parse::<Size>().map(|size| Some(size.number())).map_err(str::to_owned),
         "workers" => ok(text == "auto", "\"auto\" or a whole number"),
         "address" => ok(
-            text.parse::<SocketAddr>().is_ok(),
-            "an IP address and port such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+            address(text).is_some(),
+            "an IP address and port such as \"127.0.0.1:8080\", \"[::1]:8080\" or \":8080\"",
         ),
         "domain" => ok(is_domain(text), "a host name in lower case without scheme and port, such as \"example.test\""),
         "subdomain" => ok(is_domain(text), "a subdomain in lower case, such as \"acme\""),
@@ -182,6 +184,32 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         "method" => ok(method(text).is_some(), METHOD_RULE),
         _ => Ok(None),
     }
+}
+
+/// Parses the address of a listener. `localhost` and an empty address mean `127.0.0.1`, so that no
+/// listener is open to other machines by mistake.
+pub fn address(text: &str) -> Option<SocketAddr> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if host.is_empty() || host.eq_ignore_ascii_case("localhost") => {
+            // A number, and not `+80`.
+            let port = Some(port).filter(|port| port.bytes().all(|digit| digit.is_ascii_digit()))?;
+            Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into())
+        }
+        _ => text.parse().ok(),
+    }
+}
+
+/// Reads the address of a listener: see [`address`].
+pub fn read_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = <Cow<'de, str>>::deserialize(deserializer)?;
+    address(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"an IP address and port"))
+}
+
+/// [`read_address`] of a listener that need not exist.
+pub fn read_some_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let Some(text) = Option::<Cow<'de, str>>::deserialize(deserializer)? else { return Ok(None) };
+    let read = address(&text).map(Some);
+    read.ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"an IP address and port"))
 }
 
 /// The longest sub-protocol of a WebSocket, in bytes.

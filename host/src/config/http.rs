@@ -6,14 +6,16 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{Address, CorsOrigin, Domain, HeaderName};
+use super::formats::{Address, CorsOrigin, Domain, HeaderName, read_address};
 use crate::document::units::{KIB, MIB, Size, Time};
 
 /// The listener that clients reach.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// The IP address and port to listen on. Port 0 picks a free one. Default `127.0.0.1:8080`.
+    /// The IP address and port to listen on; `:8080` and `localhost:8080` mean
+    /// `127.0.0.1:8080`. Port 0 picks a free one. Default `127.0.0.1:8080`.
+    #[serde(deserialize_with = "read_address")]
     #[schemars(with = "Address")]
     pub listen: SocketAddr,
     /// The domain whose subdomains the host recognises. With `example.test`, a request for

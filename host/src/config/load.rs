@@ -67,6 +67,9 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
     for layer in [&overrides, &flags] {
         faults.extend(schema::check(layer, &KeyPath::default(), schema::config(), Nulls::Remove));
     }
+    for layer in [Some(&tree), section.as_ref(), Some(&overrides), Some(&flags)].into_iter().flatten() {
+        warnings.extend(shape::warnings(layer, schema::config(), Nulls::Remove));
+    }
     let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
     let mut effective = Node::from_json(defaults, &ValueOrigin::Default);
     // The user's layers are merged with each other before they are laid over the defaults, so that
@@ -201,6 +204,11 @@ impl Relation<'_> {
         sound.then(|| node.read()).flatten()
     }
 
+    /// The address of a listener.
+    fn address(&self, path: &KeyPath) -> Option<SocketAddr> {
+        formats::address(&self.value::<String>(path)?)
+    }
+
     fn fault(&self, path: &KeyPath, message: String) -> Fault {
         Fault::new(&self.place(path), path, message)
     }
@@ -211,7 +219,7 @@ impl Relation<'_> {
 
     fn listeners(&self) -> Option<Fault> {
         let (listen, admin) = (KeyPath::of(&["http", "listen"]), KeyPath::of(&["admin", "listen"]));
-        let (http, other): (SocketAddr, SocketAddr) = (self.value(&listen)?, self.value(&admin)?);
+        let (http, other) = (self.address(&listen)?, self.address(&admin)?);
         let same = overlap(http, other);
         let place = self.place(&listen);
         same.then(|| {
@@ -232,7 +240,7 @@ impl Relation<'_> {
             let message = format!("must not be set together with events.tokenFile ({}): remove one", quoted(&file));
             faults.push(self.fault(&key("tokenVariable"), message));
         }
-        let Some(listen) = self.value::<SocketAddr>(&key("listen")) else { return faults };
+        let Some(listen) = self.address(&key("listen")) else { return faults };
         if text("connect").is_some() {
             let message = format!("must not be set together with events.listen ({listen}): remove one");
             faults.push(self.fault(&key("connect"), message));
@@ -247,7 +255,7 @@ impl Relation<'_> {
         }
         for name in ["http", "admin"] {
             let path = KeyPath::of(&[name, "listen"]);
-            if let Some(other) = self.value::<SocketAddr>(&path)
+            if let Some(other) = self.address(&path)
                 && overlap(listen, other)
             {
                 let place = self.place(&path);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{Address, NodeName};
+use super::formats::{Address, NodeName, read_address};
 use super::limits::{Limits, LimitsPatch};
 use crate::document::units::{GIB, MIB, Size, Time};
 
@@ -32,7 +32,9 @@ impl Default for NodeConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AdminConfig {
-    /// The IP address and port to listen on. Port 0 picks a free one. Default `127.0.0.1:8081`.
+    /// The IP address and port to listen on; `:8081` and `localhost:8081` mean
+    /// `127.0.0.1:8081`. Port 0 picks a free one. Default `127.0.0.1:8081`.
+    #[serde(deserialize_with = "read_address")]
     #[schemars(with = "Address")]
     pub listen: SocketAddr,
 }

@@ -84,7 +84,7 @@ fn a_fault_names_file_line_column_key_and_rule() {
 #[test]
 fn all_faults_are_reported_at_once_in_the_order_of_the_file() {
     let text = r#"{ "workers": 0, "htp": {}, "workers": 2,
-      "http": { "listen": "localhost:80", "maxBody": "2MB", "cors": { "origins": ["x", null], "credentials": 1 } },
+      "http": { "listen": "host.test:80", "maxBody": "2MB", "cors": { "origins": ["x", null], "credentials": 1 } },
       "modules": { "Bad": {}, "m": { "limits": { "memory": "1GiB" }, "grants": { "http": ["x"], "rpc": ["A"] } } },
       "environments": { "production": { "workers": 1025, "environments": {} }, "a b": {} } }"#;
     let list = faults(text);
@@ -168,7 +168,7 @@ fn a_value_of_the_wrong_type_is_rejected_with_the_right_type() {
         ("http.bodyTimeout", "1.5", "a duration such as"),
         ("http.maxBody", "\"2MB\"", "a size such as"),
         ("node.id", "7", "a name of letters"),
-        ("http.listen", "\"localhost:80\"", "an IP address and port"),
+        ("http.listen", "\"host.test:80\"", "an IP address and port"),
         ("http.domain", "\"http://a\"", "a host name"),
         ("http.cors.origins", "[\"a.test\"]", "\"*\" or an origin"),
         ("modulesDir", "\"\"", "a path"),
@@ -188,6 +188,14 @@ fn relations_between_values_are_checked() {
         list[0].contains("admin.listen: must not overlap http.listen (0.0.0.0:8081, fanfare.json:1:21)"),
         "{list:?}"
     );
+    let list = faults(r#"{"http": {"listen": ":9080"}, "admin": {"listen": "localhost:9080"}}"#);
+    assert!(list[0].contains("admin.listen: must not overlap http.listen (127.0.0.1:9080, "), "{list:?}");
+    let short =
+        load(r#"{"http": {"listen": ":9080"}, "admin": {"listen": "localhost:9081"}, "events": {"listen": ":1"}}"#);
+    let short = short.unwrap();
+    let listens = [Some(short.http.listen), Some(short.admin.listen), short.events.listen];
+    let listens = listens.map(|listen| listen.unwrap().to_string());
+    assert_eq!(listens, ["127.0.0.1:9080", "127.0.0.1:9081", "127.0.0.1:1"]);
     assert!(load(r#"{"http": {"listen": "127.0.0.1:0"}, "admin": {"listen": "127.0.0.1:0"}}"#).is_ok());
     assert!(load(r#"{"http": {"listen": "127.0.0.2:80"}, "admin": {"listen": "127.0.0.1:80"}}"#).is_ok());
     let list = faults(r#"{"http": {"cors": {"origins": ["*"], "credentials": true}}}"#);
@@ -307,4 +315,13 @@ fn one_connection_to_redis_or_several_are_checked_in_place() {
     }
     let variable = load_with("{}", &sources(&[("FANFARE_REDIS_URL", "redis://h:1")])).unwrap();
     assert_eq!(variable.redis.0["default"].url, "redis://h:1");
+}
+
+#[test]
+fn a_duration_below_a_second_without_a_unit_is_a_warning() {
+    let text = "{\n  \"http\": { \"bodyTimeout\": 5 },\n  \"shutdown\": { \"drain\": 5000 },\n\
+        \"environments\": { \"development\": { \"calls\": { \"maxDepth\": 7 } } }\n}";
+    let warned: Vec<String> = load(text).unwrap().warnings.iter().map(ToString::to_string).collect();
+    let expected = "fanfare.json:2:28: http.bodyTimeout: 5 means 5 ms: write \"5ms\", or \"5s\" for 5 seconds";
+    assert_eq!(warned, [expected]);
 }

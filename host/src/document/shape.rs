@@ -39,10 +39,24 @@ pub const UNSUPPORTED: &str = "not supported by this version yet";
 
 /// Returns every violation of `schema` by `node`, which stands at `path`.
 pub fn check(node: &Node, path: &Path, schema: &Json, formats: Formats, nulls: Nulls) -> Faults {
-    let mut shape = Shape { root: schema, formats, nulls, path: path.clone(), faults: Faults::default() };
+    let (faults, warnings) = (Faults::default(), Vec::new());
+    let mut shape = Shape { root: schema, formats, nulls, path: path.clone(), faults, warnings };
     shape.visit(node, schema);
     shape.faults
 }
+
+/// Returns a warning for each duration below a second without a unit, because most people who write
+/// `5` mean five seconds. `node` has no faults.
+pub fn warnings(node: &Node, schema: &Json, nulls: Nulls) -> Vec<Fault> {
+    let formats: Formats = |_, _| Ok(None);
+    let (path, faults, warnings) = (Path::default(), Faults::default(), Vec::new());
+    let mut shape = Shape { root: schema, formats, nulls, path, faults, warnings };
+    shape.visit(node, schema);
+    shape.warnings
+}
+
+/// The longest duration that needs a unit, in milliseconds.
+const NEEDS_UNIT: u64 = 999;
 
 struct Shape<'a> {
     root: &'a Json,
@@ -50,6 +64,7 @@ struct Shape<'a> {
     nulls: Nulls,
     path: Path,
     faults: Faults,
+    warnings: Vec<Fault>,
 }
 
 impl<'a> Shape<'a> {
@@ -72,7 +87,10 @@ impl<'a> Shape<'a> {
             Value::Text(text) if rules.takes("string") => self.text(node, text, &rules),
             Value::Bool(_) if rules.takes("boolean") => {}
             Value::Number(number) if rules.takes("integer") => match number.as_u64() {
-                Some(value) => self.bounds(node, value, &rules),
+                Some(value) => {
+                    self.unit(node, value, &rules);
+                    self.bounds(node, value, &rules);
+                }
                 None if number.as_i64().is_some() && rules.number("minimum").is_some() => self.bounds(node, 0, &rules),
                 None => self.kind(node, &rules),
             },
@@ -126,6 +144,14 @@ impl<'a> Shape<'a> {
             Ok(Some(number)) => self.bounds(node, number, rules),
             Ok(None) => {}
             Err(rule) => self.fault(&node.origin, format!("must be {rule}, found {node}")),
+        }
+    }
+
+    fn unit(&mut self, node: &Node, number: u64, rules: &Rules<'a>) {
+        if rules.format() == Some("duration") && (1..=NEEDS_UNIT).contains(&number) {
+            let message =
+                format!("{number} means {number} ms: write \"{number}ms\", or \"{number}s\" for {number} seconds");
+            self.warnings.push(Fault::new(&node.origin, &self.path, message));
         }
     }
 

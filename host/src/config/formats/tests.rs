@@ -20,11 +20,18 @@ fn names_have_a_fixed_alphabet_and_length() {
 }
 
 #[test]
+fn an_address_without_a_host_is_that_of_this_machine_only() {
+    for (text, read) in [(":80", "127.0.0.1:80"), ("localhost:80", "127.0.0.1:80"), ("[::]:80", "[::]:80")] {
+        assert_eq!(super::address(text).map(|address| address.to_string()).as_deref(), Some(read));
+    }
+}
+
+#[test]
 fn addresses_hosts_and_paths_are_checked() {
     all(
         "address",
-        &["127.0.0.1:0", "[::1]:8080", "0.0.0.0:80"],
-        &["", "localhost:80", "127.0.0.1", ":80", "127.0.0.1:65536"],
+        &["127.0.0.1:0", "[::1]:8080", "0.0.0.0:80", "localhost:80", "LocalHost:80", ":80", ":0"],
+        &["", "localhost", "127.0.0.1", ":", ":x", ":+80", ":65536", "host.test:80", "127.0.0.1:65536", "localhost:"],
     );
     let label = "a".repeat(63);
     all(

@@ -20,7 +20,7 @@ use crate::call::hook;
 use crate::config::schema;
 use crate::config::{Capabilities, formats, opens_test_routes};
 use crate::document::fault::{Fault, Faults, ValueOrigin};
-use crate::document::shape::Nulls;
+use crate::document::shape::{self, Nulls};
 use crate::document::source;
 use crate::document::tree::{Member, Node, Path as KeyPath, Value, quoted};
 
@@ -33,6 +33,13 @@ impl Manifest {
     /// Checks `text` as if it were `module.json` in `dir`.
     pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, ManifestError> {
         from_text(dir, text).map_err(|faults| ManifestError { faults })
+    }
+}
+
+impl Manifest {
+    /// Likely mistakes that are not faults: durations without a unit.
+    pub fn warnings(&self) -> Vec<Fault> {
+        shape::warnings(&self.source, raw::schema(), Nulls::Plain)
     }
 }
 
