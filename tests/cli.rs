@@ -9,11 +9,13 @@ mod dev;
 mod disk;
 mod inspect;
 mod new;
+mod place;
 pub mod project;
 mod serve;
 mod settings;
 mod test;
 mod test_clients;
+mod tools;
 mod workers;
 
 use project::{Project, Serving};

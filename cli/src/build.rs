@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use super::config::SettingsArgs;
+use super::config::{FileArgs, warnings};
 use super::descriptors::original_limit;
 use super::error::CommandError;
 use super::inspect::Bytes;
@@ -16,7 +16,7 @@ use super::{check, component};
 use cargo::{Cargo, MissingTool};
 use fanfare::Config;
 use fanfare::tooling::document::source;
-use fanfare::tooling::manifest::ManifestError;
+use fanfare::tooling::manifest::{ManifestError, check_grants};
 use fanfare::tooling::{Manifest, files};
 
 mod cargo;
@@ -24,15 +24,15 @@ mod cargo;
 /// Flags of `fanfare build`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct BuildArgs {
-    /// The folder of a project or of one module [default: the current folder]. The command builds
-    /// every module of the project that has a build.command, or only the one module.
-    #[arg(value_name = "DIR", env = "FANFARE_DIR")]
+    /// A module, by its name or folder, or any folder of the project [default: the current folder].
+    /// The command builds only this module, or every one of the project that has a build.command.
+    #[arg(value_name = "MODULE|DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
-    pub settings: SettingsArgs,
+    pub settings: FileArgs,
 }
 
-/// A module that was built and that a host would accept.
+/// A module that was built and that a host would accept once its capabilities are granted.
 #[derive(Debug, Clone)]
 pub struct Built {
     pub manifest: Manifest,
@@ -70,7 +70,7 @@ pub enum BuildError {
 
 /// Builds the modules; exits with 1 if a build fails.
 pub fn run(args: &BuildArgs) -> ExitCode {
-    let built = Selection::new(args.dir.as_deref(), &args.settings)
+    let built = Selection::new(args.dir.as_deref(), &args.settings.alone())
         .and_then(|selection| super::runtime()?.block_on(build_all(&selection)));
     exit_code(built.map(|()| ExitCode::SUCCESS))
 }
@@ -174,13 +174,20 @@ fn missing(manifest: &Manifest, command: &str) -> BuildError {
     }
 }
 
-/// Whether a host would accept the module. The same as `fanfare check`.
+/// Whether a host would accept the module. The same as `fanfare check`, except that a missing grant
+/// is a warning only, because the operator grants, not the author.
 pub async fn check(manifest: &Manifest, config: &Config) -> Result<(), BuildError> {
-    let faults = check::operator_faults(manifest, config);
+    eprint(&warnings(&manifest.warnings()));
+    let faults = check::faults_besides_grants(manifest, config);
     if !faults.is_empty() {
         return Err(BuildError::Refused(faults.to_string()));
     }
-    let faults = component::faults(manifest, config).await;
+    let mut granted = config.clone();
+    if let Err(missing) = check_grants(manifest, config) {
+        eprint(&warnings(missing.list()));
+        granted.modules.entry(manifest.name.clone()).or_default().grants = manifest.capabilities.clone();
+    }
+    let faults = component::faults(manifest, &granted).await;
     if faults.is_empty() {
         return Ok(());
     }

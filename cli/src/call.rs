@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, ClientError, Output, encoded};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, encoded, module};
 use super::entries;
 use fanfare::api::{GatherEntry, Reply};
 use fanfare::tooling::config::formats;
@@ -18,7 +18,7 @@ pub struct CallArgs {
     /// The isolate that runs the call: any, worker-0, master, or workers for every worker.
     #[arg(long, env = "FANFARE_TARGET", default_value = "any")]
     pub target: String,
-    /// The name of the module.
+    /// The module: its name or its folder.
     pub module: String,
     /// The path of the route, with its query. An empty path is the module's root; `inner` routes
     /// are open.
@@ -36,23 +36,23 @@ fn method(text: &str) -> Result<Method, String> {
 }
 
 pub fn run(args: &CallArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    client::run(&args.admin, Some(&args.module), async |client| args.output(client).await)
 }
 
 impl CallArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
         let payload = client::payload(self.payload.as_deref())?;
         let method = self.method.as_ref().map(|method| format!("method={method}&")).unwrap_or_default();
         let route = self.path.strip_prefix('/').unwrap_or(&self.path);
-        let (module, route, target) = (encoded(&self.module), encoded(route), encoded(&self.target));
+        let (module, route, target) = (module(&self.module), encoded(route), encoded(&self.target));
         let path = format!("/v1/modules/{module}/call?{method}path={route}&target={target}");
-        let response = client::send(&self.admin.admin, Method::POST, &path, payload).await?;
+        let response = client.send(Method::POST, &path, payload).await?;
         // The host returns a list for a target that means several isolates.
         let output = match response.text().trim_start().starts_with('[') {
             true => entries::output(&response.parse::<Vec<GatherEntry>>()?),
             false => reply_output(response.parse()?),
         };
-        Ok(if self.admin.json { Output { text: response.text(), ..output } } else { output })
+        Ok(if client.json { Output { text: response.text(), ..output } } else { output })
     }
 }
 
@@ -73,10 +73,11 @@ mod tests {
         status: u16,
         body: &str,
     ) -> (Result<Output, ClientError>, fake::RecordedRequest) {
-        let (admin, mut requests) = fake::admin(status, body).await;
+        let (client, mut requests) = fake::admin(status, body).await;
         let (target, module, path) = ("any".into(), "flags".into(), path.into());
-        let output = CallArgs { method, target, module, path, payload: Some("1".into()), admin }.output().await;
-        (output, requests.recv().await.unwrap())
+        let admin = AdminArgs::default();
+        let args = CallArgs { method, target, module, path, payload: Some("1".into()), admin };
+        (args.output(&client).await, requests.recv().await.unwrap())
     }
 
     #[tokio::test]

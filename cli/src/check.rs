@@ -9,14 +9,14 @@ use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::config::{SettingsArgs, warnings};
-use super::project;
+use super::project::Chosen;
 use super::terminal::print;
 use fanfare::api::State;
 use fanfare::settings::Limits;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{
-    self, FolderState, ModuleFolder, check_brokers, check_connections, check_grants, effective_limits,
-    effective_schedules, unknown_schedules,
+    self, FolderState, MissingComponent, ModuleFolder, Stray, check_brokers, check_connections, check_grants,
+    effective_limits, effective_schedules, unknown_schedules,
 };
 use fanfare::tooling::{KeyPath, Manifest, PatternTable, check_client_keys};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
@@ -27,8 +27,8 @@ mod tests;
 /// Flags of `fanfare check`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct CheckArgs {
-    /// The project's folder, or the folder of one module [default: the current folder].
-    #[arg(value_name = "DIR", env = "FANFARE_DIR")]
+    /// A module, by its name or folder, or any folder of the project [default: the current folder].
+    #[arg(value_name = "MODULE|DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingsArgs,
@@ -47,31 +47,36 @@ pub struct Report {
     /// The number of further faults, which are not listed.
     pub more: usize,
     pub warnings: Vec<Fault>,
-    /// Each module with its state: ready, waiting or refused.
+    /// Each module with its state: ready, waiting or refused. One that waits has a fault too.
     pub modules: Vec<(String, State)>,
 }
 
 /// Prints the report; exits with 1 if there is any fault. Runs `check_component` for every ready
 /// module without faults.
 pub fn run(args: &CheckArgs, check_component: ComponentCheck<'_>) -> ExitCode {
-    let dir = args.dir.clone().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
-    let report = check(&dir, args, check_component);
+    let report = check(args, check_component);
     print(&if args.json { report.as_json() } else { report.as_text() });
     if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Checks a project or a module without printing.
-pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
+pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     let mut report = Report::default();
-    let is_single_module = project::is_module(dir);
-    let project = if is_single_module { project::of(dir) } else { dir.to_owned() };
-    if !dir.is_dir() {
-        let origin = ValueOrigin::start_of(&source::shown(dir));
-        report.faults.push(Fault::new(&origin, "", "not a folder"));
-        return report;
-    }
+    let Chosen { project, module } = match Chosen::of(args.dir.as_deref(), &args.settings) {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            let named = args.dir.as_deref().unwrap_or(Path::new("."));
+            let origin = ValueOrigin::start_of(&source::shown(named));
+            report.faults.push(Fault::new(&origin, "", error.to_string()));
+            return report;
+        }
+    };
     let (config, faults) = Config::load_with_faults(&args.settings.sources(project));
-    let scanned = if is_single_module { vec![manifest::read_folder(dir)] } else { scan(&config, &mut report) };
+    let is_single_module = module.is_some();
+    let scanned = match module {
+        Some(module) => vec![manifest::read_folder(&module)],
+        None => scan(&config, &mut report),
+    };
     let settings_valid = !faults.list().iter().any(concerns_modules);
     let web_sockets_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "websocket"));
     let redis_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "redis"));
@@ -92,7 +97,13 @@ pub fn check(dir: &Path, args: &CheckArgs, check_component: ComponentCheck<'_>) 
         });
         report.warnings.extend(manifests.flat_map(|manifest| unknown_schedules(manifest, &config)));
     }
+    if !is_single_module {
+        report.faults.extend(strays(&config));
+    }
     for module in scanned {
+        if let FolderState::Ready(manifest) | FolderState::Waiting(manifest) = &module.state {
+            report.warnings.extend(manifest.warnings());
+        }
         let (state, faults) = checker.check(&module);
         report.modules.push((module.name, state));
         report.add(faults);
@@ -105,8 +116,15 @@ fn scan(config: &Config, report: &mut Report) -> Vec<ModuleFolder> {
     let origin = config.origin(&path);
     match manifest::scan(&config.modules_dir) {
         Ok(scanned) => scanned,
-        // The default folder may be missing.
-        Err(error) if origin == ValueOrigin::Default && error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if origin == ValueOrigin::Default && error.kind() == std::io::ErrorKind::NotFound => {
+            // With settings, the default folder may be missing.
+            if config.file.is_none() {
+                let origin = ValueOrigin::start_of(&source::shown(&config.root));
+                let message = "is no project: neither this folder nor one above it has a fanfare.json or modules";
+                report.faults.push(Fault::new(&origin, "", message));
+            }
+            Vec::new()
+        }
         Err(error) => {
             let message =
                 format!("cannot read the folder {}: {error}; create it or name another", config.modules_dir.display());
@@ -114,6 +132,18 @@ fn scan(config: &Config, report: &mut Report) -> Vec<ModuleFolder> {
             Vec::new()
         }
     }
+}
+
+/// A fault for each component that no module loads, because a manifest is missing.
+fn strays(config: &Config) -> Vec<Fault> {
+    let fault = |stray: &Stray| Fault::new(&ValueOrigin::start_of(&source::shown(&stray.path)), "", stray.reason());
+    manifest::strays(&config.modules_dir).iter().map(fault).collect()
+}
+
+/// The fault of a component that does not exist.
+fn missing(manifest: &Manifest) -> Fault {
+    let key = KeyPath::of(&["component"]);
+    Fault::new(&manifest.source.nearest(&key).origin, key, MissingComponent::of(manifest).to_string())
 }
 
 /// Whether a fault may hide settings that apply to modules.
@@ -127,12 +157,18 @@ fn section(fault: &Fault) -> &str {
 }
 
 /// Faults where a module asks for more than the operator allows.
-pub(super) fn operator_faults(manifest: &Manifest, config: &Config) -> Faults {
+fn operator_faults(manifest: &Manifest, config: &Config) -> Faults {
+    let mut faults = check_grants(manifest, config).err().unwrap_or_default();
+    faults.extend(faults_besides_grants(manifest, config));
+    faults
+}
+
+/// [`operator_faults`] without the capabilities that are not granted.
+pub(super) fn faults_besides_grants(manifest: &Manifest, config: &Config) -> Faults {
     let mut faults = Faults::default();
     let limits = effective_limits(manifest, config);
     let schedules = effective_schedules(manifest, config, limits.as_ref().unwrap_or(&Limits::default())).err();
-    let refused =
-        [check_grants(manifest, config).err(), check_brokers(manifest, config).err(), limits.err(), schedules];
+    let refused = [check_brokers(manifest, config).err(), limits.err(), schedules];
     refused.into_iter().flatten().for_each(|more| faults.extend(more));
     faults
 }
@@ -168,7 +204,11 @@ impl ModuleChecker<'_> {
         if faults.is_empty() && state == State::Ready {
             (self.check_component)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
         }
-        (if faults.is_empty() { state } else { State::Refused }, faults.sorted())
+        let state = if faults.is_empty() { state } else { State::Refused };
+        if matches!(module.state, FolderState::Waiting(_)) {
+            faults.push(missing(manifest));
+        }
+        (state, faults.sorted())
     }
 }
 
@@ -187,9 +227,6 @@ impl Report {
             let _ = writeln!(out, "and {} more", self.more);
         }
         out.push_str(&warnings(&self.warnings));
-        for (name, _) in self.modules.iter().filter(|(_, state)| *state == State::Waiting) {
-            let _ = writeln!(out, "{name}: waiting: its component does not exist yet; run `fanfare build`");
-        }
         let modules = match self.modules.len() {
             1 => "1 module".to_owned(),
             count => format!("{count} modules"),

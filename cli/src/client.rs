@@ -1,30 +1,34 @@
 //! A client for the admin listener of a running host.
 
 use std::fmt;
-use std::future::Future;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::uri::Authority;
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
+pub use address::{Endpoint, EndpointError};
+pub use admin::{AdminArgs, AdminClient};
 pub use exchange::{ExchangeError, OpenResponse, exchange, open, stream};
 pub use fanfare::tooling::{EventParser, ServerEvent};
 pub use follow::{MAX_EVENT, PAUSE, follow};
 use health::{CHECK_PAUSE, CHECK_TIMEOUT, until_frozen};
 pub use problem::readable;
 
+use super::project::module_of;
 use super::terminal::{eprint, print};
+use fanfare::Faults;
 use fanfare::api::Problem;
 use fanfare::tooling::text::line;
 
+mod address;
+mod admin;
 mod exchange;
 mod follow;
 mod health;
@@ -38,60 +42,21 @@ const SWAP_TIMEOUT: Duration = Duration::from_secs(25 * 3600);
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Flags of every command that talks to a running host.
-#[derive(Debug, Clone, clap::Args)]
-pub struct AdminArgs {
-    /// The admin listener of the host: `host:port` or an `http://` URL.
-    #[arg(long, env = "FANFARE_ADMIN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
-    pub admin: Endpoint,
-    /// Print the host's response as JSON, unchanged.
-    #[arg(long, env = "FANFARE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
-    pub json: bool,
-}
-
-/// The address of an admin listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    pub authority: Authority,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be `host:port` or an `http://` URL without a path, such as `http://127.0.0.1:8081`")]
-pub struct EndpointError;
-
-impl FromStr for Endpoint {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Endpoint, EndpointError> {
-        let uri: Uri = match text.contains("://") {
-            true => text.parse(),
-            false => format!("http://{text}").parse(),
-        }
-        .map_err(|_| EndpointError)?;
-        let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(EndpointError)?;
-        // Only a URL has a default port.
-        let has_port =
-            authority.port_u16().is_some() || (text.contains("://") && authority.as_str() == authority.host());
-        if plain && has_port && !authority.host().is_empty() {
-            Ok(Endpoint { authority: authority.clone() })
-        } else {
-            Err(EndpointError)
-        }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.authority.fmt(f)
-    }
-}
-
 /// Why a request to the host failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    #[error("--admin {text:?} {error}")]
+    Address { text: String, error: EndpointError },
+    #[error("{0}\nthe address of the host is unknown: correct this fault, or set --admin to the admin listener")]
+    Settings(Faults),
     #[error(
-        "cannot connect to a host at {endpoint}: {error}; start one with `fanfare serve`, or set --admin (FANFARE_ADMIN) to its admin listener"
+        "admin.listen is {0}, where the host itself picks the port: set --admin to the address that `fanfare serve` \
+         has printed"
+    )]
+    AnyPort(SocketAddr),
+    #[error(
+        "cannot connect to a host at {endpoint}: {error}; start one with `fanfare serve`, or set --admin or \
+         admin.listen to its admin listener"
     )]
     Unreachable { endpoint: Endpoint, error: io::Error },
     #[error(
@@ -128,9 +93,9 @@ pub struct Refusal {
 }
 
 impl ClientError {
-    /// 2 for a payload that is not valid JSON, as for an invalid command line; otherwise 1.
+    /// 2 for an invalid command line, such as a payload that is not valid JSON; otherwise 1.
     fn exit_code(&self) -> u8 {
-        if matches!(self, ClientError::NotJson(_)) { 2 } else { 1 }
+        if matches!(self, ClientError::NotJson(_) | ClientError::Address { .. }) { 2 } else { 1 }
     }
 }
 
@@ -154,20 +119,17 @@ impl AdminResponse {
     }
 }
 
-/// Sends a request. The caller has percent-encoded `path`; `body` is JSON.
-pub async fn send(
-    endpoint: &Endpoint,
-    method: Method,
-    path: &str,
-    body: Option<String>,
-) -> Result<AdminResponse, ClientError> {
-    send_within(ANSWER_TIMEOUT, endpoint, method, path, body).await
-}
+impl AdminClient {
+    /// Sends a request. The caller has percent-encoded `path`; `body` is JSON.
+    pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Result<AdminResponse, ClientError> {
+        send_within(ANSWER_TIMEOUT, &self.endpoint, method, path, body).await
+    }
 
-/// Sends a request for a swap or a kill, and waits longer, because a canary may run first, and a
-/// kill may wait for calls.
-pub async fn send_swap(endpoint: &Endpoint, path: &str, body: Option<String>) -> Result<AdminResponse, ClientError> {
-    send_within(SWAP_TIMEOUT, endpoint, Method::POST, path, body).await
+    /// Sends a request for a swap or a kill, and waits longer, because a canary may run first, and
+    /// a kill may wait for calls.
+    pub async fn send_swap(&self, path: &str, body: Option<String>) -> Result<AdminResponse, ClientError> {
+        send_within(SWAP_TIMEOUT, &self.endpoint, Method::POST, path, body).await
+    }
 }
 
 async fn send_within(
@@ -212,6 +174,11 @@ pub fn encoded(text: &str) -> impl fmt::Display + '_ {
     utf8_percent_encode(text, UNRESERVED)
 }
 
+/// The percent-encoded name of the module that an argument names.
+pub fn module(argument: &str) -> String {
+    encoded(&module_of(argument).0).to_string()
+}
+
 /// Reads the payload argument: JSON, `-` for standard input, or none.
 pub fn payload(argument: Option<&str>) -> Result<Option<String>, ClientError> {
     let text = match argument {
@@ -242,18 +209,28 @@ impl Output {
     }
 }
 
-/// Runs a command and prints its output. With `json`, a problem document goes to standard output as
-/// received, except that a terminal gets no control characters.
-pub fn run(command: impl Future<Output = Result<Output, ClientError>>, json: bool) -> ExitCode {
+/// Runs a command against the host that the flags and the project choose, and prints its output.
+/// `module` is the argument that names a module. With `--json`, a problem document goes to standard
+/// output as received, except that a terminal gets no control characters.
+pub fn run(
+    args: &AdminArgs,
+    module: Option<&str>,
+    command: impl AsyncFnOnce(&AdminClient) -> Result<Output, ClientError>,
+) -> ExitCode {
+    let running = async {
+        let client = args.client(module)?;
+        client.introduce().await?;
+        command(&client).await
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime);
-    let (output, code) = match runtime.and_then(|runtime| runtime.block_on(command)) {
+    let (output, code) = match runtime.and_then(|runtime| runtime.block_on(running)) {
         Ok(output) => {
             let code = u8::from(output.failure.is_some());
             (output, code)
         }
         Err(error) => {
             let text = match &error {
-                ClientError::Refused(refusal) if json => refusal.text.clone(),
+                ClientError::Refused(refusal) if args.json => refusal.text.clone(),
                 _ => String::new(),
             };
             (Output { text, failure: Some(error.to_string()) }, error.exit_code())
@@ -288,45 +265,14 @@ pub mod fake;
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_endpoint_is_an_address_with_port_or_a_url() {
-        for (text, shown) in [
-            ("127.0.0.1:8081", "127.0.0.1:8081"),
-            ("localhost:1", "localhost:1"),
-            ("[::1]:8081", "[::1]:8081"),
-            ("http://127.0.0.1:8081", "127.0.0.1:8081"),
-            ("http://host.test:8081/", "host.test:8081"),
-            ("http://host.test", "host.test"),
-        ] {
-            assert_eq!(text.parse::<Endpoint>().map(|endpoint| endpoint.to_string()).as_deref(), Ok(shown));
-        }
-        for text in [
-            "",
-            "localhost",
-            ":8081",
-            "host:",
-            "host:99999",
-            "https://h:1",
-            "http://h:1/x",
-            "http://h:1?x",
-            "u@h:1",
-            "a b:1",
-            "http://",
-            "http://h:",
-            "http://h:99999",
-        ] {
-            assert_eq!(text.parse::<Endpoint>(), Err(EndpointError), "{text}");
-        }
-    }
-
     #[tokio::test]
     async fn an_unreachable_host_is_reported_in_one_line() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let error = send(&free.parse().unwrap(), Method::GET, "/", None).await.unwrap_err();
+        let error = AdminClient::of(&free).send(Method::GET, "/", None).await.unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with(&format!("cannot connect to a host at {free}: ")), "{text}");
         assert!(
-            text.ends_with("start one with `fanfare serve`, or set --admin (FANFARE_ADMIN) to its admin listener"),
+            text.ends_with("start one with `fanfare serve`, or set --admin or admin.listen to its admin listener"),
             "{text}"
         );
         assert!(!text.contains('\n'));
@@ -336,8 +282,8 @@ mod tests {
     #[tokio::test]
     async fn a_response_of_another_server_is_reported() {
         for (status, body) in [(404, "<html>"), (500, "")] {
-            let (args, _requests) = fake::admin(status, body).await;
-            let error = send(&args.admin, Method::GET, "/", None).await.unwrap_err().to_string();
+            let (client, _requests) = fake::admin(status, body).await;
+            let error = client.send(Method::GET, "/", None).await.unwrap_err().to_string();
             assert!(error.contains("check that it is the admin listener"), "{error}");
         }
     }
@@ -345,9 +291,9 @@ mod tests {
     #[tokio::test]
     async fn a_closed_connection_is_reported() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let client = AdminClient::of(&listener.local_addr().unwrap().to_string());
         tokio::spawn(async move { drop(listener.accept().await) });
-        let error = send(&endpoint, Method::GET, "/", None).await.unwrap_err();
+        let error = client.send(Method::GET, "/", None).await.unwrap_err();
         assert!(matches!(error, ClientError::Broken { .. }), "{error}");
     }
 

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 use serde_json::json;
 
+use super::project;
 use super::terminal::{eprint, exit_code, print};
 use fanfare::{Config, Fault, Flags, Sources, ValueOrigin};
 
-/// The flags that select and override settings.
+/// The flags that select the settings.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct SettingsArgs {
-    /// The settings file [default: fanfare.json, if it exists].
+pub struct FileArgs {
+    /// The settings file [default: fanfare.json in the current folder or the nearest one above].
     #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
     pub config: Option<PathBuf>,
     /// The environment: selects a section of `environments` [default: development].
@@ -23,13 +24,27 @@ pub struct SettingsArgs {
     /// The folder of the modules; overrides `modulesDir`.
     #[arg(long, value_name = "DIR", env = "FANFARE_MODULES_DIR")]
     pub modules: Option<String>,
+}
+
+impl FileArgs {
+    /// These flags, and no others.
+    pub fn alone(&self) -> SettingsArgs {
+        SettingsArgs { file: self.clone(), ..SettingsArgs::default() }
+    }
+}
+
+/// The flags that select and override the settings of a host.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SettingsArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
     /// The number of workers, or `auto` for one per core; overrides `workers`.
     #[arg(long, value_name = "N", env = "FANFARE_WORKERS")]
     pub workers: Option<String>,
     /// The address for clients; overrides `http.listen`.
     #[arg(long, value_name = "ADDRESS", env = "FANFARE_HTTP_LISTEN")]
     pub listen: Option<String>,
-    /// The address for the operator; overrides `admin.listen`.
+    /// The address of the admin listener, which the operator uses; overrides `admin.listen`.
     #[arg(long, value_name = "ADDRESS", env = "FANFARE_ADMIN_LISTEN")]
     pub admin: Option<String>,
 }
@@ -41,12 +56,12 @@ impl SettingsArgs {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Sources {
-            config: self.config.clone().filter(|file| !file.as_os_str().is_empty()),
+            config: self.file.config.clone().filter(|file| !file.as_os_str().is_empty()),
             dir,
-            environment: given(&self.env),
+            environment: given(&self.file.env),
             variables: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
             flags: Flags {
-                modules: self.modules.clone(),
+                modules: self.file.modules.clone(),
                 workers: self.workers.clone(),
                 listen: self.listen.clone(),
                 admin: self.admin.clone(),
@@ -68,7 +83,7 @@ pub struct ConfigArgs {
 /// Prints every effective value with its origin. Prints the faults instead if there are any, and
 /// exits with 1.
 pub fn run(args: &ConfigArgs) -> ExitCode {
-    exit_code(Config::load(args.settings.sources(PathBuf::new())).map(|config| {
+    exit_code(project::settings(&args.settings).map(|config| {
         eprint(&warnings(&config.warnings));
         print(&if args.json { as_json(&config) } else { as_text(&config) });
         ExitCode::SUCCESS

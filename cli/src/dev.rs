@@ -21,11 +21,10 @@ use sources::SourceWatcher;
 /// Flags of `fanfare dev`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevArgs {
-    /// The folder of a project or of one module [default: the current folder]. In a project, the
-    /// command builds the modules that have a build.command; in a module's folder, only that one.
-    /// It builds a module when its component is missing or older than its sources, and when its
-    /// sources change.
-    #[arg(value_name = "DIR", env = "FANFARE_DIR")]
+    /// A module, by its name or folder, or any folder of the project [default: the current folder].
+    /// The command builds only this module, or every one of the project that has a build.command:
+    /// when its component is missing or older than its sources, and when its sources change.
+    #[arg(value_name = "MODULE|DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
     pub serve: ServeArgs,

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, ClientError, Output, encoded, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, encoded, module, printable};
 use super::entries;
 use fanfare::api::{GatherEntry, Receipt, Skipped};
 
 /// Flags of `fanfare emit`.
 #[derive(Debug, clap::Args)]
 pub struct EmitArgs {
-    /// The name of the module.
+    /// The module: its name or its folder.
     pub module: String,
     /// The name of the broadcast, as in the module's `broadcasts`.
     pub name: String,
@@ -27,20 +27,20 @@ pub struct EmitArgs {
 }
 
 pub fn run(args: &EmitArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    client::run(&args.admin, Some(&args.module), async |client| args.output(client).await)
 }
 
 impl EmitArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
         let payload = client::payload(self.payload.as_deref())?;
         let query = if self.gather { "?gather=true" } else { "" };
-        let path = format!("/v1/modules/{}/broadcasts/{}{query}", encoded(&self.module), encoded(&self.name));
-        let response = client::send(&self.admin.admin, Method::POST, &path, payload).await?;
+        let path = format!("/v1/modules/{}/broadcasts/{}{query}", module(&self.module), encoded(&self.name));
+        let response = client.send(Method::POST, &path, payload).await?;
         let output = match self.gather {
             true => entries::output(&response.parse::<Vec<GatherEntry>>()?),
             false => receipt_output(&self.name, &response.parse()?),
         };
-        Ok(if self.admin.json { Output { text: response.text(), ..output } } else { output })
+        Ok(if client.json { Output { text: response.text(), ..output } } else { output })
     }
 }
 
@@ -63,9 +63,10 @@ mod tests {
     use crate::client::fake;
 
     async fn output(gather: bool, payload: Option<&str>, body: &str) -> (Output, fake::RecordedRequest) {
-        let (admin, mut requests) = fake::admin(200, body).await;
+        let (client, mut requests) = fake::admin(200, body).await;
         let (module, name, payload) = ("test-party".into(), "a/b".into(), payload.map(str::to_owned));
-        let output = EmitArgs { module, name, payload, gather, admin }.output().await.unwrap();
+        let args = EmitArgs { module, name, payload, gather, admin: AdminArgs::default() };
+        let output = args.output(&client).await.unwrap();
         (output, requests.recv().await.unwrap())
     }
 

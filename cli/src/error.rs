@@ -32,7 +32,7 @@ pub enum CommandError {
     TemporaryFolder(io::Error),
     #[error("{path}: {error}")]
     Path { path: String, error: io::Error },
-    #[error("{0}: not a folder")]
+    #[error("{0}: neither a folder nor the name of a module")]
     NotAFolder(String),
     #[error("{path}: {error}; create this folder, or pass the folder of a module")]
     ModulesDir { path: String, error: io::Error },
@@ -61,14 +61,22 @@ pub enum CommandError {
     NothingToBuild(String),
 
     // new
-    #[error("this is the folder of a module; run the command in the folder of its project, {0}")]
-    InModule(String),
+    #[error("this is the folder of a module without a project; run the command in the folder of a project")]
+    InModule,
     #[error("{0} already exists; choose another name or remove it")]
     Exists(String),
     #[error("{0} exists, but `fanfare new` did not write it and needs the folder for the SDK; move it elsewhere")]
     ForeignSdk(String),
 
+    // wit
+    #[error(
+        "nothing was written, because these files differ from the contract of this version: {0}; replace them with --force"
+    )]
+    Differs(String),
+
     // inspect
+    #[error("{0}: this folder is not that of a module; name a component or a module")]
+    NoComponent(String),
     #[error("{file}: cannot read the file: {error}")]
     Unreadable { file: String, error: io::Error },
     #[error("{file}: the file has {size} bytes, more than engine.maxComponent, {most}")]

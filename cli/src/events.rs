@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
-use super::client::{self, AdminArgs, ClientError, Output, ServerEvent, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, ServerEvent, printable};
 use fanfare::api::EventRecord;
 
 /// Flags of `fanfare events`.
@@ -44,20 +44,20 @@ pub enum EventsAction {
 pub fn run(args: &EventsArgs) -> ExitCode {
     match &args.action {
         Some(EventsAction::Serve(args)) => serve::run(args),
-        None => client::run(args.output(), args.admin.json),
+        None => client::run(&args.admin, None, async |client| args.output(client).await),
     }
 }
 
 impl EventsArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
         let tail = self.tail.map(|tail| format!("&tail={tail}")).unwrap_or_default();
         let path = format!("/v1/events?follow={}{tail}", self.follow);
         if self.follow {
-            return self.follow(&path).await;
+            return self.follow(client, &path).await;
         }
-        let response = client::send(&self.admin.admin, Method::GET, &path, None).await?;
+        let response = client.send(Method::GET, &path, None).await?;
         let events: Vec<Value> = response.parse()?;
-        let text = match self.admin.json {
+        let text = match client.json {
             true => response.text(),
             false => events.iter().map(listed_line).collect(),
         };
@@ -65,9 +65,9 @@ impl EventsArgs {
     }
 
     /// Prints each event as it arrives: as a line, or with `--json` as a JSON object on a line.
-    async fn follow(&self, path: &str) -> Result<Output, ClientError> {
-        client::follow(&self.admin.admin, path, |event| {
-            let text = match (self.admin.json, serde_json::from_str(&event.data)) {
+    async fn follow(&self, client: &AdminClient, path: &str) -> Result<Output, ClientError> {
+        client::follow(client, path, |event| {
+            let text = match (client.json, serde_json::from_str(&event.data)) {
                 (true, _) => event.data + "\n",
                 (false, Ok(record)) => line(&record),
                 (false, Err(_)) => other_line(&event),

@@ -1,10 +1,10 @@
-//! `fanfare grant`: shows the capabilities that a module asks for, and grants the missing ones in
-//! `fanfare.json`.
+//! `fanfare grant`: shows the capabilities that modules ask for, and grants the missing ones of one
+//! module in `fanfare.json`.
 
 use std::fs::Permissions;
 use std::io::{self, BufRead, IsTerminal, Write as _};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
@@ -12,51 +12,81 @@ use jsonc_parser::cst::{CstInputValue, CstRootNode};
 use jsonc_parser::errors::ParseError;
 use serde_json::json;
 
-use super::config::SettingsArgs;
+use super::config::FileArgs;
 use super::error::CommandError;
+use super::project::{self, Selection};
 use super::terminal::{eprint, exit_code, print};
 use fanfare::settings::Capabilities;
 use fanfare::tooling::config::{self, formats};
-use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::document::source;
+use fanfare::tooling::files;
 use fanfare::tooling::{KeyPath, Manifest};
-use fanfare::tooling::{files, manifest};
 use fanfare::{Config, Faults, Sources};
 
 /// Flags of `fanfare grant`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct GrantArgs {
-    /// The name of the module.
+    /// The module: its name or its folder. Without one, the command lists what the modules of the
+    /// project ask for and do not have.
     #[arg(env = "FANFARE_MODULE")]
-    pub module: String,
+    pub module: Option<String>,
     #[command(flatten)]
-    pub settings: SettingsArgs,
+    pub settings: FileArgs,
     /// Write without asking for confirmation.
-    #[arg(long, visible_alias = "write", env = "FANFARE_YES", value_parser = FalseyValueParser::new())]
+    #[arg(long, requires = "module", visible_alias = "write", env = "FANFARE_YES", value_parser = FalseyValueParser::new())]
     pub yes: bool,
     /// Print JSON.
     #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
 }
 
-/// Shows the capabilities, asks on a terminal, and writes the grants. Exits with 1 if a capability
-/// stays ungranted.
+/// Shows the capabilities, asks on a terminal, and writes the grants, or lists those of all
+/// modules. Exits with 1 if a capability stays ungranted.
 pub fn run(args: &GrantArgs) -> ExitCode {
-    exit_code(grant(args).map(|()| ExitCode::SUCCESS))
+    exit_code(match args.module.as_deref().filter(|module| !module.is_empty()) {
+        Some(module) => grant(module, args).map(|()| ExitCode::SUCCESS),
+        None => list(args),
+    })
 }
 
-fn grant(args: &GrantArgs) -> Result<(), CommandError> {
-    let sources = args.settings.sources(PathBuf::new());
-    let config = Config::load(sources.clone())?;
-    if !formats::is_module(&args.module) {
-        return Err(CommandError::ModuleName(args.module.clone()));
+/// Prints the capabilities that modules ask for and that are not granted.
+fn list(args: &GrantArgs) -> Result<ExitCode, CommandError> {
+    let Selection { config, modules, .. } = Selection::of_project(&args.settings.alone())?;
+    let (mut text, mut entries) = (String::new(), Vec::new());
+    for dir in &modules {
+        // `fanfare check` reports a manifest with faults.
+        let Ok(manifest) = Manifest::load(dir) else { continue };
+        let granted = config.module(&manifest.name).grants;
+        let lacking = manifest.capabilities.lacking(&granted);
+        if !lacking.is_empty() {
+            let name = &manifest.name;
+            text.push_str(&format!("{name}: {}; run `fanfare grant {name}`\n", described(&lacking)));
+            entries.push(json!({ "module": name, "missing": lacking }));
+        }
     }
-    let dir = config.modules_dir.join(&args.module);
+    let code = if entries.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    match args.json {
+        true => print(&format!("{:#}\n", serde_json::Value::from(entries))),
+        false if entries.is_empty() => print("every capability that a module asks for is granted\n"),
+        false => print(&format!("asked for, and not granted:\n{text}")),
+    }
+    Ok(code)
+}
+
+fn grant(module: &str, args: &GrantArgs) -> Result<(), CommandError> {
+    let (name, folder) = project::module_of(module);
+    if !formats::is_module(&name) {
+        return Err(CommandError::ModuleName(name));
+    }
+    let place = project::around(folder.as_deref().unwrap_or(Path::new(".")));
+    let sources = args.settings.alone().sources(place.project);
+    let config = Config::load(sources.clone())?;
+    let dir = folder.unwrap_or_else(|| config.modules_dir.join(&name));
     if !dir.is_dir() {
-        return Err(no_module(&args.module, &config.modules_dir));
+        return Err(project::no_module(&name, &config.modules_dir));
     }
     let manifest = Manifest::load(&dir)?;
-    let granted = config.module(&args.module).grants;
+    let granted = config.module(&name).grants;
     let lacking = manifest.capabilities.lacking(&granted);
     let file = config.file.clone().unwrap_or_else(|| config.root.join(config::FILE_NAME));
     let say = |text: String| {
@@ -64,7 +94,7 @@ fn grant(args: &GrantArgs) -> Result<(), CommandError> {
             print(&text)
         }
     };
-    say(format!("{} asks for {}\n", args.module, described(&manifest.capabilities)));
+    say(format!("{name} asks for {}\n", described(&manifest.capabilities)));
     say(format!("granted: {}\n", described(&granted)));
     let result = if lacking.is_empty() {
         say("nothing to grant\n".to_owned());
@@ -72,7 +102,7 @@ fn grant(args: &GrantArgs) -> Result<(), CommandError> {
     } else {
         say(format!("missing: {}\n", described(&lacking)));
         let agreed = if args.yes { Ok(()) } else { confirm(&file) };
-        agreed.and_then(|()| write_grants(&file, &args.module, &lacking, &sources)).map(|()| true)
+        agreed.and_then(|()| write_grants(&file, &name, &lacking, &sources)).map(|()| true)
     };
     let written = matches!(result, Ok(true));
     if written {
@@ -80,22 +110,12 @@ fn grant(args: &GrantArgs) -> Result<(), CommandError> {
     }
     if args.json {
         let whole = json!({
-            "module": args.module, "asked": manifest.capabilities, "granted": granted, "missing": lacking,
+            "module": name, "asked": manifest.capabilities, "granted": granted, "missing": lacking,
             "file": &*source::shown(&file), "written": written,
         });
         print(&format!("{whole:#}\n"));
     }
     result.map(drop)
-}
-
-fn no_module(name: &str, modules_dir: &Path) -> CommandError {
-    let existing = manifest::folder_names(modules_dir).unwrap_or_default();
-    let existing: Vec<&str> = existing.iter().map(String::as_str).collect();
-    CommandError::NoModule {
-        name: name.to_owned(),
-        modules_dir: source::shown(modules_dir).to_string(),
-        hint: did_you_mean(name, &existing),
-    }
 }
 
 fn described(capabilities: &Capabilities) -> String {

@@ -11,13 +11,14 @@ use tempfile::TempDir;
 
 use super::client::printable;
 use super::component::inspector;
-use super::config::SettingsArgs;
+use super::config::FileArgs;
 use super::error::CommandError;
-use super::project;
+use super::project::{self, Chosen};
 use super::temp;
 use super::terminal::{eprint, print};
 use fanfare::Config;
 use fanfare::api::{ChannelPatternStatus, FiltersStatus, SocketStatus};
+use fanfare::tooling::config::formats;
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
 use fanfare::tooling::{ComponentInfo, Inspection, Manifest, component_info};
@@ -25,11 +26,11 @@ use fanfare::tooling::{ComponentInfo, Inspection, Manifest, component_info};
 /// Flags of `fanfare inspect`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct InspectArgs {
-    /// The file of the component.
-    #[arg(value_name = "WASM", env = "FANFARE_COMPONENT")]
+    /// The file of the component, or the module whose component it is: its name or its folder.
+    #[arg(value_name = "WASM|MODULE", env = "FANFARE_COMPONENT")]
     pub file: PathBuf,
     #[command(flatten)]
-    pub settings: SettingsArgs,
+    pub settings: FileArgs,
     /// Print JSON.
     #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
@@ -91,11 +92,11 @@ impl DescribedSubscription {
     }
 }
 
-/// The manifest of the module in the folder of a component. `None` if the folder is not that of a
-/// module, or the module has another component; `fanfare check` reports a wrong manifest.
+/// The manifest of the module around a component. `None` if there is none, or the module has
+/// another component; `fanfare check` reports a wrong manifest.
 fn manifest_of(component: &Path) -> Option<Manifest> {
-    let dir = component.parent().unwrap_or(Path::new("."));
-    let manifest = if project::is_module(dir) { Manifest::load(dir).ok() } else { None };
+    let dir = project::around(component.parent().unwrap_or(Path::new("."))).module;
+    let manifest = dir.and_then(|dir| Manifest::load(&dir).ok());
     manifest.filter(|manifest| std::path::absolute(component).is_ok_and(|file| file == manifest.component))
 }
 
@@ -116,16 +117,17 @@ fn subscriptions(manifest: &Manifest) -> Vec<DescribedSubscription> {
 }
 
 fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
-    let (config, _temp) = settings(args)?;
-    let (file, most) = (source::shown(&args.file).to_string(), config.engine.max_component);
-    let bytes = files::read(&args.file, most).map_err(|error| match error {
+    let component = component_of(args)?;
+    let (config, _temp) = settings(args, &component)?;
+    let (file, most) = (source::shown(&component).to_string(), config.engine.max_component);
+    let bytes = files::read(&component, most).map_err(|error| match error {
         ReadError::Io(error) => CommandError::Unreadable { file: file.clone(), error },
         ReadError::TooLarge(size) => CommandError::TooLarge { file: file.clone(), size, most },
     })?;
     let info = component_info(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
     let inspector = inspector(&config)?;
-    let inspection = super::runtime()?.block_on(inspector.inspect(&args.file)).map_err(|error| error.to_string());
-    let manifest = manifest_of(&args.file);
+    let inspection = super::runtime()?.block_on(inspector.inspect(&component)).map_err(|error| error.to_string());
+    let manifest = manifest_of(&component);
     let manifest = manifest.as_ref();
     Ok(Description {
         file,
@@ -138,11 +140,23 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
     })
 }
 
+/// The file that the argument names, itself or through a module.
+fn component_of(args: &InspectArgs) -> Result<PathBuf, CommandError> {
+    let is_name = args.file.to_str().is_some_and(formats::is_module);
+    if args.file.is_file() || !(is_name || args.file.is_dir()) {
+        return Ok(args.file.clone());
+    }
+    match Chosen::of(Some(&args.file), &args.settings.alone())?.module {
+        Some(module) => Ok(Manifest::load(&module)?.component),
+        None => Err(CommandError::NoComponent(source::shown(&args.file).to_string())),
+    }
+}
+
 /// The settings of the file's project, whose cache keeps the compiled component. Without a project,
 /// the cache is a temporary folder.
-fn settings(args: &InspectArgs) -> Result<(Config, Option<TempDir>), CommandError> {
-    let dir = args.file.parent().unwrap_or(Path::new("."));
-    let mut config = Config::load(args.settings.sources(project::of(dir)))?;
+fn settings(args: &InspectArgs, component: &Path) -> Result<(Config, Option<TempDir>), CommandError> {
+    let dir = component.parent().unwrap_or(Path::new("."));
+    let mut config = Config::load(args.settings.alone().sources(project::around(dir).project))?;
     if config.file.is_some() || config.state_dir.is_dir() {
         return Ok((config, None));
     }

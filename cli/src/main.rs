@@ -4,6 +4,7 @@ mod build;
 mod call;
 mod check;
 mod client;
+mod color;
 mod component;
 mod config;
 mod descriptors;
@@ -13,7 +14,9 @@ mod entries;
 mod error;
 mod events;
 mod grant;
+mod init;
 mod inspect;
+mod man;
 mod message;
 mod new;
 mod progress;
@@ -30,19 +33,25 @@ mod subscriptions;
 mod temp;
 mod terminal;
 mod test;
+mod wit;
 mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use error::CommandError;
 
 /// A WebAssembly plugin host for broadcast handlers.
 #[derive(Debug, Parser)]
 #[command(name = "fanfare", version, propagate_version = true, max_term_width = 120)]
+#[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong command line (see `fanfare man`)")]
 struct Cli {
+    /// Whether help, errors and the log have colours. `auto` means on a terminal, unless NO_COLOR
+    /// is set.
+    #[arg(long, global = true, value_name = "WHEN", env = color::VARIABLE, default_value = "auto")]
+    color: ColorChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -55,6 +64,8 @@ enum Command {
     Dev(dev::DevArgs),
     /// Check fanfare.json and every module, and report all faults at once.
     Check(check::CheckArgs),
+    /// Make a folder a project: fanfare.json, modules/ and .gitignore.
+    Init(init::InitArgs),
     /// Create a module in Rust that builds and passes its tests.
     New(new::NewArgs),
     /// Build modules with the build.command of their module.json, and check the components.
@@ -65,9 +76,11 @@ enum Command {
     Config(config::ConfigArgs),
     /// Print the JSON Schema of module.json, fanfare.json or *.test.json.
     Schema(schema::SchemaArgs),
+    /// Write the contract between modules and the host (WIT), for modules in other languages.
+    Wit(wit::WitArgs),
     /// Show what a component imports, exports and handles, and which tools built it.
     Inspect(inspect::InspectArgs),
-    /// Show the capabilities that a module asks for, and grant them in fanfare.json.
+    /// Show the capabilities that modules ask for, and grant those of one in fanfare.json.
     Grant(grant::GrantArgs),
     /// Show a running host and the state of its modules.
     Status(status::StatusArgs),
@@ -95,21 +108,30 @@ enum Command {
     Workers(workers::IsolatesArgs),
     /// Show the brokers of a running host, or kill them one after another.
     Brokers(workers::IsolatesArgs),
+    /// Print a script that completes commands and flags in a shell.
+    Completions(man::CompletionsArgs),
+    /// Print the manual, or write a page for each command.
+    Man(man::ManArgs),
 }
 
 fn main() -> ExitCode {
     if let Some(code) = fanfare::compile_if_asked() {
         return code;
     }
-    match Cli::parse().command {
+    let command = Cli::command().color(color::of_arguments(std::env::args_os().skip(1)));
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    color::choose(cli.color);
+    match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Check(args) => check::run(&args, &component::faults_blocking),
+        Command::Init(args) => init::run(&args),
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Wit(args) => wit::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Grant(args) => grant::run(&args),
         Command::Status(args) => status::run(&args),
@@ -125,6 +147,8 @@ fn main() -> ExitCode {
         Command::Rollback(args) => reload::roll_back(&args),
         Command::Workers(args) => workers::run(&args, workers::Kind::Workers),
         Command::Brokers(args) => workers::run(&args, workers::Kind::Brokers),
+        Command::Completions(args) => man::complete(&args, Cli::command()),
+        Command::Man(args) => man::man(&args, Cli::command()),
     }
 }
 
@@ -155,7 +179,7 @@ mod tests {
         let of = |command: &clap::Command| -> Vec<_> {
             command.get_arguments().map(|argument| (command.get_name().to_owned(), argument.clone())).collect()
         };
-        commands.flat_map(of).collect()
+        commands.chain([&cli]).flat_map(of).collect()
     }
 
     fn variable(argument: &clap::Arg) -> Option<String> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, ClientError, Output, encoded};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, module};
 use fanfare::api::{Queued, Reply};
 
 /// Flags of `fanfare message`.
@@ -13,7 +13,7 @@ pub struct MessageArgs {
     /// The isolate: worker-0, broker-1, ..
     #[arg(value_parser = isolate)]
     pub isolate: Receiver,
-    /// The name of the module. It receives the message with its hook `masterMessage`.
+    /// The module: its name or its folder. It receives the message with its hook `masterMessage`.
     pub module: String,
     /// The message: JSON, or `-` to read it from standard input [default: an empty message].
     #[arg(value_name = "JSON")]
@@ -41,16 +41,16 @@ fn isolate(text: &str) -> Result<Receiver, String> {
 }
 
 pub fn run(args: &MessageArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    client::run(&args.admin, Some(&args.module), async |client| args.output(client).await)
 }
 
 impl MessageArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
         let payload = client::payload(self.payload.as_deref())?;
         let Receiver { kind, index } = self.isolate;
         let wait = if self.no_wait { "&wait=false" } else { "" };
-        let path = format!("/v1/{kind}/{index}/message?module={}{wait}", encoded(&self.module));
-        let response = client::send(&self.admin.admin, Method::POST, &path, payload).await?;
+        let path = format!("/v1/{kind}/{index}/message?module={}{wait}", module(&self.module));
+        let response = client.send(Method::POST, &path, payload).await?;
         let output = match self.no_wait {
             true => {
                 let Queued { isolate, module } = response.parse()?;
@@ -62,7 +62,7 @@ impl MessageArgs {
                 Output { text: payload.unwrap_or_default(), failure }
             }
         };
-        Ok(if self.admin.json { Output { text: response.text(), ..output } } else { output })
+        Ok(if client.json { Output { text: response.text(), ..output } } else { output })
     }
 }
 
@@ -72,10 +72,11 @@ mod tests {
     use crate::client::fake;
 
     async fn output(no_wait: bool, status: u16, body: &str) -> (Result<Output, ClientError>, fake::RecordedRequest) {
-        let (admin, mut requests) = fake::admin(status, body).await;
+        let (client, mut requests) = fake::admin(status, body).await;
         let (isolate, module) = (isolate("broker-2").unwrap(), "a b".into());
-        let output = MessageArgs { isolate, module, payload: Some("1".into()), no_wait, admin }.output().await;
-        (output, requests.recv().await.unwrap())
+        let admin = AdminArgs::default();
+        let args = MessageArgs { isolate, module, payload: Some("1".into()), no_wait, admin };
+        (args.output(&client).await, requests.recv().await.unwrap())
     }
 
     #[tokio::test]

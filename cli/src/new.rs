@@ -1,15 +1,15 @@
 //! `fanfare new`: creates a module that builds and passes its tests.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::config::SettingsArgs;
+use super::config::FileArgs;
 use super::error::CommandError;
 use super::project;
 use super::terminal::{exit_code, print};
-use fanfare::Config;
 use fanfare::tooling::config::formats;
 use fanfare::tooling::document::source;
+pub use sdk::contract;
 use sdk::{LOCK, Placement};
 
 mod sdk;
@@ -21,7 +21,7 @@ pub struct NewArgs {
     #[arg(env = "FANFARE_MODULE")]
     pub name: String,
     #[command(flatten)]
-    pub settings: SettingsArgs,
+    pub settings: FileArgs,
 }
 
 /// The files of a module: name and text, both with `{{placeholders}}`.
@@ -108,11 +108,11 @@ fn new(args: &NewArgs) -> Result<String, CommandError> {
     if !formats::is_module(name) {
         return Err(CommandError::ModuleName(name.clone()));
     }
-    let here = Path::new(".");
-    if args.settings.config.is_none() && args.settings.modules.is_none() && project::is_module(here) {
-        return Err(CommandError::InModule(project::of(here).display().to_string()));
+    let here = project::around(Path::new("."));
+    if args.settings.config.is_none() && args.settings.modules.is_none() && !here.is_project && here.module.is_some() {
+        return Err(CommandError::InModule);
     }
-    let config = Config::load(args.settings.sources(PathBuf::new()))?;
+    let config = project::settings(&args.settings.alone())?;
     let dir = config.modules_dir.join(name);
     let shown = source::shown(&dir);
     if dir.symlink_metadata().is_ok() {

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 
-use super::client::{self, AdminArgs, ClientError, Output, encoded};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, encoded, module};
 use super::terminal::eprint;
 use fanfare::api::{RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 
 /// Flags of `fanfare reload`.
 #[derive(Debug, clap::Args)]
 pub struct ReloadArgs {
-    /// The name of the module [default: every module].
+    /// The module, its name or its folder [default: every module].
     pub module: Option<String>,
     /// Load the folder even if a rollback has pinned another generation. If the state cannot be
     /// handed over, it is lost.
@@ -24,8 +24,8 @@ pub struct ReloadArgs {
 /// Flags of `fanfare rollback`.
 #[derive(Debug, clap::Args)]
 pub struct RollbackArgs {
-    /// The name of the module. The host serves the earlier generation, across restarts, until the
-    /// module's folder changes.
+    /// The module: its name or its folder. The host serves the earlier generation, across restarts,
+    /// until the module's folder changes.
     pub module: String,
     /// The generation, by the first characters of its digest [default: the previous one].
     #[arg(long, value_name = "GENERATION", env = "FANFARE_TO")]
@@ -35,35 +35,35 @@ pub struct RollbackArgs {
 }
 
 pub fn run(args: &ReloadArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    client::run(&args.admin, args.module.as_deref(), async |client| args.output(client).await)
 }
 
 pub fn roll_back(args: &RollbackArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    client::run(&args.admin, Some(&args.module), async |client| args.output(client).await)
 }
 
 impl RollbackArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
         let to = self.to.as_ref().map(|to| format!("?to={}", encoded(to))).unwrap_or_default();
-        let path = format!("/v1/modules/{}/rollback{to}", encoded(&self.module));
-        let response = client::send_swap(&self.admin.admin, &path, None).await?;
-        Ok(Output::of(if self.admin.json { response.text() } else { outcome_line(&response.parse()?) }))
+        let path = format!("/v1/modules/{}/rollback{to}", module(&self.module));
+        let response = client.send_swap(&path, None).await?;
+        Ok(Output::of(if client.json { response.text() } else { outcome_line(&response.parse()?) }))
     }
 }
 
 impl ReloadArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
         let force = if self.force { "?force=true" } else { "" };
-        let Some(module) = &self.module else { return self.all(force).await };
-        let path = format!("/v1/modules/{}/reload{force}", encoded(module));
-        let response = client::send_swap(&self.admin.admin, &path, None).await?;
+        let Some(named) = &self.module else { return self.all(client, force).await };
+        let path = format!("/v1/modules/{}/reload{force}", module(named));
+        let response = client.send_swap(&path, None).await?;
         let reloaded: Reloaded = response.parse()?;
         warn_of_restart(&reloaded.restart);
-        Ok(Output::of(if self.admin.json { response.text() } else { outcome_line(&reloaded) }))
+        Ok(Output::of(if client.json { response.text() } else { outcome_line(&reloaded) }))
     }
 
-    async fn all(&self, force: &str) -> Result<Output, ClientError> {
-        let response = client::send_swap(&self.admin.admin, &format!("/v1/reload{force}"), None).await?;
+    async fn all(&self, client: &AdminClient, force: &str) -> Result<Output, ClientError> {
+        let response = client.send_swap(&format!("/v1/reload{force}"), None).await?;
         let entries: Vec<ReloadEntry> = response.parse()?;
         let restart = entries.iter().find_map(|entry| match entry {
             ReloadEntry::Reloaded(reloaded) => Some(&reloaded.restart),
@@ -77,7 +77,7 @@ impl ReloadArgs {
                 format!("{module}: refused: {}\n", reason.replace('\n', "\n  "))
             }
         };
-        let text = if self.admin.json { response.text() } else { entries.iter().map(line).collect() };
+        let text = if client.json { response.text() } else { entries.iter().map(line).collect() };
         let failure = (refused > 0).then(|| format!("{refused} of {} modules were refused", entries.len()));
         Ok(Output { text, failure })
     }

@@ -9,7 +9,7 @@ use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
 use super::call::reply_output;
-use super::client::{self, AdminArgs, ClientError, Output, encoded, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, encoded, module, printable};
 use super::entries;
 use super::status::aligned;
 use fanfare::api::{GatherEntry, LastRun, ScheduleState, ScheduleStatus};
@@ -20,7 +20,7 @@ pub struct SchedulesArgs {
     /// What to do [default: show all schedules].
     #[arg(value_enum, requires_all = ["module", "name"])]
     pub action: Option<Action>,
-    /// The name of the module.
+    /// The module: its name or its folder.
     pub module: Option<String>,
     /// The name of the schedule, as in the module's `schedules`.
     pub name: Option<String>,
@@ -41,38 +41,38 @@ pub enum Action {
 }
 
 pub fn run(args: &SchedulesArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    client::run(&args.admin, args.module.as_deref(), async |client| args.output(client).await)
 }
 
 impl SchedulesArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
         match (self.action, &self.module, &self.name) {
-            (Some(Action::Run), Some(module), Some(name)) => self.run_one(module, name).await,
-            _ => self.show().await,
+            (Some(Action::Run), Some(module), Some(name)) => self.run_one(client, module, name).await,
+            _ => self.show(client).await,
         }
     }
 
-    async fn run_one(&self, module: &str, name: &str) -> Result<Output, ClientError> {
+    async fn run_one(&self, client: &AdminClient, named: &str, name: &str) -> Result<Output, ClientError> {
         let payload = client::payload(self.payload.as_deref())?;
-        let mut path = format!("/v1/schedules/run?module={}&name={}", encoded(module), encoded(name));
+        let mut path = format!("/v1/schedules/run?module={}&name={}", module(named), encoded(name));
         if let Some(subdomain) = &self.subdomain {
             // Writing to a string cannot fail.
             _ = write!(path, "&subdomain={}", encoded(subdomain));
         }
-        let response = client::send(&self.admin.admin, Method::POST, &path, payload).await?;
+        let response = client.send(Method::POST, &path, payload).await?;
         // The host returns a list for a schedule that runs in every worker.
         let output = match response.text().trim_start().starts_with('[') {
             true => entries::output(&response.parse::<Vec<GatherEntry>>()?),
             false => reply_output(response.parse()?),
         };
-        Ok(if self.admin.json { Output { text: response.text(), ..output } } else { output })
+        Ok(if client.json { Output { text: response.text(), ..output } } else { output })
     }
 
-    async fn show(&self) -> Result<Output, ClientError> {
-        let response = client::send(&self.admin.admin, Method::GET, "/v1/schedules", None).await?;
+    async fn show(&self, client: &AdminClient) -> Result<Output, ClientError> {
+        let response = client.send(Method::GET, "/v1/schedules", None).await?;
         let schedules: Vec<ScheduleStatus> = response.parse()?;
         Ok(Output::of(match schedules.as_slice() {
-            _ if self.admin.json => response.text(),
+            _ if client.json => response.text(),
             [] => "no module has schedules\n".to_owned(),
             schedules => table(schedules),
         }))
@@ -153,12 +153,13 @@ mod tests {
     use crate::client::fake;
 
     async fn output(body: &str, args: &[&str], status: u16) -> (Result<Output, ClientError>, fake::RecordedRequest) {
-        let (admin, mut requests) = fake::admin(status, body).await;
+        let (client, mut requests) = fake::admin(status, body).await;
         let mut args = args.iter().map(|arg| (*arg).to_owned());
         let action = args.next().map(|_| Action::Run);
         let (module, name, payload) = (args.next(), args.next(), args.next());
-        let output = SchedulesArgs { action, module, name, payload, subdomain: args.next(), admin }.output().await;
-        (output, requests.recv().await.unwrap())
+        let admin = AdminArgs::default();
+        let args = SchedulesArgs { action, module, name, payload, subdomain: args.next(), admin };
+        (args.output(&client).await, requests.recv().await.unwrap())
     }
 
     #[tokio::test]

@@ -3,19 +3,20 @@
 mod reboot;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+use super::color;
 use super::config::SettingsArgs;
 use super::descriptors::raise_limit;
 use super::error::CommandError;
 use super::progress::{Line, progress};
+use super::project;
 use super::terminal::{exit_code, print};
-use fanfare::api::{ModuleStatus, State};
+use fanfare::api::ModuleStatus;
 use fanfare::{Config, Host, RunningHost, Stopped};
 use reboot::Reboot;
 
@@ -55,8 +56,7 @@ impl ServeHooks for NoHooks {
 /// Serves until a signal arrives. The first signal drains the host, the second one ends the process
 /// at once.
 pub fn run(args: &ServeArgs) -> ExitCode {
-    let config = Config::load(args.settings.sources(PathBuf::new())).map_err(CommandError::from);
-    exit_code(config.and_then(|config| serve(args, config, NoHooks)))
+    exit_code(project::settings(&args.settings).and_then(|config| serve(args, config, NoHooks)))
 }
 
 /// Runs a host, and the hooks around it, until a signal arrives.
@@ -115,9 +115,13 @@ fn greet(host: &RunningHost) {
     if let Some(addr) = host.events_addr() {
         text.push_str(&format!("        events http://{addr}\n"));
     }
-    for module in host.status().modules {
-        text.push_str(&line(&module));
+    let status = host.status();
+    for module in &status.modules {
+        text.push_str(&line(module));
         text.push('\n');
+    }
+    for note in status.notes.iter().flat_map(|note| note.lines()) {
+        text.push_str(&format!("  note: {note}\n"));
     }
     print(&text);
 }
@@ -131,7 +135,6 @@ fn line(module: &ModuleStatus) -> String {
     }
     let reason = module.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or_default();
     match state {
-        State::Waiting => format!("  {name:<20} waiting for its component"),
         _ if reason.is_empty() => format!("  {name:<20} {state}"),
         _ => format!("  {name:<20} {state}: {reason}"),
     }
@@ -158,7 +161,7 @@ pub fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, E
     let lost = writer.error_counter();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match is_terminal {
-        true => log.with_ansi(true).init(),
+        true => log.with_ansi(color::on_terminal()).init(),
         false => log.json().flatten_event(true).init(),
     }
     Ok((guard, lost))

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, ClientError, Output, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, printable};
 use super::subscriptions;
 use fanfare::api::{
     ChannelPatternStatus, ChannelsStatus, ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus, Status,
@@ -22,14 +22,14 @@ pub struct StatusArgs {
 }
 
 pub fn run(args: &StatusArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    client::run(&args.admin, None, async |client| args.output(client).await)
 }
 
 impl StatusArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
-        let response = client::send(&self.admin.admin, Method::GET, "/v1/status", None).await?;
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
+        let response = client.send(Method::GET, "/v1/status", None).await?;
         let status: Status = response.parse()?;
-        Ok(Output::of(if self.admin.json { response.text() } else { readable(&status) }))
+        Ok(Output::of(if client.json { response.text() } else { readable(&status) }))
     }
 }
 
@@ -290,9 +290,9 @@ mod tests {
         {"name":"new","generation":null,"state":"waiting","reason":"new.wasm is not there yet"}]}"#;
 
     async fn output(status: u16, body: &str, json: bool) -> Result<Output, ClientError> {
-        let (mut admin, mut requests) = fake::admin(status, body).await;
-        admin.json = json;
-        let output = StatusArgs { admin }.output().await;
+        let (mut client, mut requests) = fake::admin(status, body).await;
+        client.json = json;
+        let output = StatusArgs { admin: AdminArgs::default() }.output(&client).await;
         assert_eq!(requests.recv().await.unwrap(), ("GET".into(), "/v1/status".into(), String::new()));
         output
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, ClientError, Output, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, printable};
 use super::status::aligned;
 use fanfare::api::SubscriptionStatus;
 
@@ -17,15 +17,15 @@ pub struct SubscriptionsArgs {
 }
 
 pub fn run(args: &SubscriptionsArgs) -> ExitCode {
-    client::run(args.output(), args.admin.json)
+    client::run(&args.admin, None, async |client| args.output(client).await)
 }
 
 impl SubscriptionsArgs {
-    async fn output(&self) -> Result<Output, ClientError> {
-        let response = client::send(&self.admin.admin, Method::GET, "/v1/subscriptions", None).await?;
+    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
+        let response = client.send(Method::GET, "/v1/subscriptions", None).await?;
         let subscriptions: Vec<SubscriptionStatus> = response.parse()?;
         Ok(Output::of(match subscriptions.as_slice() {
-            _ if self.admin.json => response.text(),
+            _ if client.json => response.text(),
             [] => "no module has subscriptions\n".to_owned(),
             subscriptions => table(subscriptions),
         }))
@@ -84,8 +84,8 @@ mod tests {
              "overflow":"drop-oldest"},
             {"module":"shop","name":"prices","source":"redisPattern","topic":"price:*","connection":"cache",
              "delivered":5,"gaps":1}]"#;
-        let (admin, mut requests) = fake::admin(200, subscriptions).await;
-        let output = SubscriptionsArgs { admin }.output().await.unwrap();
+        let (client, mut requests) = fake::admin(200, subscriptions).await;
+        let output = SubscriptionsArgs { admin: AdminArgs::default() }.output(&client).await.unwrap();
         let expected = "\
 MODULE  SUBSCRIPTION       SOURCE                         DELIVER  OVERFLOW     WAITING  OK  FAILED  DROPPED  GAPS
 shop    orders             event order/*                  one      drop-oldest  3        7   1       2        0
@@ -100,8 +100,8 @@ shop:orders failed: no \\u{1}stock
 
     #[tokio::test]
     async fn a_host_without_subscriptions_says_so() {
-        let (admin, _requests) = fake::admin(200, "[]").await;
-        let output = SubscriptionsArgs { admin }.output().await.unwrap();
+        let (client, _requests) = fake::admin(200, "[]").await;
+        let output = SubscriptionsArgs { admin: AdminArgs::default() }.output(&client).await.unwrap();
         assert_eq!(output.text, "no module has subscriptions\n");
     }
 }

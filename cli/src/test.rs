@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::component;
-use super::config::SettingsArgs;
+use super::config::{FileArgs, SettingsArgs};
 use super::error::CommandError;
 use super::progress::{Line, progress};
 use super::project::Selection;
@@ -46,11 +46,11 @@ mod websocket;
 /// Flags of `fanfare test`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TestArgs {
-    /// The folder of a project or of one module [default: the current folder]. The command tests
-    /// every module of the project that has cases, or only the one module.
-    #[arg(value_name = "DIR", env = "FANFARE_DIR")]
+    /// A module, by its name or folder, or any folder of the project [default: the current folder].
+    /// The command tests only this module, or every one of the project that has cases.
+    #[arg(value_name = "MODULE|DIR", env = "FANFARE_DIR")]
     pub dir: Option<PathBuf>,
-    /// The settings file, read for the environment `test` [default: fanfare.json, if it exists].
+    /// The settings file, read for the environment `test` [default: the project's fanfare.json].
     #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
     pub config: Option<PathBuf>,
     /// The number of workers [default: 1].
@@ -98,8 +98,7 @@ fn summarise(all: &[CaseResult], took: Duration, json: bool) -> ExitCode {
 
 async fn test(args: &TestArgs, lines: &Lines, report: &dyn Fn(&CaseResult)) -> Result<Vec<CaseResult>, CommandError> {
     let settings = SettingsArgs {
-        config: args.config.clone(),
-        env: Some("test".to_owned()),
+        file: FileArgs { config: args.config.clone(), env: Some("test".to_owned()), modules: None },
         workers: Some(args.workers.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| "1".to_owned())),
         ..SettingsArgs::default()
     };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 use http::Method;
 
-use super::client::{self, AdminArgs, ClientError, Output, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Output, printable};
 use super::status::aligned;
 use fanfare::api::{IsolateLoad, KillRequest, KilledIsolate, State, Status};
 
@@ -57,39 +57,39 @@ impl Kind {
 }
 
 pub fn run(args: &IsolatesArgs, kind: Kind) -> ExitCode {
-    client::run(args.output(kind), args.admin.json)
+    client::run(&args.admin, None, async |client| args.output(client, kind).await)
 }
 
 impl IsolatesArgs {
-    async fn output(&self, kind: Kind) -> Result<Output, ClientError> {
+    async fn output(&self, client: &AdminClient, kind: Kind) -> Result<Output, ClientError> {
         match self.action {
-            Some(Action::Kill) => self.kill(kind).await,
-            None => self.show(kind).await,
+            Some(Action::Kill) => self.kill(client, kind).await,
+            None => self.show(client, kind).await,
         }
     }
 
-    async fn kill(&self, kind: Kind) -> Result<Output, ClientError> {
+    async fn kill(&self, client: &AdminClient, kind: Kind) -> Result<Output, ClientError> {
         let request = KillRequest { id: self.id, immediate: self.immediate };
         // Serialising cannot fail: the request has a number and a boolean.
         let body = serde_json::to_string(&request).unwrap_or_default();
         let path = format!("/v1/{}/kill", kind.plural());
-        let response = client::send_swap(&self.admin.admin, &path, Some(body)).await?;
+        let response = client.send_swap(&path, Some(body)).await?;
         let killed: Vec<KilledIsolate> = response.parse()?;
         let text = match killed.as_slice() {
-            _ if self.admin.json => response.text(),
+            _ if client.json => response.text(),
             [] => format!("the host has no {}\n", kind.plural()),
             killed => killed.iter().map(line_of).collect(),
         };
         Ok(Output::of(text))
     }
 
-    async fn show(&self, kind: Kind) -> Result<Output, ClientError> {
-        let response = client::send(&self.admin.admin, Method::GET, "/v1/status", None).await?;
+    async fn show(&self, client: &AdminClient, kind: Kind) -> Result<Output, ClientError> {
+        let response = client.send(Method::GET, "/v1/status", None).await?;
         let status: Status = response.parse()?;
         let of_kind = status.isolates.iter().filter(|load| kind.contains(&load.isolate));
         let loads: Vec<&IsolateLoad> = of_kind.collect();
         Ok(Output::of(match loads.as_slice() {
-            _ if self.admin.json => response.text(),
+            _ if client.json => response.text(),
             [] => format!("the host has no {}\n", kind.plural()),
             loads => table(loads, &status),
         }))
@@ -152,9 +152,10 @@ mod tests {
         {"name":"b","state":"failed","isolates":[{"isolate":"worker-0","state":"failed"}]}]}"#;
 
     async fn output(kind: Kind, args: (Option<Action>, Option<u32>, bool), answer: (u16, &str)) -> (Output, String) {
-        let (admin, mut requests) = fake::admin(answer.0, answer.1).await;
+        let (client, mut requests) = fake::admin(answer.0, answer.1).await;
         let (action, id, immediate) = args;
-        let output = IsolatesArgs { action, id, immediate, admin }.output(kind).await.unwrap();
+        let args = IsolatesArgs { action, id, immediate, admin: AdminArgs::default() };
+        let output = args.output(&client, kind).await.unwrap();
         let (method, path, body) = requests.recv().await.unwrap();
         (output, format!("{method} {path} {body}"))
     }

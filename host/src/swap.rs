@@ -9,7 +9,8 @@
 //! module at a time. `kill` replaces the instances of an isolate without their state.
 //!
 //! `pending` has the requests that have not started, `installed` what the lock of a module guards,
-//! `kill_turns` the order of kills, and `memory` kills workers that use too much of it.
+//! `kill_turns` the order of kills, and `memory` kills workers that use too much of it. `strays`
+//! reports components without a manifest.
 
 mod canary;
 mod disk;
@@ -33,6 +34,7 @@ mod rollback;
 mod rollout;
 mod run;
 mod scope;
+mod strays;
 mod swapper;
 mod switch;
 mod watcher;

@@ -43,7 +43,7 @@ pub mod config {
     pub use crate::config::load::from_text;
 
     pub mod formats {
-        pub use crate::config::formats::{Label, METHOD_RULE, MODULE_RULE, MethodName, is_module, method};
+        pub use crate::config::formats::{Label, METHOD_RULE, MODULE_RULE, MethodName, address, is_module, method};
     }
     pub mod schema {
         pub use crate::config::schema::{check, config_document, document, of};
@@ -67,7 +67,8 @@ pub mod document {
 pub mod manifest {
     pub use crate::registry::manifest::raw::schema;
     pub use crate::registry::manifest::{
-        FILE_NAME, FolderState, ManifestError, ModuleFolder, check_brokers, check_connections, check_grants,
-        effective_limits, effective_schedules, folder_names, read_folder, scan, unknown_schedules,
+        FILE_NAME, FolderState, ManifestError, MissingComponent, ModuleFolder, Stray, check_brokers, check_connections,
+        check_grants, effective_limits, effective_schedules, folder_names, read_folder, scan, strays,
+        unknown_schedules,
     };
 }

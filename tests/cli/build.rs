@@ -50,22 +50,42 @@ async fn a_failed_build_exits_with_1_and_ends_with_the_reason() {
             "core.wasm",
             "core module, not a component: build it for wasm32-wasip2",
         ),
-        ("true", "source.wasm", ""),
     ] {
         let project = with_command(command, component);
-        if why.is_empty() {
-            // The component exists, but the module asks for a capability that is not granted.
-            let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
-            manifest["capabilities"] = json!({ "rpc": ["flags"] });
-            fs::write(project.path().join("modules/made/module.json"), manifest.to_string()).unwrap();
-        }
-        let why = if why.is_empty() { "fanfare grant made" } else { why };
         let ran = project.run(&["build", "modules/made"]).await;
         let last = ran.err.lines().last().unwrap_or_default();
         assert!(ran.code == 1 && last.contains(why), "{why}: {}", ran.err);
     }
     let ran = with_command("true", "source.wasm").run(&["build", "modules/none"]).await;
-    assert!(ran.code == 1 && ran.err.contains("modules/none: not a folder"), "{}", ran.err);
+    assert!(
+        ran.code == 1 && ran.err.contains("modules/none: neither a folder nor the name of a module"),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test]
+async fn build_warns_about_capabilities_that_are_not_granted() {
+    let project = with_command("cp source.wasm made.wasm", "made.wasm");
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
+    manifest["capabilities"] = json!({ "rpc": ["flags"] });
+    fs::write(project.path().join("modules/made/module.json"), manifest.to_string()).unwrap();
+    let ran = project.run(&["build", "made"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let warning = "warning: modules/made/module.json:1:";
+    assert!(ran.err.contains(warning) && ran.err.contains("run `fanfare grant made`"), "{}", ran.err);
+    assert!(ran.out.starts_with("made: built in "), "{}", ran.out);
+
+    let listed = project.run(&["grant"]).await;
+    assert_eq!((listed.code, listed.err.as_str()), (1, ""));
+    assert_eq!(listed.out, "asked for, and not granted:\nmade: rpc: flags; run `fanfare grant made`\n");
+    let json = project.run(&["grant", "--json"]).await.json();
+    assert_eq!((&json[0]["module"], &json[0]["missing"]["rpc"]), (&json!("made"), &json!(["flags"])), "{json}");
+    assert_eq!(project.run(&["grant", "--yes"]).await.code, 2, "only one module is granted at a time");
+    assert_eq!(project.run(&["grant", "modules/made", "--yes"]).await.code, 0);
+    let none = project.run(&["grant"]).await;
+    assert_eq!((none.code, none.out.as_str()), (0, "every capability that a module asks for is granted\n"));
+    assert!(!project.run(&["build", "made"]).await.err.contains("warning"));
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn without_a_host_every_command_says_how_to_start_one() {
     let unreachable = bound.local_addr().unwrap().as_socket().unwrap().to_string();
     for args in [&["status"][..], &["emit", "counts", "append"], &["call", "echo", "who"]] {
         let mut command = project.command(args);
-        command.env("FANFARE_ADMIN", &unreachable);
+        command.env("FANFARE_ADMIN_LISTEN", &unreachable);
         let ran = CommandOutput::of(command).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}");
         assert!(ran.err.contains(&unreachable) && ran.err.contains("fanfare serve"), "{}", ran.err);

@@ -6,13 +6,10 @@ use std::fs;
 use serde_json::json;
 
 use super::Project;
-use super::project::CommandOutput;
 
 #[tokio::test]
 async fn new_creates_a_module_that_waits_for_its_component() {
-    let project = Project::with(&[]);
-    fs::remove_file(project.path().join("fanfare.json")).unwrap();
-    fs::remove_dir(project.path().join("modules")).unwrap();
+    let project = Project::none();
     let ran = project.run(&["new", "hello"]).await;
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     for line in [
@@ -36,13 +33,10 @@ async fn new_creates_a_module_that_waits_for_its_component() {
     assert!(module.join("../_sdk/fanfare-sdk/src/lib.rs").is_file());
 
     let check = project.run(&["check"]).await;
-    assert_eq!(check.code, 0, "{}", check.out);
-    assert!(
-        check.out.contains("hello: waiting: its component does not exist yet; run `fanfare build`"),
-        "{}",
-        check.out
-    );
-    assert!(check.out.contains("1 module checked, no faults"), "the SDK does not count as a module: {}", check.out);
+    assert_eq!(check.code, 1, "{}", check.out);
+    let missing = "modules/hello/target/wasm32-wasip2/release/hello.wasm does not exist: run `fanfare build hello`\n";
+    assert!(check.out.contains(missing), "{}", check.out);
+    assert!(check.out.contains("1 module checked, 1 fault\n"), "the SDK does not count as a module: {}", check.out);
     let test = project.run(&["test", "modules/hello"]).await;
     assert!(test.err.contains("hello.wasm does not exist yet; run `fanfare build modules/hello`"), "{}", test.err);
 
@@ -86,14 +80,12 @@ async fn new_refuses_invalid_and_existing_names_and_writes_nothing() {
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{name}");
         assert!(ran.err.contains(why), "{why}: {}", ran.err);
     }
-    let mut inside = project.command(&["new", "hello"]);
-    inside.current_dir(project.path().join("modules/echo"));
-    let ran = CommandOutput::of(inside).await;
-    let why = format!(
-        "this is the folder of a module; run the command in the folder of its project, {}",
-        project.path().display()
-    );
-    assert!(ran.code == 1 && ran.err.contains(&why), "{}", ran.err);
+    let inside = project.run_in("modules/echo", &["new", "hello"]).await;
+    assert!(inside.code == 1 && inside.err.contains("_sdk exists, but"), "the project above counts: {}", inside.err);
+    let alone = Project::none().file("alone/module.json", "{}");
+    let ran = alone.run_in("alone", &["new", "hello"]).await;
+    let why = "this is the folder of a module without a project; run the command in the folder of a project";
+    assert!(ran.code == 1 && ran.err.contains(why), "{}", ran.err);
     let mut left: Vec<_> =
         fs::read_dir(project.path().join("modules")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();

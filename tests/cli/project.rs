@@ -52,6 +52,11 @@ impl Project {
         })
     }
 
+    /// A folder that is in no project.
+    pub fn none() -> Project {
+        Project { dir: TempDir::outside(), config: json!({}) }
+    }
+
     /// Replaces keys at the top level of `fanfare.json`.
     pub fn config(mut self, keys: Value) -> Project {
         self.config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
@@ -108,6 +113,18 @@ impl Project {
         CommandOutput::of(self.command(args)).await
     }
 
+    /// Runs a command in a folder of the project.
+    pub async fn run_in(&self, folder: &str, args: &[&str]) -> CommandOutput {
+        let mut command = self.command(args);
+        command.current_dir(self.path().join(folder));
+        CommandOutput::of(command).await
+    }
+
+    /// Names the host in `admin.listen`, so that commands find it.
+    pub fn found(self, serving: &Serving) -> Project {
+        self.config(json!({ "admin": { "listen": serving.admin() } }))
+    }
+
     /// Starts `serve`, and waits until it prints its addresses.
     pub async fn serve(&self, args: &[&str]) -> Serving {
         let mut command = self.command(&["serve"]);
@@ -140,7 +157,10 @@ impl Project {
 pub struct CommandOutput {
     pub code: i32,
     pub out: String,
+    /// Standard error, without `host`.
     pub err: String,
+    /// The line that says which host answers, or a warning about it.
+    pub host: String,
 }
 
 impl CommandOutput {
@@ -148,7 +168,11 @@ impl CommandOutput {
         let output = timeout(TIMEOUT, command.output()).await.expect("it ends").unwrap();
         let Output { status, stdout, stderr } = output;
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        CommandOutput { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+        let lines = text(stderr);
+        let is_host = |line: &&str| line.starts_with("host ") || line.starts_with("warning: the host at ");
+        let host = lines.split_inclusive('\n').next().filter(is_host).unwrap_or_default();
+        let err = lines.strip_prefix(host).unwrap_or_default().to_owned();
+        CommandOutput { code: status.code().unwrap(), out: text(stdout), err, host: host.to_owned() }
     }
 
     pub fn json(&self) -> Value {

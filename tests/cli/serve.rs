@@ -27,7 +27,8 @@ async fn serve_prints_the_addresses_and_the_state_of_every_module() {
     assert_eq!(names, ["broken", "echo", "flags", "unbuilt"], "{modules}");
     assert!(lines[0].contains("refused: "), "{modules}");
     assert!(lines[1].contains("/api/echo/") && lines[1].contains("routes, generation "), "{modules}");
-    assert!(lines[3].contains("waiting for its component"), "{modules}");
+    let missing = "waiting: the component modules/unbuilt/unbuilt.wasm does not exist: put the file there, ";
+    assert!(lines[3].contains(missing), "{modules}");
 }
 
 #[tokio::test]

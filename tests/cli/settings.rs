@@ -13,7 +13,8 @@ async fn check_prints_all_faults_at_once() {
         .file(
             "modules/two/module.json",
             "{\n  \"component\": \"two.wasm\",\n  \"limits\": { \"memory\": \"1TiB\" }\n}\n",
-        );
+        )
+        .file("modules/two/two.wasm", "");
     let ran = project.run(&["check"]).await;
     assert_eq!(ran.code, 1);
     for words in [

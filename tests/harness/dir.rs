@@ -15,6 +15,11 @@ impl TempDir {
         TempDir(tempfile::Builder::new().prefix("test-").tempdir_in(above).unwrap())
     }
 
+    /// A folder outside the checkout, which is a project.
+    pub fn outside() -> TempDir {
+        TempDir(tempfile::Builder::new().prefix("fanfare-test-").tempdir().unwrap())
+    }
+
     pub fn path(&self) -> &Path {
         self.0.path()
     }

@@ -18,8 +18,18 @@ impl Project {
         Project(root)
     }
 
+    /// A project whose modules all have the component `a.wasm`.
+    fn built(files: &[(&str, &str)]) -> Project {
+        let project = Project::new(files);
+        for (file, _) in files.iter().filter(|(file, _)| file.ends_with("/module.json")) {
+            std::fs::write(project.0.path().join(file).with_file_name("a.wasm"), "").unwrap();
+        }
+        project
+    }
+
     fn check(&self, below: &str, check_component: ComponentCheck<'_>) -> Report {
-        check(&self.0.path().join(below), &CheckArgs::default(), check_component)
+        let args = CheckArgs { dir: Some(self.0.path().join(below)), ..CheckArgs::default() };
+        check(&args, check_component)
     }
 }
 
@@ -35,12 +45,11 @@ const ASKS: &str = r#"{"component": "a.wasm", "capabilities": {"rpc": ["b"]}, "l
 
 #[test]
 fn check_reports_every_fault_of_every_file() {
-    let project = Project::new(&[
+    let project = Project::built(&[
         ("fanfare.json", r#"{"workers": 0, "modules": {"asks": {"grants": {"rpc": ["b"]}}, "good": {}, "goood": {}}}"#),
         ("modules/asks/module.json", ASKS),
         ("modules/bad/module.json", r#"{"routes": 1}"#),
         ("modules/good/module.json", r#"{"component": "a.wasm"}"#),
-        ("modules/good/a.wasm", ""),
     ]);
     let report = project.check("", &none);
     assert_eq!(keys(&report), ["workers", "limits.memory", "component", "routes"]);
@@ -60,9 +69,9 @@ fn check_reports_every_fault_of_every_file() {
 #[test]
 fn grants_and_limits_are_checked_only_if_the_settings_for_modules_are_valid() {
     let files = |modules: &'static str| [("fanfare.json", modules), ("modules/asks/module.json", ASKS)];
-    assert_eq!(keys(&Project::new(&files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
+    assert_eq!(keys(&Project::built(&files("{}")).check("", &none)), ["capabilities.rpc[0]", "limits.memory"]);
     assert_eq!(
-        keys(&Project::new(&files(r#"{"modules": {"asks": {"grants": 1}}}"#)).check("", &none)),
+        keys(&Project::built(&files(r#"{"modules": {"asks": {"grants": 1}}}"#)).check("", &none)),
         ["modules.asks.grants"]
     );
 }
@@ -75,9 +84,14 @@ fn a_module_is_checked_with_the_settings_of_its_project() {
         ("modules/bad/module.json", "{"),
     ]);
     let report = project.check("modules/asks", &none);
-    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert_eq!(keys(&report), ["component"], "{:?}", report.faults);
     assert_eq!(report.modules, [("asks".into(), State::Waiting)]);
-    assert!(report.as_text().contains("asks: waiting: its component does not exist yet"));
+    let fault = report.faults[0].to_string();
+    assert!(fault.contains("modules/asks/module.json:1:15: component: the component "), "{fault}");
+    assert!(
+        fault.ends_with("/asks/a.wasm does not exist: put the file there, or set `component` to the file"),
+        "{fault}"
+    );
 }
 
 #[test]
@@ -125,7 +139,7 @@ fn a_listener_whose_module_does_not_exist_is_a_warning() {
              {{\"path\": \"/v2/\", \"module\": \"{module}\"}}]}}}}"
         );
         let files = [("fanfare.json", settings.as_str()), ("modules/lobby/module.json", r#"{"component": "a.wasm"}"#)];
-        Project::new(&files).check("", &none)
+        Project::built(&files).check("", &none)
     };
     let report = check("loby");
     assert!(report.faults.is_empty(), "{:?}", report.faults);
@@ -147,7 +161,7 @@ fn a_key_of_tokens_that_cannot_be_read_is_a_fault_of_the_project() {
         let module = r#"{"component": "a.wasm"}"#;
         let secret = "k".repeat(32);
         let files = [("fanfare.json", settings), ("modules/a/module.json", module), ("secret.txt", &secret)];
-        Project::new(&files).check(below, &none)
+        Project::built(&files).check(below, &none)
     };
     let missing = settings(
         r#""keyFile": "none.txt", "verifyKeys": [
@@ -186,14 +200,43 @@ fn the_component_check_runs_for_ready_modules() {
     ]);
     let report =
         project.check("", &|manifest, _| vec![Fault::new(&manifest.source.origin, "component", "exports nothing")]);
-    assert_eq!(keys(&report), ["component"]);
+    assert_eq!(keys(&report), ["component", "component"]);
+    assert_eq!(report.faults[0].message, "exports nothing");
     assert_eq!(report.modules, [("a".into(), State::Refused), ("b".into(), State::Waiting)]);
 }
 
 #[test]
 fn a_missing_folder_is_a_fault_only_if_it_was_named() {
-    assert!(Project::new(&[("x", "")]).check("", &none).faults.is_empty());
+    assert!(Project::new(&[("fanfare.json", "{}")]).check("", &none).faults.is_empty());
+    let nothing = Project::new(&[("x", "")]).check("", &none).faults;
+    assert!(nothing[0].to_string().contains(":1:1: is no project: neither this folder"), "{nothing:?}");
     let report = Project::new(&[("fanfare.json", r#"{"modulesDir": "mods"}"#)]).check("", &none);
     assert!(report.faults[0].to_string().contains("fanfare.json:1:16: modulesDir: cannot read the folder"));
-    assert!(Project::new(&[]).check("none", &none).faults[0].to_string().contains("not a folder"));
+    assert!(Project::new(&[]).check("none", &none).faults[0].to_string().contains("neither a folder nor"));
+}
+
+#[test]
+fn components_without_a_manifest_are_faults_of_the_project() {
+    let project = Project::new(&[("fanfare.json", "{}"), ("modules/loose.wasm", ""), ("modules/bare/x.wasm", "")]);
+    let faults: Vec<String> = project.check("", &none).faults.iter().map(ToString::to_string).collect();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    let bare = "modules/bare:1:1: is not loaded, because it has no module.json: write to ";
+    assert!(faults[0].contains(bare) && faults[0].contains(r#"{ "component": "x.wasm", "routes": [] }"#), "{faults:?}");
+    let loose = "modules/loose.wasm:1:1: is not loaded, because a module is a folder with a module.json: move ";
+    assert!(faults[1].contains(loose), "{faults:?}");
+}
+
+#[test]
+fn a_timeout_without_a_unit_is_a_warning() {
+    let check = |timeout: &str| {
+        let manifest = format!(r#"{{"component": "a.wasm", "limits": {{"timeout": {timeout}}}}}"#);
+        Project::built(&[("fanfare.json", "{}"), ("modules/a/module.json", &manifest)]).check("", &none)
+    };
+    let report = check("5");
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    let warning = "modules/a/module.json:1:47: limits.timeout: 5 means 5 ms: write \"5ms\", or \"5s\" for 5 seconds";
+    assert!(report.as_text().contains(warning), "{}", report.as_text());
+    for clear in ["\"5ms\"", "\"5s\"", "1000"] {
+        assert!(check(clear).warnings.is_empty(), "{clear}");
+    }
 }

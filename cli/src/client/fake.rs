@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 pub type RecordedRequest = (String, String, String);
 
 /// Starts a fake that returns the same response to every request; the receiver yields the requests.
-pub async fn admin(status: u16, body: &str) -> (AdminArgs, mpsc::UnboundedReceiver<RecordedRequest>) {
+pub async fn admin(status: u16, body: &str) -> (AdminClient, mpsc::UnboundedReceiver<RecordedRequest>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let admin = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let client = AdminClient::of(&listener.local_addr().unwrap().to_string());
     let (record, requests) = mpsc::unbounded_channel();
     let body = Bytes::from(body.to_owned());
     tokio::spawn(async move {
@@ -33,5 +33,5 @@ pub async fn admin(status: u16, body: &str) -> (AdminArgs, mpsc::UnboundedReceiv
             tokio::spawn(connection);
         }
     });
-    (AdminArgs { admin, json: false }, requests)
+    (client, requests)
 }

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use fanfare::tooling::{EventParser, ServerEvent};
 
 use super::exchange::{ExchangeError, stream};
-use super::{AdminResponse, ClientError, Endpoint, checked};
+use super::{AdminClient, AdminResponse, ClientError, checked};
 
 /// The most bytes of an event, and of a problem. The host sends shorter ones.
 pub const MAX_EVENT: usize = 1 << 20;
@@ -20,10 +20,11 @@ pub const PAUSE: Duration = Duration::from_secs(30);
 
 /// Passes each event of a stream to `read` until it returns `false` or the host ends the stream.
 pub async fn follow(
-    endpoint: &Endpoint,
+    client: &AdminClient,
     path: &str,
     mut read: impl FnMut(ServerEvent) -> bool,
 ) -> Result<(), ClientError> {
+    let endpoint = &client.endpoint;
     let mut request = Request::new(Full::<Bytes>::default());
     *request.uri_mut() = path.parse().unwrap_or_default();
     let (mut parser, mut problem) = (EventParser::new(MAX_EVENT), None);
@@ -66,8 +67,8 @@ mod tests {
             (half.clone(), false),
             (half.clone() + &half, true),
         ] {
-            let (admin, _requests) = crate::client::fake::admin(200, &body).await;
-            let followed = follow(&admin.admin, "/v1/events", |_| true).await;
+            let (client, _requests) = crate::client::fake::admin(200, &body).await;
+            let followed = follow(&client, "/v1/events", |_| true).await;
             assert_eq!(followed.is_err(), is_error, "{} bytes", body.len());
         }
     }

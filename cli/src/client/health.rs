@@ -47,8 +47,8 @@ mod tests {
         let authority: Authority = silent.local_addr().unwrap().to_string().parse().unwrap();
         until_frozen(&authority, SHORT, SHORT).await;
 
-        let (admin, mut requests) = crate::client::fake::admin(503, "").await;
-        let checks = until_frozen(&admin.admin.authority, SHORT, CHECK_TIMEOUT);
+        let (client, mut requests) = crate::client::fake::admin(503, "").await;
+        let checks = until_frozen(&client.endpoint.authority, SHORT, CHECK_TIMEOUT);
         assert!(timeout(SHORT * 10, checks).await.is_err());
         assert_eq!(requests.recv().await.unwrap().1, "/livez");
     }

@@ -1,31 +1,38 @@
 //! `fanfare events serve`: an event service without modules.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use fanfare::raise_descriptor_limit;
 use fanfare::tooling::EventServer;
-use fanfare::{Config, raise_descriptor_limit};
+use fanfare::tooling::config::formats;
 
-use crate::config::SettingsArgs;
+use crate::config::FileArgs;
 use crate::error::CommandError;
+use crate::project;
 use crate::serve::{Signals, start_log};
 use crate::terminal::{exit_code, print};
 
 /// Flags of `fanfare events serve`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeEventsArgs {
-    /// The settings file [default: fanfare.json, if it exists].
+    /// The settings file [default: fanfare.json in the current folder or the nearest one above].
     #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
     pub config: Option<PathBuf>,
     /// The environment, which selects a section of `environments` [default: development].
     #[arg(long, value_name = "NAME", env = "FANFARE_ENV")]
     pub env: Option<String>,
     /// The address for clients; overrides `events.listen` [default: 127.0.0.1:14440].
-    #[arg(long, value_name = "ADDRESS", env = "FANFARE_EVENTS_LISTEN")]
-    pub listen: Option<std::net::SocketAddr>,
+    #[arg(long, value_name = "ADDRESS", env = "FANFARE_EVENTS_LISTEN", value_parser = address)]
+    pub listen: Option<SocketAddr>,
     /// The log filter, such as `info`, `debug` or `fanfare=debug`.
     #[arg(long, value_name = "FILTER", env = "FANFARE_LOG", default_value = "info")]
     pub log: String,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    formats::address(text).ok_or("must be an IP address and port, such as `127.0.0.1:14440` or `:14440`")
 }
 
 pub fn run(args: &ServeEventsArgs) -> ExitCode {
@@ -34,8 +41,8 @@ pub fn run(args: &ServeEventsArgs) -> ExitCode {
 
 /// Serves until a signal arrives. The first signal ends the streams, the second one the process.
 fn serve(args: &ServeEventsArgs) -> Result<ExitCode, CommandError> {
-    let settings = SettingsArgs { config: args.config.clone(), env: args.env.clone(), ..SettingsArgs::default() };
-    let mut config = Config::load(settings.sources(PathBuf::new()))?;
+    let file = FileArgs { config: args.config.clone(), env: args.env.clone(), modules: None };
+    let mut config = project::settings(&file.alone())?;
     if let Some(url) = &config.events.connect {
         return Err(CommandError::ServesAndConnects(url.clone()));
     }

@@ -92,6 +92,12 @@ const FILES: &[(&str, &str)] = embedded![
     "wit/worlds.wit"
 ];
 
+/// The files of the contract between modules and the host, by their names.
+pub fn contract() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let named = |(path, text): &(&'static str, &'static str)| Some((path.strip_prefix("wit/")?, *text));
+    FILES.iter().filter_map(named).filter(|(name, _)| name.ends_with(".wit"))
+}
+
 /// The file that identifies the SDK.
 const VERSION: &str = "VERSION";
 

@@ -22,6 +22,7 @@ pub fn status(admin: &AdminState) -> Status {
         node: config.node.id.clone(),
         server: config.node.server.clone(),
         environment: config.environment.clone(),
+        root: config.root.to_string_lossy().into_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         workers: dispatch.workers().len(),
@@ -129,7 +130,7 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
     };
     let generation = match state {
         ModuleState::Loading => return not_installed(State::Loading, None),
-        ModuleState::Waiting => return not_installed(State::Waiting, Some("the component is not built yet")),
+        ModuleState::Waiting(why) => return not_installed(State::Waiting, Some(why)),
         ModuleState::Refused(why) => return not_installed(State::Refused, Some(why)),
         ModuleState::Installed(generation) => generation,
     };

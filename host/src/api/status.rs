@@ -20,6 +20,10 @@ pub struct Status {
     pub server: String,
     /// The name of the `environments` section that applies.
     pub environment: String,
+    /// The folder of `fanfare.json`, which is that of the project: relative paths in the settings
+    /// start here.
+    #[serde(default)]
+    pub root: String,
     /// The version of the host.
     #[serde(default)]
     pub version: String,

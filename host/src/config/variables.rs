@@ -17,8 +17,8 @@ pub const PREFIX: &str = "FANFARE_";
 /// Variables that set no key. They choose the file and the environment, replace flags, or control
 /// tests.
 pub const OTHERS: &[&str] = &[
-    "FANFARE_ADMIN",
     "FANFARE_BLESS",
+    "FANFARE_COLOR",
     "FANFARE_COMPONENT",
     "FANFARE_CONFIG",
     "FANFARE_DIR",

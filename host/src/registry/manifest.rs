@@ -3,6 +3,7 @@
 //! [`Manifest::load`] returns a valid manifest or every fault at once. It reads only that file,
 //! never the component.
 
+pub use missing::{MissingComponent, Stray, strays};
 pub use model::{Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
@@ -28,6 +29,7 @@ mod check;
 mod described;
 mod filters;
 mod hooks;
+mod missing;
 mod model;
 mod one_or_many;
 mod path;

@@ -25,8 +25,8 @@ pub enum ModuleState {
     Loading,
     /// It is installed in the workers.
     Installed(Arc<Generation>),
-    /// Its component does not exist yet.
-    Waiting,
+    /// Its component does not exist yet. The text says which one, and what to do.
+    Waiting(String),
     /// It cannot be loaded. The text has one fault per line.
     Refused(String),
 }
@@ -38,7 +38,7 @@ impl ModuleState {
         match self {
             ModuleState::Installed(_) => None,
             ModuleState::Loading => Some("loading".to_owned()),
-            ModuleState::Waiting => Some("waiting for its component".to_owned()),
+            ModuleState::Waiting(_) => Some("waiting for its component".to_owned()),
             ModuleState::Refused(why) => {
                 Some(format!("refused: {}", line(why.lines().next().unwrap_or_default(), MESSAGE)))
             }
@@ -96,7 +96,7 @@ impl Roster {
         let mut states = self.states.write();
         match &state {
             ModuleState::Installed(generation) => self.patterns.set(module, Some(&generation.manifest)),
-            ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_) => self.patterns.set(module, None),
+            ModuleState::Loading | ModuleState::Waiting(_) | ModuleState::Refused(_) => self.patterns.set(module, None),
         }
         states.insert(module.to_owned(), state);
         drop(states);
@@ -162,7 +162,7 @@ impl Roster {
         let name = name.split('/').next().unwrap_or_default();
         match states.get(name) {
             None | Some(ModuleState::Installed(_)) => KeyOwner::Nobody,
-            Some(ModuleState::Loading | ModuleState::Waiting | ModuleState::Refused(_)) => {
+            Some(ModuleState::Loading | ModuleState::Waiting(_) | ModuleState::Refused(_)) => {
                 KeyOwner::Absent(name.into())
             }
         }
@@ -243,7 +243,7 @@ impl Roster {
         match self.states.read().get(module) {
             None | Some(ModuleState::Installed(_)) => CallError::NotFound(format!("there is no module {module}")),
             Some(ModuleState::Loading) => unavailable("is still loading: try again"),
-            Some(ModuleState::Waiting) => unavailable("waits for its component, which is not built yet"),
+            Some(ModuleState::Waiting(_)) => unavailable("waits for its component, which is not built yet"),
             Some(ModuleState::Refused(_)) => {
                 unavailable("is refused: the host's log, `fanfare status` and `fanfare check` say why")
             }

@@ -14,7 +14,7 @@ use super::swapper::{POLL, Swapper};
 use crate::config::Config;
 use crate::document::source;
 use crate::files::run_blocking;
-use crate::registry::manifest::{self, FILE_NAME, FolderState, Manifest};
+use crate::registry::manifest::{self, FILE_NAME, FolderState, Manifest, MissingComponent};
 use crate::registry::{Candidate, ModuleState, component};
 
 /// The metadata of a module's files. It differs whenever a file was written or replaced.
@@ -201,7 +201,7 @@ impl Swapper {
         let before = Fingerprint::of(dir, None);
         let read = match manifest::read_folder(dir).state {
             FolderState::Refused(error) => Err(ModuleError::from(error).into()),
-            FolderState::Waiting(manifest) => Err(SwapError::Waiting(manifest.component)),
+            FolderState::Waiting(manifest) => Err(SwapError::Waiting(MissingComponent::of(&manifest).to_string())),
             FolderState::Ready(manifest) => {
                 self.loader.read(*manifest, config).map_err(|error| ModuleError::from(error).into())
             }

@@ -38,9 +38,10 @@ pub enum SwapError {
     /// The module's files are still being written.
     #[error("the module's files are still being written; reload again when they are complete")]
     Unsettled,
-    /// The component does not exist yet. The module is loaded as soon as it does.
-    #[error("{}: the component does not exist; build it", .0.display())]
-    Waiting(PathBuf),
+    /// The component does not exist yet. The module is loaded as soon as it does. The text says
+    /// which component, and what to do.
+    #[error("{0}")]
+    Waiting(String),
     /// The module's folder cannot be loaded.
     #[error("{0}")]
     Module(Arc<ModuleError>),

@@ -44,6 +44,7 @@ impl Swapper {
             }
             Err(error) => return Err(error),
         };
+        self.report_strays().await;
         let names: BTreeSet<String> = folders.into_iter().chain(embedded).collect();
         let _compiling = self.compiling.acquire().await;
         let mut guards = Vec::with_capacity(names.len());
@@ -76,10 +77,9 @@ impl Swapper {
                         drop(guard);
                     }));
                 }
-                Err(SwapError::Waiting(component)) => {
-                    let component = component.display();
-                    tracing::warn!(module = %name, %component, "waiting for the component; it is not built yet");
-                    self.roster.set(name, ModuleState::Waiting);
+                Err(SwapError::Waiting(why)) => {
+                    tracing::warn!(module = %name, "waiting for the component: {why}");
+                    self.roster.set(name, ModuleState::Waiting(why));
                 }
                 Err(error) => {
                     tracing::error!(module = %name, fault = error.fault().as_str(), "module rejected: {error}");
@@ -212,6 +212,9 @@ async fn load_candidate(
     let generation = Arc::new(generation);
     if compiled {
         tracing::info!(module = %generation.module, took = ?started.elapsed(), "compiled");
+    }
+    for warning in generation.manifest.warnings() {
+        tracing::warn!(module = %generation.module, "{warning}");
     }
     let unasked = generation.unasked();
     if !unasked.is_empty() {

@@ -104,6 +104,7 @@ impl Swapper {
 
     /// Reloads every module that has a folder or is loaded.
     pub async fn reload_all(self: &Arc<Swapper>, options: ReloadOptions) -> Vec<(String, ReloadResult)> {
+        self.report_strays().await;
         let reloads = self.names().into_iter().map(|name| {
             let result = self.reload(&name, options);
             async move { (name, result.await) }

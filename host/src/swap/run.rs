@@ -1,6 +1,5 @@
 //! One reload of one module: decides what to do, does it, and reports the outcome.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,7 +49,7 @@ impl Run<'_> {
         let Selection { candidate, pinned } = match selected {
             Ok(selection) => selection,
             Err(SwapError::NoManifest) => return self.remove(current).await.map(RunOutcome::Done),
-            Err(SwapError::Waiting(component)) if current.is_none() => return Err(self.await_component(component)),
+            Err(SwapError::Waiting(why)) if current.is_none() => return Err(self.await_component(why)),
             Err(error) => return Err(self.reject(current, error)),
         };
         let digest = candidate.digest.clone();
@@ -121,11 +120,10 @@ impl Run<'_> {
     }
 
     /// Reports that the component does not exist yet. The module starts once it is built.
-    fn await_component(&self, component: PathBuf) -> SwapError {
-        let path = component.display();
-        tracing::warn!(module = %self.module, component = %path, "waiting for the component; it is not built yet");
-        self.swapper.roster.set(self.module, ModuleState::Waiting);
-        SwapError::Waiting(component)
+    fn await_component(&self, why: String) -> SwapError {
+        tracing::warn!(module = %self.module, "waiting for the component: {why}");
+        self.swapper.roster.set(self.module, ModuleState::Waiting(why.clone()));
+        SwapError::Waiting(why)
     }
 
     /// Reports why the reload changes nothing.

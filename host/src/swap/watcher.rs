@@ -27,7 +27,7 @@ use crate::config::FILE_NAME;
 use crate::document::source;
 use crate::files::run_blocking;
 use crate::files::watch::{is_removed, next_change, watcher};
-use crate::registry::manifest::{self, is_scanned};
+use crate::registry::manifest::{self, Stray, is_scanned};
 use crate::registry::{ModuleState, Note};
 
 /// Events within this time trigger one scan.
@@ -153,12 +153,18 @@ struct Scanner {
     /// The fingerprint of every module at the previous scan.
     fingerprints: BTreeMap<String, Fingerprint>,
     /// Folders that have no `module.json`, and cannot get one without a new modification time.
-    empty: HashMap<String, (FolderId, SystemTime)>,
+    empty: EmptyFolders,
+    /// When `modulesDir` had changed, and `empty`, when components without a manifest were last
+    /// reported.
+    reported: Option<(SystemTime, EmptyFolders)>,
 }
 
 /// Identifies a folder: device, inode, and the time of creation where it is known. An inode alone
 /// is not enough, because a file system reuses the inodes of deleted folders.
 type FolderId = (u64, u64, Option<SystemTime>);
+
+/// Folders without a `module.json`, by name, with the time of their last change.
+type EmptyFolders = HashMap<String, (FolderId, SystemTime)>;
 
 /// A folder that may be a module.
 struct FolderEntry {
@@ -183,6 +189,7 @@ impl Scanner {
             watched: HashMap::new(),
             fingerprints: BTreeMap::new(),
             empty: HashMap::new(),
+            reported: None,
         };
         match watcher(events) {
             Ok(notifier) => scanner.notifier = Some(notifier),
@@ -213,7 +220,25 @@ impl Scanner {
             entries = now;
             changed.extend(self.compare(&entries));
         }
+        self.report_strays();
         changed
+    }
+
+    /// Reports components without a manifest after a change. A folder that has just changed may be
+    /// about to get its manifest.
+    fn report_strays(&mut self) {
+        let dir = &self.swapper.config.modules_dir;
+        let modified = fs::metadata(dir).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        if self.reported.as_ref().is_some_and(|(when, empty)| *when == modified && *empty == self.empty) {
+            return;
+        }
+        let settled = |stray: &Stray| {
+            !stray.is_folder()
+                || stray.path.file_name().is_some_and(|name| self.empty.contains_key(&*name.to_string_lossy()))
+        };
+        let strays: Vec<Stray> = manifest::strays(dir).into_iter().filter(settled).collect();
+        self.swapper.set_strays(&strays);
+        self.reported = Some((modified, self.empty.clone()));
     }
 
     /// Lists the folders that may be modules. Returns `None` when `modulesDir` cannot be read: then

@@ -55,6 +55,7 @@ fn the_status_matches_its_golden_file() {
         node: "node-1".into(),
         server: "main".into(),
         environment: "production".into(),
+        root: "/srv/chat".into(),
         version: "0.1.0".into(),
         pid: 4711,
         workers: 2,

@@ -1,0 +1,187 @@
+//! Chooses the host that a command talks to: that of the project around the current folder.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::FalseyValueParser;
+use http::Method;
+use serde::Deserialize;
+
+use super::{ClientError, Endpoint, printable};
+use crate::config::FileArgs;
+use crate::project::{around, module_of};
+use crate::terminal::eprint;
+use fanfare::{Config, Faults};
+
+/// Flags of every command that talks to a running host.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct AdminArgs {
+    /// The address of the host's admin listener, or its `http://` URL; overrides `admin.listen`.
+    #[arg(long, env = "FANFARE_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// The settings file, which names the admin listener [default: the project's fanfare.json].
+    #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The environment: selects a section of `environments` [default: development].
+    #[arg(long, value_name = "NAME", env = "FANFARE_ENV")]
+    pub env: Option<String>,
+    /// Print the host's response as JSON, unchanged.
+    #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+}
+
+/// A client of the admin listener of one host.
+#[derive(Debug, Clone)]
+pub struct AdminClient {
+    pub(super) endpoint: Endpoint,
+    /// The folder of the project that chose the host. `None` outside a project.
+    project: Option<PathBuf>,
+    /// Whether to print the host's response unchanged.
+    pub json: bool,
+}
+
+/// The part of the status that says which host answers.
+#[derive(Deserialize)]
+struct Identity {
+    node: String,
+    #[serde(default)]
+    root: String,
+}
+
+impl AdminArgs {
+    /// Chooses the host: that of `--admin`, else that of the settings. `module` is the argument
+    /// that names a module; if it is a folder, its project counts instead of that of the current
+    /// folder.
+    pub fn client(&self, module: Option<&str>) -> Result<AdminClient, ClientError> {
+        let dir = module.and_then(|argument| module_of(argument).1).unwrap_or_else(|| PathBuf::from("."));
+        let place = around(&dir);
+        let file = FileArgs { config: self.config.clone(), env: self.env.clone(), modules: None };
+        let mut sources = file.alone().sources(place.project);
+        // The value of this variable may be a URL here. The flag reads it.
+        sources.variables.remove("FANFARE_ADMIN_LISTEN");
+        let (config, faults) = Config::load_with_faults(&sources);
+        let endpoint = match self.admin.as_deref().filter(|text| !text.is_empty()) {
+            Some(text) => text.parse().map_err(|error| ClientError::Address { text: text.to_owned(), error })?,
+            None => listener(&config, faults)?,
+        };
+        let is_project = place.is_project || config.file.is_some();
+        Ok(AdminClient { endpoint, project: is_project.then_some(config.root), json: self.json })
+    }
+}
+
+/// The listener that the settings name. Faults in other sections do not matter.
+fn listener(config: &Config, faults: Faults) -> Result<Endpoint, ClientError> {
+    let hides = |key: &str| matches!(key.split('.').next(), Some("" | "admin" | "environments"));
+    if faults.list().iter().any(|fault| hides(&fault.key)) {
+        return Err(ClientError::Settings(faults));
+    }
+    let listen = config.admin.listen;
+    let endpoint = Endpoint::of_listener(listen).filter(|_| listen.port() != 0);
+    endpoint.ok_or(ClientError::AnyPort(listen))
+}
+
+impl AdminClient {
+    /// Says on standard error which host answers, and warns if it is that of another project.
+    pub async fn introduce(&self) -> Result<(), ClientError> {
+        let identity: Identity = match self.send(Method::GET, "/v1/status", None).await {
+            Ok(response) => match response.parse() {
+                Ok(identity) => identity,
+                // The command itself reports what is wrong.
+                Err(_) => return Ok(()),
+            },
+            Err(ClientError::Refused(_) | ClientError::Strange { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let line = self.introduction(&identity);
+        if !self.json || line.starts_with(WARNING) {
+            eprint(&line);
+        }
+        Ok(())
+    }
+
+    fn introduction(&self, identity: &Identity) -> String {
+        let (endpoint, node, root) = (&self.endpoint, printable(&identity.node), printable(&identity.root));
+        match &self.project {
+            // The folders of another machine have other names.
+            Some(project) if endpoint.is_here() && !root.is_empty() && !is_same(project, Path::new(&identity.root)) => {
+                let project = printable(&project.to_string_lossy());
+                format!(
+                    "{WARNING}the host at {endpoint} is {node} in {root}, not that of this project, {project}; set \
+                     admin.listen or --admin to use another one\n"
+                )
+            }
+            _ if root.is_empty() => format!("host {node} at {endpoint}\n"),
+            _ => format!("host {node} in {root} at {endpoint}\n"),
+        }
+    }
+}
+
+const WARNING: &str = "warning: ";
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
+}
+
+#[cfg(test)]
+impl AdminClient {
+    /// A client outside a project.
+    pub fn of(address: &str) -> AdminClient {
+        AdminClient { endpoint: address.parse().unwrap(), project: None, json: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn introduction(address: &str, project: Option<&str>, root: &str) -> String {
+        let client = AdminClient { project: project.map(PathBuf::from), ..AdminClient::of(address) };
+        client.introduction(&Identity { node: "node-1".to_owned(), root: root.to_owned() })
+    }
+
+    #[test]
+    fn a_host_of_another_project_is_a_warning_unless_it_is_on_another_machine() {
+        let own = introduction("127.0.0.1:8081", Some("/srv/a"), "/srv/a");
+        assert_eq!(own, "host node-1 in /srv/a at 127.0.0.1:8081\n");
+        let other = introduction("127.0.0.1:8081", Some("/srv/a"), "/srv/b");
+        let words = "warning: the host at 127.0.0.1:8081 is node-1 in /srv/b, not that of this project, /srv/a; ";
+        assert!(other.starts_with(words), "{other}");
+        for (address, project, root) in [
+            ("10.0.0.7:8081", Some("/srv/a"), "/srv/b"),
+            ("127.0.0.1:8081", None, "/srv/b"),
+            ("127.0.0.1:8081", Some("/srv/a"), ""),
+        ] {
+            assert!(introduction(address, project, root).starts_with("host node-1 "), "{address} {project:?} {root}");
+        }
+    }
+
+    #[test]
+    fn the_settings_of_the_project_name_the_host() {
+        let temp = tempfile::tempdir().unwrap();
+        let module = temp.path().join("modules/m");
+        std::fs::create_dir_all(&module).unwrap();
+        std::fs::write(module.join("module.json"), "{}").unwrap();
+        let settings = |text: &str| std::fs::write(temp.path().join("fanfare.json"), text).unwrap();
+        let chosen = |args: &AdminArgs| args.client(module.to_str()).map(|client| client.endpoint.to_string());
+
+        settings(r#"{ "admin": { "listen": "0.0.0.0:9081" }, "wokers": 2 }"#);
+        assert_eq!(chosen(&AdminArgs::default()).unwrap(), "127.0.0.1:9081", "other faults do not matter");
+        let flag = AdminArgs { admin: Some("host.test:7".to_owned()), ..AdminArgs::default() };
+        assert_eq!(chosen(&flag).unwrap(), "host.test:7");
+        let wrong = AdminArgs { admin: Some("nowhere".to_owned()), ..AdminArgs::default() };
+        assert_eq!(chosen(&wrong).unwrap_err().exit_code(), 2);
+
+        settings(r#"{ "admin": { "listen": "127.0.0.1:0" } }"#);
+        let free = chosen(&AdminArgs::default()).unwrap_err().to_string();
+        assert!(free.starts_with("admin.listen is 127.0.0.1:0, where the host itself picks the port"), "{free}");
+        for broken in ["{", r#"{ "admin": { "listen": "nowhere" } }"#] {
+            settings(broken);
+            let unknown = chosen(&AdminArgs::default()).unwrap_err();
+            assert!(unknown.to_string().contains("the address of the host is unknown"), "{unknown}");
+            assert_eq!(chosen(&flag).unwrap(), "host.test:7");
+        }
+        settings(r#"{ "environments": { "test": { "admin": { "listen": "127.0.0.1:9082" } } } }"#);
+        let test = AdminArgs { env: Some("test".to_owned()), ..AdminArgs::default() };
+        assert_eq!(chosen(&test).unwrap(), "127.0.0.1:9082");
+    }
+}

@@ -1,0 +1,174 @@
+//! Commands find the project, the module and the host from the folder that they run in.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::Project;
+use super::project::CommandOutput;
+use crate::harness::eventually;
+
+#[tokio::test]
+async fn commands_talk_to_the_host_of_the_project_around_the_folder() {
+    let (one, other) = (Project::with(&["echo"]), Project::with(&["echo", "flags"]));
+    let (of_one, of_other) = (one.serve(&[]).await, other.serve(&[]).await);
+    let (one, other) = (one.found(&of_one), other.found(&of_other));
+    fs::create_dir_all(one.path().join("modules/echo/src")).unwrap();
+    for (project, serving) in [(&one, &of_one), (&other, &of_other)] {
+        let root = project.path().display();
+        let line = format!("host node-1 in {root} at {}\n", serving.admin());
+        for folder in [".", "modules", "modules/echo"] {
+            let status = project.run_in(folder, &["status"]).await;
+            assert_eq!((status.code, status.host.as_str(), status.err.as_str()), (0, line.as_str(), ""), "{folder}");
+        }
+        let json = project.run(&["status", "--json"]).await;
+        assert_eq!((json.host.as_str(), &json.json()["root"]), ("", &json!(root.to_string())));
+    }
+    let reloaded = one.run_in("modules/echo/src", &["reload", "."]).await;
+    assert!(reloaded.code == 0 && reloaded.out.starts_with("echo: restarted"), "{}{}", reloaded.out, reloaded.err);
+    let all = one.run_in("modules/echo", &["reload"]).await;
+    assert_eq!((all.code, all.out.lines().count()), (0, 1), "only the modules of this project: {}", all.out);
+
+    // The folder of a module chooses the project, too.
+    let flags = other.path().join("modules/flags/");
+    let flags = one.run(&["call", "-X", "PUT", flags.to_str().unwrap(), "dark", "true"]).await;
+    assert!(flags.code == 0 && flags.host.contains(&of_other.admin()), "{}{}", flags.host, flags.err);
+    assert_eq!(one.run(&["call", "echo", "echo", "1"]).await.out, "1\n");
+
+    for args in [&["reload", "--admin"][..], &["reload", "--json", "--admin"]] {
+        let admin = of_other.admin();
+        let warned = one.run(&[args, &[&admin]].concat()).await;
+        let (here, there) = (one.path().display(), other.path().display());
+        let words =
+            format!("warning: the host at {admin} is node-1 in {there}, not that of this project, {here}; set ");
+        assert!(warned.code == 0 && warned.host.starts_with(&words), "{}{}", warned.host, warned.err);
+    }
+}
+
+#[tokio::test]
+async fn a_command_without_a_host_names_the_address_of_the_settings() {
+    let project = Project::with(&[]).config(json!({
+        "admin": { "listen": "localhost:1" },
+        "environments": { "test": { "admin": { "listen": ":2" } } },
+    }));
+    for (args, address) in [
+        (&["status"][..], "127.0.0.1:1"),
+        (&["reload", "--env", "test"], "127.0.0.1:2"),
+        (&["status", "--admin", ":3"], "127.0.0.1:3"),
+    ] {
+        let failed = project.run(args).await;
+        let words = format!("error: cannot connect to a host at {address}: ");
+        assert!(failed.code == 1 && failed.err.starts_with(&words), "{args:?}: {}", failed.err);
+    }
+    let mut command = project.command(&["status"]);
+    command.env("FANFARE_ADMIN_LISTEN", "http://127.0.0.1:4");
+    let failed = CommandOutput::of(command).await;
+    assert!(failed.err.contains("cannot connect to a host at 127.0.0.1:4: "), "{}", failed.err);
+    let wrong = project.run(&["status", "--admin", "nowhere"]).await;
+    assert_eq!((wrong.code, wrong.out.as_str()), (2, ""), "{}", wrong.err);
+    assert!(wrong.err.starts_with("error: --admin \"nowhere\" must be `host:port`, "), "{}", wrong.err);
+    let free = Project::with(&[]).run(&["status"]).await;
+    assert!(free.code == 1 && free.err.contains("admin.listen is 127.0.0.1:0, where the host"), "{}", free.err);
+}
+
+#[tokio::test]
+async fn a_listener_may_be_named_by_its_port() {
+    let project = Project::with(&["echo"]).config(json!({ "http": { "listen": ":0" } }));
+    let serving = project.serve(&["--admin", "localhost:0"]).await;
+    assert!(serving.http.ip().is_loopback() && serving.admin.ip().is_loopback());
+    assert_eq!(project.run(&["status", "--admin", &format!(":{}", serving.admin.port())]).await.code, 0);
+}
+
+#[tokio::test]
+async fn commands_work_from_every_folder_of_a_project() {
+    let project = Project::with(&["echo", "flags"]).file("docs/notes.md", "");
+    for (folder, modules) in [(".", 2), ("modules", 2), ("docs", 2), ("modules/echo", 1)] {
+        let checked = project.run_in(folder, &["check", "--json"]).await;
+        let found = checked.json()["modules"].as_array().unwrap().len();
+        assert_eq!((checked.code, found), (0, modules), "{folder}: {}", checked.out);
+        let config = project.run_in(folder, &["config", "--json"]).await.json();
+        assert_eq!(config["root"], json!(project.path().to_str().unwrap()), "{folder}");
+    }
+    for argument in ["echo", "modules/echo", "./modules/echo/", "modules/echo/../echo"] {
+        let checked = project.run(&["check", argument]).await;
+        assert_eq!((checked.code, checked.out.as_str()), (0, "1 module checked, no faults\n"), "{argument}");
+    }
+    assert_eq!(project.run_in("docs", &["check", "flags"]).await.out, "1 module checked, no faults\n");
+    let inspected = project.run_in("docs", &["inspect", "echo", "--json"]).await;
+    let file = inspected.json()["file"].as_str().unwrap().to_owned();
+    assert!(file.ends_with("modules/echo/echo.wasm"), "{file}");
+    let wrong = project.run(&["check", "ecko"]).await;
+    assert!(wrong.code == 1 && wrong.out.contains("there is no module ecko in modules; did you mean \"echo\"?"));
+    for args in [&["build", "ecko"][..], &["test", "ecko"], &["grant", "ecko"]] {
+        let wrong = project.run(args).await;
+        assert!(wrong.code == 1 && wrong.err.contains("did you mean \"echo\"?"), "{args:?}: {}", wrong.err);
+    }
+    let granted = project.run_in("modules/echo", &["grant", "."]).await;
+    assert_eq!((granted.code, granted.out.lines().next()), (0, Some("echo asks for nothing")), "{}", granted.err);
+
+    let mut serve = project.command(&["serve"]);
+    serve.current_dir(project.path().join("modules/echo"));
+    let serving = project.start(serve).await;
+    assert_eq!(serving.get("/api/flags/").await.status, 200, "the whole project is served");
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_folder_without_a_project_is_not_checked_in_silence() {
+    let checked = Project::none().run(&["check"]).await;
+    assert!(checked.code == 1 && checked.out.contains("is no project: neither this folder nor"), "{}", checked.out);
+}
+
+#[tokio::test]
+async fn components_without_a_module_are_named_with_a_manifest_to_paste() {
+    let project = Project::with(&["echo"])
+        .file("modules/loose.wasm", "")
+        .file("modules/bare/bare.wasm", "")
+        .file("modules/typo/module.json", "{ \"component\": \"typos.wasm\" }")
+        .file("modules/typo/typo.wasm", "");
+    let bare = "is not loaded, because it has no module.json: write to modules/bare/module.json: \
+                { \"component\": \"bare.wasm\", \"routes\": [] }";
+    let loose = "is not loaded, because a module is a folder with a module.json: move the file into modules/loose, \
+                 and write to modules/loose/module.json: { \"component\": \"loose.wasm\", \"routes\": [] }";
+    let typo = "the component modules/typo/typos.wasm does not exist: did you mean modules/typo/typo.wasm?";
+    let checked = project.run(&["check"]).await;
+    assert_eq!(checked.code, 1);
+    for words in [bare, loose, typo] {
+        assert!(checked.out.contains(words), "{words} in:\n{}", checked.out);
+    }
+    assert!(checked.out.ends_with("2 modules checked, 3 faults\n"), "{}", checked.out);
+
+    let serving = project.serve(&[]).await;
+    eventually("the log names all", || async {
+        [bare, loose, typo].iter().all(|words| serving.log().contains(&words.replace('"', "\\\"")))
+    })
+    .await;
+    let status = project.run(&["status", "--admin", &serving.admin()]).await;
+    for words in [bare, loose, typo] {
+        assert!(status.out.contains(words), "{words} in:\n{}", status.out);
+    }
+    let json: Value = serving.operator("GET", "/v1/status").await.json();
+    assert_eq!(json["notes"].as_array().unwrap().len(), 1, "{json}");
+
+    fs::remove_file(project.path().join("modules/loose.wasm")).unwrap();
+    fs::remove_file(project.path().join("modules/bare/bare.wasm")).unwrap();
+    assert_eq!(project.run(&["reload", "echo", "--admin", &serving.admin()]).await.code, 0);
+    project.run(&["reload", "--admin", &serving.admin()]).await;
+    let json: Value = serving.operator("GET", "/v1/status").await.json();
+    assert_eq!(json["notes"], json!([]), "after they were removed");
+    let (_, printed) = serving.stop().await;
+    for words in [bare, loose, typo] {
+        assert!(printed.contains(words), "{words} in:\n{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_component_without_a_manifest_that_appears_later_is_named_too() {
+    let project = Project::with(&["echo"]).config(json!({ "swap": { "watch": true, "poll": "100ms" } }));
+    let serving = project.serve(&[]).await;
+    let project = project.file("modules/late.wasm", "");
+    let notes = async || serving.operator("GET", "/v1/status").await.json()["notes"].to_string();
+    eventually("the status names it", || async { notes().await.contains("modules/late.wasm is not loaded") }).await;
+    fs::remove_file(project.path().join("modules/late.wasm")).unwrap();
+    eventually("the note is gone", || async { notes().await == "[]" }).await;
+}
