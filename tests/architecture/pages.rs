@@ -11,8 +11,21 @@ use crate::harness::root;
 const PAGES: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
 
 /// Folders whose files pages name.
-const FOLDERS: [&str; 12] =
-    [".ci/", ".github/", "bench/", "cli/", "docs/", "fuzz/", "host/", "schema/", "sdk/", "tests/", "wit/", "modules/"];
+const FOLDERS: [&str; 13] = [
+    ".ci/",
+    ".github/",
+    "bench/",
+    "cli/",
+    "docs/",
+    "fuzz/",
+    "host/",
+    "packaging/",
+    "schema/",
+    "sdk/",
+    "tests/",
+    "wit/",
+    "modules/",
+];
 
 /// Folders whose files no page names, because they are build output or belong to git.
 const SKIPPED: [&str; 4] = [".git", ".fanfare", "target", "node_modules"];
@@ -157,4 +170,11 @@ fn every_test_that_the_table_of_attacks_names_exists() {
     assert!(named.len() > 50, "the page names only {} tests", named.len());
     let missing: Vec<_> = named.iter().filter(|(_, test)| !code.contains(&format!("fn {test}("))).collect();
     assert!(missing.is_empty(), "docs/hardening.md names tests that do not exist: {missing:?}");
+}
+
+#[test]
+fn the_unit_of_the_recipes_is_that_of_the_package() {
+    let page = fs::read_to_string(root().join("docs/recipes.md")).unwrap();
+    let unit = fs::read_to_string(root().join("packaging/fanfare.service")).unwrap();
+    assert!(page.contains(&format!("```ini\n{unit}```")), "copy packaging/fanfare.service into docs/recipes.md");
 }
