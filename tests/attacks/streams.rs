@@ -1,5 +1,7 @@
 //! Readers of live streams over HTTP/2 that open their windows by a few bytes at a time.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
@@ -8,6 +10,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::clients;
 use crate::cli::project::Project;
@@ -20,6 +23,9 @@ const SMALL: usize = 20;
 
 const READERS: usize = 100;
 
+/// How long a reader waits for bytes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A reader, and what it has received.
 struct Reader {
     body: Incoming,
@@ -30,7 +36,8 @@ impl Reader {
     /// Reads until this text has arrived. The window stays closed for what follows.
     async fn until(&mut self, text: &str) {
         while !self.text.contains(text) {
-            let frame = self.body.frame().await.expect("the stream is open").unwrap();
+            let frame = timeout(PATIENCE, self.body.frame()).await.unwrap_or_else(|_| panic!("no {text:?} arrives"));
+            let frame = frame.expect("the stream is open").unwrap();
             self.text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
         }
     }
