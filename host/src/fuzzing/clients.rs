@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +22,7 @@ use crate::call::{
 };
 use crate::config::{HttpConfig, HubConfig, SocketListener, SseConfig, WebSocketConfig};
 use crate::events::EventLog;
-use crate::hub::{Hub, SessionSettings, SocketName, TopicSettings};
+use crate::hub::{FanoutTask, Hub, SessionSettings, SocketName, TopicSettings};
 use crate::net::{ConnectionGuard, Descriptors, Sockets, Stream};
 use crate::triggers::channels::{ChannelBackend, ChannelService, StartedCall};
 use crate::triggers::http::{self as http_trigger, HostRoute, HostRoutes, Settings, Stopping, WithoutModules};
@@ -103,7 +104,8 @@ async fn serve(kind: u8, part: usize, sent: &[u8]) {
     assert!(ended.is_ok(), "the connection does not end");
     drop((reader, writer));
     check(kind, &received);
-    assert!(tokio::time::timeout(END, connection).await.is_ok(), "the connection is not dropped");
+    let dropped = tokio::time::timeout(END, connection).await;
+    assert!(matches!(dropped, Ok(Ok(()))), "the connection is not dropped, or the host has panicked");
     host.check_end().await;
 }
 
@@ -168,6 +170,8 @@ fn check_text(kind: u8, text: &str) {
 /// A host for one client.
 struct Server {
     hub: Arc<Hub>,
+    /// They end only if they panic.
+    fanouts: Vec<JoinHandle<()>>,
     sockets: Arc<Sockets>,
     settings: Arc<Settings>,
     modules: Modules,
@@ -193,46 +197,49 @@ impl Server {
         let events = Arc::new(EventLog::new(false, false));
         let streams = TopicSettings::new(&SseConfig::default(), END);
         let hub = Hub::new(&HubConfig { topics: 100, ..HubConfig::default() }, streams, sessions, 1, events);
-        for fanout in hub.fanouts(0) {
-            tokio::spawn(fanout.run(CancellationToken::new(), CancellationToken::new()));
-        }
+        let run = |fanout: FanoutTask| tokio::spawn(fanout.run(CancellationToken::new(), CancellationToken::new()));
+        let fanouts = hub.fanouts(0).map(run).collect();
         let channels = ChannelService::new(hub.clone(), Arc::new(Routes), false, Handle::current());
         let descriptors = Descriptors { limit: 1_000, reserved: 0 };
         let sockets = Arc::new(Sockets::new(descriptors, 10, 1 << 20));
         let settings = Arc::new(Settings::new(&HttpConfig::default(), "test", sockets.buffered.clone()));
         let modules = Modules(Arc::new(WebSockets::new(&config, channels, sockets.clone(), None)));
-        Server { hub, sockets, settings, modules }
+        Server { hub, fanouts, sockets, settings, modules }
     }
 
-    /// Serves a connection. The task ends when all of it has been dropped.
-    async fn serve(&self, stream: Stream) -> tokio::task::JoinHandle<()> {
+    /// Serves a connection. The task ends when all of it has been dropped, and panics if the host
+    /// has.
+    async fn serve(&self, stream: Stream) -> JoinHandle<()> {
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let tracker = TaskTracker::new();
         let guard = ConnectionGuard::new(&Arc::new(AtomicUsize::new(0)), permit, tracker.token());
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let (settings, modules) = (self.settings.clone(), WithoutModules(self.modules.clone()));
-        tokio::spawn(http_trigger::serve(stream, peer, guard, settings, modules, Stopping::default()));
+        let served = tokio::spawn(http_trigger::serve(stream, peer, guard, settings, modules, Stopping::default()));
         tokio::spawn(async move {
             tracker.close();
             tracker.wait().await;
+            served.await.unwrap();
         })
     }
 
     /// Nothing of the client is left.
     async fn check_end(&self) {
+        assert!(!self.fanouts.iter().any(JoinHandle::is_finished), "the host has panicked");
         let left = || {
             let sessions = (self.hub.sessions.count(), self.hub.sessions.topics.count(None));
             let channels = self.hub.channels.totals();
             let queued = self.hub.sessions.topics.memory().queued();
-            (sessions, channels.subscriptions, self.sockets.buffered.in_use(), queued)
+            let found = self.hub.sessions.of_socket(|_, _| true).len();
+            (sessions, found, channels.subscriptions, self.sockets.buffered.in_use(), queued)
         };
         for _ in 0..1_000 {
-            if left() == (((0, 0), 0), 0, 0, 0) {
+            if left() == (((0, 0), 0), 0, 0, 0, 0) {
                 return;
             }
             tokio::task::yield_now().await;
         }
-        panic!("(sessions, topics), subscriptions, buffered bytes, queued bytes: {:?}", left());
+        panic!("(sessions, topics), found sessions, subscriptions, buffered bytes, queued bytes: {:?}", left());
     }
 }
 

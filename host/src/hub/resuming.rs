@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::frame::FRAME;
 use super::inbox::Start;
 use super::{
     Encoding, Hub, LogItem, Message, Position, Published, Reach, Resume, ServiceLog, SessionSettings, TopicSettings,
@@ -47,8 +48,7 @@ impl Message for Numbered {
 }
 
 impl Resumable {
-    /// Every third message of the stream has an id of its publisher, `own<number>`, and every
-    /// fourth one goes to all streams.
+    /// Every third message of the stream has an id of its publisher, `own<number>`.
     pub fn new(emitted: u64, kept: usize) -> Resumable {
         let mut config = SseConfig::default();
         (config.history.count, config.history.age) = (u32::try_from(kept).unwrap(), AGE);
@@ -66,7 +66,7 @@ impl Resumable {
         let mut of_stream = [Vec::new(), Vec::new()];
         for number in 1..=emitted {
             let message = Arc::new(Numbered(number.is_multiple_of(3).then(|| format!("own{number}"))));
-            let to_all = number.is_multiple_of(4);
+            let to_all = Self::is_to_all(number);
             match to_all {
                 true => hub.streams.publish_all(message, Reach::Node),
                 false => hub.streams.publish(NAME, message, Reach::Node),
@@ -80,6 +80,12 @@ impl Resumable {
             numbers.drain(..numbers.len().saturating_sub(kept));
         }
         Resumable { hub, log, emitted, kept, of_stream }
+    }
+
+    /// Whether a message goes to all streams. Four follow each other, so that each of the two
+    /// histories can be the one that has dropped the newest message.
+    fn is_to_all(number: u64) -> bool {
+        number / 4 % 2 == 1
     }
 
     /// The epoch of the stream, of the log and of the channel as text.
@@ -108,8 +114,8 @@ impl Resumable {
         let [own, all] = &self.of_stream;
         let mut kept = [own.as_slice(), all].concat();
         kept.sort_unstable();
-        let complete_after = Self::oldest(own, (1..=self.emitted).filter(|number| !number.is_multiple_of(4)))
-            .max(Self::oldest(all, (1..=self.emitted).filter(|number| number.is_multiple_of(4))));
+        let complete_after = Self::oldest(own, (1..=self.emitted).filter(|number| !Self::is_to_all(*number)))
+            .max(Self::oldest(all, (1..=self.emitted).filter(|number| Self::is_to_all(*number))));
         let epoch = namespace.position().epoch;
         let own_id = |number: &&u64| number.is_multiple_of(3) && format!("own{number}") == id;
         let known = kept.iter().rev().find(own_id).copied();
@@ -118,6 +124,7 @@ impl Resumable {
         match start {
             Start::After(Some(position)) => {
                 assert_eq!((position.epoch, Some(position.number)), (epoch, known), "{id:?}");
+                assert!((complete_after..=self.emitted).contains(&position.number), "{id:?}");
                 assert_eq!(numbers, (position.number + 1..=self.emitted).collect::<Vec<_>>(), "{id:?}");
             }
             Start::Reset(Some(position)) => {
@@ -167,6 +174,8 @@ impl Resumable {
         let Some(page) = self.hub.channels.history(NAME, after, most, max_bytes) else { return };
         let offsets: Vec<u64> = page.messages.iter().map(|message| message.offset).collect();
         assert!(offsets.len() <= most && page.latest == self.emitted);
+        // Each message counts with `FRAME` bytes and more.
+        assert!(offsets.len() as u64 <= (max_bytes / FRAME).max(1), "{offsets:?}");
         assert!(offsets.is_sorted_by(|one, next| one + 1 == *next), "{offsets:?}");
         for message in &page.messages {
             assert_eq!(message.payload, Payload::Text(message.offset.to_string()));
