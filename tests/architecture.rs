@@ -14,24 +14,31 @@ use crate::harness::root;
 /// Each part, and the parts below it that it may use. Many may use `call`, `config` and `ports`,
 /// which are plain data and traits.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("blocking", &[]),
     ("call", &[]),
     ("api", &["call", "events"]),
     ("events", &["call", "journal"]),
-    ("files", &[]),
+    ("files", &["blocking"]),
     ("journal", &[]),
     ("config", &["call", "document"]),
     ("document", &["call", "files"]),
     ("ports", &["call", "config"]),
     ("bindings", &[]),
-    ("engine", &["files"]),
-    ("net", &[]),
-    ("registry", &["api", "call", "config", "document", "engine", "files"]),
+    ("engine", &["blocking", "files"]),
+    ("net", &["blocking"]),
+    ("registry", &["api", "blocking", "call", "config", "document", "engine", "files"]),
     ("isolate", &["bindings", "call", "config", "engine", "events", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("hub", &["call", "config", "events", "journal"]),
-    ("triggers", &["api", "call", "config", "events", "hub", "journal", "net", "ports", "registry"]),
+    ("triggers", &["api", "blocking", "call", "config", "events", "hub", "journal", "net", "ports", "registry"]),
     ("worker", &["call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "triggers"]),
-    ("swap", &["api", "call", "config", "dispatch", "document", "events", "files", "isolate", "ports", "registry"]),
+    (
+        "swap",
+        &[
+            "api", "blocking", "call", "config", "dispatch", "document", "events", "files", "isolate", "ports",
+            "registry",
+        ],
+    ),
     (
         "admin",
         &["api", "call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "swap", "triggers"],
@@ -39,8 +46,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "host",
         &[
-            "admin", "api", "call", "config", "dispatch", "document", "engine", "events", "files", "hub", "isolate",
-            "journal", "net", "ports", "registry", "swap", "triggers", "worker",
+            "admin", "api", "blocking", "call", "config", "dispatch", "document", "engine", "events", "files", "hub",
+            "isolate", "journal", "net", "ports", "registry", "swap", "triggers", "worker",
         ],
     ),
     // The program uses only what the library makes public.
@@ -48,8 +55,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "tooling",
         &[
-            "bindings", "call", "config", "dispatch", "document", "engine", "files", "fuzzing", "host", "hub",
-            "isolate", "net", "ports", "registry", "swap", "triggers",
+            "bindings", "blocking", "call", "config", "dispatch", "document", "engine", "files", "fuzzing", "host",
+            "hub", "isolate", "net", "ports", "registry", "swap", "triggers",
         ],
     ),
     ("fuzzing", &["call", "config", "document", "engine", "events", "files", "hub", "net", "registry", "triggers"]),

@@ -15,6 +15,7 @@ mod serve;
 mod settings;
 mod test;
 mod test_clients;
+mod threads;
 mod tools;
 mod workers;
 

@@ -153,13 +153,15 @@ async fn a_canary_that_cannot_be_rolled_back_raises_fail_and_no_rollback() {
     manifest["rollout"]["for"] = json!("2h");
     host.put_manifest("snapshot", &manifest);
     host.operate("modules/snapshot/reload").await;
-    reload.await.unwrap().unwrap_err();
+    let error = reload.await.unwrap().unwrap_err().to_string();
+    let says = "the canary ended: another reload or a rollback ended the canary, and could not be rolled back: ";
+    assert!(error.starts_with(says) && error.contains("it still runs in worker-0"), "{error}");
     let ended = host.events_of("canaryEnded").await;
     assert_eq!((ended.len(), &ended[0]["promoted"]), (1, &json!(false)));
     assert_eq!(host.events_of("swapRolledBack").await, [] as [Value; 0]);
     let says = |fail: &Value| fail["message"].as_str().unwrap().starts_with("could not roll back ");
     let fail = host.events_of("fail").await.into_iter().find(says).expect("a fail");
-    assert!(fail["message"].as_str().unwrap().contains("worker-0 still run the canary: "), "{fail}");
+    assert!(fail["message"].as_str().unwrap().contains("the canary still runs in worker-0: "), "{fail}");
     assert_eq!(fail["origin"], json!({ "type": "Master", "module": "snapshot" }));
 }
 

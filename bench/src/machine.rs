@@ -1,8 +1,10 @@
 //! The machine and the checkout on it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
@@ -19,9 +21,16 @@ pub fn empty_dir(name: &str) -> PathBuf {
     dir
 }
 
-/// The folder of compiled components, which stays from run to run.
+/// A folder for the state of one host, with the compiled components of all, which stay from run to
+/// run.
 pub fn state_dir() -> PathBuf {
-    root().join("target/tmp/bench-state")
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let own = empty_dir(&format!("state-{}-{number}", std::process::id()));
+    let cache = root().join("target/tmp/bench-state/cache");
+    fs::create_dir_all(&cache).unwrap();
+    symlink(cache, own.join("cache")).unwrap();
+    own
 }
 
 /// The `fanfare` binary, rebuilt when it is out of date.

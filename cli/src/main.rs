@@ -33,6 +33,7 @@ mod subscriptions;
 mod temp;
 mod terminal;
 mod test;
+mod threads;
 mod wit;
 mod workers;
 

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +17,7 @@ use super::error::CommandError;
 use super::progress::{Line, progress};
 use super::project;
 use super::terminal::{exit_code, print};
+use super::threads;
 use fanfare::api::ModuleStatus;
 use fanfare::{Config, Host, RunningHost, Stopped};
 use reboot::Reboot;
@@ -35,6 +37,11 @@ pub struct ServeArgs {
 
 /// Work that a command does around the host that it runs.
 pub trait ServeHooks {
+    /// The signals that stop the host.
+    fn signals(&self) -> std::io::Result<Signals> {
+        Signals::new()
+    }
+
     /// Runs once, after the host has bound its ports and before it loads modules.
     fn before_loading(&mut self) -> impl Future<Output = ()>;
 
@@ -69,7 +76,7 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
     }
     let executable = super::program()?;
     super::runtime()?.block_on(async {
-        let mut signals = Signals::new().map_err(CommandError::Signals)?;
+        let mut signals = hooks.signals().map_err(CommandError::Signals)?;
         let mut reboot = Reboot::new(&config).map_err(CommandError::Signals)?;
         let host = Host::builder().config(config).compiler(executable).progress(progress(line));
         let host = host.lost_log_lines(move || lost.dropped_lines()).bind()?;
@@ -152,6 +159,8 @@ pub fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, E
     let directives = format!("notify=error,{filter}");
     let filter =
         EnvFilter::try_new(directives).map_err(|error| CommandError::LogFilter { filter: filter.to_owned(), error })?;
+    // The writer of the log panics without its thread.
+    threads::check()?;
     let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
     let is_terminal = terminal.is_some();
     let (writer, guard) = match terminal {
@@ -169,22 +178,40 @@ pub fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, E
 
 /// The signals that stop the host.
 pub struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    /// SIGHUP and SIGQUIT.
+    others: Option<(Signal, Signal)>,
 }
 
 impl Signals {
     pub fn new() -> std::io::Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Signals { interrupt, terminate, others: None })
+    }
+
+    /// All signals that a terminal sends to end a program.
+    pub fn of_terminal() -> std::io::Result<Signals> {
+        let others = Some((signal(SignalKind::hangup())?, signal(SignalKind::quit())?));
+        Ok(Signals { others, ..Signals::new()? })
     }
 
     /// Waits for a signal; returns the exit code that a shell reports for a process that this
     /// signal ended.
     pub async fn next(&mut self) -> u8 {
+        let others = async {
+            match &mut self.others {
+                Some((hangup, quit)) => tokio::select! {
+                    _ = hangup.recv() => 129,
+                    _ = quit.recv() => 131,
+                },
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,
+            code = others => code,
         }
     }
 }

@@ -63,7 +63,7 @@ fn readable(status: &Status) -> String {
         text.push_str("no modules\n");
         return text;
     }
-    let head = ["MODULE", "STATE", "GENERATION", "ISOLATE", "STATE", "RESTARTS", "IN FLIGHT", "WAITING"];
+    let head = ["MODULE", "STATE", "GENERATION", "ISOLATE", "INSTANCE", "RESTARTS", "IN FLIGHT", "WAITING"];
     let mut rows = vec![head.map(str::to_owned)];
     for module in &status.modules {
         rows.extend(rows_of(module, &status.blocked));
@@ -112,6 +112,7 @@ fn events(events: &EventsStatus, text: &mut String) {
         let state = if connect.up { "connected" } else { "away" };
         let (service, queued) = (printable(&connect.service), connect.queued);
         _ = writeln!(text, "events of {service}: {state}, {queued} events wait, {} lost", connect.lost);
+        connect.reason.iter().for_each(|reason| _ = writeln!(text, "  {}", printable(reason)));
     }
 }
 
@@ -270,7 +271,7 @@ mod tests {
         "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"notes":["fanfare.json: gone\u001b\nsince then"],
         "redis":[{"name":"default","url":"redis://h:1","state":"down","reasons":["commands: refused"]}],
         "events":{"listen":{"address":"127.0.0.1:14440","connections":3,"subscribers":2},
-                  "connect":{"service":"h\u001b:14440","up":false,"queued":1,"lost":4}},
+                  "connect":{"service":"h\u001b:14440","up":false,"reason":"refused\u001b","queued":1,"lost":4}},
         "subscriptions":[{"module":"flags","name":"s","source":"event","topic":"a/*","deliver":"one",
                           "overflow":"wait","waiting":3,"delivered":7}],
         "clients":{"open":3,"max":800,"bound":2,"groups":1,
@@ -310,13 +311,14 @@ redis default (redis://h:1): down
   commands: refused
 events: 127.0.0.1:14440 listens, 3 connections, 2 subscribers
 events of h\\u{1b}:14440: away, 1 events wait, 4 lost
+  refused\\u{1b}
 clients: 3 of 800 WebSockets, 2 bound to users, 1 groups
 channels: 12 of 100000, 34 subscriptions of clients, 2 messages wait
 
-MODULE  STATE    GENERATION    ISOLATE   STATE    RESTARTS  IN FLIGHT    WAITING
-flags   ready    0123456789ab  worker-0  ready    0         3            0
-                               worker-1  failed   11        0            0
-                 fedcba987654  worker-2  blocked  0         3, 2 leaked  4 + 1024 broadcasts
+MODULE  STATE    GENERATION    ISOLATE   INSTANCE  RESTARTS  IN FLIGHT    WAITING
+flags   ready    0123456789ab  worker-0  ready     0         3            0
+                               worker-1  failed    11        0            0
+                 fedcba987654  worker-2  blocked   0         3, 2 leaked  4 + 1024 broadcasts
 new     waiting  -             -
 
 worker-2 is blocked: code of the host occupies its thread, so its connections and modules wait

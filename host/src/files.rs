@@ -171,19 +171,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Runs work that waits for a disk or computes for long on a thread for blocking work, so that this
-/// thread can serve.
-pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failed) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The task was cancelled, which happens only when the runtime ends.
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

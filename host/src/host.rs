@@ -21,6 +21,7 @@ mod schedules;
 mod send;
 mod sessions;
 mod start;
+mod state_lock;
 mod stop;
 mod streams;
 mod subscriptions;
@@ -40,6 +41,7 @@ pub use messages::GuestMessage;
 pub use running::{RunningHost, Stopped};
 
 use crate::admin::LostLineCount;
+use crate::blocking;
 use crate::config::Config;
 use crate::document::Faults;
 use crate::engine::CacheError;
@@ -162,12 +164,20 @@ pub enum StartError {
     /// The cache of compiled components in `stateDir` could not be opened.
     #[error(transparent)]
     Cache(Box<dyn std::error::Error + Send + Sync>),
+    /// Another host uses `stateDir`.
+    #[error("{path}: the host {holder} uses this stateDir; stop it, or set stateDir to a folder for this host alone")]
+    StateDir {
+        /// The setting `stateDir`.
+        path: PathBuf,
+        /// The id of its node, and its process.
+        holder: String,
+    },
     /// The WebAssembly engine could not start, because this machine lacks something that wasmtime
     /// needs. The string is wasmtime's reason.
     #[error("could not start the WebAssembly engine: {0}")]
     Engine(String),
     /// A thread or its runtime could not be created.
-    #[error("could not start a worker: {0}")]
+    #[error("could not start a thread of the host: {0}{hint}", hint = blocking::remedy(.0))]
     Worker(std::io::Error),
 }
 

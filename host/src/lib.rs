@@ -217,6 +217,7 @@
 mod admin;
 pub mod api;
 mod bindings;
+mod blocking;
 mod call;
 mod config;
 mod dispatch;

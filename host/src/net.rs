@@ -20,7 +20,7 @@ use prometheus_client::metrics::counter::Counter;
 pub use accept::{AcceptedConnection, ConnectionGuard, WorkerQueue, accept};
 pub use backoff::{AcceptBackoff, affects_one_connection};
 pub use buffer_budget::{BudgetExceeded, BufferAccount, BufferBudget};
-pub use connect::connect;
+pub use connect::{connect, dial};
 pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use listener::{BindError, Incoming, Listener, ListenerId, bind};
 pub use outgoing::{Outgoing, Tls, open};

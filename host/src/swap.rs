@@ -9,8 +9,9 @@
 //! module at a time. `kill` replaces the instances of an isolate without their state.
 //!
 //! `pending` has the requests that have not started, `installed` what the lock of a module guards,
-//! `kill_turns` the order of kills, and `memory` kills workers that use too much of it. `strays`
-//! reports components without a manifest.
+//! `kill_turns` the order of kills, `memory` kills workers that use too much of it, and `retry`
+//! loads modules again that a full disk has refused. `strays` reports components without a
+//! manifest.
 
 mod canary;
 mod disk;
@@ -30,6 +31,7 @@ mod outcome;
 mod pending;
 mod progress;
 mod requests;
+mod retry;
 mod rollback;
 mod rollout;
 mod run;

@@ -12,6 +12,7 @@ pub use crate::document::{KeyPath, Node};
 pub use crate::engine::{Cache, Engine};
 pub use crate::host::{EchoServer, EventServer, Inspection, Inspector, check_client_keys};
 pub use crate::isolate::Probe;
+pub use crate::net::dial;
 pub use crate::ports::{BoxFuture, Caller, ChangePorts, Events, Messages, Peers, Reloads};
 pub use crate::registry::{
     Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, PatternTable, PlaceKinds, PlacesOf, Roster,
@@ -24,6 +25,11 @@ pub use crate::triggers::sse::{EventParser, ServerEvent};
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing {
     pub use crate::fuzzing::*;
+}
+
+/// Threads for work that blocks.
+pub mod blocking {
+    pub use crate::blocking::check_thread;
 }
 
 /// Escaping of texts from guests and clients.

@@ -62,6 +62,30 @@ async fn a_full_disk_is_not_reported_as_a_fault_of_the_component() {
 }
 
 #[tokio::test]
+async fn a_generation_that_state_dir_has_refused_is_loaded_when_it_can_be_used() {
+    let project = Project::with(&["echo"]).own_state();
+    let serving = project.serve(&[]).await;
+    let generation = async || serving.status("echo").await["generation"].clone();
+    let before = generation().await;
+    let state = project.path().join(".fanfare");
+    let (cache, away) = (state.join("cache"), state.join("away"));
+    fs::rename(&cache, &away).unwrap();
+    fs::write(&cache, "no folder").unwrap();
+    project.dir.write("modules/echo/module.json", with_route("two"));
+    assert_eq!(serving.operator("POST", "/v1/modules/echo/reload").await.status, 422);
+    let refused = async || serving.metric("fanfare_reloads_total", &["outcome=\"refused\""]).await;
+    eventually("the host tries again", || async { refused().await >= 3.0 }).await;
+    assert_eq!(generation().await, before);
+    let rejected = |log: String| log.matches("reload rejected, the previous generation keeps serving").count();
+    assert_eq!(rejected(serving.log()), 1, "{}", serving.log());
+    fs::remove_file(&cache).unwrap();
+    fs::rename(&away, &cache).unwrap();
+    eventually("the new generation serves", || async { generation().await != before }).await;
+    let note = async || serving.status("echo").await.get("note").is_none_or(Value::is_null);
+    eventually("the reason leaves the status", note).await;
+}
+
+#[tokio::test]
 async fn a_component_above_the_limit_is_not_read_for_a_pinned_module() {
     let project = Project::with(&["echo"]);
     let serving = project.serve(&[]).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::{Project, Serving};
-use crate::harness::{Answer, Connection, eventually};
+use crate::harness::{Answer, Connection, TempDir, eventually};
 
 #[tokio::test]
 async fn serve_prints_the_addresses_and_the_state_of_every_module() {
@@ -211,4 +211,27 @@ async fn variables_have_the_effect_of_flags() {
     assert_eq!((&status["workers"], &status["environment"]), (&json!(3), &json!("production")));
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
     assert_eq!(serving.log(), "");
+}
+
+#[tokio::test]
+async fn a_second_host_with_the_same_state_dir_is_refused_until_the_first_one_has_ended() {
+    let project = Project::with(&["echo"]).config(json!({ "node": { "id": "first-1" } }));
+    for command in ["serve", "dev"] {
+        let mut serving = project.start(project.command(&[command])).await;
+        let state = project.path().join(TempDir::STATE);
+        for other in ["serve", "dev"] {
+            let ran = project.run(&[other]).await;
+            assert_eq!((ran.code, ran.err.lines().count()), (1, 1), "{}", ran.err);
+            let pid = serving.pid().as_raw_nonzero();
+            for part in [state.to_str().unwrap(), "first-1", &format!("process {pid}"), "set stateDir"] {
+                assert!(ran.err.contains(part), "{part} in {}", ran.err);
+            }
+        }
+        // Commands that do not serve use the folder meanwhile.
+        assert_eq!(project.run(&["check"]).await.code, 0);
+        // The lock ends with the process, however that ends.
+        serving.signal(Signal::KILL);
+        serving.ended().await;
+    }
+    project.serve(&[]).await.stop().await;
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use fanfare::{CallError, CallOptions, EventItem, Stopped};
+use fanfare::{CallError, CallOptions, EventItem, Host, StartError, Stopped};
 use serde_json::json;
 
-use crate::harness::{Connection, Started, TestHost, eventually};
+use crate::harness::{Connection, Started, TempDir, TestHost, binary, eventually};
 
 #[tokio::test]
 async fn a_host_keeps_serving_while_another_one_in_the_process_stops() {
@@ -70,4 +70,23 @@ async fn a_destroyed_host_and_a_crash_reach_no_other_host() {
     assert_eq!(other.post("/api/echo/echo", "hello").await.text(), "hello");
     assert!(!names(&other).contains(&"fail"));
     assert_eq!(other.running().shutdown().await, Stopped::Clean);
+}
+
+#[tokio::test]
+async fn two_hosts_in_one_process_cannot_share_a_state_dir() {
+    let dir = TempDir::new();
+    dir.make_state_dir();
+    let settings = json!({
+        "stateDir": TempDir::STATE, "workers": 1,
+        "http": { "listen": "127.0.0.1:0" }, "admin": { "listen": "127.0.0.1:0" },
+    });
+    let start = || Host::builder().text(settings.to_string(), dir.path()).compiler(binary()).start();
+    let first = start().await.unwrap();
+    let Err(StartError::StateDir { path, holder }) = start().await else { panic!("it is refused") };
+    assert_eq!(path, dir.path().join(TempDir::STATE));
+    assert!(holder.contains(&format!("process {}", std::process::id())), "{holder}");
+    first.shutdown().await;
+    let second = start().await.unwrap();
+    drop(second);
+    start().await.unwrap().shutdown().await;
 }

@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use fanfare::tooling::dial;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a request got no response.
@@ -131,7 +133,7 @@ type Connection = hyper::client::conn::http1::Connection<TokioIo<TcpStream>, Ful
 
 async fn connect(authority: &Authority) -> Result<(Sender, Connection), ExchangeError> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let connecting = TcpStream::connect((host, authority.port_u16().unwrap_or(80)));
+    let connecting = dial(host, authority.port_u16().unwrap_or(80));
     let connected = timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let stream = TokioIo::new(connected.map_err(ExchangeError::Unreachable)?);
     hyper::client::conn::http1::handshake(stream).await.map_err(ExchangeError::Broken)

@@ -61,6 +61,7 @@ fn events(admin: &AdminState) -> EventsStatus {
         EventLinkStatus {
             service: link.service().to_owned(),
             up: link.is_up(),
+            reason: link.reason(),
             queued: queued as u64,
             queued_bytes: bytes,
             received: read(&link.counters.received),

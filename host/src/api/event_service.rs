@@ -98,6 +98,10 @@ pub struct EventLinkStatus {
     pub service: String,
     /// Whether it is connected. If not, the host tries again and again.
     pub up: bool,
+    /// Why the last attempt to connect, or the last connection, has failed. Absent while it is
+    /// connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The events that wait for the service.
     pub queued: u64,
     /// Their bytes.

@@ -40,7 +40,7 @@ macro_rules! sections {
             #[schemars(with = "FilePath")]
             pub modules_dir: String,
             /// The folder for the host's own files, relative to the folder of this file. Default
-            /// `.fanfare`.
+            /// `.fanfare`. Each host needs one of its own.
             #[schemars(with = "FilePath")]
             pub state_dir: String,
             /// The number of worker threads, 1 to 1024, or `auto` for one per core. Default `auto`.

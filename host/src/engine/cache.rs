@@ -18,7 +18,8 @@ use wasmtime::component::Component;
 
 use super::compile::STATE_DIR;
 use super::{CompileError, Compiler, Engine};
-use crate::files::{PRIVATE, digest_of, make_private, run_blocking, write_whole};
+use crate::blocking::run_blocking;
+use crate::files::{PRIVATE, digest_of, make_private, write_whole};
 
 /// The age at which a temporary file cannot belong to a running compiler: twice the largest
 /// `engine.compileTimeout`.

@@ -175,7 +175,9 @@ fn run(args: &CompileJob) -> u8 {
 /// Returns the artefact of a component.
 fn compile(args: &CompileJob) -> wasmtime::Result<Vec<u8>> {
     let mut config = super::settings();
-    config.parallel_compilation(args.threads > 1);
+    // If the system allows no further threads, one compiles.
+    let pool = || rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global();
+    config.parallel_compilation(args.threads > 1 && pool().is_ok());
     let engine = wasmtime::Engine::new(&config)?;
     // The host has checked the size of the file that it compiles.
     let component = files::read(&args.component, u64::MAX)?;

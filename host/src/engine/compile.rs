@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::child::{COMMAND, REFUSED, UNWRITTEN};
+use crate::blocking::remedy;
 use crate::files::{self, ReadError};
 
 /// Starts the child processes that compile.
@@ -35,7 +36,7 @@ pub enum CompileError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} has {size} bytes: more than engine.maxComponent, {max}")]
     TooLarge { path: PathBuf, size: u64, max: u64 },
-    #[error("{program}: could not start this program, which compiles components: {source}")]
+    #[error("{program}: could not start this program, which compiles components: {source}{hint}", hint = remedy(.source))]
     Spawn { program: PathBuf, source: io::Error },
     #[error("compiling took longer than engine.compileTimeout, {0:?}: raise it, or build a smaller component")]
     Timeout(Duration),

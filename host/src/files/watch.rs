@@ -6,11 +6,15 @@ use std::time::Duration;
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, recommended_watcher};
 use tokio::sync::mpsc;
 
+use crate::blocking::check_thread;
+
 /// Creates a watcher that sends a message when something in its folders may have changed. One
 /// message that waits in the channel stands for all changes so far.
 ///
 /// It does not use `notify-debouncer-full`, whose cost per folder grows with the number of folders.
 pub fn watcher(happened: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    // Without its thread, the watcher would panic when it gets its first folder.
+    check_thread().map_err(notify::Error::io)?;
     recommended_watcher(move |event: notify::Result<Event>| match event {
         // Reading a file does not change it.
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}

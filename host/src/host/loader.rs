@@ -16,7 +16,11 @@ pub(super) fn loader(
     compiler: PathBuf,
     places_of: PlacesOf,
 ) -> Result<(Loader, GuestLinker), StartError> {
-    let engine_error = |error| StartError::Engine(format!("{error:#}"));
+    // The engine starts a thread.
+    let engine_error = |error: wasmtime::Error| match error.downcast::<std::io::Error>() {
+        Ok(error) => StartError::Worker(error),
+        Err(error) => StartError::Engine(format!("{error:#}")),
+    };
     let loader = Loader {
         engine: Engine::start(config.engine.tick, config.engine.address_space).map_err(engine_error)?,
         cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,

@@ -1,5 +1,6 @@
 //! A host that serves.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -59,6 +60,8 @@ pub struct RunningHost {
     pub(super) stopped: OnceCell<Stopped>,
     /// Resolves when every thread has ended, or has been given up. `None` before the stop.
     pub(super) ended: Mutex<Option<Shared<BoxFuture<'static, ()>>>>,
+    /// The lock of `stateDir`, which the end of the host releases.
+    pub(super) state_lock: Mutex<Option<File>>,
     /// Cancelled by [`RunningHost::destroy`].
     pub(super) destroyed: CancellationToken,
 }

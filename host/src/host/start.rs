@@ -4,6 +4,7 @@
 mod build;
 mod open;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -92,6 +93,7 @@ struct Built {
     /// Starts before the first load, so that it misses no change of a folder.
     watcher: Option<Watcher>,
     tasks: Tasks,
+    state_lock: Option<File>,
 }
 
 impl Built {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 
 use super::running::{RunningHost, Stopped};
+use crate::blocking::run_blocking;
 use crate::events::HostEvent;
-use crate::files::run_blocking;
 use crate::worker::RuntimeThread;
 
 /// How long the host waits for its threads to end.
@@ -55,6 +55,7 @@ impl RunningHost {
         self.end_threads().await;
         self.end_listeners().await;
         self.messages.close();
+        drop(self.state_lock.lock().take());
     }
 
     async fn drain_and_end(&self) -> Stopped {
@@ -84,6 +85,7 @@ impl RunningHost {
         self.end_listeners().await;
         self.end_threads().await;
         self.messages.close();
+        drop(self.state_lock.lock().take());
         if drained.is_ok() && !self.destroyed.is_cancelled() { Stopped::Clean } else { Stopped::CutOff }
     }
 

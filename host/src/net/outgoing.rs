@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::dial;
+
 /// A connection to another service.
 #[derive(Debug)]
 pub enum Outgoing {
@@ -61,7 +63,7 @@ impl Tls {
 
 /// Opens a connection. The caller bounds the time.
 pub async fn open(host: &str, port: u16, tls: Option<&Tls>) -> io::Result<Outgoing> {
-    let socket = TcpStream::connect((host, port)).await?;
+    let socket = dial(host, port).await?;
     socket.set_nodelay(true)?;
     let Some(Tls(config)) = tls else { return Ok(Outgoing::Plain(socket)) };
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;

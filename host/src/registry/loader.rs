@@ -10,11 +10,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Generation, Isolation, Manifest, PlaceKinds, Schedule, component, instantiation, manifest};
+use crate::blocking::run_blocking;
 use crate::call::Blame;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
 use crate::engine::{Cache, CacheError, CompileError, Compiler, ComponentSource, Engine};
-use crate::files::{hex, run_blocking};
+use crate::files::hex;
 
 /// Why a module cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,18 @@ impl LoadError {
                 Blame::Operator
             }
         }
+    }
+
+    /// Whether the same load can succeed once the machine has room: on the disk of `stateDir`, or
+    /// for the compiler's process.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            LoadError::Cache(
+                CacheError::File { .. }
+                    | CacheError::Compile(CompileError::Spawn { .. } | CompileError::Unwritten { .. })
+            )
+        )
     }
 }
 

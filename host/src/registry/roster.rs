@@ -61,6 +61,8 @@ pub enum Note {
     Canary { generation: String, places: String, lasts: Duration },
     #[error("generation {generation} was {why}")]
     RolledBack { generation: String, why: String },
+    #[error("generation {generation}: {why}")]
+    NotRolledBack { generation: String, why: String },
     #[error("the previous generation keeps serving, because the module's files are refused: {why}")]
     Refused { why: String },
     #[error("the last good generation serves, because the module's files cannot be loaded: {why}")]

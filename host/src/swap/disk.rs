@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::embedded::Embedded;
 use super::error::{ModuleError, SwapError};
 use super::swapper::{POLL, Swapper};
+use crate::blocking::run_blocking;
 use crate::config::Config;
 use crate::document::source;
-use crate::files::run_blocking;
 use crate::registry::manifest::{self, FILE_NAME, FolderState, Manifest, MissingComponent};
 use crate::registry::{Candidate, ModuleState, component};
 

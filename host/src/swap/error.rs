@@ -128,6 +128,20 @@ pub enum SwapError {
     /// Another reload or a rollback ended the canary.
     #[error("rolled back: another reload or a rollback ended the canary")]
     CanaryReplaced,
+    /// The canary ended, and its workers could not return to the previous generation.
+    #[error(
+        "the canary ended{}, and could not be rolled back: {error}; it still runs in {workers}, `fanfare reload` tries \
+         again",
+        reason_of(.why)
+    )]
+    NotRolledBack {
+        /// Why the canary ended.
+        why: Box<SwapError>,
+        /// The workers of the canary, separated by commas.
+        workers: String,
+        /// Why they could not switch.
+        error: Box<SwapError>,
+    },
     /// The host is stopping.
     #[error("the host is stopping")]
     Stopping,
@@ -138,6 +152,12 @@ pub enum SwapError {
     /// host.
     #[error("the host lost the {0}; its log says why")]
     Lost(&'static str),
+}
+
+/// Why a canary ended, without the words that say that it was rolled back.
+fn reason_of(why: &SwapError) -> String {
+    let text = why.to_string();
+    text.strip_prefix("rolled back").unwrap_or(&text).to_owned()
 }
 
 /// Why a module cannot be loaded.
@@ -264,7 +284,7 @@ impl SwapError {
             | SwapError::CanaryReplaced
             | SwapError::Stopping => Blame::Operator,
             SwapError::Module(error) | SwapError::Pinned(error) => error.fault(),
-            SwapError::NotPromoted(error) => error.fault(),
+            SwapError::NotPromoted(error) | SwapError::NotRolledBack { why: error, .. } => error.fault(),
             SwapError::Start(end) => end.fault(),
             SwapError::Save { error, .. } | SwapError::Load(error) => error.fault(),
             SwapError::Quiesce(_)
@@ -274,6 +294,18 @@ impl SwapError {
             | SwapError::CanaryDown { .. }
             | SwapError::CanaryFailures { .. } => Blame::Guest,
             SwapError::Panicked(_) | SwapError::Lost(_) => Blame::Host,
+        }
+    }
+
+    /// Whether the module can be loaded once the machine has room again: on the disk, or for a
+    /// process.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            SwapError::Module(error) | SwapError::Pinned(error) => match &error.0 {
+                Reason::Load(error) => error.is_transient(),
+                _ => false,
+            },
+            _ => false,
         }
     }
 
@@ -305,6 +337,19 @@ mod tests {
         ] {
             assert_eq!((error.fault(), error.status()), (fault, status), "{error}");
         }
+    }
+
+    #[test]
+    fn a_canary_that_could_not_be_rolled_back_is_not_reported_as_rolled_back() {
+        let why = Box::new(SwapError::NotPromoted(Box::new(SwapError::SlowLoad(Duration::from_secs(1)))));
+        let error = Box::new(SwapError::SlowLoad(Duration::from_secs(2)));
+        let text = SwapError::NotRolledBack { why, workers: "worker-0".to_owned(), error }.to_string();
+        assert_eq!(
+            text,
+            "the canary ended, because the other workers could not switch: load took longer than swap.timeout (1s), \
+             and could not be rolled back: load took longer than swap.timeout (2s); it still runs in worker-0, \
+             `fanfare reload` tries again"
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::error::{ModuleError, SwapError};
 use super::installed::InstalledModule;
 use super::progress::CompileReporter;
 use super::swapper::Swapper;
+use crate::blocking::run_blocking;
 use crate::config::Config;
-use crate::files::run_blocking;
 use crate::isolate::{self, GuestLinker, Program, Services, Slot};
 use crate::registry::manifest::{Manifest, ManifestError, folder_names};
 use crate::registry::{Candidate, Loader, ModuleState, Note, PatternClaim, short};
@@ -84,6 +84,7 @@ impl Swapper {
                 Err(error) => {
                     tracing::error!(module = %name, fault = error.fault().as_str(), "module rejected: {error}");
                     self.raise_rejected(name, None, &error.to_string());
+                    self.retry_after(name, Some(&error));
                     self.roster.set(name, ModuleState::Refused(error.to_string()));
                 }
             }
@@ -129,6 +130,7 @@ impl Swapper {
                         "cannot load the module's files, the last good generation serves instead: {why}"
                     );
                     self.raise_rejected(module, Some(&program.generation), &why);
+                    self.retry_after(module, Some(&error));
                     let why = why.lines().next().unwrap_or_default().to_owned();
                     let note = Some(Note::LastGood { why });
                     return Ok(LoadedModule { program, candidate: None, note, claim });

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
@@ -17,16 +18,24 @@ pub struct ReloadOptions {
     /// Load the folder even when a rollback has pinned another generation, and swap even when the
     /// state cannot be handed over.
     pub force: bool,
+    /// The host tries again by itself, so that it does not report the same error again.
+    pub retry: bool,
 }
 
 impl ReloadOptions {
     /// For a file that changed.
-    pub const CHANGE: ReloadOptions = ReloadOptions { renew: false, force: false };
+    pub const CHANGE: ReloadOptions = ReloadOptions { renew: false, force: false, retry: false };
     /// For an operator or a guest that requests the reload.
-    pub const RENEW: ReloadOptions = ReloadOptions { renew: true, force: false };
+    pub const RENEW: ReloadOptions = ReloadOptions { renew: true, force: false, retry: false };
+    /// For the host, which could not load the module before.
+    pub(super) const RETRY: ReloadOptions = ReloadOptions { retry: true, ..ReloadOptions::CHANGE };
 
     pub(super) fn or(self, other: ReloadOptions) -> ReloadOptions {
-        ReloadOptions { renew: self.renew || other.renew, force: self.force || other.force }
+        ReloadOptions {
+            renew: self.renew || other.renew,
+            force: self.force || other.force,
+            retry: self.retry && other.retry,
+        }
     }
 }
 
@@ -36,6 +45,15 @@ pub(super) struct PendingReloads {
     pub(super) by_module: Mutex<HashMap<String, PendingReload>>,
     /// How many reloads guests have requested.
     pub(super) guest_requests: AtomicU64,
+    /// The modules that the host loads again by itself, at most one task for each.
+    pub(super) retries: Mutex<HashMap<String, RetryState>>,
+}
+
+pub(super) struct RetryState {
+    /// The delay before the next attempt.
+    pub(super) delay: Duration,
+    /// Whether a task waits for this delay.
+    pub(super) waits: bool,
 }
 
 pub(super) struct PendingReload {

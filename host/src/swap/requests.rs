@@ -96,6 +96,7 @@ impl Swapper {
         let (swapper, module) = (self.clone(), module.to_owned());
         self.runtime.spawn(async move {
             let result = swapper.until_stop(swapper.run_pending(&module)).await;
+            swapper.retry_after(&module, result.as_ref().err());
             // The caller may have dropped the future.
             let _ = report.send(result);
         });

@@ -13,7 +13,7 @@ use super::pending::ReloadOptions;
 use super::run::{Run, RunOutcome};
 use super::swapper::Swapper;
 use crate::api::Reloaded;
-use crate::files::run_blocking;
+use crate::blocking::run_blocking;
 use crate::registry::{Note, Pin, short};
 
 /// The time between two attempts to save a pin.

@@ -160,8 +160,6 @@ impl Swapper {
         let Canary { program, slots, .. } = &canary;
         let (failed, previous) = (program.generation.clone(), installed.program.clone());
         let generation = failed.short_digest();
-        tracing::error!(%module, %generation, fault = why.fault().as_str(), "{why}");
-        self.counters.rolled_back.inc();
         // A rollback must not cancel this: the rollback starts from the generation that this
         // restores.
         let preempt = CancellationToken::new();
@@ -172,20 +170,25 @@ impl Swapper {
             switched = self.switch(&previous, &failed, scope(), false, &preempt).await;
         }
         self.raise_canary_ended(module, generation, false);
-        match switched {
+        let (why, note) = match switched {
             Ok((_, drain)) => {
                 installed.draining.push(drain);
+                self.counters.rolled_back.inc();
                 self.raise_rolled_back(module, generation, previous.generation.short_digest(), &why.to_string());
+                let note = Note::RolledBack { generation: generation.to_owned(), why: why.to_string() };
+                (why, note)
             }
             Err(error) => {
                 let workers = isolate_names(slots);
-                tracing::error!(%module, %generation, "could not roll back, {workers} still run the canary: {error}");
                 let origin = Origin { module: Some(module.to_owned()), ..Origin::master() };
-                let message = format!("could not roll back {generation}, {workers} still run the canary: {error}");
+                let message = format!("could not roll back {generation}, the canary still runs in {workers}: {error}");
                 self.raise(HostEvent::Fail { origin, message });
+                let why = SwapError::NotRolledBack { why: Box::new(why), workers, error: Box::new(error) };
+                let note = Note::NotRolledBack { generation: generation.to_owned(), why: why.to_string() };
+                (why, note)
             }
-        }
-        let note = Note::RolledBack { generation: generation.to_owned(), why: why.to_string() };
+        };
+        tracing::error!(%module, %generation, fault = why.fault().as_str(), "{why}");
         self.roster.set_note(module, Some(note));
         // No caller may be waiting for the result.
         let _ = canary.report.send(Err(why));

@@ -17,9 +17,9 @@ use super::progress::CompileReporter;
 use super::scope::SwapScope;
 use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
+use crate::blocking::run_blocking;
 use crate::call::IsolateId;
 use crate::events::HostEvent;
-use crate::files::run_blocking;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, Note, short};
 
@@ -130,6 +130,9 @@ impl Run<'_> {
     fn reject(&self, current: &Option<InstalledModule>, error: SwapError) -> SwapError {
         let (why, fault) = (error.to_string(), error.fault().as_str());
         let roster = &self.swapper.roster;
+        if self.options.retry && self.is_known(current, &why) {
+            return error;
+        }
         self.swapper.raise_rejected(
             self.module,
             current.as_ref().map(|installed| &*installed.program.generation),
@@ -151,6 +154,20 @@ impl Run<'_> {
             }
         }
         error
+    }
+
+    /// Whether the status has this reason already.
+    fn is_known(&self, current: &Option<InstalledModule>, why: &str) -> bool {
+        let roster = &self.swapper.roster;
+        let first = why.lines().next().unwrap_or_default();
+        match (current, roster.state(self.module)) {
+            (Some(_), _) => match roster.note(self.module) {
+                Some(Note::Refused { why } | Note::LastGood { why }) => why == first,
+                _ => false,
+            },
+            (None, Some(ModuleState::Refused(known))) => known == why,
+            _ => false,
+        }
     }
 
     /// Swaps in all isolates at once.

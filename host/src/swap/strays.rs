@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::swapper::Swapper;
-use crate::files::run_blocking;
+use crate::blocking::run_blocking;
 use crate::registry::manifest::{Stray, strays};
 
 /// The subject of the notice: see [`Roster::set_notice`](crate::registry::Roster::set_notice).

@@ -23,9 +23,9 @@ use tokio::sync::mpsc;
 use super::disk::{Fingerprint, PathState};
 use super::pending::ReloadOptions;
 use super::swapper::Swapper;
+use crate::blocking::{remedy, run_blocking};
 use crate::config::FILE_NAME;
 use crate::document::source;
-use crate::files::run_blocking;
 use crate::files::watch::{is_removed, next_change, watcher};
 use crate::registry::manifest::{self, Stray, is_scanned};
 use crate::registry::{ModuleState, Note};
@@ -193,7 +193,13 @@ impl Scanner {
         };
         match watcher(events) {
             Ok(notifier) => scanner.notifier = Some(notifier),
-            Err(error) => scanner.report_polling(&format!("{error}; raise fs.inotify.max_user_instances")),
+            Err(error) => {
+                let remedy = match &error.kind {
+                    ErrorKind::Io(error) if error.kind() == io::ErrorKind::WouldBlock => remedy(error),
+                    _ => "; raise fs.inotify.max_user_instances",
+                };
+                scanner.report_polling(&format!("{error}{remedy}"));
+            }
         }
         scanner
     }

@@ -19,16 +19,24 @@ pub struct RuntimeThread {
 
 impl RuntimeThread {
     pub fn start(name: &str) -> io::Result<RuntimeThread> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
         let end = CancellationToken::new();
         let ending = end.clone();
         let (alive, ended) = channel();
+        let (started, handle) = channel();
+        // The thread makes the runtime, because a runtime must not be dropped here if the thread
+        // does not start.
         thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let runtime = match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            // The other side waits for it.
+            _ = started.send(Ok(runtime.handle().clone()));
             runtime.block_on(ending.cancelled());
             drop(runtime);
             drop(alive);
         })?;
+        let handle = handle.recv().map_err(io::Error::other)??;
         Ok(RuntimeThread { handle, name: name.to_owned(), end, ended })
     }
 

@@ -93,7 +93,8 @@ fn the_status_matches_its_golden_file() {
             }),
             connect: Some(EventLinkStatus {
                 service: "10.0.0.7:14440".into(),
-                up: true,
+                up: false,
+                reason: Some("connection refused".into()),
                 queued: 2,
                 queued_bytes: 80,
                 received: 9,

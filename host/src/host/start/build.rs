@@ -14,9 +14,10 @@ use super::super::running::Tasks;
 use super::super::schedules::WorkerModules;
 use super::super::subscriptions::Receivers;
 use super::super::threads::{places_of, threads};
-use super::super::{Host, StartError, event_server};
+use super::super::{Host, StartError, event_server, state_lock};
 use super::Built;
 use crate::admin::{AdminState, Triggers};
+use crate::blocking;
 use crate::config::{ChannelAccess, Config};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
@@ -47,6 +48,8 @@ impl Built {
         let (places, peers, handler) = (host.places, host.peers, host.handler);
         let (brokers, placement) = places.unzip();
         let brokers = brokers.unwrap_or(config.brokers);
+        blocking::start().map_err(StartError::Worker)?;
+        let state_lock = state_lock::lock(&config.state_dir, &config.node.id)?;
         let (loader, linker) = loader(&config, compiler, placement.unwrap_or(Manifest::places))?;
         let events = Arc::new(EventLog::new(config.master.propagate_errors, config.master.propagate_warnings));
         let (workers, others) = threads(config.workers, brokers, &events)?;
@@ -187,6 +190,7 @@ impl Built {
             channels,
             watcher: None,
             tasks,
+            state_lock,
         })
     }
 }

@@ -84,6 +84,7 @@ impl Built {
             shutdown: self.config.shutdown.clone(),
             stopped: OnceCell::new(),
             ended: Mutex::default(),
+            state_lock: Mutex::new(self.state_lock),
             destroyed: CancellationToken::new(),
         }
     }

@@ -178,3 +178,17 @@ fn an_end_date_at_the_change_of_the_clocks_includes_the_run_that_was_skipped() {
     assert_eq!(until("2026-03-29T03:00:00"), ["2026-03-29T01:00:00Z"]);
     assert_eq!(until("2026-03-29T01:59:59"), [""; 0]);
 }
+
+/// What follows the last year that the crate `croner` searches is no due time, and never a wrong
+/// one.
+#[test]
+fn cron_expressions_are_due_until_the_year_4999_and_intervals_for_ever() {
+    let yearly = r#"{ "cron": "0 0 1 7 *" }"#;
+    assert_eq!(next(yearly, "4997-12-31T00:00:00Z", 9), ["4998-07-01T00:00:00Z", "4999-07-01T00:00:00Z"]);
+    let both = r#"{ "interval": "24h", "cron": "0 12 1 7 *" }"#;
+    assert_eq!(next(both, "9000-06-30T06:00:00Z", 2), ["9000-07-01T00:00:00Z", "9000-07-02T00:00:00Z"]);
+    let ends = r#"{ "interval": "24h", "endDate": "9999-12-30T12:00:00Z" }"#;
+    assert_eq!(next(ends, "9999-12-29T06:00:00Z", 9), ["9999-12-30T00:00:00Z"]);
+    let beyond = serde_json::from_str(r#"{ "interval": "24h", "endDate": "10000-01-01T00:00:00Z" }"#).unwrap();
+    assert_eq!(Timing::of(&beyond).unwrap_err(), TimingError::Malformed);
+}

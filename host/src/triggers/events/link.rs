@@ -15,7 +15,6 @@ mod session;
 mod state;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -38,16 +37,18 @@ impl ServiceLink {
             let mut opened = None;
             let up = || {
                 opened = Some(Instant::now());
-                self.is_up.store(true, Relaxed);
+                self.set_up();
                 self.events.raise(HostEvent::EventsUp { service: self.service().to_owned() });
             };
             let ended = tokio::select! {
                 () = stop.cancelled() => break,
                 ended = Session::run(&self, &mut progress, up) => ended,
             };
+            let reason = ended.to_string();
+            self.set_reason(&reason);
             self.set_away();
             if opened.is_some() || !std::mem::replace(&mut told, true) {
-                let (service, reason) = (self.service().to_owned(), ended.to_string());
+                let service = self.service().to_owned();
                 tracing::warn!(service, reason, "the event service is away");
                 self.events.raise(HostEvent::EventsDown { service, reason });
             }

@@ -18,6 +18,7 @@ use super::gate::Gate;
 use super::health::Health;
 use super::outbox::Outbox;
 use crate::api::{RedisState, RedisStatus};
+use crate::blocking::run_blocking;
 use crate::config::RedisConnection;
 use crate::config::redis_address::RedisAddress;
 use crate::config::secret::Secret;
@@ -129,7 +130,7 @@ impl Link {
             let tls = if tls { Some(Tls::load(ca.as_deref())?) } else { None };
             Ok::<_, String>((password, tls))
         };
-        let (password, tls) = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())??;
+        let (password, tls) = run_blocking(read).await?;
         let attempt = async |protocol| {
             let stream = net::open(&host, port, tls.as_ref()).await.map_err(RedisError::from)?;
             let mut info = RedisConnectionInfo::default().set_protocol(protocol).set_db(self.settings.database.into());

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use parking_lot::Mutex;
+
 use super::exchange::{Target, random};
 use super::queue::{Queue, Refused};
 use crate::call::{CallError, Event};
@@ -19,6 +21,8 @@ pub struct ServiceLink {
     pub(super) events: Arc<EventLog>,
     pub(super) queue: Queue,
     pub(super) is_up: AtomicBool,
+    /// Why the last session has ended.
+    away: Mutex<Option<String>>,
     /// The most bytes of an event of the service, as it is sent.
     pub(super) max_event: usize,
     pub counters: LinkCounters,
@@ -68,6 +72,7 @@ impl ServiceLink {
             events,
             queue,
             is_up,
+            away: Mutex::new(None),
             max_event,
             counters,
         })
@@ -76,6 +81,20 @@ impl ServiceLink {
     /// Whether the service is connected.
     pub fn is_up(&self) -> bool {
         self.is_up.load(Relaxed)
+    }
+
+    /// Why the service is not connected.
+    pub fn reason(&self) -> Option<String> {
+        self.away.lock().clone()
+    }
+
+    pub(super) fn set_up(&self) {
+        *self.away.lock() = None;
+        self.is_up.store(true, Relaxed);
+    }
+
+    pub(super) fn set_reason(&self, reason: &str) {
+        *self.away.lock() = Some(reason.to_owned());
     }
 
     pub(super) fn set_away(&self) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Auth, TOKEN_ERROR, TokenError};
+use crate::blocking::run_blocking;
 use crate::call::time::now;
 use crate::hub::Claims;
 
@@ -44,8 +45,7 @@ impl Verifier {
             return Err(unverified());
         }
         let auth = self.auth.clone();
-        let verified = tokio::task::spawn_blocking(move || auth.verify(token.as_deref(), now()));
-        verified.await.unwrap_or_else(|_| Err(unverified()))
+        run_blocking(move || auth.verify(token.as_deref(), now())).await
     }
 }
 

@@ -1,0 +1,51 @@
+//! The lock of `stateDir`, so that a second host cannot overwrite the pins of the first one.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::StartError;
+use crate::files::{PRIVATE, make_private};
+
+/// The file that is locked. It names the host that has locked it last.
+const FILE: &str = "lock";
+
+/// The most bytes of the file that are read.
+const MOST: u64 = 1_024;
+
+/// Locks a folder until the file is dropped, or the process ends. `None` if the file cannot be
+/// made: a host that cannot write the folder overwrites nothing either.
+pub(super) fn lock(state_dir: &Path, node: &str) -> Result<Option<File>, StartError> {
+    let path = state_dir.join(FILE);
+    let open = || {
+        make_private(state_dir)?;
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(&path)
+    };
+    let unlocked = |error: io::Error| {
+        let path = path.display();
+        match error.kind() {
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {}
+            _ => tracing::warn!(%path, %error, "could not lock stateDir; give no other host this folder"),
+        }
+        Ok(None)
+    };
+    let mut file = match open() {
+        Ok(file) => file,
+        Err(error) => return unlocked(error),
+    };
+    match file.try_lock() {
+        Ok(()) => {
+            let holder = format!("{node} (process {})", std::process::id());
+            // Only another host's error names the holder.
+            _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+            Ok(Some(file))
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            _ = file.take(MOST).read_to_string(&mut holder);
+            Err(StartError::StateDir { path: state_dir.to_owned(), holder })
+        }
+        Err(TryLockError::Error(error)) => unlocked(error),
+    }
+}
