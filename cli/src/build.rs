@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 
 use super::config::{FileArgs, warnings};
@@ -99,7 +100,7 @@ async fn build_all(selection: &Selection) -> Result<(), CommandError> {
 pub async fn build(dir: &Path, config: &Config) -> Result<Built, BuildError> {
     let manifest = Manifest::load(dir)?;
     let begun = Instant::now();
-    run_command(&manifest).await?;
+    run_command(&manifest, Group::OfTerminal).await?;
     let build_time = begun.elapsed();
     check(&manifest, config).await?;
     let size = std::fs::metadata(&manifest.component).map_or(0, |meta| meta.len());
@@ -107,8 +108,30 @@ pub async fn build(dir: &Path, config: &Config) -> Result<Built, BuildError> {
     Ok(Built { manifest, size, build_time, check_time: begun.elapsed().saturating_sub(build_time) })
 }
 
+/// The process group that a build runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The group of this program: Ctrl-C in a terminal ends both.
+    OfTerminal,
+    /// A group of its own, which ends if the build is no longer awaited. This program must not end
+    /// at a signal before.
+    Own,
+}
+
+/// Ends a process group when it is dropped.
+struct EndGroup(Option<Pid>);
+
+impl Drop for EndGroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Fails if all its processes have ended.
+            _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Runs `build.command`. On success the component exists and matches the sources.
-pub async fn run_command(manifest: &Manifest) -> Result<(), BuildError> {
+pub async fn run_command(manifest: &Manifest, group: Group) -> Result<(), BuildError> {
     let Some(build) = &manifest.build else {
         return Err(BuildError::NoCommand { file: source::shown(&manifest.file).to_string() });
     };
@@ -127,7 +150,16 @@ pub async fn run_command(manifest: &Manifest) -> Result<(), BuildError> {
         ));
         command.env(cargo::TOOLCHAIN, toolchain);
     }
-    let status = command.status().await.map_err(BuildError::Shell)?;
+    if group == Group::Own {
+        command.process_group(0);
+    }
+    let mut shell = command.spawn().map_err(BuildError::Shell)?;
+    let pid = shell.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    // Dropped before the shell, whose id is the group's.
+    let mut end = EndGroup(pid.filter(|_| group == Group::Own));
+    let status = shell.wait().await.map_err(BuildError::Shell)?;
+    // What a finished build leaves running, such as the server of a compiler, stays.
+    end.0 = None;
     if !status.success() {
         let hint = if status.code() == Some(127) { ": the shell did not find a program; install it" } else { "" };
         let (module, command) = (manifest.name.clone(), build.command.clone());

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::build;
+use super::build::{self, Group};
 use super::project::Selection;
-use super::serve::{self, ServeArgs, ServeHooks};
+use super::serve::{self, ServeArgs, ServeHooks, Signals};
 use super::terminal::{eprint, exit_code};
 use fanfare::RunningHost;
 use fanfare::tooling::document::source::shown;
@@ -54,6 +54,12 @@ struct Dev {
 }
 
 impl ServeHooks for Dev {
+    /// A signal that a terminal sends to this program does not reach a build, because it has a
+    /// process group of its own.
+    fn signals(&self) -> std::io::Result<Signals> {
+        Signals::of_terminal()
+    }
+
     /// Starts to watch the sources, then builds each module whose component is missing or older
     /// than its sources.
     async fn before_loading(&mut self) {
@@ -68,7 +74,7 @@ impl ServeHooks for Dev {
         for manifest in self.manifests_to_build() {
             if sources::is_stale(&manifest) {
                 eprint(&format!("{}: building\n", manifest.name));
-                if let Err(error) = build::run_command(&manifest).await {
+                if let Err(error) = build::run_command(&manifest, Group::Own).await {
                     eprint(&format!("{error}\n"));
                 }
             }
@@ -85,7 +91,7 @@ impl ServeHooks for Dev {
                 let name = &manifest.name;
                 eprint(&format!("{name}: building\n"));
                 let (build_start, previous_digest) = (Instant::now(), installed_digest(host.roster(), name));
-                if let Err(error) = build::run_command(&manifest).await {
+                if let Err(error) = build::run_command(&manifest, Group::Own).await {
                     let consequence = match previous_digest {
                         Some(_) => "so the previous generation keeps serving",
                         None => "so the host cannot serve the module yet",

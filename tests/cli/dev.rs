@@ -4,6 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::project::{memory_of, pid_of};
 use super::{Project, Serving};
 use crate::harness::{eventually, source_of};
 
@@ -152,4 +155,48 @@ async fn a_canary_does_not_delay_the_next_build() {
 async fn a_missing_folder_is_an_error() {
     let ran = Project::with(&[]).run(&["dev", "nowhere"]).await;
     assert!(ran.code == 1 && ran.err.contains("there is no module nowhere in "), "{}", ran.err);
+}
+
+/// A project whose build starts a process, writes its id to `child`, and never ends.
+fn hanging() -> Project {
+    let manifest: Value = serde_json::from_str(&project().read("modules/made/module.json")).unwrap();
+    let mut manifest = manifest;
+    manifest["build"]["command"] = json!("sleep 1000 & echo $! > ../../new && mv ../../new ../../child && wait");
+    project().file("modules/made/module.json", manifest.to_string())
+}
+
+/// Waits for the process that the build has started.
+async fn child(project: &Project) -> Pid {
+    let path = project.path().join("child");
+    eventually("the build has started its process", || async { path.exists() }).await;
+    Pid::from_raw(project.read("child").trim().parse().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_signal_while_a_module_is_built_ends_what_the_build_has_started() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129), (Signal::QUIT, 131)] {
+        let project = hanging();
+        let mut command = project.command(&["dev"]);
+        let mut dev = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        let started = child(&project).await;
+        assert!(memory_of(started, "VmRSS").is_some());
+        kill_process(pid_of(&dev), signal).unwrap();
+        assert_eq!(dev.wait().await.unwrap().code(), Some(code));
+        eventually("the process ends", || async { memory_of(started, "VmRSS").is_none() }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signal_while_dev_serves_ends_what_a_build_has_started() {
+    for signal in [Signal::TERM, Signal::HUP] {
+        let project = project();
+        let mut serving = dev(&project, &[]).await;
+        project.dir.write("modules/made/module.json", hanging().read("modules/made/module.json"));
+        project.dir.write("modules/made/src/next.wasm", component("echo", "two"));
+        let started = child(&project).await;
+        assert_eq!(serving.get("/api/made/who").await.status, 200);
+        serving.signal(signal);
+        assert_eq!(serving.ended().await.code(), Some(0));
+        eventually("the process ends", || async { memory_of(started, "VmRSS").is_none() }).await;
+    }
 }
