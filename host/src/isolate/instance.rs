@@ -13,6 +13,7 @@
 mod calls;
 mod control;
 mod fresh;
+mod intake;
 mod killer;
 mod overdue;
 mod snapshot;
@@ -24,7 +25,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -37,7 +38,7 @@ pub use self::snapshot_request::SnapshotRequest;
 use super::cpu::metered;
 use super::deployment::Deployment;
 use super::error::{Crash, End};
-use super::program::{GuestExports, Program};
+use super::program::GuestExports;
 use super::running_calls::RunningCalls;
 use super::services::Services;
 use super::slot_core::SlotCore;
@@ -73,10 +74,8 @@ struct InstanceTask {
     id: u64,
     /// The mailbox and the counters, which outlive the instance.
     slot: Arc<SlotCore>,
-    /// The routes and the log of the generation in this isolate.
+    /// The program that the instance runs, and its routes and log in this isolate.
     deployment: Arc<Deployment>,
-    /// The compiled generation, which all isolates share.
-    program: Arc<Program>,
     services: Arc<Services>,
     running_calls: Arc<RunningCalls>,
     control: Arc<Control>,
@@ -138,7 +137,6 @@ impl Instance {
             id,
             slot: slot.clone(),
             deployment: deployment.clone(),
-            program: deployment.program.clone(),
             services: services.clone(),
             running_calls: running_calls.clone(),
             control: control.clone(),
@@ -167,7 +165,7 @@ impl Instance {
 
 impl InstanceTask {
     async fn run(self) -> End {
-        let generation = &self.program.generation;
+        let generation = &self.deployment.generation;
         let drive = async {
             match generation.manifest.isolation {
                 Isolation::Resident => self.run_resident().await,
@@ -209,14 +207,14 @@ impl InstanceTask {
     /// Ends each running call with the error `crashed`, because the instance has ended. Returns the
     /// names of their handlers.
     fn end_running_calls(&self, why: &str) -> Vec<String> {
-        let generation = self.program.generation.short_digest();
+        let generation = self.deployment.generation.short_digest();
         end_calls(&self.running_calls, &self.slot, generation, why, RunningCalls::end_all_as_crashed)
     }
 
     /// Logs a crash. The first line has the reason and the handlers that were running. The
     /// backtrace is below it.
     fn log_crash(&self, event: &str, handlers: &[String], crash: &Crash) {
-        let generation = &self.program.generation;
+        let generation = &self.deployment.generation;
         let text = crash.to_string();
         let (reason, backtrace) =
             text.split_once('\n').map_or((text.as_str(), None), |(reason, rest)| (reason, Some(rest)));
@@ -234,8 +232,9 @@ impl InstanceTask {
             Ok(store) => store,
             Err(error) => return Crash::from(error).into(),
         };
-        let limits = &self.program.generation.limits;
-        let exports = match tokio::time::timeout(limits.startup, self.program.instantiate(&mut store)).await {
+        let limits = &self.deployment.generation.limits;
+        let exports = match tokio::time::timeout(limits.startup, self.deployment.program.instantiate(&mut store)).await
+        {
             Ok(Ok(exports)) => exports,
             Ok(Err(error)) => return self.crash_from(&error, store.data()).into(),
             Err(_) => return Crash::SlowInstantiation.into(),
@@ -288,31 +287,15 @@ impl InstanceTask {
                         return Poll::Ready(Err(error));
                     }
                 }
-                if self.control.draining.load(Ordering::Acquire) {
-                    return if calls.is_empty() { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
+                let next = self.poll_next_call(cx, || limiter.has_room(), calls.is_empty(), &mut is_first);
+                let mut next = ready!(next);
+                if next.is_none() {
+                    return Poll::Ready(Ok(End::Drained));
                 }
-                if !self.slot.mailbox.is_appointed(self.id) || (is_first && self.control.must_wait(cx.waker())) {
-                    return Poll::Pending;
-                }
-                is_first = false;
-                if !limiter.has_room() {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                self.slot.mailbox.register(cx.waker());
-                self.control.set_busy();
-                let Some(queued) = self.slot.mailbox.take(self.id, self.capacity()) else {
-                    // No call can start now. A finishing instance ends once no call runs either.
-                    let finished = self.control.is_finished(calls.is_empty());
-                    return if finished { Poll::Ready(Ok(End::Drained)) } else { Poll::Pending };
-                };
-                limiter.count_call();
-                calls.push(self.run_call(accessor, exports, queued));
-                while limiter.has_room()
-                    && let Some(queued) = self.slot.mailbox.take(self.id, self.capacity())
-                {
+                while let Some(queued) = next {
                     limiter.count_call();
                     calls.push(self.run_call(accessor, exports, queued));
+                    next = if limiter.has_room() { self.slot.mailbox.take(self.id, self.capacity()) } else { None };
                 }
             }
         }));
@@ -341,7 +324,7 @@ impl InstanceTask {
     }
 
     fn new_store(&self) -> Result<wasmtime::Store<State>, AddressSpaceError> {
-        let generation = &self.program.generation;
+        let generation = &self.deployment.generation;
         let log = self.deployment.log.clone();
         state::new_store(&self.services, generation, self.slot.isolate, self.running_calls.clone(), log)
     }
@@ -351,7 +334,7 @@ impl InstanceTask {
         match error.downcast_ref::<Crash>() {
             // If a call exceeded limits.cpu, that is the cause, whatever the error says.
             Some(crash) if !state.cpu.exceeded() => crash.clone(),
-            _ => Crash::Trap(super::trap::describe(error, state, &self.program.generation.limits)),
+            _ => Crash::Trap(super::trap::describe(error, state, &self.deployment.generation.limits)),
         }
     }
 }

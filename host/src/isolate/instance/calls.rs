@@ -18,7 +18,7 @@ impl InstanceTask {
     /// Returns whether the instance can start a plain call now, and how many nested calls it can
     /// start. A serial module runs one call at a time, plain or nested.
     pub(super) fn capacity(&self) -> Capacity {
-        let generation = &self.program.generation;
+        let generation = &self.deployment.generation;
         let (plain, nested) = self.running_calls.counts();
         if generation.is_serial() {
             let idle = plain + nested == 0;
@@ -74,7 +74,7 @@ impl InstanceTask {
         let call = Call { route, ..call };
         let context = call.context.clone();
         let trigger = call.trigger.kind();
-        if self.program.generation.is_serial() {
+        if self.deployment.generation.is_serial() {
             // Dispatch rejects a call that would wait for this instance when this call is in its
             // chain, because the two would wait for each other.
             context.exclusive.store(true, Ordering::Release);
@@ -91,7 +91,7 @@ impl InstanceTask {
     /// failure instead if the payload, or all other text of the outcome, is larger than
     /// `limits.payload`.
     pub(super) fn limit_size(&self, outcome: Result<Outcome, Failure>) -> CallResult {
-        let limit = self.program.generation.limits.payload;
+        let limit = self.deployment.generation.limits.payload;
         let (payload_size, other_size) = crate::call::sizes(&outcome);
         let too_large = |size: usize, part: &str| {
             (size as u64 > limit).then(|| Failure {

@@ -3,8 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{FutureExt, poll_fn};
@@ -55,11 +54,11 @@ struct FreshCall {
 
 impl Drop for FreshCall {
     fn drop(&mut self) {
-        let InstanceTask { running_calls, program, slot, .. } = &self.alone;
+        let InstanceTask { running_calls, deployment, slot, .. } = &self.alone;
         if let Some(queued) = self.queued.take() {
             slot.end(queued, &CallError::Crashed(format!("{KILLED} before the call started")));
         }
-        let generation = program.generation.short_digest();
+        let generation = deployment.generation.short_digest();
         end_calls(running_calls, slot, generation, KILLED, RunningCalls::end_all_as_killed);
     }
 }
@@ -77,22 +76,9 @@ impl InstanceTask {
             self.control.waker.register(cx.waker());
             loop {
                 while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
-                if self.control.draining.load(Ordering::Acquire) {
-                    return if calls.is_empty() { Poll::Ready(()) } else { Poll::Pending };
-                }
-                if !self.slot.mailbox.is_appointed(self.id) || (is_first && self.control.must_wait(cx.waker())) {
-                    return Poll::Pending;
-                }
-                is_first = false;
-                if turn.is_over() || !limiter.has_room() {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                self.slot.mailbox.register(cx.waker());
-                self.control.set_busy();
-                let Some(queued) = self.slot.mailbox.take(self.id, self.capacity()) else {
-                    return if self.control.is_finished(calls.is_empty()) { Poll::Ready(()) } else { Poll::Pending };
-                };
+                let has_room = || !turn.is_over() && limiter.has_room();
+                let next = self.poll_next_call(cx, has_room, calls.is_empty(), &mut is_first);
+                let Some(queued) = ready!(next) else { return Poll::Ready(()) };
                 limiter.count_call();
                 calls.push(self.fresh_call(queued, &turn));
             }
@@ -108,7 +94,6 @@ impl InstanceTask {
             id: self.id,
             slot: self.slot.clone(),
             deployment: self.deployment.clone(),
-            program: self.program.clone(),
             services: self.services.clone(),
             running_calls: Arc::new(RunningCalls::new(self.slot.stats.clone(), self.deployment.failed.clone())),
             control: Arc::default(),
@@ -134,11 +119,11 @@ impl InstanceTask {
             Ok(store) => store,
             Err(error) => return self.slot.end(queued, &CallError::Overloaded(error.to_string())),
         };
-        let grace = self.program.generation.limits.abandon_after;
+        let grace = self.deployment.generation.limits.abandon_after;
         let run = async {
             // Inside this future, because a panic is caught here.
             let Some((id, guest_call)) = self.admit(queued) else { return Ok(None) };
-            let exports = self.program.instantiate(&mut store).await?;
+            let exports = self.deployment.program.instantiate(&mut store).await?;
             let outcome = store
                 .run_concurrent(async |accessor| {
                     self.run_startup_handlers(accessor, &exports).await?;

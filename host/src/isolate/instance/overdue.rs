@@ -14,7 +14,7 @@ pub(super) const WATCH: Duration = Duration::from_millis(50);
 impl InstanceTask {
     /// Returns when the store must be dropped.
     pub(super) async fn watch_deadlines(&self) -> End {
-        let limits = &self.program.generation.limits;
+        let limits = &self.deployment.generation.limits;
         let begun = Instant::now();
         loop {
             let starting = !self.control.started.load(Ordering::Acquire);
@@ -39,7 +39,7 @@ impl InstanceTask {
             if self.is_ending() && !self.running_calls.awaited() {
                 return End::Drained;
             }
-            if let Some(why) = why_unfit(leaked, limits, self.program.generation.is_serial()) {
+            if let Some(why) = why_unfit(leaked, limits, self.deployment.generation.is_serial()) {
                 self.note_quiet_hook();
                 self.control.set_unfit(why);
             }

@@ -21,7 +21,7 @@ impl InstanceTask {
         accessor: &Accessor<State>,
         exports: &GuestExports,
     ) -> wasmtime::Result<()> {
-        let generation = &self.program.generation;
+        let generation = &self.deployment.generation;
         for (name, startup) in &generation.manifest.startups {
             if !startup.everywhere && self.slot.isolate != IsolateId::Worker(0) {
                 continue;
