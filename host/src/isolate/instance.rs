@@ -280,6 +280,7 @@ impl InstanceTask {
                     }
                 }
                 while let Some(request) = self.control.snapshots.pop() {
+                    limiter.give_work();
                     snapshots.push(self.snapshot(accessor, exports, request));
                 }
                 while let Poll::Ready(Some(done)) = snapshots.poll_next_unpin(cx) {
@@ -292,6 +293,7 @@ impl InstanceTask {
                 if next.is_none() {
                     return Poll::Ready(Ok(End::Drained));
                 }
+                limiter.give_work();
                 while let Some(queued) = next {
                     limiter.count_call();
                     calls.push(self.run_call(accessor, exports, queued));
@@ -300,9 +302,7 @@ impl InstanceTask {
             }
         }));
         poll_fn(|cx| {
-            // After this poll, and in the same turn, wasmtime polls everything else that has been
-            // woken so far. So those wakes need no further turn.
-            limiter.clear_wakes();
+            limiter.begin_poll();
             serve_calls.as_mut().poll(cx)
         })
         .await

@@ -38,6 +38,8 @@ pub struct TurnLimiter {
     full: AtomicBool,
     /// Counts the turns in which a call had to wait.
     filled: Counter,
+    /// Whether the driver has given work to the store since its last poll began.
+    given: AtomicBool,
 }
 
 impl TurnLimiter {
@@ -49,6 +51,7 @@ impl TurnLimiter {
             left: AtomicU32::new(most),
             full: AtomicBool::new(false),
             filled,
+            given: AtomicBool::new(false),
         })
     }
 
@@ -73,9 +76,10 @@ impl TurnLimiter {
         .await
     }
 
-    /// Clears the wakes of this turn so far, because the caller now looks at everything that caused
-    /// them. They then need no further turn.
-    pub fn clear_wakes(&self) {
+    /// Begins a poll of the driver. Clears the wakes of this turn so far, because wasmtime now
+    /// polls everything that caused them. They then need no further turn.
+    pub fn begin_poll(&self) {
+        self.given.store(false, Ordering::Relaxed);
         if self.state.load(Ordering::Relaxed) == WOKEN {
             let _ = self.state.compare_exchange(WOKEN, TURN, Ordering::AcqRel, Ordering::Relaxed);
         }
@@ -89,6 +93,13 @@ impl TurnLimiter {
             self.full.store(true, Ordering::Relaxed);
         }
         room
+    }
+
+    /// Records that the driver has given work to the store. When wasmtime has nothing left to do,
+    /// it polls the driver once more and then looks for no work. So another turn is due unless the
+    /// driver is polled again in this one.
+    pub fn give_work(&self) {
+        self.given.store(true, Ordering::Relaxed);
     }
 
     /// Counts a call that starts in this turn.
@@ -113,6 +124,9 @@ impl TurnLimiter {
             self.full.store(false, Ordering::Relaxed);
             self.filled.inc();
         }
+        if self.given.swap(false, Ordering::Relaxed) {
+            self.state.store(WOKEN, Ordering::Release);
+        }
         self.state.compare_exchange(TURN, IDLE, Ordering::AcqRel, Ordering::Acquire).is_err()
     }
 }
@@ -136,9 +150,11 @@ mod tests {
     use std::cell::Cell;
     use std::io::Write;
     use std::task::Poll;
+    use std::time::Duration;
 
     use futures_util::task::AtomicWaker;
     use tokio::io::AsyncReadExt;
+    use wasmtime::component::{Component, Linker};
 
     use super::*;
 
@@ -210,7 +226,7 @@ mod tests {
             poll_fn(|cx| {
                 cx.waker().wake_by_ref();
                 if clears {
-                    turns.clear_wakes();
+                    turns.begin_poll();
                 }
                 Poll::<()>::Pending
             }),
@@ -224,6 +240,44 @@ mod tests {
     #[test]
     fn a_wake_that_is_cleared_in_its_own_turn_causes_no_further_turn() {
         assert_eq!((further_turns(false), further_turns(true)), (1, 0));
+    }
+
+    /// A driver that starts a call at its second poll. wasmtime polls it twice in a turn in which
+    /// nothing else is left to do, and does not look for work after that.
+    #[tokio::test]
+    async fn a_call_that_starts_at_the_end_of_a_turn_runs_in_the_next_one() {
+        let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX).unwrap();
+        let component = r#"(component
+            (core module $m (func (export "run")))
+            (core instance $i (instantiate $m))
+            (func (export "run") (canon lift (core func $i "run"))))"#;
+        let component = Component::new(engine.wasmtime(), wat::parse_str(component).unwrap()).unwrap();
+        let mut store = wasmtime::Store::new(engine.wasmtime(), ());
+        store.set_epoch_deadline(1);
+        let instance = Linker::new(engine.wasmtime()).instantiate_async(&mut store, &component).await.unwrap();
+        let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+        let (turns, _) = turns(1);
+        let (wakes, polls) = (Arc::new(Wakes(AtomicU32::new(0))), Cell::new(0));
+        let driven = store.run_concurrent(async |accessor| {
+            let mut call = pin!(async {
+                turns.give_work();
+                let call = accessor.with(|access| run.start_call_concurrent(access, ()))?;
+                run.finish_call_concurrent(accessor, call).await
+            });
+            poll_fn(|cx| {
+                turns.begin_poll();
+                polls.set(polls.get() + 1);
+                if polls.get() == 1 { Poll::Pending } else { call.as_mut().poll(cx) }
+            })
+            .await
+        });
+        let mut work = pin!(turns.run(driven, |_| ()));
+        let waker = Waker::from(wakes.clone());
+        assert!(work.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(polls.get(), 2, "the call started in the last poll of the turn");
+        tokio::task::yield_now().await;
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "another turn is due");
+        assert!(work.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     }
 
     #[tokio::test]
