@@ -1,5 +1,6 @@
 //! The services that all isolates of a node share.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,26 +47,38 @@ impl Services {
     }
 }
 
-/// Ids of calls, from 1. Each thread reserves a block of them, so that threads seldom contend.
-#[derive(Debug, Clone, Default)]
-pub struct Ids(Arc<AtomicU64>);
+/// Ids of calls and instances, from 1. Each thread reserves a block of them, so that threads seldom
+/// contend.
+#[derive(Debug, Clone)]
+pub struct Ids {
+    /// Tells hosts apart whose ids a thread uses one after the other. An address would not, because
+    /// a later host may be at the address of an earlier one.
+    host: u64,
+    reserved: Arc<AtomicU64>,
+}
+
+impl Default for Ids {
+    fn default() -> Ids {
+        static HOSTS: AtomicU64 = AtomicU64::new(1);
+        Ids { host: HOSTS.fetch_add(1, Ordering::Relaxed), reserved: Arc::default() }
+    }
+}
 
 impl Ids {
     const BLOCK: u64 = 1 << 12;
 
     pub fn next(&self) -> u64 {
-        use std::cell::Cell;
         thread_local! {
-            static BLOCK: Cell<(usize, u64)> = const { Cell::new((0, 0)) };
+            /// The host of the block, and its next id.
+            static BLOCK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
         }
-        let owner = Arc::as_ptr(&self.0) as usize;
-        let (of, next) = BLOCK.get();
-        let id = if of == owner && next % Self::BLOCK != 0 {
+        let (host, next) = BLOCK.get();
+        let id = if host == self.host && next % Self::BLOCK != 0 {
             next
         } else {
-            self.0.fetch_add(Self::BLOCK, Ordering::Relaxed) + 1
+            self.reserved.fetch_add(Self::BLOCK, Ordering::Relaxed) + 1
         };
-        BLOCK.set((owner, id + 1));
+        BLOCK.set((self.host, id + 1));
         id
     }
 }
@@ -84,5 +97,23 @@ impl NodeFacts {
     pub fn places(&self, kinds: PlaceKinds) -> u64 {
         let brokers = if kinds.brokers { self.brokers } else { 0 };
         u64::from(self.workers) + u64::from(brokers) + u64::from(kinds.master)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_at_the_address_of_an_earlier_one_does_not_use_its_block() {
+        for _ in 0..10 {
+            Ids::default().next();
+            let ids = Ids::default();
+            let mut all: Vec<u64> = (0..3).map(|_| ids.next()).collect();
+            all.extend(std::thread::spawn(move || [ids.next(), ids.next(), ids.next()]).join().unwrap());
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), 6, "{all:?}");
+        }
     }
 }
