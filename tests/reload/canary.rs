@@ -2,7 +2,7 @@
 
 use fanfare::tooling::{IsolateId, Trigger};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -153,6 +153,35 @@ async fn another_reload_or_a_rollback_ends_a_canary_first() {
     assert_eq!(host.generations("echo").await, vec![json!(second.generation); 2], "the generation before the canary");
     let back = host.operate("modules/echo/rollback").await;
     assert_eq!(back["generation"], before[0], "{back}");
+}
+
+#[tokio::test]
+async fn a_rollback_while_a_canary_is_promoted_keeps_the_generation_of_the_other_workers() {
+    let startups = Arc::new(AtomicUsize::new(0));
+    let count = startups.clone();
+    let in_worker_1 = move |call: &fanfare::tooling::Call| {
+        let is_startup = matches!(call.trigger, Trigger::Startup { .. });
+        count.fetch_add(usize::from(is_startup && call.context.isolate == IsolateId::Worker(1)), Ordering::SeqCst);
+    };
+    let host = TestHost::with("startup").probe(Arc::new(in_worker_1)).start().await;
+    let file = host.folder("startup").join("module.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    manifest["config"] = json!({ "mode": "ok", "version": 2 });
+    host.put_manifest("startup", &manifest);
+    host.reload_with("startup", ReloadOptions::CHANGE).await.unwrap();
+    let before = host.generations("startup").await;
+
+    // The promotion prepares an instance in worker 1, which does not become ready.
+    manifest["config"] = json!({ "mode": "never", "worker": 1 });
+    manifest["rollout"] = rollout("100ms", 0);
+    host.put_manifest("startup", &manifest);
+    let started = startups.load(Ordering::SeqCst);
+    let canary = host.start_canary("startup").await;
+    eventually("the promotion has begun", || async { startups.load(Ordering::SeqCst) > started }).await;
+    let back = host.operate("modules/startup/rollback").await;
+    assert_eq!((&back["generation"], &back["pinned"]), (&before[0], &json!(true)), "{back}");
+    assert!(canary.await.unwrap().is_err());
+    assert_eq!(host.generations("startup").await, before);
 }
 
 #[tokio::test]

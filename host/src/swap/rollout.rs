@@ -80,13 +80,21 @@ impl Swapper {
             let preempt = guard.preempt.clone();
             let Some(installed) = guard.as_mut() else { return };
             let Some(canary) = installed.canary.as_ref().filter(|canary| canary.number == number) else { return };
+            if preempt.is_cancelled() {
+                // A rollback waits for the lock and ends the canary. Without a canary, it would go
+                // back to the generation before the one that the other isolates run.
+                continue;
+            }
             let failure = canary.failure();
             if failure.is_none() && canary.started.elapsed() < canary.rollout.r#for {
                 continue;
             }
             let Some(canary) = installed.canary.take() else { return };
             match failure {
-                None => self.promote(module, installed, canary, &preempt).await,
+                None => {
+                    self.promote(module, installed, canary, &preempt).await;
+                    continue;
+                }
                 Some(why) => {
                     self.pin_previous(module, installed, &canary).await;
                     self.roll_back_canary(module, installed, canary, why).await;
@@ -103,7 +111,8 @@ impl Swapper {
         }
     }
 
-    /// Swaps to the canary's generation in all other isolates.
+    /// Swaps to the canary's generation in all other isolates. If a rollback preempts this, the
+    /// canary continues until the rollback ends it.
     async fn promote(
         self: &Arc<Swapper>,
         module: &str,
@@ -114,6 +123,7 @@ impl Swapper {
         let rest = self.scope(&canary.program.generation).without(&canary.slots);
         let from = installed.program.generation.clone();
         match self.switch(&canary.program, &from, rest, true, preempt).await {
+            Err(SwapError::Preempted) => installed.canary = Some(canary),
             Err(why) => {
                 self.pin_previous(module, installed, &canary).await;
                 self.roll_back_canary(module, installed, canary, SwapError::NotPromoted(Box::new(why))).await;
