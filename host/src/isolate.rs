@@ -186,10 +186,11 @@ pub async fn check(program: &Program, services: &Services) -> Result<Option<Vec<
     drop(space.reserve(places, cost.memories, cost.bytes)?);
     let mut store = state::new_store(services, generation, IsolateId::Master, running, log)?;
     let ticks = services.engine.ticks().clone();
-    match tokio::time::timeout(generation.limits.startup, cpu::metered(ticks, program.check(&mut store))).await {
+    let startup = generation.limits.startup;
+    match tokio::time::timeout(startup, cpu::metered(ticks, program.check(&mut store))).await {
         Ok(Ok(names)) => Ok(names),
         Ok(Err(error)) => Err(Crash::Trap(trap::describe(&error, store.data(), &generation.limits))),
-        Err(_) => Err(Crash::SlowInstantiation),
+        Err(_) => Err(Crash::SlowInstantiation(startup)),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 pub use runtime_thread::RuntimeThread;
 pub use thread::Thread;
 
+use crate::call::text::first_line;
 use crate::call::{Admission, CallError, CallResult, ClientHook, ClientMessage, HttpRequest, IsolateId, StreamRequest};
 use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
@@ -200,7 +201,7 @@ impl Backend for WorkerModules {
     fn index(&self) -> Vec<IndexModule> {
         let listed = |slot: Arc<Slot>| {
             let state = slot.state();
-            let why = state.why().and_then(|why| why.lines().next());
+            let why = state.why().map(first_line);
             let deployment = slot.deployment();
             let manifest = &deployment.generation.manifest;
             IndexModule {

@@ -35,6 +35,11 @@ pub fn lines(text: &str, limit: usize) -> String {
     shortened(text, limit, |c| c != '\n' && is_dangerous(c))
 }
 
+/// The first line of a text, which is the reason in an error with a backtrace or further faults.
+pub fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
 /// Joins the parts and escapes them like [`line()`], but keeps tabs. Marks a cut with `…` only.
 pub fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
     let mut out = String::new();

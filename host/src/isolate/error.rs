@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::call::Blame;
+use crate::call::text::first_line;
 use crate::engine::AddressSpaceError;
 
 /// How an instance ended.
@@ -21,8 +22,8 @@ pub enum End {
 pub enum Crash {
     #[error(transparent)]
     NoAddressSpace(#[from] AddressSpaceError),
-    #[error("the instance took longer than limits.startup to instantiate")]
-    SlowInstantiation,
+    #[error("the instance took longer than limits.startup, {0:?}, to instantiate")]
+    SlowInstantiation(Duration),
     #[error("startups took longer than limits.startup, {0:?}")]
     SlowStartups(Duration),
     #[error("startup `{name}` failed: {why}")]
@@ -43,7 +44,7 @@ impl Crash {
         match self {
             Crash::NoAddressSpace(_) => Blame::Operator,
             Crash::HostPanic(_) => Blame::Host,
-            Crash::SlowInstantiation
+            Crash::SlowInstantiation(_)
             | Crash::SlowStartups(_)
             | Crash::StartupFailed { .. }
             | Crash::StartupWithoutOutcome(_)
@@ -54,7 +55,7 @@ impl Crash {
 
     /// The reason without the backtrace.
     pub fn reason(&self) -> String {
-        self.to_string().lines().next().unwrap_or_default().to_owned()
+        first_line(&self.to_string()).to_owned()
     }
 }
 

@@ -237,7 +237,7 @@ impl InstanceTask {
         {
             Ok(Ok(exports)) => exports,
             Ok(Err(error)) => return self.crash_from(&error, store.data()).into(),
-            Err(_) => return Crash::SlowInstantiation.into(),
+            Err(_) => return Crash::SlowInstantiation(limits.startup).into(),
         };
         let served = {
             let limiter = self.turn_limiter();

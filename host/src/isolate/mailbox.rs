@@ -206,7 +206,7 @@ impl Mailbox {
     }
 
     /// Whether no call that waits here may start before [`Mailbox::release`].
-    pub fn is_quiet(&self) -> bool {
+    pub fn has_quiesced(&self) -> bool {
         let lanes = self.lanes.lock();
         lanes.nested.queue.is_empty() && lanes.held.is_none_or(|passing| passing == 0)
     }

@@ -235,7 +235,7 @@ impl RunningCalls {
     }
 
     /// Whether no call runs except leaked ones, which no caller waits for.
-    pub fn is_quiet(&self) -> bool {
+    pub fn has_quiesced(&self) -> bool {
         let leaked = self.leaked.load(Ordering::Relaxed) - self.abandoned.load(Ordering::Relaxed) as i64;
         self.count.load(Ordering::Relaxed) as i64 <= leaked
     }

@@ -21,6 +21,7 @@ use super::program::Program;
 use super::running_calls::RunningCalls;
 use super::slot_core::SlotCore;
 use super::stats::Stats;
+use crate::call::text::first_line;
 use crate::call::{CallError, Context, IsolateId, Payload, Trace, TriggerKind};
 use crate::config::Limits;
 use crate::registry::Generation;
@@ -186,7 +187,7 @@ impl Slot {
                 "{} has failed in {}: {why}; reload the module to start it again",
                 self.module,
                 self.isolate,
-                why = why.lines().next().unwrap_or_default()
+                why = first_line(why)
             ))),
             _ => None,
         }
@@ -235,7 +236,7 @@ impl Slot {
 
     /// Records why an instance ended or was replaced.
     pub(super) fn note(&self, why: &str) {
-        *self.last_crash.lock() = why.lines().next().map(str::to_owned);
+        *self.last_crash.lock() = Some(first_line(why).to_owned());
     }
 
     pub(super) fn set_serving(&self, instance: &Instance) {
@@ -280,10 +281,11 @@ impl Slot {
         !self.is_ready() || self.mailbox.is_past_mark()
     }
 
-    /// Whether a held slot is quiet: no call may start before the release, and no call runs that a
-    /// caller waits for.
-    pub fn is_quiet(&self) -> bool {
-        self.serving.load().as_ref().is_none_or(|serving| serving.running_calls.is_quiet()) && self.mailbox.is_quiet()
+    /// Whether a held slot has quiesced: no call may start before the release, and no call runs
+    /// that a caller waits for.
+    pub fn has_quiesced(&self) -> bool {
+        let serving = self.serving.load();
+        serving.as_ref().is_none_or(|serving| serving.running_calls.has_quiesced()) && self.mailbox.has_quiesced()
     }
 
     /// The context of a call that runs in the instance that serves.
@@ -342,9 +344,9 @@ impl Slot {
     }
 
     /// Ends every instance at once, those that drain too, and starts the next one when the gate
-    /// opens. Calls that run
-    /// end with the error `crashed`, those that wait keep waiting. Resolves when the old instances
-    /// have ended. `None` when the module was removed here, or the host stops.
+    /// opens. Calls that run end with the error `crashed`, those that wait keep waiting. Resolves
+    /// when the old instances have ended. `None` when the module was removed here, or the host
+    /// stops.
     pub async fn kill(&self, gate: StartGate) -> Option<KilledSlot> {
         let (done, killed) = oneshot::channel();
         self.kill.send(KillRequest { done, gate }).await.ok()?;
@@ -381,6 +383,6 @@ impl Slot {
     /// Waits until the first instance is ready or has failed once.
     pub async fn first_attempt(&self) {
         // `wait_for` fails only without a sender, and the slot owns it.
-        let _ = self.state.subscribe().wait_for(|state| *state != SlotState::Starting).await;
+        let _ = self.changes().wait_for(|state| *state != SlotState::Starting).await;
     }
 }

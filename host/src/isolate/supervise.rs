@@ -14,6 +14,7 @@ use super::kill::{KillRequest, StartReport, kill_all};
 use super::services::Services;
 use super::slot::{Slot, SlotState, SupervisorRequests};
 use super::stop_hook::{StopReason, run_stop_hook};
+use crate::call::text::first_line;
 use crate::call::{Blame, CallError, StartupReason};
 use crate::config::IsolateConfig;
 use crate::events::HostEvent;
@@ -140,10 +141,7 @@ impl Supervisor {
                     unfit = (why, control.is_quiet());
                     renewal = Some(self.renew(instance.id));
                 }
-                renewed = async { match &mut renewal {
-                    Some(renewal) => renewal.await,
-                    None => std::future::pending().await,
-                } } => {
+                renewed = end_of(&mut renewal) => {
                     renewal = None;
                     if let Err(error) = renewed {
                         tracing::warn!(
@@ -161,10 +159,7 @@ impl Supervisor {
                     stopping = true;
                     stop_hook = Some(Box::pin(run_stop_hook(self.slot.clone(), self.services.clone(), self.reason())));
                 }
-                () = async { match &mut stop_hook {
-                    Some(hook) => hook.await,
-                    None => std::future::pending().await,
-                } } => {
+                () = end_of(&mut stop_hook) => {
                     stop_hook = None;
                     instance.control.finish();
                 }
@@ -248,7 +243,7 @@ impl Supervisor {
         self.services.events.raise(HostEvent::InstanceRestarted {
             module: self.slot.module.as_ref().into(),
             isolate: self.slot.isolate.to_string(),
-            reason: first_line(why),
+            reason: first_line(why).to_owned(),
         });
     }
 
@@ -257,12 +252,7 @@ impl Supervisor {
     /// slot stops first.
     async fn next_instance(&mut self, delay: Option<Duration>) -> Option<Instance> {
         let stop = self.slot.stop.clone();
-        let over = async {
-            match delay {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None => std::future::pending().await,
-            }
-        };
+        let mut over = delay.map(tokio::time::sleep).map(Box::pin);
         tokio::select! {
             // First, because the mailbox already belongs to an instance that waits here.
             biased;
@@ -273,9 +263,17 @@ impl Supervisor {
                 Some(next)
             }
             Some(request) = self.requests.kills.recv() => Some(self.kill(None, request).await),
-            () = over => Some(self.spawn(StartupReason::Restart)),
+            () = end_of(&mut over) => Some(self.spawn(StartupReason::Restart)),
             () = stop.cancelled() => None,
         }
+    }
+}
+
+/// Waits until the work ends, if there is some. Otherwise never returns.
+async fn end_of<T>(work: &mut Option<impl Future<Output = T> + Unpin>) -> T {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -287,7 +285,7 @@ fn fail(slot: &Slot, rule: &str, why: String, era: u64, services: &Services) {
         "failed: {rule}; last reason: {}",
         first_line(&why)
     );
-    let reason = first_line(&why);
+    let reason = first_line(&why).to_owned();
     // In this order, so that a caller who finds the mailbox closed also finds the reason.
     slot.set(SlotState::Failed { why });
     if let Some(error) = slot.failed() {
@@ -295,10 +293,6 @@ fn fail(slot: &Slot, rule: &str, why: String, era: u64, services: &Services) {
     }
     let (module, isolate) = (slot.module.as_ref().into(), slot.isolate.to_string());
     services.events.raise(HostEvent::ModuleFailed { module, isolate, reason });
-}
-
-fn first_line(why: &str) -> String {
-    why.lines().next().unwrap_or_default().to_owned()
 }
 
 /// How often the backoff doubles at most.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{Generation, KeyOwner, PatternKind, PatternTable};
 use crate::call::CallError;
 use crate::call::channel::announced;
-use crate::call::text::{MESSAGE, NAME, line};
+use crate::call::text::{MESSAGE, NAME, first_line, line};
 
 /// The load state of one module.
 #[derive(Clone)]
@@ -39,9 +39,7 @@ impl ModuleState {
             ModuleState::Installed(_) => None,
             ModuleState::Loading => Some("loading".to_owned()),
             ModuleState::Waiting(_) => Some("waiting for its component".to_owned()),
-            ModuleState::Refused(why) => {
-                Some(format!("refused: {}", line(why.lines().next().unwrap_or_default(), MESSAGE)))
-            }
+            ModuleState::Refused(why) => Some(format!("refused: {}", line(first_line(why), MESSAGE))),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::api::KilledIsolate;
 use crate::call::IsolateId;
+use crate::call::text::first_line;
 use crate::isolate::End;
 
 /// Why a kill did not replace every instance.
@@ -84,7 +85,7 @@ impl KillError {
 
 /// The end of an instance without its backtrace.
 fn reason(end: &End) -> String {
-    end.to_string().lines().next().unwrap_or_default().to_owned()
+    first_line(&end.to_string()).to_owned()
 }
 
 fn counted(count: usize, kind: &str) -> impl fmt::Display {

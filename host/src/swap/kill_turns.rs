@@ -1,6 +1,4 @@
-//! Which kill may replace instances.
-//!
-//! Kills of the same mode take turns, so that they start instances in one isolate at a time.
+//! The turns of kills.
 
 use tokio::sync::Mutex;
 

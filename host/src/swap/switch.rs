@@ -125,10 +125,10 @@ impl Swapper {
         from: &str,
     ) -> Result<usize, SwapError> {
         let SwapConfig { quiesce, timeout, state, .. } = self.config.swap;
-        let quiet = wait_until(|| slots.iter().all(|slot| slot.is_quiet()));
+        let quiesced = wait_until(|| slots.iter().all(|slot| slot.has_quiesced()));
         // A call that runs longer may still change state, and that change is lost. The result of
         // the swap therefore counts these calls.
-        let _ = tokio::time::timeout(quiesce, quiet).await;
+        let _ = tokio::time::timeout(quiesce, quiesced).await;
         let running = slots.iter().map(|slot| slot.running()).sum();
         let saves = try_join_all(slots.iter().map(|slot| save(slot, state)));
         let states = tokio::time::timeout(timeout, saves).await.map_err(|_| SwapError::SlowSave(timeout))??;

@@ -118,9 +118,9 @@ fn a_mark_holds_calls_but_not_nested_ones_and_earlier_broadcasts() {
     for (id, lane) in [(4, Lane::Calls), (5, Lane::Nested), (6, Lane::Broadcasts)] {
         offer(&mailbox, lane, id);
     }
-    assert!(!mailbox.is_quiet());
+    assert!(!mailbox.has_quiesced());
     assert_eq!(taken(&mailbox, ALL), [5, 2, 3]);
-    assert!(mailbox.is_quiet());
+    assert!(mailbox.has_quiesced());
     // A gather of a running call also lets the broadcasts before it start.
     offer(&mailbox, Lane::Broadcasts, 7);
     mailbox.pass_broadcasts();
