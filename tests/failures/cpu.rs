@@ -1,5 +1,7 @@
 //! Handlers that use too much processor time.
 
+use serde_json::json;
+
 use super::steps::assert_names;
 use crate::harness::{Log, Started, TestHost};
 
@@ -69,6 +71,17 @@ async fn work_after_a_reply_is_not_charged_to_a_later_call() {
     }
     assert_eq!(host.get("/api/loops/ok").await.text(), "ok");
     assert_eq!(host.slot("loops", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn replies_that_arrive_late_cost_no_processor_time() {
+    let host = TestHost::waits_for(&["echo"]).limit("waits", "cpu", "10ms").workers(1).start().await;
+    let wanted = json!({ "route": "waits/slow", "payload": "30" }).to_string();
+    for _ in 0..10 {
+        let answer = host.post("/api/waits/nested", wanted.clone()).await;
+        assert!(answer.text().contains("ok"), "{}", answer.text());
+    }
+    assert_eq!(host.slot("waits", 0).await["restarts"], 0);
 }
 
 #[tokio::test]
