@@ -23,6 +23,7 @@ use crate::bindings::fanfare::module as wit;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, RouteName, TriggerKind};
 use crate::engine::Engine;
+use crate::ports::BoxFuture;
 use crate::registry::Generation;
 
 /// Returns a linker with every import that the host implements. WASI interfaces that would reach
@@ -83,6 +84,14 @@ where
         };
         Ok::<_, wasmtime::Error>(ended.map(finish).map_err(Into::into))
     })
+}
+
+/// The future of a port, or one that resolves at once because the import rejects its arguments.
+type Started<T> = BoxFuture<Result<T, CallError>>;
+
+/// Returns the future of the port, unless a check has rejected the arguments.
+fn started<T: Send + 'static>(checked: Result<Started<T>, CallError>) -> Started<T> {
+    checked.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
 }
 
 /// Runs the blocking twin of an import that waits. The instance runs nothing else meanwhile, so the

@@ -2,16 +2,13 @@
 
 use wasmtime::component::{Access, FutureReader, HasSelf};
 
-use super::{blocking, own_route, waiting};
+use super::{Started, blocking, own_route, started, waiting};
 use crate::bindings::fanfare::module::types::{CallError, ChannelMember, ChannelPage, Payload, Position};
 use crate::bindings::fanfare::module::{channels, channels_await, channels_blocking};
 use crate::call::channel::MOST_OF_PAGE;
 use crate::call::{self, ChannelPosition};
 use crate::isolate::state::{Guest, State};
-use crate::ports::{BoxFuture, ChannelCaller};
-
-/// A future of the port, or why the import rejects the arguments.
-type Started<T> = BoxFuture<Result<T, call::CallError>>;
+use crate::ports::ChannelCaller;
 
 fn channel_caller(guest: &Guest, caller: Option<u64>) -> ChannelCaller {
     ChannelCaller::new(guest.caller(caller))
@@ -82,7 +79,7 @@ impl Guest {
         channel: String,
         payload: Payload,
     ) -> Started<Option<ChannelPosition>> {
-        self.start_publish(caller, channel, payload, true).unwrap_or_else(rejected)
+        started(self.start_publish(caller, channel, payload, true))
     }
 
     fn channel_history(
@@ -93,29 +90,21 @@ impl Guest {
         most: u32,
     ) -> Started<call::ChannelPage> {
         let caller = channel_caller(self, caller);
-        if let Err(error) = caller.may_use(&channel) {
-            return rejected(error);
-        }
+        let checked = caller.may_use(&channel);
         // A text that is no epoch belongs to none of this host, which is what the epoch 0 means.
         let after = after.map(|position| {
             let none = ChannelPosition { epoch: 0, offset: position.offset };
             ChannelPosition::of(&position.epoch, position.offset).unwrap_or(none)
         });
         let most = usize::try_from(most).unwrap_or(MOST_OF_PAGE).min(MOST_OF_PAGE);
-        self.ports.channels.history(caller.into_caller(), channel, after, most)
+        started(checked.map(|()| self.ports.channels.history(caller.into_caller(), channel, after, most)))
     }
 
     fn channel_members(&self, caller: Option<u64>, channel: String) -> Started<Vec<call::ChannelMember>> {
         let caller = channel_caller(self, caller);
-        if let Err(error) = caller.may_use(&channel) {
-            return rejected(error);
-        }
-        self.ports.channels.members(caller.into_caller(), channel)
+        let checked = caller.may_use(&channel);
+        started(checked.map(|()| self.ports.channels.members(caller.into_caller(), channel)))
     }
-}
-
-fn rejected<T: Send + 'static>(error: call::CallError) -> Started<T> {
-    Box::pin(std::future::ready(Err(error)))
 }
 
 fn position(position: Option<ChannelPosition>) -> Option<Position> {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use wasmtime::component::{Access, FutureReader, HasSelf};
 
-use super::{blocking, waiting};
+use super::{Started, blocking, started, waiting};
 use crate::bindings::fanfare::module::sessions::{self, WhenTaken};
 use crate::bindings::fanfare::module::types::{CallError, Payload, Pushed, Recipient, Session};
 use crate::bindings::fanfare::module::{sessions_await, sessions_blocking};
 use crate::call;
 use crate::isolate::convert::milliseconds;
 use crate::isolate::state::{Guest, State};
-use crate::ports::{self, BoxFuture, ClientEvent, SessionCaller, SessionValues, session_caller as rules};
+use crate::ports::{self, ClientEvent, SessionCaller, SessionValues, session_caller as rules};
 
 impl State {
     fn session_caller(&self, caller: Option<u64>) -> SessionCaller {
@@ -155,13 +155,6 @@ impl sessions::Host for State {
     fn count(&mut self) -> (u32, u32) {
         self.sessions().count()
     }
-}
-
-/// A future of the port, or why the import rejects the arguments.
-type Started<T> = BoxFuture<Result<T, call::CallError>>;
-
-fn started<T: Send + 'static>(checked: Result<Started<T>, call::CallError>) -> Started<T> {
-    checked.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
 }
 
 /// The functions that wait, for both interfaces.
