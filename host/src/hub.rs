@@ -36,6 +36,7 @@ mod client;
 mod connections;
 mod counters;
 mod delivery;
+mod driver;
 mod epoch;
 mod eviction;
 mod fanout;

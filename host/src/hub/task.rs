@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::task::{coop, yield_now};
+use tokio::task::coop;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::channels::Channels;
+use super::driver::driver_polled;
 use super::fanout::Fanout;
 use super::message::ClientKind;
 use super::namespace::Namespace;
@@ -69,8 +70,7 @@ impl FanoutTask {
                 });
                 match turn.await {
                     Turn::End => return,
-                    // This lets the thread poll its sockets, too.
-                    Turn::More => yield_now().await,
+                    Turn::More => driver_polled().await,
                 }
             }
         })
