@@ -101,6 +101,7 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("engine.compileTimeout", cli::compile::a_compilation_above_compile_timeout_is_refused_and_ended),
     ("engine.maxComponent", cli::compile::a_component_above_max_component_is_refused),
     ("engine.cacheSize", cli::cache::the_cache_stays_within_its_size),
+    ("engine.functionCacheSize", cli::cache::kept_functions_stay_within_their_size),
     ("calls.maxDepth", too_deep),
     ("swap.poll", crate::reload::watch::files_that_keep_changing_are_read_after_patience),
     ("swap.settle", crate::reload::watch::files_are_read_once_they_have_settled),

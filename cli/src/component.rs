@@ -1,7 +1,7 @@
 //! Checks a module's component for `fanfare check`, `build` and `test`.
 
 use super::error::CommandError;
-use super::progress::{Line, progress};
+use super::progress;
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Inspector, Manifest};
 use fanfare::{Config, Fault, ValueOrigin};
@@ -23,9 +23,9 @@ pub async fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
     inspected.err().map(|why| why.lines().map(|line| fault(manifest, line)).collect()).unwrap_or_default()
 }
 
-/// An inspector that shows progress on a terminal.
+/// An inspector that shows progress.
 pub fn inspector(config: &Config) -> Result<Inspector, CommandError> {
-    Ok(Inspector::new(config, super::program()?, progress(Line::on_terminal()))?)
+    Ok(Inspector::new(config, super::program()?, progress::without_log())?)
 }
 
 fn fault(manifest: &Manifest, message: &str) -> Fault {

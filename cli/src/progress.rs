@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::terminal::eprint;
 use fanfare::{Compiling, LogProgress, Progress};
 
 /// Erases the line of the cursor.
@@ -37,6 +38,27 @@ pub fn progress(line: Option<Line>) -> Arc<dyn Progress> {
     match line {
         Some(line) => Arc::new(line),
         None => Arc::new(LogProgress),
+    }
+}
+
+/// Reports progress of a command that writes no log: in the line, or in lines of standard error if
+/// that is no terminal.
+pub fn without_log() -> Arc<dyn Progress> {
+    match Line::on_terminal() {
+        Some(line) => Arc::new(line),
+        None => Arc::new(Lines),
+    }
+}
+
+struct Lines;
+
+impl Progress for Lines {
+    fn interval(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn report(&self, compiling: &Compiling<'_>) {
+        eprint(&format!("{}: compiling, {} s so far\n", compiling.module, compiling.elapsed.as_secs()));
     }
 }
 

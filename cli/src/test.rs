@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::component;
 use super::config::{FileArgs, SettingsArgs};
 use super::error::CommandError;
-use super::progress::{Line, progress};
+use super::progress;
 use super::project::Selection;
 use super::temp;
 use super::terminal::{exit_code, print};
@@ -148,7 +148,7 @@ async fn test_file(
     let max_payload = config.limits.max.payload;
     let (outside, ports) = Outside::record();
     let host =
-        Host::builder().config(config).ports(ports).compiler(super::program()?).progress(progress(Line::on_terminal()));
+        Host::builder().config(config).ports(ports).compiler(super::program()?).progress(progress::without_log());
     let host = host.start().await?;
     let reasons = host.not_ready();
     if !reasons.is_empty() {
@@ -183,7 +183,7 @@ async fn test_file(
 fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempDir) -> Result<Config, CommandError> {
     let (modules, state) = (temp.path().join("modules"), temp.path().join("state"));
     let cache = config.state_dir.join("cache");
-    Cache::open(&cache, config.engine.cache_size).map_err(StartError::from)?;
+    Cache::open(&cache, config.engine.cache_size, config.engine.function_cache_size).map_err(StartError::from)?;
     let created = fs::create_dir(&modules).and_then(|()| fs::create_dir(&state));
     let created = created.and_then(|()| symlink(&manifest.dir, modules.join(&manifest.name)));
     created.and_then(|()| symlink(cache, state.join("cache"))).map_err(CommandError::at(temp.path()))?;

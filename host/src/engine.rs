@@ -7,14 +7,16 @@
 pub mod cache;
 mod child;
 pub mod compile;
+pub mod functions;
 pub mod space;
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-pub use cache::{Cache, CacheError, ComponentSource};
+pub use cache::{Cache, CacheError, Compiled, ComponentSource};
 pub use child::{compile_if_asked, is_compiler};
 pub use compile::{CompileError, Compiler};
 pub use space::{AddressSpace, AddressSpaceError, Reservation};
@@ -94,4 +96,14 @@ fn settings() -> wasmtime::Config {
     config.guard_before_linear_memory(true);
     config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32));
     config
+}
+
+/// A hash of what an artefact depends on besides the component: wasmtime's version, the machine and
+/// the settings.
+fn compatibility(engine: &wasmtime::Engine) -> u64 {
+    // Not `RandomState`, because the hash must be the same in every process.
+    #[allow(deprecated)]
+    let mut hasher = std::hash::SipHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
 }

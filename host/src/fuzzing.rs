@@ -207,7 +207,7 @@ pub fn artefacts(bytes: &[u8]) {
     file.splice(at..end, patch.iter().copied());
     let changed = files != compiled.files;
     let dir = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
-    let cache = Cache::open(dir.path(), u64::MAX).unwrap();
+    let cache = Cache::open(dir.path(), u64::MAX, 0).unwrap();
     let loads = cache.loads(&compiled.engine, &files.0, &files.1).unwrap();
     assert_eq!(loads, !changed, "at {at}: {patch:?}");
 }

@@ -40,7 +40,7 @@ pub mod text {
 /// Reading and writing files.
 pub mod files {
     pub use crate::files::watch::{next_change, watcher};
-    pub use crate::files::{PUBLIC, ReadError, digest_of, hex, read, write_whole};
+    pub use crate::files::{PUBLIC, ReadError, digest_of, hex, make_private, read, write_whole};
 }
 
 /// `fanfare.json`: its formats, its schema and its variables.

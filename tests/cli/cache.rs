@@ -7,11 +7,32 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Project;
+use crate::harness::{section, source_of, vector};
 
 /// The compiled components in the cache.
 fn artefacts(project: &Project) -> Vec<PathBuf> {
     let entries = fs::read_dir(project.path().join(".fanfare/cache")).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
+}
+
+/// The files with compiled functions in the cache.
+fn functions(project: &Project) -> Vec<PathBuf> {
+    let entries = fs::read_dir(project.path().join(".fanfare/cache")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "functions")).collect()
+}
+
+/// A project whose module `echo` is large enough for its functions to be kept.
+fn with_large_echo() -> Project {
+    let manifest = fs::read(source_of("echo").join("module.json")).unwrap();
+    let project = Project::with(&[]).own_state().file("modules/echo/module.json", manifest);
+    project.file("modules/echo/echo.wasm", large_echo(0))
+}
+
+/// The component `echo` with 1 MiB of other bytes, whose functions are the same for each `byte`.
+fn large_echo(byte: u8) -> Vec<u8> {
+    let component = fs::read(source_of("echo").join("echo.wasm")).unwrap();
+    let ballast = section(0, [vector([b"b"]), vec![byte; 1 << 20]].concat());
+    [component, ballast].concat()
 }
 
 /// Starts a host, calls `echo`, stops the host; returns the log.
@@ -92,4 +113,52 @@ pub async fn the_cache_stays_within_its_size() {
     assert!((1..=ROOM).contains(&size(&project)), "{}", size(&project));
     let digests = fs::read_dir(project.path().join(".fanfare/cache")).unwrap().count() - artefacts(&project).len();
     assert_eq!(digests, artefacts(&project).len(), "no digest of a removed artefact remains");
+}
+
+#[tokio::test]
+async fn a_changed_component_takes_its_unchanged_functions_from_the_cache() {
+    let project = with_large_echo();
+    let serving = project.serve(&["--strict"]).await;
+    let compiled = serving.metric("fanfare_functions_compiled_total", &[]).await;
+    assert!(compiled > 100.0 && serving.metric("fanfare_functions_reused_total", &[]).await == 0.0, "{compiled}");
+    let before = fs::read(&artefacts(&project)[0]).unwrap();
+
+    let file = project.path().join("modules/echo/echo.wasm");
+    fs::write(file.with_extension("new"), large_echo(1)).unwrap();
+    fs::rename(file.with_extension("new"), file).unwrap();
+    assert_eq!(serving.operator("POST", "/v1/modules/echo/reload").await.status, 200);
+    // wasmtime translates a few functions differently each time, and they are compiled again.
+    let reused = serving.metric("fanfare_functions_reused_total", &[]).await;
+    let again = serving.metric("fanfare_functions_compiled_total", &[]).await - compiled;
+    assert!(reused > 0.75 * compiled && reused + again == compiled, "{compiled}, {again} again, {reused} reused");
+    assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    let log = serving.log();
+    assert!(log.contains(&format!("{again} compiled, {reused} reused")), "{log}");
+    let all = artefacts(&project);
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|artefact| fs::read(artefact).unwrap() == before), "the same functions, the same bytes");
+}
+
+#[tokio::test]
+pub async fn kept_functions_stay_within_their_size() {
+    let mut project = with_large_echo();
+    start(&project).await;
+    let size = fs::metadata(&functions(&project)[0]).unwrap().len();
+    for (allowed, files) in [(size, 1), (size - 1, 0), (0, 0)] {
+        fs::remove_dir_all(project.path().join(".fanfare")).unwrap();
+        project = project.config(json!({ "engine": { "functionCacheSize": allowed } }));
+        let serving = project.serve(&["--strict"]).await;
+        assert_eq!(functions(&project).len(), files, "{allowed} of {size} bytes");
+        assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    }
+
+    // A file that is too large now, and that the next compilation does not use.
+    let cache = project.path().join(".fanfare/cache");
+    fs::write(cache.join("old.functions"), "old").unwrap();
+    fs::write(project.path().join("modules/echo/echo.wasm"), large_echo(2)).unwrap();
+    let serving = project.serve(&["--strict"]).await;
+    assert_eq!(
+        (functions(&project).len(), serving.metric("fanfare_function_files_removed_total", &[]).await),
+        (0, 1.0)
+    );
 }

@@ -88,6 +88,12 @@ pub struct EngineConfig {
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1u64 << 20, "maximum" = 1u64 << 40))]
     pub cache_size: u64,
+    /// Disk space for the compiled functions of components of at least 1 MiB, 0 to 1 TiB. With
+    /// them, a changed component compiles only its changed functions. 0 keeps none. Default
+    /// `256MiB`.
+    #[serde(with = "crate::document::units::size")]
+    #[schemars(with = "Size", extend("minimum" = 0, "maximum" = 1u64 << 40))]
+    pub function_cache_size: u64,
 }
 
 impl Default for EngineConfig {
@@ -102,6 +108,7 @@ impl Default for EngineConfig {
             max_instance_size: 16 * MIB,
             address_space: 64 * 1024 * GIB,
             cache_size: GIB,
+            function_cache_size: 256 * MIB,
         }
     }
 }

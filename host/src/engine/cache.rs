@@ -6,10 +6,11 @@
 //! host compiles a component anew when its artefact does not match or does not load.
 
 use std::fs::{self, File};
-use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -17,7 +18,8 @@ use tempfile::{Builder, NamedTempFile};
 use wasmtime::component::Component;
 
 use super::compile::STATE_DIR;
-use super::{CompileError, Compiler, Engine};
+use super::functions::{self, FunctionCounts};
+use super::{CompileError, Compiler, Engine, compatibility};
 use crate::blocking::run_blocking;
 use crate::files::{PRIVATE, digest_of, make_private, write_whole};
 
@@ -31,6 +33,18 @@ pub struct Cache {
     dir: PathBuf,
     /// The most bytes of all artefacts together. Beyond it the least recently used are removed.
     size: u64,
+    /// The same of all compiled functions together.
+    functions_size: u64,
+    pub counters: Arc<FunctionCounters>,
+}
+
+/// What happened to functions that the host keeps, since it started.
+#[derive(Debug, Default)]
+pub struct FunctionCounters {
+    pub compiled: AtomicU64,
+    pub reused: AtomicU64,
+    /// Files with functions that were removed because there were too many.
+    pub removed: AtomicU64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +73,22 @@ pub struct ComponentSource<'a> {
 /// A component that can be instantiated.
 pub struct LoadedComponent {
     pub component: Component,
-    /// Whether it had to be compiled first.
-    pub compiled: bool,
+    /// How it was compiled. `None` if the cache had it.
+    pub compiled: Option<Compiled>,
+}
+
+/// A component that had to be compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compiled {
+    /// `None` if the component is too small for its functions to be kept.
+    pub functions: Option<FunctionCounts>,
 }
 
 impl Cache {
     /// Opens the folder and creates it (mode 0700) when it does not exist. Fails when other users
     /// can write it.
-    pub fn open(dir: &Path, size: u64) -> Result<Cache, CacheError> {
-        let cache = Cache { dir: dir.to_owned(), size };
+    pub fn open(dir: &Path, size: u64, functions_size: u64) -> Result<Cache, CacheError> {
+        let cache = Cache { dir: dir.to_owned(), size, functions_size, counters: Arc::default() };
         cache.make_folder()?;
         Ok(cache)
     }
@@ -85,7 +106,7 @@ impl Cache {
     }
 
     fn artefact(&self, engine: &Engine, digest: &str) -> PathBuf {
-        self.dir.join(format!("{digest}-{:016x}.cwasm", compatibility(engine)))
+        self.dir.join(format!("{digest}-{:016x}.cwasm", compatibility(engine.wasmtime())))
     }
 
     /// Whether the cache has an artefact of a component.
@@ -107,7 +128,7 @@ impl Cache {
         // connections.
         let (opened, with) = (artefact.clone(), engine.clone());
         if let Some(component) = run_blocking(move || open_artefact(&with, &opened)).await {
-            return Ok(LoadedComponent { component, compiled: false });
+            return Ok(LoadedComponent { component, compiled: None });
         }
         self.make_folder()?;
         let spilled = match source.bytes.cloned() {
@@ -118,13 +139,17 @@ impl Cache {
             None => None,
         };
         let file = spilled.as_ref().map_or(source.path, NamedTempFile::path);
-        compiler.run(file, digest, &artefact, threads).await.map_err(|error| match error {
+        let functions = compiler.run(file, digest, &artefact, threads).await.map_err(|error| match error {
             CompileError::Refused { why, .. } => CompileError::Refused { path: source.path.to_owned(), why },
             error => error,
         })?;
+        if let Some(counts) = functions {
+            self.counters.compiled.fetch_add(counts.compiled, Relaxed);
+            self.counters.reused.fetch_add(counts.reused, Relaxed);
+        }
         let (cache, engine) = (self.clone(), engine.clone());
         let component = run_blocking(move || cache.add(&engine, &artefact)).await?;
-        Ok(LoadedComponent { component, compiled: true })
+        Ok(LoadedComponent { component, compiled: Some(Compiled { functions }) })
     }
 
     /// Writes a component that is in memory to a file, for the child process that compiles it. The
@@ -158,6 +183,8 @@ impl Cache {
     /// Removes the least recently used artefacts until the rest fits into the cache, but never
     /// `keep`. Also removes the temporary files of killed compilers.
     fn trim(&self, keep: &Path) -> io::Result<()> {
+        let removed = functions::trim(&self.dir, self.functions_size)?;
+        self.counters.removed.fetch_add(removed, Relaxed);
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -221,16 +248,6 @@ fn deserialize(engine: &Engine, artefact: &Path) -> wasmtime::Result<Component> 
     // SAFETY: our own compiler has written the file, by rename and into a folder that only this
     // user can write, and nothing changes it in place.
     unsafe { Component::deserialize_file(engine.wasmtime(), artefact) }
-}
-
-/// A hash of what an artefact depends on besides the component: wasmtime's version, the machine and
-/// the settings.
-fn compatibility(engine: &Engine) -> u64 {
-    // Not `RandomState`, because the hash must be the same in every process.
-    #[allow(deprecated)]
-    let mut hasher = std::hash::SipHasher::new();
-    engine.wasmtime().precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
 }
 
 fn sum_path(artefact: &Path) -> PathBuf {

@@ -5,13 +5,17 @@
 //! program that does not call it would start itself again and again.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use rustix::process::{Rlimit, Signal};
 use sha2::{Digest, Sha256};
 use wasmparser::Parser;
 
+use super::compatibility;
+use super::functions::Functions;
 use crate::files;
 
 /// The first argument of a child process that compiles. No other program should have a command of
@@ -47,6 +51,8 @@ struct CompileJob {
     parent: Option<u32>,
     /// The most seconds of processor time.
     cpu: Option<u64>,
+    /// The most bytes of the folder's compiled functions. `None` to use and keep none.
+    functions: Option<u64>,
 }
 
 /// The address space of a child whose parent sets no limit, in bytes.
@@ -54,7 +60,7 @@ const MEMORY: u64 = 4 << 30;
 
 impl CompileJob {
     /// Reads `<component> <artefact> [--digest=..] [--memory=..] [--threads=..] [--parent=..]
-    /// [--cpu=..]`.
+    /// [--cpu=..] [--functions=..]`.
     fn parse(mut args: impl Iterator<Item = OsString>) -> Result<CompileJob, String> {
         let (Some(component), Some(artefact)) = (args.next(), args.next()) else {
             return Err(format!("write {COMMAND} <component> <artefact>"));
@@ -67,6 +73,7 @@ impl CompileJob {
             threads: 1,
             parent: None,
             cpu: None,
+            functions: None,
         };
         for arg in args {
             let text = arg.to_string_lossy();
@@ -80,6 +87,7 @@ impl CompileJob {
                 "--threads" => job.threads = number()?.try_into().map_err(|_| unknown())?,
                 "--parent" => job.parent = Some(whole(number()?)?),
                 "--cpu" => job.cpu = Some(number()?),
+                "--functions" => job.functions = Some(number()?),
                 _ => return Err(unknown()),
             }
         }
@@ -156,29 +164,32 @@ fn run(args: &CompileJob) -> u8 {
     let open = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let current = open.current.map(|limit| limit.min(FILES));
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, Rlimit { current, ..open });
-    let artefact = match compile(args) {
-        Ok(artefact) => artefact,
+    let (artefact, functions) = match compile(args) {
+        Ok(compiled) => compiled,
         Err(error) => {
             eprintln!("{error:#}");
             return REFUSED;
         }
     };
-    match files::write_whole(&args.artefact, &artefact, files::PRIVATE) {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("{error}");
-            UNWRITTEN
-        }
+    if let Err(error) = files::write_whole(&args.artefact, &artefact, files::PRIVATE) {
+        eprintln!("{error}");
+        return UNWRITTEN;
     }
+    if let Some(functions) = functions {
+        // Without them the component is only compiled in full the next time.
+        let _ = functions.save();
+        let _ = writeln!(std::io::stdout(), "{}", functions.counts());
+    }
+    0
 }
 
-/// Returns the artefact of a component.
-fn compile(args: &CompileJob) -> wasmtime::Result<Vec<u8>> {
+/// Returns the artefact of a component, and its functions if they are kept.
+fn compile(args: &CompileJob) -> wasmtime::Result<(Vec<u8>, Option<Arc<Functions>>)> {
     let mut config = super::settings();
     // If the system allows no further threads, one compiles.
     let pool = || rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global();
     config.parallel_compilation(args.threads > 1 && pool().is_ok());
-    let engine = wasmtime::Engine::new(&config)?;
+    let mut engine = wasmtime::Engine::new(&config)?;
     // The host has checked the size of the file that it compiles.
     let component = files::read(&args.component, u64::MAX)?;
     if let Some(why) = not_a_component(&component) {
@@ -188,7 +199,14 @@ fn compile(args: &CompileJob) -> wasmtime::Result<Vec<u8>> {
     if args.digest.as_ref().is_some_and(changed) {
         return Err(wasmtime::Error::msg("the file was replaced during the load: load the module again"));
     }
-    engine.precompile_component(&component)
+    let mut functions = None;
+    if let (Some(size), Some(dir)) = (args.functions, args.artefact.parent()) {
+        let opened = Arc::new(Functions::open(dir, compatibility(&engine), size));
+        config.enable_incremental_compilation(opened.clone())?;
+        engine = wasmtime::Engine::new(&config)?;
+        functions = Some(opened);
+    }
+    Ok((engine.precompile_component(&component)?, functions))
 }
 
 /// Returns why a file is not a component, by its first bytes.
@@ -215,9 +233,51 @@ mod tests {
         let plain = parse(&["a.wasm", "b.cwasm"]).unwrap();
         assert_eq!((plain.component, plain.artefact), ("a.wasm".into(), "b.cwasm".into()));
         assert_eq!((plain.memory, plain.threads, plain.parent), (MEMORY, 1, None));
-        let limited = parse(&["a", "b", "--digest=d", "--memory=5", "--threads=3", "--parent=7", "--cpu=9"]).unwrap();
+        let limited =
+            parse(&["a", "b", "--digest=d", "--memory=5", "--threads=3", "--parent=7", "--cpu=9", "--functions=8"])
+                .unwrap();
         assert_eq!((limited.digest.as_deref(), limited.memory, limited.threads), (Some("d"), 5, 3));
-        assert_eq!((limited.parent, limited.cpu), (Some(7), Some(9)));
+        assert_eq!((limited.parent, limited.cpu, limited.functions), (Some(7), Some(9), Some(8)));
+    }
+
+    /// A component with `count` functions, of which the last one returns `last`.
+    fn component(count: u32, last: u32) -> Vec<u8> {
+        let function = |n: u32, value: u32| format!("(func (export \"f{n}\") (result i32) i32.const {value})");
+        let most: String = (1..count).map(|n| function(n, n)).collect();
+        wat::parse_str(format!("(component (core module {most} {}))", function(count, last))).unwrap()
+    }
+
+    #[test]
+    fn a_changed_component_compiles_only_its_changed_functions_to_the_same_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let compiled = |component: Vec<u8>, functions: Option<&str>| {
+            let file = dir.path().join("x.wasm");
+            std::fs::write(&file, component).unwrap();
+            let files = [file.into_os_string(), dir.path().join("x.cwasm").into_os_string()];
+            let job = CompileJob::parse(files.into_iter().chain(functions.map(OsString::from))).unwrap();
+            let (artefact, functions) = compile(&job).unwrap();
+            let counts = functions.map(|functions| {
+                functions.save().unwrap();
+                functions.counts()
+            });
+            (artefact, counts)
+        };
+        let kept = |component| {
+            let (artefact, counts) = compiled(component, Some("--functions=1000000"));
+            let counts = counts.unwrap();
+            (artefact, counts.compiled, counts.reused)
+        };
+        let (first, all, none) = kept(component(100, 1000));
+        assert!(all >= 100 && none == 0, "{all} compiled, {none} reused");
+        let (changed, one, rest) = kept(component(100, 1001));
+        assert_eq!((one, rest), (1, all - 1));
+        let (same, nothing, everything) = kept(component(100, 1000));
+        assert_eq!((nothing, everything), (0, all));
+        assert!(first == same && first != changed);
+        for (artefact, last) in [(first, 1000), (changed, 1001)] {
+            let (without, counts) = compiled(component(100, last), None);
+            assert!(without == artefact && counts.is_none(), "the artefact with kept functions differs");
+        }
     }
 
     #[test]

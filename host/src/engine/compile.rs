@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::child::{COMMAND, REFUSED, UNWRITTEN};
+use super::functions::FunctionCounts;
 use crate::blocking::remedy;
 use crate::files::{self, ReadError};
 
@@ -28,6 +29,8 @@ pub struct Compiler {
     pub timeout: Duration,
     /// The most bytes of a component: `engine.maxComponent`.
     pub max_component: u64,
+    /// The most bytes of compiled functions on disk: `engine.functionCacheSize`.
+    pub functions: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +68,19 @@ impl Compiler {
     }
 
     /// Compiles a component file into an artefact, which appears whole or not at all. Fails when
-    /// the file no longer has this digest.
+    /// the file no longer has this digest. Returns how many functions were compiled, if the
+    /// component is large enough for its functions to be kept.
     pub async fn run(
         &self,
         component: &Path,
         digest: &str,
         artefact: &Path,
         threads: usize,
-    ) -> Result<(), CompileError> {
+    ) -> Result<Option<FunctionCounts>, CompileError> {
         let spawn = |source| CompileError::Spawn { program: self.program.clone(), source };
+        // A file without metadata cannot be compiled either.
+        let size = tokio::fs::metadata(component).await.map_or(0, |meta| meta.len());
+        let functions = (self.functions > 0 && size >= KEPT_FROM).then(|| format!("--functions={}", self.functions));
         let mut child = Command::new(&self.program)
             .arg(COMMAND)
             .arg(component)
@@ -83,25 +90,23 @@ impl Compiler {
             .arg(format!("--threads={threads}"))
             .arg(format!("--parent={}", std::process::id()))
             .arg(format!("--cpu={}", cpu_seconds(self.timeout, threads)))
+            .args(functions)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(spawn)?;
-        let stderr = child.stderr.take();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let finish = async {
-            let mut output = Vec::new();
-            if let Some(stderr) = stderr {
-                stderr.take(16 * 1024).read_to_end(&mut output).await.map_err(spawn)?;
-            }
+            let (counts, output) = tokio::try_join!(read(stdout, 256), read(stderr, 16 * 1024)).map_err(spawn)?;
             let status = child.wait().await.map_err(spawn)?;
-            Ok((status, String::from_utf8_lossy(&output).trim().to_owned()))
+            Ok((status, counts, output))
         };
-        let (status, output) =
+        let (status, counts, output) =
             tokio::time::timeout(self.timeout, finish).await.map_err(|_| CompileError::Timeout(self.timeout))??;
         match status.code().and_then(|code| u8::try_from(code).ok()) {
-            Some(0) => Ok(()),
+            Some(0) => Ok(FunctionCounts::parse(&counts)),
             Some(REFUSED) => Err(CompileError::Refused { path: component.to_owned(), why: output }),
             Some(UNWRITTEN) => {
                 let folder = artefact.parent().unwrap_or(artefact).to_owned();
@@ -111,6 +116,19 @@ impl Compiler {
         }
     }
 }
+
+/// Returns the trimmed text of at most `most` bytes that a child writes.
+async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(most).read_to_end(&mut bytes).await?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+/// The bytes of a component from which its functions are kept. Smaller ones compile in a second,
+/// and theirs would fill the space for the large ones.
+const KEPT_FROM: u64 = 1 << 20;
 
 /// How to fix a state folder that the host cannot write.
 pub(super) const STATE_DIR: &str = "free space, make it writable, or set stateDir to another folder";

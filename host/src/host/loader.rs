@@ -23,12 +23,17 @@ pub(super) fn loader(
     };
     let loader = Loader {
         engine: Engine::start(config.engine.tick, config.engine.address_space).map_err(engine_error)?,
-        cache: Cache::open(&config.state_dir.join("cache"), config.engine.cache_size)?,
+        cache: Cache::open(
+            &config.state_dir.join("cache"),
+            config.engine.cache_size,
+            config.engine.function_cache_size,
+        )?,
         compiler: Compiler {
             program: compiler,
             memory: config.engine.compile_memory,
             timeout: config.engine.compile_timeout,
             max_component: config.engine.max_component,
+            functions: config.engine.function_cache_size,
         },
         settings: config.engine.clone(),
         test_routes: opens_test_routes(&config.environment),

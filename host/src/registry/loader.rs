@@ -14,7 +14,7 @@ use crate::blocking::run_blocking;
 use crate::call::Blame;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
-use crate::engine::{Cache, CacheError, CompileError, Compiler, ComponentSource, Engine};
+use crate::engine::{Cache, CacheError, CompileError, Compiled, Compiler, ComponentSource, Engine};
 use crate::files::hex;
 
 /// Why a module cannot be loaded.
@@ -188,8 +188,13 @@ impl Loader {
         self.cache.contains(&self.engine, &candidate.component_digest)
     }
 
-    /// Loads a candidate. Returns the generation, and whether the component had to be compiled.
-    pub async fn load(&self, candidate: &Candidate, threads: usize) -> Result<(Generation, bool), LoadError> {
+    /// Loads a candidate. Returns the generation, and how its component was compiled if the
+    /// cache did not have it.
+    pub async fn load(
+        &self,
+        candidate: &Candidate,
+        threads: usize,
+    ) -> Result<(Generation, Option<Compiled>), LoadError> {
         let Candidate { manifest, component, component_digest, in_memory, .. } = candidate;
         let path = &manifest.component;
         let refused = |faults| LoadError::Component { path: path.clone(), faults };

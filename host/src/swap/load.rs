@@ -212,8 +212,9 @@ async fn load_candidate(
     let loading = loader.load(candidate, threads);
     let (generation, compiled) = reporter.report_during(&name, loading).await?;
     let generation = Arc::new(generation);
-    if compiled {
-        tracing::info!(module = %generation.module, took = ?started.elapsed(), "compiled");
+    if let Some(compiled) = compiled {
+        let functions = compiled.functions.map(tracing::field::display);
+        tracing::info!(module = %generation.module, took = ?started.elapsed(), functions, "compiled");
     }
     for warning in generation.manifest.warnings() {
         tracing::warn!(module = %generation.module, "{warning}");

@@ -94,6 +94,18 @@ impl Node {
     }
 }
 
+impl Node {
+    fn functions(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let counters = &self.swapper.loader.cache.counters;
+        let help = "Functions of large components that were compiled";
+        writer.counter("fanfare_functions_compiled", help, counters.compiled.load(Relaxed))?;
+        let help = "Functions of large components that were taken from stateDir instead of being compiled";
+        writer.counter("fanfare_functions_reused", help, counters.reused.load(Relaxed))?;
+        let help = "Files of compiled functions removed because of engine.functionCacheSize, or of their number";
+        writer.counter("fanfare_function_files_removed", help, counters.removed.load(Relaxed))
+    }
+}
+
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("node")
@@ -105,6 +117,7 @@ impl Collector for Node {
         let mut writer = Writer(encoder);
         self.sockets(&mut writer)?;
         self.space(&mut writer)?;
+        self.functions(&mut writer)?;
         self.events(&mut writer)?;
         writer.counter(
             "fanfare_log_lines_lost",
