@@ -22,6 +22,9 @@ use fanfare::tooling::{Manifest, files};
 
 mod cargo;
 
+/// The folder below `stateDir` in which cargo builds the modules.
+const SHARED: &str = "build";
+
 /// Flags of `fanfare build`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct BuildArgs {
@@ -58,6 +61,8 @@ pub enum BuildError {
     Toolchain(#[from] MissingTool),
     #[error("{module}: `{command}` failed with {status}{hint}")]
     Command { module: String, command: String, status: ExitStatus, hint: &'static str },
+    #[error("{}: cannot create this folder, in which cargo builds the modules: {source}; set stateDir to another folder", .folder.display())]
+    Folder { folder: PathBuf, source: std::io::Error },
     #[error("cannot start the shell: {0}")]
     Shell(std::io::Error),
     #[error("`{command}` did not create {component}; set `component` to the file that it creates{found}")]
@@ -100,7 +105,7 @@ async fn build_all(selection: &Selection) -> Result<(), CommandError> {
 pub async fn build(dir: &Path, config: &Config) -> Result<Built, BuildError> {
     let manifest = Manifest::load(dir)?;
     let begun = Instant::now();
-    run_command(&manifest, Group::OfTerminal).await?;
+    run_command(&manifest, config, Group::OfTerminal).await?;
     let build_time = begun.elapsed();
     check(&manifest, config).await?;
     let size = std::fs::metadata(&manifest.component).map_or(0, |meta| meta.len());
@@ -131,7 +136,10 @@ impl Drop for EndGroup {
 }
 
 /// Runs `build.command`. On success the component exists and matches the sources.
-pub async fn run_command(manifest: &Manifest, group: Group) -> Result<(), BuildError> {
+///
+/// A plain `cargo build` gets a folder that all modules share for what it builds on the way to the
+/// component, so that it builds their common crates once.
+pub async fn run_command(manifest: &Manifest, config: &Config, group: Group) -> Result<(), BuildError> {
     let Some(build) = &manifest.build else {
         return Err(BuildError::NoCommand { file: source::shown(&manifest.file).to_string() });
     };
@@ -150,6 +158,15 @@ pub async fn run_command(manifest: &Manifest, group: Group) -> Result<(), BuildE
         ));
         command.env(cargo::TOOLCHAIN, toolchain);
     }
+    let layout = match &cargo {
+        Some(cargo) => cargo.layout(&manifest.dir).await,
+        None => None,
+    };
+    if layout.as_ref().is_some_and(|layout| layout.is_own) {
+        let folder = std::path::absolute(config.state_dir.join(SHARED)).map_err(BuildError::Shell)?;
+        files::make_private(&folder).map_err(|source| BuildError::Folder { folder: folder.clone(), source })?;
+        command.env(cargo::BUILD_DIR, folder);
+    }
     if group == Group::Own {
         command.process_group(0);
     }
@@ -165,10 +182,8 @@ pub async fn run_command(manifest: &Manifest, group: Group) -> Result<(), BuildE
         let (module, command) = (manifest.name.clone(), build.command.clone());
         return Err(BuildError::Command { module, command, status, hint });
     }
-    if let Some(cargo) = &cargo
-        && let Some(output) = cargo.output_file(&manifest.dir).await
-    {
-        copy(&output, &manifest.component)?;
+    if let Some(layout) = layout.filter(|layout| layout.component.is_file()) {
+        copy(&layout.component, &manifest.component)?;
     }
     if manifest.has_component() { Ok(()) } else { Err(missing(manifest, &build.command)) }
 }

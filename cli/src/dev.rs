@@ -13,9 +13,9 @@ use super::build::{self, Group};
 use super::project::Selection;
 use super::serve::{self, ServeArgs, ServeHooks, Signals};
 use super::terminal::{eprint, exit_code};
-use fanfare::RunningHost;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::{Manifest, ModuleState, ReloadOptions, Roster, manifest};
+use fanfare::{Config, RunningHost};
 use sources::SourceWatcher;
 
 /// Flags of `fanfare dev`.
@@ -36,7 +36,7 @@ pub fn run(args: &DevArgs) -> ExitCode {
     exit_code(selection.and_then(|selection| {
         let Selection { config, modules, is_single_module } = selection;
         let selected_dirs = is_single_module.then_some(modules);
-        let dev = Dev { modules_dir: config.modules_dir.clone(), selected_dirs, watcher: None };
+        let dev = Dev { config: config.clone(), selected_dirs, watcher: None };
         serve::serve(&args.serve, config, dev)
     }))
 }
@@ -44,8 +44,8 @@ pub fn run(args: &DevArgs) -> ExitCode {
 /// Builds modules before and while a host serves them, and asks the host to reload each module that
 /// it rebuilds while the host serves.
 struct Dev {
-    modules_dir: PathBuf,
-    /// The folders of the selected modules. `None` selects every module in `modules_dir`, including
+    config: Config,
+    /// The folders of the selected modules. `None` selects every module in `modulesDir`, including
     /// those that appear later.
     selected_dirs: Option<Vec<PathBuf>>,
     /// `None` until [`ServeHooks::before_loading`] runs, after [`ServeHooks::while_serving`] has
@@ -64,7 +64,7 @@ impl ServeHooks for Dev {
     /// than its sources.
     async fn before_loading(&mut self) {
         // The watch starts before the builds, so that it sees files that change during a build.
-        match SourceWatcher::new(self.modules_dir.clone(), self.manifests_to_build()) {
+        match SourceWatcher::new(self.config.modules_dir.clone(), self.manifests_to_build()) {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => eprint(&format!(
                 "cannot watch the sources: {error}\n\
@@ -74,7 +74,7 @@ impl ServeHooks for Dev {
         for manifest in self.manifests_to_build() {
             if sources::is_stale(&manifest) {
                 eprint(&format!("{}: building\n", manifest.name));
-                if let Err(error) = build::run_command(&manifest, Group::Own).await {
+                if let Err(error) = build::run_command(&manifest, &self.config, Group::Own).await {
                     eprint(&format!("{error}\n"));
                 }
             }
@@ -91,7 +91,7 @@ impl ServeHooks for Dev {
                 let name = &manifest.name;
                 eprint(&format!("{name}: building\n"));
                 let (build_start, previous_digest) = (Instant::now(), installed_digest(host.roster(), name));
-                if let Err(error) = build::run_command(&manifest, Group::Own).await {
+                if let Err(error) = build::run_command(&manifest, &self.config, Group::Own).await {
                     let consequence = match previous_digest {
                         Some(_) => "so the previous generation keeps serving",
                         None => "so the host cannot serve the module yet",
@@ -138,8 +138,8 @@ impl Dev {
     /// Skips manifests that it cannot load.
     fn manifests_to_build(&self) -> Vec<Arc<Manifest>> {
         let all = || {
-            let names = manifest::folder_names(&self.modules_dir).unwrap_or_default();
-            names.into_iter().map(|name| self.modules_dir.join(name)).collect()
+            let names = manifest::folder_names(&self.config.modules_dir).unwrap_or_default();
+            names.into_iter().map(|name| self.config.modules_dir.join(name)).collect()
         };
         let dirs = self.selected_dirs.clone().unwrap_or_else(all);
         let manifests = dirs.iter().filter_map(|dir| match Manifest::load(dir) {

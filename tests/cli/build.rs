@@ -133,8 +133,31 @@ async fn build_with_programs(project: &Project) -> CommandOutput {
 const CARGO: &str = r#"case $1 in
     --version) echo cargo 1 ;;
     metadata) cat "$PWD/metadata.json" ;;
-    build) echo "toolchain ${RUSTUP_TOOLCHAIN-none}"; mkdir -p target/wasm32-wasip2/release; cp source.wasm target/wasm32-wasip2/release/made_here.wasm ;;
+    build)
+        echo "toolchain ${RUSTUP_TOOLCHAIN-none}"
+        mkdir -p target/wasm32-wasip2/release
+        cp source.wasm target/wasm32-wasip2/release/made_here.wasm
+        echo "built in ${CARGO_BUILD_BUILD_DIR-its own folder}" ;;
 esac"#;
+
+/// Replaces cargo and rustc for the module `made`. `build_dir` is where cargo would build it.
+fn with_cargo(project: &Project, build_dir: &Path) {
+    let root = project.path();
+    let module = root.join("modules/made");
+    let manifest = module.join("Cargo.toml");
+    let targets = json!([{ "name": "made-here", "crate_types": ["cdylib"] }]);
+    let packages = json!([{ "manifest_path": manifest, "targets": targets }]);
+    let metadata = json!({
+        "target_directory": module.join("target"),
+        "build_directory": build_dir,
+        "packages": packages,
+    });
+    fs::write(&manifest, "").unwrap();
+    fs::write(module.join("metadata.json"), metadata.to_string()).unwrap();
+    fs::create_dir_all(root.join("lib")).unwrap();
+    fs::write(root.join("lib/libcore-1.rlib"), "").unwrap();
+    programs(project, &[("cargo", CARGO), ("rustc", &libraries(root.join("lib").to_str().unwrap()))]);
+}
 
 /// A `rustc` that names `dir` as the folder of the target's libraries.
 fn libraries(dir: &str) -> String {
@@ -144,17 +167,8 @@ fn libraries(dir: &str) -> String {
 #[tokio::test]
 async fn a_component_outside_target_is_replaced_by_rename_if_it_differs() {
     let project = with_command("cargo build --release --target wasm32-wasip2", "made.wasm");
-    let root = project.path().to_owned();
-    let module = root.join("modules/made");
-    let manifest = module.join("Cargo.toml");
-    let targets = json!([{ "name": "made-here", "crate_types": ["cdylib"] }]);
-    let packages = json!([{ "manifest_path": manifest, "targets": targets }]);
-    let metadata = json!({ "target_directory": module.join("target"), "packages": packages });
-    fs::write(&manifest, "").unwrap();
-    fs::write(module.join("metadata.json"), metadata.to_string()).unwrap();
-    fs::create_dir(root.join("lib")).unwrap();
-    fs::write(root.join("lib/libcore-1.rlib"), "").unwrap();
-    programs(&project, &[("cargo", CARGO), ("rustc", &libraries(root.join("lib").to_str().unwrap()))]);
+    let module = project.path().join("modules/made");
+    with_cargo(&project, &module.join("target"));
     fs::write(module.join("made.wasm"), "an older one").unwrap();
     let place = |file: &str| fs::metadata(module.join(file)).unwrap().ino();
     let older = place("made.wasm");
@@ -167,6 +181,24 @@ async fn a_component_outside_target_is_replaced_by_rename_if_it_differs() {
     assert_eq!(place("made.wasm"), newer, "an equal component stays in place");
     let left: Vec<_> = fs::read_dir(&module).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!left.iter().any(|path| path.extension().is_some_and(|extension| extension == "tmp")), "{left:?}");
+}
+
+#[tokio::test]
+async fn modules_share_what_cargo_builds_unless_cargo_has_a_folder_for_it() {
+    let component = "target/wasm32-wasip2/release/made_here.wasm";
+    let project = with_command("cargo build --release --target wasm32-wasip2", component).own_state();
+    let root = project.path().to_owned();
+    let shared = root.join(".fanfare/build");
+    with_cargo(&project, &root.join("modules/made/target"));
+    let ran = build_with_programs(&project).await;
+    assert!(ran.code == 0 && ran.out.contains(&format!("built in {}\n", shared.display())), "{}{}", ran.out, ran.err);
+    let mode = fs::metadata(root.join(".fanfare")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+
+    // That of a workspace, of cargo's settings, or of a variable.
+    with_cargo(&project, &root.join("target"));
+    let ran = build_with_programs(&project).await;
+    assert!(ran.code == 0 && ran.out.contains("built in its own folder\n"), "{}{}", ran.out, ran.err);
 }
 
 #[tokio::test]

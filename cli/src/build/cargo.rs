@@ -9,6 +9,9 @@ use tokio::process::Command;
 /// The variable that selects a toolchain for rustup.
 pub const TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 
+/// The variable that names cargo's folder for everything but the results of a build.
+pub const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
+
 /// A command that runs cargo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cargo {
@@ -19,6 +22,16 @@ pub struct Cargo {
     /// The folder of the profile. `None` if the command does more than build, so that its output
     /// file is unknown.
     profile: Option<String>,
+}
+
+/// Where a command writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The component.
+    pub component: PathBuf,
+    /// Whether everything else goes to `target/` in the module's own folder, so that no other
+    /// module uses it.
+    pub is_own: bool,
 }
 
 /// Whether the standard library of a target is installed.
@@ -64,8 +77,9 @@ impl Cargo {
             })
             .and_then(|joined| joined.map(str::to_owned).or_else(|| rest.next().map(|word| (*word).to_owned())))
         };
-        let elsewhere = ["--target-dir", "--manifest-path", "--out-dir", "--artifact-dir"];
+        let elsewhere = ["--target-dir", "--manifest-path", "--out-dir", "--artifact-dir", "--config"];
         let plain = !command.contains(|c: char| "&|;<>$`(\n\"'".contains(c))
+            && !command.contains("TARGET_DIR=")
             && matches!(subcommand, "build" | "b")
             && !rest.iter().any(|word| elsewhere.iter().any(|flag| word.starts_with(flag)));
         let release = rest.iter().any(|word| matches!(*word, "--release" | "-r"));
@@ -99,14 +113,19 @@ impl Cargo {
         Err(MissingTool::Target(target.to_owned()))
     }
 
-    /// The file that the command writes. `None` if it is unknown.
-    pub async fn output_file(&self, dir: &Path) -> Option<PathBuf> {
+    /// Where the command writes. `None` if that is unknown.
+    pub async fn layout(&self, dir: &Path) -> Option<Layout> {
         let (target, profile) = (self.target.as_deref()?, self.profile.as_deref()?);
         let args = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
         let metadata: Value = serde_json::from_str(&stdout("cargo", &args, dir).await?).ok()?;
-        let name = component_of(&metadata, &std::fs::canonicalize(dir.join("Cargo.toml")).ok()?)?;
-        let file = Path::new(metadata.get("target_directory")?.as_str()?).join(target).join(profile).join(name);
-        file.is_file().then_some(file)
+        let module = std::fs::canonicalize(dir).ok()?;
+        let name = component_of(&metadata, &module.join("Cargo.toml"))?;
+        let folder = |key: &str| metadata.get(key).and_then(Value::as_str).map(Path::new);
+        Some(Layout {
+            component: folder("target_directory")?.join(target).join(profile).join(name),
+            // A workspace, cargo's settings or a variable may name another folder.
+            is_own: folder("build_directory") == Some(&module.join("target")),
+        })
     }
 }
 
@@ -181,6 +200,8 @@ mod tests {
             "cargo component build --target t",
             "cargo build --target t --target-dir /elsewhere",
             "cargo build --target t --manifest-path ../Cargo.toml",
+            "cargo build --target t --config build.target-dir=elsewhere",
+            "CARGO_TARGET_DIR=elsewhere cargo build --target t",
         ] {
             assert_eq!(parts(command), Some((some("t"), false, None)), "{command}");
         }

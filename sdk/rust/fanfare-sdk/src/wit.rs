@@ -1,15 +1,10 @@
-//! The bindings of `wit/`, generated at compile time.
+//! The bindings of `wit/`. `sdk/generate` of the checkout writes the files in `wit/bindings`.
 //!
 //! One world imports every interface; the linker removes those that the module does not use. Each
 //! export has a world of its own, so that a component exports only what its module declares.
 #![allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic)]
 
-wit_bindgen::generate!({
-    path: "../../../wit",
-    world: "fanfare:module/imports@0.1.0",
-    generate_all,
-    additional_derives: [PartialEq],
-});
+include!("wit/bindings/imports.rs");
 
 pub use fanfare::module::{
     broadcast, channels, channels_await, config, events, host, http, master, master_await, messages, rpc, sessions,
@@ -17,14 +12,7 @@ pub use fanfare::module::{
 };
 
 pub mod handler {
-    wit_bindgen::generate!({
-        path: "../../../wit",
-        inline: "package fanfare:sdk-handler; world sdk-handler { export fanfare:module/handler@0.1.0; }",
-        with: { "fanfare:module/types@0.1.0": crate::wit::types, "fanfare:module/handler@0.1.0": generate },
-        export_macro_name: "__export_handler",
-        pub_export_macro: true,
-        default_bindings_module: "fanfare_sdk::wit::handler",
-    });
+    include!("wit/bindings/handler.rs");
     pub use exports::fanfare::module::handler::Guest;
 
     // The generated export leaks: an `async` export of wit-bindgen 0.63 never frees the record of
@@ -88,25 +76,11 @@ pub mod handler {
 }
 
 pub mod describe {
-    wit_bindgen::generate!({
-        path: "../../../wit",
-        inline: "package fanfare:sdk-describe; world sdk-describe { export fanfare:module/describe@0.1.0; }",
-        with: { "fanfare:module/describe@0.1.0": generate },
-        export_macro_name: "__export_describe",
-        pub_export_macro: true,
-        default_bindings_module: "fanfare_sdk::wit::describe",
-    });
+    include!("wit/bindings/describe.rs");
     pub use exports::fanfare::module::describe::Guest;
 }
 
 pub mod snapshot {
-    wit_bindgen::generate!({
-        path: "../../../wit",
-        inline: "package fanfare:sdk-snapshot; world sdk-snapshot { export fanfare:module/snapshot@0.1.0; }",
-        with: { "fanfare:module/types@0.1.0": crate::wit::types, "fanfare:module/snapshot@0.1.0": generate },
-        export_macro_name: "__export_snapshot",
-        pub_export_macro: true,
-        default_bindings_module: "fanfare_sdk::wit::snapshot",
-    });
+    include!("wit/bindings/snapshot.rs");
     pub use exports::fanfare::module::snapshot::Guest;
 }

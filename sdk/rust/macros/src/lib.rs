@@ -4,7 +4,7 @@ use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ItemFn, LitStr, Pat, ReturnType, parse_macro_input};
+use syn::{Error, FnArg, ItemFn, LitStr, Pat, ReturnType, Safety, parse_macro_input};
 
 /// Makes a function a handler: each argument is read from the call, and the result becomes its
 /// outcome.
@@ -45,7 +45,7 @@ fn expand(function: &ItemFn, name: Option<LitStr>) -> Result<Tokens, Error> {
         let message = "a handler cannot be generic, because the manifest names one function: use concrete types";
         return Err(Error::new(parameter.span(), message));
     }
-    if let Some(token) = &signature.unsafety {
+    if let Safety::Unsafe(token) = &signature.safety {
         let message = "a handler cannot be `unsafe`: write a safe function and use an `unsafe` block inside it";
         return Err(Error::new(token.span(), message));
     }
