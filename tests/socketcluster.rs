@@ -2,6 +2,7 @@
 //! of both versions.
 
 mod answers;
+mod attacked;
 pub mod chaos;
 mod clients;
 pub mod driver;

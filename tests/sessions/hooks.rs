@@ -176,3 +176,23 @@ async fn a_hook_that_sets_no_status_refuses_with_401_and_403() {
         eventually("no session is left", count).await;
     }
 }
+
+#[tokio::test]
+async fn a_client_waits_for_its_hooks_no_longer_than_limits_timeout_even_if_they_have_no_turn() {
+    let held = r#""routes": [ { "path": "held", "handler": "hold" },"#;
+    let routes = |text: String| text.replacen(r#""routes": ["#, held, 1);
+    for name in ["upgrade", "connect"] {
+        // A call beyond its deadline holds the only place for a minute.
+        let limits = json!({ "timeout": "500ms", "abandonAfter": "1m", "concurrency": 1 });
+        let host = granted()
+            .manifest_text(GUEST, routes)
+            .manifest(GUEST, json!({ "hooks": { name: { "path": "step" } }, "limits": limits }))
+            .workers(1)
+            .start()
+            .await;
+        assert_eq!(host.post(&format!("/api/{GUEST}/held"), "").await.status, 504);
+        let late = WebSocket::try_open(host.http, &format!("/api/{GUEST}/use"), &[]).await.unwrap_err();
+        assert_eq!(late.status, 504, "{name}: {}", late.text());
+        assert_eq!(host.metric("fanfare_websocket_refused_total", &["reason=\"hook\""]).await, 1.0);
+    }
+}

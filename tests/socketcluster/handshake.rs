@@ -135,6 +135,26 @@ async fn the_hook_connect_refuses_with_4008_or_its_own_code() {
 }
 
 #[tokio::test]
+async fn a_handshake_waits_for_the_hook_connect_no_longer_than_limits_timeout() {
+    // A call beyond its deadline holds the only place for a minute.
+    let limits = json!({ "timeout": "500ms", "abandonAfter": "1m", "concurrency": 1 });
+    let held = r#""routes": [ { "path": "held", "handler": "hold" },"#;
+    let host = with(json!({}))
+        .manifest_text(GUEST, |text| text.replacen(r#""routes": ["#, held, 1))
+        .manifest(GUEST, json!({ "hooks": { "connect": { "path": "step" } }, "limits": limits }))
+        .workers(1)
+        .start()
+        .await;
+    assert_eq!(host.post(&format!("/api/{GUEST}/held"), "").await.status, 504);
+    for version in [1, 2] {
+        let mut client = silent(&host, version).await;
+        let late = greet(&mut client, Value::Null).await;
+        assert_eq!((&late["rid"], &late["error"]["code"]), (&json!(1), &json!("timeout")), "{late}");
+        assert_eq!(client.next().await, Received::Close(4008, String::new()));
+    }
+}
+
+#[tokio::test]
 async fn a_silent_refusal_of_a_handshake_or_a_token_tells_nothing() {
     let route = r#""routes": [ { "path": "refuse", "handler": "fail", "middlewares": "inner" },"#;
     let refusing = |hook: &str| {

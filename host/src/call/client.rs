@@ -1,7 +1,7 @@
 //! Messages of connected clients and hooks about them, ready for dispatch.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Payload, RequestHead};
 
@@ -42,7 +42,8 @@ pub struct ClientHook {
     pub query: String,
     pub payload: Payload,
     pub subdomain: Option<Arc<str>>,
-    /// How long the host waits, from now. `None` waits while the instance restarts or a swap holds
-    /// the slot, and then for `limits.timeout`.
-    pub timeout: Option<Duration>,
+    /// When the client asked: it waits for `limits.timeout` from then on, also for its turn. `None`
+    /// if no client waits. Then the call waits while the instance restarts or a swap holds the
+    /// slot, and `limits.timeout` counts from its start.
+    pub since: Option<Instant>,
 }

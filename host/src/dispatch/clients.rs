@@ -51,7 +51,7 @@ impl Dispatch {
         isolate: &Isolate,
         call: ClientHook,
     ) -> Option<impl Future<Output = CallResult> + Send + use<>> {
-        let ClientHook { module, hook, session, head, params, query, payload, subdomain, timeout } = call;
+        let ClientHook { module, hook, session, head, params, query, payload, subdomain, since } = call;
         let slot = match self.client_slot(isolate, &module) {
             Ok(slot) => slot,
             Err(error) => return Some(std::future::ready(Err(error)).left_future()),
@@ -61,10 +61,7 @@ impl Dispatch {
         let spec = CallSpec {
             trigger: Trigger::Hook(hook),
             origin: session.clone().map_or(Origin::Client, Origin::Session),
-            deadline: match timeout {
-                Some(timeout) => Deadline::At(Instant::now() + timeout.min(limit)),
-                None => Deadline::AfterStart(limit),
-            },
+            deadline: since.map_or(Deadline::AfterStart(limit), |since| Deadline::At(since + limit)),
             parent: None,
             remote: None,
             awaited: false,

@@ -1,7 +1,7 @@
 //! What the messages of one client need, whatever its protocol.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -87,12 +87,14 @@ impl<B: ClientBackend> Link<B> {
         self.hub.sessions.topics.publish(&self.session.id, message, Reach::Node);
     }
 
-    /// Calls a hook about the client. `None` if the module has no such hook.
+    /// Calls a hook about the client. `None` if the module has no such hook. `since` is when the
+    /// client asked, if it waits for the hook.
     pub(super) fn hook(
         &self,
         hook: &'static str,
         head: Option<Box<RequestHead>>,
         payload: Payload,
+        since: Option<Instant>,
     ) -> Option<impl Future<Output = CallResult> + Send + 'static> {
         self.backend.hook(ClientHook {
             module: self.module.clone(),
@@ -103,7 +105,7 @@ impl<B: ClientBackend> Link<B> {
             query: self.query.to_string(),
             payload,
             subdomain: self.subdomain.clone(),
-            timeout: None,
+            since,
         })
     }
 
@@ -111,7 +113,7 @@ impl<B: ClientBackend> Link<B> {
     pub(super) fn ended(&self) -> Option<impl Future<Output = CallResult> + Send + 'static> {
         let ending = self.session.ending().map(|ending| (ending.code, &*ending.reason)).unwrap_or_default();
         let payload = Payload::from(json!({ "code": ending.0, "reason": ending.1 }));
-        self.hook(hook::DISCONNECT, None, payload)
+        self.hook(hook::DISCONNECT, None, payload, None)
     }
 
     /// The close code that the failure of a call asks for.

@@ -2,7 +2,7 @@
 //! connection to the hub.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -87,6 +87,8 @@ impl Target {
 
 /// What the hooks of one request need.
 struct Opening<B> {
+    /// When the request arrived. All hooks before the response share the time from then on.
+    arrived: Instant,
     backend: B,
     module: Arc<str>,
     head: RequestHead,
@@ -307,7 +309,7 @@ impl<B: ClientBackend> Opening<B> {
         };
         let query = request.uri.query().unwrap_or_default().into();
         let (module, params) = (target.module(), target.params());
-        Opening { backend, module, head, params, query, subdomain: request.subdomain.take() }
+        Opening { arrived: Instant::now(), backend, module, head, params, query, subdomain: request.subdomain.take() }
     }
 
     fn call(
@@ -324,7 +326,7 @@ impl<B: ClientBackend> Opening<B> {
             query: self.query.to_string(),
             payload: Payload::None,
             subdomain: self.subdomain.clone(),
-            timeout: None,
+            since: Some(self.arrived),
         })
     }
 }

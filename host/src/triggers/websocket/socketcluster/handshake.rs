@@ -1,6 +1,7 @@
 //! The beginning of a session, and the tokens that clients show.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -57,7 +58,7 @@ impl<B: ClientBackend> Handshake<B> {
     ) {
         let session = &self.link.session;
         let token = token_of(&data);
-        if let Some(called) = self.link.hook(hook::CONNECT, Some(head), data)
+        if let Some(called) = self.link.hook(hook::CONNECT, Some(head), data, Some(Instant::now()))
             && let Err(error) = called.await
         {
             return self.refuse(&error, cid.as_ref());
@@ -131,7 +132,8 @@ impl<B: ClientBackend> Handshake<B> {
             Counters::count(&self.link.counters.refused_tokens);
             self.refused(error)
         })?;
-        let Some(called) = self.link.hook(hook::AUTHENTICATE, None, Payload::Text(claims.text.clone())) else {
+        let shown = Payload::Text(claims.text.clone());
+        let Some(called) = self.link.hook(hook::AUTHENTICATE, None, shown, Some(Instant::now())) else {
             return Ok(claims);
         };
         match called.await {
