@@ -34,7 +34,8 @@ pub async fn watch(isolate: Arc<Isolate>, after: Duration, events: Arc<EventLog>
                 isolate.heartbeat.blocked.store(true, Ordering::Relaxed);
                 tracing::error!(
                     isolate = %id,
-                    "host code has blocked the thread for {after:?} (isolate.blockedAfter): its connections and modules wait"
+                    "host code has blocked the thread for {after:?} (isolate.blockedAfter): its connections and modules wait; \
+                     if it does not continue, restart the host"
                 );
                 let message = format!("host code has blocked the thread for {after:?} (isolate.blockedAfter)");
                 events.raise(HostEvent::Warning { origin: Origin::isolate(id), message });

@@ -13,6 +13,7 @@ use super::installed::InstalledModule;
 use super::progress::CompileReporter;
 use super::swapper::Swapper;
 use crate::blocking::run_blocking;
+use crate::call::text::first_line;
 use crate::config::Config;
 use crate::isolate::{self, GuestLinker, Program, Services, Slot};
 use crate::registry::manifest::{Manifest, ManifestError, folder_names};
@@ -131,8 +132,7 @@ impl Swapper {
                     );
                     self.raise_rejected(module, Some(&program.generation), &why);
                     self.retry_after(module, Some(&error));
-                    let why = why.lines().next().unwrap_or_default().to_owned();
-                    let note = Some(Note::LastGood { why });
+                    let note = Some(Note::LastGood { why: first_line(&why).to_owned() });
                     return Ok(LoadedModule { program, candidate: None, note, claim });
                 }
                 Err(why) => tracing::warn!(%module, %generation, "cannot load a retained generation either: {why}"),

@@ -19,6 +19,7 @@ use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
 use crate::blocking::run_blocking;
 use crate::call::IsolateId;
+use crate::call::text::first_line;
 use crate::events::HostEvent;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, ModuleState, Note, short};
@@ -145,8 +146,7 @@ impl Run<'_> {
                     module = %self.module, %generation, fault,
                     "reload rejected, the previous generation keeps serving: {why}"
                 );
-                let first = why.lines().next().unwrap_or_default();
-                roster.set_note(self.module, Some(Note::Refused { why: first.to_owned() }));
+                roster.set_note(self.module, Some(Note::Refused { why: first_line(&why).to_owned() }));
             }
             None => {
                 tracing::error!(module = %self.module, fault, "module rejected: {why}");
