@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Once;
 
 use super::config::SettingsArgs;
 use super::error::CommandError;
+use super::terminal::eprint;
 use fanfare::Config;
 use fanfare::tooling::config::formats;
 use fanfare::tooling::document::shape::did_you_mean;
@@ -52,8 +54,20 @@ fn whole(dir: &Path) -> PathBuf {
 /// such as `/tmp`, everybody can write a `fanfare.json` with commands to build modules.
 fn is_settings_of(dir: &Path, above: &Path) -> bool {
     let owner = |path: &Path| std::fs::metadata(path).ok().map(|file| file.uid());
-    let Some(of_file) = owner(&above.join(config::FILE_NAME)) else { return false };
-    above == dir || of_file == 0 || Some(of_file) == owner(dir)
+    let file = above.join(config::FILE_NAME);
+    let Some(of_file) = owner(&file) else { return false };
+    let counts = above == dir || of_file == 0 || Some(of_file) == owner(dir);
+    if !counts {
+        // Commands look for the project more than once.
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            eprint(&format!(
+                "warning: {} is ignored, because it and this folder belong to different users: name it with --config\n",
+                shown(&file)
+            ));
+        });
+    }
+    counts
 }
 
 fn has_modules(dir: &Path) -> bool {

@@ -72,6 +72,25 @@ async fn a_command_without_a_host_names_the_address_of_the_settings() {
 }
 
 #[tokio::test]
+async fn the_settings_of_another_user_are_ignored_with_a_warning() {
+    let project = Project::with(&["echo"]).config(json!({ "admin": { "listen": ":1" } }));
+    let file = project.path().join("fanfare.json");
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&file, Some(4_242), None).is_err() {
+        return;
+    }
+    let config = project.run_in("modules", &["config", "--json"]).await;
+    let warning =
+        format!("warning: {} is ignored, because it and this folder belong to different users", file.display());
+    assert!(config.err.starts_with(&warning), "{}", config.err);
+    assert!(!config.json()["root"].as_str().unwrap().ends_with(project.path().to_str().unwrap()), "{}", config.out);
+    let named = project.run_in("modules", &["status", "--config", "../fanfare.json"]).await;
+    assert!(named.err.contains("cannot connect to a host at 127.0.0.1:1: "), "{}", named.err);
+    let own = project.run(&["config", "--json"]).await;
+    assert_eq!((own.err.as_str(), &own.json()["root"]), ("", &json!(project.path().to_str().unwrap())));
+}
+
+#[tokio::test]
 async fn a_listener_may_be_named_by_its_port() {
     let project = Project::with(&["echo"]).config(json!({ "http": { "listen": ":0" } }));
     let serving = project.serve(&["--admin", "localhost:0"]).await;
