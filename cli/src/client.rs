@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 pub use address::{Endpoint, EndpointError};
-pub use admin::{AdminArgs, AdminClient};
+pub use admin::{AdminArgs, AdminClient, hide};
 pub use exchange::{ExchangeError, OpenResponse, exchange, open, stream};
 pub use fanfare::tooling::{EventParser, ServerEvent};
 pub use follow::{MAX_EVENT, PAUSE, follow};

@@ -35,15 +35,16 @@ impl PublishArgs {
         })?;
         let kind = serde_json::Value::from(self.kind.as_str());
         let body = format!("{{\"type\":{kind},\"value\":{}}}", value.as_deref().unwrap_or("null"));
-        let mut request = self.service.request("/events", body)?;
+        let service = self.service.client()?;
+        let mut request = service.request("/events", body)?;
         *request.method_mut() = Method::POST;
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let sent = exchange(&self.service.service.authority, request, TIMEOUT).await;
-        let response = sent.map_err(|error| self.service.failed(error))?;
+        let sent = exchange(&service.endpoint.authority, request, TIMEOUT).await;
+        let response = sent.map_err(|error| service.failed(error))?;
         let (status, body) = (response.status(), response.into_body());
         let emitted: EmittedEvent = match serde_json::from_slice(&body) {
             Ok(emitted) if status.is_success() => emitted,
-            _ => return Err(self.service.refused(status, &body)),
+            _ => return Err(service.refused(status, &body)),
         };
         match self.service.json {
             true => print(&format!("{}\n", String::from_utf8_lossy(&body).trim_end())),

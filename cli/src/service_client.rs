@@ -1,5 +1,7 @@
 //! What the commands share that use an event service.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,9 +10,12 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request, StatusCode};
 use http_body_util::Full;
 
-use super::client::{Endpoint, ExchangeError, readable};
+use super::client::{Endpoint, ExchangeError, hide, readable};
+use super::config::FileArgs;
+use super::project::around;
 use super::terminal::eprint;
 use fanfare::api::Problem;
+use fanfare::{Config, Faults};
 
 /// How long the service may take to respond.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,9 +23,16 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// Flags of every command that uses an event service.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServiceArgs {
-    /// The event service: `host:port` or an `http://` URL.
-    #[arg(long, env = "FANFARE_SERVICE", value_name = "ADDRESS", default_value = "127.0.0.1:14440")]
-    pub service: Endpoint,
+    /// The event service: `host:port` or an `http://` URL [default: that of the project,
+    /// `events.listen` or `events.connect`, else 127.0.0.1:14440].
+    #[arg(long, env = "FANFARE_SERVICE", value_name = "ADDRESS")]
+    pub service: Option<Endpoint>,
+    /// The settings file, which names the service [default: the project's fanfare.json].
+    #[arg(long, value_name = "FILE", env = "FANFARE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The environment: selects a section of `environments` [default: development].
+    #[arg(long, value_name = "NAME", env = "FANFARE_ENV")]
+    pub env: Option<String>,
     /// The token of the service. Better set the variable, because other users see the arguments of
     /// a process.
     #[arg(long, env = "FANFARE_TOKEN", hide_env_values = true)]
@@ -29,6 +41,16 @@ pub struct ServiceArgs {
     #[arg(long, env = "FANFARE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
 }
+
+/// A client of an event service.
+#[derive(Debug)]
+pub struct ServiceClient {
+    pub endpoint: Endpoint,
+    token: Option<String>,
+}
+
+/// The usual address of an event service.
+const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 14_440);
 
 /// Why a command could not use the service.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +68,14 @@ pub enum ServiceError {
     Refused(Box<Problem>),
     #[error("{endpoint} returned an unexpected response (status {status}); check that it is an event service")]
     Strange { endpoint: Endpoint, status: StatusCode },
+    #[error("{0}\nthe address of the event service is unknown: correct this fault, or set --service to the address")]
+    Settings(Faults),
+    #[error(
+        "events.listen is {0}, where the service itself picks the port: set --service to the address that it has printed"
+    )]
+    AnyPort(SocketAddr),
+    #[error("events.connect {0} is no address of an event service: correct it, or set --service")]
+    Connect(String),
     #[error("the token (--token, FANFARE_TOKEN) has characters that no token has; check its value")]
     Token,
     #[error("the value is not valid JSON: {0}; write text with its quotes, such as '\"text\"'")]
@@ -57,11 +87,36 @@ pub enum ServiceError {
 }
 
 impl ServiceArgs {
+    /// Chooses the service: that of `--service`, else that of the project around the current
+    /// folder.
+    pub fn client(&self) -> Result<ServiceClient, ServiceError> {
+        let endpoint = match &self.service {
+            Some(endpoint) => endpoint.clone(),
+            None => self.of_project()?,
+        };
+        Ok(ServiceClient { endpoint, token: self.token.clone().filter(|token| !token.is_empty()) })
+    }
+
+    fn of_project(&self) -> Result<Endpoint, ServiceError> {
+        let file = FileArgs { config: self.config.clone(), env: self.env.clone(), modules: None };
+        let (config, faults) = Config::load_with_faults(&file.alone().sources(around(Path::new(".")).project));
+        if hide(&faults, "events") {
+            return Err(ServiceError::Settings(faults));
+        }
+        if let Some(url) = config.events.connect {
+            return url.parse().map_err(|_| ServiceError::Connect(url));
+        }
+        let listen = config.events.listen.unwrap_or(DEFAULT);
+        Endpoint::of_listener(listen).filter(|_| listen.port() != 0).ok_or(ServiceError::AnyPort(listen))
+    }
+}
+
+impl ServiceClient {
     /// Builds a request with the token.
     pub fn request(&self, path: &str, body: impl Into<Bytes>) -> Result<Request<Full<Bytes>>, ServiceError> {
         let mut request = Request::new(Full::new(body.into()));
         *request.uri_mut() = path.parse().unwrap_or_default();
-        if let Some(token) = self.token.as_deref().filter(|token| !token.is_empty()) {
+        if let Some(token) = &self.token {
             let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ServiceError::Token)?;
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
@@ -70,7 +125,7 @@ impl ServiceArgs {
     }
 
     pub fn failed(&self, error: ExchangeError) -> ServiceError {
-        let endpoint = self.service.clone();
+        let endpoint = self.endpoint.clone();
         match error {
             ExchangeError::Unreachable(error) => ServiceError::Unreachable { endpoint, error },
             ExchangeError::Broken(error) => ServiceError::Broken { endpoint, error },
@@ -82,7 +137,7 @@ impl ServiceArgs {
     pub fn refused(&self, status: StatusCode, body: &[u8]) -> ServiceError {
         match serde_json::from_slice(body) {
             Ok(problem) => ServiceError::Refused(problem),
-            Err(_) => ServiceError::Strange { endpoint: self.service.clone(), status },
+            Err(_) => ServiceError::Strange { endpoint: self.endpoint.clone(), status },
         }
     }
 }

@@ -44,7 +44,8 @@ impl SubscribeArgs {
             // Writing to a string cannot fail.
             _ = write!(path, "type={}&", encoded(kind));
         }
-        let mut request = self.service.request(&path, "")?;
+        let service = self.service.client()?;
+        let mut request = service.request(&path, "")?;
         let headers = request.headers_mut();
         headers.insert(http::header::ACCEPT, HeaderValue::from_static("*/*"));
         if let Some(from) = self.from.as_deref().filter(|from| !from.is_empty()) {
@@ -54,7 +55,7 @@ impl SubscribeArgs {
         }
         let (mut parser, mut problem, mut last) = (EventParser::new(MAX_EVENT), Vec::new(), String::new());
         let mut status = StatusCode::OK;
-        let streamed = stream(&self.service.service.authority, request, TIMEOUT, PAUSE, |head, part| {
+        let streamed = stream(&service.endpoint.authority, request, TIMEOUT, PAUSE, |head, part| {
             status = head.status;
             if status != StatusCode::OK {
                 problem.extend_from_slice(&part);
@@ -66,11 +67,11 @@ impl SubscribeArgs {
             if !last.is_empty() {
                 eprint(&format!("note: to continue after the last event, subscribe with --from {}\n", visible(&last)));
             }
-            return Err(self.service.failed(error));
+            return Err(service.failed(error));
         }
         match status {
             StatusCode::OK if !parser.is_too_long() => Ok(()),
-            _ => Err(self.service.refused(status, &problem)),
+            _ => Err(service.refused(status, &problem)),
         }
     }
 

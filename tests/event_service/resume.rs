@@ -171,6 +171,13 @@ async fn the_command_names_the_position_after_which_to_continue() {
 async fn the_commands_publish_and_print_events() {
     let (service, project) = (Service::start(json!({})).await, Project::with(&[]));
     let address = format!("http://{}", service.events());
+    for section in [json!({ "listen": service.events().to_string() }), json!({ "connect": address })] {
+        let project = Project::with(&["echo"]).config(json!({ "events": section }));
+        let found = project.run_in("modules/echo", &["publish", "found"]).await;
+        assert!(found.code == 0 && !found.out.is_empty(), "{section}: {}", found.err);
+    }
+    let free = Project::with(&[]).config(json!({ "events": { "listen": ":0" } })).run(&["publish", "a"]).await;
+    assert!(free.code == 1 && free.err.contains("events.listen is 127.0.0.1:0, where the service"), "{}", free.err);
     let position = service.position().await;
     let first = project.run(&["publish", "a", r#"{"n": 1}"#, "--service", &address]).await;
     assert_eq!((first.code, first.err.as_str()), (0, ""));

@@ -68,10 +68,15 @@ impl AdminArgs {
     }
 }
 
+/// Whether faults of the settings may hide the values of a section.
+pub fn hide(faults: &Faults, section: &str) -> bool {
+    let sections = faults.list().iter().map(|fault| fault.key.split('.').next().unwrap_or_default());
+    sections.into_iter().any(|at| ["", section, "environments"].contains(&at))
+}
+
 /// The listener that the settings name. Faults in other sections do not matter.
 fn listener(config: &Config, faults: Faults) -> Result<Endpoint, ClientError> {
-    let hides = |key: &str| matches!(key.split('.').next(), Some("" | "admin" | "environments"));
-    if faults.list().iter().any(|fault| hides(&fault.key)) {
+    if hide(&faults, "admin") {
         return Err(ClientError::Settings(faults));
     }
     let listen = config.admin.listen;
