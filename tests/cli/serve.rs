@@ -60,6 +60,7 @@ async fn strict_exits_with_the_reason_if_a_module_is_not_ready() {
         .file("modules/broken/broken.wasm", "no component");
     let serving = broken.serve(&[]).await;
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
+    serving.stop().await;
     let strict = broken.run(&["serve", "--strict", "--log=off"]).await;
     assert_eq!((strict.code, strict.out.as_str()), (1, ""), "{}", strict.err);
     assert!(strict.err.contains("broken: ") && strict.err.contains("rotues"), "{}", strict.err);
