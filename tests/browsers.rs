@@ -1,6 +1,7 @@
 //! Browsers and other people's readers of streams, as clients of the host.
 
 mod chat;
+mod developer;
 mod follow;
 mod full;
 mod lobby;

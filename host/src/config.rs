@@ -57,6 +57,12 @@ mod websocket_auth;
 #[cfg(test)]
 mod tests;
 
+/// Whether an environment is for development: it has the page for developers, and a signal to
+/// reboot kills at once.
+pub fn is_development(environment: &str) -> bool {
+    matches!(environment, "dev" | "development")
+}
+
 /// Whether an environment opens the routes that have the middleware `test`.
 pub fn opens_test_routes(environment: &str) -> bool {
     matches!(environment, "development" | "test")

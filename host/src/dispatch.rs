@@ -137,12 +137,6 @@ impl Dispatch {
         self.roster.missing(module)
     }
 
-    /// The modules that are not installed, and the load state of each.
-    pub fn absent(&self) -> Vec<(String, String)> {
-        let states = self.roster.states().into_iter();
-        states.filter_map(|(name, state)| state.absent().map(|state| (name, state))).collect()
-    }
-
     /// Finds a route in a slot for a caller inside the node, and checks its access rule.
     fn find_route(slot: &Slot, name: &RouteName, trigger: TriggerKind) -> Result<MatchedRoute, CallError> {
         let route = || format!("{}/{}", slot.module, name.path);

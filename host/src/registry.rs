@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 use wasmtime::component::Component;
 
-pub use access::Access;
+pub use access::{Access, AccessError};
 pub use component::Exports;
 pub use component_info::{ComponentInfo, ComponentInfoError, component_info};
 pub use generation_store::{GenerationStore, GenerationStoreError, Pin, folder_digest};
@@ -32,15 +32,13 @@ pub use instance_cost::InstanceCost;
 #[cfg(any(test, fuzzing))]
 pub use instantiation::analyse;
 pub use loader::{Candidate, LoadError, Loader, PlacesOf};
-#[cfg(test)]
-pub use manifest::Off;
 pub use manifest::{
     Action, DeclaredSubscription, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SourceKind,
     SubscriptionSettings,
 };
-pub use manifest::{
-    Isolation, Manifest, MatchedSocket, Middleware, PatternKind, PlaceKinds, Rollout, Schedule, ScheduleKind,
-};
+pub use manifest::{Isolation, Manifest, MatchedSocket, PatternKind, PlaceKinds, Rollout, Schedule, ScheduleKind};
+#[cfg(test)]
+pub use manifest::{Middleware, Off};
 pub use module::Module;
 pub use patterns::{KeyOwner, PatternClaim, PatternTable};
 pub use roster::{ModuleState, Note, Roster};

@@ -45,8 +45,8 @@ pub mod files {
 
 /// `fanfare.json`: its formats, its schema and its variables.
 pub mod config {
-    pub use crate::config::FILE_NAME;
     pub use crate::config::load::from_text;
+    pub use crate::config::{FILE_NAME, is_development};
 
     pub mod formats {
         pub use crate::config::formats::{Label, METHOD_RULE, MODULE_RULE, MethodName, address, is_module, method};

@@ -1,6 +1,7 @@
 //! Triggers: each turns an input, such as an HTTP request, into a call of a route.
 
 pub mod channels;
+pub mod developer;
 pub mod events;
 pub mod hooks;
 pub mod http;

@@ -1,5 +1,6 @@
 //! A worker: a thread that has an isolate and serves sockets.
 
+mod developer;
 mod runtime_thread;
 mod thread;
 
@@ -12,16 +13,16 @@ use tokio::sync::mpsc;
 pub use runtime_thread::RuntimeThread;
 pub use thread::Thread;
 
-use crate::call::text::first_line;
 use crate::call::{Admission, CallError, CallResult, ClientHook, ClientMessage, HttpRequest, IsolateId, StreamRequest};
 use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
 use crate::hub::SocketName;
 use crate::isolate::{Isolate, Slot};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
-use crate::registry::{MatchedRoute, MatchedSocket, Middleware, RouteLookup};
+use crate::registry::{MatchedRoute, MatchedSocket, RouteLookup};
+use crate::triggers::developer::Developer;
 use crate::triggers::events::EventListener;
-use crate::triggers::http::{self as http_trigger, Backend, HostRoute, IndexModule, IndexRoute, Settings, Stopping};
+use crate::triggers::http::{self as http_trigger, Backend, HostRoute, Settings, Stopping};
 use crate::triggers::sse::{StreamBackend, Streams};
 use crate::triggers::websocket::{ChannelHistories, ClientBackend, SocketTarget, WebSockets};
 
@@ -52,10 +53,11 @@ impl Worker {
         streams: &Arc<Streams>,
         sockets: &Arc<WebSockets>,
         histories: &Arc<ChannelHistories>,
+        developer: Option<&Arc<Developer>>,
     ) -> WorkerModules {
         let (dispatch, isolate, events) = (dispatch.clone(), self.thread.isolate.clone(), events.clone());
         let (streams, sockets, histories) = (streams.clone(), sockets.clone(), histories.clone());
-        WorkerModules { dispatch, isolate, events, streams, sockets, histories }
+        WorkerModules { dispatch, isolate, events, streams, sockets, histories, developer: developer.cloned() }
     }
 
     /// Serves the connections from the acceptor until `stopping` ends them: those of the HTTP
@@ -107,6 +109,8 @@ pub struct WorkerModules {
     streams: Arc<Streams>,
     sockets: Arc<WebSockets>,
     histories: Arc<ChannelHistories>,
+    /// `None` outside development.
+    developer: Option<Arc<Developer>>,
 }
 
 impl WorkerModules {
@@ -178,7 +182,8 @@ impl Backend for WorkerModules {
 
     fn host_route(&self, path: &str) -> Option<HostRoute> {
         let socket = || self.sockets.listener(path, self);
-        self.streams.route(path, self).or_else(socket).or_else(|| self.histories.route(path))
+        let developer = || self.developer.as_ref()?.route(path, self);
+        self.streams.route(path, self).or_else(socket).or_else(|| self.histories.route(path)).or_else(developer)
     }
 
     fn socket(&self, module: &Arc<Slot>, path: &str) -> Option<HostRoute> {
@@ -197,36 +202,4 @@ impl Backend for WorkerModules {
         let message = format!("the host panicked while it answered a request: {panic}");
         self.events.raise(HostEvent::Fail { origin: Origin::isolate(self.isolate.id), message });
     }
-
-    fn index(&self) -> Vec<IndexModule> {
-        let listed = |slot: Arc<Slot>| {
-            let state = slot.state();
-            let why = state.why().map(first_line);
-            let deployment = slot.deployment();
-            let manifest = &deployment.generation.manifest;
-            IndexModule {
-                name: slot.module.as_ref().to_owned(),
-                state: why.map_or_else(|| state.as_str().to_owned(), |why| format!("{}: {why}", state.as_str())),
-                routes: manifest
-                    .routes
-                    .iter()
-                    .map(|route| IndexRoute {
-                        method: route.method.clone(),
-                        path: route.text.clone(),
-                        closed_by: closed_by(&route.middlewares),
-                    })
-                    .collect(),
-                sockets: manifest.sockets.iter().map(|(pattern, _)| pattern.to_owned()).collect(),
-            }
-        };
-        let absent = self.dispatch.absent().into_iter();
-        let absent = absent.map(|(name, state)| IndexModule { name, state, routes: Vec::new(), sockets: Vec::new() });
-        self.isolate.slots().into_iter().map(listed).chain(absent).collect()
-    }
-}
-
-/// The middleware because of which HTTP requests cannot call a route.
-fn closed_by(middlewares: &[Middleware]) -> Option<&'static str> {
-    let names = [(Middleware::Inner, "inner"), (Middleware::Session, "session")];
-    names.into_iter().find(|(middleware, _)| middlewares.contains(middleware)).map(|(_, name)| name)
 }

@@ -71,7 +71,7 @@ async fn the_reason_for_rejecting_a_component_with_huge_names_is_short() {
     let lines = host.log.lines(&["module rejected:", "huge-names"]);
     assert!(!lines.is_empty() && lines.iter().all(|line| line.len() < 40_000));
     let page = host.get("/").await;
-    assert!(page.text().contains("imports aaaa") && page.body.len() < 20_000, "{}", page.body.len());
+    assert!(page.text().contains("imports aaaa") && page.body.len() < 40_000, "{}", page.body.len());
 }
 
 #[tokio::test]
@@ -83,10 +83,13 @@ async fn the_reason_for_rejecting_a_component_with_a_long_description_is_short()
     assert!(!why.as_str().unwrap().contains('\u{1b}'));
     let lines = host.log.lines(&["module rejected:", "describes"]);
     assert!(!lines.is_empty() && lines.iter().all(|line| line.len() < most), "{lines:?}");
-    for listed in
-        [host.get("/").await, host.get("/api/describes/gone").await, host.admin("GET", "/v1/status", "").await]
-    {
-        assert!(listed.text().contains("describes") && listed.body.len() < 2 * most, "{}", listed.body.len());
+    // The page for developers has more of its own than the others.
+    for (listed, most) in [
+        (host.get("/").await, 3 * most),
+        (host.get("/api/describes/gone").await, most),
+        (host.admin("GET", "/v1/status", "").await, 2 * most),
+    ] {
+        assert!(listed.text().contains("describes") && listed.body.len() < most, "{}", listed.body.len());
     }
 }
 
@@ -146,7 +149,7 @@ async fn a_call_of_a_module_that_is_not_loaded_is_unavailable_and_not_unknown() 
     }
     let page = host.get("/").await;
     let page = page.text();
-    assert!(page.contains("waiting for its component") && page.contains("exports neither"), "{page}");
+    assert!(page.contains(r#"data-state="waiting""#) && page.contains("exports neither"), "{page}");
 }
 
 #[tokio::test]

@@ -139,6 +139,13 @@ impl Browser {
         self.command(&format!("element/{id}/value"), json!({ "text": text })).await;
     }
 
+    /// Presses and releases a key, wherever the focus is. `\u{e004}` is the Tab key.
+    pub async fn press(&self, key: &str) {
+        let actions = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.command("actions", json!({ "actions": [keyboard] })).await;
+    }
+
     /// The text of an element that the page shows, or `""` if there is no such element.
     pub async fn text(&self, selector: &str) -> String {
         let body = "return document.querySelector(arguments[0])?.innerText ?? ''";

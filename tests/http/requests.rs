@@ -178,21 +178,3 @@ async fn the_root_of_a_module_without_a_slash_redirects() {
     assert_eq!((answer.status, answer.header("location")), (308, Some("/api/flags/?a=1")));
     assert_eq!(host.get("/api/flags/").await.status, 200);
 }
-
-#[tokio::test]
-async fn the_page_for_developers_is_served_in_development_only() {
-    let host = TestHost::with("flags").start().await;
-    let page = host.get("/").await;
-    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
-    let curl = format!("curl &#39;http://{}/api/flags/&#39;", host.http);
-    assert!(
-        page.text().contains("<h2>flags <small>ready</small></h2>") && page.text().contains(&curl),
-        "{}",
-        page.text()
-    );
-    for environment in ["production", "test"] {
-        let host = TestHost::with("flags").environment(environment).start().await;
-        let answer = host.get("/").await;
-        assert_eq!((answer.status, answer.code().as_str()), (404, "not-found"), "{environment}");
-    }
-}

@@ -6,6 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use fanfare::api::KillMode;
+use fanfare::tooling::config::is_development;
 use fanfare::{Config, RunningHost};
 
 /// The signal, which the process never dies of.
@@ -42,10 +43,8 @@ impl Reboot {
 
 /// SocketCluster kills at once in its environment `dev`, because no client's calls matter there.
 fn mode(config: &Config) -> Option<KillMode> {
-    config.master.reboot_on_signal.then_some(match config.environment.as_str() {
-        "dev" | "development" => KillMode::Immediate,
-        _ => KillMode::Graceful,
-    })
+    let mode = if is_development(&config.environment) { KillMode::Immediate } else { KillMode::Graceful };
+    config.master.reboot_on_signal.then_some(mode)
 }
 
 #[cfg(test)]

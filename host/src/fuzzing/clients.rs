@@ -202,7 +202,7 @@ impl Server {
         let channels = ChannelService::new(hub.clone(), Arc::new(Routes), false, Handle::current());
         let descriptors = Descriptors { limit: 1_000, reserved: 0 };
         let sockets = Arc::new(Sockets::new(descriptors, 10, 1 << 20));
-        let settings = Arc::new(Settings::new(&HttpConfig::default(), "test", sockets.buffered.clone()));
+        let settings = Arc::new(Settings::new(&HttpConfig::default(), sockets.buffered.clone()));
         let modules = Modules(Arc::new(WebSockets::new(&config, channels, sockets.clone(), None)));
         Server { hub, fanouts, sockets, settings, modules }
     }

@@ -50,7 +50,7 @@ impl EchoServer {
         let sockets = Descriptors::read();
         let sockets = Arc::new(Sockets::new(sockets, config.http.max_connections, config.http.max_buffered));
         sockets.limit_to_descriptors();
-        let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
+        let settings = Arc::new(Settings::new(&config.http, sockets.buffered.clone()));
         let stopping = Stopping::default();
         for fanout in hub.fanouts(0) {
             thread.handle.spawn(fanout.run(stopping.announced.clone(), stopping.closing.clone()));

@@ -81,7 +81,7 @@ pub(super) fn serving(
 ) -> EventListener {
     let http = HttpConfig { domain: None, cors: CorsConfig::default(), ..config.http.clone() };
     let service = Arc::new(EventService::new(&config.events, token, log));
-    EventListener { service, settings: Arc::new(Settings::new(&http, "", buffered)) }
+    EventListener { service, settings: Arc::new(Settings::new(&http, buffered)) }
 }
 
 /// Reads the token of the service, and checks it. Without one, the listener must have a loopback

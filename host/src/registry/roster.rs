@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{Generation, KeyOwner, PatternKind, PatternTable};
 use crate::call::CallError;
 use crate::call::channel::announced;
-use crate::call::text::{MESSAGE, NAME, first_line, line};
+use crate::call::text::{NAME, line};
 
 /// The load state of one module.
 #[derive(Clone)]
@@ -29,19 +29,6 @@ pub enum ModuleState {
     Waiting(String),
     /// It cannot be loaded. The text has one fault per line.
     Refused(String),
-}
-
-impl ModuleState {
-    /// Describes the state of a module that is not installed, with the first fault if it is
-    /// refused. `None` if it is installed.
-    pub fn absent(&self) -> Option<String> {
-        match self {
-            ModuleState::Installed(_) => None,
-            ModuleState::Loading => Some("loading".to_owned()),
-            ModuleState::Waiting(_) => Some("waiting for its component".to_owned()),
-            ModuleState::Refused(why) => Some(format!("refused: {}", line(first_line(why), MESSAGE))),
-        }
-    }
 }
 
 /// The addition to the note of a pin that the host could not save.

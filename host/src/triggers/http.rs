@@ -1,9 +1,9 @@
 //! The HTTP trigger: turns a request into a call of a module's route, and the outcome into the
 //! response.
 //!
-//! It answers requests for `/api/<module>/<path>`, the page for developers, and the routes of the
-//! host itself ([`HostRoute`]). The trigger knows no isolates: it finds and runs routes
-//! through [`Backend`], on the worker that owns the connection.
+//! It answers requests for `/api/<module>/<path>` and for the routes of the host itself
+//! ([`HostRoute`]). The trigger knows no isolates: it finds and runs routes through [`Backend`], on
+//! the worker that owns the connection.
 
 pub use backend::Backend;
 pub use connection::serve;
@@ -14,7 +14,6 @@ pub(in crate::triggers) use host_body::HostBody;
 pub(in crate::triggers) use host_response::{RETRY_SECONDS, allow, json, options};
 pub(in crate::triggers) use host_route::HostRequest;
 pub use host_route::HostRoute;
-pub use index::{IndexModule, IndexRoute};
 pub(in crate::triggers) use problem_response::ProblemResponse;
 #[cfg(any(test, fuzzing))]
 pub(crate) use reply::response as response_to;
@@ -37,7 +36,6 @@ mod host_body;
 mod host_response;
 mod host_route;
 mod idle_watch;
-mod index;
 mod observed_stream;
 mod poll_on_wake;
 mod problem_response;

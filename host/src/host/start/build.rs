@@ -132,7 +132,7 @@ impl Built {
         reloads.set(&swapper);
         swapper.embed(modules);
 
-        let settings = Arc::new(Settings::new(&config.http, &config.environment, sockets.buffered.clone()));
+        let settings = Arc::new(Settings::new(&config.http, sockets.buffered.clone()));
         let event_listener = event_listener
             .map(|listener| (listener, event_server::serving(&config, token, log.clone(), sockets.buffered.clone())));
         let http_connections = workers.iter().map(|worker| worker.queue.open.clone()).collect();

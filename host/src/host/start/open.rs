@@ -14,6 +14,7 @@ use super::Built;
 use crate::events::HostEvent;
 use crate::isolate::NodeFacts;
 use crate::net::{WorkerQueue, accept};
+use crate::triggers::developer::Developer;
 use crate::triggers::hooks;
 use crate::triggers::websocket::ChannelHistories;
 
@@ -22,9 +23,11 @@ impl Built {
     pub(super) fn open(mut self) -> RunningHost {
         let (event_listener, events) = self.events.unzip();
         let histories = Arc::new(ChannelHistories::new(&self.config.websocket, self.channels.clone()));
+        let developer = Developer::new(&self.config).map(Arc::new);
         for worker in &mut self.workers {
             let (streams, sockets) = (&self.streams, &self.web_sockets);
-            let modules = worker.modules(&self.dispatch, &self.services.events, streams, sockets, &histories);
+            let (dispatch, events_log) = (&self.dispatch, &self.services.events);
+            let modules = worker.modules(dispatch, events_log, streams, sockets, &histories, developer.as_ref());
             worker.serve(Some((self.settings.clone(), modules)), events.clone(), &self.tasks.stopping);
         }
         self.sockets.limit_to_descriptors();

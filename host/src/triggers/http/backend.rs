@@ -5,7 +5,6 @@ use std::future::Future;
 use http::Method;
 
 use super::host_route::HostRoute;
-use super::index::IndexModule;
 use crate::call::{CallError, CallResult, HttpRequest};
 use crate::registry::router::{MatchedRoute, RouteLookup};
 
@@ -49,7 +48,4 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Is told that the host panicked while it answered a request. The panic is logged already.
     fn panicked(&self, _panic: &str) {}
-
-    /// Lists the modules on the page for developers.
-    fn index(&self) -> Vec<IndexModule>;
 }

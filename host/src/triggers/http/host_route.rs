@@ -27,7 +27,6 @@ pub struct HostRequest {
     pub has_body: bool,
     pub authority: String,
     /// `http` or `https`.
-    #[allow(dead_code, reason = "no route of the host needs it yet")]
     pub scheme: &'static str,
     pub peer: SocketAddr,
     /// Arrives while the route reads it.

@@ -18,7 +18,6 @@ use super::content::{Content, HttpResponse, OwnOrigin};
 use super::host_body::HostBody;
 use super::host_response::{allow, options};
 use super::host_route::{HostRequest, HostRoute};
-use super::index;
 use super::problem_response::ProblemResponse;
 use super::reply;
 use super::request::{ParsedHeaders, asks_for_websocket, has_token, strip_hop_by_hop, subdomain};
@@ -117,7 +116,7 @@ impl<B: Backend> Responder<B> {
             return Err(ProblemResponse::unknown_coding(&coding));
         }
         let opens_socket = parsed.hop_by_hop && method == Method::GET && asks_for_websocket(&headers);
-        let (name, module, matched) = match self.plan(&method, &uri, &headers, &authority, opens_socket) {
+        let (name, module, matched) = match self.plan(&method, &uri, &headers, opens_socket) {
             Ok(RequestPlan::Call { name, module, matched }) => (name, module, matched),
             Ok(RequestPlan::Respond(response)) => {
                 body::discard(body, drain);
@@ -173,7 +172,6 @@ impl<B: Backend> Responder<B> {
         method: &Method,
         uri: &'a Uri,
         headers: &HeaderMap,
-        host: &str,
         opens_socket: bool,
     ) -> Result<RequestPlan<'a, B::Module>, ProblemResponse> {
         if headers.len() > self.settings.max_headers {
@@ -183,7 +181,7 @@ impl<B: Backend> Responder<B> {
         let Some(rest) = of_module else {
             return match self.backend.host_route(uri.path()) {
                 Some(route) => Ok(RequestPlan::HostRoute(route)),
-                None => self.outside_api(method, uri, host).map(RequestPlan::Respond),
+                None => Self::outside_api(method, uri).map(RequestPlan::Respond),
             };
         };
         let (name, path) = match rest.split_once('/') {
@@ -232,11 +230,8 @@ impl<B: Backend> Responder<B> {
     }
 
     /// Answers a request for a path outside `/api/`.
-    fn outside_api(&self, method: &Method, uri: &Uri, host: &str) -> Result<HttpResponse, ProblemResponse> {
+    fn outside_api(method: &Method, uri: &Uri) -> Result<HttpResponse, ProblemResponse> {
         match uri.path() {
-            "/" if self.settings.index && matches!(*method, Method::GET | Method::HEAD) => {
-                Ok(index::page(&self.backend.index(), self.scheme, host))
-            }
             // `*` means the whole server (RFC 9112, 3.2.4).
             "*" if *method == Method::OPTIONS => Ok(options(allow(&METHODS))),
             "*" => Err(ProblemResponse::bad_request(format!(

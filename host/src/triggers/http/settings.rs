@@ -22,12 +22,10 @@ pub struct Settings {
     pub(super) max_header_bytes: u32,
     pub(super) max_headers: usize,
     pub(super) buffered: Arc<BufferBudget>,
-    /// Whether the host serves the page for developers at `/`.
-    pub(super) index: bool,
 }
 
 impl Settings {
-    pub fn new(http: &HttpConfig, environment: &str, buffered: Arc<BufferBudget>) -> Settings {
+    pub fn new(http: &HttpConfig, buffered: Arc<BufferBudget>) -> Settings {
         Settings {
             domain: http.domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
             cors: Cors::new(&http.cors),
@@ -40,7 +38,6 @@ impl Settings {
             max_header_bytes: http.max_header_bytes,
             max_headers: http.max_headers,
             buffered,
-            index: environment == "development",
         }
     }
 }

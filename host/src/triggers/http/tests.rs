@@ -83,11 +83,6 @@ impl Backend for FakeWorker {
     fn panicked(&self, panic: &str) {
         self.panics.lock().push(panic.to_owned());
     }
-
-    fn index(&self) -> Vec<IndexModule> {
-        let routes = vec![IndexRoute { method: Method::GET, path: "hello".into(), closed_by: None }];
-        vec![IndexModule { name: "m".into(), state: "ready".into(), routes, sockets: Vec::new() }]
-    }
 }
 
 /// Builds a host: `host().route("GET hello", ..).start()`.
@@ -187,7 +182,7 @@ impl Builder {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let buffered = Arc::new(BufferBudget::new(self.config.max_buffered));
-        let settings = Arc::new(Settings::new(&self.config, self.environment, buffered.clone()));
+        let settings = Arc::new(Settings::new(&self.config, buffered.clone()));
         let fake = FakeWorker {
             router: Arc::new(Router::new(self.routes.into_iter())),
             handlers: Arc::new(self.handlers),

@@ -6,7 +6,6 @@ use http::Method;
 
 use super::backend::Backend;
 use super::host_route::HostRoute;
-use super::index::IndexModule;
 use crate::call::{CallError, CallResult, HttpRequest};
 use crate::registry::{MatchedRoute, RouteLookup};
 
@@ -45,9 +44,5 @@ impl<R: HostRoutes> Backend for WithoutModules<R> {
 
     fn host_route(&self, path: &str) -> Option<HostRoute> {
         self.0.route(path)
-    }
-
-    fn index(&self) -> Vec<IndexModule> {
-        Vec::new()
     }
 }

@@ -167,7 +167,7 @@ async fn observed(state: &Arc<ConnectionState>) -> (ObservedStream, Client) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let settings = Arc::new(Settings::new(&HttpConfig::default(), "production", Arc::default()));
+    let settings = Arc::new(Settings::new(&HttpConfig::default(), Arc::default()));
     (
         ObservedStream::new(net::Stream::Tcp(stream), state.clone(), settings),
         Client { stream: client, buffer: Vec::new() },

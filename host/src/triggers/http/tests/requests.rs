@@ -175,13 +175,3 @@ async fn all_origins_are_allowed_with_a_star_and_none_by_default() {
     let received = closed.send("PUT /api/m/x HTTP/1.1\r\nhost: h\r\norigin: https://a.test\r\n\r\n").await;
     assert_eq!(received.field("access-control-allow-origin"), Some("x"));
 }
-
-#[tokio::test]
-async fn the_page_for_developers_is_served_in_development_only() {
-    let received = host().environment("development").start().await.get("/").await;
-    assert_eq!((received.status(), received.field("content-type")), (200, Some("text/html; charset=utf-8")));
-    assert!(received.body.contains("curl &#39;http://h/api/m/hello&#39;"), "{received:?}");
-    for environment in ["production", "test"] {
-        host().environment(environment).start().await.get("/").await.assert_problem(404, "not-found");
-    }
-}

@@ -1,0 +1,337 @@
+//! Writes the HTML of the page.
+
+use std::fmt::{self, Write as _};
+
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::docs::PAGES;
+use crate::registry::AccessError;
+
+const HEAD: &str = r##"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Fanfare</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/developer/page.css">
+<script src="/developer/page.js" defer></script>
+</head>
+<body>
+<header>
+<h1>Fanfare</h1>
+<p>The modules of this host and their routes. Only the environments <code>dev</code> and <code>development</code> have
+this page. <a href="#docs">Documentation</a></p>
+<noscript><p class="notice">Without JavaScript, this page has no forms: use the commands.</p></noscript>
+</header>
+<main>
+"##;
+
+const NO_MODULES: &str = "<p>There are no modules yet: add a folder with a <code>module.json</code> to the modules \
+    folder, or run <code>fanfare new hello</code>.</p>\n";
+
+/// A module on the page.
+#[derive(Debug, Clone, Default)]
+pub struct DeveloperModule {
+    pub name: String,
+    /// The state of the module, such as `ready`.
+    pub state: String,
+    /// The beginning of the digest of the generation that serves.
+    pub generation: Option<String>,
+    /// The capabilities that the operator has granted, such as `rpc: chat`.
+    pub grants: Vec<String>,
+    /// Why the module does not serve, or why its last instances ended.
+    pub errors: Vec<String>,
+    pub routes: Vec<DeveloperRoute>,
+    /// The names of its broadcasts.
+    pub broadcasts: Vec<String>,
+    /// The patterns of its WebSockets.
+    pub sockets: Vec<String>,
+}
+
+/// A route on the page.
+#[derive(Debug, Clone)]
+pub struct DeveloperRoute {
+    pub method: Method,
+    /// The path as in the manifest, without a leading slash.
+    pub path: String,
+    /// Why HTTP requests cannot call it.
+    pub closed: Option<AccessError>,
+}
+
+/// Returns the page. `is_local` says whether the reader may emit broadcasts and see grants and
+/// errors.
+pub(super) fn html(modules: &[DeveloperModule], origin: &str, is_local: bool) -> String {
+    let mut page = Page { text: String::from(HEAD), origin, is_local };
+    // Writing to a string cannot fail.
+    _ = page.write(modules);
+    page.text
+}
+
+struct Page<'a> {
+    text: String,
+    /// The scheme and the authority of the browser's request.
+    origin: &'a str,
+    is_local: bool,
+}
+
+/// A form that sends a request and shows the answer.
+struct Form<'a> {
+    method: &'a Method,
+    /// The path, in which the names of parameters are in braces.
+    path: &'a str,
+    /// The text of the button.
+    button: &'a str,
+    /// The request, as a screen reader announces it.
+    name: &'a str,
+}
+
+impl Page<'_> {
+    fn write(&mut self, modules: &[DeveloperModule]) -> fmt::Result {
+        if modules.is_empty() {
+            self.text.push_str(NO_MODULES);
+        }
+        if modules.len() > 1 {
+            self.text.push_str("<nav aria-label=\"Modules\"><ul>\n");
+            for DeveloperModule { name, .. } in modules {
+                let name = Html(name);
+                writeln!(self.text, "<li><a href=\"#module-{name}\">{name}</a>")?;
+            }
+            self.text.push_str("</ul></nav>\n");
+        }
+        for module in modules {
+            self.module(module)?;
+        }
+        self.text.push_str("</main>\n<footer id=\"docs\">\n<h2>Documentation of this version</h2>\n<ul>\n");
+        for (name, _) in PAGES {
+            writeln!(self.text, "<li><a href=\"/developer/docs/{name}.md\">{name}</a>")?;
+        }
+        writeln!(self.text, "</ul>\n</footer>\n</body>\n</html>")
+    }
+
+    fn module(&mut self, module: &DeveloperModule) -> fmt::Result {
+        let (name, state) = (Html(&module.name), Html(&module.state));
+        writeln!(self.text, "<section aria-labelledby=\"module-{name}\">")?;
+        write!(
+            self.text,
+            "<h2 id=\"module-{name}\">{name} <span class=\"state\" data-state=\"{state}\">{state}</span>"
+        )?;
+        writeln!(self.text, "</h2>\n<dl>")?;
+        let generation = module.generation.as_deref().unwrap_or("none");
+        writeln!(self.text, "<div><dt>Generation</dt><dd><code>{}</code></dd></div>", Html(generation))?;
+        if self.is_local {
+            self.list("Grants", &module.grants, "")?;
+            self.list("Last error", &module.errors, " class=\"bad\"")?;
+        }
+        writeln!(self.text, "</dl>")?;
+        if !module.routes.is_empty() {
+            self.begin_table("Routes", "Route")?;
+            module.routes.iter().try_for_each(|route| self.route(&module.name, route))?;
+            self.end_table()?;
+        }
+        if !module.broadcasts.is_empty() {
+            self.begin_table("Broadcasts", "Broadcast")?;
+            module.broadcasts.iter().try_for_each(|name| self.broadcast(&module.name, name))?;
+            self.end_table()?;
+        }
+        if !module.sockets.is_empty() {
+            self.begin_table("WebSockets", "WebSocket")?;
+            module.sockets.iter().try_for_each(|pattern| self.socket(&module.name, pattern))?;
+            self.end_table()?;
+        }
+        writeln!(self.text, "</section>")
+    }
+
+    /// Writes a term with one value for each line. `class` is an attribute of the values.
+    fn list(&mut self, term: &str, values: &[String], class: &str) -> fmt::Result {
+        write!(self.text, "<div><dt>{term}</dt>")?;
+        if values.is_empty() {
+            write!(self.text, "<dd>none</dd>")?;
+        }
+        for value in values {
+            write!(self.text, "<dd{class}>{}</dd>", Html(value))?;
+        }
+        writeln!(self.text, "</div>")
+    }
+
+    /// Begins a table of two columns. The roles are explicit, because a phone shows its rows as
+    /// blocks, for which browsers forget the roles.
+    fn begin_table(&mut self, caption: &str, column: &str) -> fmt::Result {
+        writeln!(self.text, "<table role=\"table\">\n<caption>{caption}</caption>")?;
+        write!(
+            self.text,
+            "<thead role=\"rowgroup\"><tr role=\"row\"><th role=\"columnheader\" scope=\"col\">{column}</th>"
+        )?;
+        writeln!(self.text, "<th role=\"columnheader\" scope=\"col\">Use</th></tr></thead>\n<tbody role=\"rowgroup\">")
+    }
+
+    fn end_table(&mut self) -> fmt::Result {
+        writeln!(self.text, "</tbody>\n</table>")
+    }
+
+    /// Begins a row. `tag` stands before the name, `note` after it.
+    fn begin_row(&mut self, tag: &str, name: &str, note: &str) -> fmt::Result {
+        let (tag, name, note) = (Html(tag), Html(name), Html(note));
+        write!(self.text, "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">")?;
+        if !tag.0.is_empty() {
+            write!(self.text, "<b>{tag}</b> ")?;
+        }
+        write!(self.text, "<code>{name}</code>")?;
+        if !note.0.is_empty() {
+            write!(self.text, " <span class=\"tag\">{note}</span>")?;
+        }
+        writeln!(self.text, "</th><td role=\"cell\">")
+    }
+
+    fn end_row(&mut self) -> fmt::Result {
+        writeln!(self.text, "</td></tr>")
+    }
+
+    fn route(&mut self, module: &str, route: &DeveloperRoute) -> fmt::Result {
+        let path = format!("/api/{module}/{}", route.path);
+        let note = route.closed.map_or("", closed_by);
+        self.begin_row(route.method.as_str(), &path, note)?;
+        match route.closed {
+            None if route.method == Method::GET && !path.contains('{') => {
+                writeln!(self.text, "<a href=\"{0}\">Open {0}</a>", Html(&path))?;
+                self.command(&curl(&route.method, self.origin, &path))?;
+            }
+            None => {
+                let name = format!("{} {path}", route.method);
+                self.form(&Form { method: &route.method, path: &path, button: "Send", name: &name })?;
+                self.command(&curl(&route.method, self.origin, &path))?;
+            }
+            Some(why @ AccessError::Inner) => {
+                writeln!(self.text, "<p>{}.</p>", Html(&sentence(why)))?;
+                let path = quoted(&without_braces(&route.path));
+                self.command(&format!("fanfare call -X {} {module} {path}", route.method))?;
+            }
+            Some(why) => writeln!(self.text, "<p>{}.</p>", Html(&sentence(why)))?,
+        }
+        self.end_row()
+    }
+
+    fn broadcast(&mut self, module: &str, name: &str) -> fmt::Result {
+        self.begin_row("", name, "")?;
+        if self.is_local {
+            let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
+            let path = format!("/developer/modules/{module}/broadcasts/{encoded}");
+            let spoken = format!("the broadcast {name} of {module}");
+            self.form(&Form { method: &Method::POST, path: &path, button: "Emit", name: &spoken })?;
+        } else {
+            writeln!(self.text, "<p>Only a browser on the machine of the host emits broadcasts here.</p>")?;
+        }
+        self.command(&format!("fanfare emit --gather {module} {} '{{}}'", quoted(name)))?;
+        self.end_row()
+    }
+
+    fn socket(&mut self, module: &str, pattern: &str) -> fmt::Result {
+        let path = format!("/api/{module}/{pattern}");
+        self.begin_row("WS", &path, "")?;
+        writeln!(self.text, "<p>Paste this line into the console of the browser:</p>")?;
+        writeln!(self.text, "<p><code class=\"copy\">{}</code></p>", Html(&web_socket(self.origin, &path)))?;
+        self.end_row()
+    }
+
+    fn form(&mut self, form: &Form<'_>) -> fmt::Result {
+        let &Form { method, path, button, name } = form;
+        let (path, name) = (Html(path), Html(name));
+        // The script shows the form.
+        writeln!(self.text, "<form hidden data-method=\"{method}\" data-path=\"{path}\" aria-label=\"{name}\">")?;
+        for param in params(path.0) {
+            let param = Html(param);
+            write!(self.text, "<label>{param} <input data-param=\"{param}\" required autocomplete=\"off\" ")?;
+            writeln!(self.text, "autocapitalize=\"off\" spellcheck=\"false\"></label>")?;
+        }
+        if *method != Method::GET {
+            let kinds = [("application/json", "JSON"), ("text/plain", "Text"), ("", "None")];
+            let chosen = if *method == Method::DELETE { "" } else { "application/json" };
+            write!(self.text, "<label>Body <select name=\"type\">")?;
+            for (value, kind) in kinds {
+                let selected = if value == chosen { " selected" } else { "" };
+                write!(self.text, "<option value=\"{value}\"{selected}>{kind}</option>")?;
+            }
+            write!(self.text, "</select></label>\n<label>Payload <textarea name=\"payload\" rows=\"2\" ")?;
+            writeln!(self.text, "spellcheck=\"false\">{{}}</textarea></label>")?;
+        }
+        writeln!(self.text, "<button aria-label=\"{button}: {name}\">{button}</button>")?;
+        writeln!(self.text, "<p class=\"status\" role=\"status\" aria-live=\"polite\"></p>")?;
+        writeln!(self.text, "<pre hidden tabindex=\"0\" role=\"region\" aria-label=\"Answer: {name}\"></pre>\n</form>")
+    }
+
+    fn command(&mut self, command: &str) -> fmt::Result {
+        let command = Html(command);
+        writeln!(self.text, "<details><summary>Command</summary><code class=\"copy\">{command}</code></details>")
+    }
+}
+
+/// The middleware that closes a route.
+fn closed_by(why: AccessError) -> &'static str {
+    match why {
+        AccessError::Inner => "inner",
+        AccessError::Session | AccessError::NoSession => "session",
+        AccessError::Test => "test",
+    }
+}
+
+fn sentence(why: AccessError) -> String {
+    let text = why.to_string().replace('`', "");
+    let mut rest = text.chars();
+    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
+}
+
+/// The names of the parameters of a path.
+fn params(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+/// Makes a path that a command can have. The name of each parameter becomes its value.
+fn without_braces(path: &str) -> String {
+    path.replace(['{', '}'], "")
+}
+
+/// Quotes a text for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Returns a line to paste into the console of a browser.
+fn web_socket(origin: &str, path: &str) -> String {
+    let url = format!("{}{}", origin.replacen("http", "ws", 1), without_braces(path));
+    let quoted = url.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("ws = new WebSocket(\"{quoted}\"); ws.onmessage = ({{ data }}) => console.log(data)")
+}
+
+/// Returns a command to paste into a shell.
+fn curl(method: &Method, origin: &str, path: &str) -> String {
+    let url = quoted(&format!("{origin}{}", without_braces(path)));
+    match *method {
+        Method::GET => format!("curl {url}"),
+        Method::DELETE => format!("curl -X DELETE {url}"),
+        _ => format!("curl -X {method} {url} -H 'content-type: application/json' -d '{{}}'"),
+    }
+}
+
+/// Escapes text for use between tags or in an attribute.
+struct Html<'a>(&'a str);
+
+impl fmt::Display for Html<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            match char {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+use super::*;
+
+const ORIGIN: &str = "http://127.0.0.1:8080";
+
+fn shown(module: DeveloperModule) -> String {
+    html(&[module], ORIGIN, true)
+}
+
+fn module(routes: &[(Method, &str, Option<AccessError>)]) -> DeveloperModule {
+    let route = |(method, path, closed): &(Method, &str, Option<AccessError>)| DeveloperRoute {
+        method: method.clone(),
+        path: (*path).into(),
+        closed: *closed,
+    };
+    let routes = routes.iter().map(route).collect();
+    DeveloperModule { name: "flags".into(), state: "ready".into(), routes, ..DeveloperModule::default() }
+}
+
+#[track_caller]
+fn assert_has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+}
+
+#[test]
+fn a_get_route_is_a_link_and_another_route_has_a_form() {
+    let text = shown(module(&[(Method::GET, "", None), (Method::PUT, "{name}", None)]));
+    assert_has(
+        &text,
+        &[
+            "<th role=\"rowheader\" scope=\"row\"><b>GET</b> <code>/api/flags/</code></th>",
+            "<a href=\"/api/flags/\">Open /api/flags/</a>",
+            "curl &#39;http://127.0.0.1:8080/api/flags/&#39;",
+            "<form hidden data-method=\"PUT\" data-path=\"/api/flags/{name}\" aria-label=\"PUT /api/flags/{name}\">",
+            "<label>name <input data-param=\"name\" required",
+            "<option value=\"application/json\" selected>JSON",
+            "curl -X PUT &#39;http://127.0.0.1:8080/api/flags/name&#39; -H",
+            "<caption>Routes</caption>",
+        ],
+    );
+    assert_eq!(text.matches("<form").count(), 1);
+}
+
+#[test]
+fn a_get_route_with_parameters_has_a_form_without_a_body_and_delete_sends_none() {
+    let text = shown(module(&[(Method::GET, "{one}/{two}", None)]));
+    assert_has(&text, &["data-param=\"one\"", "data-param=\"two\""]);
+    assert!(!text.contains("<textarea"), "{text}");
+    let text = shown(module(&[(Method::DELETE, "x", None)]));
+    assert_has(&text, &["<option value=\"\" selected>None"]);
+}
+
+#[test]
+fn a_closed_route_says_why_and_an_inner_one_has_the_command_of_the_operator() {
+    let closed = [(AccessError::Inner, "inner"), (AccessError::Session, "session"), (AccessError::Test, "test")];
+    for (why, tag) in closed {
+        let text = shown(module(&[(Method::POST, "set/{name}", Some(why))]));
+        assert_has(&text, &[&format!("<span class=\"tag\">{tag}</span>"), &format!("The route is {tag}: ")]);
+        assert!(!text.contains("<form"), "{text}");
+        let command = "fanfare call -X POST flags &#39;set/name&#39;";
+        assert_eq!(text.contains(command), why == AccessError::Inner, "{text}");
+    }
+}
+
+#[test]
+fn only_a_reader_on_this_machine_emits_and_sees_grants_and_errors() {
+    let module = DeveloperModule {
+        generation: Some("12ab".into()),
+        grants: vec!["rpc: chat".into()],
+        errors: vec!["worker-0: it trapped".into()],
+        broadcasts: vec!["set/it".into()],
+        ..module(&[])
+    };
+    let modules = [module];
+    let (local, other) = (html(&modules, ORIGIN, true), html(&modules, ORIGIN, false));
+    let secret = ["data-path=\"/developer/modules/flags/broadcasts/set%2Fit\"", "rpc: chat", "worker-0: it trapped"];
+    assert_has(&local, &secret);
+    for part in secret {
+        assert!(!other.contains(part), "{part} in {other}");
+    }
+    for page in [local, other] {
+        assert_has(&page, &["<code>12ab</code>", "fanfare emit --gather flags &#39;set/it&#39; &#39;{}&#39;"]);
+    }
+}
+
+#[test]
+fn every_socket_has_a_line_for_the_console() {
+    let text = shown(DeveloperModule { sockets: vec!["room/{room}".into(), "a\"b".into()], ..module(&[]) });
+    assert_has(
+        &text,
+        &[
+            "<b>WS</b> <code>/api/flags/room/{room}</code>",
+            "new WebSocket(&quot;ws://127.0.0.1:8080/api/flags/room/room&quot;)",
+            r"/api/flags/a\&quot;b&quot;",
+        ],
+    );
+}
+
+#[test]
+fn names_are_escaped_for_the_page_and_the_shell() {
+    let evil = "failed: <script>alert(\"1\")</script>".to_owned();
+    let module = DeveloperModule {
+        state: evil.clone(),
+        grants: vec![evil.clone()],
+        errors: vec![evil.clone()],
+        broadcasts: vec![evil.clone()],
+        sockets: vec![evil],
+        ..module(&[(Method::GET, "'; rm -rf ~ #<script>", None), (Method::PUT, "<script>", None)])
+    };
+    let text = html(&[module], "http://x\"><script>'", true);
+    assert_eq!(text.matches("<script").count(), 1, "only the script of the page: {text}");
+    let command = r"&#39;http://x&quot;&gt;&lt;script&gt;&#39;\&#39;&#39;/api/flags/&#39;\&#39;&#39;; rm";
+    assert_has(&text, &[command]);
+}
+
+#[test]
+fn a_page_without_modules_says_how_to_add_one() {
+    let text = html(&[], "http://h", true);
+    assert_has(&text, &["There are no modules yet", "<a href=\"/developer/docs/first-module.md\">first-module</a>"]);
+}

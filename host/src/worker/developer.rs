@@ -1,0 +1,84 @@
+//! What the page for developers shows and does, through the worker that owns the connection.
+
+use std::time::Duration;
+
+use super::WorkerModules;
+use crate::call::{CallError, Emission, GatherEntry, Payload, TriggerKind};
+use crate::config::Capabilities;
+use crate::dispatch::Actor;
+use crate::isolate::{Slot, SlotState};
+use crate::registry::{Access, Manifest, ModuleState, Note};
+use crate::triggers::developer::{DeveloperBackend, DeveloperModule, DeveloperRoute};
+
+impl DeveloperBackend for WorkerModules {
+    fn modules(&self, test_routes: bool) -> Vec<DeveloperModule> {
+        let states = self.dispatch.roster().states().into_iter();
+        states.map(|(name, state)| self.developer_module(name, state, test_routes)).collect()
+    }
+
+    fn emit(
+        &self,
+        emission: Emission,
+        payload: Payload,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send {
+        self.dispatch.gather(&Actor::Operator, emission, payload, Some(timeout))
+    }
+}
+
+impl WorkerModules {
+    fn developer_module(&self, name: String, state: ModuleState, test_routes: bool) -> DeveloperModule {
+        let absent = |state: &str, errors: Vec<String>| DeveloperModule {
+            name: name.clone(),
+            state: state.to_owned(),
+            errors,
+            ..DeveloperModule::default()
+        };
+        match state {
+            ModuleState::Loading => return absent("loading", Vec::new()),
+            ModuleState::Waiting(why) => return absent("waiting", vec![why]),
+            ModuleState::Refused(why) => return absent("refused", vec![why]),
+            ModuleState::Installed(_) => {}
+        }
+        let Some(slot) = self.isolate.slot(&name) else { return absent("loading", Vec::new()) };
+        let deployment = slot.deployment();
+        let (generation, manifest) = (&deployment.generation, &deployment.generation.manifest);
+        DeveloperModule {
+            state: self.state_of(&name).as_str().to_owned(),
+            generation: Some(generation.short_digest().to_owned()),
+            // A module that asks for more than was granted is not installed.
+            grants: manifest.capabilities.missing(&Capabilities::default()),
+            errors: self.errors_of(&name),
+            routes: routes(manifest, test_routes),
+            broadcasts: manifest.broadcasts.keys().cloned().collect(),
+            sockets: manifest.sockets.iter().map(|(pattern, _)| pattern.to_owned()).collect(),
+            name,
+        }
+    }
+
+    /// The state of a module in every isolate: the first that is not ready, if there is one.
+    fn state_of(&self, module: &str) -> SlotState {
+        let slots = self.dispatch.places().slots(module);
+        slots.iter().map(|slot| slot.state()).find(|state| *state != SlotState::Ready).unwrap_or(SlotState::Ready)
+    }
+
+    /// Why files of a module that serves were refused, and why instances of it have ended.
+    fn errors_of(&self, module: &str) -> Vec<String> {
+        let note = self.dispatch.roster().note(module);
+        let refused =
+            note.filter(|note| matches!(note, Note::Refused { .. } | Note::LastGood { .. } | Note::RolledBack { .. }));
+        let crash = |slot: &Slot| slot.last_crash().map(|why| format!("{}: {why}", slot.isolate));
+        let slots = self.dispatch.places().slots(module);
+        let crashes = slots.iter().filter_map(|slot| crash(slot));
+        refused.map(|note| note.to_string()).into_iter().chain(crashes).collect()
+    }
+}
+
+fn routes(manifest: &Manifest, test_routes: bool) -> Vec<DeveloperRoute> {
+    let routes = manifest.routes.iter().map(|route| DeveloperRoute {
+        method: route.method.clone(),
+        path: route.text.clone(),
+        closed: Access::of(&route.middlewares, test_routes).admits(TriggerKind::Http).err(),
+    });
+    routes.collect()
+}
