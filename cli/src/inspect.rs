@@ -176,7 +176,7 @@ impl Description {
     }
 
     fn as_text(&self) -> String {
-        let ComponentInfo { size, core_modules, imports, exports, producers } = &self.info;
+        let ComponentInfo { size, core_modules, imports, exports, producers, language, toolchain } = &self.info;
         let mut out = format!("{}: a component of {}\n", self.file, Bytes(*size));
         let mut line = |name: &str, value: &str| _ = writeln!(out, "  {name:<12} {value}");
         let sizes: Vec<_> = core_modules.iter().map(|size| Bytes(*size).to_string()).collect();
@@ -188,9 +188,15 @@ impl Description {
             let handlers = handlers.as_ref().map(|names| names.iter().map(|name| printable(name)).collect::<Vec<_>>());
             line("handlers", &handlers.map_or("unknown (no export describe)".to_owned(), |names| listed(&names)));
         }
+        for (name, value) in [("language", language), ("toolchain", toolchain)] {
+            if let Some(value) = value {
+                line(name, &printable(value));
+            }
+        }
         for producer in producers {
-            let made = format!("{} {}", printable(&producer.name), printable(&producer.version));
-            line(&producer.field, made.trim_end());
+            // The languages of the parts, if the component is written in another one.
+            let is_part = language.is_some() && producer.field == "language";
+            line(if is_part { "parts in" } else { &producer.field }, &printable(&producer.shown()));
         }
         if !self.subscriptions.is_empty() {
             out.push_str("  subscriptions\n");
@@ -230,6 +236,8 @@ impl Description {
             "exports": self.info.exports,
             "imports": self.info.imports,
             "producers": self.info.producers,
+            "language": self.info.language,
+            "toolchain": self.info.toolchain,
             "subscriptions": self.subscriptions,
             "sockets": self.sockets,
             "channels": self.channels,

@@ -7,6 +7,7 @@
 pub mod cache;
 mod child;
 pub mod compile;
+pub mod format;
 pub mod functions;
 pub mod space;
 

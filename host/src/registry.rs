@@ -17,6 +17,7 @@ mod roster;
 pub mod router;
 pub mod segment;
 mod timing;
+mod toolchain;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};

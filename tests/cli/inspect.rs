@@ -130,16 +130,103 @@ async fn a_file_that_is_no_component_is_named() {
     let producers = section(0, [vec![9], b"producers".to_vec(), vector::<Vec<u8>>([])].concat());
     let project = Project::with(&[])
         .file("core.wasm", [b"\0asm\x01\0\0\0".to_vec(), producers].concat())
-        .file("text.wasm", "(component)");
+        .file("text.wasm", "(component)")
+        .file("empty.wasm", "")
+        .file("short.wasm", b"\0asm")
+        .file("cut.wasm", &std::fs::read(component("counter")).unwrap()[..50_000]);
     for (file, why) in [
-        ("core.wasm", "core.wasm: this is a core module, not a component: build it for wasm32-wasip2"),
-        ("text.wasm", "text.wasm: this is not a WebAssembly component"),
+        ("core.wasm", "core.wasm: the file is a core module, not a component: build it for wasm32-wasip2"),
+        ("text.wasm", "text.wasm: the file is not a WebAssembly component"),
+        ("empty.wasm", "empty.wasm: the file is empty"),
+        ("cut.wasm", "cut.wasm: the file is truncated: it ends within a section, after 50000 bytes"),
+        ("short.wasm", "short.wasm: the file is truncated"),
         ("none.wasm", "none.wasm: cannot read the file: "),
     ] {
         let ran = project.run(&["inspect", file]).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""));
         assert!(ran.err.contains(why), "{why}: {}", ran.err);
     }
+}
+
+/// A component of one core module with these sections, after the sections of the component itself.
+fn of_module(sections: &[Vec<u8>], outside: &[Vec<u8>]) -> Vec<u8> {
+    let module = [b"\0asm\x01\0\0\0".to_vec(), sections.concat()].concat();
+    [b"\0asm\x0d\0\x01\0".to_vec(), outside.concat(), section(1, module)].concat()
+}
+
+fn named(text: &str) -> Vec<u8> {
+    [vec![u8::try_from(text.len()).unwrap()], text.as_bytes().to_vec()].concat()
+}
+
+fn custom(name: &str, content: Vec<u8>) -> Vec<u8> {
+    section(0, [named(name), content].concat())
+}
+
+/// A global with this export, as the toolchains of interpreters write it.
+fn exporting(name: &str) -> Vec<Vec<u8>> {
+    vec![section(6, vector([[0x7f, 0, 0x41, 0, 0x0b]])), section(7, vector([[named(name), vec![3, 0]].concat()]))]
+}
+
+fn producers(fields: &[(&str, &str, &str)]) -> Vec<u8> {
+    let of = |(field, name, version): &(&str, &str, &str)| {
+        [named(field), vector([[named(name), named(version)].concat()])].concat()
+    };
+    custom("producers", vector(fields.iter().map(of)))
+}
+
+#[tokio::test]
+async fn inspect_names_the_language_behind_a_runtime() {
+    let rust = producers(&[("language", "Rust", ""), ("processed-by", "rustc", "1.75.0")]);
+    let needed = vector([named("libc.so"), named("libpython3.14.so")]);
+    let python = custom("dylink.0", section(2, needed));
+    let quickjs = exporting("componentize_qjs_runtime.wasm:memory_base");
+    let go = producers(&[("language", "Go", "go1.25.1"), ("processed-by", "Go cmd/compile", "go1.25.1")]);
+    let tinygo = producers(&[("language", "C99", ""), ("processed-by", "TinyGo", "0.39.0")]);
+    for (bytes, language, toolchain) in [
+        (of_module(&[python], std::slice::from_ref(&rust)), "Python 3.14", "componentize-py"),
+        (of_module(&exporting("libcomponentize_py_runtime.so:memory_base"), &[]), "Python", "componentize-py"),
+        (of_module(&quickjs, std::slice::from_ref(&rust)), "JavaScript", "QuickJS (componentize-qjs)"),
+        (of_module(&[go], std::slice::from_ref(&rust)), "Go 1.25.1", "Go cmd/compile go1.25.1"),
+        (of_module(&[tinygo], &[]), "Go", "TinyGo 0.39.0"),
+        (of_module(&[custom("go:buildid", b"ff".to_vec())], &[]), "Go", "the compiler of Go"),
+    ] {
+        let project = Project::with(&[]).file("a.wasm", bytes);
+        let text = project.run(&["inspect", "a.wasm"]).await.out;
+        let line = |name: &str, value: &str| text.lines().any(|line| line.trim() == format!("{name:<12} {value}"));
+        assert!(line("language", language) && line("toolchain", toolchain), "{language}: {text}");
+        assert!(!line("language", "Rust"), "the language of the adapter is that of a part: {text}");
+    }
+    let project = Project::with(&[]).file("a.wasm", of_module(&quickjs, &[rust]));
+    let json = project.run(&["inspect", "--json", "a.wasm"]).await.json();
+    assert_eq!(
+        (&json["language"], &json["toolchain"], &json["producers"][0]["name"]),
+        (&json!("JavaScript"), &json!("QuickJS (componentize-qjs)"), &json!("Rust"))
+    );
+}
+
+#[tokio::test]
+async fn another_version_of_the_contract_and_another_host_are_named_once() {
+    let next = String::from_utf8_lossy(b"fanfare:module/").into_owned();
+    let mut bytes = std::fs::read(component("counter")).unwrap();
+    for at in 0..bytes.len() {
+        let rest = &bytes[at..];
+        let Some(version) =
+            rest.starts_with(next.as_bytes()).then(|| rest.windows(6).position(|part| part == b"@0.1.0"))
+        else {
+            continue;
+        };
+        if let Some(version) = version.filter(|version| *version < 48) {
+            bytes[at + version + 3] = b'2';
+        }
+    }
+    let http = std::fs::read(crate::harness::root().join("bench/guests/proxy-hello/proxy_hello.wasm")).unwrap();
+    let project = Project::with(&[]).file("next.wasm", bytes).file("http.wasm", http);
+    let ran = project.run(&["inspect", "next.wasm"]).await;
+    let once = ran.err.matches("@0.2.0").count() == 1 && ran.err.matches("this host serves version 0.1.0").count() == 1;
+    assert!(ran.code == 1 && once && !ran.err.contains("exports neither"), "{}", ran.err);
+    let ran = project.run(&["inspect", "http.wasm"]).await;
+    let why = "is a wasi:http component (exports wasi:http/handler@0.3.2), which fanfare does not serve";
+    assert!(ran.code == 1 && ran.err.contains(why), "{}", ran.err);
 }
 
 #[tokio::test]

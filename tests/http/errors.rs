@@ -155,6 +155,16 @@ async fn unknown_paths_methods_and_inner_routes_have_different_codes() {
 }
 
 #[tokio::test]
+async fn a_call_without_its_grant_is_a_403_that_prints_the_command() {
+    let host = TestHost::with("ungranted").and("echo").start().await;
+    let answer = host.post("/api/ungranted/reload", r#""echo""#).await;
+    assert_eq!(problem(&answer), (403, "forbidden".to_owned()), "{}", answer.text());
+    let document = answer.json();
+    assert_eq!(document["title"], "Forbidden");
+    assert!(document["detail"].as_str().unwrap().contains("fanfare grant ungranted"), "{document}");
+}
+
+#[tokio::test]
 async fn a_body_up_to_the_limit_reaches_the_guest_and_a_larger_one_is_a_413() {
     let host = TestHost::with("echo").config(json!({ "http": { "maxBody": 100_000 } })).start().await;
     let answer = host.post("/api/echo/echo", "x".repeat(100_000)).await;

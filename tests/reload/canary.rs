@@ -283,7 +283,7 @@ async fn a_host_that_stops_ends_its_canaries() {
     assert_eq!(host.stop().await, fanfare::Stopped::Clean);
     let told = operator.await.unwrap();
     assert!(told["detail"].as_str().unwrap().contains("the host is stopping"), "{told}");
-    assert_eq!((&told["status"], &told["code"]), (&json!(503), &json!("refused")));
+    assert_eq!((&told["status"], &told["code"]), (&json!(503), &json!("unavailable")));
     eventually("the swapper is dropped", || async { swapper.strong_count() == 0 }).await;
 }
 

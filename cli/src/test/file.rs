@@ -63,7 +63,7 @@ pub fn load(file: &Path) -> Result<Tests, Faults> {
 /// Reads the text of a file.
 pub fn from_text(text: &str, file: &Path) -> Result<Tests, Faults> {
     let shown = source::shown(file);
-    let (tree, mut faults) = source::parse(text, &shown);
+    let (tree, mut faults) = source::parse(text, &shown)?;
     faults.extend(schema::check(&tree, &KeyPath::default(), schema(), Nulls::Plain));
     let cases = tree.get("cases").map(Node::items).unwrap_or_default();
     let mut read = Vec::new();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use http::Request;
 use http::header::{HeaderValue, RETRY_AFTER};
-use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +18,7 @@ use super::permits::{Permit, Permits};
 use super::routes::respond;
 use super::state::AdminState;
 use super::write_timeout::WriteTimeout;
-use crate::call::Problem;
+use crate::call::{Problem, ProblemCode};
 use crate::net::{AcceptBackoff, Listener, ListenerId, Stream, affects_one_connection};
 
 /// How long a client may take to send the head of a request, and how long it may read nothing of a
@@ -115,8 +115,7 @@ async fn overloaded(admin: &AdminState, request: Request<Incoming>) -> Answer {
     }
     let max = admin.sockets.descriptors.max_admin_connections();
     let detail = format!("the admin listener already serves {max} connections, its limit; try again later");
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    let mut answer = problem(Problem::new(status, "overloaded", "Overloaded", detail));
+    let mut answer = problem(Problem::new(ProblemCode::Overloaded, detail));
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     answer
 }

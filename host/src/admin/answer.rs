@@ -10,7 +10,7 @@ use http_body_util::{Either, Full, StreamBody};
 use hyper::body::Frame;
 use serde::Serialize;
 
-use crate::call::Problem;
+use crate::call::{Problem, ProblemCode};
 
 pub type Answer = Response<Either<Full<Bytes>, StreamBody<Frames>>>;
 
@@ -47,9 +47,8 @@ pub fn problem(problem: Problem) -> Answer {
 }
 
 pub fn not_allowed(methods: &'static str) -> Answer {
-    let (title, detail) = ("Method Not Allowed", format!("this path accepts {methods}"));
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    let mut answer = problem(Problem::new(status, "method-not-allowed", title, detail));
+    let detail = format!("this path accepts {methods}");
+    let mut answer = problem(Problem::new(ProblemCode::MethodNotAllowed, detail));
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     answer
 }

@@ -9,7 +9,7 @@ use super::state::AdminState;
 use crate::api::{self, Queued, Receipt, Refusal, RefusedReload, ReloadEntry, Reloaded, Reply};
 use crate::call::text::{NAME, line};
 use crate::call::{
-    CallError, CallOptions, Emission, GatherEntry, Group, IsolateId, Payload, Problem, RouteName, Target,
+    CallError, CallOptions, Emission, GatherEntry, Group, IsolateId, Payload, Problem, ProblemCode, RouteName, Target,
 };
 use crate::dispatch::{Actor, Message};
 use crate::swap::{ReloadOptions, SwapError};
@@ -81,19 +81,11 @@ fn options(query: &str) -> ReloadOptions {
 }
 
 fn swap_error(error: &SwapError) -> Answer {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (code, title) = match error {
-        SwapError::NotFound(_) => ("not-found", "Not Found"),
-        _ => ("refused", REJECTED),
-    };
-    problem(Problem::new(status, code, title, error.to_string()))
+    problem(Problem::new(error.problem_code(), error.to_string()))
 }
 
-/// The title of the problem when a reload or a rollback changes nothing.
-const REJECTED: &str = "Reload Rejected";
-
 fn rejected(why: &str) -> Answer {
-    problem(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", REJECTED, why.to_owned()))
+    problem(Problem::new(ProblemCode::Refused, why.to_owned()))
 }
 
 pub async fn call(admin: &AdminState, module: &str, request: Request<Incoming>) -> Answer {
@@ -211,14 +203,12 @@ pub(super) async fn body(admin: &AdminState, request: Request<Incoming>) -> Resu
         Ok(Ok(body)) => Ok(Payload::guess(body.to_bytes().into())),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             let detail = format!("the body has more than {limit} bytes (http.maxBody)");
-            let title = "Payload Too Large";
-            Err(problem(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", title, detail)))
+            Err(problem(Problem::new(ProblemCode::PayloadTooLarge, detail)))
         }
         Ok(Err(error)) => Err(invalid(format!("the body could not be read: {error}"))),
         Err(_) => {
             let detail = "the body did not arrive within http.bodyTimeout";
-            let title = "Request Timeout";
-            Err(problem(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", title, detail)))
+            Err(problem(Problem::new(ProblemCode::BodyTimeout, detail)))
         }
     }
 }

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use super::answer::{Answer, document, event_stream, problem};
 use super::api::{Query, invalid};
 use super::state::AdminState;
-use crate::call::{Problem, StreamEvent};
+use crate::call::{Problem, ProblemCode, StreamEvent};
 use crate::events::{EventItem, EventReader, KEPT};
 use crate::triggers::sse::{self, EventMessage};
 
@@ -147,8 +147,7 @@ fn too_many(admin: &AdminState) -> Answer {
     admin.event_streams_refused.inc();
     let most = most_streams(admin);
     let detail = format!("{most} clients already follow the events, half of the admin connections; close one first");
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    let mut answer = problem(Problem::new(status, "overloaded", "Overloaded", detail));
+    let mut answer = problem(Problem::new(ProblemCode::Overloaded, detail));
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     answer
 }

@@ -39,12 +39,5 @@ fn not_a_request(why: &str) -> Answer {
 }
 
 fn kill_error(error: &KillError) -> Answer {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (code, title) = match error {
-        KillError::NoWorker { .. } | KillError::NoBroker { .. } => ("not-found", "Not Found"),
-        KillError::Incomplete { .. } => ("incomplete", "Kill Incomplete"),
-        KillError::Stopping => ("unavailable", "Unavailable"),
-        KillError::Panicked(_) => ("failure", "Failure"),
-    };
-    problem(Problem::new(status, code, title, error.to_string()))
+    problem(Problem::new(error.problem_code(), error.to_string()))
 }

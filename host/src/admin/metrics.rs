@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 
 use super::answer::{Answer, problem, with_type};
 use super::state::AdminState;
-use crate::call::Problem;
+use crate::call::{Problem, ProblemCode};
 use calls::Calls;
 use channels::Channels;
 use events::{Events, Link};
@@ -68,10 +68,7 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     };
     match encoded {
         Ok(()) => with_type(StatusCode::OK, content_type, body),
-        Err(error) => {
-            let title = "Internal Server Error";
-            problem(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, error.to_string()))
-        }
+        Err(error) => problem(Problem::new(ProblemCode::Internal, error.to_string())),
     }
 }
 

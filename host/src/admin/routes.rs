@@ -7,13 +7,13 @@ use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
 use super::status::status;
 use super::{api, events, kills, metrics, schedules};
-use crate::call::{IsolateId, Problem};
+use crate::call::{IsolateId, Problem, ProblemCode};
 use crate::swap::KillTarget;
 use crate::triggers::http::ForeignRequest;
 
 pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
     if let Err(why) = ForeignRequest::check(request.headers(), request.uri()) {
-        return problem(Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", why.to_string()));
+        return problem(Problem::new(ProblemCode::Forbidden, why.to_string()));
     }
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -49,7 +49,7 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         | ["v1", "workers" | "brokers", "kill"] => not_allowed("POST"),
         _ => {
             let detail = format!("the admin listener has no path {path}");
-            problem(Problem::new(StatusCode::NOT_FOUND, "not-found", "Not Found", detail))
+            problem(Problem::new(ProblemCode::NotFound, detail))
         }
     }
 }

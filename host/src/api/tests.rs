@@ -3,13 +3,12 @@ mod status;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::*;
-use crate::call::{self, CallError, Failure, IsolateId, Payload, Trace};
+use crate::call::{self, CallError, Failure, IsolateId, Payload, ProblemCode, Trace};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name).with_extension("json")
@@ -128,7 +127,7 @@ fn problems_match_their_golden_files() {
     let trace: Trace = Trace::from_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
     let problem = call::Problem { module: Some("flags".into()), trace: Some(trace), ..failure().into() };
     compare("problem-of-a-guest", &problem.into_document());
-    let problem = call::Problem::new(StatusCode::NOT_FOUND, "not-found", "Not Found", "no route `x`");
+    let problem = call::Problem::new(ProblemCode::NotFound, "no route `x`");
     compare("problem-of-the-host", &problem.into_document());
 }
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Extra, Payload, text};
+use crate::call::{Extra, Payload, ProblemCode, text};
 
 /// Why a call has no reply. Each message says what is wrong, where, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
@@ -133,6 +133,23 @@ impl CallError {
         Self::CODES.get(self.index()).copied().unwrap_or("other")
     }
 
+    /// The code of a response with this error.
+    pub fn problem_code(&self) -> ProblemCode {
+        match self {
+            CallError::Failure(_) => ProblemCode::Failure,
+            CallError::Timeout => ProblemCode::Timeout,
+            CallError::NotFound(_) => ProblemCode::NotFound,
+            CallError::Forbidden(_) => ProblemCode::Forbidden,
+            CallError::Overloaded(_) => ProblemCode::Overloaded,
+            CallError::Crashed(_) => ProblemCode::Crashed,
+            CallError::Unavailable(_) => ProblemCode::Unavailable,
+            CallError::WouldDeadlock(_) => ProblemCode::WouldDeadlock,
+            CallError::TooDeep(_) => ProblemCode::TooDeep,
+            CallError::Invalid(_) => ProblemCode::Invalid,
+            CallError::Other(..) => ProblemCode::Other,
+        }
+    }
+
     pub fn fault(&self) -> Blame {
         match self {
             CallError::Failure(failure) if failure.effective_status() < 500 => Blame::Client,
@@ -152,14 +169,7 @@ impl CallError {
     pub fn status(&self) -> u16 {
         match self {
             CallError::Failure(failure) => failure.effective_status(),
-            CallError::Timeout => 504,
-            CallError::NotFound(_) => 404,
-            CallError::Forbidden(_) => 403,
-            CallError::Overloaded(_) | CallError::Unavailable(_) => 503,
-            CallError::Crashed(_) => 500,
-            CallError::WouldDeadlock(_) | CallError::TooDeep(_) => 508,
-            CallError::Invalid(_) => 400,
-            CallError::Other(..) => 502,
+            error => error.problem_code().status().as_u16(),
         }
     }
 }
@@ -226,6 +236,7 @@ mod tests {
     #[test]
     fn every_error_has_its_own_label() {
         assert_eq!(CallError::one_of_each("why").map(|error| error.code()), CallError::CODES);
+        assert_eq!(CallError::one_of_each("why").map(|error| error.problem_code().as_str()), CallError::CODES);
     }
 
     #[test]

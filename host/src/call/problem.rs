@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CallError, Payload, Trace};
+use super::{CallError, Payload, ProblemCode, Trace};
 
 /// The characters to escape in a URN after its namespace.
 const URN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
@@ -29,11 +29,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Problem {
         Problem {
-            status,
-            code: Cow::Borrowed(code),
-            title,
+            status: code.status(),
+            code: Cow::Borrowed(code.as_str()),
+            title: code.title(),
             detail: detail.into(),
             module: None,
             trace: None,
@@ -99,39 +99,22 @@ impl fmt::Display for ProblemDocument {
 /// The texts of a guest's failure are not changed.
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Problem {
-        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let (code, title) = (error.code(), title(&error));
+        let code = error.problem_code();
         match error {
             CallError::Failure(failure) => {
-                let title = status.canonical_reason().unwrap_or(title);
-                let mut problem = Problem::new(status, code, title, failure.message);
+                let status = StatusCode::from_u16(failure.effective_status()).unwrap_or(code.status());
+                let mut problem = Problem::new(code, failure.message);
+                problem.status = status;
+                problem.title = status.canonical_reason().unwrap_or(problem.title);
                 if !failure.name.is_empty() {
                     problem.code = failure.name.into();
                 }
                 problem.data = failure.data;
                 problem
             }
-            CallError::Other(kind, message) => {
-                Problem { code: kind.into(), ..Problem::new(status, code, title, message) }
-            }
-            error => Problem::new(status, code, title, error.to_string()),
+            CallError::Other(kind, message) => Problem { code: kind.into(), ..Problem::new(code, message) },
+            error => Problem::new(code, error.to_string()),
         }
-    }
-}
-
-fn title(error: &CallError) -> &'static str {
-    match error {
-        CallError::Failure(_) => "Handler Failure",
-        CallError::Timeout => "Timeout",
-        CallError::NotFound(_) => "Not Found",
-        CallError::Forbidden(_) => "Forbidden",
-        CallError::Overloaded(_) => "Overloaded",
-        CallError::Crashed(_) => "Module Crashed",
-        CallError::Unavailable(_) => "Module Unavailable",
-        CallError::WouldDeadlock(_) => "Deadlock",
-        CallError::TooDeep(_) => "Nesting Too Deep",
-        CallError::Invalid(_) => "Invalid Call",
-        CallError::Other(..) => "Failure on Another Node",
     }
 }
 

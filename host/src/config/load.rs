@@ -54,8 +54,12 @@ pub fn from_text(text: Option<&str>, root: &Path, sources: &Sources) -> Result<C
 
 fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sources) -> (Config, Faults) {
     let shown = file.map_or_else(|| Arc::from(FILE_NAME), source::shown);
-    let (mut tree, mut faults) = text
-        .map_or_else(|| (Node::object(&ValueOrigin::Default), Faults::default()), |text| source::parse(text, &shown));
+    let empty = || Node::object(&ValueOrigin::Default);
+    let (mut tree, mut faults) = match text.map(|text| source::parse(text, &shown)) {
+        None => (empty(), Faults::default()),
+        Some(Ok(parsed)) => parsed,
+        Some(Err(faults)) => (empty(), faults),
+    };
     faults.extend(schema::check(&tree, &KeyPath::default(), schema::config(), Nulls::Remove));
     let mut warnings = Vec::new();
     let environment = environment(sources, &mut faults);

@@ -70,7 +70,8 @@ pub fn read_text(file: &Path, most: u64) -> Result<String, String> {
 /// Whether a file may be incomplete because a program still writes it: it is a regular file and not
 /// valid JSON.
 pub fn is_cut_off(file: &Path) -> bool {
-    let is_whole = || read(file).is_ok_and(|text| parse(&text, &shown(file)).1.is_empty());
+    let is_whole =
+        || read(file).is_ok_and(|text| parse(&text, &shown(file)).is_ok_and(|(_, faults)| faults.is_empty()));
     files::check_regular(file).is_ok() && !is_whole()
 }
 
@@ -82,8 +83,10 @@ pub fn shown(file: &Path) -> Arc<str> {
     Arc::from(printable(&short.to_string_lossy()))
 }
 
-/// Parses a text. Returns an object in any case, and the faults: syntax, depth, and duplicate keys.
-pub fn parse(text: &str, file: &Arc<str>) -> (Node, Faults) {
+/// Parses a text. Returns an object and the faults in it: duplicate keys, and values that are
+/// nested too deep. Returns an error for a text that is no JSON object, so that no caller also
+/// reports the keys that this text lacks.
+pub fn parse(text: &str, file: &Arc<str>) -> Result<(Node, Faults), Faults> {
     let start = ValueOrigin::start_of(file);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader =
@@ -92,18 +95,18 @@ pub fn parse(text: &str, file: &Arc<str>) -> (Node, Faults) {
         Ok(parsed) => parsed.value.map(|value| reader.node(&value, 1)),
         Err(error) => {
             reader.syntax(&error);
-            return (Node::object(&start), reader.faults);
+            return Err(reader.faults);
         }
     };
     match node {
-        Some(node @ Node { value: Value::Object(_), .. }) => (node, reader.faults),
+        Some(node @ Node { value: Value::Object(_), .. }) => Ok((node, reader.faults)),
         Some(node) => {
             reader.faults.push(Fault::new(&node.origin, "", format!("must be an object, found {node}")));
-            (Node::object(&start), reader.faults)
+            Err(reader.faults)
         }
         None => {
             reader.faults.push(Fault::new(&start, "", "is empty: write at least {}"));
-            (Node::object(&start), reader.faults)
+            Err(reader.faults)
         }
     }
 }
@@ -238,8 +241,11 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> (serde_json::Value, Vec<String>) {
-        let (node, faults) = parse(text, &Arc::from("f.json"));
-        (node.to_json(), faults.list().iter().map(ToString::to_string).collect())
+        let (value, faults) = match parse(text, &Arc::from("f.json")) {
+            Ok((node, faults)) => (node.to_json(), faults),
+            Err(faults) => (serde_json::Value::Null, faults),
+        };
+        (value, faults.list().iter().map(ToString::to_string).collect())
     }
 
     fn faults(text: &str) -> Vec<String> {
@@ -255,7 +261,7 @@ mod tests {
 
     #[test]
     fn positions_count_lines_and_characters_from_one() {
-        let (node, _) = parse("{\n  \"ä\": \"ö\", \"b\": 1\n}", &Arc::from("f.json"));
+        let (node, _) = parse("{\n  \"ä\": \"ö\", \"b\": 1\n}", &Arc::from("f.json")).unwrap();
         assert_eq!(node.members()[1].origin.to_string(), "f.json:2:13");
         assert_eq!(node.members()[1].node.origin.to_string(), "f.json:2:18");
         assert_eq!(node.origin.to_string(), "f.json:1:1");

@@ -12,10 +12,9 @@ use std::sync::Arc;
 
 use rustix::process::{Rlimit, Signal};
 use sha2::{Digest, Sha256};
-use wasmparser::Parser;
 
-use super::compatibility;
 use super::functions::Functions;
+use super::{compatibility, format};
 use crate::files;
 
 /// The first argument of a child process that compiles. No other program should have a command of
@@ -192,9 +191,7 @@ fn compile(args: &CompileJob) -> wasmtime::Result<(Vec<u8>, Option<Arc<Functions
     let mut engine = wasmtime::Engine::new(&config)?;
     // The host has checked the size of the file that it compiles.
     let component = files::read(&args.component, u64::MAX)?;
-    if let Some(why) = not_a_component(&component) {
-        return Err(wasmtime::Error::msg(why));
-    }
+    format::check(&component).map_err(wasmtime::Error::msg)?;
     let changed = |digest: &String| *digest != files::hex(&Sha256::digest(&component));
     if args.digest.as_ref().is_some_and(changed) {
         return Err(wasmtime::Error::msg("the file was replaced during the load: load the module again"));
@@ -206,18 +203,12 @@ fn compile(args: &CompileJob) -> wasmtime::Result<(Vec<u8>, Option<Arc<Functions
         engine = wasmtime::Engine::new(&config)?;
         functions = Some(opened);
     }
-    Ok((engine.precompile_component(&component)?, functions))
-}
-
-/// Returns why a file is not a component, by its first bytes.
-fn not_a_component(bytes: &[u8]) -> Option<&'static str> {
-    if Parser::is_component(bytes) {
-        None
-    } else if Parser::is_core_wasm(bytes) {
-        Some("the file is a core module, not a component: build it for wasm32-wasip2")
-    } else {
-        Some("the file is not a WebAssembly component")
+    let compiled = engine.precompile_component(&component);
+    if compiled.is_err() {
+        // Says more than the position at which the compiler failed.
+        format::check_end(&component).map_err(wasmtime::Error::msg)?;
     }
+    Ok((compiled?, functions))
 }
 
 #[cfg(test)]

@@ -74,6 +74,10 @@ pub fn exports(
     let mut faults: Vec<String> = ty.imports(engine).filter_map(|(name, _)| refuse_import(name)).collect();
     let imports = ty.imports(engine).filter_map(|(name, _)| of_import(name)).collect();
     let mut exports = Exports { imports, ..Exports::default() };
+    let names = || ty.imports(engine).map(|(name, _)| name).chain(ty.exports(engine).map(|(name, _)| name));
+    // Once, because all interfaces of a component usually have the same version.
+    let other_version = names().find_map(other_version);
+    faults.extend(other_version.clone());
     let (mut handler_sync, mut blocks) = (false, false);
     let blocking = |interface: &str, functions: &[&str]| {
         functions.iter().any(|function| !async_exports.contains(&format!("{interface}#{function}")))
@@ -84,7 +88,6 @@ pub fn exports(
             continue;
         };
         if !VERSIONS.iter().any(|(served, _)| *served == version) {
-            faults.push(format!("exports {shown}: this host serves version {} of the contract", served_versions()));
             continue;
         }
         if !matches!(export.ty, ComponentItem::ComponentInstance(_)) {
@@ -106,9 +109,7 @@ pub fn exports(
         }
     }
     match (exports.handler, handler_sync) {
-        (false, false) => faults.push(
-            "exports neither fanfare:module/handler@0.1.0 nor fanfare:module/handler-sync@0.1.0: build it for a world of wit/".to_owned(),
-        ),
+        (false, false) if other_version.is_none() => faults.push(no_handler(ty.exports(engine).map(|(name, _)| name))),
         (true, true) => faults.push("exports both handler and handler-sync: leave one out".to_owned()),
         _ => {}
     }
@@ -121,6 +122,40 @@ fn served_versions() -> String {
     VERSIONS.iter().map(|(version, _)| *version).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns the fault of a name that belongs to a version of the contract that this host does not
+/// serve.
+fn other_version(name: &str) -> Option<String> {
+    let (_, version) = name.strip_prefix(PACKAGE)?.split_once('@')?;
+    let is_served = VERSIONS.iter().any(|(served, _)| *served == version);
+    (!is_served).then(|| {
+        format!(
+            "uses {}, but this host serves version {} of the contract: build it with the files that `fanfare wit` writes",
+            line(name, NAME),
+            served_versions()
+        )
+    })
+}
+
+/// The exports of components that other hosts run, and the names of these components.
+const FOREIGN: &[(&str, &str)] = &[
+    ("wasi:http/handler@", "a wasi:http component"),
+    ("wasi:http/incoming-handler@", "a wasi:http component"),
+    ("wasi:cli/run@", "a command"),
+];
+
+/// Returns the fault of a component without a handler.
+fn no_handler<'a>(exports: impl Iterator<Item = &'a str>) -> String {
+    let foreign = exports
+        .filter_map(|name| FOREIGN.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|found| (name, found.1)));
+    let found = foreign
+        .map(|(name, kind)| format!("is {kind} (exports {}), which fanfare does not serve: it ", line(name, NAME)))
+        .next();
+    format!(
+        "{}exports neither fanfare:module/handler@0.1.0 nor fanfare:module/handler-sync@0.1.0: build it for a world of wit/",
+        found.unwrap_or_default()
+    )
+}
+
 /// Returns why the host cannot satisfy an import, if so. Linking checks the types later.
 fn refuse_import(name: &str) -> Option<String> {
     let shown = line(name, NAME);
@@ -128,7 +163,9 @@ fn refuse_import(name: &str) -> Option<String> {
         let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
         let served = VERSIONS.iter().find(|(served, _)| *served == version);
         return match served {
-            None => Some(format!("imports {shown}: this host serves version {} of the contract", served_versions())),
+            // See `other_version`.
+            None if !version.is_empty() => None,
+            None => Some(format!("imports {shown} without a version: this host serves {}", served_versions())),
             Some((_, interfaces)) if !interfaces.contains(&interface) => Some(format!(
                 "imports {shown}, which is not an interface of the contract: it has {}",
                 interfaces.join(", ")

@@ -3,6 +3,9 @@
 use serde::Serialize;
 use wasmparser::{BinaryReaderError, KnownCustom, Parser, Payload};
 
+use super::toolchain::{Producer, Toolchain, Traces};
+use crate::engine::format::{self, NotAComponent};
+
 /// The contents of a component's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,15 +21,10 @@ pub struct ComponentInfo {
     /// The entries of all `producers` sections, also of nested modules and components, without
     /// duplicates.
     pub producers: Vec<Producer>,
-}
-
-/// A tool or language that produced the component, as a `producers` section names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Producer {
-    /// `language`, `sdk` or `processed-by`.
-    pub field: String,
-    pub name: String,
-    pub version: String,
+    /// The language and its version, where it is known to be another one than `producers` names.
+    pub language: Option<String>,
+    /// The toolchain that brings the runtime of that language.
+    pub toolchain: Option<String>,
 }
 
 /// The most producers to return. A bound is needed because a file may name any number.
@@ -35,29 +33,32 @@ const MOST: usize = 64;
 /// Why bytes cannot be read as a component.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentInfoError {
-    #[error(
-        "this is a core module, not a component: build it for wasm32-wasip2, which makes components, or turn \
-         it into one with `wasm-tools component new`"
-    )]
-    CoreModule,
-    #[error("this is not a WebAssembly component")]
-    Other,
-    #[error("this component is damaged: {0}")]
+    #[error(transparent)]
+    NotAComponent(#[from] NotAComponent),
+    #[error("the component is damaged: {0}; build it again")]
     Damaged(#[from] BinaryReaderError),
 }
 
 /// Reads the bytes of a component's file.
 pub fn component_info(bytes: &[u8]) -> Result<ComponentInfo, ComponentInfoError> {
-    if Parser::is_core_wasm(bytes) {
-        return Err(ComponentInfoError::CoreModule);
+    format::check(bytes)?;
+    match read(bytes) {
+        Ok(found) => Ok(found),
+        Err(error) => {
+            format::check_end(bytes)?;
+            Err(error.into())
+        }
     }
-    if !Parser::is_component(bytes) {
-        return Err(ComponentInfoError::Other);
-    }
+}
+
+fn read(bytes: &[u8]) -> Result<ComponentInfo, BinaryReaderError> {
     let mut found = ComponentInfo { size: bytes.len(), ..ComponentInfo::default() };
+    let mut traces = Traces::default();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload? {
+        let payload = payload?;
+        traces.read(&payload);
+        match payload {
             Payload::ModuleSection { unchecked_range, .. } => {
                 depth += 1;
                 found.core_modules.push(unchecked_range.len());
@@ -89,6 +90,9 @@ pub fn component_info(bytes: &[u8]) -> Result<ComponentInfo, ComponentInfoError>
             _ => {}
         }
     }
+    if let Some(Toolchain { language, name }) = traces.toolchain(&found.producers) {
+        (found.language, found.toolchain) = (Some(language), Some(name));
+    }
     Ok(found)
 }
 
@@ -119,18 +123,17 @@ mod tests {
     fn bytes_that_are_not_a_component_are_rejected_with_the_reason() {
         let core = b"\0asm\x01\0\0\0";
         let why = |bytes: &[u8]| component_info(bytes).unwrap_err().to_string();
-        assert!(why(core).starts_with("this is a core module, not a component: build it for wasm32"));
-        for text in ["", "\0asm", "text"] {
-            assert_eq!(why(text.as_bytes()), "this is not a WebAssembly component");
-        }
+        assert!(why(core).starts_with("the file is a core module, not a component: build it for wasm32"));
+        assert_eq!(why(b"text"), "the file is not a WebAssembly component");
+        assert!(why(b"").starts_with("the file is empty"));
     }
 
     #[test]
     fn a_truncated_file_causes_no_panic() {
         let bytes = example("counter/counter.wasm");
-        // A file that ends between two sections does not count as damaged.
-        let is_damaged = |end: &usize| matches!(component_info(&bytes[..*end]), Err(ComponentInfoError::Damaged(_)));
-        let damaged = (9..bytes.len()).step_by(997).filter(is_damaged).count();
-        assert!(damaged > 200, "{damaged}");
+        // A file that ends between two sections does not count as truncated.
+        let cut = |end: &usize| component_info(&bytes[..*end]).is_err_and(|why| why.to_string().contains("truncated"));
+        let cuts = (9..bytes.len()).step_by(997).filter(cut).count();
+        assert!(cuts > 200, "{cuts}");
     }
 }

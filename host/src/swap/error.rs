@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::{Blame, CallError, IsolateId, text};
+use crate::call::{Blame, CallError, IsolateId, ProblemCode, text};
 use crate::document::Faults;
 use crate::isolate::{Crash, End, SnapshotError};
 use crate::registry::manifest::ManifestError;
@@ -309,13 +309,13 @@ impl SwapError {
         }
     }
 
-    /// The status of the HTTP response that reports this error.
-    pub(crate) fn status(&self) -> u16 {
+    /// The code of the HTTP response that reports this error.
+    pub(crate) fn problem_code(&self) -> ProblemCode {
         match self {
-            SwapError::NotFound(_) => 404,
-            SwapError::Stopping => 503,
-            error if error.fault() == Blame::Host => 500,
-            _ => 422,
+            SwapError::NotFound(_) => ProblemCode::NotFound,
+            SwapError::Stopping => ProblemCode::Unavailable,
+            error if error.fault() == Blame::Host => ProblemCode::Internal,
+            _ => ProblemCode::Refused,
         }
     }
 }
@@ -335,7 +335,7 @@ mod tests {
             (SwapError::NotPromoted(Box::new(SwapError::Lost("canary"))), Blame::Host, 500),
             (SwapError::Stopping, Blame::Operator, 503),
         ] {
-            assert_eq!((error.fault(), error.status()), (fault, status), "{error}");
+            assert_eq!((error.fault(), error.problem_code().status().as_u16()), (fault, status), "{error}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::api::KilledIsolate;
-use crate::call::IsolateId;
 use crate::call::text::first_line;
+use crate::call::{IsolateId, ProblemCode};
 use crate::isolate::End;
 
 /// Why a kill did not replace every instance.
@@ -72,13 +72,13 @@ pub enum KillFailureReason {
 }
 
 impl KillError {
-    /// The status of the HTTP response that reports this error.
-    pub(crate) fn status(&self) -> u16 {
+    /// The code of the HTTP response that reports this error.
+    pub(crate) fn problem_code(&self) -> ProblemCode {
         match self {
-            KillError::NoWorker { .. } | KillError::NoBroker { .. } => 404,
-            KillError::Incomplete { .. } => 422,
-            KillError::Stopping => 503,
-            KillError::Panicked(_) => 500,
+            KillError::NoWorker { .. } | KillError::NoBroker { .. } => ProblemCode::NotFound,
+            KillError::Incomplete { .. } => ProblemCode::Incomplete,
+            KillError::Stopping => ProblemCode::Unavailable,
+            KillError::Panicked(_) => ProblemCode::Internal,
         }
     }
 }
@@ -129,6 +129,6 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].starts_with("a in worker-1: ") && lines[0].ends_with("keeps serving: wasm trap"), "{text}");
         assert!(lines[1].starts_with("b in worker-1: host code blocks the thread"), "{text}");
-        assert_eq!(error.status(), 422);
+        assert_eq!(error.problem_code(), ProblemCode::Incomplete);
     }
 }

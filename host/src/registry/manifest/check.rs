@@ -51,7 +51,7 @@ fn load(dir: &Path) -> Result<Manifest, Faults> {
 fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let shown = source::shown(&dir.join(FILE_NAME));
     let dir: PathBuf = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).components().collect();
-    let (tree, mut faults) = source::parse(text, &shown);
+    let (tree, mut faults) = source::parse(text, &shown)?;
     faults.extend(schema::check(&tree, &KeyPath::default(), raw::schema(), Nulls::Plain));
     let name = name_of(&dir);
     if !formats::is_module(&name) {

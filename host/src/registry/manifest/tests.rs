@@ -49,6 +49,13 @@ fn routed(routes: &[&str], members: &str) -> String {
 }
 
 #[test]
+fn a_syntax_error_is_the_only_fault() {
+    let text = "{ \"component\": \"a.wasm\"\n \"routes\": [] }";
+    let faults = Manifest::from_text(std::path::Path::new("m"), text).unwrap_err().to_string();
+    assert!(faults.lines().count() == 1 && faults.contains("is not JSON: expected comma"), "{faults}");
+}
+
+#[test]
 fn every_section_of_a_manifest_is_read() {
     let text = r#"{
       "$schema": "../../schema/module.schema.json",

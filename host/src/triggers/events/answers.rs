@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::access::Denied;
+use crate::call::ProblemCode;
 use crate::triggers::http::{Content, HttpResponse, ProblemResponse, RETRY_SECONDS, json};
 use crate::triggers::sse::EventMessage;
 
@@ -38,7 +39,7 @@ pub(super) fn denied(why: &Denied) -> (ProblemResponse, Option<HeaderValue>) {
     match why {
         Denied::Foreign(_) => (ProblemResponse::forbidden(why.to_string()), None),
         Denied::NoToken | Denied::WrongToken => (
-            ProblemResponse::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", why.to_string()),
+            ProblemResponse::new(ProblemCode::Unauthorized, why.to_string()),
             Some(HeaderValue::from_static(match why {
                 Denied::WrongToken => "Bearer error=\"invalid_token\"",
                 _ => "Bearer",
@@ -56,25 +57,23 @@ pub(super) fn with_challenge(mut response: HttpResponse, challenge: Option<Heade
 }
 
 pub(super) fn unsupported_type(detail: &str) -> ProblemResponse {
-    let title = "Unsupported Media Type";
-    ProblemResponse::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail)
+    ProblemResponse::new(ProblemCode::UnsupportedMediaType, detail)
 }
 
 pub(super) fn too_many_events(rate: u32, after: Duration) -> ProblemResponse {
     let detail = format!("clients emit more than {rate} events in a second (`events.rate`): send fewer, or later");
-    let problem = ProblemResponse::new(StatusCode::TOO_MANY_REQUESTS, "too-many-events", "Too Many Requests", detail);
+    let problem = ProblemResponse::new(ProblemCode::TooManyEvents, detail);
     problem.with_retry(u16::try_from(after.as_secs().saturating_add(1)).unwrap_or(u16::MAX))
 }
 
 /// A limit on connections or subscribers is reached.
 pub(super) fn overloaded(detail: String) -> ProblemResponse {
-    ProblemResponse::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded", detail).with_retry(RETRY_SECONDS)
+    ProblemResponse::new(ProblemCode::Overloaded, detail).with_retry(RETRY_SECONDS)
 }
 
 /// An `Idempotency-Key` was used for another body.
 pub(super) fn other_body() -> ProblemResponse {
     let detail = "an earlier request with this `Idempotency-Key` had another body: use a new key for each request, and \
                   the same key only to repeat it";
-    let title = "Unprocessable Content";
-    ProblemResponse::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", title, detail)
+    ProblemResponse::new(ProblemCode::KeyReused, detail)
 }

@@ -8,13 +8,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use super::content::HttpResponse;
 use super::host_response::allow;
 use super::settings::Settings;
-use crate::call::{self, CallError, MAX_PATH, Trace};
+use crate::call::{self, CallError, MAX_PATH, ProblemCode, Trace};
 use crate::net::BudgetExceeded;
 
 /// The content type of a problem document.
 pub(super) const TYPE: &str = "application/problem+json";
-
-const HEADERS_TOO_LARGE: &str = "Request Header Fields Too Large";
 
 /// An error response. It is boxed so that a `Result` with it stays small.
 #[derive(Debug)]
@@ -40,33 +38,27 @@ impl From<call::Problem> for ProblemResponse {
 }
 
 impl ProblemResponse {
-    pub(in crate::triggers) fn new(
-        status: StatusCode,
-        code: &'static str,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> ProblemResponse {
-        call::Problem::new(status, code, title, detail).into()
+    pub(in crate::triggers) fn new(code: ProblemCode, detail: impl Into<String>) -> ProblemResponse {
+        call::Problem::new(code, detail).into()
     }
 
     pub(in crate::triggers) fn bad_request(detail: impl Into<String>) -> ProblemResponse {
-        ProblemResponse::new(StatusCode::BAD_REQUEST, "bad-request", "Bad Request", detail)
+        ProblemResponse::new(ProblemCode::BadRequest, detail)
     }
 
     pub(in crate::triggers) fn not_found(detail: impl Into<String>) -> ProblemResponse {
-        ProblemResponse::new(StatusCode::NOT_FOUND, "not-found", "Not Found", detail)
+        ProblemResponse::new(ProblemCode::NotFound, detail)
     }
 
     pub(in crate::triggers) fn forbidden(detail: impl Into<String>) -> ProblemResponse {
-        ProblemResponse::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+        ProblemResponse::new(ProblemCode::Forbidden, detail)
     }
 
     pub(in crate::triggers) fn method_not_allowed(method: &Method, methods: &[Method]) -> ProblemResponse {
         let allow = allow(methods);
         let detail =
             format!("this route does not accept `{method}`: use one of {}", allow.to_str().unwrap_or_default());
-        let title = "Method Not Allowed";
-        let mut problem = ProblemResponse::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title, detail);
+        let mut problem = ProblemResponse::new(ProblemCode::MethodNotAllowed, detail);
         problem.0.allow = Some(allow);
         problem
     }
@@ -76,31 +68,25 @@ impl ProblemResponse {
         detail: impl Into<String>,
         fields: &[(HeaderName, HeaderValue)],
     ) -> ProblemResponse {
-        let title = "Upgrade Required";
-        let mut problem = ProblemResponse::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", title, detail);
+        let mut problem = ProblemResponse::new(ProblemCode::UpgradeRequired, detail);
         problem.0.upgrade = fields.to_vec();
         problem
     }
 
     pub(super) fn too_large(max: u64, key: &str) -> ProblemResponse {
         let detail = format!("a request body may have at most {max} bytes (`{key}`)");
-        ProblemResponse::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Payload Too Large", detail)
+        ProblemResponse::new(ProblemCode::PayloadTooLarge, detail)
     }
 
     /// The path is longer than the path of any route can be.
     pub(super) fn path_too_long(bytes: usize) -> ProblemResponse {
         let detail = format!("the path after the module name has {bytes} bytes, but may have at most {MAX_PATH}");
-        ProblemResponse::new(StatusCode::URI_TOO_LONG, "uri-too-long", "URI Too Long", detail)
+        ProblemResponse::new(ProblemCode::UriTooLong, detail)
     }
 
     pub(super) fn too_many_headers(max: usize) -> ProblemResponse {
         let detail = format!("a request may have at most {max} header fields (`http.maxHeaders`)");
-        ProblemResponse::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "headers-too-large",
-            HEADERS_TOO_LARGE,
-            detail,
-        )
+        ProblemResponse::new(ProblemCode::HeadersTooLarge, detail)
     }
 
     /// hyper rejected the head with this status, so it never became a request.
@@ -113,14 +99,14 @@ impl ProblemResponse {
             )),
             StatusCode::URI_TOO_LONG => {
                 let detail = "the path and query of a request may have at most 65534 bytes";
-                Some(ProblemResponse::new(status, "uri-too-long", "URI Too Long", detail))
+                Some(ProblemResponse::new(ProblemCode::UriTooLong, detail))
             }
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
                 let detail = format!(
                     "a request head may have at most {fields} header fields (`http.maxHeaders`) and {bytes} bytes \
                      (`http.maxHeaderBytes`)"
                 );
-                Some(ProblemResponse::new(status, "headers-too-large", HEADERS_TOO_LARGE, detail))
+                Some(ProblemResponse::new(ProblemCode::HeadersTooLarge, detail))
             }
             _ => None,
         }
@@ -132,15 +118,14 @@ impl ProblemResponse {
             "the transfer coding `{coding}` is not supported: send `Transfer-Encoding: chunked` or a \
              `Content-Length`, and declare compression in `Content-Encoding`"
         );
-        let title = "Unknown Transfer Coding";
-        let mut problem = ProblemResponse::new(StatusCode::NOT_IMPLEMENTED, "unknown-transfer-coding", title, detail);
+        let mut problem = ProblemResponse::new(ProblemCode::UnknownTransferCoding, detail);
         problem.0.close = true;
         problem
     }
 
     pub(super) fn slow_body(limit: Duration) -> ProblemResponse {
         let detail = format!("the request body did not arrive within {limit:?} (`http.bodyTimeout`)");
-        let mut problem = ProblemResponse::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "Request Timeout", detail);
+        let mut problem = ProblemResponse::new(ProblemCode::BodyTimeout, detail);
         problem.0.close = true;
         problem
     }
@@ -148,19 +133,19 @@ impl ProblemResponse {
     /// Connections buffer too many bytes to accept this request.
     pub(super) fn budget_exceeded(error: BudgetExceeded) -> ProblemResponse {
         let detail = error.to_string();
-        let mut problem = ProblemResponse::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded", detail);
+        let mut problem = ProblemResponse::new(ProblemCode::Overloaded, detail);
         problem.0.retry = Some(1);
         problem
     }
 
     pub(super) fn invalid_reply(detail: impl Into<String>) -> ProblemResponse {
-        ProblemResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid-reply", "Invalid Reply", detail)
+        ProblemResponse::new(ProblemCode::InvalidReply, detail)
     }
 
     /// The host itself panicked.
     pub(super) fn internal() -> ProblemResponse {
         let detail = "the host failed to answer this request: see its log for the reason";
-        ProblemResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal Server Error", detail)
+        ProblemResponse::new(ProblemCode::Internal, detail)
     }
 
     /// The call failed.

@@ -6,9 +6,10 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_REQUEST_METHOD, CONNECTION,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Response, Version};
 
 use super::event::EventMessage;
+use crate::call::ProblemCode;
 use crate::config::SseConfig;
 use crate::triggers::http::{Content, HttpResponse, OwnOrigin, ProblemResponse, RETRY_SECONDS, allow, options};
 
@@ -77,5 +78,5 @@ impl Heads {
 
 pub(in crate::triggers) fn not_acceptable() -> ProblemResponse {
     let detail = "this route sends `text/event-stream` only: accept that type, or all types";
-    ProblemResponse::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not Acceptable", detail)
+    ProblemResponse::new(ProblemCode::NotAcceptable, detail)
 }

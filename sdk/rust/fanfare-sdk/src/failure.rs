@@ -218,19 +218,28 @@ impl CallError {
         }
     }
 
-    /// Returns the failure that it contains, otherwise a failure with the kind as its name. `?`
-    /// uses it.
+    /// Returns the failure that it contains, otherwise a failure with the kind as its name and the
+    /// status that the host has for this kind. `?` uses it.
     fn into_failure(self) -> Failure {
-        let status = match &self {
-            CallError::Failure(_) => 0,
-            CallError::Timeout => 504,
-            CallError::Overloaded(_) | CallError::Unavailable(_) => 503,
-            CallError::Invalid(_) => 500,
-            _ => 502,
-        };
+        let status = self.status();
         match self {
             CallError::Failure(failure) => failure,
             error => Failure::new(error.kind(), error.to_string()).with_status(status),
+        }
+    }
+
+    /// The HTTP status of its kind, which is the same in the problem documents of the host.
+    fn status(&self) -> u16 {
+        match self {
+            CallError::Failure(_) => 0,
+            CallError::Timeout => 504,
+            CallError::NotFound(_) => 404,
+            CallError::Forbidden(_) => 403,
+            CallError::Overloaded(_) | CallError::Unavailable(_) => 503,
+            CallError::Crashed(_) => 500,
+            CallError::WouldDeadlock(_) | CallError::TooDeep(_) => 508,
+            CallError::Invalid(_) => 400,
+            CallError::Other(..) => 502,
         }
     }
 }

@@ -121,7 +121,7 @@ fn every_error_becomes_a_failure() {
     assert_eq!(of("boxed"), is("error", broken, 500));
     assert_eq!(of("text"), is("error", "just words", 500));
     assert_eq!(of("call"), is("theirs", "no", 418));
-    assert_eq!((of("nowhere").0.as_str(), of("nowhere").2), ("not-found", 502));
+    assert_eq!((of("nowhere").0.as_str(), of("nowhere").2), ("not-found", 404));
     assert_eq!(of("own"), is("taken", "it is taken", 409));
     assert_eq!(failure(&host, "fails", "own").data, Payload::Text(r#"{"by":"ada"}"#.to_owned()));
     assert_eq!(failure(&host, "own_error", "").message, broken);
