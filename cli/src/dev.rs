@@ -4,7 +4,7 @@
 mod sources;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,6 +85,8 @@ impl ServeHooks for Dev {
     /// the sources cannot be watched.
     async fn while_serving(&mut self, host: &RunningHost) -> Infallible {
         let Some(mut watcher) = self.watcher.take() else { return std::future::pending().await };
+        let selected_dirs = self.selected_dirs.clone();
+        host.swapper().set_builder(move |dir| is_built(dir, selected_dirs.as_deref()));
         loop {
             let saved_at = watcher.next_save().await;
             for manifest in watcher.changed(self.manifests_to_build()) {
@@ -101,7 +103,7 @@ impl ServeHooks for Dev {
                 }
                 let build_time = build_start.elapsed();
                 let (reload, roster) = (host.swapper().reload(name, ReloadOptions::CHANGE), host.roster().clone());
-                // The reload runs in its own task, because a canary can delay it and the next build
+                // The reload runs in its own task, because startups can delay it and the next build
                 // must not wait for the reload.
                 tokio::spawn(async move {
                     // When the host refuses a reload, it logs the reason.
@@ -115,6 +117,13 @@ impl ServeHooks for Dev {
             }
         }
     }
+}
+
+/// Whether `fanfare dev` builds the module in a folder. It cannot build one with a faulty manifest,
+/// whose faults the host reports.
+fn is_built(dir: &Path, selected_dirs: Option<&[PathBuf]>) -> bool {
+    let is_selected = selected_dirs.is_none_or(|selected| selected.iter().any(|one| one == dir));
+    is_selected && Manifest::load(dir).is_ok_and(|manifest| manifest.build.is_some())
 }
 
 /// Returns the digest of the installed generation of a module, or `None` when none is installed.

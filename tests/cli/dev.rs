@@ -137,18 +137,56 @@ async fn a_module_created_while_dev_runs_is_built() {
 }
 
 #[tokio::test]
-async fn a_canary_does_not_delay_the_next_build() {
+async fn rollout_delays_no_save() {
     let project = project();
     let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
     manifest["rollout"] = json!({ "for": "1h" });
     let project = project.file("modules/made/module.json", manifest.to_string());
     let serving = dev(&project, &[]).await;
-    for (variant, builds) in [("two", 2), ("six", 3)] {
+    for (variant, saves) in [("two", 1), ("six", 2)] {
+        let before = generation(&serving).await;
         project.dir.write("modules/made/src/next.wasm", component("echo", variant));
-        eventually("the module is built", || async { serving.log().matches("\nbuilt").count() == builds }).await;
-        eventually("the canary runs", || async { serving.log().matches("canary started for").count() == builds - 1 })
-            .await;
+        eventually("the module is live", || async { serving.log().matches("made: live ").count() == saves }).await;
+        assert_ne!(generation(&serving).await, before);
     }
+    assert!(!serving.log().contains("canary started"), "{}", serving.log());
+}
+
+/// `echo` has no handler `counts`, but `counter` does.
+#[tokio::test]
+async fn a_manifest_and_its_code_saved_together_show_no_error() {
+    let project = project().config(json!({ "swap": { "watch": true } }));
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
+    // The build ends only when the test allows it, long after the manifest was saved.
+    let command = "while ! test -e src/go; do sleep 0.01; done; mkdir -p target && cp src/next.wasm target/out.wasm";
+    manifest["build"]["command"] = command.into();
+    let project = project
+        .file("modules/made/module.json", manifest.to_string())
+        .file("modules/made/src/go", "")
+        .file("modules/other/module.json", r#"{ "component": "none.wasm" }"#);
+    let serving = dev(&project, &[]).await;
+    let before = generation(&serving).await;
+    fs::remove_file(project.path().join("modules/made/src/go")).unwrap();
+    manifest["routes"] = json!([{ "method": "get", "path": "counts", "handler": "counts" }]);
+    project.dir.write("modules/made/src/next.wasm", component("counter", "two"));
+    project.dir.write("modules/made/module.json", manifest.to_string());
+    eventually("the build runs", || async { serving.log().matches("made: building").count() >= 2 }).await;
+    // When the host has reported this later change, it has also seen the manifest.
+    project.dir.write("modules/other/module.json", r#"{ "component": 1 }"#);
+    eventually("the host has scanned", || async { serving.log().contains("component: must be") }).await;
+    assert_eq!(generation(&serving).await, before);
+    assert!(!serving.log().contains("counts"), "a false error: {}", serving.log());
+    project.dir.write("modules/made/src/go", "");
+    eventually("the new route serves", || async { serving.get("/api/made/counts").await.status == 200 }).await;
+}
+
+#[tokio::test]
+async fn a_faulty_manifest_is_reported_while_dev_runs() {
+    let project = project().config(json!({ "swap": { "watch": true } }));
+    let serving = dev(&project, &[]).await;
+    project.dir.write("modules/made/module.json", "{ \"component\": \"target/out.wasm\" \"routes\": [] }");
+    eventually("the fault is reported", || async { serving.log().contains("is not JSON: expected comma") }).await;
+    assert_eq!(serving.get("/api/made/who").await.status, 200);
 }
 
 #[tokio::test]

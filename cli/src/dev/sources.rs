@@ -74,7 +74,9 @@ impl SourceWatcher {
             for path in watched(&manifest).into_iter().filter(|path| path.is_dir()) {
                 wanted.insert(path, RecursiveMode::Recursive);
             }
-            let fingerprint = fingerprint(&manifest);
+            let mut fingerprint = fingerprint(&manifest);
+            // The host leaves a changed manifest to `fanfare dev`.
+            collect(&manifest.file, 0, &mut fingerprint);
             let previous = self.fingerprints.insert(manifest.name.clone(), fingerprint.clone());
             if previous.map_or_else(|| is_stale(&manifest), |previous| previous != fingerprint) {
                 changed.push(manifest);

@@ -26,6 +26,14 @@ pub struct Fingerprint {
     component_state: PathState,
 }
 
+impl Fingerprint {
+    /// Whether only `module.json` was written since `previous`.
+    pub fn is_new_manifest(&self, previous: &Fingerprint) -> bool {
+        self.manifest != previous.manifest
+            && (&self.component, self.component_state) == (&previous.component, previous.component_state)
+    }
+}
+
 /// Whether a path exists. Only [`PathState::Missing`] means that the file was removed: with any
 /// other error it may still exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

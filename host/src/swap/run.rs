@@ -91,7 +91,7 @@ impl Run<'_> {
         let program = Arc::new(self.load(&candidate).await?);
         let workers = self.swapper.dispatch.workers().len();
         let rollout = candidate.manifest.rollout.clone();
-        match rollout.filter(|rollout| !same && !pinned && rollout.canary < workers) {
+        match rollout.filter(|rollout| !same && !pinned && rollout.canary < workers && !self.swapper.has_builder()) {
             Some(rollout) => {
                 let canary = self.start_canary(installed, program, candidate, rollout, claim).await;
                 canary.map(RunOutcome::CanaryStarted)

@@ -1,7 +1,8 @@
 //! [`Swapper`]: loads modules and swaps them. Its methods are in the other files of this folder.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -59,7 +60,12 @@ pub struct Swapper {
     pub(super) memory: Semaphore,
     /// The permit to compile. Reloads compile one at a time.
     pub(super) compiling: Semaphore,
+    /// Set while `fanfare dev` builds modules.
+    builder: OnceLock<BuiltByDev>,
 }
+
+/// Whether `fanfare dev` builds a module.
+type BuiltByDev = Box<dyn Fn(&Path) -> bool + Send + Sync>;
 
 impl Swapper {
     /// Must be called on the runtime that is to run the reloads.
@@ -92,7 +98,26 @@ impl Swapper {
             kill_turns: KillTurns::default(),
             memory: Semaphore::new(MAX_COMPONENTS * MEMORY_PARTS as usize),
             compiling: Semaphore::new(1),
+            builder: OnceLock::new(),
         })
+    }
+
+    /// Lets `fanfare dev` reload the modules that it builds, which `is_built` tells by their
+    /// folders. A manifest that changes together with the code does not fit the previous component,
+    /// so the watcher leaves its changes to `fanfare dev`. No swap starts a canary, because it
+    /// would delay what the author has saved.
+    pub fn set_builder(&self, is_built: impl Fn(&Path) -> bool + Send + Sync + 'static) {
+        // Only `fanfare dev` calls this, once.
+        let _ = self.builder.set(Box::new(is_built));
+    }
+
+    pub(super) fn has_builder(&self) -> bool {
+        self.builder.get().is_some()
+    }
+
+    /// Whether `fanfare dev` builds and then reloads the module in a folder.
+    pub(super) fn is_built(&self, dir: &Path) -> bool {
+        self.builder.get().is_some_and(|is_built| is_built(dir))
     }
 
     /// Runs a reload until it ends or the host stops, and counts the result.

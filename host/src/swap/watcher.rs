@@ -286,7 +286,12 @@ impl Scanner {
         let mut compare_one = |name: &str, path: &Path, previous: Option<Fingerprint>| {
             let current = Fingerprint::of(path, previous.as_ref());
             let is_missing = current.is_missing();
-            if previous.as_ref() != (!is_missing).then_some(&current) {
+            let is_left = || {
+                !is_missing
+                    && previous.as_ref().is_some_and(|previous| current.is_new_manifest(previous))
+                    && self.swapper.is_built(path)
+            };
+            if previous.as_ref() != (!is_missing).then_some(&current) && !is_left() {
                 changed.push(name.to_owned());
             }
             if !is_missing {
