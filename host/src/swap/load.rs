@@ -221,7 +221,8 @@ async fn load_candidate(
     }
     let unasked = generation.unasked();
     if !unasked.is_empty() {
-        tracing::info!(
+        // No notice, because most modules import an interface only for calls within themselves.
+        tracing::debug!(
             module = %generation.module,
             "imports {} but module.json asks for no such capability: calls beyond the module itself return `forbidden`",
             unasked.join(", ")
