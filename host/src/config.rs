@@ -42,6 +42,7 @@ mod missing_modules;
 pub mod module;
 pub mod redis;
 pub mod redis_address;
+mod relations;
 mod schedules;
 pub mod schema;
 pub mod secret;
