@@ -18,6 +18,7 @@ mod disk;
 mod embedded;
 mod error;
 mod events;
+mod folders;
 mod hand_over;
 mod install;
 mod installed;

@@ -12,7 +12,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,13 +20,14 @@ use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::disk::{Fingerprint, PathState};
+use super::folders::{EmptyFolders, FolderEntry, FolderId, entries, nearest, stays_empty};
 use super::pending::ReloadOptions;
 use super::swapper::Swapper;
 use crate::blocking::{remedy, run_blocking};
 use crate::config::FILE_NAME;
 use crate::document::source;
 use crate::files::watch::{is_removed, next_change, watcher};
-use crate::registry::manifest::{self, Stray, is_scanned};
+use crate::registry::manifest::{self, Stray};
 use crate::registry::{ModuleState, Note};
 
 /// Events within this time trigger one scan.
@@ -36,10 +36,6 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// The pause after a scan as a multiple of the scan's duration, up to `swap.poll`. With very many
 /// folders and a constant stream of events, scans use at most a fifth of one core.
 const PAUSE_FACTOR: u32 = 4;
-
-/// A folder's modification time proves that nothing was added since only when it is at least this
-/// old, because the clocks of file systems are coarse.
-const MTIME_PRECISION: Duration = Duration::from_secs(3);
 
 /// Scans after each event, and every `swap.poll`.
 pub struct Watcher {
@@ -157,22 +153,6 @@ struct Scanner {
     /// When `modulesDir` had changed, and `empty`, when components without a manifest were last
     /// reported.
     reported: Option<(SystemTime, EmptyFolders)>,
-}
-
-/// Identifies a folder: device, inode, and the time of creation where it is known. An inode alone
-/// is not enough, because a file system reuses the inodes of deleted folders.
-type FolderId = (u64, u64, Option<SystemTime>);
-
-/// Folders without a `module.json`, by name, with the time of their last change.
-type EmptyFolders = HashMap<String, (FolderId, SystemTime)>;
-
-/// A folder that may be a module.
-struct FolderEntry {
-    name: String,
-    path: PathBuf,
-    /// The folder's identity, and when an entry was last added to it or removed from it. `None`
-    /// when the folder cannot be read.
-    folder: Option<(FolderId, SystemTime)>,
 }
 
 /// The subjects of this file's notices: see
@@ -366,50 +346,5 @@ impl Scanner {
             None => drop(self.swapper.roster.set_notice(EVENTS, None)),
         }
         self.watched.len() > before
-    }
-}
-
-/// Lists the folders in this one that may be modules: folders, links to folders, and entries that
-/// cannot be read.
-fn entries(dir: &Path) -> io::Result<Vec<FolderEntry>> {
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !is_scanned(&name) || entry.file_type().is_ok_and(|kind| !kind.is_dir() && !kind.is_symlink()) {
-            continue;
-        }
-        let path = entry.path();
-        let folder = match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => Some((id_of(&meta), meta.modified().unwrap_or_else(|_| SystemTime::now()))),
-            Ok(_) => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(_) => None,
-        };
-        entries.push(FolderEntry { name, path, folder });
-    }
-    Ok(entries)
-}
-
-fn id_of(meta: &fs::Metadata) -> FolderId {
-    (meta.dev(), meta.ino(), meta.created().ok())
-}
-
-/// Whether a folder without `module.json` gets a new modification time when it gets one. A dangling
-/// link does not: its target may appear without a change of the folder.
-fn stays_empty(path: &Path, changed: SystemTime) -> bool {
-    let is_old = SystemTime::now().duration_since(changed).is_ok_and(|age| age > MTIME_PRECISION);
-    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
-    is_old && fs::symlink_metadata(path.join(manifest::FILE_NAME)).is_err_and(is_missing)
-}
-
-/// The folder, or its nearest ancestor that exists.
-fn nearest(mut folder: PathBuf) -> Option<(FolderId, PathBuf)> {
-    loop {
-        match fs::metadata(&folder) {
-            Ok(meta) if meta.is_dir() => return Some((id_of(&meta), folder)),
-            _ if !folder.pop() => return None,
-            _ => {}
-        }
     }
 }
