@@ -95,13 +95,14 @@ pub async fn streams(serving: &Serving) -> Vec<TcpStream> {
     let slow = many(SLOW, async |index| deaf(serving.http, &request(index)).await).await;
     let all = SLOW as f64;
     eventually("the streams are open", || async { serving.metric("fanfare_hub_connections", &[]).await >= all }).await;
-    many(400, async |index| {
-        // The system keeps up to 4 MB for each reader.
-        let count = if index < SLOW { 75 } else { 6 };
+    let burst = async |index: usize, count: usize| {
         let burst = json!({ "key": format!("streams/{index}"), "count": count, "size": 160_000 });
         post(serving.http, "/api/streams/burst", burst.to_string()).await;
-    })
-    .await;
+    };
+    // The system keeps up to 4 MB for each reader. A large burst would fill the inbox of the worker
+    // instead of the outboxes of the readers.
+    many(40 * SLOW, async |at| burst(at % SLOW, 2).await).await;
+    many(400 - SLOW, async |at| burst(SLOW + at, 6).await).await;
     many(400, async |index| {
         // Each character becomes six in a packet.
         let channel = format!("channels/history/{}", index % 200);
