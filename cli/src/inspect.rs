@@ -92,7 +92,7 @@ impl DescribedSubscription {
     }
 }
 
-/// The manifest of the module around a component. `None` if there is none, or the module has
+/// The manifest of the module around a component. `None` outside a module, or if the module has
 /// another component; `fanfare check` reports a wrong manifest.
 fn manifest_of(component: &Path) -> Option<Manifest> {
     let dir = project::around(component.parent().unwrap_or(Path::new("."))).module;

@@ -140,7 +140,7 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// The argument is a folder or the name of a module; the current folder if there is none. A
+    /// The argument is a folder or the name of a module; without one, the current folder counts. A
     /// folder inside a module selects this module, any other one its project.
     pub fn of(argument: Option<&Path>, settings: &SettingsArgs) -> Result<Chosen, CommandError> {
         let dir = argument.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -158,8 +158,8 @@ impl Chosen {
         Ok(Chosen { project, module })
     }
 
-    /// The module with this name in the project around the current folder. `None` if there is none
-    /// but a folder `dir`.
+    /// The module with this name in the project around the current folder. `None` if the project
+    /// has no such module, but there is a folder `dir`.
     fn named(name: &str, dir: &Path, settings: &SettingsArgs) -> Result<Option<Chosen>, CommandError> {
         let project = around(Path::new(".")).project;
         let (config, _) = Config::load_with_faults(&settings.sources(project.clone()));

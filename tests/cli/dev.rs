@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::project::{memory_of, pid_of};
@@ -157,16 +158,21 @@ async fn rollout_delays_no_save() {
 async fn a_manifest_and_its_code_saved_together_show_no_error() {
     let project = project().config(json!({ "swap": { "watch": true } }));
     let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
-    // The build ends only when the test allows it, long after the manifest was saved.
-    let command = "while ! test -e src/go; do sleep 0.01; done; mkdir -p target && cp src/next.wasm target/out.wasm";
-    manifest["build"]["command"] = command.into();
+    manifest["build"]["command"] = "cat ../../gate && mkdir -p target && cp src/next.wasm target/out.wasm".into();
     let project = project
         .file("modules/made/module.json", manifest.to_string())
-        .file("modules/made/src/go", "")
         .file("modules/other/module.json", r#"{ "component": "none.wasm" }"#);
+    // A build ends only when the test opens the gate, long after the manifest was saved.
+    let gate = project.path().join("gate");
+    mknodat(CWD, &gate, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let open = || {
+        let gate = gate.clone();
+        // This blocks until the build reads the gate.
+        std::thread::spawn(move || fs::write(gate, "").unwrap())
+    };
+    open();
     let serving = dev(&project, &[]).await;
     let before = generation(&serving).await;
-    fs::remove_file(project.path().join("modules/made/src/go")).unwrap();
     manifest["routes"] = json!([{ "method": "get", "path": "counts", "handler": "counts" }]);
     project.dir.write("modules/made/src/next.wasm", component("counter", "two"));
     project.dir.write("modules/made/module.json", manifest.to_string());
@@ -176,7 +182,7 @@ async fn a_manifest_and_its_code_saved_together_show_no_error() {
     eventually("the host has scanned", || async { serving.log().contains("component: must be") }).await;
     assert_eq!(generation(&serving).await, before);
     assert!(!serving.log().contains("counts"), "a false error: {}", serving.log());
-    project.dir.write("modules/made/src/go", "");
+    open();
     eventually("the new route serves", || async { serving.get("/api/made/counts").await.status == 200 }).await;
 }
 

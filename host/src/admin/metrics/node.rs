@@ -92,9 +92,7 @@ impl Node {
         let help = "Components rejected by engine.maxInstances, engine.maxMemories or engine.maxInstanceSize";
         writer.counter("fanfare_components_too_heavy", help, self.swapper.loader.refused.get())
     }
-}
 
-impl Node {
     fn functions(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let counters = &self.swapper.loader.cache.counters;
         let help = "Functions of large components that were compiled";
