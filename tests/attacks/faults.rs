@@ -33,7 +33,7 @@ async fn a_frozen_host_fails_commands_in_time_and_loses_no_client() {
     let serving = project.serve(&[]).await;
     let mut stream = EventStream::open(serving.http, "/stream?connectKey=streams/a").await;
     let mut socket = WebSocket::open(serving.http, "/api/sessions/echo").await;
-    serving.signal(Signal::STOP);
+    serving.freeze().await;
     socket.send("sent while the host was frozen").await;
 
     let admin = serving.admin();

@@ -56,48 +56,64 @@ async fn assert_served(good: SteadyClient) {
     assert!(failed.is_empty() && answered > 0, "{answered} answered; failed: {failed:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn loops_that_feed_themselves_reach_their_bounds_and_fail_no_request_of_a_good_module() {
-    // Each message causes two more, or fifty: their queues fill while the other loops leave little
-    // room for the calls of subscriptions.
-    let emit = times(50, json!([{ "do": "emit", "type": "storms/loop", "payload": { "size": 1_000 } }]));
-    let publish = |count: usize, channel: &str| {
-        times(count, json!([{ "do": "channelPublish", "channel": channel, "payload": "none" }]))
-    };
-    let notify = times(2, json!([{ "do": "notify", "to": "workers", "route": "/react" }]));
-    let broadcast = times(2, json!([{ "do": "broadcast", "name": "storm" }]));
-    let post = times(2, json!([{ "do": "masterPost", "payload": { "size": 1_000 } }]));
-    let on = json!({
-        "subscription": [emit, publish(50, "storms/loop")], "publish": [publish(2, "storms/routed/{n}")],
-        "rpc": [notify, post], "broadcast": [broadcast], "workerMessage": [notify],
-    });
-    let host = with(on).manifest(
-        GUEST,
-        json!({
+/// Programs that cause themselves.
+struct Loops {
+    /// Emits many events to the subscription `loop`.
+    emit: Value,
+    /// Publishes many messages to a channel that the guest subscribes to.
+    publish: Value,
+    /// Publishes two messages to a channel with a route.
+    route: Value,
+    /// Calls the guest in each worker, twice.
+    notify: Value,
+    broadcast: Value,
+    /// Sends two messages to the master object, whose hook runs in each worker.
+    post: Value,
+}
+
+impl Loops {
+    fn new() -> Loops {
+        let publish = |count: usize, channel: &str| {
+            times(count, json!([{ "do": "channelPublish", "channel": channel, "payload": "none" }]))
+        };
+        Loops {
+            emit: times(50, json!([{ "do": "emit", "type": "storms/loop", "payload": { "size": 1_000 } }])),
+            publish: publish(50, "storms/loop"),
+            route: publish(2, "storms/routed/{n}"),
+            notify: times(2, json!([{ "do": "notify", "to": "workers", "route": "/react" }])),
+            broadcast: times(2, json!([{ "do": "broadcast", "name": "storm" }])),
+            post: times(2, json!([{ "do": "masterPost", "payload": { "size": 1_000 } }])),
+        }
+    }
+
+    fn subscribe() -> Value {
+        json!({ "do": "channelSubscribe", "channel": "storms/loop", "route": "react" })
+    }
+
+    /// Starts a host whose guest reacts with these programs.
+    async fn host(on: Value) -> Started {
+        let manifest = json!({
             "subscriptions": { "loop": { "event": "storms/loop", "path": "react" } },
             "hooks": { "workerMessage": { "path": "react" } },
-        }),
-    );
-    let host = host.start().await;
+        });
+        with(on).manifest(GUEST, manifest).start().await
+    }
+}
+
+/// Waits for more calls of the guest than a number, with this trigger and outcome.
+async fn eventually_calls(host: &Started, trigger: &str, outcome: &str, least: f64) {
+    let (with_trigger, with_outcome) = (format!("trigger=\"{trigger}\""), format!("outcome=\"{outcome}\""));
+    let labels = [&*with_trigger, &with_outcome, "module=\"storms\""];
+    let calls = || async { host.metric("fanfare_calls_total", &labels).await > least };
+    eventually(&format!("{trigger}: {outcome}"), calls).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_that_feed_themselves_fill_their_queues_and_no_more() {
+    let Loops { emit, publish, .. } = Loops::new();
+    let host = Loops::host(json!({ "subscription": [emit, publish] })).await;
     let good = host.good_client();
-    let subscribe = json!({ "do": "channelSubscribe", "channel": "storms/loop", "route": "react" });
-    let start = json!([subscribe, emit, publish(50, "storms/loop"), publish(2, "storms/routed/{n}"), broadcast, post]);
-    host.storm(start).await;
-    let ended = |trigger: &'static str, outcome: &'static str| {
-        let (host, trigger) = (&host, format!("trigger=\"{trigger}\""));
-        async move {
-            let labels = [&*trigger, &format!("outcome=\"{outcome}\""), "module=\"storms\""];
-            host.metric("fanfare_calls_total", &labels).await
-        }
-    };
-    for (trigger, least) in
-        [("subscription", 3.0), ("rpc", 100.0), ("broadcast", 100.0), ("hook", 100.0), ("channel", 100.0)]
-    {
-        eventually(&format!("calls of {trigger}"), || async { ended(trigger, "ok").await > least }).await;
-    }
-    for (trigger, outcome) in [("rpc", "overloaded"), ("broadcast", "overloaded"), ("hook", "overloaded")] {
-        eventually(&format!("{trigger}: {outcome}"), || async { ended(trigger, outcome).await > 0.0 }).await;
-    }
+    host.storm(json!([Loops::subscribe(), emit, publish])).await;
     // One subscription of the manifest, and one of the guest.
     for name in ["loop", "storms/loop => react"] {
         let label = format!("subscription=\"{name}\"");
@@ -107,6 +123,51 @@ async fn loops_that_feed_themselves_reach_their_bounds_and_fail_no_request_of_a_
         let (waiting, bytes) =
             (of("fanfare_subscription_waiting").await, of("fanfare_subscription_queued_bytes").await);
         assert!(waiting <= 1_024.0 && bytes <= 1_048_576.0, "{name}: {waiting} messages, {bytes} bytes");
+    }
+    assert_served(good).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_and_messages_to_the_master_that_feed_themselves_are_overloaded() {
+    let Loops { notify, post, .. } = Loops::new();
+    let host = Loops::host(json!({ "rpc": [notify, post], "workerMessage": [notify] })).await;
+    let good = host.good_client();
+    host.storm(json!([post])).await;
+    for trigger in ["rpc", "hook"] {
+        eventually_calls(&host, trigger, "ok", 100.0).await;
+        eventually_calls(&host, trigger, "overloaded", 0.0).await;
+    }
+    assert_served(good).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broadcasts_that_feed_themselves_are_overloaded() {
+    let Loops { broadcast, .. } = Loops::new();
+    let host = Loops::host(json!({ "broadcast": [broadcast] })).await;
+    let good = host.good_client();
+    host.storm(json!([broadcast])).await;
+    eventually_calls(&host, "broadcast", "ok", 100.0).await;
+    eventually_calls(&host, "broadcast", "overloaded", 0.0).await;
+    assert_served(good).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loops_that_feed_themselves_fail_no_request_of_a_good_module() {
+    let Loops { emit, publish, route, notify, broadcast, post } = Loops::new();
+    let host = Loops::host(json!({
+        "subscription": [emit, publish], "publish": [route],
+        "rpc": [notify, post], "broadcast": [broadcast], "workerMessage": [notify],
+    }))
+    .await;
+    let good = host.good_client();
+    host.storm(json!([Loops::subscribe(), emit, publish, route, broadcast, post])).await;
+    for (trigger, least) in
+        [("subscription", 3.0), ("rpc", 100.0), ("broadcast", 100.0), ("hook", 10.0), ("channel", 100.0)]
+    {
+        eventually_calls(&host, trigger, "ok", least).await;
     }
     assert_served(good).await;
     host.stop().await;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::harness::{Answer, Connection, TempDir, binary, metric_of, source_of};
+use crate::harness::{Answer, Connection, TempDir, binary, eventually, metric_of, source_of};
 
 /// Longer than any command takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -229,6 +229,19 @@ impl Serving {
     /// Sends a signal to the host.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Stops all threads of the host until it receives `SIGCONT`.
+    pub async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        let is_stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state follows the name, which is in parentheses.
+            stat.rsplit_once(')').is_none_or(|(_, fields)| fields.starts_with(" T"))
+        };
+        eventually("all threads are stopped", || async { fs::read_dir(&tasks).unwrap().flatten().all(is_stopped) })
+            .await;
     }
 
     pub fn pid(&self) -> Pid {
