@@ -26,8 +26,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bindings", &[]),
     ("engine", &["blocking", "files"]),
     ("net", &["blocking"]),
-    ("registry", &["api", "blocking", "call", "config", "document", "engine", "files"]),
-    ("isolate", &["bindings", "call", "config", "engine", "events", "ports", "registry"]),
+    ("outgoing", &["call", "config"]),
+    ("registry", &["api", "blocking", "call", "config", "document", "engine", "files", "outgoing"]),
+    ("isolate", &["bindings", "call", "config", "engine", "events", "outgoing", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("hub", &["call", "config", "events", "journal"]),
     ("triggers", &["api", "blocking", "call", "config", "events", "hub", "journal", "net", "ports", "registry"]),
@@ -47,7 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "host",
         &[
             "admin", "api", "blocking", "call", "config", "dispatch", "document", "engine", "events", "files", "hub",
-            "isolate", "journal", "net", "ports", "registry", "swap", "triggers", "worker",
+            "isolate", "journal", "net", "outgoing", "ports", "registry", "swap", "triggers", "worker",
         ],
     ),
     // The program uses only what the library makes public.
@@ -69,8 +70,8 @@ const RESTRICTED_CRATES: &[(&str, &[&str])] = &[
     ("wasmtime_wasi", &["isolate"]),
     ("wasmtime_wasi_http", &["isolate"]),
     ("wasmparser", &["engine", "registry"]),
-    ("hyper", &["triggers", "admin", "cli"]),
-    ("rustls", &["net"]),
+    ("hyper", &["triggers", "admin", "outgoing", "cli"]),
+    ("rustls", &["net", "outgoing"]),
     ("clap", &["cli"]),
     ("tracing_subscriber", &["cli"]),
 ];

@@ -9,6 +9,7 @@ mod architecture;
 mod attacks;
 mod broadcasts;
 mod browsers;
+mod capabilities;
 mod channels;
 mod cli;
 mod embedding;

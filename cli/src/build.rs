@@ -229,11 +229,11 @@ pub async fn check(manifest: &Manifest, config: &Config) -> Result<(), BuildErro
     if !faults.is_empty() {
         return Err(BuildError::Refused(faults.to_string()));
     }
-    let mut granted = config.clone();
     if let Err(missing) = check_grants(manifest, config) {
         eprint(&warnings(missing.list()));
-        granted.modules.entry(manifest.name.clone()).or_default().grants = manifest.capabilities.clone();
     }
+    let mut granted = config.clone();
+    granted.modules.entry(manifest.name.clone()).or_default().grant_for_test(&manifest.capabilities);
     let faults = component::faults(manifest, &granted).await;
     if faults.is_empty() {
         return Ok(());

@@ -189,7 +189,7 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     created.and_then(|()| symlink(cache, state.join("cache"))).map_err(CommandError::at(temp.path()))?;
     let mut config = config.clone();
     let mut operator = config.module(&manifest.name);
-    operator.grants = manifest.capabilities.clone();
+    operator.grant_for_test(&manifest.capabilities);
     overlay_json(&mut operator.config, &tests.config);
     // Only cases run schedules, because a run at another time would disturb them.
     for name in manifest.schedules.keys() {

@@ -1,4 +1,4 @@
-//! Bindings that wasmtime generates from `wit/`.
+//! Bindings that wasmtime generates from `wit/`, and from the WASI packages that no crate serves.
 #![allow(unsafe_code, missing_docs, clippy::all, clippy::restriction)]
 
 wasmtime::component::bindgen!({
@@ -33,3 +33,11 @@ wasmtime::component::bindgen!({
         "fanfare:module/channels-blocking.members": async,
     },
 });
+
+/// WASI packages in the versions that other hosts serve, too.
+pub mod wasi {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "fanfare:wasi/imports",
+    });
+}

@@ -6,16 +6,17 @@
 //! `null` removes. [`Config::load`] returns either a valid value or every fault at once. Nothing
 //! reads the process environment afterwards.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::document::{Faults, KeyPath, ValueOrigin};
 
-pub use capabilities::{Capabilities, ChannelNames, EventTypes, Modules, StreamKeys, Topics};
+pub use capabilities::{Capabilities, ChannelNames, EventTypes, Modules, SecretNames, StreamKeys, Topics, Variables};
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
 pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
 pub use limits::{Limits, LimitsPatch};
-pub use module::{ModuleConfig, SubdomainConfig};
+pub use module::{ModuleConfig, SecretConfig, SubdomainConfig};
 pub use redis::{PublishQueue, RedisConfig, RedisConnection};
 pub use schedules::{Overlap, ScheduleConfig};
 pub use sections::{
@@ -96,6 +97,12 @@ impl Config {
     /// Returns the operator's section of a module, or an empty section if the file has none.
     pub fn module(&self, name: &str) -> ModuleConfig {
         self.modules.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The variables of the process as they were when the settings were read.
+    pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.sources.as_ref().map_or(&NONE, |sources| &sources.variables)
     }
 
     /// Returns the source of an effective value.

@@ -268,8 +268,8 @@ pub mod settings {
         AdminConfig, AuthConfig, CallsConfig, Capabilities, ChannelAccess, ChannelNames, CorsConfig, EngineConfig,
         EventHistoryConfig, EventQueueConfig, EventTypes, EventsConfig, HistoryConfig, HttpConfig, HubConfig,
         IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Overlap,
-        PublishQueue, QueueConfig, RedisConfig, RedisConnection, ScheduleConfig, ShutdownConfig, SocketListener,
-        SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig, TokenAlgorithm, Topics, VerifyKey,
-        WebSocketConfig,
+        PublishQueue, QueueConfig, RedisConfig, RedisConnection, ScheduleConfig, SecretConfig, SecretNames,
+        ShutdownConfig, SocketListener, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig,
+        TokenAlgorithm, Topics, Variables, VerifyKey, WebSocketConfig,
     };
 }

@@ -6,12 +6,14 @@ mod access;
 
 pub mod component;
 mod component_info;
+mod denials;
 mod generation_store;
 mod instance_cost;
 mod instantiation;
 mod loader;
 pub mod manifest;
 mod module;
+mod outside;
 mod patterns;
 mod roster;
 pub mod router;
@@ -41,6 +43,7 @@ pub use manifest::{Isolation, Manifest, MatchedSocket, PatternKind, PlaceKinds, 
 #[cfg(test)]
 pub use manifest::{Middleware, Off};
 pub use module::Module;
+pub use outside::Outside;
 pub use patterns::{KeyOwner, PatternClaim, PatternTable};
 pub use roster::{ModuleState, Note, Roster};
 pub use router::{MatchedRoute, RouteLookup, RouteSpec, Router};
@@ -49,9 +52,11 @@ pub use timing::Timing;
 
 use crate::call::text::{NAME, line};
 use crate::call::{Route, RouteName};
+use crate::config::capabilities::forbidden;
 use crate::config::{Capabilities, Limits};
 use crate::document::shape::did_you_mean;
 use crate::document::{Fault, Faults, KeyPath};
+use denials::Denials;
 
 /// One loaded version of a module. It never changes.
 pub struct Generation {
@@ -73,6 +78,10 @@ pub struct Generation {
     pub schedules: Arc<[Schedule]>,
     config: Value,
     subdomains: BTreeMap<String, Value>,
+    /// What the module reaches beyond the host.
+    pub outside: Arc<Outside>,
+    /// The refusals that the log has already.
+    denials: Denials,
     /// For [`Generation::access_inside`], which few modules need.
     inside: OnceLock<Router>,
 }
@@ -117,6 +126,15 @@ impl Generation {
     /// The configuration that guests read: that of the subdomain, if it has one, else the module's.
     pub fn config(&self, subdomain: Option<&str>) -> &Value {
         subdomain.and_then(|name| self.subdomains.get(name)).unwrap_or(&self.config)
+    }
+
+    /// Logs that the host has refused something that the module has not asked for, once for each
+    /// target, with the line that grants it.
+    pub fn deny(&self, capability: &str, target: &str) {
+        if self.denials.is_first(capability, target) {
+            let refused = forbidden(&self.module, capability, Some(target));
+            tracing::warn!(module = %self.module, "{refused}");
+        }
     }
 
     /// Creates the routes, in the order of the manifest. Each isolate has its own `Arc`s, so that

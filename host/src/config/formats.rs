@@ -102,6 +102,8 @@ formats! {
     RedisUrl = "redis-url", r"^rediss?://[^\s@/?#]+/?$";
     /// The name of a variable of the process.
     VariableName = "variable", r"^[A-Za-z_][A-Za-z0-9_]{0,127}$";
+    /// The name of a secret.
+    SecretName = "secret", r"^[A-Za-z][A-Za-z0-9_-]{0,63}$";
     /// A shell command.
     Command = "command", r"^[^\u0000]*[^\u0000\s][^\u0000]*$";
 }
@@ -181,6 +183,9 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         }
         "redis-url" => ok(RedisAddress::of(text).is_some(), REDIS_URL_RULE),
         "variable" => ok(is_variable(text), "the name of a variable, such as \"REDIS_PASSWORD\""),
+        "secret" => {
+            ok(is_secret(text), "a letter followed by letters, digits, `_` and `-`, at most 64, such as \"hmac\"")
+        }
         "method" => ok(method(text).is_some(), METHOD_RULE),
         _ => Ok(None),
     }
@@ -307,6 +312,11 @@ fn is_label(text: &str) -> bool {
 fn is_variable(text: &str) -> bool {
     let rest = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     text.len() <= 128 && !text.starts_with(|c: char| c.is_ascii_digit()) && !text.is_empty() && text.bytes().all(rest)
+}
+
+fn is_secret(text: &str) -> bool {
+    let rest = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(rest)
 }
 
 fn is_domain(text: &str) -> bool {

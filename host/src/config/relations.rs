@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::formats;
 use super::limits::Limits;
+use super::module::SecretConfig;
 use super::redis::DEFAULT;
 use super::settings::Settings;
 use crate::document::fault::{Fault, Faults, ValueOrigin};
@@ -18,7 +19,7 @@ pub fn check(settings: &Settings, tree: &Node, faults: &mut Faults) {
     let relation = Relation::new(tree, faults);
     let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping(), relation.silence()];
     let found = found.into_iter().flatten().chain(relation.headers()).chain(relation.events());
-    let found = found.chain(relation.redis(settings));
+    let found = found.chain(relation.redis(settings)).chain(relation.secrets(settings));
     let web_sockets = settings.websocket.faults(&settings.sse.path);
     let found = found.chain(web_sockets.into_iter().map(|(path, message)| relation.fault(&path, message)));
     found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
@@ -222,6 +223,25 @@ impl Relation<'_> {
             rule("reconnectMax", sound && connection.reconnect_max < connection.reconnect, message);
         }
         faults
+    }
+
+    /// A secret of a module is in one place.
+    fn secrets(&self, settings: &Settings) -> Vec<Fault> {
+        let all = settings
+            .modules
+            .iter()
+            .flat_map(|(module, section)| section.secrets.iter().map(move |(name, secret)| (module, name, secret)));
+        let fault = |(module, name, secret): (&String, &String, &SecretConfig)| {
+            let rule = match (&secret.file, &secret.variable) {
+                (None, None) => "must have `file` or `variable`, which say where the secret is",
+                (Some(_), Some(_)) => "must not have both `file` and `variable`: remove one",
+                _ => return None,
+            };
+            let path = KeyPath::of(&["modules", module, "secrets", name]);
+            let sound = !self.faulty.iter().any(|faulty| faulty.starts_with(&path.to_string()));
+            sound.then(|| self.fault(&path, rule.to_owned()))
+        };
+        all.filter_map(fault).collect()
     }
 
     /// Compares the operator's limits for each module with the ceiling.

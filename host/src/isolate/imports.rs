@@ -6,6 +6,7 @@ mod config;
 mod events;
 mod host;
 mod http;
+mod logging;
 mod master;
 mod messages;
 mod rpc;
@@ -20,20 +21,23 @@ use wasmtime::component::{Access, FutureReader, HasSelf, Lift, Linker, Lower};
 
 use super::state::{Guest, State};
 use crate::bindings::fanfare::module as wit;
+use crate::bindings::wasi::wasi;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, RouteName, TriggerKind};
 use crate::engine::Engine;
 use crate::ports::BoxFuture;
 use crate::registry::Generation;
 
-/// Returns a linker with every import that the host implements. WASI interfaces that would reach
-/// outside are linked without access: there are no files, sockets, variables or servers, and their
-/// functions return `access-denied` or `HTTP-request-denied`.
+/// Returns a linker with every import that the host implements. WASI interfaces that reach outside
+/// have only what the operator granted: without a grant there are no files, sockets, variables or
+/// servers, and their functions return `access-denied` or `HTTP-request-denied`.
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.wasmtime());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     super::wasi_http::add_to_linker(&mut linker)?;
+    wasi::config::store::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wasi::logging::logging::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;

@@ -57,6 +57,7 @@ impl State {
             .stdout(output(Level::Info, "stdout"))
             .stderr(output(Level::Warn, "stderr"))
             .max_random_size(RANDOM)
+            .envs(&guest.generation.outside.env)
             // WASI denies every use of a socket, but creating one would still cost the host a
             // file descriptor.
             .allow_tcp(false)

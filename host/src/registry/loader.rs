@@ -9,7 +9,9 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Generation, Isolation, Manifest, PlaceKinds, Schedule, component, instantiation, manifest};
+use super::{
+    Denials, Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation, manifest,
+};
 use crate::blocking::run_blocking;
 use crate::call::Blame;
 use crate::config::{Config, EngineConfig, Limits};
@@ -93,18 +95,20 @@ pub struct Candidate {
     schedules: Arc<[Schedule]>,
     config: Value,
     subdomains: BTreeMap<String, Value>,
+    outside: Arc<Outside>,
 }
 
 impl Candidate {
     /// Whether loading this candidate would change nothing about `generation`.
     pub fn matches(&self, generation: &Generation) -> bool {
-        (&self.digest, &self.limits, &self.config, &self.subdomains, &self.schedules)
+        (&self.digest, &self.limits, &self.config, &self.subdomains, &self.schedules, &self.outside)
             == (
                 &generation.digest,
                 &generation.limits,
                 &generation.config,
                 &generation.subdomains,
                 &generation.schedules,
+                &generation.outside,
             )
     }
 }
@@ -158,6 +162,10 @@ impl Loader {
             faults.extend(wrong);
             Vec::new()
         });
+        let outside = Outside::resolve(&manifest, config).unwrap_or_else(|unread| {
+            faults.extend(unread);
+            Outside::default()
+        });
         if !faults.is_empty() {
             return Err(LoadError::Refused(faults));
         }
@@ -179,6 +187,7 @@ impl Loader {
             subdomains: subdomains
                 .map(|name| (name.clone(), manifest::effective_config(&manifest, &operator, Some(name))))
                 .collect(),
+            outside: Arc::new(outside),
             manifest,
         })
     }
@@ -237,6 +246,8 @@ impl Loader {
             schedules: candidate.schedules.clone(),
             config: candidate.config.clone(),
             subdomains: candidate.subdomains.clone(),
+            outside: candidate.outside.clone(),
+            denials: Denials::default(),
             manifest: manifest.clone(),
             inside: OnceLock::new(),
         };

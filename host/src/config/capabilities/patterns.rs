@@ -1,5 +1,5 @@
-//! Capabilities with a list of patterns: keys of live streams, channels, types of events, and
-//! topics of brokers outside.
+//! Capabilities with a list of patterns: keys of live streams, channels, types of events, topics of
+//! brokers outside, variables, and secrets.
 
 use std::borrow::Cow;
 
@@ -71,6 +71,10 @@ patterns! {
     /// `redis:news`. A `*` at its end stands for any text. `*` alone means all topics of all
     /// connections.
     Topics: formats::Topics, covers topic::covers, own |_: &str, _: &str| false;
+    /// A list of variables.
+    Variables: formats::VariableName, covers |entry: &str, name: &str| entry == name, own |_: &str, _: &str| false;
+    /// A list of secrets.
+    SecretNames: formats::SecretName, covers |entry: &str, name: &str| entry == name, own |_: &str, _: &str| false;
 }
 
 #[cfg(test)]

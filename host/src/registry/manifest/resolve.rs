@@ -90,7 +90,25 @@ pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> 
         let message = format!("asks to {what}, which is not granted: run `fanfare grant {}`", manifest.name);
         faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
     }
+    faults.extend(secrets_without_place(manifest, config));
     if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// A fault for each secret that is granted and has no place.
+fn secrets_without_place(manifest: &Manifest, config: &Config) -> Faults {
+    let operator = config.module(&manifest.name);
+    let asked = manifest.capabilities.secrets.0.iter().filter(|name| operator.grants.secrets.allow(name));
+    let mut faults = Faults::default();
+    for name in asked.filter(|name| !operator.secrets.contains_key(*name)) {
+        let path = KeyPath::of(&["modules", &manifest.name, "secrets", name]);
+        let message = format!(
+            "is required, because {} reads the secret {name}: write `{{ \"file\": \"..\" }}` or \
+             `{{ \"variable\": \"..\" }}` in fanfare.json",
+            manifest.name
+        );
+        faults.push(Fault::new(&config.origin(&path), path, message));
+    }
+    faults
 }
 
 /// Checks that the settings have each connection of Redis that a subscription of the module names.

@@ -1,0 +1,102 @@
+//! Files through the standard library.
+
+use std::cell::RefCell;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+
+use fanfare_sdk::prelude::*;
+use serde::Deserialize;
+
+thread_local! {
+    /// Files that stay open.
+    static OPEN: RefCell<Vec<File>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "camelCase")]
+pub enum Command {
+    Read {
+        path: String,
+    },
+    Write {
+        path: String,
+        size: usize,
+    },
+    Append {
+        path: String,
+        size: usize,
+    },
+    Resize {
+        path: String,
+        size: u64,
+    },
+    List {
+        path: String,
+    },
+    MakeFolder {
+        path: String,
+    },
+    Remove {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    HardLink {
+        from: String,
+        to: String,
+    },
+    /// Creates the files `path/0`, `path/1` .. until it fails. Returns how many it created.
+    Create {
+        path: String,
+        count: usize,
+    },
+    /// Opens a file until that fails and keeps all handles. Returns how many.
+    Open {
+        path: String,
+        count: usize,
+    },
+    Close,
+}
+
+pub fn run(command: &Command) -> io::Result<Value> {
+    Ok(match command {
+        Command::Read { path } => fs::read_to_string(path)?.into(),
+        Command::Write { path, size } => fs::write(path, vec![b'x'; *size])?.into_value(),
+        Command::Append { path, size } => {
+            OpenOptions::new().append(true).create(true).open(path)?.write_all(&vec![b'x'; *size])?.into_value()
+        }
+        Command::Resize { path, size } => OpenOptions::new().write(true).open(path)?.set_len(*size)?.into_value(),
+        Command::List { path } => {
+            let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            let mut names = names.collect::<io::Result<Vec<String>>>()?;
+            names.sort();
+            names.into()
+        }
+        Command::MakeFolder { path } => fs::create_dir(path)?.into_value(),
+        Command::Remove { path } => fs::remove_file(path)?.into_value(),
+        Command::Rename { from, to } => fs::rename(from, to)?.into_value(),
+        Command::HardLink { from, to } => fs::hard_link(from, to)?.into_value(),
+        Command::Create { path, count } => {
+            let created = (0..*count).take_while(|index| fs::write(format!("{path}/{index}"), "").is_ok());
+            created.count().into()
+        }
+        Command::Open { path, count } => OPEN.with_borrow_mut(|open| {
+            let opened = (0..*count).map_while(|_| File::open(path).ok());
+            open.extend(opened);
+            open.len().into()
+        }),
+        Command::Close => OPEN.with_borrow_mut(Vec::clear).into_value(),
+    })
+}
+
+trait IntoValue {
+    fn into_value(self) -> Value;
+}
+
+impl IntoValue for () {
+    fn into_value(self) -> Value {
+        true.into()
+    }
+}
