@@ -62,7 +62,7 @@ pub async fn rollback(admin: &AdminState, module: &str, query: &str) -> Answer {
 
 /// Responds with a [`ReloadEntry`] for each module.
 pub async fn reload_all(admin: &AdminState, query: &str) -> Answer {
-    let restart = match admin.swapper.reconfigure() {
+    let restart = match admin.swapper.reconfigure().await {
         Ok(restart) => restart,
         Err(faults) => return rejected(&faults.to_string()),
     };

@@ -265,6 +265,11 @@ const REDIS_URL_RULE: &str = "`redis://<host>[:<port>]`, or `rediss://..` for TL
 /// The rule for the method of a route.
 pub const METHOD_RULE: &str = "one of \"get\", \"post\", \"put\", \"patch\" and \"delete\"";
 
+/// Reports a key that excludes another one.
+pub fn excludes(other: &str) -> String {
+    format!("must not be set together with {other}: remove one")
+}
+
 /// Parses a method that a route may have, in upper or lower case.
 pub fn method(text: &str) -> Option<http::Method> {
     METHODS.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text))

@@ -86,12 +86,12 @@ impl Relation<'_> {
         let text = |name| self.value::<String>(&key(name));
         let mut faults = Vec::new();
         if let (Some(file), Some(_)) = (text("tokenFile"), text("tokenVariable")) {
-            let message = format!("must not be set together with events.tokenFile ({}): remove one", quoted(&file));
+            let message = formats::excludes(&format!("events.tokenFile ({})", quoted(&file)));
             faults.push(self.fault(&key("tokenVariable"), message));
         }
         let Some(listen) = self.address(&key("listen")) else { return faults };
         if text("connect").is_some() {
-            let message = format!("must not be set together with events.listen ({listen}): remove one");
+            let message = formats::excludes(&format!("events.listen ({listen})"));
             faults.push(self.fault(&key("connect"), message));
         }
         let has_token = text("tokenFile").is_some() || text("tokenVariable").is_some();
@@ -213,7 +213,7 @@ impl Relation<'_> {
                 }
             };
             let both = connection.password_file.is_some() && connection.password_variable.is_some();
-            rule("passwordVariable", both, "must not be set together with passwordFile: remove one".to_owned());
+            rule("passwordVariable", both, formats::excludes("passwordFile"));
             let plain = connection.address().is_some_and(|address| !address.tls);
             let needless = connection.ca.is_some() && plain;
             rule("ca", needless, "needs a `url` that begins with `rediss://`".to_owned());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{FilePath, VariableName};
+use super::formats::{FilePath, VariableName, excludes};
 use crate::document::KeyPath;
 use crate::document::units::Time;
 
@@ -58,15 +58,14 @@ impl AuthConfig {
 
     /// Checks that each key is in one place.
     pub(super) fn faults(&self) -> Vec<(KeyPath, String)> {
-        let together = |key: &str| format!("must not be set together with {key}: remove one");
         let mut faults = Vec::new();
         if self.key_file.is_some() && self.key_variable.is_some() {
-            faults.push((AuthConfig::section().key("keyVariable"), together("keyFile")));
+            faults.push((AuthConfig::section().key("keyVariable"), excludes("keyFile")));
         }
         for (index, key) in self.verify_keys.iter().enumerate() {
             let place = AuthConfig::section().key("verifyKeys").index(index);
             match (&key.file, &key.variable) {
-                (Some(_), Some(_)) => faults.push((place.key("variable"), together("file"))),
+                (Some(_), Some(_)) => faults.push((place.key("variable"), excludes("file"))),
                 (None, None) => faults.push((place, "needs `file` or `variable`, which has the key".to_owned())),
                 _ => {}
             }

@@ -17,6 +17,7 @@ use super::pending::{Claim, PendingReload, ReloadOptions};
 use super::run::{Run, RunOutcome};
 use super::swapper::Swapper;
 use crate::api::Reloaded;
+use crate::blocking::run_blocking;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, IsolateId, Receipt};
 use crate::ports::{BoxFuture, Reloads};
@@ -43,7 +44,7 @@ impl Reloads for Swapper {
             }
             // The reload logs its result.
             Some(module) => drop(swapper.reload(module, ReloadOptions::RENEW)),
-            None => self.names().iter().for_each(|module| drop(swapper.reload(module, ReloadOptions::RENEW))),
+            None => drop(self.runtime.spawn(async move { swapper.reload_all(ReloadOptions::RENEW).await })),
         }
         Ok(Receipt {
             id: self.services.next_id(),
@@ -65,7 +66,7 @@ const REREAD_DELAY: Duration = Duration::from_millis(20);
 impl Swapper {
     /// Reads `fanfare.json` again, then reloads a module.
     pub async fn reload_as_operator(self: &Arc<Swapper>, module: &str, options: ReloadOptions) -> ReloadResult {
-        let restart = self.reconfigure().map_err(SwapError::Settings)?;
+        let restart = self.reconfigure().await.map_err(SwapError::Settings)?;
         let reloaded = self.reload(module, options).await?;
         Ok(Reloaded { restart, ..reloaded })
     }
@@ -106,7 +107,7 @@ impl Swapper {
     /// Reloads every module that has a folder or is loaded.
     pub async fn reload_all(self: &Arc<Swapper>, options: ReloadOptions) -> Vec<(String, ReloadResult)> {
         self.report_strays().await;
-        let reloads = self.names().into_iter().map(|name| {
+        let reloads = self.names().await.into_iter().map(|name| {
             let result = self.reload(&name, options);
             async move { (name, result.await) }
         });
@@ -114,8 +115,9 @@ impl Swapper {
     }
 
     /// The modules that have a folder or are loaded.
-    fn names(&self) -> BTreeSet<String> {
-        let folders = folder_names(&self.config.modules_dir).unwrap_or_default().into_iter();
+    async fn names(&self) -> BTreeSet<String> {
+        let dir = self.config.modules_dir.clone();
+        let folders = run_blocking(move || folder_names(&dir).unwrap_or_default()).await.into_iter();
         folders.chain(self.roster.states().into_keys()).collect()
     }
 

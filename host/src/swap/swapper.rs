@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -16,6 +17,7 @@ use super::kill_turns::KillTurns;
 use super::outcome::{ReloadCounters, ReloadResult};
 use super::pending::PendingReloads;
 use super::progress::Progress;
+use crate::blocking::run_blocking;
 use crate::config::{Config, FILE_NAME};
 use crate::dispatch::Dispatch;
 use crate::document::Faults;
@@ -60,6 +62,8 @@ pub struct Swapper {
     pub(super) memory: Semaphore,
     /// The permit to compile. Reloads compile one at a time.
     pub(super) compiling: Semaphore,
+    /// Held while `fanfare.json` is read again.
+    reading: Mutex<()>,
     /// Set while `fanfare dev` builds modules.
     builder: OnceLock<BuiltByDev>,
 }
@@ -98,6 +102,7 @@ impl Swapper {
             kill_turns: KillTurns::default(),
             memory: Semaphore::new(MAX_COMPONENTS * MEMORY_PARTS as usize),
             compiling: Semaphore::new(1),
+            reading: Mutex::new(()),
             builder: OnceLock::new(),
         })
     }
@@ -133,7 +138,14 @@ impl Swapper {
 
     /// Reads `fanfare.json` again and applies it to later reloads. Returns the changed keys that
     /// need a restart. If the file has faults, the previous settings stay in effect.
-    pub fn reconfigure(&self) -> Result<Vec<String>, Faults> {
+    pub async fn reconfigure(self: &Arc<Swapper>) -> Result<Vec<String>, Faults> {
+        let swapper = self.clone();
+        run_blocking(move || swapper.reread()).await
+    }
+
+    fn reread(&self) -> Result<Vec<String>, Faults> {
+        // Settings that were read earlier never replace later ones.
+        let _reading = self.reading.lock();
         let reread = self.config.reread(self.live_config.load().file.as_deref());
         let notice = reread.as_ref().err().map(|faults| format!("the previous settings stay in effect: {faults}"));
         if self.roster.set_notice(FILE_NAME, notice.clone())

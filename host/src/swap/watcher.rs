@@ -24,7 +24,7 @@ use super::folders::{EmptyFolders, FolderEntry, FolderId, entries, nearest, stay
 use super::pending::ReloadOptions;
 use super::swapper::Swapper;
 use crate::blocking::{remedy, run_blocking};
-use crate::config::FILE_NAME;
+use crate::config::{FILE_NAME, SwapConfig};
 use crate::document::source;
 use crate::files::watch::{is_removed, next_change, watcher};
 use crate::registry::manifest::{self, Stray};
@@ -80,60 +80,73 @@ impl Watcher {
                 Some(()) = next_change(&mut self.events, DEBOUNCE) => {}
                 () = tokio::time::sleep(rest) => {}
             }
-            let mut scanner = self.scanner;
-            // A scan of many folders takes long, and this thread also runs other tasks.
-            let (scanner, changed, took) = run_blocking(move || {
+            let (mut scanner, mut settings) = (self.scanner, self.settings);
+            // Reading many folders takes long, and this thread also runs other tasks.
+            let (scanner, settings, changed, state, took) = run_blocking(move || {
                 let started = Instant::now();
                 let changed = scanner.scan();
-                (scanner, changed, started.elapsed())
+                let state = settings.check(&scanner.swapper.config.swap);
+                (scanner, settings, changed, state, started.elapsed())
             })
             .await;
-            self.scanner = scanner;
+            (self.scanner, self.settings) = (scanner, settings);
             for module in changed {
                 // The reload logs its result.
                 drop(self.swapper.reload(&module, ReloadOptions::CHANGE));
             }
-            rest = self.settings.check(&self.swapper).unwrap_or(poll);
+            rest = match state {
+                SettingsState::Unchanged => poll,
+                SettingsState::Unsettled(rest) => rest,
+                SettingsState::Changed => {
+                    // `reconfigure` logs the faults of the file.
+                    if self.swapper.reconfigure().await.is_ok() {
+                        let swapper = self.swapper.clone();
+                        // Each reload logs its result.
+                        tokio::spawn(async move { swapper.reload_all(ReloadOptions::CHANGE).await });
+                    }
+                    poll
+                }
+            };
             tokio::time::sleep((took * PAUSE_FACTOR).min(poll)).await;
         }
     }
 }
 
+/// What happened to `fanfare.json` since it was last read.
+enum SettingsState {
+    Unchanged,
+    /// It may be incomplete, or return. Check again after this time.
+    Unsettled(Duration),
+    /// It has changed and is complete, or has been missing for long.
+    Changed,
+}
+
 impl SettingsFile {
-    /// Reads the file if it has changed and is complete, or is missing for long. Otherwise returns
-    /// when to check again.
-    fn check(&mut self, swapper: &Arc<Swapper>) -> Option<Duration> {
+    fn check(&mut self, settings: &SwapConfig) -> SettingsState {
         let state = PathState::of(&self.path);
         self.is_due |= state != self.state;
         self.state = state;
         if !self.is_due {
-            return None;
+            return SettingsState::Unchanged;
         }
-        let settings = &swapper.config.swap;
         if let Some(stat) = state.stat() {
             self.missing_since = None;
             let rest = settings.settle.saturating_sub(stat.age());
             if !rest.is_zero() {
-                return Some(rest);
+                return SettingsState::Unsettled(rest);
             }
             if stat.age() < settings.removal && source::is_cut_off(&self.path) {
-                return Some(DEBOUNCE);
+                return SettingsState::Unsettled(DEBOUNCE);
             }
         } else {
             let missing = self.missing_since.get_or_insert_with(Instant::now).elapsed();
             let rest = settings.removal.saturating_sub(missing);
             if !rest.is_zero() {
-                return Some(rest);
+                return SettingsState::Unsettled(rest);
             }
         }
         self.is_due = false;
-        // `reconfigure` logs the faults of the file.
-        if swapper.reconfigure().is_ok() {
-            let swapper = swapper.clone();
-            // Each reload logs its result.
-            tokio::spawn(async move { swapper.reload_all(ReloadOptions::CHANGE).await });
-        }
-        None
+        SettingsState::Changed
     }
 }
 
