@@ -76,10 +76,14 @@ async fn a_rollback_does_not_wait_while_its_module_compiles() {
 }
 
 /// `echo`, and `snapshot` under these names. The new generations of `snapshot` wait in their
-/// startups.
-async fn starting(names: &[&str]) -> (Started, Vec<JoinHandle<Result<Reloaded, SwapError>>>) {
+/// startups, this many at once.
+async fn starting(
+    names: &[&str],
+    at_once: usize,
+    settings: Value,
+) -> (Started, Vec<JoinHandle<Result<Reloaded, SwapError>>>) {
     let rights = json!({ "rpc": ["waits"] });
-    let host = TestHost::waits_for(&[]).and("echo").limit("waits", "timeout", "60s");
+    let host = TestHost::waits_for(&[]).and("echo").limit("waits", "timeout", "60s").config(settings);
     let with = |host: TestHost, name: &&str| {
         let host = host.and_as("snapshot", name).grant(name, rights.clone());
         let host = host.manifest(name, json!({ "capabilities": rights }));
@@ -94,21 +98,51 @@ async fn starting(names: &[&str]) -> (Started, Vec<JoinHandle<Result<Reloaded, S
         host.put_manifest(name, &manifest);
         reloads.push(reloading(&host, name));
     }
+    until_holding(&host, at_once).await;
+    (host, reloads)
+}
+
+/// Waits until this number of startups wait in each worker.
+async fn until_holding(host: &Started, count: usize) {
     for worker in [0, 1] {
-        let holding = || async { host.run(worker, "waits", "holding", Value::Null).await == names.len() };
+        let holding = || async { host.run(worker, "waits", "holding", Value::Null).await == count };
         eventually("the startups wait", holding).await;
     }
-    (host, reloads)
+}
+
+async fn release(host: &Started) {
+    for worker in [0, 1] {
+        host.run(worker, "waits", "release", Value::Null).await;
+    }
 }
 
 #[tokio::test]
 async fn no_module_waits_for_the_startups_of_others() {
-    let (host, reloads) = starting(&["one", "two", "three", "four", "five"]).await;
+    let (host, reloads) = starting(&["one", "two", "three", "four", "five"], 5, json!({})).await;
     echo_is_not_delayed(&host).await;
     assert!(reloads.iter().all(|reload| !reload.is_finished()));
-    for worker in [0, 1] {
-        host.run(worker, "waits", "release", Value::Null).await;
+    release(&host).await;
+    for reload in reloads {
+        assert_eq!(json!(reload.await.unwrap().unwrap().outcome), "swapped");
     }
+}
+
+#[tokio::test]
+async fn reloads_have_at_most_four_of_the_largest_components_in_memory() {
+    let size = |module: &str| fs::metadata(source_of(module).join(format!("{module}.wasm"))).unwrap().len();
+    let most = ["waits", "echo", "snapshot"].map(size).into_iter().max();
+    let settings = json!({ "engine": { "maxComponent": most } });
+    let (host, mut reloads) = starting(&["one", "two", "three", "four", "five"], 4, settings).await;
+    host.put_manifest("echo", &with_route("new"));
+    reloads.push(reloading(&host, "echo"));
+    for _ in 0..100 {
+        assert_eq!(host.admin("GET", "/livez", "").await.status, 200);
+    }
+    until_holding(&host, 4).await;
+    assert!(reloads.iter().all(|reload| !reload.is_finished()));
+    release(&host).await;
+    until_holding(&host, 1).await;
+    release(&host).await;
     for reload in reloads {
         assert_eq!(json!(reload.await.unwrap().unwrap().outcome), "swapped");
     }
@@ -116,7 +150,7 @@ async fn no_module_waits_for_the_startups_of_others() {
 
 #[tokio::test]
 async fn a_rollback_does_not_wait_for_the_startups_of_its_module() {
-    let (host, mut reloads) = starting(&["snapshot"]).await;
+    let (host, mut reloads) = starting(&["snapshot"], 1, json!({})).await;
     let starts = reloads.remove(0);
     let serves = host.generations("snapshot").await;
     let back = host.operate("modules/snapshot/rollback").await;

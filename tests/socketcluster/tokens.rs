@@ -107,6 +107,8 @@ async fn a_bad_token_is_refused_and_removed_and_the_client_stays() {
             assert_eq!((&error["name"], &error["message"]), (&json!(name), &json!(message)), "{answer}");
             assert_eq!(answer["data"]["isAuthenticated"], false);
 
+            // Whatever the client was before.
+            self::token(&mut client, json!({ "name": "bob" })).await;
             let mut answer = client.ask(json!({ "event": "#authenticate", "data": token, "cid": 4 })).await;
             if is_bad {
                 assert_eq!(answer, removal());

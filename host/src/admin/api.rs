@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 
 use super::answer::{Answer, document, problem};
 use super::state::AdminState;
-use crate::api::{self, Queued, Receipt, Refusal, RefusedReload, ReloadEntry, Reloaded, Reply};
+use crate::api::{self, Queued, Receipt, Refusal, RefusedReload, ReloadEntry, Reply};
 use crate::call::text::{NAME, line};
 use crate::call::{
     CallError, CallOptions, Emission, GatherEntry, Group, IsolateId, Payload, Problem, ProblemCode, RouteName, Target,
@@ -62,13 +62,12 @@ pub async fn rollback(admin: &AdminState, module: &str, query: &str) -> Answer {
 
 /// Responds with a [`ReloadEntry`] for each module.
 pub async fn reload_all(admin: &AdminState, query: &str) -> Answer {
-    let restart = match admin.swapper.reconfigure().await {
-        Ok(restart) => restart,
-        Err(faults) => return rejected(&faults.to_string()),
+    let results = match admin.swapper.reload_all_as_operator(options(query)).await {
+        Ok(results) => results,
+        Err(error) => return swap_error(&error),
     };
-    let results = admin.swapper.reload_all(options(query)).await;
     let entries = results.into_iter().map(|(module, result)| match result {
-        Ok(reloaded) => ReloadEntry::Reloaded(Reloaded { restart: restart.clone(), ..reloaded }),
+        Ok(reloaded) => ReloadEntry::Reloaded(reloaded),
         Err(error) => {
             ReloadEntry::Refused(RefusedReload { module, outcome: Refusal::Refused, reason: error.to_string() })
         }
@@ -82,10 +81,6 @@ fn options(query: &str) -> ReloadOptions {
 
 fn swap_error(error: &SwapError) -> Answer {
     problem(Problem::new(error.problem_code(), error.to_string()))
-}
-
-fn rejected(why: &str) -> Answer {
-    problem(Problem::new(ProblemCode::Refused, why.to_owned()))
 }
 
 pub async fn call(admin: &AdminState, module: &str, request: Request<Incoming>) -> Answer {

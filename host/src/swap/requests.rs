@@ -44,7 +44,12 @@ impl Reloads for Swapper {
             }
             // The reload logs its result.
             Some(module) => drop(swapper.reload(module, ReloadOptions::RENEW)),
-            None => drop(self.runtime.spawn(async move { swapper.reload_all(ReloadOptions::RENEW).await })),
+            // The watcher loads the modules that are in no state yet.
+            None => {
+                for module in self.roster.states().keys() {
+                    drop(swapper.reload(module, ReloadOptions::RENEW));
+                }
+            }
         }
         Ok(Receipt {
             id: self.services.next_id(),
@@ -64,11 +69,32 @@ fn stopping() -> CallError {
 const REREAD_DELAY: Duration = Duration::from_millis(20);
 
 impl Swapper {
-    /// Reads `fanfare.json` again, then reloads a module.
+    /// Reads `fanfare.json` again, then reloads a module. It continues when the future is dropped.
     pub async fn reload_as_operator(self: &Arc<Swapper>, module: &str, options: ReloadOptions) -> ReloadResult {
-        let restart = self.reconfigure().await.map_err(SwapError::Settings)?;
-        let reloaded = self.reload(module, options).await?;
-        Ok(Reloaded { restart, ..reloaded })
+        let (swapper, module) = (self.clone(), module.to_owned());
+        let reloading = self.runtime.spawn(async move {
+            let restart = swapper.reconfigure().await.map_err(SwapError::Settings)?;
+            let reloaded = swapper.reload(&module, options).await?;
+            Ok(Reloaded { restart, ..reloaded })
+        });
+        reloading.await.unwrap_or(Err(SwapError::Lost("reload")))
+    }
+
+    /// Like [`Swapper::reload_as_operator`], for every module that has a folder or is loaded.
+    pub async fn reload_all_as_operator(
+        self: &Arc<Swapper>,
+        options: ReloadOptions,
+    ) -> Result<Vec<(String, ReloadResult)>, SwapError> {
+        let swapper = self.clone();
+        let reloading = self.runtime.spawn(async move {
+            let restart = swapper.reconfigure().await.map_err(SwapError::Settings)?;
+            let mut results = swapper.reload_all(options).await;
+            for reloaded in results.iter_mut().flat_map(|(_, result)| result) {
+                reloaded.restart.clone_from(&restart);
+            }
+            Ok(results)
+        });
+        reloading.await.unwrap_or(Err(SwapError::Lost("reload")))
     }
 
     /// Reads a module's folder again and swaps in every worker. A request that arrives while a
