@@ -23,6 +23,7 @@ mod http;
 mod kills;
 mod languages;
 mod limits;
+mod middlewares;
 mod modules;
 mod redis;
 mod reload;

@@ -100,15 +100,32 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     if !is_single_module {
         report.faults.extend(strays(&config));
     }
+    let manifests: Vec<Arc<Manifest>> = scanned.iter().filter_map(ready).collect();
     for module in scanned {
         if let FolderState::Ready(manifest) | FolderState::Waiting(manifest) = &module.state {
             report.warnings.extend(manifest.warnings());
         }
-        let (state, faults) = checker.check(&module);
+        let (mut state, mut faults) = checker.check(&module);
+        // One module alone does not show the others.
+        if let Some(manifest) = ready(&module).filter(|_| !is_single_module) {
+            let find = |name: &str| manifests.iter().find(|manifest| manifest.name == name).cloned();
+            for fault in manifest.check_chains(find) {
+                state = State::Refused;
+                faults.push(fault);
+            }
+        }
         report.modules.push((module.name, state));
-        report.add(faults);
+        report.add(faults.sorted());
     }
     report
+}
+
+/// The manifest of a module, if it has no faults.
+fn ready(module: &ModuleFolder) -> Option<Arc<Manifest>> {
+    match &module.state {
+        FolderState::Ready(manifest) | FolderState::Waiting(manifest) => Some(Arc::new(Manifest::clone(manifest))),
+        FolderState::Refused(_) => None,
+    }
 }
 
 fn scan(config: &Config, report: &mut Report) -> Vec<ModuleFolder> {

@@ -17,6 +17,7 @@ mod error;
 mod event;
 pub mod event_type;
 pub mod hook;
+mod middleware;
 mod name;
 mod outcome;
 mod panic;
@@ -50,8 +51,9 @@ pub use context::{Context, Deadline, RequestHead};
 pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};
 pub use error::{Blame, CallError, Failure};
 pub use event::Event;
+pub use middleware::MiddlewareCall;
 pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName};
-pub use outcome::{CallResult, GatherEntry, Outcome, Passed, Reply, sizes};
+pub use outcome::{CallResult, GatherEntry, Outcome, Passed, Reply, facts_before, sizes};
 pub use panic::panic_text;
 pub use payload::Payload;
 pub use problem::{Problem, ProblemDocument};
@@ -77,6 +79,8 @@ pub struct Route {
     pub handler: Arc<str>,
     /// The route as the manifest writes it: `POST test/feat/emit`.
     pub text: Arc<str>,
+    /// The routes that run before the handler, in this order. Each names its module.
+    pub chain: Vec<RouteName>,
 }
 
 /// A call on its way to a mailbox.
@@ -108,6 +112,11 @@ impl Call {
             + self.query.len()
             + self.trigger.name().len()
             + self.context.subdomain_len()
+    }
+
+    /// The size of its facts in bytes.
+    pub fn facts_len(&self) -> usize {
+        pairs(&self.extra)
     }
 
     /// Memory that the call uses while it waits, in bytes: all its data, and the calls that wait

@@ -11,6 +11,7 @@ mod channels;
 mod choose;
 mod clients;
 mod hooks;
+mod middlewares;
 mod peers;
 mod places;
 mod resolve;

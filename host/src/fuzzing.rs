@@ -245,7 +245,7 @@ fn spec(method: Method, path: Vec<Segment>) -> RouteSpec {
     RouteSpec {
         method,
         path,
-        route: Arc::new(Route { deployment: 0, handler: text.clone(), text }),
+        route: Arc::new(Route { deployment: 0, handler: text.clone(), text, chain: Vec::new() }),
         access: Access::default(),
     }
 }

@@ -52,7 +52,7 @@ pub use timing::Timing;
 
 use crate::call::text::{NAME, line};
 use crate::call::{Route, RouteName};
-use crate::config::capabilities::forbidden;
+use crate::config::capabilities::{TABLE, forbidden};
 use crate::config::{Capabilities, Limits};
 use crate::document::shape::did_you_mean;
 use crate::document::{Fault, Faults, KeyPath};
@@ -105,10 +105,16 @@ impl Generation {
         self.places
     }
 
-    /// The capabilities that the component imports and the manifest does not ask for, by their key
-    /// in `capabilities`.
+    /// The capabilities whose interfaces of the contract the component imports, and that the
+    /// manifest does not ask for, by their key in `capabilities`. Toolchains link WASI whether the
+    /// guest uses it or not, so such an import says nothing.
     pub fn unasked(&self) -> Vec<&'static str> {
-        self.exports.imports.iter().copied().filter(|key| !self.capabilities.has(key)).collect()
+        let of_contract = |key: &&str| {
+            let row = TABLE.iter().find(|row| row.key == *key);
+            row.is_some_and(|row| row.imports.iter().all(|import| import.starts_with("fanfare:")))
+        };
+        let imported = self.exports.imports.iter().copied().filter(of_contract);
+        imported.filter(|key| !self.capabilities.has(key)).collect()
     }
 
     /// The access rule of the route at this index of the manifest.
@@ -144,6 +150,7 @@ impl Generation {
             deployment,
             handler: route.handler.as_str().into(),
             text: format!("{} {}", route.method, route.text).into(),
+            chain: route.chain.clone(),
         };
         self.manifest.routes.iter().map(route).map(Arc::new).collect()
     }

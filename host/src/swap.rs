@@ -14,6 +14,7 @@
 //! manifest.
 
 mod canary;
+mod chains;
 mod disk;
 mod embedded;
 mod error;

@@ -134,7 +134,12 @@ fn default_method(manifest: &Manifest, path: &str) -> Method {
     let specs = manifest.routes.iter().map(|route| RouteSpec {
         method: route.method.clone(),
         path: route.path.clone(),
-        route: Arc::new(Route { deployment: 0, handler: Arc::from(""), text: Arc::from(route.method.as_str()) }),
+        route: Arc::new(Route {
+            deployment: 0,
+            handler: Arc::from(""),
+            text: Arc::from(route.method.as_str()),
+            chain: Vec::new(),
+        }),
         access: Access::default(),
     });
     match Router::new(specs).find_inside(None, path) {

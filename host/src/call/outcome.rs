@@ -21,6 +21,23 @@ pub struct Passed {
     pub extra: Extra,
 }
 
+impl Passed {
+    /// Applies what a step of `module` passes to the payload and the facts of the next step.
+    pub fn apply(self, module: &str, payload: &mut Payload, facts: &mut Extra) {
+        if let Some(new) = self.payload {
+            *payload = new;
+        }
+        facts.extend(self.extra.into_iter().map(|(name, value)| (format!("{module}.{name}"), value)));
+    }
+}
+
+/// The facts of a step before a route: those of the earlier steps, and the route.
+pub fn facts_before(facts: &Extra, route: &str) -> Extra {
+    let mut extra = facts.clone();
+    extra.push(("for".to_owned(), route.to_owned()));
+    extra
+}
+
 impl Outcome {
     /// Converts to the reply that the caller of a plain route receives: see `outcome` in
     /// `wit/types.wit`.
@@ -101,6 +118,17 @@ mod tests {
         assert_eq!(reply(None), Reply::default());
         let payload = Payload::Text("new".into());
         assert_eq!(reply(Some(payload.clone())), Reply { payload, ..Reply::default() });
+    }
+
+    #[test]
+    fn a_step_replaces_the_payload_and_adds_facts_under_the_name_of_its_module() {
+        let (mut payload, mut facts) = (Payload::Text("old".into()), Extra::new());
+        let fact = |value: &str| vec![("uid".to_owned(), value.to_owned())];
+        Passed { payload: None, extra: fact("1") }.apply("lobby", &mut payload, &mut facts);
+        assert_eq!((&payload, facts_before(&facts, "POST say").len()), (&Payload::Text("old".into()), 2));
+        Passed { payload: Some(Payload::None), extra: fact("2") }.apply("lobby", &mut payload, &mut facts);
+        let expected = [("lobby.uid".to_owned(), "1".to_owned()), ("lobby.uid".to_owned(), "2".to_owned())];
+        assert_eq!((payload, facts.as_slice()), (Payload::None, expected.as_slice()));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub enum Trigger {
     Client(ClientTrigger),
     /// A filter of the module runs before or after the route of a client's message.
     Filter(FilterStage),
+    /// A middleware runs before the handler of a call with this trigger.
+    Middleware(Arc<Trigger>),
     /// Something happens on a channel that the module declares.
     Channel(ChannelTrigger),
 }
@@ -49,6 +51,7 @@ impl Trigger {
             Trigger::Client(message) | Trigger::Filter(FilterStage::Before(message)) => &message.name,
             Trigger::Filter(FilterStage::After { route, .. }) => route,
             Trigger::Channel(event) => &event.channel,
+            Trigger::Middleware(of) => of.name(),
             Trigger::Rpc => "",
         }
     }
@@ -67,6 +70,7 @@ impl Trigger {
             Trigger::Client(_) => TriggerKind::Client,
             Trigger::Filter(_) => TriggerKind::Filter,
             Trigger::Channel(_) => TriggerKind::Channel,
+            Trigger::Middleware(_) => TriggerKind::Middleware,
         }
     }
 }
@@ -84,6 +88,7 @@ pub enum TriggerKind {
     Client,
     Filter,
     Channel,
+    Middleware,
 }
 
 impl TriggerKind {
@@ -92,7 +97,7 @@ impl TriggerKind {
         matches!(self, TriggerKind::Http | TriggerKind::Client)
     }
 
-    pub const ALL: [TriggerKind; 11] = [
+    pub const ALL: [TriggerKind; 12] = [
         TriggerKind::Http,
         TriggerKind::Broadcast,
         TriggerKind::Rpc,
@@ -104,6 +109,7 @@ impl TriggerKind {
         TriggerKind::Client,
         TriggerKind::Filter,
         TriggerKind::Channel,
+        TriggerKind::Middleware,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -119,6 +125,7 @@ impl TriggerKind {
             TriggerKind::Client => "client",
             TriggerKind::Filter => "filter",
             TriggerKind::Channel => "channel",
+            TriggerKind::Middleware => "middleware",
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::cron;
 use super::redis_address::RedisAddress;
-use crate::call::{MAX_PATH, METHODS, event_type, stream_key, topic};
+use crate::call::{MAX_PATH, METHODS, RouteName, event_type, stream_key, topic};
 use crate::document::units::{Size, Time};
 
 #[cfg(test)]
@@ -86,6 +86,8 @@ formats! {
     RoutePath = "route-path", r"^([^/\s?#]+(/[^/\s?#]+){0,63})?$", at most MAX_PATH;
     /// A route of the module: `[METHOD ]path`.
     RouteRef = "route-ref", r"^(([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee]) )?([^/\s?#]+(/[^/\s?#]+){0,63})?$", at most MAX_PATH + "DELETE ".len();
+    /// A middleware of the host, or a route of a module: `[METHOD ]module/path[?query]`.
+    MiddlewareName = "middleware", r"^(inner|session|test|((DELETE|GET|PATCH|POST|PUT) )?([a-z][a-z0-9-]{0,63})?[/.][^\s#]*)$", at most MAX_PATH;
     /// An HTTP method that a route may have, in upper or lower case.
     MethodName = "method", r"^([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee])$";
     /// A name that the author chooses.
@@ -187,6 +189,7 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             ok(is_secret(text), "a letter followed by letters, digits, `_` and `-`, at most 64, such as \"hmac\"")
         }
         "method" => ok(method(text).is_some(), METHOD_RULE),
+        "middleware" => ok(is_middleware(text), MIDDLEWARE_RULE),
         _ => Ok(None),
     }
 }
@@ -261,6 +264,9 @@ const CHANNEL_NAMES_RULE: &str = "\"*\" for all channels, a name of 1 to 256 byt
 /// The rule for the address of a Redis server.
 const REDIS_URL_RULE: &str = "`redis://<host>[:<port>]`, or `rediss://..` for TLS, such as \"redis://127.0.0.1:6379\"; \
     user, password and database have keys of their own (username, passwordFile, passwordVariable, database)";
+
+/// The rule for a middleware.
+const MIDDLEWARE_RULE: &str = "\"inner\", \"session\", \"test\", or a route of a module, such as \"limiter/check\" or \"/check\" for an own route";
 
 /// The rule for the method of a route.
 pub const METHOD_RULE: &str = "one of \"get\", \"post\", \"put\", \"patch\" and \"delete\"";
@@ -338,6 +344,14 @@ fn is_service_url(text: &str) -> bool {
     authority.is_some_and(|authority| {
         authority.port_u16().is_some_and(|port| port > 0) && !authority.host().is_empty() && !text.contains('@')
     })
+}
+
+fn is_middleware(text: &str) -> bool {
+    let is_route = || {
+        let name = RouteName::parse(text).ok();
+        name.is_some_and(|name| text.contains(['/', '.']) && name.module.as_deref().is_none_or(is_module))
+    };
+    text.len() <= MAX_PATH && (matches!(text, "inner" | "session" | "test") || is_route())
 }
 
 fn is_origin(text: &str) -> bool {

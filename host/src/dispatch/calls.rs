@@ -11,7 +11,8 @@ use super::resolve::{Destination, Member};
 use super::{CallSpec, Dispatch, PendingCall, check_size};
 use crate::call::{
     Address, CallError, CallOptions, CallResult, Deadline, Emission, GatherEntry, Group, HttpRequest, IsolateId,
-    Origin, Outcome, Payload, Peer, Receipt, Reply, RequestHead, RouteName, Target, Trace, Trigger, TriggerKind,
+    MiddlewareCall, Origin, Outcome, Payload, Peer, Receipt, Reply, RequestHead, RouteName, Target, Trace, Trigger,
+    TriggerKind,
 };
 use crate::isolate::{Lane, QueuedCall, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
@@ -331,6 +332,10 @@ impl Calls for Dispatch {
     ) -> Result<u32, CallError> {
         let name = parse_route(&from, address.names_len(), &route, &payload, &options)?;
         Dispatch::notify(self, &Actor::Guest(from), address, &name, payload, options)
+    }
+
+    fn middleware(&self, call: MiddlewareCall) -> BoxFuture<CallResult> {
+        Box::pin(Dispatch::middleware(self, call))
     }
 }
 

@@ -18,7 +18,7 @@ use super::hooks::find_hook;
 use super::{CallSpec, Dispatch, PendingCall};
 use crate::call::{
     CallError, CallResult, ClientHook, ClientMessage, ClientTrigger, Deadline, Extra, FilterStage, Origin, Outcome,
-    Passed, Payload, Reply, RouteName, Trigger, TriggerKind,
+    Payload, Reply, RouteName, Trigger, TriggerKind, facts_before,
 };
 use crate::isolate::{Isolate, Slot};
 use crate::registry::MatchedRoute;
@@ -211,7 +211,7 @@ impl Chain {
     /// Queues the next filter before the route, or else the route.
     fn offer(&mut self) -> Result<PendingCall, CallError> {
         if let Some(filter) = self.before.pop_front() {
-            let extra = before_facts(&self.facts, &self.route_text);
+            let extra = facts_before(&self.facts, &self.route_text);
             let trigger = Trigger::Filter(FilterStage::Before(self.trigger.clone()));
             let spec = self.spec(trigger, self.payload.clone(), extra);
             return self.dispatch.send_to(&self.slot, filter, spec);
@@ -232,7 +232,7 @@ impl Chain {
                 outcome if is_route => return self.run_after(outcome.into_reply()).await.map(Outcome::Reply),
                 Outcome::Reply(reply) => return Ok(Outcome::Reply(reply)),
                 Outcome::Pass(passed) => {
-                    pass(&self.slot.module, passed, &mut self.payload, &mut self.facts);
+                    passed.apply(&self.slot.module, &mut self.payload, &mut self.facts);
                 }
             }
             pending = self.offer()?;
@@ -252,21 +252,6 @@ impl Chain {
         }
         Ok(reply)
     }
-}
-
-/// The facts that a filter before a route receives: those of the filters before it, and the route.
-fn before_facts(facts: &Extra, route: &str) -> Extra {
-    let mut extra = facts.clone();
-    extra.push(("for".to_owned(), route.to_owned()));
-    extra
-}
-
-/// Applies the outcome of a filter to the payload and the facts for the next step.
-fn pass(module: &str, passed: Passed, payload: &mut Payload, facts: &mut Extra) {
-    if let Some(new) = passed.payload {
-        *payload = new;
-    }
-    facts.extend(passed.extra.into_iter().map(|(name, value)| (format!("{module}.{name}"), value)));
 }
 
 #[cfg(test)]
@@ -290,16 +275,5 @@ mod tests {
         for given in ["chat message", ".", &"x/".repeat(65)] {
             assert_eq!(name(given), Err("not-found"), "{given:?}");
         }
-    }
-
-    #[test]
-    fn a_filter_replaces_the_payload_and_adds_facts_under_the_name_of_its_module() {
-        let (mut payload, mut facts) = (Payload::Text("old".into()), Extra::new());
-        let fact = |value: &str| vec![("uid".to_owned(), value.to_owned())];
-        pass("lobby", Passed { payload: None, extra: fact("1") }, &mut payload, &mut facts);
-        assert_eq!((&payload, before_facts(&facts, "POST say").len()), (&Payload::Text("old".into()), 2));
-        pass("lobby", Passed { payload: Some(Payload::None), extra: fact("2") }, &mut payload, &mut facts);
-        let expected = [("lobby.uid".to_owned(), "1".to_owned()), ("lobby.uid".to_owned(), "2".to_owned())];
-        assert_eq!((payload, facts.as_slice()), (Payload::None, expected.as_slice()));
     }
 }

@@ -15,6 +15,7 @@ mod control;
 mod fresh;
 mod intake;
 mod killer;
+mod middlewares;
 mod overdue;
 mod snapshot;
 mod snapshot_request;
@@ -296,7 +297,7 @@ impl InstanceTask {
                 limiter.give_work();
                 while let Some(queued) = next {
                     limiter.count_call();
-                    calls.push(self.run_call(accessor, exports, queued));
+                    calls.push(self.run_call(accessor, exports, Some(limiter), queued));
                     next = if limiter.has_room() { self.slot.mailbox.take(self.id, self.capacity()) } else { None };
                 }
             }

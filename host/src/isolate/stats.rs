@@ -97,7 +97,10 @@ impl Stats {
             return;
         };
         counter.inc();
-        let of_client = matches!(trigger, TriggerKind::Client | TriggerKind::Filter | TriggerKind::Channel);
+        let of_client = matches!(
+            trigger,
+            TriggerKind::Client | TriggerKind::Filter | TriggerKind::Channel | TriggerKind::Middleware
+        );
         if of_client && matches!(error, CallError::Failure(failure) if failure.is_silent()) {
             return;
         }
@@ -132,7 +135,7 @@ impl Stats {
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
-        let [http, broadcast, rpc, startup, hook, stream, schedule, subscription, client, filter, channel] =
+        let [http, broadcast, rpc, startup, hook, stream, schedule, subscription, client, filter, channel, middleware] =
             &self.triggers;
         match trigger {
             TriggerKind::Http => http,
@@ -146,6 +149,7 @@ impl Stats {
             TriggerKind::Client => client,
             TriggerKind::Filter => filter,
             TriggerKind::Channel => channel,
+            TriggerKind::Middleware => middleware,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::BoxFuture;
 use crate::call::{
-    Address, CallError, CallOptions, Context, Emission, GatherEntry, Group, IsolateId, Payload, Receipt, Reply, Target,
-    size,
+    Address, CallError, CallOptions, CallResult, Context, Emission, GatherEntry, Group, IsolateId, MiddlewareCall,
+    Payload, Receipt, Reply, Target, size,
 };
 use crate::config::Capabilities;
 
@@ -71,6 +71,9 @@ pub trait Calls: Send + Sync {
         payload: Payload,
         options: CallOptions,
     ) -> Result<u32, CallError>;
+
+    /// Calls a middleware of a call that has started.
+    fn middleware(&self, call: MiddlewareCall) -> BoxFuture<CallResult>;
 }
 
 /// The port of a host that serves no modules.
@@ -109,6 +112,10 @@ impl Calls for NoCalls {
 
     fn notify(&self, _: Caller, _: Address, _: String, _: Payload, _: CallOptions) -> Result<u32, CallError> {
         Err(unavailable())
+    }
+
+    fn middleware(&self, _: MiddlewareCall) -> BoxFuture<CallResult> {
+        Box::pin(std::future::ready(Err(unavailable())))
     }
 }
 

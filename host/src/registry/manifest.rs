@@ -24,6 +24,7 @@ pub use subscriptions::{
     SubscriptionSettings,
 };
 
+mod chain;
 mod channels;
 mod check;
 mod described;

@@ -245,7 +245,12 @@ mod tests {
             RouteSpec {
                 method: method.parse().unwrap(),
                 path: segments(path),
-                route: Arc::new(call::Route { deployment: 0, handler: (*text).into(), text: (*text).into() }),
+                route: Arc::new(call::Route {
+                    deployment: 0,
+                    handler: (*text).into(),
+                    text: (*text).into(),
+                    chain: Vec::new(),
+                }),
                 access: access(path.starts_with("inner")),
             }
         }))

@@ -143,11 +143,12 @@ impl Swapper {
 
     /// Claims the stream keys and channels of a candidate and loads it.
     async fn load_claimed(
-        &self,
+        self: &Arc<Swapper>,
         candidate: &Candidate,
         threads: usize,
         reporter: &CompileReporter<'_>,
     ) -> Result<(Program, PatternClaim), ModuleError> {
+        self.check_chains(candidate).await?;
         let claim = self.claim_patterns(candidate)?;
         Ok((self.load(candidate, threads, reporter).await?, claim))
     }

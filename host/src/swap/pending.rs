@@ -1,6 +1,6 @@
 //! Requested reloads that have not started.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -47,6 +47,9 @@ pub(super) struct PendingReloads {
     pub(super) guest_requests: AtomicU64,
     /// The modules that the host loads again by itself, at most one task for each.
     pub(super) retries: Mutex<HashMap<String, RetryState>>,
+    /// The modules that were rejected because a middleware was missing, each with the modules that
+    /// have its middlewares.
+    pub(super) needed: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 pub(super) struct RetryState {

@@ -87,6 +87,7 @@ impl Run<'_> {
             return Ok(RunOutcome::Done(Run::outcome(self.module, ReloadOutcome::Unchanged, &candidate.digest)));
         }
         // Until the generation is installed or, in a canary, until the canary ends.
+        self.swapper.check_chains(&candidate).await?;
         let claim = self.swapper.claim_patterns(&candidate)?;
         let program = Arc::new(self.load(&candidate).await?);
         let workers = self.swapper.dispatch.workers().len();
@@ -200,11 +201,13 @@ impl Run<'_> {
         let (generation, from) = (program.generation.short_digest(), from.short_digest());
         tracing::info!(module = %self.module, %generation, %from, took = ?started.elapsed(), running, "swapped");
         self.swapper.raise_swap_committed(self.module, from, generation);
+        self.swapper.retry_dependents(self.module);
         let swapped = Run::outcome(self.module, ReloadOutcome::Swapped, &candidate.digest);
         Ok(Reloaded { from: Some(from.to_owned()), running, ..swapped })
     }
 
     async fn start(&self, current: &mut Option<InstalledModule>, candidate: Candidate) -> Result<Reloaded, SwapError> {
+        self.swapper.check_chains(&candidate).await?;
         let claim = self.swapper.claim_patterns(&candidate)?;
         let program = Arc::new(self.load(&candidate).await?);
         let slots = self.swapper.install(current, program.clone());
@@ -218,6 +221,7 @@ impl Run<'_> {
         let started = Run::outcome(self.module, ReloadOutcome::Started, &candidate.digest);
         tracing::info!(module = %self.module, generation = started.generation, "started");
         self.swapper.raise_loaded(&program.generation);
+        self.swapper.retry_dependents(self.module);
         Ok(started)
     }
 
@@ -252,6 +256,7 @@ impl Run<'_> {
             return Err(SwapError::NotFound(self.module.to_owned()));
         }
         tracing::info!(module = %self.module, "module removed");
+        self.swapper.warn_dependents(self.module);
         if let Some(installed) = removed {
             let generation = installed.program.generation.short_digest().to_owned();
             self.swapper.raise(HostEvent::ModuleRemoved { module: self.module.to_owned(), generation });

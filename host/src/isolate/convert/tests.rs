@@ -11,7 +11,7 @@ fn extra() -> Extra {
 fn extra_facts_and_nodes_reach_the_guest() {
     let origin = Origin::Guest { module: "m".into(), isolate: IsolateId::Worker(1), node: Some("n-2".into()) };
     let deadline = Deadline::AfterStart(Duration::from_secs(1));
-    let route = Route { deployment: 0, handler: "h".into(), text: "POST h".into() };
+    let route = Route { deployment: 0, handler: "h".into(), text: "POST h".into(), chain: Vec::new() };
     let call = Call {
         context: Arc::new(Context::root(7, "m".into(), IsolateId::Worker(0), origin, deadline)),
         route: Arc::new(route),

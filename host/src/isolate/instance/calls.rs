@@ -6,13 +6,19 @@ use std::time::Instant;
 use wasmtime::component::Accessor;
 
 use super::InstanceTask;
-use crate::bindings::fanfare::module::types::Call as GuestCall;
 use crate::call::{Call, CallError, CallResult, Failure, Outcome};
 use crate::isolate::convert;
 use crate::isolate::mailbox::{Capacity, QueuedCall};
 use crate::isolate::program::GuestExports;
 use crate::isolate::state::State;
+use crate::isolate::turn::TurnLimiter;
 use crate::registry::Generation;
+
+/// A call that counts as running, and has not been given to the guest.
+pub(super) struct Admitted {
+    pub call: Call,
+    pub deadline: Instant,
+}
 
 impl InstanceTask {
     /// Returns whether the instance can start a plain call now, and how many nested calls it can
@@ -35,12 +41,21 @@ impl InstanceTask {
         &'a self,
         accessor: &'a Accessor<State>,
         exports: &'a GuestExports,
+        limiter: Option<&'a TurnLimiter>,
         queued: QueuedCall,
     ) -> impl Future<Output = wasmtime::Result<()>> + Send + 'a {
         // Outside the future, so that the call counts against the limits at once.
         let admitted = self.admit(queued);
         async move {
-            let Some((id, guest_call)) = admitted else { return Ok(()) };
+            let Some(Admitted { call, deadline }) = admitted else { return Ok(()) };
+            let id = call.context.id;
+            let guest_call = if call.route.chain.is_empty() {
+                convert::call(call, deadline.saturating_duration_since(Instant::now()))
+            } else {
+                let Some(guest_call) = self.pass_middlewares(call, deadline).await else { return Ok(()) };
+                limiter.inspect(|limiter| limiter.give_work());
+                guest_call
+            };
             let started = accessor.with(|access| exports.start(access, guest_call))?;
             let task = started.task();
             // wasmtime reuses task ids. An earlier call with this id may have used processor time
@@ -54,10 +69,9 @@ impl InstanceTask {
         }
     }
 
-    /// Registers a call as running, and returns its id and the call in the guest's types. If its
-    /// deadline has passed or its route no longer exists, ends the call with an error instead and
-    /// returns `None`.
-    pub(super) fn admit(&self, queued: QueuedCall) -> Option<(u64, GuestCall)> {
+    /// Registers a call as running. If its deadline has passed or its route no longer exists, ends
+    /// the call with an error instead and returns `None`.
+    pub(super) fn admit(&self, queued: QueuedCall) -> Option<Admitted> {
         let now = Instant::now();
         if queued.call.context.is_late(now) {
             self.slot.end(queued, &CallError::Timeout);
@@ -79,12 +93,11 @@ impl InstanceTask {
             // chain, because the two would wait for each other.
             context.exclusive.store(true, Ordering::Release);
         }
-        let id = context.id;
         let deadline = self.running_calls.start(context, now, trigger, call.route.clone(), nested, reply);
         if let Some(probe) = &self.services.probe {
             probe(&call);
         }
-        Some((id, convert::call(call, deadline.saturating_duration_since(now))))
+        Some(Admitted { call, deadline })
     }
 
     /// Returns the guest's outcome, with the text of a failure cut to its maximal length. Returns a

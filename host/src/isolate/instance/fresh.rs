@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::calls::Admitted;
 use super::killer::KILLED;
 use super::overdue::WATCH;
 use super::{Crash, End, IdleGuard, InstanceTask, end_calls};
@@ -122,7 +123,9 @@ impl InstanceTask {
         let grace = self.deployment.generation.limits.abandon_after;
         let run = async {
             // Inside this future, because a panic is caught here.
-            let Some((id, guest_call)) = self.admit(queued) else { return Ok(None) };
+            let Some(Admitted { call, deadline }) = self.admit(queued) else { return Ok(None) };
+            let id = call.context.id;
+            let Some(guest_call) = self.pass_middlewares(call, deadline).await else { return Ok(None) };
             let exports = self.deployment.program.instantiate(&mut store).await?;
             let outcome = store
                 .run_concurrent(async |accessor| {

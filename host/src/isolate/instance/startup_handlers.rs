@@ -42,7 +42,7 @@ impl InstanceTask {
                 payload: Payload::None,
                 extra: Vec::new(),
             };
-            self.run_call(accessor, exports, QueuedCall::new(call, Some(reply_sender))).await?;
+            self.run_call(accessor, exports, None, QueuedCall::new(call, Some(reply_sender))).await?;
             match outcome.await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {

@@ -13,7 +13,7 @@ fn mailbox(mailbox: u32, broadcasts: u32) -> Mailbox {
 fn queued(id: u64) -> QueuedCall {
     let deadline = Deadline::AfterStart(Duration::from_secs(1));
     let context = Arc::new(Context::root(id, "m".into(), IsolateId::Worker(0), Origin::Host, deadline));
-    let route = Arc::new(Route { deployment: 0, handler: "h".into(), text: "POST h".into() });
+    let route = Arc::new(Route { deployment: 0, handler: "h".into(), text: "POST h".into(), chain: Vec::new() });
     let (trigger, query, payload) = (Trigger::Rpc, String::new(), Payload::None);
     let call = Call { context, route, trigger, params: vec![], query, payload, extra: vec![] };
     QueuedCall::new(call, None)
@@ -56,7 +56,7 @@ fn heavy(payload: usize, other: usize) -> QueuedCall {
     let broadcast = crate::call::Broadcast { name, id: 1, seq: 1, same_as_caller: false };
     let call = Call {
         context: Arc::new(context),
-        route: Arc::new(Route { deployment: 0, handler: "h".into(), text: "POST h".into() }),
+        route: Arc::new(Route { deployment: 0, handler: "h".into(), text: "POST h".into(), chain: Vec::new() }),
         trigger: Trigger::Broadcast(broadcast),
         params: vec![(text(), text())],
         query: text(),

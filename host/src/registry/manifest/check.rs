@@ -1,5 +1,6 @@
 //! Reads and checks the text of `module.json`.
 
+mod chain;
 mod clients;
 mod patterns;
 
@@ -196,7 +197,8 @@ impl<'a> Check<'a> {
             self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("path"), rule.to_string());
         }
         let raw: RawRoute = node.read()?;
-        if [Middleware::Inner, Middleware::Session].iter().all(|needed| raw.middlewares.contains(needed)) {
+        let middlewares: Vec<Middleware> = raw.middlewares.iter().filter_map(|name| Middleware::of(name)).collect();
+        if [Middleware::Inner, Middleware::Session].iter().all(|needed| middlewares.contains(needed)) {
             let origin = node.get("middlewares").unwrap_or(node).origin.clone();
             let message = "must not have both `inner` and `session`: no call could reach the route";
             self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("middlewares"), message.to_owned());
@@ -205,7 +207,8 @@ impl<'a> Check<'a> {
             method: formats::method(&raw.method)?,
             path: parsed.ok()?,
             handler: raw.handler,
-            middlewares: raw.middlewares,
+            middlewares,
+            chain: self.chain(index, node, &raw.middlewares),
             text: raw.path,
         })
     }
@@ -229,6 +232,9 @@ impl<'a> Check<'a> {
                 let path = KeyPath::of(&["startups", &member.name, "path"]);
                 let rule = "must be a route without the middleware `test`: a startup runs in every environment";
                 self.fault(&member.node.origin, &path, rule.to_owned());
+            }
+            if let Some(Err(rule)) = route.map(|route| without_chain(routes, route, "startup")) {
+                self.fault(&member.node.origin, &KeyPath::of(&["startups", &member.name, "path"]), rule);
             }
             if let (Some(route), Some(RawStartup { place, .. })) = (route, member.node.read()) {
                 startups.insert(member.name.clone(), Startup { route, everywhere: place == StartupPlace::All });
@@ -384,5 +390,15 @@ fn inside_only(routes: &[Option<Route>], route: usize, what: &str) -> Result<(),
     if has(routes, Some(route), Middleware::Test) {
         return Err(format!("must be a route without the middleware `test`: a {what} runs in every environment"));
     }
-    Ok(())
+    without_chain(routes, route, what)
+}
+
+/// Checks that no middlewares of modules run before a route: `what` says what calls it.
+fn without_chain(routes: &[Option<Route>], route: usize, what: &str) -> Result<(), String> {
+    match routes.get(route).and_then(Option::as_ref) {
+        Some(route) if !route.chain.is_empty() => {
+            Err(format!("must be a route without middlewares that are routes: none runs before a {what}"))
+        }
+        _ => Ok(()),
+    }
 }

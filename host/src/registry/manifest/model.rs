@@ -14,7 +14,7 @@ use super::raw::{Isolation, Middleware, Rollout};
 use super::schedules::DeclaredSchedule;
 use super::sockets::Sockets;
 use super::subscriptions::DeclaredSubscription;
-use crate::call::{IsolateId, stream_key};
+use crate::call::{IsolateId, RouteName, stream_key};
 use crate::config::{Capabilities, LimitsPatch};
 use crate::document::{Faults, Node};
 use crate::registry::segment::Segment;
@@ -79,6 +79,8 @@ pub struct Route {
     /// The handler's name, which the guest receives with each call.
     pub handler: String,
     pub middlewares: Vec<Middleware>,
+    /// The routes that run before the handler, in this order. Each names its module.
+    pub chain: Vec<RouteName>,
     /// The path as written in `module.json`.
     pub text: String,
 }

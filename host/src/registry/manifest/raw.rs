@@ -17,7 +17,7 @@ use super::schedules::RawSchedule;
 use super::sockets::{self, RawSocket};
 use super::streams::RawStream;
 use super::subscriptions::RawSubscription;
-use crate::config::formats::{Command, FilePath, Label, MethodName, RoutePath, RouteRef};
+use crate::config::formats::{Command, FilePath, Label, MethodName, MiddlewareName, RoutePath, RouteRef};
 use crate::config::{Capabilities, LimitsPatch, schema};
 
 /// The name of the manifest in the module's folder.
@@ -131,20 +131,24 @@ pub struct RawRoute {
     /// without spaces. Required.
     #[schemars(with = "Label")]
     pub handler: String,
-    /// The middlewares that run before the handler: a name, or a list of names. Default none.
+    /// The middlewares of the route: one, or a list. `inner` admits only calls from inside, and
+    /// requests from outside get 403. `session` admits only messages of connected clients. `test`
+    /// admits calls only in the environments `development` and `test`. Every other one is a route
+    /// of a module, written as `[METHOD ]module/path[?query]`, or `/path` for an own route. At most
+    /// 8 of them run before the handler, in this order and in the same worker. They have the
+    /// middleware `inner` and no others, and those of other modules need the capability `rpc`.
+    /// Default none.
     #[serde(default, deserialize_with = "one_or_many")]
-    #[schemars(schema_with = "one_or_many_schema::<Middleware>")]
-    pub middlewares: Vec<Middleware>,
+    #[schemars(schema_with = "one_or_many_schema::<MiddlewareName>")]
+    pub middlewares: Vec<String>,
 }
 
 fn post() -> String {
     "post".to_owned()
 }
 
-/// A middleware, which decides whether a call reaches the handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
+/// A middleware of the host, which decides whether a call reaches the handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Middleware {
     /// Admits only calls from inside. Requests from outside get 403.
     Inner,
@@ -152,6 +156,18 @@ pub enum Middleware {
     Session,
     /// Admits calls only in the environments `development` and `test`. Elsewhere requests get 403.
     Test,
+}
+
+impl Middleware {
+    /// The middleware of this name. `None` for a route.
+    pub fn of(name: &str) -> Option<Middleware> {
+        match name {
+            "inner" => Some(Middleware::Inner),
+            "session" => Some(Middleware::Session),
+            "test" => Some(Middleware::Test),
+            _ => None,
+        }
+    }
 }
 
 /// Whether instances stay between calls.

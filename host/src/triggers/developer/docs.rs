@@ -12,6 +12,8 @@ pub(super) const PAGES: &[(&str, &str)] = pages![
     "first-module",
     "testing",
     "recipes",
+    "middlewares",
+    "capabilities",
     "reference",
     "hot-swap",
     "schedules",

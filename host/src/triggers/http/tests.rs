@@ -135,7 +135,7 @@ impl Builder {
         self.routes.push(RouteSpec {
             method: method.parse().unwrap(),
             path: path.split('/').filter(|text| !text.is_empty()).map(segment).collect(),
-            route: Arc::new(call::Route { deployment: 0, handler: text.into(), text: text.into() }),
+            route: Arc::new(call::Route { deployment: 0, handler: text.into(), text: text.into(), chain: Vec::new() }),
             access: Access::of(&middlewares, opens_test_routes(self.environment)),
         });
         self.handlers.insert(text.to_owned(), Arc::new(move |params, request| Box::pin(handler(params, request))));

@@ -1,0 +1,74 @@
+//! Runs the middlewares of a call that are routes of modules, before the handler.
+
+use std::time::Instant;
+
+use super::InstanceTask;
+use crate::bindings::fanfare::module::types::Call as GuestCall;
+use crate::call::{Call, CallError, MiddlewareCall, Outcome, RouteName, facts_before, size};
+use crate::isolate::convert;
+
+impl InstanceTask {
+    /// Runs the middlewares of a call in their order. Returns the call for the handler, or `None`
+    /// if a middleware or the deadline has ended the call.
+    pub(super) async fn pass_middlewares(&self, mut call: Call, deadline: Instant) -> Option<GuestCall> {
+        let id = call.context.id;
+        for name in &call.route.clone().chain {
+            match self.services.ports.calls.middleware(step(&call, name)).await {
+                Ok(Outcome::Pass(passed)) => {
+                    let module = name.module.as_deref().unwrap_or(&self.slot.module);
+                    passed.apply(module, &mut call.payload, &mut call.extra);
+                }
+                Ok(Outcome::Reply(reply)) => {
+                    self.running_calls.end(id, Ok(Outcome::Reply(reply)));
+                    return None;
+                }
+                Err(error) => {
+                    self.running_calls.end(id, Err(of_middleware(name, error)));
+                    return None;
+                }
+            }
+            if let Err(error) = self.check_passed(&call) {
+                self.running_calls.end(id, Err(error));
+                return None;
+            }
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            self.running_calls.end(id, Err(CallError::Timeout));
+            return None;
+        }
+        Some(convert::call(call, deadline.saturating_duration_since(now)))
+    }
+
+    /// Checks what middlewares pass against the limits of this module.
+    fn check_passed(&self, call: &Call) -> Result<(), CallError> {
+        let limit = self.deployment.generation.limits.payload;
+        let of = format_args!("limits.payload of {}", self.slot.module);
+        size::check("the payload that a middleware passes", call.payload.len(), limit, of)?;
+        size::check("the facts that middlewares pass", call.facts_len(), limit, of)
+    }
+}
+
+fn step(call: &Call, name: &RouteName) -> MiddlewareCall {
+    MiddlewareCall {
+        context: call.context.clone(),
+        name: name.clone(),
+        trigger: call.trigger.clone(),
+        query: name.query.clone(),
+        payload: call.payload.clone(),
+        extra: facts_before(&call.extra, &call.route.text),
+    }
+}
+
+/// The error of a call whose middleware has failed. Only what the middleware's author returned
+/// reaches the caller unchanged: that the middleware is missing or crashed is no fault of this
+/// module.
+fn of_middleware(name: &RouteName, error: CallError) -> CallError {
+    match error {
+        CallError::Crashed(why)
+        | CallError::NotFound(why)
+        | CallError::Forbidden(why)
+        | CallError::Unavailable(why) => CallError::Unavailable(format!("the middleware {name}: {why}")),
+        other => other,
+    }
+}
