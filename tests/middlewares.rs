@@ -38,7 +38,7 @@ async fn middlewares_run_in_order_in_the_same_worker_and_pass_facts_and_payloads
             assert_eq!(fact[0], "gates.seen");
             let seen: Value = serde_json::from_str(fact[1].as_str().unwrap()).unwrap();
             let expected = json!({
-                "for": "POST buy", "facts": index + 1, "http": true, "broadcast": false, "agent": "curl",
+                "for": "POST shop/buy", "facts": index + 1, "http": true, "broadcast": false, "agent": "curl",
                 "isolate": shown["isolate"],
             });
             assert_eq!(seen, expected);
@@ -67,13 +67,11 @@ async fn a_middleware_that_fails_the_host_is_no_fault_of_the_route() {
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("the middleware gates/gate?do=trap: the instance of gates"), "{detail}");
 
-    for (does, limit) in
-        [("huge", "the payload that a middleware passes"), ("flood", "the facts that middlewares pass")]
-    {
+    for (does, limit) in [("huge", "passes a payload of 2000000 bytes"), ("flood", "passes facts of 20000")] {
         let host = shop(json!([gate(does)])).limit("gates", "payload", "4MiB").limit("shop", "payload", "1MiB");
         let host = host.config(json!({ "limits": { "max": { "payload": "8MiB" } } })).start().await;
         let (status, problem) = buy(&host).await;
-        assert_eq!((status, &problem["code"]), (400, &json!("invalid")), "{problem}");
+        assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(limit), "{problem}");
     }
 

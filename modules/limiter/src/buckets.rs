@@ -1,6 +1,7 @@
 //! Token buckets.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// The most callers that have a bucket of their own in one worker. Further ones share a bucket
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const MOST: usize = 10_000;
 
 /// The bucket of the callers beyond [`MOST`].
-const SHARED: &str = "";
+const SHARED: u64 = 0;
 
 /// The time between two searches for buckets that are full again.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -44,22 +45,22 @@ impl Bucket {
 
 /// The buckets of one worker.
 pub struct Buckets {
-    all: HashMap<String, Bucket>,
+    /// By the hash of the key, because a client may choose a long one.
+    all: HashMap<u64, Bucket>,
+    hasher: RandomState,
     swept: Instant,
 }
 
 impl Buckets {
     pub fn new(now: Instant) -> Buckets {
-        Buckets { all: HashMap::new(), swept: now }
+        Buckets { all: HashMap::new(), hasher: RandomState::new(), swept: now }
     }
 
     /// Takes a token. The error is the time until there is one.
     pub fn take(&mut self, key: &str, limit: Limit, now: Instant) -> Result<(), Duration> {
+        let key = self.hasher.hash_one(key);
         let key = if self.has_room_for(key, now) { key } else { SHARED };
-        let bucket = match self.all.get_mut(key) {
-            Some(bucket) => bucket,
-            None => self.all.entry(key.to_owned()).or_insert(Bucket { tokens: limit.burst, limit, at: now }),
-        };
+        let bucket = self.all.entry(key).or_insert(Bucket { tokens: limit.burst, limit, at: now });
         bucket.limit = limit;
         (bucket.tokens, bucket.at) = (bucket.level(now), now);
         if bucket.tokens >= 1.0 {
@@ -69,8 +70,8 @@ impl Buckets {
         Err(Duration::try_from_secs_f64((1.0 - bucket.tokens) / limit.rate).unwrap_or(Duration::MAX))
     }
 
-    fn has_room_for(&mut self, key: &str, now: Instant) -> bool {
-        if self.all.len() < MOST || self.all.contains_key(key) {
+    fn has_room_for(&mut self, key: u64, now: Instant) -> bool {
+        if self.all.len() < MOST || self.all.contains_key(&key) {
             return true;
         }
         if now.saturating_duration_since(self.swept) >= SWEEP {

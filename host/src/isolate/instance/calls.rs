@@ -17,6 +17,7 @@ use crate::registry::Generation;
 /// A call that counts as running, and has not been given to the guest.
 pub(super) struct Admitted {
     pub call: Call,
+    pub started: Instant,
     pub deadline: Instant,
 }
 
@@ -47,12 +48,14 @@ impl InstanceTask {
         // Outside the future, so that the call counts against the limits at once.
         let admitted = self.admit(queued);
         async move {
-            let Some(Admitted { call, deadline }) = admitted else { return Ok(()) };
+            let Some(Admitted { call, started, deadline }) = admitted else { return Ok(()) };
             let id = call.context.id;
             let guest_call = if call.route.chain.is_empty() {
-                convert::call(call, deadline.saturating_duration_since(Instant::now()))
+                convert::call(call, deadline.saturating_duration_since(started))
             } else {
-                let Some(guest_call) = self.pass_middlewares(call, deadline).await else { return Ok(()) };
+                // Boxed, so that calls without middlewares have no place for its state.
+                let passed = Box::pin(self.pass_middlewares(call, deadline)).await;
+                let Some(guest_call) = passed else { return Ok(()) };
                 limiter.inspect(|limiter| limiter.give_work());
                 guest_call
             };
@@ -97,7 +100,7 @@ impl InstanceTask {
         if let Some(probe) = &self.services.probe {
             probe(&call);
         }
-        Some(Admitted { call, deadline })
+        Some(Admitted { call, started: now, deadline })
     }
 
     /// Returns the guest's outcome, with the text of a failure cut to its maximal length. Returns a

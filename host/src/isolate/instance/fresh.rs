@@ -123,7 +123,7 @@ impl InstanceTask {
         let grace = self.deployment.generation.limits.abandon_after;
         let run = async {
             // Inside this future, because a panic is caught here.
-            let Some(Admitted { call, deadline }) = self.admit(queued) else { return Ok(None) };
+            let Some(Admitted { call, deadline, .. }) = self.admit(queued) else { return Ok(None) };
             let id = call.context.id;
             let Some(guest_call) = self.pass_middlewares(call, deadline).await else { return Ok(None) };
             let exports = self.deployment.program.instantiate(&mut store).await?;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::InstanceTask;
 use crate::bindings::fanfare::module::types::Call as GuestCall;
-use crate::call::{Call, CallError, MiddlewareCall, Outcome, RouteName, facts_before, size};
+use crate::call::{Call, CallError, MiddlewareCall, Outcome, RouteName, facts_before};
 use crate::isolate::convert;
 
 impl InstanceTask {
@@ -28,7 +28,7 @@ impl InstanceTask {
                 }
             }
             if let Err(error) = self.check_passed(&call) {
-                self.running_calls.end(id, Err(error));
+                self.running_calls.end(id, Err(of_middleware(name, error)));
                 return None;
             }
         }
@@ -43,9 +43,15 @@ impl InstanceTask {
     /// Checks what middlewares pass against the limits of this module.
     fn check_passed(&self, call: &Call) -> Result<(), CallError> {
         let limit = self.deployment.generation.limits.payload;
-        let of = format_args!("limits.payload of {}", self.slot.module);
-        size::check("the payload that a middleware passes", call.payload.len(), limit, of)?;
-        size::check("the facts that middlewares pass", call.facts_len(), limit, of)
+        for (what, size) in [("a payload", call.payload.len()), ("facts", call.facts_len())] {
+            if size as u64 > limit {
+                return Err(CallError::Unavailable(format!(
+                    "it passes {what} of {size} bytes, but limits.payload of {} allows {limit}",
+                    self.slot.module
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -56,19 +62,32 @@ fn step(call: &Call, name: &RouteName) -> MiddlewareCall {
         trigger: call.trigger.clone(),
         query: name.query.clone(),
         payload: call.payload.clone(),
-        extra: facts_before(&call.extra, &call.route.text),
+        extra: facts_before(&call.extra, &full_name(&call.context.module, &call.route.text)),
+    }
+}
+
+/// Writes a route with its module: `POST shop/buy`.
+fn full_name(module: &str, text: &str) -> String {
+    match text.split_once(' ') {
+        Some((method, path)) => format!("{method} {module}/{path}"),
+        None => format!("{module}/{text}"),
     }
 }
 
 /// The error of a call whose middleware has failed. Only what the middleware's author returned
 /// reaches the caller unchanged: that the middleware is missing or crashed is no fault of this
-/// module.
+/// module, nor of the client.
 fn of_middleware(name: &RouteName, error: CallError) -> CallError {
+    let named = |why: String| format!("the middleware {name}: {why}");
     match error {
+        CallError::Overloaded(why) => CallError::Overloaded(named(why)),
+        CallError::WouldDeadlock(why) => CallError::WouldDeadlock(named(why)),
+        CallError::TooDeep(why) => CallError::TooDeep(named(why)),
         CallError::Crashed(why)
         | CallError::NotFound(why)
         | CallError::Forbidden(why)
-        | CallError::Unavailable(why) => CallError::Unavailable(format!("the middleware {name}: {why}")),
+        | CallError::Invalid(why)
+        | CallError::Unavailable(why) => CallError::Unavailable(named(why)),
         other => other,
     }
 }
