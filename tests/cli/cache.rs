@@ -144,7 +144,8 @@ pub async fn kept_functions_stay_within_their_size() {
     let mut project = with_large_echo();
     start(&project).await;
     let size = fs::metadata(&functions(&project)[0]).unwrap().len();
-    for (allowed, files) in [(size, 1), (size - 1, 0), (0, 0)] {
+    // wasmtime translates a few functions differently each time, so the size varies a little.
+    for (allowed, files) in [(size + size / 20, 1), (size - size / 20, 0), (0, 0)] {
         fs::remove_dir_all(project.path().join(".fanfare")).unwrap();
         project = project.config(json!({ "engine": { "functionCacheSize": allowed } }));
         let serving = project.serve(&["--strict"]).await;
