@@ -85,7 +85,10 @@ async fn the_reason_for_rejecting_a_component_with_huge_names_is_short() {
 
 #[tokio::test]
 async fn the_reason_for_rejecting_a_component_with_a_long_description_is_short() {
-    let (host, why) = rejected("describes", TestHost::with("describes").environment("development")).await;
+    // Describing this much takes long on a busy machine.
+    let host = TestHost::with("describes").limit("describes", "cpu", "5s").environment("development");
+    let host = host.config(json!({ "limits": { "max": { "cpu": "5s" } } }));
+    let (host, why) = rejected("describes", host).await;
     assert_names(&why, &["routes[0].handler", "must be a handler of the component, found `gone`", "xxx"]);
     let most = 10_000;
     assert!(why.as_str().unwrap().len() < most, "{}", why.as_str().unwrap().len());
