@@ -30,7 +30,7 @@ pub struct Services {
     pub stop_hook: Duration,
     /// Cancelled when the host stops. No instance restarts after that.
     pub stop: CancellationToken,
-    /// The tasks of all isolates.
+    /// The tasks of all isolates, and those that report the ends of scheduled runs.
     pub tasks: TaskTracker,
     pub ids: Ids,
     /// Receives every call as it starts, in the task of its instance. Only tests set it, for

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use backend::{ByHand, ScheduleBackend};
 pub use clock::{Clock, SystemClock};
@@ -49,6 +50,8 @@ pub struct Schedules {
     events: Arc<EventLog>,
     /// Runs the tasks that wait for runs.
     runtime: Handle,
+    /// Counts those tasks, so that a stop waits for their reports.
+    tasks: TaskTracker,
     /// Cancelled when the host begins to stop: nothing is due any more.
     stopping: CancellationToken,
     state: Mutex<State>,
@@ -100,6 +103,7 @@ impl Schedules {
         backend: Arc<dyn ScheduleBackend>,
         clock: Arc<dyn Clock>,
         events: Arc<EventLog>,
+        tasks: TaskTracker,
         stopping: CancellationToken,
     ) -> Arc<Schedules> {
         let ids = format!("{node}-{:x}", events.epoch);
@@ -108,6 +112,7 @@ impl Schedules {
             clock,
             events,
             runtime: Handle::current(),
+            tasks,
             stopping,
             state: Mutex::default(),
             ids,
@@ -240,7 +245,7 @@ impl Schedules {
         let movable = self.state.lock().plan.entry(key).is_some_and(|one| one.schedule.kind == ScheduleKind::Worker);
         let mut call = RunCall { worker: *worker, movable, run, subdomain: key.subdomain.clone(), payload, timeout };
         let mut end = self.backend.run(&key.module, call.clone());
-        self.runtime.spawn(async move {
+        let task = async move {
             let outcome = loop {
                 match end.await {
                     CallEnd::Ended(outcome) => break outcome,
@@ -258,7 +263,8 @@ impl Schedules {
             let ended = Ended { id, due, run_time: started.elapsed(), outcome };
             schedules.report(&key, &run, &ended);
             (run.worker, ended.outcome)
-        })
+        };
+        self.tasks.spawn_on(task, &self.runtime)
     }
 
     fn observe_lateness(&self, run: &InFlight, due: u64) {

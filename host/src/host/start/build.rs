@@ -142,6 +142,7 @@ impl Built {
             Arc::new(WorkerModules(dispatch.clone())),
             Arc::new(SystemClock),
             services.events.clone(),
+            services.tasks.clone(),
             announced.clone(),
         );
         let operator = AdminState::new(

@@ -130,6 +130,7 @@ struct Fixture {
     backend: Arc<Backend>,
     schedules: Arc<Schedules>,
     events: Arc<EventLog>,
+    tasks: TaskTracker,
 }
 
 /// A schedule of these settings. Runs may overlap by default, because a run ends in a task.
@@ -199,9 +200,10 @@ impl Fixture {
         });
         let events = Arc::new(EventLog::new(true, true));
         let (shared, stopping) = (Arc::new(Shared(clock.clone())), CancellationToken::new());
-        let schedules = Schedules::new("node-1", backend.clone(), shared, events.clone(), stopping);
+        let tasks = TaskTracker::new();
+        let schedules = Schedules::new("node-1", backend.clone(), shared, events.clone(), tasks.clone(), stopping);
         schedules.open();
-        let fixture = Fixture { clock, backend, schedules, events };
+        let fixture = Fixture { clock, backend, schedules, events, tasks };
         fixture.schedules.turn();
         fixture
     }

@@ -131,3 +131,14 @@ async fn a_run_in_all_workers_cannot_move() {
     fixture.schedules.turn();
     assert!(fixture.taken().iter().all(|run| !run.movable));
 }
+
+#[tokio::test]
+async fn a_stop_waits_until_the_ends_of_all_runs_are_reported() {
+    let fixture = Fixture::start(r#"{ "interval": "1s" }"#);
+    fixture.hold();
+    assert_eq!(fixture.pass(1_000), [1_000]);
+    fixture.tasks.close();
+    fixture.end(CallEnd::Ended(Ok(Reply::default())));
+    fixture.tasks.wait().await;
+    assert_eq!(fixture.events.count(), 1);
+}
