@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::build::{self, Group};
+use super::log::Format;
 use super::project::Selection;
 use super::serve::{self, ServeArgs, ServeHooks, Signals};
 use super::terminal::{eprint, exit_code};
@@ -54,6 +55,10 @@ struct Dev {
 }
 
 impl ServeHooks for Dev {
+    fn log_format(&self) -> Format {
+        Format::Short
+    }
+
     /// A signal that a terminal sends to this program does not reach a build, because it has a
     /// process group of its own.
     fn signals(&self) -> std::io::Result<Signals> {

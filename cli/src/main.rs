@@ -16,6 +16,7 @@ mod events;
 mod grant;
 mod init;
 mod inspect;
+mod log;
 mod man;
 mod message;
 mod new;

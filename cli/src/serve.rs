@@ -7,17 +7,14 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 
-use super::color;
 use super::config::SettingsArgs;
 use super::descriptors::raise_limit;
 use super::error::CommandError;
+use super::log::{Format, start_log};
 use super::progress::{Line, progress};
 use super::project;
 use super::terminal::{exit_code, print};
-use super::threads;
 use fanfare::api::ModuleStatus;
 use fanfare::{Config, Host, RunningHost, Stopped};
 use reboot::Reboot;
@@ -37,6 +34,11 @@ pub struct ServeArgs {
 
 /// Work that a command does around the host that it runs.
 pub trait ServeHooks {
+    /// How the log looks.
+    fn log_format(&self) -> Format {
+        Format::Full
+    }
+
     /// The signals that stop the host.
     fn signals(&self) -> std::io::Result<Signals> {
         Signals::new()
@@ -69,7 +71,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 /// Runs a host, and the hooks around it, until a signal arrives.
 pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Result<ExitCode, CommandError> {
     let line = Line::on_terminal();
-    let (log, lost) = start_log(&args.log, line.clone())?;
+    let (log, lost) = start_log(&args.log, hooks.log_format(), line.clone())?;
     raise_limit();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -145,35 +147,6 @@ fn line(module: &ModuleStatus) -> String {
         _ if reason.is_empty() => format!("  {name:<20} {state}"),
         _ => format!("  {name:<20} {state}: {reason}"),
     }
-}
-
-/// The most log lines that wait for the reader of standard error. The host drops and counts further
-/// ones, so that a reader that stops reading does not block it.
-const WAITING_LINES: usize = 8_192;
-
-/// Logs to standard error: text on a terminal, JSON elsewhere. Dropping the guard writes the
-/// waiting lines.
-pub fn start_log(filter: &str, terminal: Option<Line>) -> Result<(WorkerGuard, ErrorCounter), CommandError> {
-    // `notify` warns when a watched folder is removed, which is normal here. A later directive of
-    // the user overrides this one.
-    let directives = format!("notify=error,{filter}");
-    let filter =
-        EnvFilter::try_new(directives).map_err(|error| CommandError::LogFilter { filter: filter.to_owned(), error })?;
-    // The writer of the log panics without its thread.
-    threads::check()?;
-    let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
-    let is_terminal = terminal.is_some();
-    let (writer, guard) = match terminal {
-        Some(line) => queue.finish(line),
-        None => queue.finish(std::io::stderr()),
-    };
-    let lost = writer.error_counter();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    match is_terminal {
-        true => log.with_ansi(color::on_terminal()).init(),
-        false => log.json().flatten_event(true).init(),
-    }
-    Ok((guard, lost))
 }
 
 /// The signals that stop the host.

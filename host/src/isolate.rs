@@ -14,6 +14,7 @@ mod heartbeat;
 mod imports;
 mod instance;
 mod kill;
+mod last_line;
 mod limits;
 mod logs;
 mod mailbox;
@@ -189,7 +190,7 @@ pub async fn check(program: &Program, services: &Services) -> Result<Option<Vec<
     let startup = generation.limits.startup;
     match tokio::time::timeout(startup, cpu::metered(ticks, program.check(&mut store))).await {
         Ok(Ok(names)) => Ok(names),
-        Ok(Err(error)) => Err(Crash::Trap(trap::describe(&error, store.data(), &generation.limits))),
+        Ok(Err(error)) => Err(trap::crash(&error, store.data(), &generation.limits)),
         Err(_) => Err(Crash::SlowInstantiation(startup)),
     }
 }

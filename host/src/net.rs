@@ -74,7 +74,7 @@ impl Sockets {
                  raise the hard limit to {enough} (`ulimit -n`), or lower http.maxConnections"
             );
         } else {
-            tracing::info!(
+            tracing::debug!(
                 limit,
                 reserved,
                 in_use,

@@ -6,7 +6,6 @@ mod access;
 
 pub mod component;
 mod component_info;
-mod denials;
 mod generation_store;
 mod instance_cost;
 mod instantiation;
@@ -52,11 +51,10 @@ pub use timing::Timing;
 
 use crate::call::text::{NAME, line};
 use crate::call::{Route, RouteName};
-use crate::config::capabilities::{TABLE, forbidden};
+use crate::config::capabilities::{Denials, TABLE};
 use crate::config::{Capabilities, Limits};
 use crate::document::shape::did_you_mean;
 use crate::document::{Fault, Faults, KeyPath};
-use denials::Denials;
 
 /// One loaded version of a module. It never changes.
 pub struct Generation {
@@ -81,7 +79,7 @@ pub struct Generation {
     /// What the module reaches beyond the host.
     pub outside: Arc<Outside>,
     /// The refusals that the log has already.
-    denials: Denials,
+    pub denials: Denials,
     /// For [`Generation::access_inside`], which few modules need.
     inside: OnceLock<Router>,
 }
@@ -137,10 +135,7 @@ impl Generation {
     /// Logs that the host has refused something that the module has not asked for, once for each
     /// target, with the line that grants it.
     pub fn deny(&self, capability: &str, target: &str) {
-        if self.denials.is_first(capability, target) {
-            let refused = forbidden(&self.module, capability, Some(target));
-            tracing::warn!(module = %self.module, "{refused}");
-        }
+        self.denials.forbidden(&self.module, capability, Some(target));
     }
 
     /// Creates the routes, in the order of the manifest. Each isolate has its own `Arc`s, so that

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::project::{memory_of, pid_of};
 use super::{Project, Serving};
-use crate::harness::{eventually, source_of};
+use crate::harness::{Connection, eventually, source_of};
 
 /// A module whose build copies `src/next.wasm`, or fails if `src/broken` exists.
 fn project() -> Project {
@@ -184,6 +184,51 @@ async fn a_manifest_and_its_code_saved_together_show_no_error() {
     assert!(!serving.log().contains("counts"), "a false error: {}", serving.log());
     open();
     eventually("the new route serves", || async { serving.get("/api/made/counts").await.status == 200 }).await;
+}
+
+/// Lines of the log that have a level.
+fn events(serving: &Serving) -> Vec<String> {
+    serving.log().lines().filter(|line| line.contains("Z ")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_log_is_short_and_says_nothing_that_worries() {
+    let project = project();
+    let serving = dev(&project, &[]).await;
+    project.dir.write("modules/made/src/next.wasm", component("echo", "two"));
+    eventually("the module is live", || async { serving.log().contains("made: live ") }).await;
+    // The log has a thread of its own.
+    eventually("the swap is logged", || async { serving.log().contains("made: swapped") }).await;
+    for line in events(&serving) {
+        let (time, rest) = line.split_at(9);
+        assert!(time.ends_with('Z') && time.chars().filter(|c| *c == ':').count() == 2, "{line}");
+        assert!(rest.starts_with(" INFO  ") && !rest.contains("generation="), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_has_two_lines_and_the_position_in_the_source() {
+    let build = json!({ "command": "cp src/next.wasm out.wasm", "watch": ["src"] });
+    let route = json!({ "path": "panics", "handler": "panics" });
+    let project = Project::with(&[])
+        .file(
+            "modules/made/module.json",
+            json!({ "component": "out.wasm", "routes": [route], "build": build }).to_string(),
+        )
+        .file("modules/made/src/next.wasm", component("traps", "one"));
+    let serving = dev(&project, &[]).await;
+    let said = events(&serving).len();
+    let problem = Connection::open(serving.http).await.send("POST", "/api/made/panics", &[], "two\nlines").await.json();
+    let position = "panicked at traps/src/lib.rs:";
+    assert!(problem["detail"].as_str().unwrap().contains(position), "{problem}");
+    eventually("the crash is logged", || async { serving.log().contains("made: the instance crashed: ") }).await;
+    let log = serving.log();
+    let lines = &events(&serving)[said..];
+    assert!(lines.len() == 2 && lines[0].contains(&format!(" WARN  made: {position}")), "{log}");
+    assert!(lines[0].ends_with(": two lines") && lines[1].contains(" ERROR made: the instance crashed: "), "{log}");
+    let crash = log.lines().skip_while(|line| !line.contains("the instance crashed"));
+    assert!(crash.skip(1).filter(|line| line.starts_with("    at ")).count() <= 1, "{log}");
+    assert!(!log.contains("RUST_BACKTRACE"), "{log}");
 }
 
 #[tokio::test]

@@ -75,6 +75,27 @@ async fn a_panic_message_of_the_guest_is_in_the_log_with_the_trace_id_of_the_cal
 }
 
 #[tokio::test]
+async fn only_in_development_the_error_has_the_last_line_on_stderr() {
+    for (environment, isolation) in
+        [("development", "resident"), ("dev", "fresh"), ("production", "resident"), ("test", "resident")]
+    {
+        let isolated = json!({ "isolation": isolation });
+        let host = TestHost::with("traps").manifest("traps", isolated).environment(environment).workers(1);
+        let host = host.start().await;
+        let problem = host.post("/api/traps/panics", "the last words").await.json();
+        let line = "; its last line on stderr: panicked at traps/src/lib.rs:";
+        let shows = |text: &Value| text.to_string().contains(line) && text.to_string().contains(": the last words");
+        let is_development = environment.starts_with("dev");
+        assert_eq!(shows(&problem["detail"]), is_development, "{environment}: {problem}");
+        assert_eq!(problem.to_string().contains("words"), is_development, "{environment}: {problem}");
+        // The instance of one call leaves no reason behind.
+        let status = host.status().await["modules"].clone();
+        assert_eq!(shows(&status), is_development && isolation == "resident", "{environment}: {status}");
+        assert_eq!(status.to_string().contains("words"), shows(&status), "{environment}: {status}");
+    }
+}
+
+#[tokio::test]
 async fn the_caller_gets_the_reason_of_every_crash() {
     let host = TestHost::with("traps").and("exits").start().await;
     // WASI reports every exit code except 0 as 1.

@@ -188,6 +188,30 @@ async fn an_import_without_a_capability_returns_forbidden() {
 }
 
 #[tokio::test]
+async fn the_log_warns_once_of_each_target_that_a_generation_lacks() {
+    let name = "ungranted-logged";
+    let host = TestHost::empty().and_as("ungranted", name).and("echo").and("counts").start().await;
+    let warnings = |key: &str| {
+        let capability = format!("capability=\"{key}\"");
+        host.log.lines(&["WARN", "an import was refused", &format!("fanfare grant {name}"), &capability]).len()
+    };
+    let try_all = async || {
+        for _ in 0..3 {
+            host.post(&format!("/api/{name}/nested"), json!({ "route": "echo/who" }).to_string()).await;
+            host.call("worker-0", name, "notify", json!({ "route": "counts/x" }).to_string()).await;
+            host.call("worker-1", name, "emit", json!({ "name": "append", "module": "counts" }).to_string()).await;
+        }
+    };
+    try_all().await;
+    assert_eq!((warnings("rpc"), warnings("broadcast"), warnings("channels")), (2, 1, 0), "one for each target");
+    let reload = async || host.admin("POST", &format!("/v1/modules/{name}/reload"), "").await;
+    assert_eq!(reload().await.status, 200);
+    try_all().await;
+    assert_eq!((warnings("rpc"), warnings("broadcast")), (4, 2), "a reload loads the generation again");
+    assert_eq!(host.metric("fanfare_restarts_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
 async fn a_module_may_call_itself_without_a_grant() {
     let host = TestHost::with("ungranted").start().await;
     let own = host.post("/api/ungranted/own", "").await.json();

@@ -10,8 +10,9 @@ use fanfare::tooling::config::formats;
 
 use crate::config::FileArgs;
 use crate::error::CommandError;
+use crate::log::{Format, start_log};
 use crate::project;
-use crate::serve::{Signals, start_log};
+use crate::serve::Signals;
 use crate::terminal::{exit_code, print};
 
 /// Flags of `fanfare events serve`.
@@ -47,7 +48,7 @@ fn serve(args: &ServeEventsArgs) -> Result<ExitCode, CommandError> {
         return Err(CommandError::ServesAndConnects(url.clone()));
     }
     config.events.listen = args.listen.or(config.events.listen);
-    let (_log, _) = start_log(&args.log, None)?;
+    let (_log, _) = start_log(&args.log, Format::Full, None)?;
     raise_descriptor_limit();
     for warning in &config.warnings {
         tracing::warn!("{warning}");

@@ -50,7 +50,7 @@ impl Outside {
         let from = Caller {
             module: Arc::from("fanfare test"),
             isolate: IsolateId::Master,
-            capabilities: Arc::new(Capabilities { events: all, ..Capabilities::default() }),
+            capabilities: Arc::new(Capabilities { events: all, ..Capabilities::default() }.into()),
             default_timeout: TIMEOUT,
             max_payload,
             max_subscriptions: 0,

@@ -1,11 +1,13 @@
 //! Capabilities: what a module may do with other modules and with the host. `module.json` requests
 //! them, and the operator grants them in `fanfare.json`.
 
+mod denials;
 mod patterns;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ use crate::call::channel::announced;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, event_type, stream_key, topic};
 
+pub use denials::Denials;
 pub use patterns::{ChannelNames, EventTypes, SecretNames, StreamKeys, Topics, Variables};
 
 /// The entry that means every module, key, type or topic.
@@ -191,9 +194,41 @@ impl Capabilities {
     }
 }
 
+/// The capabilities of an instance, and what its generation was refused.
+#[derive(Debug, Clone, Default)]
+pub struct Granted {
+    capabilities: Capabilities,
+    denials: Denials,
+}
+
+impl Granted {
+    pub fn new(capabilities: Capabilities, denials: Denials) -> Granted {
+        Granted { capabilities, denials }
+    }
+
+    /// See [`Denials::forbidden`].
+    pub fn forbidden(&self, module: &str, key: &str, target: Option<&str>) -> CallError {
+        self.denials.forbidden(module, key, target)
+    }
+}
+
+impl Deref for Granted {
+    type Target = Capabilities;
+
+    fn deref(&self) -> &Capabilities {
+        &self.capabilities
+    }
+}
+
+impl From<Capabilities> for Granted {
+    fn from(capabilities: Capabilities) -> Granted {
+        Granted { capabilities, denials: Denials::default() }
+    }
+}
+
 /// The error when `module` uses a capability that it does not have. `target` is the other module,
 /// the key, the type or the topic, if the capability has names.
-pub fn forbidden(module: &str, key: &str, target: Option<&str>) -> CallError {
+fn forbidden(module: &str, key: &str, target: Option<&str>) -> CallError {
     CallError::Forbidden(match target {
         Some(target) => format!(
             "{module} has no `{key}` capability for {0}: add \"{0}\" to capabilities.{key} in its module.json, then run `fanfare grant {module}`",

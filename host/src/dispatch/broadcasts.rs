@@ -20,7 +20,6 @@ use crate::call::{
     Broadcast, CallError, CallResult, Context, Deadline, Emission, GatherEntry, IsolateId, Outcome, Passed, Payload,
     Receipt, Skipped, Trace, Trigger, TriggerKind, weight_of_broadcast,
 };
-use crate::config::capabilities::forbidden;
 use crate::isolate::{Lane, QueuedCall, Slot};
 use crate::registry::{Access, MatchedRoute};
 
@@ -184,7 +183,7 @@ impl Dispatch {
             Actor::Guest(caller) => {
                 let module = emission.module.as_deref().unwrap_or(&caller.module);
                 if module != &*caller.module && !caller.capabilities.broadcast.allow(module) {
-                    return Err(forbidden(&caller.module, "broadcast", Some(module)));
+                    return Err(caller.forbidden("broadcast", Some(module)));
                 }
                 Ok((module.to_owned(), caller.context.clone()))
             }

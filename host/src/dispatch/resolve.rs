@@ -6,7 +6,6 @@ use super::Dispatch;
 use super::actor::{Actor, module_of};
 use crate::call::text::{NAME, line};
 use crate::call::{Address, CallError, Group, IsolateId, Peer, RouteName, Target, TriggerKind};
-use crate::config::capabilities::forbidden;
 use crate::isolate::{Isolate, Slot};
 use crate::registry::MatchedRoute;
 
@@ -51,7 +50,7 @@ impl Dispatch {
             && module != &*caller.module
             && !caller.capabilities.rpc.allow(module)
         {
-            return Err(forbidden(&caller.module, "rpc", Some(module)));
+            return Err(caller.forbidden("rpc", Some(module)));
         }
         if let Some(node) = self.node_of(&target)? {
             return Ok(Destination::Remote(node, target));

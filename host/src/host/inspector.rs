@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::StartError;
 use super::loader::loader;
-use crate::config::{Config, LimitsPatch};
+use crate::config::{Config, LimitsPatch, is_development};
 use crate::events::EventLog;
 use crate::isolate::{self, GuestLinker, Ids, NodeFacts, Services};
 use crate::ports::Ports;
@@ -49,6 +49,7 @@ impl Inspector {
             restart: config.isolate.clone(),
             master: config.master.clone(),
             events: Arc::new(EventLog::new(false, false)),
+            development: is_development(&config.environment),
             stop_hook: config.shutdown.hook,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -31,8 +31,13 @@ pub enum Crash {
     #[error("startup `{0}` ended without an outcome")]
     StartupWithoutOutcome(String),
     /// The guest trapped, exited or reached a limit of its store.
-    #[error("{0}")]
-    Trap(String),
+    #[error("{}", trapped(report, last_line.as_deref()))]
+    Trap {
+        /// The reason, and the backtrace.
+        report: String,
+        /// What the instance last wrote to standard error. Only in development.
+        last_line: Option<String>,
+    },
     #[error("the guest stopped responding after a deadline")]
     Unresponsive,
     #[error("the host panicked: {0}")]
@@ -48,8 +53,16 @@ impl Crash {
             | Crash::SlowStartups(_)
             | Crash::StartupFailed { .. }
             | Crash::StartupWithoutOutcome(_)
-            | Crash::Trap(_)
+            | Crash::Trap { .. }
             | Crash::Unresponsive => Blame::Guest,
+        }
+    }
+
+    /// The reason and the backtrace, for the log, which has the output of the instance already.
+    pub fn report(&self) -> String {
+        match self {
+            Crash::Trap { report, .. } => report.clone(),
+            other => other.to_string(),
         }
     }
 
@@ -57,6 +70,13 @@ impl Crash {
     pub fn reason(&self) -> String {
         first_line(&self.to_string()).to_owned()
     }
+}
+
+fn trapped(report: &str, last_line: Option<&str>) -> String {
+    let Some(last_line) = last_line else { return report.to_owned() };
+    let reason = first_line(report);
+    let backtrace = report.strip_prefix(reason).unwrap_or_default();
+    format!("{reason}; its last line on stderr: {last_line}{backtrace}")
 }
 
 impl End {
@@ -93,9 +113,13 @@ impl SnapshotError {
 mod tests {
     use super::*;
 
+    fn trap(last_line: Option<&str>) -> Crash {
+        Crash::Trap { report: "unreachable\n    at f".into(), last_line: last_line.map(str::to_owned) }
+    }
+
     #[test]
     fn a_crash_knows_whose_fault_it_is() {
-        assert_eq!(Crash::Trap("unreachable\n    at f".into()).fault(), Blame::Guest);
+        assert_eq!(trap(None).fault(), Blame::Guest);
         assert_eq!(Crash::SlowStartups(Duration::from_secs(1)).fault(), Blame::Guest);
         assert_eq!(End::from(Crash::HostPanic("why".into())).fault(), Blame::Host);
         assert_eq!(SnapshotError::from(End::from(Crash::HostPanic("why".into()))).fault(), Blame::Host);
@@ -103,6 +127,9 @@ mod tests {
 
     #[test]
     fn the_reason_of_a_crash_is_its_first_line() {
-        assert_eq!(Crash::Trap("unreachable\n    at f".into()).reason(), "unreachable");
+        assert_eq!(trap(None).reason(), "unreachable");
+        let crash = trap(Some("panicked at a.rs:1:1: boom"));
+        assert_eq!(crash.reason(), "unreachable; its last line on stderr: panicked at a.rs:1:1: boom");
+        assert_eq!((crash.to_string(), crash.report()), (crash.reason() + "\n    at f", trap(None).to_string()));
     }
 }

@@ -216,7 +216,7 @@ impl InstanceTask {
     /// backtrace is below it.
     fn log_crash(&self, event: &str, handlers: &[String], crash: &Crash) {
         let generation = &self.deployment.generation;
-        let text = crash.to_string();
+        let text = crash.report();
         let (reason, backtrace) =
             text.split_once('\n').map_or((text.as_str(), None), |(reason, rest)| (reason, Some(rest)));
         tracing::error!(
@@ -335,7 +335,7 @@ impl InstanceTask {
         match error.downcast_ref::<Crash>() {
             // If a call exceeded limits.cpu, that is the cause, whatever the error says.
             Some(crash) if !state.cpu.exceeded() => crash.clone(),
-            _ => Crash::Trap(super::trap::describe(error, state, &self.deployment.generation.limits)),
+            _ => super::trap::crash(error, state, &self.deployment.generation.limits),
         }
     }
 }

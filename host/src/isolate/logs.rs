@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
+use super::last_line::LastLine;
 use super::running_calls::RunningCalls;
 use crate::call::text::escaped;
 use crate::call::{IsolateId, Trace};
@@ -129,11 +130,26 @@ pub struct Output {
     level: Level,
     stream: &'static str,
     partial: Arc<Mutex<Vec<u8>>>,
+    /// Only for standard error in development.
+    last: Option<Arc<Mutex<LastLine>>>,
 }
 
 impl Output {
     pub fn new(log: Log, running: Arc<RunningCalls>, level: Level, stream: &'static str) -> Output {
-        Output { log, running, level, stream, partial: Arc::default() }
+        Output { log, running, level, stream, partial: Arc::default(), last: None }
+    }
+
+    /// Lets [`Output::last_line`] return the last line. The lines of a panic become one.
+    #[must_use]
+    pub fn keeping_last_line(mut self) -> Output {
+        self.last = Some(Arc::default());
+        self
+    }
+
+    /// The last line, if the output keeps it and there is one. Logs what is not logged yet.
+    pub fn last_line(&self) -> Option<String> {
+        self.finish();
+        self.last.as_ref()?.lock().get()
     }
 
     fn write(&self, bytes: &[u8]) {
@@ -152,8 +168,26 @@ impl Output {
 
     fn flush(&self, partial: &mut Vec<u8>) {
         let line = String::from_utf8_lossy(partial);
-        self.log.line(self.level, self.stream, self.running.only_trace(), &line, &[]);
+        match &self.last {
+            None => self.log(&line),
+            Some(last) => last.lock().add(&line).iter().for_each(|text| self.log(text)),
+        }
         partial.clear();
+    }
+
+    fn log(&self, line: &str) {
+        self.log.line(self.level, self.stream, self.running.only_trace(), line, &[]);
+    }
+
+    /// Logs the text without a line break and the panic that are not logged yet.
+    fn finish(&self) {
+        let mut partial = self.partial.lock();
+        if !partial.is_empty() {
+            self.flush(&mut partial);
+        }
+        if let Some(panic) = self.last.as_ref().and_then(|last| last.lock().complete_panic()) {
+            self.log(&panic);
+        }
     }
 }
 
@@ -161,10 +195,7 @@ impl Drop for Output {
     fn drop(&mut self) {
         // The last clone writes the rest without a line break as a line.
         if Arc::strong_count(&self.partial) == 1 {
-            let mut partial = self.partial.lock();
-            if !partial.is_empty() {
-                self.flush(&mut partial);
-            }
+            self.finish();
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Services {
     pub master: MasterConfig,
     /// Receives the events that the isolates and swaps cause.
     pub events: Arc<EventLog>,
+    /// Whether the environment is for development, so that errors may show what instances wrote.
+    pub development: bool,
     /// `shutdown.hook`.
     pub stop_hook: Duration,
     /// Cancelled when the host stops. No instance restarts after that.

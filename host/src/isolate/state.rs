@@ -14,7 +14,8 @@ use super::running_calls::RunningCalls;
 use super::services::{NodeFacts, Services};
 use super::wasi_http::{WasiHttp, most_resources};
 use crate::call::{Context, IsolateId};
-use crate::config::{Capabilities, Limits};
+use crate::config::Limits;
+use crate::config::capabilities::Granted;
 use crate::engine::{AddressSpaceError, Engine, Reservation};
 use crate::ports::{Caller, Ports};
 use crate::registry::Generation;
@@ -29,6 +30,7 @@ pub struct State {
     table: ResourceTable,
     pub usage: StoreUsage,
     pub cpu: CpuMeter,
+    stderr: Output,
     pub guest: Arc<Guest>,
     /// The address space of the memories. Dropping the store releases it.
     _space: Reservation,
@@ -38,7 +40,7 @@ pub struct State {
 pub struct Guest {
     /// A copy, as are the capabilities, so that instances do not share reference counters.
     module: Arc<str>,
-    capabilities: Arc<Capabilities>,
+    capabilities: Arc<Granted>,
     pub generation: Arc<Generation>,
     pub isolate: IsolateId,
     pub node: Arc<NodeFacts>,
@@ -50,12 +52,14 @@ pub struct Guest {
 }
 
 impl State {
-    fn new(guest: Arc<Guest>, engine: &Engine, space: Reservation) -> State {
+    fn new(guest: Arc<Guest>, engine: &Engine, space: Reservation, development: bool) -> State {
         let limits = &guest.generation.limits;
         let output = |level, stream| Output::new(guest.log.clone(), guest.running.clone(), level, stream);
+        let stderr = output(Level::Warn, "stderr");
+        let stderr = if development { stderr.keeping_last_line() } else { stderr };
         let wasi = WasiCtxBuilder::new()
             .stdout(output(Level::Info, "stdout"))
-            .stderr(output(Level::Warn, "stderr"))
+            .stderr(stderr.clone())
             .max_random_size(RANDOM)
             .envs(&guest.generation.outside.env)
             // WASI denies every use of a socket, but creating one would still cost the host a
@@ -71,9 +75,15 @@ impl State {
             table,
             usage: StoreUsage::new(limits, guest.running.memory()),
             cpu: CpuMeter::new(limits.cpu, engine.tick(), engine.ticks().clone()),
+            stderr,
             guest,
             _space: space,
         }
+    }
+
+    /// In development, the last line that the instance wrote to standard error.
+    pub fn last_line(&self) -> Option<String> {
+        self.stderr.last_line()
     }
 }
 
@@ -89,7 +99,7 @@ pub fn new_store(
     let space = services.engine.space().reserve(1, generation.cost.memories, generation.cost.bytes)?;
     let guest = Guest {
         module: generation.module.as_ref().into(),
-        capabilities: Arc::new(Capabilities::clone(&generation.capabilities)),
+        capabilities: Arc::new(Granted::new((*generation.capabilities).clone(), generation.denials.clone())),
         generation: generation.clone(),
         isolate,
         node: services.node.clone(),
@@ -98,7 +108,7 @@ pub fn new_store(
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
     };
-    let state = State::new(Arc::new(guest), &services.engine, space);
+    let state = State::new(Arc::new(guest), &services.engine, space, services.development);
     let mut store = wasmtime::Store::new(services.engine.wasmtime(), state);
     set_limits(&mut store, &generation.limits);
     Ok(store)

@@ -5,14 +5,21 @@ use std::fmt::Write;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 
+use super::error::Crash;
 use super::limits::StoreLimit;
 use super::state::State;
 use crate::call::bounds::{self, Bound};
 use crate::call::text::{MESSAGE, NAME, REPORT, line, lines};
 use crate::config::Limits;
 
+/// Returns the crash that an error of the store stands for.
+pub fn crash(error: &wasmtime::Error, state: &State, limits: &Limits) -> Crash {
+    let last_line = state.last_line().map(|text| line(&text, MESSAGE));
+    Crash::Trap { report: describe(error, state, limits), last_line }
+}
+
 /// Returns the reason in the first line and the guest's backtrace below it.
-pub fn describe(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
+fn describe(error: &wasmtime::Error, state: &State, limits: &Limits) -> String {
     let mut text = line(&reason(error, state, limits), MESSAGE);
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };
     for frame in backtrace.frames() {

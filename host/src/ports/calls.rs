@@ -8,14 +8,14 @@ use crate::call::{
     Address, CallError, CallOptions, CallResult, Context, Emission, GatherEntry, Group, IsolateId, MiddlewareCall,
     Payload, Receipt, Reply, Target, size,
 };
-use crate::config::Capabilities;
+use crate::config::capabilities::Granted;
 
 /// The instance that uses an import, with its capabilities and limits.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub module: Arc<str>,
     pub isolate: IsolateId,
-    pub capabilities: Arc<Capabilities>,
+    pub capabilities: Arc<Granted>,
     /// The timeout of a call that sets none and has no call above it.
     pub default_timeout: Duration,
     /// The largest payload in bytes.
@@ -27,6 +27,12 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The error when the guest uses a capability that it does not have, as
+    /// [`Granted::forbidden`] says.
+    pub fn forbidden(&self, key: &'static str, target: Option<&str>) -> CallError {
+        self.capabilities.forbidden(&self.module, key, target)
+    }
+
     /// Checks the size of something that the guest sends.
     pub fn check_size(&self, what: &str, size: usize) -> Result<(), CallError> {
         size::check(what, size, self.max_payload, format_args!("limits.payload of {}", self.module))

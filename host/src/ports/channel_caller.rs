@@ -3,7 +3,6 @@
 use super::{Caller, SessionCaller};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, Payload, channel};
-use crate::config::capabilities::forbidden;
 
 /// A guest that uses channels. It may use its own channels, and needs the capability `channels` for
 /// all others.
@@ -29,7 +28,7 @@ impl ChannelCaller {
         if capabilities.allows_channel(module, channel) {
             return Ok(());
         }
-        Err(forbidden(module, "channels", Some(channel)))
+        Err(self.0.forbidden("channels", Some(channel)))
     }
 
     /// Checks that the guest may publish a payload to a channel.
@@ -89,7 +88,7 @@ mod tests {
         ChannelCaller::new(Caller {
             module: "chat".into(),
             isolate: IsolateId::Worker(0),
-            capabilities: Arc::new(Capabilities { sessions, channels, ..Capabilities::default() }),
+            capabilities: Arc::new(Capabilities { sessions, channels, ..Capabilities::default() }.into()),
             default_timeout: Duration::from_secs(1),
             max_payload: 8,
             max_subscriptions: 0,

@@ -2,7 +2,6 @@
 
 use super::Caller;
 use crate::call::{CallError, Payload, bounds, topic};
-use crate::config::capabilities::forbidden;
 
 /// The functions of brokers outside for the import `messages`. None of them waits.
 pub trait Messages: Send + Sync {
@@ -22,7 +21,7 @@ pub fn check_message(from: &Caller, connection: &str, topic: &str, payload: &Pay
         return Err(CallError::Invalid(why));
     }
     if !from.capabilities.allows_publish(connection, topic) {
-        return Err(forbidden(&from.module, "publish", Some(&format!("{connection}:{topic}"))));
+        return Err(from.forbidden("publish", Some(&format!("{connection}:{topic}"))));
     }
     from.check_size("the message", payload.len())
 }
@@ -52,7 +51,7 @@ mod tests {
         let from = Caller {
             module: "chat".into(),
             isolate: IsolateId::Worker(0),
-            capabilities: Arc::new(Capabilities { publish, ..Capabilities::default() }),
+            capabilities: Arc::new(Capabilities { publish, ..Capabilities::default() }.into()),
             default_timeout: Duration::ZERO,
             max_payload: 3,
             max_subscriptions: 0,

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use super::{Caller, ClientEvent};
 use crate::call::{CallError, Payload, Recipient, WhenTaken, bounds, session, size};
-use crate::config::capabilities::forbidden;
 
 /// The most entries of a list of sessions, recipients, values or keys.
 pub const MOST_LISTED: usize = 10_000;
@@ -50,7 +49,7 @@ impl SessionCaller {
 
     /// Checks that the guest may use all sessions.
     pub fn granted(&self) -> Result<(), CallError> {
-        if self.0.capabilities.sessions { Ok(()) } else { Err(forbidden(&self.0.module, "sessions", None)) }
+        if self.0.capabilities.sessions { Ok(()) } else { Err(self.0.forbidden("sessions", None)) }
     }
 
     /// Checks that the guest may bind a session in this way. To replace ends other sessions.
@@ -204,7 +203,7 @@ mod tests {
         SessionCaller::new(Caller {
             module: "chat".into(),
             isolate: IsolateId::Worker(0),
-            capabilities: Arc::new(Capabilities { sessions, ..Capabilities::default() }),
+            capabilities: Arc::new(Capabilities { sessions, ..Capabilities::default() }.into()),
             default_timeout: Duration::from_secs(1),
             max_payload: 8,
             max_subscriptions: 0,

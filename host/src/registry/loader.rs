@@ -9,11 +9,10 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{
-    Denials, Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation, manifest,
-};
+use super::{Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation, manifest};
 use crate::blocking::run_blocking;
 use crate::call::Blame;
+use crate::config::capabilities::Denials;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::Faults;
 use crate::engine::{Cache, CacheError, CompileError, Compiled, Compiler, ComponentSource, Engine};

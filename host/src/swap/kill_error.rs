@@ -120,7 +120,7 @@ mod tests {
     fn each_failure_names_module_isolate_and_reason_on_a_line_of_its_own() {
         let failure =
             |module: &str, reason| KillFailure { module: module.to_owned(), isolate: IsolateId::Worker(1), reason };
-        let end = End::Crashed(Crash::Trap("wasm trap\n  at f".to_owned()));
+        let end = End::Crashed(Crash::Trap { report: "wasm trap\n  at f".to_owned(), last_line: None });
         let failures =
             vec![failure("a", KillFailureReason::NotReplaced(end)), failure("b", KillFailureReason::Blocked)];
         let error = KillError::Incomplete { failures, killed: Vec::new() };

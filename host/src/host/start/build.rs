@@ -18,7 +18,7 @@ use super::super::{Host, StartError, event_server, state_lock};
 use super::Built;
 use crate::admin::{AdminState, Triggers};
 use crate::blocking;
-use crate::config::{ChannelAccess, Config};
+use crate::config::{ChannelAccess, Config, is_development};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
@@ -120,6 +120,7 @@ impl Built {
             node,
             ports,
             restart: config.isolate.clone(),
+            development: is_development(&config.environment),
             stop_hook: config.shutdown.hook,
             master: config.master.clone(),
             events,

@@ -6,7 +6,6 @@ use super::{blocking, waiting};
 use crate::bindings::fanfare::module::types::{CallError, Emission, Entry, Payload, Receipt};
 use crate::bindings::fanfare::module::{broadcast, broadcast_blocking};
 use crate::call;
-use crate::config::capabilities::forbidden;
 use crate::isolate::convert::milliseconds;
 use crate::isolate::state::State;
 
@@ -19,7 +18,7 @@ impl State {
     fn reload_now(&self, caller: Option<u64>, module: Option<&str>) -> Result<Receipt, CallError> {
         let caller = self.guest.caller(caller);
         let receipt = if !caller.capabilities.reload {
-            Err(forbidden(&caller.module, "reload", None))
+            Err(caller.forbidden("reload", None))
         } else if caller.context.is_some_and(|context| context.in_startup) {
             let why = "a startup cannot request a reload, because the reload would run the startup again";
             Err(call::CallError::Invalid(why.to_owned()))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event::EventMessage;
 use super::request::check_key;
 use crate::call::{CallError, IsolateId, StreamEvent, StreamReach};
-use crate::config::capabilities::{ALL, forbidden};
+use crate::config::capabilities::ALL;
 use crate::hub::{Hub, Reach};
 use crate::ports::{self, Caller};
 
@@ -86,15 +86,15 @@ fn check_access(from: &Caller, key: &str) -> Result<(), CallError> {
     match from.capabilities.allows_key(&from.module, key) {
         true => Ok(()),
         // Only `*` covers the clients without a key.
-        false if key.is_empty() => Err(forbidden(&from.module, "sse", Some(ALL))),
-        false => Err(forbidden(&from.module, "sse", Some(key))),
+        false if key.is_empty() => Err(from.forbidden("sse", Some(ALL))),
+        false => Err(from.forbidden("sse", Some(key))),
     }
 }
 
 fn check_access_to_all(from: &Caller) -> Result<(), CallError> {
     match from.capabilities.sse.allow(ALL) {
         true => Ok(()),
-        false => Err(forbidden(&from.module, "sse", Some(ALL))),
+        false => Err(from.forbidden("sse", Some(ALL))),
     }
 }
 

@@ -6,7 +6,6 @@ use super::subscription::{Receiver, Subscription};
 use super::{Key, RouteState, Subscriptions};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, Event, Payload, RouteName, bounds, event_type};
-use crate::config::capabilities::forbidden;
 use crate::ports::{self, Caller};
 use crate::registry::{Source, SourceKind, SubscriptionSettings};
 use crate::triggers::events::Emitter;
@@ -57,7 +56,7 @@ fn check_access(from: &Caller, wanted: &str) -> Result<(), CallError> {
     }
     match from.capabilities.allows_event(&from.module, wanted) {
         true => Ok(()),
-        false => Err(forbidden(&from.module, "events", Some(wanted))),
+        false => Err(from.forbidden("events", Some(wanted))),
     }
 }
 

@@ -9,7 +9,7 @@ pub(super) fn caller(worker: u32, events: &[&str]) -> Caller {
     Caller {
         module: "m".into(),
         isolate: IsolateId::Worker(worker),
-        capabilities: Arc::new(Capabilities { events, ..Capabilities::default() }),
+        capabilities: Arc::new(Capabilities { events, ..Capabilities::default() }.into()),
         default_timeout: Duration::ZERO,
         max_payload: 20,
         max_subscriptions: 64,

@@ -1,21 +1,35 @@
 //! The refusals of one generation, so that the log has each of them once.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::forbidden;
+use crate::call::CallError;
 use crate::call::text::{NAME, line};
 
 /// The most refusals of a generation that are logged, because guests choose their texts.
 const MOST: usize = 64;
 
-/// The refusals of a generation that were logged.
-#[derive(Debug, Default)]
-pub struct Denials(Mutex<HashSet<(String, String)>>);
+/// The refusals of a generation that were logged. Its clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Denials(Arc<Mutex<HashSet<(String, String)>>>);
 
 impl Denials {
+    /// The error when `module` uses a capability that it does not have. Logs the first one for each
+    /// target with the line that grants it, because a call that ends as forbidden counts as its
+    /// client's fault, so that nobody would see it in a schedule or a broadcast.
+    pub fn forbidden(&self, module: &str, key: &str, target: Option<&str>) -> CallError {
+        let error = forbidden(module, key, target);
+        if self.is_first(key, target.unwrap_or_default()) {
+            tracing::warn!(%module, capability = key, "an import was refused: {error}");
+        }
+        error
+    }
+
     /// Whether this refusal is the first of its kind. Always `false` after the first [`MOST`].
-    pub fn is_first(&self, capability: &str, target: &str) -> bool {
+    fn is_first(&self, capability: &str, target: &str) -> bool {
         let mut logged = self.0.lock();
         logged.len() < MOST && logged.insert((capability.to_owned(), line(target, NAME)))
     }

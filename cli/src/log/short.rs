@@ -1,0 +1,179 @@
+//! The log of `fanfare dev`: a line has the time (UTC), the level, the module and the message.
+
+use std::fmt::{self, Debug, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::terminal::visible;
+
+/// Fields that an author does not need. `log.` begins those that other crates' messages have.
+const HIDDEN: &[&str] = &["capability", "fault", "generation", "stream", "trace"];
+
+/// What the names of functions begin with that are not those of the module's author: of the
+/// standard library and of the SDK.
+const FOREIGN: &[&str] = &[
+    "<alloc::",
+    "<core::",
+    "<fanfare_sdk::",
+    "<std::",
+    "<wit_bindgen::",
+    "<wasm function",
+    "__",
+    "abort",
+    "alloc::",
+    "core::",
+    "fanfare_sdk::",
+    "panic",
+    "rust_",
+    "std::",
+    "wit_bindgen::",
+];
+
+/// The format.
+pub struct Short {
+    /// Whether a crash shows its whole backtrace instead of one frame.
+    pub whole_backtrace: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Short
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        // The crash has a line of its own.
+        if fields.is_crashed_call {
+            return Ok(());
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.write(writer, now, *event.metadata().level(), &fields)
+    }
+}
+
+impl Short {
+    fn write(&self, mut writer: Writer<'_>, seconds: u64, level: Level, fields: &Fields) -> fmt::Result {
+        let (hours, minutes, seconds) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+        let color = match level {
+            Level::ERROR => "31",
+            Level::WARN => "33",
+            Level::INFO => "32",
+            _ => "34",
+        };
+        let (on, off) =
+            if writer.has_ansi_escapes() { (format!("\x1b[{color}m"), "\x1b[0m") } else { Default::default() };
+        write!(writer, "{hours:02}:{minutes:02}:{seconds:02}Z {on}{:<5}{off} ", level.as_str())?;
+        let place = if fields.module.is_empty() { &fields.isolate } else { &fields.module };
+        if !place.is_empty() {
+            write!(writer, "{}: ", visible(place))?;
+        }
+        // Reports have a fault in each line.
+        write!(writer, "{}", visible(&fields.message).replace('\n', "\n  "))?;
+        writeln!(writer, "{}", visible(&fields.others))?;
+        let backtrace = fields.backtrace.trim();
+        let shown = if self.whole_backtrace { Some(backtrace) } else { frame_of_author(backtrace) };
+        match shown.filter(|text| !text.is_empty()) {
+            Some(text) => writeln!(writer, "    {}", visible(text)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The innermost frame of the author's code: one with its file and line, if there is one.
+fn frame_of_author(backtrace: &str) -> Option<&str> {
+    let frames = || backtrace.lines().map(str::trim).filter(|frame| frame.starts_with("at "));
+    let has_own_file = |frame: &&str| {
+        frame.split_once(" (").is_some_and(|(_, file)| {
+            file.ends_with(')')
+                && !["/rustc/", "/.cargo/", "/rust/deps/", "_sdk/"].iter().any(|other| file.contains(other))
+        })
+    };
+    let is_own = |frame: &&str| {
+        let function = frame.trim_start_matches("at ");
+        !FOREIGN.iter().any(|prefix| function.starts_with(prefix))
+    };
+    frames().find(|frame| has_own_file(frame) && is_own(frame)).or_else(|| frames().find(is_own))
+}
+
+/// The fields of an event.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    module: String,
+    backtrace: String,
+    /// Shown if there is no module.
+    isolate: String,
+    /// Whether the event is a call that ended because its instance crashed.
+    is_crashed_call: bool,
+    /// All others, as ` name=value`.
+    others: String,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let target = match field.name() {
+            "message" => &mut self.message,
+            "module" => &mut self.module,
+            "backtrace" => &mut self.backtrace,
+            "isolate" => &mut self.isolate,
+            name if HIDDEN.contains(&name) || name.starts_with("log.") => return,
+            "code" if format!("{value:?}") == "crashed" => {
+                self.is_crashed_call = true;
+                return;
+            }
+            name => {
+                // Writing to a string cannot fail.
+                _ = write!(self.others, " {name}={value:?}");
+                return;
+            }
+        };
+        _ = write!(target, "{value:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(short: &Short, fields: &Fields) -> String {
+        let mut text = String::new();
+        short.write(Writer::new(&mut text), 90_061, Level::ERROR, fields).unwrap();
+        text
+    }
+
+    const BACKTRACE: &str = "\n    at __rustc::rust_panic (/rustc/1/library/std/src/panicking.rs:8)\n    \
+                             at core::panicking::panic_fmt\n    at hello::greet (src/lib.rs:9)\n    at hello::outer";
+
+    #[test]
+    fn a_crash_is_a_line_and_the_frame_of_the_author() {
+        let fields = Fields {
+            message: "the instance crashed: unreachable\u{1b}[2J".into(),
+            module: "hello".into(),
+            backtrace: BACKTRACE.into(),
+            others: " handlers=[\"greet\"]".into(),
+            ..Fields::default()
+        };
+        let line = "01:01:01Z ERROR hello: the instance crashed: unreachable\\u001b[2J handlers=[\"greet\"]\n";
+        let short = written(&Short { whole_backtrace: false }, &fields);
+        assert_eq!(short, format!("{line}    at hello::greet (src/lib.rs:9)\n"));
+        assert_eq!(written(&Short { whole_backtrace: true }, &fields).lines().count(), 5);
+        let plain = Fields { message: "two\nlines".into(), isolate: "worker-0".into(), ..Fields::default() };
+        assert_eq!(written(&Short { whole_backtrace: true }, &plain), "01:01:01Z ERROR worker-0: two\n  lines\n");
+    }
+
+    #[test]
+    fn a_frame_without_a_file_is_better_than_none() {
+        assert_eq!(frame_of_author("at std::x\nat hello::greet\nat hello::outer"), Some("at hello::greet"));
+        assert_eq!(frame_of_author("at <wasm function 3>\nat std::x"), None);
+    }
+}
