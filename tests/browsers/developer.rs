@@ -117,6 +117,9 @@ async fn the_page_for_developers_fits_a_phone_and_is_readable_in_both_themes() {
     let tables = "return [...document.querySelectorAll('table')].every((table) => table.caption
         && [...table.tBodies[0].rows].every((row) => row.cells[0].matches('th[scope=row][role=rowheader]')))";
     assert_eq!(browser.run(tables, json!([])).await, true);
+    let wide = "return [...document.querySelectorAll('tbody th')]
+        .every((th) => th.offsetWidth === th.parentElement.offsetWidth)";
+    assert_eq!(browser.run(wide, json!([])).await, true, "a route has the whole line on a phone");
     let unlabelled = "return [...document.querySelectorAll('input, select, textarea, button, pre')]
         .filter((it) => !it.labels?.length && !it.ariaLabel).length";
     assert_eq!(browser.run(unlabelled, json!([])).await, 0);
@@ -130,9 +133,11 @@ async fn the_page_for_developers_fits_a_phone_and_is_readable_in_both_themes() {
     answer(&browser, &emit).await;
     browser.run("for (const it of document.querySelectorAll('details')) it.open = true", json!([])).await;
     assert_fits_and_is_readable(&browser, "developer").await;
-    browser.screen(375, 6000, true).await;
-    browser.screenshot("developer-phone-whole").await;
-    browser.color_scheme("light").await;
-    browser.screen(1000, 4500, false).await;
-    browser.screenshot("developer-desktop-whole").await;
+    for scheme in ["light", "dark"] {
+        browser.color_scheme(scheme).await;
+        browser.screen(375, 6000, true).await;
+        browser.screenshot(&format!("developer-phone-{scheme}-whole")).await;
+        browser.screen(1000, 4500, false).await;
+        browser.screenshot(&format!("developer-desktop-{scheme}-whole")).await;
+    }
 }
