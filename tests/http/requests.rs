@@ -173,8 +173,24 @@ async fn options_and_cors_never_reach_a_guest() {
 
 #[tokio::test]
 async fn the_root_of_a_module_without_a_slash_redirects() {
-    let host = TestHost::with("flags").start().await;
-    let answer = host.get("/api/flags?a=1").await;
-    assert_eq!((answer.status, answer.header("location")), (308, Some("/api/flags/?a=1")));
+    let routes = json!({ "routes": [{ "path": "", "handler": "echo" }] });
+    let host = TestHost::with("flags").and("echo").manifest("echo", routes).start().await;
+    for method in ["GET", "HEAD"] {
+        let answer = host.request(method, "/api/flags?a=1", &[], "").await;
+        assert_eq!((answer.status, answer.header("location")), (308, Some("/api/flags/?a=1")));
+    }
     assert_eq!(host.get("/api/flags/").await.status, 200);
+    // Other methods have no relative links.
+    let answer = host.post("/api/echo", "hello").await;
+    assert_eq!((answer.status, answer.text()), (200, "hello"));
+    let root = host.get("/api/echo/").await.json();
+    assert_eq!(root["detail"], "this route does not accept `GET`: use one of POST, OPTIONS");
+    let detail = |answer: &Answer| answer.json()["detail"].clone();
+    assert_eq!(detail(&host.post("/api/echo/none", "").await), "echo has no route `none`");
+}
+
+#[tokio::test]
+async fn a_module_without_a_root_says_so() {
+    let host = TestHost::with("echo").start().await;
+    assert_eq!(host.get("/api/echo/").await.json()["detail"], "echo has no route at its root, /api/echo/");
 }

@@ -222,7 +222,10 @@ impl<B: Backend> Responder<B> {
                 if let Some(route) = path.and_then(|path| self.backend.socket(&module, path)) {
                     return Ok(RequestPlan::HostRoute(route));
                 }
-                let detail = format!("the module has no route `{}`", path.unwrap_or_default());
+                let detail = match path.unwrap_or_default() {
+                    "" => format!("{name} has no route at its root, /api/{name}/"),
+                    path => format!("{name} has no route `{path}`"),
+                };
                 Err(ProblemResponse::not_found(detail).with_module(&name))
             }
             RouteLookup::BadPath => Err(bad_path(uri).with_module(&name)),
