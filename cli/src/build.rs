@@ -23,7 +23,7 @@ use fanfare::tooling::{Manifest, files};
 mod cargo;
 
 /// The folder below `stateDir` in which cargo builds the modules.
-const SHARED: &str = "build";
+pub const SHARED: &str = "build";
 
 /// Flags of `fanfare build`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -162,8 +162,8 @@ pub async fn run_command(manifest: &Manifest, config: &Config, group: Group) -> 
         Some(cargo) => cargo.layout(&manifest.dir).await,
         None => None,
     };
-    if layout.as_ref().is_some_and(|layout| layout.is_own) {
-        let folder = std::path::absolute(config.state_dir.join(SHARED)).map_err(BuildError::Shell)?;
+    let folder = std::path::absolute(config.state_dir.join(SHARED)).map_err(BuildError::Shell)?;
+    if layout.as_ref().is_some_and(|layout| layout.may_share(&folder)) {
         files::make_private(&folder).map_err(|source| BuildError::Folder { folder: folder.clone(), source })?;
         command.env(cargo::BUILD_DIR, folder);
     }

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::build::SHARED;
 use super::config::FileArgs;
 use super::error::CommandError;
 use super::project;
 use super::terminal::{exit_code, print};
+use fanfare::Config;
 use fanfare::tooling::config::formats;
 use fanfare::tooling::document::source;
+use fanfare::tooling::files;
 pub use sdk::contract;
 use sdk::{LOCK, Placement};
 
@@ -121,6 +124,7 @@ fn new(args: &NewArgs) -> Result<String, CommandError> {
     std::fs::create_dir_all(&config.modules_dir).map_err(CommandError::at(&config.modules_dir))?;
     let (sdk, note) = find_sdk(&config.modules_dir)?;
     write(&dir, name, &sdk).map_err(CommandError::at(&dir))?;
+    let note = note + &share_builds(&config, &sdk)?;
     let listen = config.http.listen;
     Ok(format!(
         "created {shown}: module.json, Cargo.toml, src/lib.rs, {name}.test.json\n{note}\nnext:\n  fanfare build {shown}\n  \
@@ -134,6 +138,31 @@ struct Sdk {
     schemas: &'static str,
 }
 
+/// cargo's settings for all modules.
+const CARGO_SETTINGS: &str = ".cargo/config.toml";
+
+/// Lets `cargo test` and `cargo build` by hand use what `fanfare build` has built: writes cargo's
+/// settings for the modules, unless they exist, or `stateDir` is not beside the modules.
+fn share_builds(config: &Config, sdk: &Sdk) -> Result<String, CommandError> {
+    let (file, state) = (config.modules_dir.join(CARGO_SETTINGS), &config.state_dir);
+    let name = state.file_name().and_then(|name| name.to_str()).filter(|name| !name.contains(['"', '\\']));
+    let name = name.filter(|_| state.parent() == config.modules_dir.parent());
+    let (Some(name), false) = (name, sdk.crates == CHECKOUT.crates || file.exists()) else { return Ok(String::new()) };
+    let shared = state.join(SHARED);
+    // The host refuses a folder that others can write to, and cargo would create such a one.
+    files::make_private(&shared).map_err(CommandError::at(&shared))?;
+    let text = format!(
+        "# `cargo test` and `cargo build` by hand use the crates that `fanfare build` has built.\n\
+         [build]\nbuild-dir = \"../{name}/{SHARED}\"\n"
+    );
+    let folder = config.modules_dir.join(".cargo");
+    std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, text)).map_err(CommandError::at(&file))?;
+    Ok(format!("created {}: all modules here build their crates in {}\n", source::shown(&file), source::shown(&shared)))
+}
+
+/// The SDK of a checkout.
+const CHECKOUT: Sdk = Sdk { crates: "../../sdk/rust", schemas: "../../schema" };
+
 /// Finds the SDK of the Fanfare checkout around the modules. Outside a checkout, writes the SDK
 /// beside the modules.
 fn find_sdk(modules_dir: &Path) -> Result<(Sdk, String), CommandError> {
@@ -143,7 +172,7 @@ fn find_sdk(modules_dir: &Path) -> Result<(Sdk, String), CommandError> {
             .all(|file| above.join(file).is_file())
     });
     if checkout.is_some() {
-        return Ok((Sdk { crates: "../../sdk/rust", schemas: "../../schema" }, String::new()));
+        return Ok((CHECKOUT, String::new()));
     }
     let dir = modules_dir.join("_sdk");
     let shown = source::shown(&dir);

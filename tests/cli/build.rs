@@ -195,6 +195,13 @@ async fn modules_share_what_cargo_builds_unless_cargo_has_a_folder_for_it() {
     let mode = fs::metadata(root.join(".fanfare")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 
+    // That of the settings that `fanfare new` writes.
+    with_cargo(&project, &root.join("modules/../.fanfare/build"));
+    fs::remove_dir_all(root.join(".fanfare")).unwrap();
+    let ran = build_with_programs(&project).await;
+    assert!(ran.code == 0 && ran.out.contains(&format!("built in {}\n", shared.display())), "{}{}", ran.out, ran.err);
+    assert_eq!(fs::metadata(root.join(".fanfare")).unwrap().permissions().mode() & 0o777, 0o700);
+
     // That of a workspace, of cargo's settings, or of a variable.
     with_cargo(&project, &root.join("target"));
     let ran = build_with_programs(&project).await;

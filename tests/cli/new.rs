@@ -2,6 +2,7 @@
 //! because that takes long.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
@@ -32,6 +33,11 @@ async fn new_creates_a_module_that_waits_for_its_component() {
     assert!(project.read("modules/hello/module.json").contains(schema) && module.join(schema).is_file());
     assert!(module.join("../_sdk/fanfare-sdk/src/lib.rs").is_file());
 
+    let cargo = project.read("modules/.cargo/config.toml");
+    assert!(cargo.ends_with("[build]\nbuild-dir = \"../.fanfare/build\"\n"), "{cargo}");
+    let mode = fs::metadata(project.path().join(".fanfare/build")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "the host refuses a folder that others can write to");
+
     let check = project.run(&["check"]).await;
     assert_eq!(check.code, 1, "{}", check.out);
     let missing = "modules/hello/target/wasm32-wasip2/release/hello.wasm does not exist: run `fanfare build hello`\n";
@@ -40,9 +46,11 @@ async fn new_creates_a_module_that_waits_for_its_component() {
     let test = project.run(&["test", "modules/hello"]).await;
     assert!(test.err.contains("hello.wasm does not exist yet; run `fanfare build modules/hello`"), "{}", test.err);
 
+    fs::write(project.path().join("modules/.cargo/config.toml"), "# mine").unwrap();
     let second = project.run(&["new", "test"]).await;
     assert_eq!(second.code, 0, "{}", second.err);
     assert!(!second.out.contains("_sdk"), "the SDK exists already: {}", second.out);
+    assert_eq!(project.read("modules/.cargo/config.toml"), "# mine");
     assert!(project.read("modules/test/Cargo.toml").contains("name = \"test-module\""));
     assert!(project.read("modules/test/module.json").contains("release/test_module.wasm"));
 }
@@ -62,7 +70,7 @@ async fn new_uses_modules_dir_and_the_sdk_of_a_checkout() {
     assert_eq!(checkout.run(&["new", "hello"]).await.code, 0);
     assert!(checkout.read("modules/hello/Cargo.toml").contains("path = \"../../sdk/rust/fanfare-sdk\""));
     assert!(checkout.read("modules/hello/module.json").contains("\"../../schema/module.schema.json\""));
-    assert!(!checkout.path().join("modules/_sdk").exists());
+    assert!(!checkout.path().join("modules/_sdk").exists() && !checkout.path().join("modules/.cargo").exists());
 }
 
 #[tokio::test]

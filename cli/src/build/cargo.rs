@@ -1,6 +1,6 @@
 //! Support for `cargo build`: finds a toolchain with the target, and the file that cargo writes.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -29,9 +29,10 @@ pub struct Cargo {
 pub struct Layout {
     /// The component.
     pub component: PathBuf,
-    /// Whether everything else goes to `target/` in the module's own folder, so that no other
-    /// module uses it.
-    pub is_own: bool,
+    /// Where everything else goes.
+    build_dir: Option<PathBuf>,
+    /// `target/` in the module's own folder.
+    own_dir: PathBuf,
 }
 
 /// Whether the standard library of a target is installed.
@@ -123,10 +124,29 @@ impl Cargo {
         let folder = |key: &str| metadata.get(key).and_then(Value::as_str).map(Path::new);
         Some(Layout {
             component: folder("target_directory")?.join(target).join(profile).join(name),
-            // A workspace, cargo's settings or a variable may name another folder.
-            is_own: folder("build_directory") == Some(&module.join("target")),
+            build_dir: folder("build_directory").map(without_parents),
+            own_dir: module.join("target"),
         })
     }
+}
+
+impl Layout {
+    /// Whether the command may build in `shared`: it would do so anyway, or in a folder that no
+    /// other module uses. A workspace, cargo's settings or a variable may name another folder.
+    pub fn may_share(&self, shared: &Path) -> bool {
+        self.build_dir.as_deref().is_some_and(|dir| dir == self.own_dir || dir == shared)
+    }
+}
+
+/// Removes each `..` together with the folder before it.
+fn without_parents(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut whole, part| {
+        match part {
+            Component::ParentDir => _ = whole.pop(),
+            part => whole.push(part),
+        }
+        whole
+    })
 }
 
 /// The name of the component of the package that a Cargo.toml describes.
