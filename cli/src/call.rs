@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, encoded, module};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, encoded, module};
 use super::entries;
 use fanfare::api::{GatherEntry, Reply};
 use fanfare::tooling::config::formats;
@@ -36,7 +36,7 @@ fn method(text: &str) -> Result<Method, String> {
 }
 
 pub fn run(args: &CallArgs) -> ExitCode {
-    client::run(&args.admin, Some(&args.module), async |client| args.output(client).await)
+    client::run(&args.admin, Effect::Uses, Some(&args.module), async |client| args.output(client).await)
 }
 
 impl CallArgs {

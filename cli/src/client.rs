@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 pub use address::{Endpoint, EndpointError};
-pub use admin::{AdminArgs, AdminClient, hide};
+pub use admin::{AdminArgs, AdminClient, Effect, hide};
 pub use exchange::{ExchangeError, OpenResponse, exchange, open, stream};
 pub use fanfare::tooling::{EventParser, ServerEvent};
 pub use follow::{MAX_EVENT, PAUSE, follow};
@@ -25,6 +25,7 @@ use super::project::module_of;
 use super::terminal::{eprint, print};
 use fanfare::Faults;
 use fanfare::api::Problem;
+use fanfare::tooling::document::shape::did_you_mean;
 use fanfare::tooling::text::line;
 
 mod address;
@@ -55,6 +56,11 @@ pub enum ClientError {
     )]
     AnyPort(SocketAddr),
     #[error(
+        "{stranger}: nothing was changed; start this project's host with `fanfare serve`, set admin.listen in its \
+         fanfare.json to an address of its own, or name the other host with --admin {endpoint}"
+    )]
+    OtherProject { stranger: String, endpoint: Endpoint },
+    #[error(
         "cannot connect to a host at {endpoint}: {error}; start one with `fanfare serve`, or set --admin or \
          admin.listen to its admin listener"
     )]
@@ -70,7 +76,7 @@ pub enum ClientError {
          continue or restart it. It may still run the command", .within.as_secs()
     )]
     Frozen { endpoint: Endpoint, within: Duration },
-    #[error("{}", readable(&.0.problem))]
+    #[error("{}{}", readable(&.0.problem), .0.hint)]
     Refused(Refusal),
     #[error(
         "{endpoint} returned an unexpected response (status {status}); check that it is the admin listener of a host with the same version as this program"
@@ -90,9 +96,23 @@ pub struct Refusal {
     problem: Box<Problem>,
     /// The document as received.
     text: String,
+    /// The module that the user may mean.
+    hint: String,
 }
 
 impl ClientError {
+    /// Adds the nearest name if the host has no module of the name that the user gave.
+    fn with_hint(mut self, argument: Option<&str>, modules: &[String]) -> ClientError {
+        if let (ClientError::Refused(refusal), Some(argument)) = (&mut self, argument) {
+            let name = module_of(argument).0;
+            let known: Vec<&str> = modules.iter().map(String::as_str).collect();
+            if !known.contains(&&*name) {
+                refusal.hint = did_you_mean(&name, &known);
+            }
+        }
+        self
+    }
+
     /// 2 for an invalid command line, such as a payload that is not valid JSON; otherwise 1.
     fn exit_code(&self) -> u8 {
         if matches!(self, ClientError::NotJson(_) | ClientError::Address { .. }) { 2 } else { 1 }
@@ -166,7 +186,7 @@ fn checked(response: AdminResponse) -> Result<AdminResponse, ClientError> {
         return Ok(response);
     }
     let problem = response.parse::<Box<Problem>>()?;
-    Err(ClientError::Refused(Refusal { problem, text: response.text() }))
+    Err(ClientError::Refused(Refusal { problem, text: response.text(), hint: String::new() }))
 }
 
 /// Percent-encodes a segment of a path or a value of a query.
@@ -210,17 +230,19 @@ impl Output {
 }
 
 /// Runs a command against the host that the flags and the project choose, and prints its output.
-/// `module` is the argument that names a module. With `--json`, a problem document goes to standard
-/// output as received, except that a terminal gets no control characters.
+/// `effect` is what the command does to it, `module` the argument that names a module. With
+/// `--json`, a problem document goes to standard output as received, except that a terminal gets no
+/// control characters.
 pub fn run(
     args: &AdminArgs,
+    effect: Effect,
     module: Option<&str>,
     command: impl AsyncFnOnce(&AdminClient) -> Result<Output, ClientError>,
 ) -> ExitCode {
     let running = async {
         let client = args.client(module)?;
-        client.introduce().await?;
-        command(&client).await
+        let modules = client.introduce(effect).await?;
+        command(&client).await.map_err(|error| error.with_hint(module, &modules))
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime);
     let (output, code) = match runtime.and_then(|runtime| runtime.block_on(running)) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, encoded, module, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, encoded, module, printable};
 use super::entries;
 use fanfare::api::{GatherEntry, Receipt, Skipped};
 
@@ -27,7 +27,7 @@ pub struct EmitArgs {
 }
 
 pub fn run(args: &EmitArgs) -> ExitCode {
-    client::run(&args.admin, Some(&args.module), async |client| args.output(client).await)
+    client::run(&args.admin, Effect::Uses, Some(&args.module), async |client| args.output(client).await)
 }
 
 impl EmitArgs {

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, ServerEvent, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, ServerEvent, printable};
 use fanfare::api::EventRecord;
 
 /// Flags of `fanfare events`.
@@ -44,7 +44,7 @@ pub enum EventsAction {
 pub fn run(args: &EventsArgs) -> ExitCode {
     match &args.action {
         Some(EventsAction::Serve(args)) => serve::run(args),
-        None => client::run(&args.admin, None, async |client| args.output(client).await),
+        None => client::run(&args.admin, Effect::Uses, None, async |client| args.output(client).await),
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, module};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, module};
 use fanfare::api::{Queued, Reply};
 
 /// Flags of `fanfare message`.
@@ -41,7 +41,7 @@ fn isolate(text: &str) -> Result<Receiver, String> {
 }
 
 pub fn run(args: &MessageArgs) -> ExitCode {
-    client::run(&args.admin, Some(&args.module), async |client| args.output(client).await)
+    client::run(&args.admin, Effect::Uses, Some(&args.module), async |client| args.output(client).await)
 }
 
 impl MessageArgs {

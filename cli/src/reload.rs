@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, encoded, module};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, encoded, module};
 use super::terminal::eprint;
 use fanfare::api::{RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 
@@ -35,11 +35,11 @@ pub struct RollbackArgs {
 }
 
 pub fn run(args: &ReloadArgs) -> ExitCode {
-    client::run(&args.admin, args.module.as_deref(), async |client| args.output(client).await)
+    client::run(&args.admin, Effect::Changes, args.module.as_deref(), async |client| args.output(client).await)
 }
 
 pub fn roll_back(args: &RollbackArgs) -> ExitCode {
-    client::run(&args.admin, Some(&args.module), async |client| args.output(client).await)
+    client::run(&args.admin, Effect::Changes, Some(&args.module), async |client| args.output(client).await)
 }
 
 impl RollbackArgs {

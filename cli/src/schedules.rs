@@ -9,7 +9,7 @@ use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
 use super::call::reply_output;
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, encoded, module, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, encoded, module, printable};
 use super::entries;
 use super::status::aligned;
 use fanfare::api::{GatherEntry, LastRun, ScheduleState, ScheduleStatus};
@@ -41,7 +41,7 @@ pub enum Action {
 }
 
 pub fn run(args: &SchedulesArgs) -> ExitCode {
-    client::run(&args.admin, args.module.as_deref(), async |client| args.output(client).await)
+    client::run(&args.admin, Effect::Uses, args.module.as_deref(), async |client| args.output(client).await)
 }
 
 impl SchedulesArgs {

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, printable};
 use super::subscriptions;
 use fanfare::api::{
-    ChannelPatternStatus, ChannelsStatus, ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus, Status,
+    ChannelPatternStatus, ChannelsStatus, ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus, State,
+    Status, Usage,
 };
 
 /// The number of characters shown of a generation's digest.
@@ -22,7 +23,7 @@ pub struct StatusArgs {
 }
 
 pub fn run(args: &StatusArgs) -> ExitCode {
-    client::run(&args.admin, None, async |client| args.output(client).await)
+    client::run(&args.admin, Effect::Uses, None, async |client| args.output(client).await)
 }
 
 impl StatusArgs {
@@ -86,7 +87,7 @@ fn readable(status: &Status) -> String {
     sockets(status, &mut text);
     channel_tables(status, &mut text);
     let (bytes, mappings) = (&status.address_space, &status.mappings);
-    if bytes.limit > 0 {
+    if is_scarce(bytes) || is_scarce(mappings) {
         let (left, limit) = (bytes.left() >> 30, bytes.limit >> 30);
         _ = writeln!(
             text,
@@ -96,6 +97,11 @@ fn readable(status: &Status) -> String {
         );
     }
     text
+}
+
+/// Whether so little of a resource is left that the operator should know.
+fn is_scarce(usage: &Usage) -> bool {
+    usage.left() < usage.limit / 4
 }
 
 /// The event service, and the connection to that of another process.
@@ -231,11 +237,13 @@ fn with_more(count: u64, joint: &str, more: u64, what: &str) -> String {
 }
 
 fn reasons(module: &ModuleStatus, text: &mut String) {
-    let of_isolates =
-        module.isolates.iter().filter_map(|isolate| Some((isolate.isolate.as_str(), isolate.reason.as_deref()?)));
-    let of_module = [&module.reason, &module.note].into_iter().flatten().map(|reason| ("", reason.as_str()));
-    for (place, reason) in of_module.chain(of_isolates) {
-        let on = if place.is_empty() { String::new() } else { format!(" on {}", printable(place)) };
+    let of_isolates = module.isolates.iter().filter_map(|isolate| {
+        let before = if isolate.state == State::Ready { ", which runs again after" } else { "" };
+        Some((format!(" on {}{before}", printable(&isolate.isolate)), isolate.reason.as_deref()?))
+    });
+    let of_module = [&module.reason, &module.note].into_iter().flatten();
+    let of_module = of_module.map(|reason| (String::new(), reason.as_str()));
+    for (on, reason) in of_module.chain(of_isolates) {
         // Writing to a string cannot fail.
         _ = writeln!(text, "\n{}{on}:", printable(&module.name));
         for line in reason.lines() {
@@ -267,7 +275,7 @@ mod tests {
     use crate::client::fake;
 
     const STATUS: &str = r#"{"node":"node-1","environment":"development","later":1,
-        "addressSpace":{"used":4362076160,"limit":70368744177664},"mappings":{"used":4,"limit":32765},
+        "addressSpace":{"used":70364382101504,"limit":70368744177664},"mappings":{"used":4,"limit":32765},
         "connections":{"open":7,"max":800,"configured":10000},"blocked":["worker-2"],"notes":["fanfare.json: gone\u001b\nsince then"],
         "redis":[{"name":"default","url":"redis://h:1","state":"down","reasons":["commands: refused"]}],
         "events":{"listen":{"address":"127.0.0.1:14440","connections":3,"subscribers":2},
@@ -352,7 +360,7 @@ CHANNEL        MEMBERS  KEPT
 flags/1\\u{1b}  30       100
 b              4        0
 
-free for memories of instances: 65531 of 65536 GiB of address space, 32761 of 32765 mappings
+free for memories of instances: 4 of 65536 GiB of address space, 32761 of 32765 mappings
 ";
         assert_eq!(output(200, STATUS, false).await.unwrap().text, expected);
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, printable};
 use super::status::aligned;
 use fanfare::api::SubscriptionStatus;
 
@@ -17,7 +17,7 @@ pub struct SubscriptionsArgs {
 }
 
 pub fn run(args: &SubscriptionsArgs) -> ExitCode {
-    client::run(&args.admin, None, async |client| args.output(client).await)
+    client::run(&args.admin, Effect::Uses, None, async |client| args.output(client).await)
 }
 
 impl SubscriptionsArgs {

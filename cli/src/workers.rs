@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 use http::Method;
 
-use super::client::{self, AdminArgs, AdminClient, ClientError, Output, printable};
+use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, printable};
 use super::status::aligned;
 use fanfare::api::{IsolateLoad, KillRequest, KilledIsolate, State, Status};
 
@@ -57,7 +57,8 @@ impl Kind {
 }
 
 pub fn run(args: &IsolatesArgs, kind: Kind) -> ExitCode {
-    client::run(&args.admin, None, async |client| args.output(client, kind).await)
+    let effect = if args.action.is_some() { Effect::Changes } else { Effect::Uses };
+    client::run(&args.admin, effect, None, async |client| args.output(client, kind).await)
 }
 
 impl IsolatesArgs {

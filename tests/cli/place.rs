@@ -35,6 +35,26 @@ async fn commands_talk_to_the_host_of_the_project_around_the_folder() {
     assert!(flags.code == 0 && flags.host.contains(&of_other.admin()), "{}{}", flags.host, flags.err);
     assert_eq!(one.run(&["call", "echo", "echo", "1"]).await.out, "1\n");
 
+    let stray = one.config(json!({ "admin": { "listen": of_other.admin() } }));
+    let (here, there, admin) = (stray.path().display(), other.path().display(), of_other.admin());
+    let words = format!("the host at {admin} is node-1 in {there}, not that of this project, {here}");
+    let reloads = of_other.metric("fanfare_reloads_total", &[]).await;
+    for args in [&["reload"][..], &["reload", "flags", "--json"], &["rollback", "flags"], &["workers", "kill"]] {
+        let refused = stray.run(args).await;
+        let why = format!("error: {words}: nothing was changed; start this project's host with");
+        assert!(
+            refused.code == 1 && refused.out.is_empty() && refused.err.starts_with(&why),
+            "{args:?}: {}",
+            refused.err
+        );
+    }
+    assert_eq!(of_other.metric("fanfare_reloads_total", &[]).await, reloads, "no module was reloaded");
+    for args in [&["status"][..], &["workers"], &["call", "flags", "/", "-X", "GET"], &["emit", "flags", "none"]] {
+        let warned = stray.run(args).await;
+        assert!(warned.host.starts_with(&format!("warning: {words}; set ")), "{args:?}: {}{}", warned.host, warned.err);
+    }
+    let one = stray;
+
     for args in [&["reload", "--admin"][..], &["reload", "--json", "--admin"]] {
         let admin = of_other.admin();
         let warned = one.run(&[args, &[&admin]].concat()).await;
@@ -43,6 +63,19 @@ async fn commands_talk_to_the_host_of_the_project_around_the_folder() {
             format!("warning: the host at {admin} is node-1 in {there}, not that of this project, {here}; set ");
         assert!(warned.code == 0 && warned.host.starts_with(&words), "{}{}", warned.host, warned.err);
     }
+}
+
+#[tokio::test]
+async fn a_mistyped_module_is_named_as_the_nearest_one() {
+    let project = Project::with(&["echo"]);
+    let serving = project.serve(&[]).await;
+    let admin = serving.admin();
+    for args in [&["call", "ecko", "who"][..], &["emit", "ecko", "x"], &["reload", "ecko"], &["rollback", "ecko"]] {
+        let failed = project.run(&[args, &["--admin", &admin]].concat()).await;
+        assert!(failed.code == 1 && failed.err.ends_with("; did you mean \"echo\"?\n"), "{args:?}: {}", failed.err);
+    }
+    let unknown_route = project.run(&["call", "echo", "whom", "--admin", &admin]).await;
+    assert!(unknown_route.code == 1 && !unknown_route.err.contains("did you mean"), "{}", unknown_route.err);
 }
 
 #[tokio::test]

@@ -35,6 +35,8 @@ pub struct AdminClient {
     pub(super) endpoint: Endpoint,
     /// The folder of the project that chose the host. `None` outside a project.
     project: Option<PathBuf>,
+    /// Whether the operator named the host, with `--admin` or its variable.
+    is_named: bool,
     /// Whether to print the host's response unchanged.
     pub json: bool,
 }
@@ -45,6 +47,13 @@ struct Identity {
     node: String,
     #[serde(default)]
     root: String,
+    #[serde(default)]
+    modules: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
 }
 
 impl AdminArgs {
@@ -59,12 +68,14 @@ impl AdminArgs {
         // The value of this variable may be a URL here. The flag reads it.
         sources.variables.remove("FANFARE_ADMIN_LISTEN");
         let (config, faults) = Config::load_with_faults(&sources);
-        let endpoint = match self.admin.as_deref().filter(|text| !text.is_empty()) {
+        let named = self.admin.as_deref().filter(|text| !text.is_empty());
+        let endpoint = match named {
             Some(text) => text.parse().map_err(|error| ClientError::Address { text: text.to_owned(), error })?,
             None => listener(&config, faults)?,
         };
         let is_project = place.is_project || config.file.is_some();
-        Ok(AdminClient { endpoint, project: is_project.then_some(config.root), json: self.json })
+        let project = is_project.then_some(config.root);
+        Ok(AdminClient { endpoint, project, is_named: named.is_some(), json: self.json })
     }
 }
 
@@ -85,42 +96,59 @@ fn listener(config: &Config, faults: Faults) -> Result<Endpoint, ClientError> {
 }
 
 impl AdminClient {
-    /// Says on standard error which host answers, and warns if it is that of another project.
-    pub async fn introduce(&self) -> Result<(), ClientError> {
+    /// Says on standard error which host answers. If it is that of another project, warns, or
+    /// refuses a command that changes it, unless the operator named this host. Returns the names of
+    /// the host's modules.
+    pub async fn introduce(&self, effect: Effect) -> Result<Vec<String>, ClientError> {
         let identity: Identity = match self.send(Method::GET, "/v1/status", None).await {
             Ok(response) => match response.parse() {
                 Ok(identity) => identity,
                 // The command itself reports what is wrong.
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(Vec::new()),
             },
-            Err(ClientError::Refused(_) | ClientError::Strange { .. }) => return Ok(()),
+            Err(ClientError::Refused(_) | ClientError::Strange { .. }) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let line = self.introduction(&identity);
-        if !self.json || line.starts_with(WARNING) {
-            eprint(&line);
+        match self.stranger(&identity) {
+            Some(stranger) if effect == Effect::Changes && !self.is_named => {
+                return Err(ClientError::OtherProject { stranger, endpoint: self.endpoint.clone() });
+            }
+            Some(stranger) => eprint(&format!("warning: {stranger}; set admin.listen or --admin to use another one\n")),
+            None if self.json => {}
+            None => eprint(&self.introduction(&identity)),
         }
-        Ok(())
+        Ok(identity.modules.into_iter().map(|module| module.name).collect())
+    }
+
+    /// What is wrong with a host that is not that of the project.
+    fn stranger(&self, identity: &Identity) -> Option<String> {
+        let (endpoint, node, root) = (&self.endpoint, printable(&identity.node), printable(&identity.root));
+        let project = self.project.as_deref()?;
+        // The folders of another machine have other names.
+        if !endpoint.is_here() || root.is_empty() || is_same(project, Path::new(&identity.root)) {
+            return None;
+        }
+        let project = printable(&project.to_string_lossy());
+        Some(format!("the host at {endpoint} is {node} in {root}, not that of this project, {project}"))
     }
 
     fn introduction(&self, identity: &Identity) -> String {
         let (endpoint, node, root) = (&self.endpoint, printable(&identity.node), printable(&identity.root));
-        match &self.project {
-            // The folders of another machine have other names.
-            Some(project) if endpoint.is_here() && !root.is_empty() && !is_same(project, Path::new(&identity.root)) => {
-                let project = printable(&project.to_string_lossy());
-                format!(
-                    "{WARNING}the host at {endpoint} is {node} in {root}, not that of this project, {project}; set \
-                     admin.listen or --admin to use another one\n"
-                )
-            }
-            _ if root.is_empty() => format!("host {node} at {endpoint}\n"),
-            _ => format!("host {node} in {root} at {endpoint}\n"),
+        match root.is_empty() {
+            true => format!("host {node} at {endpoint}\n"),
+            false => format!("host {node} in {root} at {endpoint}\n"),
         }
     }
 }
 
-const WARNING: &str = "warning: ";
+/// What a command does to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It shows or uses what runs.
+    Uses,
+    /// It replaces what runs.
+    Changes,
+}
 
 fn is_same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -131,7 +159,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 impl AdminClient {
     /// A client outside a project.
     pub fn of(address: &str) -> AdminClient {
-        AdminClient { endpoint: address.parse().unwrap(), project: None, json: false }
+        AdminClient { endpoint: address.parse().unwrap(), project: None, is_named: true, json: false }
     }
 }
 
@@ -139,24 +167,23 @@ impl AdminClient {
 mod tests {
     use super::*;
 
-    fn introduction(address: &str, project: Option<&str>, root: &str) -> String {
+    fn stranger(address: &str, project: Option<&str>, root: &str) -> Option<String> {
         let client = AdminClient { project: project.map(PathBuf::from), ..AdminClient::of(address) };
-        client.introduction(&Identity { node: "node-1".to_owned(), root: root.to_owned() })
+        client.stranger(&Identity { node: "node-1".to_owned(), root: root.to_owned(), modules: Vec::new() })
     }
 
     #[test]
-    fn a_host_of_another_project_is_a_warning_unless_it_is_on_another_machine() {
-        let own = introduction("127.0.0.1:8081", Some("/srv/a"), "/srv/a");
-        assert_eq!(own, "host node-1 in /srv/a at 127.0.0.1:8081\n");
-        let other = introduction("127.0.0.1:8081", Some("/srv/a"), "/srv/b");
-        let words = "warning: the host at 127.0.0.1:8081 is node-1 in /srv/b, not that of this project, /srv/a; ";
-        assert!(other.starts_with(words), "{other}");
+    fn a_host_of_another_project_is_a_stranger_unless_it_is_on_another_machine() {
+        let other = stranger("127.0.0.1:8081", Some("/srv/a"), "/srv/b");
+        let words = "the host at 127.0.0.1:8081 is node-1 in /srv/b, not that of this project, /srv/a";
+        assert_eq!(other.as_deref(), Some(words));
         for (address, project, root) in [
+            ("127.0.0.1:8081", Some("/srv/a"), "/srv/a"),
             ("10.0.0.7:8081", Some("/srv/a"), "/srv/b"),
             ("127.0.0.1:8081", None, "/srv/b"),
             ("127.0.0.1:8081", Some("/srv/a"), ""),
         ] {
-            assert!(introduction(address, project, root).starts_with("host node-1 "), "{address} {project:?} {root}");
+            assert_eq!(stranger(address, project, root), None, "{address} {project:?} {root}");
         }
     }
 
