@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bindings", &[]),
     ("engine", &["blocking", "files"]),
     ("net", &["blocking"]),
-    ("outgoing", &["call", "config"]),
+    ("outgoing", &["blocking", "call", "config", "net"]),
     ("registry", &["api", "blocking", "call", "config", "document", "engine", "files", "outgoing"]),
     ("isolate", &["bindings", "call", "config", "engine", "events", "outgoing", "ports", "registry"]),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
@@ -71,7 +71,7 @@ const RESTRICTED_CRATES: &[(&str, &[&str])] = &[
     ("wasmtime_wasi_http", &["isolate"]),
     ("wasmparser", &["engine", "registry"]),
     ("hyper", &["triggers", "admin", "outgoing", "cli"]),
-    ("rustls", &["net", "outgoing"]),
+    ("rustls", &["net"]),
     ("clap", &["cli"]),
     ("tracing_subscriber", &["cli"]),
 ];

@@ -1,3 +1,4 @@
-//! What modules reach outside of the host, and what the operator grants of it.
+//! What modules reach outside of the host, and what the operator's grants allow.
 
+pub mod requests;
 mod values;

@@ -19,6 +19,7 @@ use fanfare::settings::Limits;
 use fanfare::tooling::CallError;
 use serde_json::Value;
 
+use crate::capabilities::requests;
 use crate::harness::root;
 use crate::kills::settings as kills;
 use crate::{channels, cli, event_service, failures, hooks, redis, socketcluster, streams, websockets};
@@ -103,6 +104,13 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("engine.cacheSize", cli::cache::the_cache_stays_within_its_size),
     ("engine.functionCacheSize", cli::cache::kept_functions_stay_within_their_size),
     ("calls.maxDepth", too_deep),
+    ("outgoing.requests", requests::a_guest_that_never_reads_responses_is_bounded),
+    ("outgoing.connections", requests::connections_have_a_limit),
+    ("outgoing.idleTimeout", requests::a_connection_without_a_request_closes),
+    ("outgoing.connectTimeout", requests::a_server_that_does_not_finish_the_handshake_is_given_up),
+    ("outgoing.timeout", requests::bodies_and_waits_have_limits),
+    ("outgoing.maxRequest", requests::bodies_and_waits_have_limits),
+    ("outgoing.maxResponse", requests::bodies_and_waits_have_limits),
     ("swap.poll", crate::reload::watch::files_that_keep_changing_are_read_after_patience),
     ("swap.settle", crate::reload::watch::files_are_read_once_they_have_settled),
     ("swap.removal", crate::reload::outcomes::a_module_whose_folder_was_removed_answers_its_queued_calls),

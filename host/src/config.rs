@@ -11,12 +11,15 @@ use std::path::Path;
 
 use crate::document::{Faults, KeyPath, ValueOrigin};
 
-pub use capabilities::{Capabilities, ChannelNames, EventTypes, Modules, SecretNames, StreamKeys, Topics, Variables};
+pub use capabilities::{
+    Capabilities, ChannelNames, EventTypes, Modules, Origins, SecretNames, StreamKeys, Topics, Variables,
+};
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
 pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
 pub use limits::{Limits, LimitsPatch};
 pub use module::{ModuleConfig, SecretConfig, SubdomainConfig};
+pub use outgoing::OutgoingConfig;
 pub use redis::{PublishQueue, RedisConfig, RedisConnection};
 pub use schedules::{Overlap, ScheduleConfig};
 pub use sections::{
@@ -31,6 +34,7 @@ pub use websocket_auth::{AuthConfig, TokenAlgorithm, VerifyKey};
 
 pub mod capabilities;
 pub mod cron;
+mod domain;
 mod events;
 pub mod formats;
 mod guest_options;
@@ -41,6 +45,9 @@ mod live;
 pub mod load;
 mod missing_modules;
 pub mod module;
+pub mod network;
+pub mod origin;
+mod outgoing;
 pub mod redis;
 pub mod redis_address;
 mod relations;

@@ -232,6 +232,7 @@ mod hub;
 mod isolate;
 mod journal;
 mod net;
+mod outgoing;
 mod ports;
 mod registry;
 mod swap;
@@ -267,9 +268,9 @@ pub mod settings {
     pub use crate::config::{
         AdminConfig, AuthConfig, CallsConfig, Capabilities, ChannelAccess, ChannelNames, CorsConfig, EngineConfig,
         EventHistoryConfig, EventQueueConfig, EventTypes, EventsConfig, HistoryConfig, HttpConfig, HubConfig,
-        IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Overlap,
-        PublishQueue, QueueConfig, RedisConfig, RedisConnection, ScheduleConfig, SecretConfig, SecretNames,
-        ShutdownConfig, SocketListener, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig,
+        IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Origins,
+        OutgoingConfig, Overlap, PublishQueue, QueueConfig, RedisConfig, RedisConnection, ScheduleConfig, SecretConfig,
+        SecretNames, ShutdownConfig, SocketListener, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig,
         TokenAlgorithm, Topics, Variables, VerifyKey, WebSocketConfig,
     };
 }

@@ -23,7 +23,7 @@ pub use buffer_budget::{BudgetExceeded, BufferAccount, BufferBudget};
 pub use connect::{connect, dial};
 pub use descriptors::{Descriptors, raise_descriptor_limit};
 pub use listener::{BindError, Incoming, Listener, ListenerId, bind};
-pub use outgoing::{Outgoing, Tls, open};
+pub use outgoing::{Outgoing, Tls, is_certificate_error, open, open_at};
 pub use retry::Retry;
 pub use stream::{Socket, Stream};
 

@@ -55,6 +55,7 @@ use crate::config::capabilities::{Denials, TABLE};
 use crate::config::{Capabilities, Limits};
 use crate::document::shape::did_you_mean;
 use crate::document::{Fault, Faults, KeyPath};
+use crate::outgoing::Client;
 
 /// One loaded version of a module. It never changes.
 pub struct Generation {
@@ -78,6 +79,8 @@ pub struct Generation {
     subdomains: BTreeMap<String, Value>,
     /// What the module reaches beyond the host.
     pub outside: Arc<Outside>,
+    /// Sends its requests to other servers. `None` without the capability `http`.
+    pub client: Option<Client>,
     /// The refusals that the log has already.
     pub denials: Denials,
     /// For [`Generation::access_inside`], which few modules need.
@@ -136,6 +139,11 @@ impl Generation {
     /// target, with the line that grants it.
     pub fn deny(&self, capability: &str, target: &str) {
         self.denials.forbidden(&self.module, capability, Some(target));
+    }
+
+    /// Logs a warning about a target of the guest, once for each kind and target.
+    pub fn warn_once(&self, kind: &str, target: &str, warning: impl FnOnce() -> String) {
+        self.denials.warn_once(&self.module, kind, target, warning);
     }
 
     /// Creates the routes, in the order of the manifest. Each isolate has its own `Arc`s, so that

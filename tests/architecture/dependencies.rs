@@ -1,5 +1,5 @@
 //! Checks what the library `fanfare` makes its embedders compile: no crates of a command line, and
-//! of HTTP clients only the connection of hyper.
+//! of HTTP clients only that of hyper.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -14,9 +14,8 @@ const FORBIDDEN_CRATES: &[&str] =
 const PROGRAM_ONLY: &[&str] = &["clap", "tracing-appender", "tracing-subscriber"];
 
 /// Features that no crate may enable when an embedder builds the library: the syntax tree that
-/// edits JSON, and pools of client connections.
-const FORBIDDEN_FEATURES: &[(&str, &str)] =
-    &[("hyper-util", "client"), ("hyper-util", "client-legacy"), ("jsonc-parser", "cst")];
+/// edits JSON, and proxies for client connections.
+const FORBIDDEN_FEATURES: &[(&str, &str)] = &[("hyper-util", "client-proxy"), ("jsonc-parser", "cst")];
 
 fn cargo(args: &[&str]) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -8,6 +8,7 @@
 
 #![allow(dead_code)] // A helper may have no user for a while.
 
+mod authority;
 mod binary;
 mod browser;
 mod client;
@@ -23,6 +24,7 @@ mod readers;
 mod redis;
 pub mod sse;
 mod started;
+mod web_server;
 pub mod websocket;
 
 use std::fs;
@@ -35,6 +37,7 @@ use fanfare::tooling::{Manifest, Peers, PlaceKinds, PlacesOf, Probe, config};
 use fanfare::{Builder, Config, Host, Sources};
 use serde_json::{Value, json};
 
+pub use authority::sign_server;
 pub use binary::{number, section, vector};
 pub use browser::Browser;
 pub use client::{Answer, Connection};
@@ -49,6 +52,7 @@ pub use readers::Reader;
 pub use redis::Redis;
 pub use sse::EventStream;
 pub use started::Started;
+pub use web_server::WebServer;
 pub use websocket::{Received, WebSocket};
 
 /// Returns the folder of the repository.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{TempDir, eventually, not_run, program};
+use super::{TempDir, eventually, not_run, program, sign_server};
 
 pub struct Redis {
     pub port: u16,
@@ -41,19 +41,9 @@ impl Redis {
     /// in `ca.pem` of the folder.
     pub async fn encrypted() -> Option<Redis> {
         let mut redis = Redis::prepare()?;
-        let Some(openssl) = program(&["openssl"]) else {
-            not_run("Redis with TLS: install openssl with apt-get install openssl");
-            return None;
-        };
         let dir = redis.dir.path().to_owned();
-        redis.dir.write("names", "subjectAltName=IP:127.0.0.1\n");
-        for args in [
-            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
-            "req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr",
-            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
-        ] {
-            let made = Command::new(&openssl).args(args.split(' ')).current_dir(&dir).output().unwrap();
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        if !sign_server(&dir, "IP:127.0.0.1") {
+            return None;
         }
         let port = redis.port.to_string();
         let path = |name: &str| dir.join(name).display().to_string();

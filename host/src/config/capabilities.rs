@@ -19,7 +19,7 @@ use crate::call::text::{NAME, line};
 use crate::call::{CallError, event_type, stream_key, topic};
 
 pub use denials::Denials;
-pub use patterns::{ChannelNames, EventTypes, SecretNames, StreamKeys, Topics, Variables};
+pub use patterns::{ChannelNames, EventTypes, Origins, SecretNames, StreamKeys, Topics, Variables};
 
 /// The entry that means every module, key, type or topic.
 pub const ALL: &str = "*";
@@ -116,6 +116,10 @@ capabilities! {
     /// Whether the module may read and change sessions of clients, and send to them, besides the
     /// session of the call that it handles. Default false.
     sessions: bool, "use the sessions of all clients", "", imports [];
+    /// The origins of web servers that the module may send requests to: a scheme, a host, and a
+    /// port if it is not the usual one. `https://*.example.com` stands for all names below
+    /// `example.com`, and `*` for all origins with a public address. Default none.
+    http: Origins, "send requests to", "every public server", imports ["wasi:http/outgoing-handler", "wasi:http/client"];
     /// The variables that the module may read, by their names. Their values are those of
     /// `modules.<name>.env` in `fanfare.json`, else those of the host's own variables. Default
     /// none.
@@ -127,8 +131,7 @@ capabilities! {
 
 /// The prefixes of imports that no capability of [`TABLE`] allows yet, with the key of the planned
 /// capability.
-const UNSUPPORTED_IMPORTS: &[(&str, &str)] =
-    &[("wasi:http/outgoing-handler", "http"), ("wasi:http/client", "http"), ("wasi:sockets/", "network")];
+const UNSUPPORTED_IMPORTS: &[(&str, &str)] = &[("wasi:sockets/", "network")];
 
 /// Returns the key of the capability that an import needs, if it needs one.
 pub fn of_import(name: &str) -> Option<&'static str> {

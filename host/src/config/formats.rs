@@ -10,6 +10,9 @@ use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer};
 
 use super::cron;
+use super::domain::is_domain;
+use super::network::{self, Network};
+use super::origin::{self, Origin};
 use super::redis_address::RedisAddress;
 use crate::call::{MAX_PATH, METHODS, RouteName, event_type, stream_key, topic};
 use crate::document::units::{Size, Time};
@@ -104,6 +107,10 @@ formats! {
     RedisUrl = "redis-url", r"^rediss?://[^\s@/?#]+/?$";
     /// The name of a variable of the process.
     VariableName = "variable", r"^[A-Za-z_][A-Za-z0-9_]{0,127}$";
+    /// An origin of a web server, `*.` in front of its name, or `*` for all.
+    HttpOrigin = "http-origin", r"^(\*|https?://(\*\.)?[a-z0-9.:\[\]-]+)$", at most origin::MAX;
+    /// An address, a network or a name.
+    NetworkName = "network", r"^(\*\.)?[0-9a-z.:-]+(/[0-9]{1,3})?$", at most 256;
     /// The name of a secret.
     SecretName = "secret", r"^[A-Za-z][A-Za-z0-9_-]{0,63}$";
     /// A shell command.
@@ -185,6 +192,8 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         }
         "redis-url" => ok(RedisAddress::of(text).is_some(), REDIS_URL_RULE),
         "variable" => ok(is_variable(text), "the name of a variable, such as \"REDIS_PASSWORD\""),
+        "http-origin" => ok(text == "*" || Origin::parse(text).is_some(), origin::RULE),
+        "network" => ok(text.len() <= 256 && Network::parse(text).is_some(), network::RULE),
         "secret" => {
             ok(is_secret(text), "a letter followed by letters, digits, `_` and `-`, at most 64, such as \"hmac\"")
         }
@@ -328,14 +337,6 @@ fn is_variable(text: &str) -> bool {
 fn is_secret(text: &str) -> bool {
     let rest = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(rest)
-}
-
-fn is_domain(text: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    text.len() <= 253 && text.split('.').all(label)
 }
 
 /// Whether a text is `http://host:port`.

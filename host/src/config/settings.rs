@@ -15,6 +15,7 @@ use super::formats::FilePath;
 use super::http::HttpConfig;
 use super::hub::HubConfig;
 use super::module::ModuleConfig;
+use super::outgoing::OutgoingConfig;
 use super::redis::RedisConfig;
 use super::sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
@@ -190,6 +191,8 @@ sections! {
     master: MasterConfig;
     /// The connections to Redis: one, which is named `default`, or several by their names.
     redis: RedisConfig;
+    /// What modules may use to reach other servers.
+    outgoing: OutgoingConfig;
     /// Calls that guests make.
     calls: CallsConfig;
     /// The operator's ceiling for the limits of all modules.

@@ -102,7 +102,7 @@ fn all_faults_are_reported_at_once_in_the_order_of_the_file() {
             "http.cors.credentials",
             "modules.Bad",
             "modules.m.limits.memory",
-            "modules.m.grants.http",
+            "modules.m.grants.http[0]",
             "modules.m.grants.rpc[0]",
             "environments.production.workers",
             "environments.production.environments",

@@ -9,4 +9,4 @@ pub const HOOKS: &[&str] = &["nodeUp", "nodeDown", "workerClusterExit"];
 pub const CONFIG: &[&str] = &["cluster"];
 
 /// Keys of `capabilities` and of `grants`.
-pub const CAPABILITIES: &[&str] = &["http", "dirs"];
+pub const CAPABILITIES: &[&str] = &["dirs"];

@@ -1,6 +1,7 @@
 //! The parts that load modules.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
 
@@ -8,6 +9,7 @@ use super::StartError;
 use crate::config::{Config, opens_test_routes};
 use crate::engine::{Cache, Compiler, Engine};
 use crate::isolate::{self, GuestLinker};
+use crate::outgoing::Outgoing;
 use crate::registry::{Loader, PlacesOf};
 
 /// Builds the parts that load modules: the engine with its linker, the cache and the compiler.
@@ -39,6 +41,7 @@ pub(super) fn loader(
         test_routes: opens_test_routes(&config.environment),
         places_of,
         refused: Counter::default(),
+        outgoing: Arc::new(Outgoing::new(config.outgoing.clone(), config.outgoing.ca_file(&config.root))),
     };
     let linker = isolate::linker(&loader.engine).map_err(engine_error)?;
     Ok((loader, linker))

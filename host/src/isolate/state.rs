@@ -71,7 +71,7 @@ impl State {
         table.set_max_capacity(most_resources(limits));
         State {
             wasi,
-            http: WasiHttp::new(),
+            http: WasiHttp::new(Some(guest.generation.clone())),
             table,
             usage: StoreUsage::new(limits, guest.running.memory()),
             cpu: CpuMeter::new(limits.cpu, engine.tick(), engine.ticks().clone()),

@@ -1,11 +1,13 @@
-//! `wasi:http` that denies every request.
+//! `wasi:http`: sends the requests that were granted, and denies every other one.
 //!
 //! All toolchains link `wasi:http`, so its resources must exist. The resources that a guest creates
 //! live in the host's memory, so each has a largest size, and an instance may own only as many as
 //! fit into its `limits.memory`.
 
 use std::future::{Future, ready};
+use std::sync::Arc;
 
+use http_body_util::BodyExt;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi_http::p2::bindings::http::types as p2;
@@ -13,6 +15,9 @@ use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use crate::config::Limits;
+use crate::config::origin::Origin;
+use crate::outgoing::{RequestError, Timeouts};
+use crate::registry::Generation;
 
 /// The most bytes of one WASI resource: [`FIELDS`], four [`TEXT`]s, and the [`CHUNK`]s of a body.
 const RESOURCE: u64 = 16 << 10;
@@ -40,14 +45,15 @@ pub fn most_resources(limits: &Limits) -> usize {
 /// The host's side of `wasi:http` in one store.
 pub struct WasiHttp {
     ctx: WasiHttpCtx,
-    hooks: NoRequests,
+    hooks: Requests,
 }
 
 impl WasiHttp {
-    pub fn new() -> WasiHttp {
+    /// For a generation, or without access to any server.
+    pub fn new(generation: Option<Arc<Generation>>) -> WasiHttp {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(FIELDS);
-        WasiHttp { ctx, hooks: NoRequests }
+        WasiHttp { ctx, hooks: Requests(generation) }
     }
 
     pub fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
@@ -55,20 +61,38 @@ impl WasiHttp {
     }
 }
 
-/// Denies every request.
-struct NoRequests;
+/// Sends the requests that the generation may send.
+struct Requests(Option<Arc<Generation>>);
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(http::Response<WasiBody>, Io), Error>;
 
-impl WasiHttpHooks for NoRequests {
+impl WasiHttpHooks for Requests {
     fn send_request(
         &mut self,
-        _: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
         _: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(ready(Err(Error::HttpRequestDenied)))
+        let generation = self.0.clone();
+        Box::new(async move {
+            let client = generation.as_ref().and_then(|generation| generation.client.clone());
+            let request = request.map(|body| body.map_err(|_| RequestError::Body).boxed_unsync());
+            let sent = match client {
+                Some(client) => client.send(request, timeouts(options)).await,
+                None => Err(Origin::of(request.uri()).map_or(RequestError::Uri, RequestError::Denied)),
+            };
+            match sent {
+                // The client's own tasks drive its connections.
+                Ok(response) => {
+                    Ok((response.map(|body| body.map_err(wasi_error).boxed_unsync()), Box::new(ready(Ok(()))) as Io))
+                }
+                Err(error) => {
+                    generation.inspect(|generation| report(generation, &error));
+                    Err(wasi_error(error))
+                }
+            }
+        })
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
@@ -83,6 +107,48 @@ impl WasiHttpHooks for NoRequests {
 /// Whether the host may store this text of a guest.
 fn fits(text: Option<&String>) -> bool {
     text.is_none_or(|text| text.len() <= TEXT)
+}
+
+fn timeouts(options: Option<RequestOptions>) -> Timeouts {
+    let options = options.unwrap_or_default();
+    Timeouts {
+        connect: options.connect_timeout,
+        first_byte: options.first_byte_timeout,
+        between_bytes: options.between_bytes_timeout,
+    }
+}
+
+/// Logs what the operator can change, once for each server.
+fn report(generation: &Generation, error: &RequestError) {
+    match error {
+        RequestError::Denied(origin) => generation.deny("http", &origin.to_string()),
+        RequestError::Private { host, .. } => generation.warn_once("private", host, || {
+            let module = &generation.module;
+            format!("{module} may not reach {error}: add \"{host}\" to outgoing.private in fanfare.json to allow it")
+        }),
+        _ => {}
+    }
+}
+
+fn wasi_error(error: RequestError) -> Error {
+    match error {
+        RequestError::Denied(_) => Error::HttpRequestDenied,
+        RequestError::Uri => Error::HttpRequestUriInvalid,
+        RequestError::Private { .. } => Error::DestinationIpProhibited,
+        RequestError::Unresolved => Error::DnsError { rcode: None, info_code: None },
+        RequestError::TooManyRequests | RequestError::TooManyConnections => Error::ConnectionLimitReached,
+        RequestError::Refused => Error::ConnectionRefused,
+        RequestError::Unreachable => Error::DestinationUnavailable,
+        RequestError::ConnectTimeout => Error::ConnectionTimeout,
+        RequestError::Certificate => Error::TlsCertificateError,
+        RequestError::Tls => Error::TlsProtocolError,
+        RequestError::HeadTimeout => Error::HttpResponseTimeout,
+        RequestError::BodyTimeout => Error::ConnectionReadTimeout,
+        RequestError::RequestTooLarge(most) => Error::HttpRequestBodySize(Some(most)),
+        RequestError::ResponseTooLarge(most) => Error::HttpResponseBodySize(Some(most)),
+        RequestError::Ended => Error::ConnectionTerminated,
+        RequestError::Body | RequestError::Protocol(_) => Error::HttpProtocolError,
+    }
 }
 
 type Set = wasmtime::Result<(Result<(), ()>,)>;
@@ -197,7 +263,7 @@ mod tests {
         add_to_linker(&mut linker).unwrap();
         let mut table = ResourceTable::new();
         table.set_max_capacity(most_resources(limits));
-        let mut store = Store::new(&engine, Holder { http: WasiHttp::new(), table });
+        let mut store = Store::new(&engine, Holder { http: WasiHttp::new(None), table });
         let component = Component::new(&engine, wat::parse_str(HOARDS).unwrap()).unwrap();
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
         (store, instance)
@@ -240,7 +306,7 @@ mod tests {
     #[test]
     fn the_size_of_a_resource_covers_all_its_parts() {
         assert!((FIELDS + 4 * TEXT + 2 * CHUNK) as u64 <= RESOURCE);
-        let mut hooks = NoRequests;
+        let mut hooks = Requests(None);
         assert_eq!((hooks.p2_outgoing_body_chunk_size(), hooks.p3_outgoing_body_chunk_size()), (CHUNK, CHUNK));
         assert_eq!(hooks.p2_outgoing_body_buffer_chunks(), 1);
     }

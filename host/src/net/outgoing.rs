@@ -1,6 +1,7 @@
 //! Connections that the host opens to other services, with or without TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -34,14 +36,8 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         match ca {
             Some(file) => {
-                let shown = file.display();
-                let found = CertificateDer::pem_file_iter(file).map_err(|error| format!("{shown}: {error}"))?;
-                for certificate in found {
-                    let certificate = certificate.map_err(|error| format!("{shown}: {error}"))?;
-                    roots.add(certificate).map_err(|error| format!("{shown}: {error}"))?;
-                }
-                if roots.is_empty() {
-                    return Err(format!("{shown} has no certificate in PEM"));
+                for certificate in certificates(file)? {
+                    roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
                 }
             }
             None => {
@@ -65,10 +61,75 @@ impl Tls {
 pub async fn open(host: &str, port: u16, tls: Option<&Tls>) -> io::Result<Outgoing> {
     let socket = dial(host, port).await?;
     socket.set_nodelay(true)?;
-    let Some(Tls(config)) = tls else { return Ok(Outgoing::Plain(socket)) };
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let stream = TlsConnector::from(config.clone()).connect(name, socket).await?;
-    Ok(Outgoing::Tls(Box::new(stream)))
+    match tls {
+        Some(tls) => tls.secure(socket, host).await,
+        None => Ok(Outgoing::Plain(socket)),
+    }
+}
+
+/// Connects to an address without TLS. The caller bounds the time.
+pub async fn open_at(address: SocketAddr) -> io::Result<Outgoing> {
+    let socket = TcpStream::connect(address).await?;
+    // Only a slower connection.
+    _ = socket.set_nodelay(true);
+    Ok(Outgoing::Plain(socket))
+}
+
+impl Tls {
+    /// Trusts the authorities of the system as the system does, and those in a file of PEM, for
+    /// servers of HTTP/1.1 and HTTP/2. Blocks while it reads files. The error names the file and
+    /// says what is wrong.
+    pub fn for_web(ca: Option<&Path>) -> Result<Tls, String> {
+        let extra = ca.map(certificates).transpose()?.unwrap_or_default();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Verifier::new_with_extra_roots(extra, provider.clone());
+        let verifier = verifier.map_err(|error| format!("{error}: name a file with certificates of authorities"))?;
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(|error| error.to_string())?;
+        // This verifier checks all that the one of rustls does.
+        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = config.with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Tls(Arc::new(config)))
+    }
+
+    /// Negotiates TLS with the server of this name.
+    async fn secure(&self, socket: TcpStream, host: &str) -> io::Result<Outgoing> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(self.0.clone()).connect(name, socket).await?;
+        Ok(Outgoing::Tls(Box::new(stream)))
+    }
+}
+
+/// Reads a file of PEM, which has at least one certificate.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let wrong = |error| format!("{}: {error}", file.display());
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(wrong)?.collect();
+    match found.map_err(wrong)? {
+        found if found.is_empty() => Err(format!("{} has no certificate in PEM", file.display())),
+        found => Ok(found),
+    }
+}
+
+/// Whether an error of TLS is about the certificate of the server.
+pub fn is_certificate_error(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+impl Outgoing {
+    /// Negotiates TLS on a connection that has none.
+    pub async fn secure(self, tls: &Tls, host: &str) -> io::Result<Outgoing> {
+        match self {
+            Outgoing::Plain(socket) => tls.secure(socket, host).await,
+            secured => Ok(secured),
+        }
+    }
+
+    /// Whether both sides chose HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Outgoing::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
 }
 
 impl AsyncRead for Outgoing {

@@ -14,9 +14,10 @@ use crate::blocking::run_blocking;
 use crate::call::Blame;
 use crate::config::capabilities::Denials;
 use crate::config::{Config, EngineConfig, Limits};
-use crate::document::Faults;
+use crate::document::{Fault, Faults, ValueOrigin};
 use crate::engine::{Cache, CacheError, CompileError, Compiled, Compiler, ComponentSource, Engine};
 use crate::files::hex;
+use crate::outgoing::{Client, Outgoing};
 
 /// Why a module cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,8 @@ pub struct Loader {
     pub places_of: PlacesOf,
     /// Counts the components refused because an instance would need too much.
     pub refused: Counter,
+    /// What the requests of all modules to other servers share.
+    pub outgoing: Arc<Outgoing>,
 }
 
 /// A module that was read and checked, with the operator's settings, and is not compiled yet.
@@ -232,6 +235,7 @@ impl Loader {
             let fault = "exports snapshot, but module.json has `\"isolation\": \"fresh\"`: an instance that lives for one call has no state to hand over; remove one of the two";
             return Err(refused(vec![fault.to_owned()]));
         }
+        let client = self.client(manifest).await.map_err(LoadError::Refused)?;
         let generation = Generation {
             module: manifest.name.as_str().into(),
             digest: candidate.digest.clone(),
@@ -246,10 +250,22 @@ impl Loader {
             config: candidate.config.clone(),
             subdomains: candidate.subdomains.clone(),
             outside: candidate.outside.clone(),
+            client,
             denials: Denials::default(),
             manifest: manifest.clone(),
             inside: OnceLock::new(),
         };
         Ok((generation, loaded.compiled))
+    }
+
+    /// The client for requests to other servers, if the module has the capability `http`.
+    async fn client(&self, manifest: &Manifest) -> Result<Option<Client>, Faults> {
+        let origins = manifest.capabilities.http.0.clone();
+        if origins.is_empty() {
+            return Ok(None);
+        }
+        let outgoing = self.outgoing.clone();
+        let client = run_blocking(move || outgoing.client(origins)).await;
+        client.map(Some).map_err(|why| Fault::new(&ValueOrigin::Default, "outgoing.ca", why).into())
     }
 }

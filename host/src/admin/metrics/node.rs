@@ -1,4 +1,4 @@
-//! Metrics of the node: sockets, address space, reloads and log.
+//! Metrics of the node: sockets, address space, requests of guests, reloads and log.
 
 use std::fmt;
 use std::sync::Arc;
@@ -93,6 +93,18 @@ impl Node {
         writer.counter("fanfare_components_too_heavy", help, self.swapper.loader.refused.get())
     }
 
+    fn outgoing(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let counts = self.swapper.loader.outgoing.stats.snapshot();
+        let help = "Responses to requests of guests that are not read to their end";
+        writer.gauge("fanfare_outgoing_open", help, counts.open)?;
+        writer.gauge("fanfare_outgoing_connections", "Connections that requests of guests use", counts.connections)?;
+        let requests = counts.requests.into_iter().map(|(outcome, count)| {
+            let labels = [("outcome", outcome.to_owned())];
+            (labels, move |mut encoder: MetricEncoder<'_>| encoder.encode_counter::<NoLabelSet, _, u64>(&count, None))
+        });
+        writer.family("fanfare_outgoing_requests", "Requests of guests to other servers, by outcome", Counter, requests)
+    }
+
     fn functions(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let counters = &self.swapper.loader.cache.counters;
         let help = "Functions of large components that were compiled";
@@ -116,6 +128,7 @@ impl Collector for Node {
         self.sockets(&mut writer)?;
         self.space(&mut writer)?;
         self.functions(&mut writer)?;
+        self.outgoing(&mut writer)?;
         self.events(&mut writer)?;
         writer.counter(
             "fanfare_log_lines_lost",

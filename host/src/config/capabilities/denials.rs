@@ -28,6 +28,13 @@ impl Denials {
         error
     }
 
+    /// Logs a warning about a target of `module`, the first time for each kind and target.
+    pub fn warn_once(&self, module: &str, kind: &str, target: &str, warning: impl FnOnce() -> String) {
+        if self.is_first(kind, target) {
+            tracing::warn!(%module, "{}", warning());
+        }
+    }
+
     /// Whether this refusal is the first of its kind. Always `false` after the first [`MOST`].
     fn is_first(&self, capability: &str, target: &str) -> bool {
         let mut logged = self.0.lock();

@@ -1,5 +1,5 @@
 //! Capabilities with a list of patterns: keys of live streams, channels, types of events, topics of
-//! brokers outside, variables, and secrets.
+//! brokers outside, web servers, variables, and secrets.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ALL, Scope};
 use crate::call::{event_type, stream_key, topic};
-use crate::config::formats;
+use crate::config::{formats, origin};
 
 /// Generates a type for each kind of pattern: what covers a name, what a module owns, and the
 /// format of an entry.
@@ -71,6 +71,8 @@ patterns! {
     /// `redis:news`. A `*` at its end stands for any text. `*` alone means all topics of all
     /// connections.
     Topics: formats::Topics, covers topic::covers, own |_: &str, _: &str| false;
+    /// A list of origins of web servers.
+    Origins: formats::HttpOrigin, covers origin::covers, own |_: &str, _: &str| false;
     /// A list of variables.
     Variables: formats::VariableName, covers |entry: &str, name: &str| entry == name, own |_: &str, _: &str| false;
     /// A list of secrets.

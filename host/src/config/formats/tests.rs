@@ -16,6 +16,8 @@ fn names_have_a_fixed_alphabet_and_length() {
     all("node", &["node-1", "N", "chat.1_a", &longest], &["", "-a", "a b", &longer]);
     all("label", &["broadcastTest", "a/b", &"x".repeat(128)], &["", "a b", "a\n", &"x".repeat(129)]);
     all("method", &["get", "POST", "Put", "patch", "delete"], &["", "head", "options", "post "]);
+    all("network", &["10.0.0.0/8", "::1", "*.internal", "db"], &["", "*", "10.0.0.0/40", "http://a", "A"]);
+    all("http-origin", &["*", "https://*.a.test", "http://[::1]:81"], &["", "a.test", "https://a.test/", "https://*"]);
     all("secret", &["hmac", "apiKey-2", "A_b"], &["", "1a", "_a", "a/b", "a.b", "a b", &longer]);
     all("environment", &["production", "test"], &["", "a b"]);
 }
