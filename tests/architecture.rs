@@ -23,12 +23,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["call", "document"]),
     ("document", &["call", "files"]),
     ("ports", &["call", "config"]),
-    ("bindings", &[]),
+    ("bindings", &["stores"]),
     ("engine", &["blocking", "files"]),
     ("net", &["blocking"]),
     ("outgoing", &["blocking", "call", "config", "net"]),
-    ("registry", &["api", "blocking", "call", "config", "document", "engine", "files", "outgoing"]),
-    ("isolate", &["bindings", "call", "config", "engine", "events", "outgoing", "ports", "registry"]),
+    ("stores", &["config"]),
+    ("registry", &["api", "blocking", "call", "config", "document", "engine", "files", "outgoing", "stores"]),
+    (
+        "isolate",
+        &["bindings", "blocking", "call", "config", "engine", "events", "outgoing", "ports", "registry", "stores"],
+    ),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("hub", &["call", "config", "events", "journal"]),
     ("triggers", &["api", "blocking", "call", "config", "events", "hub", "journal", "net", "ports", "registry"]),
@@ -48,7 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "host",
         &[
             "admin", "api", "blocking", "call", "config", "dispatch", "document", "engine", "events", "files", "hub",
-            "isolate", "journal", "net", "outgoing", "ports", "registry", "swap", "triggers", "worker",
+            "isolate", "journal", "net", "outgoing", "ports", "registry", "stores", "swap", "triggers", "worker",
         ],
     ),
     // The program uses only what the library makes public.

@@ -19,7 +19,7 @@ use fanfare::settings::Limits;
 use fanfare::tooling::CallError;
 use serde_json::Value;
 
-use crate::capabilities::requests;
+use crate::capabilities::{files, requests};
 use crate::harness::root;
 use crate::kills::settings as kills;
 use crate::{channels, cli, event_service, failures, hooks, redis, socketcluster, streams, websockets};
@@ -51,6 +51,9 @@ tests_of! {
     "queued" => waiting::queued,
     "payload" => call::payload,
     "hostcallFuel" => call::hostcall_fuel,
+    "disk" => files::disk,
+    "files" => files::files,
+    "openFiles" => files::open_files,
     "tables" => instance::tables,
     "handles" => instance::handles,
     "logRate" => log::log_rate,

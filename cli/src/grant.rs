@@ -20,6 +20,7 @@ use fanfare::settings::Capabilities;
 use fanfare::tooling::config::{self, formats};
 use fanfare::tooling::document::source;
 use fanfare::tooling::files;
+use fanfare::tooling::manifest::check_grants;
 use fanfare::tooling::{KeyPath, Manifest};
 use fanfare::{Config, Faults, Sources};
 
@@ -107,6 +108,10 @@ fn grant(module: &str, args: &GrantArgs) -> Result<(), CommandError> {
     let written = matches!(result, Ok(true));
     if written {
         say(format!("written to {}\n", source::shown(&file)));
+        // A secret needs a place, too, which only the operator knows.
+        let after = Config::load(sources)?;
+        let missing = check_grants(&manifest, &after).err().unwrap_or_default();
+        missing.list().iter().for_each(|fault| say(format!("still missing: {fault}\n")));
     }
     if args.json {
         let whole = json!({
@@ -158,7 +163,15 @@ fn with_grants(text: &str, module: &str, lacking: &Capabilities) -> Result<Strin
     let root = CstRootNode::parse(body, &source::OPTIONS)?;
     let modules = root.object_value_or_set().object_value_or_set("modules");
     let grants = modules.object_value_or_set(module).object_value_or_set("grants");
-    for (kind, name) in lacking.requests() {
+    for (path, access) in &lacking.dirs.0 {
+        let dirs = grants.object_value_or_set("dirs");
+        let access = CstInputValue::String(access.to_string());
+        match dirs.get(path) {
+            Some(property) => property.set_value(access),
+            None => drop(dirs.append(path, access)),
+        }
+    }
+    for (kind, name) in lacking.requests().filter(|(kind, _)| kind.key != "dirs") {
         match (name, grants.get(kind.key)) {
             (Some(name), _) => drop(grants.array_value_or_set(kind.key).append(CstInputValue::String(name))),
             (None, Some(property)) => property.set_value(CstInputValue::Bool(true)),
@@ -185,7 +198,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use fanfare::settings::Modules;
+    use fanfare::settings::{DirAccess, Dirs, Modules};
 
     use super::*;
 
@@ -208,6 +221,16 @@ mod tests {
         assert!(lacking().missing(&config.module("m").grants).is_empty(), "{after}");
         let after = with_grants("{\n\t\"modules\": null\n}", "m", &lacking()).unwrap();
         assert!(Config::from_text(&after, Path::new("/")).is_ok(), "{after}");
+    }
+
+    #[test]
+    fn a_folder_is_granted_with_its_access() {
+        let dirs = Dirs([("/data".to_owned(), DirAccess::Rw), ("/shared".to_owned(), DirAccess::Ro)].into());
+        let lacking = Capabilities { dirs, ..Capabilities::default() };
+        let text = "{\"modules\": {\"m\": {\"grants\": {\"dirs\": {\"/data\": \"ro\"}}}}}";
+        let after = Config::from_text(&with_grants(text, "m", &lacking).unwrap(), Path::new("/")).unwrap();
+        assert_eq!(after.module("m").grants, lacking);
+        assert_eq!(described(&lacking), "dirs: /data (rw), dirs: /shared (ro)");
     }
 
     #[test]

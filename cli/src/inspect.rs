@@ -1,5 +1,6 @@
 //! `fanfare inspect`: describes a component.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use super::temp;
 use super::terminal::{eprint, print};
 use fanfare::Config;
 use fanfare::api::{ChannelPatternStatus, FiltersStatus, SocketStatus};
-use fanfare::tooling::config::formats;
+use fanfare::tooling::config::{formats, of_import};
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
 use fanfare::tooling::{ComponentInfo, Inspection, Manifest, component_info};
@@ -175,6 +176,12 @@ impl Description {
         self.info.exports.iter().find_map(|name| Some(name.strip_prefix("fanfare:module/")?.split_once('@')?.1))
     }
 
+    /// The capabilities that its imports may need, by their keys. Most toolchains import more than
+    /// the code uses.
+    fn capabilities(&self) -> BTreeSet<&'static str> {
+        self.info.imports.iter().filter_map(|import| of_import(import)).collect()
+    }
+
     fn as_text(&self) -> String {
         let ComponentInfo { size, core_modules, imports, exports, producers, language, toolchain } = &self.info;
         let mut out = format!("{}: a component of {}\n", self.file, Bytes(*size));
@@ -188,6 +195,7 @@ impl Description {
             let handlers = handlers.as_ref().map(|names| names.iter().map(|name| printable(name)).collect::<Vec<_>>());
             line("handlers", &handlers.map_or("unknown (no export describe)".to_owned(), |names| listed(&names)));
         }
+        line("may need", &listed(&self.capabilities().into_iter().map(str::to_owned).collect::<Vec<_>>()));
         for (name, value) in [("language", language), ("toolchain", toolchain)] {
             if let Some(value) = value {
                 line(name, &printable(value));
@@ -233,6 +241,7 @@ impl Description {
             "serial": inspection.map(|inspection| inspection.exports.serial),
             "snapshot": inspection.map(|inspection| inspection.exports.snapshot),
             "handlers": inspection.and_then(|inspection| inspection.handlers.as_ref()),
+            "capabilities": self.capabilities(),
             "exports": self.info.exports,
             "imports": self.info.imports,
             "producers": self.info.producers,

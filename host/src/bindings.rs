@@ -39,5 +39,13 @@ pub mod wasi {
     wasmtime::component::bindgen!({
         path: "wit",
         world: "fanfare:wasi/imports",
+        imports: {
+            "wasi:keyvalue/store": trappable,
+            "wasi:keyvalue/atomics": trappable,
+            "wasi:keyvalue/batch": trappable,
+        },
+        with: {
+            "wasi:keyvalue/store.bucket": crate::stores::Bucket,
+        },
     });
 }

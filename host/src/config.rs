@@ -12,13 +12,15 @@ use std::path::Path;
 use crate::document::{Faults, KeyPath, ValueOrigin};
 
 pub use capabilities::{
-    Capabilities, ChannelNames, EventTypes, Modules, Origins, SecretNames, StreamKeys, Topics, Variables,
+    Capabilities, ChannelNames, DirAccess, Dirs, Endpoints, EventTypes, Modules, Origins, SecretNames, StoreNames,
+    StreamKeys, Topics, Variables,
 };
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
 pub use http::{CorsConfig, HttpConfig};
 pub use hub::HubConfig;
+pub use keyvalue::{KeyValueConfig, StoreConfig};
 pub use limits::{Limits, LimitsPatch};
-pub use module::{ModuleConfig, SecretConfig, SubdomainConfig};
+pub use module::{DirConfig, ModuleConfig, SecretConfig, SubdomainConfig};
 pub use outgoing::OutgoingConfig;
 pub use redis::{PublishQueue, RedisConfig, RedisConnection};
 pub use schedules::{Overlap, ScheduleConfig};
@@ -35,11 +37,13 @@ pub use websocket_auth::{AuthConfig, TokenAlgorithm, VerifyKey};
 pub mod capabilities;
 pub mod cron;
 mod domain;
+pub mod endpoint;
 mod events;
 pub mod formats;
 mod guest_options;
 mod http;
 mod hub;
+mod keyvalue;
 pub mod limits;
 mod live;
 pub mod load;

@@ -31,7 +31,9 @@ mod stop_hook;
 mod supervise;
 mod trap;
 mod turn;
+mod wasi_files;
 mod wasi_http;
+mod wasi_sockets;
 mod when_woken;
 
 use std::collections::HashMap;
@@ -185,7 +187,7 @@ pub async fn check(program: &Program, services: &Services) -> Result<Option<Vec<
     let places = services.node.places(generation.places());
     let space = services.engine.space();
     drop(space.reserve(places, cost.memories, cost.bytes)?);
-    let mut store = state::new_store(services, generation, IsolateId::Master, running, log)?;
+    let mut store = state::new_store(services, generation, &program.folders, IsolateId::Master, running, log)?;
     let ticks = services.engine.ticks().clone();
     let startup = generation.limits.startup;
     match tokio::time::timeout(startup, cpu::metered(ticks, program.check(&mut store))).await {

@@ -235,6 +235,7 @@ mod net;
 mod outgoing;
 mod ports;
 mod registry;
+mod stores;
 mod swap;
 #[doc(hidden)]
 pub mod tooling;
@@ -266,11 +267,12 @@ pub mod errors {
 /// The sections of a [`Config`].
 pub mod settings {
     pub use crate::config::{
-        AdminConfig, AuthConfig, CallsConfig, Capabilities, ChannelAccess, ChannelNames, CorsConfig, EngineConfig,
-        EventHistoryConfig, EventQueueConfig, EventTypes, EventsConfig, HistoryConfig, HttpConfig, HubConfig,
-        IsolateConfig, Limits, LimitsConfig, LimitsPatch, MasterConfig, ModuleConfig, Modules, NodeConfig, Origins,
-        OutgoingConfig, Overlap, PublishQueue, QueueConfig, RedisConfig, RedisConnection, ScheduleConfig, SecretConfig,
-        SecretNames, ShutdownConfig, SocketListener, SseConfig, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig,
-        TokenAlgorithm, Topics, Variables, VerifyKey, WebSocketConfig,
+        AdminConfig, AuthConfig, CallsConfig, Capabilities, ChannelAccess, ChannelNames, CorsConfig, DirAccess,
+        DirConfig, Dirs, Endpoints, EngineConfig, EventHistoryConfig, EventQueueConfig, EventTypes, EventsConfig,
+        HistoryConfig, HttpConfig, HubConfig, IsolateConfig, KeyValueConfig, Limits, LimitsConfig, LimitsPatch,
+        MasterConfig, ModuleConfig, Modules, NodeConfig, Origins, OutgoingConfig, Overlap, PublishQueue, QueueConfig,
+        RedisConfig, RedisConnection, ScheduleConfig, SecretConfig, SecretNames, ShutdownConfig, SocketListener,
+        SseConfig, StoreConfig, StoreNames, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig, TokenAlgorithm,
+        Topics, Variables, VerifyKey, WebSocketConfig,
     };
 }

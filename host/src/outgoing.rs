@@ -5,6 +5,7 @@ mod body;
 mod connector;
 mod error;
 mod policy;
+mod sockets;
 mod stats;
 mod stream;
 
@@ -28,6 +29,7 @@ use crate::net::Tls;
 pub use body::{RequestBody, ResponseBody};
 pub use error::RequestError;
 pub use policy::Policy;
+pub use sockets::Sockets;
 pub use stats::Stats;
 
 use body::OpenResponse;
@@ -49,6 +51,11 @@ pub struct Outgoing {
 impl Outgoing {
     pub fn new(settings: OutgoingConfig, ca: Option<PathBuf>) -> Outgoing {
         Outgoing { settings, ca, tls: Mutex::default(), stats: Arc::default() }
+    }
+
+    /// The endpoints of a generation.
+    pub fn sockets(&self, entries: &[String]) -> Sockets {
+        Sockets::new(entries, self.settings.networks())
     }
 
     /// Creates the client of a generation. Blocks while it reads the certificates of authorities.

@@ -6,6 +6,7 @@ mod access;
 
 pub mod component;
 mod component_info;
+mod disk_usage;
 mod generation_store;
 mod instance_cost;
 mod instantiation;
@@ -17,6 +18,7 @@ mod patterns;
 mod roster;
 pub mod router;
 pub mod segment;
+pub mod served_imports;
 mod timing;
 mod toolchain;
 
@@ -29,6 +31,7 @@ use wasmtime::component::Component;
 pub use access::{Access, AccessError};
 pub use component::Exports;
 pub use component_info::{ComponentInfo, ComponentInfoError, component_info};
+pub use disk_usage::DiskUsage;
 pub use generation_store::{GenerationStore, GenerationStoreError, Pin, folder_digest};
 pub use instance_cost::InstanceCost;
 #[cfg(any(test, fuzzing))]
@@ -55,7 +58,8 @@ use crate::config::capabilities::{Denials, TABLE};
 use crate::config::{Capabilities, Limits};
 use crate::document::shape::did_you_mean;
 use crate::document::{Fault, Faults, KeyPath};
-use crate::outgoing::Client;
+use crate::outgoing::{Client, Sockets};
+use crate::stores::Store;
 
 /// One loaded version of a module. It never changes.
 pub struct Generation {
@@ -81,6 +85,12 @@ pub struct Generation {
     pub outside: Arc<Outside>,
     /// Sends its requests to other servers. `None` without the capability `http`.
     pub client: Option<Client>,
+    /// The endpoints of its sockets.
+    pub sockets: Sockets,
+    /// Its stores, by name.
+    pub stores: BTreeMap<String, Arc<Store>>,
+    /// What the module has in the folders that it may write to.
+    pub disk: Arc<DiskUsage>,
     /// The refusals that the log has already.
     pub denials: Denials,
     /// For [`Generation::access_inside`], which few modules need.

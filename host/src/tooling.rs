@@ -45,6 +45,7 @@ pub mod files {
 
 /// `fanfare.json`: its formats, its schema and its variables.
 pub mod config {
+    pub use crate::config::capabilities::of_import;
     pub use crate::config::load::from_text;
     pub use crate::config::{FILE_NAME, is_development};
 

@@ -32,6 +32,11 @@ async fn inspect_describes_a_component() {
     for name in ["fanfare:module/handler@0.1.0", "fanfare:module/rpc@0.1.0"] {
         assert!(ran.out.lines().any(|line| line.trim() == name), "{name} in {}", ran.out);
     }
+    let outside = project.run(&["inspect", "--json", &component("outside")]).await.json();
+    let needed = outside["capabilities"].as_array().unwrap();
+    for capability in ["dirs", "env", "http", "keyvalue", "sockets"] {
+        assert!(needed.contains(&json!(capability)), "{capability} in {needed:?}");
+    }
     let serial = project.run(&["inspect", "--json", &component("handler-sync")]).await.json();
     assert_eq!(
         (&serial["serial"], &serial["snapshot"], &serial["contract"]),

@@ -108,7 +108,15 @@ pub static PACKETS: Bound = Bound::new("socketcluster-packets");
 /// A token of a client that was rejected because it was too long.
 pub static TOKEN: Bound = Bound::new("token");
 
-pub static ALL: [&Bound; 28] = [
+/// A write or a new file that was rejected because of `limits.disk` or `limits.files`.
+pub static DISK: Bound = Bound::new("disk");
+
+/// A file that was not opened because of `limits.openFiles`.
+pub static OPEN_FILES: Bound = Bound::new("open-files");
+
+pub static ALL: [&Bound; 30] = [
+    &DISK,
+    &OPEN_FILES,
     &PATH,
     &TEXT,
     &RANDOM,

@@ -2,6 +2,7 @@
 //! them, and the operator grants them in `fanfare.json`.
 
 mod denials;
+mod dirs;
 mod patterns;
 #[cfg(test)]
 mod tests;
@@ -13,13 +14,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::formats::ModuleOrAll;
-use super::unsupported;
 use crate::call::channel::announced;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, event_type, stream_key, topic};
 
 pub use denials::Denials;
-pub use patterns::{ChannelNames, EventTypes, Origins, SecretNames, StreamKeys, Topics, Variables};
+pub use dirs::{DirAccess, Dirs};
+pub use patterns::{
+    ChannelNames, Endpoints, EventTypes, Origins, SecretNames, StoreNames, StreamKeys, Topics, Variables,
+};
 
 /// The entry that means every module, key, type or topic.
 pub const ALL: &str = "*";
@@ -57,7 +60,6 @@ macro_rules! capabilities {
         /// The capabilities that a module requests or has. Access to itself needs none.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-        #[schemars(extend("x-unsupported" = unsupported::CAPABILITIES))]
         pub struct Capabilities {
             $($(#[$doc])* pub $name: $shape,)*
         }
@@ -120,6 +122,16 @@ capabilities! {
     /// port if it is not the usual one. `https://*.example.com` stands for all names below
     /// `example.com`, and `*` for all origins with a public address. Default none.
     http: Origins, "send requests to", "every public server", imports ["wasi:http/outgoing-handler", "wasi:http/client"];
+    /// The folders that the module may use, by the path that it sees, with `ro` to read or `rw` to
+    /// read and write. `modules.<name>.dirs` in `fanfare.json` says where each is. Default none.
+    dirs: Dirs, "use the folder", "", imports ["wasi:filesystem/"];
+    /// The endpoints that the module may open sockets to: `tcp://` or `udp://`, a host and a port.
+    /// `*` as the port stands for every port, and `*.` in front of a name for all names below it.
+    /// Default none.
+    sockets: Endpoints, "open sockets to", "", imports ["wasi:sockets/"];
+    /// The stores of keys and values that the module may use, by their names (`wasi:keyvalue`).
+    /// Modules with the same name share the store. Default none.
+    keyvalue: StoreNames, "use the store", "of every name", imports ["wasi:keyvalue/"];
     /// The variables that the module may read, by their names. Their values are those of
     /// `modules.<name>.env` in `fanfare.json`, else those of the host's own variables. Default
     /// none.
@@ -129,14 +141,9 @@ capabilities! {
     secrets: SecretNames, "read the secret", "of every name", imports [];
 }
 
-/// The prefixes of imports that no capability of [`TABLE`] allows yet, with the key of the planned
-/// capability.
-const UNSUPPORTED_IMPORTS: &[(&str, &str)] = &[("wasi:sockets/", "network")];
-
 /// Returns the key of the capability that an import needs, if it needs one.
 pub fn of_import(name: &str) -> Option<&'static str> {
-    let served = TABLE.iter().flat_map(|row| row.imports.iter().map(|prefix| (*prefix, row.key)));
-    served.chain(UNSUPPORTED_IMPORTS.iter().copied()).find(|(prefix, _)| name.starts_with(prefix)).map(|(_, key)| key)
+    TABLE.iter().find(|row| row.imports.iter().any(|prefix| name.starts_with(prefix))).map(|row| row.key)
 }
 
 impl Capabilities {

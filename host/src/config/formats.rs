@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::cron;
 use super::domain::is_domain;
+use super::endpoint::{self, Endpoint};
 use super::network::{self, Network};
 use super::origin::{self, Origin};
 use super::redis_address::RedisAddress;
@@ -111,6 +112,8 @@ formats! {
     HttpOrigin = "http-origin", r"^(\*|https?://(\*\.)?[a-z0-9.:\[\]-]+)$", at most origin::MAX;
     /// An address, a network or a name.
     NetworkName = "network", r"^(\*\.)?[0-9a-z.:-]+(/[0-9]{1,3})?$", at most 256;
+    /// An endpoint of sockets.
+    SocketEndpoint = "endpoint", r"^(tcp|udp)://(\*\.)?[a-z0-9.:\[\]-]+:(\*|[0-9]{1,5})$", at most origin::MAX;
     /// The name of a secret.
     SecretName = "secret", r"^[A-Za-z][A-Za-z0-9_-]{0,63}$";
     /// A shell command.
@@ -194,6 +197,8 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         "variable" => ok(is_variable(text), "the name of a variable, such as \"REDIS_PASSWORD\""),
         "http-origin" => ok(text == "*" || Origin::parse(text).is_some(), origin::RULE),
         "network" => ok(text.len() <= 256 && Network::parse(text).is_some(), network::RULE),
+        "guest-path" => ok(is_guest_path(text), "a path such as \"/data\", without empty, `.` or `..` segments"),
+        "endpoint" => ok(text.len() <= origin::MAX && Endpoint::parse(text).is_some(), endpoint::RULE),
         "secret" => {
             ok(is_secret(text), "a letter followed by letters, digits, `_` and `-`, at most 64, such as \"hmac\"")
         }
@@ -332,6 +337,12 @@ fn is_label(text: &str) -> bool {
 fn is_variable(text: &str) -> bool {
     let rest = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     text.len() <= 128 && !text.starts_with(|c: char| c.is_ascii_digit()) && !text.is_empty() && text.bytes().all(rest)
+}
+
+fn is_guest_path(text: &str) -> bool {
+    let segment = |segment: &str| !matches!(segment, "" | "." | "..");
+    let plain = text.len() <= 256 && !text.contains(char::is_control);
+    plain && text.strip_prefix('/').is_some_and(|path| path.split('/').all(segment))
 }
 
 fn is_secret(text: &str) -> bool {

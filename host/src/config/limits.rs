@@ -125,6 +125,15 @@ limits! {
     /// Data that one call of an import or export may copy between host and guest, at least 1 KiB.
     /// Default `64MiB`, ceiling `512MiB`.
     hostcall_fuel / "hostcallFuel": Size as u64 = 64 * MIB, ceiling 512 * MIB, from 1_024 to TIB;
+    /// Bytes of all files in the folders that the module may write to (the capability `dirs`), over
+    /// all its instances, at least 4 KiB. Default `64MiB`, ceiling `1GiB`.
+    disk / "disk": Size as u64 = 64 * MIB, ceiling GIB, from 4_096 to TIB;
+    /// Files, folders and links in those folders, over all instances, at least 1. Default 1000,
+    /// ceiling 100000.
+    files / "files": Count as u32 = 1_000, ceiling 100_000, from 1 to u32::MAX;
+    /// Files and folders that an instance has open, at least 1. Each uses a file descriptor of the
+    /// host. Default 64, ceiling 1024.
+    open_files / "openFiles": Count as u32 = 64, ceiling 1_024, from 1 to u32::MAX;
     /// Elements in all tables of an instance together, at least 1. Default 100000, ceiling 1000000.
     tables / "tables": Count as u32 = 100_000, ceiling 1_000_000, from 1 to u32::MAX;
     /// Handles to host resources that an instance may hold, at least 1. WASI resources have a

@@ -39,9 +39,23 @@ pub struct ModuleConfig {
     /// Default none.
     #[schemars(extend("x-names" = "secret"))]
     pub secrets: BTreeMap<String, SecretConfig>,
+    /// Where the folders of the module are (the capability `dirs`), by the path that it sees. A
+    /// folder without an entry is the host's own, `dirs/<module>` and that path in `stateDir`.
+    /// Default none.
+    #[schemars(extend("x-names" = "guest-path"))]
+    pub dirs: BTreeMap<String, DirConfig>,
     /// Settings for calls under a subdomain, by the subdomain's name. Default none.
     #[schemars(extend("x-names" = "subdomain"))]
     pub subdomains: BTreeMap<String, SubdomainConfig>,
+}
+
+/// Where a folder of a module is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DirConfig {
+    /// The folder on the host, relative to the folder of this file. It must exist.
+    #[schemars(with = "FilePath")]
+    pub path: String,
 }
 
 /// Where a secret is: in a file or in a variable of the host.
@@ -74,10 +88,11 @@ impl SecretConfig {
 
 impl ModuleConfig {
     /// Grants everything, for tests and checks of a module: instead of the operator's secrets the
-    /// module gets texts that stand for them.
+    /// module gets texts that stand for them, and its folders are the host's own.
     #[doc(hidden)]
     pub fn grant_for_test(&mut self, capabilities: &Capabilities) {
         self.grants = capabilities.clone();
+        self.dirs.clear();
         let stand_in = |name: &String| {
             let value = SecretConfig { stand_in: Some(format!("test-{name}")), ..SecretConfig::default() };
             (name.clone(), value)

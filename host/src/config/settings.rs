@@ -14,6 +14,7 @@ use super::events::EventsConfig;
 use super::formats::FilePath;
 use super::http::HttpConfig;
 use super::hub::HubConfig;
+use super::keyvalue::KeyValueConfig;
 use super::module::ModuleConfig;
 use super::outgoing::OutgoingConfig;
 use super::redis::RedisConfig;
@@ -193,6 +194,8 @@ sections! {
     redis: RedisConfig;
     /// What modules may use to reach other servers.
     outgoing: OutgoingConfig;
+    /// The stores of the node, by name.
+    keyvalue: KeyValueConfig;
     /// Calls that guests make.
     calls: CallsConfig;
     /// The operator's ceiling for the limits of all modules.

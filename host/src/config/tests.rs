@@ -147,14 +147,6 @@ fn unsupported_keys_are_rejected_by_name() {
 }
 
 #[test]
-fn unsupported_capabilities_cannot_be_granted() {
-    for key in unsupported::CAPABILITIES {
-        let fault = fault_of(&format!("modules.m.grants.{key}"), "[]").unwrap();
-        assert!(fault.ends_with(": not supported by this version yet"), "{fault}");
-    }
-}
-
-#[test]
 fn a_value_of_the_wrong_type_is_rejected_with_the_right_type() {
     for (key, value, rule) in [
         ("workers", "true", "\"auto\" or a whole number"),

@@ -7,6 +7,3 @@ pub const HOOKS: &[&str] = &["nodeUp", "nodeDown", "workerClusterExit"];
 
 /// Keys of `fanfare.json`.
 pub const CONFIG: &[&str] = &["cluster"];
-
-/// Keys of `capabilities` and of `grants`.
-pub const CAPABILITIES: &[&str] = &["dirs"];

@@ -11,6 +11,7 @@ use crate::engine::{Cache, Compiler, Engine};
 use crate::isolate::{self, GuestLinker};
 use crate::outgoing::Outgoing;
 use crate::registry::{Loader, PlacesOf};
+use crate::stores::Stores;
 
 /// Builds the parts that load modules: the engine with its linker, the cache and the compiler.
 pub(super) fn loader(
@@ -41,6 +42,7 @@ pub(super) fn loader(
         test_routes: opens_test_routes(&config.environment),
         places_of,
         refused: Counter::default(),
+        stores: Arc::new(Stores::new(config.keyvalue.clone())),
         outgoing: Arc::new(Outgoing::new(config.outgoing.clone(), config.outgoing.ca_file(&config.root))),
     };
     let linker = isolate::linker(&loader.engine).map_err(engine_error)?;

@@ -6,6 +6,7 @@ mod config;
 mod events;
 mod host;
 mod http;
+mod keyvalue;
 mod logging;
 mod master;
 mod messages;
@@ -35,8 +36,13 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.wasmtime());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    super::wasi_files::add_to_linker(&mut linker)?;
     super::wasi_http::add_to_linker(&mut linker)?;
+    super::wasi_sockets::add_to_linker(&mut linker)?;
     wasi::config::store::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wasi::keyvalue::store::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wasi::keyvalue::atomics::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wasi::keyvalue::batch::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wasi::logging::logging::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
@@ -143,6 +149,27 @@ fn own_route(generation: &Generation, text: &str) -> Result<RouteName, CallError
         }
         None => {
             Err(CallError::NotFound(format!("{module} has no route `{}`: name a route of its module.json", text())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wasmtime::component::Component;
+
+    use crate::engine::Engine;
+    use crate::registry::served_imports;
+
+    #[test]
+    fn the_host_has_every_interface_that_it_says() {
+        let engine = Engine::start(Duration::from_millis(10), 1 << 36).unwrap();
+        let linker = super::linker(&engine).unwrap();
+        for (name, version) in served_imports::all() {
+            let text = format!("(component (import \"{name}@{version}\" (instance)))");
+            let component = Component::new(engine.wasmtime(), wat::parse_str(text).unwrap()).unwrap();
+            assert!(linker.instantiate_pre(&component).is_ok(), "{name}@{version}");
         }
     }
 }

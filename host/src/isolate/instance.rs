@@ -325,9 +325,16 @@ impl InstanceTask {
     }
 
     fn new_store(&self) -> Result<wasmtime::Store<State>, AddressSpaceError> {
-        let generation = &self.deployment.generation;
         let log = self.deployment.log.clone();
-        state::new_store(&self.services, generation, self.slot.isolate, self.running_calls.clone(), log)
+        let program = &self.deployment.program;
+        state::new_store(
+            &self.services,
+            &program.generation,
+            &program.folders,
+            self.slot.isolate,
+            self.running_calls.clone(),
+            log,
+        )
     }
 
     /// Returns the crash that an error of the store or of a startup handler stands for.

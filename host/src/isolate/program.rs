@@ -5,9 +5,11 @@ use std::sync::Arc;
 use wasmtime::component::{
     Access, Accessor, ComponentExportIndex, HasSelf, InstancePre, Linker, TypedFunc, TypedFuncCallConcurrent,
 };
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 
 use super::error::SnapshotError;
 use super::state::State;
+use super::wasi_files::open_folders;
 use crate::bindings::exports::fanfare::module::{describe, snapshot};
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{Failure, Outcome, Payload, bounds, text};
@@ -29,6 +31,8 @@ pub struct Program {
     handle: ComponentExportIndex,
     describe: Option<describe::GuestIndices>,
     snapshot: Option<snapshot::GuestIndices>,
+    /// The folders of all instances.
+    pub(super) folders: WasiFilesystemCtx,
 }
 
 type Params = (wit::Call,);
@@ -68,7 +72,8 @@ impl Program {
             true => Some(snapshot::GuestIndices::new(&instance)?),
             false => None,
         };
-        Ok(Program { generation, instance, handle, describe, snapshot })
+        let folders = open_folders(&generation)?;
+        Ok(Program { generation, instance, handle, describe, snapshot, folders })
     }
 
     pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<GuestExports> {

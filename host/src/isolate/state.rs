@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
@@ -12,7 +13,9 @@ use super::limits::StoreUsage;
 use super::logs::{Level, Log, Output};
 use super::running_calls::RunningCalls;
 use super::services::{NodeFacts, Services};
+use super::wasi_files::OpenFiles;
 use super::wasi_http::{WasiHttp, most_resources};
+use super::wasi_sockets::allow_sockets;
 use crate::call::{Context, IsolateId};
 use crate::config::Limits;
 use crate::config::capabilities::Granted;
@@ -27,7 +30,8 @@ const RANDOM: u64 = 1 << 20;
 pub struct State {
     wasi: WasiCtx,
     http: WasiHttp,
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
+    pub(super) files: OpenFiles,
     pub usage: StoreUsage,
     pub cpu: CpuMeter,
     stderr: Output,
@@ -52,27 +56,33 @@ pub struct Guest {
 }
 
 impl State {
-    fn new(guest: Arc<Guest>, engine: &Engine, space: Reservation, development: bool) -> State {
+    fn new(
+        guest: Arc<Guest>,
+        folders: &WasiFilesystemCtx,
+        engine: &Engine,
+        space: Reservation,
+        development: bool,
+    ) -> State {
         let limits = &guest.generation.limits;
         let output = |level, stream| Output::new(guest.log.clone(), guest.running.clone(), level, stream);
         let stderr = output(Level::Warn, "stderr");
         let stderr = if development { stderr.keeping_last_line() } else { stderr };
-        let wasi = WasiCtxBuilder::new()
+        let mut builder = WasiCtxBuilder::new();
+        builder
             .stdout(output(Level::Info, "stdout"))
             .stderr(stderr.clone())
             .max_random_size(RANDOM)
-            .envs(&guest.generation.outside.env)
-            // WASI denies every use of a socket, but creating one would still cost the host a
-            // file descriptor.
-            .allow_tcp(false)
-            .allow_udp(false)
-            .build();
+            .envs(&guest.generation.outside.env);
+        allow_sockets(&mut builder, &guest.generation);
+        let mut wasi = builder.build();
+        folders.clone_into(wasi.filesystem());
         let mut table = ResourceTable::new();
         table.set_max_capacity(most_resources(limits));
         State {
             wasi,
             http: WasiHttp::new(Some(guest.generation.clone())),
             table,
+            files: OpenFiles::new(limits.open_files),
             usage: StoreUsage::new(limits, guest.running.memory()),
             cpu: CpuMeter::new(limits.cpu, engine.tick(), engine.ticks().clone()),
             stderr,
@@ -92,6 +102,7 @@ impl State {
 pub fn new_store(
     services: &Services,
     generation: &Arc<Generation>,
+    folders: &WasiFilesystemCtx,
     isolate: IsolateId,
     running: Arc<RunningCalls>,
     log: Log,
@@ -108,7 +119,7 @@ pub fn new_store(
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
     };
-    let state = State::new(Arc::new(guest), &services.engine, space, services.development);
+    let state = State::new(Arc::new(guest), folders, &services.engine, space, services.development);
     let mut store = wasmtime::Store::new(services.engine.wasmtime(), state);
     set_limits(&mut store, &generation.limits);
     Ok(store)

@@ -6,6 +6,7 @@ use wasmparser::Parser;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
+use super::served_imports;
 use crate::call::text::{NAME, line};
 use crate::config::capabilities::of_import;
 use crate::engine::Engine;
@@ -173,6 +174,8 @@ fn refuse_import(name: &str) -> Option<String> {
             Some(_) => None,
         };
     }
-    // The host satisfies every WASI interface that toolchains link, without access to the outside.
-    (!name.starts_with("wasi:")).then(|| format!("imports {shown}: only fanfare:module and wasi interfaces are served"))
+    if name.starts_with("wasi:") {
+        return served_imports::refuse(name);
+    }
+    Some(format!("imports {shown}: only fanfare:module and wasi interfaces are served"))
 }

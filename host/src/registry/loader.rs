@@ -9,7 +9,9 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation, manifest};
+use super::{
+    DiskUsage, Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation, manifest,
+};
 use crate::blocking::run_blocking;
 use crate::call::Blame;
 use crate::config::capabilities::Denials;
@@ -18,6 +20,7 @@ use crate::document::{Fault, Faults, ValueOrigin};
 use crate::engine::{Cache, CacheError, CompileError, Compiled, Compiler, ComponentSource, Engine};
 use crate::files::hex;
 use crate::outgoing::{Client, Outgoing};
+use crate::stores::Stores;
 
 /// Why a module cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,8 @@ pub struct Loader {
     pub refused: Counter,
     /// What the requests of all modules to other servers share.
     pub outgoing: Arc<Outgoing>,
+    /// The stores that modules share.
+    pub stores: Arc<Stores>,
 }
 
 /// A module that was read and checked, with the operator's settings, and is not compiled yet.
@@ -251,6 +256,15 @@ impl Loader {
             subdomains: candidate.subdomains.clone(),
             outside: candidate.outside.clone(),
             client,
+            stores: manifest
+                .capabilities
+                .keyvalue
+                .0
+                .iter()
+                .map(|name| (name.clone(), self.stores.open(name)))
+                .collect(),
+            sockets: self.outgoing.sockets(&manifest.capabilities.sockets.0),
+            disk: Arc::new(DiskUsage::of(&candidate.outside, &candidate.limits)),
             denials: Denials::default(),
             manifest: manifest.clone(),
             inside: OnceLock::new(),

@@ -1,10 +1,11 @@
-//! The operator's values for what a module reaches beyond the host: variables and secrets.
+//! The operator's values for what a module reaches beyond the host: variables, secrets, folders.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use super::manifest::Manifest;
-use crate::config::Config;
+use crate::config::{Config, DirAccess};
 use crate::document::fault::{Fault, Faults};
 use crate::document::tree::Path as KeyPath;
 
@@ -15,6 +16,18 @@ pub struct Outside {
     /// The variables, with their values.
     pub env: Vec<(String, String)>,
     secrets: BTreeMap<String, String>,
+    pub folders: Vec<Folder>,
+}
+
+/// A folder of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// The path that the guest sees.
+    pub guest: String,
+    pub host: PathBuf,
+    pub write: bool,
+    /// Whether the host makes the folder, because it is the host's own.
+    pub make: bool,
 }
 
 /// Without values.
@@ -22,7 +35,11 @@ impl fmt::Debug for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let env: Vec<&String> = self.env.iter().map(|(name, _)| name).collect();
         let secrets: Vec<&String> = self.secrets.keys().collect();
-        f.debug_struct("Outside").field("env", &env).field("secrets", &secrets).finish_non_exhaustive()
+        f.debug_struct("Outside")
+            .field("env", &env)
+            .field("secrets", &secrets)
+            .field("folders", &self.folders)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,7 +61,19 @@ impl Outside {
                 }
             }
         }
-        if faults.is_empty() { Ok(Outside { env, secrets }) } else { Err(faults) }
+        let folder = |(guest, access): (&String, &DirAccess)| {
+            let placed = operator.dirs.get(guest).map(|dir| config.root.join(&dir.path));
+            Folder {
+                make: placed.is_none(),
+                host: placed.unwrap_or_else(|| {
+                    config.state_dir.join("dirs").join(&manifest.name).join(guest.trim_start_matches('/'))
+                }),
+                guest: guest.clone(),
+                write: *access == DirAccess::Rw,
+            }
+        };
+        let folders = asked.dirs.0.iter().map(folder).collect();
+        if faults.is_empty() { Ok(Outside { env, secrets, folders }) } else { Err(faults) }
     }
 
     /// The secret with this name, if the module may read it.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType::Counter;
+use prometheus_client::metrics::MetricType::{Counter, Gauge};
 
 use super::writer::Writer;
 use crate::admin::state::AdminState;
@@ -105,6 +105,17 @@ impl Node {
         writer.family("fanfare_outgoing_requests", "Requests of guests to other servers, by outcome", Counter, requests)
     }
 
+    fn stores(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let usage = self.swapper.loader.stores.usage();
+        let gauge = |value: u64| {
+            move |mut encoder: MetricEncoder<'_>| encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+        };
+        let used = usage.iter().map(|(name, used, _)| ([("store", name.clone())], gauge(*used)));
+        writer.family("fanfare_store_bytes", "Bytes that the entries of a store use", Gauge, used)?;
+        let most = usage.iter().map(|(name, _, most)| ([("store", name.clone())], gauge(*most)));
+        writer.family("fanfare_store_bytes_max", "keyvalue.<name>.size", Gauge, most)
+    }
+
     fn functions(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let counters = &self.swapper.loader.cache.counters;
         let help = "Functions of large components that were compiled";
@@ -129,6 +140,7 @@ impl Collector for Node {
         self.space(&mut writer)?;
         self.functions(&mut writer)?;
         self.outgoing(&mut writer)?;
+        self.stores(&mut writer)?;
         self.events(&mut writer)?;
         writer.counter(
             "fanfare_log_lines_lost",

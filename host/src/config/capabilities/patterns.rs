@@ -1,5 +1,5 @@
 //! Capabilities with a list of patterns: keys of live streams, channels, types of events, topics of
-//! brokers outside, web servers, variables, and secrets.
+//! brokers outside, web servers, endpoints, variables, and secrets.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ALL, Scope};
 use crate::call::{event_type, stream_key, topic};
-use crate::config::{formats, origin};
+use crate::config::{endpoint, formats, origin};
 
 /// Generates a type for each kind of pattern: what covers a name, what a module owns, and the
 /// format of an entry.
@@ -73,6 +73,10 @@ patterns! {
     Topics: formats::Topics, covers topic::covers, own |_: &str, _: &str| false;
     /// A list of origins of web servers.
     Origins: formats::HttpOrigin, covers origin::covers, own |_: &str, _: &str| false;
+    /// A list of endpoints of sockets.
+    Endpoints: formats::SocketEndpoint, covers endpoint::covers, own |_: &str, _: &str| false;
+    /// A list of stores.
+    StoreNames: formats::ConnectionName, covers |entry: &str, name: &str| entry == name, own |_: &str, _: &str| false;
     /// A list of variables.
     Variables: formats::VariableName, covers |entry: &str, name: &str| entry == name, own |_: &str, _: &str| false;
     /// A list of secrets.

@@ -18,6 +18,7 @@ fn names_have_a_fixed_alphabet_and_length() {
     all("method", &["get", "POST", "Put", "patch", "delete"], &["", "head", "options", "post "]);
     all("network", &["10.0.0.0/8", "::1", "*.internal", "db"], &["", "*", "10.0.0.0/40", "http://a", "A"]);
     all("http-origin", &["*", "https://*.a.test", "http://[::1]:81"], &["", "a.test", "https://a.test/", "https://*"]);
+    all("guest-path", &["/data", "/a/b c"], &["", "/", "data", "/data/", "/a//b", "/../a", "/a/."]);
     all("secret", &["hmac", "apiKey-2", "A_b"], &["", "1a", "_a", "a/b", "a.b", "a b", &longer]);
     all("environment", &["production", "test"], &["", "a b"]);
 }

@@ -144,6 +144,8 @@ fn every_limit_has_a_minimum_a_default_and_a_ceiling() {
             "65536"
         } else if key.ends_with("hostcallFuel") {
             "1024"
+        } else if key.ends_with("disk") {
+            "4096"
         } else if key.ends_with("nested") {
             "2"
         } else {

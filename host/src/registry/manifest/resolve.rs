@@ -150,6 +150,9 @@ pub fn check_brokers(manifest: &Manifest, config: &Config) -> Result<(), Faults>
 fn place_of_request(manifest: &Manifest, kind: &Capability, name: Option<&str>) -> KeyPath {
     let path = KeyPath::of(&["capabilities", kind.key]);
     let Some(name) = name else { return path };
+    if let Some((guest, _)) = name.split_once(" (").filter(|_| kind.key == "dirs") {
+        return path.key(guest);
+    }
     let items = manifest.source.at(&path).map(Node::items).unwrap_or_default();
     match items.iter().position(|item| item.as_text() == Some(name)) {
         Some(index) => path.index(index),

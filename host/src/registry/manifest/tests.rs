@@ -7,7 +7,6 @@ use super::channels::Channel;
 use super::model::Startup;
 use super::*;
 use crate::call::ChannelAction;
-use crate::config::unsupported;
 use crate::registry::segment::Segment;
 
 mod hooks;
@@ -136,16 +135,6 @@ fn the_name_of_the_folder_is_the_name_of_the_module() {
     assert!(Manifest::from_text(Path::new(&longest), "{\"component\": \"a\"}").is_ok());
     let error = Manifest::from_text(Path::new(&longer), "{\"component\": \"a\"}").unwrap_err().to_string();
     assert!(error.contains("at most 64") && error.contains("rename the folder"), "{error}");
-}
-
-#[test]
-fn keys_that_are_not_supported_yet_are_rejected_by_name() {
-    for key in unsupported::CAPABILITIES {
-        assert_eq!(
-            fault(&format!("\"capabilities\": {{\"{key}\": []}}")),
-            format!("capabilities.{key}: not supported by this version yet")
-        );
-    }
 }
 
 #[test]

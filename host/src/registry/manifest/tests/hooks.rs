@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::call::IsolateId;
+use crate::config::unsupported;
 
 /// A manifest with the inner routes `in` and `get and`, and the route `out`.
 fn hooked(hooks: &str) -> String {

@@ -7,6 +7,7 @@ fn every_limit_may_be_as_low_as_its_minimum() {
         let least = match *key {
             "memory" => 65_536,
             "hostcallFuel" => 1_024,
+            "disk" => 4_096,
             "nested" => 2,
             _ => 1,
         };

@@ -1,0 +1,225 @@
+//! The functions of `wasi:filesystem` 0.3.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::oneshot;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{
+    Accessor, FutureReader, Linker, Resource, Source, StreamConsumer, StreamReader, StreamResult,
+};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p3::bindings::filesystem::types::{
+    Descriptor, DescriptorFlags, ErrorCode, HostDescriptorWithStore, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p3::filesystem::{FilesystemError, FilesystemResult};
+
+use super::open_files::STEP;
+use crate::blocking::run_blocking;
+use crate::isolate::state::State;
+use crate::registry::DiskUsage;
+
+type Fd = Resource<Descriptor>;
+type Store<'a> = StoreContextMut<'a, State>;
+type Returned<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
+
+fn returned<T>(result: FilesystemResult<T>) -> Returned<T> {
+    match result {
+        Ok(value) => Ok((Ok(value),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+fn full() -> FilesystemError {
+    ErrorCode::InsufficientSpace.into()
+}
+
+fn disk(accessor: &Accessor<State>) -> Arc<DiskUsage> {
+    accessor.with(|mut access| access.get().disk())
+}
+
+fn files(accessor: &Accessor<State>) -> Accessor<State, WasiFilesystem> {
+    accessor.with_getter(|state| state.filesystem())
+}
+
+/// Counts a new file.
+async fn one_more(accessor: &Accessor<State>) -> FilesystemResult<()> {
+    if disk(accessor).reserve(0, 1).await { Ok(()) } else { Err(full()) }
+}
+
+async fn open_at(
+    accessor: &Accessor<State>,
+    (fd, path_flags, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags),
+) -> FilesystemResult<Fd> {
+    if open.contains(OpenFlags::CREATE) {
+        one_more(accessor).await?;
+    }
+    if !accessor.with(|mut access| access.get().files.open()) {
+        return Err(ErrorCode::InsufficientMemory.into());
+    }
+    let opened = WasiFilesystem::open_at(&files(accessor), fd, path_flags, path, open, flags).await;
+    accessor.with(|mut access| access.get().opened(opened.as_ref().ok()));
+    opened
+}
+
+async fn set_size(accessor: &Accessor<State>, (fd, size): (Fd, u64)) -> FilesystemResult<()> {
+    let growth = accessor.with(|mut access| access.get().growth(&fd, size));
+    if growth > 0 && !disk(accessor).reserve(growth, 0).await {
+        return Err(full());
+    }
+    WasiFilesystem::set_size(&files(accessor), fd, size).await
+}
+
+pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut types = linker.instance("wasi:filesystem/types@0.3.0")?;
+    macro_rules! replace {
+        ($name:literal, $params:ty => $function:expr) => {
+            types.func_wrap_concurrent(
+                concat!("[method]descriptor.", $name),
+                |accessor: &Accessor<State>, params: $params| {
+                    Box::pin(async move { returned($function(accessor, params).await) })
+                },
+            )?;
+        };
+    }
+    replace!("open-at", (Fd, PathFlags, String, OpenFlags, DescriptorFlags) => open_at);
+    replace!("set-size", (Fd, u64) => set_size);
+    replace!("create-directory-at", (Fd, String) => async |accessor: &Accessor<State>, (fd, path)| {
+        one_more(accessor).await?;
+        WasiFilesystem::create_directory_at(&files(accessor), fd, path).await
+    });
+    replace!("symlink-at", (Fd, String, String) => async |accessor: &Accessor<State>, (fd, old, new)| {
+        one_more(accessor).await?;
+        WasiFilesystem::symlink_at(&files(accessor), fd, old, new).await
+    });
+    replace!("link-at", (Fd, PathFlags, String, Fd, String) => async |accessor: &Accessor<State>, (fd, flags, old, to, new)| {
+        one_more(accessor).await?;
+        WasiFilesystem::link_at(&files(accessor), fd, flags, old, to, new).await
+    });
+    type Written = wasmtime::Result<(FutureReader<Result<(), ErrorCode>>,)>;
+    types.func_wrap(
+        "[method]descriptor.write-via-stream",
+        |store: Store<'_>, (fd, data, offset): (Fd, StreamReader<u8>, u64)| -> Written {
+            write(store, &fd, data, Some(offset))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.append-via-stream",
+        |store: Store<'_>, (fd, data): (Fd, StreamReader<u8>)| -> Written { write(store, &fd, data, None) },
+    )?;
+    Ok(())
+}
+
+/// Writes a stream to a file, from an offset or at its end.
+fn write(
+    mut store: Store<'_>,
+    fd: &Fd,
+    mut data: StreamReader<u8>,
+    at: Option<u64>,
+) -> wasmtime::Result<(FutureReader<Result<(), ErrorCode>>,)> {
+    let (sender, result) = oneshot::channel();
+    let found = match store.data_mut().filesystem().table.get(fd)? {
+        Descriptor::File(file) if file.perms.write_not_permitted() => Err(ErrorCode::NotPermitted),
+        Descriptor::File(file) => Ok(file.file.clone()),
+        Descriptor::Dir(_) => Err(ErrorCode::BadDescriptor),
+    };
+    match found {
+        Ok(file) => {
+            let disk = store.data().disk();
+            data.pipe(&mut store, CountingWriter { file, at, disk, result: Some(sender), writing: None })?;
+        }
+        Err(code) => {
+            data.close(&mut store)?;
+            // The receiver is below.
+            _ = sender.send(Err(code));
+        }
+    }
+    Ok((FutureReader::new(&mut store, result)?,))
+}
+
+type Writing = Pin<Box<dyn Future<Output = Result<usize, ErrorCode>> + Send>>;
+
+/// Writes to a file, and counts the bytes before.
+struct CountingWriter {
+    file: Arc<File>,
+    /// `None` for the end of the file.
+    at: Option<u64>,
+    disk: Arc<DiskUsage>,
+    result: Option<oneshot::Sender<Result<(), ErrorCode>>>,
+    writing: Option<Writing>,
+}
+
+impl CountingWriter {
+    fn close(&mut self, result: Result<(), ErrorCode>) {
+        if let Some(sender) = self.result.take() {
+            // A guest may drop the future.
+            _ = sender.send(result);
+        }
+    }
+}
+
+impl Drop for CountingWriter {
+    fn drop(&mut self) {
+        self.close(Ok(()));
+    }
+}
+
+fn write_some(file: &File, at: Option<u64>, bytes: &[u8]) -> io::Result<usize> {
+    match at {
+        Some(at) => file.write_at(bytes, at),
+        None => {
+            let mut file = file;
+            file.seek(SeekFrom::End(0))?;
+            file.write(bytes)
+        }
+    }
+}
+
+async fn count_and_write(
+    disk: Arc<DiskUsage>,
+    file: Arc<File>,
+    at: Option<u64>,
+    bytes: Vec<u8>,
+) -> Result<usize, ErrorCode> {
+    if !disk.reserve(bytes.len() as u64, 0).await {
+        return Err(ErrorCode::InsufficientSpace);
+    }
+    Ok(run_blocking(move || write_some(&file, at, &bytes)).await?)
+}
+
+impl StreamConsumer<State> for CountingWriter {
+    type Item = u8;
+
+    fn poll_consume(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        store: Store<'_>,
+        source: Source<'_, u8>,
+        _: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        let me = self.get_mut();
+        let mut source = source.as_direct(store);
+        let writing = me.writing.get_or_insert_with(|| {
+            let bytes = source.remaining().iter().take(STEP as usize).copied().collect();
+            Box::pin(count_and_write(me.disk.clone(), me.file.clone(), me.at, bytes))
+        });
+        let written = ready!(writing.as_mut().poll(cx));
+        me.writing = None;
+        Poll::Ready(Ok(match written {
+            Ok(size) => {
+                source.mark_read(size);
+                me.at = me.at.map(|at| at.saturating_add(size as u64));
+                StreamResult::Completed
+            }
+            Err(code) => {
+                me.close(Err(code));
+                StreamResult::Dropped
+            }
+        }))
+    }
+}

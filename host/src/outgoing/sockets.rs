@@ -1,0 +1,148 @@
+//! Which addresses the sockets of a module may use.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::blocking::run_blocking;
+use crate::config::endpoint::Endpoint;
+use crate::config::network::{Network, is_public};
+use crate::config::origin::covers_host;
+
+/// The most names that a module has looked up below a `*.` and that the host remembers.
+const MOST_NAMES: usize = 64;
+
+/// How long the addresses of a name stay valid.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// The endpoints of a module, and the addresses of their names.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    entries: Vec<Endpoint>,
+    private: Vec<Network>,
+    /// The names that the guest has looked up and that an entry with `*.` covers, the newest last.
+    looked_up: Mutex<VecDeque<String>>,
+    resolved: Mutex<VecDeque<Resolved>>,
+}
+
+#[derive(Debug, Clone)]
+struct Resolved {
+    name: String,
+    addresses: Vec<IpAddr>,
+    at: Instant,
+}
+
+impl Sockets {
+    /// With the entries of the capability `sockets` and of `outgoing.private`. Each is valid.
+    pub fn new(entries: &[String], private: Vec<Network>) -> Sockets {
+        let entries = entries.iter().filter_map(|entry| Endpoint::parse(entry)).collect();
+        Sockets { entries, private, ..Sockets::default() }
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the module may look a name up. The host remembers the name.
+    pub fn admits_name(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        if name.parse::<IpAddr>().is_ok() || self.entries.iter().any(|entry| entry.host == name) {
+            return true;
+        }
+        let covered = self.entries.iter().any(|entry| covers_host(&entry.host, &name));
+        let mut looked_up = self.looked_up.lock();
+        if covered && !looked_up.contains(&name) {
+            if looked_up.len() == MOST_NAMES {
+                looked_up.pop_front();
+            }
+            looked_up.push_back(name);
+        }
+        covered
+    }
+
+    /// Whether the module may send to an address, or receive from it.
+    pub async fn admits(&self, udp: bool, to: SocketAddr) -> bool {
+        let address = to.ip().to_canonical();
+        let fits = |entry: &&Endpoint| entry.udp == udp && entry.port.is_none_or(|port| port == to.port());
+        let entries: Vec<&Endpoint> = self.entries.iter().filter(fits).collect();
+        if entries.iter().any(|entry| entry.origin().address() == Some(address)) {
+            return true;
+        }
+        let mut names = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.origin().address().is_none()) {
+            match entry.host.starts_with("*.") {
+                false => names.push(entry.host.clone()),
+                true => {
+                    let looked_up = self.looked_up.lock();
+                    names.extend(looked_up.iter().filter(|name| covers_host(&entry.host, name)).cloned());
+                }
+            }
+        }
+        for name in names {
+            if self.reaches(&name, address) && self.addresses(&name).await.contains(&address) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether this address may be that of a name.
+    fn reaches(&self, name: &str, address: IpAddr) -> bool {
+        is_public(address)
+            || self.private.iter().any(|network| network.has(name, address))
+            || (name == "localhost" && address.is_loopback())
+    }
+
+    async fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let known = self.resolved.lock().iter().find(|known| known.name == name).cloned();
+        if let Some(known) = known.filter(|known| known.at.elapsed() < FRESH) {
+            return known.addresses;
+        }
+        let target = (name.to_owned(), 0);
+        let found = run_blocking(move || target.to_socket_addrs()).await;
+        let addresses: Vec<IpAddr> = found.into_iter().flatten().map(|found| found.ip().to_canonical()).collect();
+        let mut resolved = self.resolved.lock();
+        resolved.retain(|known| known.name != name);
+        if resolved.len() == MOST_NAMES {
+            resolved.pop_front();
+        }
+        resolved.push_back(Resolved { name: name.to_owned(), addresses: addresses.clone(), at: Instant::now() });
+        addresses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sockets(entries: &[&str]) -> Sockets {
+        let entries: Vec<String> = entries.iter().map(|entry| (*entry).to_owned()).collect();
+        Sockets::new(&entries, Vec::new())
+    }
+
+    #[tokio::test]
+    async fn only_named_hosts_and_ports_are_admitted() {
+        let all = sockets(&["tcp://10.0.0.5:5432", "udp://127.0.0.1:*", "tcp://localhost:80", "tcp://*.a.test:1"]);
+        for (udp, to, admitted) in [
+            (false, "10.0.0.5:5432", true),
+            (false, "10.0.0.5:5433", false),
+            (true, "10.0.0.5:5432", false),
+            (true, "127.0.0.1:9", true),
+            (false, "127.0.0.1:80", true),
+            (false, "127.0.0.1:81", false),
+            (false, "10.0.0.6:80", false),
+        ] {
+            assert_eq!(all.admits(udp, to.parse().unwrap()).await, admitted, "{udp} {to}");
+        }
+        assert!(all.admits_name("localhost") && all.admits_name("B.a.test") && all.admits_name("1.2.3.4"));
+        assert!(!all.admits_name("a.test") && !all.admits_name("metadata.internal"));
+        for index in 0..1_000 {
+            assert!(all.admits_name(&format!("n{index}.a.test")));
+        }
+        assert_eq!(all.looked_up.lock().len(), MOST_NAMES);
+    }
+}
