@@ -102,7 +102,7 @@ impl Store {
         let entries: BTreeMap<String, Bytes> = entries.into_iter().collect();
         let mut data = self.data.lock();
         let more: u64 = entries.iter().map(|(key, value)| size(key, value)).sum();
-        let replaced = entries.iter().filter_map(|(key, _)| Some((key, data.entries.get(key)?)));
+        let replaced = entries.keys().filter_map(|key| Some((key, data.entries.get(key)?)));
         let less: u64 = replaced.map(|(key, value)| size(key, value)).sum();
         if data.bytes.saturating_add(more).saturating_sub(less) > self.most {
             return Err(StoreError::Full { name: self.name.clone(), most: self.most });
